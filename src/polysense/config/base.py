@@ -1,0 +1,114 @@
+"""Config, the base of every component's settings, and Family, the one registry.
+
+A family is a set of interchangeable components told apart by `type:` (encoders, fusions, heads, optimizers, ...). A
+member registers itself by being defined; a third party's is found through an entry point in the group
+`polysense.<family>`, named as its type, whose value is the config class.
+
+    @dataclass(frozen=True, kw_only=True)
+    class GatedConfig(FusionConfig):
+        type: Literal["gated"] = "gated"
+        dropout: float = 0.1
+
+        def build(...) -> Fusion: ...
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from polysense.errors import ConfigError
+
+__all__ = ["Config", "Family", "describe", "members"]
+
+_families: dict[str, dict[str, type[Family]]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base of all settings: frozen, keyword-only, unknown keys rejected when read."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(Config):
+    """Base of a `type:` family; subclass it with `family="name"`, then subclass that with a `type` each."""
+
+    family: ClassVar[str] = ""
+    type: str
+
+    def __init_subclass__(cls, *, family: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if family is not None:
+            cls.family = family
+            _families[family] = {}
+        elif isinstance(cls.__dict__.get("type"), str):
+            known = _families[cls.family].setdefault(cls.__dict__["type"], cls)
+            # dataclass(slots=True) and module reloads define a class twice; two different ones are a clash.
+            if known.__qualname__ != cls.__qualname__ or known.__module__ != cls.__module__:
+                raise ConfigError(
+                    f"two {cls.family}s are named {cls.__dict__['type']!r}: {known.__module__}.{known.__qualname__} and "
+                    f"{cls.__module__}.{cls.__qualname__}; rename one of them"
+                )
+            _families[cls.family][cls.__dict__["type"]] = cls
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        if isinstance(cls.__dict__.get("type"), str):
+            return handler(source)
+        choices = {name: handler.generate_schema(member) for name, member in members(cls.family).items()}
+        union = core_schema.tagged_union_schema(choices, discriminator=_type_of)
+        return core_schema.no_info_before_validator_function(_spell_out, union)
+
+
+def _spell_out(value: Any) -> Any:
+    """`fusion: gated` is short for `fusion: {type: gated}`."""
+    return {"type": value} if isinstance(value, str) else value
+
+
+def _type_of(value: Any) -> Any:
+    return value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+
+
+def members(family: str) -> dict[str, type[Family]]:
+    """A family's members by type, third parties' included, sorted.
+
+    Raises:
+        ConfigError: A third party's entry point can't be loaded.
+    """
+    found = _families.setdefault(family, {})
+    for point in importlib.metadata.entry_points(group=f"polysense.{family}"):
+        if point.name not in found:
+            try:
+                found[point.name] = point.load()
+            except Exception as error:
+                raise ConfigError(
+                    f"the {family} {point.name!r} of the package {point.dist.name if point.dist else '?'} can't be loaded "
+                    f"from {point.value}: {error}; mend or uninstall that package"
+                ) from error
+    return dict(sorted(found.items()))
+
+
+def describe(config: type[Config]) -> tuple[str, dict[str, str]]:
+    """A config's one-line summary and, per field, its text in the docstring's Attributes section."""
+    lines = inspect.cleandoc(config.__doc__ or "").splitlines()
+    summary = lines[0] if lines else ""
+    texts: dict[str, str] = {}
+    inside, current = False, ""
+    for line in lines[1:]:
+        if not line.startswith(" "):
+            inside = line.startswith("Attributes:") or (inside and not line)
+        elif inside:
+            start = re.match(r" {4}(\w+): (.*)", line)
+            if start:
+                current = start.group(1)
+                texts[current] = start.group(2).strip()
+            elif current:
+                texts[current] += " " + line.strip()
+    return summary, texts

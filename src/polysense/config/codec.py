@@ -1,0 +1,261 @@
+"""Between configs, plain dictionaries and YAML.
+
+YAML is read with 1.2's rules for the two traps of 1.1: `no`, `on` and `yes` are strings (they are also column names
+and class labels), and `1e-3` is a number. A key that stands twice is an error, not the last one winning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from polysense.config.base import Config, Family, describe, members
+from polysense.errors import ConfigError
+
+__all__ = ["dump_yaml", "from_dict", "json_schema", "load_yaml", "parse_yaml", "to_dict"]
+
+C = TypeVar("C", bound=Config)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with YAML 1.2's booleans and floats, and without duplicate keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, typing.Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain value", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes what YAML 1.1 readers would take for a boolean, and indents lists."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, where: str = "text") -> Any:
+    """Plain values from YAML.
+
+    Raises:
+        ConfigError: The text is not YAML; names the line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(f"{where}{line}: not valid YAML: {problem}") from None
+
+
+def load_yaml(config: type[C], path: Path | str) -> C:
+    """Reads a config from a YAML file.
+
+    Raises:
+        ConfigError: The file can't be read, is not YAML or does not describe such a config.
+    """
+    path = Path(path)
+    return from_dict(config, parse_yaml(read_text(path), str(path)), where=str(path))
+
+
+def read_text(path: Path) -> str:
+    """A text file's content, without a byte-order mark.
+
+    Raises:
+        ConfigError: The file can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a directory, expected a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read as UTF-8 text: {error}") from None
+
+
+def to_dict(config: Any) -> Any:
+    """A config as plain dictionaries, lists and scalars, complete (defaults included)."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        plain = {field.name: to_dict(getattr(config, field.name)) for field in dataclasses.fields(config)}
+        # `type` first: it decides what the other keys may be.
+        return {"type": plain.pop("type"), **plain} if "type" in plain else plain
+    if isinstance(config, Mapping):
+        return {str(key): to_dict(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [to_dict(value) for value in config]
+    if isinstance(config, Enum):
+        return config.value
+    if isinstance(config, Path):
+        return str(config)
+    return config
+
+
+def dump_yaml(config: Config | Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:
+    """A config as YAML.
+
+    Args:
+        config: What to write.
+        comments: Per dotted path a comment to stand above that key.
+    """
+    lines: list[str] = []
+    _write(to_dict(config), "", 0, comments or {}, lines)
+    return "\n".join(lines) + "\n"
+
+
+def _scalar(value: Any) -> str:
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=100_000)
+    return text.removesuffix("\n").removesuffix("...").removesuffix("\n")
+
+
+def _write(plain: Mapping[str, Any], path: str, depth: int, comments: Mapping[str, str], lines: list[str]) -> None:
+    pad = "  " * depth
+    for key, value in plain.items():
+        here = f"{path}.{key}" if path else str(key)
+        for comment in comments.get(here, "").splitlines():
+            lines.append(f"{pad}# {comment}".rstrip())
+        if isinstance(value, Mapping) and value:
+            lines.append(f"{pad}{_scalar(key)}:")
+            _write(value, here, depth + 1, comments, lines)
+        else:
+            lines.append(f"{pad}{_scalar(key)}: {_scalar(value)}")
+
+
+def from_dict(config: type[C], plain: Any, where: str = "recipe") -> C:
+    """Builds a config from plain values, checking every key and type.
+
+    Raises:
+        ConfigError: Names each wrong key's path, the value found, what was expected and the choices.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    if plain is None:
+        plain = {}
+    if not isinstance(plain, Mapping):
+        raise ConfigError(f"{where}: found {_short(plain)}, expected keys: {', '.join(_keys(config))}")
+    try:
+        return TypeAdapter(config).validate_python(plain)
+    except ValidationError as error:
+        problems = [_explain(config, plain, problem) for problem in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems)) from None
+
+
+def json_schema(config: type[Config]) -> dict[str, Any]:
+    """The JSON schema that an editor can check a recipe against."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(config).json_schema()
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _keys(config: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
+
+
+def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> str:
+    """One of pydantic's complaints in our words: path, found, expected, choices."""
+    path, kind, value = _locate(config, plain, list(problem["loc"]))
+    name = ".".join(path)
+    code, found = problem["type"], problem["input"]
+    if code in ("extra_forbidden", "unexpected_keyword_argument"):
+        choices = _keys(kind)
+        near = difflib.get_close_matches(path[-1], choices, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{name}: no such key{hint} (known here: {', '.join(choices)})"
+    if code in ("union_tag_invalid", "union_tag_not_found"):
+        choices = list(members(kind.family)) if isinstance(kind, type) and issubclass(kind, Family) else []
+        tag = found.get("type") if isinstance(found, Mapping) else found
+        near = difflib.get_close_matches(str(tag), choices, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        what = "no type given" if code == "union_tag_not_found" else f"no {kind.family} is named {_short(tag)}{hint}"
+        return f"{name}: {what} (choose from: {', '.join(choices)})"
+    if code in ("missing", "missing_argument"):
+        return f"{name}: is missing, and has no default"
+    message = problem["msg"]
+    context = problem.get("ctx", {})
+    if "error" in context:  # our own ValueError raised in a __post_init__
+        message = str(context["error"])
+    return f"{name or type(value).__name__}: found {_short(found)}; {message[:1].lower()}{message[1:]}"
+
+
+def _locate(config: Any, plain: Any, location: list[Any]) -> tuple[list[str], Any, Any]:
+    """Follows pydantic's location, which also names union branches, to (path of keys, config class there, value)."""
+    path: list[str] = []
+    kind: Any = config
+    value = plain
+    for step in location:
+        if isinstance(value, Mapping) and step in value:
+            value = value[step]
+        elif isinstance(value, (list, tuple)) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        elif isinstance(kind, type) and issubclass(kind, Family) and step in members(kind.family):
+            kind = members(kind.family)[step]
+            continue
+        elif not (isinstance(kind, type) and dataclasses.is_dataclass(kind) and step in _keys(kind)):
+            if step is not location[-1] or not isinstance(value, Mapping):
+                continue  # the name of a union's branch
+        path.append(str(step))
+        if step is not location[-1] or (isinstance(kind, type) and step in _keys(kind)):
+            kind = _kind_below(kind, step)
+    return path, kind, value
+
+
+def _kind_below(kind: Any, step: Any) -> Any:
+    """The annotation of what stands at key `step` of something annotated `kind`, unwrapped to a class if it can be."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        below = typing.get_type_hints(kind).get(step, object)
+    else:
+        arguments = typing.get_args(kind)
+        below = arguments[-1] if arguments and arguments[-1] is not Ellipsis else arguments[0] if arguments else object
+    while typing.get_origin(below) in (typing.Union, types.UnionType):
+        options = [option for option in typing.get_args(below) if option is not type(None)]
+        chosen = [option for option in options if dataclasses.is_dataclass(option) or typing.get_args(option)]
+        below = chosen[0] if chosen else options[0]
+    return below
+
+
+def field_comments(config: Any, path: str = "") -> dict[str, str]:
+    """Per dotted path of a config's fields, their text in the docstrings, for a commented YAML file."""
+    comments: dict[str, str] = {}
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        _, texts = describe(type(config))
+        for field in dataclasses.fields(config):
+            here = f"{path}.{field.name}" if path else field.name
+            if field.name in texts:
+                comments[here] = texts[field.name]
+            comments |= field_comments(getattr(config, field.name), here)
+    elif isinstance(config, Mapping):
+        for key, value in config.items():
+            comments |= field_comments(value, f"{path}.{key}")
+    return comments

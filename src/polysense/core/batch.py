@@ -1,0 +1,127 @@
+"""Rows made rectangular. Presence is a length: an item of length 0 is absent, whatever its storage holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from polysense.core.sample import Unreadable
+
+__all__ = ["Batch", "ColumnBatch", "TargetBatch"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ColumnBatch:
+    """One column of a batch.
+
+    Attributes:
+        values: [batch, items, *item], padded: int32 tokens, uint8 pixels, int16 samples, float32 numbers, int64
+            categories. What lies beyond an item's length is padding and must not reach a result.
+        lengths: [batch, items]: tokens, samples, or 1 for what has no length. 0 = absent.
+    """
+
+    values: Shaped[Tensor, "batch items ..."]
+    lengths: Int[Tensor, "batch items"]
+
+    @property
+    def present(self) -> Bool[Tensor, " batch"]:
+        """Which rows have at least one item."""
+        return (self.lengths > 0).any(dim=1)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ColumnBatch:
+        """A copy on another device."""
+        return ColumnBatch(
+            values=self.values.to(device, non_blocking=non_blocking),
+            lengths=self.lengths.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> ColumnBatch:
+        """A copy in page-locked memory."""
+        return ColumnBatch(values=self.values.pin_memory(), lengths=self.lengths.pin_memory())
+
+    def masked(self, keep: Bool[Tensor, " batch"]) -> ColumnBatch:
+        """The same values, absent in the rows where `keep` is False."""
+        return replace(self, lengths=self.lengths * keep[:, None])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TargetBatch:
+    """One target of a batch.
+
+    Attributes:
+        values: int64 [batch] (classification) or float32 [batch, outputs] (multilabel; regression, NaN = unknown).
+        present: [batch]; a row whose target is absent is counted out of the loss and of the metrics.
+    """
+
+    values: Shaped[Tensor, "batch ..."]
+    present: Bool[Tensor, " batch"]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> TargetBatch:
+        """A copy on another device."""
+        return TargetBatch(
+            values=self.values.to(device, non_blocking=non_blocking),
+            present=self.present.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> TargetBatch:
+        """A copy in page-locked memory."""
+        return TargetBatch(values=self.values.pin_memory(), present=self.present.pin_memory())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Batch:
+    """Rows of one table, collated.
+
+    Attributes:
+        rows: [batch] row indices in the table; -1 = a row that only fills the shape (nothing present, no target).
+        columns: Per input column. A column that no row of the batch has may be left out.
+        targets: Per target; empty at prediction.
+        weights: [batch] weight of each row in the loss.
+        unreadable: Cells of these rows that became missing.
+    """
+
+    rows: Int[Tensor, " batch"]
+    columns: Mapping[str, ColumnBatch]
+    targets: Mapping[str, TargetBatch] = field(default_factory=dict)
+    weights: Float[Tensor, " batch"] = field(default=None)  # type: ignore[assignment]
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.weights is None:
+            object.__setattr__(self, "weights", torch.ones(len(self.rows), device=self.rows.device))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batch lies."""
+        return self.rows.device
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """A copy on another device."""
+        return Batch(
+            rows=self.rows.to(device, non_blocking=non_blocking),
+            columns={name: column.to(device, non_blocking) for name, column in self.columns.items()},
+            targets={name: target.to(device, non_blocking) for name, target in self.targets.items()},
+            weights=self.weights.to(device, non_blocking=non_blocking),
+            unreadable=self.unreadable,
+        )
+
+    def pin_memory(self) -> Batch:
+        """A copy in page-locked memory (torch's DataLoader calls this)."""
+        return Batch(
+            rows=self.rows.pin_memory(),
+            columns={name: column.pin_memory() for name, column in self.columns.items()},
+            targets={name: target.pin_memory() for name, target in self.targets.items()},
+            weights=self.weights.pin_memory(),
+            unreadable=self.unreadable,
+        )
+
+    def only(self, names: Collection[str]) -> Batch:
+        """The batch with every other column absent."""
+        return replace(self, columns={name: column for name, column in self.columns.items() if name in names})

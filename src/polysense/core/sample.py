@@ -1,0 +1,67 @@
+"""One row on its way from the table to a batch, and where each of its values came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Sample", "SourceInfo", "Unreadable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInfo:
+    """Where a value came from. Rows count from 0, as in a data frame."""
+
+    table: str
+    row: int
+    column: str
+    file: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.table}, row {self.row}, column {self.column!r}"
+        return f"{where} ({self.file})" if self.file else where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A cell that became missing because it could not be read, and why."""
+
+    source: SourceInfo
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a line of unreadable.jsonl."""
+        source = self.source
+        return {
+            "table": source.table,
+            "row": source.row,
+            "column": source.column,
+            "file": source.file,
+            "reason": self.reason,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Sample:
+    """One preprocessed row.
+
+    Attributes:
+        row: The row's index in its table.
+        values: Per column a list of items: int32 [tokens] (text), uint8 [channels, height, width] (image), int16
+            [samples] (audio), float32 [1] (number), int64 [1] (category). An absent column is simply not there.
+        targets: Per target an int64 scalar (classification), float32 [classes] of 0 and 1 (multilabel) or float32
+            [columns] with NaN where unknown (regression). A target that the row lacks is not there.
+        weight: The row's weight in the loss.
+        unreadable: Cells of this row that could not be read.
+    """
+
+    row: int
+    values: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    targets: dict[str, np.ndarray] = field(default_factory=dict)
+    weight: float = 1.0
+    unreadable: tuple[Unreadable, ...] = ()

@@ -1,0 +1,141 @@
+"""What a model knows of a table: one Column per input, one Target per output.
+
+A Column starts as a guess (inference) or a statement (recipe), and is completed when preprocessing is fitted on the
+training split: vocabulary size, sample rate, image size, lengths. Encoders and heads are built from it alone, so
+`nn` never touches data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from polysense.core.modality import Modality, Task
+
+__all__ = ["Column", "Requirements", "Schema", "Target"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One input column.
+
+    Attributes:
+        name: The column's name in the table.
+        modality: What its cells are.
+        multiple: Whether a cell holds a list of items (several images, a dialogue's turns).
+        max_items: Items in the longest cell seen at fitting; 1 unless `multiple`.
+        typical_length: The 95th percentile of an item's length at fitting, in tokens (text) or samples (audio).
+            It sets the scale of the length levels used at prediction; it never cuts anything.
+        vocabulary_size: Token ids run over [0, vocabulary_size) (text).
+        padding_id: The token id that fills the padding (text).
+        num_categories: Category ids run over [0, num_categories); 0 is "unknown" (category).
+        sample_rate: Samples per second of the decoded waveform (audio).
+        image_size: (height, width) in pixels after resizing (image).
+        num_channels: 1 for grey, 3 for RGB (image).
+        mean: Per channel (image, of values scaled to [0, 1]), or one number (number: the centre).
+        std: Likewise the scale.
+    """
+
+    name: str
+    modality: Modality
+    multiple: bool = False
+    max_items: int = 1
+    typical_length: int = 1
+    vocabulary_size: int | None = None
+    padding_id: int = 0
+    num_categories: int | None = None
+    sample_rate: int | None = None
+    image_size: tuple[int, int] | None = None
+    num_channels: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One output.
+
+    Attributes:
+        name: The output's name; of its column, where it comes from one column.
+        task: What kind of output.
+        columns: The table's columns it is read from. One, unless a regression has several targets.
+        classes: The class names in id order (classification, multilabel).
+        class_counts: Training rows of each class, in the same order.
+        mean: Per target column, the training mean (regression): predictions are in the table's own units.
+        std: Per target column, the training standard deviation (regression).
+    """
+
+    name: str
+    task: Task
+    columns: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @property
+    def num_outputs(self) -> int:
+        """Classes, labels or regression targets."""
+        return len(self.columns) if self.task is Task.REGRESSION else len(self.classes)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether this is a classification into two classes; the second is the positive one."""
+        return self.task is Task.CLASSIFICATION and len(self.classes) == 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """The inputs and outputs of one model, in a fixed order."""
+
+    columns: tuple[Column, ...]
+    targets: tuple[Target, ...]
+
+    def __post_init__(self) -> None:
+        for kind, names in (("column", [c.name for c in self.columns]), ("target", [t.name for t in self.targets])):
+            assert len(names) == len(set(names)), f"duplicate {kind} in {names}"
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The input columns' names."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """The input column of that name."""
+        return next(column for column in self.columns if column.name == name)
+
+    def target(self, name: str) -> Target:
+        """The output of that name."""
+        return next(target for target in self.targets if target.name == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirements:
+    """What a pretrained encoder asks of its column's preprocessing; None means "as fitted on the data".
+
+    Attributes:
+        tokenizer: Folder or hub name of the tokenizer (text).
+        max_tokens: The longest sequence that the encoder takes (text).
+        image_size: (height, width) in pixels (image).
+        num_channels: 1 or 3 (image).
+        mean: Per channel, of values scaled to [0, 1] (image).
+        std: Likewise.
+        sample_rate: Samples per second (audio).
+    """
+
+    tokenizer: str | None = None
+    max_tokens: int | None = None
+    image_size: tuple[int, int] | None = None
+    num_channels: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    sample_rate: int | None = None

@@ -1,0 +1,89 @@
+"""Tokens, the only thing that passes from an encoder to a fusion, and Fused, the only thing that a head reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+__all__ = ["Fused", "Tokens"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A column's rows as sequences of vectors.
+
+    Attributes:
+        values: [batch, length, width].
+        mask: [batch, length]; True = valid. A row whose modality is absent has an all-False mask.
+        grid: The static shape that `length` unfolds to: (height, width) for an image, (time,) for audio and text,
+            (time, height, width) for video, (1,) for a number. Several items in a cell come first: (items, ...).
+    """
+
+    values: Float[Tensor, "batch length width"]
+    mask: Bool[Tensor, "batch length"]
+    grid: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        # Shapes only, which costs nothing: values would force a device synchronisation. Under pytree's
+        # unflattening the leaves may be placeholders, so only tensors are looked at.
+        if isinstance(self.values, Tensor) and isinstance(self.mask, Tensor):
+            assert self.values.dim() == 3, f"Tokens.values must be [batch, length, width], is {tuple(self.values.shape)}"
+            assert self.mask.shape == self.values.shape[:2], (
+                f"Tokens.mask must be {tuple(self.values.shape[:2])}, is {tuple(self.mask.shape)}"
+            )
+            assert self.mask.dtype == torch.bool, f"Tokens.mask must be bool, is {self.mask.dtype}"
+            length = 1
+            for size in self.grid:
+                length *= size
+            assert length == self.values.shape[1], f"Tokens.grid {self.grid} does not unfold {self.values.shape[1]}"
+
+    @property
+    def present(self) -> Bool[Tensor, " batch"]:
+        """Which rows have at least one valid token."""
+        return self.mask.any(dim=1)
+
+    def masked(self, keep: Bool[Tensor, " batch"]) -> Tokens:
+        """The same values, absent in the rows where `keep` is False."""
+        return Tokens(self.values, self.mask & keep[:, None], self.grid)
+
+    def mean(self) -> Float[Tensor, "batch width"]:
+        """The mean over valid tokens; zeros in a row that has none."""
+        weights = self.mask.to(self.values.dtype)
+        total = torch.einsum("bld,bl->bd", self.values, weights)
+        return total / weights.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """What the fusion makes of all columns.
+
+    Attributes:
+        tokens: The fused sequence of all columns, for heads that attend or unfold.
+        pooled: [batch, width], its summary. A row with nothing present gets a learned summary, never NaN.
+        spans: Which slice of `tokens` came from which column.
+        unimodal: Each column's own summary, [batch, width].
+    """
+
+    tokens: Tokens
+    pooled: Float[Tensor, "batch width"]
+    spans: Mapping[str, tuple[int, int]]
+    unimodal: Mapping[str, Float[Tensor, "batch width"]]
+
+
+pytree.register_pytree_node(
+    Tokens,
+    lambda tokens: ([tokens.values, tokens.mask], tokens.grid),
+    lambda leaves, grid: Tokens(*leaves, grid),
+    serialized_type_name="polysense.core.tokens.Tokens",
+)
+pytree.register_pytree_node(
+    Fused,
+    lambda fused: ([fused.tokens, fused.pooled, dict(fused.unimodal)], dict(fused.spans)),
+    lambda leaves, spans: Fused(leaves[0], leaves[1], spans, leaves[2]),
+    serialized_type_name="polysense.core.tokens.Fused",
+)

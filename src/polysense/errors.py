@@ -1,0 +1,96 @@
+"""The exception tree.
+
+    PolysenseError                  everything that polysense raises on purpose
+    ├── UserError                   what the caller can mend; exit code 2, HTTP 4xx, one message, no traceback
+    │   ├── TableError              a table can't be read, or lacks what was asked of it
+    │   ├── ColumnError             a column can't serve as what it was named for
+    │   ├── DecodeError             one cell can't be read (it becomes missing; raised only where a cell stands alone)
+    │   ├── SplitError              a split can't be made as asked
+    │   ├── ConfigError             a recipe or an override is wrong
+    │   ├── BundleError             a trained model's folder is broken or of another version
+    │   ├── CheckpointError         a run can't be resumed from what is there
+    │   ├── WeightsError            pretrained weights can't be had
+    │   └── DependencyError         an optional package is missing, or a known trap is installed
+    ├── TrainingError               training can't go on (the loss is not finite)
+    └── TrainingInterrupted         stopped by Ctrl-C or a signal, state saved
+
+Every message says what was found, what was expected, where (table, row, column, file) and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BundleError",
+    "CheckpointError",
+    "ColumnError",
+    "ConfigError",
+    "DecodeError",
+    "DependencyError",
+    "PolysenseError",
+    "SplitError",
+    "TableError",
+    "TrainingError",
+    "TrainingInterrupted",
+    "UserError",
+    "WeightsError",
+]
+
+
+class PolysenseError(Exception):
+    """Base of everything that polysense raises on purpose."""
+
+    exit_code = 1
+    http_status = 500
+
+
+class UserError(PolysenseError, ValueError):
+    """Something that the caller can mend."""
+
+    exit_code = 2
+    http_status = 422
+
+
+class TableError(UserError):
+    """A table can't be read, or lacks what was asked of it."""
+
+
+class ColumnError(UserError):
+    """A column can't serve as what it was named for."""
+
+
+class DecodeError(UserError):
+    """One cell can't be read. Inside a table it makes the cell missing and is listed; it never ends a run."""
+
+
+class SplitError(UserError):
+    """A split can't be made as asked."""
+
+
+class ConfigError(UserError):
+    """A recipe or an override is wrong."""
+
+
+class BundleError(UserError):
+    """A trained model's folder is broken or of another version."""
+
+
+class CheckpointError(UserError):
+    """A run can't be resumed from what is there."""
+
+
+class WeightsError(UserError):
+    """Pretrained weights can't be had."""
+
+
+class DependencyError(UserError):
+    """An optional package is missing, or a known trap is installed."""
+
+
+class TrainingError(PolysenseError):
+    """Training can't go on, for example because the loss is not finite."""
+
+
+class TrainingInterrupted(PolysenseError):
+    """Training was stopped by Ctrl-C or a signal; its state was saved."""
+
+    exit_code = 130
