@@ -22,10 +22,13 @@ class ColumnBatch:
         values: [batch, items, *item], padded: int32 tokens, uint8 pixels, int16 samples, float32 numbers, int64
             categories. What lies beyond an item's length is padding and must not reach a result.
         lengths: [batch, items]: tokens, samples, or 1 for what has no length. 0 = absent.
+        draws: [batch, draws] uniforms in [0, 1), a pure function of (seed, epoch, row), for augmentations that only
+            an encoder can apply (SpecAugment on its own spectrogram); None outside training.
     """
 
     values: Shaped[Tensor, "batch items ..."]
     lengths: Int[Tensor, "batch items"]
+    draws: Float[Tensor, "batch draws"] | None = None
 
     @property
     def present(self) -> Bool[Tensor, " batch"]:
@@ -37,11 +40,12 @@ class ColumnBatch:
         return ColumnBatch(
             values=self.values.to(device, non_blocking=non_blocking),
             lengths=self.lengths.to(device, non_blocking=non_blocking),
+            draws=None if self.draws is None else self.draws.to(device, non_blocking=non_blocking),
         )
 
     def pin_memory(self) -> ColumnBatch:
         """A copy in page-locked memory."""
-        return ColumnBatch(values=self.values.pin_memory(), lengths=self.lengths.pin_memory())
+        return replace(self, values=self.values.pin_memory(), lengths=self.lengths.pin_memory())
 
     def masked(self, keep: Bool[Tensor, " batch"]) -> ColumnBatch:
         """The same values, absent in the rows where `keep` is False."""
