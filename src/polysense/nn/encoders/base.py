@@ -1,0 +1,101 @@
+"""Encoder: one column's values to Tokens.
+
+An implementation sees single items (one picture, one clip, one text); lists in a cell are unfolded and joined here, so
+every encoder serves them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from polysense.config.base import Family
+from polysense.core.batch import ColumnBatch
+from polysense.core.modality import Modality
+from polysense.core.schema import Column, Requirements
+from polysense.core.tokens import Tokens
+from polysense.errors import ConfigError
+from polysense.nn.layers.transformer import sinusoidal
+
+__all__ = ["Encoder", "EncoderConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(Family, family="encoder"):
+    """How one column becomes tokens."""
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset()
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
+        """Builds the encoder.
+
+        Args:
+            column: The fitted column: vocabulary size, sample rate and the like come from here.
+            width: Width of the tokens to give.
+            resources: The folder that this encoder's `save_resources` wrote, where a bundle is loaded: then pretrained
+                weights are not looked for, since the bundle's follow.
+        """
+        raise ConfigError(f"the encoder {self.type!r} can't be built: its config has no build method")
+
+    def requirements(self, column_name: str) -> Requirements:
+        """What this encoder asks of the column's preprocessing; only a pretrained one asks for anything."""
+        del column_name
+        return Requirements()
+
+    def check(self, column: Column) -> None:
+        """Raises ConfigError if the column is of a modality that this encoder can't take."""
+        if column.modality not in self.modalities:
+            kinds = ", ".join(sorted(self.modalities))
+            raise ConfigError(
+                f"the encoder {self.type!r} takes {kinds}; column {column.name!r} is {column.modality}. Choose another "
+                f"encoder for it under model.encoders, or correct its type under data.columns"
+            )
+
+
+class Encoder(nn.Module, ABC):
+    """Turns a column of a batch into Tokens.
+
+    Args:
+        column: The fitted column.
+        width: Width of the tokens to give.
+    """
+
+    def __init__(self, column: Column, width: int) -> None:
+        super().__init__()
+        self.column = column
+        self.width = width
+
+    @abstractmethod
+    def encode_items(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        """Encodes single items. An item of length 0 is absent: its mask must be all False, its values may be junk."""
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encodes a column; a cell's items follow one another along the length."""
+        batch, items = column.lengths.shape
+        draws = column.draws if column.draws is None or items == 1 else column.draws.repeat_interleave(items, dim=0)
+        tokens = self.encode_items(column.values.flatten(0, 1), column.lengths.flatten(), draws)
+        if not self.column.multiple:
+            return tokens
+        # Which item a token came from, so that order within a cell (a dialogue, a sequence of pictures) is kept.
+        positions = sinusoidal(torch.arange(items, device=tokens.values.device), self.width).to(tokens.values.dtype)
+        values = tokens.values.view(batch, items, -1, self.width) + positions[:, None, :]
+        return Tokens(values.flatten(1, 2), tokens.mask.view(batch, -1), (items, *tokens.grid))
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that came with weights, which learn more slowly."""
+        return iter(())
+
+    def save_resources(self, folder: Path) -> None:
+        """Writes what `build` needs besides the config and the weights, such as a backbone's own config."""

@@ -1,0 +1,91 @@
+"""Fusion: every column's Tokens to one Fused.
+
+What all fusions share stands here once: each column's summary is the normalised mean of its valid tokens (the largest
+norm would dominate otherwise), an absent column is left out, and a row with nothing present gets a learned
+summary. So a fusion only says how present summaries or tokens combine, and an absent modality equals a forward on
+the subset alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polysense.config.base import Family
+from polysense.core.tokens import Fused, Tokens
+from polysense.errors import ConfigError
+
+__all__ = ["Fusion", "FusionConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionConfig(Family, family="fusion"):
+    """How the columns' tokens become one."""
+
+    def build(self, columns: Sequence[str], width: int) -> Fusion:
+        """Builds the fusion for these columns, in this order."""
+        raise ConfigError(f"the fusion {self.type!r} can't be built: its config has no build method")
+
+
+class Fusion(nn.Module, ABC):
+    """Joins columns.
+
+    Args:
+        columns: The columns' names, in the order that everything stacked follows.
+        width: Width of the tokens.
+    """
+
+    def __init__(self, columns: Sequence[str], width: int) -> None:
+        super().__init__()
+        self.columns = tuple(columns)
+        self.width = width
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in columns)
+        self.nothing = nn.Parameter(torch.zeros(width))
+
+    @abstractmethod
+    def fuse(
+        self,
+        tokens: Sequence[Tokens],
+        summaries: Float[Tensor, "batch columns width"],
+        present: Bool[Tensor, "batch columns"],
+    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+        """Combines what is present.
+
+        Args:
+            tokens: Per column, in order.
+            summaries: Per column; 0 where absent.
+            present: Which columns each row has.
+
+        Returns:
+            The fused sequence, the columns' tokens one after another, and its summary; a row with nothing present may
+            hold anything
+            finite.
+        """
+
+    def forward(self, tokens: Mapping[str, Tokens]) -> Fused:
+        """Joins all columns; every one must be there, if only as an all-False mask."""
+        ordered = [tokens[name] for name in self.columns]
+        present = torch.stack([column.present for column in ordered], dim=1)
+        unimodal = [
+            norm(column.mean()) * column.present[:, None] for norm, column in zip(self.norms, ordered, strict=True)
+        ]
+        fused, pooled = self.fuse(ordered, torch.stack(unimodal, dim=1), present)
+        pooled = torch.where(present.any(dim=1)[:, None], pooled, self.nothing.to(pooled.dtype))
+        spans: dict[str, tuple[int, int]] = {}
+        start = 0
+        for name, column in zip(self.columns, ordered, strict=True):
+            spans[name] = (start, start + column.mask.shape[1])
+            start += column.mask.shape[1]
+        return Fused(fused, pooled, spans, dict(zip(self.columns, unimodal, strict=True)))
+
+    @staticmethod
+    def join(tokens: Sequence[Tokens]) -> Tokens:
+        """The columns' tokens as one sequence."""
+        values = torch.cat([column.values for column in tokens], dim=1)
+        mask = torch.cat([column.mask for column in tokens], dim=1)
+        return Tokens(values, mask, (values.shape[1],))

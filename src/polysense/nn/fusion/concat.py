@@ -1,0 +1,51 @@
+"""Concatenation: h = W [h_1; ...; h_M] + b.
+
+The baseline of every comparison: linear, so it adds evidence up and cannot make one column's meaning depend on
+another's. An absent column's slice of W is left out of the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polysense.core.tokens import Tokens
+from polysense.nn.fusion.base import Fusion, FusionConfig
+
+__all__ = ["ConcatFusion", "ConcatFusionConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConcatFusionConfig(FusionConfig):
+    """Concatenates the columns' summaries and projects them; linear.
+
+    Attributes:
+        dropout: On the concatenated summaries.
+    """
+
+    type: Literal["concat"] = "concat"
+    dropout: float = 0.1
+
+    def build(self, columns: Sequence[str], width: int) -> ConcatFusion:
+        return ConcatFusion(self, columns, width)
+
+
+class ConcatFusion(Fusion):
+    """One matrix over all summaries."""
+
+    def __init__(self, config: ConcatFusionConfig, columns: Sequence[str], width: int) -> None:
+        super().__init__(columns, width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.project = nn.Linear(len(self.columns) * width, width)
+
+    def fuse(
+        self,
+        tokens: Sequence[Tokens],
+        summaries: Float[Tensor, "batch columns width"],
+        present: Bool[Tensor, "batch columns"],
+    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+        return self.join(tokens), self.project(self.dropout(summaries.flatten(1)))

@@ -1,0 +1,62 @@
+"""The gated multimodal unit: t_m = tanh(W_m x_m), z = softmax_m(V [x_1; ...; x_M]), h = sum_m z_m * t_m.
+
+Arevalo et al., "Gated Multimodal Units for Information Fusion", 2017, section 3.1, in its many-modality form with one gate per
+feature and a softmax over the columns that are present. The gates depend on all inputs, so a column can decide which
+other one
+counts; they are not an explanation of what it used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polysense.core.tokens import Tokens
+from polysense.nn.fusion.base import Fusion, FusionConfig
+
+__all__ = ["GatedFusion", "GatedFusionConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedFusionConfig(FusionConfig):
+    """Gated multimodal unit: each feature is a mixture of the columns, weighted by gates that see them all.
+
+    Attributes:
+        dropout: On the columns' summaries.
+    """
+
+    type: Literal["gated"] = "gated"
+    dropout: float = 0.1
+
+    def build(self, columns: Sequence[str], width: int) -> GatedFusion:
+        return GatedFusion(self, columns, width)
+
+
+class GatedFusion(Fusion):
+    """Per-feature gates over the columns."""
+
+    def __init__(self, config: GatedFusionConfig, columns: Sequence[str], width: int) -> None:
+        super().__init__(columns, width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.transform = nn.ModuleList(nn.Linear(width, width) for _ in self.columns)
+        self.gate = nn.Linear(len(self.columns) * width, len(self.columns) * width)
+
+    def fuse(
+        self,
+        tokens: Sequence[Tokens],
+        summaries: Float[Tensor, "batch columns width"],
+        present: Bool[Tensor, "batch columns"],
+    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+        summaries = self.dropout(summaries)
+        hidden = torch.stack(
+            [transform(summaries[:, index]) for index, transform in enumerate(self.transform)], dim=1
+        ).tanh()
+        scores = self.gate(summaries.flatten(1)).view_as(hidden)
+        # A finite floor keeps a row without any column from giving NaN; its result is replaced by the learned summary.
+        scores = scores.masked_fill(~present[..., None], torch.finfo(scores.dtype).min)
+        return self.join(tokens), (scores.softmax(dim=1) * hidden * present[..., None]).sum(dim=1)

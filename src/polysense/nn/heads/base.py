@@ -1,0 +1,93 @@
+"""Head: Fused to one target's outputs, loss and prediction."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from polysense.config.base import Family
+from polysense.core.batch import TargetBatch
+from polysense.core.modality import Task
+from polysense.core.prediction import Loss, Prediction
+from polysense.core.schema import Target
+from polysense.core.tokens import Fused
+from polysense.errors import ConfigError
+
+__all__ = ["Head", "HeadConfig", "readout"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig(Family, family="head"):
+    """How one target is read from what was fused.
+
+    Attributes:
+        loss_weight: This target's share in the sum of losses, where a model has several.
+        hidden: Width of a hidden layer before the output; 0 = the output is linear in the fused summary.
+        dropout: Before the output.
+    """
+
+    tasks: ClassVar[frozenset[Task]] = frozenset()
+    type: str
+    loss_weight: float = 1.0
+    hidden: int = 0
+    dropout: float = 0.1
+
+    def build(self, target: Target, width: int) -> Head:
+        """Builds the head for a fitted target."""
+        raise ConfigError(f"the head {self.type!r} can't be built: its config has no build method")
+
+    def check(self, target: Target) -> None:
+        """Raises ConfigError if the target is of a task that this head can't serve."""
+        if target.task not in self.tasks:
+            raise ConfigError(
+                f"the head {self.type!r} serves {', '.join(sorted(self.tasks))}; target {target.name!r} is a "
+                f"{target.task}. Choose another head for it under model.heads, or correct its type under data.targets"
+            )
+
+
+def readout(width: int, hidden: int, dropout: float, num_outputs: int) -> nn.Sequential:
+    """From a summary to outputs: linear, or with one hidden layer."""
+    if hidden == 0:
+        return nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, num_outputs))
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, num_outputs)
+    )
+
+
+class Head(nn.Module, ABC):
+    """Reads Fused for one target.
+
+    Args:
+        target: The fitted target.
+        loss_weight: Its share in the sum of losses.
+    """
+
+    def __init__(self, target: Target, loss_weight: float) -> None:
+        super().__init__()
+        self.target = target
+        self.loss_weight = loss_weight
+
+    @abstractmethod
+    def forward(self, fused: Fused) -> Float[Tensor, "batch ..."]:
+        """The raw outputs: logits, or standardised numbers."""
+
+    @abstractmethod
+    def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
+        """Summed over the rows that have the target; its count equals `count`'s."""
+
+    @abstractmethod
+    def count(self, target: TargetBatch, weights: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """What the summed loss is divided by, known without a forward."""
+
+    @abstractmethod
+    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
+        """The outputs in the table's own terms."""
+
+
+def safe(values: Shaped[Tensor, "batch ..."], present: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
+    """Values with 0 where absent, so that arithmetic there stays finite and its gradient 0."""
+    return values.masked_fill(~present, 0)

@@ -1,0 +1,71 @@
+"""One or several numbers, in the table's own units outside and standardised inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from polysense.core.batch import TargetBatch
+from polysense.core.modality import Task
+from polysense.core.prediction import Loss, Prediction
+from polysense.core.schema import Target
+from polysense.core.tokens import Fused
+from polysense.nn.heads.base import Head, HeadConfig, readout, safe
+
+__all__ = ["RegressionHead", "RegressionHeadConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionHeadConfig(HeadConfig):
+    """One number per target column.
+
+    Attributes:
+        loss_weight: This target's share in the sum of losses, where a model has several.
+        hidden: Width of a hidden layer before the output; 0 = linear.
+        dropout: Before the output.
+        loss: "mse"; "mae"; or "huber": squared up to one standard deviation, absolute beyond.
+    """
+
+    tasks: ClassVar[frozenset[Task]] = frozenset({Task.REGRESSION})
+    type: Literal["regression"] = "regression"
+    loss: Literal["mse", "mae", "huber"] = "mse"
+
+    def build(self, target: Target, width: int) -> RegressionHead:
+        self.check(target)
+        return RegressionHead(self, target, width)
+
+
+class RegressionHead(Head):
+    """Standardised numbers from the fused summary; a row may lack some of several targets (NaN)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: RegressionHeadConfig, target: Target, width: int) -> None:
+        super().__init__(target, config.loss_weight)
+        self.kind = config.loss
+        self.readout = readout(width, config.hidden, config.dropout, len(target.columns))
+        self.register_buffer("mean", torch.tensor(target.mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("std", torch.tensor(target.std, dtype=torch.float32), persistent=False)
+
+    def forward(self, fused: Fused) -> Float[Tensor, "batch outputs"]:
+        return self.readout(fused.pooled)
+
+    def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
+        known = ~target.values.isnan() & target.present[:, None]
+        wanted = (safe(target.values, known) - self.mean) / self.std
+        function = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[self.kind]
+        losses = function(outputs.float(), wanted, reduction="none")
+        return Loss((losses * known * weights[:, None]).sum(), self.count(target, weights))
+
+    def count(self, target: TargetBatch, weights: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+        known = ~target.values.isnan() & target.present[:, None]
+        return (known * weights[:, None]).sum()
+
+    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
+        return Prediction(outputs.float() * self.std + self.mean)

@@ -1,0 +1,122 @@
+"""Waveform to log-mel spectrogram, on the device, a batch at a time, each clip on its own.
+
+`torch.stft` with a mel matrix agrees with torchaudio to 1e-5 and is faster; torchaudio itself is frozen and no longer
+imports against current torch. A frame near a clip's end sees zeros beyond it, so the padding's length changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+__all__ = ["LogMel", "mel_filters", "spec_augment"]
+
+
+def _hertz_to_mel(frequency: float) -> float:
+    return 2595.0 * math.log10(1.0 + frequency / 700.0)
+
+
+def mel_filters(num_bins: int, num_mels: int, sample_rate: int) -> Float[Tensor, "bins mels"]:
+    """Triangular filters, equally spaced on the HTK mel scale (2595 log10(1 + f / 700)) from 0 Hz to half the rate."""
+    points = torch.linspace(0.0, _hertz_to_mel(sample_rate / 2), num_mels + 2, dtype=torch.float64)
+    centres = 700.0 * (10.0 ** (points / 2595.0) - 1.0)
+    bins = torch.linspace(0.0, sample_rate / 2, num_bins, dtype=torch.float64)[:, None]
+    rising = (bins - centres[:-2]) / (centres[1:-1] - centres[:-2])
+    falling = (centres[2:] - bins) / (centres[2:] - centres[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0).float()
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram of 25 ms windows every 10 ms, standardised per clip.
+
+    Each clip is limited to 80 dB below its own loudest bin and standardised over its own frames and bins, which takes
+    out recording level and makes quiet and loud speakers alike.
+
+    Args:
+        sample_rate: Samples per second.
+        num_mels: Mel bands.
+    """
+
+    filters: Tensor
+    window: Tensor
+
+    def __init__(self, sample_rate: int, num_mels: int) -> None:
+        super().__init__()
+        self.hop = max(sample_rate // 100, 1)
+        self.window_size = max(sample_rate // 40, 2)
+        self.fft_size = 2 ** math.ceil(math.log2(self.window_size))
+        self.num_mels = num_mels
+        self.register_buffer("filters", mel_filters(self.fft_size // 2 + 1, num_mels, sample_rate), persistent=False)
+        self.register_buffer("window", torch.hann_window(self.window_size), persistent=False)
+
+    @torch.no_grad()
+    def forward(
+        self, waveform: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
+    ) -> tuple[Float[Tensor, "clips mels frames"], Bool[Tensor, "clips frames"]]:
+        """Returns the spectrogram, 0 at padded frames, and which frames are valid: ceil(length / hop) of each clip."""
+        num_frames = max(math.ceil(waveform.shape[1] / self.hop), 1)
+        with torch.autocast(waveform.device.type, enabled=False):
+            within = torch.arange(waveform.shape[1], device=waveform.device) < lengths[:, None]
+            signal = waveform.float() * within / 32768.0
+            left = self.fft_size // 2
+            needed = (num_frames - 1) * self.hop + self.fft_size
+            signal = nn.functional.pad(signal, (left, max(needed - left - signal.shape[1], 0)))
+            spectrum = torch.stft(
+                signal,
+                self.fft_size,
+                hop_length=self.hop,
+                win_length=self.window_size,
+                window=self.window,
+                center=False,
+                return_complex=True,
+            )[..., :num_frames]
+            power = spectrum.real.square() + spectrum.imag.square()
+            # [clips, frames, bins] @ [bins, mels]
+            log_mel = (power.transpose(1, 2) @ self.filters).clamp(min=1e-10).log10()
+            frames = torch.arange(num_frames, device=waveform.device)
+            valid = frames < ((lengths + self.hop - 1) // self.hop)[:, None]
+            weight = valid[..., None].to(log_mel.dtype)
+            loudest = log_mel.masked_fill(~valid[..., None], -10.0).amax(dim=(1, 2), keepdim=True)
+            log_mel = torch.maximum(log_mel, loudest - 8.0)
+            count = (weight.sum(dim=(1, 2), keepdim=True) * self.num_mels).clamp(min=1)
+            mean = (log_mel * weight).sum(dim=(1, 2), keepdim=True) / count
+            centred = (log_mel - mean) * weight
+            deviation = (centred.square().sum(dim=(1, 2), keepdim=True) / count).sqrt()
+            return (centred / deviation.clamp(min=1e-3)).transpose(1, 2), valid
+
+
+def spec_augment(
+    spectrogram: Float[Tensor, "clips mels frames"],
+    lengths: Int[Tensor, " clips"],
+    draws: Float[Tensor, "clips draws"],
+    max_time: float,
+    max_frequency: float,
+) -> Float[Tensor, "clips mels frames"]:
+    """SpecAugment: masks two time spans and two frequency bands (Park et al., "SpecAugment", 2019, section 2).
+
+    Masked cells become 0, the clip's mean. Every mask is a pure function of the clip's own draws and length.
+
+    Args:
+        spectrogram: Standardised.
+        lengths: Valid frames of each clip.
+        draws: At least 8 uniforms in [0, 1) for each clip.
+        max_time: Longest time mask, as a fraction of the clip.
+        max_frequency: Widest frequency mask, as a fraction of the bands.
+    """
+    _, num_mels, num_frames = spectrogram.shape
+    frames = torch.arange(num_frames, device=spectrogram.device)
+    mels = torch.arange(num_mels, device=spectrogram.device)
+    keep = torch.ones_like(spectrogram, dtype=torch.bool)
+    for index in range(2):
+        size, start = draws[:, 4 * index, None], draws[:, 4 * index + 1, None]
+        width = size * max_time * lengths[:, None]
+        first = start * (lengths[:, None] - width)
+        keep &= ~((frames >= first) & (frames < first + width))[:, None, :]
+        size, start = draws[:, 4 * index + 2, None], draws[:, 4 * index + 3, None]
+        width = size * max_frequency * num_mels
+        first = start * (num_mels - width)
+        keep &= ~((mels >= first) & (mels < first + width))[:, :, None]
+    return spectrogram * keep

@@ -1,0 +1,76 @@
+"""A pre-norm transformer over masked sequences.
+
+Pre-norm (Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020) trains without a long warm-up.
+Masked keys get no weight inside the softmax. A row whose keys are all masked attends to nothing: its attention output
+is
+zero instead of the NaN that a softmax over minus infinities gives.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["TransformerBlock", "sinusoidal"]
+
+# Shape suffixes: B batch, L length, D width, H heads, K width of a head.
+
+
+def sinusoidal(positions: Int[Tensor, "*shape"], width: int) -> Float[Tensor, "*shape width"]:
+    """Sinusoidal position embeddings (Vaswani et al., "Attention Is All You Need", 2017, section 3.5).
+
+    They have no longest length, so no sequence needs cutting.
+    """
+    half = (width + 1) // 2
+    frequencies = torch.exp(
+        torch.arange(half, device=positions.device, dtype=torch.float32) * (-math.log(10_000.0) / max(half - 1, 1))
+    )
+    angles = positions.to(torch.float32).unsqueeze(-1) * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :width]
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and a feed-forward layer, each with a residual connection.
+
+    Args:
+        width: Width of the tokens.
+        num_heads: Attention heads; must divide `width`.
+        expansion: Width of the feed-forward layer over `width`.
+        dropout: After attention and after the feed-forward layer.
+    """
+
+    def __init__(self, width: int, num_heads: int, expansion: int = 4, dropout: float = 0.0) -> None:
+        super().__init__()
+        assert width % num_heads == 0, f"{num_heads} heads do not divide a width of {width}"
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, expansion * width),
+            nn.GELU(),
+            nn.Linear(expansion * width, width),
+            nn.Dropout(dropout),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, tokens: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]
+    ) -> Float[Tensor, "batch length width"]:
+        """Values at masked positions are junk and are never read by valid ones."""
+        batch, length, width = tokens.shape
+        qkv_BLHK = self.query_key_value(self.attention_norm(tokens)).view(batch, length, 3 * self.num_heads, -1)
+        q_BHLK, k_BHLK, v_BHLK = qkv_BLHK.transpose(1, 2).chunk(3, dim=1)
+        # A row without any valid key may look at all of them, and is zeroed after: the softmax stays finite.
+        some_B = mask.any(dim=1)
+        allowed_B11L = (mask | ~some_B[:, None])[:, None, None, :]
+        attended_BHLK = F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, attn_mask=allowed_B11L)
+        attended_BLD = attended_BHLK.transpose(1, 2).reshape(batch, length, width)
+        attended_BLD = self.attention_out(attended_BLD) * some_B[:, None, None]
+        tokens = tokens + self.dropout(attended_BLD)
+        return tokens + self.feed_forward(tokens)

@@ -1,0 +1,192 @@
+"""The model's promises: absence is a mask, rows and padding don't meet, every combination trains."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from polysense.config.base import members
+from polysense.core.batch import Batch, TargetBatch
+from polysense.core.schema import Schema
+from polysense.errors import ConfigError
+from polysense.nn.encoders.audio import AudioCNNConfig
+from polysense.nn.encoders.category import CategoryEmbeddingConfig
+from polysense.nn.encoders.image import ResNetConfig
+from polysense.nn.encoders.number import NumberMLPConfig
+from polysense.nn.encoders.text import TextTransformerConfig
+from polysense.nn.heads.classification import ClassificationHeadConfig
+from polysense.nn.heads.multilabel import MultilabelHeadConfig
+from polysense.nn.heads.regression import RegressionHeadConfig
+from polysense.nn.model import ModelConfig, MultimodalModel
+
+FUSIONS = list(members("fusion"))
+
+
+def build(schema: Schema, fusion: str = "gated") -> MultimodalModel:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        width=32,
+        encoders={
+            "photo": ResNetConfig(channels=4),
+            "speech": AudioCNNConfig(channels=4, num_mels=32),
+            "note.of day": TextTransformerConfig(num_layers=1),
+            "age": NumberMLPConfig(hidden=8),
+            "type": CategoryEmbeddingConfig(size=4),
+        },
+        fusion=members("fusion")[fusion](),  # type: ignore[arg-type,call-arg]
+        heads={
+            "label": ClassificationHeadConfig(),
+            "tags": MultilabelHeadConfig(hidden=8),
+            "size": RegressionHeadConfig(),
+        },
+    )
+    model = config.build(schema)
+    # Zero-initialised residual branches and summaries would hide what flows through them.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.2)
+    return model.eval()
+
+
+def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float = 1e-6) -> None:
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_an_absent_column_is_the_forward_on_the_others_alone(
+    schema: Schema, make_batch: Callable[..., Batch], fusion: str
+) -> None:
+    model, batch = build(schema, fusion), make_batch()
+    for absent in schema.names:
+        left_out = batch.only([name for name in schema.names if name != absent])
+        hidden = dataclasses.replace(
+            batch,
+            columns={
+                n: c.masked(torch.zeros(4, dtype=torch.bool)) if n == absent else c for n, c in batch.columns.items()
+            },
+        )
+        tokens = model.encode(batch)
+        masked = {n: t.masked(torch.full((4,), n != absent)) for n, t in tokens.items()}
+        close(model(left_out), model(hidden))
+        close(model(left_out), model.read(masked))
+        assert not torch.allclose(model(left_out)["label"], model(batch)["label"], atol=1e-4)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_what_an_absent_cell_stores_changes_nothing(
+    schema: Schema, make_batch: Callable[..., Batch], fusion: str
+) -> None:
+    model = build(schema, fusion)
+    keep = torch.tensor([True, False, True, False])
+    outputs = []
+    for seed in (0, 1):
+        batch, other = make_batch(seed=0), make_batch(seed=seed)
+        columns = {}
+        for name, column in batch.columns.items():
+            shape = (slice(None), *[None] * (column.values.dim() - 1))
+            values = torch.where(keep[shape], column.values, other.columns[name].values)
+            columns[name] = dataclasses.replace(column, values=values).masked(keep)
+        outputs.append(model(dataclasses.replace(batch, columns=columns)))
+    close(*outputs, tolerance=0)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_row_with_nothing_at_all_gives_finite_outputs_and_gradients(
+    schema: Schema, make_batch: Callable[..., Batch], fusion: str
+) -> None:
+    model, batch = build(schema, fusion).train(), make_batch()
+    keep = torch.tensor([True, False, True, True])
+    batch = dataclasses.replace(batch, columns={n: c.masked(keep) for n, c in batch.columns.items()})
+    losses = model.losses(model(batch), batch)
+    sum(loss.total for loss in losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    assert all(output.isfinite().all() for output in model(batch.only([])).values())
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_row_does_not_depend_on_its_batch_mates_or_their_lengths(
+    schema: Schema, make_batch: Callable[..., Batch], fusion: str
+) -> None:
+    model, batch = build(schema, fusion), make_batch()
+    whole = model(batch)
+    for row in range(4):
+        columns = {}
+        for name, column in batch.columns.items():
+            length = int(column.lengths[row].max())
+            values = column.values[row : row + 1]
+            columns[name] = dataclasses.replace(
+                column,
+                values=values[..., :length] if values.dim() == 3 and values.shape[-1] > 1 else values,
+                lengths=column.lengths[row : row + 1],
+            )
+        alone = model(Batch(rows=torch.tensor([row]), columns=columns))
+        close({n: o[row : row + 1] for n, o in whole.items()}, alone, tolerance=2e-5)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_parameter_is_touched_when_columns_are_missing_from_the_batch(
+    schema: Schema, make_batch: Callable[..., Batch], fusion: str
+) -> None:
+    model, batch = build(schema, fusion).train(), make_batch().only(["age"])
+    losses = model.losses(model(batch), batch)
+    sum(loss.total for loss in losses.values()).backward()
+    touched = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert all(gradient is not None for gradient in touched.values())
+    assert all(not g.any() for n, g in touched.items() if n.startswith("encoders.0."))
+
+
+def test_counts_are_known_without_a_forward(schema: Schema, make_batch: Callable[..., Batch]) -> None:
+    model, batch = build(schema), make_batch()
+    targets = dict(batch.targets)
+    values = targets["size"].values.clone()
+    values[0, 1] = float("nan")
+    targets["size"] = TargetBatch(values=values, present=torch.tensor([True, True, False, True]))
+    targets["label"] = TargetBatch(values=targets["label"].values, present=torch.tensor([True, False, True, True]))
+    weights = torch.tensor([1.0, 2.0, 0.5, 3.0])
+    batch = dataclasses.replace(batch, targets=targets, weights=weights)
+    losses, counts = model.losses(model(batch), batch), model.counts(batch)
+    assert {name: float(count) for name, count in counts.items()} == {
+        "label": 4.5,
+        "tags": 6.5,
+        "size": 1 + 2 * 2 + 2 * 3,
+    }
+    for name, loss in losses.items():
+        assert float(loss.count) == float(counts[name])
+        assert loss.total.isfinite()
+
+
+def test_predictions_are_in_the_tables_units(schema: Schema, make_batch: Callable[..., Batch]) -> None:
+    model, batch = build(schema), make_batch()
+    predictions = model.predict(batch)
+    outputs = model(batch)
+    torch.testing.assert_close(predictions["label"].probabilities.sum(1), torch.ones(4))
+    expected = outputs["size"] * torch.tensor([2.0, 4.0]) + torch.tensor([10.0, -5.0])
+    torch.testing.assert_close(predictions["size"].values, expected)
+    assert predictions["tags"].values.dtype == torch.bool
+
+
+def test_subsets_are_read_as_if_only_those_columns_were_there(schema: Schema, make_batch: Callable[..., Batch]) -> None:
+    model, batch = build(schema), make_batch()
+    subsets = [frozenset(s) for k in range(3) for s in itertools.combinations(schema.names, k)]
+    for subset, predictions in zip(subsets, model.predict_subsets(batch, subsets), strict=True):
+        alone = model.predict(batch.only(subset))
+        torch.testing.assert_close(
+            predictions["label"].probabilities, alone["label"].probabilities, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_a_column_without_an_encoder_or_with_the_wrong_one_is_named(schema: Schema) -> None:
+    with pytest.raises(ConfigError, match="'photo' has no encoder"):
+        ModelConfig(heads={}).build(schema)
+    encoders = {name: TextTransformerConfig() for name in schema.names}
+    heads = {target.name: ClassificationHeadConfig() for target in schema.targets}
+    with pytest.raises(ConfigError, match="takes text; column 'photo' is image"):
+        ModelConfig(encoders=encoders, heads=heads).build(schema)
