@@ -1,0 +1,76 @@
+"""polysense: one model over the columns of a table, and the truth about what each of them contributed.
+
+    import polysense
+
+    run = polysense.fit("train.csv", target="label")
+    print(run.summary())
+    predictions = polysense.load(run.folder).predict("new.csv")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polysense.api import Check, Run, check, demo, evaluate, fit, load, new, predict
+    from polysense.bundle import Bundle, Predictions
+    from polysense.data.sources import Table, read_table
+    from polysense.errors import PolysenseError, UserError
+    from polysense.recipe import Recipe, load_recipe
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "Check",
+    "PolysenseError",
+    "Predictions",
+    "Recipe",
+    "Run",
+    "Table",
+    "UserError",
+    "__version__",
+    "check",
+    "demo",
+    "evaluate",
+    "fit",
+    "load",
+    "load_recipe",
+    "new",
+    "predict",
+    "read_table",
+]
+
+# Imported when first asked for: `import polysense` costs nothing that the caller does not use.
+_HOMES = {
+    "Bundle": "bundle",
+    "Check": "api",
+    "PolysenseError": "errors",
+    "Predictions": "bundle",
+    "Recipe": "recipe",
+    "Run": "api",
+    "Table": "data.sources",
+    "UserError": "errors",
+    "check": "api",
+    "demo": "api",
+    "evaluate": "api",
+    "fit": "api",
+    "load": "api",
+    "load_recipe": "recipe",
+    "new": "api",
+    "predict": "api",
+    "read_table": "data.sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"polysense.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'polysense' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -51,8 +51,8 @@ class Family(Config):
             # dataclass(slots=True) and module reloads define a class twice; two different ones are a clash.
             if known.__qualname__ != cls.__qualname__ or known.__module__ != cls.__module__:
                 raise ConfigError(
-                    f"two {cls.family}s are named {cls.__dict__['type']!r}: {known.__module__}.{known.__qualname__} and "
-                    f"{cls.__module__}.{cls.__qualname__}; rename one of them"
+                    f"two {cls.family}s are named {cls.__dict__['type']!r}: {known.__module__}.{known.__qualname__} "
+                    f"and {cls.__module__}.{cls.__qualname__}; rename one of them"
                 )
             _families[cls.family][cls.__dict__["type"]] = cls
 
@@ -88,9 +88,10 @@ def members(family: str) -> dict[str, type[Family]]:
             try:
                 found[point.name] = point.load()
             except Exception as error:
+                package = point.dist.name if point.dist else "?"
                 raise ConfigError(
-                    f"the {family} {point.name!r} of the package {point.dist.name if point.dist else '?'} can't be loaded "
-                    f"from {point.value}: {error}; mend or uninstall that package"
+                    f"the {family} {point.name!r} of the package {package} can't be loaded from {point.value}: "
+                    f"{error}; mend or uninstall that package"
                 ) from error
     return dict(sorted(found.items()))
 

@@ -36,28 +36,41 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, typing.Hashable):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a plain value", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes what YAML 1.1 readers would take for a boolean, and indents lists."""
+    """SafeDumper that quotes whatever a reader of YAML 1.1 or of 1.2 would not take for a string."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
 
+def _represent_str(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # Escaped onto one line: a folded scalar can't be a key, and its indentation would have to be known here.
+    style = '"' if len(text.splitlines()) > 1 or text != text.rstrip("\n\r\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_FLOAT = "tag:yaml.org,2002:float"
+_BOOL_PATTERN = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+_FLOAT_PATTERN = re.compile(
+    r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+"
+    r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")]
+    first: [(tag, old) for tag, old in resolvers if tag not in (_BOOL, _FLOAT, "tag:yaml.org,2002:timestamp")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
-    list("-+0123456789."),
-)
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(_BOOL, _BOOL_PATTERN, list("tTfF"))
+    _class.add_implicit_resolver(_FLOAT, _FLOAT_PATTERN, list("-+0123456789."))
+_Dumper.add_representer(str, _represent_str)
 
 
 def parse_yaml(text: str, where: str = "text") -> Any:
@@ -67,7 +80,7 @@ def parse_yaml(text: str, where: str = "text") -> Any:
         ConfigError: The text is not YAML; names the line.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -127,7 +140,7 @@ def dump_yaml(config: Config | Mapping[str, Any], comments: Mapping[str, str] | 
     """
     lines: list[str] = []
     _write(to_dict(config), "", 0, comments or {}, lines)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines or ["{}"]) + "\n"
 
 
 def _scalar(value: Any) -> str:
@@ -180,7 +193,8 @@ def _short(value: Any) -> str:
 
 
 def _keys(config: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
+    is_class = isinstance(config, type) and dataclasses.is_dataclass(config)
+    return [field.name for field in dataclasses.fields(config)] if is_class else []
 
 
 def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> str:
@@ -214,19 +228,18 @@ def _locate(config: Any, plain: Any, location: list[Any]) -> tuple[list[str], An
     path: list[str] = []
     kind: Any = config
     value = plain
-    for step in location:
-        if isinstance(value, Mapping) and step in value:
-            value = value[step]
-        elif isinstance(value, (list, tuple)) and isinstance(step, int) and step < len(value):
+    for depth, step in enumerate(location):
+        last = depth == len(location) - 1
+        in_list = isinstance(value, (list, tuple)) and isinstance(step, int) and step < len(value)
+        if in_list or (isinstance(value, Mapping) and step in value):
             value = value[step]
         elif isinstance(kind, type) and issubclass(kind, Family) and step in members(kind.family):
             kind = members(kind.family)[step]
             continue
-        elif not (isinstance(kind, type) and dataclasses.is_dataclass(kind) and step in _keys(kind)):
-            if step is not location[-1] or not isinstance(value, Mapping):
-                continue  # the name of a union's branch
+        elif step not in _keys(kind) and not (last and isinstance(value, Mapping)):
+            continue  # the name of a union's branch
         path.append(str(step))
-        if step is not location[-1] or (isinstance(kind, type) and step in _keys(kind)):
+        if not last or step in _keys(kind):
             kind = _kind_below(kind, step)
     return path, kind, value
 
@@ -249,7 +262,7 @@ def field_comments(config: Any, path: str = "") -> dict[str, str]:
     """Per dotted path of a config's fields, their text in the docstrings, for a commented YAML file."""
     comments: dict[str, str] = {}
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        _, texts = describe(type(config))
+        texts = describe(type(config))[1] if isinstance(config, Config) else {}
         for field in dataclasses.fields(config):
             here = f"{path}.{field.name}" if path else field.name
             if field.name in texts:

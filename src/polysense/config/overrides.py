@@ -16,12 +16,15 @@ from polysense.errors import ConfigError
 __all__ = ["apply_overrides"]
 
 _PART = re.compile(r"\[([^\]]+)\]|([^.\[\]=]+)")
+_OVERRIDE = re.compile(r"((?:\[[^\]]+\]|[^\[=])*)=(.*)", re.DOTALL)  # the first `=` outside brackets
 
 
 def _split(path: str) -> list[str]:
-    parts = [bracketed or plain for bracketed, plain in _PART.findall(path)]
-    if not parts or _PART.sub("", path).strip("."):
-        raise ConfigError(f"the override's path {path!r} can't be read; write a.b.c=value, or a[name with dots].c=value")
+    parts = [bracketed or plain.strip() for bracketed, plain in _PART.findall(path)]
+    if not parts or "" in parts or _PART.sub("", path).strip("."):
+        raise ConfigError(
+            f"the override's path {path!r} can't be read; write a.b.c=value, or a[name with dots].c=value"
+        )
     return parts
 
 
@@ -36,38 +39,36 @@ def apply_overrides(plain: dict[str, Any], overrides: Iterable[str]) -> dict[str
         ConfigError: An override has no `=`, or its path runs through something that has no keys.
     """
     for override in overrides:
-        path, equals, text = override.partition("=")
-        if not equals:
+        match = _OVERRIDE.fullmatch(override)
+        if not match:
             raise ConfigError(f"found {override!r} where an override is expected; write a.b.c=value")
-        parts = _split(path.strip())
-        value = parse_yaml(text, f"override {path.strip()}")
+        path = match[1].strip()
+        parts = _split(path)
+        value = parse_yaml(match[2], f"override {path}")
         here: Any = plain
         for depth, part in enumerate(parts[:-1]):
-            if isinstance(here, list):
-                here = here[_index(here, part, override)]
-                continue
-            below = here.get(part)
+            key, below = _step(here, part, override)
             if below is None:
-                below = here[part] = {}
+                below = here[key] = {}
             elif isinstance(below, str):
-                below = here[part] = {"type": below}
+                below = here[key] = {"type": below}
             elif not isinstance(below, (dict, list)):
                 raise ConfigError(
                     f"override {override!r}: {'.'.join(parts[: depth + 1])} is {below!r}, which has no keys below it"
                 )
             here = below
-        last = parts[-1]
-        if isinstance(here, list):
-            here[_index(here, last, override)] = value
-        elif last == "type" and "type" in here and here["type"] != value:
+        key, below = _step(here, parts[-1], override)
+        if key == "type" and below is not None and below != value:
             here.clear()
-            here["type"] = value
-        else:
-            here[last] = value
+        here[key] = value
     return plain
 
 
-def _index(values: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(values):
-        raise ConfigError(f"override {override!r}: expected a position from 0 to {len(values) - 1}, found {part!r}")
-    return int(part)
+def _step(here: dict[str, Any] | list[Any], part: str, override: str) -> tuple[Any, Any]:
+    """The key or position that `part` names in `here`, and what stands there (None = nothing)."""
+    if isinstance(here, dict):
+        return part, here.get(part)
+    if not part.isdecimal() or int(part) >= len(here):
+        expected = f"a position from 0 to {len(here) - 1}" if here else "no position, since the list is empty"
+        raise ConfigError(f"override {override!r}: expected {expected}, found {part!r}")
+    return int(part), here[int(part)]

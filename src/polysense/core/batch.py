@@ -96,7 +96,8 @@ class Batch:
 
     def __post_init__(self) -> None:
         if self.weights is None:
-            object.__setattr__(self, "weights", torch.ones(len(self.rows), device=self.rows.device))
+            ones = torch.ones(len(self.rows), device=self.rows.device)  # type: ignore[unreachable]
+            object.__setattr__(self, "weights", ones)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -19,12 +19,12 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-def _mix(state: np.ndarray) -> np.ndarray:
+def _mix(state: np.ndarray | np.uint64) -> np.ndarray:
     with np.errstate(over="ignore"):
         state = state + _GAMMA
         state = (state ^ (state >> np.uint64(30))) * _MIX_1
         state = (state ^ (state >> np.uint64(27))) * _MIX_2
-        return state ^ (state >> np.uint64(31))
+        return np.asarray(state ^ (state >> np.uint64(31)))  # numpy turns 0-dimensional arrays into scalars
 
 
 def _as_uint64(coordinate: int | str | np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from polysense.core.modality import Modality, Task
 
@@ -52,7 +52,7 @@ class Column:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Column:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
@@ -67,6 +67,7 @@ class Target:
         columns: The table's columns it is read from. One, unless a regression has several targets.
         classes: The class names in id order (classification, multilabel).
         class_counts: Training rows of each class, in the same order.
+        num_rows: Training rows that have the target.
         mean: Per target column, the training mean (regression): predictions are in the table's own units.
         std: Per target column, the training standard deviation (regression).
     """
@@ -76,6 +77,7 @@ class Target:
     columns: tuple[str, ...]
     classes: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
+    num_rows: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -32,10 +33,9 @@ class Tokens:
         # Shapes only, which costs nothing: values would force a device synchronisation. Under pytree's
         # unflattening the leaves may be placeholders, so only tensors are looked at.
         if isinstance(self.values, Tensor) and isinstance(self.mask, Tensor):
-            assert self.values.dim() == 3, f"Tokens.values must be [batch, length, width], is {tuple(self.values.shape)}"
-            assert self.mask.shape == self.values.shape[:2], (
-                f"Tokens.mask must be {tuple(self.values.shape[:2])}, is {tuple(self.mask.shape)}"
-            )
+            shape = tuple(self.values.shape)
+            assert len(shape) == 3, f"Tokens.values must be [batch, length, width], is {shape}"
+            assert self.mask.shape == shape[:2], f"Tokens.mask must be {shape[:2]}, is {tuple(self.mask.shape)}"
             assert self.mask.dtype == torch.bool, f"Tokens.mask must be bool, is {self.mask.dtype}"
             length = 1
             for size in self.grid:
@@ -75,15 +75,25 @@ class Fused:
     unimodal: Mapping[str, Float[Tensor, "batch width"]]
 
 
+def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
+    values, mask = leaves
+    return Tokens(values, mask, grid)
+
+
+def _fused_from(leaves: Iterable[Any], spans: Any) -> Fused:
+    tokens, pooled, unimodal = leaves
+    return Fused(tokens, pooled, spans, unimodal)
+
+
 pytree.register_pytree_node(
     Tokens,
     lambda tokens: ([tokens.values, tokens.mask], tokens.grid),
-    lambda leaves, grid: Tokens(*leaves, grid),
+    _tokens_from,
     serialized_type_name="polysense.core.tokens.Tokens",
 )
 pytree.register_pytree_node(
     Fused,
     lambda fused: ([fused.tokens, fused.pooled, dict(fused.unimodal)], dict(fused.spans)),
-    lambda leaves, spans: Fused(leaves[0], leaves[1], spans, leaves[2]),
+    _fused_from,
     serialized_type_name="polysense.core.tokens.Fused",
 )

@@ -59,7 +59,8 @@ class PretrainedConfig(EncoderConfig):
 
         if resources is not None:
             settings = transformers.AutoConfig.from_pretrained(str(resources))
-            backbone = transformers.AutoModel.from_config(settings)
+            factory: Any = transformers.AutoModel
+            backbone = factory.from_config(settings)
             extractor_path = str(resources)
         else:
             backbone = _from_pretrained(transformers.AutoModel, self.path, self.revision)
@@ -80,8 +81,8 @@ class PretrainedConfig(EncoderConfig):
         settings = _from_pretrained(transformers.AutoConfig, self.path, self.revision)
         if getattr(settings, "vision_config", None) is not None:
             raise ConfigError(
-                f"model.encoders.{column_name}: {self.path} holds a model of several modalities; name its text, image or "
-                f"audio part alone (for CLIP, save model.vision_model with save_pretrained and give that folder)"
+                f"model.encoders.{column_name}: {self.path} holds a model of several modalities; name its text, image "
+                f"or audio part alone (for CLIP, save model.vision_model with save_pretrained and give that folder)"
             )
         if _is_audio(settings):
             extractor = _from_pretrained(transformers.AutoFeatureExtractor, self.path, self.revision)
@@ -130,8 +131,8 @@ def _from_pretrained(factory: Any, path: str, revision: str | None) -> Any:
     looks_local = local.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
     if looks_local and not local.is_dir():
         raise WeightsError(
-            f"{path}: {'is a file' if local.exists() else 'no such folder'}; expected a folder written by save_pretrained "
-            f"(config.json, model.safetensors, tokenizer or preprocessor files)"
+            f"{path}: {'is a file' if local.exists() else 'no such folder'}; expected a folder written by "
+            f"save_pretrained (config.json, model.safetensors, tokenizer or preprocessor files)"
         )
     try:
         return factory.from_pretrained(str(local) if looks_local else path, revision=None if looks_local else revision)
@@ -170,6 +171,9 @@ def open_blocks(backbone: nn.Module, tune: str | int) -> None:
 
 class Pretrained(Encoder):
     """A backbone's last hidden states, projected to the model's width."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, config: PretrainedConfig, column: Column, width: int, backbone: nn.Module, extractor: Any

@@ -61,30 +61,30 @@ class TimmConfig(EncoderConfig):
         import timm
 
         try:
-            settings = timm.get_pretrained_cfg(self.name)
+            settings: Any = timm.get_pretrained_cfg(self.name)
         except RuntimeError:
-            settings = None
+            raise _unknown(self.name) from None
         if settings is None:
-            _unknown(self.name)
+            raise _unknown(self.name)
         channels, height, width = settings.input_size
         return Requirements(
             image_size=(height, width), num_channels=channels, mean=tuple(settings.mean), std=tuple(settings.std)
         )
 
 
-def _unknown(name: str) -> None:
+def _unknown(name: str) -> ConfigError:
     import timm
 
     near = timm.list_models(f"*{name.split('.')[0]}*")[:5]
     hint = f"; similar: {', '.join(near)}" if near else ""
-    raise ConfigError(f"timm knows no model {name!r}{hint}")
+    return ConfigError(f"timm knows no model {name!r}{hint}")
 
 
 def _create(name: str, weights: str, column: Column, options: dict[str, Any]) -> nn.Module:
     import timm
 
     if not timm.is_model(name.split(".")[0]):
-        _unknown(name)
+        raise _unknown(name)
     arguments: dict[str, Any] = {"num_classes": 0, "in_chans": column.num_channels, **options}
     overlay = None
     if weights not in ("pretrained", "random"):
@@ -108,7 +108,7 @@ class Timm(Encoder):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: TimmConfig, column: Column, width: int, backbone: nn.Module) -> None:
+    def __init__(self, config: TimmConfig, column: Column, width: int, backbone: Any) -> None:
         super().__init__(column, width)
         assert column.mean is not None
         assert column.std is not None

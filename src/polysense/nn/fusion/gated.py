@@ -1,9 +1,8 @@
 """The gated multimodal unit: t_m = tanh(W_m x_m), z = softmax_m(V [x_1; ...; x_M]), h = sum_m z_m * t_m.
 
-Arevalo et al., "Gated Multimodal Units for Information Fusion", 2017, section 3.1, in its many-modality form with one gate per
-feature and a softmax over the columns that are present. The gates depend on all inputs, so a column can decide which
-other one
-counts; they are not an explanation of what it used.
+Arevalo et al., "Gated Multimodal Units for Information Fusion", 2017, section 3.1, in its many-modality form with one
+gate per feature and a softmax over the columns that are present. The gates depend on all inputs, so a column can decide
+which other one counts; they are not an explanation of what it used.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ class ClassificationHeadConfig(HeadConfig):
         loss_weight: This target's share in the sum of losses, where a model has several.
         hidden: Width of a hidden layer before the output; 0 = linear.
         dropout: Before the output.
-        class_weights: "none"; "balanced": each class weighs as if all were equally frequent; or a weight per class name (others
-            weigh 1).
+        class_weights: "none"; "balanced": each class weighs as if all were equally frequent; or a weight per class
+            name (others weigh 1).
         label_smoothing: Share of the target probability that is spread over all classes.
     """
 
@@ -60,7 +60,8 @@ def class_weights(config: str | Mapping[str, float], target: Target) -> list[flo
     unknown = sorted(set(config) - set(target.classes))
     if unknown:
         raise ConfigError(
-            f"model.heads.{target.name}.class_weights: no class is named {unknown[0]!r} (known: {', '.join(target.classes)})"
+            f"model.heads.{target.name}.class_weights: no class is named {unknown[0]!r} "
+            f"(known: {', '.join(target.classes)})"
         )
     return [float(config.get(name, 1.0)) for name in target.classes]
 
@@ -78,7 +79,8 @@ class ClassificationHead(Head):
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, fused: Fused) -> Float[Tensor, "batch classes"]:
-        return self.readout(fused.pooled)
+        outputs: Tensor = self.readout(fused.pooled)
+        return outputs
 
     def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
         rows = weights * target.present * self.class_weights[target.values]

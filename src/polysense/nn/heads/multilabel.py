@@ -58,7 +58,8 @@ class MultilabelHead(Head):
         self.register_buffer("positive_weight", positive, persistent=False)
 
     def forward(self, fused: Fused) -> Float[Tensor, "batch classes"]:
-        return self.readout(fused.pooled)
+        outputs: Tensor = self.readout(fused.pooled)
+        return outputs
 
     def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
         losses = F.binary_cross_entropy_with_logits(

@@ -54,13 +54,19 @@ class RegressionHead(Head):
         self.register_buffer("std", torch.tensor(target.std, dtype=torch.float32), persistent=False)
 
     def forward(self, fused: Fused) -> Float[Tensor, "batch outputs"]:
-        return self.readout(fused.pooled)
+        outputs: Tensor = self.readout(fused.pooled)
+        return outputs
 
     def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
         known = ~target.values.isnan() & target.present[:, None]
         wanted = (safe(target.values, known) - self.mean) / self.std
-        function = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[self.kind]
-        losses = function(outputs.float(), wanted, reduction="none")
+        match self.kind:
+            case "mse":
+                losses = F.mse_loss(outputs.float(), wanted, reduction="none")
+            case "mae":
+                losses = F.l1_loss(outputs.float(), wanted, reduction="none")
+            case _:
+                losses = F.huber_loss(outputs.float(), wanted, reduction="none")
         return Loss((losses * known * weights[:, None]).sum(), self.count(target, weights))
 
     def count(self, target: TargetBatch, weights: Float[Tensor, " batch"]) -> Float[Tensor, ""]:

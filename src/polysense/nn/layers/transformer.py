@@ -73,4 +73,5 @@ class TransformerBlock(nn.Module):
         attended_BLD = attended_BHLK.transpose(1, 2).reshape(batch, length, width)
         attended_BLD = self.attention_out(attended_BLD) * some_B[:, None, None]
         tokens = tokens + self.dropout(attended_BLD)
-        return tokens + self.feed_forward(tokens)
+        out: Tensor = tokens + self.feed_forward(tokens)
+        return out

@@ -1,0 +1,17 @@
+"""What a notebook needs, and what the command line calls: fit, evaluate, predict, load; new, check and demo.
+
+run = polysense.fit("train.csv", target="label")
+bundle = polysense.load(run.folder)
+polysense.evaluate(bundle, "test.csv")
+polysense.predict(bundle, "new.csv").frame
+"""
+
+from __future__ import annotations
+
+from polysense.api.check import Check, check
+from polysense.api.demo import demo
+from polysense.api.fit import fit, new
+from polysense.api.run import Run
+from polysense.api.use import evaluate, load, predict
+
+__all__ = ["Check", "Run", "check", "demo", "evaluate", "fit", "load", "new", "predict"]

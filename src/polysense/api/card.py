@@ -1,0 +1,87 @@
+"""The model card: what a bundle is, for whoever finds its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from polysense.data.sources import Table
+from polysense.evaluation.report import headline_metrics
+
+if TYPE_CHECKING:
+    from polysense.api.run import Run
+
+__all__ = ["model_card"]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def model_card(run: Run, tables: Mapping[str, Table]) -> str:
+    """The bundle's README.md, in the sections of Mitchell et al., "Model Cards for Model Reporting", 2019."""
+    schema = run.bundle.schema
+    targets = ", ".join(f"`{target.name}` ({target.task})" for target in schema.targets)
+    lines = [
+        "# Model card",
+        "",
+        f"A polysense model that predicts {targets} from {len(schema.columns)} column(s). "
+        f"{run.bundle.info['parameters']:,} parameters.",
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import polysense",
+        "",
+        'model = polysense.load("this/folder")',
+        'predictions = model.predict("table.csv").frame',
+        "```",
+        "",
+        "A column that is missing, or a cell that is empty or can't be read, counts as absent; no row is dropped.",
+        "",
+        "## Inputs",
+        "",
+        "| column | type | encoder |",
+        "| --- | --- | --- |",
+    ]
+    for column in schema.columns:
+        encoder = run.recipe.model.encoders[column.name].type
+        lines.append(f"| {_cell(column.name)} | {column.modality} | {encoder} |")
+    lines += ["", "## Outputs", ""]
+    for target in schema.targets:
+        classes = (
+            f": {', '.join(target.classes[:30])}{' ...' if len(target.classes) > 30 else ''}" if target.classes else ""
+        )
+        lines.append(f"- `{target.name}`, {target.task}{classes}")
+    rows = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
+    lines += ["", "## Training data", "", f"Rows: {rows}. Table: `{tables['train'].name}`.", "", "## Evaluation", ""]
+    if not run.evaluations:
+        lines.append("Not evaluated: there were no validation or test rows.")
+    for split, evaluation in run.evaluations.items():
+        note = " (these rows also chose the epoch)" if split == "validation" else ""
+        lines += [
+            f"On {evaluation.num_rows:,} {split} rows{note}, with 95% bootstrap intervals, beside the most frequent class "
+            "or the mean:",
+            "",
+            "| target | metric | model | interval | majority |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for target in schema.targets:
+            for info in headline_metrics(target):
+                found = evaluation.metrics[target.name][info.name]
+                base = run.baselines[split]["majority"].metrics[target.name][info.name]
+                interval = f"{found.low:.4f} to {found.high:.4f}"
+                row = (_cell(target.name), info.name, f"{found.value:.4f}", interval, f"{base.value:.4f}")
+                lines.append(f"| {' | '.join(row)} |")
+        lines.append("")
+    if run.contributions is not None:
+        lines += [f"What each column contributed (Shapley values on {run.contribution_split} rows):", ""]
+        lines += [run.contributions.summary_sentence(), ""]
+    lines += [
+        "## Limits",
+        "",
+        "Measured on the rows above only: other sources, speakers, cameras or languages were not tested. "
+        "Contributions describe this model's use of its columns, not causes.",
+        "",
+    ]
+    return "\n".join(lines)

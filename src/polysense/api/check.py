@@ -1,0 +1,185 @@
+"""Look at a table without training: what each column is taken for, what is missing or broken, what leaks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from polysense.api.prepare import is_recipe, prepare, split_tables
+from polysense.core.modality import Role, Task
+from polysense.core.sample import Unreadable
+from polysense.data.infer import infer
+from polysense.data.processor import Processor
+from polysense.data.sources import read_table
+from polysense.errors import PolysenseError
+
+__all__ = ["Check", "check"]
+
+_MOST_ROWS = 2_000
+_RARE = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What was found.
+
+    Attributes:
+        table: Its name.
+        num_rows: Its rows.
+        columns: Per column: name, role, type, missing (share), reason.
+        classes: Per classification target its classes' counts.
+        splits: Rows in each split.
+        unreadable: Cells that can't be read, of the rows tried.
+        num_tried: Rows whose cells were tried.
+        problems: What would stop a training.
+        warnings: What it would run with, but should be known.
+    """
+
+    table: str
+    num_rows: int
+    columns: list[dict[str, Any]]
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    splits: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[Unreadable, ...] = ()
+    num_tried: int = 0
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether training could run."""
+        return not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "ok": self.ok,
+            "table": self.table,
+            "num_rows": self.num_rows,
+            "columns": self.columns,
+            "classes": {name: dict(counts) for name, counts in self.classes.items()},
+            "splits": dict(self.splits),
+            "unreadable": [cell.as_dict() for cell in self.unreadable],
+            "num_tried": self.num_tried,
+            "problems": list(self.problems),
+            "warnings": list(self.warnings),
+        }
+
+    def text(self) -> str:
+        """For people."""
+        lines = [f"{self.table}: {self.num_rows:,} rows, {len(self.columns)} columns", ""]
+        width = max([len(column["name"]) for column in self.columns], default=0)
+        for column in self.columns:
+            missing = f"{100 * column['missing']:.0f}% missing" if column["missing"] else ""
+            kind = column["type"] or ""
+            lines.append(
+                f"  {column['name']:<{width}}  {column['role']:<8} {kind:<14} {missing:<12} {column['reason']}"
+            )
+        for target, counts in self.classes.items():
+            total = sum(counts.values())
+            lines += ["", f"Classes of {target}:"]
+            shown = sorted(counts.items(), key=lambda pair: -pair[1])
+            for name, count in shown[:20]:
+                lines.append(
+                    f"  {name[:30]:<30} {count:>8,}  {100 * count / total:5.1f}%  {'█' * round(40 * count / total)}"
+                )
+            if len(shown) > 20:
+                lines.append(f"  ... and {len(shown) - 20} more, down to {shown[-1][1]:,} rows")
+        if self.splits:
+            lines += ["", "Split: " + ", ".join(f"{count:,} {name}" for name, count in self.splits.items())]
+        if self.num_tried:
+            lines += ["", f"Unreadable cells in the {self.num_tried:,} rows tried: {len(self.unreadable)}"]
+            lines += [f"  {cell}" for cell in self.unreadable[:20]]
+        lines += [f"\nWarning: {warning}" for warning in self.warnings]
+        lines += [f"\nProblem: {problem}" for problem in self.problems]
+        if self.ok:
+            lines.append("\nNothing stands in the way of training.")
+        return "\n".join(lines)
+
+
+def check(source: Any, *, target: str | Sequence[str] | None = None, overrides: Sequence[str] = ()) -> Check:
+    """Looks at a table, or at a recipe's table, without training.
+
+    Args:
+        source: A table's path, a table in memory, or a recipe's path.
+        target: The column or columns to predict, where the source is a table.
+        overrides: `a.b.c=value` changes of the recipe.
+
+    Raises:
+        UserError: The table or the recipe can't be read.
+    """
+    if target is None and not is_recipe(source):
+        table = read_table(source)
+        guesses = infer(table, [])
+        advice = "no target is named: give --target COLUMN to check classes, splits, leaks and every cell"
+        return Check(table=table.name, num_rows=len(table), columns=_columns(table, guesses), warnings=(advice,))
+    prepared = prepare(source, target=target, overrides=overrides)
+    table, config = prepared.table, prepared.recipe.data
+    names = [column for name, wanted in config.targets.items() for column in wanted.sources(name)]
+    guesses = prepared.guesses or infer(table, [name for name in names if table.has(name)])
+    problems: list[str] = []
+    warnings = [
+        f"{guess.name}: {guess.reason}"
+        for guess in guesses
+        if guess.role is Role.IGNORED and "determines" in guess.reason
+    ]
+    classes = {}
+    for guess in guesses:
+        if guess.role is Role.TARGET and guess.task is Task.CLASSIFICATION:
+            counts = Counter(str(cell) for cell in table.cells(guess.name, literal=True) if cell is not None)
+            classes[guess.name] = dict(counts)
+            rare = [name for name, count in counts.items() if count < _RARE]
+            if rare:
+                warnings.append(
+                    f"{guess.name}: {len(rare)} of {len(counts)} classes have fewer than {_RARE} rows "
+                    f"({', '.join(sorted(rare)[:5])}{' ...' if len(rare) > 5 else ''})"
+                )
+            empty = len(table) - sum(counts.values())
+            if empty:
+                warnings.append(f"{guess.name}: is empty in {empty:,} rows, which can't train or score")
+    splits: dict[str, int] = {}
+    unreadable: list[Unreadable] = []
+    tried = 0
+    try:
+        tables = split_tables(config, table, prepared.recipe.training.seed)
+        splits = {name: len(part) for name, part in tables.items()}
+        processor = Processor.fit(tables["train"], config, prepared.recipe.model.requirements())
+        prepared.recipe.model.build(processor.schema)
+        positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int))
+        for position in positions:
+            unreadable.extend(processor.transform(table, int(position), with_targets=True).unreadable)
+        tried = len(positions)
+    except PolysenseError as error:
+        problems.append(str(error))
+    return Check(
+        table=table.name,
+        num_rows=len(table),
+        columns=_columns(table, guesses),
+        classes=classes,
+        splits=splits,
+        unreadable=tuple(unreadable),
+        num_tried=tried,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+    )
+
+
+def _columns(table: Any, guesses: Sequence[Any]) -> list[dict[str, Any]]:
+    found = []
+    for guess in guesses:
+        cells = table.cells(guess.name)
+        kind = guess.task if guess.role is Role.TARGET else guess.modality
+        found.append(
+            {
+                "name": guess.name,
+                "role": str(guess.role),
+                "type": None if kind is None else str(kind),
+                "missing": sum(cell is None for cell in cells) / max(len(cells), 1),
+                "reason": guess.reason,
+            }
+        )
+    return found

@@ -1,0 +1,299 @@
+"""Train a model on a table: the whole way from a path to a bundle and a report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from polysense.api.card import model_card
+from polysense.api.measure import measure
+from polysense.api.prepare import Prepared, prepare, split_tables
+from polysense.api.run import Run
+from polysense.bundle import Bundle
+from polysense.config.codec import to_dict
+from polysense.core.batch import Batch
+from polysense.core.sample import Unreadable
+from polysense.data.dataset import TableDataset, choose_workers
+from polysense.data.loader import PredictLoader, TrainLoader
+from polysense.data.processor import Processor
+from polysense.data.sources import Table
+from polysense.data.transforms.augment import augment
+from polysense.errors import CheckpointError, ConfigError
+from polysense.evaluation.evaluator import evaluate
+from polysense.recipe import Recipe
+from polysense.training.callbacks.progress import ProgressBar
+from polysense.training.distributed import Distributed
+from polysense.training.run import TrainResult
+from polysense.training.trainer import Trainer, default_callbacks
+
+__all__ = ["fit", "new", "train_model"]
+
+_log = logging.getLogger("polysense.api")
+
+
+def fit(
+    source: Any,
+    *,
+    target: str | Sequence[str] | None = None,
+    output: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    preset: str = "balanced",
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    data: Any = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Trains a model, measures it and saves it.
+
+    Args:
+        source: A table's path, a table in memory, a recipe's path (.yaml), or with `resume` a run's folder.
+        target: The column or columns to predict, where the source is a table.
+        output: The run's folder; by default runs/NAME-TIME.
+        overrides: `a.b.c=value` changes of the recipe.
+        preset: Where a recipe is inferred: "fast", "balanced" or "best".
+        validation: A validation table of its own.
+        test: A test table of its own.
+        columns: Per column what you say it is ("text", "number", "ignored", ...), where inference is wrong.
+        data: The table in memory, where the source is a recipe.
+        resume: Go on from the run folder's last checkpoint.
+        progress: Whether to show progress.
+
+    Raises:
+        UserError: Something that the caller can mend; the message says what and where.
+        TrainingInterrupted: Ctrl-C; the state was saved.
+    """
+    if resume:
+        folder = Path(source if output is None else output)
+        if not (folder / "recipe.yaml").is_file():
+            raise CheckpointError(
+                f"{folder}: holds no recipe.yaml; --resume needs the folder of a run that was started"
+            )
+        if data is None and not isinstance(source, (str, Path)):
+            data = source
+        prepared = prepare(folder / "recipe.yaml", overrides=overrides, data=data)
+    else:
+        prepared = prepare(
+            source,
+            target=target,
+            overrides=overrides,
+            preset=preset,
+            validation=validation,
+            test=test,
+            columns=columns,
+            data=data,
+        )
+        folder = _run_folder(output, prepared)
+    return _run(prepared, folder, resume=resume, progress=progress)
+
+
+def new(
+    table: Any, target: str | Sequence[str], *, preset: str = "balanced", columns: Mapping[str, str] | None = None
+) -> str:
+    """A commented recipe for a table, as YAML.
+
+    Args:
+        table: The table's path, or a table in memory.
+        target: The column or columns to predict.
+        preset: "fast", "balanced" or "best".
+        columns: Per column what you say it is, where inference is wrong.
+
+    Raises:
+        UserError: The table can't be read, or a column can't serve.
+    """
+    prepared = prepare(table, target=target, preset=preset, columns=columns)
+    notes: dict[str, str] = {}
+    ignored = []
+    for guess in prepared.guesses:
+        for path in (f"data.columns.{guess.name}", f"data.targets.{guess.name}"):
+            notes[path] = guess.reason
+        if guess.name not in prepared.recipe.data.columns and guess.name not in prepared.recipe.data.targets:
+            ignored.append(f"  {guess.name}: {guess.reason}")
+    if ignored:
+        notes["data.columns"] = "Not used:\n" + "\n".join(ignored)
+    header = (
+        f"# A recipe of the preset `{preset}` for {prepared.table.name} ({len(prepared.table):,} rows).\n"
+        f"# Train it:  polysense train THIS_FILE     Change a key there and then:  ... training.epochs=5\n\n"
+    )
+    return header + prepared.recipe.to_yaml(extra=notes)
+
+
+def _run_folder(output: str | Path | None, prepared: Prepared) -> Path:
+    if output is None:
+        stem = re.sub(r"[^\w.-]+", "_", Path(prepared.source).stem)[:60] or "table"
+        output = Path("runs") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = Path(output)
+    if folder.is_file():
+        raise ConfigError(f"{folder}: is a file, expected a folder for the run")
+    if (folder / "recipe.yaml").exists():
+        raise ConfigError(f"{folder}: holds a run already; give another folder with -o, or go on with it by --resume")
+    return folder
+
+
+class _Watched:
+    """A training loader that remembers which cells could not be read."""
+
+    def __init__(self, loader: TrainLoader) -> None:
+        self.loader = loader
+        self.unreadable: dict[tuple[int, str], Unreadable] = {}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.loader.steps_per_epoch
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        for batch in self.loader.epoch(epoch, start_step):
+            for cell in batch.unreadable:
+                self.unreadable[cell.source.row, cell.source.column] = cell
+            yield batch
+
+
+def train_model(
+    recipe: Recipe,
+    tables: Mapping[str, Table],
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    distributed: Distributed | None = None,
+) -> tuple[Bundle, TrainResult, list[Unreadable]]:
+    """Fits preprocessing, builds and trains the model, saves the bundle.
+
+    Args:
+        recipe: What to do.
+        tables: "train", and perhaps "validation".
+        folder: The run's folder.
+        resume: Go on from the folder's last checkpoint.
+        progress: Whether to show progress.
+        distributed: This process among its peers.
+
+    Returns:
+        The bundle, how the training went, and the training rows' unreadable cells.
+    """
+    distributed = distributed or Distributed()
+    fitted = folder / "bundle" / "processor"
+    if resume and fitted.is_dir():
+        processor = Processor.load(fitted)
+    else:
+        processor = Processor.fit(tables["train"], recipe.data, recipe.model.requirements())
+        if distributed.is_main:
+            processor.save(fitted)
+    schema = processor.schema
+    config = recipe.training
+    torch.manual_seed(config.seed)
+    model = recipe.model.build(schema)
+
+    dataset = TableDataset(tables["train"], processor)
+    num_workers = _read_settings(recipe, dataset)
+    loader = TrainLoader(
+        dataset,
+        schema,
+        config.micro_batch_size,
+        config.seed,
+        num_workers=num_workers,
+        rank=distributed.rank,
+        world_size=distributed.world_size,
+        pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
+    )
+    watched = _Watched(loader)
+    transforms = {name: transform.build(schema.column(name)) for name, transform in recipe.data.transforms.items()}
+
+    validation = tables.get("validation")
+    validate = None
+    if validation is not None:
+        validation_set = TableDataset(validation, processor, cache_bytes=dataset.cache_bytes)
+
+        def validate() -> dict[str, float]:
+            found = evaluate(
+                lambda batch: model.predict(batch.to(trainer.device)),
+                PredictLoader(validation_set, schema),
+                schema.targets,
+                bootstrap=0,
+            )
+            return {
+                f"{head}/{metric}": value.value
+                for head, named in found.metrics.items()
+                for metric, value in named.items()
+            }
+
+    folder.mkdir(parents=True, exist_ok=True)
+    callbacks = default_callbacks(config, folder)
+    if not progress:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    trainer = Trainer(
+        config,
+        model,
+        watched,
+        folder=folder,
+        validate=validate,
+        augment=lambda batch, epoch: augment(
+            batch,
+            schema,
+            transforms,
+            seed=config.seed,
+            epoch=epoch,
+            modality_dropout=recipe.data.modality_dropout,
+        ),
+        callbacks=callbacks,
+        distributed=distributed,
+        resume_hint=f"Go on with: polysense train {folder} --resume",
+    )
+    with loader:
+        result = trainer.fit(resume=resume)
+    info = {
+        "rows": {name: len(table) for name, table in tables.items()},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds": result.seconds,
+        "samples_per_second": result.samples_per_second,
+        "best_epoch": result.best_epoch,
+    }
+    bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info)
+    if distributed.is_main:
+        bundle.save(folder / "bundle")
+    return bundle, result, list(watched.unreadable.values())
+
+
+def _read_settings(recipe: Recipe, dataset: TableDataset) -> int:
+    """Sets the dataset's cache and gives the number of workers."""
+    num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers, cache = choose_workers(dataset, num_cpus)
+    if recipe.data.num_workers != "auto":
+        workers = recipe.data.num_workers
+    if recipe.data.cache == "memory":
+        cache = 2**62
+    elif recipe.data.cache == "none":
+        cache = 0
+    dataset.cache_bytes = cache
+    return workers
+
+
+def _run(prepared: Prepared, folder: Path, *, resume: bool, progress: bool) -> Run:
+    recipe = prepared.recipe
+    use_cuda = recipe.training.device in ("auto", "cuda") and torch.cuda.is_available()
+    distributed = Distributed.from_environment(use_cuda=use_cuda)
+    try:
+        tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        if distributed.is_main:
+            (folder / "recipe.yaml").write_text(recipe.to_yaml())
+        bundle, training, unreadable = train_model(
+            recipe, tables, folder, resume=resume, progress=progress, distributed=distributed
+        )
+        run = Run(folder=folder, recipe=recipe, bundle=bundle, training=training)
+        if distributed.is_main:
+            measure(run, tables, unreadable, progress=progress)
+            (folder / "bundle" / "README.md").write_text(model_card(run, tables))
+            bundle.info["metrics"] = run.metrics
+            bundle.save(folder / "bundle")
+        distributed.barrier()
+    finally:
+        distributed.close()
+    return run

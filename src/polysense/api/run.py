@@ -1,0 +1,78 @@
+"""What a finished run offers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polysense.bundle import Bundle
+from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.verdict import Contributions
+from polysense.recipe import Recipe
+from polysense.training.run import TrainResult
+
+__all__ = ["Run"]
+
+
+@dataclass(eq=False, kw_only=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: The run's folder.
+        recipe: What was run.
+        bundle: The trained model.
+        training: How the training went.
+        evaluations: Per split what was measured.
+        baselines: Per split and baseline ("majority", and where asked for each column alone and "ensemble") likewise.
+        contributions: What each column contributed, if measured.
+        contribution_split: On which split.
+        text: The summary for people.
+    """
+
+    folder: Path
+    recipe: Recipe
+    bundle: Bundle
+    training: TrainResult
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, Evaluation]] = field(default_factory=dict)
+    contributions: Contributions | None = None
+    contribution_split: str | None = None
+    text: str = ""
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """split > head > metric > {value, low, high}, as in metrics.json."""
+        return {split: evaluation.as_metrics_json() for split, evaluation in self.evaluations.items()}
+
+    def summary(self) -> str:
+        """The summary for people."""
+        return self.text
+
+    def as_json(self) -> dict[str, Any]:
+        """The run for a script: folder, metrics, baselines, contributions, how the training went."""
+        return {
+            "folder": str(self.folder),
+            "metrics": self.metrics,
+            "baselines": {
+                split: {name: evaluation.as_metrics_json() for name, evaluation in named.items()}
+                for split, named in self.baselines.items()
+            },
+            "contributions": None if self.contributions is None else self.contributions.as_json(),
+            "training": {
+                "monitor": self.training.monitor,
+                "best_value": self.training.best_value,
+                "best_epoch": self.training.best_epoch,
+                "epochs": self.training.epochs,
+                "steps": self.training.steps,
+                "seconds": self.training.seconds,
+                "samples_per_second": self.training.samples_per_second,
+                "stop_reason": self.training.stop_reason,
+            },
+        }
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {json.dumps(sorted(self.evaluations))})"

@@ -1,0 +1,123 @@
+"""Use a trained model: load, predict, evaluate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polysense.api.measure import evaluate_bundle
+from polysense.api.text import report_text
+from polysense.bundle import Bundle, Predictions, load_bundle
+from polysense.data.sources import read_table
+from polysense.errors import TableError
+from polysense.evaluation.baselines import constant_baseline
+from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.report import Report
+
+__all__ = ["Scores", "evaluate", "load", "predict"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scores:
+    """A model's scores on one table.
+
+    Attributes:
+        table: The table's name.
+        evaluation: Metrics with intervals, predictions, confusion matrices.
+        majority: The most frequent class, or the mean, on the same rows.
+    """
+
+    table: str
+    evaluation: Evaluation
+    majority: Evaluation
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """head > metric > {value, low, high}."""
+        return self.evaluation.as_metrics_json()
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "table": self.table,
+            "metrics": self.metrics,
+            "majority": self.majority.as_metrics_json(),
+            **self.evaluation.as_summary_json(),
+            "unreadable": [cell.as_dict() for cell in self.evaluation.unreadable],
+        }
+
+    def text(self) -> str:
+        """For people."""
+        report = Report(
+            title=self.table, evaluation=self.evaluation, split=self.table, comparisons={"majority": self.majority}
+        )
+        lines = [report_text(report)]
+        cells = self.evaluation.unreadable
+        lines += [f"unreadable, counted as missing: {cell}" for cell in cells[:10]]
+        if len(cells) > 10:
+            lines.append(f"... and {len(cells) - 10} more; --json lists all")
+        return "\n".join(lines)
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Bundle:
+    """Loads a trained model from a bundle's or a run's folder.
+
+    Raises:
+        BundleError: There is none, or it is broken.
+    """
+    return load_bundle(path, device=device)
+
+
+def predict(bundle: Bundle | str | Path, source: Any, *, root: str | Path | None = None) -> Predictions:
+    """Predicts every row of a table, in order.
+
+    Args:
+        bundle: A bundle, or its folder.
+        source: A table's path, a data frame, a list of dictionaries, ...
+        root: The folder that media paths are relative to; by default the table's own.
+
+    Raises:
+        UserError: The bundle or the table can't be read.
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    return loaded.predict(source, root=root)
+
+
+def evaluate(
+    bundle: Bundle | str | Path,
+    source: Any,
+    *,
+    root: str | Path | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Scores:
+    """Scores a model on a table that has the targets.
+
+    Args:
+        bundle: A bundle, or its folder.
+        source: A table's path, a data frame, a list of dictionaries, ...
+        root: The folder that media paths are relative to; by default the table's own.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        seed: Of the resamples.
+
+    Raises:
+        UserError: The bundle or the table can't be read, or no row has a target.
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    table = read_table(source, root=root)
+    for target in loaded.schema.targets:
+        for column in target.columns:
+            table.require(column, "target column")
+    found = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed)
+    if not any(found.num_counted(target.name) for target in loaded.schema.targets):
+        cells = "; ".join(str(cell) for cell in found.unreadable[:3])
+        raise TableError(
+            f"{table.name}: no row has a target that can be read, so there is nothing to score"
+            f"{': ' + cells if cells else ''}"
+        )
+    return Scores(
+        table=table.name,
+        evaluation=found,
+        majority=constant_baseline(found, bootstrap=bootstrap, seed=seed),
+    )

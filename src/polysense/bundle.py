@@ -1,0 +1,287 @@
+"""The trained artefact: schema, fitted preprocessing, model config, weights, model card. No pickle anywhere.
+
+bundle/
+  README.md             the model card
+  bundle.json           format, version, model config, training facts
+  recipe.yaml           the run's complete recipe
+  weights.safetensors
+  processor/            fitted preprocessing: the same object in training, evaluation and serving
+  resources/            what pretrained encoders need besides weights (their own configs)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from polysense.config.codec import from_dict, to_dict
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.sample import Unreadable
+from polysense.core.schema import Schema, Target
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader
+from polysense.data.processor import Processor
+from polysense.data.sources import read_table
+from polysense.data.targets import TargetProcessor
+from polysense.errors import BundleError, ConfigError, TableError
+from polysense.nn.model import ModelConfig, MultimodalModel
+
+__all__ = ["FORMAT", "Bundle", "Predictions", "load_bundle"]
+
+FORMAT = 1
+"""Raised when an older polysense could no longer read what this one writes."""
+
+_MOST_CLASS_COLUMNS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model says of a table, one row for each of its rows, in order.
+
+    Attributes:
+        frame: Per target its prediction and probabilities, and `missing`: which input columns the row lacked.
+        raw: Per target the Prediction in row order.
+        unreadable: Cells that could not be read, with the reason; they count as missing.
+    """
+
+    frame: polars.DataFrame
+    raw: Mapping[str, Prediction]
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def write(self, path: Path | str) -> None:
+        """Writes the frame as .csv, .tsv, .jsonl or .parquet, and unreadable cells beside it as PATH.unreadable.jsonl.
+
+        Raises:
+            TableError: The ending is none of these, or the file can't be written.
+        """
+        path = Path(path)
+        # A list of labels is a JSON text where the format has no lists.
+        lists = [name for name, kind in self.frame.schema.items() if isinstance(kind, polars.List)]
+        flat = self.frame.with_columns(
+            polars.Series(name, [json.dumps(cell, ensure_ascii=False) for cell in self.frame[name].to_list()])
+            for name in lists
+        )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            match path.suffix.lower():
+                case ".csv":
+                    flat.write_csv(path)
+                case ".tsv":
+                    flat.write_csv(path, separator="\t")
+                case ".jsonl" | ".ndjson":
+                    self.frame.write_ndjson(path)
+                case ".parquet":
+                    self.frame.write_parquet(path)
+                case other:
+                    raise TableError(
+                        f"{path}: can't write {other or 'a file without an ending'}; use .csv, .tsv, .jsonl or .parquet"
+                    )
+            beside = path.with_name(path.name + ".unreadable.jsonl")
+            if self.unreadable:
+                beside.write_text(
+                    "".join(json.dumps(cell.as_dict(), ensure_ascii=False) + "\n" for cell in self.unreadable)
+                )
+            else:
+                beside.unlink(missing_ok=True)
+        except OSError as error:
+            raise TableError(f"{path}: can't be written: {error}") from error
+
+
+@dataclass(eq=False)
+class Bundle:
+    """A trained model with all that it needs.
+
+    Attributes:
+        processor: Fitted preprocessing.
+        model: In eval mode.
+        model_config: What the model was built from.
+        recipe: The run's recipe as plain values.
+        info: Facts about the training, for the model card.
+        folder: Where it was loaded from or saved to.
+    """
+
+    processor: Processor
+    model: MultimodalModel
+    model_config: ModelConfig
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """The model's columns and targets."""
+        return self.processor.schema
+
+    def save(self, folder: Path | str) -> None:
+        """Writes the bundle; the file that makes it one, bundle.json, is written last."""
+        import polysense
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.processor.save(folder / "processor")
+        self.model.save_resources(folder / "resources")
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
+        part = folder / "weights.safetensors.part"
+        # A tied weight stands under two names and is one storage, which safetensors refuses.
+        save_file(
+            {name: value.clone() if _shared(name, value, weights) else value for name, value in weights.items()}, part
+        )
+        part.replace(folder / "weights.safetensors")
+        plain = {
+            "format": FORMAT,
+            "polysense": polysense.__version__,
+            "torch": torch.__version__,
+            "model": to_dict(self.model_config),
+            "recipe": to_dict(self.recipe),
+            "info": self.info,
+        }
+        part = folder / "bundle.json.part"
+        part.write_text(json.dumps(plain, indent=1, ensure_ascii=False))
+        part.replace(folder / "bundle.json")
+        self.folder = folder
+
+    def dataset(self, source: Any, *, root: Path | str | None = None, with_targets: bool = False) -> TableDataset:
+        """A table as this model's samples.
+
+        Args:
+            source: A path, a data frame, a list of dictionaries, ... (see `read_table`).
+            root: The folder that media paths are relative to; by default the table's own.
+            with_targets: Whether the targets' columns are read too.
+        """
+        if isinstance(source, Mapping) and not any(isinstance(cell, (list, tuple)) for cell in source.values()):
+            source = [source]  # one row
+        return TableDataset(read_table(source, root=root), self.processor, with_targets=with_targets)
+
+    def predict(self, source: Any, *, root: Path | str | None = None, batch_size: int = 32) -> Predictions:
+        """Predicts every row of a table.
+
+        Cells that are missing or unreadable, and columns that are not there, count as absent; no row is dropped, and
+        no row's prediction depends on another row.
+
+        Args:
+            source: A path, a data frame, a list of dictionaries, one dictionary, ...
+            root: The folder that media paths are relative to; by default the table's own.
+            batch_size: Rows in a forward pass. Predictions are the same bits for any table at one batch size.
+
+        Raises:
+            TableError: The table can't be read.
+        """
+        dataset = self.dataset(source, root=root)
+        return self.predict_dataset(dataset, batch_size=batch_size)
+
+    def predict_dataset(self, dataset: TableDataset, *, batch_size: int = 32, progress: Any = None) -> Predictions:
+        """Predicts a prepared table; `progress(rows)` is called as rows are done."""
+        self.model.eval()
+        device = next(self.model.parameters()).device
+        rows: list[np.ndarray] = []
+        parts: dict[str, list[Prediction]] = {target.name: [] for target in self.schema.targets}
+        present: list[np.ndarray] = []
+        unreadable: list[Unreadable] = []
+        for batch in PredictLoader(dataset, self.schema, batch_size):
+            real = batch.rows >= 0
+            for name, prediction in self.model.predict(batch.to(device)).items():
+                parts[name].append(prediction.cpu()[real])
+            rows.append(batch.rows[real].numpy())
+            present.append(
+                np.stack(
+                    [
+                        batch.columns[column.name].present[real].numpy()
+                        if column.name in batch.columns
+                        else np.zeros(int(real.sum()), dtype=bool)
+                        for column in self.schema.columns
+                    ],
+                    axis=1,
+                )
+            )
+            unreadable.extend(batch.unreadable)
+            if progress is not None:
+                progress(int(real.sum()))
+        if not rows:
+            raise TableError("the table has no rows to predict")
+        order = torch.from_numpy(np.argsort(np.concatenate(rows), kind="stable"))
+        raw = {name: Prediction.concatenate(part)[order] for name, part in parts.items()}
+        unreadable.sort(key=lambda cell: (cell.source.row, cell.source.column))
+        frame = self._frame(raw, np.concatenate(present)[order.numpy()])
+        return Predictions(frame, raw, tuple(unreadable))
+
+    def _frame(self, raw: Mapping[str, Prediction], present: np.ndarray) -> polars.DataFrame:
+        columns: dict[str, Any] = {}
+        for target in self.schema.targets:
+            columns |= _target_columns(target, raw[target.name], self.processor.targets[target.name])
+        names = self.schema.names
+        columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
+        return polars.DataFrame(columns)
+
+
+def _shared(name: str, value: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> bool:
+    return any(
+        other != name and weights[other].data_ptr() == value.data_ptr()
+        for other in weights
+        if weights[other].shape == value.shape
+    )
+
+
+def _target_columns(target: Target, prediction: Prediction, processor: TargetProcessor) -> dict[str, Any]:
+    """A target's columns of the predictions' frame."""
+    values = prediction.values.numpy()
+    if target.task is Task.REGRESSION:
+        return {column: values[:, index] for index, column in enumerate(target.columns)}
+    assert prediction.probabilities is not None
+    probabilities = prediction.probabilities.numpy()
+    rendered = [processor.render(value) for value in values]
+    if target.task is Task.CLASSIFICATION:
+        columns: dict[str, Any] = {
+            target.name: rendered,
+            f"{target.name}_probability": probabilities[np.arange(len(values)), values],
+        }
+    else:
+        columns = {target.name: polars.Series(rendered, dtype=polars.List(polars.String))}
+    if len(target.classes) <= _MOST_CLASS_COLUMNS:
+        for index, name in enumerate(target.classes):
+            columns[f"{target.name}_probability[{name}]"] = probabilities[:, index]
+    return columns
+
+
+def load_bundle(path: Path | str, *, device: str = "cpu") -> Bundle:
+    """Loads a trained model.
+
+    Args:
+        path: A bundle's folder, or a run's folder that holds one.
+        device: Where the model goes.
+
+    Raises:
+        BundleError: There is no bundle, it is broken, or a newer polysense wrote it.
+    """
+    folder = Path(path)
+    if not (folder / "bundle.json").exists() and (folder / "bundle" / "bundle.json").exists():
+        folder = folder / "bundle"
+    if not (folder / "bundle.json").exists():
+        kind = "no such folder" if not folder.exists() else "is a file" if folder.is_file() else "holds no bundle.json"
+        raise BundleError(f"{path}: {kind}; expected a bundle, the folder `bundle` of a finished run")
+    try:
+        plain = json.loads((folder / "bundle.json").read_text())
+        if plain["format"] > FORMAT:
+            raise BundleError(
+                f"{folder}: written by polysense {plain['polysense']} in format {plain['format']}; this version reads "
+                f"up to {FORMAT}: upgrade polysense"
+            )
+        config = from_dict(ModelConfig, plain["model"], where=str(folder / "bundle.json"))
+        processor = Processor.load(folder / "processor")
+        model = config.build(processor.schema, folder / "resources")
+        model.load_state_dict(load_file(folder / "weights.safetensors", device="cpu"))
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, SafetensorError, RuntimeError, ConfigError) as error:
+        raise BundleError(f"{folder}: the bundle is broken ({error}); train again, or copy the folder again") from error
+    return Bundle(processor, model.to(device).eval(), config, plain["recipe"], plain["info"], folder)

@@ -1,0 +1,1 @@
+"""The `polysense` command: parse, call the API, print. Nothing here knows how anything is done."""

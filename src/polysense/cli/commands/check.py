@@ -1,0 +1,28 @@
+"""`polysense check`: what training would make of a table, without training."""
+
+from __future__ import annotations
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Json, Overrides, Source, Targets
+
+__all__ = ["check"]
+
+
+def check(source: Source, overrides: Overrides = None, target: Targets = None, as_json: Json = False) -> None:
+    """Look at a table without training.
+
+    Says what each column is taken for and why. Lists missing and unreadable cells, the balance of the classes and
+    columns that give the answer away. Exits with 2 if training could not run.
+    """
+    from polysense import api
+
+    with console.reserved_stdout(as_json):
+        found = api.check(source, target=target or None, overrides=overrides or ())
+    if as_json:
+        console.write_json(found.as_json())
+    else:
+        console.write_text(found.text())
+    if not found.ok:
+        raise typer.Exit(2)

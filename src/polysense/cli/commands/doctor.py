@@ -1,0 +1,26 @@
+"""`polysense doctor`: whether this environment can work."""
+
+from __future__ import annotations
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Json
+
+__all__ = ["doctor"]
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look for what would break polysense here.
+
+    Exits with 2 if something found would break training or prediction.
+    """
+    from polysense.cli.doctor import examine
+
+    diagnosis = examine()
+    if as_json:
+        console.write_json(diagnosis.as_json())
+    else:
+        console.write_text(diagnosis.text())
+    if not diagnosis.ok:
+        raise typer.Exit(2)

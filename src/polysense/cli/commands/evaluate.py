@@ -1,0 +1,31 @@
+"""`polysense evaluate`: a trained model on a table whose answers are known."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Bundle, Json, Table
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    bundle: Bundle,
+    table: Table,
+    bootstrap: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Resamplings for the intervals; 0 leaves them out.")
+    ] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Measure a trained model on a labelled table."""
+    from polysense import api
+
+    with console.reserved_stdout(as_json):
+        evaluation = api.evaluate(bundle, table, bootstrap=bootstrap)
+    if as_json:
+        console.write_json(evaluation.as_json())
+    else:
+        console.write_text(evaluation.text())

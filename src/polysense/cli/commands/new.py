@@ -1,0 +1,46 @@
+"""`polysense new`: a commented recipe for a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Table
+from polysense.cli.commands.train import Columns, Preset, parse_columns
+from polysense.errors import ConfigError
+
+__all__ = ["new"]
+
+
+def new(
+    table: Table,
+    target: Annotated[
+        list[str],
+        typer.Option("--target", "-t", metavar="COLUMN", help="A column to predict; may be given several times."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the recipe; - prints it.")
+    ] = Path("recipe.yaml"),
+    preset: Preset = "balanced",
+    column: Columns = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a recipe that is already there.")] = False,
+) -> None:
+    """Write a commented recipe for a table.
+
+    The recipe is complete: every key that can be changed stands in it, with what it means.
+    """
+    if str(output) != "-" and output.exists() and not force:
+        raise ConfigError(f"{output} is already there; name another file with -o, or overwrite it with --force")
+
+    from polysense import api
+
+    text = api.new(table, target, preset=preset, columns=parse_columns(column))
+    if str(output) == "-":
+        console.write_text(text)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    console.write_text(f"wrote {output}; look at it, then run: polysense train {output}")

@@ -1,0 +1,42 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = ["Bundle", "Json", "Overrides", "Source", "Table", "Targets"]
+
+Bundle: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="A trained model: a run's folder, or the folder `bundle` in it.")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+Overrides: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Keys of the recipe to change, as training.epochs=5 or data.columns[name with dots].type=text.",
+        show_default=False,
+    ),
+]
+Source: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE_OR_TABLE", help="A recipe (.yaml), or a table (CSV, TSV, JSON Lines, Parquet, Arrow, Feather)."
+    ),
+]
+Table: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="TABLE", help="A table: CSV, TSV, JSON Lines, Parquet, Arrow or Feather.")
+]
+Targets: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="COLUMN",
+        help="A column to predict; may be given several times. Needed with a table, not with a recipe.",
+        show_default=False,
+    ),
+]

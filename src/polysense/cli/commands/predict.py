@@ -1,0 +1,71 @@
+"""`polysense predict`: a trained model on new rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.errors import ConfigError
+
+__all__ = ["predict"]
+
+# Unreadable cells named on stderr; --json and the API give all of them.
+_NUM_NAMED = 10
+# What can be written; told before the work is done, not after it.
+_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+
+def predict(
+    bundle: Bundle,
+    table: Table,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to write the predictions (.csv, .tsv, .jsonl, .parquet); printed as JSON Lines if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Predict the targets of every row of a table.
+
+    Predictions stand in the table's order. A cell that can't be read counts as missing and is listed; its row is
+    predicted from the other columns.
+    """
+    if output is not None and output.suffix.lower() not in _ENDINGS:
+        raise ConfigError(
+            f"{output}: can't write {output.suffix or 'a file without an ending'}; use {', '.join(_ENDINGS)}"
+        )
+    if output is not None and table.exists() and output.exists() and output.samefile(table):
+        raise ConfigError(f"the predictions would overwrite the table {table}; name another file with -o")
+
+    from polysense import api
+
+    with console.reserved_stdout(as_json):
+        predictions = api.predict(bundle, table)
+        if output is not None:
+            predictions.write(output)
+    for cell in predictions.unreadable[:_NUM_NAMED]:
+        console.write_error(f"unreadable: {cell}")
+    if len(predictions.unreadable) > _NUM_NAMED:
+        console.write_error(f"unreadable: {len(predictions.unreadable) - _NUM_NAMED} more cells; --json lists all")
+    if as_json:
+        console.write_json(
+            {
+                "num_rows": len(predictions.frame),
+                "output": output,
+                "unreadable": [cell.as_dict() for cell in predictions.unreadable],
+                "predictions": predictions.frame.to_dicts() if output is None else None,
+            }
+        )
+    elif output is None:
+        console.write_text(predictions.frame.write_ndjson())
+    else:
+        console.write_text(f"wrote the predictions of {len(predictions.frame)} rows to {output}")

@@ -1,0 +1,98 @@
+"""`polysense train`: from a recipe or a table to a trained, evaluated, saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Json, Overrides, Source, Targets
+from polysense.core.modality import Modality
+from polysense.errors import ConfigError
+
+__all__ = ["Columns", "Preset", "parse_columns", "train"]
+
+Columns: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        "-c",
+        metavar="NAME=KIND",
+        help=f"What a column is, where the guess is wrong: {', '.join(Modality)} or ignored. "
+        "May be given several times.",
+        show_default=False,
+    ),
+]
+Preset: TypeAlias = Annotated[
+    str, typer.Option(metavar="NAME", help="How much to spend: fast, balanced or best. A recipe decides by itself.")
+]
+
+
+def parse_columns(options: Sequence[str] | None) -> dict[str, str] | None:
+    """`NAME=KIND` options as a mapping. A name may itself hold `=`.
+
+    Raises:
+        ConfigError: An option has no `=`, or two options name one column.
+    """
+    columns: dict[str, str] = {}
+    for option in options or ():
+        name, equals, kind = option.rpartition("=")
+        if not equals or not name or not kind:
+            raise ConfigError(f"found --column {option!r}, expected NAME=KIND, for example --column photo=image")
+        if name in columns:
+            raise ConfigError(f"--column names {name!r} twice: as {columns[name]!r} and as {kind!r}")
+        columns[name] = kind
+    return columns or None
+
+
+def train(
+    source: Source,
+    overrides: Overrides = None,
+    target: Targets = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="The run's folder; runs/... if not given.", show_default=False
+        ),
+    ] = None,
+    preset: Preset = "balanced",
+    column: Columns = None,
+    validation: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="A table to validate on.", show_default=False)
+    ] = None,
+    test: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to test on.", show_default=False)] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Train a model on each column alone too, and compare.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model, from a recipe or a table.
+
+    With a table, name the column to predict: polysense train table.csv --target label
+    """
+    changes = [*(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
+    columns = parse_columns(column)
+
+    from polysense import api
+
+    with console.reserved_stdout(as_json):
+        run = api.fit(
+            source,
+            target=target or None,
+            output=output,
+            overrides=changes,
+            preset=preset,
+            validation=validation,
+            test=test,
+            resume=resume,
+            progress=not console.is_quiet(),
+            columns=columns,
+        )
+    if as_json:
+        console.write_json(run.as_json())
+    else:
+        console.write_text(run.summary())

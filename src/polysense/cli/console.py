@@ -1,0 +1,109 @@
+"""What the commands write, and where: results on stdout, everything else on stderr.
+
+With `--json` stdout carries exactly one JSON document, so whatever a library prints while the work is done is sent
+to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+__all__ = ["configure_logging", "is_quiet", "reserved_stdout", "write_error", "write_json", "write_text"]
+
+
+def configure_logging(verbosity: int) -> None:
+    """Sends the library's log to stderr.
+
+    Args:
+        verbosity: -1 = warnings only, 0 = what a user wants to know, 1 = every detail.
+    """
+    logger = logging.getLogger("polysense")
+    level = logging.WARNING if verbosity < 0 else logging.INFO if verbosity == 0 else logging.DEBUG
+    logger.setLevel(level)
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.highlighter import NullHighlighter
+        from rich.logging import RichHandler
+
+        # Rich keeps a progress bar whole when a line is logged above it. Names of columns and files may hold square
+        # brackets, so no markup.
+        handler = RichHandler(
+            console=Console(stderr=True), show_time=False, show_path=False, highlighter=NullHighlighter(), markup=False
+        )
+    else:
+        # A log file wants one line per message, not lines broken at 80 columns.
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.set_name("polysense.cli")
+    for old in [old for old in logger.handlers if old.get_name() == handler.get_name()]:
+        logger.removeHandler(old)
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+def is_quiet() -> bool:
+    """Whether the user asked for no progress bars and notices."""
+    return not logging.getLogger("polysense").isEnabledFor(logging.INFO)
+
+
+def tolerate_odd_characters() -> None:
+    """Makes stdout and stderr escape what their encoding lacks; a file's name may be no valid text at all."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def reserved_stdout(reserve: bool = True) -> Iterator[None]:
+    """Sends what is printed meanwhile to stderr; with `reserve=False` does nothing."""
+    with contextlib.redirect_stdout(sys.stderr) if reserve else contextlib.nullcontext():
+        yield
+
+
+def write_text(text: str) -> None:
+    """Writes a result to stdout."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def write_json(value: Any) -> None:
+    """Writes one JSON document to stdout. What JSON can't say (NaN, infinities) becomes null."""
+    write_text(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def write_error(message: str) -> None:
+    """Writes to stderr, in one piece."""
+    sys.stderr.write(message.rstrip("\n") + "\n")
+    sys.stderr.flush()
+
+
+def _plain(value: Any) -> Any:
+    """A value in JSON's own types."""
+    if value is None or (isinstance(value, (bool, int, str)) and not isinstance(value, Enum)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(below) for key, below in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(below) for below in value]
+    if isinstance(value, Path):
+        return str(value)
+    # Arrays and scalars of numpy and torch, without importing either.
+    tolist = getattr(value, "tolist", None)
+    return _plain(tolist()) if callable(tolist) else str(value)

@@ -1,0 +1,136 @@
+"""Samples made rectangular.
+
+Padding is the only thing that happens here, and `lengths` says where it begins: a cell that a row lacks is storage of
+length 0, never a stand-in value. In training the shape follows the batch (the longest item, rounded up a little so
+that few shapes occur); at prediction the shape is given, because a result may not depend on who else is in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.modality import Modality, Task
+from polysense.core.sample import Sample, Unreadable
+from polysense.core.schema import Column, Schema, Target
+
+__all__ = ["FILLER", "VARIABLE_LENGTH", "collate", "round_up"]
+
+#: The row index of a row that only fills the shape.
+FILLER = -1
+
+#: The modalities whose items differ in length, and what their padded length is a multiple of: 8 tokens keep matrix
+#: units aligned, 400 samples are 25 ms at 16 kHz, so that few distinct shapes occur.
+VARIABLE_LENGTH = {Modality.TEXT: 8, Modality.AUDIO: 400}
+
+_DTYPES = {
+    Modality.TEXT: np.int32,
+    Modality.IMAGE: np.uint8,
+    Modality.AUDIO: np.int16,
+    Modality.NUMBER: np.float32,
+    Modality.CATEGORY: np.int64,
+}
+
+
+def round_up(length: int, multiple: int) -> int:
+    """The smallest multiple that is at least `length`, and at least one."""
+    return max(1, -(-length // multiple)) * multiple
+
+
+def collate(
+    samples: Sequence[Sample],
+    schema: Schema,
+    *,
+    with_targets: bool = True,
+    shape: Mapping[str, tuple[int, int]] | None = None,
+    num_rows: int | None = None,
+) -> Batch:
+    """Pads samples into a batch.
+
+    Args:
+        samples: Rows; one whose `row` is `FILLER` fills the shape only.
+        schema: Which columns and targets the batch has, and in which order.
+        with_targets: Whether the batch has targets; a row that lacks one is marked absent in it.
+        shape: Per column its exact (items, length); length counts only for text and audio. A column that is named
+            here is in the batch even if no row has it, one that is not named is not. None: as the rows need, and
+            without the columns that no row has.
+        num_rows: Rows of the batch, filled up with rows that have nothing; None: as many as samples.
+
+    Returns:
+        A batch that shares no memory with the samples.
+    """
+    num_rows = len(samples) if num_rows is None else num_rows
+    assert len(samples) <= num_rows, f"{len(samples)} samples do not fit into {num_rows} rows"
+    columns: dict[str, ColumnBatch] = {}
+    for column in schema:
+        cells = [sample.values.get(column.name, ()) for sample in samples]
+        if shape is None:
+            if any(cells):
+                columns[column.name] = _pad(cells, column, num_rows, *_needed(cells, column))
+        elif column.name in shape:
+            columns[column.name] = _pad(cells, column, num_rows, *shape[column.name])
+    rows = np.full(num_rows, FILLER, dtype=np.int64)
+    weights = np.zeros(num_rows, dtype=np.float32)
+    unreadable: list[Unreadable] = []
+    for index, sample in enumerate(samples):
+        rows[index] = sample.row
+        weights[index] = sample.weight if sample.row != FILLER else 0.0
+        unreadable.extend(sample.unreadable)
+    return Batch(
+        rows=torch.from_numpy(rows),
+        columns=columns,
+        targets={target.name: _targets(samples, target, num_rows) for target in schema.targets} if with_targets else {},
+        weights=torch.from_numpy(weights),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _needed(cells: Sequence[Sequence[np.ndarray]], column: Column) -> tuple[int, int]:
+    """(items, length) of the largest cell, the length rounded up."""
+    items = max(map(len, cells))
+    multiple = VARIABLE_LENGTH.get(column.modality)
+    if multiple is None:
+        return items, 1
+    return items, round_up(max(len(item) for cell in cells for item in cell), multiple)
+
+
+def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, items: int, length: int) -> ColumnBatch:
+    dtype = _DTYPES[column.modality]
+    has_length = column.modality in VARIABLE_LENGTH
+    if column.modality is Modality.IMAGE:
+        assert column.num_channels is not None
+        assert column.image_size is not None
+        item_shape: tuple[int, ...] = (column.num_channels, *column.image_size)
+    else:
+        item_shape = (length,) if has_length else (1,)
+    padding = column.padding_id if column.modality is Modality.TEXT else 0
+    values = np.full((num_rows, items, *item_shape), padding, dtype)
+    lengths = np.zeros((num_rows, items), dtype=np.int64)
+    for row, cell in enumerate(cells):
+        for index, item in enumerate(cell):  # numpy raises if an item is larger than the shape: nothing is cut silently
+            if has_length:
+                values[row, index, : len(item)] = item
+                lengths[row, index] = len(item)
+            else:
+                values[row, index] = item
+                lengths[row, index] = 1
+    return ColumnBatch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths))
+
+
+def _targets(samples: Sequence[Sample], target: Target, num_rows: int) -> TargetBatch:
+    """A target's values; in rows that lack it 0 (classification, multilabel) or NaN (regression: unknown)."""
+    if target.task is Task.CLASSIFICATION:
+        values = np.zeros(num_rows, dtype=np.int64)
+    else:
+        absent = np.nan if target.task is Task.REGRESSION else 0.0
+        values = np.full((num_rows, target.num_outputs), absent, dtype=np.float32)
+    present = np.zeros(num_rows, dtype=bool)
+    for row, sample in enumerate(samples):
+        value = sample.targets.get(target.name)
+        if value is not None:
+            values[row] = value
+            present[row] = True
+    return TargetBatch(values=torch.from_numpy(values), present=torch.from_numpy(present))

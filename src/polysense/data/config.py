@@ -1,0 +1,65 @@
+"""DataConfig: which tables, which columns, how they are read, split, varied and cached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+# These two packages, not their bases: importing them registers the members of their families.
+import polysense.data.columns
+import polysense.data.transforms  # noqa: F401
+from polysense.config.base import Config
+from polysense.data.columns.base import ColumnConfig
+from polysense.data.split import FractionSplitConfig, SplitConfig
+from polysense.data.targets import TargetConfig
+from polysense.data.transforms.base import TransformConfig
+
+__all__ = ["DataConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Config):
+    """The data: tables, columns, targets, split, augmentation.
+
+    Attributes:
+        table: The table: csv, tsv, jsonl, json, parquet, arrow or feather. Null if a data frame is given in Python.
+        validation: A table of its own for validation; null takes the validation part of the split.
+        test: A table of its own for the test; null takes the test part of the split.
+        root: The folder that media paths start from; null is the table's folder.
+        columns: Per input column how its cells are read. A column that is not here is not used.
+        targets: What is to be predicted, by name; the name is also the table's column, unless `column` says otherwise.
+        weight: The column that holds each row's weight in the loss, a number of 0 or more; null weighs all rows
+            equally. A row without a weight counts as 1.
+        split: How the rows are split into training, validation and test.
+        transforms: Per input column how its cells are varied in training. A column that is not here is not varied.
+        modality_dropout: How often in training a cell that is there is hidden, so that the model learns to do without
+            it; 0 to 1.
+        cache: Whether decoded cells are kept in memory. auto does so if they fit, memory always, none never.
+        num_workers: Processes that decode ahead of the training; 0 decodes in the training process. auto decides from
+            the cost of decoding and the cores.
+    """
+
+    table: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    root: str | None = None
+    columns: dict[str, ColumnConfig] = field(default_factory=dict)
+    targets: dict[str, TargetConfig] = field(default_factory=dict)
+    weight: str | None = None
+    split: SplitConfig = field(default_factory=FractionSplitConfig)
+    transforms: dict[str, TransformConfig] = field(default_factory=dict)
+    modality_dropout: float = 0.1
+    cache: Literal["auto", "none", "memory"] = "auto"
+    num_workers: int | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.modality_dropout < 1.0:
+            raise ValueError("modality_dropout: expected at least 0 and less than 1")
+        if self.num_workers != "auto" and self.num_workers < 0:
+            raise ValueError("num_workers: expected 0 or more, or auto")
+        unused = sorted(set(self.transforms) - set(self.columns))
+        if unused:
+            raise ValueError(f"transforms: there is no input column {unused[0]!r} (columns: {', '.join(self.columns)})")
+        both = sorted(set(self.columns) & {column for name, t in self.targets.items() for column in t.sources(name)})
+        if both:
+            raise ValueError(f"columns: {both[0]!r} is also a target; an input that is the answer teaches nothing")

@@ -1,0 +1,104 @@
+"""What kind of output a target column asks for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from polysense.core.modality import Role, Task
+from polysense.data.cells import MISSING
+from polysense.data.evidence import ColumnGuess, Evidence, quote
+from polysense.data.kinds import is_number
+from polysense.errors import ColumnError
+
+__all__ = ["find_delimiter", "guess_target"]
+
+_MAX_CODED_CLASSES = 20  # an integer target with more values than this is a quantity, unless its name says otherwise
+_CODE_NAMES = {"class", "label", "category", "cat", "type", "kind", "code", "cls", "grade", "id", "ids"}
+
+
+def guess_target(evidence: Evidence) -> ColumnGuess:
+    """The guess for a target column.
+
+    Raises:
+        ColumnError: It has no values, only one, or values that no task predicts.
+    """
+    where = f"{evidence.table.name}, target column {evidence.name!r}"
+    if not evidence.cells:
+        raise ColumnError(f"{where}: all {evidence.num_rows:,} cells are missing; nothing can be learnt from it")
+    if evidence.are_lists:
+        labels = {str(item) for cell in evidence.cells if isinstance(cell, list) for item in cell}
+        return _output(
+            evidence, Task.MULTILABEL, f"lists of labels, {len(labels):,} different ones looked at", multiple=True
+        )
+    if isinstance(evidence.cells[0], (bytes, dict)):
+        raise ColumnError(
+            f"{where}: found {type(evidence.cells[0]).__name__} cells; expected classes, numbers or lists of labels"
+        )
+    distinct = evidence.num_distinct()
+    if distinct == 1:
+        raise ColumnError(
+            f"{where}: has the same value, {quote(evidence.cells[0])}, in all {evidence.num_present:,} rows that have "
+            f"one; nothing can be learnt from it"
+        )
+    cells = [c for c in evidence.cells if not (isinstance(c, str) and c.strip() in MISSING)]
+    if cells and all(is_number(cell) and not isinstance(cell, bool) for cell in cells):
+        return _numeric_target(evidence, distinct)
+    delimiter = find_delimiter(evidence)
+    if delimiter:
+        parts = {part.strip() for cell in evidence.cells for part in str(cell).split(delimiter)}
+        return _output(
+            evidence,
+            Task.MULTILABEL,
+            f"{len(parts):,} labels separated by {delimiter!r}",
+            delimiter=delimiter,
+            multiple=True,
+        )
+    if distinct > 0.5 * evidence.num_present and distinct > 50:
+        raise ColumnError(
+            f"{where}: found {evidence.counts()}, such as {quote(evidence.cells[0])}: too many for classes, and texts "
+            f"can't be predicted yet; to have them as classes nevertheless, state the target's type as classification"
+        )
+    return _output(evidence, Task.CLASSIFICATION, evidence.counts())
+
+
+def _numeric_target(evidence: Evidence, distinct: int) -> ColumnGuess:
+    low, high, whole = evidence.range_of_numbers()
+    if not whole:
+        return _output(evidence, Task.REGRESSION, f"numbers from {low} to {high}, {evidence.counts()}")
+    named = bool(evidence.words & _CODE_NAMES)
+    if distinct <= _MAX_CODED_CLASSES or (named and evidence.num_present >= 2 * distinct):
+        hint = "" if distinct == 2 else "; if they are quantities, its type is regression"
+        return _output(evidence, Task.CLASSIFICATION, f"integers {low} to {high}, {evidence.counts()}{hint}")
+    hint = "; if they are codes, its type is classification"
+    return _output(evidence, Task.REGRESSION, f"integers from {low} to {high}, {evidence.counts()}{hint}")
+
+
+def _output(
+    evidence: Evidence, task: Task, reason: str, multiple: bool = False, delimiter: str | None = None
+) -> ColumnGuess:
+    return ColumnGuess(
+        name=evidence.name,
+        role=Role.TARGET,
+        reason=f"{task}: {reason}",
+        task=task,
+        multiple=multiple,
+        delimiter=delimiter,
+    )
+
+
+def find_delimiter(evidence: Evidence) -> str | None:
+    """What separates labels in one text, if that is convincing: short labels, most of them in several combinations."""
+    texts = [cell for cell in evidence.cells if isinstance(cell, str)]
+    if len(texts) < len(evidence.cells):
+        return None
+    for delimiter, shared in (("|", 0.5), (";", 0.5), (",", 0.8)):
+        cut = [tuple(part.strip() for part in text.split(delimiter)) for text in texts]
+        several = [parts for parts in cut if len(parts) > 1]
+        if len(several) < max(3, 0.05 * len(cut)) or any(len(part) > 40 for parts in several for part in parts):
+            continue
+        combinations = set(cut)
+        labels = Counter(part for parts in combinations for part in set(parts) if part)
+        recurring = sum(count >= 2 for count in labels.values())
+        if labels and recurring >= shared * len(labels) and len(labels) <= len(combinations):
+            return delimiter
+    return None

@@ -1,0 +1,154 @@
+"""Whether a column gives the target away.
+
+A table often holds the answer twice: `class_id` beside `label`, a coarser class beside a fine one, a caption that was
+made from the label. A model that reads it looks perfect and is worth nothing. Two tests, both cheap:
+
+- how often one column tells the other: the commonest value among the *other* rows of the same value is the guess, so
+  a column of unique values tells nothing. Counted above chance, as Cohen's kappa is: 0 for the commonest value, 1 for
+  always right.
+- whether a text holds its row's class name.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from polysense.core.modality import Modality, Role, Task
+from polysense.core.random import permutation
+from polysense.data.evidence import SAMPLE, ColumnGuess, cleaned, read_numbers
+from polysense.data.sources import Table
+
+__all__ = ["find_leaks", "names_target", "tells"]
+
+logger = logging.getLogger("polysense.data.leaks")
+
+_LEAK = 0.98  # above chance; what leaks is left out
+_CAUTION = 0.75  # what nearly leaks stays, with a warning
+
+
+def tells(source: pl.Series, target: pl.Series) -> tuple[float, float]:
+    """How well one column tells another.
+
+    Args:
+        source: The column that is known, missing = null.
+        target: The column that is guessed, missing = null. Rows that lack either are left out.
+
+    Returns:
+        Share of rows guessed right, and the same above chance (kappa). (0, 0) if fewer than 20 rows have both, or
+        fewer than 5 differ from the commonest value.
+    """
+    pairs = pl.DataFrame({"x": source, "y": target}).drop_nulls()
+    num_rows = len(pairs)
+    if num_rows < 20:
+        return 0.0, 0.0
+    commonest = int(pairs.group_by("y").len()["len"].sort(descending=True)[0])
+    if num_rows - commonest < 5:
+        return 0.0, 0.0
+    # Per value of x, its most frequent y leads the others; it must still lead (or draw) without the row to be guessed.
+    counts = pairs.group_by("x", "y").len().group_by("x").agg(pl.col("len").sort(descending=True))["len"]
+    top = counts.list.get(0).cast(pl.Int64)
+    second = counts.list.get(1, null_on_oob=True).fill_null(0).cast(pl.Int64)
+    right = int(top.filter((top > 1) & (top - 1 >= second)).sum())
+    return right / num_rows, (right - commonest) / (num_rows - commonest)
+
+
+def names_target(texts: Sequence[str], labels: Sequence[str]) -> tuple[float, float]:
+    """How often a text holds its row's class name, and how often that of another row.
+
+    Args:
+        texts: Texts; only rows that have both.
+        labels: Class names.
+
+    Returns:
+        Shares in [0, 1]; (0, 0) with fewer than 20 rows.
+    """
+    if len(texts) < 20:
+        return 0.0, 0.0
+    texts = [text.casefold() for text in texts]
+    patterns = {label: re.compile(rf"(?<!\w){re.escape(label.strip().casefold())}(?!\w)") for label in set(labels)}
+    own = sum(bool(patterns[label].search(text)) for text, label in zip(texts, labels, strict=True))
+    # Half a table further on, another class in all but strange orders; rows of the same class don't count.
+    shift = len(labels) // 2
+    others = [(text, labels[(i + shift) % len(labels)]) for i, text in enumerate(texts)]
+    others = [(text, other) for (text, other), label in zip(others, labels, strict=True) if other != label]
+    foreign = sum(bool(patterns[other].search(text)) for text, other in others)
+    return own / len(texts), foreign / max(1, len(others))
+
+
+def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGuess, stated: Collection[str]) -> None:
+    """Marks the inputs that give a target away; what the user stated stays as it is."""
+    if target.task is Task.MULTILABEL:
+        return
+    answer = cleaned(table, target.name, literal=True)
+    for name, guess in guesses.items():
+        if guess.role is not Role.INPUT or name in stated or guess.multiple:
+            continue
+        if target.task is Task.REGRESSION:
+            found = _same_number(table, name, answer) if guess.modality is Modality.NUMBER else None
+        elif guess.modality is Modality.TEXT:
+            # A text for each class, such as the product's description, gives it away without naming it.
+            found = _names_class(table, name, answer) or _tells_class(cleaned(table, name, literal=False), answer)
+        elif guess.modality in (Modality.CATEGORY, Modality.NUMBER):
+            column = cleaned(table, name, literal=False)
+            found = _tells_class(column, answer)
+            if found is None:
+                share, kappa = tells(answer, column)
+                if kappa >= _CAUTION:
+                    guesses[name] = replace(
+                        guess,
+                        reason=f"{guess.reason}; careful: the target {target.name!r} tells it in {share:.0%} of the "
+                        f"rows, is it known before the target is?",
+                    )
+                    logger.warning("%s, column %r: %s", table.name, name, guesses[name].reason)
+        else:
+            found = None
+        if found:
+            reason = (
+                f"ignored: it {found.format(target=repr(target.name))}; to use it, name it under columns with its type"
+            )
+            guesses[name] = replace(guess, role=Role.IGNORED, modality=guess.modality, reason=reason)
+            logger.warning("%s, column %r: %s", table.name, name, reason)
+
+
+def _tells_class(column: pl.Series, answer: pl.Series) -> str | None:
+    distinct, classes = column.drop_nulls().n_unique(), answer.drop_nulls().n_unique()
+    there, there_kappa = tells(column, answer)
+    back, back_kappa = tells(answer, column)
+    sizes = f"{distinct:,} values for {classes:,} classes"
+    how = "exactly" if max(there, back) == 1 else f"in {max(there, back):.1%} of the rows"
+    if there_kappa >= _LEAK and back_kappa >= _LEAK and distinct == classes:
+        sizes = f"{distinct:,} values, one to one"
+        return f"determines the target {{target}} {how} ({sizes}): looks like another spelling of it"
+    # A value for nearly every row, or hundreds for two classes, is an identifier rather than a spelling.
+    if there_kappa >= _LEAK and distinct <= max(2 * classes, 20):
+        return f"determines the target {{target}} {how} ({sizes}): looks like a finer spelling of it"
+    if back_kappa >= _LEAK:
+        return f"follows from the target {{target}} {how} ({sizes}): looks like a coarser spelling of it"
+    return None
+
+
+def _names_class(table: Table, name: str, answer: pl.Series) -> str | None:
+    both = np.flatnonzero((cleaned(table, name, literal=False).is_not_null() & answer.is_not_null()).to_numpy())
+    chosen = both[permutation(len(both), "infer")[:SAMPLE]].tolist()
+    labels = [str(answer[i]) for i in chosen]
+    if len({label for label in labels if len(label) >= 3}) < 2:
+        return None  # "0" and "1" stand in many texts
+    own, foreign = names_target([str(table.cell(i, name)) for i in chosen], labels)
+    if own < 0.95 or foreign > 0.5:
+        return None
+    return f"holds the target {{target}} itself in {own:.0%} of the rows (that of another row in {foreign:.0%})"
+
+
+def _same_number(table: Table, name: str, answer: pl.Series) -> str | None:
+    pairs = np.array([read_numbers(cleaned(table, name, literal=False).to_list()), read_numbers(answer.to_list())])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if pairs.shape[1] < 20 or (pairs.std(axis=1) == 0).any():
+        return None
+    r = float(np.corrcoef(pairs)[0, 1])
+    return f"is the target {{target}} on another scale (correlation {r:.5f})" if abs(r) > 0.9999 else None

@@ -1,0 +1,199 @@
+"""Batches for training and for prediction.
+
+Training wants speed: rows as the sampler says, padded to the longest item of their batch. How many processes read
+them changes nothing: order and augmentation are functions of (seed, epoch, row), and a batch is collated from the
+same samples wherever that happens.
+
+Prediction wants more: row i depends on row i alone, bit for bit. Every batch of a level has exactly the same shape,
+filled up with empty rows, so that the same kernels run over the same positions whoever the neighbours are; and a
+row's level depends on its own lengths alone. The price is padding: at most twofold in length, and one batch per level
+that may be mostly empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+
+import numpy as np
+
+from polysense.core.batch import Batch
+from polysense.core.sample import Sample
+from polysense.core.schema import Schema
+from polysense.data.collate import collate
+from polysense.data.dataset import TableDataset
+from polysense.data.levels import Level
+from polysense.data.sampler import StepSampler
+from polysense.data.workers import WorkerPool
+
+__all__ = ["PREDICTION_BATCH_SIZE", "PredictLoader", "TrainLoader"]
+
+
+class _Collate:
+    """`collate` with its settings, picklable."""
+
+    def __init__(self, schema: Schema, with_targets: bool) -> None:
+        self._schema = schema
+        self._with_targets = with_targets
+
+    def __call__(self, samples: list[Sample]) -> Batch:
+        return collate(samples, self._schema, with_targets=self._with_targets)
+
+
+class TrainLoader:
+    """Shuffled batches of a table, epoch by epoch.
+
+    Args:
+        dataset: The rows.
+        schema: Which columns and targets batches have.
+        batch_size: Rows of a step, over all ranks together.
+        seed: Decides the order, with the epoch.
+        num_workers: Processes that decode and collate; 0: this one does, when a batch is asked for.
+        rank: Which of the `world_size` training processes this is.
+        world_size: Training processes.
+        pin_memory: Whether batches lie in page-locked memory, for a faster copy to a GPU.
+        weights: [rows], see `StepSampler`.
+    """
+
+    def __init__(
+        self,
+        dataset: TableDataset,
+        schema: Schema,
+        batch_size: int,
+        seed: int,
+        num_workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        pin_memory: bool = False,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        self.sampler = StepSampler(len(dataset), batch_size, seed, rank=rank, world_size=world_size, weights=weights)
+        self._dataset = dataset
+        self._collate = _Collate(schema, dataset.with_targets)
+        self._pin_memory = pin_memory
+        self._pool = WorkerPool(dataset, num_workers, self._collate, pin_memory=pin_memory) if num_workers > 0 else None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch, the same on every rank."""
+        return self.sampler.steps_per_epoch
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from a step on. One epoch is read at a time.
+
+        Raises:
+            PolysenseError: A worker process died.
+        """
+        lists = self.sampler.batches(epoch, start_step)
+        if self._pool is not None:
+            yield from self._pool.read(lists)
+            return
+        for indices in lists:
+            batch = self._collate(self._dataset.__getitems__(indices))
+            yield batch.pin_memory() if self._pin_memory else batch
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def __enter__(self) -> TrainLoader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+#: Rows of a batch at prediction, the same for one row and for a million: matrix libraries choose a kernel by shape, so
+#: another number of rows gives other last bits. 32 because torch's vectorised loops compute the last elements of a
+#: tensor that is not a multiple of 32 floats (two AVX-512 registers) with another routine than the others; in sigmoid,
+#: SiLU, softplus, ELU and pow the two differ in the last bit. One row alone costs a batch of 32, a few milliseconds
+#: for the models that are trained from scratch.
+PREDICTION_BATCH_SIZE = 32
+
+# From 8 times a typical row's size on, a row stands alone: 32 rows of an hour of speech would not fit into memory.
+_STANDS_ALONE = 8
+
+
+class PredictLoader:
+    """Batches whose shape is a function of each row's own level.
+
+    `Batch.rows` are positions in the dataset, 0 to n - 1, and come in the order in which levels fill up: put results
+    back by them, and leave out rows of -1. Every column that the table has is in every batch, whether or not a row
+    has it. Memory stays bounded: at most a batch per level waits.
+
+    Args:
+        dataset: The rows.
+        schema: Which columns and targets batches have.
+        batch_size: Rows of every batch (1 for rows of 8 times the typical size or more). Not to be tuned per call:
+            another size gives other last bits. Best a multiple of 32, see `PREDICTION_BATCH_SIZE`.
+        num_workers: Processes that decode; 0: this one does.
+    """
+
+    def __init__(
+        self,
+        dataset: TableDataset,
+        schema: Schema,
+        batch_size: int = PREDICTION_BATCH_SIZE,
+        num_workers: int = 0,
+    ) -> None:
+        assert batch_size > 0, f"batch_size must be positive, is {batch_size}"
+        self._dataset = dataset
+        self._schema = schema
+        self._columns = frozenset(column.name for column in schema if dataset.table.has(column.name))
+        self._batch_size = batch_size
+        self._pool = WorkerPool(dataset, num_workers, list) if num_workers > 0 else None
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that a pass over the loader gives, fillers not counted."""
+        return len(self._dataset)
+
+    def __iter__(self) -> Iterator[Batch]:
+        waiting: dict[Level, list[Sample]] = {}
+        for sample in self._samples():
+            level = Level.of(sample, self._schema)
+            rows = waiting.setdefault(level, [])
+            rows.append(sample)
+            if len(rows) == self._rows_at(level):
+                yield self._batch(level, waiting.pop(level))
+        for level, rows in waiting.items():
+            yield self._batch(level, rows)
+
+    def _samples(self) -> Iterator[Sample]:
+        starts = range(0, len(self._dataset), self._batch_size)
+        lists = (list(range(start, min(start + self._batch_size, len(self._dataset)))) for start in starts)
+        if self._pool is not None:
+            for samples in self._pool.read(lists):
+                yield from samples
+        else:
+            for indices in lists:
+                yield from self._dataset.__getitems__(indices)
+
+    def _rows_at(self, level: Level) -> int:
+        return self._batch_size if level.growth(self._schema) < _STANDS_ALONE else 1
+
+    def _batch(self, level: Level, samples: list[Sample]) -> Batch:
+        shape = {name: size for name, size in level.shape(self._schema).items() if name in self._columns}
+        return collate(
+            samples,
+            self._schema,
+            with_targets=self._dataset.with_targets,
+            shape=shape,
+            num_rows=self._rows_at(level),
+        )
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def __enter__(self) -> PredictLoader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

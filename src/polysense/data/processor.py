@@ -1,0 +1,245 @@
+"""Processor: all preprocessing of one model, fitted once, the same object in training, evaluation and serving.
+
+A cell that can't be read becomes missing and is listed with its reason; it never ends a run and never touches another
+row. A column that a table lacks is missing in all its rows, one that the model does not know is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import polars as pl
+
+from polysense.core.sample import Sample, SourceInfo, Unreadable
+from polysense.core.schema import Requirements, Schema
+from polysense.data.columns.base import ColumnProcessor
+from polysense.data.columns.number import decimal_mark, parse_number
+from polysense.data.config import DataConfig
+from polysense.data.sources import Table
+from polysense.data.targets import TargetProcessor
+from polysense.errors import BundleError, ColumnError, DecodeError
+
+__all__ = ["Processor"]
+
+_log = logging.getLogger("polysense.data.processor")
+
+T = TypeVar("T")
+_VERSION = 1
+_FILE = "processor.json"
+
+
+class Processor:
+    """Turns a table's rows into samples.
+
+    Attributes:
+        columns: The fitted preprocessing of each input column.
+        targets: Likewise of each target.
+        weight: The column that holds the rows' weights, if there is one.
+        schema: What the encoders and heads are built from.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, ColumnProcessor],
+        targets: Mapping[str, TargetProcessor],
+        weight: str | None = None,
+        weight_mark: Any = None,
+    ) -> None:
+        self.columns = dict(columns)
+        self.targets = dict(targets)
+        self.weight = weight
+        self._weight_mark = weight_mark
+        self.schema = Schema(
+            columns=tuple(column.column for column in self.columns.values()),
+            targets=tuple(target.target for target in self.targets.values()),
+        )
+        self._reported: set[tuple[str, str]] = set()
+
+    @staticmethod
+    def fit(table: Table, config: DataConfig, requirements: Mapping[str, Requirements] | None = None) -> Processor:
+        """Learns all preprocessing from the training rows.
+
+        Args:
+            table: The training split.
+            config: Which columns and targets there are.
+            requirements: What pretrained encoders ask of their columns, by column.
+
+        Raises:
+            TableError: The table lacks a column.
+            ColumnError: A column or target can't serve as what it is named for.
+        """
+        if not config.columns:
+            raise ColumnError(f"{table.name}: there is no input column; name at least one under data.columns")
+        if not len(table):
+            raise ColumnError(f"{table.name}: there are no training rows")
+        requirements = requirements or {}
+        targets = {name: target.build(name) for name, target in config.targets.items()}
+        for target in targets.values():  # first: they are quick, and wrong more often
+            target.fit(table)
+        columns = {}
+        for name, column in config.columns.items():
+            table.require(name, "input column")
+            columns[name] = column.build(name)
+            required = requirements.get(name, Requirements())
+            columns[name].fit(_cells(table, name), _Sources(table, name), table.root, required)
+        mark = None
+        if config.weight is not None:
+            table.require(config.weight, "weight column")
+            mark = decimal_mark(table.cells(config.weight))
+        return Processor(columns, targets, config.weight, mark)
+
+    def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
+        """Prepares one row.
+
+        Args:
+            table: Any table; columns that it lacks are missing, others than the model's are left alone.
+            i: Position in the table.
+            with_targets: Whether to read targets and the weight too.
+
+        Returns:
+            The row; `row` is `i`. What can't be read is missing and listed in `unreadable`, for any content of any
+            cell.
+        """
+        sample = Sample(row=i)
+        unreadable: list[Unreadable] = []
+        for name, column in self.columns.items():
+            if not table.has(name):
+                self._report(table, name)
+                continue
+            cell = table.cell(i, name)
+            if cell is None:
+                continue
+            try:
+                items = column.transform(cell, table.source(i, name), table.root)
+            except DecodeError as error:
+                unreadable.append(Unreadable(source=table.source(i, name, _file(cell, column)), reason=str(error)))
+                continue
+            if items:
+                sample.values[name] = items
+        if with_targets:
+            self._read_targets(sample, table, i, unreadable)
+        sample.unreadable = tuple(unreadable)
+        return sample
+
+    def _read_targets(self, sample: Sample, table: Table, i: int, unreadable: list[Unreadable]) -> None:
+        for name, target in self.targets.items():
+            try:
+                value = target.transform(table, i)
+            except DecodeError as error:
+                unreadable.append(Unreadable(source=table.source(i, ", ".join(target.columns)), reason=str(error)))
+                continue
+            if value is not None:
+                sample.targets[name] = value
+        if self.weight is not None and table.has(self.weight):
+            try:
+                weight = parse_number(table.cell(i, self.weight), self._weight_mark)
+                if weight is not None and weight < 0:
+                    raise DecodeError(f"found the weight {weight:g}, expected 0 or more; the row counts as 1")
+            except DecodeError as error:
+                unreadable.append(Unreadable(source=table.source(i, self.weight), reason=str(error)))
+                return
+            sample.weight = 1.0 if weight is None else weight
+
+    def _report(self, table: Table, column: str) -> None:
+        if (table.name, column) not in self._reported:
+            self._reported.add((table.name, column))
+            _log.warning("%s has no column %r: it counts as missing in all rows", table.name, column)
+
+    def save(self, folder: Path) -> None:
+        """Writes everything that `load` needs into a folder: processor.json and a folder for each column's files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "version": _VERSION,
+            # By position: a column's name may be no file's name.
+            "columns": [column.save(folder / f"column_{i}") for i, column in enumerate(self.columns.values())],
+            "targets": [target.save() for target in self.targets.values()],
+            "weight": self.weight,
+            "weight_mark": self._weight_mark,
+        }
+        text = json.dumps(state, indent=2, ensure_ascii=False, allow_nan=False)
+        (folder / _FILE).write_text(text + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(folder: Path) -> Processor:
+        """Rebuilds what `save` wrote.
+
+        Raises:
+            BundleError: The folder is incomplete, broken or of another version.
+        """
+        path = folder / _FILE
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BundleError(f"{path}: no such file; expected the folder of a saved model") from None
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path}: can't be read: {error}") from None
+        version = state.get("version") if isinstance(state, dict) else None
+        if version != _VERSION:
+            raise BundleError(f"{path}: found version {version!r}, expected {_VERSION}; save the model again")
+        try:
+            columns = [ColumnProcessor.load(part, folder / f"column_{i}") for i, part in enumerate(state["columns"])]
+            targets = [TargetProcessor.load(target) for target in state["targets"]]
+            weight, mark = state["weight"], state["weight_mark"]
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"{path}: is broken: {error}") from error
+        return Processor(
+            {column.name: column for column in columns}, {target.name: target for target in targets}, weight, mark
+        )
+
+
+def _file(cell: object, column: ColumnProcessor) -> str | None:
+    """The path that a media cell names, for the list of what could not be read."""
+    if not column.is_media:
+        return None
+    found = cell.get("path") if isinstance(cell, dict) else cell
+    return found[:500] if isinstance(found, str) else None
+
+
+def _cells(table: Table, column: str) -> Sequence[object]:
+    """A column's cells; one at a time where they may hold whole files."""
+    kind = table.frame.schema[column]
+    return _Cells(table, column) if kind.is_nested() or kind == pl.Binary else table.cells(column)
+
+
+class _PerRow(Sequence[T]):
+    """Something about each cell of a column, made when asked for."""
+
+    def __init__(self, table: Table, column: str) -> None:
+        self._table = table
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        if isinstance(index, slice):
+            return [self._at(i) for i in range(len(self))[index]]
+        return self._at(range(len(self))[index])
+
+    @abstractmethod
+    def _at(self, i: int) -> T: ...
+
+
+class _Cells(_PerRow[object]):
+    """A column's cells: all files of a table need not fit into memory at once."""
+
+    def _at(self, i: int) -> object:
+        return self._table.cell(i, self._column)
+
+
+class _Sources(_PerRow[SourceInfo]):
+    """Where they come from: a million objects at once would take a second."""
+
+    def _at(self, i: int) -> SourceInfo:
+        return self._table.source(i, self._column)

@@ -1,0 +1,80 @@
+"""Which rows a step trains on: a pure function of (seed, epoch, step).
+
+Nothing is remembered between steps, so resuming at step s is starting there, and any number of ranks sees the same
+global batches: rank r of R takes every R-th row of each. With `weights`, an epoch draws its rows with replacement
+(rare classes more often) from the same kind of counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from polysense.core.random import generator, permutation
+from polysense.data.collate import FILLER
+
+__all__ = ["StepSampler"]
+
+
+class StepSampler:
+    """The order of training rows.
+
+    Args:
+        num_rows: Rows of the table.
+        batch_size: Rows of a step over all ranks together.
+        seed: Decides the order, together with the epoch.
+        rank: Which of the `world_size` processes this is.
+        world_size: Processes that train together.
+        weights: [num_rows], non-negative, not all zero: draw each row of an epoch with a probability in proportion
+            to its weight, with replacement, instead of each row once.
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        assert num_rows > 0, "there are no rows to draw from"
+        assert batch_size > 0, f"batch_size must be positive, is {batch_size}"
+        assert 0 <= rank < world_size, f"rank must be from 0 to {world_size - 1}, is {rank}"
+        self.num_rows = num_rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._cumulative: np.ndarray | None = None
+        if weights is not None:
+            assert weights.shape == (num_rows,), f"weights must be [{num_rows}], is {list(weights.shape)}"
+            assert bool(np.all(weights >= 0)), "weights must not be negative"
+            assert weights.sum() > 0, "weights must not all be zero"
+            cumulative = np.cumsum(weights.astype(np.float64))
+            self._cumulative = cumulative / cumulative[-1]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch, the same on every rank; the last one may have fewer rows."""
+        return -(-self.num_rows // self.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The rows of an epoch in the order of training, over all ranks; int64 [num_rows]."""
+        if self._cumulative is None:
+            return permutation(self.num_rows, self.seed, epoch, "order")
+        draws = generator(self.seed, epoch, "weighted order").random(self.num_rows)
+        # side="right": the first row whose cumulative weight exceeds the draw, so a row of weight 0 is never drawn.
+        return np.searchsorted(self._cumulative, draws, side="right")
+
+    def batches(self, epoch: int, start_step: int = 0) -> Iterator[list[int]]:
+        """This rank's rows of each step of an epoch from `start_step` on.
+
+        A rank that would get no row of a short last batch gets one filler row, so that every rank makes every step.
+        """
+        order = self.order(epoch)
+        for start in range(start_step * self.batch_size, self.num_rows, self.batch_size):
+            mine = order[start : start + self.batch_size][self.rank :: self.world_size]
+            yield mine.tolist() or [FILLER]

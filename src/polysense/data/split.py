@@ -1,0 +1,336 @@
+"""Which rows train, which choose and which judge.
+
+Every choice is a hash of the row's (or the group's) identity and the seed, so a split is the same on every machine and
+is never stored. Stratification apportions whole rows: each class gets the floor of its share everywhere, and the seats
+that are left go first to the classes that would have none, then to the largest remainders. So a part has the asked
+size, each class is within one row of its share there, and a class seen once trains.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from polysense.config.base import Family
+from polysense.core.random import fold
+from polysense.data.sources import Table
+from polysense.errors import ConfigError, SplitError
+
+__all__ = [
+    "SPLITS",
+    "ColumnSplitConfig",
+    "FractionSplitConfig",
+    "GroupSplitConfig",
+    "SplitConfig",
+    "split",
+    "split_name",
+]
+
+logger = logging.getLogger("polysense.data.split")
+
+SPLITS = ("train", "validation", "test")
+_SPELLINGS = {
+    "train": ("train", "training", "trn", "tr"),
+    "validation": ("validation", "val", "valid", "dev", "development"),
+    "test": ("test", "testing", "tst"),
+}
+
+
+def split_name(value: object) -> str | None:
+    """The split that a split column's value names by its usual spelling ("dev" is validation), or None."""
+    spelled = _spell(value)
+    return next((name for name, spellings in _SPELLINGS.items() if spelled in spellings), None)
+
+
+def _spell(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a fold's number, where a data frame had missing cells
+    return str(value).strip().casefold()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig(Family, family="split"):
+    """How the rows are split into training, validation and test."""
+
+    @abstractmethod
+    def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
+        """The split of each row: int8 [rows], a position in SPLITS, or -1 for none."""
+
+
+def split(
+    table: Table, config: SplitConfig, *, labels: Sequence[object] | None = None, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Splits a table.
+
+    Args:
+        table: The table.
+        config: How.
+        labels: A class per row to stratify by (None = unknown, a class of its own); of no use to a regression.
+        seed: Another seed, another split.
+
+    Returns:
+        For "train", "validation" and "test" the positions in the table, int64, sorted and disjoint. Together they are
+        all rows, unless a split column says otherwise.
+
+    Raises:
+        SplitError: There are too few rows or groups, or the split column names no training rows.
+        TableError: The split's column does not exist.
+    """
+    if labels is not None and len(labels) != len(table):
+        raise SplitError(f"{table.name}: found {len(labels):,} labels for {len(table):,} rows")
+    parts = config.assign(table, labels, seed)
+    positions = {name: np.flatnonzero(parts == k) for k, name in enumerate(SPLITS)}
+    if not len(positions["train"]):
+        raise SplitError(f"{table.name}: no row of {len(table):,} is left for training")
+    logger.info("%s: %s", table.name, ", ".join(f"{len(rows):,} {name}" for name, rows in positions.items()))
+    return positions
+
+
+def _check_fractions(validation: float, test: float) -> None:
+    if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
+        raise ConfigError(
+            f"the split's fractions are validation {validation:g} and test {test:g}; expected each to be at least 0, "
+            f"and both together to be below 1"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractionSplitConfig(SplitConfig):
+    """Splits the rows at random, every class in proportion.
+
+    Attributes:
+        validation: Share of the rows that chooses the best checkpoint; 0 for none.
+        test: Share of the rows that is judged on and never trained on; 0 for none, for example when a test table is
+            given.
+        stratify: Keep each class's share equal in all parts (classification). A class seen once goes to training.
+    """
+
+    type: Literal["fraction"] = "fraction"
+    validation: float = 0.15
+    test: float = 0.15
+    stratify: bool = True
+
+    def __post_init__(self) -> None:
+        _check_fractions(self.validation, self.test)
+
+    def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
+        """See SplitConfig."""
+        classes = _classes(labels if self.stratify else None, len(table))
+        keys = fold(seed, "split", table.rows)
+        return _apportion(classes, keys, self.validation, self.test, table.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSplitConfig(SplitConfig):
+    """Splits at random but keeps each group (a speaker, a patient) in one part, so that the test is on unseen groups.
+
+    Attributes:
+        column: The column that names a row's group. Rows with no group there are each a group of their own.
+        validation: Share of the rows that chooses the best checkpoint; 0 for none.
+        test: Share of the rows that is judged on and never trained on; 0 for none.
+    """
+
+    type: Literal["group"] = "group"
+    column: str
+    validation: float = 0.15
+    test: float = 0.15
+
+    def __post_init__(self) -> None:
+        _check_fractions(self.validation, self.test)
+
+    def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
+        """See SplitConfig."""
+        table.require(self.column, "group column")
+        cells = table.cells(self.column)
+        names = [
+            ("group", _spell(cell)) if cell is not None else ("row", str(row))
+            for cell, row in zip(cells, table.rows, strict=True)
+        ]
+        index: dict[tuple[str, str], int] = {}
+        groups = np.array([index.setdefault(name, len(index)) for name in names], dtype=np.int64)
+        sizes = np.bincount(groups, minlength=len(index))
+        wanted = {1: self.validation, 2: self.test}
+        parts = 1 + sum(fraction > 0 for fraction in wanted.values())
+        where = f"{table.name}, column {self.column!r}"
+        if len(index) < parts:
+            raise SplitError(f"{where}: {len(index):,} groups can't be split into {parts} parts; set a fraction to 0")
+        free = [int(g) for g in np.argsort([int(fold(seed, "split", *name)) for name in index], kind="stable")]
+        chosen = np.zeros(len(index), dtype=np.int8)
+        left = parts
+        for part in (2, 1):
+            asked = wanted[part] * len(table)
+            if not asked:
+                continue
+            left -= 1
+            taken = _fill(free, sizes, asked, keep=left)
+            chosen[taken] = part
+            free = [group for group in free if chosen[group] == 0]
+            got = int(sizes[taken].sum())
+            if abs(got - asked) > max(1.0, 0.5 * asked):
+                message = (
+                    "%s: %s got %d rows where %.0f were asked for: groups stay whole, the largest of %d has %d rows"
+                )
+                logger.warning(message, where, SPLITS[part], got, asked, len(index), sizes.max())
+        return chosen[groups]
+
+
+def _fill(free: Sequence[int], sizes: np.ndarray, asked: float, keep: int) -> list[int]:
+    """Groups, in the given random order, whose rows come close to the number asked for.
+
+    A group is taken if that brings the total nearer; the order is random, so small groups are not favoured.
+    """
+    taken: list[int] = []
+    total = 0
+    for group in free:
+        if len(free) - len(taken) <= keep:
+            break
+        if abs(total + sizes[group] - asked) < abs(total - asked):
+            taken.append(group)
+            total += int(sizes[group])
+    # Every group is more than twice too big: the smallest is the nearest to what was asked for.
+    return taken or [min(free, key=lambda group: int(sizes[group]))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnSplitConfig(SplitConfig):
+    """Takes the split from a column of the table.
+
+    Attributes:
+        column: The column that names a row's split.
+        train: The values that mean training; by default train, training.
+        validation: The values that mean validation; by default val, valid, validation, dev.
+        test: The values that mean test; by default test, testing. A row with any other value is left out.
+        fraction: If no row is named validation, the share of the training rows that is set aside for it; 0 for none.
+        stratify: Keep each class's share equal where rows are set aside.
+    """
+
+    type: Literal["column"] = "column"
+    column: str
+    train: tuple[str | int, ...] | None = None
+    validation: tuple[str | int, ...] | None = None
+    test: tuple[str | int, ...] | None = None
+    fraction: float = 0.15
+    stratify: bool = True
+
+    def __post_init__(self) -> None:
+        _check_fractions(self.fraction, 0.0)
+        spelled = [_spell(value) for values in (self.train, self.validation, self.test) for value in values or ()]
+        twice = sorted({value for value in spelled if spelled.count(value) > 1})
+        if twice:
+            raise ConfigError(f"the split column's value {twice[0]!r} stands for two parts; expected each value once")
+
+    def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
+        """See SplitConfig."""
+        table.require(self.column, "split column")
+        where = f"{table.name}, column {self.column!r}"
+        cells = [None if cell is None else _spell(cell) for cell in table.cells(self.column)]
+        counts: dict[str, int] = {}
+        for cell in cells:
+            name = "(missing)" if cell is None else cell
+            counts[name] = counts.get(name, 0) + 1
+        found = ", ".join(f"{value!r} ({count:,} rows)" for value, count in list(counts.items())[:12])
+        named = {value: SPLITS.index(name) for name, spellings in _SPELLINGS.items() for value in spellings}
+        for part, values in enumerate((self.train, self.validation, self.test)):
+            if values is None:
+                continue
+            named = {value: k for value, k in named.items() if k != part}
+            for value in map(_spell, values):
+                if value not in counts:
+                    near = difflib.get_close_matches(value, counts, n=1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    raise SplitError(
+                        f"{where}: no row has the value {value!r}, which the split asks for{hint} Found {found}"
+                    )
+                named[value] = part
+        parts = np.array([-1 if cell is None else named.get(cell, -1) for cell in cells], dtype=np.int8)
+        if not (parts == 0).any():
+            raise SplitError(
+                f"{where}: no row is for training: found {found or 'no rows'}, expected 'train' or 'training'; name "
+                f"the split's values, for example split.train=[{next(iter(counts), 'a')}]"
+            )
+        unused = {value: count for value, count in counts.items() if named.get(value, -1) < 0}
+        if unused:
+            listed = ", ".join(f"{value!r} ({count:,})" for value, count in list(unused.items())[:8])
+            logger.warning("%s: %d rows are in no split: %s", where, sum(unused.values()), listed)
+        if self.fraction and not (parts == 1).any():
+            train = np.flatnonzero(parts == 0)
+            chosen = None if labels is None or not self.stratify else [labels[i] for i in train.tolist()]
+            keys = fold(seed, "split", table.rows[train])
+            parts[train] = _apportion(_classes(chosen, len(train)), keys, self.fraction, 0.0, where)
+            logger.info(
+                "%s: no validation rows; %d of %d training rows set aside", where, (parts == 1).sum(), len(train)
+            )
+        return parts
+
+
+def _classes(labels: Sequence[object] | None, num_rows: int) -> np.ndarray:
+    """A class number per row, int64 [rows]; lists of labels are classes too."""
+    if labels is None:
+        return np.zeros(num_rows, dtype=np.int64)
+    index: dict[str, int] = {}
+    return np.array([index.setdefault(repr(label), len(index)) for label in labels], dtype=np.int64)
+
+
+def _apportion(classes: np.ndarray, keys: np.ndarray, validation: float, test: float, where: str) -> np.ndarray:
+    """Splits rows by fraction, each class in proportion.
+
+    Args:
+        classes: int64 [rows].
+        keys: uint64 [rows]: the random order.
+        validation: Share of all rows.
+        test: Share of all rows.
+        where: The table, for messages.
+
+    Returns:
+        int8 [rows], positions in SPLITS.
+    """
+    num_rows = len(classes)
+    fractions = {part: fraction for part, fraction in ((2, test), (1, validation)) if fraction > 0}
+    if num_rows <= len(fractions):
+        raise SplitError(
+            f"{where}: {num_rows:,} rows can't be split into {len(fractions) + 1} parts; add rows, or set a fraction "
+            f"to 0"
+        )
+    # At least one row each, and at least one left to train on.
+    asked = {part: max(1, math.floor(fraction * num_rows + 0.5)) for part, fraction in fractions.items()}
+    order = np.lexsort((keys, classes))
+    starts = np.flatnonzero(np.diff(classes[order], prepend=-1))
+    sizes = np.diff(starts, append=num_rows)
+    seats = _seats(sizes, keys[order][starts], fractions, asked)
+    if len(sizes) > 1 and any(seats[part].sum() < 0.5 * asked[part] for part in fractions):
+        logger.warning(
+            "%s: %d classes in %d rows are too many to stratify by: split at random", where, len(sizes), num_rows
+        )
+        return _apportion(np.zeros_like(classes), keys, validation, test, where)
+    parts = np.zeros(num_rows, dtype=np.int8)
+    for k, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        here = order[start : start + size]
+        for part in fractions:
+            parts[here[: seats[part][k]]] = part
+            here = here[seats[part][k] :]
+    return parts
+
+
+def _seats(
+    sizes: np.ndarray, ties: np.ndarray, fractions: dict[int, float], asked: dict[int, int]
+) -> dict[int, np.ndarray]:
+    """Rows of each class for each part: int64 [classes], the floor of the class's share or one more."""
+    shares = {part: fraction * sizes for part, fraction in fractions.items()}
+    # 1e-9: 0.15 * 20 is 3, whatever the rounding of floats says.
+    seats = {part: np.floor(share + 1e-9).astype(np.int64) for part, share in shares.items()}
+    for part, share in shares.items():
+        unseen = (seats[part] == 0) & (sizes >= 3)
+        for k in np.lexsort((ties, seats[part] - share, ~unseen)):
+            if seats[part].sum() >= asked[part]:
+                break
+            # The last row of a class stays in training.
+            if sum(int(row[k]) for row in seats.values()) < sizes[k] - 1:
+                seats[part][k] += 1
+    return seats

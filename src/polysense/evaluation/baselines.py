@@ -1,0 +1,91 @@
+"""What a model must beat: knowing only the training labels, and averaging models that each see one column.
+
+A number such as "91% accurate" says nothing where one class has 90% of the rows. The baselines are scored by the same
+function on the same rows as the model, so their intervals can stand beside its own. The ensemble of unimodal models is
+the harder one: methods that fuse "struggle to surpass even simple baselines, such as ensembles" (arXiv 2411.07335).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.schema import Target
+from polysense.evaluation.evaluator import Evaluation, score
+
+__all__ = ["constant_baseline", "ensemble_baseline", "prior"]
+
+
+def prior(target: Target, num_rows: int) -> Prediction:
+    """Predicts what the training labels alone say, the same for every row.
+
+    Args:
+        target: Classification: the classes' training shares, the most frequent class. Multilabel: the labels' training
+            shares, each label that more than half of the rows have. Regression: the training mean.
+        num_rows: Rows to predict.
+    """
+    if target.task is Task.REGRESSION:
+        means = torch.tensor(target.mean or (0.0,) * target.num_outputs, dtype=torch.float32)
+        return Prediction(means.expand(num_rows, -1).clone())
+    counts = np.array(target.class_counts or (1,) * len(target.classes), dtype=np.float64)
+    if target.task is Task.MULTILABEL:
+        shares = np.clip(counts / max(target.num_rows, counts.max(initial=1.0)), 0.0, 1.0)
+    else:
+        shares = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / max(len(counts), 1))
+    probabilities = torch.tensor(shares, dtype=torch.float32).expand(num_rows, -1).clone()
+    if target.task is Task.MULTILABEL:
+        return Prediction(probabilities > 0.5, probabilities)
+    return Prediction(torch.full((num_rows,), int(shares.argmax()), dtype=torch.int64), probabilities)
+
+
+def constant_baseline(evaluation: Evaluation, *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
+    """The majority class, or the mean, on the rows of an evaluation.
+
+    Args:
+        evaluation: Of the model.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        seed: Of the resamples.
+    """
+    return score(
+        evaluation.targets,
+        evaluation.rows,
+        {target.name: prior(target, evaluation.num_rows) for target in evaluation.targets},
+        evaluation.truths,
+        bootstrap=bootstrap,
+        confidence=evaluation.confidence,
+        seed=seed,
+    )
+
+
+def ensemble_baseline(evaluations: Sequence[Evaluation], *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
+    """The mean of several models' predictions: of their probabilities, or of a regression's values.
+
+    Args:
+        evaluations: Of models of the same targets on the same rows, for example one per column.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        seed: Of the resamples.
+    """
+    first = evaluations[0]
+    assert all(np.array_equal(first.rows, other.rows) for other in evaluations), "the models saw different rows"
+    predictions = {}
+    for target in first.targets:
+        parts = [evaluation.predictions[target.name] for evaluation in evaluations]
+        if target.task is Task.REGRESSION:
+            predictions[target.name] = Prediction(torch.stack([part.values for part in parts]).mean(dim=0))
+            continue
+        probabilities = torch.stack([p.probabilities for p in parts if p.probabilities is not None]).mean(dim=0)
+        values = probabilities > 0.5 if target.task is Task.MULTILABEL else probabilities.argmax(dim=1)
+        predictions[target.name] = Prediction(values, probabilities)
+    return score(
+        first.targets,
+        first.rows,
+        predictions,
+        first.truths,
+        bootstrap=bootstrap,
+        confidence=first.confidence,
+        seed=seed,
+    )

@@ -1,0 +1,90 @@
+"""Intervals by the percentile bootstrap over rows, or over groups of rows.
+
+A resample is kept as how often each row was drawn, not as a list of rows, so a metric is a weighted sum (see
+`metrics`). The resamples come in parts of about 2 MB, so memory does not grow with their number; where the parts are
+cut does not change a draw. The interval says how much the value depends on which rows were tested. It does not cover
+what another training seed would have changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from polysense.core.random import generator
+
+__all__ = ["Interval", "interval", "multiplicities"]
+
+# Weights in one part, 2 MB in float64: the sorted copy and the sums of a ranking then stay in a core's cache.
+_PART = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A measured value and how sure it is; NaN where there is none (null in JSON)."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def as_json(self) -> dict[str, float | None]:
+        """{"value", "low", "high"} with None for what is undefined."""
+        pairs = (("value", self.value), ("low", self.low), ("high", self.high))
+        return {name: number if math.isfinite(number) else None for name, number in pairs}
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether there is an interval and not only a value."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def multiplicities(
+    num_rows: int, num_resamples: int, seed: int, *, groups: np.ndarray | None = None, part: int = _PART
+) -> Iterator[np.ndarray]:
+    """Draws resamples: as many rows as there are, with replacement.
+
+    Args:
+        num_rows: Rows to draw from.
+        num_resamples: Resamples in all.
+        seed: The draws are a pure function of (seed, rows or groups, resamples).
+        groups: int [rows] in [0, groups): whole groups (speakers, patients) are drawn then, since rows of one group are
+            alike and would make the interval too narrow on their own.
+        part: Most weights in one array.
+
+    Yields:
+        float64 [resamples of this part, rows]: how often each row was drawn.
+    """
+    units = num_rows if groups is None else int(groups.max(initial=-1)) + 1
+    if not units:
+        return
+    draws = generator(seed, "bootstrap")
+    step = max(1, part // max(num_rows, 1))
+    for start in range(0, num_resamples, step):
+        size = min(step, num_resamples - start)
+        drawn = draws.integers(0, units, size=(size, units))
+        drawn += np.arange(size)[:, None] * units
+        weights = np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units).astype(np.float64)
+        yield weights if groups is None else np.take(weights, groups, axis=1)
+
+
+def interval(value: float, resampled: np.ndarray, confidence: float) -> Interval:
+    """The percentile interval around a value.
+
+    Resamples in which the metric is undefined are left out; where that is half of them or more there are no bounds. The
+    bounds are widened to hold the value itself: the bootstrap's bias (a calibration error is always larger in a
+    resample) must not look like evidence against what was measured.
+
+    Args:
+        value: Over all rows.
+        resampled: float64 [resamples], NaN where undefined.
+        confidence: In (0, 1), for example 0.95.
+    """
+    defined = resampled[np.isfinite(resampled)]
+    if not math.isfinite(value) or 2 * len(defined) <= len(resampled):
+        return Interval(value)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return Interval(value, min(float(low), value), max(float(high), value))

@@ -1,0 +1,263 @@
+"""What each column contributed to a model's predictions.
+
+The model predicts every row from subsets of its columns, the others masked out, absent as in a missing cell. A column's
+contribution is its Shapley value: of the score that people read (accuracy, per-row F1, R2) and of the log loss, which
+also sees a probability move that changes no decision. Both are means over rows, so their intervals come from resampling
+rows, all subsets together: differences are paired.
+
+Two choices to know of. With no column at all the prediction is the training labels' shares (or mean), not what the
+model says of an empty row, which it may have seen rarely: else every column would earn the model's embarrassment there.
+And what is measured is this model's use of a column: a model that never saw missing cells in training is out of its
+depth on subsets, and its contributions are then less sure than their intervals say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polysense.core.batch import Batch
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.random import permutation
+from polysense.core.schema import Column, Target
+from polysense.evaluation.baselines import prior
+from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.shapley import Coalitions, coalitions
+from polysense.evaluation.verdict import ColumnContribution, Contributions, TargetContributions, Verdict
+
+__all__ = ["contribution_rows", "contributions"]
+
+_EPSILON = float(np.finfo(np.float32).eps)
+_MEASURES = {
+    Task.CLASSIFICATION: ("accuracy", "log_loss"),
+    Task.MULTILABEL: ("f1_samples", "log_loss"),
+    Task.REGRESSION: ("r2",),
+}
+
+
+def contribution_rows(num_rows: int, *, max_rows: int = 2000, seed: int = 0) -> np.ndarray:
+    """A random sample of positions to measure on, ascending, the same for the same seed; int64 [rows].
+
+    A table is often sorted by label, so the first rows would not do.
+    """
+    return np.sort(permutation(num_rows, seed, "contribution rows")[:max_rows])
+
+
+def contributions(
+    subset_predictions: Callable[[Batch, list[frozenset[str]]], Sequence[Mapping[str, Prediction]]],
+    batches: Iterable[Batch],
+    targets: Sequence[Target],
+    columns: Sequence[Column],
+    *,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    max_subsets: int = 128,
+    num_available: int | None = None,
+) -> Contributions:
+    """Measures every column's contribution to every target.
+
+    Args:
+        subset_predictions: Predicts a batch once per subset of columns, all others absent. The empty set is never asked
+            for. A model encodes the batch once and reads it once per subset.
+        batches: The rows to measure on, with targets; choose them with `contribution_rows`.
+        targets: The outputs.
+        columns: The inputs.
+        bootstrap: Resamples for the intervals; 0 gives values only, and verdicts only by their sign.
+        confidence: Of the intervals.
+        seed: Of the resamples and, above 6 columns, of the orders.
+        max_subsets: About how many subsets to try above 6 columns; up to 6 all of them are (64 at most).
+        num_available: Rows that the batches were chosen from; as many as there are by default.
+    """
+    plan = coalitions([column.name for column in columns], max_subsets=max_subsets, seed=seed)
+    asked = [subset for subset in plan.subsets if subset]
+    values: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
+    truths: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
+    presences: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
+    num_seen = 0
+    for batch in batches:
+        num_seen += int((batch.rows >= 0).sum())
+        found = list(subset_predictions(batch, asked)) if asked else []
+        for target in targets:
+            truth = batch.targets.get(target.name)
+            if truth is None:
+                continue
+            kept = torch.nonzero((truth.present & (batch.rows >= 0)).cpu()).flatten()
+            known: np.ndarray = truth.values.cpu()[kept].numpy()
+            # The empty set comes first in the plan and is not asked for.
+            predictions = [prior(target, len(kept))]
+            predictions += [by_target[target.name].cpu()[kept] for by_target in found]
+            values[target.name].append(np.stack([_row_values(target, one, known) for one in predictions], axis=1))
+            truths[target.name].append(known)
+            presences[target.name].append(_presence(batch, columns, kept))
+    results = []
+    for target in targets:
+        measured = _measured(target, values[target.name], truths[target.name], len(plan.subsets))
+        present = [np.zeros((0, len(columns)), dtype=bool), *presences[target.name]]
+        num_present = np.concatenate(present).sum(axis=0).tolist()
+        results.append(_contributions(target, columns, plan, measured, num_present, bootstrap, confidence, seed))
+    return Contributions(
+        targets=tuple(results),
+        num_available=num_seen if num_available is None else num_available,
+        confidence=confidence,
+    )
+
+
+def _presence(batch: Batch, columns: Sequence[Column], kept: Tensor) -> np.ndarray:
+    """Which of the kept rows have which column; bool [rows, columns]."""
+    presence = np.zeros((len(kept), len(columns)), dtype=bool)
+    for i, column in enumerate(columns):
+        if column.name in batch.columns:
+            presence[:, i] = batch.columns[column.name].present.cpu()[kept].numpy()
+    return presence
+
+
+def _row_values(target: Target, prediction: Prediction, truth: np.ndarray) -> np.ndarray:
+    """What a row adds to each measure; float64 [rows, measures], for a regression squared errors [rows, columns]."""
+    if target.task is Task.REGRESSION:
+        error: np.ndarray = prediction.values.double().numpy() - truth
+        return error**2
+    predicted: np.ndarray = prediction.values.numpy()
+    assert prediction.probabilities is not None, f"{target.name}: a classification predicts probabilities"
+    probabilities: np.ndarray = prediction.probabilities.double().numpy()
+    if target.task is Task.CLASSIFICATION:
+        own = probabilities[np.arange(len(truth)), truth]
+        return np.column_stack([predicted == truth, np.log(np.clip(own, _EPSILON, 1.0))])
+    labels = truth > 0.5
+    sizes = labels.sum(axis=1) + predicted.sum(axis=1)
+    # F1 of one row's labels; a row with no label that gets none is right.
+    f1 = np.where(sizes > 0, 2 * (labels & predicted).sum(axis=1) / np.maximum(sizes, 1), 1.0)
+    own = np.where(labels, probabilities, 1.0 - probabilities)
+    return np.column_stack([f1, np.log(np.clip(own, _EPSILON, 1.0)).mean(axis=1)])
+
+
+def _measured(target: Target, parts: list[np.ndarray], truths: list[np.ndarray], num_subsets: int) -> np.ndarray:
+    """Every row's value of every measure for every subset; float64 [measures, rows, subsets]."""
+    num_measures = len(_MEASURES[target.task])
+    if not parts:
+        return np.zeros((num_measures, 0, num_subsets))
+    values = np.concatenate(parts)
+    if target.task is not Task.REGRESSION:
+        return values.transpose(2, 0, 1)
+    truth = np.concatenate(truths).astype(np.float64)
+    known = ~np.isnan(truth)
+    counts = known.sum(axis=0)
+    means = np.where(known, truth, 0.0).sum(axis=0) / np.maximum(counts, 1)
+    variance = np.where(known, (truth - means) ** 2, 0.0).sum(axis=0) / np.maximum(counts, 1)
+    # A column that does not vary among these rows has no R2; its training spread keeps the errors' scale.
+    training = np.array(target.std or (1.0,) * target.num_outputs, dtype=np.float64) ** 2
+    variance = np.where(variance > 0, variance, np.where(training > 0, training, 1.0))
+    # Weighted so that the mean over rows is the mean over columns of each one's R2, unknown values counted out.
+    share = len(truth) / np.maximum(counts, 1) * (counts > 0) / max(int((counts > 0).sum()), 1)
+    explained = np.where(known[:, None, :], 1.0 - values / variance, 0.0)
+    scores: np.ndarray = (explained * share).sum(axis=2)
+    return scores[None]
+
+
+def _contributions(
+    target: Target,
+    columns: Sequence[Column],
+    plan: Coalitions,
+    measured: np.ndarray,
+    num_present: list[int],
+    bootstrap: int,
+    confidence: float,
+    seed: int,
+) -> TargetContributions:
+    """Turns rows' values into intervals and verdicts."""
+    measures = _MEASURES[target.task]
+    num_rows = measured.shape[1]
+    means, resampled = {}, {}
+    for i, measure in enumerate(measures):
+        means[measure] = measured[i].mean(axis=0) if num_rows else np.full(len(plan.subsets), np.nan)
+        # The same draws for every measure: they are a pure function of the seed.
+        parts = [
+            weights @ measured[i] / weights.sum(axis=1, keepdims=True)
+            for weights in multiplicities(num_rows, bootstrap, seed)
+        ]
+        resampled[measure] = np.concatenate([np.zeros((0, len(plan.subsets))), *parts])
+    index = {subset: i for i, subset in enumerate(plan.subsets)}
+
+    def of(combination: np.ndarray) -> dict[str, Interval]:
+        return {
+            measure: interval(float(means[measure] @ combination), resampled[measure] @ combination, confidence)
+            for measure in measures
+        }
+
+    def value(subset: frozenset[str]) -> np.ndarray:
+        unit: np.ndarray = np.eye(len(plan.subsets))[index[subset]]
+        return unit
+
+    everything, nothing = frozenset(column.name for column in columns), frozenset[str]()
+    found = []
+    for m, column in enumerate(columns):
+        alone, rest = frozenset({column.name}), everything - {column.name}
+        shapley = of(plan.coefficients[:, m].mean(axis=0))
+        if not plan.exact:
+            samples = {measure: plan.coefficients[:, m] @ means[measure] for measure in measures}
+            shapley = {measure: _widened(shapley[measure], samples[measure], confidence) for measure in measures}
+        gain_alone, drop = of(value(alone) - value(nothing)), of(value(everything) - value(rest))
+        stands_in_for: list[str] = []
+        if gain_alone[measures[0]].low > 0 and not drop[measures[0]].low > 0:
+            for other in sorted(rest):
+                if rest - {other} in index:
+                    gain = of(value(everything - {other}) - value(rest - {other}))[measures[0]]
+                    if gain.low > 0:
+                        stands_in_for.append(other)
+        found.append(
+            ColumnContribution(
+                name=column.name,
+                modality=column.modality,
+                num_present=num_present[m],
+                shapley=shapley,
+                alone=of(value(alone)),
+                gain_alone=gain_alone,
+                without=of(value(rest)),
+                drop=drop,
+                verdict=_verdict([(shapley[measure], drop[measure]) for measure in measures]),
+                stands_in_for=tuple(stands_in_for),
+            )
+        )
+    order = {column.name: i for i, column in enumerate(columns)}
+    named = [(tuple(sorted(subset, key=order.__getitem__)), of(value(subset))) for subset in plan.subsets]
+    return TargetContributions(
+        target=target.name,
+        measures=measures,
+        num_rows=num_rows,
+        exact=plan.exact,
+        nothing=of(value(nothing)),
+        full=of(value(everything)),
+        columns=tuple(found),
+        subsets=tuple(sorted(named, key=lambda entry: (len(entry[0]), [order[name] for name in entry[0]]))),
+    )
+
+
+def _widened(found: Interval, samples: np.ndarray, confidence: float) -> Interval:
+    """Adds the noise of having drawn only some orders, by the spread between pairs of them."""
+    if not found.has_bounds:
+        return found
+    error = float(samples.std(ddof=1)) / math.sqrt(len(samples)) * NormalDist().inv_cdf((1 + confidence) / 2)
+    low, high = math.hypot(found.value - found.low, error), math.hypot(found.high - found.value, error)
+    return Interval(found.value, found.value - low, found.value + high)
+
+
+def _verdict(found: Sequence[tuple[Interval, Interval]]) -> Verdict:
+    """Judges a column by (Shapley value, drop when removed) in the score, then in the log loss."""
+    for i, (shapley, drop) in enumerate(found):
+        for verdict, sign in ((Verdict.HELPS, 1), (Verdict.HURTS, -1)):
+            agrees = _sign(drop) == sign if i else _sign(drop) != -sign
+            if _sign(shapley) == sign and agrees:
+                return verdict
+    return Verdict.NONE
+
+
+def _sign(found: Interval) -> int:
+    """1 or -1 where the interval (without one, the value) lies on one side of 0, else 0."""
+    low, high = (found.low, found.high) if found.has_bounds else (found.value, found.value)
+    return int(low > 0) - int(high < 0)

@@ -1,0 +1,109 @@
+"""One way to score any target."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.schema import Target
+from polysense.evaluation.metrics.base import MetricInfo, Scorer
+from polysense.evaluation.metrics.classification import ClassificationScorer, classification_metrics
+from polysense.evaluation.metrics.multilabel import MultilabelScorer, multilabel_metrics
+from polysense.evaluation.metrics.regression import RegressionScorer, regression_metrics
+
+__all__ = ["compute", "confusion_matrix", "metrics_of", "primary_metric", "scorer", "selection_metric"]
+
+# exp(entropy) of the class shares over the number of classes: 1 = even; 80/20 in two classes is 0.82, 85/15 is 0.76.
+_BALANCED = 0.8
+
+
+def metrics_of(target: Target) -> tuple[MetricInfo, ...]:
+    """What is measured of a target, in the order in which it is reported."""
+    if target.task is Task.CLASSIFICATION:
+        return classification_metrics(target.is_binary)
+    if target.task is Task.MULTILABEL:
+        return multilabel_metrics()
+    return regression_metrics(target.columns)
+
+
+def primary_metric(target: Target) -> MetricInfo:
+    """The headline: accuracy, micro F1 or R2."""
+    names = {Task.CLASSIFICATION: "accuracy", Task.MULTILABEL: "f1_micro", Task.REGRESSION: "r2"}
+    return _named(target, names[target.task])
+
+
+def selection_metric(target: Target) -> MetricInfo:
+    """What to select the best checkpoint by, when nobody has said.
+
+    Accuracy, but macro F1 where the training classes are uneven (fewer than 80% as many effective classes, exp of the
+    entropy of their shares, as there are classes): there a model that never names the rare classes looks good.
+    Average precision for a multilabel target (no threshold in it), R2 for a regression.
+    """
+    if target.task is Task.CLASSIFICATION:
+        shares = np.array(target.class_counts, dtype=np.float64)
+        shares = shares[shares > 0] / max(shares.sum(), 1.0)
+        effective = float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else float(len(target.classes))
+        return _named(target, "accuracy" if effective >= _BALANCED * len(target.classes) else "f1_macro")
+    return _named(target, "average_precision" if target.task is Task.MULTILABEL else "r2")
+
+
+def scorer(target: Target, prediction: Prediction, values: np.ndarray, present: np.ndarray) -> Scorer:
+    """Prepares a target's metrics for the rows that have it.
+
+    Args:
+        target: What was predicted.
+        prediction: For the same rows, in main memory.
+        values: The truth: int64 [rows] (classification) or float32 [rows, outputs].
+        present: bool [rows]; the others are counted out.
+    """
+    rows = np.flatnonzero(present)
+    truth, tensor = values[rows], prediction.values
+    # A model under autocast may give bfloat16, which numpy lacks.
+    predicted: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()[rows]
+    probabilities = None if prediction.probabilities is None else prediction.probabilities.float().numpy()[rows]
+    if target.task is Task.CLASSIFICATION:
+        return ClassificationScorer(predicted, probabilities, truth, len(target.classes))
+    if target.task is Task.MULTILABEL:
+        return MultilabelScorer(predicted.astype(bool), probabilities, truth > 0.5)
+    return RegressionScorer(predicted, truth, target.columns)
+
+
+def compute(
+    target: Target,
+    prediction: Prediction,
+    values: np.ndarray,
+    present: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Every metric of a target.
+
+    Args:
+        target: What was predicted.
+        prediction: For the same rows, in main memory.
+        values: The truth: int64 [rows] (classification) or float32 [rows, outputs].
+        present: bool [rows]; the others are counted out.
+        weights: [resamples, rows that are present], how often each counts; all once by default. Memory grows with
+            it: pass a thousand resamples of many rows in parts (`bootstrap.multiplicities` does).
+
+    Returns:
+        Per metric float64 [resamples] ([1] without weights), NaN where it is undefined; the keys are those of
+        `metrics_of(target)`.
+    """
+    if weights is None:
+        weights = np.ones((1, int(np.count_nonzero(present))))
+    found = scorer(target, prediction, values, present)(weights)
+    return {info.name: found[info.name] for info in metrics_of(target)}
+
+
+def confusion_matrix(target: Target, prediction: Prediction, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Counts of a classification's rows by true class (first axis) and predicted class; int64 [classes, classes]."""
+    num_classes = len(target.classes)
+    rows = np.flatnonzero(present)
+    pairs = values[rows].astype(np.int64) * num_classes + prediction.values.numpy()[rows]
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def _named(target: Target, name: str) -> MetricInfo:
+    return next(info for info in metrics_of(target) if info.name == name)

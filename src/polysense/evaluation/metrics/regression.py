@@ -1,0 +1,122 @@
+"""Metrics of a regression on one or several columns; an unknown (NaN) value is counted out of its own column only.
+
+With several columns each metric is given per column ("mae/height") and as the plain mean over the columns ("mae"). The
+mean of MAE or RMSE adds up different units where the columns have them; R2 and the correlation have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
+
+__all__ = ["RegressionScorer", "regression_metrics"]
+
+_NAMES = ("r2", "mae", "rmse", "pearson")
+# A resample's spread below this share of the data's own second moment is rounding, not spread.
+_TOLERANCE = 1e-12
+
+
+def regression_metrics(columns: Sequence[str]) -> tuple[MetricInfo, ...]:
+    """The metrics of a regression, in the order in which they are reported.
+
+    Args:
+        columns: The target's columns, in the predictions' order.
+    """
+    constant = "the known values are all the same"
+    found = []
+    for column in (None, *columns) if len(columns) > 1 else (None,):
+        suffix = "" if column is None else f"/{column}"
+        mean = " Mean over the columns." if column is None and len(columns) > 1 else ""
+        found += [
+            MetricInfo(
+                name=f"r2{suffix}",
+                higher_is_better=True,
+                bounds=(-float("inf"), 1.0),
+                description=f"Share of the variance that is explained; 0 = as good as the mean.{mean}",
+                undefined_when=constant,
+            ),
+            MetricInfo(
+                name=f"mae{suffix}",
+                higher_is_better=False,
+                bounds=(0.0, float("inf")),
+                description=f"Mean absolute error, in the table's units.{mean}",
+            ),
+            MetricInfo(
+                name=f"rmse{suffix}",
+                higher_is_better=False,
+                bounds=(0.0, float("inf")),
+                description=f"Root of the mean squared error, in the table's units.{mean}",
+            ),
+            MetricInfo(
+                name=f"pearson{suffix}",
+                higher_is_better=True,
+                bounds=(-1.0, 1.0),
+                description=f"Correlation of prediction and value.{mean}",
+                undefined_when=f"{constant}, or the predictions are",
+            ),
+        ]
+    return tuple(found)
+
+
+class RegressionScorer(Scorer):
+    """All metrics of a regression."""
+
+    def __init__(self, predicted: np.ndarray, truth: np.ndarray, columns: Sequence[str]) -> None:
+        """Prepares what does not depend on the resample.
+
+        Args:
+            predicted: float [rows, columns], in the table's units.
+            truth: float [rows, columns], NaN = unknown.
+            columns: The columns' names.
+        """
+        self._columns = tuple(columns)
+        self._moments = [_moments(predicted[:, i], truth[:, i]) for i in range(len(self._columns))]
+
+    def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
+        """Every metric for every resample; see Scorer."""
+        per_column = [_scores(weights, moments) for moments in self._moments]
+        stacked = np.stack(per_column)
+        defined = ~np.isnan(stacked)
+        means = ratio(np.where(defined, stacked, 0.0).sum(axis=0), defined.sum(axis=0))
+        found = dict(zip(_NAMES, means, strict=True))
+        if len(self._columns) > 1:
+            for column, scores in zip(self._columns, per_column, strict=True):
+                found |= {f"{name}/{column}": row for name, row in zip(_NAMES, scores, strict=True)}
+        return found
+
+
+def _moments(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Per row: known, |error|, error^2, y, y^2, p, p^2, y p; float64 [rows, 8], zeros where unknown."""
+    known = ~np.isnan(truth)
+    error = np.where(known, predicted.astype(np.float64) - truth, 0.0)
+    y, p = _centred(truth, known), _centred(predicted, known)
+    return np.column_stack([known, np.abs(error), error**2, y, y**2, p, p**2, y * p])
+
+
+def _centred(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Values less their mean, so that sums of squares do not cancel; exactly 0 where all are the same."""
+    inside = values[known].astype(np.float64)
+    if not len(inside) or inside.min() == inside.max():
+        return np.zeros(len(values))
+    return np.where(known, values - inside.mean(), 0.0)
+
+
+def _scores(weights: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """R2, MAE, RMSE and the correlation, [4, resamples]."""
+    # A prediction that is not finite makes every sum NaN, which is the right answer; numpy would warn of it.
+    with np.errstate(invalid="ignore", over="ignore"):
+        num, absolute, squared, y, yy, p, pp, yp = (weights @ moments).T
+        spread_y, spread_p = (_spread(yy, y, num, moments[:, 4]), _spread(pp, p, num, moments[:, 6]))
+        r2 = 1.0 - ratio(squared, spread_y)
+        covariance = yp - ratio(y * p, num)
+        pearson = np.clip(ratio(covariance, np.sqrt(spread_y * spread_p)), -1.0, 1.0)
+        return np.stack([r2, ratio(absolute, num), np.sqrt(ratio(squared, num)), pearson])
+
+
+def _spread(squares: np.ndarray, sums: np.ndarray, num: np.ndarray, per_row: np.ndarray) -> np.ndarray:
+    """Sum of squared deviations from each resample's own mean; exactly 0 where that is rounding."""
+    spread = squares - ratio(sums**2, num)
+    return np.where(spread <= _TOLERANCE * per_row.sum(), 0.0, spread)

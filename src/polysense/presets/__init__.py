@@ -1,0 +1,195 @@
+"""From what a table looks like to a recipe: plain functions, no magic; what they choose stands in the recipe's YAML.
+
+Three sizes: `fast` for a first look, `balanced` (the default), `best` for when accuracy is worth the hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from polysense.core.modality import Modality, Role, Task
+from polysense.data.columns import ColumnConfig
+from polysense.data.columns.audio import AudioColumnConfig
+from polysense.data.columns.category import CategoryColumnConfig
+from polysense.data.columns.image import ImageColumnConfig
+from polysense.data.columns.number import NumberColumnConfig
+from polysense.data.columns.text import TextColumnConfig
+from polysense.data.config import DataConfig
+from polysense.data.infer import ColumnGuess
+from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, SplitConfig
+from polysense.data.targets import (
+    ClassificationTargetConfig,
+    MultilabelTargetConfig,
+    RegressionTargetConfig,
+    TargetConfig,
+)
+from polysense.data.transforms.audio import AudioTransformConfig
+from polysense.data.transforms.base import TransformConfig
+from polysense.data.transforms.image import ImageTransformConfig
+from polysense.data.transforms.text import TextTransformConfig
+from polysense.errors import ColumnError, ConfigError
+from polysense.nn.encoders import EncoderConfig
+from polysense.nn.encoders.audio import AudioCNNConfig
+from polysense.nn.encoders.category import CategoryEmbeddingConfig
+from polysense.nn.encoders.image import ResNetConfig
+from polysense.nn.encoders.number import NumberMLPConfig
+from polysense.nn.encoders.text import TextTransformerConfig
+from polysense.nn.fusion.gated import GatedFusionConfig
+from polysense.nn.heads import HeadConfig
+from polysense.nn.heads.classification import ClassificationHeadConfig
+from polysense.nn.heads.multilabel import MultilabelHeadConfig
+from polysense.nn.heads.regression import RegressionHeadConfig
+from polysense.nn.model import ModelConfig
+from polysense.recipe import Recipe
+from polysense.training.adam import AdamWConfig
+from polysense.training.config import TrainingConfig
+
+__all__ = ["PRESETS", "Size", "recipe_for"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What tells the presets apart.
+
+    Attributes:
+        width: model.width.
+        channels: First-stage channels of the image and audio networks.
+        layers: Transformer blocks of a text encoder.
+        budget: Training rows seen in all, which sets the epochs.
+        min_epochs: But at least these epochs.
+        max_epochs: And at most these.
+    """
+
+    width: int
+    channels: int
+    layers: int
+    budget: int
+    min_epochs: int
+    max_epochs: int
+
+
+PRESETS: Mapping[str, Size] = {
+    "fast": Size(width=64, channels=8, layers=1, budget=15_000, min_epochs=3, max_epochs=10),
+    "balanced": Size(width=128, channels=16, layers=2, budget=60_000, min_epochs=8, max_epochs=30),
+    "best": Size(width=192, channels=32, layers=3, budget=200_000, min_epochs=15, max_epochs=100),
+}
+
+_COLUMNS: Mapping[Modality, Callable[[], ColumnConfig]] = {
+    Modality.TEXT: TextColumnConfig,
+    Modality.IMAGE: ImageColumnConfig,
+    Modality.AUDIO: AudioColumnConfig,
+    Modality.NUMBER: NumberColumnConfig,
+    Modality.CATEGORY: CategoryColumnConfig,
+}
+
+
+def _encoder(modality: Modality, size: Size) -> EncoderConfig:
+    match modality:
+        case Modality.TEXT:
+            return TextTransformerConfig(num_layers=size.layers)
+        case Modality.IMAGE:
+            return ResNetConfig(channels=size.channels)
+        case Modality.AUDIO:
+            return AudioCNNConfig(channels=size.channels)
+        case Modality.NUMBER:
+            return NumberMLPConfig()
+        case Modality.CATEGORY:
+            return CategoryEmbeddingConfig()
+        case other:
+            raise ColumnError(f"there is no encoder for {other} columns yet; leave the column out of data.columns")
+
+
+def _transforms(inputs: Sequence[tuple[str, Modality]], photos: Collection[str]) -> dict[str, TransformConfig]:
+    found: dict[str, TransformConfig] = {}
+    for name, modality in inputs:
+        match modality:
+            case Modality.IMAGE:
+                # A mirrored photo shows the same thing; a mirrored digit, letter or chest does not.
+                found[name] = ImageTransformConfig(flip=name in photos)
+            case Modality.AUDIO:
+                found[name] = AudioTransformConfig()
+            case Modality.TEXT:
+                found[name] = TextTransformConfig()
+            case _:
+                pass
+    return found
+
+
+def _target(task: Task) -> tuple[TargetConfig, HeadConfig]:
+    match task:
+        case Task.CLASSIFICATION:
+            return ClassificationTargetConfig(), ClassificationHeadConfig()
+        case Task.MULTILABEL:
+            return MultilabelTargetConfig(), MultilabelHeadConfig()
+        case Task.REGRESSION:
+            return RegressionTargetConfig(), RegressionHeadConfig()
+
+
+def _split(guesses: Sequence[ColumnGuess], has_validation: bool, has_test: bool) -> SplitConfig:
+    for guess in guesses:
+        if guess.role is Role.SPLIT:
+            return ColumnSplitConfig(column=guess.name)
+    # Tables given apart are taken as they are; otherwise a tenth of the rows picks the weights and another tells the
+    # truth.
+    return FractionSplitConfig(validation=0.0 if has_validation else 0.1, test=0.0 if has_test else 0.1)
+
+
+def recipe_for(
+    guesses: Sequence[ColumnGuess],
+    num_rows: int,
+    *,
+    preset: str = "balanced",
+    table: str | None = None,
+    validation: str | None = None,
+    test: str | None = None,
+    photos: Collection[str] = (),
+) -> Recipe:
+    """A recipe for an inferred table.
+
+    Args:
+        guesses: What each column is.
+        num_rows: Rows of the table, which set batch size and epochs.
+        preset: A key of PRESETS.
+        table: Path of the training table.
+        validation: Path of a validation table of its own.
+        test: Path of a test table of its own.
+        photos: Image columns that hold photographs, which may be mirrored in training.
+
+    Raises:
+        ConfigError: There is no such preset.
+        ColumnError: No column can serve as input.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}; choose from: {', '.join(PRESETS)}")
+    size = PRESETS[preset]
+    inputs = [(g.name, g.modality) for g in guesses if g.role is Role.INPUT and g.modality is not None]
+    targets = [(g.name, g.task) for g in guesses if g.role is Role.TARGET and g.task is not None]
+    if not inputs:
+        reasons = "\n".join(f"  {g.name}: {g.reason}" for g in guesses if g.role is not Role.TARGET)
+        raise ColumnError(f"no column can serve as an input:\n{reasons}\nname one with --column NAME=MODALITY")
+    pairs = {name: _target(task) for name, task in targets}
+    batch_size = 32 if num_rows < 10_000 else 64
+    epochs = min(max(round(size.budget / max(num_rows, 1)), size.min_epochs), size.max_epochs)
+    return Recipe(
+        data=DataConfig(
+            table=table,
+            validation=validation,
+            test=test,
+            columns={name: _COLUMNS[modality]() for name, modality in inputs if modality in _COLUMNS},
+            targets={name: target for name, (target, _) in pairs.items()},
+            transforms=_transforms(inputs, photos),
+            split=_split(guesses, validation is not None, test is not None),
+        ),
+        model=ModelConfig(
+            width=size.width,
+            encoders={name: _encoder(modality, size) for name, modality in inputs},
+            fusion=GatedFusionConfig(),
+            heads={name: head for name, (_, head) in pairs.items()},
+        ),
+        training=TrainingConfig(
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=AdamWConfig(lr=1e-3 if num_rows < 50_000 else 5e-4),
+        ),
+    )

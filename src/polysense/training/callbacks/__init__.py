@@ -1,0 +1,1 @@
+"""What happens now and then in a run: progress, logs, checkpoints, early stopping."""

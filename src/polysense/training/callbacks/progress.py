@@ -1,0 +1,152 @@
+"""The run on the screen: a bar on a terminal, a line per epoch elsewhere (a log file wants no bar)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from polysense.training.callbacks.base import Callback
+from polysense.training.meter import Record
+from polysense.training.run import Run, TrainResult
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["ProgressBar", "epoch_line"]
+
+# A bar is redrawn by a thread that takes the interpreter from the loop: twice a second is smooth enough.
+_REDRAWS_PER_SECOND = 2
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class ProgressBar(Callback):
+    """Shows loss, main metric, samples/s and time left."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._clock = _Clock()
+        self._shown_at = 0.0
+        self._loss = self._rate = 0.0
+
+    def on_start(self, run: Run) -> None:
+        """Draws the bar, or writes the first line."""
+        self._clock = _Clock()
+        self._shown_at = time.monotonic()
+        if run.finished:
+            return
+        if not self._stream.isatty():
+            what = f"resuming at epoch {run.epoch + 1}, step {run.step}" if run.resumed else "training"
+            self._line(
+                f"{what}: {run.config.epochs} epochs of {run.steps_per_epoch} steps, {run.num_parameters:,} parameters"
+            )
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._bar = Progress(
+            TextColumn("{task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            console=Console(file=self._stream),
+            refresh_per_second=_REDRAWS_PER_SECOND,
+        )
+        self._task = self._bar.add_task("", total=run.total_steps, completed=run.global_step, epoch="")
+        self._bar.start()
+        self._show(run)
+
+    def on_step(self, run: Run) -> None:
+        """Moves the bar, at most twice a second."""
+        if time.monotonic() - self._shown_at >= 1 / _REDRAWS_PER_SECOND:
+            self._show(run)
+
+    def on_log(self, run: Run, record: Record) -> None:
+        """Takes the numbers."""
+        self._loss, self._rate = record.loss, record.samples_per_second
+
+    def on_epoch(self, run: Run, record: Record) -> None:
+        """One line for the epoch, above the bar if there is one."""
+        line = epoch_line(run)
+        left = self._clock.left(run)
+        line += f"  {self._rate:,.0f} samples/s" + (f"  {duration(left)} left" if left and not run.finished else "")
+        if self._bar is None:
+            self._line(line)
+        else:
+            self._bar.console.print(line, markup=False, highlight=False)
+            self._show(run)
+
+    def on_end(self, run: Run, result: TrainResult) -> None:
+        """How it ended."""
+        self.close()
+        if not run.steps_here:
+            return
+        best = (
+            f"; best {result.monitor} {result.best_value:.4g} after epoch {result.best_epoch}"
+            if result.best_epoch
+            else ""
+        )
+        why = f" ({result.stop_reason})" if result.stop_reason else ""
+        rate = f"{result.samples_per_second:,.0f} samples/s"
+        self._line(f"trained {result.epochs} epochs{why} in {duration(result.seconds)}, {rate}{best}")
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _show(self, run: Run) -> None:
+        now = time.monotonic()
+        left = self._clock.left(run)
+        parts = [f"loss {self._loss:.4g}"] if self._rate else []
+        if run.monitor.value is not None:
+            parts.append(f"{run.monitor.label} {run.monitor.value:.4g}")
+        parts += [f"{self._rate:,.0f} samples/s"] if self._rate else []
+        parts += [f"{duration(left)} left"] if left else []
+        if self._bar is not None and self._task is not None:
+            epoch = f"epoch {min(run.epoch + 1, run.config.epochs)}/{run.config.epochs}"
+            # Not markup: a column may be named [bold].
+            description = "  ".join(parts).replace("[", "\\[")
+            self._bar.update(self._task, completed=run.global_step, description=description, epoch=epoch)
+            self._shown_at = now
+        elif now - self._shown_at >= _SECONDS_BETWEEN_LINES:
+            self._line(
+                f"epoch {run.epoch + 1}/{run.config.epochs}, step {run.step}/{run.steps_per_epoch}  {'  '.join(parts)}"
+            )
+
+    def _line(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+        self._shown_at = time.monotonic()
+
+
+class _Clock:
+    """How long the rest will take, from the steps of this process alone."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def left(self, run: Run) -> float | None:
+        """Seconds, None before the first step."""
+        if not run.steps_here:
+            return None
+        return (time.monotonic() - self._start) / run.steps_here * (run.total_steps - run.global_step)
+
+
+def epoch_line(run: Run) -> str:
+    """The last epoch in one line."""
+    record = run.history[-1]
+    parts = [f"epoch {record['epoch']}/{run.config.epochs}", f"loss {record['loss']:.4g}"]
+    if record["validation"] is not None and run.monitor.value is not None:
+        parts.append(f"{run.monitor.label} {run.monitor.value:.4g}{' (best)' if run.improved else ''}")
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, or 2:03."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

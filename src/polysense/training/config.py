@@ -1,0 +1,96 @@
+"""Settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from polysense.config.base import Config
+from polysense.errors import ConfigError
+from polysense.training.adam import AdamWConfig
+from polysense.training.optim import OptimizerConfig
+from polysense.training.schedule import CosineConfig, ScheduleConfig
+from polysense.training.sgd import SGDConfig  # noqa: F401 (a family's member is registered by its import)
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Config):
+    """How the model is trained.
+
+    Attributes:
+        epochs: Passes over the training rows. 0 trains nothing.
+        batch_size: Rows in one optimisation step, over all micro-batches and processes together.
+        accumulate: Micro-batches that a step is split into. More takes less memory and changes no result.
+        optimizer: What turns gradients into steps: adamw, adam or sgd.
+        schedule: How the learning rate changes over the run: cosine, constant or plateau.
+        clip_norm: Gradients longer than this are scaled down to it; null leaves them alone.
+        early_stopping: Epochs without a better value of `monitor` after which training stops; null never stops early.
+        monitor: Which validation metric picks the best weights, as head/metric, for example label/log_loss. "auto"
+            takes each head's accuracy, average precision or R2 (what there is of them), averaged over the heads.
+        validate_every: Epochs from one validation to the next; the last epoch is always validated.
+        ema: Decay of a running average of the weights, for example 0.999, which is then what is validated and kept;
+            null keeps the weights as trained.
+        precision: fp32, bf16, or auto (bf16 on a CUDA device that has it, else fp32).
+        device: cpu, cuda, mps, or auto (cuda if there is one, else cpu).
+        seed: Decides the initial weights, the order of the rows, augmentation and dropout.
+        num_threads: CPU threads for the arithmetic; null leaves it to torch.
+        compile: Whether the forward pass is compiled (slow to start, faster afterwards, mostly on a GPU).
+        log_every: Steps from one log record to the next.
+        checkpoint_every_steps: Steps from one checkpoint to the next within an epoch; null saves none by steps.
+        checkpoint_every_minutes: Minutes from one checkpoint to the next within an epoch; null saves none by time. A
+            checkpoint is saved after every epoch in any case, except where saving would cost more than 5% of the time.
+        tensorboard: Whether to write TensorBoard's event files beside log.jsonl.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    accumulate: int = 1
+    optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
+    schedule: ScheduleConfig = field(default_factory=CosineConfig)
+    clip_norm: float | None = 1.0
+    early_stopping: int | None = None
+    monitor: str = "auto"
+    validate_every: int = 1
+    ema: float | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    seed: int = 0
+    num_threads: int | None = None
+    compile: bool = False
+    log_every: int = 10
+    checkpoint_every_steps: int | None = None
+    checkpoint_every_minutes: float | None = 10.0
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ConfigError(f"epochs must be at least 0; found {self.epochs}")
+        for name in ("batch_size", "accumulate", "validate_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
+        for name in ("early_stopping", "num_threads", "checkpoint_every_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, or null; found {value}")
+        for name in ("clip_norm", "checkpoint_every_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} must be above 0, or null; found {value}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ConfigError(f"ema must be above 0 and below 1, or null; found {self.ema}")
+        if self.batch_size % self.accumulate:
+            raise ConfigError(
+                f"a batch_size of {self.batch_size} can't be split into {self.accumulate} equal micro-batches; "
+                f"take a batch_size that {self.accumulate} divides"
+            )
+        if self.monitor not in ("auto", "loss") and not all(self.monitor.partition("/")):
+            raise ConfigError(
+                f"monitor is 'auto', 'loss' or head/metric, for example label/log_loss; found {self.monitor!r}"
+            )
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Rows in one batch of the loader, over all processes together."""
+        return self.batch_size // self.accumulate

@@ -1,0 +1,83 @@
+"""What the loop asks of a model, of a loader and of the caller's functions.
+
+Protocols rather than base classes: `nn` and `data` lie below this layer and know nothing of it, and a test's two-layer
+network is as good a model as ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from polysense.core.batch import Batch
+from polysense.core.prediction import Loss
+
+__all__ = ["Augment", "Loader", "ParameterGroup", "TrainableModel", "Validate"]
+
+
+class ParameterGroup(TypedDict):
+    """Parameters that are trained unlike the rest.
+
+    Keys:
+        params: The parameters.
+        lr_scale: Multiplies the learning rate; 1 if left out. Pretrained parts take 0.1 or so.
+        weight_decay: Replaces the optimizer's own; it still spares biases, norms and embeddings.
+    """
+
+    params: Sequence[nn.Parameter]
+    lr_scale: NotRequired[float]
+    weight_decay: NotRequired[float]
+
+
+@runtime_checkable
+class TrainableModel(Protocol):
+    """A `torch.nn.Module` with heads.
+
+    Every parameter that takes part in training must be touched by `forward` and `losses` for every batch, also where a
+    batch lacks a modality or a target (with a zero gradient): several processes would wait for one another otherwise.
+    """
+
+    def __call__(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Outputs per target."""
+        ...
+
+    def losses(self, outputs: Mapping[str, Any], batch: Batch) -> Mapping[str, Loss]:
+        """The loss per target as a sum and a count; a sum over nothing is 0."""
+        ...
+
+    def counts(self, batch: Batch) -> Mapping[str, Float[Tensor, ""]]:
+        """Per target the count that `losses` would give, without a forward pass."""
+        ...
+
+    @property
+    def head_weights(self) -> Mapping[str, float]:
+        """Per target its weight in the loss, in the targets' order."""
+        ...
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Parameters trained unlike the rest; those in no group form the default one."""
+        ...
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """Training batches whose order is a pure function of (seed, epoch)."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from `start_step` on."""
+        ...
+
+
+Augment: TypeAlias = Callable[[Batch, int], Batch]
+"""(batch on the device, epoch) to the batch that is trained on; a pure function of them."""
+
+Validate: TypeAlias = Callable[[], Mapping[str, float]]
+"""Evaluates the model as it stands; `{"label/accuracy": 0.91, "label/log_loss": 0.3, "loss": 0.3}`."""

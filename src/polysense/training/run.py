@@ -1,0 +1,100 @@
+"""What the callbacks see of a run, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polysense.training.config import TrainingConfig
+from polysense.training.monitor import Monitor
+
+__all__ = ["Run", "TrainResult"]
+
+
+@dataclass(kw_only=True, eq=False)
+class Run:
+    """A run under way. Callbacks read it, may call `save` and `stop`, and change nothing.
+
+    Attributes:
+        config: The run's settings.
+        folder: The run's folder.
+        monitor: What was best so far.
+        steps_per_epoch: Optimisation steps in an epoch.
+        num_parameters: Trainable numbers in the model.
+        save: Writes the checkpoint "last" (everything that resuming needs) or "best" (the weights that were validated).
+        epoch: Epochs done.
+        step: Steps done in the epoch under way.
+        steps_here: Steps done since this process started or resumed the run.
+        samples: Rows trained on in this process since it started or resumed the run, over all processes.
+        seconds: Time spent training and validating, over all resumptions.
+        lr: The learning rate of the last step.
+        improved: Whether the last validation was the best so far.
+        resumed: Whether the run was resumed.
+        stop_reason: Why the run ends before its last epoch, if it does.
+        history: One record per epoch: epoch, step, loss, heads, lr, seconds, validation (or None), best.
+    """
+
+    config: TrainingConfig
+    folder: Path
+    monitor: Monitor
+    steps_per_epoch: int
+    num_parameters: int
+    save: Callable[[str], Path]
+    epoch: int = 0
+    step: int = 0
+    steps_here: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    lr: float = 0.0
+    improved: bool = False
+    resumed: bool = False
+    stop_reason: str | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def global_step(self) -> int:
+        """Steps done over the whole run."""
+        return self.epoch * self.steps_per_epoch + self.step
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run, if it isn't stopped early."""
+        return self.config.epochs * self.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.epoch >= self.config.epochs or self.stop_reason is not None
+
+    def stop(self, reason: str) -> None:
+        """Ends the run after this epoch."""
+        self.stop_reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What came out of a run.
+
+    Attributes:
+        monitor: The metric that picked the weights.
+        best_value: Its value at the best epoch; None without a validation.
+        best_epoch: The best epoch, from 1; None without a validation. The model has its weights.
+        epochs: Epochs trained, over all resumptions.
+        steps: Optimisation steps, over all resumptions.
+        seconds: Time spent training and validating, over all resumptions.
+        samples_per_second: Rows per second of training alone, over all processes, since the last resumption.
+        stop_reason: Why training ended before its last epoch, if it did.
+        history: One record per epoch, as in `Run`.
+    """
+
+    monitor: str
+    best_value: float | None
+    best_epoch: int | None
+    epochs: int
+    steps: int
+    seconds: float
+    samples_per_second: float
+    stop_reason: str | None
+    history: list[dict[str, Any]]

@@ -1,0 +1,180 @@
+"""The learning rate over a run.
+
+A schedule is a pure function of the step, so resuming needs no schedule state and cannot drift from a run that was
+never stopped. `plateau` is the exception, since it follows the validation metric: its three numbers are saved.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from polysense.config.base import Family
+from polysense.errors import ConfigError
+
+__all__ = ["ConstantConfig", "CosineConfig", "PlateauConfig", "Schedule", "ScheduleConfig"]
+
+
+class Schedule(ABC):
+    """A factor for the optimizer's learning rate."""
+
+    @abstractmethod
+    def factor(self, step: int) -> float:
+        """What the learning rate is multiplied by at a step, counted from 0 over the whole run."""
+
+    def observe(self, score: float) -> None:  # noqa: B027 (most schedules look at nothing)
+        """Is told the monitored metric after each validation, as a score of which more is better."""
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint must remember."""
+        return {}
+
+    def load_state(self, state: Mapping[str, float]) -> None:  # noqa: B027 (most schedules remember nothing)
+        """Takes up what `state` gave."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig(Family, family="schedule"):
+    """How the learning rate changes over a run.
+
+    Attributes:
+        warmup: Fraction of all steps over which the learning rate rises linearly from 0.
+    """
+
+    type: str
+    warmup: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup is a fraction of all steps, at least 0 and below 1; found {self.warmup}")
+
+    def build(self, total_steps: int) -> Schedule:
+        """The schedule of a run of that many optimisation steps."""
+        raise AssertionError(f"{type(self).__name__} builds nothing")
+
+    def warmup_steps(self, total_steps: int) -> int:
+        """The warm-up's length."""
+        return round(self.warmup * total_steps)
+
+
+def _warmed(step: int, warmup_steps: int) -> float:
+    # From 1/(w+1), not 0: the first batch would be wasted.
+    return min(1.0, (step + 1) / (warmup_steps + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosineConfig(ScheduleConfig):
+    """Warm-up, then half a cosine down (Loshchilov, Hutter, "SGDR", ICLR 2017, equation 5, one cycle).
+
+    Attributes:
+        warmup: Fraction of all steps over which the learning rate rises linearly from 0.
+        final: The learning rate at the end, as a fraction of its peak.
+    """
+
+    type: Literal["cosine"] = "cosine"
+    final: float = 0.0
+
+    def build(self, total_steps: int) -> Schedule:
+        """The schedule of a run of that many optimisation steps."""
+        return Cosine(total_steps, self.warmup_steps(total_steps), self.final)
+
+
+class Cosine(Schedule):
+    """Warm-up, then half a cosine."""
+
+    def __init__(self, total_steps: int, warmup_steps: int, final: float) -> None:
+        self._total, self._warmup, self._final = total_steps, warmup_steps, final
+
+    def factor(self, step: int) -> float:
+        """See `Schedule`."""
+        if step < self._warmup:
+            return _warmed(step, self._warmup)
+        progress = min(1.0, (step - self._warmup) / max(1, self._total - self._warmup))
+        return self._final + (1 - self._final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantConfig(ScheduleConfig):
+    """Warm-up, then constant.
+
+    Attributes:
+        warmup: Fraction of all steps over which the learning rate rises linearly from 0.
+    """
+
+    type: Literal["constant"] = "constant"
+
+    def build(self, total_steps: int) -> Schedule:
+        """The schedule of a run of that many optimisation steps."""
+        return Constant(self.warmup_steps(total_steps))
+
+
+class Constant(Schedule):
+    """Warm-up, then constant."""
+
+    def __init__(self, warmup_steps: int) -> None:
+        self._warmup = warmup_steps
+
+    def factor(self, step: int) -> float:
+        """See `Schedule`."""
+        return _warmed(step, self._warmup)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlateauConfig(ScheduleConfig):
+    """Warm-up, then constant, and less each time the monitored metric stops improving.
+
+    Attributes:
+        warmup: Fraction of all steps over which the learning rate rises linearly from 0.
+        reduction: What the learning rate is multiplied by.
+        patience: Validations without improvement before it is.
+        final: It never falls below this fraction of its peak.
+    """
+
+    type: Literal["plateau"] = "plateau"
+    reduction: float = 0.5
+    patience: int = 2
+    final: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.reduction < 1 or self.patience < 1:
+            raise ConfigError(
+                f"a plateau needs 0 < reduction < 1 and patience >= 1; found {self.reduction} and {self.patience}"
+            )
+
+    def build(self, total_steps: int) -> Schedule:
+        """The schedule of a run of that many optimisation steps."""
+        return Plateau(self.warmup_steps(total_steps), self.reduction, self.patience, self.final)
+
+
+class Plateau(Schedule):
+    """Warm-up, then less whenever the metric stalls."""
+
+    def __init__(self, warmup_steps: int, reduction: float, patience: int, final: float) -> None:
+        self._warmup, self._reduction, self._patience, self._final = warmup_steps, reduction, patience, final
+        self._scale, self._best, self._stalled = 1.0, -math.inf, 0
+
+    def factor(self, step: int) -> float:
+        """See `Schedule`."""
+        return self._scale * _warmed(step, self._warmup)
+
+    def observe(self, score: float) -> None:
+        """See `Schedule`; NaN counts as no improvement."""
+        if score > self._best:
+            self._best, self._stalled = score, 0
+            return
+        self._stalled += 1
+        if self._stalled >= self._patience:
+            self._scale, self._stalled = max(self._final, self._scale * self._reduction), 0
+
+    def state(self) -> dict[str, float]:
+        """See `Schedule`."""
+        return {"scale": self._scale, "best": self._best, "stalled": self._stalled}
+
+    def load_state(self, state: Mapping[str, float]) -> None:
+        """See `Schedule`; a state of another kind of schedule is left alone."""
+        if state:
+            self._scale, self._best, self._stalled = state["scale"], state["best"], int(state["stalled"])

@@ -1,0 +1,186 @@
+"""What a run is at a moment, and how that is saved and taken up again.
+
+"last" holds everything; "best" the weights alone, as they were validated. The position is (epoch, step); what decides
+which rows the steps hold is saved with it, because an epoch that was begun can't go on with other steps.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from polysense.errors import CheckpointError
+from polysense.training.checkpoint import load_checkpoint, load_model, pack, save_checkpoint, unpack
+from polysense.training.distributed import Distributed
+from polysense.training.ema import WeightAverage
+from polysense.training.meter import Meter
+from polysense.training.monitor import Best
+from polysense.training.optim import Optimizer
+from polysense.training.run import Run
+from polysense.training.schedule import Schedule
+
+__all__ = ["State"]
+
+_LOG = logging.getLogger("polysense.training")
+
+
+class State:
+    """The parts of a run that a checkpoint holds."""
+
+    def __init__(
+        self,
+        run: Run,
+        module: nn.Module,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        meter: Meter,
+        average: WeightAverage | None,
+        distributed: Distributed,
+    ) -> None:
+        self._run, self._module, self._optimizer, self._schedule = run, module, optimizer, schedule
+        self._meter, self._average, self._distributed = meter, average, distributed
+
+    def path(self, name: str) -> Path:
+        """Where the checkpoint "last" or "best" lies."""
+        return self._run.folder / "checkpoints" / f"{name}.safetensors"
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it, the model has its averaged weights, if they are averaged."""
+        if self._average is None:
+            yield
+        else:
+            with self._average.applied():
+                yield
+
+    def save(self, name: str) -> Path:
+        """Writes the checkpoint "last" or "best"; only the main process does.
+
+        Raises:
+            CheckpointError: It can't be written.
+            TrainingError: The loss of a step whose numbers had not been read yet is not finite.
+        """
+        assert name in ("last", "best"), name
+        path = self.path(name)
+        self._meter.settle()  # weights that a loss made NaN must not replace good ones
+        if not self._distributed.is_main:
+            return path
+        if name == "best":
+            with self.averaged():
+                state = {"epoch": self._run.epoch + 1, "monitor": self._run.monitor.state()}
+                save_checkpoint(path, _prefixed("model", self._module.state_dict()), state)
+            return path
+        tensors = _prefixed("model", self._module.state_dict())
+        optimizer_state = pack(self._optimizer.state(), "optimizer", tensors)
+        if self._average is not None:
+            tensors |= _prefixed("ema", self._average.state())
+        save_checkpoint(path, tensors, self._scalars() | {"optimizer_state": optimizer_state})
+        return path
+
+    def require_none(self) -> None:
+        """Refuses to overwrite an earlier run.
+
+        Raises:
+            CheckpointError: One was saved here.
+        """
+        if self.path("last").exists():
+            raise CheckpointError(
+                f"{self.path('last')}: an earlier run was saved here; resume it, or take another folder"
+            )
+
+    def resume(self) -> None:
+        """Takes up "last".
+
+        Raises:
+            CheckpointError: There is none, it is damaged, or it belongs to another run.
+        """
+        run, path = self._run, self.path("last")
+        tensors, state = load_checkpoint(path)
+        if "optimizer_state" not in state:
+            raise CheckpointError(f"{path}: holds weights alone, and no state to resume from")
+        load_model(self._module, tensors, path)
+        self._require_same(state, path)
+        self._optimizer.load_state(unpack(state["optimizer_state"], tensors))
+        if self._average is not None:
+            self._average.load_state(_unprefixed("ema", tensors), state["ema_steps"])
+        if state["schedule"] == run.config.schedule.type:
+            self._schedule.load_state(state["schedule_state"])
+        run.monitor.load_state(state["monitor"])
+        self._meter.load_state(state["meter"])
+        run.epoch, run.step = state["epoch"], state["step"]
+        run.seconds, run.history = state["seconds"], state["history"]
+        run.resumed = True
+
+    def restore_best(self) -> Best | None:
+        """Puts the best weights (without a validation: the averaged ones) into the model, and says which they are."""
+        path = self.path("best")
+        best = self._run.monitor.best
+        if best is not None and path.exists():
+            tensors, state = load_checkpoint(path)
+            load_model(self._module, tensors, path)
+            # A run that was killed between saving "best" and "last" may have a better one than it remembers.
+            return Best(**state["monitor"]["best"])
+        if self._average is not None:
+            self._module.load_state_dict(self._average.state(), strict=False)
+        return best
+
+    def _scalars(self) -> dict[str, Any]:
+        run = self._run
+        return {
+            "epoch": run.epoch,
+            "step": run.step,
+            "seconds": run.seconds,
+            "history": run.history,
+            "order": self._order(),
+            "optimizer": run.config.optimizer.type,
+            "schedule": run.config.schedule.type,
+            "schedule_state": self._schedule.state(),
+            "monitor": run.monitor.state(),
+            "meter": self._meter.state(),
+            "ema_steps": None if self._average is None else self._average.steps,
+        }
+
+    def _order(self) -> dict[str, int]:
+        """What decides which rows each step holds."""
+        config = self._run.config
+        return {
+            "training.seed": config.seed,
+            "training.batch_size": config.batch_size,
+            "steps per epoch": self._run.steps_per_epoch,
+        }
+
+    def _require_same(self, state: Mapping[str, Any], path: Path) -> None:
+        config = self._run.config
+        changed = [
+            f"{name} was {state['order'][name]} and is {now}"
+            for name, now in self._order().items()
+            if state["order"][name] != now
+        ]
+        if changed and state["step"]:
+            raise CheckpointError(
+                f"{path}: saved in the middle of an epoch, and {'; '.join(changed)}. Resume with what the run was "
+                "started with, or start a new run"
+            )
+        if changed:
+            _LOG.warning("resuming with other settings, so not as if it had never stopped: %s", "; ".join(changed))
+        if state["optimizer"] != config.optimizer.type:
+            raise CheckpointError(
+                f"{path}: was trained with {state['optimizer']}, whose state {config.optimizer.type} can't use; "
+                f"set training.optimizer.type={state['optimizer']}, or start a new run"
+            )
+        if self._average is not None and state["ema_steps"] is None:
+            raise CheckpointError(f"{path}: was trained with training.ema=null; resume with that, or start a new run")
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _unprefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -1,0 +1,198 @@
+"""One optimisation step over k micro-batches and all processes.
+
+The loss is the sum over heads of weight * total / count, where the count is summed over the micro-batches and processes
+before anything is differentiated. So how a batch is cut up changes nothing, whatever the rows' lengths and missing
+targets; averaging each piece's mean would weigh a row by how full its piece happens to be. A head that no row of the
+whole batch has a target for gets the factor 0, and stays in the graph, so no process waits for its gradients.
+
+Dropout is seeded with (seed, epoch, step, rank) at each step: a resumed run draws what it would have drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from polysense.core.batch import Batch
+from polysense.core.random import fold
+from polysense.errors import TrainingError
+from polysense.training.device import autocast
+from polysense.training.distributed import Distributed
+from polysense.training.ema import WeightAverage
+from polysense.training.optim import Optimizer
+from polysense.training.protocols import Augment, TrainableModel
+from polysense.training.schedule import Schedule
+
+__all__ = ["Step", "not_finite"]
+
+
+class Step:
+    """Forward, backward and update.
+
+    Args:
+        model: Gives losses and counts.
+        forward: The same model, compiled or wrapped for several processes.
+        optimizer: Makes the update.
+        schedule: Factor of the learning rate.
+        lr: The peak learning rate, for the reports.
+        clip_norm: Longest gradient, None for any.
+        precision: Of the forward pass.
+        seed: Of dropout.
+        device: Where the model lies.
+        distributed: This process among its peers.
+        augment: Applied to each micro-batch on the device.
+        average: Updated after each step.
+    """
+
+    def __init__(
+        self,
+        model: TrainableModel,
+        forward: Callable[[Batch], object],
+        optimizer: Optimizer,
+        schedule: Schedule,
+        *,
+        lr: float,
+        clip_norm: float | None,
+        precision: torch.dtype,
+        seed: int,
+        device: torch.device,
+        distributed: Distributed,
+        augment: Augment | None = None,
+        average: WeightAverage | None = None,
+    ) -> None:
+        self._model, self._forward = model, forward
+        self._optimizer, self._schedule = optimizer, schedule
+        self._clip_norm, self._precision, self._seed, self._device = clip_norm, precision, seed, device
+        self._distributed, self._augment, self._average = distributed, augment, average
+        self.heads = tuple(model.head_weights)
+        # Times the world's size, because DistributedDataParallel averages gradients and they are to be summed.
+        weights = [model.head_weights[head] * distributed.world_size for head in self.heads]
+        self._weights = torch.tensor(weights, device=device)
+        # Reading a number waits for the GPU, and is free on the CPU: there each loss is checked before it does harm.
+        self._check = device.type == "cpu"
+        self._peak_lr, self.lr = lr, 0.0
+
+    def __call__(
+        self, batches: Sequence[Batch], epoch: int, step: int, global_step: int
+    ) -> Float[Tensor, " heads_and_counts_and_norm"]:
+        """Makes one step.
+
+        Args:
+            batches: The micro-batches of this process, on the model's device.
+            epoch: From 0.
+            step: Within the epoch, from 0.
+            global_step: Over the run, from 0; sets the learning rate.
+
+        Returns:
+            Each head's summed loss in this process, each head's count over all, and the gradient's norm (0 if it isn't
+            clipped), still on the device.
+
+        Raises:
+            TrainingError: A loss or the gradient is not finite (on the CPU; elsewhere it shows in the result).
+        """
+        self._seed_dropout(epoch, step)
+        factor = self._schedule.factor(global_step)
+        self.lr = self._peak_lr * factor
+
+        # 1. What to divide by.
+        counts = self._distributed.sum(self._counts(batches))
+        scales = torch.where(counts > 0, self._weights / counts, torch.zeros_like(counts))
+
+        # 2. Gradients, piece by piece.
+        summed = torch.zeros_like(counts)
+        for i, batch in enumerate(batches):
+            if self._augment is not None:
+                with torch.no_grad():
+                    batch = self._augment(batch, epoch)
+            with self._sync(last=i == len(batches) - 1):
+                totals = self._totals(batch, epoch, step)
+                torch.autograd.backward((totals * scales).sum())
+            summed += totals.detach()
+
+        # 3. The update.
+        norm = torch.zeros_like(summed[:1])
+        if self._clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self._optimizer.parameters, self._clip_norm).reshape(1)
+            if self._check and not math.isfinite(norm.item()):
+                raise not_finite("the gradient", norm.item(), epoch, step, rows_of(batches), self.lr)
+        self._optimizer.step(factor)
+        self._optimizer.zero_grad()
+        if self._average is not None:
+            self._average.update()
+        return torch.cat([summed, counts, norm])
+
+    def _counts(self, batches: Sequence[Batch]) -> Tensor:
+        """Each head's count over this process's micro-batches."""
+        pieces = []
+        for batch in batches:
+            counts = self._model.counts(batch)
+            pieces.append(torch.stack([counts[head] for head in self.heads]))
+        return (pieces[0] if len(pieces) == 1 else torch.stack(pieces).sum(dim=0)).float()
+
+    def _totals(self, batch: Batch, epoch: int, step: int) -> Tensor:
+        """Each head's summed loss over a micro-batch."""
+        with autocast(self._device, self._precision):
+            outputs = self._forward(batch)
+            assert isinstance(outputs, Mapping), (
+                f"forward gave a {type(outputs).__name__}, expected a mapping by target"
+            )
+        if self._precision != torch.float32:
+            outputs = {head: output.float() for head, output in outputs.items()}
+        losses = self._model.losses(outputs, batch)
+        totals = torch.stack([losses[head].total for head in self.heads])
+        if self._check and not math.isfinite(totals.sum().item()):
+            for head, total in zip(self.heads, totals.tolist(), strict=True):
+                if not math.isfinite(total):
+                    bad = ~outputs[head].isfinite().flatten(1).all(dim=1)
+                    culprits = batch.rows[bad].tolist()
+                    raise not_finite(
+                        f"the loss of {head!r}", total, epoch, step, batch.rows.tolist(), self.lr, culprits
+                    )
+        return totals
+
+    def _sync(self, *, last: bool) -> AbstractContextManager[object]:
+        """Gradients are exchanged with the last piece only."""
+        if last or self._distributed.world_size == 1:
+            return nullcontext()
+        assert isinstance(self._forward, nn.parallel.DistributedDataParallel)
+        context: AbstractContextManager[object] = self._forward.no_sync()
+        return context
+
+    def _seed_dropout(self, epoch: int, step: int) -> None:
+        seed = int(fold(self._seed, epoch, step, self._distributed.rank))
+        # torch.manual_seed would also ask every kind of accelerator: 234 us against 2 us.
+        torch.default_generator.manual_seed(seed)
+        if self._device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self._device.type == "mps":
+            torch.mps.manual_seed(seed)
+
+
+def rows_of(batches: Sequence[Batch]) -> list[int]:
+    """The table's rows in some micro-batches."""
+    return [row for batch in batches for row in batch.rows.tolist()]
+
+
+def not_finite(
+    what: str, value: float, epoch: int, step: int, rows: Sequence[int], lr: float, culprits: Sequence[int] = ()
+) -> TrainingError:
+    """The error for a loss or a gradient that is infinite or not a number."""
+    where = f"in epoch {epoch + 1}, step {step + 1}"
+    if culprits and len(culprits) < len(rows):
+        who = f"the model's outputs are not finite for rows {_listed(culprits)}, of a batch of {len(rows)}"
+    else:
+        who = f"the batch held rows {_listed(rows)}"
+    return TrainingError(
+        f"{what} is {value} {where}; {who}. The last checkpoint is from before. Look at those rows for extreme "
+        f"numbers; otherwise lower training.optimizer.lr (it was {lr:.3g} in this step) or set training.clip_norm"
+    )
+
+
+def _listed(rows: Sequence[int]) -> str:
+    shown = ", ".join(map(str, rows[:64]))
+    return shown if len(rows) <= 64 else f"{shown} and {len(rows) - 64} more"

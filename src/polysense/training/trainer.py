@@ -1,0 +1,336 @@
+"""Trainer: for each epoch, for each step; everything else is a function or a callback that it calls.
+
+What a run is at any moment is (epoch, step), the weights, the optimizer's state and a few numbers: order, augmentation
+and dropout are pure functions of the position. A checkpoint therefore resumes bit for bit. The position "all steps of
+an epoch done" is a valid one: what is left of that epoch is its validation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from polysense.core.batch import Batch
+from polysense.errors import SplitError, TrainingError, TrainingInterrupted
+from polysense.training.callbacks.base import Callback
+from polysense.training.callbacks.checkpointing import Checkpointing
+from polysense.training.callbacks.early_stopping import EarlyStopping
+from polysense.training.callbacks.jsonl import JsonlLog
+from polysense.training.callbacks.progress import ProgressBar
+from polysense.training.callbacks.tensorboard import TensorBoard
+from polysense.training.callbacks.text_log import TextLog
+from polysense.training.config import TrainingConfig
+from polysense.training.device import resolve_device, resolve_precision
+from polysense.training.distributed import Distributed
+from polysense.training.ema import WeightAverage
+from polysense.training.interrupts import Interrupts
+from polysense.training.meter import Meter
+from polysense.training.monitor import Monitor
+from polysense.training.optim import sort_parameters
+from polysense.training.protocols import Augment, Loader, TrainableModel, Validate
+from polysense.training.run import Run, TrainResult
+from polysense.training.state import State
+from polysense.training.step import Step
+
+__all__ = ["Trainer", "default_callbacks"]
+
+_LOG = logging.getLogger("polysense.training")
+
+
+def default_callbacks(config: TrainingConfig, folder: Path) -> list[Callback]:
+    """Early stopping, checkpoints, log.jsonl, train.log, TensorBoard and a progress bar."""
+    callbacks: list[Callback] = [] if config.early_stopping is None else [EarlyStopping(config.early_stopping)]
+    callbacks += [
+        Checkpointing(config.checkpoint_every_steps, config.checkpoint_every_minutes),
+        JsonlLog(folder / "log.jsonl"),
+        TextLog(folder / "train.log"),
+        ProgressBar(),
+    ]
+    return [*callbacks, TensorBoard(folder / "tensorboard")] if config.tensorboard else callbacks
+
+
+class Trainer:
+    """Trains one model once.
+
+    Args:
+        config: The run's settings.
+        model: A `torch.nn.Module`; moved to the device. Its initial weights are the caller's affair.
+        loader: Batches of `config.micro_batch_size` rows (over all processes), `config.accumulate` of them a step.
+        folder: The run's folder; gets checkpoints/last.safetensors and checkpoints/best.safetensors.
+        validate: Evaluates the model as it stands, in evaluation mode and without gradients; None for no validation:
+            then the last weights are kept, and nothing stops early.
+        augment: Applied to each training batch on the device.
+        callbacks: In place of `default_callbacks`.
+        distributed: This process among its peers.
+        resume_hint: What a user must do to resume, for the message after Ctrl-C.
+
+    Raises:
+        ConfigError: The device doesn't exist, or nothing is trainable.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        model: TrainableModel,
+        loader: Loader,
+        *,
+        folder: Path,
+        validate: Validate | None = None,
+        augment: Augment | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        distributed: Distributed | None = None,
+        resume_hint: str = "Run the same command with --resume to go on.",
+    ) -> None:
+        assert isinstance(model, nn.Module), "a model is a torch.nn.Module"
+        self._config, self._loader = config, loader
+        self._validate, self._resume_hint = validate, resume_hint
+        self._distributed = distributed if distributed is not None else Distributed()
+        self._device = resolve_device(config.device, self._distributed.local_rank)
+        self._module: nn.Module = model.to(self._device)
+        if config.compile:
+            self._module.compile()
+        groups = sort_parameters(config.optimizer, self._module, model.parameter_groups())
+        self._optimizer = config.optimizer.build(groups)
+        self._average = None if config.ema is None else WeightAverage(self._module, config.ema)
+        steps_per_epoch = -(-loader.steps_per_epoch // config.accumulate)
+        self._schedule = config.schedule.build(config.epochs * steps_per_epoch)
+        self._step = Step(
+            model,
+            self._distributed.wrap(self._module, self._device),
+            self._optimizer,
+            self._schedule,
+            lr=config.optimizer.lr,
+            clip_norm=config.clip_norm,
+            precision=resolve_precision(config.precision, self._device),
+            seed=config.seed,
+            device=self._device,
+            distributed=self._distributed,
+            augment=augment,
+            average=self._average,
+        )
+        self._meter = Meter(model.head_weights, self._distributed, self._device)
+        self._run = Run(
+            config=config,
+            folder=folder,
+            monitor=Monitor(config.monitor, self._step.heads),
+            steps_per_epoch=steps_per_epoch,
+            num_parameters=sum(p.numel() for p in self._module.parameters() if p.requires_grad),
+            save=lambda name: self._state.save(name),
+        )
+        self._state = State(
+            self._run, self._module, self._optimizer, self._schedule, self._meter, self._average, self._distributed
+        )
+        chosen = default_callbacks(config, folder) if callbacks is None else callbacks
+        self._callbacks = [c for c in chosen if self._distributed.is_main or c.every_process]
+        self._training_seconds = 0.0
+        self._entered = 0.0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies, and where `validate` must put its batches."""
+        return self._device
+
+    def fit(self, *, resume: bool = False) -> TrainResult:
+        """Trains to the end of the last epoch, or until early stopping.
+
+        The model ends up with its best weights if there was a validation, else with the last. torch's global generators
+        and number of threads are left as they were.
+
+        Args:
+            resume: Goes on from checkpoints/last.safetensors. A finished run has nothing left to do: its best weights
+                are put back, and its result is given again.
+
+        Raises:
+            CheckpointError: There is nothing to resume, or (not resuming) an earlier run's checkpoint would be lost.
+            SplitError: There are no training rows.
+            TrainingError: The loss is not finite.
+            TrainingInterrupted: Ctrl-C or SIGTERM; the state was saved.
+        """
+        run, config = self._run, self._config
+        if config.epochs and not run.steps_per_epoch:
+            raise SplitError("there is nothing to train on: the training split holds no rows; check data.split")
+        with ExitStack() as stack:
+            stack.enter_context(_threads(config.num_threads))
+            stack.enter_context(torch.random.fork_rng([self._device] if self._device.type == "cuda" else []))
+            self._start(resume)
+            for callback in self._callbacks:
+                stack.callback(callback.close)
+                callback.on_start(run)
+            if resume and run.finished:
+                why = run.stop_reason or f"all of its {config.epochs} epochs are done"
+                _LOG.warning(
+                    "this run is finished: %s. To train it for longer, resume it with more training.epochs", why
+                )
+            self._entered = time.perf_counter() - run.seconds
+            with Interrupts() as interrupts:
+                while not run.finished:
+                    self._epoch(interrupts)
+            return self._end()
+
+    def _start(self, resume: bool) -> None:
+        if resume:
+            self._state.resume()
+        else:
+            self._state.require_none()
+        self._distributed.barrier()  # before any process saves what another still looks for
+        self._module.train()
+
+    # --- one epoch -----------------------------------------------------------------------------------------------
+
+    def _epoch(self, interrupts: Interrupts) -> None:
+        run = self._run
+        started = time.perf_counter()
+        self._meter.restart_clock()
+        for batches in self._batches(run.epoch, run.step, interrupts):
+            rows = [batch.rows for batch in batches]
+            on_device = [batch.to(self._device, non_blocking=True) for batch in batches]
+            try:
+                seen = self._step(on_device, run.epoch, run.step, run.global_step)
+            except torch.OutOfMemoryError as error:
+                raise TrainingError(
+                    f"out of GPU memory in epoch {run.epoch + 1}, step {run.step + 1}, with micro-batches of "
+                    f"{len(batches[0])} rows; raise training.accumulate (now {self._config.accumulate}), which changes "
+                    f"no result: {error}"
+                ) from error
+            self._meter.add(seen, run.epoch, run.step, self._step.lr, rows)
+            run.step += 1
+            run.steps_here += 1
+            run.samples += sum(len(part) for part in rows) * self._distributed.world_size
+            run.lr = self._step.lr
+            run.seconds = time.perf_counter() - self._entered
+            due = run.global_step % self._config.log_every == 0
+            if due or run.step == run.steps_per_epoch:
+                record = self._meter.recent()
+                for callback in self._callbacks:
+                    callback.on_log(run, record)
+            for callback in self._callbacks:
+                callback.on_step(run)
+            # Several processes must stop after the same step. Asking costs a message, so they ask when they log.
+            if due or self._distributed.world_size == 1:
+                self._stop_if_asked(interrupts)
+        assert run.step == run.steps_per_epoch, f"the loader gave {run.step} steps, not {run.steps_per_epoch}"
+        self._training_seconds += time.perf_counter() - started
+        self._finish_epoch(interrupts)
+
+    def _batches(self, epoch: int, step: int, interrupts: Interrupts) -> Iterator[list[Batch]]:
+        """The rest of an epoch, a step's micro-batches at a time."""
+        if step >= self._run.steps_per_epoch:
+            return
+        accumulate = self._config.accumulate
+        batches = iter(self._loader.epoch(epoch, step * accumulate))
+        while True:
+            try:
+                group = list(itertools.islice(batches, accumulate))
+            except RuntimeError:
+                # Ctrl-C reaches the loader's workers too; one that died of it is no error of its own.
+                if self._distributed.world_size == 1:
+                    self._stop_if_asked(interrupts)
+                raise
+            if not group:
+                return
+            yield group
+
+    def _finish_epoch(self, interrupts: Interrupts) -> None:
+        run, config = self._run, self._config
+        metrics: Mapping[str, float] | None = None
+        run.improved = False
+        if self._validate is not None and (
+            (run.epoch + 1) % config.validate_every == 0 or run.epoch + 1 == config.epochs
+        ):
+            metrics = self._metrics(interrupts)
+            run.improved = run.monitor.update(metrics, run.epoch + 1)
+            self._schedule.observe(run.monitor.score)
+            for callback in self._callbacks:
+                callback.on_validation(run, metrics)
+        record = self._meter.epoch()
+        run.seconds = time.perf_counter() - self._entered
+        best = run.monitor.best
+        run.history.append(
+            {
+                "epoch": run.epoch + 1,
+                "step": run.global_step,
+                "loss": record.loss,
+                "heads": dict(record.heads),
+                "lr": run.lr,
+                "seconds": run.seconds,
+                "validation": None if metrics is None else dict(metrics),
+                "best": best is not None and best.epoch == run.epoch + 1,
+            }
+        )
+        run.epoch, run.step = run.epoch + 1, 0
+        for callback in self._callbacks:
+            callback.on_epoch(run, record)
+        if not run.finished:
+            self._stop_if_asked(interrupts)
+
+    def _metrics(self, interrupts: Interrupts) -> Mapping[str, float]:
+        """Validates, in the main process, with the averaged weights if there are any."""
+        assert self._validate is not None
+        metrics: Mapping[str, float] = {}
+        if self._distributed.is_main:
+            # Alone, there is no reason to wait for the end of a validation that can be repeated.
+            alone = self._distributed.world_size == 1
+            self._module.eval()
+            try:
+                with interrupts.at_once() if alone else nullcontext(), self._state.averaged(), torch.no_grad():
+                    metrics = dict(self._validate())
+            except KeyboardInterrupt:
+                self._stop_if_asked(interrupts)
+                raise
+            finally:
+                self._module.train()
+        return self._distributed.from_main(metrics)
+
+    def _stop_if_asked(self, interrupts: Interrupts) -> None:
+        if not self._distributed.any(interrupts.received is not None, self._device):
+            return
+        run = self._run
+        path = self._state.save("last")
+        raise TrainingInterrupted(
+            f"stopped by {interrupts.received or 'a signal to another process'} in epoch {run.epoch + 1} after step "
+            f"{run.step} of {run.steps_per_epoch}; the state is saved in {path}. {self._resume_hint}"
+        )
+
+    def _end(self) -> TrainResult:
+        """Puts the best weights back and gives the optimizer's memory back."""
+        run = self._run
+        self._optimizer.clear()
+        self._distributed.barrier()
+        best = self._state.restore_best()
+        if best is None and self._validate is not None and run.epoch:
+            _LOG.warning("no validation gave a number for %s: the last weights are kept", run.monitor.label)
+        self._module.eval()
+        result = TrainResult(
+            monitor=run.monitor.label,
+            best_value=None if best is None else best.value,
+            best_epoch=None if best is None else best.epoch,
+            epochs=run.epoch,
+            steps=run.global_step,
+            seconds=run.seconds,
+            samples_per_second=run.samples / self._training_seconds if self._training_seconds else 0.0,
+            stop_reason=run.stop_reason,
+            history=run.history,
+        )
+        for callback in self._callbacks:
+            callback.on_end(run, result)
+        return result
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """torch's CPU threads within a run."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if number is not None:
+            torch.set_num_threads(before)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from polysense.cli.app import main
+from polysense.errors import ConfigError, TableError, TrainingError, TrainingInterrupted
+
+FakeApi = Any
+COMMANDS = ["check", "demo", "doctor", "evaluate", "new", "predict", "schema", "train"]
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    shown = capsys.readouterr().out
+    assert all(re.search(rf"^  {command} +\S", shown, re.MULTILINE) for command in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"polysense \d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"polysense {command}" in shown
+    assert "-q, -v, --debug" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["trian"], "No such command 'trian'"),
+        (["train"], "Missing argument 'RECIPE_OR_TABLE'"),
+        (["train", "t.csv", "--zzz"], "No such option: --zzz"),
+        (["train", "t.csv", "--training.epochs=3"], "a recipe's key is set without dashes: training.epochs=VALUE"),
+        (["new", "t.csv"], "Missing option '--target'"),
+        (["evaluate", "b", "t.csv", "--bootstrap", "many"], "Invalid value for '--bootstrap'"),
+        (["evaluate", "b", "t.csv", "--bootstrap", "-1"], "Invalid value for '--bootstrap'"),
+        (["demo", "--epochs", "0"], "Invalid value for '--epochs'"),
+        (["train", "t.csv", "-c", "photo"], "found --column 'photo', expected NAME=KIND"),
+        (["train", "t.csv", "-c", "photo=image", "-c", "photo=text"], "--column names 'photo' twice"),
+    ],
+)
+def test_a_wrong_command_line_is_one_message(
+    line: list[str], message: str, api: FakeApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+    assert api.calls == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ConfigError("recipe: a.b: no such key"), 2, "error: recipe: a.b: no such key\n"),
+        (TableError("t.csv: one\ntwo"), 2, "error: t.csv: one\ntwo\n"),
+        (TrainingError("the loss is NaN"), 1, "error: the loss is NaN\n"),
+        (TrainingInterrupted("saved; go on with --resume"), 130, "interrupted: saved; go on with --resume\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            FileNotFoundError(2, "No such file or directory", "a b.csv"),
+            2,
+            "error: a b.csv: No such file or directory\n",
+        ),
+        (OSError(28, "No space left on device"), 2, "error: No space left on device\n"),
+        (MemoryError(), 1, "error: out of memory; lower training.batch_size, or free some memory\n"),
+        (
+            ZeroDivisionError("division\nby zero"),
+            1,
+            "error: ZeroDivisionError: division by zero\nthis is a bug in polysense; run again with --debug\n",
+        ),
+    ],
+)
+def test_an_error_is_one_message_and_an_exit_code(
+    error: BaseException, code: int, message: str, api: FakeApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.error = error
+    assert main(["train", "t.csv"]) == code
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    "line", [["--debug", "train", "t.csv"], ["train", "--debug", "t.csv"], ["train", "t.csv", "--debug"]]
+)
+def test_debug_shows_the_traceback_wherever_it_stands(
+    line: list[str], api: FakeApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.error = ConfigError("wrong")
+    assert main(line) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback")
+    assert shown.endswith("error: wrong\n")
+
+
+def test_after_two_dashes_nothing_is_an_option(api: FakeApi) -> None:
+    main(["train", "--", "t.csv", "-q"])
+    assert api.calls[0][2]["overrides"] == ["-q"]
+    assert api.calls[0][2]["progress"] is True
+
+
+@pytest.mark.parametrize(
+    ("flags", "level", "progress"),
+    [
+        ([], logging.INFO, True),
+        (["-q"], logging.WARNING, False),
+        (["-v"], logging.DEBUG, True),
+        (["--debug"], logging.DEBUG, True),
+    ],
+)
+def test_verbosity(flags: list[str], level: int, progress: bool, api: FakeApi) -> None:
+    main(["train", "t.csv", *flags])
+    assert logging.getLogger("polysense").level == level
+    assert api.calls[0][2]["progress"] is progress
+
+
+def test_the_log_goes_to_stderr_one_line_per_message(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):  # a second run must not log everything twice
+        main(["train", "t.csv"])
+    capsys.readouterr()
+    logging.getLogger("polysense.data").warning("column [a] " + "x" * 200)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    # The handler writes to the stderr of when it was made, which pytest replaces only between tests.
+    assert shown.err == "WARNING: column [a] " + "x" * 200 + "\n"
+
+
+def run(*line: str, code: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own; `code` runs before it."""
+    program = f"{code}\nimport sys\nfrom polysense.cli.app import main\nsys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", program, *line], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+    # `polysense --help | true`: the reader is gone before anything is written.
+    read, write = os.pipe()
+    os.close(read)
+    program = "import sys; from polysense.cli.app import main; sys.exit(main(['train', '--help']))"
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=pipe, stderr=subprocess.PIPE, timeout=120, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == b""
+
+
+def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, types, polysense
+api = types.ModuleType("polysense.api")
+api.fit = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)
+sys.modules["polysense.api"] = polysense.api = api
+"""
+    done = run("train", "t.csv", code=code)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+    code = """
+import sys, types, polysense
+from polysense.errors import TableError
+api = types.ModuleType("polysense.api")
+def fit(source, **options): raise TableError(f"{source}: can't be read \\u2014 sorry")
+api.fit = fit
+sys.modules["polysense.api"] = polysense.api = api
+"""
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    name = os.fsdecode(b"caf\xe9.csv")
+    done = run("train", name, code=code, env=environ)
+    assert done.returncode == 2
+    assert done.stderr == "error: caf\\udce9.csv: can't be read \\u2014 sorry\n"
+
+
+def test_main_reads_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["polysense", "nonsense"])
+    assert main() == 2
+    assert "nonsense" in capsys.readouterr().err
+    assert isinstance(sys.modules["polysense.cli.app"], ModuleType)

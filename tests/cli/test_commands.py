@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polysense.cli.app import main
+from polysense.cli.commands.train import parse_columns
+from polysense.errors import ConfigError
+
+FakeApi = Any
+
+
+def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "train t.csv training.epochs=3 --target a -t b -o out --preset fast --validation v.csv --test w.csv --resume"
+    assert main([*line.split(), "data.columns[a b].type=text", "-c", "a=b=image", "--baselines"]) == 0
+    assert api.calls == [
+        (
+            "fit",
+            (Path("t.csv"),),
+            {
+                "target": ["a", "b"],
+                "output": Path("out"),
+                "overrides": ["training.epochs=3", "data.columns[a b].type=text", "evaluation.baselines=true"],
+                "preset": "fast",
+                "validation": Path("v.csv"),
+                "test": Path("w.csv"),
+                "resume": True,
+                "progress": True,
+                "columns": {"a=b": "image"},
+            },
+        )
+    ]
+    assert capsys.readouterr().out == "a library prints this\ntrained\n"
+
+
+def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
+    assert main(["train", "recipe.yaml"]) == 0
+    ((_, arguments, options),) = api.calls
+    assert arguments == (Path("recipe.yaml"),)
+    assert options == {
+        "target": None,
+        "output": None,
+        "overrides": [],
+        "preset": "balanced",
+        "validation": None,
+        "test": None,
+        "resume": False,
+        "progress": True,
+        "columns": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["train", "t.csv"],
+        ["check", "t.csv"],
+        ["evaluate", "bundle", "t.csv"],
+        ["predict", "bundle", "t.csv"],
+        ["demo"],
+    ],
+)
+def test_json_is_exactly_one_document(line: list[str], api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*line, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert isinstance(json.loads(shown.out), dict)
+    assert "a library prints this" in shown.err
+
+
+def test_json_says_null_for_what_it_can_not_say(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "t.csv", "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == {
+        "folder": "runs/a",
+        "metrics": {"test": {"y": {"accuracy": {"value": 0.5, "low": None}}}},
+    }
+
+
+def test_an_error_leaves_stdout_to_the_document(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.error = ConfigError("wrong")
+    assert main(["train", "t.csv", "--json"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_new_writes_once(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "t.csv", "--target", "label", "-c", "a=text", "--preset", "best"]) == 0
+    assert api.calls == [("new", (Path("t.csv"), ["label"]), {"preset": "best", "columns": {"a": "text"}})]
+    assert Path("recipe.yaml").read_text(encoding="utf-8") == "data:\n  table: übung.csv\n"
+    assert "polysense train recipe.yaml" in capsys.readouterr().out
+
+    Path("recipe.yaml").write_text("mine")
+    assert main(["new", "t.csv", "--target", "label"]) == 2
+    assert "recipe.yaml is already there" in capsys.readouterr().err
+    assert Path("recipe.yaml").read_text() == "mine"
+    assert main(["new", "t.csv", "--target", "label", "--force"]) == 0
+    assert Path("recipe.yaml").read_text() != "mine"
+
+    assert main(["new", "t.csv", "--target", "label", "-o", "deep/er/r.yaml"]) == 0
+    assert Path("deep/er/r.yaml").exists()
+
+
+def test_new_prints_to_a_dash(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "t.csv", "-t", "label", "-o", "-"]) == 0
+    assert capsys.readouterr().out.endswith("data:\n  table: übung.csv\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "t.csv", "a.b=1", "-t", "label"]) == 0
+    assert api.calls == [("check", (Path("t.csv"),), {"target": ["label"], "overrides": ["a.b=1"]})]
+    assert capsys.readouterr().out.endswith("columns\n")
+    api.ok = False
+    assert main(["check", "t.csv", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {"ok": False}
+
+
+def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "runs/a", "t.csv", "--bootstrap", "0"]) == 0
+    assert api.calls == [("evaluate", (Path("runs/a"), Path("t.csv")), {"bootstrap": 0})]
+    assert capsys.readouterr().out.endswith("measured\n")
+
+
+def test_predict_writes_and_lists_unreadable_cells(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.num_unreadable = 12
+    output = tmp_path / "out.csv"
+    assert main(["predict", "runs/a", "t.csv", "-o", str(output)]) == 0
+    shown = capsys.readouterr()
+    assert output.read_text() == 'y,y_probability\na,0.5\n"b,c",1.0\n'
+    assert shown.out.endswith(f"wrote the predictions of 2 rows to {output}\n")
+    assert shown.err.count("t.csv, row 1, column 'photo' (x.png): cut in half") == 10
+    assert "2 more cells" in shown.err
+
+
+def test_predict_refuses_a_format_before_the_work(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "runs/a", "t.csv", "-o", "out.xlsx"]) == 2
+    assert "can't write .xlsx; use .csv" in capsys.readouterr().err
+    assert api.calls == []
+
+
+def test_predict_prints_json_lines_or_one_document(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "runs/a", "t.csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [json.loads(line) for line in lines] == [
+        {"y": "a", "y_probability": 0.5},
+        {"y": "b,c", "y_probability": 1.0},
+    ]
+    assert main(["predict", "runs/a", "t.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "num_rows": 2,
+        "output": None,
+        "unreadable": [{"table": "t.csv", "row": 1, "column": "photo", "file": "x.png", "reason": "cut in half"}],
+        "predictions": [{"y": "a", "y_probability": 0.5}, {"y": "b,c", "y_probability": 1.0}],
+    }
+
+
+def test_predict_does_not_overwrite_its_table(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("a\n1\n")
+    (tmp_path / "link.csv").symlink_to(table)
+    for output in (table, tmp_path / "link.csv"):
+        assert main(["predict", "runs/a", str(table), "-o", str(output)]) == 2
+        assert "would overwrite the table" in capsys.readouterr().err
+    assert api.calls == []
+    assert table.read_text() == "a\n1\n"
+
+
+def test_demo(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "-o", "out", "--seed", "3", "--epochs", "2", "-q"]) == 0
+    assert api.calls == [("demo", (Path("out"),), {"seed": 3, "epochs": 2, "progress": False})]
+    assert capsys.readouterr().out.endswith("compared\n")
+
+
+@given(st.dictionaries(st.text(min_size=1), st.sampled_from(["text", "image", "ignored"])))
+def test_columns_may_have_any_name(columns: dict[str, str]) -> None:
+    options = [f"{name}={kind}" for name, kind in columns.items()]
+    assert parse_columns(options) == (columns or None)
+
+
+@pytest.mark.parametrize("option", ["photo", "photo=", "=image", ""])
+def test_a_column_option_needs_both_sides(option: str) -> None:
+    with pytest.raises(ConfigError, match="expected NAME=KIND"):
+        parse_columns([option])

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polysense.cli import console
+from polysense.core.modality import Modality
+
+
+@dataclass(frozen=True)
+class Point:
+    x: float
+    label: str
+
+
+def test_everything_has_a_json_form(capsys: pytest.CaptureFixture[str]) -> None:
+    console.write_json(
+        {
+            "path": Path("a/b"),
+            "kind": Modality.TEXT,
+            "array": np.array([[1, 2]]),
+            "scalar": np.float32(0.5),
+            "tensor": torch.tensor([1.0, float("inf")]),
+            "point": Point(float("nan"), "é"),
+            "set": {1},
+            3: (None, True),
+        }
+    )
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {
+        "path": "a/b",
+        "kind": "text",
+        "array": [[1, 2]],
+        "scalar": 0.5,
+        "tensor": [1.0, None],
+        "point": {"x": None, "label": "é"},
+        "set": [1],
+        "3": [None, True],
+    }
+    assert "é" in shown
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(JSON)
+def test_what_is_json_already_stays(value: object) -> None:
+    assert console._plain(value) == value
+
+
+def test_reserved_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.reserved_stdout():
+        print("aside")
+    with console.reserved_stdout(reserve=False):
+        print("result")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("result\n", "aside\n")
+
+
+def test_text_ends_with_one_newline(capsys: pytest.CaptureFixture[str]) -> None:
+    console.write_text("a")
+    console.write_text("b\n")
+    console.write_error("c\n\n")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("a\nb\n", "c\n")

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.sample import SourceInfo, Unreadable
+
+
+def column(lengths: list[list[int]], draws: bool = False) -> ColumnBatch:
+    sizes = torch.tensor(lengths)
+    values = torch.arange(sizes.numel() * 3).view(*sizes.shape, 3)
+    return ColumnBatch(values=values, lengths=sizes, draws=torch.rand(len(sizes), 16) if draws else None)
+
+
+def make() -> Batch:
+    return Batch(
+        rows=torch.tensor([4, 0]),
+        columns={"a": column([[2], [0]], draws=True), "b.c": column([[0, 1], [0, 0]])},
+        targets={"y": TargetBatch(values=torch.tensor([1, 0]), present=torch.tensor([True, False]))},
+        unreadable=(Unreadable(source=SourceInfo(table="t", row=0, column="a"), reason="cut"),),
+    )
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=2, max_size=2), min_size=1, max_size=6))
+def test_a_row_is_present_when_any_item_has_a_length(lengths: list[list[int]]) -> None:
+    assert column(lengths).present.tolist() == [any(row) for row in lengths]
+
+
+def test_masked_makes_rows_absent_and_touches_no_value() -> None:
+    whole = column([[2, 1], [3, 0], [0, 0]], draws=True)
+    kept = whole.masked(torch.tensor([False, True, True]))
+    assert kept.lengths.tolist() == [[0, 0], [3, 0], [0, 0]]
+    assert kept.lengths.dtype == whole.lengths.dtype
+    assert kept.values is whole.values
+    assert kept.draws is whole.draws
+    assert whole.lengths.tolist()[0] == [2, 1]
+
+
+def test_weights_are_one_unless_given() -> None:
+    assert make().weights.tolist() == [1.0, 1.0]
+    weighted = Batch(rows=torch.tensor([0]), columns={}, weights=torch.tensor([0.25]))
+    assert weighted.weights.tolist() == [0.25]
+    assert weighted.to("cpu").weights.tolist() == [0.25]
+    assert len(Batch(rows=torch.tensor([], dtype=torch.int64), columns={}).weights) == 0
+
+
+def test_only_makes_the_others_absent() -> None:
+    batch = make()
+    assert list(batch.only(["b.c"]).columns) == ["b.c"]
+    assert list(batch.only([]).columns) == []
+    assert batch.only(["a"]).targets is batch.targets
+    assert list(batch.columns) == ["a", "b.c"]
+
+
+def test_moving_a_batch_keeps_everything() -> None:
+    batch = make()
+    moved = batch.to("meta")
+    assert moved.device.type == "meta"
+    assert len(moved) == 2
+    assert moved.columns["a"].values.device.type == "meta"
+    assert moved.columns["a"].draws is not None
+    assert moved.columns["b.c"].draws is None
+    assert moved.columns["b.c"].lengths.shape == (2, 2)
+    assert moved.targets["y"].present.dtype == torch.bool
+    assert moved.weights.device.type == "meta"
+    assert moved.unreadable == batch.unreadable
+    back = batch.to("cpu")
+    assert torch.equal(back.rows, batch.rows)
+    assert torch.equal(back.columns["a"].values, batch.columns["a"].values)

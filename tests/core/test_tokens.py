@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils import _pytree as pytree
+
+from polysense.core.tokens import Fused, Tokens
+
+
+def make(batch: int = 2, grid: tuple[int, ...] = (2, 3), width: int = 4, seed: int = 0) -> Tokens:
+    generator = torch.Generator().manual_seed(seed)
+    length = torch.Size(grid).numel()
+    values = torch.randn(batch, length, width, generator=generator)
+    return Tokens(values, torch.rand(batch, length, generator=generator) > 0.5, grid)
+
+
+def test_a_wrong_shape_is_refused() -> None:
+    values, mask = torch.zeros(2, 6, 4), torch.ones(2, 6, dtype=torch.bool)
+    # With the tests' shape checks switched off it is the class's own assertion, else theirs.
+    with pytest.raises((AssertionError, TypeError)):
+        Tokens(values[0], mask, (6,))
+    with pytest.raises((AssertionError, TypeError)):
+        Tokens(values, mask[:, :5], (6,))
+    with pytest.raises((AssertionError, TypeError)):
+        Tokens(values, mask.float(), (6,))
+    with pytest.raises(AssertionError, match="does not unfold 6"):
+        Tokens(values, mask, (2, 4))
+
+
+@pytest.mark.skipif(os.environ.get("POLYSENSE_TYPECHECK") == "0", reason="the checks are switched off")
+def test_the_shapes_in_signatures_are_checked_in_tests() -> None:
+    with pytest.raises(TypeError, match="parameter 'keep'"):
+        make().masked(torch.ones(2, 1, dtype=torch.bool))
+
+
+@given(st.integers(0, 4), st.sampled_from([(3,), (2, 3), (2, 2, 2)]), st.integers(1, 3), st.integers(0, 99))
+def test_the_mean_is_over_valid_tokens(batch: int, grid: tuple[int, ...], width: int, seed: int) -> None:
+    tokens = make(batch, grid, width, seed)
+    for row, mean in enumerate(tokens.mean()):
+        valid = tokens.values[row][tokens.mask[row]]
+        expected = valid.mean(dim=0) if len(valid) else torch.zeros(width)
+        torch.testing.assert_close(mean, expected)
+    assert tokens.present.tolist() == [bool(row.any()) for row in tokens.mask]
+
+
+def test_padding_does_not_reach_the_mean() -> None:
+    tokens = make()
+    noisy = Tokens(torch.where(tokens.mask[..., None], tokens.values, torch.tensor(1e6)), tokens.mask, tokens.grid)
+    torch.testing.assert_close(noisy.mean(), tokens.mean())
+
+
+def test_masked_takes_a_row_away_and_gives_none_back() -> None:
+    tokens = Tokens(torch.ones(3, 2, 1), torch.tensor([[True, False], [True, True], [False, False]]), (2,))
+    kept = tokens.masked(torch.tensor([True, False, True]))
+    assert kept.mask.tolist() == [[True, False], [False, False], [False, False]]
+    assert kept.present.tolist() == [True, False, False]
+    assert kept.values is tokens.values
+    assert tokens.mask.tolist()[1] == [True, True]
+
+
+def test_tokens_are_a_pytree() -> None:
+    tokens = make()
+    leaves, spec = pytree.tree_flatten(tokens)
+    assert [leaf is part for leaf, part in zip(leaves, (tokens.values, tokens.mask), strict=True)] == [True, True]
+    back = pytree.tree_unflatten(leaves, spec)
+    assert back.values is tokens.values
+    assert back.grid == (2, 3)
+    doubled = pytree.tree_map(lambda leaf: leaf * 2 if leaf.is_floating_point() else leaf, {"a": [tokens]})["a"][0]
+    assert isinstance(doubled, Tokens)
+    torch.testing.assert_close(doubled.values, tokens.values * 2)
+    assert torch.equal(doubled.mask, tokens.mask)
+
+
+def test_fused_is_a_pytree_and_keeps_names_with_dots() -> None:
+    spans = {"left.eye": (0, 4), "note: text": (4, 6)}
+    fused = Fused(make(), torch.zeros(2, 4), spans, {name: torch.ones(2, 4) for name in spans})
+    moved = pytree.tree_map(lambda leaf: leaf + 1 if leaf.is_floating_point() else leaf, fused)
+    assert isinstance(moved, Fused)
+    assert dict(moved.spans) == spans
+    assert moved.tokens.grid == (2, 3)
+    assert torch.equal(moved.pooled, torch.ones(2, 4))
+    assert {name: float(one.mean()) for name, one in moved.unimodal.items()} == dict.fromkeys(spans, 2.0)
+    assert len(pytree.tree_leaves(fused)) == 5

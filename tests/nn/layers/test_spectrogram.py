@@ -1,0 +1,70 @@
+"""Log-mel against transformers' reference, and its independence of padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polysense.nn.layers.spectrogram import LogMel, mel_filters, spec_augment
+
+
+def test_mel_filters_equal_a_reference() -> None:
+    audio_utils = pytest.importorskip("transformers.audio_utils", reason="transformers is a core dependency")
+    expected = audio_utils.mel_filter_bank(257, 40, 0.0, 8000.0, 16000, norm=None, mel_scale="htk")
+    np.testing.assert_allclose(mel_filters(257, 40, 16000).numpy(), expected, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(length=st.integers(1, 3000), extra=st.integers(0, 2000), seed=st.integers(0, 5))
+def test_padding_and_what_it_holds_changes_nothing(length: int, extra: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    clip = torch.randint(-20000, 20000, (1, length), generator=generator).to(torch.int16)
+    junk = torch.randint(-20000, 20000, (1, extra), generator=generator).to(torch.int16)
+    log_mel = LogMel(8000, 32)
+    lengths = torch.tensor([length])
+    alone, valid = log_mel(clip, lengths)
+    padded, padded_valid = log_mel(torch.cat([clip, junk], dim=1), lengths)
+    frames = int(valid.sum())
+    assert frames == -(-length // 80) == int(padded_valid.sum())
+    torch.testing.assert_close(alone[..., :frames], padded[..., :frames], rtol=1e-4, atol=1e-4)
+    assert not padded[..., frames:].any()
+
+
+def test_a_tone_is_where_its_pitch_says() -> None:
+    rate, frequency = 16000, 1000.0
+    time = torch.arange(rate) / rate
+    clip = (torch.sin(2 * torch.pi * frequency * time) * 10000).to(torch.int16)[None]
+    spectrogram, _ = LogMel(rate, 64)(clip, torch.tensor([rate]))
+    mel = 2595 * np.log10(1 + frequency / 700)
+    top = 2595 * np.log10(1 + rate / 2 / 700)
+    expected = mel / (top / 65) - 1
+    assert abs(float(spectrogram[0, :, 50].argmax()) - expected) < 1
+
+
+def test_recording_level_is_taken_out() -> None:
+    clip = torch.randint(-8000, 8000, (1, 4000), generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    lengths = torch.tensor([4000])
+    log_mel = LogMel(8000, 32)
+    torch.testing.assert_close(log_mel(clip, lengths)[0], log_mel(clip * 4, lengths)[0], rtol=1e-3, atol=1e-3)
+
+
+def test_silence_and_absence_are_finite() -> None:
+    silent, valid = LogMel(8000, 32)(torch.zeros(2, 800, dtype=torch.int16), torch.tensor([800, 0]))
+    assert silent.isfinite().all()
+    assert not valid[1].any()
+
+
+def test_spec_augment_masks_as_much_as_it_says_and_depends_on_its_own_draws() -> None:
+    spectrogram = torch.ones(3, 40, 100)
+    lengths = torch.tensor([100, 50, 100])
+    draws = torch.rand(3, 16, generator=torch.Generator().manual_seed(0))
+    masked = spec_augment(spectrogram, lengths, draws, 0.2, 0.25)
+    alone = spec_augment(spectrogram[1:2], lengths[1:2], draws[1:2], 0.2, 0.25)
+    assert torch.equal(masked[1:2], alone)
+    kept_frames = masked.any(dim=1).sum(dim=1)
+    assert (kept_frames >= 100 - 2 * 0.2 * lengths - 2).all()
+    assert (masked.any(dim=2).sum(dim=1) >= 40 - 2 * 0.25 * 40 - 2).all()
+    assert torch.equal(spec_augment(spectrogram, lengths, draws, 0.0, 0.0), spectrogram)
