@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -267,8 +266,8 @@ class Model(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[nn.Module]:
-    yield Model().eval()
+def model() -> nn.Module:
+    return Model().eval()
 
 
 @torch.inference_mode()

@@ -73,7 +73,7 @@ def test_a_row_keeps_its_place_in_the_random_order() -> None:
     assert len(whole & set(kept[part].tolist())) >= 0.75 * len(part)
 
 
-@given(st.lists(st.integers(0, 6), min_size=8, max_size=250), fractions, fractions, st.integers(0, 3))
+@given(st.lists(st.integers(0, 6), min_size=60, max_size=200), fractions, fractions, st.integers(0, 3))
 @settings(deadline=None, max_examples=50)
 def test_stratified_within_one_row(labels: list[int], validation: float, test: float, seed: int) -> None:
     config = FractionSplitConfig(validation=validation, test=test)

@@ -11,16 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
-from training_toys import ToyLoader, ToyModel, Toys  # noqa: E402
+from training_toys import ToyLoader, ToyModel
 
-from polysense.training.callbacks.checkpointing import Checkpointing  # noqa: E402
-from polysense.training.config import TrainingConfig  # noqa: E402
-from polysense.training.trainer import Trainer  # noqa: E402
-
-
-@pytest.fixture
-def toys() -> Toys:
-    return Toys()
+from polysense.training.callbacks.checkpointing import Checkpointing
+from polysense.training.config import TrainingConfig
+from polysense.training.trainer import Trainer
 
 
 @pytest.fixture

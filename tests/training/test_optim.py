@@ -43,7 +43,9 @@ def test_ten_steps_equal_torchs_class(config: OptimizerConfig, reference: Callab
     optimizer = config.build(sort_parameters(config, ours))
     decayed = [p for n, p in theirs.named_parameters() if n in ("1.weight", "3.weight")]
     rest = [p for n, p in theirs.named_parameters() if n not in ("1.weight", "3.weight")]
-    torchs = reference([{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}], lr=1.0)
+    torchs = reference(
+        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}], lr=1.0
+    )
     for step in range(10):
         gradients(ours, step)
         gradients(theirs, step)

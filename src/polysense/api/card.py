@@ -60,8 +60,8 @@ def model_card(run: Run, tables: Mapping[str, Table]) -> str:
     for split, evaluation in run.evaluations.items():
         note = " (these rows also chose the epoch)" if split == "validation" else ""
         lines += [
-            f"On {evaluation.num_rows:,} {split} rows{note}, with 95% bootstrap intervals, beside the most frequent class "
-            "or the mean:",
+            f"On {evaluation.num_rows:,} {split} rows{note}, with 95% bootstrap intervals, beside the most frequent "
+            "class or the mean:",
             "",
             "| target | metric | model | interval | majority |",
             "| --- | --- | --- | --- | --- |",

@@ -112,7 +112,7 @@ def prepare(
 def _are_photos(table: Table, column: str) -> bool:
     """Whether a column's pictures look like photographs: in colour, and large enough to be more than a symbol."""
     cells = [cell for cell in table.cells(column)[:2000] if isinstance(cell, (str, bytes, dict))]
-    votes = []
+    votes: list[bool] = []
     for cell in cells[:: max(len(cells) // _LOOKED_AT, 1)][:_LOOKED_AT]:
         try:
             pixels = decode_image(cell, table.root)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from polysense.errors import ConfigError
 __all__ = ["dump_yaml", "from_dict", "json_schema", "load_yaml", "parse_yaml", "to_dict"]
 
 C = TypeVar("C", bound=Config)
+
+_COMMENT_WIDTH = 110
 
 
 class _Loader(yaml.SafeLoader):
@@ -143,6 +146,12 @@ def dump_yaml(config: Config | Mapping[str, Any], comments: Mapping[str, str] | 
     return "\n".join(lines or ["{}"]) + "\n"
 
 
+def _indent(text: str) -> str:
+    """The indentation that a wrapped line continues with: two more than an indented line's own."""
+    own = len(text) - len(text.lstrip())
+    return " " * (own + 2) if own else ""
+
+
 def _scalar(value: Any) -> str:
     text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=100_000)
     return text.removesuffix("\n").removesuffix("...").removesuffix("\n")
@@ -153,7 +162,8 @@ def _write(plain: Mapping[str, Any], path: str, depth: int, comments: Mapping[st
     for key, value in plain.items():
         here = f"{path}.{key}" if path else str(key)
         for comment in comments.get(here, "").splitlines():
-            lines.append(f"{pad}# {comment}".rstrip())
+            wrapped = textwrap.wrap(comment, _COMMENT_WIDTH - len(pad), subsequent_indent=_indent(comment)) or [""]
+            lines.extend(f"{pad}# {line}".rstrip() for line in wrapped)
         if isinstance(value, Mapping) and value:
             lines.append(f"{pad}{_scalar(key)}:")
             _write(value, here, depth + 1, comments, lines)
@@ -258,17 +268,26 @@ def _kind_below(kind: Any, step: Any) -> Any:
     return below
 
 
-def field_comments(config: Any, path: str = "") -> dict[str, str]:
-    """Per dotted path of a config's fields, their text in the docstrings, for a commented YAML file."""
+def field_comments(config: Any) -> dict[str, str]:
+    """Per dotted path of a config's fields, their text in the docstrings, for a commented YAML file.
+
+    A class that comes again (two columns of one modality) is commented where it first stands.
+    """
     comments: dict[str, str] = {}
+    _collect_comments(config, "", comments, set())
+    return comments
+
+
+def _collect_comments(config: Any, path: str, comments: dict[str, str], seen: set[type]) -> None:
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        texts = describe(type(config))[1] if isinstance(config, Config) else {}
+        known = type(config) in seen or not isinstance(config, Config)
+        texts = {} if known else describe(type(config))[1]
+        seen.add(type(config))
         for field in dataclasses.fields(config):
             here = f"{path}.{field.name}" if path else field.name
             if field.name in texts:
                 comments[here] = texts[field.name]
-            comments |= field_comments(getattr(config, field.name), here)
+            _collect_comments(getattr(config, field.name), here, comments, seen)
     elif isinstance(config, Mapping):
         for key, value in config.items():
-            comments |= field_comments(value, f"{path}.{key}")
-    return comments
+            _collect_comments(value, f"{path}.{key}", comments, seen)

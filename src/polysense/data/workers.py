@@ -91,7 +91,8 @@ class WorkerPool:
 
     def _dead(self, patience: float = 0.0) -> list[str]:
         """Which workers ended, and how; waits up to `patience` seconds for one."""
-        workers = self._loader._iterator._workers if self._loader is not None and self._loader._iterator else []  # type: ignore[attr-defined]
+        iterator = self._loader._iterator if self._loader is not None else None
+        workers = [] if iterator is None else iterator._workers  # type: ignore[attr-defined]
         if patience:
             multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=patience)
         return [f"process {w.pid}: exit code {w.exitcode}" for w in workers if not w.is_alive()]

@@ -114,7 +114,8 @@ def curve(title: str, lines: Sequence[tuple[str, Sequence[tuple[float, float]]]]
         lines: (name, points); points that are not finite are left out.
         mark: An epoch to mark, the best one.
     """
-    drawn = [(name, [p for p in points if math.isfinite(p[0]) and math.isfinite(p[1])]) for name, points in lines[:4]]
+    finite = [(name, [p for p in points if math.isfinite(p[0]) and math.isfinite(p[1])]) for name, points in lines]
+    drawn = [(name, points) for name, points in finite if points][:4]
     points = [point for _, line in drawn for point in line]
     if not points:
         return ""
@@ -141,11 +142,11 @@ def curve(title: str, lines: Sequence[tuple[str, Sequence[tuple[float, float]]]]
         x = at((mark, y0))[0]
         marks.append(f'<line class="zero" stroke-dasharray="3 3" x1="{x}" x2="{x}" y1="{top}" y2="{top + height}"/>')
         anchor = "end" if x > left + width / 2 else "start"
-        marks.append(f'<text class="axis" x="{x}" y="{top + 10}" text-anchor="{anchor}">&#160;best epoch&#160;</text>')
+        # Late in the run a falling line has left the top free, a rising one the bottom.
+        y = top + 10 if drawn[0][1][0][1] > drawn[0][1][-1][1] else top + height - 6
+        marks.append(f'<text class="axis" x="{x}" y="{y}" text-anchor="{anchor}">&#160;best epoch&#160;</text>')
     key = left
     for i, (name, line) in enumerate(drawn):
-        if not line:
-            continue
         places = [at(point) for point in line]
         path = " ".join(f"{x},{y}" for x, y in places)
         marks.append(f'<polyline class="line c{i}" points="{path}"/>')

@@ -22,7 +22,7 @@ def metrics_table(report: Report, target: Target) -> Table:
     infos = headline_metrics(target)
     title = f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", min_width=21, max_width=30)
+    table.add_column("", no_wrap=True, max_width=30)
     for info in infos:
         arrow = "↑" if info.higher_is_better else "↓"
         table.add_column(f"{info.name.replace('_', ' ')} {arrow}", justify="right")

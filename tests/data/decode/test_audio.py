@@ -124,7 +124,7 @@ def test_info_reads_the_header() -> None:
     assert audio_info(encoded(stereo, 22050), ROOT) == (22050, len(stereo), 2)
 
 
-@pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("ipod", "aac"), ("adts", "aac"), ("matroska", "flac")])
+@pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("ipod", "aac"), ("adts", "aac"), ("matroska", "aac")])
 def test_what_soundfile_refuses_goes_to_ffmpeg(container: str, codec: str) -> None:
     values = tone(16000, 1.0)
     try:
@@ -253,7 +253,7 @@ def test_the_fixtures_decode_to_their_published_lengths(real_data: Callable[[str
     root = real_data("fixtures")
     expected: dict[str, Any] = json.loads((root / "decode_expected.json").read_text())
     for clip in expected["audio"]:
-        for kind in ("wav", "flac", "mp3", "ogg"):
+        for kind in {"wav", "flac", "mp3", "ogg"} & clip.keys():
             entry = clip[kind]
             found = decode_audio(entry["file"], root, sample_rate=entry["sample_rate"])
             assert len(found) == entry["n_samples"]

@@ -5,7 +5,7 @@ A module of its own, so that a test's subprocess can import it as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def rows_batch(rows: np.ndarray, *, age_present: bool = True) -> Batch:
 
 
 class ToyLoader:
-    """Batches in an order that is a pure function of (seed, epoch); each rank has every world_size-th row of a batch."""
+    """Batches in an order that is a pure function of (seed, epoch); a rank has every world_size-th row of a batch."""
 
     def __init__(
         self, num_rows: int, batch_size: int, *, seed: int = 0, rank: int = 0, world_size: int = 1, age: bool = True
@@ -104,34 +104,27 @@ class ToyLoader:
             yield rows_batch(rows, age_present=self.age)
 
 
-class Toys:
-    """What a test needs, as one fixture."""
+def validate(model: ToyModel) -> Callable[[], dict[str, float]]:
+    """A validation over 32 other rows."""
 
-    Model, Loader = ToyModel, ToyLoader
-    batch = staticmethod(rows_batch)
+    def run() -> dict[str, float]:
+        assert not model.training
+        assert not torch.is_grad_enabled()
+        batch = rows_batch(np.arange(1000, 1032))
+        outputs = model(batch)
+        losses = model.losses(outputs, batch)
+        accuracy = (outputs["label"].argmax(1) == batch.targets["label"].values).float().mean().item()
+        values = {name: (loss.total / loss.count).item() for name, loss in losses.items()}
+        return {
+            "label/accuracy": accuracy,
+            "label/log_loss": values["label"],
+            "age/r2": 1 - values["age"],
+            "loss": values["label"] + 0.5 * values["age"],
+        }
 
-    @staticmethod
-    def validate(model: ToyModel) -> Any:
-        """A validation over 32 other rows."""
+    return run
 
-        def run() -> dict[str, float]:
-            assert not model.training
-            assert not torch.is_grad_enabled()
-            batch = rows_batch(np.arange(1000, 1032))
-            outputs = model(batch)
-            losses = model.losses(outputs, batch)
-            accuracy = (outputs["label"].argmax(1) == batch.targets["label"].values).float().mean().item()
-            values = {name: (loss.total / loss.count).item() for name, loss in losses.items()}
-            return {
-                "label/accuracy": accuracy,
-                "label/log_loss": values["label"],
-                "age/r2": 1 - values["age"],
-                "loss": values["label"] + 0.5 * values["age"],
-            }
 
-        return run
-
-    @staticmethod
-    def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
-        """Whether two state dicts are equal bit for bit."""
-        return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    """Whether two state dicts are equal bit for bit."""
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

@@ -111,7 +111,8 @@ def image_size(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
     with _file(cell, root) as file, _pillow():
         image = _open(file, max_pixels)
         width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
+        turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow has turned a TIFF's size already
+        return (width, height) if turned else (height, width)
 
 
 @contextmanager

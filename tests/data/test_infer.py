@@ -1,0 +1,438 @@
+"""What columns are taken for, with what reason; each kind of column and each trap once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polysense.core.modality import Modality, Role, Task
+from polysense.core.random import generator
+from polysense.data.infer import ColumnGuess, infer
+from polysense.data.kinds import is_date, is_number, media_of_bytes, media_of_text
+from polysense.data.sources import read_table
+from polysense.errors import ColumnError, TableError
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF"
+WAV = b"RIFF\0\0\0\0WAVEfmt "
+MP4 = b"\0\0\0\x18ftypmp42"
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "while",
+    "seven",
+    "wizards",
+    "brew",
+    "potions",
+    "and",
+    "nobody",
+    "ever",
+    "asks",
+    "why",
+]
+
+
+def rng(name: str) -> np.random.Generator:
+    return generator(7, name)
+
+
+def sentences(num_rows: int) -> list[str]:
+    return [" ".join(rng(f"s{i}").choice(WORDS, 9)) for i in range(num_rows)]
+
+
+def guess(cells: Sequence[Any], name: str = "x", **overrides: str) -> ColumnGuess:
+    table = read_table({name: list(cells)}, root="/nowhere")
+    return infer(table, [], overrides=overrides)[0]
+
+
+def cycle(values: Sequence[Any], num_rows: int = 200) -> list[Any]:
+    """The values in a random order that repeats none of the other test columns'."""
+    return [values[k] for k in rng(repr(values)).integers(0, len(values), num_rows)]
+
+
+INPUTS: list[tuple[str, list[Any], Modality, bool]] = [
+    ("image paths", [f"img\\{i}.PNG" for i in range(50)] + [""], Modality.IMAGE, False),
+    ("image urls of files", [f"file:///data/{i}.jpg" for i in range(50)], Modality.IMAGE, False),
+    ("few images, many rows", cycle(["a.png", "b.png"]), Modality.IMAGE, False),
+    ("image bytes", [PNG + bytes([i]) for i in range(50)], Modality.IMAGE, False),
+    ("image dicts", [{"bytes": JPEG, "path": None}, {"bytes": None, "path": "x.webp"}] * 9, Modality.IMAGE, False),
+    ("image lists", ['["a.png", "b.png"]', '["c.png"]', ""] * 20, Modality.IMAGE, True),
+    ("some unreadable images", [f"{i}.png" for i in range(45)] + ["oops"] * 5, Modality.IMAGE, False),
+    ("audio paths", [f"{i}.flac" for i in range(50)], Modality.AUDIO, False),
+    ("audio bytes", [WAV] * 3 + [b"fLaC", b"OggS", b"ID3\x03"], Modality.AUDIO, False),
+    ("keywords", [["a b", "c"], ["d"], []] * 20, Modality.TEXT, True),
+    ("sentences", sentences(100), Modality.TEXT, False),
+    ("single words", [f"{a}{b}" for a in WORDS for b in WORDS], Modality.TEXT, False),
+    ("sentences with a list", [*sentences(50), "[1]"], Modality.TEXT, False),
+    ("floats", rng("f").normal(size=100).tolist(), Modality.NUMBER, False),
+    (
+        "floats spelled with commas",
+        [f"{x:.2f}".replace(".", ",") for x in rng("f").normal(size=100)],
+        Modality.NUMBER,
+        False,
+    ),
+    ("percentages", [f"{k}%" for k in range(100)], Modality.NUMBER, False),
+    ("thousands", [f"{k} {k * 7 % 900 + 100}" for k in range(1, 100)], Modality.NUMBER, False),
+    ("exponents", [f"{k}e-3" for k in range(100)], Modality.NUMBER, False),
+    (
+        "numbers and junk",
+        [*map(str, rng("n").integers(0, 1000, 95)), *["unknown"] * 5, "NA", None],
+        Modality.NUMBER,
+        False,
+    ),
+    ("counts", rng("c").integers(0, 9, 200).tolist(), Modality.NUMBER, False),
+    ("unique quantities", (rng("q").permutation(10_000)[:200] * 37).tolist(), Modality.NUMBER, False),
+    ("patient_age", rng("age").integers(0, 90, 100).tolist(), Modality.NUMBER, False),
+    ("booleans", cycle([True, False]), Modality.CATEGORY, False),
+    ("flag", cycle([0, 1]), Modality.CATEGORY, False),
+    ("flag with missing", cycle([0.0, 1.0, None]), Modality.CATEGORY, False),
+    ("colour", cycle(["red", "green", "dark blue"]), Modality.CATEGORY, False),
+    ("colour of few", ["red", "green", "blue", "red", "green", "blue", "red"], Modality.CATEGORY, False),
+    ("class_code", cycle(list(range(12))), Modality.CATEGORY, False),
+    ("store_id", cycle([11, 17, 23, 29]), Modality.CATEGORY, False),
+    ("leading zeros", cycle(["007", "012", "100"]), Modality.CATEGORY, False),
+    ("codes that repeat", cycle(["A1", "B2", "C3"]), Modality.CATEGORY, False),
+    ("present or not", cycle(["yes", None]), Modality.CATEGORY, False),
+    ("group", cycle(["A", "B", "C"]), Modality.CATEGORY, False),
+    ("split", cycle(["vertical", "horizontal"]), Modality.CATEGORY, False),
+]
+
+
+@pytest.mark.parametrize(("name", "cells", "modality", "multiple"), INPUTS, ids=[row[0] for row in INPUTS])
+def test_inputs(name: str, cells: list[Any], modality: Modality, multiple: bool) -> None:
+    found = guess(cells, name)
+    assert (found.role, found.modality, found.multiple) == (Role.INPUT, modality, multiple), found.reason
+    assert found.reason.startswith(f"{modality}: ")
+    assert "\n" not in found.reason
+
+
+IGNORED: list[tuple[str, list[Any], str, Modality | None]] = [
+    ("empty", [None] * 10, "all 10 cells are missing", None),
+    ("NA", ["NA", "", " "] * 5, "all 15 cells are missing", None),
+    ("same", ["a"] * 20, "constant, 'a' in all 20 rows", None),
+    ("sevens", [7] * 20, "constant, '7'", None),
+    ("anything", list(range(50)), "numbers the rows, 0 to 49", None),
+    ("shuffled", rng("p").permutation(np.arange(1, 51)).tolist(), "numbers the rows, 1 to 50", None),
+    ("strings of it", [str(i) for i in range(50)], "numbers the rows", None),
+    ("order_id", [i * 13 + 5 for i in range(50)], "each once", None),
+    ("recording_index", cycle(list(range(20))), "an index by its name", None),
+    ("hash", [uuid.UUID(int=i * 7919 << 64).hex for i in range(50)], "an identifier: codes", None),
+    ("uuid", [str(uuid.UUID(int=i * 7919 << 64)) for i in range(50)], "an identifier: codes", None),
+    ("patient", rng("pat").integers(0, 80, 200).tolist(), "split by group on it", None),
+    ("dialogueID", [f"test_{i // 3}" for i in range(300)], "split by group on it", None),
+    ("file", [f"scan_{i}.dcm" for i in range(50)], "names of .dcm files", None),
+    ("day", [f"2020-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(50)], "dates or times", None),
+    ("day2", [f"{1 + i % 28}/{1 + i % 12}/2021 10:{i:02d}" for i in range(50)], "dates or times", None),
+    ("clip", [f"{i}.mp4" for i in range(50)], "video files, which are not supported yet", Modality.VIDEO),
+    ("clip bytes", [MP4] * 20, "video files", Modality.VIDEO),
+    ("sensor", [[1.0, 2.0, float(i)] for i in range(50)], "a series, which is not supported yet", Modality.SERIES),
+    ("json sensor", [f"[1, 2, {i}]" for i in range(50)], "a series, which is not supported yet", Modality.SERIES),
+    ("url", [f"https://example.org/{i}.png" for i in range(50)], "URLs of image files; download", Modality.IMAGE),
+    ("blob", [b"\x01\x02" + bytes([i]) for i in range(50)], "bytes of no image or audio format", None),
+    ("structure", [{"a": i, "b": 2} for i in range(50)], "structures with the keys a, b", None),
+]
+
+
+@pytest.mark.parametrize(("name", "cells", "reason", "modality"), IGNORED, ids=[row[0] for row in IGNORED])
+def test_ignored(name: str, cells: list[Any], reason: str, modality: Modality | None) -> None:
+    found = guess(cells, name)
+    assert found.role is Role.IGNORED, found.reason
+    assert reason in found.reason
+    if modality is not None:
+        assert found.modality is modality
+
+
+def test_file_names_without_extension_are_told_by_content(tmp_path: Path) -> None:
+    for i in range(30):
+        (tmp_path / f"pic{i}").write_bytes(PNG)
+    found = infer(read_table({"x": [f"./pic{i}" for i in range(30)]}, root=tmp_path), [])[0]
+    assert (found.role, found.modality) == (Role.INPUT, Modality.IMAGE)
+
+
+def test_missing_files_are_mentioned(tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes(PNG)
+    found = infer(read_table({"x": [f"{i}.png" for i in range(5)]}, root=tmp_path), [])[0]
+    assert found.modality is Modality.IMAGE
+    assert f"1 of 5 looked for under {tmp_path} is there" in found.reason
+
+
+@pytest.mark.parametrize("name", ["split", "Data Split", "fold", "subset"])
+def test_split_column(name: str) -> None:
+    found = guess(["train"] * 50 + ["Val"] * 10 + ["test"] * 10 + ["test_seen"] * 5, name)
+    assert found.role is Role.SPLIT
+    assert "train (50), Val (10), test (10), test_seen (5)" in found.reason
+    assert "rows of 'test_seen' are in no split" in found.reason
+    assert guess(["train"] * 50 + ["bus"] * 60, name).role is Role.INPUT
+    assert guess(["train"] * 50 + ["test"] * 60, "vehicle").role is Role.INPUT
+
+
+def target(cells: Sequence[Any], name: str = "y", **overrides: str) -> ColumnGuess:
+    return infer(read_table({name: list(cells)}), [name], overrides=overrides)[0]
+
+
+TARGETS: list[tuple[str, list[Any], Task, str]] = [
+    ("label", cycle(["cat", "dog", "NA"]), Task.CLASSIFICATION, "3 distinct values"),
+    ("label", cycle(["None", "mild"]), Task.CLASSIFICATION, "2 distinct values in 200 rows"),
+    ("label", cycle([True, False]), Task.CLASSIFICATION, "2 distinct values"),
+    ("label", cycle([0, 1, None]), Task.CLASSIFICATION, "integers 0 to 1"),
+    ("label", cycle([0.0, 1.0, None]), Task.CLASSIFICATION, "integers 0 to 1"),
+    ("digit", cycle(list("0123456789")), Task.CLASSIFICATION, "10 distinct values"),
+    ("class_id", cycle(list(range(40))), Task.CLASSIFICATION, "integers 0 to 39"),
+    ("age", cycle(list(range(90))), Task.REGRESSION, "if they are codes, its type is classification"),
+    ("price", [f"{x:.2f}" for x in rng("p").uniform(1, 9, 100)] + ["NA"], Task.REGRESSION, "numbers from"),
+    ("price", rng("p").uniform(1, 9, 100).tolist(), Task.REGRESSION, "numbers from"),
+    ("city", cycle(["Rome, Italy", "Bari, Italy", "Paris, France", "Nice, France"]), Task.CLASSIFICATION, "4 distinct"),
+    ("one class once", ["a"] * 50 + ["b"] * 40 + ["c"], Task.CLASSIFICATION, "3 distinct"),
+    ("small", list("abcab"), Task.CLASSIFICATION, "3 distinct"),
+]
+
+
+@pytest.mark.parametrize(("name", "cells", "task", "reason"), TARGETS)
+def test_targets(name: str, cells: list[Any], task: Task, reason: str) -> None:
+    found = target(cells, name)
+    assert (found.role, found.task, found.delimiter) == (Role.TARGET, task, None), found.reason
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize("delimiter", ["|", ";", ",", ", "])
+def test_multilabel_in_one_text(delimiter: str) -> None:
+    draws = rng("multi").random((200, 4)) < 0.4
+    cells = [delimiter.join(np.array(["red", "green", "blue", "dark grey"])[row]) for row in draws]
+    found = target(cells)
+    assert (found.task, found.multiple, found.delimiter) == (Task.MULTILABEL, True, delimiter.strip())
+    assert f"4 labels separated by {delimiter.strip()!r}" in found.reason
+
+
+def test_multilabel_lists() -> None:
+    for cells in ([["a"], ["a", "b"], []], ['["a"]', '["a", "b"]', "[]"]):
+        found = target(cells * 10)
+        assert (found.task, found.multiple, found.delimiter) == (Task.MULTILABEL, True, None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ([None, "", " "], "all 3 cells are missing"),
+        (["a", "a", None], "has the same value, 'a', in all 2 rows"),
+        (sentences(120), "texts can't be predicted yet"),
+        ([PNG] * 10, "found bytes cells"),
+    ],
+)
+def test_impossible_targets(cells: list[Any], expected: str) -> None:
+    with pytest.raises(ColumnError) as error:
+        target(cells)
+    assert expected in str(error.value)
+    assert "column 'y'" in str(error.value)
+
+
+def test_missing_columns_and_rows() -> None:
+    table = read_table({"label": [1, 2], "image": ["a.png", "b.png"]}, name="t")
+    with pytest.raises(
+        TableError, match=r"t: no target column 'lable'; did you mean 'label'\? \(columns: 'label', 'image'\)"
+    ):
+        infer(table, ["lable"])
+    with pytest.raises(TableError, match="no column 'images'; did you mean 'image'"):
+        infer(table, ["label"], overrides={"images": "image"})
+    with pytest.raises(TableError, match="has no rows"):
+        infer(table.select([]), ["label"])
+
+
+def test_overrides() -> None:
+    cells = list(range(50))
+    assert guess(cells, x="category").modality is Modality.CATEGORY
+    assert guess(cells, x="category").role is Role.INPUT
+    assert guess(cells, x="ignored").role is Role.IGNORED
+    assert guess(cells, x="group").role is Role.GROUP
+    assert guess([["a"], ["b", "c"]] * 5, x="text").multiple
+    assert target(sentences(120), y="classification").task is Task.CLASSIFICATION
+    assert target(cycle(list(range(5))), y="regression").task is Task.REGRESSION
+    with pytest.raises(ColumnError, match=r"found 'imgae', expected one of .*did you mean 'image'"):
+        guess(cells, x="imgae")
+    with pytest.raises(ColumnError, match="video is not supported yet"):
+        guess(cells, x="video")
+
+
+def leaky(**columns: list[Any]) -> dict[str, ColumnGuess]:
+    labels = cycle([f"kind {c}" for c in "abcdefgh"], 400)
+    table = read_table({"label": labels, **columns})
+    return {found.name: found for found in infer(table, ["label"])}
+
+
+def test_give_away_columns_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    labels = cycle([f"kind {c}" for c in "abcdefgh"], 400)
+    noise = rng("noise").random(400)
+    with caplog.at_level(logging.WARNING):
+        found = leaky(
+            class_id=[ord(label[-1]) for label in labels],
+            coarse=["early" if label[-1] < "d" else "late" for label in labels],
+            fine=[f"{label} {'x' if u < 0.5 else 'y'}" for label, u in zip(labels, noise, strict=True)],
+            about=[f"a long description of all that is known about {label[-1]}, for every class" for label in labels],
+            caption=[f"picture {i} of a {label.upper()}, drawn" for i, label in enumerate(labels)],
+            good=[label if u < 0.9 else "kind a" for label, u in zip(labels, noise, strict=True)],
+            nearly=[
+                ("early" if label[-1] < "d" else "late") if u < 0.95 else "late"
+                for label, u in zip(labels, noise, strict=True)
+            ],
+            noise=noise.tolist(),
+        )
+    expected = {
+        "class_id": "determines the target 'label' exactly (8 values, one to one): looks like another spelling of it",
+        "coarse": "follows from the target 'label' exactly (2 values for 8 classes)",
+        "fine": "determines the target 'label' exactly (16 values for 8 classes)",
+        "about": "determines the target 'label' exactly (8 values, one to one)",
+        "caption": "holds the target 'label' itself in 100% of the rows",
+    }
+    for name, reason in expected.items():
+        assert found[name].role is Role.IGNORED, name
+        assert reason in found[name].reason
+        assert "to use it, name it under columns" in found[name].reason
+        assert f"column {name!r}" in caplog.text
+    assert found["good"].role is found["nearly"].role is found["noise"].role is Role.INPUT
+    assert "careful: the target 'label' tells it in 9" in found["nearly"].reason
+    assert "careful" not in found["noise"].reason
+
+
+def test_give_away_columns_stay_if_stated() -> None:
+    labels = cycle(["a", "b"], 100)
+    table = read_table({"label": labels, "same": labels})
+    assert infer(table, ["label"])[1].role is Role.IGNORED
+    assert infer(table, ["label"], overrides={"same": "category"})[1].role is Role.INPUT
+
+
+def test_rescaled_regression_target_is_left_out() -> None:
+    celsius = rng("celsius").normal(20, 5, 100)
+    table = read_table(
+        {"y": celsius.tolist(), "f": (celsius * 1.8 + 32).tolist(), "z": rng("z").normal(size=100).tolist()}
+    )
+    found = infer(table, ["y"])
+    assert [guess.role for guess in found] == [Role.TARGET, Role.IGNORED, Role.INPUT]
+    assert "on another scale" in found[1].reason
+
+
+def test_two_targets_are_no_inputs_of_each_other() -> None:
+    labels = cycle(["a", "b"], 100)
+    found = infer(read_table({"p": labels, "q": labels, "x": cycle([1.5, 2.5, 3.5], 100)}), ["p", "q"])
+    assert [guess.role for guess in found] == [Role.TARGET, Role.TARGET, Role.INPUT]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.none(),
+            st.text(max_size=6),
+            st.floats(),
+            st.integers(-(2**40), 2**40),
+            st.booleans(),
+            st.lists(st.text(max_size=2), max_size=2),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+@settings(deadline=None, max_examples=100)
+def test_any_column_gets_a_guess(cells: list[Any]) -> None:
+    try:
+        table = read_table({"x": cells})
+    except TableError:
+        return  # a lone surrogate
+    first = infer(table, [])
+    assert first == infer(table, [])
+    assert first[0].name == "x"
+    assert (first[0].role is Role.INPUT) == (
+        first[0].modality is not None and not first[0].reason.startswith("ignored")
+    )
+
+
+def test_kinds() -> None:
+    for number in (
+        "1",
+        "-1.5",
+        "+.5",
+        "1,5",
+        "1 000",
+        "1\u202f000,5",
+        "1,234,567.8",
+        "1.234,5",
+        "1e3",
+        "50%",
+        "50 %",
+        "−3",
+    ):
+        assert is_number(number), number
+    for other in ("", "a", "1 2", "1-2", "1_000", "0x10", "nan", "inf", "1.2.3", "12.03.2020", "1f600", "e5", "+"):
+        assert not is_number(other), other
+    for date in (
+        "2020-01-03",
+        "2020-01-03T04:05:06Z",
+        "3.1.2020",
+        "01/03/20",
+        "3 Jan 2020",
+        "January 3, 2020",
+        "04:05",
+    ):
+        assert is_date(date), date
+    for other in ("2020", "3.5", "Jan", "May be 3", "192.168.0.1"):
+        assert not is_date(other), other
+    assert media_of_text("https://x/y.jpeg") is Modality.IMAGE
+    assert media_of_text("He said it.mp3\nand more") is None
+    assert media_of_text(".png") is None
+    for data, kind in (
+        (WAV, "audio"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "image"),
+        (b"\0\0\0\x1cftypM4A ", "audio"),
+        (MP4, "video"),
+        (b"\xff\xfb\x90", "audio"),
+        (b"text", None),
+        (b"", None),
+    ):
+        assert media_of_bytes(data) == kind
+
+
+REAL = os.environ.get("POLYSENSE_REAL_DATA")
+SENSIBLE = {
+    "avdigits/data.csv": ("label", {"image": "image", "image_deg": "image", "audio": "audio", "speaker": "category"}),
+    "grocery/data.csv": ("label", {"image": "image"}),
+    "meld/data.jsonl": (
+        "emotion",
+        {"text": "text", "speaker": "category", "sentiment": "category", "turn": "number", "season": "number"}
+        | {"episode": "number", "start": "number", "end": "number"},
+    ),
+    "emoji/data.jsonl": (
+        "group",
+        {"image": "image", "name": "text", "keywords": "text", "style": "category", "emoji": "text", "family": "text"},
+    ),
+    "covid_cxr/data.csv": (
+        "label_covid",
+        {"image": "image", "notes": "text", "notes_masked": "text", "location": "text"}
+        | dict.fromkeys(["survival", "went_icu", "intubated", "sex", "view", "image_licence"], "category")
+        | dict.fromkeys(["age", "offset_days", "temperature", "pO2_saturation"], "number")
+        | dict.fromkeys(["leukocyte_count", "neutrophil_count", "lymphocyte_count"], "number"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not REAL, reason="POLYSENSE_REAL_DATA names no folder")
+@pytest.mark.parametrize("name", SENSIBLE)
+def test_real_tables(name: str) -> None:
+    label, inputs = SENSIBLE[name]
+    found = infer(read_table(Path(str(REAL)) / name), [label])
+    assert {g.name: g.modality for g in found if g.role is Role.INPUT} == inputs
+    assert [g.name for g in found if g.role is Role.SPLIT] == ["split"]
+    assert [g.task for g in found if g.role is Role.TARGET] == [Task.CLASSIFICATION]

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from polysense.core.modality import Task
+from polysense.core.schema import Target
+from polysense.evaluation.baselines import constant_baseline, ensemble_baseline, prior
+from polysense.evaluation.evaluator import evaluate
+
+
+def test_the_majority_class_on_the_models_rows(world):
+    model = evaluate(world.predict, world.batches(), world.targets, bootstrap=0)
+    found = constant_baseline(model, bootstrap=50)
+    labels = world.labels[world.has_label]
+    assert found.value("label", "accuracy") == pytest.approx((labels == 0).mean())
+    shares = np.array([30, 20, 10]) / 60
+    assert found.value("label", "log_loss") == pytest.approx(-np.log(shares[labels]).mean(), rel=1e-6)
+    assert found.value("label", "auroc") == pytest.approx(0.5)
+    assert found.metrics["label"]["accuracy"].has_bounds
+    assert found.value("price", "mae") == pytest.approx(np.abs(world.prices - 2.0).mean(), rel=1e-5)
+    assert found.value("price", "r2") == pytest.approx(0.0, abs=0.05)
+    assert found.num_rows == model.num_rows
+
+
+def test_multilabel_shares_are_of_the_training_rows():
+    target = Target(
+        name="y", task=Task.MULTILABEL, columns=("y",), classes=("a", "b"), class_counts=(90, 10), num_rows=100
+    )
+    found = prior(target, 3)
+    assert found.probabilities[0].tolist() == pytest.approx([0.9, 0.1])
+    assert found.values.tolist() == [[True, False]] * 3
+
+
+def test_a_target_without_counts_gives_equal_shares():
+    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"))
+    assert prior(target, 2).probabilities.tolist() == [[0.5, 0.5]] * 2
+    never_seen = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"), class_counts=(0, 0))
+    assert prior(never_seen, 1).probabilities.tolist() == [[0.5, 0.5]]
+
+
+def test_the_ensemble_averages_probabilities_and_values(world):
+    parts = [
+        evaluate(lambda batch, name=name: world.predict_subset(batch, frozenset({name})), world.batches(), world.targets)
+        for name in ("strong", "weak")
+    ]
+    found = ensemble_baseline(parts, bootstrap=0)
+    expected = (parts[0].predictions["label"].probabilities + parts[1].predictions["label"].probabilities) / 2
+    assert torch.allclose(found.predictions["label"].probabilities, expected)
+    assert torch.equal(found.predictions["label"].values, expected.argmax(dim=1))
+    price = (parts[0].predictions["price"].values + parts[1].predictions["price"].values) / 2
+    assert torch.allclose(found.predictions["price"].values, price)
+    assert math.isfinite(found.value("label", "auroc"))
+
+
+def test_models_of_different_rows_make_no_ensemble(world):
+    whole = evaluate(world.predict, world.batches(), world.targets, bootstrap=0)
+    half = evaluate(world.predict, world.batches(order=np.arange(60)), world.targets, bootstrap=0)
+    with pytest.raises(AssertionError, match="different rows"):
+        ensemble_baseline([whole, half])

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+
+
+def drawn(*args, **kwargs) -> np.ndarray:
+    return np.concatenate(list(multiplicities(*args, **kwargs)))
+
+
+def test_a_resample_has_as_many_rows_and_is_a_function_of_the_seed():
+    weights = drawn(37, 50, 3)
+    assert weights.shape == (50, 37)
+    assert (weights.sum(axis=1) == 37).all()
+    np.testing.assert_array_equal(weights, drawn(37, 50, 3))
+    assert (weights != drawn(37, 50, 4)).any()
+
+
+@pytest.mark.parametrize("part", [1, 37, 100, 1000])
+def test_where_the_parts_are_cut_changes_no_draw(part):
+    np.testing.assert_array_equal(drawn(37, 50, 3, part=part), drawn(37, 50, 3))
+
+
+def test_parts_stay_small():
+    assert max(weights.size for weights in multiplicities(1000, 1000, 0)) <= 2**18
+
+
+def test_a_row_is_drawn_as_often_as_any_other():
+    counts = drawn(20, 4000, 0)
+    # Binomial(20, 1/20): mean 1, variance 0.95; four standard errors of the mean over 4,000 resamples.
+    assert np.abs(counts.mean(axis=0) - 1).max() < 4 * math.sqrt(0.95 / 4000)
+    assert counts.var() == pytest.approx(0.95, rel=0.05)
+
+
+def test_groups_are_drawn_whole():
+    groups = np.array([0, 0, 1, 2, 2, 2])
+    weights = drawn(6, 100, 1, groups=groups)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, 3] == weights[:, 5]).all()
+    assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
+
+
+def test_no_rows_give_no_resamples():
+    assert list(multiplicities(0, 10, 0)) == []
+    assert list(multiplicities(0, 10, 0, groups=np.zeros(0, dtype=np.int64))) == []
+
+
+def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
+    """200 samples of 60 rows: 95% intervals should hold the truth in about 190."""
+    draws = np.random.default_rng(0)
+    hits = 0
+    for seed in range(200):
+        rows = draws.normal(5.0, 2.0, 60)
+        means = np.concatenate([weights @ rows / 60 for weights in multiplicities(60, 300, seed)])
+        found = interval(rows.mean(), means, 0.95)
+        hits += found.low <= 5.0 <= found.high
+    assert 180 <= hits <= 198
+
+
+def test_the_interval_holds_its_value():
+    found = interval(0.1, np.linspace(0.2, 0.4, 100), 0.95)
+    assert found.low == found.value == 0.1
+    assert found.high < 0.4
+
+
+def test_without_enough_defined_resamples_there_are_no_bounds():
+    half = np.where(np.arange(100) < 50, np.nan, 0.5)
+    assert not interval(0.5, half, 0.95).has_bounds
+    assert interval(0.5, half[1:], 0.95).has_bounds
+    assert not interval(math.nan, np.full(10, 0.5), 0.95).has_bounds
+    assert not interval(0.5, np.zeros(0), 0.95).has_bounds
+
+
+def test_json_has_null_for_what_is_undefined():
+    assert Interval(0.5).as_json() == {"value": 0.5, "low": None, "high": None}
+    assert Interval(math.nan).as_json() == {"value": None, "low": None, "high": None}
+    assert Interval(0.5, 0.4, 0.6).as_json() == {"value": 0.5, "low": 0.4, "high": 0.6}

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from polysense.core.batch import Batch
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.schema import Target
+from polysense.evaluation.evaluator import Truth, evaluate, score
+
+
+def test_the_values_are_those_of_the_rows_that_have_the_target(world):
+    found = evaluate(world.predict, world.batches(), world.targets, bootstrap=200)
+    predicted = world.evidence["strong"] + world.evidence["weak"]
+    right = (predicted.argmax(axis=1) == world.labels)[world.has_label]
+    accuracy = found.metrics["label"]["accuracy"]
+    assert accuracy.value == pytest.approx(right.mean())
+    # The normal approximation; 200 resamples leave some noise.
+    half = 1.96 * math.sqrt(right.mean() * (1 - right.mean()) / len(right))
+    assert accuracy.low == pytest.approx(right.mean() - half, abs=0.5 * half)
+    assert accuracy.high == pytest.approx(right.mean() + half, abs=0.5 * half)
+    assert found.num_rows == 120
+    assert found.num_counted("label") == int(world.has_label.sum())
+    assert found.num_counted("price") == 120
+    assert found.confusion["label"].sum() == world.has_label.sum()
+    assert np.trace(found.confusion["label"]) == right.sum()
+    assert len(found.unreadable) == 3
+    assert found.value("price", "mae") == pytest.approx(0.5, abs=1e-6)
+
+
+def test_batches_and_their_order_change_nothing(world):
+    one = evaluate(world.predict, world.batches(120), world.targets, bootstrap=100)
+    order = np.random.default_rng(0).permutation(120)
+    many = evaluate(world.predict, world.batches(7, order), world.targets, bootstrap=100)
+    assert many.as_metrics_json() == one.as_metrics_json()
+    assert many.rows.tolist() == list(range(120))
+    assert torch.equal(many.predictions["label"].values, one.predictions["label"].values)
+    np.testing.assert_array_equal(many.truths["price"].values, one.truths["price"].values)
+
+
+def test_filler_rows_are_dropped(world):
+    found = evaluate(world.predict, world.batches(100), world.targets, bootstrap=0)
+    assert found.rows.min() == 0
+    assert len(found.predictions["label"].values) == 120
+
+
+def test_a_row_that_comes_twice_is_an_error(world):
+    with pytest.raises(AssertionError, match=r"rows \[3\]"):
+        evaluate(world.predict, world.batches(10, np.array([1, 3, 3])), world.targets, bootstrap=0)
+
+
+def test_without_bootstrap_there_are_values_only_and_they_are_the_same(world):
+    quick = evaluate(world.predict, world.batches(), world.targets, bootstrap=0)
+    full = evaluate(world.predict, world.batches(), world.targets, bootstrap=50)
+    assert quick.as_flat() == full.as_flat()
+    assert quick.as_flat()["label/accuracy"] == quick.value("label", "accuracy")
+    assert not any(one.has_bounds for metrics in quick.metrics.values() for one in metrics.values())
+
+
+def test_rows_without_targets_and_no_rows_at_all(world):
+    def unlabelled():
+        for batch in world.batches():
+            yield Batch(rows=batch.rows, columns=batch.columns)
+
+    found = evaluate(world.predict, unlabelled(), world.targets)
+    assert found.num_rows == 120
+    assert found.num_counted("label") == 0
+    assert found.undefined["label"]["accuracy"] == "no row has this target"
+    empty = evaluate(world.predict, [], world.targets)
+    assert empty.num_rows == 0
+    assert math.isnan(empty.value("price", "r2"))
+    text = json.dumps(empty.as_metrics_json() | empty.as_summary_json(), allow_nan=False)
+    assert json.loads(text)["label"]["accuracy"] == {"value": None, "low": None, "high": None}
+
+
+def test_an_undefined_metric_says_why():
+    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"))
+    probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    prediction = Prediction(probabilities.argmax(dim=1), probabilities)
+    truth = Truth(np.array([0, 0]), np.ones(2, dtype=bool))
+    found = score([target], np.arange(2), {"y": prediction}, {"y": truth}, bootstrap=20)
+    assert math.isnan(found.value("y", "auroc"))
+    assert "one class" in found.undefined["y"]["auroc"]
+    assert "accuracy" not in found.undefined["y"]
+    assert found.as_metrics_json()["y"]["auroc"] == {"value": None, "low": None, "high": None}
+
+
+def test_a_callable_may_give_labels_only(world):
+    def labels(batch):
+        return {name: Prediction(found.values) for name, found in world.predict(batch).items()}
+
+    found = evaluate(labels, world.batches(), world.targets, bootstrap=0)
+    assert found.value("label", "accuracy") > 0.5
+    assert "probabilities" in found.undefined["label"]["log_loss"]
+
+
+def test_groups_widen_the_interval(world):
+    """Rows of one group are alike here: 12 groups that are right or wrong as a whole."""
+    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"))
+    rows = np.arange(240) + 1000
+    right = (rows // 20) % 3 > 0
+    prediction = Prediction(torch.tensor(right.astype(np.int64)))
+    truth = Truth(np.ones(240, dtype=np.int64), np.ones(240, dtype=bool))
+    groups = {int(row): f"speaker {row // 20}" for row in rows}
+    alone = score([target], rows, {"y": prediction}, {"y": truth}).metrics["y"]["accuracy"]
+    grouped = score([target], rows, {"y": prediction}, {"y": truth}, groups=groups).metrics["y"]["accuracy"]
+    assert grouped.value == alone.value
+    # sqrt(20), the group size, in theory.
+    assert 3.0 < (grouped.high - grouped.low) / (alone.high - alone.low) < 6.0
+
+
+def test_the_interval_of_a_perfect_score_is_the_score(world):
+    truths = {"label": Truth(world.labels, np.ones(120, dtype=bool))}
+    perfect = Prediction(torch.tensor(world.labels), torch.eye(3)[world.labels])
+    found = score([world.label], np.arange(120), {"label": perfect}, truths, bootstrap=100)
+    one = found.metrics["label"]["accuracy"]
+    assert (one.low, one.value, one.high) == (1.0, 1.0, 1.0)
+    assert found.value("label", "log_loss") == 0.0
+
+
+@pytest.mark.parametrize(("num_classes", "seconds"), [(2, 1.0), (10, 1.0)])
+def test_a_thousand_resamples_of_a_thousand_rows_take_well_under_a_second(num_classes, seconds):
+    """About 0.2 s of CPU on a slow core; the bound is for a busy machine."""
+    draws = np.random.default_rng(0)
+    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=tuple(map(str, range(num_classes))))
+    probabilities = torch.tensor(draws.normal(size=(1000, num_classes))).softmax(dim=1).float()
+    prediction = Prediction(probabilities.argmax(dim=1), probabilities)
+    truth = Truth(draws.integers(0, num_classes, 1000), np.ones(1000, dtype=bool))
+    start = time.process_time()
+    found = score([target], np.arange(1000), {"y": prediction}, {"y": truth}, bootstrap=1000)
+    assert time.process_time() - start < seconds
+    assert all(one.has_bounds for one in found.metrics["y"].values())
+
+
+def test_rankings_of_very_many_scores_are_not_resampled(world, monkeypatch):
+    monkeypatch.setattr("polysense.evaluation.evaluator.MAX_RANKED", 100)
+    found = evaluate(world.predict, world.batches(), world.targets, bootstrap=20)
+    assert not found.metrics["label"]["auroc"].has_bounds
+    assert math.isfinite(found.value("label", "auroc"))
+    assert found.metrics["label"]["log_loss"].has_bounds
