@@ -50,10 +50,10 @@ def make(folder: Path, seed: int = 0) -> None:
         split = "train" if row < NUM_TRAIN else "test"
         label = int(labels[index])
         draws = random.generator(seed, "mixed", row)
-        picture = degrade_picture(pictures[index], draws, blur=1.0, erase=(14, 18), noise=70.0)
+        picture = degrade_picture(pictures[index], draws, blur=1.0, erase=(16, 19), noise=75.0)
         Image.fromarray(picture).save(folder / "picture" / f"{row:04d}.png", compress_level=1)
         fitting = np.flatnonzero((speech.digit == label) & (in_train == (split == "train")))
-        wave = degrade_speech(speech.wave(int(draws.choice(fitting))), draws, snr=(-11.0, 1.0))
+        wave = degrade_speech(speech.wave(int(draws.choice(fitting))), draws, snr=(-13.0, -1.0))
         soundfile.write(folder / "speech" / f"{row:04d}.wav", wave, speech.sample_rate, subtype="PCM_16")
         note = write_note(label, draws) if draws.random() < 0.5 else ""
         weight = round(float(draws.normal(50.0 + 2.0 * label, 20.0)), 1)

@@ -12,14 +12,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from polysense.core.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from polysense.api import Check, Run, check, demo, evaluate, fit, load, new, predict
     from polysense.bundle import Bundle, Predictions
     from polysense.data.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
     from polysense.recipe import Recipe, load_recipe
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Bundle",

@@ -28,6 +28,7 @@ from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema, Target
+from polysense.core.version import VERSION
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
@@ -127,8 +128,6 @@ class Bundle:
 
     def save(self, folder: Path | str) -> None:
         """Writes the bundle; the file that makes it one, bundle.json, is written last."""
-        import polysense
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.processor.save(folder / "processor")
@@ -142,7 +141,7 @@ class Bundle:
         part.replace(folder / "weights.safetensors")
         plain = {
             "format": FORMAT,
-            "polysense": polysense.__version__,
+            "polysense": VERSION,
             "torch": torch.__version__,
             "model": to_dict(self.model_config),
             "recipe": to_dict(self.recipe),

@@ -78,7 +78,7 @@ class CarConfig(Config):
 
 ODD = [
     "no", "yes", "on", "Off", "y", "true", "True", "null", "~", "", " ", "1e-3", "-1E+5", "1.", ".5", ".inf", "-.INF",
-    ".nan", "007", "0x1F", "0o17", "1_000", "12:30:45", "2020-01-01", "2020-01-01T00:00:00Z", "=", "<<", "- a", "? b",
+    ".nan", "007", "1٣.5", "1٣", "0b1", "0x1F", "0o17", "1_000", "12:30:45", "2020-01-01", "2020-01-01T00:00:00Z", "=", "<<", "- a", "? b",
     "a: b", "a #b", "#c", "left.eye", "übergröße", "日本語", "🎧 audio", "a\nb", "a\n", "\n", "\r\n", "\u2028", "\x85",
     "tab\there", "\ttab", "'", '"', "it's", "{a}", "[b]", "a, b", "*x", "&x", "!x", "%x", "@x", "`x", "|", ">", "...",
     "wait...", "---", "\\n", "\x00", "\x7f", "\ufeff", "trailing ", "a:", ":", "line one\n  indented\n\nthree", "a=b",
@@ -126,7 +126,8 @@ def test_comments_stand_above_their_keys_and_change_nothing(outer: str, inner: s
     [
         ("no", "no"), ("on", "on"), ("Yes", "Yes"), ("true", True), ("False", False), ("1e-3", 0.001), ("1E5", 1e5),
         ("-2.5e+1", -25.0), (".5", 0.5), ("3.", 3.0), ("-.inf", -math.inf), ("12", 12), ("2020-01-01", "2020-01-01"),
-        ("1.2.3", "1.2.3"), ("e5", "e5"), ("null", None), ("", None), ("[1e-4, no]", [1e-4, "no"]), ("'1e-3'", "1e-3"),
+        ("1.2.3", "1.2.3"), ("e5", "e5"),
+        ("007", "007"), ("12:30", "12:30"), ("0x1F", 31), ("-0", 0), ("+12", 12), ("1_000", "1_000"), ("1٣", "1٣"), ("null", None), ("", None), ("[1e-4, no]", [1e-4, "no"]), ("'1e-3'", "1e-3"),
     ],
 )  # fmt: skip
 def test_scalars_are_read_by_yaml_1_2s_rules(text: str, value: Any) -> None:

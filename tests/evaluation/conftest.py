@@ -46,7 +46,9 @@ class World:
 
     def predict_subset(self, batch: Batch, subset: frozenset[str]) -> dict[str, Prediction]:
         rows = batch.rows.numpy()
-        logits = sum((self.evidence[name][rows] for name in sorted(subset)), np.zeros((len(rows), self.labels.max() + 1)))
+        logits = sum(
+            (self.evidence[name][rows] for name in sorted(subset)), np.zeros((len(rows), self.labels.max() + 1))
+        )
         probabilities = torch.tensor(logits).softmax(dim=1).float()
         price = self.prices[rows] + 0.5 if "strong" in subset else np.full(len(rows), 2.0, dtype=np.float32)
         return {

@@ -44,7 +44,9 @@ def test_a_target_without_counts_gives_equal_shares():
 
 def test_the_ensemble_averages_probabilities_and_values(world):
     parts = [
-        evaluate(lambda batch, name=name: world.predict_subset(batch, frozenset({name})), world.batches(), world.targets)
+        evaluate(
+            lambda batch, name=name: world.predict_subset(batch, frozenset({name})), world.batches(), world.targets
+        )
         for name in ("strong", "weak")
     ]
     found = ensemble_baseline(parts, bootstrap=0)

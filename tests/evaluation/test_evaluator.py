@@ -124,9 +124,9 @@ def test_the_interval_of_a_perfect_score_is_the_score(world):
     assert found.value("label", "log_loss") == 0.0
 
 
-@pytest.mark.parametrize(("num_classes", "seconds"), [(2, 1.0), (10, 1.0)])
-def test_a_thousand_resamples_of_a_thousand_rows_take_well_under_a_second(num_classes, seconds):
-    """About 0.2 s of CPU on a slow core; the bound is for a busy machine."""
+@pytest.mark.parametrize("num_classes", [2, 10])
+def test_a_thousand_resamples_of_a_thousand_rows_are_not_a_thousand_passes(num_classes):
+    """0.2 to 0.4 s of CPU on a slow core; scoring the resamples one by one takes more than 10 s."""
     draws = np.random.default_rng(0)
     target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=tuple(map(str, range(num_classes))))
     probabilities = torch.tensor(draws.normal(size=(1000, num_classes))).softmax(dim=1).float()
@@ -134,7 +134,7 @@ def test_a_thousand_resamples_of_a_thousand_rows_take_well_under_a_second(num_cl
     truth = Truth(draws.integers(0, num_classes, 1000), np.ones(1000, dtype=bool))
     start = time.process_time()
     found = score([target], np.arange(1000), {"y": prediction}, {"y": truth}, bootstrap=1000)
-    assert time.process_time() - start < seconds
+    assert time.process_time() - start < 3
     assert all(one.has_bounds for one in found.metrics["y"].values())
 
 

@@ -45,10 +45,18 @@ def test_auto_does_with_what_there_is() -> None:
     without_r2.update({"age/r2": math.nan, "age/rmse": 3.0}, 1)
     assert (without_r2.label, without_r2.value, without_r2.score) == ("age/rmse", 3.0, -3.0)
     only_loss = Monitor("auto", ["age", "label"])
-    only_loss.update({"loss": 1.5, "label/accuracy": 0.5}, 1)
+    only_loss.update({"loss": 1.5, "label/ece": 0.5}, 1)
     assert only_loss.label == "loss"
     with pytest.raises(ConfigError, match="'auto' finds nothing"):
         Monitor("auto", ["age"]).update({"other/thing": 1.0}, 1)
+
+
+def test_auto_leaves_a_head_out_of_which_nothing_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    monitor = Monitor("auto", ["label", "age"])
+    with caplog.at_level(logging.WARNING, logger="polysense"):
+        monitor.update({"label/accuracy": 0.5, "age/r2": math.nan, "age/rmse": math.nan}, 1)
+    assert monitor.label == "label/accuracy"
+    assert "without ['age']" in caplog.text
 
 
 def test_the_lower_loss_decides_between_equal_scores() -> None:

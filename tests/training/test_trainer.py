@@ -65,17 +65,15 @@ def final(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 @pytest.mark.parametrize(("saved", "killed"), [(2, 3), (5, 5), (5, 9), (7, 12)])
 def test_resuming_is_exact(make_trainer: Make, tmp_path: Path, config: dict[str, Any], saved: int, killed: int) -> None:
     straight_model, model, resumed_model = ToyModel(), ToyModel(), ToyModel(seed=9)
-    every = [Checkpointing(every_steps=saved)]
-    straight = make_trainer(
-        tmp_path / "a", model=straight_model, validate=validate, callbacks=[Checkpointing(every_steps=saved)], **config
-    ).fit()
+
+    def make(folder: str, model: ToyModel, *more: Callback) -> Trainer:
+        callbacks = [Checkpointing(every_steps=saved), *more]
+        return make_trainer(tmp_path / folder, model=model, validate=validate, callbacks=callbacks, **config)
+
+    straight = make("a", straight_model).fit()
     with pytest.raises(Killed):
-        make_trainer(
-            tmp_path / "b", model=model, validate=validate, callbacks=[*every, At(killed, die)], **config
-        ).fit()
-    resumed = make_trainer(
-        tmp_path / "b", model=resumed_model, validate=validate, callbacks=[Checkpointing(every_steps=saved)], **config
-    ).fit(resume=True)
+        make("b", model, At(killed, die)).fit()
+    resumed = make("b", resumed_model).fit(resume=True)
 
     assert same(straight_model.state_dict(), resumed_model.state_dict())
     (tensors, state), (tensors_resumed, state_resumed) = final(tmp_path / "a"), final(tmp_path / "b")
@@ -404,34 +402,30 @@ class Kill(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 folder, model = Path({folder!r}), ToyModel()
-config = TrainingConfig(
-    epochs=3, batch_size=8, accumulate=2, device="cpu", checkpoint_every_steps=3, tensorboard=False, ema=0.9
-)
-Trainer(config, model, ToyLoader(40, 4), folder=folder, validate=validate(model),
-        callbacks=[*default_callbacks(config, folder), *([Kill()] if sys.argv[1] == "kill" else [])],
-        ).fit(resume=sys.argv[1] == "resume")
+config = TrainingConfig(epochs=3, batch_size=8, accumulate=2, device="cpu", checkpoint_every_steps=3, ema=0.9)
+callbacks = [*default_callbacks(config, folder), *([] if {resume} else [Kill()])]
+trainer = Trainer(config, model, ToyLoader(40, 4), folder=folder, validate=validate(model), callbacks=callbacks)
+trainer.fit(resume={resume})
 assert "torch._dynamo" not in sys.modules, "150 MiB and 2 s that only torch.compile needs"
 """
 
 
-def test_a_killed_process_is_resumed_bit_for_bit(tmp_path: Path) -> None:
-    def run(folder: str, mode: str) -> int:
-        script = SCRIPT.format(helpers=str(Path(__file__).parent / "helpers"), folder=str(tmp_path / folder))
-        done = subprocess.run([sys.executable, "-c", script, mode], capture_output=True, text=True, timeout=120)
+def test_a_killed_process_is_resumed_bit_for_bit(make_trainer: Make, tmp_path: Path) -> None:
+    def run(resume: bool) -> int:
+        helpers = str(Path(__file__).parent / "helpers")
+        script = SCRIPT.format(helpers=helpers, folder=str(tmp_path / "killed"), resume=resume)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         return done.returncode
 
-    assert run("straight", "whole") == 0
-    assert run("killed", "kill") == -signal.SIGKILL
-    assert run("killed", "resume") == 0
+    make_trainer(tmp_path / "straight", accumulate=2, ema=0.9, log_every=10, validate=validate).fit()
+    assert run(resume=False) == -signal.SIGKILL
+    assert run(resume=True) == 0
     (tensors, state), (tensors_resumed, state_resumed) = final(tmp_path / "straight"), final(tmp_path / "killed")
     assert same(tensors, tensors_resumed)
     assert state == state_resumed
     lines = [json.loads(line) for line in (tmp_path / "killed" / "log.jsonl").read_text().splitlines()]
-    assert [line["event"] for line in lines if line["event"] in ("start", "resume", "end")] == [
-        "start",
-        "resume",
-        "end",
-    ]
-    resume = next(line for line in lines if line["event"] == "resume")
+    events = [line["event"] for line in lines]
+    assert [event for event in events if event in ("start", "resume", "end")] == ["start", "resume", "end"]
+    resume = lines[events.index("resume")]
     assert (resume["epoch"], resume["step"]) == (2, 6)

@@ -1,7 +1,7 @@
 """Between configs, plain dictionaries and YAML.
 
-YAML is read with 1.2's rules for the two traps of 1.1: `no`, `on` and `yes` are strings (they are also column names
-and class labels), and `1e-3` is a number. A key that stands twice is an error, not the last one winning.
+YAML is read with 1.2's rules for the traps of 1.1: `no`, `on` and `yes` are strings (they are also column names and
+class labels), so are dates, `12:30` and codes such as `007`, and `1e-3` is a number. A key that stands twice is an error, not the last one winning.
 """
 
 from __future__ import annotations
@@ -56,23 +56,27 @@ class _Dumper(yaml.SafeDumper):
 def _represent_str(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     # Escaped onto one line: a folded scalar can't be a key, and its indentation would have to be known here.
     style = '"' if len(text.splitlines()) > 1 or text != text.rstrip("\n\r\x85\u2028\u2029") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return dumper.represent_scalar(_TAG + "str", text, style=style)
 
 
-_BOOL = "tag:yaml.org,2002:bool"
-_FLOAT = "tag:yaml.org,2002:float"
-_BOOL_PATTERN = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
-_FLOAT_PATTERN = re.compile(
-    r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+"
-    r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-)
+_TAG = "tag:yaml.org,2002:"
+# Per type its pattern and the characters that it may begin with. ASCII: other scripts' digits are text.
+_PATTERNS = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?(?:0|[1-9]\d*)|0x[0-9a-fA-F]+", "-+0123456789"),
+    "float": (
+        r"[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF))"
+        r"|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, old) for tag, old in resolvers if tag not in (_BOOL, _FLOAT, "tag:yaml.org,2002:timestamp")]
+    first: [(tag, old) for tag, old in resolvers if tag.removeprefix(_TAG) not in {*_PATTERNS, "timestamp"}]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-for _class in (_Loader, _Dumper):
-    _class.add_implicit_resolver(_BOOL, _BOOL_PATTERN, list("tTfF"))
-    _class.add_implicit_resolver(_FLOAT, _FLOAT_PATTERN, list("-+0123456789."))
+for _name, (_pattern, _first) in _PATTERNS.items():
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$", re.ASCII), list(_first))
 _Dumper.add_representer(str, _represent_str)
 
 
@@ -280,8 +284,8 @@ def field_comments(config: Any) -> dict[str, str]:
 
 def _collect_comments(config: Any, path: str, comments: dict[str, str], seen: set[type]) -> None:
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        known = type(config) in seen or not isinstance(config, Config)
-        texts = {} if known else describe(type(config))[1]
+        is_new = isinstance(config, Config) and type(config) not in seen
+        texts = describe(type(config))[1] if is_new else {}
         seen.add(type(config))
         for field in dataclasses.fields(config):
             here = f"{path}.{field.name}" if path else field.name

@@ -62,7 +62,9 @@ class TableDataset:
             each takes its share.
     """
 
-    def __init__(self, table: Table, processor: RowProcessor, *, with_targets: bool = True, cache_bytes: int = 0) -> None:
+    def __init__(
+        self, table: Table, processor: RowProcessor, *, with_targets: bool = True, cache_bytes: int = 0
+    ) -> None:
         self.table = table
         self.processor = processor
         self.with_targets = with_targets

@@ -87,7 +87,8 @@ def _guess(table: Table, name: str, is_target: bool) -> ColumnGuess:
 def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGuess:
     where = f"{table.name}, column {name!r}"
     roles = (Role.IGNORED, Role.GROUP, Role.SPLIT, Role.WEIGHT)
-    choices: list[str] = [*Task] if is_target else [*(m for m in Modality if m not in _UNSUPPORTED), *roles]
+    inputs = [modality for modality in Modality if modality not in _UNSUPPORTED]
+    choices = [str(choice) for choice in (Task if is_target else [*inputs, *roles])]
     if not is_target and value in _UNSUPPORTED:
         raise ColumnError(f"{where}: {value} is not supported yet; choose from {', '.join(choices)}")
     if value not in choices:
@@ -274,8 +275,8 @@ class _Input(Evidence):
 
     def _is_running(self) -> bool:
         """Whether unique integers are 0, 1, 2, ... or 1, 2, 3, ... in some order."""
-        numbers = self.series.drop_nulls().cast(pl.Float64, strict=False).drop_nulls()
-        values = np.sort(numbers.to_numpy())
+        numbers = self.series.drop_nulls().cast(pl.Float64, strict=False)
+        values = np.sort(numbers.to_numpy())  # what is spelled oddly is NaN
         return values[0] in (0, 1) and bool(np.all(np.diff(values) == 1))
 
     def _strings(self) -> ColumnGuess | None:
@@ -307,7 +308,7 @@ class _Input(Evidence):
             return self._codes(f"codes such as {quote(texts[0])}", distinct)
         if is_category:
             return self._input(Modality.CATEGORY, f"{self.counts()}, such as {example}")
-        return self._input(Modality.TEXT, f"{self.counts()}, {words:.3g} words each on average, such as {example}")
+        return self._input(Modality.TEXT, f"{self.counts()}, {_words(words)} on average, such as {example}")
 
     def _codes(self, what: str, distinct: int) -> ColumnGuess:
         """Codes or ids: a category if each occurs often, else no input."""
@@ -330,3 +331,7 @@ def _medium(item: object) -> Modality | None:
     if isinstance(item, bytes):
         return media_of_bytes(item)
     return media_of_text(item) if isinstance(item, str) else None
+
+
+def _words(count: float) -> str:
+    return "1 word" if count == 1 else f"{count:.3g} words"

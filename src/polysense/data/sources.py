@@ -277,19 +277,26 @@ _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 }
 
 
-def _parse_json(text: str, where: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        row = dict(pairs)
-        if len(row) < len(pairs):
-            keys = [key for key, _ in pairs]
-            raise TableError(f"{where}: the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
-        return row
+class _TwiceError(ValueError):
+    """A key stands twice in a JSON object."""
 
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _TwiceError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return row
+
+
+def _parse_json(text: str, where: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
         raise TableError(f"{where}: is not valid JSON at {at}: {error.msg}") from None
+    except _TwiceError as error:
+        raise TableError(f"{where}: {error}") from None
     except RecursionError:
         raise TableError(f"{where}: is nested too deeply") from None
 

@@ -35,6 +35,7 @@ __all__ = [
 
 _DELIMITERS = ("|", ";", ",")
 _SHOWN = 10  # classes that a message lists
+_LARGEST = 1e30  # the head computes in float32, which ends at 3e38
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -432,7 +433,7 @@ class RegressionTarget(TargetProcessor):
             numbers, failed = [], []
             for i, cell in enumerate(values):
                 try:
-                    number = parse_number(cell, mark)
+                    number = _number(cell, mark)
                     if number is not None:
                         numbers.append(number)
                         known[i] = True
@@ -444,7 +445,7 @@ class RegressionTarget(TargetProcessor):
                 )
             found = np.array(numbers)
             mean, spread = float(found.mean()), float(found.std())
-            if not spread > 0 or not math.isfinite(spread):
+            if not 0 < spread < _LARGEST:
                 reason = f"all {len(numbers)} training values are {numbers[0]:g}, there is nothing to learn"
                 if spread != 0:
                     reason = f"its values reach {np.abs(found).max():g}, too large to scale; divide them beforehand"
@@ -464,7 +465,7 @@ class RegressionTarget(TargetProcessor):
         numbers = []
         for column, mark, cell in zip(self.columns, self._marks, cells, strict=True):
             try:
-                numbers.append(parse_number(cell, mark))
+                numbers.append(_number(cell, mark))
             except DecodeError as error:
                 raise DecodeError(f"{column!r}: {error}" if len(self.columns) > 1 else str(error)) from None
         return np.array([math.nan if number is None else number for number in numbers], dtype=np.float32)
@@ -479,3 +480,10 @@ class RegressionTarget(TargetProcessor):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._marks = tuple(state["marks"])
+
+
+def _number(cell: object, mark: Any) -> float | None:
+    number = parse_number(cell, mark)
+    if number is not None and abs(number) > _LARGEST:
+        raise DecodeError(f"found {short(cell)}, expected a number of at most {_LARGEST:g}")
+    return number

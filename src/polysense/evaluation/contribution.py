@@ -248,12 +248,16 @@ def _widened(found: Interval, samples: np.ndarray, confidence: float) -> Interva
 
 
 def _verdict(found: Sequence[tuple[Interval, Interval]]) -> Verdict:
-    """Judges a column by (Shapley value, drop when removed) in the score, then in the log loss."""
-    for i, (shapley, drop) in enumerate(found):
-        for verdict, sign in ((Verdict.HELPS, 1), (Verdict.HURTS, -1)):
-            agrees = _sign(drop) == sign if i else _sign(drop) != -sign
-            if _sign(shapley) == sign and agrees:
-                return verdict
+    """Judges a column by (Shapley value, loss by removal) in the score, then in the log loss; see Verdict."""
+    (share, drop), *finer = found
+    if _sign(share) > 0:
+        return Verdict.HELPS if _sign(drop) >= 0 else Verdict.NONE
+    if _sign(share) < 0:
+        return Verdict.HURTS if drop.value < 0 else Verdict.NONE
+    for fine_share, fine_drop in finer:
+        sign = _sign(fine_share)
+        if sign and _sign(fine_drop) == sign and _sign(drop) != -sign:
+            return Verdict.HELPS if sign > 0 else Verdict.HURTS
     return Verdict.NONE
 
 

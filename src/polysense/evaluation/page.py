@@ -74,9 +74,9 @@ def track(found: Interval, domain: tuple[float, float], *, kind: str, label: str
     def x(value: float) -> float:
         return round(1000 * (min(max(value, low), high) - low) / width, 1)
 
-    marks = [f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="0" y2="30"/>']
+    marks = [f'<line class="zero" x1="{x(0.0)}" x2="{x(0.0)}" y1="0" y2="30"/>']
     if math.isfinite(found.value):
-        left, right = sorted((x(0), x(found.value)))
+        left, right = sorted((x(0.0), x(found.value)))
         marks.insert(0, f'<rect class="bar {kind}" x="{left}" y="8" width="{round(right - left, 1)}" height="14"/>')
     if found.has_bounds:
         a, b = x(found.low), x(found.high)

@@ -19,19 +19,20 @@ __all__ = ["contribution_table", "metrics_table"]
 def metrics_table(report: Report, target: Target) -> Table:
     """The model's headline metrics over their intervals, then what it must beat; fits 80 characters."""
     evaluation = report.evaluation
-    infos = headline_metrics(target)
+    infos = headline_metrics(target)[:5]
     title = f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True, max_width=30)
+    table.add_column("", max_width=24)
     for info in infos:
         arrow = "↑" if info.higher_is_better else "↓"
-        table.add_column(f"{info.name.replace('_', ' ')} {arrow}", justify="right")
+        # The arrow hangs on the last word: on a line of its own it would belong to nothing.
+        table.add_column(f"{info.name.replace('_', ' ')}\N{NO-BREAK SPACE}{arrow}", justify="right")
     own = [evaluation.metrics[target.name][info.name] for info in infos]
     table.add_row("this model", *(number(found.value) for found in own), style="bold")
     if evaluation.num_resamples:
         level = f"{100 * evaluation.confidence:g}% interval"
-        for name, bounds in ((f"{level}, from", [found.low for found in own]), ("to", [found.high for found in own])):
-            table.add_row(f"  {name}", *(number(bound) for bound in bounds), style="dim")
+        for name, bounds in ((f"{level} from", [found.low for found in own]), ("to", [found.high for found in own])):
+            table.add_row(name, *(number(bound) for bound in bounds), style="dim")
     for name, other in report.comparisons.items():
         table.add_row(escape(name), *(number(other.value(target.name, info.name)) for info in infos))
     return table

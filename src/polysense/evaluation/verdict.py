@@ -16,10 +16,10 @@ __all__ = ["ColumnContribution", "Contributions", "TargetContributions", "Verdic
 class Verdict(StrEnum):
     """Whether a column helps, as far as the rows measured can tell.
 
-    It helps (hurts) if its Shapley value of the score has an interval above (below) 0 and what is lost by removing it
-    does not say the opposite. Where the score can't tell, the log loss may, which is finer; but there the loss by
-    removal must agree with an interval of its own, since probabilities on small subsets say more of how the model was
-    trained than of the column.
+    It helps if its Shapley value of the score has an interval above 0, unless the model is clearly better without it.
+    It hurts if that interval is below 0 and the model is better without it: else the advice to drop it would be wrong.
+    Where the score can't tell, the log loss may, which is finer; but there what is lost by removal must agree with an
+    interval of its own, since probabilities on small subsets say more of how the model was trained than of the column.
     """
 
     HELPS = "helps"

@@ -97,14 +97,12 @@ class Monitor:
         if self._name != "auto":
             return (self._name,)
         for names in (_AUTO, _FALLBACK):
-            found = [
-                next(
-                    (f"{head}/{name}" for name in names if math.isfinite(metrics.get(f"{head}/{name}", math.nan))), None
-                )
-                for head in self._heads
-            ]
-            keys = tuple(key for key in found if key is not None)
-            if keys and len(keys) == len(self._heads):
+            found = {head: _first_finite(metrics, head, names) for head in self._heads}
+            keys = tuple(key for key in found.values() if key is not None)
+            if keys:
+                if len(keys) < len(found):
+                    without = [head for head, key in found.items() if key is None]
+                    _LOG.warning("the best epoch is picked without %s: the validation says nothing of it", without)
                 return keys
         if "loss" in metrics:
             return ("loss",)
@@ -124,6 +122,11 @@ class Monitor:
             return
         self._keys = tuple(state["keys"])
         self.best = None if state["best"] is None else Best(**state["best"])
+
+
+def _first_finite(metrics: Mapping[str, float], head: str, names: Sequence[str]) -> str | None:
+    keys = [f"{head}/{name}" for name in names]
+    return next((key for key in keys if math.isfinite(metrics.get(key, math.nan))), None)
 
 
 def _choices(metrics: Mapping[str, float]) -> str:

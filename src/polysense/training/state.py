@@ -112,7 +112,7 @@ class State:
             self._schedule.load_state(state["schedule_state"])
         run.monitor.load_state(state["monitor"])
         self._meter.load_state(state["meter"])
-        run.epoch, run.step = state["epoch"], state["step"]
+        run.epoch, run.step, run.lr = state["epoch"], state["step"], state["lr"]
         run.seconds, run.history = state["seconds"], state["history"]
         run.resumed = True
 
@@ -135,6 +135,7 @@ class State:
             "epoch": run.epoch,
             "step": run.step,
             "seconds": run.seconds,
+            "lr": run.lr,
             "history": run.history,
             "order": self._order(),
             "optimizer": run.config.optimizer.type,

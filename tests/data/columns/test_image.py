@@ -1,4 +1,4 @@
-"""Every picture comes to one size without being bent, in the channels and by the statistics of the training pictures."""
+"""Every picture comes to one size without being bent, with the channels and statistics of the training pictures."""
 
 from __future__ import annotations
 

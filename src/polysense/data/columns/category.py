@@ -47,7 +47,7 @@ def category_key(value: object) -> str | None:
     if isinstance(value, float):
         if value != value:
             return None
-        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else str(value)
+        return str(int(value)) if value.is_integer() else str(value)
     if value is None:
         return None
     raise DecodeError(

@@ -166,7 +166,7 @@ def _common_size(sizes: list[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _rounded(pixels: float) -> int:
-    return max(_MULTIPLE, round(pixels / _MULTIPLE) * _MULTIPLE)
+    return max(_MULTIPLE, int(pixels / _MULTIPLE + 0.5) * _MULTIPLE)
 
 
 def _moments(picture: Image.Image) -> np.ndarray:

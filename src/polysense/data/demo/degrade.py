@@ -19,7 +19,7 @@ def degrade_picture(
     *,
     size: int = 28,
     blur: float = 1.0,
-    erase: tuple[int, int] = (14, 17),
+    erase: tuple[int, int] = (15, 18),
     noise: float = 60.0,
 ) -> np.ndarray:
     """Enlarges a picture, blurs it, erases a square of it and adds noise.
@@ -49,7 +49,7 @@ def degrade_speech(
     wave: np.ndarray,
     draws: np.random.Generator,
     *,
-    snr: tuple[float, float] = (-7.0, 3.0),
+    snr: tuple[float, float] = (-8.0, 2.0),
     pad: tuple[int, int] = (400, 1200),
     gain: tuple[float, float] = (-12.0, 0.0),
 ) -> np.ndarray:

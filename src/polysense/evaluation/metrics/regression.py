@@ -91,7 +91,9 @@ class RegressionScorer(Scorer):
 def _moments(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Per row: known, |error|, error^2, y, y^2, p, p^2, y p; float64 [rows, 8], zeros where unknown."""
     known = ~np.isnan(truth)
-    error = np.where(known, predicted.astype(np.float64) - truth, 0.0)
+    # Infinity as NaN: it makes every sum NaN, the right answer, without inf - inf on the way.
+    predicted = np.where(np.isfinite(predicted), predicted.astype(np.float64), np.nan)
+    error = np.where(known, predicted - truth, 0.0)
     y, p = _centred(truth, known), _centred(predicted, known)
     return np.column_stack([known, np.abs(error), error**2, y, y**2, p, p**2, y * p])
 
@@ -106,8 +108,8 @@ def _centred(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _scores(weights: np.ndarray, moments: np.ndarray) -> np.ndarray:
     """R2, MAE, RMSE and the correlation, [4, resamples]."""
-    # A prediction that is not finite makes every sum NaN, which is the right answer; numpy would warn of it.
-    with np.errstate(invalid="ignore", over="ignore"):
+    # A NaN prediction is let through to every sum; numpy would warn of it.
+    with np.errstate(invalid="ignore"):
         num, absolute, squared, y, yy, p, pp, yp = (weights @ moments).T
         spread_y, spread_p = (_spread(yy, y, num, moments[:, 4]), _spread(pp, p, num, moments[:, 6]))
         r2 = 1.0 - ratio(squared, spread_y)

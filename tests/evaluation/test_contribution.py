@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.modality import Modality, Task
+from polysense.core.prediction import Prediction
+from polysense.core.schema import Column, Target
+from polysense.evaluation.baselines import constant_baseline
+from polysense.evaluation.contribution import contribution_rows, contributions
+from polysense.evaluation.evaluator import evaluate
+from polysense.evaluation.verdict import Verdict
+
+
+@pytest.fixture
+def found(world):
+    return contributions(world.predict_subsets, world.batches(), world.targets, world.columns, bootstrap=300)
+
+
+def by_name(target):
+    return {column.name: column for column in target.columns}
+
+
+def test_the_shares_add_up_to_all_less_none(found):
+    for target in found.targets:
+        for measure in target.measures:
+            total = sum(column.shapley[measure].value for column in target.columns)
+            assert total == pytest.approx(target.full[measure].value - target.nothing[measure].value, abs=1e-9)
+
+
+def test_all_and_none_are_the_models_and_the_baselines_scores(world, found):
+    model = evaluate(world.predict, world.batches(), world.targets, bootstrap=0)
+    nothing = constant_baseline(model, bootstrap=0)
+    label, price = found.targets
+    for part, evaluation in ((label.full, model), (label.nothing, nothing)):
+        assert part["accuracy"].value == pytest.approx(evaluation.value("label", "accuracy"))
+        assert part["log_loss"].value == pytest.approx(-evaluation.value("label", "log_loss"), rel=1e-6)
+    assert price.full["r2"].value == pytest.approx(model.value("price", "r2"), rel=1e-6)
+    assert price.nothing["r2"].value == pytest.approx(nothing.value("price", "r2"), abs=1e-6)
+
+
+def test_verdicts_and_the_sentence_name_what_helps_and_what_does_not(found):
+    label = by_name(found.targets[0])
+    assert label["strong"].verdict is Verdict.HELPS
+    assert label["weak"].verdict is Verdict.HELPS
+    assert label["noise"].verdict is Verdict.NONE
+    assert label["strong"].shapley["accuracy"].value > label["weak"].shapley["accuracy"].value
+    # Alone, a column that says nothing gives equal probabilities; beside others it changes nothing at all.
+    assert label["noise"].drop["log_loss"].value == label["noise"].drop["log_loss"].high == 0.0
+    sentence = found.targets[0].sentence()
+    assert sentence.startswith("label: strong (image) helps most (+")
+    assert "then weak (text)" in sentence
+    assert sentence.endswith("noise (number) shows no measurable help.")
+    assert found.summary_sentence() == f"{sentence} {found.targets[1].sentence()}"
+
+
+def test_rows_and_presence_are_counted(world, found):
+    label = found.targets[0]
+    assert label.num_rows == int(world.has_label.sum())
+    assert by_name(label)["strong"].num_present == label.num_rows
+    assert by_name(label)["weak"].num_present == int(world.has_label[::2].sum())
+    assert by_name(label)["noise"].num_present == 0
+    assert by_name(label)["noise"].note == "absent in every row measured"
+    assert found.num_available == 120
+
+
+def test_a_regression_is_measured_by_r2(found):
+    price = by_name(found.targets[1])
+    assert found.targets[1].measures == ("r2",)
+    assert price["strong"].verdict is Verdict.HELPS
+    assert price["weak"].verdict is price["noise"].verdict is Verdict.NONE
+    assert price["weak"].shapley["r2"].value == pytest.approx(0.0, abs=1e-9)
+
+
+def toy(rule, bits, truth):
+    """Contributions to a rule: {column present: its values} -> the probability of "yes" per row."""
+    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("no", "yes"), class_counts=(1, 1))
+    columns = [Column(name=name, modality=Modality.CATEGORY) for name in bits]
+    num_rows = len(truth)
+
+    def subsets(batch, asked):
+        answers = []
+        for subset in asked:
+            p = np.broadcast_to(np.asarray(rule({name: bits[name] for name in subset}), dtype=np.float64), num_rows)
+            p = torch.tensor(p.clip(0.02, 0.98)).float()
+            answers.append({"y": Prediction((p > 0.5).long(), torch.stack([1 - p, p], dim=1))})
+        return answers
+
+    lengths = torch.ones(num_rows, 1, dtype=torch.int64)
+    batch = Batch(
+        rows=torch.arange(num_rows),
+        columns={name: ColumnBatch(values=torch.zeros(num_rows, 1, 1), lengths=lengths) for name in bits},
+        targets={
+            "y": TargetBatch(
+                values=torch.tensor(np.asarray(truth, dtype=np.int64)), present=torch.ones(num_rows, dtype=torch.bool)
+            )
+        },
+    )
+    return contributions(subsets, [batch], [target], columns, bootstrap=300).targets[0]
+
+
+def random_bits(*names, num_rows=400):
+    return dict(zip(names, np.random.default_rng(0).integers(0, 2, (len(names), num_rows)), strict=True))
+
+
+def test_xor_splits_equally_and_is_said_to_help_only_together():
+    bits = random_bits("a", "b", "dummy")
+    found = toy(lambda v: v["a"] ^ v["b"] if {"a", "b"} <= set(v) else 0.5, bits, bits["a"] ^ bits["b"])
+    columns = by_name(found)
+    for measure in found.measures:
+        assert columns["a"].shapley[measure].value == pytest.approx(columns["b"].shapley[measure].value)
+        assert columns["dummy"].shapley[measure].value == pytest.approx(0.0, abs=1e-7)
+    assert columns["a"].verdict is columns["b"].verdict is Verdict.HELPS
+    assert columns["a"].note == "helps only together with others"
+    assert columns["dummy"].verdict is Verdict.NONE
+    assert columns["dummy"].note == ""
+
+
+def test_equal_columns_share_and_stand_in_for_each_other():
+    bits = random_bits("x")
+    found = toy(lambda v: v.get("x", v.get("y", 0.5)), {"x": bits["x"], "y": bits["x"]}, bits["x"])
+    columns = by_name(found)
+    assert columns["x"].shapley["accuracy"].value == pytest.approx(columns["y"].shapley["accuracy"].value)
+    assert columns["x"].drop["accuracy"].value == 0.0
+    assert columns["x"].verdict is columns["y"].verdict is Verdict.HELPS
+    assert columns["x"].stands_in_for == ("y",)
+    assert columns["y"].stands_in_for == ("x",)
+    assert "adds nothing measurable beside y" in columns["x"].note
+
+
+def test_a_column_that_misleads_hurts():
+    bits = random_bits("good", "liar")
+    wrong = np.random.default_rng(1).random(400) < 0.3
+    found = toy(
+        lambda v: np.where(wrong & ("liar" in v), 1 - v["good"], v["good"]) if "good" in v else 0.5, bits, bits["good"]
+    )
+    columns = by_name(found)
+    assert columns["good"].verdict is Verdict.HELPS
+    assert columns["liar"].verdict is Verdict.HURTS
+    assert columns["liar"].shapley["accuracy"].high < 0
+    assert found.sentence().endswith("liar (category) hurts.")
+
+
+def test_a_column_that_misleads_alone_but_is_missed_does_not_hurt():
+    """Beside the other it is needed; alone it is taken for the answer's opposite."""
+    bits = random_bits("good", "odd")
+    found = toy(
+        lambda v: (v["good"] if "odd" in v else 0.5) if "good" in v else (1 - bits["good"] if "odd" in v else 0.5),
+        bits,
+        np.where(np.arange(400) < 280, bits["good"], 1 - bits["good"]),
+    )
+    odd = by_name(found)["odd"]
+    assert odd.gain_alone["accuracy"].high < 0
+    assert odd.drop["accuracy"].low > 0
+    assert odd.verdict is not Verdict.HURTS
+
+
+def test_the_log_loss_alone_does_not_speak_for_a_column_that_is_not_missed():
+    """Overconfident on its own, harmless beside the others: not a column that hurts."""
+    bits = random_bits("good", "loud")
+    found = toy(lambda v: v.get("good", 0.02 if "loud" in v else 0.5), bits, bits["good"])
+    loud = by_name(found)["loud"]
+    assert loud.shapley["log_loss"].high < 0
+    assert loud.drop["log_loss"].value == 0.0
+    assert loud.verdict is Verdict.NONE
+
+
+def test_more_than_six_columns_are_sampled_and_say_so():
+    bits = random_bits(*(f"c{i}" for i in range(8)))
+    found = toy(lambda v: v.get("c0", 0.5), bits, bits["c0"])
+    assert not found.exact
+    columns = by_name(found)
+    gain = found.full["accuracy"].value - found.nothing["accuracy"].value
+    assert columns["c0"].shapley["accuracy"].value == pytest.approx(gain)
+    assert columns["c0"].verdict is Verdict.HELPS
+    assert {columns[name].verdict for name in bits if name != "c0"} == {Verdict.NONE}
+
+
+def test_sampling_noise_widens_the_interval():
+    """A three-way interaction, which pairs of orders do not cancel."""
+    bits = random_bits(*(f"c{i}" for i in range(8)))
+    rule = lambda v: v["c0"] ^ v["c1"] ^ v["c2"] if {"c0", "c1", "c2"} <= set(v) else 0.5  # noqa: E731
+    found = toy(rule, bits, bits["c0"] ^ bits["c1"] ^ bits["c2"])
+    share = by_name(found)["c0"].shapley["accuracy"]
+    exact = (found.full["accuracy"].value - found.nothing["accuracy"].value) / 3
+    assert share.value != pytest.approx(exact, abs=1e-6)
+    assert share.low < exact < share.high
+
+
+def test_multilabel_is_measured_by_each_rows_f1():
+    target = Target(name="y", task=Task.MULTILABEL, columns=("y",), classes=("a", "b"), class_counts=(1, 1), num_rows=4)
+    truth = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    perfect = Prediction(truth > 0.5, truth)
+    batch = Batch(
+        rows=torch.arange(3),
+        columns={},
+        targets={"y": TargetBatch(values=truth, present=torch.ones(3, dtype=torch.bool))},
+    )
+    column = Column(name="x", modality=Modality.TEXT)
+    found = contributions(lambda _, asked: [{"y": perfect}] * len(asked), [batch], [target], [column], bootstrap=10)
+    label = found.targets[0]
+    assert label.measures == ("f1_samples", "log_loss")
+    assert label.full["f1_samples"].value == 1.0
+    # With nothing no label is predicted: right in the row that has none.
+    assert label.nothing["f1_samples"].value == pytest.approx(1 / 3)
+
+
+def test_no_rows_no_columns_and_no_bootstrap(world):
+    empty = contributions(world.predict_subsets, [], world.targets, world.columns)
+    assert "no row has this target" in empty.summary_sentence()
+    assert math.isnan(empty.targets[0].full["accuracy"].value)
+    json.dumps(empty.as_json(), allow_nan=False)
+    none = contributions(world.predict_subsets, world.batches(), world.targets, [])
+    assert none.targets[0].columns == ()
+    assert "no column shows measurable help" in none.summary_sentence()
+    quick = contributions(world.predict_subsets, world.batches(), world.targets, world.columns, bootstrap=0)
+    assert by_name(quick.targets[0])["strong"].verdict is Verdict.HELPS
+    one = contributions(world.predict_subsets, world.batches(), world.targets, world.columns[:1], bootstrap=50)
+    only = by_name(one.targets[0])["strong"]
+    assert only.shapley["accuracy"].value == pytest.approx(only.drop["accuracy"].value)
+
+
+def test_json_is_complete_and_strict(found):
+    data = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    label = data["targets"]["label"]
+    assert label["columns"]["strong"]["verdict"] == "helps"
+    assert set(label["columns"]["strong"]["shapley"]["accuracy"]) == {"value", "low", "high"}
+    assert len(label["subsets"]) == 8
+    assert label["subsets"][0]["columns"] == []
+    assert label["subsets"][-1]["columns"] == ["strong", "weak", "noise"]
+    assert data["summary"] == found.summary_sentence()
+
+
+def test_the_rows_measured_are_a_sample_that_the_seed_decides():
+    rows = contribution_rows(10_000, max_rows=500, seed=3)
+    assert len(set(rows.tolist())) == 500
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(rows, contribution_rows(10_000, max_rows=500, seed=3))
+    assert rows.mean() == pytest.approx(5000, rel=0.1)
+    np.testing.assert_array_equal(contribution_rows(7), np.arange(7))
