@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from polysense.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from polysense.api import Check, Run, check, demo, evaluate, fit, load, new, predict
-    from polysense.bundle import Bundle, Predictions
+    from polysense.api import Check, Run, check, demo, evaluate, fit, new, predict
+    from polysense.bundle import Bundle, Predictions, load
     from polysense.data.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
     from polysense.recipe import Recipe, load_recipe
@@ -56,7 +56,7 @@ _HOMES = {
     "demo": "api",
     "evaluate": "api",
     "fit": "api",
-    "load": "api",
+    "load": "bundle",
     "load_recipe": "recipe",
     "new": "api",
     "predict": "api",

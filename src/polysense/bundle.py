@@ -37,7 +37,7 @@ from polysense.data.targets import TargetProcessor
 from polysense.errors import BundleError, ConfigError, TableError
 from polysense.nn.model import ModelConfig, MultimodalModel
 
-__all__ = ["FORMAT", "Bundle", "Predictions", "load_bundle"]
+__all__ = ["FORMAT", "Bundle", "Predictions", "load"]
 
 FORMAT = 1
 """Raised when an older polysense could no longer read what this one writes."""
@@ -254,7 +254,7 @@ def _target_columns(target: Target, prediction: Prediction, processor: TargetPro
     return columns
 
 
-def load_bundle(path: Path | str, *, device: str = "cpu") -> Bundle:
+def load(path: Path | str, *, device: str = "cpu") -> Bundle:
     """Loads a trained model.
 
     Args:

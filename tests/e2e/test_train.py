@@ -158,8 +158,8 @@ def test_resume_goes_on_and_finished_runs_say_so(
             table, target="label", output=tmp_path / folder, preset="fast", progress=False, **options  # type: ignore[arg-type]
         )
 
-    straight = fit("straight", overrides=[*small, "training.epochs=3", "training.schedule.type=constant"])
-    part = fit("part", overrides=[*small, "training.epochs=1", "training.schedule.type=constant"])
+    straight = fit("straight", overrides=[*small, "training.epochs=3", "training.schedule.type=constant", "training.schedule.warmup=0.0"])
+    part = fit("part", overrides=[*small, "training.epochs=1", "training.schedule.type=constant", "training.schedule.warmup=0.0"])
     resumed = polysense.fit(part.folder, resume=True, overrides=["training.epochs=3"], progress=False)
     assert resumed.training.epochs == 3
     assert (resumed.folder / "bundle/weights.safetensors").read_bytes() == (

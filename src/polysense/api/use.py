@@ -1,4 +1,4 @@
-"""Use a trained model: load, predict, evaluate."""
+"""Use a trained model: predict, evaluate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from polysense.api.measure import evaluate_bundle
 from polysense.api.text import report_text
-from polysense.bundle import Bundle, Predictions, load_bundle
+from polysense.bundle import Bundle, Predictions, load
 from polysense.data.sources import read_table
 from polysense.errors import TableError
 from polysense.evaluation.baselines import constant_baseline
@@ -60,15 +60,6 @@ class Scores:
         return "\n".join(lines)
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Bundle:
-    """Loads a trained model from a bundle's or a run's folder.
-
-    Raises:
-        BundleError: There is none, or it is broken.
-    """
-    return load_bundle(path, device=device)
-
-
 def predict(bundle: Bundle | str | Path, source: Any, *, root: str | Path | None = None) -> Predictions:
     """Predicts every row of a table, in order.
 
@@ -80,7 +71,7 @@ def predict(bundle: Bundle | str | Path, source: Any, *, root: str | Path | None
     Raises:
         UserError: The bundle or the table can't be read.
     """
-    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
     return loaded.predict(source, root=root)
 
 
@@ -104,7 +95,7 @@ def evaluate(
     Raises:
         UserError: The bundle or the table can't be read, or no row has a target.
     """
-    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
     table = read_table(source, root=root)
     for target in loaded.schema.targets:
         for column in target.columns:

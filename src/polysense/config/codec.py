@@ -1,7 +1,8 @@
 """Between configs, plain dictionaries and YAML.
 
 YAML is read with 1.2's rules for the traps of 1.1: `no`, `on` and `yes` are strings (they are also column names and
-class labels), so are dates, `12:30` and codes such as `007`, and `1e-3` is a number. A key that stands twice is an error, not the last one winning.
+class labels), so are dates, `12:30` and codes such as `007`, and `1e-3` is a number. A key that stands twice is an
+error, not the last one winning.
 """
 
 from __future__ import annotations
@@ -284,8 +285,9 @@ def field_comments(config: Any) -> dict[str, str]:
 
 def _collect_comments(config: Any, path: str, comments: dict[str, str], seen: set[type]) -> None:
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        is_new = isinstance(config, Config) and type(config) not in seen
-        texts = describe(type(config))[1] if is_new else {}
+        texts: dict[str, str] = {}
+        if isinstance(config, Config) and type(config) not in seen:
+            texts = describe(type(config))[1]
         seen.add(type(config))
         for field in dataclasses.fields(config):
             here = f"{path}.{field.name}" if path else field.name

@@ -170,13 +170,13 @@ def test_a_huge_png_is_refused_from_its_header(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
     tracemalloc.start()
-    with pytest.raises(DecodeError, match=r"pixels.*limit.*max_pixels"):
+    with pytest.raises(DecodeError, match=r"has 900,000,000 pixels, more than the limit of 100,000,000; .*max_pixels"):
         decode_image("bomb.png", tmp_path)
-    with pytest.raises(DecodeError, match=r"pixels.*limit.*max_pixels"):
+    with pytest.raises(DecodeError, match=r"has 900,000,000 pixels, more than the limit of 100,000,000; .*max_pixels"):
         image_size("bomb.png", tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
-    with pytest.raises(DecodeError, match=r"32 x 24 pixels, more than the limit of 700"):
+    with pytest.raises(DecodeError, match=r"32 x 24 pixels, more than the limit of 700;"):
         decode_image(photo(), tmp_path, max_pixels=700)
 
 

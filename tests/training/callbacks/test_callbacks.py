@@ -111,34 +111,46 @@ def test_tensorboard_gets_the_curves(make_trainer: Make, tmp_path: Path) -> None
 
 
 def test_progress_off_a_terminal_is_a_line_per_epoch(make_trainer: Make) -> None:
-    stream = io.StringIO()
+    stream = Screen()
     make_trainer(validate=validate, callbacks=[ProgressBar(stream)]).fit()
-    text = stream.getvalue().splitlines()
+    text = stream.text().splitlines()
     assert text[0].startswith("training: 3 epochs of 5 steps")
     assert [line.split()[1] for line in text[1:4]] == ["1/3", "2/3", "3/3"]
     for part in ("loss ", "label/accuracy", "(best)", "samples/s", "left"):
         assert part in text[1]
     assert text[-1].startswith("trained 3 epochs")
-    assert "\x1b" not in stream.getvalue()
+    assert "\x1b" not in stream.text()
 
 
 def test_progress_on_a_terminal_is_a_bar(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("polysense.training.callbacks.progress._REDRAWS_PER_SECOND", 1e6)
-    stream = Terminal()
+    stream = Screen(terminal=True)
     slow = lambda batch, epoch: time.sleep(0.002) or batch  # noqa: E731
     make_trainer(validate=validate, augment=slow, callbacks=[ProgressBar(stream)]).fit()
-    text = stream.getvalue()
+    text = stream.text()
     for part in ("\x1b[", "15/15", "epoch 2/3", "left", "trained 3 epochs"):
         assert part in text
 
 
 def test_durations() -> None:
     assert [duration(s) for s in (0.2, 61.0, 3723.0)] == ["0:00", "1:01", "1:02:03"]
+
+
+class Screen(io.TextIOWrapper):
+    """A text stream that remembers what was written."""
+
+    def __init__(self, terminal: bool = False) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def text(self) -> str:
+        self.flush()
+        assert isinstance(self.buffer, io.BytesIO)
+        return self.buffer.getvalue().decode()
 
 
 class Clock:

@@ -100,8 +100,18 @@ def audio_info(cell: object, root: Path) -> tuple[int, int, int]:
     return _with_av(media, _info_av)
 
 
+class _Bytes(BytesIO):
+    """Bytes in which a damaged header may ask for any place: what a callback raises, cffi prints as a traceback."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
 def _source(media: Media) -> str | BytesIO:
-    return str(media.path) if media.path is not None else BytesIO(media.read())
+    return str(media.path) if media.path is not None else _Bytes(media.read())
 
 
 def _check(rate: int, channels: int) -> None:
@@ -137,9 +147,10 @@ def _read_soundfile(file: Any, media: Media, sample_rate: int) -> np.ndarray:
         counted = [0]
 
         def blocks() -> Iterator[np.ndarray]:
-            file.seek(0)
+            if counted[0]:
+                file.seek(0)
             counted[0] = 0
-            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+            while counted[0] < frames and len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
                 counted[0] += len(block)
                 yield block
 

@@ -52,10 +52,11 @@ class GatedFusion(Fusion):
         present: Bool[Tensor, "batch columns"],
     ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
         summaries = self.dropout(summaries)
+        # [batch, width, columns]: a softmax over the last dimension gives the same bits wherever a row stands in a batch.
         hidden = torch.stack(
-            [transform(summaries[:, index]) for index, transform in enumerate(self.transform)], dim=1
+            [transform(summaries[:, index]) for index, transform in enumerate(self.transform)], dim=-1
         ).tanh()
-        scores = self.gate(summaries.flatten(1)).view_as(hidden)
+        scores = self.gate(summaries.flatten(1)).unflatten(1, (self.width, -1))
         # A finite floor keeps a row without any column from giving NaN; its result is replaced by the learned summary.
-        scores = scores.masked_fill(~present[..., None], torch.finfo(scores.dtype).min)
-        return self.join(tokens), (scores.softmax(dim=1) * hidden * present[..., None]).sum(dim=1)
+        scores = scores.masked_fill(~present[:, None, :], torch.finfo(scores.dtype).min)
+        return self.join(tokens), (scores.softmax(dim=-1) * hidden * present[:, None, :]).sum(dim=-1)

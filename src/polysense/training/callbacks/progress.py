@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from polysense.training.callbacks.base import Callback
 from polysense.training.meter import Record
@@ -23,7 +23,7 @@ _SECONDS_BETWEEN_LINES = 30.0
 class ProgressBar(Callback):
     """Shows loss, main metric, samples/s and time left."""
 
-    def __init__(self, stream: IO[str] | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._bar: Progress | None = None
         self._task: TaskID | None = None
