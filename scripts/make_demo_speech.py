@@ -49,7 +49,7 @@ VARIANTS = (
     "Tweaky adam anika antonio aunty belinda benjamin boris caleb david ed edward grandma grandpa gustave iven iven2 "
     "john kaukovalta linda marcelo max michel miguel pablo paul pedro quincy rob robert robosoft robosoft2 robosoft4 "
     "robosoft6 sandro shelby steph steph2 travis victor zac"
-).split()
+)
 
 
 def synthesise(voice: str, word: str, speed: int, pitch: int) -> np.ndarray:
@@ -77,14 +77,15 @@ def synthesise(voice: str, word: str, speed: int, pitch: int) -> np.ndarray:
     fade = np.linspace(0.0, 1.0, frame)
     wave[:frame] *= fade
     wave[-frame:] *= fade[::-1]
-    return np.rint(wave * (127 / np.abs(wave).max())).astype(np.int8)
+    result: np.ndarray = np.rint(wave * (127 / np.abs(wave).max())).astype(np.int8)
+    return result
 
 
 def make_speech(out: Path) -> None:
     """Writes speech.flac (all recordings on end) and speech.json (where each begins, who says what)."""
     version = subprocess.run(["espeak-ng", "--version"], check=True, capture_output=True, text=True).stdout
     voices, recordings, waves, start = [], [], [], 0
-    for index, variant in enumerate(VARIANTS):
+    for index, variant in enumerate(VARIANTS.split()):
         name = f"{ACCENTS[index % len(ACCENTS)]}+{variant}"
         base_speed, base_pitch = random.uniforms(2, "demo speech voice", name)
         voices.append(name)

@@ -19,8 +19,21 @@ def test_a_named_metric_is_followed_in_its_own_direction() -> None:
     assert (falling.best.value, falling.best.epoch) == (0.4, 3)
     rising = Monitor("label/accuracy", ["label"])
     assert [rising.update({"label/accuracy": v}, i) for i, v in enumerate([0.5, 0.4, 0.6], 1)] == [True, False, True]
-    assert not higher_is_better("age/rmse")
-    assert higher_is_better("label/f1_macro")
+    assert not higher_is_better("rmse/left eye")
+    assert higher_is_better("f1_macro")
+
+
+def test_a_head_may_hold_slashes() -> None:
+    monitor = Monitor("a/b/rmse/x", ["a", "a/b"])
+    assert [monitor.update({"a/b/rmse/x": value}, i) for i, value in enumerate([2.0, 1.0], 1)] == [True, True]
+    assert monitor.short_label == "rmse/x"
+
+
+def test_auto_takes_what_the_caller_prefers() -> None:
+    metrics = {"label/accuracy": 0.9, "label/f1_macro": 0.4, "age/r2": 0.2}
+    monitor = Monitor("auto", ["label", "age"], {"label": "f1_macro", "age": "pearson"})
+    monitor.update(metrics, 1)
+    assert monitor.label == "mean(label/f1_macro, age/r2)"
 
 
 def test_auto_takes_one_metric_of_each_head() -> None:

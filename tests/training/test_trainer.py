@@ -18,7 +18,14 @@ import torch
 from torch import Tensor
 from training_toys import ToyLoader, ToyModel, same, validate
 
-from polysense.errors import CheckpointError, ConfigError, SplitError, TrainingError, TrainingInterrupted
+from polysense.errors import (
+    CheckpointError,
+    ConfigError,
+    PolysenseError,
+    SplitError,
+    TrainingError,
+    TrainingInterrupted,
+)
 from polysense.training.callbacks.base import Callback
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.callbacks.early_stopping import EarlyStopping
@@ -282,19 +289,20 @@ def test_a_second_ctrl_c_stops_at_once(make_trainer: Make) -> None:
         make_trainer(callbacks=[Checkpointing(), At(2, twice)]).fit()
 
 
-def test_a_loader_worker_that_died_of_ctrl_c_is_no_error(make_trainer: Make) -> None:
+@pytest.mark.parametrize("error", [RuntimeError, PolysenseError])
+def test_a_loader_worker_that_died_of_ctrl_c_is_no_error(make_trainer: Make, error: type[Exception]) -> None:
     class Dying(ToyLoader):
         def epoch(self, epoch: int, start_step: int = 0) -> Any:
             yield from list(super().epoch(epoch, start_step))[:2]
             if interrupt:
                 os.kill(os.getpid(), signal.SIGINT)
-            raise RuntimeError("DataLoader worker exited unexpectedly")
+            raise error("a worker exited unexpectedly")
 
     interrupt = True
     with pytest.raises(TrainingInterrupted, match="after step 2 of 5"):
         make_trainer(loader=Dying(40, 8)).fit()
     interrupt = False
-    with pytest.raises(RuntimeError, match="unexpectedly"):
+    with pytest.raises(error, match="unexpectedly"):
         make_trainer(loader=Dying(40, 8)).fit(resume=True)
 
 

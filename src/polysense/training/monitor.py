@@ -23,8 +23,8 @@ _FALLBACK = ("log_loss", "rmse", "mae", "loss")
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric, named `head/metric` or `metric`, is better."""
-    return metric.rpartition("/")[2] not in _LOWER
+    """Whether more of a metric, named `metric` or `metric/column`, is better."""
+    return metric.partition("/")[0] not in _LOWER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,16 @@ class Best:
 
 
 class Monitor:
-    """Follows one metric, or one of each head, over the validations of a run."""
+    """Follows one metric, or one of each head, over the validations of a run.
 
-    def __init__(self, name: str, heads: Sequence[str]) -> None:
-        self._name, self._heads = name, tuple(heads)
+    Args:
+        name: `head/metric`, `loss`, or `auto`.
+        heads: The heads' names.
+        preferred: Per head the metric that `auto` takes if it is there and a number.
+    """
+
+    def __init__(self, name: str, heads: Sequence[str], preferred: Mapping[str, str] | None = None) -> None:
+        self._name, self._heads, self._preferred = name, tuple(heads), preferred or {}
         self._keys: tuple[str, ...] = ()
         self.best: Best | None = None
         self.value: float | None = None
@@ -60,6 +66,11 @@ class Monitor:
         if not self._keys:
             return self._name
         return self._keys[0] if len(self._keys) == 1 else f"mean({', '.join(self._keys)})"
+
+    @property
+    def short_label(self) -> str:
+        """The same where there is little room."""
+        return self._metric(self._keys[0]) if len(self._keys) == 1 else "score"
 
     def update(self, metrics: Mapping[str, float], epoch: int) -> bool:
         """Takes in a validation.
@@ -80,7 +91,7 @@ class Monitor:
         if missing:
             raise ConfigError(f"monitor: no validation metric is named {missing[0]!r}; {_choices(metrics)}")
         values = [metrics[key] for key in self._keys]
-        signs = [1.0 if higher_is_better(key) else -1.0 for key in self._keys]
+        signs = [1.0 if higher_is_better(self._metric(key)) else -1.0 for key in self._keys]
         self.score = sum(sign * value for sign, value in zip(signs, values, strict=True)) / len(values)
         self.value = self.score * signs[0] if len(set(signs)) == 1 else self.score
         if math.isnan(self.score):
@@ -97,7 +108,7 @@ class Monitor:
         if self._name != "auto":
             return (self._name,)
         for names in (_AUTO, _FALLBACK):
-            found = {head: _first_finite(metrics, head, names) for head in self._heads}
+            found = {head: self._first_finite(metrics, head, names) for head in self._heads}
             keys = tuple(key for key in found.values() if key is not None)
             if keys:
                 if len(keys) < len(found):
@@ -109,6 +120,16 @@ class Monitor:
         raise ConfigError(
             f"monitor: 'auto' finds nothing to follow for each of {list(self._heads)}; {_choices(metrics)}"
         )
+
+    def _first_finite(self, metrics: Mapping[str, float], head: str, names: Sequence[str]) -> str | None:
+        preferred = [self._preferred[head]] if names is _AUTO and head in self._preferred else []
+        keys = [f"{head}/{name}" for name in (*preferred, *names)]
+        return next((key for key in keys if math.isfinite(metrics.get(key, math.nan))), None)
+
+    def _metric(self, key: str) -> str:
+        """A key without its head, whose name may hold slashes."""
+        heads = [head for head in self._heads if key.startswith(f"{head}/")]
+        return key.removeprefix(f"{max(heads, key=len)}/") if heads else key
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must remember."""
@@ -122,11 +143,6 @@ class Monitor:
             return
         self._keys = tuple(state["keys"])
         self.best = None if state["best"] is None else Best(**state["best"])
-
-
-def _first_finite(metrics: Mapping[str, float], head: str, names: Sequence[str]) -> str | None:
-    keys = [f"{head}/{name}" for name in names]
-    return next((key for key in keys if math.isfinite(metrics.get(key, math.nan))), None)
 
 
 def _choices(metrics: Mapping[str, float]) -> str:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from polysense.config.base import Family
 from polysense.errors import CheckpointError, ConfigError
-from polysense.training.protocols import ParameterGroup
 
 __all__ = ["Group", "Optimizer", "OptimizerConfig", "TorchOptimizer", "sort_parameters"]
 
@@ -109,13 +108,15 @@ class OptimizerConfig(Family, family="optimizer"):
         raise AssertionError(f"{type(self).__name__} builds nothing")
 
 
-def sort_parameters(config: OptimizerConfig, module: nn.Module, special: Sequence[ParameterGroup] = ()) -> list[Group]:
+def sort_parameters(
+    config: OptimizerConfig, module: nn.Module, special: Sequence[Mapping[str, Any]] = ()
+) -> list[Group]:
     """A module's trainable parameters by learning rate and weight decay.
 
     Args:
         config: The learning rate and weight decay of most.
         module: Whose parameters.
-        special: Parameters that are trained unlike the rest.
+        special: Parameters that are trained unlike the rest, each a `ParameterGroup`.
 
     Returns:
         Groups in a fixed order, which a checkpoint relies on.

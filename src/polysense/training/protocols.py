@@ -57,8 +57,8 @@ class TrainableModel(Protocol):
         """Per target its weight in the loss, in the targets' order."""
         ...
 
-    def parameter_groups(self) -> Sequence[ParameterGroup]:
-        """Parameters trained unlike the rest; those in no group form the default one."""
+    def parameter_groups(self) -> Sequence[Mapping[str, Any]]:
+        """Parameters trained unlike the rest, each a `ParameterGroup`; those in no group form the default one."""
         ...
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from polysense.core.batch import Batch
-from polysense.errors import SplitError, TrainingError, TrainingInterrupted
+from polysense.errors import PolysenseError, SplitError, TrainingError, TrainingInterrupted
 from polysense.training.callbacks.base import Callback
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.callbacks.early_stopping import EarlyStopping
@@ -67,6 +67,7 @@ class Trainer:
         validate: Evaluates the model as it stands, in evaluation mode and without gradients; None for no validation:
             then the last weights are kept, and nothing stops early.
         augment: Applied to each training batch on the device.
+        preferred: Per head the metric that `monitor: auto` takes, where there are reasons for one.
         callbacks: In place of `default_callbacks`.
         distributed: This process among its peers.
         resume_hint: What a user must do to resume, for the message after Ctrl-C.
@@ -84,6 +85,7 @@ class Trainer:
         folder: Path,
         validate: Validate | None = None,
         augment: Augment | None = None,
+        preferred: Mapping[str, str] | None = None,
         callbacks: Sequence[Callback] | None = None,
         distributed: Distributed | None = None,
         resume_hint: str = "Run the same command with --resume to go on.",
@@ -119,7 +121,7 @@ class Trainer:
         self._run = Run(
             config=config,
             folder=folder,
-            monitor=Monitor(config.monitor, self._step.heads),
+            monitor=Monitor(config.monitor, self._step.heads, preferred),
             steps_per_epoch=steps_per_epoch,
             num_parameters=sum(p.numel() for p in self._module.parameters() if p.requires_grad),
             save=lambda name: self._state.save(name),
@@ -228,7 +230,7 @@ class Trainer:
         while True:
             try:
                 group = list(itertools.islice(batches, accumulate))
-            except RuntimeError:
+            except (RuntimeError, PolysenseError):
                 # Ctrl-C reaches the loader's workers too; one that died of it is no error of its own.
                 if self._distributed.world_size == 1:
                     self._stop_if_asked(interrupts)

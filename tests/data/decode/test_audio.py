@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polysense.data.decode import audio
@@ -81,6 +81,15 @@ def test_any_rate_becomes_the_same_sound(rate: int) -> None:
     expected = tone(16000, 0.5) * 32768
     assert abs(len(found) - len(expected)) <= 1
     assert np.abs(found[500:7000] - expected[500:7000]).max() < 60  # 0.2% of full scale
+
+
+@pytest.mark.parametrize("num", [2, 7, 100])
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_very_short_recordings_are_resampled_too(num: int, rate: int) -> None:
+    found = decode_audio(encoded(np.full(num, 0.5), rate), ROOT, sample_rate=16000)
+    assert abs(len(found) - num * 16000 / rate) <= 1
+    with pytest.raises(DecodeError, match="too short: 1 frames"):
+        decode_audio(encoded(np.full(1, 0.5), 44100), ROOT, sample_rate=8000)
 
 
 @pytest.mark.parametrize("peak", [1.0, 3.0, 1e6])
@@ -228,6 +237,8 @@ def test_a_cut_file_raises_nothing_but_a_decode_error(kind: str, share: float) -
         assert len(found) >= 2000 - 8, "half a recording"
 
 
+@example("float", [(0.28125, 120)])  # a sample of 1e34
+@example("wav", [(0.20703125, 1)])  # a codec number that FFmpeg knows by name only
 @given(
     st.sampled_from(sorted(WHOLE)),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),

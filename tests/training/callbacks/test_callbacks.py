@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,9 +111,10 @@ def test_tensorboard_gets_the_curves(make_trainer: Make, tmp_path: Path) -> None
     assert [event.step for event in events.Scalars("validation/loss")] == [5, 10, 15]
 
 
-def test_progress_off_a_terminal_is_a_line_per_epoch(make_trainer: Make) -> None:
+def test_progress_off_a_terminal_is_a_line_per_epoch(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Screen()
-    make_trainer(validate=validate, callbacks=[ProgressBar(stream)]).fit()
+    monkeypatch.setattr(sys, "stderr", stream)
+    make_trainer(validate=validate, callbacks=[ProgressBar()]).fit()
     text = stream.text().splitlines()
     assert text[0].startswith("training: 3 epochs of 5 steps")
     assert [line.split()[1] for line in text[1:4]] == ["1/3", "2/3", "3/3"]
@@ -126,8 +128,9 @@ def test_progress_on_a_terminal_is_a_bar(make_trainer: Make, monkeypatch: pytest
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("polysense.training.callbacks.progress._REDRAWS_PER_SECOND", 1e6)
     stream = Screen(terminal=True)
+    monkeypatch.setattr(sys, "stderr", stream)
     slow = lambda batch, epoch: time.sleep(0.002) or batch  # noqa: E731
-    make_trainer(validate=validate, augment=slow, callbacks=[ProgressBar(stream)]).fit()
+    make_trainer(validate=validate, augment=slow, callbacks=[ProgressBar()]).fit()
     text = stream.text()
     for part in ("\x1b[", "15/15", "epoch 2/3", "left", "trained 3 epochs"):
         assert part in text

@@ -12,6 +12,7 @@ less than its header states was cut short and is refused, as half an image is.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ __all__ = ["audio_info", "decode_audio"]
 _BLOCK = 2**18  # frames
 _RATES = (1_000, 768_000)  # beyond, a header is damaged; resampling from 1 Hz would multiply the length by 16,000
 _MAX_CHANNELS = 64
+_LARGEST = 1e12  # float files with int32's range exist; beyond that the bits are no samples
 _PCM_DIRECT = 2**22  # frames: a damaged header must not make us allocate more than this unseen (8 MB)
 # libsndfile's log of a wav header: the size that is stated, and the one that is there.
 _DATA_CUT = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -157,7 +159,7 @@ def _read_soundfile(file: Any, media: Media, sample_rate: int) -> np.ndarray:
         samples = _collect(blocks, rate, sample_rate)
         num_read = counted[0]
     if not len(samples):
-        raise DecodeError("holds no samples")
+        raise DecodeError(f"is too short: {num_read} frames" if num_read else "holds no samples")
     # An MP3's length is exact only if an encoder wrote it down; else it is guessed from the first frames' bit rate.
     exact = file.format != "MP3" or any(tag in media.head(8192) for tag in (b"Xing", b"Info"))
     if num_read < (frames if file.format != "MP3" else 0.98 * frames) and exact:
@@ -174,25 +176,39 @@ def _collect(blocks: Blocks, rate: int, sample_rate: int) -> np.ndarray:
 
 
 def _convert(blocks: Iterator[np.ndarray], rate: int, sample_rate: int, gain: float) -> tuple[np.ndarray, float]:
-    resampler = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
     buffer = bytearray()  # grows in place: a list of blocks would be held twice when joined
     peak = 0.0
-
-    def keep(mono: np.ndarray) -> None:
-        nonlocal peak
-        if len(mono):
-            block_peak = float(np.abs(mono).max())
-            if not math.isfinite(block_peak):
-                raise DecodeError("holds NaN or infinite samples")
-            peak = max(peak, block_peak)
-            buffer.extend(np.clip(np.rint(mono * np.float32(32768.0 * gain)), -32768, 32767).astype(np.int16).tobytes())
-
-    for block in blocks:
-        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
-        keep(mono if resampler is None else resampler.resample_chunk(np.ascontiguousarray(mono)))
-    if resampler is not None:
-        keep(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
+    for block in _resampled(map(_mono, blocks), rate, sample_rate):
+        block_peak = float(np.abs(block).max(initial=0.0))
+        if not math.isfinite(block_peak):
+            raise DecodeError("holds NaN or infinite samples")
+        if block_peak > _LARGEST:
+            raise DecodeError(f"holds samples of up to {block_peak:.0e}, expected -1 to 1: the file is damaged")
+        peak = max(peak, block_peak)
+        buffer.extend(np.clip(np.rint(block * np.float32(32768.0 * gain)), -32768, 32767).astype(np.int16).tobytes())
     return np.frombuffer(buffer, dtype=np.int16), peak
+
+
+def _mono(block: np.ndarray) -> np.ndarray:
+    if block.shape[1] == 1:
+        return block[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        mean: np.ndarray = block.mean(axis=1)
+        return mean
+
+
+def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    if rate == sample_rate:
+        yield from blocks
+        return
+    first = list(itertools.islice(blocks, 2))
+    if len(first) < 2:  # the same samples as the stream gives, in half the time
+        yield from (soxr.resample(block, rate, sample_rate) for block in first)
+        return
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    for block in itertools.chain(first, blocks):
+        yield stream.resample_chunk(np.ascontiguousarray(block))
+    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
 def _from_array(cell: dict[Any, Any]) -> tuple[np.ndarray, int]:
@@ -242,6 +258,8 @@ def _stream(container: Any) -> Any:
     if not container.streams.audio:
         raise DecodeError("holds no sound")
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise DecodeError("holds sound of a kind that there is no decoder for")
     stream.thread_count = 1  # a data-loading process has one core
     _check(stream.rate or 0, stream.channels or 0)
     return stream

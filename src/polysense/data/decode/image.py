@@ -261,7 +261,7 @@ def _from_array(values: np.ndarray, max_pixels: int) -> Image.Image:
             f"found an array of shape {list(values.shape)}, expected [height, width] or [height, width, 1 | 3 | 4]"
         )
     if values.shape[0] * values.shape[1] > max_pixels:
-        raise DecodeError(f"has {values.shape[1]} x {values.shape[0]} pixels, more than the limit of {max_pixels:,}")
+        raise DecodeError(_too_large(f"{values.shape[1]:,} x {values.shape[0]:,}", max_pixels))
     kind = values.dtype
     if kind == np.bool_:
         values = values.astype(np.uint8) * np.uint8(255)

@@ -20,7 +20,7 @@ def degrade_picture(
     size: int = 28,
     blur: float = 1.0,
     erase: tuple[int, int] = (15, 18),
-    noise: float = 60.0,
+    noise: float = 70.0,
 ) -> np.ndarray:
     """Enlarges a picture, blurs it, erases a square of it and adds noise.
 
@@ -42,7 +42,8 @@ def degrade_picture(
     top, left = draws.integers(0, size - side + 1, 2)
     grey[top : top + side, left : left + side] = 0.0
     grey += draws.normal(0.0, noise, grey.shape)
-    return np.rint(grey.clip(0, 255)).astype(np.uint8)
+    result: np.ndarray = np.rint(grey.clip(0, 255)).astype(np.uint8)
+    return result
 
 
 def degrade_speech(

@@ -32,7 +32,15 @@ _GROUPS = (
     (frozenset({1, 4, 7}), "only straight strokes"),
     (frozenset({2, 3, 5}), "open curves, no loop"),
 )
-_USELESS = ("hard to read", "smudged", "bad microphone", "no idea", "written in a hurry", "please check again", "blurry")
+_USELESS = (
+    "hard to read",
+    "smudged",
+    "bad microphone",
+    "no idea",
+    "written in a hurry",
+    "please check again",
+    "blurry",
+)
 
 # The shares of notes that name the digit, name two, give a range or a group; the rest says nothing.
 _SHARES = (0.60, 0.16, 0.08, 0.08)
@@ -49,7 +57,11 @@ def _mistype(word: str, draws: np.random.Generator) -> str:
     if len(word) < 3 or draws.random() >= _TYPO:
         return word
     at = int(draws.integers(len(word) - 1))
-    edits = (word[:at] + word[at + 1 :], word[: at + 1] + word[at:], word[:at] + word[at + 1] + word[at] + word[at + 2 :])
+    edits = (
+        word[:at] + word[at + 1 :],
+        word[: at + 1] + word[at:],
+        word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+    )
     return edits[int(draws.integers(len(edits)))]
 
 
@@ -70,7 +82,7 @@ def write_note(digit: int, draws: np.random.Generator) -> str:
         note = str(draws.choice(_NAMING)).format(a=_spell(digit, draws))
     elif kind == 1:
         pair = [digit, int((digit + draws.integers(1, 10)) % 10)]
-        a, b = draws.permutation(pair)
+        a, b = draws.permutation(pair).tolist()
         note = str(draws.choice(_PAIR)).format(a=_spell(a, draws), b=_spell(b, draws))
     elif kind == 2:
         low = max(digit - int(draws.integers(0, 3)), 0)

@@ -34,18 +34,20 @@ _SPLITS = ("train",) * 6 + ("validation",) + ("test",) * 3
 
 _README = """# Spoken handwritten digits
 
-{num} rows of a table with a picture, a recording and a note about the same digit, made by `polysense demo` (seed {seed}).
+{num} rows of a table with a picture, a recording and a note about the same digit, as `polysense demo` makes them
+(seed {seed}).
 
 - `data.csv`: `image` (PNG, 28 x 28, grey), `audio` (WAV, {rate} Hz, mono), `note` (English text), `label` (0 to 9) and
   `split` (train, validation, test).
-- `provenance.csv`, not meant for training: for each row of data.csv which handwritten digit it shows and which voice speaks.
+- `provenance.csv`, not meant for training: for each row of data.csv, counted from 0, which handwritten digit it shows
+  and which voice speaks.
 
 The pictures are blurred and noisy, with a square erased; the recordings lie in noise; the notes are vague, mistyped and
 sometimes wrong. Cells are empty on purpose: {missing}. No voice is in two splits.
 
 Handwriting: Alpaydin, E. and Kaynak, C. (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning
-Repository, https://doi.org/10.24432/C50P49, CC BY 4.0, enlarged and spoiled here. Speech: synthesised with espeak-ng, no
-person was recorded.
+Repository, https://doi.org/10.24432/C50P49, CC BY 4.0, enlarged and spoiled here. Speech: synthesised with espeak-ng;
+no person was recorded.
 """
 
 
@@ -72,14 +74,17 @@ def _choose_recordings(labels: np.ndarray, splits: np.ndarray, speech: Speech, s
 def _choose_missing(num_rows: int, column: str, seed: int) -> np.ndarray:
     """Which cells of a column stay empty; bool [num_rows]."""
     missing = np.zeros(num_rows, dtype=bool)
-    missing[random.permutation(num_rows, seed, "demo missing", column)[: int(np.ceil(MISSING[column] * num_rows))]] = True
+    missing[random.permutation(num_rows, seed, "demo missing", column)[: int(np.ceil(MISSING[column] * num_rows))]] = (
+        True
+    )
     return missing
 
 
 def make_demo(folder: str | Path, *, seed: int = 0, num_rows: int = NUM_ROWS) -> Path:
     """Writes the demo's table and its media.
 
-    The same seed and number of rows give the same table, wherever it is made. Files of the same names are overwritten.
+    The same seed and number of rows give the same bytes; another version of Pillow may pack the same pixels otherwise.
+    Files of the same names are overwritten.
 
     Args:
         folder: Where to write; made if it is not there.
@@ -100,7 +105,9 @@ def make_demo(folder: str | Path, *, seed: int = 0, num_rows: int = NUM_ROWS) ->
             (folder / name).mkdir(parents=True, exist_ok=True)
         return _write(folder, seed, num_rows)
     except OSError as error:
-        raise UserError(f"the demo's table can't be written to {folder}: {error}; name a folder that can be written") from error
+        raise UserError(
+            f"the demo's table can't be written to {folder}: {error}; name a folder that can be written"
+        ) from error
 
 
 def _write(folder: Path, seed: int, num_rows: int) -> Path:
@@ -109,7 +116,7 @@ def _write(folder: Path, seed: int, num_rows: int) -> Path:
     chosen = random.permutation(len(pictures), seed, "demo rows")[:num_rows]
     labels = all_labels[chosen]
     splits = _deal(np.argsort(labels, kind="stable"))
-    recordings = _choose_recordings(labels, splits, speech, seed)
+    recordings = _choose_recordings(labels, splits, speech, seed).tolist()
     missing = {column: _choose_missing(num_rows, column, seed) for column in MISSING}
 
     rows, provenance = [], []
@@ -118,8 +125,7 @@ def _write(folder: Path, seed: int, num_rows: int) -> Path:
         if not missing["image"][row]:
             cells["image"] = f"image/{row:04d}.png"
             picture = degrade_picture(pictures[chosen[row]], random.generator(seed, "demo picture", row))
-            # Noise hardly compresses: level 1 takes a third of the time of the default level for 1% more bytes.
-            Image.fromarray(picture).save(folder / cells["image"], compress_level=1)
+            Image.fromarray(picture).save(folder / cells["image"])
         if not missing["audio"][row]:
             cells["audio"] = f"audio/{row:04d}.wav"
             wave = degrade_speech(speech.wave(recordings[row]), random.generator(seed, "demo speech", row))

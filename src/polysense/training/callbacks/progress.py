@@ -23,8 +23,8 @@ _SECONDS_BETWEEN_LINES = 30.0
 class ProgressBar(Callback):
     """Shows loss, main metric, samples/s and time left."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream if stream is not None else sys.stderr
+    def __init__(self) -> None:
+        self._stream: TextIO = sys.stderr
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._clock = _Clock()
@@ -33,6 +33,7 @@ class ProgressBar(Callback):
 
     def on_start(self, run: Run) -> None:
         """Draws the bar, or writes the first line."""
+        self._stream = sys.stderr  # standard output is for results
         self._clock = _Clock()
         self._shown_at = time.monotonic()
         if run.finished:
@@ -48,7 +49,7 @@ class ProgressBar(Callback):
 
         self._bar = Progress(
             TextColumn("{task.fields[epoch]}"),
-            BarColumn(),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TextColumn("{task.description}"),
             console=Console(file=self._stream),
@@ -103,8 +104,8 @@ class ProgressBar(Callback):
         left = self._clock.left(run)
         parts = [f"loss {self._loss:.4g}"] if self._rate else []
         if run.monitor.value is not None:
-            parts.append(f"{run.monitor.label} {run.monitor.value:.4g}")
-        parts += [f"{self._rate:,.0f} samples/s"] if self._rate else []
+            parts.append(f"{run.monitor.short_label} {run.monitor.value:.4g}")
+        parts += [f"{self._rate:,.0f}/s"] if self._rate else []
         parts += [f"{duration(left)} left"] if left else []
         if self._bar is not None and self._task is not None:
             epoch = f"epoch {min(run.epoch + 1, run.config.epochs)}/{run.config.epochs}"
