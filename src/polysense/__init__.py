@@ -1,10 +1,10 @@
 """polysense: one model over the columns of a table, and the truth about what each of them contributed.
 
-    import polysense
+import polysense
 
-    run = polysense.fit("train.csv", target="label")
-    print(run.summary())
-    predictions = polysense.load(run.folder).predict("new.csv")
+run = polysense.fit("train.csv", target="label")
+print(run.summary())
+predictions = polysense.load(run.folder).predict("new.csv")
 """
 
 from __future__ import annotations

@@ -247,11 +247,16 @@ def _target_columns(target: Target, prediction: Prediction, processor: TargetPro
             f"{target.name}_probability": probabilities[np.arange(len(values)), values],
         }
     else:
-        columns = {target.name: polars.Series(rendered, dtype=polars.List(polars.String))}
+        columns = {target.name: _list_series(rendered)}
     if len(target.classes) <= _MOST_CLASS_COLUMNS:
         for index, name in enumerate(target.classes):
             columns[f"{target.name}_probability[{name}]"] = probabilities[:, index]
     return columns
+
+
+def _list_series(cells: list[list[Any]]) -> polars.Series:
+    """Lists of labels; of strings where none has a label that would tell."""
+    return polars.Series(cells) if any(cells) else polars.Series(cells, dtype=polars.List(polars.String))
 
 
 def load(path: Path | str, *, device: str = "cpu") -> Bundle:

@@ -80,8 +80,8 @@ def test_predict_in_a_fresh_process_without_training_dependencies(run: polysense
 import json, sys
 import polysense
 predictions = polysense.load({str(run.folder)!r}).predict({str(table)!r})
-loaded = [name for name in ("polysense.training", "torch.utils.tensorboard", "torchvision", "transformers", "torchmetrics",
-          "matplotlib", "sklearn", "pandas") if name in sys.modules]
+loaded = [name for name in ("polysense.training", "torch.utils.tensorboard", "torchvision", "transformers",
+          "torchmetrics", "matplotlib", "sklearn", "pandas") if name in sys.modules]
 print(json.dumps({{"labels": predictions.frame["label"].to_list(), "loaded": loaded}}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
@@ -155,11 +155,22 @@ def test_resume_goes_on_and_finished_runs_say_so(
 ) -> None:
     def fit(folder: str, **options: object) -> polysense.Run:
         return polysense.fit(
-            table, target="label", output=tmp_path / folder, preset="fast", progress=False, **options  # type: ignore[arg-type]
+            table,
+            target="label",
+            output=tmp_path / folder,
+            preset="fast",
+            progress=False,
+            **options,  # type: ignore[arg-type]
         )
 
-    straight = fit("straight", overrides=[*small, "training.epochs=3", "training.schedule.type=constant", "training.schedule.warmup=0.0"])
-    part = fit("part", overrides=[*small, "training.epochs=1", "training.schedule.type=constant", "training.schedule.warmup=0.0"])
+    straight = fit(
+        "straight",
+        overrides=[*small, "training.epochs=3", "training.schedule.type=constant", "training.schedule.warmup=0.0"],
+    )
+    part = fit(
+        "part",
+        overrides=[*small, "training.epochs=1", "training.schedule.type=constant", "training.schedule.warmup=0.0"],
+    )
     resumed = polysense.fit(part.folder, resume=True, overrides=["training.epochs=3"], progress=False)
     assert resumed.training.epochs == 3
     assert (resumed.folder / "bundle/weights.safetensors").read_bytes() == (
@@ -220,7 +231,7 @@ def test_several_targets_weights_and_regression(
 
 
 def test_user_errors_say_what_and_where(table: Path, tmp_path: Path, run: polysense.Run) -> None:
-    with pytest.raises(TableError, match="no target column 'lable'.*'label'"):
+    with pytest.raises(TableError, match=r"no target column 'lable'.*'label'"):
         polysense.fit(table, target="lable", output=tmp_path / "a")
     with pytest.raises(ConfigError, match="no target is named"):
         polysense.fit(table)

@@ -8,10 +8,10 @@ polysense.predict(bundle, "new.csv").frame
 
 from __future__ import annotations
 
-from polysense.api.check import Check, check
-from polysense.api.demo import demo
-from polysense.api.fit import fit, new
+from polysense.api.checks import Check, check
 from polysense.api.run import Run
+from polysense.api.showcase import demo
+from polysense.api.train import fit, new
 from polysense.api.use import evaluate, load, predict
 
 __all__ = ["Check", "Run", "check", "demo", "evaluate", "fit", "load", "new", "predict"]

@@ -97,7 +97,7 @@ def _add_unimodal(
     *,
     progress: bool,
 ) -> None:
-    from polysense.api.fit import train_model
+    from polysense.api.train import train_model
 
     alone: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
     for index, column in enumerate(run.recipe.data.columns):

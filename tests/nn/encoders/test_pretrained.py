@@ -208,7 +208,7 @@ def test_saved_resources_rebuild_it_without_the_original(
 def test_weights_that_cannot_be_had_end_in_advice(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such folder; expected a folder written by save_pretrained"):
         PretrainedConfig(path=str(tmp_path / "none")).build(TEXT, 8)
-    with pytest.raises(WeightsError, match="hub name 'nobody/nothing'.*local folder.*HF_HOME"):
+    with pytest.raises(WeightsError, match=r"hub name 'nobody/nothing'.*local folder.*HF_HOME"):
         PretrainedConfig(path="nobody/nothing").build(TEXT, 8)
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match="check that the folder holds"):

@@ -8,12 +8,13 @@ its batch mates are.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,11 +22,14 @@ from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.nn.encoders.base import Encoder, EncoderConfig
-from polysense.nn.layers.convolution import ChannelNorm, ResidualBlock
+from polysense.nn.layers.convolution import ResidualBlock, ValidGroupNorm
 from polysense.nn.layers.spectrogram import LogMel, spec_augment
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["AudioCNN", "AudioCNNConfig"]
+
+_SHORT_SECONDS = 2.0
+_ANCHORS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +38,23 @@ class AudioCNNConfig(EncoderConfig):
 
     Attributes:
         num_mels: Mel bands of the spectrogram.
-        channels: Channels of the first stage; doubled at each of three halvings.
+        channels: Channels of the stem; doubled at each of two further halvings.
+        positions: How time steps become tokens: "shared" (one projection for all), "own" (a projection that changes
+            from the clip's beginning to its end, so that the order of sounds survives averaging), or "auto": own for
+            clips of up to 2 seconds, as single words are, shared for longer ones.
+        dropout: On the last feature map.
         max_time_mask: Longest SpecAugment time mask in training, as a fraction of the clip; 0 switches it off.
         max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
     type: Literal["audio_cnn"] = "audio_cnn"
-    num_mels: int = 64
-    channels: int = 16
-    max_time_mask: float = 0.15
-    max_frequency_mask: float = 0.15
+    num_mels: int = 40
+    channels: int = 8
+    positions: Literal["auto", "own", "shared"] = "auto"
+    dropout: float = 0.3
+    max_time_mask: float = 0.1
+    max_frequency_mask: float = 0.1
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioCNN:
         self.check(column)
@@ -60,13 +70,19 @@ class AudioCNN(Encoder):
         self.config = config
         self.log_mel = LogMel(column.sample_rate, config.num_mels)
         channels = config.channels
-        self.stem = nn.Conv2d(1, channels, 3, stride=(2, 1), padding=1, bias=False)
-        self.stem_norm = ChannelNorm(channels)
-        self.stages = nn.ModuleList()
-        for stage in range(3):
-            self.stages.append(ResidualBlock(channels * 2 ** max(stage - 1, 0), channels * 2**stage, (2, 2)))
-        bands = -(-config.num_mels // 16)
-        self.project = nn.Linear(channels * 4 * bands, width)
+        self.stem = nn.Conv2d(1, channels, 5, stride=2, padding=2, bias=False)
+        self.stem_norm = ValidGroupNorm(channels)
+        self.stages = nn.ModuleList(
+            ResidualBlock(channels * 2**stage, channels * 2 ** (stage + 1)) for stage in range(2)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        short = column.typical_length <= _SHORT_SECONDS * column.sample_rate
+        self.own = config.positions == "own" or (config.positions == "auto" and short)
+        inputs = channels * 4 * -(-config.num_mels // 8)
+        anchors = _ANCHORS if self.own else 1
+        self.projection = nn.Parameter(torch.empty(anchors, inputs, width))
+        nn.init.normal_(self.projection, std=math.sqrt(anchors / inputs))
+        self.bias = nn.Parameter(torch.zeros(width))
 
     def encode_items(
         self,
@@ -82,12 +98,27 @@ class AudioCNN(Encoder):
             )
         keep = valid[:, None, None, :].to(spectrogram.dtype)
         x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)
-        x = F.relu(self.stem_norm(self.stem(x)), inplace=True) * keep
+        keep = keep[..., ::2]
+        x = F.relu(self.stem_norm(self.stem(x), keep), inplace=True)
         for stage in self.stages:
-            # A 3x3 convolution of stride 2 gives ceil(T / 2) columns, the first of each pair deciding.
+            # Values are not negative and padding is 0, so a pair that is half padding gives its valid half.
+            x = F.max_pool2d(x, 2, ceil_mode=True)
             keep = keep[..., ::2]
             x = stage(x, keep)
-        tokens = self.project(x.permute(0, 3, 1, 2).flatten(2))
+        valid = keep[:, 0, 0, :] > 0
+        steps = self.dropout(x).permute(0, 3, 1, 2).flatten(2)
+        if self.own:
+            tokens = torch.einsum("btc,btk,kcw->btw", steps, _near_anchors(valid), self.projection) + self.bias
+        else:
+            tokens = steps @ self.projection[0] + self.bias
         length = tokens.shape[1]
         positions = sinusoidal(torch.arange(length, device=tokens.device), self.width).to(tokens.dtype)
-        return Tokens(tokens + 0.1 * positions, keep[:, 0, 0, :] > 0, (length,))
+        return Tokens(tokens + 0.1 * positions, valid, (length,))
+
+
+def _near_anchors(valid: Bool[Tensor, "items steps"]) -> Float[Tensor, "items steps anchors"]:
+    """How near each step is to each of the anchors, which are spread over its own clip; sums to 1."""
+    steps = torch.arange(valid.shape[1], device=valid.device)
+    share = steps / (valid.sum(dim=1, keepdim=True) - 1).clamp(min=1)
+    anchors = torch.arange(_ANCHORS, device=valid.device)
+    return (1 - (share[..., None] * (_ANCHORS - 1) - anchors).abs()).clamp(min=0)

@@ -135,8 +135,8 @@ class Timm(Encoder):
         if hidden.dim() == 4:
             channels_last = hidden.shape[-1] == self.backbone.num_features != hidden.shape[1]
             hidden = hidden if channels_last else hidden.permute(0, 2, 3, 1)
-            grid = self.project(self.norm(hidden)).permute(0, 3, 1, 2)
-            return image_tokens(grid, lengths)
+            _, height, columns, _ = hidden.shape
+            return image_tokens(self.project(self.norm(hidden)).flatten(1, 2), (height, columns), lengths)
         mask = (lengths > 0)[:, None].expand(-1, hidden.shape[1])
         return Tokens(self.project(self.norm(hidden)), mask, (hidden.shape[1],))
 

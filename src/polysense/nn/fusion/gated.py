@@ -52,7 +52,7 @@ class GatedFusion(Fusion):
         present: Bool[Tensor, "batch columns"],
     ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
         summaries = self.dropout(summaries)
-        # [batch, width, columns]: a softmax over the last dimension gives the same bits wherever a row stands in a batch.
+        # [batch, width, columns]: a softmax over the last dimension gives the same bits wherever a row stands.
         hidden = torch.stack(
             [transform(summaries[:, index]) for index, transform in enumerate(self.transform)], dim=-1
         ).tanh()

@@ -1,31 +1,61 @@
 """Residual convolutions that keep rows and padding apart.
 
-Batch normalisation would tie every row to its batch, and group normalisation over time would tie a clip to its padding.
-Normalising each position over its channels (as ConvNeXt does, Liu et al., "A ConvNet for the 2020s", 2022, section
-2.5) does neither, and on a CPU costs what batch normalisation costs (249 ms against 237 ms for six 3x3 layers of 32
-channels, 64 images of 28 px, forward and backward, channels last; group normalisation 279 ms).
+Batch normalisation would tie every row to its batch, in training and through running statistics in prediction. Group
+normalisation (Wu and He, "Group Normalization", 2018) keeps rows apart; over time it counts valid positions only, so a
+clip does not depend on its padding either. Normalising each position over its channels, as ConvNeXt does, is cheaper,
+but blows the noise of an empty background up to the size of the strokes: on degraded 28 px digits it reached 19% where
+group and batch normalisation reached 33 to 34%.
 """
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ChannelNorm", "ResidualBlock"]
+__all__ = ["ResidualBlock", "ValidGroupNorm", "conv3x3"]
+
+_GROUP = 8
 
 
-class ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of each position; [batch, channels, height, width]."""
+class ValidGroupNorm(nn.Module):
+    """Group normalisation over the valid columns of [batch, channels, height, width].
+
+    Args:
+        num_channels: Channels, in groups of 8 (one group if 8 does not divide them).
+    """
 
     def __init__(self, num_channels: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(num_channels)
+        self.num_groups = num_channels // _GROUP if num_channels % _GROUP == 0 else 1
+        self.weight = nn.Parameter(torch.ones(num_channels))
+        self.bias = nn.Parameter(torch.zeros(num_channels))
 
-    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
-        """In channels-last memory both permutations are free."""
-        out: Tensor = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return out
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels height width"],
+        valid: Float[Tensor, "batch 1 1 width"] | None = None,
+    ) -> Float[Tensor, "batch channels height width"]:
+        """`valid` is 0 at columns that are padding: they don't count, and stay 0."""
+        if valid is None:
+            return F.group_norm(x, self.num_groups, self.weight, self.bias)
+        batch, channels, height, _ = x.shape
+        x = x * valid
+        # Sums over all positions are sums over the valid ones, since the others are 0.
+        count = (valid.sum(dim=(1, 2, 3)) * height * (channels // self.num_groups)).clamp(min=1)[:, None]
+        mean = x.sum(dim=(2, 3)).view(batch, self.num_groups, -1).sum(dim=-1) / count
+        square = (x * x).sum(dim=(2, 3)).view(batch, self.num_groups, -1).sum(dim=-1) / count
+        scale = (square - mean * mean).clamp(min=0).add(1e-5).rsqrt()
+        per_channel = channels // self.num_groups
+        scale = scale.repeat_interleave(per_channel, dim=1) * self.weight
+        shift = self.bias - mean.repeat_interleave(per_channel, dim=1) * scale
+        return torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None]) * valid
+
+
+def conv3x3(num_inputs: int, num_outputs: int, stride: tuple[int, int] = (1, 1)) -> nn.Conv2d:
+    """A 3x3 convolution without a bias, which the normalisation after it has."""
+    return nn.Conv2d(num_inputs, num_outputs, 3, stride=stride, padding=1, bias=False)
 
 
 class ResidualBlock(nn.Module):
@@ -34,29 +64,25 @@ class ResidualBlock(nn.Module):
     Args:
         num_inputs: Channels in.
         num_outputs: Channels out.
-        stride: Of the first convolution, (height, width).
     """
 
-    def __init__(self, num_inputs: int, num_outputs: int, stride: tuple[int, int] = (1, 1)) -> None:
+    def __init__(self, num_inputs: int, num_outputs: int) -> None:
         super().__init__()
-        self.conv_1 = nn.Conv2d(num_inputs, num_outputs, 3, stride=stride, padding=1, bias=False)
-        self.norm_1 = ChannelNorm(num_outputs)
-        self.conv_2 = nn.Conv2d(num_outputs, num_outputs, 3, padding=1, bias=False)
-        self.norm_2 = ChannelNorm(num_outputs)
+        self.conv_1 = conv3x3(num_inputs, num_outputs)
+        self.norm_1 = ValidGroupNorm(num_outputs)
+        self.conv_2 = conv3x3(num_outputs, num_outputs)
+        self.norm_2 = ValidGroupNorm(num_outputs)
         self.shortcut: nn.Module = nn.Identity()
-        if num_inputs != num_outputs or stride != (1, 1):
-            self.shortcut = nn.Conv2d(num_inputs, num_outputs, 1, stride=stride, bias=False)
+        if num_inputs != num_outputs:
+            self.shortcut = nn.Conv2d(num_inputs, num_outputs, 1, bias=False)
         # Starting as the identity (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1).
-        nn.init.zeros_(self.norm_2.norm.weight)
+        nn.init.zeros_(self.norm_2.weight)
 
     def forward(
         self,
         x: Float[Tensor, "batch channels height width"],
-        valid: Float[Tensor, "batch 1 1 outwidth"] | None = None,
-    ) -> Float[Tensor, "batch outchannels outheight outwidth"]:
-        """`valid` is 0 at output columns that are padding; they are zeroed, as if the input ended there."""
-        hidden = F.relu(self.norm_1(self.conv_1(x)), inplace=True)
-        if valid is not None:
-            hidden = hidden * valid
-        out = F.relu(self.shortcut(x) + self.norm_2(self.conv_2(hidden)), inplace=True)
-        return out if valid is None else out * valid
+        valid: Float[Tensor, "batch 1 1 width"] | None = None,
+    ) -> Float[Tensor, "batch outchannels height width"]:
+        """`valid` is 0 at columns that are padding; they stay 0, as if the input ended there."""
+        hidden = F.relu(self.norm_1(self.conv_1(x), valid), inplace=True)
+        return F.relu(self.shortcut(x) + self.norm_2(self.conv_2(hidden), valid), inplace=True)

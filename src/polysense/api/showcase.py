@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from polysense.api.fit import fit
+from polysense.api.train import fit
 from polysense.errors import ConfigError
 
 __all__ = ["DemoSummary", "demo"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from polysense.data.sources import Table
 from polysense.data.transforms.augment import augment
 from polysense.errors import CheckpointError, ConfigError
 from polysense.evaluation.evaluator import evaluate
+from polysense.evaluation.metrics.compute import selection_metric
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.distributed import Distributed
@@ -242,6 +244,7 @@ def train_model(
             epoch=epoch,
             modality_dropout=recipe.data.modality_dropout,
         ),
+        preferred={target.name: selection_metric(target).name for target in schema.targets},
         callbacks=callbacks,
         distributed=distributed,
         resume_hint=f"Go on with: polysense train {folder} --resume",
@@ -263,7 +266,7 @@ def train_model(
 
 def _read_settings(recipe: Recipe, dataset: TableDataset) -> int:
     """Sets the dataset's cache and gives the number of workers."""
-    num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     workers, cache = choose_workers(dataset, num_cpus)
     if recipe.data.num_workers != "auto":
         workers = recipe.data.num_workers
