@@ -45,11 +45,18 @@ def configure_logging(verbosity: int) -> None:
         # A log file wants one line per message, not lines broken at 80 columns.
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    if verbosity <= 0:
+        handler.addFilter(_not_shown_as_progress)
     handler.set_name("polysense.cli")
     for old in [old for old in logger.handlers if old.get_name() == handler.get_name()]:
         logger.removeHandler(old)
     logger.addHandler(handler)
     logger.propagate = False
+
+
+def _not_shown_as_progress(record: logging.LogRecord) -> bool:
+    """The progress display says what training logs for train.log; once is enough."""
+    return record.levelno > logging.INFO or not record.name.startswith("polysense.training")
 
 
 def is_quiet() -> bool:

@@ -22,14 +22,14 @@ from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.nn.encoders.base import Encoder, EncoderConfig
-from polysense.nn.layers.convolution import ResidualBlock, ValidGroupNorm
+from polysense.nn.layers.convolution import ResidualBlock
 from polysense.nn.layers.spectrogram import LogMel, spec_augment
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["AudioCNN", "AudioCNNConfig"]
 
 _SHORT_SECONDS = 2.0
-_ANCHORS = 8
+_ANCHORS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ class AudioCNN(Encoder):
         self.config = config
         self.log_mel = LogMel(column.sample_rate, config.num_mels)
         channels = config.channels
-        self.stem = nn.Conv2d(1, channels, 5, stride=2, padding=2, bias=False)
-        self.stem_norm = ValidGroupNorm(channels)
+        # Not normalised: the spectrogram is, and this layer's output is the largest by far.
+        self.stem = nn.Conv2d(1, channels, 5, stride=2, padding=2)
         self.stages = nn.ModuleList(
             ResidualBlock(channels * 2**stage, channels * 2 ** (stage + 1)) for stage in range(2)
         )
@@ -99,7 +99,7 @@ class AudioCNN(Encoder):
         keep = valid[:, None, None, :].to(spectrogram.dtype)
         x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)
         keep = keep[..., ::2]
-        x = F.relu(self.stem_norm(self.stem(x), keep), inplace=True)
+        x = F.relu(self.stem(x), inplace=True) * keep
         for stage in self.stages:
             # Values are not negative and padding is 0, so a pair that is half padding gives its valid half.
             x = F.max_pool2d(x, 2, ceil_mode=True)

@@ -25,7 +25,7 @@ from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.nn.encoders.base import Encoder, EncoderConfig
-from polysense.nn.layers.convolution import ResidualBlock, ValidGroupNorm
+from polysense.nn.layers.convolution import ResidualBlock
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["ResNet", "ResNetConfig", "image_tokens"]
@@ -93,8 +93,8 @@ class ResNet(Encoder):
         self.stem = nn.ModuleList()
         num_inputs = column.num_channels
         for _ in range(num_strides):
-            self.stem.append(nn.Conv2d(num_inputs, channels, 5, stride=2, padding=2, bias=False))
-            self.stem.append(ValidGroupNorm(channels))
+            # Not normalised: the picture is, and this layer's output is the largest by far.
+            self.stem.append(nn.Conv2d(num_inputs, channels, 5, stride=2, padding=2))
             num_inputs = channels
         self.stages = nn.ModuleList()
         for stage in range(halvings - num_strides):
@@ -123,7 +123,7 @@ class ResNet(Encoder):
     ) -> Tokens:
         x = ((values.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         for layer in self.stem:
-            x = layer(x) if isinstance(layer, nn.Conv2d) else F.relu(layer(x), inplace=True)
+            x = F.relu(layer(x), inplace=True)
         for stage in self.stages:
             x = stage(x)
             x = F.max_pool2d(x, 2, ceil_mode=True)

@@ -59,8 +59,8 @@ class LogMel(nn.Module):
         """Returns the spectrogram, 0 at padded frames, and which frames are valid: ceil(length / hop) of each clip."""
         num_frames = max(math.ceil(waveform.shape[1] / self.hop), 1)
         with torch.autocast(waveform.device.type, enabled=False):
-            within = torch.arange(waveform.shape[1], device=waveform.device) < lengths[:, None]
-            signal = waveform.float() * within / 32768.0
+            beyond = torch.arange(waveform.shape[1], device=waveform.device) >= lengths[:, None]
+            signal = waveform.masked_fill(beyond, 0).float()
             left = self.fft_size // 2
             needed = (num_frames - 1) * self.hop + self.fft_size
             signal = nn.functional.pad(signal, (left, max(needed - left - signal.shape[1], 0)))
@@ -73,13 +73,13 @@ class LogMel(nn.Module):
                 center=False,
                 return_complex=True,
             )[..., :num_frames]
-            power = spectrum.real.square() + spectrum.imag.square()
-            # [clips, frames, bins] @ [bins, mels]
-            log_mel = (power.transpose(1, 2) @ self.filters).clamp(min=1e-10).log10()
+            power = torch.addcmul(spectrum.real * spectrum.real, spectrum.imag, spectrum.imag)
+            # [clips, frames, bins] @ [bins, mels]; full scale is 32768, whose square is taken out here at no cost.
+            log_mel = (power.transpose(1, 2) @ self.filters).clamp(min=1e-10 * 2.0**30).log10()
             frames = torch.arange(num_frames, device=waveform.device)
             valid = frames < ((lengths + self.hop - 1) // self.hop)[:, None]
             weight = valid[..., None].to(log_mel.dtype)
-            loudest = log_mel.masked_fill(~valid[..., None], -10.0).amax(dim=(1, 2), keepdim=True)
+            loudest = log_mel.masked_fill(~valid[..., None], -1.0).amax(dim=(1, 2), keepdim=True)
             log_mel = torch.maximum(log_mel, loudest - 8.0)
             count = (weight.sum(dim=(1, 2), keepdim=True) * self.num_mels).clamp(min=1)
             mean = (log_mel * weight).sum(dim=(1, 2), keepdim=True) / count
@@ -109,14 +109,15 @@ def spec_augment(
     _, num_mels, num_frames = spectrogram.shape
     frames = torch.arange(num_frames, device=spectrogram.device)
     mels = torch.arange(num_mels, device=spectrogram.device)
-    keep = torch.ones_like(spectrogram, dtype=torch.bool)
+    keep_frames = torch.ones(len(draws), num_frames, dtype=torch.bool, device=spectrogram.device)
+    keep_mels = torch.ones(len(draws), num_mels, dtype=torch.bool, device=spectrogram.device)
     for index in range(2):
         size, start = draws[:, 4 * index, None], draws[:, 4 * index + 1, None]
         width = size * max_time * lengths[:, None]
         first = start * (lengths[:, None] - width)
-        keep &= ~((frames >= first) & (frames < first + width))[:, None, :]
+        keep_frames &= ~((frames >= first) & (frames < first + width))
         size, start = draws[:, 4 * index + 2, None], draws[:, 4 * index + 3, None]
         width = size * max_frequency * num_mels
         first = start * (num_mels - width)
-        keep &= ~((mels >= first) & (mels < first + width))[:, :, None]
-    return spectrogram * keep
+        keep_mels &= ~((mels >= first) & (mels < first + width))
+    return spectrogram * keep_mels[:, :, None] * keep_frames[:, None, :]
