@@ -26,7 +26,7 @@ from polysense.nn.model import ModelConfig, MultimodalModel
 FUSIONS = list(members("fusion"))
 
 
-def build(schema: Schema, fusion: str = "gated") -> MultimodalModel:
+def build(schema: Schema, fusion: str = "gated", unimodal_loss: float = 0.0) -> MultimodalModel:
     torch.manual_seed(0)
     config = ModelConfig(
         width=32,
@@ -43,6 +43,7 @@ def build(schema: Schema, fusion: str = "gated") -> MultimodalModel:
             "tags": MultilabelHeadConfig(hidden=8),
             "size": RegressionHeadConfig(),
         },
+        unimodal_loss=unimodal_loss,
     )
     model = config.build(schema)
     # Zero-initialised residual branches and summaries would hide what flows through them.
@@ -190,3 +191,38 @@ def test_a_column_without_an_encoder_or_with_the_wrong_one_is_named(schema: Sche
     heads = {target.name: ClassificationHeadConfig() for target in schema.targets}
     with pytest.raises(ConfigError, match="takes text; column 'photo' is image"):
         ModelConfig(encoders=encoders, heads=heads).build(schema)
+
+
+def test_unimodal_losses_of_weight_0_change_no_bit(schema: Schema, make_batch: Callable[..., Batch]) -> None:
+    torch.manual_seed(0)
+    without, batch = build(schema).train(), make_batch()
+    torch.manual_seed(0)
+    joint = sum(loss.total for loss in without.losses(without(batch), batch).values())
+    with_heads = build(schema, unimodal_loss=0.5).train()
+    with_heads.load_state_dict(without.state_dict(), strict=False)
+    with_heads.unimodal_loss = 0.0
+    torch.manual_seed(0)
+    weightless = sum(loss.total for loss in with_heads.losses(with_heads(batch), batch).values())
+    assert joint.item() == weightless.item()
+    assert not any("unimodal" in name for name in without.state_dict())
+
+
+def test_a_columns_own_loss_reaches_its_encoder_and_only_where_it_is_present(
+    schema: Schema, make_batch: Callable[..., Batch]
+) -> None:
+    model, batch = build(schema, unimodal_loss=0.5).train(), make_batch()
+    keep = torch.tensor([True, False, True, True])
+    columns = {n: c.masked(keep) if n == "photo" else c for n, c in batch.columns.items()}
+    batch = dataclasses.replace(batch, columns=columns)
+    outputs = model(batch)
+    assert len(outputs) == 3 + 3 * len(schema.names)
+    losses, counts = model.losses(outputs, batch), model.counts(batch)
+    assert {n: float(loss.count) for n, loss in losses.items()} == {n: float(c) for n, c in counts.items()}
+    plain = dict(list(outputs.items())[:3])
+    joint = model.losses(plain, batch)
+    assert all(losses[n].total.item() > joint[n].total.item() for n in losses)
+    changed = outputs["label\0photo"].detach().clone()
+    changed[1] += 100.0
+    again = model.losses({**outputs, "label\0photo": changed}, batch)["label"].total.item()
+    assert again == pytest.approx(losses["label"].total.item())
+    assert set(model.eval()(batch)) == {"label", "tags", "size"}

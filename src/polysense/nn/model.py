@@ -7,7 +7,7 @@ an audited subset of columns are the same thing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from polysense.config.base import Config
 from polysense.core.batch import Batch
 from polysense.core.prediction import Loss, Prediction
 from polysense.core.schema import Requirements, Schema
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
 from polysense.nn.encoders import EncoderConfig
 from polysense.nn.fusion import FusionConfig
@@ -38,12 +38,20 @@ class ModelConfig(Config):
         encoders: Per input column, how it becomes tokens.
         fusion: How the columns are joined.
         heads: Per target, how it is read.
+        unimodal_loss: Weight of each column's own loss: in training every column also predicts every target alone,
+            from its own summary, so that the column that learns first does not leave the others lazy. 0 builds no such
+            heads.
     """
 
     width: int = 128
     encoders: Mapping[str, EncoderConfig] = field(default_factory=dict)
     fusion: FusionConfig = field(default_factory=GatedFusionConfig)
     heads: Mapping[str, HeadConfig] = field(default_factory=dict)
+    unimodal_loss: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.unimodal_loss < 0:
+            raise ConfigError(f"unimodal_loss must be at least 0; found {self.unimodal_loss}")
 
     def requirements(self) -> dict[str, Requirements]:
         """Per column, what its encoder asks of the preprocessing."""
@@ -86,6 +94,12 @@ class MultimodalModel(nn.Module):
         )
         self.fusion = config.fusion.build(schema.names, config.width)
         self.heads = nn.ModuleList(config.heads[target.name].build(target, config.width) for target in schema.targets)
+        # Built last, so that a weight of 0 leaves every other initial weight as it is.
+        self.unimodal_loss = config.unimodal_loss
+        self.unimodal_heads = nn.ModuleList(
+            nn.ModuleList(config.heads[target.name].build(target, config.width) for target in schema.targets)
+            for _ in (schema.columns if config.unimodal_loss > 0 and len(schema.columns) > 1 else ())
+        )
         self.head_weights = {target.name: config.heads[target.name].loss_weight for target in schema.targets}
         self.learning_rate_scales = {
             column.name: float(getattr(config.encoders[column.name], "learning_rate_scale", 1.0))
@@ -93,8 +107,15 @@ class MultimodalModel(nn.Module):
         }
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
-        """Raw outputs per target."""
-        return self.read(self.encode(batch))
+        """Raw outputs per target; in training also those of each column alone, where there are such heads."""
+        fused = self.fusion(self.encode(batch))
+        outputs = self._read(fused)
+        if self.training:
+            for column, heads in self._unimodal:
+                alone = replace(fused, pooled=fused.unimodal[column])
+                for head in heads:
+                    outputs[_alone(head.target.name, column)] = head(alone)
+        return outputs
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
         """Tokens per column. A column that the batch lacks is one masked token."""
@@ -106,7 +127,9 @@ class MultimodalModel(nn.Module):
 
     def read(self, tokens: Mapping[str, Tokens]) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target from encoded columns; a column masked out here was never there."""
-        fused = self.fusion(tokens)
+        return self._read(self.fusion(tokens))
+
+    def _read(self, fused: Fused) -> dict[str, Float[Tensor, "batch ..."]]:
         return {target.name: head(fused) for target, head in zip(self.schema.targets, self.heads, strict=True)}
 
     def _absent(self, batch: Batch, encoder: nn.Module) -> Tokens:
@@ -119,11 +142,24 @@ class MultimodalModel(nn.Module):
         return Tokens(values, torch.zeros(len(batch), 1, dtype=torch.bool, device=batch.device), (1,))
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Loss]:
-        """Per target the summed loss and what to divide it by."""
-        return {
-            head.target.name: head.loss(outputs[head.target.name], batch.targets[head.target.name], batch.weights)
-            for head in self._heads
-        }
+        """Per target the summed loss and what to divide it by.
+
+        With unimodal losses it is L = L_joint + w sum_m L_m, each L_m over the rows that have column m. All are divided
+        by the joint count, so splitting a batch changes nothing.
+        """
+        found = {}
+        for index, head in enumerate(self._heads):
+            name, target = head.target.name, batch.targets[head.target.name]
+            loss = head.loss(outputs[name], target, batch.weights)
+            total = loss.total
+            for column, heads in self._unimodal:
+                if (key := _alone(name, column)) in outputs:
+                    values = batch.columns.get(column)
+                    present = target.present & (False if values is None else values.present)
+                    alone = heads[index].loss(outputs[key], replace(target, present=present), batch.weights)
+                    total = total + self.unimodal_loss * alone.total
+            found[name] = Loss(total, loss.count)
+        return found
 
     def counts(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Per target what its summed loss is divided by, without a forward."""
@@ -132,6 +168,12 @@ class MultimodalModel(nn.Module):
     @property
     def _heads(self) -> list[Any]:
         return list(self.heads)
+
+    @property
+    def _unimodal(self) -> list[tuple[str, list[Any]]]:
+        """Per column its own heads, in the targets' order; empty without unimodal losses."""
+        own: list[Any] = list(self.unimodal_heads)
+        return [(column.name, list(heads)) for column, heads in zip(self.schema.columns, own, strict=False)]
 
     def decode(self, outputs: Mapping[str, Tensor]) -> dict[str, Prediction]:
         """Raw outputs in the table's own terms."""
@@ -170,6 +212,11 @@ class MultimodalModel(nn.Module):
         """Writes what building needs besides config and weights."""
         for index, encoder in enumerate(self.encoders):
             encoder.save_resources(folder / str(index))  # type: ignore[operator]
+
+
+def _alone(target: str, column: str) -> str:
+    """The outputs' key of a column's own head; no target is named so, since names hold no NUL."""
+    return f"{target}\0{column}"
 
 
 def _folder(resources: Path | None, index: int) -> Path | None:

@@ -76,7 +76,7 @@ SMALL_TABLE = 5_000
 
 PRESETS: Mapping[str, Size] = {
     "fast": Size(width=(64, 64), channels=8, layers=1, budget=12_000, min_epochs=3, max_epochs=12),
-    "balanced": Size(width=(96, 128), channels=16, layers=2, budget=60_000, min_epochs=10, max_epochs=30),
+    "balanced": Size(width=(96, 128), channels=16, layers=2, budget=60_000, min_epochs=10, max_epochs=30, ema=0.99),
     "best": Size(width=(128, 192), channels=32, layers=3, budget=150_000, min_epochs=20, max_epochs=100, ema=0.995),
 }
 
@@ -195,6 +195,7 @@ def recipe_for(
             width=width,
             encoders={name: _encoder(modality, size) for name, modality in inputs},
             fusion=ConcatFusionConfig(),
+            unimodal_loss=0.5 if len(inputs) > 1 else 0.0,
             heads={name: head for name, (_, head) in pairs.items()},
         ),
         training=TrainingConfig(

@@ -27,7 +27,7 @@ class _ValidGroupNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, valid: Tensor, weight: Tensor, bias: Tensor, num_groups: int) -> Tensor:
-        batch, channels, height, _ = x.shape
+        _, channels, height, _ = x.shape
         x = x * valid
         exact = torch.promote_types(x.dtype, torch.float32)
         count = (valid.to(exact).sum(dim=(1, 2, 3)) * (height * channels // num_groups)).clamp(min=1)[:, None]

@@ -1,0 +1,67 @@
+"""From guesses to recipes."""
+
+from __future__ import annotations
+
+import pytest
+
+from polysense.core.modality import Modality, Role, Task
+from polysense.data.evidence import ColumnGuess
+from polysense.data.split import ColumnSplitConfig, FractionSplitConfig
+from polysense.errors import ColumnError, ConfigError
+from polysense.presets import PRESETS, SMALL_TABLE, recipe_for
+
+
+def guess(name: str, role: Role, modality: Modality | None = None, task: Task | None = None) -> ColumnGuess:
+    return ColumnGuess(name=name, role=role, modality=modality, task=task, reason="because")
+
+
+INPUTS = [
+    guess("photo", Role.INPUT, Modality.IMAGE),
+    guess("speech", Role.INPUT, Modality.AUDIO),
+    guess("note", Role.INPUT, Modality.TEXT),
+    guess("age", Role.INPUT, Modality.NUMBER),
+    guess("shop", Role.INPUT, Modality.CATEGORY),
+    guess("film", Role.IGNORED, Modality.VIDEO),
+]
+TARGETS = [guess("label", Role.TARGET, task=Task.CLASSIFICATION), guess("price", Role.TARGET, task=Task.REGRESSION)]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("num_rows", [10, SMALL_TABLE, 1_000_000])
+def test_every_preset_serves_every_modality_and_size(preset: str, num_rows: int) -> None:
+    recipe = recipe_for([*INPUTS, *TARGETS], num_rows, preset=preset)
+    assert set(recipe.model.encoders) == {"photo", "speech", "note", "age", "shop"}
+    assert set(recipe.model.heads) == {"label", "price"}
+    size = PRESETS[preset]
+    assert size.min_epochs <= recipe.training.epochs <= size.max_epochs
+
+
+def test_rows_for_a_test_are_set_aside_where_there_are_rows_to_spare() -> None:
+    small, large = (recipe_for([*INPUTS, *TARGETS], rows).data.split for rows in (SMALL_TABLE, SMALL_TABLE + 1))
+    assert isinstance(small, FractionSplitConfig)
+    assert isinstance(large, FractionSplitConfig)
+    assert (small.validation, small.test) == (0.1, 0.0)
+    assert (large.validation, large.test) == (0.1, 0.1)
+    given = recipe_for([*INPUTS, *TARGETS], 100_000, validation="v.csv", test="t.csv").data.split
+    assert isinstance(given, FractionSplitConfig)
+    assert (given.validation, given.test) == (0.0, 0.0)
+
+
+def test_a_split_column_is_used() -> None:
+    split = recipe_for([*INPUTS, *TARGETS, guess("fold", Role.SPLIT)], 100).data.split
+    assert isinstance(split, ColumnSplitConfig)
+    assert split.column == "fold"
+
+
+def test_only_photos_are_mirrored() -> None:
+    plain = recipe_for([*INPUTS, *TARGETS], 100).data.transforms["photo"]
+    photos = recipe_for([*INPUTS, *TARGETS], 100, photos=["photo"]).data.transforms["photo"]
+    assert plain.flip is False  # type: ignore[attr-defined]
+    assert photos.flip is True  # type: ignore[attr-defined]
+
+
+def test_what_can_not_be_served_is_said() -> None:
+    with pytest.raises(ConfigError, match="there is no preset 'huge'; choose from: fast, balanced, best"):
+        recipe_for([*INPUTS, *TARGETS], 10, preset="huge")
+    with pytest.raises(ColumnError, match="no column can serve as an input:\n  film: because"):
+        recipe_for([INPUTS[-1], *TARGETS], 10)
