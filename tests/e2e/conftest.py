@@ -20,6 +20,7 @@ SMALL = (
     "training.batch_size=16",
     "training.tensorboard=false",
     "evaluation.bootstrap=50",
+    "data.split.test=0.2",
 )
 
 

@@ -58,7 +58,13 @@ def test_it_learns_and_says_which_column_helps(run: polysense.Run) -> None:
         target="label",
         output=run.folder.parent / "longer",
         preset="fast",
-        overrides=["training.epochs=12", "model.width=32", "training.batch_size=8", "evaluation.bootstrap=100"],
+        overrides=[
+            "training.epochs=12",
+            "model.width=32",
+            "training.batch_size=8",
+            "evaluation.bootstrap=100",
+            "data.split.test=0.2",
+        ],
         progress=False,
     )
     assert longer.metrics["test"]["label"]["accuracy"]["value"] >= 0.7

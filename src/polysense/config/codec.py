@@ -254,7 +254,7 @@ def _locate(config: Any, plain: Any, location: list[Any]) -> tuple[list[str], An
         elif step not in _keys(kind) and not (last and isinstance(value, Mapping)):
             continue  # the name of a union's branch
         path.append(str(step))
-        if not last or step in _keys(kind):
+        if not last or step in _keys(kind) or typing.get_args(kind):
             kind = _kind_below(kind, step)
     return path, kind, value
 

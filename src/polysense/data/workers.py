@@ -94,7 +94,11 @@ class WorkerPool:
         iterator = self._loader._iterator if self._loader is not None else None
         workers = [] if iterator is None else iterator._workers  # type: ignore[attr-defined]
         if patience:
-            multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=patience)
+            ready = multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=patience)
+            for worker in workers:
+                if worker.sentinel in ready:
+                    # A process closes its files a moment before it can be waited for.
+                    worker.join(timeout=patience)
         return [f"process {w.pid}: exit code {w.exitcode}" for w in workers if not w.is_alive()]
 
     @contextmanager

@@ -87,8 +87,8 @@ class ResNet(Encoder):
         height, columns = column.image_size
         height, columns = column.image_size
         halvings = max(round(math.log2(min(height, columns) / 6)), 1)
-        # The stem halves once, twice where that is not enough for the stages to do the rest.
-        num_strides = max(halvings - 3, 1)
+        # The stem halves a large picture twice or more: its stages at half resolution would cost five times the rest.
+        num_strides = max(halvings - 3, 2 if halvings > 3 else 1)
         channels = config.channels
         self.stem = nn.ModuleList()
         num_inputs = column.num_channels
@@ -105,10 +105,13 @@ class ResNet(Encoder):
                 )
             )
             channels = outputs
-        self.dropout = nn.Dropout(config.dropout)
         for _ in range(halvings):
             height, columns = -(-height // 2), -(-columns // 2)
         self.own = config.positions == "own" or (config.positions == "auto" and max(column.image_size) <= _SMALL)
+        # A photograph's cells are averaged, so they must say more each.
+        self.last: nn.Module = nn.Identity() if self.own else ResidualBlock(channels, 2 * channels)
+        channels = channels if self.own else 2 * channels
+        self.dropout = nn.Dropout(config.dropout)
         cells = height * columns if self.own else 1
         self.projection = nn.Parameter(torch.empty(cells, channels, width))
         # The tokens' mean over cells has the spread that one linear layer over all of them would give.
@@ -127,6 +130,7 @@ class ResNet(Encoder):
         for stage in self.stages:
             x = stage(x)
             x = F.max_pool2d(x, 2, ceil_mode=True)
+        x = self.last(x)
         _, _, height, columns = x.shape
         cells = self.dropout(x).flatten(2)
         if self.own:
