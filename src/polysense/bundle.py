@@ -287,5 +287,8 @@ def load(path: Path | str, *, device: str = "cpu") -> Bundle:
         model = config.build(processor.schema, folder / "resources")
         model.load_state_dict(load_file(folder / "weights.safetensors", device="cpu"))
     except (OSError, json.JSONDecodeError, KeyError, TypeError, SafetensorError, RuntimeError, ConfigError) as error:
-        raise BundleError(f"{folder}: the bundle is broken ({error}); train again, or copy the folder again") from error
+        first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise BundleError(
+            f"{folder}: the bundle is broken, or another version wrote it ({first}); train again, or copy it again"
+        ) from error
     return Bundle(processor, model.to(device).eval(), config, plain["recipe"], plain["info"], folder)
