@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polysense.nn.layers.spectrogram import LogMel, mel_filters, spec_augment
+from polysense.nn.layers.spectrogram import LogMel, mel_filters, spec_augment, warp_frequency
 
 
 def test_mel_filters_equal_a_reference() -> None:
@@ -68,3 +68,12 @@ def test_spec_augment_masks_as_much_as_it_says_and_depends_on_its_own_draws() ->
     assert (kept_frames >= 100 - 2 * 0.2 * lengths - 2).all()
     assert (masked.any(dim=2).sum(dim=1) >= 40 - 2 * 0.25 * 40 - 2).all()
     assert torch.equal(spec_augment(spectrogram, lengths, draws, 0.0, 0.0), spectrogram)
+
+
+def test_warping_moves_a_peak_by_its_stretch_and_leaves_time_alone() -> None:
+    spectrogram = torch.zeros(3, 40, 5)
+    spectrogram[:, 20, 2] = 1.0
+    warped = warp_frequency(spectrogram, torch.tensor([0.0, 0.5, 0.99999]), 0.25)
+    assert warped.amax(dim=2).argmax(dim=1).tolist() == [27, 20, 16]
+    assert not warped[:, :, [0, 1, 3, 4]].any()
+    torch.testing.assert_close(warped[1], spectrogram[1])

@@ -23,7 +23,7 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.nn.encoders.base import Encoder, EncoderConfig
 from polysense.nn.layers.convolution import ResidualBlock
-from polysense.nn.layers.spectrogram import LogMel, spec_augment
+from polysense.nn.layers.spectrogram import LogMel, spec_augment, warp_frequency
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["AudioCNN", "AudioCNNConfig"]
@@ -45,6 +45,8 @@ class AudioCNNConfig(EncoderConfig):
         dropout: On the last feature map.
         max_time_mask: Longest SpecAugment time mask in training, as a fraction of the clip; 0 switches it off.
         max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
+        max_frequency_warp: Largest stretch of the frequency axis in training, as a fraction, which makes new voices of
+            those that are there; 0 switches it off.
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
@@ -55,6 +57,7 @@ class AudioCNNConfig(EncoderConfig):
     dropout: float = 0.3
     max_time_mask: float = 0.1
     max_frequency_mask: float = 0.1
+    max_frequency_warp: float = 0.15
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioCNN:
         self.check(column)
@@ -91,11 +94,15 @@ class AudioCNN(Encoder):
         draws: Float[Tensor, "items draws"] | None,
     ) -> Tokens:
         spectrogram, valid = self.log_mel(values, lengths)
-        if self.training and draws is not None and self.config.max_time_mask + self.config.max_frequency_mask > 0:
-            num_frames = valid.sum(dim=1)
-            spectrogram = spec_augment(
-                spectrogram, num_frames, draws, self.config.max_time_mask, self.config.max_frequency_mask
-            )
+        if self.training and draws is not None:
+            config = self.config
+            if config.max_frequency_warp > 0:
+                spectrogram = warp_frequency(spectrogram, draws[:, 8], config.max_frequency_warp)
+            if config.max_time_mask + config.max_frequency_mask > 0:
+                num_frames = valid.sum(dim=1)
+                spectrogram = spec_augment(
+                    spectrogram, num_frames, draws, config.max_time_mask, config.max_frequency_mask
+                )
         keep = valid[:, None, None, :].to(spectrogram.dtype)
         x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)
         keep = keep[..., ::2]

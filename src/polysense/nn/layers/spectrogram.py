@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-__all__ = ["LogMel", "mel_filters", "spec_augment"]
+__all__ = ["LogMel", "mel_filters", "spec_augment", "warp_frequency"]
 
 
 def _hertz_to_mel(frequency: float) -> float:
@@ -121,3 +121,26 @@ def spec_augment(
         first = start * (num_mels - width)
         keep_mels &= ~((mels >= first) & (mels < first + width))
     return spectrogram * keep_mels[:, :, None] * keep_frames[:, None, :]
+
+
+def warp_frequency(
+    spectrogram: Float[Tensor, "clips mels frames"], draw: Float[Tensor, " clips"], max_warp: float
+) -> Float[Tensor, "clips mels frames"]:
+    """Stretches the frequency axis of each clip, as another speaker's vocal tract would.
+
+    Vocal tract length perturbation (Jaitly and Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech
+    recognition", 2013, section 3), here as one linear stretch of the mel axis.
+
+    Args:
+        spectrogram: Standardised.
+        draw: A uniform in [0, 1) for each clip.
+        max_warp: Largest stretch either way, as a fraction.
+    """
+    num_mels = spectrogram.shape[1]
+    stretch = 1 + max_warp * (2 * draw - 1)
+    source = (torch.arange(num_mels, device=draw.device) * stretch[:, None]).clamp(max=num_mels - 1)
+    low = source.floor()
+    share = (source - low)[:, :, None].to(spectrogram.dtype)
+    rows = low.long()[:, :, None].expand_as(spectrogram)
+    above = (rows + 1).clamp(max=num_mels - 1)
+    return torch.lerp(spectrogram.gather(1, rows), spectrogram.gather(1, above), share)
