@@ -97,7 +97,8 @@ def test_importing_polysense_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("line", [["--help"], ["train", "--help"], ["doctor"], ["--version"]])
-def test_the_command_line_starts_fast_and_without_torch(line: list[str]) -> None:
+def test_the_command_line_loads_nothing_heavy(line: list[str]) -> None:
+    # What makes it slow is what it loads; the seconds themselves are in benchmarks/startup.py.
     program = """
 import contextlib, io, json, sys
 from polysense.cli.app import main
@@ -105,16 +106,10 @@ with contextlib.redirect_stdout(io.StringIO()):
     code = main(sys.argv[1:])
 print(json.dumps([code, sorted(sys.modules)]))
 """
-    seconds = []
-    for _ in range(3):
-        shown, cpu = run(program, *line)
-        code, modules = json.loads(shown)
-        assert code == 0
-        assert set(modules).isdisjoint({*HEAVY, "polars", "pyarrow", "numpy"})
-        seconds.append(cpu)
-        if cpu < 0.5:
-            break
-    assert min(seconds) < 0.5, f"{line} took {min(seconds):.2f} s of CPU at best"
+    shown, _ = run(program, *line)
+    code, modules = json.loads(shown)
+    assert code == 0
+    assert set(modules).isdisjoint({*HEAVY, "polars", "pyarrow", "numpy"})
 
 
 def test_the_console_script_is_there() -> None:
