@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import importlib
 import json
 import logging
 import pickle
@@ -282,7 +283,7 @@ def test_damaged_binary_tables(tmp_path: Path, name: str) -> None:
 
 
 def test_pandas_and_datasets() -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = importlib.import_module("pandas")
     frame = pandas.DataFrame(
         {
             "text": ["a", None, float("nan")],
@@ -309,7 +310,7 @@ def test_pandas_and_datasets() -> None:
 
 
 def test_hugging_face_dataset(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    datasets = importlib.import_module("datasets")
     picture = tmp_path / "p.png"
     Image.new("L", (4, 4)).save(picture)
     features = datasets.Features(

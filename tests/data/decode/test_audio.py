@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import struct
@@ -35,7 +36,7 @@ def encoded(values: np.ndarray, rate: int = 8000, kind: str = "WAV", subtype: st
 
 
 def with_av(values: np.ndarray, rate: int, container: str, codec: str) -> bytes:
-    av = pytest.importorskip("av")
+    av = importlib.import_module("av")
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as file:
         stream = file.add_stream(codec, rate=rate, layout="mono")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from polysense.errors import ConfigError, WeightsError
 from polysense.nn.encoders.pretrained import Pretrained, PretrainedConfig
 from polysense.nn.encoders.timm import TimmConfig
 
-transformers: Any = pytest.importorskip("transformers", reason="transformers is a core dependency")
+transformers: Any = importlib.import_module("transformers")
 
 
 @pytest.fixture(autouse=True)
