@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -67,12 +67,14 @@ class Fused:
         pooled: [batch, width], its summary. A row with nothing present gets a learned summary, never NaN.
         spans: Which slice of `tokens` came from which column.
         unimodal: Each column's own summary, [batch, width].
+        losses: In training, the fusion's own losses per row, by name.
     """
 
     tokens: Tokens
     pooled: Float[Tensor, "batch width"]
     spans: Mapping[str, tuple[int, int]]
     unimodal: Mapping[str, Float[Tensor, "batch width"]]
+    losses: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
 
 
 def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
@@ -81,8 +83,8 @@ def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
 
 
 def _fused_from(leaves: Iterable[Any], spans: Any) -> Fused:
-    tokens, pooled, unimodal = leaves
-    return Fused(tokens, pooled, spans, unimodal)
+    tokens, pooled, unimodal, losses = leaves
+    return Fused(tokens, pooled, spans, unimodal, losses)
 
 
 pytree.register_pytree_node(
@@ -93,7 +95,7 @@ pytree.register_pytree_node(
 )
 pytree.register_pytree_node(
     Fused,
-    lambda fused: ([fused.tokens, fused.pooled, dict(fused.unimodal)], dict(fused.spans)),
+    lambda fused: ([fused.tokens, fused.pooled, dict(fused.unimodal), dict(fused.losses)], dict(fused.spans)),
     _fused_from,
     serialized_type_name="polysense.core.tokens.Fused",
 )

@@ -7,7 +7,7 @@ every encoder serves them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -92,6 +92,20 @@ class Encoder(nn.Module, ABC):
         positions = sinusoidal(torch.arange(items, device=tokens.values.device), self.width).to(tokens.values.dtype)
         values = tokens.values.view(batch, items, -1, self.width) + positions[:, None, :]
         return Tokens(values.flatten(1, 2), tokens.mask.view(batch, -1), (items, *tokens.grid))
+
+    @property
+    def auxiliary_losses(self) -> Mapping[str, float]:
+        """Training losses of its own, such as a reconstruction: name to weight."""
+        return {}
+
+    def auxiliary(self, column: ColumnBatch, tokens: Tokens) -> dict[str, Float[Tensor, " batch"]]:
+        """Those losses per row, 0 where the column is absent; asked for in training only.
+
+        Args:
+            column: What was encoded.
+            tokens: What `forward` made of it.
+        """
+        return {}
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that came with weights, which learn more slowly."""

@@ -1,6 +1,11 @@
-"""One file per fusion; importing this package registers them."""
+"""One file per fusion; importing this package imports every file in it, which registers what it defines."""
 
-from polysense.nn.fusion import concat, gated, transformer
+import importlib
+import pkgutil
+
 from polysense.nn.fusion.base import Fusion, FusionConfig
 
-__all__ = ["Fusion", "FusionConfig", "concat", "gated", "transformer"]
+__all__ = ["Fusion", "FusionConfig"]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -67,6 +67,28 @@ class Fusion(nn.Module, ABC):
             finite.
         """
 
+    @property
+    def auxiliary_losses(self) -> Mapping[str, float]:
+        """Training losses of its own, such as an adversary's: name to weight."""
+        return {}
+
+    def auxiliary(
+        self,
+        tokens: Sequence[Tokens],
+        summaries: Float[Tensor, "batch columns width"],
+        present: Bool[Tensor, "batch columns"],
+        pooled: Float[Tensor, "batch width"],
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Those losses per row, 0 where nothing is present; asked for in training only.
+
+        Args:
+            tokens: What `fuse` was given.
+            summaries: Likewise.
+            present: Likewise.
+            pooled: What it gave.
+        """
+        return {}
+
     def forward(self, tokens: Mapping[str, Tokens]) -> Fused:
         """Joins all columns; every one must be there, if only as an all-False mask."""
         ordered = [tokens[name] for name in self.columns]
@@ -74,14 +96,16 @@ class Fusion(nn.Module, ABC):
         unimodal = [
             norm(column.mean()) * column.present[:, None] for norm, column in zip(self.norms, ordered, strict=True)
         ]
-        fused, pooled = self.fuse(ordered, torch.stack(unimodal, dim=1), present)
+        summaries = torch.stack(unimodal, dim=1)
+        fused, pooled = self.fuse(ordered, summaries, present)
+        losses = self.auxiliary(ordered, summaries, present, pooled) if self.training and self.auxiliary_losses else {}
         pooled = torch.where(present.any(dim=1)[:, None], pooled, self.nothing.to(pooled.dtype))
         spans: dict[str, tuple[int, int]] = {}
         start = 0
         for name, column in zip(self.columns, ordered, strict=True):
             spans[name] = (start, start + column.mask.shape[1])
             start += column.mask.shape[1]
-        return Fused(fused, pooled, spans, dict(zip(self.columns, unimodal, strict=True)))
+        return Fused(fused, pooled, spans, dict(zip(self.columns, unimodal, strict=True)), losses)
 
     @staticmethod
     def join(tokens: Sequence[Tokens]) -> Tokens:

@@ -1,6 +1,11 @@
-"""One file per head; importing this package registers them."""
+"""One file per head; importing this package imports every file in it, which registers what it defines."""
 
-from polysense.nn.heads import classification, multilabel, regression
+import importlib
+import pkgutil
+
 from polysense.nn.heads.base import Head, HeadConfig
 
-__all__ = ["Head", "HeadConfig", "classification", "multilabel", "regression"]
+__all__ = ["Head", "HeadConfig"]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
