@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ from polysense.data.transforms.augment import augment
 from polysense.errors import CheckpointError, ConfigError
 from polysense.evaluation.evaluator import evaluate
 from polysense.evaluation.metrics.compute import selection_metric
+from polysense.nn.votes import fit_votes
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
 from polysense.training.trainer import Trainer, default_callbacks
 
-__all__ = ["fit", "new", "train_model"]
+__all__ = ["FittedData", "fit", "fit_data", "new", "train_model"]
 
 _log = logging.getLogger("polysense.api")
 
@@ -158,6 +160,43 @@ class _Watched:
             yield batch
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedData:
+    """Fitted preprocessing and the rows that it reads; trainings that differ in nothing of it can share one.
+
+    Attributes:
+        processor: Fitted on the training rows.
+        train: The training rows, kept as decoded where they fit into memory.
+        validation: Likewise the validation rows, if there are any.
+        num_workers: Processes that decode ahead of the training.
+    """
+
+    processor: Processor
+    train: TableDataset
+    validation: TableDataset | None
+    num_workers: int
+
+
+def fit_data(recipe: Recipe, tables: Mapping[str, Table], processor: Processor | None = None) -> FittedData:
+    """Fits preprocessing, unless it is given, and decides how the rows are read.
+
+    Args:
+        recipe: What to do.
+        tables: "train", and perhaps "validation".
+        processor: Fitted before.
+    """
+    if processor is None:
+        processor = Processor.fit(tables["train"], recipe.data, recipe.model.requirements())
+    train, validation = TableDataset(tables["train"], processor), tables.get("validation")
+    num_workers = _read_settings(recipe, train)
+    return FittedData(
+        processor=processor,
+        train=train,
+        validation=(None if validation is None else TableDataset(validation, processor, cache_bytes=train.cache_bytes)),
+        num_workers=num_workers,
+    )
+
+
 def train_model(
     recipe: Recipe,
     tables: Mapping[str, Table],
@@ -166,6 +205,8 @@ def train_model(
     resume: bool = False,
     progress: bool = True,
     distributed: Distributed | None = None,
+    data: FittedData | None = None,
+    save: bool = True,
 ) -> tuple[Bundle, TrainResult, list[Unreadable]]:
     """Fits preprocessing, builds and trains the model, saves the bundle.
 
@@ -176,31 +217,31 @@ def train_model(
         resume: Go on from the folder's last checkpoint.
         progress: Whether to show progress.
         distributed: This process among its peers.
+        data: What `fit_data` gave for this recipe and these tables, where several trainings share it.
+        save: Whether to save the bundle.
 
     Returns:
         The bundle, how the training went, and the training rows' unreadable cells.
     """
     distributed = distributed or Distributed()
-    fitted = folder / "bundle" / "processor"
-    if resume and fitted.is_dir():
-        processor = Processor.load(fitted)
-    else:
-        processor = Processor.fit(tables["train"], recipe.data, recipe.model.requirements())
-        if distributed.is_main:
-            processor.save(fitted)
+    if data is None:
+        fitted = folder / "bundle" / "processor"
+        known = resume and fitted.is_dir()
+        data = fit_data(recipe, tables, Processor.load(fitted) if known else None)
+        if save and not known and distributed.is_main:
+            data.processor.save(fitted)
+    processor, validation_set = data.processor, data.validation
     schema = processor.schema
     config = recipe.training
     torch.manual_seed(config.seed)
     model = recipe.model.build(schema)
 
-    dataset = TableDataset(tables["train"], processor)
-    num_workers = _read_settings(recipe, dataset)
     loader = TrainLoader(
-        dataset,
+        data.train,
         schema,
         config.micro_batch_size,
         config.seed,
-        num_workers=num_workers,
+        num_workers=data.num_workers,
         rank=distributed.rank,
         world_size=distributed.world_size,
         pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
@@ -208,10 +249,8 @@ def train_model(
     watched = _Watched(loader)
     transforms = {name: transform.build(schema.column(name)) for name, transform in recipe.data.transforms.items()}
 
-    validation = tables.get("validation")
     validate = None
-    if validation is not None:
-        validation_set = TableDataset(validation, processor, cache_bytes=dataset.cache_bytes)
+    if validation_set is not None:
 
         def validate() -> dict[str, float]:
             found = evaluate(
@@ -251,6 +290,14 @@ def train_model(
     )
     with loader:
         result = trainer.fit(resume=resume)
+    if model.fusion.fits_votes:
+        if validation_set is None:
+            _log.warning("there are no validation rows to fit the columns' votes on: they stay as they were")
+        else:
+            votes = fit_votes(model, PredictLoader(validation_set, schema))
+            names = [*schema.names, "all together"][: len(votes)]
+            shown = ", ".join(f"{name} {vote:.2f}" for name, vote in zip(names, votes.tolist(), strict=True))
+            _log.info("votes fitted on %d validation rows: %s", len(validation_set), shown)
     info = {
         "rows": {name: len(table) for name, table in tables.items()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -259,7 +306,7 @@ def train_model(
         "best_epoch": result.best_epoch,
     }
     bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info)
-    if distributed.is_main:
+    if save and distributed.is_main:
         bundle.save(folder / "bundle")
     return bundle, result, list(watched.unreadable.values())
 

@@ -68,6 +68,8 @@ class Fused:
         spans: Which slice of `tokens` came from which column.
         unimodal: Each column's own summary, [batch, width].
         losses: In training, the fusion's own losses per row, by name.
+        votes: [batch, experts], of a decision-level fusion: how much each column's own head counts, and last the head of
+            `pooled` where there is one more; 0 where the column is absent. None: heads read `pooled` alone.
     """
 
     tokens: Tokens
@@ -75,6 +77,7 @@ class Fused:
     spans: Mapping[str, tuple[int, int]]
     unimodal: Mapping[str, Float[Tensor, "batch width"]]
     losses: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
+    votes: Float[Tensor, "batch experts"] | None = None
 
 
 def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
@@ -83,8 +86,8 @@ def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
 
 
 def _fused_from(leaves: Iterable[Any], spans: Any) -> Fused:
-    tokens, pooled, unimodal, losses = leaves
-    return Fused(tokens, pooled, spans, unimodal, losses)
+    tokens, pooled, unimodal, losses, votes = leaves
+    return Fused(tokens, pooled, spans, unimodal, losses, votes)
 
 
 pytree.register_pytree_node(
@@ -95,7 +98,10 @@ pytree.register_pytree_node(
 )
 pytree.register_pytree_node(
     Fused,
-    lambda fused: ([fused.tokens, fused.pooled, dict(fused.unimodal), dict(fused.losses)], dict(fused.spans)),
+    lambda fused: (
+        [fused.tokens, fused.pooled, dict(fused.unimodal), dict(fused.losses), fused.votes],
+        dict(fused.spans),
+    ),
     _fused_from,
     serialized_type_name="polysense.core.tokens.Fused",
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -41,6 +41,9 @@ class ModelConfig(Config):
         unimodal_loss: Weight of each column's own loss: in training every column also predicts every target alone,
             from its own summary, so that the column that learns first does not leave the others lazy. 0 builds no such
             heads.
+        ranking_loss: Weight of max(0, l(all columns) - l(some of them)), which asks that a column more never makes a
+            row's loss worse (SimMLM, Li et al., 2025). 0 switches it off.
+        missing: What stands in for an absent column: "masked": nothing at all, or "learned": a learned token.
     """
 
     width: int = 128
@@ -48,10 +51,13 @@ class ModelConfig(Config):
     fusion: FusionConfig = field(default_factory=GatedFusionConfig)
     heads: Mapping[str, HeadConfig] = field(default_factory=dict)
     unimodal_loss: float = 0.0
+    ranking_loss: float = 0.0
+    missing: Literal["masked", "learned"] = "masked"
 
     def __post_init__(self) -> None:
-        if self.unimodal_loss < 0:
-            raise ConfigError(f"unimodal_loss must be at least 0; found {self.unimodal_loss}")
+        for name in ("unimodal_loss", "ranking_loss"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name} must be at least 0; found {getattr(self, name)}")
 
     def requirements(self) -> dict[str, Requirements]:
         """Per column, what its encoder asks of the preprocessing."""
@@ -81,7 +87,14 @@ class ModelConfig(Config):
 
 
 class MultimodalModel(nn.Module):
-    """Encoders, a fusion and heads over one schema."""
+    """Encoders, a fusion and heads over one schema.
+
+    Attributes:
+        loss_weights: [1 + columns], of the joint loss and of each column's own; what balances columns may change it.
+            None where columns have no losses of their own.
+    """
+
+    loss_weights: Tensor | None
 
     def __init__(self, config: ModelConfig, schema: Schema, resources: Path | None = None) -> None:
         super().__init__()
@@ -89,32 +102,63 @@ class MultimodalModel(nn.Module):
         self.width = config.width
         # A column's name may hold dots or be one of ModuleDict's own methods' names; a position never clashes.
         self.encoders = nn.ModuleList(
-            config.encoders[column.name].build(column, config.width, _folder(resources, index))
+            config.encoders[column.name].create(column, config.width, _folder(resources, index))
             for index, column in enumerate(schema.columns)
         )
         self.fusion = config.fusion.build(schema.names, config.width)
-        self.heads = nn.ModuleList(config.heads[target.name].build(target, config.width) for target in schema.targets)
-        # Built last, so that a weight of 0 leaves every other initial weight as it is.
-        self.unimodal_loss = config.unimodal_loss
-        self.unimodal_heads = nn.ModuleList(
-            nn.ModuleList(config.heads[target.name].build(target, config.width) for target in schema.targets)
-            for _ in (schema.columns if config.unimodal_loss > 0 and len(schema.columns) > 1 else ())
+        experts, columns = self.fusion.num_experts, len(schema.columns)
+        # Where only the columns' own heads decide, there is no other.
+        self.heads = _heads(config, schema) if experts != columns else nn.ModuleList()
+        # Built after the rest, so that a weight of 0 leaves every other initial weight as it is.
+        own = experts > 0 or (config.unimodal_loss > 0 and columns > 1)
+        self.unimodal_heads = nn.ModuleList(_heads(config, schema) for _ in (schema.columns if own else ()))
+        # Experts that are combined only after training learn from their own losses.
+        apart = experts > 0 and not self.fusion.trains_votes
+        alone = 1.0 if apart and experts == columns else config.unimodal_loss
+        joint = 0.0 if apart and experts == columns else 1.0
+        self.register_buffer("loss_weights", torch.tensor([joint, *[alone] * columns]) if own else None)
+        self.votes_are_trained = not apart
+        self.ranking_loss = config.ranking_loss if columns > 1 else 0.0
+        self.missing = (
+            nn.ParameterList(nn.Parameter(torch.randn(config.width) * 0.02) for _ in schema.columns)
+            if config.missing == "learned"
+            else None
         )
         self.head_weights = {target.name: config.heads[target.name].loss_weight for target in schema.targets}
+        parts: list[tuple[str, Any]] = [("fusion", self.fusion), *zip(schema.names, self.encoders, strict=True)]
+        for part, module in parts:
+            for name, weight in module.auxiliary_losses.items():
+                self.head_weights[f"{part}/{name}"] = weight
         self.learning_rate_scales = {
             column.name: float(getattr(config.encoders[column.name], "learning_rate_scale", 1.0))
             for column in schema.columns
         }
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
-        """Raw outputs per target; in training also those of each column alone, where there are such heads."""
-        fused = self.fusion(self.encode(batch))
-        outputs = self._read(fused)
-        if self.training:
-            for column, heads in self._unimodal:
-                alone = replace(fused, pooled=fused.unimodal[column])
-                for head in heads:
-                    outputs[_alone(head.target.name, column)] = head(alone)
+        """Raw outputs per target; in training also those of each column alone and the losses of the parts."""
+        tokens = self.encode(batch)
+        if not self.training:
+            return self.read(tokens)
+        # 1. Everything that is there.
+        fused = self._fuse(tokens)
+        outputs, alone = self._read_all(fused)
+        for (column, index), output in alone.items():
+            outputs[_key(self.schema.targets[index].name, column)] = output
+        # 2. The parts' own losses, per row.
+        for name, losses in fused.losses.items():
+            outputs[_key(f"fusion/{name}")] = losses
+        own_encoders: list[Any] = list(self.encoders)
+        for name, encoder in zip(self.schema.names, own_encoders, strict=True):
+            values = batch.columns.get(name)
+            nothing = {loss: tokens[name].values.sum(dim=(1, 2)) * 0.0 for loss in encoder.auxiliary_losses}
+            found = encoder.auxiliary(values, tokens[name]) if nothing and values is not None else nothing
+            for loss, losses in found.items():
+                outputs[_key(f"{name}/{loss}")] = losses
+        # 3. Some of what is there.
+        if self.ranking_loss > 0:
+            subset = self._fuse(_some(tokens))
+            for target, output in self._read_all(subset)[0].items():
+                outputs[_key(target, "some columns")] = output
         return outputs
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
@@ -127,10 +171,52 @@ class MultimodalModel(nn.Module):
 
     def read(self, tokens: Mapping[str, Tokens]) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target from encoded columns; a column masked out here was never there."""
-        return self._read(self.fusion(tokens))
+        fused = self._fuse(tokens)
+        return self._read(fused, {} if fused.votes is None else self._read_alone(fused))
 
-    def _read(self, fused: Fused) -> dict[str, Float[Tensor, "batch ..."]]:
-        return {target.name: head(fused) for target, head in zip(self.schema.targets, self.heads, strict=True)}
+    def _fuse(self, tokens: Mapping[str, Tokens]) -> Fused:
+        if self.missing is not None:
+            tokens = {
+                name: _stand_in(tokens[name], token)
+                for name, token in zip(self.schema.names, self.missing, strict=True)
+            }
+        fused: Fused = self.fusion(tokens)
+        return fused
+
+    def _read_all(self, fused: Fused) -> tuple[dict[str, Tensor], dict[tuple[str, int], Tensor]]:
+        """Outputs per target, and each column's own."""
+        if fused.votes is None:
+            # In this order, so that columns' own heads leave the joint one's dropout as it is without them.
+            return self._read(fused, {}), self._read_alone(fused)
+        alone = self._read_alone(fused)
+        return self._read(fused, alone), alone
+
+    def _read_alone(self, fused: Fused) -> dict[tuple[str, int], Float[Tensor, "batch ..."]]:
+        """Each column's own heads' outputs, by column and the target's position."""
+        return {
+            (column, index): head(replace(fused, pooled=fused.unimodal[column], votes=None))
+            for column, heads in self._unimodal
+            for index, head in enumerate(heads)
+        }
+
+    def _read(
+        self, fused: Fused, alone: Mapping[tuple[str, int], Float[Tensor, "batch ..."]]
+    ) -> dict[str, Float[Tensor, "batch ..."]]:
+        outputs = {}
+        for index, head in enumerate(self._heads):
+            # Without any vote (a row with nothing at all), what is read is the learned summary.
+            output = head(fused)
+            if fused.votes is not None:
+                experts = [alone[column, index] for column in self.schema.names]
+                if len(self.heads):
+                    experts.append(output)
+                # Experts that learn apart are combined afterwards; until then the joint loss sees the joint head alone.
+                if not self.training or self.votes_are_trained:
+                    voted = head.combine(torch.stack(experts, dim=1), fused.votes, self.fusion.space)
+                    some = (fused.votes.sum(dim=1) > 0).view(-1, *[1] * (output.dim() - 1))
+                    output = torch.where(some, voted, output.float())
+            outputs[head.target.name] = output
+        return outputs
 
     def _absent(self, batch: Batch, encoder: nn.Module) -> Tokens:
         values = torch.zeros(len(batch), 1, self.width, device=batch.device)
@@ -142,38 +228,73 @@ class MultimodalModel(nn.Module):
         return Tokens(values, torch.zeros(len(batch), 1, dtype=torch.bool, device=batch.device), (1,))
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Loss]:
-        """Per target the summed loss and what to divide it by.
+        """Per target, and per loss of a part, the sum and what to divide it by.
 
-        With unimodal losses it is L = L_joint + w sum_m L_m, each L_m over the rows that have column m. All are divided
-        by the joint count, so splitting a batch changes nothing.
+        With the columns' own losses it is L = w_0 L_joint + sum_m w_m L_m, each L_m over the rows that have column m.
+        All are divided by the joint count, so splitting a batch changes nothing.
         """
         found = {}
         for index, head in enumerate(self._heads):
             name, target = head.target.name, batch.targets[head.target.name]
             loss = head.loss(outputs[name], target, batch.weights)
             total = loss.total
-            for column, heads in self._unimodal:
-                if (key := _alone(name, column)) in outputs:
+            if self.loss_weights is not None and _key(name, self.schema.names[0]) in outputs:
+                total = self.loss_weights[0] * total
+                for position, (column, heads) in enumerate(self._unimodal):
                     values = batch.columns.get(column)
                     present = target.present & (False if values is None else values.present)
-                    alone = heads[index].loss(outputs[key], replace(target, present=present), batch.weights)
-                    total = total + self.unimodal_loss * alone.total
+                    alone = heads[index].loss(
+                        outputs[_key(name, column)], replace(target, present=present), batch.weights
+                    )
+                    total = total + self.loss_weights[1 + position] * alone.total
+            if (key := _key(name, "some columns")) in outputs:
+                more, fewer = head.row_losses(outputs[name], target), head.row_losses(outputs[key], target)
+                total = total + self.ranking_loss * ((more - fewer).clamp(min=0) * batch.weights).sum()
             found[name] = Loss(total, loss.count)
+        rows = self._num_rows(batch)
+        for name in self._auxiliary:
+            found[name] = Loss(outputs[_key(name)].sum(), rows)
         return found
 
     def counts(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Per target what its summed loss is divided by, without a forward."""
-        return {head.target.name: head.count(batch.targets[head.target.name], batch.weights) for head in self._heads}
+        """Per target, and per loss of a part, what its sum is divided by, without a forward."""
+        counts = {head.target.name: head.count(batch.targets[head.target.name], batch.weights) for head in self._heads}
+        return counts | dict.fromkeys(self._auxiliary, self._num_rows(batch))
+
+    @staticmethod
+    def _num_rows(batch: Batch) -> Float[Tensor, ""]:
+        return (batch.rows >= 0).sum().float()
+
+    @property
+    def _auxiliary(self) -> list[str]:
+        return list(self.head_weights)[len(self.schema.targets) :]
 
     @property
     def _heads(self) -> list[Any]:
-        return list(self.heads)
+        """The heads of what was fused; those of the first column where only columns decide."""
+        chosen: Any = self.heads if len(self.heads) else self.unimodal_heads[0]
+        return list(chosen)
 
     @property
     def _unimodal(self) -> list[tuple[str, list[Any]]]:
-        """Per column its own heads, in the targets' order; empty without unimodal losses."""
+        """Per column its own heads, in the targets' order; empty without losses of their own."""
         own: list[Any] = list(self.unimodal_heads)
         return [(column.name, list(heads)) for column, heads in zip(self.schema.columns, own, strict=False)]
+
+    @torch.inference_mode()
+    def expert_outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, "batch experts ..."]], Fused]:
+        """Of a decision-level fusion each expert's outputs per target, and what was fused."""
+        fused = self._fuse(self.encode(batch))
+        alone = self._read_alone(fused)
+        found = {}
+        for index, head in enumerate(self._heads):
+            experts = [alone[column, index] for column in self.schema.names]
+            found[head.target.name] = torch.stack([*experts, head(fused)] if len(self.heads) else experts, dim=1)
+        return found, fused
+
+    def head(self, target: str) -> Any:
+        """The head of a target."""
+        return next(head for head in self._heads if head.target.name == target)
 
     def decode(self, outputs: Mapping[str, Tensor]) -> dict[str, Prediction]:
         """Raw outputs in the table's own terms."""
@@ -214,9 +335,35 @@ class MultimodalModel(nn.Module):
             encoder.save_resources(folder / str(index))  # type: ignore[operator]
 
 
-def _alone(target: str, column: str) -> str:
-    """The outputs' key of a column's own head; no target is named so, since names hold no NUL."""
-    return f"{target}\0{column}"
+def _heads(config: ModelConfig, schema: Schema) -> nn.ModuleList:
+    return nn.ModuleList(config.heads[target.name].build(target, config.width) for target in schema.targets)
+
+
+def _stand_in(tokens: Tokens, token: Float[Tensor, " width"]) -> Tokens:
+    """The tokens with one learned token in rows that have none."""
+    absent = ~tokens.present
+    first = torch.zeros_like(tokens.mask[0])
+    first[0] = True
+    here = absent[:, None] & first
+    return Tokens(
+        torch.where(here[..., None], token.to(tokens.values.dtype), tokens.values), tokens.mask | here, tokens.grid
+    )
+
+
+def _some(tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    """At least one and not all of the columns of each row, at random; all of a row that has one column at most."""
+    present = torch.stack([column.present for column in tokens.values()], dim=1)
+    # Sorted by chance, the present ones first; a number between 1 and what is there less 1 of them stays.
+    order = (torch.rand(present.shape, device=present.device) + ~present).argsort(dim=1).argsort(dim=1)
+    there = present.sum(dim=1)
+    kept = 1 + (torch.rand(len(there), device=there.device) * (there - 1)).long().clamp(min=0)
+    keep = present & (order < torch.where(there > 1, kept, there)[:, None])
+    return {name: column.masked(keep[:, index]) for index, (name, column) in enumerate(tokens.items())}
+
+
+def _key(name: str, column: str = "") -> str:
+    """The outputs' key of a column's own head or of a part's loss; no target is named so, since names hold no NUL."""
+    return f"{name}\0{column}"
 
 
 def _folder(resources: Path | None, index: int) -> Path | None:

@@ -121,7 +121,8 @@ class Trainer:
         self._run = Run(
             config=config,
             folder=folder,
-            monitor=Monitor(config.monitor, self._step.heads, preferred),
+            # Without the losses of the model's parts, which no validation scores.
+            monitor=Monitor(config.monitor, tuple(preferred or self._step.heads), preferred),
             steps_per_epoch=steps_per_epoch,
             num_parameters=sum(p.numel() for p in self._module.parameters() if p.requires_grad),
             save=lambda name: self._state.save(name),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from polysense.config.base import Family
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
+from polysense.nn.heads.base import Space
 
 __all__ = ["Fusion", "FusionConfig"]
 
@@ -89,6 +90,40 @@ class Fusion(nn.Module, ABC):
         """
         return {}
 
+    @property
+    def num_experts(self) -> int:
+        """Heads whose outputs are combined: the columns' own, and perhaps one of what was fused; 0: only that one."""
+        return 0
+
+    @property
+    def trains_votes(self) -> bool:
+        """Whether the task's loss of the combined outputs is trained on, and not only each expert's own."""
+        return True
+
+    @property
+    def fits_votes(self) -> bool:
+        """Whether the votes are to be fitted on validation rows once everything is trained."""
+        return False
+
+    def prior(self) -> Float[Tensor, " experts"]:
+        """The votes before they were fitted."""
+        raise AssertionError(f"{type(self).__name__} has no votes to fit")
+
+    def set_votes(self, votes: Float[Tensor, " experts"]) -> None:
+        """Takes up fitted votes."""
+        raise AssertionError(f"{type(self).__name__} has no votes to fit")
+
+    @property
+    def space(self) -> Space:
+        """Where the experts' outputs are combined."""
+        return "logits"
+
+    def votes(
+        self, summaries: Float[Tensor, "batch columns width"], present: Bool[Tensor, "batch columns"]
+    ) -> Float[Tensor, "batch experts"] | None:
+        """How much each expert counts, 0 where its column is absent; None without experts."""
+        return None
+
     def forward(self, tokens: Mapping[str, Tokens]) -> Fused:
         """Joins all columns; every one must be there, if only as an all-False mask."""
         ordered = [tokens[name] for name in self.columns]
@@ -100,12 +135,22 @@ class Fusion(nn.Module, ABC):
         fused, pooled = self.fuse(ordered, summaries, present)
         losses = self.auxiliary(ordered, summaries, present, pooled) if self.training and self.auxiliary_losses else {}
         pooled = torch.where(present.any(dim=1)[:, None], pooled, self.nothing.to(pooled.dtype))
+        if self.training:
+            # A fusion may read tokens alone; the norms are touched even so, or DDP waits for their gradients for ever.
+            pooled = pooled + summaries.sum(dim=1).to(pooled.dtype) * 0.0
         spans: dict[str, tuple[int, int]] = {}
         start = 0
         for name, column in zip(self.columns, ordered, strict=True):
             spans[name] = (start, start + column.mask.shape[1])
             start += column.mask.shape[1]
-        return Fused(fused, pooled, spans, dict(zip(self.columns, unimodal, strict=True)), losses)
+        votes = self.votes(summaries, present)
+        return Fused(fused, pooled, spans, dict(zip(self.columns, unimodal, strict=True)), losses, votes)
+
+    def nested(self) -> Fusion:
+        """This fusion as a part of another, which normalises the summaries and fills rows with nothing itself."""
+        self.norms = nn.ModuleList()
+        self.nothing.requires_grad_(False)
+        return self
 
     @staticmethod
     def join(tokens: Sequence[Tokens]) -> Tokens:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
@@ -17,7 +18,11 @@ from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 
-__all__ = ["Head", "HeadConfig", "readout"]
+__all__ = ["Head", "HeadConfig", "Space", "readout", "safe", "weighted"]
+
+
+Space: TypeAlias = Literal["logits", "probabilities"]
+"""Where the outputs of several experts are combined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +81,44 @@ class Head(nn.Module, ABC):
         """The raw outputs: logits, or standardised numbers."""
 
     @abstractmethod
-    def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
-        """Summed over the rows that have the target; its count equals `count`'s."""
+    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
+        """Each row's loss, summed over what `row_counts` counts in it; 0 where the target is absent."""
 
     @abstractmethod
+    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
+        """What each row adds to what the summed loss is divided by, known without a forward; 0 where absent."""
+
+    def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
+        """Summed over the rows that have the target; its count equals `count`'s."""
+        return Loss((self.row_losses(outputs, target) * weights).sum(), self.count(target, weights))
+
     def count(self, target: TargetBatch, weights: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
-        """What the summed loss is divided by, known without a forward."""
+        """What the summed loss is divided by."""
+        return (self.row_counts(target) * weights).sum()
+
+    def combine(
+        self, outputs: Float[Tensor, "batch experts ..."], votes: Float[Tensor, "batch experts"], space: Space
+    ) -> Float[Tensor, "batch ..."]:
+        """Several experts' outputs as one: their mean, weighted by votes.
+
+        Args:
+            outputs: What `forward` gave for each expert.
+            votes: How much each counts in each row.
+            space: Where a head whose outputs are logits combines them: "logits", p = softmax(sum_m w_m l_m), in which
+                votes need not sum to 1, or "probabilities".
+        """
+        return weighted(outputs, votes / votes.sum(dim=1, keepdim=True).clamp(min=1e-12))
 
     @abstractmethod
     def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
         """The outputs in the table's own terms."""
+
+
+def weighted(
+    outputs: Float[Tensor, "batch experts ..."], votes: Float[Tensor, "batch experts"]
+) -> Float[Tensor, "batch ..."]:
+    """The sum over experts of votes times outputs."""
+    return torch.einsum("be...,be->b...", outputs.float(), votes.float())
 
 
 def safe(values: Shaped[Tensor, "batch ..."], present: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:

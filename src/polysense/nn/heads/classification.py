@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch
 from polysense.core.modality import Task
-from polysense.core.prediction import Loss, Prediction
+from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
-from polysense.nn.heads.base import Head, HeadConfig, readout
+from polysense.nn.heads.base import Head, HeadConfig, Space, readout, weighted
 
 __all__ = ["ClassificationHead", "ClassificationHeadConfig"]
 
@@ -82,13 +82,21 @@ class ClassificationHead(Head):
         outputs: Tensor = self.readout(fused.pooled)
         return outputs
 
-    def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
-        rows = weights * target.present * self.class_weights[target.values]
+    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
         losses = F.cross_entropy(outputs.float(), target.values, reduction="none", label_smoothing=self.label_smoothing)
-        return Loss((losses * rows).sum(), rows.sum())
+        return losses * self.row_counts(target)
 
-    def count(self, target: TargetBatch, weights: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
-        return (weights * target.present * self.class_weights[target.values]).sum()
+    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
+        return target.present * self.class_weights[target.values]
+
+    def combine(
+        self, outputs: Float[Tensor, "batch experts ..."], votes: Float[Tensor, "batch experts"], space: Space
+    ) -> Float[Tensor, "batch ..."]:
+        if space == "logits":
+            return weighted(outputs, votes)
+        shares = votes / votes.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        # The log of a mean of probabilities, whose softmax is that mean; a floor keeps rows without votes finite.
+        return (outputs.float().log_softmax(dim=-1) + shares.clamp(min=1e-30).log()[:, :, None]).logsumexp(dim=1)
 
     def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
         probabilities = outputs.float().softmax(dim=-1)

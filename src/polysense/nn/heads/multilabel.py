@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch
 from polysense.core.modality import Task
-from polysense.core.prediction import Loss, Prediction
+from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
-from polysense.nn.heads.base import Head, HeadConfig, readout
+from polysense.nn.heads.base import Head, HeadConfig, Space, readout, weighted
 
 __all__ = ["MultilabelHead", "MultilabelHeadConfig"]
 
@@ -61,14 +61,22 @@ class MultilabelHead(Head):
         outputs: Tensor = self.readout(fused.pooled)
         return outputs
 
-    def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
+    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
         losses = F.binary_cross_entropy_with_logits(
             outputs.float(), target.values, pos_weight=self.positive_weight, reduction="none"
         ).mean(dim=1)
-        return Loss((losses * weights * target.present).sum(), self.count(target, weights))
+        return losses * target.present
 
-    def count(self, target: TargetBatch, weights: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
-        return (weights * target.present).sum()
+    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
+        return target.present.float()
+
+    def combine(
+        self, outputs: Float[Tensor, "batch experts ..."], votes: Float[Tensor, "batch experts"], space: Space
+    ) -> Float[Tensor, "batch ..."]:
+        if space == "logits":
+            return weighted(outputs, votes)
+        shares = votes / votes.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        return weighted(outputs.float().sigmoid(), shares).logit(eps=1e-7)
 
     def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
         probabilities = outputs.float().sigmoid()

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch
 from polysense.core.modality import Task
-from polysense.core.prediction import Loss, Prediction
+from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.heads.base import Head, HeadConfig, readout, safe
@@ -57,8 +57,8 @@ class RegressionHead(Head):
         outputs: Tensor = self.readout(fused.pooled)
         return outputs
 
-    def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
-        known = ~target.values.isnan() & target.present[:, None]
+    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
+        known = self._known(target)
         wanted = (safe(target.values, known) - self.mean) / self.std
         match self.kind:
             case "mse":
@@ -67,11 +67,13 @@ class RegressionHead(Head):
                 losses = F.l1_loss(outputs.float(), wanted, reduction="none")
             case _:
                 losses = F.huber_loss(outputs.float(), wanted, reduction="none")
-        return Loss((losses * known * weights[:, None]).sum(), self.count(target, weights))
+        return (losses * known).sum(dim=1)
 
-    def count(self, target: TargetBatch, weights: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
-        known = ~target.values.isnan() & target.present[:, None]
-        return (known * weights[:, None]).sum()
+    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
+        return self._known(target).sum(dim=1).float()
+
+    def _known(self, target: TargetBatch) -> Bool[Tensor, "batch outputs"]:
+        return ~target.values.isnan() & target.present[:, None]
 
     def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
         return Prediction(outputs.float() * self.std + self.mean)
