@@ -16,11 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polysense.config.base import Config
-from polysense.core.batch import Batch
+from polysense.core.batch import Batch, TargetBatch
+from polysense.core.modality import Task
 from polysense.core.prediction import Loss, Prediction
 from polysense.core.schema import Requirements, Schema
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
+from polysense.nn.absence import some_columns, stand_in
 from polysense.nn.encoders import EncoderConfig
 from polysense.nn.fusion import FusionConfig
 from polysense.nn.fusion.gated import GatedFusionConfig
@@ -141,9 +143,7 @@ class MultimodalModel(nn.Module):
             return self.read(tokens)
         # 1. Everything that is there.
         fused = self._fuse(tokens)
-        outputs, alone = self._read_all(fused)
-        for (column, index), output in alone.items():
-            outputs[_key(self.schema.targets[index].name, column)] = output
+        outputs = self._outputs_apart(fused)
         # 2. The parts' own losses, per row.
         for name, losses in fused.losses.items():
             outputs[_key(f"fusion/{name}")] = losses
@@ -156,7 +156,7 @@ class MultimodalModel(nn.Module):
                 outputs[_key(f"{name}/{loss}")] = losses
         # 3. Some of what is there.
         if self.ranking_loss > 0:
-            subset = self._fuse(_some(tokens))
+            subset = self._fuse(some_columns(tokens))
             for target, output in self._read_all(subset)[0].items():
                 outputs[_key(target, "some columns")] = output
         return outputs
@@ -177,8 +177,7 @@ class MultimodalModel(nn.Module):
     def _fuse(self, tokens: Mapping[str, Tokens]) -> Fused:
         if self.missing is not None:
             tokens = {
-                name: _stand_in(tokens[name], token)
-                for name, token in zip(self.schema.names, self.missing, strict=True)
+                name: stand_in(tokens[name], token) for name, token in zip(self.schema.names, self.missing, strict=True)
             }
         fused: Fused = self.fusion(tokens)
         return fused
@@ -190,6 +189,12 @@ class MultimodalModel(nn.Module):
             return self._read(fused, {}), self._read_alone(fused)
         alone = self._read_alone(fused)
         return self._read(fused, alone), alone
+
+    def _outputs_apart(self, fused: Fused) -> dict[str, Tensor]:
+        outputs, alone = self._read_all(fused)
+        for (column, index), output in alone.items():
+            outputs[_key(self.schema.targets[index].name, column)] = output
+        return outputs
 
     def _read_alone(self, fused: Fused) -> dict[tuple[str, int], Float[Tensor, "batch ..."]]:
         """Each column's own heads' outputs, by column and the target's position."""
@@ -240,12 +245,7 @@ class MultimodalModel(nn.Module):
             total = loss.total
             if self.loss_weights is not None and _key(name, self.schema.names[0]) in outputs:
                 total = self.loss_weights[0] * total
-                for position, (column, heads) in enumerate(self._unimodal):
-                    values = batch.columns.get(column)
-                    present = target.present & (False if values is None else values.present)
-                    alone = heads[index].loss(
-                        outputs[_key(name, column)], replace(target, present=present), batch.weights
-                    )
+                for position, alone in enumerate(self._losses_alone(index, outputs, batch)):
                     total = total + self.loss_weights[1 + position] * alone.total
             if (key := _key(name, "some columns")) in outputs:
                 more, fewer = head.row_losses(outputs[name], target), head.row_losses(outputs[key], target)
@@ -255,6 +255,62 @@ class MultimodalModel(nn.Module):
         for name in self._auxiliary:
             found[name] = Loss(outputs[_key(name)].sum(), rows)
         return found
+
+    def own_outputs(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
+        """Raw outputs per target and, as in training, each column's own, whatever the mode."""
+        return self._outputs_apart(self._fuse(self.encode(batch)))
+
+    def own_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, list[Loss]]:
+        """Each loss apart: per target that of all columns together, then each column's own over the rows that have it.
+
+        Args:
+            outputs: From `own_outputs`, or from `forward` in training.
+            batch: With targets.
+        """
+        found = {}
+        for index, head in enumerate(self._heads):
+            name = head.target.name
+            together = head.loss(outputs[name], batch.targets[name], batch.weights)
+            found[name] = [together, *self._losses_alone(index, outputs, batch)]
+        return found
+
+    def own_scores(
+        self, outputs: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[Float[Tensor, " columns"], Float[Tensor, " columns"]]:
+        """How right each column is alone: a row's probability of its class, or exp(-loss) where there is no class.
+
+        Args:
+            outputs: From `own_outputs`, or from `forward` in training.
+            batch: With targets.
+
+        Returns:
+            Per column the summed scores, and the summed weights of the rows that they are of.
+        """
+        totals, counts = [], []
+        for column, heads in self._unimodal:
+            pairs = []
+            for head in heads:
+                target = _present(batch, head.target.name, column)
+                scores, weights = _scores(head, outputs[_key(head.target.name, column)], target)
+                weights = weights * batch.weights * self.head_weights[head.target.name]
+                pairs.append(torch.stack([(scores * weights).sum(), weights.sum()]))
+            total, count = torch.stack(pairs).sum(dim=0)
+            totals.append(total)
+            counts.append(count)
+        return torch.stack(totals), torch.stack(counts)
+
+    @property
+    def column_encoders(self) -> dict[str, nn.Module]:
+        """Each column's encoder, in order."""
+        return dict(zip(self.schema.names, self.encoders, strict=True))
+
+    def _losses_alone(self, index: int, outputs: Mapping[str, Tensor], batch: Batch) -> list[Loss]:
+        """Each column's own loss of the target at that position."""
+        name = self.schema.targets[index].name
+        return [
+            heads[index].loss(outputs[_key(name, column)], _present(batch, name, column), batch.weights)
+            for column, heads in self._unimodal
+        ]
 
     def counts(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Per target, and per loss of a part, what its sum is divided by, without a forward."""
@@ -339,26 +395,23 @@ def _heads(config: ModelConfig, schema: Schema) -> nn.ModuleList:
     return nn.ModuleList(config.heads[target.name].build(target, config.width) for target in schema.targets)
 
 
-def _stand_in(tokens: Tokens, token: Float[Tensor, " width"]) -> Tokens:
-    """The tokens with one learned token in rows that have none."""
-    absent = ~tokens.present
-    first = torch.zeros_like(tokens.mask[0])
-    first[0] = True
-    here = absent[:, None] & first
-    return Tokens(
-        torch.where(here[..., None], token.to(tokens.values.dtype), tokens.values), tokens.mask | here, tokens.grid
-    )
+def _present(batch: Batch, target: str, column: str) -> TargetBatch:
+    """The target, in the rows that have the column."""
+    values = batch.columns.get(column)
+    found = batch.targets[target]
+    return replace(found, present=found.present & (False if values is None else values.present))
 
 
-def _some(tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
-    """At least one and not all of the columns of each row, at random; all of a row that has one column at most."""
-    present = torch.stack([column.present for column in tokens.values()], dim=1)
-    # Sorted by chance, the present ones first; a number between 1 and what is there less 1 of them stays.
-    order = (torch.rand(present.shape, device=present.device) + ~present).argsort(dim=1).argsort(dim=1)
-    there = present.sum(dim=1)
-    kept = 1 + (torch.rand(len(there), device=there.device) * (there - 1)).long().clamp(min=0)
-    keep = present & (order < torch.where(there > 1, kept, there)[:, None])
-    return {name: column.masked(keep[:, index]) for index, (name, column) in enumerate(tokens.items())}
+def _scores(
+    head: Any, outputs: Float[Tensor, "batch ..."], target: TargetBatch
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """Each row's score from 0 to 1, and 1 where it counts."""
+    counts = head.row_counts(target)
+    if head.target.task is Task.CLASSIFICATION:
+        scores = head.predict(outputs).probabilities.gather(1, target.values[:, None])[:, 0]
+    else:
+        scores = torch.exp(-head.row_losses(outputs, target) / counts.clamp(min=1e-12))
+    return scores, (counts > 0).float()
 
 
 def _key(name: str, column: str = "") -> str:
