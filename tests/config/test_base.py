@@ -154,3 +154,38 @@ def test_describe_of_a_config_without_attributes() -> None:
     summary, texts = describe(BasilConfig)
     assert texts == {}
     assert isinstance(summary, str)
+
+
+def test_describe_walks_up_to_the_bases_for_inherited_fields() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Cheese(Config):
+        """Any cheese.
+
+        Attributes:
+            age: In months.
+            milk: Whose.
+        """
+
+        age: int = 1
+        milk: str = "cow"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Undocumented(Cheese):
+        pass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Feta(Undocumented):
+        """A brined cheese.
+
+        Attributes:
+            milk: A sheep's or a goat's.
+            salt: In percent.
+        """
+
+        salt: float = 3.0
+
+    assert describe(Feta) == (
+        "A brined cheese.",
+        {"age": "In months.", "milk": "A sheep's or a goat's.", "salt": "In percent."},
+    )
+    assert describe(Undocumented)[1] == {"age": "In months.", "milk": "Whose."}

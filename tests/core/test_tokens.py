@@ -77,11 +77,13 @@ def test_tokens_are_a_pytree() -> None:
 
 def test_fused_is_a_pytree_and_keeps_names_with_dots() -> None:
     spans = {"left.eye": (0, 4), "note: text": (4, 6)}
-    fused = Fused(make(), torch.zeros(2, 4), spans, {name: torch.ones(2, 4) for name in spans})
+    votes = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
+    fused = Fused(make(), torch.zeros(2, 4), spans, {name: torch.ones(2, 4) for name in spans}, votes=votes)
     moved = pytree.tree_map(lambda leaf: leaf + 1 if leaf.is_floating_point() else leaf, fused)
     assert isinstance(moved, Fused)
     assert dict(moved.spans) == spans
     assert moved.tokens.grid == (2, 3)
     assert torch.equal(moved.pooled, torch.ones(2, 4))
     assert {name: float(one.mean()) for name, one in moved.unimodal.items()} == dict.fromkeys(spans, 2.0)
-    assert len(pytree.tree_leaves(fused)) == 5
+    assert torch.equal(moved.votes, votes + 1)
+    assert len(pytree.tree_leaves(fused)) == 6

@@ -10,6 +10,7 @@ from polysense.core.modality import Modality, Task
 from polysense.core.sample import Sample, SourceInfo, Unreadable
 from polysense.core.schema import Column, Schema, Target
 from polysense.data.collate import FILLER, collate, round_up
+from polysense.data.levels import Level
 
 SCHEMA = Schema(
     columns=(
@@ -142,3 +143,24 @@ def test_round_up(length: int, multiple: int) -> None:
     rounded = round_up(length, multiple)
     assert rounded % multiple == 0
     assert max(length, 1) <= rounded < max(length, 1) + multiple
+
+
+def test_an_item_has_as_many_values_as_its_column_says() -> None:
+    schema = Schema(
+        columns=(
+            Column(name="day", modality=Modality.DATE, num_features=3),
+            Column(name="user", modality=Modality.CATEGORY, num_categories=9, num_features=2),
+        ),
+        targets=(),
+    )
+    sample = Sample(
+        row=0,
+        values={"day": [np.array([0.5, 1.0, -1.0], np.float32)], "user": [np.array([3, 8], np.int64)]},
+    )
+    batch = collate([sample, Sample(row=1)], schema)
+    assert batch.columns["day"].values.tolist() == [[[0.5, 1.0, -1.0]], [[0.0, 0.0, 0.0]]]
+    assert batch.columns["day"].values.dtype == torch.float32
+    assert batch.columns["user"].values.tolist() == [[[3, 8]], [[0, 0]]]
+    assert batch.columns["user"].lengths.tolist() == [[1], [0]]
+    shape = Level.of(sample, schema).shape(schema)
+    assert collate([Sample(row=1)], schema, shape=shape).columns["day"].values.shape == (1, 1, 3)

@@ -7,6 +7,7 @@ import logging
 import os
 import uuid
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,31 @@ def test_overrides() -> None:
         guess(cells, x="video")
 
 
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["2024-01-31", "2024-02-01"] * 20, "dates or times such as '2024-01-31', from which"),
+        (["03/04/2024", "25/04/2024"] * 20, "(day first, as 20 of 40 cells can only be read so)"),
+        (["03/04/2024", "04/25/2024"] * 20, "(month first, as 20 of 40 cells can only be read so)"),
+        (["03/04/2024", "05/06/2024"] * 20, "(month first by convention, no cell tells; set day_first"),
+        ([date(2024, 1, day) for day in range(1, 31)], "dates or times such as '2024-01-01'"),
+    ],
+)
+def test_dates_are_recognised_and_taken_in_if_stated(cells: list[Any], told: str) -> None:
+    found = guess(cells)
+    assert (found.role, found.modality) == (Role.IGNORED, Modality.DATE)
+    assert told in found.reason
+    assert "name it under columns with its type, date" in found.reason
+    stated = guess(cells, x="date")
+    assert (stated.role, stated.modality) == (Role.INPUT, Modality.DATE)
+
+
+def test_numbers_are_dates_only_if_stated() -> None:
+    seconds = (1_700_000_000 + rng("unix").integers(0, 10_000_000, 50)).tolist()
+    assert guess(seconds).modality is Modality.NUMBER
+    assert guess(seconds, x="date").modality is Modality.DATE
+
+
 def leaky(**columns: list[Any]) -> dict[str, ColumnGuess]:
     labels = cycle([f"kind {c}" for c in "abcdefgh"], 400)
     table = read_table({"label": labels, **columns})
@@ -378,7 +404,7 @@ def test_kinds() -> None:
         assert is_number(number), number
     for other in ("", "a", "1 2", "1-2", "1_000", "0x10", "nan", "inf", "1.2.3", "12.03.2020", "1f600", "e5", "+"):
         assert not is_number(other), other
-    for date in (
+    for text in (
         "2020-01-03",
         "2020-01-03T04:05:06Z",
         "3.1.2020",
@@ -387,7 +413,7 @@ def test_kinds() -> None:
         "January 3, 2020",
         "04:05",
     ):
-        assert is_date(date), date
+        assert is_date(text), text
     for other in ("2020", "3.5", "Jan", "May be 3", "192.168.0.1"):
         assert not is_date(other), other
     assert media_of_text("https://x/y.jpeg") is Modality.IMAGE

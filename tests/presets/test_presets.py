@@ -21,6 +21,7 @@ INPUTS = [
     guess("note", Role.INPUT, Modality.TEXT),
     guess("age", Role.INPUT, Modality.NUMBER),
     guess("shop", Role.INPUT, Modality.CATEGORY),
+    guess("day", Role.INPUT, Modality.DATE),
     guess("film", Role.IGNORED, Modality.VIDEO),
 ]
 TARGETS = [guess("label", Role.TARGET, task=Task.CLASSIFICATION), guess("price", Role.TARGET, task=Task.REGRESSION)]
@@ -30,7 +31,7 @@ TARGETS = [guess("label", Role.TARGET, task=Task.CLASSIFICATION), guess("price",
 @pytest.mark.parametrize("num_rows", [10, SMALL_TABLE, 1_000_000])
 def test_every_preset_serves_every_modality_and_size(preset: str, num_rows: int) -> None:
     recipe = recipe_for([*INPUTS, *TARGETS], num_rows, preset=preset)
-    assert set(recipe.model.encoders) == {"photo", "speech", "note", "age", "shop"}
+    assert set(recipe.model.encoders) == {"photo", "speech", "note", "age", "shop", "day"}
     assert set(recipe.model.heads) == {"label", "price"}
     size = PRESETS[preset]
     assert size.min_epochs <= recipe.training.epochs <= size.max_epochs

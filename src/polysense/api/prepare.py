@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +19,14 @@ from polysense.data.sources import Table, read_table
 from polysense.data.split import FractionSplitConfig, split
 from polysense.data.targets import ClassificationTargetConfig
 from polysense.errors import ConfigError, DecodeError
+from polysense.nn.encoders.auto import AutoEncoderConfig
 from polysense.presets import recipe_for
 from polysense.recipe import Recipe, load_recipe
 
 __all__ = ["Prepared", "is_recipe", "prepare", "split_tables"]
 
 _LOOKED_AT = 8
+_LOOKED_AT_TEXTS = 500
 _SMALLEST_PHOTO = 96
 
 _log = logging.getLogger("polysense.api")
@@ -86,7 +89,7 @@ def prepare(
         if data is None and recipe.data.table is None:
             raise ConfigError(f"{source}: data.table is not set; add it, or give data.table=PATH")
         table = read_table(recipe.data.table if data is None else data, root=recipe.data.root)
-        return Prepared(recipe=recipe, table=table, source=str(source))
+        return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=str(source))
     if target is None:
         table = read_table(source)
         raise ConfigError(
@@ -106,7 +109,24 @@ def prepare(
         test=None if test is None else str(Path(test).resolve()),
         photos=[guess.name for guess in guesses if guess.modality is Modality.IMAGE and _are_photos(table, guess.name)],
     ).with_overrides(list(overrides))
-    return Prepared(recipe=recipe, table=table, guesses=guesses, source=str(source) if on_disk else table.name)
+    return Prepared(
+        recipe=_resolve_auto(recipe, table),
+        table=table,
+        guesses=guesses,
+        source=str(source) if on_disk else table.name,
+    )
+
+
+def _resolve_auto(recipe: Recipe, table: Table) -> Recipe:
+    """The recipe with each `encoder: auto` made the one that it stands for here."""
+    encoders = dict(recipe.model.encoders)
+    for name, encoder in encoders.items():
+        if isinstance(encoder, AutoEncoderConfig):
+            modality = Modality(recipe.data.columns[name].type)
+            texts = table.cells(name)[:_LOOKED_AT_TEXTS] if modality is Modality.TEXT and table.has(name) else ()
+            encoders[name], why = encoder.resolve(modality, [text for text in texts if isinstance(text, str)])
+            _log.info("column %r: %s", name, why)
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoders=encoders))
 
 
 def _are_photos(table: Table, column: str) -> bool:

@@ -97,12 +97,22 @@ def members(family: str) -> dict[str, type[Family]]:
 
 
 def describe(config: type[Config]) -> tuple[str, dict[str, str]]:
-    """A config's one-line summary and, per field, its text in the docstring's Attributes section."""
-    lines = inspect.cleandoc(config.__doc__ or "").splitlines()
-    summary = lines[0] if lines else ""
+    """A config's one-line summary and, per field, its text in the docstring's Attributes section.
+
+    A field that a base class declares is described there, unless the config's own docstring says otherwise.
+    """
+    lines = inspect.cleandoc(config.__dict__.get("__doc__") or "").splitlines()
+    texts: dict[str, str] = {}
+    for each in reversed(config.__mro__):
+        texts |= _attributes(each)
+    return lines[0] if lines else "", texts
+
+
+def _attributes(config: type) -> dict[str, str]:
+    """The entries of the Attributes section of a class's own docstring."""
     texts: dict[str, str] = {}
     inside, current = False, ""
-    for line in lines[1:]:
+    for line in inspect.cleandoc(config.__dict__.get("__doc__") or "").splitlines()[1:]:
         if not line.startswith(" "):
             inside = line.startswith("Attributes:") or (inside and not line)
         elif inside:
@@ -112,4 +122,4 @@ def describe(config: type[Config]) -> tuple[str, dict[str, str]]:
                 texts[current] = start.group(2).strip()
             elif current:
                 texts[current] += " " + line.strip()
-    return summary, texts
+    return texts

@@ -16,6 +16,7 @@ class Modality(StrEnum):
     VIDEO = "video"
     NUMBER = "number"
     CATEGORY = "category"
+    DATE = "date"
     SERIES = "series"
 
 

@@ -53,7 +53,8 @@ class Sample:
     Attributes:
         row: The row's index in its table.
         values: Per column a list of items: int32 [tokens] (text), uint8 [channels, height, width] (image), int16
-            [samples] (audio), float32 [1] (number), int64 [1] (category). An absent column is simply not there.
+            [samples] (audio), float32 [1] (number), int64 [hashes]
+            (category), float32 [features] (date). An absent column is simply not there.
         targets: Per target an int64 scalar (classification), float32 [classes] of 0 and 1 (multilabel) or float32
             [columns] with NaN where unknown (regression). A target that the row lacks is not there.
         weight: The row's weight in the loss.

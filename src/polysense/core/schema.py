@@ -30,11 +30,20 @@ class Column:
             It sets the scale of the length levels used at prediction; it never cuts anything.
         vocabulary_size: Token ids run over [0, vocabulary_size) (text).
         padding_id: The token id that fills the padding (text).
+        vocabulary: The token that each id stands for, as the tokenizer spells it (text; only if an encoder asks).
+        document_frequencies: The share of training texts that hold each token id (text; only if an encoder asks).
+        num_documents: How many training texts those shares were taken from (text).
         num_categories: Category ids run over [0, num_categories); 0 is "unknown" (category).
+        num_features: Values in one item: the features of a date, the hashes of a hashed category; else 1.
+        collision_rate: Share of the distinct training values that share all their hashes with another (category);
+            None where ids are looked up.
+        quantiles: The edges of the bins that hold equal shares of the training values, ascending, scaled as the items
+            are (number); None where no encoder asks for them.
         sample_rate: Samples per second of the decoded waveform (audio).
         image_size: (height, width) in pixels after resizing (image).
         num_channels: 1 for grey, 3 for RGB (image).
-        mean: Per channel (image, of values scaled to [0, 1]), or one number (number: the centre).
+        mean: Per channel (image, of values scaled to [0, 1]), or one number (number: the centre; date: in seconds
+            since 1970).
         std: Likewise the scale.
     """
 
@@ -45,7 +54,13 @@ class Column:
     typical_length: int = 1
     vocabulary_size: int | None = None
     padding_id: int = 0
+    vocabulary: tuple[str, ...] | None = None
+    document_frequencies: tuple[float, ...] | None = None
+    num_documents: int = 0
     num_categories: int | None = None
+    num_features: int = 1
+    collision_rate: float | None = None
+    quantiles: tuple[float, ...] | None = None
     sample_rate: int | None = None
     image_size: tuple[int, int] | None = None
     num_channels: int | None = None
@@ -122,22 +137,34 @@ class Schema:
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What a pretrained encoder asks of its column's preprocessing; None means "as fitted on the data".
+    """What an encoder asks of its column's preprocessing; None means "as fitted on the data".
 
     Attributes:
         tokenizer: Folder or hub name of the tokenizer (text).
         max_tokens: The longest sequence that the encoder takes (text).
+        tokenization: "words" or "subwords", where the recipe leaves it open (text).
+        vocabulary: Whether Column.vocabulary is needed (text).
+        token_frequencies: Whether Column.document_frequencies is needed (text).
         image_size: (height, width) in pixels (image).
         num_channels: 1 or 3 (image).
         mean: Per channel, of values scaled to [0, 1] (image).
         std: Likewise.
         sample_rate: Samples per second (audio).
+        num_quantiles: Bins that hold equal shares of the training values (number).
+        hash_buckets: Buckets that categories are hashed into (category).
+        num_hashes: Hash functions, each with its own buckets (category).
     """
 
     tokenizer: str | None = None
     max_tokens: int | None = None
+    tokenization: str | None = None
+    vocabulary: bool = False
+    token_frequencies: bool = False
     image_size: tuple[int, int] | None = None
     num_channels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     sample_rate: int | None = None
+    num_quantiles: int | None = None
+    hash_buckets: int | None = None
+    num_hashes: int | None = None

@@ -68,8 +68,8 @@ class Fused:
         spans: Which slice of `tokens` came from which column.
         unimodal: Each column's own summary, [batch, width].
         losses: In training, the fusion's own losses per row, by name.
-        votes: [batch, experts], of a decision-level fusion: how much each column's own head counts, and last the head of
-            `pooled` where there is one more; 0 where the column is absent. None: heads read `pooled` alone.
+        votes: [batch, experts], of a decision-level fusion: how much each column's own head counts, and last the head
+            of `pooled` where there is one more; 0 where the column is absent. None: heads read `pooled` alone.
     """
 
     tokens: Tokens

@@ -32,6 +32,7 @@ _DTYPES = {
     Modality.AUDIO: np.int16,
     Modality.NUMBER: np.float32,
     Modality.CATEGORY: np.int64,
+    Modality.DATE: np.float32,
 }
 
 
@@ -105,7 +106,7 @@ def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, i
         assert column.image_size is not None
         item_shape: tuple[int, ...] = (column.num_channels, *column.image_size)
     else:
-        item_shape = (length,) if has_length else (1,)
+        item_shape = (length,) if has_length else (column.num_features,)
     padding = column.padding_id if column.modality is Modality.TEXT else 0
     values = np.full((num_rows, items, *item_shape), padding, dtype)
     lengths = np.zeros((num_rows, items), dtype=np.int64)

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from polysense.core.modality import Modality, Role, Task
+from polysense.data.dates import day_first
 from polysense.data.evidence import ColumnGuess, Evidence, quote
 from polysense.data.infer_target import find_delimiter, guess_target
 from polysense.data.kinds import is_code, is_date, is_number, media_of_bytes, media_of_text
@@ -287,10 +288,7 @@ class _Input(Evidence):
         words = float(np.mean([len(text.split()) for text in texts]))
         example = quote(max(texts[:20], key=len) if words < 4 else texts[0])
         if sum(map(is_date, texts)) >= _NUMBERS * len(texts):
-            return self._ignored(
-                f"dates or times such as {quote(texts[0])}; to use them, add number columns (days since a start, the "
-                f"hour, the month)"
-            )
+            return self._dates(texts)
         extensions = Counter(
             match[1] for text in texts if (match := re.fullmatch(r"[^\n]*[^\s./\\]\.([A-Za-z]\w{1,4})", text))
         )
@@ -309,6 +307,21 @@ class _Input(Evidence):
         if is_category:
             return self._input(Modality.CATEGORY, f"{self.counts()}, such as {example}")
         return self._input(Modality.TEXT, f"{self.counts()}, {_words(words)} on average, such as {example}")
+
+    def _dates(self, texts: list[str]) -> ColumnGuess:
+        """Recognised, but an input only if the user says so.
+
+        Rows lie in time, and a random split lets a model learn which day had which answer: such a model looks good and
+        knows nothing of tomorrow. Whether a date is known before the answer, and whether the split respects time, no
+        cell tells.
+        """
+        order = day_first(texts)
+        told = f" ({order})" if order.num_day_first or order.num_month_first or order.num_open else ""
+        return self._ignored(
+            f"dates or times such as {quote(texts[0])}{told}, from which a model may learn which day had which answer; "
+            f"to use it, name it under columns with its type, date, and see that the test rows are later than the rest",
+            Modality.DATE,
+        )
 
     def _codes(self, what: str, distinct: int) -> ColumnGuess:
         """Codes or ids: a category if each occurs often, else no input."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from polysense.core.modality import Modality
+from polysense.data.dates import SPELLED
 
 __all__ = ["is_code", "is_date", "is_number", "media_of_bytes", "media_of_text"]
 
@@ -41,14 +42,6 @@ _SPACES = " \u00a0\u202f\u2009"
 _NUMBER = re.compile(
     rf"[+\-−]?(?:\d+(?:[.,]\d*)?|[.,]\d+|\d{{1,3}}(?:[{_SPACES}']\d{{3}})+(?:[.,]\d+)?"
     r"|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:,\d+)?)(?:[eE][+\-]?\d{1,3})?\s?%?"
-)
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
-_TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s?[ap]m)?"
-_DATE = re.compile(
-    r"(?:(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})"
-    rf"|\d{{1,2}}\.? {_MONTH},? \d{{4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
-    rf"(?:(?:t|,?\s+){_TIME}\s?(?:z|utc|gmt|[+-]\d{{2}}:?\d{{2}})?)?|{_TIME})",
-    re.IGNORECASE,
 )
 
 
@@ -88,7 +81,7 @@ def is_number(value: object) -> bool:
 
 def is_date(text: str) -> bool:
     """Whether a text is a date, a time, or both, in one of the usual spellings."""
-    return bool(_DATE.fullmatch(text.strip()))
+    return bool(SPELLED.fullmatch(text.strip()))
 
 
 def is_code(text: str) -> bool:

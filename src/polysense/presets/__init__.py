@@ -12,6 +12,7 @@ from polysense.core.modality import Modality, Role, Task
 from polysense.data.columns import ColumnConfig
 from polysense.data.columns.audio import AudioColumnConfig
 from polysense.data.columns.category import CategoryColumnConfig
+from polysense.data.columns.date import DateColumnConfig
 from polysense.data.columns.image import ImageColumnConfig
 from polysense.data.columns.number import NumberColumnConfig
 from polysense.data.columns.text import TextColumnConfig
@@ -32,6 +33,7 @@ from polysense.errors import ColumnError, ConfigError
 from polysense.nn.encoders import EncoderConfig
 from polysense.nn.encoders.audio import AudioCNNConfig
 from polysense.nn.encoders.category import CategoryEmbeddingConfig
+from polysense.nn.encoders.date import DateMLPConfig
 from polysense.nn.encoders.image import ResNetConfig
 from polysense.nn.encoders.number import NumberMLPConfig
 from polysense.nn.encoders.text import TextTransformerConfig
@@ -86,6 +88,7 @@ _COLUMNS: Mapping[Modality, Callable[[], ColumnConfig]] = {
     Modality.AUDIO: AudioColumnConfig,
     Modality.NUMBER: NumberColumnConfig,
     Modality.CATEGORY: CategoryColumnConfig,
+    Modality.DATE: DateColumnConfig,
 }
 
 
@@ -101,6 +104,8 @@ def _encoder(modality: Modality, size: Size) -> EncoderConfig:
             return NumberMLPConfig()
         case Modality.CATEGORY:
             return CategoryEmbeddingConfig()
+        case Modality.DATE:
+            return DateMLPConfig()
         case other:
             raise ColumnError(f"there is no encoder for {other} columns yet; leave the column out of data.columns")
 

@@ -8,6 +8,7 @@ from typing import Literal
 from polysense.config.base import Config
 from polysense.errors import ConfigError
 from polysense.training.adam import AdamWConfig
+from polysense.training.balance import BalanceConfig
 from polysense.training.optim import OptimizerConfig
 from polysense.training.schedule import CosineConfig, ScheduleConfig
 from polysense.training.sgd import SGDConfig  # noqa: F401 (a family's member is registered by its import)
@@ -25,6 +26,8 @@ class TrainingConfig(Config):
         accumulate: Micro-batches that a step is split into. More takes less memory and changes no result.
         optimizer: What turns gradients into steps: adamw, adam or sgd.
         schedule: How the learning rate changes over the run: cosine, constant or plateau.
+        balance: What is done about columns that learn at different speeds: gradient_blending, ogm_ge or
+            staged_freezing; null does nothing.
         clip_norm: Gradients longer than this are scaled down to it; null leaves them alone.
         early_stopping: Epochs without a better value of `monitor` after which training stops; null never stops early.
         monitor: Which validation metric picks the best weights, as head/metric, for example label/log_loss. "auto"
@@ -49,6 +52,7 @@ class TrainingConfig(Config):
     accumulate: int = 1
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     schedule: ScheduleConfig = field(default_factory=CosineConfig)
+    balance: BalanceConfig | None = None
     clip_norm: float | None = 1.0
     early_stopping: int | None = None
     monitor: str = "auto"

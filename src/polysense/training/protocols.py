@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from polysense.core.batch import Batch
 from polysense.core.prediction import Loss
 
-__all__ = ["Augment", "Loader", "ParameterGroup", "TrainableModel", "Validate"]
+__all__ = ["Augment", "ColumnsModel", "Loader", "ParameterGroup", "TrainableModel", "Validate"]
 
 
 class ParameterGroup(TypedDict):
@@ -59,6 +59,38 @@ class TrainableModel(Protocol):
 
     def parameter_groups(self) -> Sequence[Mapping[str, Any]]:
         """Parameters trained unlike the rest, each a `ParameterGroup`; those in no group form the default one."""
+        ...
+
+
+@runtime_checkable
+class ColumnsModel(TrainableModel, Protocol):
+    """A model whose columns can be balanced: each has an encoder, and perhaps heads of its own."""
+
+    @property
+    def loss_weights(self) -> Tensor | None:
+        """[1 + columns] the weight of the loss of all columns together and of each column's own, for writing as well.
+
+        None where columns have no losses of their own.
+        """
+        ...
+
+    @property
+    def column_encoders(self) -> Mapping[str, nn.Module]:
+        """Each column's encoder, in order."""
+        ...
+
+    def own_outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Outputs with each column's own among them, whatever the mode."""
+        ...
+
+    def own_losses(self, outputs: Mapping[str, Any], batch: Batch) -> Mapping[str, Sequence[Loss]]:
+        """Per target the loss of all columns together, then each column's own over the rows that have it."""
+        ...
+
+    def own_scores(
+        self, outputs: Mapping[str, Any], batch: Batch
+    ) -> tuple[Float[Tensor, " columns"], Float[Tensor, " columns"]]:
+        """Per column how right it is alone, from 0 to 1, summed over rows, and what to divide that by."""
         ...
 
 

@@ -33,7 +33,8 @@ class Run:
         improved: Whether the last validation was the best so far.
         resumed: Whether the run was resumed.
         stop_reason: Why the run ends before its last epoch, if it does.
-        history: One record per epoch: epoch, step, loss, heads, lr, seconds, validation (or None), best.
+        history: One record per epoch: epoch, step, loss, heads, lr, seconds, validation (or None), best; and balance,
+            if the columns are balanced.
     """
 
     config: TrainingConfig

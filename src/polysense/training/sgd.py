@@ -66,23 +66,30 @@ class SGD(Optimizer):
         for group in self.groups:
             live = [(i, p, p.grad) for i, p in enumerate(group.params, start) if p.grad is not None]
             start += len(group.params)
-            if not live:
-                continue
-            momenta = [self._momenta[i] for i, _, _ in live]
-            sgd(
-                [parameter for _, parameter, _ in live],
-                [gradient for _, _, gradient in live],
-                momenta,
-                fused=group.fused or None,
-                weight_decay=group.weight_decay,
-                momentum=self._momentum,
-                lr=group.lr * factor,
-                dampening=0.0,
-                nesterov=self._nesterov,
-                maximize=False,
-            )
-            for (i, _, _), momentum in zip(live, momenta, strict=True):
-                self._momenta[i] = momentum
+            # A parameter may get its first gradient late; the fused kernel takes the momenta of all or of none.
+            first = [part for part in live if self._momenta[part[0]] is None]
+            later = [part for part in live if self._momenta[part[0]] is not None]
+            self._update(first, group, factor)
+            self._update(later, group, factor)
+
+    def _update(self, live: Sequence[tuple[int, Tensor, Tensor]], group: Group, factor: float) -> None:
+        if not live:
+            return
+        momenta = [self._momenta[i] for i, _, _ in live]
+        sgd(
+            [parameter for _, parameter, _ in live],
+            [gradient for _, _, gradient in live],
+            momenta,
+            fused=group.fused or None,
+            weight_decay=group.weight_decay,
+            momentum=self._momentum,
+            lr=group.lr * factor,
+            dampening=0.0,
+            nesterov=self._nesterov,
+            maximize=False,
+        )
+        for (i, _, _), momentum in zip(live, momenta, strict=True):
+            self._momenta[i] = momentum
 
     def state(self) -> dict[str, Any]:
         """See `Optimizer`."""

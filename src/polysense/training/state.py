@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from polysense.errors import CheckpointError
+from polysense.training.balance.base import Balance
 from polysense.training.checkpoint import load_checkpoint, load_model, pack, save_checkpoint, unpack
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
@@ -41,9 +42,11 @@ class State:
         meter: Meter,
         average: WeightAverage | None,
         distributed: Distributed,
+        balance: Balance | None = None,
     ) -> None:
         self._run, self._module, self._optimizer, self._schedule = run, module, optimizer, schedule
         self._meter, self._average, self._distributed = meter, average, distributed
+        self._balance = balance
 
     def path(self, name: str) -> Path:
         """Where the checkpoint "last" or "best" lies."""
@@ -112,6 +115,8 @@ class State:
             self._schedule.load_state(state["schedule_state"])
         run.monitor.load_state(state["monitor"])
         self._meter.load_state(state["meter"])
+        if self._balance is not None:
+            self._balance.load_state(state["balance_state"])
         run.epoch, run.step, run.lr = state["epoch"], state["step"], state["lr"]
         run.seconds, run.history = state["seconds"], state["history"]
         run.resumed = True
@@ -141,10 +146,17 @@ class State:
             "optimizer": run.config.optimizer.type,
             "schedule": run.config.schedule.type,
             "schedule_state": self._schedule.state(),
+            "balance": self._balance_type,
+            "balance_state": None if self._balance is None else self._balance.state(),
             "monitor": run.monitor.state(),
             "meter": self._meter.state(),
             "ema_steps": None if self._average is None else self._average.steps,
         }
+
+    @property
+    def _balance_type(self) -> str | None:
+        balance = self._run.config.balance
+        return None if balance is None or self._balance is None else balance.type
 
     def _order(self) -> dict[str, int]:
         """What decides which rows each step holds."""
@@ -174,8 +186,19 @@ class State:
                 f"{path}: was trained with {state['optimizer']}, whose state {config.optimizer.type} can't use; "
                 f"set training.optimizer.type={state['optimizer']}, or start a new run"
             )
+        # A checkpoint without the key is from before there was any.
+        was, now = state.get("balance"), self._balance_type
+        if was != now:
+            raise CheckpointError(
+                f"{path}: was trained with training.balance={_type(was)}, which this recipe sets to {_type(now)}; "
+                "resume with what the run was started with, or start a new run"
+            )
         if self._average is not None and state["ema_steps"] is None:
             raise CheckpointError(f"{path}: was trained with training.ema=null; resume with that, or start a new run")
+
+
+def _type(name: str | None) -> str:
+    return "null" if name is None else name
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from polysense.core.batch import Batch
 from polysense.core.random import fold
 from polysense.errors import TrainingError
+from polysense.training.balance.base import Balance
 from polysense.training.device import autocast
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
@@ -47,6 +48,7 @@ class Step:
         distributed: This process among its peers.
         augment: Applied to each micro-batch on the device.
         average: Updated after each step.
+        balance: Looks at each micro-batch's outputs, and may change the gradients before they are clipped.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class Step:
         distributed: Distributed,
         augment: Augment | None = None,
         average: WeightAverage | None = None,
+        balance: Balance | None = None,
     ) -> None:
         self._model, self._forward = model, forward
         self._optimizer, self._schedule = optimizer, schedule
         self._clip_norm, self._precision, self._seed, self._device = clip_norm, precision, seed, device
         self._distributed, self._augment, self._average = distributed, augment, average
+        self._balance = balance
         self.heads = tuple(model.head_weights)
         # Times the world's size, because DistributedDataParallel averages gradients and they are to be summed.
         weights = [model.head_weights[head] * distributed.world_size for head in self.heads]
@@ -113,6 +117,8 @@ class Step:
                 totals = self._totals(batch, epoch, step)
                 torch.autograd.backward((totals * scales).sum())
             summed += totals.detach()
+        if self._balance is not None:
+            self._balance.adjust(epoch, step)
 
         # 3. The update.
         norm = torch.zeros_like(summed[:1])
@@ -144,6 +150,8 @@ class Step:
         if self._precision != torch.float32:
             outputs = {head: output.float() for head, output in outputs.items()}
         losses = self._model.losses(outputs, batch)
+        if self._balance is not None:
+            self._balance.observe(outputs, batch, epoch)
         totals = torch.stack([losses[head].total for head in self.heads])
         if self._check and not math.isfinite(totals.sum().item()):
             for head, total in zip(self.heads, totals.tolist(), strict=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import nn
 
 from polysense.core.batch import Batch
 from polysense.errors import PolysenseError, SplitError, TrainingError, TrainingInterrupted
+from polysense.training.balance import build_balance
 from polysense.training.callbacks.base import Callback
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.callbacks.early_stopping import EarlyStopping
@@ -67,13 +68,15 @@ class Trainer:
         validate: Evaluates the model as it stands, in evaluation mode and without gradients; None for no validation:
             then the last weights are kept, and nothing stops early.
         augment: Applied to each training batch on the device.
+        measured: Per split, "train" and "validation", batches in a fixed order, on which `config.balance` may measure
+            the columns' losses.
         preferred: Per head the metric that `monitor: auto` takes, where there are reasons for one.
         callbacks: In place of `default_callbacks`.
         distributed: This process among its peers.
         resume_hint: What a user must do to resume, for the message after Ctrl-C.
 
     Raises:
-        ConfigError: The device doesn't exist, or nothing is trainable.
+        ConfigError: The device doesn't exist, nothing is trainable, or the columns can't be balanced as asked.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Trainer:
         folder: Path,
         validate: Validate | None = None,
         augment: Augment | None = None,
+        measured: Mapping[str, Iterable[Batch]] | None = None,
         preferred: Mapping[str, str] | None = None,
         callbacks: Sequence[Callback] | None = None,
         distributed: Distributed | None = None,
@@ -103,6 +107,15 @@ class Trainer:
         self._average = None if config.ema is None else WeightAverage(self._module, config.ema)
         steps_per_epoch = -(-loader.steps_per_epoch // config.accumulate)
         self._schedule = config.schedule.build(config.epochs * steps_per_epoch)
+        self._balance = build_balance(
+            config.balance,
+            model,
+            measured or {},
+            distributed=self._distributed,
+            device=self._device,
+            seed=config.seed,
+            epochs=config.epochs,
+        )
         self._step = Step(
             model,
             self._distributed.wrap(self._module, self._device),
@@ -116,6 +129,7 @@ class Trainer:
             distributed=self._distributed,
             augment=augment,
             average=self._average,
+            balance=self._balance,
         )
         self._meter = Meter(model.head_weights, self._distributed, self._device)
         self._run = Run(
@@ -128,7 +142,14 @@ class Trainer:
             save=lambda name: self._state.save(name),
         )
         self._state = State(
-            self._run, self._module, self._optimizer, self._schedule, self._meter, self._average, self._distributed
+            self._run,
+            self._module,
+            self._optimizer,
+            self._schedule,
+            self._meter,
+            self._average,
+            self._distributed,
+            self._balance,
         )
         chosen = default_callbacks(config, folder) if callbacks is None else callbacks
         self._callbacks = [c for c in chosen if self._distributed.is_main or c.every_process]
@@ -172,6 +193,8 @@ class Trainer:
                     "this run is finished: %s. To train it for longer, resume it with more training.epochs", why
                 )
             self._entered = time.perf_counter() - run.seconds
+            if self._balance is not None and not resume:
+                self._balance.start()
             with Interrupts() as interrupts:
                 while not run.finished:
                     self._epoch(interrupts)
@@ -267,6 +290,8 @@ class Trainer:
                 "best": best is not None and best.epoch == run.epoch + 1,
             }
         )
+        if self._balance is not None:
+            run.history[-1]["balance"] = dict(self._balance.end_epoch(run.epoch))
         run.epoch, run.step = run.epoch + 1, 0
         for callback in self._callbacks:
             callback.on_epoch(run, record)

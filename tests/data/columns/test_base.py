@@ -23,11 +23,11 @@ Fit = Callable[..., ColumnProcessor]
 
 
 def test_the_family_has_a_member_for_each_modality() -> None:
-    assert list(members("column")) == ["audio", "category", "image", "number", "text"]
+    assert list(members("column")) == ["audio", "category", "date", "image", "number", "text"]
     assert from_dict(ColumnConfig, {"type": "number"}) == NumberColumnConfig()
 
 
-@pytest.mark.parametrize("kind", ["audio", "category", "image", "number", "text"])
+@pytest.mark.parametrize("kind", ["audio", "category", "date", "image", "number", "text"])
 def test_an_empty_column_is_an_error(kind: str, fit: Fit) -> None:
     with pytest.raises(ColumnError, match=r"t\.csv, column 'c': all 2 training cells are missing"):
         fit(members("column")[kind](), [None, None])

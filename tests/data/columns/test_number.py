@@ -121,3 +121,25 @@ def test_saving_and_loading_changes_nothing(fit: Fit, tmp_path: Path) -> None:
     assert loaded.column == processor.column
     for cell in ("1,234", "1.234", 7):
         assert loaded.transform(cell, SOURCE, Path()) == processor.transform(cell, SOURCE, Path())
+
+
+def test_quantiles_only_if_asked_for(fit: Fit) -> None:
+    assert fit(NumberColumnConfig(), [1, 2, 3]).column.quantiles is None
+    values = np.random.default_rng(0).normal(50, 10, 1000)
+    column = fit(NumberColumnConfig(), values.tolist(), num_quantiles=8).column
+    scaled = (values - column.mean[0]) / column.std[0]
+    np.testing.assert_allclose(column.quantiles, np.quantile(scaled, np.linspace(0, 1, 9)))
+    counts, _ = np.histogram(scaled, column.quantiles)
+    assert counts.min() >= 124
+    assert counts.max() <= 126
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20), st.integers(1, 10))
+def test_edges_ascend_so_that_float32_tells_them_apart(values: list[float], num: int) -> None:
+    processor = NumberColumnConfig().build("c")
+    column = processor.fit(values, [SOURCE] * len(values), Path(), Requirements(num_quantiles=num))
+    assert column.quantiles is not None
+    edges = np.array(column.quantiles, dtype=np.float32)
+    assert 2 <= len(edges) <= num + 1
+    assert np.isfinite(edges).all()
+    assert (np.diff(edges) > 0).all()

@@ -216,3 +216,125 @@ def test_senseless_settings_are_refused(bad: dict[str, int]) -> None:
 
     with pytest.raises(ConfigError, match="expected at least"):
         from_dict(TextColumnConfig, {"type": "text", **bad})
+
+
+def words(processor: TextProcessor, text: str) -> list[str]:
+    return [processor.tokenizer.id_to_token(i) for i in ids(processor, text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello, World! (don’t)", ["hello", ",", "world", "!", "(", "don't", ")"]),
+        ("3.14 or 1,000.5. x_y e.g.", ["3.14", "or", "1,000.5", ".", "x_y", "e", ".", "g", "."]),
+        ("'quoted' rock 'n' roll", ["'", "quoted", "'", "rock", "'", "n", "'", "roll"]),
+        ("ＦＵＬＬ　ｗｉｄｔｈ ﬁne", ["full", "width", "fine"]),
+        ("我爱北京2024年", ["我", "爱", "北", "京", "2024", "年"]),
+        ("日本語のﾃｷｽﾄ", ["日", "本", "語", "の", "テ", "キ", "ス", "ト"]),
+        ("한국어 텍스트", ["한국어", "텍스트"]),
+        ('שלום, עולם צה"ל', ["שלום", ",", "עולם", 'צה"ל']),
+        ("مرحبا بالعالم، كِتَاب", ["مرحبا", "بالعالم", "،", "كِتَاب"]),
+        ("می‌خواهم", ["می‌خواهم"]),
+        ("नमस्ते दुनिया।", ["नमस्ते", "दुनिया", "।"]),
+        ("สวัสดี", ["ส", "วั", "ส", "ดี"]),
+        ("👩‍👩‍👧🏳️‍🌈👍🏽😀😀🇩🇪🇫🇷", ["👩‍👩‍👧", "🏳️‍🌈", "👍🏽", "😀", "😀", "🇩🇪", "🇫🇷"]),
+        ("\u200fa\u202bb\u00adc\ufeff d\u200be\x00f", ["abc", "d", "e", "f"]),
+        ("<pad> <unk>", ["<", "pad", ">", "<", "unk", ">"]),
+    ],
+)
+def test_words_end_where_their_scripts_end_them(text: str, expected: list[str], fit: Fit) -> None:
+    processor = fit(TextColumnConfig(tokens="words", min_frequency=1), [text])
+    assert words(processor, text) == expected
+    assert processor.column.vocabulary_size == len(set(expected)) + 2
+
+
+@pytest.fixture(scope="module")
+def fitted_words() -> TextProcessor:
+    processor = TextColumnConfig(tokens="words").build("c")
+    from polysense.core.schema import Requirements
+
+    processor.fit(TEXTS, [SourceInfo(table="t", row=0, column="c")] * len(TEXTS), Path(), Requirements())
+    return processor
+
+
+@given(st.text())
+def test_any_text_gives_words_within_the_vocabulary(fitted_words: TextProcessor, text: str) -> None:
+    found = ids(fitted_words, text)
+    assert all(1 <= i < (fitted_words.column.vocabulary_size or 0) for i in found), "no text spells the padding"
+    assert not found or text.strip()
+    assert bool(found) or not any(character.isalnum() for character in text)
+
+
+def test_rare_and_new_words_are_one_unknown(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="polysense"):
+        processor = fit(TextColumnConfig(tokens="words"), ["the cat sat", "the dog", "the cat"])
+    assert words(processor, "the cat") == ["the", "cat"]
+    assert words(processor, "the dog flew") == ["the", "<unk>", "<unk>"]
+    assert "2 words have an id of their own; 28.6% of the words in the training texts have none" in caplog.text
+    every = fit(TextColumnConfig(tokens="words", min_frequency=1), ["the cat sat", "the dog", "the cat"])
+    assert words(every, "the dog flew") == ["the", "dog", "<unk>"]
+    few = fit(TextColumnConfig(tokens="words", vocabulary_size=3), ["the cat sat", "the dog", "the cat"])
+    assert words(few, "the cat") == ["the", "<unk>"]
+    assert few.column.vocabulary_size == 3
+
+
+def test_a_column_of_unknown_words_alone_is_a_warning(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:
+    processor = fit(TextColumnConfig(tokens="words"), ["one two", "three four"])
+    assert words(processor, "one") == ["<unk>"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_words_are_lower_case_unless_told_otherwise(fit: Fit) -> None:
+    texts = ["The Cat", "the cat"] * 3
+    assert words(fit(TextColumnConfig(tokens="words"), texts), "THE cat") == ["the", "cat"]
+    cased = fit(TextColumnConfig(tokens="words", lowercase=False), texts)
+    assert words(cased, "The cat") == ["The", "cat"]
+
+
+def test_the_encoder_chooses_what_the_recipe_leaves_open(fit: Fit, pretrained: Path) -> None:
+    subwords = fit(TextColumnConfig(), TEXTS).tokenizer.to_str()
+    assert fit(TextColumnConfig(), TEXTS, tokenization="subwords").tokenizer.to_str() == subwords
+    assert fit(TextColumnConfig(tokens="subwords"), TEXTS, tokenization="words").tokenizer.to_str() == subwords
+    asked = fit(TextColumnConfig(), TEXTS, tokenization="words")
+    assert words(asked, "the cat") == ["the", "cat"]
+    assert asked.tokenizer.to_str() == fit(TextColumnConfig(tokens="words"), TEXTS).tokenizer.to_str()
+    given = fit(TextColumnConfig(tokenizer=str(pretrained)), TEXTS, tokenization="words")
+    assert ids(given, "the cat sat") == [2, 8, 10, 12, 4]
+    with pytest.raises(ColumnError, match="set tokens: auto"):
+        fit(TextColumnConfig(tokens="words"), TEXTS, tokenizer=str(pretrained))
+
+
+def test_the_vocabulary_and_its_frequencies_are_kept_where_asked_for(fit: Fit, pretrained: Path) -> None:
+    cells: list[object] = ["the cat the", None, "the dog", "  ", ["the cat", "a the"], b"\xff\xfe\xfa"]
+    bare = fit(TextColumnConfig(tokens="words"), cells).column
+    assert (bare.vocabulary, bare.document_frequencies, bare.num_documents) == (None, None, 0)
+    column = fit(TextColumnConfig(tokens="words"), cells, vocabulary=True, token_frequencies=True).column
+    assert column.vocabulary == ("<pad>", "<unk>", "the", "cat")
+    assert column.num_documents == 4, "blank and unreadable cells are no texts"
+    assert column.document_frequencies == (0.0, 0.5, 1.0, 0.5)
+    holes = fit(TextColumnConfig(tokenizer=str(pretrained)), TEXTS, vocabulary=True, token_frequencies=True).column
+    assert holes.vocabulary is not None
+    assert holes.vocabulary[:6] == ("[PAD]", "", "[CLS]", "", "[SEP]", "")
+    assert len(holes.vocabulary) == len(holes.document_frequencies or ()) == holes.vocabulary_size
+    assert holes.document_frequencies is not None
+    assert holes.document_frequencies[2] == 1.0
+
+
+def test_saved_words_are_the_same_words(fit: Fit, tmp_path: Path) -> None:
+    processor = fit(TextColumnConfig(tokens="words"), TEXTS, vocabulary=True, token_frequencies=True)
+    state = json.loads(json.dumps(processor.save(tmp_path / "saved")))
+    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["tokenizer.json"]
+    loaded = ColumnProcessor.load(state, tmp_path / "saved")
+    assert loaded.column == processor.column
+    text = "The cat, the ÜBER-cat 猫 می‌خواهم <unk>"
+    assert ids(loaded, text) == ids(processor, text)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"tokens": "words", "vocabulary_size": 2}, {"min_frequency": 0}, {"tokens": "words", "tokenizer": "x"}]
+)
+def test_senseless_word_settings_are_refused(bad: dict[str, object]) -> None:
+    from polysense.config.codec import from_dict
+
+    with pytest.raises(ConfigError, match="expected"):
+        from_dict(TextColumnConfig, {"type": "text", **bad})

@@ -15,14 +15,13 @@ from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError, WeightsError
 from polysense.nn.encoders.pretrained import Pretrained, PretrainedConfig
-from polysense.nn.encoders.timm import TimmConfig
 
 transformers: Any = importlib.import_module("transformers")
 
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 @pytest.fixture
@@ -214,28 +213,3 @@ def test_weights_that_cannot_be_had_end_in_advice(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match="check that the folder holds"):
         PretrainedConfig(path=str(tmp_path / "empty")).build(TEXT, 8)
-
-
-def test_timm_random_local_and_unknown(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    config = TimmConfig(name="resnet10t", weights="random", tune="full")
-    encoder = config.build(IMAGE, 8).eval()
-    pixels = torch.randint(0, 256, (2, 1, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    tokens = encoder(ColumnBatch(values=pixels, lengths=torch.ones(2, 1, dtype=torch.int64)))
-    assert tokens.values.shape == (2, 1, 8)
-    encoder.save_resources(tmp_path / "resources")
-    again = config.build(IMAGE, 8, tmp_path / "resources")
-    again.load_state_dict(encoder.state_dict())
-
-    save_file({n: v.contiguous() for n, v in encoder.backbone.state_dict().items()}, tmp_path / "w.safetensors")
-    local = TimmConfig(name="resnet10t", weights=str(tmp_path / "w.safetensors")).build(IMAGE, 8)
-    torch.testing.assert_close(local.backbone.state_dict(), encoder.backbone.state_dict())
-    assert not any(p.requires_grad for p in local.backbone.parameters())
-
-    with pytest.raises(ConfigError, match="timm knows no model 'resnet10tt'"):
-        TimmConfig(name="resnet10tt", weights="random", tune="full").build(IMAGE, 8)
-    with pytest.raises(WeightsError, match="no such file"):
-        TimmConfig(name="resnet10t", weights=str(tmp_path / "none.pth")).build(IMAGE, 8)
-    with pytest.raises(ConfigError, match="would freeze noise"):
-        TimmConfig(name="resnet10t", weights="random")

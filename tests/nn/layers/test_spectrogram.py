@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polysense.nn.layers.spectrogram import LogMel, mel_filters, spec_augment, warp_frequency
+from polysense.nn.layers.spectrogram import AugmentedLogMel, LogMel, mel_filters, spec_augment, warp_frequency
 
 
 def test_mel_filters_equal_a_reference() -> None:
@@ -78,3 +78,16 @@ def test_warping_moves_a_peak_by_its_stretch_and_leaves_time_alone() -> None:
     assert warped.amax(dim=2).argmax(dim=1).tolist() == [27, 20, 16]
     assert not warped[:, :, [0, 1, 3, 4]].any()
     torch.testing.assert_close(warped[1], spectrogram[1])
+
+
+def test_augmentation_is_warp_then_masks_in_training_and_nothing_at_prediction() -> None:
+    clip = torch.randint(-8000, 8000, (2, 4000), generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    lengths, draws = torch.tensor([4000, 1500]), torch.rand(2, 16, generator=torch.Generator().manual_seed(1))
+    plain, valid = LogMel(8000, 32)(clip, lengths)
+    layer = AugmentedLogMel(8000, 32, max_time_mask=0.2, max_frequency_mask=0.3, max_frequency_warp=0.1)
+    expected = spec_augment(warp_frequency(plain, draws[:, 8], 0.1), valid.sum(dim=1), draws, 0.2, 0.3)
+    assert torch.equal(layer.train()(clip, lengths, draws)[0], expected)
+    assert not torch.equal(expected, plain)
+    assert torch.equal(layer(clip, lengths, None)[0], plain)
+    assert torch.equal(layer.eval()(clip, lengths, draws)[0], plain)
+    assert torch.equal(AugmentedLogMel(8000, 32).train()(clip, lengths, draws)[0], plain)

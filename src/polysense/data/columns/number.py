@@ -124,8 +124,13 @@ class NumberProcessor(ColumnProcessor):
     def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
         self.mark = decimal_mark(item for item, _ in cells.items(_NUM_SAMPLED))
         found = cells.read(self.name, "numbers", lambda cell, _: parse_number(cell, self.mark), _NUM_SAMPLED)
-        centre, scale = _statistics(np.array([number for number in found if number is not None]), self.config.scaling)
-        return guess.replace(mean=(centre,), std=(scale,))
+        values = np.array([number for number in found if number is not None])
+        centre, scale = _statistics(values, self.config.scaling)
+        edges = None
+        if requirements.num_quantiles is not None:
+            with np.errstate(over="ignore"):
+                edges = _edges((values - centre) / scale, requirements.num_quantiles)
+        return guess.replace(mean=(centre,), std=(scale,), quantiles=edges)
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
         column = self.column
@@ -160,3 +165,19 @@ def _statistics(values: np.ndarray, scaling: str) -> tuple[float, float]:
         scale = (high - low) / 1.349 or float(values.std())
     scale *= unit
     return centre * unit, scale if scale > 0 and math.isfinite(scale) else 1.0
+
+
+def _edges(values: np.ndarray, num_bins: int) -> tuple[float, ...]:
+    """The edges of at most `num_bins` bins of equal shares, ascending, at least two.
+
+    A value that is so frequent that bins would have no width gives fewer bins; so does what float32 can't tell apart.
+    """
+    if not len(values):
+        return 0.0, 1.0
+    held = np.clip(values, -1e38, 1e38)  # so that a bin's width, too, is a float32
+    edges = [float(edge) for edge in np.quantile(held, np.linspace(0.0, 1.0, num_bins + 1))]
+    kept = edges[:1]
+    for edge in edges[1:]:
+        if edge - kept[-1] > 1e-6 * max(1.0, abs(edge)):
+            kept.append(edge)
+    return tuple(kept) if len(kept) > 1 else (kept[0], kept[0] + max(1.0, abs(kept[0])))

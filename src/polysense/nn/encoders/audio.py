@@ -23,7 +23,7 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.nn.encoders.base import Encoder, EncoderConfig
 from polysense.nn.layers.convolution import ResidualBlock
-from polysense.nn.layers.spectrogram import LogMel, spec_augment, warp_frequency
+from polysense.nn.layers.spectrogram import AugmentedLogMel
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["AudioCNN", "AudioCNNConfig"]
@@ -71,7 +71,13 @@ class AudioCNN(Encoder):
         super().__init__(column, width)
         assert column.sample_rate is not None
         self.config = config
-        self.log_mel = LogMel(column.sample_rate, config.num_mels)
+        self.spectrogram = AugmentedLogMel(
+            column.sample_rate,
+            config.num_mels,
+            config.max_time_mask,
+            config.max_frequency_mask,
+            config.max_frequency_warp,
+        )
         channels = config.channels
         # Not normalised: the spectrogram is, and this layer's output is the largest by far.
         self.stem = nn.Conv2d(1, channels, 5, stride=2, padding=2)
@@ -93,16 +99,7 @@ class AudioCNN(Encoder):
         lengths: Int[Tensor, " items"],
         draws: Float[Tensor, "items draws"] | None,
     ) -> Tokens:
-        spectrogram, valid = self.log_mel(values, lengths)
-        if self.training and draws is not None:
-            config = self.config
-            if config.max_frequency_warp > 0:
-                spectrogram = warp_frequency(spectrogram, draws[:, 8], config.max_frequency_warp)
-            if config.max_time_mask + config.max_frequency_mask > 0:
-                num_frames = valid.sum(dim=1)
-                spectrogram = spec_augment(
-                    spectrogram, num_frames, draws, config.max_time_mask, config.max_frequency_mask
-                )
+        spectrogram, valid = self.spectrogram(values, lengths, draws)
         keep = valid[:, None, None, :].to(spectrogram.dtype)
         x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)
         keep = keep[..., ::2]

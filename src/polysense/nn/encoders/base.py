@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -29,9 +29,22 @@ __all__ = ["Encoder", "EncoderConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig(Family, family="encoder"):
-    """How one column becomes tokens."""
+    """How one column becomes tokens.
+
+    Attributes:
+        items: What several items in one cell (pictures, texts, clips) are to the model. "sequence": their order counts;
+            each token is told which item it came from. "set": it doesn't; any order gives the same prediction. Of no
+            effect where every cell holds one item.
+    """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset()
+    items: Literal["sequence", "set"] = "sequence"
+
+    def create(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
+        """Builds the encoder and gives it what every encoder has; the arguments are those of `build`."""
+        encoder = self.build(column, width, resources)
+        encoder.ordered = self.items == "sequence"
+        return encoder
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
         """Builds the encoder.
@@ -65,7 +78,12 @@ class Encoder(nn.Module, ABC):
     Args:
         column: The fitted column.
         width: Width of the tokens to give.
+
+    Attributes:
+        ordered: Whether the order of a cell's items counts (`items: sequence`).
     """
+
+    ordered: bool = True
 
     def __init__(self, column: Column, width: int) -> None:
         super().__init__()
@@ -88,10 +106,12 @@ class Encoder(nn.Module, ABC):
         tokens = self.encode_items(column.values.flatten(0, 1), column.lengths.flatten(), draws)
         if not self.column.multiple:
             return tokens
-        # Which item a token came from, so that order within a cell (a dialogue, a sequence of pictures) is kept.
-        positions = sinusoidal(torch.arange(items, device=tokens.values.device), self.width).to(tokens.values.dtype)
-        values = tokens.values.view(batch, items, -1, self.width) + positions[:, None, :]
-        return Tokens(values.flatten(1, 2), tokens.mask.view(batch, -1), (items, *tokens.grid))
+        values = tokens.values.reshape(batch, items, -1, self.width)
+        if self.ordered:
+            # Which item a token came from, so that order within a cell (a dialogue, a sequence of pictures) is kept.
+            positions = sinusoidal(torch.arange(items, device=values.device), self.width).to(values.dtype)
+            values = values + positions[:, None, :]
+        return Tokens(values.flatten(1, 2), tokens.mask.reshape(batch, -1), (items, *tokens.grid))
 
     @property
     def auxiliary_losses(self) -> Mapping[str, float]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
+from polysense.errors import ConfigError
 from polysense.nn.encoders.base import Encoder, EncoderConfig
 
 __all__ = ["CategoryEmbedding", "CategoryEmbeddingConfig"]
@@ -31,6 +32,11 @@ class CategoryEmbeddingConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> CategoryEmbedding:
         self.check(column)
+        if column.num_features > 1:
+            raise ConfigError(
+                f"the encoder {self.type!r} reads one id, column {column.name!r} is hashed by {column.num_features} "
+                f"functions: use hashed_category, or set num_hashes to 1 under data.columns"
+            )
         return CategoryEmbedding(self, column, width)
 
 

@@ -26,11 +26,12 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.nn.encoders.base import Encoder, EncoderConfig
 from polysense.nn.layers.convolution import ResidualBlock
+from polysense.nn.layers.pixels import Standardise
 from polysense.nn.layers.transformer import sinusoidal
 
-__all__ = ["ResNet", "ResNetConfig", "image_tokens"]
+__all__ = ["SMALL", "ResNet", "ResNetConfig", "grid_positions", "image_tokens"]
 
-_SMALL = 64
+SMALL = 64  # pixels: the side up to which a picture counts as drawn to its frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,34 +58,31 @@ class ResNetConfig(EncoderConfig):
         return ResNet(self, column, width)
 
 
+def grid_positions(grid: tuple[int, int], width: int, device: torch.device) -> Float[Tensor, "cells width"]:
+    """2-D sinusoidal position embeddings of a grid's cells: half the width for the row, half for the column."""
+    (height, columns), half = grid, width // 2
+    rows = sinusoidal(torch.arange(height, device=device), half)[:, None, :].expand(-1, columns, -1)
+    cols = sinusoidal(torch.arange(columns, device=device), width - half)[None, :, :].expand(height, -1, -1)
+    return torch.cat([rows, cols], dim=-1).flatten(0, 1)
+
+
 def image_tokens(
     values: Float[Tensor, "items cells width"], grid: tuple[int, int], lengths: Int[Tensor, " items"]
 ) -> Tokens:
     """A feature map's cells, row by row, as tokens with 2-D sinusoidal positions."""
-    (height, columns), width = grid, values.shape[-1]
-    half = width // 2
-    rows = sinusoidal(torch.arange(height, device=values.device), half)[:, None, :].expand(-1, columns, -1)
-    cols = sinusoidal(torch.arange(columns, device=values.device), width - half)[None, :, :].expand(height, -1, -1)
-    positions = torch.cat([rows, cols], dim=-1).flatten(0, 1)
-    mask = (lengths > 0)[:, None].expand(-1, height * columns)
-    return Tokens(values + 0.1 * positions.to(values.dtype), mask, (height, columns))
+    positions = grid_positions(grid, values.shape[-1], values.device)
+    mask = (lengths > 0)[:, None].expand(-1, values.shape[1])
+    return Tokens(values + 0.1 * positions.to(values.dtype), mask, grid)
 
 
 class ResNet(Encoder):
     """A strided stem, then stages of residual blocks and pooling; tokens are the cells of the last feature map."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: ResNetConfig, column: Column, width: int) -> None:
         super().__init__(column, width)
         assert column.image_size is not None
         assert column.num_channels is not None
-        assert column.mean is not None
-        assert column.std is not None
-        self.register_buffer("mean", torch.tensor(column.mean).view(1, -1, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(column.std).view(1, -1, 1, 1) * 255, persistent=False)
-        height, columns = column.image_size
+        self.standardise = Standardise(column, channels_last=True)
         height, columns = column.image_size
         halvings = max(round(math.log2(min(height, columns) / 6)), 1)
         # The stem halves a large picture twice or more: its stages at half resolution would cost five times the rest.
@@ -107,7 +105,7 @@ class ResNet(Encoder):
             channels = outputs
         for _ in range(halvings):
             height, columns = -(-height // 2), -(-columns // 2)
-        self.own = config.positions == "own" or (config.positions == "auto" and max(column.image_size) <= _SMALL)
+        self.own = config.positions == "own" or (config.positions == "auto" and max(column.image_size) <= SMALL)
         # A photograph's cells are averaged, so they must say more each.
         self.last: nn.Module = nn.Identity() if self.own else ResidualBlock(channels, 2 * channels)
         channels = channels if self.own else 2 * channels
@@ -124,7 +122,7 @@ class ResNet(Encoder):
         lengths: Int[Tensor, " items"],
         draws: Float[Tensor, "items draws"] | None,
     ) -> Tokens:
-        x = ((values.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = self.standardise(values)
         for layer in self.stem:
             x = F.relu(layer(x), inplace=True)
         for stage in self.stages:

@@ -1,18 +1,19 @@
 """Any transformers backbone for text, images or audio, by local path or hub name.
 
 The backbone brings its preprocessing along: tokenizer, picture size and statistics, sample rate. Frozen, tuned as a
-whole, or with
-the last k blocks open. A bundle keeps the backbone's config and weights, so a trained model never asks for the
-original again.
+whole, or with the last k blocks open. A bundle keeps the backbone's config and weights, so a trained model never asks
+for the original again. With `weights: random` only the architecture is taken, which tells what the weights are worth.
 
 A model that takes a fixed stretch of audio (Whisper: 30 s; AST: about 10 s) is run over consecutive stretches, since
-cutting
-a recording there would be a silent change.
+cutting a recording there would be a silent change; `nn.layers.pretrained_audio` says how, and how rows are kept apart.
+
+Two things that transformers does in training are switched off: its own masking of wav2vec2-like features, which draws
+from numpy's global generator (not reproducible) and fails on clips under 0.2 s, and the dropping of whole layers, which
+leaves parameters without a gradient where several processes wait for one.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,13 @@ from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError, WeightsError
 from polysense.nn.encoders.base import Encoder, EncoderConfig
+from polysense.nn.layers.pretrained_audio import (
+    encode_spectrograms,
+    encode_waveforms,
+    is_audio,
+    is_waveform,
+    keep_rows_apart,
+)
 
 __all__ = ["Pretrained", "PretrainedConfig", "open_blocks"]
 
@@ -37,19 +45,29 @@ class PretrainedConfig(EncoderConfig):
 
     Attributes:
         path: A local folder as save_pretrained writes it, or a hub name.
+        weights: "pretrained", or "random" for the architecture alone: then the folder needs only its config.json, and
+            the tokenizer and the picture's statistics come from the data.
         tune: "frozen", "full", or how many of the last blocks learn.
         learning_rate_scale: The backbone's learning rate over the rest's.
         revision: The hub revision; null = the newest.
+        max_seconds: Longest stretch that a model of the waveform (wav2vec2-like) hears at once; longer recordings are
+            run in consecutive stretches, since attention's cost grows with the square of the length.
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TEXT, Modality.IMAGE, Modality.AUDIO})
     type: Literal["pretrained"] = "pretrained"
     path: str
+    weights: Literal["pretrained", "random"] = "pretrained"
     tune: Literal["frozen", "full"] | int = "frozen"
     learning_rate_scale: float = 0.1
     revision: str | None = None
+    max_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        if self.max_seconds <= 0:
+            raise ConfigError(f"max_seconds: {self.max_seconds} leaves nothing to hear; give a length above 0")
+        if self.weights == "random" and self.tune != "full":
+            raise ConfigError(f"tune: {self.tune} with random weights would freeze noise; write `tune: full`")
         if isinstance(self.tune, int) and self.tune < 1:
             raise ConfigError(f"tune: {self.tune} blocks; write `frozen` to open none")
 
@@ -57,18 +75,38 @@ class PretrainedConfig(EncoderConfig):
         self.check(column)
         import transformers
 
-        if resources is not None:
-            settings = transformers.AutoConfig.from_pretrained(str(resources))
-            factory: Any = transformers.AutoModel
-            backbone = factory.from_config(settings)
-            extractor_path = str(resources)
-        else:
-            backbone = _from_pretrained(transformers.AutoModel, self.path, self.revision)
-            extractor_path = self.path
+        path = self.path if resources is None else str(resources)
+        settings = _from_pretrained(transformers.AutoConfig, path, self.revision)
+        if is_audio(settings):
+            # Set whether the config names them or not: the models take True for what it doesn't name.
+            settings.apply_spec_augment, settings.layerdrop, settings.encoder_layerdrop = False, 0.0, 0.0
+        if self.weights == "random" and column.modality is Modality.TEXT:
+            settings.vocab_size, settings.pad_token_id = column.vocabulary_size, column.padding_id
         extractor = None
         if column.modality is Modality.AUDIO:
-            extractor = _from_pretrained(transformers.AutoFeatureExtractor, extractor_path, self.revision)
+            extractor = self._extractor(settings, path)
+        if resources is None and self.weights == "pretrained":
+            backbone = _from_pretrained(transformers.AutoModel, path, self.revision, config=settings)
+        else:
+            factory: Any = transformers.AutoModel
+            backbone = factory.from_config(settings)
         return Pretrained(self, column, width, backbone, extractor)
+
+    def _extractor(self, settings: Any, path: str) -> Any:
+        """The model's feature extractor; for an architecture alone the usual one of its kind."""
+        import transformers
+
+        if self.weights == "pretrained" or (Path(path) / "preprocessor_config.json").is_file():
+            return _from_pretrained(transformers.AutoFeatureExtractor, path, self.revision)
+        usual: Any
+        if settings.model_type == "whisper":
+            usual, seconds = transformers.WhisperFeatureExtractor, settings.max_source_positions * 2 // 100
+            return usual(feature_size=settings.num_mel_bins, chunk_length=seconds)
+        if settings.model_type == "audio-spectrogram-transformer":
+            usual = transformers.ASTFeatureExtractor
+            return usual(num_mel_bins=settings.num_mel_bins, max_length=settings.max_length)
+        usual = transformers.Wav2Vec2FeatureExtractor
+        return usual(sampling_rate=16_000, do_normalize=True)
 
     def requirements(self, column_name: str) -> Requirements:
         """Reads the backbone's own config, tokenizer and processor settings.
@@ -84,10 +122,13 @@ class PretrainedConfig(EncoderConfig):
                 f"model.encoders.{column_name}: {self.path} holds a model of several modalities; name its text, image "
                 f"or audio part alone (for CLIP, save model.vision_model with save_pretrained and give that folder)"
             )
-        if _is_audio(settings):
-            extractor = _from_pretrained(transformers.AutoFeatureExtractor, self.path, self.revision)
-            return Requirements(sample_rate=int(extractor.sampling_rate))
+        if is_audio(settings):
+            return Requirements(sample_rate=int(self._extractor(settings, self.path).sampling_rate))
         if first_attribute(settings, ("image_size", "patch_size", "num_channels")) is not None:
+            if self.weights == "random":
+                edge = getattr(settings, "image_size", None)
+                size = None if edge is None else (edge, edge) if isinstance(edge, int) else tuple(edge)
+                return Requirements(image_size=size, num_channels=settings.num_channels)
             processor = _from_pretrained(transformers.AutoImageProcessor, self.path, self.revision)
             size = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", False) else None
             height, width = _height_width(size or processor.size)
@@ -102,19 +143,14 @@ class PretrainedConfig(EncoderConfig):
         # RoBERTa-like models lose padding_idx + 1 positions to the padding's offset.
         if settings.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer"):
             longest -= int(settings.pad_token_id or 0) + 1
-        return Requirements(tokenizer=self.path, max_tokens=longest if longest > 0 else None)
+        return Requirements(
+            tokenizer=None if self.weights == "random" else self.path, max_tokens=longest if longest > 0 else None
+        )
 
 
 def first_attribute(settings: Any, names: tuple[str, ...]) -> Any:
     """The first of these attributes that a transformers config has, or None."""
     return next((getattr(settings, name) for name in names if getattr(settings, name, None) is not None), None)
-
-
-def _is_audio(settings: Any) -> bool:
-    return settings.model_type in _RAW_AUDIO or settings.model_type in ("whisper", "audio-spectrogram-transformer")
-
-
-_RAW_AUDIO = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio", "sew", "sew-d")
 
 
 def _height_width(size: Any) -> tuple[int, int]:
@@ -125,7 +161,7 @@ def _height_width(size: Any) -> tuple[int, int]:
     return edge, edge
 
 
-def _from_pretrained(factory: Any, path: str, revision: str | None) -> Any:
+def _from_pretrained(factory: Any, path: str, revision: str | None, **options: Any) -> Any:
     """Loads from a folder or the hub; whatever goes wrong becomes one clear error."""
     local = Path(path).expanduser()
     looks_local = local.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
@@ -135,7 +171,8 @@ def _from_pretrained(factory: Any, path: str, revision: str | None) -> Any:
             f"save_pretrained (config.json, model.safetensors, tokenizer or preprocessor files)"
         )
     try:
-        return factory.from_pretrained(str(local) if looks_local else path, revision=None if looks_local else revision)
+        where = str(local) if looks_local else path
+        return factory.from_pretrained(where, revision=None if looks_local else revision, **options)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         where = "the folder" if looks_local else "the hub name"
@@ -180,12 +217,14 @@ class Pretrained(Encoder):
     ) -> None:
         super().__init__(column, width)
         self.config = config
-        self.backbone: Any = backbone
+        model: Any = backbone
         self.extractor = extractor
-        settings: Any = backbone.config
-        self.raw_audio = settings.model_type in _RAW_AUDIO
-        if column.modality is Modality.AUDIO and settings.model_type == "whisper":
-            self.backbone = self.backbone.encoder
+        settings = model.config
+        self.settings: Any = settings
+        self.backbone: Any = model.get_encoder() if settings.is_encoder_decoder else model
+        self.reads_waveform = is_waveform(settings)
+        if self.reads_waveform:
+            keep_rows_apart(self.backbone)
         open_blocks(self.backbone, config.tune)
         hidden = int(first_attribute(settings, ("hidden_size", "d_model", "dim")) or settings.hidden_sizes[-1])
         self.norm = nn.LayerNorm(hidden)
@@ -211,11 +250,16 @@ class Pretrained(Encoder):
                 hidden, mask = self._text(values, lengths)
             elif self.column.modality is Modality.IMAGE:
                 hidden, mask = self._image(values, lengths)
-            elif self.raw_audio:
-                hidden, mask = self._waveform(values, lengths)
+            elif self.reads_waveform:
+                seconds = self.config.max_seconds
+                hidden, mask = encode_waveforms(self.backbone, self.extractor, values, lengths, seconds)
             else:
-                hidden, mask = self._spectrogram(values, lengths)
-        return Tokens(self.project(self.norm(hidden)), mask, (hidden.shape[1],))
+                hidden, mask = encode_spectrograms(self.backbone, self.extractor, values, lengths)
+        tokens = self.project(self.norm(hidden))
+        if self.training and not frozen:
+            # Poolers and the like are not asked; a parameter without a gradient would keep other processes waiting.
+            tokens = tokens + sum(p.flatten()[:1].sum() * 0.0 for p in self.backbone.parameters() if p.requires_grad)
+        return Tokens(tokens, mask, (hidden.shape[1],))
 
     def _text(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         mask = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
@@ -232,52 +276,13 @@ class Pretrained(Encoder):
             hidden = hidden.flatten(2).transpose(1, 2)
         return hidden, (lengths > 0)[:, None].expand(-1, hidden.shape[1])
 
-    def _waveform(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        signal = values.float() / 32768.0
-        valid = torch.arange(signal.shape[1], device=signal.device) < lengths[:, None]
-        # Each clip to zero mean and unit variance, as the models of this kind were trained.
-        count = lengths.clamp(min=1)[:, None]
-        centred = (signal - (signal * valid).sum(1, keepdim=True) / count) * valid
-        signal = centred / ((centred.square().sum(1, keepdim=True) / count) + 1e-7).sqrt()
-        # The convolutions in front need about 25 ms to give one frame at all.
-        signal = nn.functional.pad(signal, (0, max(400 - signal.shape[1], 0)))
-        attended = nn.functional.pad(valid, (0, signal.shape[1] - valid.shape[1]))
-        output = self.backbone(input_values=signal, attention_mask=attended.long())
-        hidden = output.last_hidden_state
-        frames = self.backbone._get_feat_extract_output_lengths(lengths.clamp(min=400))
-        mask = torch.arange(hidden.shape[1], device=hidden.device) < (frames * (lengths > 0))[:, None]
-        return hidden, mask
-
-    def _spectrogram(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        rate = int(self.extractor.sampling_rate)
-        samples = int(getattr(self.extractor, "n_samples", 0) or self.extractor.max_length * rate // 100)
-        chunks = max(math.ceil(values.shape[1] / samples), 1)
-        clips = [
-            values[row, chunk * samples : (chunk + 1) * samples].float().cpu().numpy() / 32768.0
-            for row in range(len(values))
-            for chunk in range(chunks)
-        ]
-        clips = [
-            clip if len(clip) >= 400 else nn.functional.pad(torch.from_numpy(clip), (0, 400 - len(clip))).numpy()
-            for clip in clips
-        ]
-        features = self.extractor(clips, sampling_rate=rate, return_tensors="pt")
-        name = "input_features" if "input_features" in features else "input_values"
-        inputs = features[name].to(values.device, self.project.weight.dtype)
-        hidden = self.backbone(inputs).last_hidden_state
-        per_chunk = hidden.shape[1]
-        hidden = hidden.reshape(len(values), chunks * per_chunk, -1)
-        starts = torch.arange(chunks, device=values.device) * samples
-        share = ((lengths[:, None] - starts) / samples).clamp(0, 1)
-        # Tokens of the stretch's silent tail are masked, at least one token of a present clip stays.
-        valid = torch.ceil(share * per_chunk)[..., None] > torch.arange(per_chunk, device=values.device)
-        return hidden, valid.flatten(1)
-
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        if self.config.weights == "random":
+            return iter(())
         return (parameter for parameter in self.backbone.parameters() if parameter.requires_grad)
 
     def save_resources(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.backbone.config.save_pretrained(str(folder))
+        self.settings.save_pretrained(str(folder))
         if self.extractor is not None:
             self.extractor.save_pretrained(str(folder))

@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-__all__ = ["LogMel", "mel_filters", "spec_augment", "warp_frequency"]
+__all__ = ["AugmentedLogMel", "LogMel", "mel_filters", "spec_augment", "warp_frequency"]
+
+_WARP_DRAW = 8  # spec_augment reads the draws before it
 
 
 def _hertz_to_mel(frequency: float) -> float:
@@ -86,6 +88,51 @@ class LogMel(nn.Module):
             centred = (log_mel - mean) * weight
             deviation = (centred.square().sum(dim=(1, 2), keepdim=True) / count).sqrt()
             return (centred / deviation.clamp(min=1e-3)).transpose(1, 2), valid
+
+
+class AugmentedLogMel(nn.Module):
+    """Log-mel spectrogram; in training its frequency axis is warped and spans of it are masked.
+
+    What happens to a clip is a pure function of its own draws and length. Without draws, as at prediction, nothing
+    happens.
+
+    Args:
+        sample_rate: Samples per second.
+        num_mels: Mel bands.
+        max_time_mask: Longest SpecAugment time mask, as a fraction of the clip; 0 switches it off.
+        max_frequency_mask: Widest SpecAugment frequency mask, as a fraction of the bands; 0 switches it off.
+        max_frequency_warp: Largest stretch of the frequency axis, as a fraction; 0 switches it off.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        num_mels: int,
+        max_time_mask: float = 0.0,
+        max_frequency_mask: float = 0.0,
+        max_frequency_warp: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.log_mel = LogMel(sample_rate, num_mels)
+        self.max_time_mask = max_time_mask
+        self.max_frequency_mask = max_frequency_mask
+        self.max_frequency_warp = max_frequency_warp
+
+    def forward(
+        self,
+        waveform: Int[Tensor, "clips samples"],
+        lengths: Int[Tensor, " clips"],
+        draws: Float[Tensor, "clips draws"] | None,
+    ) -> tuple[Float[Tensor, "clips mels frames"], Bool[Tensor, "clips frames"]]:
+        """Returns the spectrogram, 0 at padded frames, and which frames are valid, as LogMel does."""
+        spectrogram, valid = self.log_mel(waveform, lengths)
+        if self.training and draws is not None:
+            if self.max_frequency_warp > 0:
+                spectrogram = warp_frequency(spectrogram, draws[:, _WARP_DRAW], self.max_frequency_warp)
+            if self.max_time_mask + self.max_frequency_mask > 0:
+                num_frames = valid.sum(dim=1)
+                spectrogram = spec_augment(spectrogram, num_frames, draws, self.max_time_mask, self.max_frequency_mask)
+        return spectrogram, valid
 
 
 def spec_augment(

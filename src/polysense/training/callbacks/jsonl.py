@@ -5,7 +5,8 @@
     {"event": "step", "epoch", "step", "lr", "seconds", "loss", "heads": {head: loss}, "grad_norm",
      "samples_per_second"}
     {"event": "epoch", "epoch", "step", "lr", "seconds", "loss", "heads", "validation": {"head/metric": value} or null,
-     "best"}
+     "best", and "balance" if the columns are balanced: by column (and "all columns") the losses' weights or the mean
+     factors of the gradients, or which encoders were trained}
     {"event": "end", "monitor", "best_value", "best_epoch", "epochs", "steps", "seconds", "samples_per_second",
      "stop_reason", "time"}
 

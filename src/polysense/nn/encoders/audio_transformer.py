@@ -1,0 +1,127 @@
+"""A transformer over frames of the log-mel spectrogram; tokens run along time.
+
+In the line of AST (Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021), but not AST: that cuts the
+spectrogram into 16x16 patches that overlap, adds learned positions for about 10 s, and starts from a network trained
+on ImageNet. Here two strided convolutions make one token per 40 ms that spans all bands (the front of
+Speech-Transformer, Dong et al., ICASSP 2018, section 3.3), since convolutions in front train better from few clips;
+positions are sinusoidal, so there is no longest clip; there are no class tokens, since the fusion summarises; weights
+are random. For AST itself, with its weights, use the encoder `pretrained`.
+
+Attention compares all pairs of frames that are at most `attention_seconds` apart, which is all pairs of a clip that is
+no longer than that. In longer clips the cost grows with the length, not with its square: 10 minutes are 15,000
+tokens, whose pairs would be 225 million.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polysense.core.modality import Modality
+from polysense.core.schema import Column
+from polysense.core.tokens import Tokens
+from polysense.errors import ConfigError
+from polysense.nn.encoders.base import Encoder, EncoderConfig
+from polysense.nn.layers.local_attention import LocalTransformerBlock
+from polysense.nn.layers.spectrogram import AugmentedLogMel
+from polysense.nn.layers.transformer import sinusoidal
+
+__all__ = ["AudioTransformer", "AudioTransformerConfig"]
+
+_SECONDS_PER_TOKEN = 0.04
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioTransformerConfig(EncoderConfig):
+    """A transformer over frames of the log-mel spectrogram, trained from scratch.
+
+    Attributes:
+        num_mels: Mel bands of the spectrogram.
+        channels: Channels of the two convolutions in front.
+        num_layers: Transformer blocks.
+        num_heads: Attention heads; must divide the model's width.
+        attention_seconds: How far a frame attends, either way, in seconds. Shorter clips are seen whole by every
+            frame; in longer ones what lies further apart meets over several layers.
+        dropout: On the embedded frames and within the blocks.
+        max_time_mask: Longest SpecAugment time mask in training, as a fraction of the clip; 0 switches it off.
+        max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
+        max_frequency_warp: Largest stretch of the frequency axis in training, as a fraction; 0 switches it off.
+    """
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
+    type: Literal["audio_transformer"] = "audio_transformer"
+    num_mels: int = 64
+    channels: int = 32
+    num_layers: int = 3
+    num_heads: int = 4
+    attention_seconds: float = 10.0
+    dropout: float = 0.1
+    max_time_mask: float = 0.1
+    max_frequency_mask: float = 0.1
+    max_frequency_warp: float = 0.15
+
+    def __post_init__(self) -> None:
+        if self.attention_seconds < _SECONDS_PER_TOKEN:
+            raise ConfigError(
+                f"attention_seconds: {self.attention_seconds} is less than one token, {_SECONDS_PER_TOKEN} s"
+            )
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> AudioTransformer:
+        self.check(column)
+        if width % self.num_heads:
+            raise ConfigError(
+                f"model.encoders.{column.name}: {self.num_heads} heads do not divide the model's width of {width}"
+            )
+        return AudioTransformer(self, column, width)
+
+
+class AudioTransformer(Encoder):
+    """Log-mel, two strided convolutions, all bands joined into each time step, transformer blocks."""
+
+    def __init__(self, config: AudioTransformerConfig, column: Column, width: int) -> None:
+        super().__init__(column, width)
+        assert column.sample_rate is not None
+        self.spectrogram = AugmentedLogMel(
+            column.sample_rate,
+            config.num_mels,
+            config.max_time_mask,
+            config.max_frequency_mask,
+            config.max_frequency_warp,
+        )
+        channels = config.channels
+        self.conv_1 = nn.Conv2d(1, channels, 3, stride=2, padding=1)
+        self.conv_2 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.embed = nn.Linear(channels * -(-config.num_mels // 4), width)
+        self.dropout = nn.Dropout(config.dropout)
+        window = round(config.attention_seconds / _SECONDS_PER_TOKEN)
+        self.blocks = nn.ModuleList(
+            LocalTransformerBlock(width, config.num_heads, window, dropout=config.dropout)
+            for _ in range(config.num_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def encode_items(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        spectrogram, valid = self.spectrogram(values, lengths, draws)
+        keep = valid[:, None, None, ::2].to(spectrogram.dtype)
+        x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)
+        x = F.relu(self.conv_1(x), inplace=True) * keep
+        x = F.relu(self.conv_2(x), inplace=True)
+        mask = valid[:, ::4]
+        embedded = self.embed(x.permute(0, 3, 1, 2).flatten(2))
+        length = embedded.shape[1]
+        positions = sinusoidal(torch.arange(length, device=embedded.device), self.width).to(embedded.dtype)
+        tokens = self.dropout(embedded + positions)
+        for block in self.blocks:
+            tokens = block(tokens, mask)
+        return Tokens(self.norm(tokens), mask, (length,))

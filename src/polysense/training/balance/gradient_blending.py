@@ -1,0 +1,161 @@
+"""Gradient blending: each loss weighs as much as learning from it pays off on rows that were not trained on.
+
+Wang, Tran, Feiszli, "What makes training multi-modal classification networks hard?", CVPR 2020, section 3: columns
+overfit and generalise at different rates, so one set of weights suits none of them. Between two measurements, a loss
+has a gain G, by how much it fell on validation rows, and an overfitting O, by how much the gap between its validation
+and its training value grew. The blend that is best in expectation is w_m ~ G_m / O_m^2, for the losses of the
+columns' own heads and for that of all columns together.
+
+This is the online form, with weights measured anew every few epochs. Two things differ from the paper. It trains a
+copy of each part alone from the current weights to measure it; here the heads of the model in training are read as
+they are, which costs two passes over some rows instead of several trainings. And the shares are mixed with an even
+one, because a loss of weight 0 stops learning and would look as useless at the next measurement, for ever.
+
+What it needs are enough validation rows: G and O are differences of losses, and on a hundred rows they are noise.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from polysense.errors import ConfigError
+from polysense.training.balance.base import ALL_COLUMNS, Balance, BalanceConfig, Setting
+
+__all__ = ["GradientBlending", "GradientBlendingConfig", "Losses", "blend"]
+
+_LOG = logging.getLogger("polysense.training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientBlendingConfig(BalanceConfig):
+    """Gradient blending: losses weighted by their gain on validation rows over the square of their overfitting.
+
+    Needs model.unimodal_loss above 0, which gives the weights that it starts from, and validation rows.
+
+    Attributes:
+        every_epochs: Epochs from one measurement to the next.
+        evenly: Share of the weights that is spread evenly over all losses, so that none is switched off for ever. 0 is
+            the method as published.
+        min_overfitting: An overfitting smaller than this (in the loss's unit) counts as this: nothing is divided by
+            0, or by what is noise.
+    """
+
+    type: Literal["gradient_blending"] = "gradient_blending"
+    every_epochs: int = 1
+    evenly: float = 0.1
+    min_overfitting: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.every_epochs < 1:
+            raise ConfigError(f"training.balance.every_epochs must be at least 1; found {self.every_epochs}")
+        if not 0 <= self.evenly <= 1:
+            raise ConfigError(f"training.balance.evenly is a share from 0 to 1; found {self.evenly}")
+        if not self.min_overfitting > 0:
+            raise ConfigError(f"training.balance.min_overfitting must be above 0; found {self.min_overfitting}")
+
+    def build(self, setting: Setting) -> GradientBlending:
+        """See `BalanceConfig`."""
+        return GradientBlending(self, setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """Each loss at one moment, that of all columns together first.
+
+    Attributes:
+        train: On training rows.
+        validation: On validation rows.
+    """
+
+    train: tuple[float, ...]
+    validation: tuple[float, ...]
+
+
+def blend(before: Losses, after: Losses, *, min_overfitting: float = 0.01) -> list[float] | None:
+    """The shares w_m ~ G_m / O_m^2, which sum to 1.
+
+    A loss that did not fall on validation rows, or could not be measured (NaN), gets 0. An overfitting that did not
+    grow counts as `min_overfitting`.
+
+    Args:
+        before: At the start of the epochs in question.
+        after: At their end.
+        min_overfitting: The smallest O.
+
+    Returns:
+        One share per loss; None where none of them fell, which says nothing of how to weigh them.
+    """
+    values: list[float] = []
+    for train, validation, new_train, new_validation in zip(
+        before.train, before.validation, after.train, after.validation, strict=True
+    ):
+        gain = validation - new_validation
+        overfitting = (new_validation - new_train) - (validation - train)
+        known = math.isfinite(gain) and math.isfinite(overfitting)
+        values.append(max(0.0, gain) / max(overfitting, min_overfitting) ** 2 if known else 0.0)
+    total = sum(values)
+    return [value / total for value in values] if total > 0 else None
+
+
+class GradientBlending(Balance):
+    """Measures each loss every few epochs and writes the model's `loss_weights`.
+
+    Args:
+        config: Its settings.
+        setting: The run.
+    """
+
+    def __init__(self, config: GradientBlendingConfig, setting: Setting) -> None:
+        self._config, self._setting = config, setting
+        self._weights = setting.require_own_heads("gradient_blending")
+        setting.require_rows("gradient_blending", "train", "validation")
+        self._names = (ALL_COLUMNS, *setting.columns)
+        # As in the recipe: the learning rate and the clipping keep their meaning.
+        self._total = float(self._weights.sum())
+        self._before: Losses | None = None
+
+    def start(self) -> None:
+        """See `Balance`."""
+        self._before = self._measure()
+
+    def end_epoch(self, epoch: int) -> Mapping[str, Any]:
+        """See `Balance`."""
+        assert self._before is not None, "neither started nor resumed"
+        if (epoch + 1) % self._config.every_epochs == 0:
+            after = self._measure()
+            shares = blend(self._before, after, min_overfitting=self._config.min_overfitting)
+            self._before = after
+            if shares is None:
+                _LOG.info("gradient blending: no loss fell on validation rows; the weights stay as they were")
+            else:
+                self._set(shares)
+        return {name: round(weight, 6) for name, weight in zip(self._names, self._weights.tolist(), strict=True)}
+
+    def _measure(self) -> Losses:
+        train, validation = (self._setting.own_losses(split) for split in ("train", "validation"))
+        return Losses(train=tuple(train), validation=tuple(validation))
+
+    def _set(self, shares: Sequence[float]) -> None:
+        even = self._config.evenly / len(shares)
+        weights = [self._total * (even + (1 - self._config.evenly) * share) for share in shares]
+        with torch.no_grad():
+            self._weights.copy_(torch.tensor(weights))
+        shown = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(self._names, weights, strict=True))
+        _LOG.info("gradient blending: the losses weigh %s", shown)
+
+    def state(self) -> dict[str, Any]:
+        """See `Balance`; the weights themselves are the model's, and saved with it."""
+        if self._before is None:
+            return {"train": None, "validation": None}
+        return {"train": list(self._before.train), "validation": list(self._before.validation)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See `Balance`."""
+        if state["train"] is not None:
+            self._before = Losses(train=tuple(state["train"]), validation=tuple(state["validation"]))

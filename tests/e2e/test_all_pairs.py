@@ -1,0 +1,209 @@
+"""Every encoder with every fusion and every head: two steps, saved, loaded, predicted with each column missing in turn.
+
+A component joins by being registered. What is large, or can not be built from its defaults (a pretrained encoder needs a
+path), is given what it needs in `needs`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import polysense
+from polysense.bundle import Bundle
+from polysense.config.base import members
+from polysense.core.batch import Batch
+from polysense.core.modality import Modality, Task
+from polysense.data.columns import ColumnConfig
+from polysense.data.config import DataConfig
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader, TrainLoader
+from polysense.data.processor import Processor
+from polysense.data.sources import read_table
+from polysense.data.targets import TargetConfig
+from polysense.nn.encoders import EncoderConfig
+from polysense.nn.model import ModelConfig, MultimodalModel
+
+WIDTH, ROWS = 16, 6
+GROUP = 4
+"""Encoders in one model."""
+
+TARGETS = {Task.CLASSIFICATION: "kind", Task.MULTILABEL: "tags", Task.REGRESSION: "size"}
+
+# `auto` is a choice among the others, made before a model is built.
+ENCODERS = [name for name in members("encoder") if name != "auto"]
+LARGE = ("resnet18", "resnet34", "resnet50", "vgg", "convnext")
+"""One of them is tried with every fusion each time, the rest where slow tests are asked for."""
+FUSIONS = list(members("fusion"))
+HEADS = list(members("head"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with a column of every modality; each is empty in some row, and one row is empty altogether."""
+    root = tmp_path_factory.mktemp("pairs")
+    generator = np.random.default_rng(0)
+    words = ("red apple", "green pear", "blue plum", "left unsaid")
+    rows: list[dict[str, Any]] = []
+    for index in range(ROWS):
+        Image.fromarray(generator.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(root / f"{index}.png")
+        samples = (3000 * generator.standard_normal(700 + 100 * index)).astype("<i2")
+        with wave.open(str(root / f"{index}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(samples.tobytes())
+        cells = {
+            Modality.TEXT: f"a {words[index % 4]} lay here for {index} days",
+            Modality.IMAGE: f"{index}.png",
+            Modality.AUDIO: f"{index}.wav",
+            Modality.NUMBER: str(index / 3),
+            Modality.CATEGORY: ("north", "south", "east")[index % 3],
+            Modality.DATE: f"2024-0{1 + index}-1{index} 0{index}:30:00",
+        }
+        targets = {"kind": "ab"[index % 2], "tags": ("x", "x,y", "y", "")[index % 4], "size": str(float(index))}
+        rows.append({**{k.value: "" if i % ROWS == index else c for i, (k, c) in enumerate(cells.items())}, **targets})
+    rows.append({**dict.fromkeys(rows[0], ""), "kind": "a", "tags": "y", "size": "2.5"})
+    (root / "table.json").write_text(json.dumps(rows))
+    return root
+
+
+@pytest.fixture(scope="module")
+def needs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What encoders need that can't be built from their defaults."""
+    root = tmp_path_factory.mktemp("needs")
+    transformers: Any = importlib.import_module("transformers")
+    settings = transformers.ViTConfig(
+        image_size=16, patch_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    transformers.ViTModel(settings).save_pretrained(root / "vit")
+    preprocessing = {
+        "image_processor_type": "ViTImageProcessor",
+        "size": {"height": 16, "width": 16},
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.2, 0.2, 0.2],
+    }
+    (root / "vit" / "preprocessor_config.json").write_text(json.dumps(preprocessing))
+    lines = [f"{word} {' '.join(['0.5'] * 5)}" for word in ("red", "apple", "lay")]
+    (root / "vectors.txt").write_text("\n".join(lines))
+    return {
+        "pretrained": {"path": str(root / "vit")},
+        "timm": {"name": "test_resnet", "pretrained": False, "tune": "full"},
+        "word_vectors": {"path": str(root / "vectors.txt")},
+        # Small ones of their kind.
+        "convnext": {"size": "atto"},
+        "vgg": {"depth": 11},
+        "vit": {"num_layers": 1},
+    }
+
+
+# The modality that an encoder of several is tried on.
+PREFERRED = {"pretrained": Modality.IMAGE}
+
+
+def _groups() -> list[Any]:
+    quick = [name for name in ENCODERS if name not in LARGE]
+    groups: list[Any] = [tuple(quick[start : start + GROUP]) for start in range(0, len(quick), GROUP)]
+    return groups + [pytest.param((name,), marks=() if name == "convnext" else pytest.mark.slow) for name in LARGE]
+
+
+@dataclass
+class Prepared:
+    """A table's columns under the names of the encoders that are to read them."""
+
+    encoders: dict[str, EncoderConfig]
+    processor: Processor
+    dataset: TableDataset
+
+
+@pytest.fixture(scope="module", params=_groups(), ids="+".join)
+def prepared(request: pytest.FixtureRequest, folder: Path, needs: dict[str, dict[str, Any]]) -> Prepared:
+    names: tuple[str, ...] = request.param
+    configs: dict[str, Any] = {name: members("encoder")[name](**needs.get(name, {})) for name in names}
+    source = json.loads((folder / "table.json").read_text())
+    modality = {name: PREFERRED.get(name, sorted(configs[name].modalities)[0]) for name in names}
+    rows = [
+        {**{name: row[modality[name].value] for name in names}, **{key: row[key] for key in TARGETS.values()}}
+        for row in source
+    ]
+    columns: Any = {name: members(ColumnConfig.family)[modality[name].value]() for name in names}
+    targets: Any = {
+        column: members(TargetConfig.family)[task.value](**({"delimiter": ","} if task is Task.MULTILABEL else {}))
+        for task, column in TARGETS.items()
+    }
+    table = read_table(rows, root=folder)
+    data = DataConfig(columns=columns, targets=targets)
+    processor = Processor.fit(table, data, {name: config.requirements(name) for name, config in configs.items()})
+    return Prepared(configs, processor, TableDataset(table, processor, cache_bytes=2**30))
+
+
+def _heads(index: int) -> dict[str, Any]:
+    """A head per target, so that every registered head is in some model; which of a task's heads, by `index`."""
+    found = {}
+    for task, column in TARGETS.items():
+        serving = [head for head in HEADS if task in members("head")[head].tasks]  # type: ignore[attr-defined]
+        found[column] = members("head")[serving[index % len(serving)]]()  # type: ignore[call-arg]
+    return found
+
+
+def test_every_head_serves_a_task_that_is_tried_here() -> None:
+    assert all(set(members("head")[head].tasks) & set(TARGETS) for head in HEADS)  # type: ignore[attr-defined]
+
+
+def _two_steps(model: MultimodalModel, batches: list[Batch]) -> None:
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for batch in batches[:2]:
+        optimizer.zero_grad()
+        losses = model.losses(model(batch), batch)
+        counts = model.counts(batch)
+        total = sum(model.head_weights[name] * loss.total / counts[name].clamp(min=1) for name, loss in losses.items())
+        assert isinstance(total, torch.Tensor)
+        assert total.isfinite()
+        total.backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+        optimizer.step()
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_encoder_with_every_fusion_and_head(prepared: Prepared, fusion: str, tmp_path: Path) -> None:
+    schema = prepared.processor.schema
+    config = ModelConfig(
+        width=WIDTH,
+        encoders=prepared.encoders,
+        fusion=members("fusion")[fusion](),  # type: ignore[arg-type,call-arg]
+        heads=_heads(FUSIONS.index(fusion)),
+        unimodal_loss=0.5,
+    )
+    torch.manual_seed(0)
+    model = config.build(schema)
+    with TrainLoader(prepared.dataset, schema, 4, seed=0, num_workers=0) as loader:
+        _two_steps(model, list(loader.epoch(0)))
+    model.eval()
+    bundle = Bundle(prepared.processor, model, config)
+    bundle.save(tmp_path / "bundle")
+    loaded = polysense.load(tmp_path / "bundle")
+    whole = next(iter(PredictLoader(prepared.dataset, schema, ROWS + 1)))
+    for missing in (None, *schema.names):
+        batch = whole.only([name for name in schema.names if name != missing])
+        after = loaded.model.predict(batch)
+        if missing is None:
+            before = model.predict(batch)
+            assert all(torch.equal(before[name].values, after[name].values) for name in before)
+        for target in schema.targets:
+            values = after[target.name]
+            assert values.values.isfinite().all(), (missing, target.name)
+            if values.probabilities is not None:
+                assert values.probabilities.isfinite().all(), (missing, target.name)
+    nothing = loaded.model.predict(dataclasses.replace(whole, columns={}))
+    assert all(prediction.values.isfinite().all() for prediction in nothing.values())
