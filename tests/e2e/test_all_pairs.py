@@ -1,6 +1,6 @@
 """Every encoder with every fusion and every head: two steps, saved, loaded, predicted with each column missing in turn.
 
-A component joins by being registered. What is large, or can not be built from its defaults (a pretrained encoder needs a
+A component joins by being registered. What is large, or can not be built from its defaults (a pretrained one needs a
 path), is given what it needs in `needs`.
 """
 
