@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from polysense.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from polysense.api import Check, Run, check, demo, evaluate, fit, new, predict
+    from polysense.api import Check, Compared, Run, check, compare, demo, evaluate, fit, new, predict
     from polysense.bundle import Bundle, Predictions, load
     from polysense.data.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Bundle",
     "Check",
+    "Compared",
     "PolysenseError",
     "Predictions",
     "Recipe",
@@ -32,6 +33,7 @@ __all__ = [
     "UserError",
     "__version__",
     "check",
+    "compare",
     "demo",
     "evaluate",
     "fit",
@@ -46,6 +48,7 @@ __all__ = [
 _HOMES = {
     "Bundle": "bundle",
     "Check": "api",
+    "Compared": "api",
     "PolysenseError": "errors",
     "Predictions": "bundle",
     "Recipe": "recipe",
@@ -53,6 +56,7 @@ _HOMES = {
     "Table": "data.sources",
     "UserError": "errors",
     "check": "api",
+    "compare": "api",
     "demo": "api",
     "evaluate": "api",
     "fit": "api",

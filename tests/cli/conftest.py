@@ -48,6 +48,10 @@ class FakeApi(ModuleType):
         self._note("check", arguments, options)
         return SimpleNamespace(ok=self.ok, text=lambda: "columns", as_json=lambda: {"ok": self.ok})
 
+    def compare(self, *arguments: Any, **options: Any) -> Any:
+        self._note("compare", arguments, options)
+        return SimpleNamespace(summary=lambda: "ranked", as_json=lambda: {"rows": [{"mean": float("nan")}]})
+
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
         self._note("evaluate", arguments, options)
         return SimpleNamespace(text=lambda: "measured", as_json=lambda: {"accuracy": 1.0})

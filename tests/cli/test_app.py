@@ -16,7 +16,7 @@ from polysense.cli.app import main
 from polysense.errors import ConfigError, TableError, TrainingError, TrainingInterrupted
 
 FakeApi = Any
-COMMANDS = ["check", "demo", "doctor", "evaluate", "new", "predict", "schema", "train"]
+COMMANDS = ["check", "compare", "demo", "doctor", "evaluate", "list", "new", "predict", "schema", "train"]
 
 
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,6 +48,8 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         (["new", "t.csv"], "Missing option '--target'"),
         (["evaluate", "b", "t.csv", "--bootstrap", "many"], "Invalid value for '--bootstrap'"),
         (["evaluate", "b", "t.csv", "--bootstrap", "-1"], "Invalid value for '--bootstrap'"),
+        (["compare", "r.yaml"], "Missing option '--over'"),
+        (["compare", "r.yaml", "--over", "a=b", "--seeds", "0"], "Invalid value for '--seeds'"),
         (["demo", "--epochs", "0"], "Invalid value for '--epochs'"),
         (["train", "t.csv", "-c", "photo"], "found --column 'photo', expected NAME=KIND"),
         (["train", "t.csv", "-c", "photo=image", "-c", "photo=text"], "--column names 'photo' twice"),
@@ -194,3 +196,10 @@ def test_main_reads_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert main() == 2
     assert "nonsense" in capsys.readouterr().err
     assert isinstance(sys.modules["polysense.cli.app"], ModuleType)
+
+
+def test_python_m_ends_with_the_same_code() -> None:
+    line = [sys.executable, "-m", "polysense", "trian"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "No such command 'trian'" in done.stderr

@@ -60,6 +60,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
     [
         ["train", "t.csv"],
         ["check", "t.csv"],
+        ["compare", "r.yaml", "--over", "model.fusion.type=concat,gated"],
         ["evaluate", "bundle", "t.csv"],
         ["predict", "bundle", "t.csv"],
         ["demo"],

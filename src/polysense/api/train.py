@@ -7,11 +7,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from polysense.api.card import model_card
@@ -21,6 +22,7 @@ from polysense.api.run import Run
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.batch import Batch
+from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
 from polysense.data.dataset import TableDataset, choose_workers
 from polysense.data.loader import PredictLoader, TrainLoader
@@ -33,6 +35,7 @@ from polysense.evaluation.metrics.compute import selection_metric
 from polysense.nn.votes import fit_votes
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
+from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
 from polysense.training.trainer import Trainer, default_callbacks
@@ -40,6 +43,9 @@ from polysense.training.trainer import Trainer, default_callbacks
 __all__ = ["FittedData", "fit", "fit_data", "new", "train_model"]
 
 _log = logging.getLogger("polysense.api")
+
+# Training rows at least, where a balance of columns measures losses.
+_MEASURED_ROWS = 512
 
 
 def fit(
@@ -283,6 +289,7 @@ def train_model(
             epoch=epoch,
             modality_dropout=recipe.data.modality_dropout,
         ),
+        measured=_measured(data, config) if config.balance is not None else None,
         preferred={target.name: selection_metric(target).name for target in schema.targets},
         callbacks=callbacks,
         distributed=distributed,
@@ -309,6 +316,17 @@ def train_model(
     if save and distributed.is_main:
         bundle.save(folder / "bundle")
     return bundle, result, list(watched.unreadable.values())
+
+
+def _measured(data: FittedData, config: TrainingConfig) -> dict[str, Iterable[Batch]]:
+    """Rows on which the columns' losses are measured: the validation split, and as many training rows."""
+    schema, train = data.processor.schema, data.train
+    if data.validation is None:
+        return {}
+    num_rows = min(len(train), max(len(data.validation), _MEASURED_ROWS))
+    chosen = np.sort(permutation(len(train), config.seed, "measured")[:num_rows])
+    part = TableDataset(train.table.select(chosen), data.processor, cache_bytes=train.cache_bytes)
+    return {"train": PredictLoader(part, schema), "validation": PredictLoader(data.validation, schema)}
 
 
 def _read_settings(recipe: Recipe, dataset: TableDataset) -> int:

@@ -17,9 +17,11 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.check import check
+from polysense.cli.commands.compare import compare
 from polysense.cli.commands.demo import demo
 from polysense.cli.commands.doctor import doctor
 from polysense.cli.commands.evaluate import evaluate
+from polysense.cli.commands.list import show as list_components
 from polysense.cli.commands.new import new
 from polysense.cli.commands.predict import predict
 from polysense.cli.commands.schema import schema
@@ -53,8 +55,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, new, check, train, evaluate, predict, schema, doctor):
+for _command in (demo, new, check, train, evaluate, predict, compare):
     app.command(epilog=_EPILOG)(_command)
+app.command("list", epilog=_EPILOG)(list_components)
+app.command(epilog=_EPILOG)(schema)
+app.command(epilog=_EPILOG)(doctor)
 
 
 def _print_version(wanted: bool) -> bool:

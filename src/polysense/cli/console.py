@@ -18,7 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["configure_logging", "is_quiet", "reserved_stdout", "write_error", "write_json", "write_text"]
+__all__ = ["configure_logging", "is_quiet", "is_verbose", "reserved_stdout", "write_error", "write_json", "write_text"]
 
 
 def configure_logging(verbosity: int) -> None:
@@ -62,6 +62,11 @@ def _not_shown_as_progress(record: logging.LogRecord) -> bool:
 def is_quiet() -> bool:
     """Whether the user asked for no progress bars and notices."""
     return not logging.getLogger("polysense").isEnabledFor(logging.INFO)
+
+
+def is_verbose() -> bool:
+    """Whether the user asked for every detail."""
+    return logging.getLogger("polysense").isEnabledFor(logging.DEBUG)
 
 
 def tolerate_odd_characters() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from polysense.evaluation.bootstrap import Interval
 
-__all__ = ["curve", "document", "number", "span", "table", "text", "track"]
+__all__ = ["curve", "document", "number", "span", "table", "text", "ticks", "track"]
 
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -130,11 +130,11 @@ def curve(title: str, lines: Sequence[tuple[str, Sequence[tuple[float, float]]]]
         return round(left + width * share, 1), round(top + height * (1 - (point[1] - y0) / (y1 - y0)), 1)
 
     marks = []
-    for value in _ticks(y0, y1):
+    for value in ticks(y0, y1):
         y = at((x0, value))[1]
         marks.append(f'<line class="grid" x1="{left}" x2="{left + width}" y1="{y}" y2="{y}"/>')
         marks.append(f'<text class="axis" x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.4g}</text>')
-    for epoch in sorted({x0, *(v for v in _ticks(x0, x1) if v == round(v)), x1}):
+    for epoch in sorted({x0, *(v for v in ticks(x0, x1) if v == round(v)), x1}):
         if epoch in (x0, x1) or width * min(epoch - x0, x1 - epoch) / (x1 - x0) > 26:
             x = at((epoch, y0))[0]
             marks.append(f'<text class="axis" x="{x}" y="{top + height + 16}" text-anchor="middle">{epoch:g}</text>')
@@ -162,7 +162,7 @@ def curve(title: str, lines: Sequence[tuple[str, Sequence[tuple[float, float]]]]
     )
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Three to six round values inside [low, high]."""
     spread = high - low
     if spread <= 0:

@@ -1,0 +1,53 @@
+"""The strongest sign wins: the largest value of each feature over the columns that are present."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polysense.core.tokens import Tokens
+from polysense.nn.fusion import Fusion, FusionConfig
+
+__all__ = ["MaximumFusion", "MaximumFusionConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaximumFusionConfig(FusionConfig):
+    """The largest value of each feature over the columns.
+
+    Attributes:
+        dropout: On the columns' summaries.
+    """
+
+    type: Literal["maximum"] = "maximum"
+    dropout: float = 0.1
+
+    def build(self, columns: Sequence[str], width: int) -> MaximumFusion:
+        return MaximumFusion(self, columns, width)
+
+
+class MaximumFusion(Fusion):
+    """max over the present columns of W_m x_m."""
+
+    def __init__(self, config: MaximumFusionConfig, columns: Sequence[str], width: int) -> None:
+        super().__init__(columns, width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.transform = nn.ModuleList(nn.Linear(width, width) for _ in self.columns)
+
+    def fuse(
+        self,
+        tokens: Sequence[Tokens],
+        summaries: Float[Tensor, "batch columns width"],
+        present: Bool[Tensor, "batch columns"],
+    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+        summaries = self.dropout(summaries)
+        hidden = torch.stack([layer(summaries[:, i]) for i, layer in enumerate(self.transform)], dim=1)
+        # An absent column can't be the largest: not even where all the others are negative, as a 0 would be. A row
+        # without any column gets a learned summary from the base class; what stands here need only be finite.
+        floor = torch.finfo(hidden.dtype).min
+        return self.join(tokens), hidden.masked_fill(~present[:, :, None], floor).amax(dim=1)

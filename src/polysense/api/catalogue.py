@@ -1,0 +1,290 @@
+"""What a recipe can name: every family's members with their parameters, read from the code itself.
+
+A component's summary and its parameters' meanings stand in its docstring once; the recipe's comments, `polysense list`
+and the documentation's catalogue are all made from there. Third parties' components are listed with their package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.metadata
+import inspect
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polysense.recipe  # noqa: F401 (importing it registers everything that a recipe can name)
+from polysense.config.base import Config, describe, members
+from polysense.config.codec import to_dict
+from polysense.errors import ConfigError
+
+__all__ = ["FAMILIES", "Component", "FamilyInfo", "Parameter", "components", "find", "listing", "markdown", "overview"]
+
+_WIDTH = 110
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyInfo:
+    """A set of components that are told apart by `type`.
+
+    Attributes:
+        name: Its name on the command line.
+        key: Its name in code and in entry points.
+        where: Where a recipe names one.
+        text: What they do.
+    """
+
+    name: str
+    key: str
+    where: str
+    text: str
+
+
+FAMILIES = (
+    FamilyInfo(
+        name="encoders", key="encoder", where="model.encoders.COLUMN", text="Turn a column's cells into tokens."
+    ),
+    FamilyInfo(name="fusions", key="fusion", where="model.fusion", text="Join the columns' tokens."),
+    FamilyInfo(name="heads", key="head", where="model.heads.TARGET", text="Read a target from what was fused."),
+    FamilyInfo(name="columns", key="column", where="data.columns.COLUMN", text="Say how an input column is read."),
+    FamilyInfo(name="targets", key="target", where="data.targets.TARGET", text="Say what kind of output a target is."),
+    FamilyInfo(
+        name="transforms",
+        key="transform",
+        where="data.transforms.COLUMN",
+        text="Vary a column's cells in training.",
+    ),
+    FamilyInfo(name="splits", key="split", where="data.split", text="Set rows aside to validate and to test."),
+    FamilyInfo(name="optimizers", key="optimizer", where="training.optimizer", text="Turn gradients into steps."),
+    FamilyInfo(
+        name="balances",
+        key="balance",
+        where="training.balance",
+        text="Keep the column that learns first from leaving the others behind.",
+    ),
+    FamilyInfo(
+        name="schedules", key="schedule", where="training.schedule", text="Change the learning rate over a run."
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One key of a component.
+
+    Attributes:
+        name: The key.
+        kind: Its type, as the code has it.
+        default: As YAML and JSON write it; None where it must be given.
+        text: What it means.
+    """
+
+    name: str
+    kind: str
+    default: str | None
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One member of a family.
+
+    Attributes:
+        family: The family's name on the command line.
+        name: Its `type`.
+        summary: One line.
+        serves: The modalities that an encoder takes, or the tasks that a head serves.
+        parameters: In the order of the code.
+        package: The package that it comes from, where that is not polysense.
+        about: What its file says of the idea, the source and the trade-off, where the file is its own.
+    """
+
+    family: str
+    name: str
+    summary: str
+    serves: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    package: str | None
+    about: str
+
+
+def components(family: FamilyInfo) -> list[Component]:
+    """A family's members, sorted by name.
+
+    Raises:
+        ConfigError: A third party's component can't be loaded.
+    """
+    found = members(family.key)
+    modules = [config.__module__ for config in found.values()]
+    return [
+        Component(
+            family=family.name,
+            name=name,
+            summary=describe(config)[0],
+            serves=tuple(sorted(map(str, getattr(config, "modalities", None) or getattr(config, "tasks", None) or ()))),
+            parameters=_parameters(config),
+            package=_package(family.key, name, config),
+            about=(sys.modules[config.__module__].__doc__ or "").strip()
+            if modules.count(config.__module__) == 1
+            else "",
+        )
+        for name, config in found.items()
+    ]
+
+
+def _parameters(config: type[Config]) -> tuple[Parameter, ...]:
+    texts: dict[str, str] = {}
+    for one in reversed(config.__mro__):
+        if issubclass(one, Config):
+            texts |= describe(one)[1]
+    return tuple(
+        Parameter(
+            name=field.name,
+            # Python writes an annotation down with single quotes; JSON and YAML have double ones.
+            kind=(field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)).replace(
+                "'", '"'
+            ),
+            default=_default(field),
+            text=texts.get(field.name, ""),
+        )
+        for field in dataclasses.fields(config)
+        if field.name != "type"
+    )
+
+
+def _default(field: dataclasses.Field[Any]) -> str | None:
+    if field.default is not dataclasses.MISSING:
+        value = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    else:
+        return None
+    return json.dumps(to_dict(value), ensure_ascii=False)
+
+
+def _package(family: str, name: str, config: type[Config]) -> str | None:
+    module = config.__module__.partition(".")[0]
+    if module == "polysense":
+        return None
+    for point in importlib.metadata.entry_points(group=f"polysense.{family}", name=name):
+        if point.dist is not None:
+            return point.dist.name
+    return module
+
+
+def find(family: str, name: str | None = None) -> list[Component]:
+    """A family's members, or the one of that name.
+
+    Args:
+        family: As `polysense list` names it, in the plural or the singular.
+        name: A `type`.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    info = next((one for one in FAMILIES if family in (one.name, one.key)), None)
+    if info is None:
+        raise ConfigError(_unknown("family", family, [one.name for one in FAMILIES]))
+    found = components(info)
+    if name is None:
+        return found
+    named = [one for one in found if one.name == name]
+    if not named:
+        raise ConfigError(_unknown(info.key, name, [one.name for one in found]))
+    return named
+
+
+def _unknown(kind: str, name: str, choices: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, choices, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no {kind} is named {name!r}{hint} (choose from: {', '.join(choices)})"
+
+
+def overview() -> str:
+    """The families, counted."""
+    rows = [(one.name, str(len(components(one))), f"{one.text} {one.where}") for one in FAMILIES]
+    return "\n".join([*_columns(rows), "", "polysense list FAMILY lists one, polysense list FAMILY NAME explains one."])
+
+
+def listing(found: Sequence[Component], *, details: bool) -> str:
+    """One line for each, or everything."""
+    if details:
+        return "\n\n".join(_details(one) for one in found)
+    return "\n".join(_columns([(one.name, ", ".join(one.serves), _summary(one)) for one in found]))
+
+
+def _summary(one: Component) -> str:
+    return one.summary + (f" [{one.package}]" if one.package else "")
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1] + '  ' if widths[1] else '':<{widths[1] + 2}}{row[2]}".rstrip() for row in rows
+    ]
+
+
+def _details(one: Component) -> str:
+    lines = [f"{one.name}: {_summary(one)}"]
+    if one.serves:
+        lines.append(f"  serves {', '.join(one.serves)}")
+    for parameter in one.parameters:
+        default = "must be given" if parameter.default is None else f"= {parameter.default}"
+        lines.append(f"  {parameter.name} {default}  ({_kind(parameter.kind)})")
+        lines += textwrap.wrap(parameter.text, _WIDTH, initial_indent="      ", subsequent_indent="      ")
+    if not one.parameters:
+        lines.append("  no parameters")
+    return "\n".join(lines)
+
+
+def _kind(kind: str) -> str:
+    """A type for people: `Literal["a", "b"]` is "a" | "b"."""
+    return re.sub(r"Literal\[([^\[\]]*)\]", lambda match: match[1].replace(", ", " | "), kind)
+
+
+def markdown() -> str:
+    """The documentation's catalogue: what polysense itself has, whatever else is installed."""
+    lines = [
+        "# Catalogue",
+        "",
+        "Everything that a recipe names by its `type`, made from the code by `scripts/make_catalogue.py`. "
+        "`polysense list` shows the same, with the components of other installed packages.",
+    ]
+    for family in FAMILIES:
+        own = [one for one in components(family) if one.package is None]
+        lines += ["", f"## {family.name.capitalize()}", "", f"{family.text} In a recipe: `{family.where}`.", ""]
+        served = any(one.serves for one in own)
+        lines += ["| type | for | |", "|---|---|---|"] if served else ["| type | |", "|---|---|"]
+        for one in own:
+            link = f"[`{one.name}`](#{family.key}-{one.name})"
+            lines.append(
+                f"| {link} | {', '.join(one.serves)} | {_cell(one.summary)} |"
+                if served
+                else f"| {link} | {_cell(one.summary)} |"
+            )
+        for one in own:
+            lines += ["", f'### <a id="{family.key}-{one.name}"></a>{family.key} `{one.name}`', "", one.summary]
+            if one.about:
+                lines += ["", *(f"> {_safe(line)}".rstrip() for line in one.about.splitlines())]
+            if one.parameters:
+                lines += ["", "| key | default | type | meaning |", "|---|---|---|---|"]
+            for parameter in one.parameters:
+                default = "must be given" if parameter.default is None else f"`{parameter.default}`"
+                kind = _cell(f"`{_kind(parameter.kind)}`")
+                lines.append(f"| `{parameter.name}` | {_cell(default)} | {kind} | {_cell(parameter.text)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return _safe(text).replace("|", "\\|").replace("\n", " ")
+
+
+def _safe(text: str) -> str:
+    """`<name>` is no HTML, except in a code span, where it is shown as it is."""
+    parts = text.split("`")
+    return "`".join(part if i % 2 else part.replace("<", "&lt;") for i, part in enumerate(parts))

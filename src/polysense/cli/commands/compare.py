@@ -1,0 +1,78 @@
+"""`polysense compare`: variants of one recipe, several seeds each, and which differences can be told from chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Json, Overrides, Source, Targets
+from polysense.cli.commands.train import Columns, Preset, parse_columns
+
+__all__ = ["compare"]
+
+
+def compare(
+    source: Source,
+    over: Annotated[
+        list[str],
+        typer.Option(
+            "--over",
+            metavar="KEY=A,B,...",
+            help="What to vary: a key of the recipe and its values, as model.fusion.type=concat,gated. Given several "
+            "times, every combination is tried.",
+        ),
+    ],
+    overrides: Overrides = None,
+    target: Targets = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Trainings of each variant.")] = 5,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="The folder; runs/compare-... if not given.", show_default=False
+        ),
+    ] = None,
+    preset: Preset = "balanced",
+    column: Columns = None,
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The rows to judge on: test or validation; test, if there are any."),
+    ] = None,
+    unimodal: Annotated[
+        bool, typer.Option("--unimodal/--no-unimodal", help="Also train a model on each column alone.")
+    ] = True,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that train at once.")] = 1,
+    keep: Annotated[bool, typer.Option("--keep", help="Save every trained model.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare variants of a recipe fairly: same split, same seeds, same budget.
+
+    polysense compare recipe.yaml --over model.fusion.type=concat,gated --seeds 5
+
+    Interrupted, the same command goes on; finished trainings are not done again.
+    """
+    columns = parse_columns(column)
+
+    from polysense import api
+
+    with console.reserved_stdout(as_json):
+        found = api.compare(
+            source,
+            over,
+            target=target or None,
+            seeds=seeds,
+            output=output,
+            overrides=overrides or [],
+            preset=preset,
+            columns=columns,
+            split=split,
+            unimodal=unimodal,
+            jobs=jobs,
+            keep=keep,
+        )
+    if as_json:
+        console.write_json(found.as_json())
+    else:
+        console.write_text(found.summary())

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from polysense.cli.app import main
+
+
+def test_the_families_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:10]] == [
+        "encoders", "fusions", "heads", "columns", "targets", "transforms", "splits", "optimizers", "balances",
+        "schedules",
+    ]  # fmt: skip
+    assert all(int(line.split()[1]) >= 3 for line in lines[:10])
+
+
+def test_one_line_for_each_member(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "fusions"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
+    gated = next(line for line in lines if line.startswith("gated "))
+    assert gated.endswith(
+        "Gated multimodal unit: each feature is a mixture of the columns, weighted by gates that see them all."
+    )
+
+
+@pytest.mark.parametrize("line", [["list", "encoders", "number_mlp"], ["list", "encoder", "number_mlp"]])
+def test_a_name_shows_parameters_with_defaults_and_meaning(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line) == 0
+    shown = capsys.readouterr().out
+    assert "number_mlp: A number through a small multilayer perceptron.\n  serves number\n" in shown
+    assert "  hidden = 64  (int)\n      Width of the hidden layer.\n" in shown
+    assert "type" not in shown.replace("\n", " ").split()
+
+
+def test_verbose_explains_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "splits", "--verbose"]) == 0
+    shown = capsys.readouterr().out
+    assert "  column must be given  (str)" in shown
+    assert shown.count("\n\n") == 2
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    families = json.loads(capsys.readouterr().out)
+    assert len(families) == 10
+    assert main(["list", "heads", "regression", "--json"]) == 0
+    (regression,) = json.loads(capsys.readouterr().out)
+    assert regression in families["heads"]
+    assert regression["serves"] == ["regression"]
+    assert regression["package"] is None
+    assert {"name": "loss", "kind": 'Literal["mse", "mae", "huber"]', "default": '"mse"'}.items() <= next(
+        parameter for parameter in regression["parameters"] if parameter["name"] == "loss"
+    ).items()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["list", "encodres"], "no family is named 'encodres'; did you mean 'encoders'?"),
+        (["list", "fusions", "gatd"], "no fusion is named 'gatd'; did you mean 'gated'?"),
+    ],
+)
+def test_an_unknown_name_is_one_message(line: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"error: {message}")

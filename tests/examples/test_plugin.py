@@ -1,0 +1,122 @@
+"""The example package is found through its entry points alone: listed, trained, saved, loaded, used."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
+_PROGRAM = """
+import contextlib, io, json, random, sys
+from pathlib import Path
+import torch
+import polysense
+from polysense.cli.app import main
+
+folder = Path(sys.argv[1])
+draws = random.Random(0)
+rows = [{"size": draws.lognormvariate(0, 4), "shop": draws.choice("ab"), "noise": draws.random()} for _ in range(64)]
+for row in rows:
+    row["label"] = "large" if row["size"] > 1 else "small"
+shown = io.StringIO()
+with contextlib.redirect_stdout(shown):
+    assert main(["list", "fusions"]) == 0
+    assert main(["list", "encoders", "order_of_magnitude"]) == 0
+    assert main(["list", "heads", "--json"]) == 0
+run = polysense.fit(
+    rows, target="label", output=folder / "run", progress=False, columns={"shop": "category"},
+    overrides=[
+        "model.encoders.size.type=order_of_magnitude", "model.fusion.type=maximum", "model.heads.label.type=cosine",
+        "model.width=16", "training.epochs=1", "training.batch_size=32", "training.tensorboard=false",
+        "evaluation.bootstrap=0", "evaluation.report=false",
+    ],
+)
+again = polysense.load(run.folder)
+named = {name: type(part).__name__ for name, part in (
+    ("encoder", again.model.encoders[0]), ("fusion", again.model.fusion), ("head", again.model.heads[0]))}
+frames = {}
+for missing in ("nothing", "size", "shop", "noise"):
+    frame = again.predict([{k: v for k, v in row.items() if k != missing} for row in rows]).frame
+    frames[missing] = frame["label_probability"].is_finite().all() and len(frame) == len(rows)
+same = again.predict(rows).frame.equals(run.bundle.predict(rows).frame)
+print(json.dumps({"shown": shown.getvalue(), "named": named, "finite": frames, "same": same,
+                  "steps": run.training.steps}))
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that has the package, as `pip install` leaves it: its sources and its metadata."""
+    project = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]
+    info = tmp_path / "site" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n", encoding="utf-8"
+    )
+    groups = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(groups), encoding="utf-8")
+    paths = [str(info.parent), str(PLUGIN / "src"), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+def run(program: str, *arguments: str, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=200, check=False, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_package_lists_trains_saves_loads_and_predicts(installed: dict[str, str], tmp_path: Path) -> None:
+    found = json.loads(run(_PROGRAM, str(tmp_path), env=installed).splitlines()[-1])
+    assert "[polysense-example]" in found["shown"]
+    assert "order_of_magnitude: A number by its sign and the logarithm of its size." in found["shown"]
+    heads = json.loads(found["shown"][found["shown"].index("[\n") :])
+    cosine = next(head for head in heads if head["name"] == "cosine")
+    assert cosine["package"] == "polysense-example"
+    assert [parameter["name"] for parameter in cosine["parameters"]] == ["loss_weight", "hidden", "dropout", "scale"]
+    assert next(head for head in heads if head["name"] == "classification")["package"] is None
+    assert found["named"] == {"encoder": "OrderOfMagnitude", "fusion": "MaximumFusion", "head": "CosineHead"}
+    assert found["steps"] == 2
+    assert found["finite"] == dict.fromkeys(("nothing", "size", "shop", "noise"), True)
+    assert found["same"]
+
+
+def test_the_documentations_catalogue_is_polysenses_own(installed: dict[str, str]) -> None:
+    shown = run("from polysense.api.catalogue import markdown; print(markdown())", env=installed)
+    assert "order_of_magnitude" not in shown
+    assert "`number_mlp`" in shown
+
+
+def test_the_fusion_leaves_out_what_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from polysense.core.tokens import Tokens
+
+    monkeypatch.syspath_prepend(str(PLUGIN / "src"))
+    from polysense_example.fusion import MaximumFusionConfig
+
+    torch.manual_seed(0)
+    fusion = MaximumFusionConfig().build(("a", "b"), 8).eval()
+    values = {name: torch.randn(4, 3, 8) for name in "ab"}
+    there, absent = torch.ones(4, 3, dtype=torch.bool), torch.zeros(4, 3, dtype=torch.bool)
+
+    def pooled(b: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return fusion({"a": Tokens(values["a"], there, (3,)), "b": Tokens(b, mask, (3,))}).pooled
+
+    alone = MaximumFusionConfig().build(("a",), 8).eval()
+    alone.norms[0].load_state_dict(fusion.norms[0].state_dict())
+    alone.transform[0].load_state_dict(fusion.transform[0].state_dict())
+    expected = alone({"a": Tokens(values["a"], there, (3,))}).pooled
+    torch.testing.assert_close(pooled(values["b"], absent), expected)
+    assert torch.equal(pooled(values["b"] * 1e3, absent), pooled(values["b"], absent))
+    assert not torch.equal(pooled(values["b"], there), expected)
