@@ -9,7 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polysense.nn.layers.spectrogram import AugmentedLogMel, LogMel, mel_filters, spec_augment, warp_frequency
+from polysense.nn.layers.spectrogram import (
+    AugmentedLogMel,
+    LogMel,
+    gain_bands,
+    mel_filters,
+    spec_augment,
+    stretch_time,
+    warp_frequency,
+)
 
 
 def test_mel_filters_equal_a_reference() -> None:
@@ -91,3 +99,42 @@ def test_augmentation_is_warp_then_masks_in_training_and_nothing_at_prediction()
     assert torch.equal(layer(clip, lengths, None)[0], plain)
     assert torch.equal(layer.eval()(clip, lengths, draws)[0], plain)
     assert torch.equal(AugmentedLogMel(8000, 32).train()(clip, lengths, draws)[0], plain)
+
+
+def test_time_is_stretched_about_both_ends() -> None:
+    """A ramp stays a ramp from its first value to its last, in more or fewer frames; an absent clip stays absent."""
+    frames = torch.tensor([40, 40, 40, 12, 0, 1])
+    valid = torch.arange(40) < frames[:, None]
+    ramp = torch.where(valid, torch.arange(40.0), 0.0)[:, None, :].expand(-1, 3, -1)
+    draws = torch.tensor([0.0, 0.5, 1.0, 0.5, 0.5, 0.0])
+    stretched, kept = stretch_time(ramp, valid, draws, 0.25)
+    assert kept.sum(dim=1).tolist() == [32, 40, 50, 12, 0, 1]
+    for row, (before, after) in enumerate(zip([40, 40, 40, 12], [32, 40, 50, 12], strict=True)):
+        expected = torch.linspace(0, before - 1, after)
+        torch.testing.assert_close(stretched[row, 1, :after], expected, rtol=1e-5, atol=1e-4)
+    assert not stretched[~kept[:, None, :].expand_as(stretched)].any()
+
+
+def test_gains_are_straight_lines_over_the_bands_and_equal_over_time() -> None:
+    spectrogram = torch.randn(2, 11, 7, generator=torch.Generator().manual_seed(0))
+    draws = torch.tensor([[0.5, 0.5, 0.5], [0.0, 1.0, 0.5]])
+    changed = gain_bands(spectrogram, draws, 2.0) - spectrogram
+    assert not changed[0].any()
+    expected = torch.cat([torch.linspace(-2, 2, 6), torch.linspace(2, 0, 6)[1:]])
+    torch.testing.assert_close(changed[1], expected[:, None].expand(-1, 7), rtol=1e-5, atol=1e-5)
+
+
+def test_stretch_and_gains_are_of_each_clip_alone() -> None:
+    clips = torch.randint(-8000, 8000, (3, 4000), generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    lengths = torch.tensor([4000, 1500, 0])
+    draws = torch.rand(3, 16, generator=torch.Generator().manual_seed(1))
+    layer = AugmentedLogMel(8000, 32, max_time_stretch=0.3, max_band_gain=1.0).train()
+    together, valid = layer(clips, lengths, draws)
+    for row in range(3):
+        alone, kept = layer(
+            clips[row : row + 1, : max(int(lengths[row]), 1)], lengths[row : row + 1], draws[row : row + 1]
+        )
+        count = int(kept.sum())
+        assert count == int(valid[row].sum())
+        torch.testing.assert_close(alone[0, :, :count], together[row, :, :count], rtol=1e-5, atol=1e-5)
+    assert not together[2].any()

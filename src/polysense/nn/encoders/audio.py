@@ -47,6 +47,10 @@ class AudioCNNConfig(EncoderConfig):
         max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
         max_frequency_warp: Largest stretch of the frequency axis in training, as a fraction, which makes new voices of
             those that are there; 0 switches it off.
+        max_time_stretch: Most that a clip is slowed down or sped up in training, at the same pitch; 0.25 means by a
+            factor of 1/1.25 to 1.25; 0 switches it off.
+        max_band_gain: Most that frequency bands are made louder or softer in training, as another microphone or room
+            would, in standard deviations of the clip's spectrogram; 0 switches it off.
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
@@ -58,6 +62,8 @@ class AudioCNNConfig(EncoderConfig):
     max_time_mask: float = 0.1
     max_frequency_mask: float = 0.1
     max_frequency_warp: float = 0.15
+    max_time_stretch: float = 0.0
+    max_band_gain: float = 0.0
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioCNN:
         self.check(column)
@@ -77,6 +83,8 @@ class AudioCNN(Encoder):
             config.max_time_mask,
             config.max_frequency_mask,
             config.max_frequency_warp,
+            config.max_time_stretch,
+            config.max_band_gain,
         )
         channels = config.channels
         # Not normalised: the spectrogram is, and this layer's output is the largest by far.

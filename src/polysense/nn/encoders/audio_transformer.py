@@ -52,6 +52,10 @@ class AudioTransformerConfig(EncoderConfig):
         max_time_mask: Longest SpecAugment time mask in training, as a fraction of the clip; 0 switches it off.
         max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
         max_frequency_warp: Largest stretch of the frequency axis in training, as a fraction; 0 switches it off.
+        max_time_stretch: Most that a clip is slowed down or sped up in training, at the same pitch; 0.25 means by a
+            factor of 1/1.25 to 1.25; 0 switches it off.
+        max_band_gain: Most that frequency bands are made louder or softer in training, as another microphone or room
+            would, in standard deviations of the clip's spectrogram; 0 switches it off.
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
@@ -65,6 +69,8 @@ class AudioTransformerConfig(EncoderConfig):
     max_time_mask: float = 0.1
     max_frequency_mask: float = 0.1
     max_frequency_warp: float = 0.15
+    max_time_stretch: float = 0.0
+    max_band_gain: float = 0.0
 
     def __post_init__(self) -> None:
         if self.attention_seconds < _SECONDS_PER_TOKEN:
@@ -93,6 +99,8 @@ class AudioTransformer(Encoder):
             config.max_time_mask,
             config.max_frequency_mask,
             config.max_frequency_warp,
+            config.max_time_stretch,
+            config.max_band_gain,
         )
         channels = config.channels
         self.conv_1 = nn.Conv2d(1, channels, 3, stride=2, padding=1)

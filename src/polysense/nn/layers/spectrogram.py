@@ -12,9 +12,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-__all__ = ["AugmentedLogMel", "LogMel", "mel_filters", "spec_augment", "warp_frequency"]
+__all__ = [
+    "AugmentedLogMel",
+    "LogMel",
+    "gain_bands",
+    "mel_filters",
+    "spec_augment",
+    "stretch_time",
+    "warp_frequency",
+]
 
-_WARP_DRAW = 8  # spec_augment reads the draws before it
+# Which of a clip's draws each augmentation reads; spec_augment those before.
+_WARP_DRAW, _STRETCH_DRAW, _GAIN_DRAWS = 8, 9, slice(10, 16)
 
 
 def _hertz_to_mel(frequency: float) -> float:
@@ -102,6 +111,8 @@ class AugmentedLogMel(nn.Module):
         max_time_mask: Longest SpecAugment time mask, as a fraction of the clip; 0 switches it off.
         max_frequency_mask: Widest SpecAugment frequency mask, as a fraction of the bands; 0 switches it off.
         max_frequency_warp: Largest stretch of the frequency axis, as a fraction; 0 switches it off.
+        max_time_stretch: Most that time is stretched or shortened; 0 switches it off.
+        max_band_gain: Largest gain of a band, in standard deviations; 0 switches it off.
     """
 
     def __init__(
@@ -111,12 +122,16 @@ class AugmentedLogMel(nn.Module):
         max_time_mask: float = 0.0,
         max_frequency_mask: float = 0.0,
         max_frequency_warp: float = 0.0,
+        max_time_stretch: float = 0.0,
+        max_band_gain: float = 0.0,
     ) -> None:
         super().__init__()
         self.log_mel = LogMel(sample_rate, num_mels)
         self.max_time_mask = max_time_mask
         self.max_frequency_mask = max_frequency_mask
         self.max_frequency_warp = max_frequency_warp
+        self.max_time_stretch = max_time_stretch
+        self.max_band_gain = max_band_gain
 
     def forward(
         self,
@@ -127,8 +142,12 @@ class AugmentedLogMel(nn.Module):
         """Returns the spectrogram, 0 at padded frames, and which frames are valid, as LogMel does."""
         spectrogram, valid = self.log_mel(waveform, lengths)
         if self.training and draws is not None:
+            if self.max_time_stretch > 0:
+                spectrogram, valid = stretch_time(spectrogram, valid, draws[:, _STRETCH_DRAW], self.max_time_stretch)
             if self.max_frequency_warp > 0:
                 spectrogram = warp_frequency(spectrogram, draws[:, _WARP_DRAW], self.max_frequency_warp)
+            if self.max_band_gain > 0:
+                spectrogram = gain_bands(spectrogram, draws[:, _GAIN_DRAWS], self.max_band_gain) * valid[:, None, :]
             if self.max_time_mask + self.max_frequency_mask > 0:
                 num_frames = valid.sum(dim=1)
                 spectrogram = spec_augment(spectrogram, num_frames, draws, self.max_time_mask, self.max_frequency_mask)
@@ -191,3 +210,60 @@ def warp_frequency(
     rows = low.long()[:, :, None].expand_as(spectrogram)
     above = (rows + 1).clamp(max=num_mels - 1)
     return torch.lerp(spectrogram.gather(1, rows), spectrogram.gather(1, above), share)
+
+
+def stretch_time(
+    spectrogram: Float[Tensor, "clips mels frames"],
+    valid: Bool[Tensor, "clips frames"],
+    draw: Float[Tensor, " clips"],
+    max_stretch: float,
+) -> tuple[Float[Tensor, "clips mels longer"], Bool[Tensor, "clips longer"]]:
+    """Slows each clip down or speeds it up without changing its pitch.
+
+    Tempo perturbation (Ko et al., "Audio Augmentation for Speech Recognition", 2015, section 2), on the spectrogram: a
+    frame between two is their mixture, so no phases need to be made up.
+
+    Args:
+        spectrogram: Standardised, 0 beyond a clip's end.
+        valid: Which frames are valid; a clip's first ones.
+        draw: A uniform in [0, 1) for each clip.
+        max_stretch: Most that time is stretched or shortened: by a factor of 1 / (1 + max_stretch) to 1 + max_stretch.
+    """
+    num_mels, num_frames = spectrogram.shape[1:]
+    before = valid.sum(dim=1)
+    factor = (1 + max_stretch) ** (2 * draw - 1)
+    longest = math.ceil(num_frames * (1 + max_stretch))
+    # A clip that is there keeps a frame at least; one that isn't gets none.
+    after = (before * factor).round().clamp(min=1, max=longest) * (before > 0)
+    frames = torch.arange(longest, device=spectrogram.device)
+    last = (before - 1).clamp(min=0)[:, None]
+    # The first frame stays the first and the last the last.
+    source = frames * last / (after - 1).clamp(min=1)[:, None]
+    low = source.floor().long().minimum(last)
+    high = (low + 1).minimum(last)
+    share = (source - low).clamp(min=0, max=1)[:, None, :].to(spectrogram.dtype)
+
+    def at(frame: Int[Tensor, "clips longer"]) -> Float[Tensor, "clips mels longer"]:
+        return spectrogram.gather(2, frame[:, None, :].expand(-1, num_mels, -1))
+
+    valid = frames < after[:, None]
+    return torch.lerp(at(low), at(high), share) * valid[:, None, :], valid
+
+
+def gain_bands(
+    spectrogram: Float[Tensor, "clips mels frames"], draws: Float[Tensor, "clips knots"], max_gain: float
+) -> Float[Tensor, "clips mels frames"]:
+    """Makes bands louder or softer, as another microphone, room or voice would.
+
+    FilterAugment, its linear form (Nam et al., "FilterAugment: An Acoustic Environmental Data Augmentation Method",
+    2022, section 2): gains drawn at a few frequencies, here equally spaced on the mel axis, and lines between them.
+
+    Args:
+        spectrogram: Standardised log-mel, so that adding is a gain.
+        draws: Uniforms in [0, 1), one for each knot.
+        max_gain: Largest gain either way.
+    """
+    knots = (2 * draws - 1)[:, None, :] * max_gain
+    size = spectrogram.shape[1]
+    gains = nn.functional.interpolate(knots, size=size, mode="linear", align_corners=True)[:, 0]
+    return spectrogram + gains[:, :, None].to(spectrogram.dtype)
