@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from polysense.errors import ConfigError
 
-__all__ = ["Config", "Family", "describe", "members"]
+__all__ = ["Config", "Family", "describe", "members", "num_registered"]
 
 _families: dict[str, dict[str, type[Family]]] = {}
 
@@ -94,6 +94,11 @@ def members(family: str) -> dict[str, type[Family]]:
                     f"{error}; mend or uninstall that package"
                 ) from error
     return dict(sorted(found.items()))
+
+
+def num_registered() -> int:
+    """Members of all families, as far as they are loaded."""
+    return sum(len(known) for known in _families.values())
 
 
 def describe(config: type[Config]) -> tuple[str, dict[str, str]]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from polysense.config.base import Config, Family, describe, members
+from polysense.config.base import Config, Family, describe, members, num_registered
 from polysense.errors import ConfigError
 
 __all__ = ["dump_yaml", "from_dict", "json_schema", "load_yaml", "parse_yaml", "to_dict"]
@@ -182,14 +183,15 @@ def from_dict(config: type[C], plain: Any, where: str = "recipe") -> C:
     Raises:
         ConfigError: Names each wrong key's path, the value found, what was expected and the choices.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     if plain is None:
         plain = {}
     if not isinstance(plain, Mapping):
         raise ConfigError(f"{where}: found {_short(plain)}, expected keys: {', '.join(_keys(config))}")
     try:
-        return TypeAdapter(config).validate_python(plain)
+        built: C = _adapter(typing.cast("Hashable", config), num_registered()).validate_python(plain)
+        return built
     except ValidationError as error:
         problems = [_explain(config, plain, problem) for problem in error.errors(include_url=False)]
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems)) from None
@@ -197,9 +199,21 @@ def from_dict(config: type[C], plain: Any, where: str = "recipe") -> C:
 
 def json_schema(config: type[Config]) -> dict[str, Any]:
     """The JSON schema that an editor can check a recipe against."""
+    schema: dict[str, Any] = _adapter(typing.cast("Hashable", config), num_registered()).json_schema()
+    return schema
+
+
+@functools.cache
+def _adapter(config: Hashable, registered: int) -> Any:
+    """What checks and builds a config. Making one takes a second once every component is known, so it is kept.
+
+    Args:
+        config: The class.
+        registered: Members of all families; one more makes another adapter.
+    """
     from pydantic import TypeAdapter
 
-    return TypeAdapter(config).json_schema()
+    return TypeAdapter(config)
 
 
 def _short(value: Any) -> str:
