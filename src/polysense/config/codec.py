@@ -213,7 +213,7 @@ def _adapter(config: Hashable, registered: int) -> Any:
     """
     from pydantic import TypeAdapter
 
-    return TypeAdapter(config)
+    return TypeAdapter(typing.cast("Any", config))
 
 
 def _short(value: Any) -> str:

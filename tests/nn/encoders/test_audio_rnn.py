@@ -27,8 +27,7 @@ def test_it_is_convolutions_then_a_bidirectional_lstm() -> None:
     spectrogram, _ = encoder.spectrogram(clip(length)[:, 0], torch.tensor([length]), None)
     x = F.max_pool2d(F.relu(encoder.stem(spectrogram[:, None])), 2)
     x = encoder.stages[1](F.max_pool2d(encoder.stages[0](x), (2, 1)))
-    hidden, _ = encoder.lstm(x.permute(0, 3, 1, 2).flatten(2))
-    assert encoder.lstm.bidirectional
+    hidden = encoder.lstm(x.permute(0, 3, 1, 2).flatten(2), torch.tensor([30]))
     assert tokens.mask.all()
     torch.testing.assert_close(tokens.values, encoder.project(hidden), rtol=1e-4, atol=1e-5)
 
@@ -37,16 +36,17 @@ def test_every_token_has_heard_the_whole_clip() -> None:
     torch.manual_seed(0)
     encoder = AudioCNNLSTMConfig().build(COLUMN, 16).double().eval()
     encoder.spectrogram.float()
-    torch.nn.init.eye_(encoder.lstm.weight_hh_l0[:8])  # an LSTM that keeps what it hears
-    steps = torch.randn(1, 40, encoder.lstm.input_size, dtype=torch.float64)
+    forwards, length = encoder.lstm.forwards[0], torch.tensor([40])
+    torch.nn.init.eye_(forwards.weight_hh_l0[:8])  # an LSTM that keeps what it hears
+    steps = torch.randn(1, 40, forwards.input_size, dtype=torch.float64)
     changed = steps.clone()
     changed[0, 20] += 1.0
     with torch.no_grad():
-        difference = (encoder.lstm(steps)[0] - encoder.lstm(changed)[0]).abs().amax(dim=2)[0]
+        difference = (encoder.lstm(steps, length) - encoder.lstm(changed, length)).abs().amax(dim=2)[0]
     assert (difference > 0).all()
 
 
 def test_unknown_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1 layer"):
         AudioCNNLSTMConfig(num_layers=0)
-    assert AudioCNNLSTMConfig(lstm_width=5).build(COLUMN, 16).lstm.hidden_size == 5
+    assert AudioCNNLSTMConfig(lstm_width=5).build(COLUMN, 16).lstm.forwards[0].hidden_size == 5

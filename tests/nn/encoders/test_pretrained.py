@@ -213,3 +213,13 @@ def test_weights_that_cannot_be_had_end_in_advice(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match="check that the folder holds"):
         PretrainedConfig(path=str(tmp_path / "empty")).build(TEXT, 8)
+
+
+@pytest.mark.parametrize("tune", ["full", 1])
+def test_each_trainable_parameter_has_a_gradient_whether_the_tokens_come_from_it_or_not(bert: Path, tune: Any) -> None:
+    encoder = PretrainedConfig(path=str(bert), tune=tune).build(TEXT, 8).train()
+    encoder(text_batch()).values.square().sum().backward()
+    for name, parameter in encoder.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+        if name.startswith("backbone.pooler") and parameter.requires_grad:
+            assert not parameter.grad.any(), name  # type: ignore[union-attr]

@@ -28,14 +28,15 @@ def by_hand(fusion: RecurrentFusion, columns: dict[str, Tokens], row: int, max_s
     for project, values in zip(fusion.project, valid.values(), strict=True):
         if len(values):
             x = x + F.adaptive_avg_pool1d(project(values).T, steps).T
-    return fusion.out(fusion.recurrent(x[None])[0][0]).mean(dim=0)
+    return fusion.out(fusion.recurrent(x[None], torch.tensor([steps]))[0]).mean(dim=0)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_it_is_an_rnn_over_the_columns_side_by_side(cell: Literal["gru", "lstm"]) -> None:
     torch.manual_seed(0)
     fusion = RecurrentFusionConfig(cell=cell, num_layers=2).build("abc", 8).eval()
-    assert isinstance(fusion.recurrent, nn.GRU if cell == "gru" else nn.LSTM)
+    layers = [*fusion.recurrent.forwards, *fusion.recurrent.backwards]
+    assert [type(layer) for layer in layers] == [nn.GRU if cell == "gru" else nn.LSTM] * 4
     columns = {
         "a": column([7, 3, 0, 5], 9, seed=1),
         "b": column([7, 5, 4, 1], 7, seed=2),
@@ -52,7 +53,7 @@ def test_a_sum_of_projections_is_one_matrix_over_the_concatenated_features() -> 
     columns = {"a": column([4, 4], 4, seed=1), "b": column([4, 4], 4, seed=2)}
     features = torch.cat([fusion.project[i][0](columns[n].values) for i, n in enumerate("ab")], dim=-1)
     matrix = torch.cat([fusion.project[i][1].weight for i in range(2)], dim=1)
-    states, _ = fusion.recurrent(F.linear(features, matrix, fusion.bias))
+    states = fusion.recurrent(F.linear(features, matrix, fusion.bias), torch.tensor([4, 4]))
     expected = fusion.out(states).mean(dim=1)
     torch.testing.assert_close(fusion(columns).pooled, expected, atol=1e-6, rtol=1e-5)
 

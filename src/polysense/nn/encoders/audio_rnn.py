@@ -7,7 +7,7 @@ after the LSTM are one projection, since the fusion and the heads follow.
 
 The order of sounds is in every token, which a convolution alone sees only as far as its kernels reach. The price: the
 LSTM's steps come one after another, so training is slower than audio_cnn's; its cost grows linearly with the length,
-so no recording is too long. Sequences are packed: neither direction ever reads padding.
+so no recording is too long. Neither direction reads padding before a clip's own steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from polysense.core.modality import Modality
 from polysense.core.schema import Column
@@ -28,6 +27,7 @@ from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.nn.encoders.base import Encoder, EncoderConfig
 from polysense.nn.layers.convolution import ResidualBlock
+from polysense.nn.layers.recurrent import BidirectionalRNN
 from polysense.nn.layers.spectrogram import AugmentedLogMel
 
 __all__ = ["AudioCNNLSTM", "AudioCNNLSTMConfig"]
@@ -75,7 +75,7 @@ class AudioCNNLSTMConfig(EncoderConfig):
 
 
 class AudioCNNLSTM(Encoder):
-    """Log-mel, a strided stem, two residual stages, a packed bidirectional LSTM, a projection."""
+    """Log-mel, a strided stem, two residual stages, a bidirectional LSTM, a projection."""
 
     def __init__(self, config: AudioCNNLSTMConfig, column: Column, width: int) -> None:
         super().__init__(column, width)
@@ -97,14 +97,8 @@ class AudioCNNLSTM(Encoder):
         )
         self.dropout = nn.Dropout(config.dropout)
         units = config.lstm_width or -(-width // 2)
-        self.lstm = nn.LSTM(
-            channels * 4 * -(-config.num_mels // 8),
-            units,
-            config.num_layers,
-            batch_first=True,
-            bidirectional=True,
-            dropout=config.dropout if config.num_layers > 1 else 0.0,
-        )
+        inputs = channels * 4 * -(-config.num_mels // 8)
+        self.lstm = BidirectionalRNN(nn.LSTM, inputs, units, config.num_layers, config.dropout)
         self.project = nn.Linear(2 * units, width)
 
     def encode_items(
@@ -125,8 +119,4 @@ class AudioCNNLSTM(Encoder):
         x = self.stages[1](x, keep)
         mask = keep[:, 0, 0, :] > 0
         steps = self.dropout(x.permute(0, 3, 1, 2).flatten(2))
-        # Packing needs at least one step, which an absent clip's mask takes back.
-        num_steps = mask.sum(dim=1).clamp(min=1).cpu()
-        packed = pack_padded_sequence(steps, num_steps, batch_first=True, enforce_sorted=False)
-        hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=steps.shape[1])
-        return Tokens(self.project(hidden), mask, (steps.shape[1],))
+        return Tokens(self.project(self.lstm(steps, mask.sum(dim=1))), mask, (steps.shape[1],))

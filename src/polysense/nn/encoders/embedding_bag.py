@@ -75,8 +75,9 @@ class EmbeddingBag(Encoder):
         draws: Float[Tensor, "items draws"] | None,
     ) -> Tokens:
         mask = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
-        features = values.long() * mask  # beyond a text there may be anything
+        features = values
         if self.config.ngrams == 2:
+            features = values.long() * mask  # beyond a text there may be anything
             pairs, pair_mask = hashed_pairs(features, mask, self.config.num_buckets)
             features = torch.cat([features, pairs + self.vocabulary_size], dim=1)
             mask = torch.cat([mask, pair_mask], dim=1)

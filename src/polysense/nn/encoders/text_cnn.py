@@ -88,9 +88,9 @@ class TextCNN(Encoder):
         responses = []
         for size, convolution in zip(self.config.widths, self.convolutions, strict=True):
             responses.append(convolution(F.pad(embedded, ((size - 1) // 2, size // 2))))
-        features = F.relu(torch.cat(responses, dim=1))  # [items, filters, length]
         if self.config.output == "positions":
-            return Tokens(self.project(self.dropout(features.transpose(1, 2))), mask, (length,))
-        # Responses are 0 or more, so 0 never wins over a valid one.
-        largest = (features * mask[:, None]).amax(dim=2)
-        return Tokens(self.project(self.dropout(largest))[:, None], (lengths > 0)[:, None], (1,))
+            features = F.relu(torch.cat(responses, dim=1)).transpose(1, 2)  # [items, length, filters]
+            return Tokens(self.project(self.dropout(features)), mask, (length,))
+        # Rectified after the maximum, which is the same and a length's times less work: so 0 may stand for padding.
+        largest = torch.cat([(response * mask[:, None]).amax(dim=2) for response in responses], dim=1)
+        return Tokens(self.project(self.dropout(F.relu(largest)))[:, None], (lengths > 0)[:, None], (1,))

@@ -22,11 +22,11 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.layers.recurrent import BidirectionalRNN
 
 __all__ = ["RecurrentFusion", "RecurrentFusionConfig"]
 
@@ -70,7 +70,7 @@ class RecurrentFusion(Fusion):
         self.dropout = nn.Dropout(config.dropout)
         cell = nn.GRU if config.cell == "gru" else nn.LSTM
         hidden = (width + 1) // 2
-        self.recurrent = cell(width, hidden, config.num_layers, batch_first=True, bidirectional=True)
+        self.recurrent = BidirectionalRNN(cell, width, hidden, config.num_layers)
         self.out = nn.Linear(2 * hidden, width)
 
     def fuse(
@@ -90,9 +90,7 @@ class RecurrentFusion(Fusion):
         for values, span in zip(projected, spans, strict=True):
             x = x + _average(span, values)
 
-        packed = pack_padded_sequence(self.dropout(x), steps.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=padded)
-        states = self.out(states)
+        states = self.out(self.recurrent(self.dropout(x), steps))
 
         valid = torch.arange(padded, device=steps.device) < steps[:, None]
         pooled = Tokens(states, valid, (padded,)).mean()
