@@ -17,7 +17,7 @@ from polysense.errors import ConfigError
 __all__ = ["Best", "Monitor", "higher_is_better"]
 
 _LOG = logging.getLogger("polysense.training")
-_LOWER = ("loss", "log_loss", "ece", "brier", "mae", "mse", "rmse", "error")
+_LOWER = ("loss", "log_loss", "ece", "brier", "mae", "mse", "rmse", "error", "wer", "cer", "perplexity")
 _AUTO = ("accuracy", "average_precision", "f1_macro", "f1", "auroc", "r2")
 _FALLBACK = ("log_loss", "rmse", "mae", "loss")
 
