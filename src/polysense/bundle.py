@@ -236,6 +236,10 @@ def _shared(name: str, value: torch.Tensor, weights: Mapping[str, torch.Tensor])
 def _target_columns(target: Target, prediction: Prediction, processor: TargetProcessor) -> dict[str, Any]:
     """A target's columns of the predictions' frame."""
     values = prediction.values.numpy()
+    if target.task is Task.GENERATION:
+        assert prediction.scores is not None
+        texts = polars.Series([processor.render(value) for value in values], dtype=polars.String)
+        return {target.name: texts, f"{target.name}_log_probability": prediction.scores.numpy()}
     if target.task is Task.REGRESSION:
         return {column: values[:, index] for index, column in enumerate(target.columns)}
     assert prediction.probabilities is not None

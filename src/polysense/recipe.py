@@ -31,6 +31,9 @@ class EvaluationConfig(Config):
             Takes about as
             long again as the training.
         report: Whether to write report.html.
+        written_rows: Where a target is a text: validation rows whose texts are written after each epoch of the
+            training, at most; how likely the true texts are is measured on all of them. 0 writes none before the end.
+        samples: Of these rows, how many texts are shown in train.log and samples.jsonl.
     """
 
     bootstrap: int = 1000
@@ -38,8 +41,12 @@ class EvaluationConfig(Config):
     contribution_rows: int = 2000
     baselines: bool = False
     report: bool = True
+    written_rows: int = 64
+    samples: int = 2
 
     def __post_init__(self) -> None:
+        if self.written_rows < 0 or self.samples < 0:
+            raise ConfigError("written_rows and samples must be at least 0")
         if self.bootstrap < 0 or self.contribution_rows < 1:
             raise ConfigError("bootstrap must be at least 0, and contribution_rows at least 1")
 

@@ -98,7 +98,7 @@ def test_every_variant_and_baseline_with_every_seed(
 
 
 def test_seeds_change_the_training_and_pair_the_variants(compare: Compare, tmp_path: Path) -> None:
-    found = compare(["model.fusion.dropout=0.1,0.10"], output=tmp_path / "c", unimodal=False)
+    found = compare(["data.modality_dropout=0.1,0.10"], output=tmp_path / "c", unimodal=False)
     # Two names for one recipe: each seed gives the same bits in both, and the seeds differ.
     values = [row.entry.values["test"] for row in found.comparison.rows if row.entry.kind is Kind.VARIANT]
     assert values[0] == values[1]

@@ -232,7 +232,7 @@ def test_multilabel_lists() -> None:
     [
         ([None, "", " "], "all 3 cells are missing"),
         (["a", "a", None], "has the same value, 'a', in all 2 rows"),
-        (sentences(120), "texts can't be predicted yet"),
+        ([f"user{i}" for i in range(120)], "too many for classes, and too short for texts"),
         ([PNG] * 10, "found bytes cells"),
     ],
 )
@@ -241,6 +241,27 @@ def test_impossible_targets(cells: list[Any], expected: str) -> None:
         target(cells)
     assert expected in str(error.value)
     assert "column 'y'" in str(error.value)
+
+
+def test_free_text_is_to_be_written() -> None:
+    found = target(sentences(120))
+    assert found.task is Task.GENERATION
+    assert not found.multiple
+    assert "if they are classes, its type is classification" in found.reason
+    captions = [[text, f"{text} too"] for text in sentences(20)]
+    assert (target(captions).task, target(captions).multiple) == (Task.GENERATION, True)
+    assert target(["静かな夜に星を見る" + "犬猫鳥魚"[i % 4] * (i + 1) for i in range(40)]).task is Task.GENERATION
+    assert target(["very good", "not so good"] * 60).task is Task.CLASSIFICATION, "few texts, each often: classes"
+    assert target([["a dog"], ["a dog", "a cat"]] * 30).task is Task.MULTILABEL
+
+
+def test_a_text_that_is_told_by_another_is_no_leak() -> None:
+    texts = sentences(120)
+    table = read_table({"source": [text.upper() + " !" for text in texts], "copy": texts, "y": texts}, name="t")
+    source, copy, _ = infer(table, ["y"])
+    assert source.role is Role.INPUT
+    assert copy.role is Role.IGNORED
+    assert "is the target 'y' itself in 100% of the rows" in copy.reason
 
 
 def test_missing_columns_and_rows() -> None:

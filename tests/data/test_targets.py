@@ -47,7 +47,7 @@ def reloaded(processor: TargetProcessor) -> TargetProcessor:
 
 
 def test_the_family_is_read_from_a_recipe() -> None:
-    assert list(members("target")) == ["classification", "multilabel", "regression"]
+    assert list(members("target")) == ["classification", "generation", "multilabel", "regression"]
     config = ClassificationTargetConfig(classes=(0, "a", True))
     assert from_dict(TargetConfig, to_dict(config)) == config
 

@@ -27,7 +27,7 @@ from polysense.api.variants import Variant, folder_name, make_variants, parse_ov
 from polysense.core.schema import Target
 from polysense.data.sources import Table
 from polysense.errors import ConfigError, SplitError, TrainingError, TrainingInterrupted
-from polysense.evaluation.baselines import ensemble_baseline, prior
+from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
 from polysense.evaluation.comparison import Comparison, Entry, Kind, compare_entries, measures_of, overall
 from polysense.evaluation.comparison_page import write_comparison
 from polysense.evaluation.comparison_terminal import comparison_text
@@ -329,8 +329,8 @@ def _entry(plan: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entr
 
 
 def _evaluation(subrun: Subrun, split: str, targets: Sequence[Target]) -> Evaluation:
-    rows, predictions, truths = read_predictions(subrun, split, targets)
-    return score(targets, rows, predictions, truths, bootstrap=0)
+    rows, predictions, truths, texts = read_predictions(subrun, split, targets)
+    return score(targets, rows, predictions, truths, bootstrap=0, texts=texts)
 
 
 def _ensemble(name: str, alone: Sequence[_Plan], targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
@@ -359,8 +359,7 @@ def _majority(name: str, trained: _Plan, targets: Sequence[Target], seeds: Seque
     subrun = next(subrun for subrun in trained.subruns if subrun.seed == seed)
     values = {}
     for split in trained.results[seed]["metrics"]:
-        rows, _, truths = read_predictions(subrun, split, targets)
-        constant = {target.name: prior(target, len(rows)) for target in targets}
-        found = overall(score(targets, rows, constant, truths, bootstrap=0).as_flat(), targets)
+        constant = constant_baseline(_evaluation(subrun, split, targets), bootstrap=0)
+        found = overall(constant.as_flat(), targets)
         values[split] = dict.fromkeys(seeds, found)
     return Entry(name=name, kind=Kind.MAJORITY, values=values)

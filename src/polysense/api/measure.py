@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polysense.api.text import report_text
+from polysense.api.written import shuffled_inputs, text_sources, writes
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.prediction import Prediction
@@ -28,7 +29,10 @@ from polysense.recipe import Recipe
 if TYPE_CHECKING:
     from polysense.api.run import Run
 
-__all__ = ["evaluate_bundle", "measure", "only_column"]
+__all__ = ["SHUFFLED", "evaluate_bundle", "measure", "only_column"]
+
+SHUFFLED = "shuffled inputs"
+"""The blind control: the same model with every row's media taken from another row."""
 
 _log = logging.getLogger("polysense.api")
 
@@ -43,6 +47,7 @@ def evaluate_bundle(bundle: Bundle, table: Table, *, bootstrap: int, seed: int) 
         bundle.schema.targets,
         bootstrap=bootstrap,
         seed=seed,
+        texts=text_sources(bundle.processor, table),
     )
 
 
@@ -79,6 +84,11 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
         name: {"majority": constant_baseline(found, bootstrap=config.bootstrap, seed=seed)}
         for name, found in evaluations.items()
     }
+    if writes(run.bundle.schema):
+        for name in evaluations:
+            blind = shuffled_inputs(tables[name], run.bundle.schema, seed)
+            if blind is not None:
+                baselines[name][SHUFFLED] = evaluate_bundle(run.bundle, blind, bootstrap=config.bootstrap, seed=seed)
     if config.baselines and evaluations:
         _add_unimodal(run, tables, evaluations, baselines, progress=progress)
     run.evaluations, run.baselines = evaluations, baselines
@@ -124,7 +134,7 @@ def _contributions(run: Run, table: Table) -> Any:
     chosen = table.select(contribution_rows(len(table), max_rows=config.contribution_rows, seed=seed))
 
     def predict(batch: Batch, subsets: list[frozenset[str]]) -> list[dict[str, Prediction]]:
-        return bundle.model.predict_subsets(batch.to(device), subsets)
+        return bundle.model.predict_subsets(batch.to(device), subsets, write=False)
 
     return contributions(
         predict,

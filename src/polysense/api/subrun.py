@@ -23,8 +23,10 @@ import numpy as np
 import torch
 
 from polysense.api.train import FittedData, fit_data, train_model
+from polysense.api.written import text_sources
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
+from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.core.version import VERSION
@@ -33,11 +35,13 @@ from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
 from polysense.errors import CheckpointError
 from polysense.evaluation.evaluator import Evaluation, Truth, evaluate
+from polysense.evaluation.texts import Texts
 from polysense.recipe import Recipe
 
 __all__ = ["HELD_OUT", "Subrun", "Workshop", "fingerprint", "read_predictions", "read_result", "write_json"]
 
 HELD_OUT = ("validation", "test")
+_OPTIONAL = ("probabilities", "scores", "likelihood")
 
 _log = logging.getLogger("polysense.api")
 
@@ -74,7 +78,9 @@ class Subrun:
         own = dataclasses.replace(
             recipe,
             training=dataclasses.replace(recipe.training, seed=seed, tensorboard=False),
-            evaluation=dataclasses.replace(recipe.evaluation, baselines=False, contribution=False, report=False),
+            evaluation=dataclasses.replace(
+                recipe.evaluation, baselines=False, contribution=False, report=False, samples=0
+            ),
         )
         plain = to_dict(own)
         for key in ("table", "validation", "test", "root"):  # moving a table changes nothing; its cells are in `table`
@@ -119,19 +125,22 @@ def read_result(subrun: Subrun, *, with_model: bool = False) -> dict[str, Any] |
 
 def read_predictions(
     subrun: Subrun, split: str, targets: Sequence[Target]
-) -> tuple[np.ndarray, dict[str, Prediction], dict[str, Truth]]:
-    """Rows, predictions and truths of a finished training."""
+) -> tuple[np.ndarray, dict[str, Prediction], dict[str, Truth], dict[str, Texts]]:
+    """Rows, predictions, truths and texts of a finished training."""
     with np.load(subrun.folder / "predictions.npz", allow_pickle=False) as stored:
-        predictions, truths = {}, {}
+        predictions, truths, texts = {}, {}, {}
         for i, target in enumerate(targets):
             key = f"{split}/{i}"
-            has = f"{key}/probabilities" in stored
-            predictions[target.name] = Prediction(
-                torch.from_numpy(stored[f"{key}/values"]),
-                torch.from_numpy(stored[f"{key}/probabilities"]) if has else None,
-            )
+            optional = {
+                name: torch.from_numpy(stored[f"{key}/{name}"]) for name in _OPTIONAL if f"{key}/{name}" in stored
+            }
+            padding_id = target.padding_id if target.task is Task.GENERATION else None
+            values = torch.from_numpy(stored[f"{key}/values"])
+            predictions[target.name] = Prediction(values, **optional, padding_id=padding_id)
+            if f"{key}/texts" in stored:
+                texts[target.name] = Texts(**json.loads(str(stored[f"{key}/texts"])))
             truths[target.name] = Truth(stored[f"{key}/truth"], stored[f"{key}/present"])
-        return stored[f"{split}/rows"], predictions, truths
+        return stored[f"{split}/rows"], predictions, truths, texts
 
 
 class Workshop:
@@ -221,6 +230,7 @@ class Workshop:
             bundle.schema.targets,
             bootstrap=subrun.recipe.evaluation.bootstrap if split == self._judged else 0,
             seed=subrun.seed,
+            texts=text_sources(bundle.processor, self._held_out[split].table),
         )
 
 
@@ -244,8 +254,15 @@ def _save_predictions(path: Path, evaluations: Mapping[str, Evaluation]) -> None
         for i, target in enumerate(evaluation.targets):
             prediction, truth = evaluation.predictions[target.name], evaluation.truths[target.name]
             arrays[f"{split}/{i}/values"] = _plain(prediction.values)
-            if prediction.probabilities is not None:
-                arrays[f"{split}/{i}/probabilities"] = _plain(prediction.probabilities)
+            for name, tensor in zip(
+                _OPTIONAL, (prediction.probabilities, prediction.scores, prediction.likelihood), strict=True
+            ):
+                if tensor is not None:
+                    arrays[f"{split}/{i}/{name}"] = _plain(tensor)
+            if target.name in evaluation.texts:
+                texts = evaluation.texts[target.name]
+                plain = {"outputs": texts.outputs, "references": texts.references}
+                arrays[f"{split}/{i}/texts"] = np.array(json.dumps(plain))
             arrays[f"{split}/{i}/truth"], arrays[f"{split}/{i}/present"] = truth.values, truth.present
     part = path.with_name(f".{path.name}.part.npz")
     np.savez_compressed(part, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for options

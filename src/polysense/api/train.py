@@ -19,6 +19,7 @@ from polysense.api.card import model_card
 from polysense.api.measure import measure
 from polysense.api.prepare import Prepared, prepare, split_tables
 from polysense.api.run import Run
+from polysense.api.written import WrittenValidation, writes
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.batch import Batch
@@ -257,8 +258,20 @@ def train_model(
 
     validate = None
     if validation_set is not None:
+        written = None
+        if writes(schema):
+            written = WrittenValidation(
+                model,
+                validation_set,
+                num_rows=recipe.evaluation.written_rows,
+                num_samples=recipe.evaluation.samples,
+                folder=folder,
+                seed=config.seed,
+            )
 
         def validate() -> dict[str, float]:
+            if written is not None:
+                return written(lambda batch, write: model.predict(batch.to(trainer.device), write=write), trainer.epoch)
             found = evaluate(
                 lambda batch: model.predict(batch.to(trainer.device)),
                 PredictLoader(validation_set, schema),

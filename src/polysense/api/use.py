@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polysense.api.measure import evaluate_bundle
+from polysense.api.measure import SHUFFLED, evaluate_bundle
 from polysense.api.text import report_text
+from polysense.api.written import shuffled_inputs, writes
 from polysense.bundle import Bundle, Predictions, load
 from polysense.data.sources import read_table
 from polysense.errors import TableError
@@ -25,12 +26,14 @@ class Scores:
     Attributes:
         table: The table's name.
         evaluation: Metrics with intervals, predictions, confusion matrices.
-        majority: The most frequent class, or the mean, on the same rows.
+        majority: The most frequent class, the mean or the most frequent text, on the same rows.
+        shuffled: Where a target is a text, the same model with every row's media taken from another row.
     """
 
     table: str
     evaluation: Evaluation
     majority: Evaluation
+    shuffled: Evaluation | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -43,15 +46,15 @@ class Scores:
             "table": self.table,
             "metrics": self.metrics,
             "majority": self.majority.as_metrics_json(),
+            **({} if self.shuffled is None else {"shuffled": self.shuffled.as_metrics_json()}),
             **self.evaluation.as_summary_json(),
             "unreadable": [cell.as_dict() for cell in self.evaluation.unreadable],
         }
 
     def text(self) -> str:
         """For people."""
-        report = Report(
-            title=self.table, evaluation=self.evaluation, split=self.table, comparisons={"majority": self.majority}
-        )
+        rivals = {"majority": self.majority} | ({} if self.shuffled is None else {SHUFFLED: self.shuffled})
+        report = Report(title=self.table, evaluation=self.evaluation, split=self.table, comparisons=rivals)
         lines = [report_text(report)]
         cells = self.evaluation.unreadable
         lines += [f"unreadable, counted as missing: {cell}" for cell in cells[:10]]
@@ -107,8 +110,10 @@ def evaluate(
             f"{table.name}: no row has a target that can be read, so there is nothing to score"
             f"{': ' + cells if cells else ''}"
         )
+    blind = shuffled_inputs(table, loaded.schema, seed) if writes(loaded.schema) else None
     return Scores(
         table=table.name,
+        shuffled=None if blind is None else evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed),
         evaluation=found,
         majority=constant_baseline(found, bootstrap=bootstrap, seed=seed),
     )

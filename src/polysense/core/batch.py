@@ -57,23 +57,33 @@ class TargetBatch:
     """One target of a batch.
 
     Attributes:
-        values: int64 [batch] (classification) or float32 [batch, outputs] (multilabel; regression, NaN = unknown).
+        values: int64 [batch] (classification), float32 [batch, outputs] (multilabel; regression, NaN = unknown), or
+            int64 [batch, length] token ids from the begin token to the end token, padded (generation). As collated for
+            training, texts may be [batch, references, length]: one of a row's references is drawn before each use.
         present: [batch]; a row whose target is absent is counted out of the loss and of the metrics.
+        lengths: [batch] tokens of each text, begin and end among them; 0 where absent (generation). As collated for
+            training [batch, references]. None for other tasks.
     """
 
     values: Shaped[Tensor, "batch ..."]
     present: Bool[Tensor, " batch"]
+    lengths: Int[Tensor, "batch ..."] | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TargetBatch:
         """A copy on another device."""
         return TargetBatch(
             values=self.values.to(device, non_blocking=non_blocking),
             present=self.present.to(device, non_blocking=non_blocking),
+            lengths=None if self.lengths is None else self.lengths.to(device, non_blocking=non_blocking),
         )
 
     def pin_memory(self) -> TargetBatch:
         """A copy in page-locked memory."""
-        return TargetBatch(values=self.values.pin_memory(), present=self.present.pin_memory())
+        return TargetBatch(
+            values=self.values.pin_memory(),
+            present=self.present.pin_memory(),
+            lengths=None if self.lengths is None else self.lengths.pin_memory(),
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

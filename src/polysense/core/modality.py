@@ -37,3 +37,4 @@ class Task(StrEnum):
     CLASSIFICATION = "classification"
     MULTILABEL = "multilabel"
     REGRESSION = "regression"
+    GENERATION = "generation"

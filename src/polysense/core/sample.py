@@ -56,7 +56,8 @@ class Sample:
             [samples] (audio), float32 [1] (number), int64 [hashes]
             (category), float32 [features] (date). An absent column is simply not there.
         targets: Per target an int64 scalar (classification), float32 [classes] of 0 and 1 (multilabel) or float32
-            [columns] with NaN where unknown (regression). A target that the row lacks is not there.
+            [columns] with NaN where unknown (regression), or int32 [tokens], the references one after another, each
+            with its begin token first (generation). A target that the row lacks is not there.
         weight: The row's weight in the loss.
         unreadable: Cells of this row that could not be read.
     """

@@ -85,6 +85,13 @@ class Target:
         num_rows: Training rows that have the target.
         mean: Per target column, the training mean (regression): predictions are in the table's own units.
         std: Per target column, the training standard deviation (regression).
+        vocabulary_size: Token ids run over [0, vocabulary_size) (generation).
+        padding_id: The token id that fills the padding (generation).
+        begin_id: The token id that every text begins with (generation).
+        end_id: The token id that every text ends with, unless it was cut (generation).
+        typical_length: The 95th percentile of the training texts' tokens, the end among them (generation).
+        max_length: The tokens of the longest training text, the end among them (generation).
+        most_frequent: The training text that occurs most often (generation).
     """
 
     name: str
@@ -95,10 +102,19 @@ class Target:
     num_rows: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    vocabulary_size: int = 0
+    padding_id: int = 0
+    begin_id: int = 0
+    end_id: int = 0
+    typical_length: int = 1
+    max_length: int = 0
+    most_frequent: str = ""
 
     @property
     def num_outputs(self) -> int:
-        """Classes, labels or regression targets."""
+        """Classes, labels, regression targets or tokens to choose from."""
+        if self.task is Task.GENERATION:
+            return self.vocabulary_size
         return len(self.columns) if self.task is Task.REGRESSION else len(self.classes)
 
     @property

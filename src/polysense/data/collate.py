@@ -48,6 +48,7 @@ def collate(
     with_targets: bool = True,
     shape: Mapping[str, tuple[int, int]] | None = None,
     num_rows: int | None = None,
+    all_references: bool = False,
 ) -> Batch:
     """Pads samples into a batch.
 
@@ -59,6 +60,8 @@ def collate(
             here is in the batch even if no row has it, one that is not named is not. None: as the rows need, and
             without the columns that no row has.
         num_rows: Rows of the batch, filled up with rows that have nothing; None: as many as samples.
+        all_references: Whether a text target has all of a row's references, [batch, references, length], where some
+            row has several; else each row's first one.
 
     Returns:
         A batch that shares no memory with the samples.
@@ -83,7 +86,9 @@ def collate(
     return Batch(
         rows=torch.from_numpy(rows),
         columns=columns,
-        targets={target.name: _targets(samples, target, num_rows) for target in schema.targets} if with_targets else {},
+        targets={target.name: _targets(samples, target, num_rows, all_references) for target in schema.targets}
+        if with_targets
+        else {},
         weights=torch.from_numpy(weights),
         unreadable=tuple(unreadable),
     )
@@ -121,8 +126,10 @@ def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, i
     return ColumnBatch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths))
 
 
-def _targets(samples: Sequence[Sample], target: Target, num_rows: int) -> TargetBatch:
+def _targets(samples: Sequence[Sample], target: Target, num_rows: int, all_references: bool) -> TargetBatch:
     """A target's values; in rows that lack it 0 (classification, multilabel) or NaN (regression: unknown)."""
+    if target.task is Task.GENERATION:
+        return _texts([sample.targets.get(target.name) for sample in samples], target, num_rows, all_references)
     if target.task is Task.CLASSIFICATION:
         values = np.zeros(num_rows, dtype=np.int64)
     else:
@@ -135,3 +142,27 @@ def _targets(samples: Sequence[Sample], target: Target, num_rows: int) -> Target
             values[row] = value
             present[row] = True
     return TargetBatch(values=torch.from_numpy(values), present=torch.from_numpy(present))
+
+
+def _texts(cells: Sequence[np.ndarray | None], target: Target, num_rows: int, all_references: bool) -> TargetBatch:
+    """Texts, padded; a row that lacks the target is padding alone."""
+    found = [[] if cell is None else _references(cell, target.begin_id) for cell in cells]
+    if not all_references:
+        found = [references[:1] for references in found]
+    several = max([1, *map(len, found)])
+    longest = max([2, *(len(text) for references in found for text in references)])
+    values = np.full((num_rows, several, longest), target.padding_id, dtype=np.int64)
+    lengths = np.zeros((num_rows, several), dtype=np.int64)
+    for row, references in enumerate(found):
+        for index, text in enumerate(references):
+            values[row, index, : len(text)] = text
+            lengths[row, index] = len(text)
+    present = torch.from_numpy((lengths > 0).any(axis=1))
+    if several == 1:
+        values, lengths = values[:, 0], lengths[:, 0]
+    return TargetBatch(values=torch.from_numpy(values), present=present, lengths=torch.from_numpy(lengths))
+
+
+def _references(tokens: np.ndarray, begin_id: int) -> list[np.ndarray]:
+    """References that stand one after another, each with its begin token first."""
+    return np.split(tokens, np.flatnonzero(tokens == begin_id)[1:])

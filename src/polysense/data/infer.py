@@ -101,9 +101,8 @@ def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGue
     if is_target:
         task = Task(value)
         found = find_delimiter(evidence) if task is Task.MULTILABEL and not evidence.are_lists else None
-        return ColumnGuess(
-            name=name, role=Role.TARGET, task=task, delimiter=found, multiple=task is Task.MULTILABEL, reason=reason
-        )
+        several = task is Task.MULTILABEL or (task is Task.GENERATION and evidence.are_lists)
+        return ColumnGuess(name=name, role=Role.TARGET, task=task, delimiter=found, multiple=several, reason=reason)
     if value in roles:
         return ColumnGuess(name=name, role=Role(value), reason=reason)
     return ColumnGuess(name=name, role=Role.INPUT, modality=Modality(value), multiple=evidence.are_lists, reason=reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from polysense.core.modality import Role, Task
@@ -13,6 +14,8 @@ from polysense.errors import ColumnError
 __all__ = ["find_delimiter", "guess_target"]
 
 _MAX_CODED_CLASSES = 20  # an integer target with more values than this is a quantity, unless its name says otherwise
+_FEWEST_TEXTS = 10
+_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _CODE_NAMES = {"class", "label", "category", "cat", "type", "kind", "code", "cls", "grade", "id", "ids"}
 
 
@@ -26,6 +29,9 @@ def guess_target(evidence: Evidence) -> ColumnGuess:
     if not evidence.cells:
         raise ColumnError(f"{where}: all {evidence.num_rows:,} cells are missing; nothing can be learnt from it")
     if evidence.are_lists:
+        items = [item for cell in evidence.cells if isinstance(cell, list) for item in cell]
+        if _are_written([item for item in items if isinstance(item, str)], len(set(map(str, items))), len(items)):
+            return _output(evidence, Task.GENERATION, f"lists of texts, such as {quote(items[0])}", multiple=True)
         labels = {str(item) for cell in evidence.cells if isinstance(cell, list) for item in cell}
         return _output(
             evidence, Task.MULTILABEL, f"lists of labels, {len(labels):,} different ones looked at", multiple=True
@@ -53,12 +59,29 @@ def guess_target(evidence: Evidence) -> ColumnGuess:
             delimiter=delimiter,
             multiple=True,
         )
+    texts = [cell for cell in evidence.cells if isinstance(cell, str)]
+    if len(texts) > 0.9 * len(evidence.cells) and _are_written(texts, distinct, evidence.num_present):
+        hint = "; if they are classes, its type is classification"
+        return _output(evidence, Task.GENERATION, f"texts, {evidence.counts()}, such as {quote(texts[0])}{hint}")
     if distinct > 0.5 * evidence.num_present and distinct > 50:
         raise ColumnError(
-            f"{where}: found {evidence.counts()}, such as {quote(evidence.cells[0])}: too many for classes, and texts "
-            f"can't be predicted yet; to have them as classes nevertheless, state the target's type as classification"
+            f"{where}: found {evidence.counts()}, such as {quote(evidence.cells[0])}: too many for classes, and too "
+            f"short for texts; state the target's type, as classification or generation"
         )
     return _output(evidence, Task.CLASSIFICATION, evidence.counts())
+
+
+def _are_written(texts: list[str], distinct: int, num_present: int) -> bool:
+    """Whether texts are free text: most of them are found once, and they have several words."""
+    if not texts or distinct <= 0.5 * num_present:
+        return False
+    words = sum(map(_num_words, texts)) / len(texts)
+    return (distinct > 50 and words >= 1.5) or (distinct >= _FEWEST_TEXTS and words >= 3)
+
+
+def _num_words(text: str) -> int:
+    """Words; where a script has no spaces between them, about two characters are one."""
+    return max(len(text.split()), len(_SPACELESS.findall(text)) // 2)
 
 
 def _numeric_target(evidence: Evidence, distinct: int) -> ColumnGuess:

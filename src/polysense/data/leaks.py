@@ -89,7 +89,10 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
     for name, guess in guesses.items():
         if guess.role is not Role.INPUT or name in stated or guess.multiple:
             continue
-        if target.task is Task.REGRESSION:
+        if target.task is Task.GENERATION:
+            # A text that has another text as its answer tells it one to one, as a question or a sentence should.
+            found = _same_text(table, name, answer) if guess.modality is Modality.TEXT else None
+        elif target.task is Task.REGRESSION:
             found = _same_number(table, name, answer) if guess.modality is Modality.NUMBER else None
         elif guess.modality is Modality.TEXT:
             # A text for each class, such as the product's description, gives it away without naming it.
@@ -143,6 +146,18 @@ def _names_class(table: Table, name: str, answer: pl.Series) -> str | None:
     if own < 0.95 or foreign > 0.5:
         return None
     return f"holds the target {{target}} itself in {own:.0%} of the rows (that of another row in {foreign:.0%})"
+
+
+def _same_text(table: Table, name: str, answer: pl.Series) -> str | None:
+    column = cleaned(table, name, literal=False)
+    if column.dtype != pl.String or answer.dtype != pl.String:
+        return None
+    both = (column.is_not_null() & answer.is_not_null()).to_numpy()
+    if both.sum() < 20:
+        return None
+    plain = [series.filter(pl.Series(both)).str.to_lowercase() for series in (column, answer)]
+    share = float((plain[0] == plain[1]).to_numpy().mean())
+    return f"is the target {{target}} itself in {share:.0%} of the rows" if share >= 0.95 else None
 
 
 def _same_number(table: Table, name: str, answer: pl.Series) -> str | None:

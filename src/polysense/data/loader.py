@@ -23,6 +23,7 @@ from polysense.core.schema import Schema
 from polysense.data.collate import collate
 from polysense.data.dataset import TableDataset
 from polysense.data.levels import Level
+from polysense.data.references import draw_references
 from polysense.data.sampler import StepSampler
 from polysense.data.workers import WorkerPool
 
@@ -37,7 +38,7 @@ class _Collate:
         self._with_targets = with_targets
 
     def __call__(self, samples: list[Sample]) -> Batch:
-        return collate(samples, self._schema, with_targets=self._with_targets)
+        return collate(samples, self._schema, with_targets=self._with_targets, all_references=True)
 
 
 class TrainLoader:
@@ -47,7 +48,7 @@ class TrainLoader:
         dataset: The rows.
         schema: Which columns and targets batches have.
         batch_size: Rows of a step, over all ranks together.
-        seed: Decides the order, with the epoch.
+        seed: Decides the order, with the epoch, and which of several reference texts a row is trained on.
         num_workers: Processes that decode and collate; 0: this one does, when a batch is asked for.
         rank: Which of the `world_size` training processes this is.
         world_size: Training processes.
@@ -86,10 +87,11 @@ class TrainLoader:
         """
         lists = self.sampler.batches(epoch, start_step)
         if self._pool is not None:
-            yield from self._pool.read(lists)
+            for batch in self._pool.read(lists):
+                yield draw_references(batch, self.sampler.seed, epoch)
             return
         for indices in lists:
-            batch = self._collate(self._dataset.__getitems__(indices))
+            batch = draw_references(self._collate(self._dataset.__getitems__(indices)), self.sampler.seed, epoch)
             yield batch.pin_memory() if self._pin_memory else batch
 
     def close(self) -> None:

@@ -157,7 +157,7 @@ class Processor:
             "version": _VERSION,
             # By position: a column's name may be no file's name.
             "columns": [column.save(folder / f"column_{i}") for i, column in enumerate(self.columns.values())],
-            "targets": [target.save() for target in self.targets.values()],
+            "targets": [target.save(folder / f"target_{i}") for i, target in enumerate(self.targets.values())],
             "weight": self.weight,
             "weight_mark": self._weight_mark,
         }
@@ -183,7 +183,7 @@ class Processor:
             raise BundleError(f"{path}: found version {version!r}, expected {_VERSION}; save the model again")
         try:
             columns = [ColumnProcessor.load(part, folder / f"column_{i}") for i, part in enumerate(state["columns"])]
-            targets = [TargetProcessor.load(target) for target in state["targets"]]
+            targets = [TargetProcessor.load(part, folder / f"target_{i}") for i, part in enumerate(state["targets"])]
             weight, mark = state["weight"], state["weight_mark"]
         except (KeyError, TypeError) as error:
             raise BundleError(f"{path}: is broken: {error}") from error

@@ -8,6 +8,7 @@ the harder one: methods that fuse "struggle to surpass even simple baselines, su
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.evaluation.evaluator import Evaluation, score
+from polysense.evaluation.texts import Texts
 
 __all__ = ["constant_baseline", "ensemble_baseline", "prior"]
 
@@ -25,9 +27,12 @@ def prior(target: Target, num_rows: int) -> Prediction:
 
     Args:
         target: Classification: the classes' training shares, the most frequent class. Multilabel: the labels' training
-            shares, each label that more than half of the rows have. Regression: the training mean.
+            shares, each label that more than half of the rows have. Regression: the training mean. Generation: no
+            tokens, since what is said is `Target.most_frequent`.
         num_rows: Rows to predict.
     """
+    if target.task is Task.GENERATION:
+        return Prediction(torch.zeros(num_rows, 0, dtype=torch.int64), padding_id=target.padding_id)
     if target.task is Task.REGRESSION:
         means = torch.tensor(target.mean or (0.0,) * target.num_outputs, dtype=torch.float32)
         return Prediction(means.expand(num_rows, -1).clone())
@@ -43,7 +48,7 @@ def prior(target: Target, num_rows: int) -> Prediction:
 
 
 def constant_baseline(evaluation: Evaluation, *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
-    """The majority class, or the mean, on the rows of an evaluation.
+    """The majority class, the mean, or the most frequent training text, on the rows of an evaluation.
 
     Args:
         evaluation: Of the model.
@@ -58,11 +63,18 @@ def constant_baseline(evaluation: Evaluation, *, bootstrap: int = 1000, seed: in
         bootstrap=bootstrap,
         confidence=evaluation.confidence,
         seed=seed,
+        texts={
+            target.name: replace(evaluation.texts[target.name], outputs=[target.most_frequent] * evaluation.num_rows)
+            for target in evaluation.targets
+            if target.name in evaluation.texts
+        },
     )
 
 
 def ensemble_baseline(evaluations: Sequence[Evaluation], *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
     """The mean of several models' predictions: of their probabilities, or of a regression's values.
+
+    Texts have no mean: in each row the one counts whose model finds it likeliest, per token.
 
     Args:
         evaluations: Of models of the same targets on the same rows, for example one per column.
@@ -71,9 +83,14 @@ def ensemble_baseline(evaluations: Sequence[Evaluation], *, bootstrap: int = 100
     """
     first = evaluations[0]
     assert all(np.array_equal(first.rows, other.rows) for other in evaluations), "the models saw different rows"
-    predictions = {}
+    predictions, texts = {}, {}
     for target in first.targets:
         parts = [evaluation.predictions[target.name] for evaluation in evaluations]
+        if target.task is Task.GENERATION:
+            predictions[target.name] = prior(target, first.num_rows)
+            if all(target.name in evaluation.texts for evaluation in evaluations):
+                texts[target.name] = _likeliest(target, evaluations)
+            continue
         if target.task is Task.REGRESSION:
             predictions[target.name] = Prediction(torch.stack([part.values for part in parts]).mean(dim=0))
             continue
@@ -88,4 +105,18 @@ def ensemble_baseline(evaluations: Sequence[Evaluation], *, bootstrap: int = 100
         bootstrap=bootstrap,
         confidence=first.confidence,
         seed=seed,
+        texts=texts,
     )
+
+
+def _likeliest(target: Target, evaluations: Sequence[Evaluation]) -> Texts:
+    """In each row the text whose model gives it the highest log probability per token."""
+    own = [evaluation.texts[target.name] for evaluation in evaluations]
+    means = []
+    for evaluation in evaluations:
+        prediction = evaluation.predictions[target.name]
+        assert prediction.scores is not None, f"{target.name}: a written text has a log probability"
+        means.append(prediction.scores / (prediction.values != target.padding_id).sum(dim=1).clamp(min=1))
+    best = torch.stack(means).argmax(dim=0).tolist()
+    outputs = [(own[model].outputs or ())[row] for row, model in enumerate(best)]
+    return Texts(outputs=outputs, references=own[0].references)

@@ -35,7 +35,12 @@ __all__ = [
     "overall",
 ]
 
-_FINER = {Task.CLASSIFICATION: "log_loss", Task.MULTILABEL: "log_loss", Task.REGRESSION: "mae"}
+_FINER = {
+    Task.CLASSIFICATION: "log_loss",
+    Task.MULTILABEL: "log_loss",
+    Task.REGRESSION: "mae",
+    Task.GENERATION: "chrf",
+}
 _OVERALL = "score"
 
 

@@ -5,6 +5,10 @@ contribution is its Shapley value: of the score that people read (accuracy, per-
 also sees a probability move that changes no decision. Both are means over rows, so their intervals come from resampling
 rows, all subsets together: differences are paired.
 
+Of a text nothing is written: the measure is the log probability of the true text, per token, which every row moves a
+little, and which costs one pass. There the prediction with no column is the model's own from an empty row, because it
+holds what the model knows of the language; else every column would earn that too.
+
 Two choices to know of. With no column at all the prediction is the training labels' shares (or mean), not what the
 model says of an empty row, which it may have seen rarely: else every column would earn the model's embarrassment there.
 And what is measured is this model's use of a column: a model that never saw missing cells in training is out of its
@@ -38,6 +42,7 @@ _MEASURES = {
     Task.CLASSIFICATION: ("accuracy", "log_loss"),
     Task.MULTILABEL: ("f1_samples", "log_loss"),
     Task.REGRESSION: ("r2",),
+    Task.GENERATION: ("log_likelihood",),
 }
 
 
@@ -64,8 +69,8 @@ def contributions(
     """Measures every column's contribution to every target.
 
     Args:
-        subset_predictions: Predicts a batch once per subset of columns, all others absent. The empty set is never asked
-            for. A model encodes the batch once and reads it once per subset.
+        subset_predictions: Predicts a batch once per subset of columns, all others absent. The empty set is asked for
+            only where a target is a text. A model encodes the batch once and reads it once per subset.
         batches: The rows to measure on, with targets; choose them with `contribution_rows`.
         targets: The outputs.
         columns: The inputs.
@@ -76,7 +81,8 @@ def contributions(
         num_available: Rows that the batches were chosen from; as many as there are by default.
     """
     plan = coalitions([column.name for column in columns], max_subsets=max_subsets, seed=seed)
-    asked = [subset for subset in plan.subsets if subset]
+    asks_for_nothing = any(target.task is Task.GENERATION for target in targets)
+    asked = [subset for subset in plan.subsets if subset or asks_for_nothing]
     values: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     truths: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     presences: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
@@ -90,9 +96,10 @@ def contributions(
                 continue
             kept = torch.nonzero((truth.present & (batch.rows >= 0)).cpu()).flatten()
             known: np.ndarray = truth.values.cpu()[kept].numpy()
-            # The empty set comes first in the plan and is not asked for.
-            predictions = [prior(target, len(kept))]
-            predictions += [by_target[target.name].cpu()[kept] for by_target in found]
+            # The empty set comes first in the plan.
+            predictions = [by_target[target.name].cpu()[kept] for by_target in found]
+            if target.task is not Task.GENERATION:
+                predictions = [prior(target, len(kept)), *predictions[asks_for_nothing:]]
             values[target.name].append(np.stack([_row_values(target, one, known) for one in predictions], axis=1))
             truths[target.name].append(known)
             presences[target.name].append(_presence(batch, columns, kept))
@@ -123,6 +130,10 @@ def _row_values(target: Target, prediction: Prediction, truth: np.ndarray) -> np
     if target.task is Task.REGRESSION:
         error: np.ndarray = prediction.values.double().numpy() - truth
         return error**2
+    if target.task is Task.GENERATION:
+        assert prediction.likelihood is not None, f"{target.name}: nothing is known of how likely the true text is"
+        likelihood = prediction.likelihood.double().numpy()
+        return np.asarray(likelihood[:, :1] / np.maximum(likelihood[:, 2:], 1.0))
     predicted: np.ndarray = prediction.values.numpy()
     assert prediction.probabilities is not None, f"{target.name}: a classification predicts probabilities"
     probabilities: np.ndarray = prediction.probabilities.double().numpy()

@@ -21,6 +21,7 @@ from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.evaluation.metrics.base import MAX_RANKED, MetricInfo
 from polysense.evaluation.metrics.compute import confusion_matrix, metrics_of, scorer
+from polysense.evaluation.texts import Texts, TextSource
 
 __all__ = ["Evaluation", "Truth", "evaluate", "score"]
 
@@ -30,7 +31,8 @@ class Truth:
     """One target's true values for the evaluated rows.
 
     Attributes:
-        values: int64 [rows] (classification) or float32 [rows, outputs]; anything where absent.
+        values: int64 [rows] (classification) or float32 [rows, outputs]; anything where absent. Zeros [rows] where the
+            target is a text: its references are in `Evaluation.texts`.
         present: bool [rows].
     """
 
@@ -50,6 +52,7 @@ class Evaluation:
         predictions: Per target, in the order of `rows`, in main memory.
         truths: Per target, in the order of `rows`.
         confusion: Per classification int64 [classes, classes], by true and predicted class.
+        texts: Per text target what was written and the references, in the order of `rows`.
         unreadable: Cells that became missing.
         confidence: Of the intervals.
         num_resamples: Of the bootstrap; 0 = values only.
@@ -62,6 +65,7 @@ class Evaluation:
     predictions: Mapping[str, Prediction]
     truths: Mapping[str, Truth]
     confusion: Mapping[str, np.ndarray] = field(default_factory=dict)
+    texts: Mapping[str, Texts] = field(default_factory=dict)
     unreadable: tuple[Unreadable, ...] = ()
     confidence: float = 0.95
     num_resamples: int = 0
@@ -121,6 +125,7 @@ def evaluate(
     confidence: float = 0.95,
     seed: int = 0,
     groups: Mapping[int, object] | None = None,
+    texts: Mapping[str, TextSource] | None = None,
 ) -> Evaluation:
     """Predicts every batch and scores the whole.
 
@@ -132,6 +137,7 @@ def evaluate(
         confidence: Of the intervals.
         seed: Of the resamples.
         groups: The group (speaker, patient) of each row of the table, to resample whole groups.
+        texts: Per text target how its texts are read.
     """
     rows: list[np.ndarray] = []
     parts: dict[str, list[Prediction]] = {target.name: [] for target in targets}
@@ -151,7 +157,8 @@ def evaluate(
                 values[target.name].append(_no_values(target, len(kept)))
                 present[target.name].append(np.zeros(len(kept), dtype=bool))
             else:
-                values[target.name].append(truth.values.cpu()[kept].numpy())
+                known = _no_values(target, len(kept)) if target.task is Task.GENERATION else truth.values.cpu()[kept]
+                values[target.name].append(np.asarray(known))
                 present[target.name].append(truth.present.cpu()[kept].numpy())
     table_rows = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
     order = np.argsort(table_rows, kind="stable")
@@ -159,13 +166,13 @@ def evaluate(
     repeated = table_rows[1:][table_rows[1:] == table_rows[:-1]]
     assert not len(repeated), f"rows {repeated[:5].tolist()} were evaluated twice; they would count twice"
     take = torch.from_numpy(order)
+    found = {
+        target.name: Prediction.concatenate(parts[target.name] or [_no_prediction(target)])[take] for target in targets
+    }
     return score(
         targets,
         table_rows,
-        {
-            target.name: Prediction.concatenate(parts[target.name] or [_no_prediction(target)])[take]
-            for target in targets
-        },
+        found,
         {
             target.name: Truth(
                 np.concatenate([_no_values(target, 0), *values[target.name]])[order],
@@ -178,6 +185,7 @@ def evaluate(
         confidence=confidence,
         seed=seed,
         groups=groups,
+        texts={name: source.of(table_rows, found[name].values) for name, source in (texts or {}).items()},
     )
 
 
@@ -192,6 +200,7 @@ def score(
     confidence: float = 0.95,
     seed: int = 0,
     groups: Mapping[int, object] | None = None,
+    texts: Mapping[str, Texts] | None = None,
 ) -> Evaluation:
     """Scores predictions that are there already.
 
@@ -205,13 +214,15 @@ def score(
         confidence: Of the intervals.
         seed: Of the resamples.
         groups: The group of each row of the table, to resample whole groups.
+        texts: Per text target what was written and the references, in the order of `rows`.
     """
+    texts = texts or {}
     metrics: dict[str, dict[str, Interval]] = {}
     undefined: dict[str, dict[str, str]] = {}
     for target in targets:
         truth, prediction = truths[target.name], predictions[target.name]
         counted = np.flatnonzero(truth.present)
-        score_rows = scorer(target, prediction, truth.values, truth.present)
+        score_rows = scorer(target, prediction, truth.values, truth.present, texts.get(target.name))
         values = score_rows(np.ones((1, len(counted))))
         resampled: dict[str, list[np.ndarray]] = {}
         if bootstrap and len(counted):
@@ -245,6 +256,7 @@ def score(
             for target in targets
             if target.task is Task.CLASSIFICATION
         },
+        texts=texts,
         unreadable=unreadable,
         confidence=confidence,
         num_resamples=bootstrap,
@@ -266,13 +278,15 @@ def _group_ids(groups: Sequence[object]) -> np.ndarray:
 
 def _no_values(target: Target, num_rows: int) -> np.ndarray:
     """Values of rows that all lack the target."""
-    if target.task is Task.CLASSIFICATION:
+    if target.task in (Task.CLASSIFICATION, Task.GENERATION):
         return np.zeros(num_rows, dtype=np.int64)
     return np.full((num_rows, target.num_outputs), np.nan, dtype=np.float32)
 
 
 def _no_prediction(target: Target) -> Prediction:
     """Predictions for no rows, so that an empty table is scored like any other."""
+    if target.task is Task.GENERATION:
+        return Prediction(torch.zeros(0, 0, dtype=torch.int64), padding_id=target.padding_id)
     if target.task is Task.REGRESSION:
         return Prediction(torch.zeros(0, target.num_outputs))
     if target.task is Task.MULTILABEL:

@@ -18,6 +18,7 @@ from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.confusion import confusion_section
 from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.examples import texts_section
 from polysense.evaluation.metrics.base import MetricInfo
 from polysense.evaluation.metrics.compute import metrics_of, primary_metric
 from polysense.evaluation.page import curve, document, number, span, table, text, track
@@ -31,6 +32,7 @@ _HEADLINES = {
     Task.CLASSIFICATION: ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "log_loss", "ece"),
     Task.MULTILABEL: ("f1_micro", "f1_macro", "average_precision", "auroc", "exact_match", "log_loss"),
     Task.REGRESSION: ("r2", "mae", "rmse", "pearson"),
+    Task.GENERATION: ("cider", "bleu", "chrf", "exact_match", "token_f1", "wer", "log_loss"),
 }
 _BADGES = {Verdict.HELPS: ("good", "✓"), Verdict.NONE: ("none", "–"), Verdict.HURTS: ("bad", "✗")}
 
@@ -88,6 +90,8 @@ def render_report(report: Report) -> str:
             ]
         if target.name in report.evaluation.confusion and report.evaluation.num_counted(target.name):
             parts.append(confusion_section(target, report.evaluation.confusion[target.name]))
+        if target.name in report.evaluation.texts:
+            parts.append(texts_section(target, report.evaluation))
     parts += [_training(report), _data(report), _details(report)]
     return document(report.title, "\n".join(part for part in parts if part))
 
@@ -178,7 +182,7 @@ def _contribution(found: TargetContributions, contributions: Contributions) -> s
             ]
         )
     finer = ["of log loss, nats"] if "log_loss" in found.measures else []
-    name = {"r2": "R²", "f1_samples": "per-row F1"}.get(measure, measure)
+    name = {"r2": "R²", "f1_samples": "per-row F1", "log_likelihood": "log likelihood per token"}.get(measure, measure)
     heads = [
         "column",
         f"share of the {name}",
@@ -221,7 +225,7 @@ def _subsets(found: TargetContributions, measure: str) -> str:
         label = f"{', '.join(names) or 'nothing'}: {number(values[measure].value)}"
         rows.append([name, track(values[measure], domain, kind=kind, label=label), span(values[measure])])
     caption = f"The {len(shown)} best of {len(listed)} subsets" if len(shown) < len(listed) else ""
-    name = {"r2": "R²", "f1_samples": "per-row F1"}.get(measure, measure)
+    name = {"r2": "R²", "f1_samples": "per-row F1", "log_likelihood": "log likelihood per token"}.get(measure, measure)
     content = table(["columns present", name, ""], rows, classes=["", "track", "n"], caption=caption)
     return f"<details><summary>{len(listed)} subsets of the columns</summary>{content}</details>"
 

@@ -194,6 +194,7 @@ def unit(measure: str) -> str:
         "f1_samples": "points of per-row F1",
         "r2": "of R²",
         "log_loss": "nats of log loss",
+        "log_likelihood": "nats per token",
     }[measure]
 
 

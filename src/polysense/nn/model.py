@@ -6,10 +6,11 @@ an audited subset of columns are the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -30,6 +31,9 @@ from polysense.nn.heads import HeadConfig
 
 __all__ = ["ModelConfig", "MultimodalModel"]
 
+Targets: TypeAlias = Mapping[str, TargetBatch]
+_NO_TARGETS: Targets = MappingProxyType({})
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Config):
@@ -42,7 +46,7 @@ class ModelConfig(Config):
         heads: Per target, how it is read.
         unimodal_loss: Weight of each column's own loss: in training every column also predicts every target alone,
             from its own summary, so that the column that learns first does not leave the others lazy. 0 builds no such
-            heads.
+            heads. A target that is a text has none: a decoder for each column would cost more than the rest.
         ranking_loss: Weight of max(0, l(all columns) - l(some of them)), which asks that a column more never makes a
             row's loss worse (SimMLM, Li et al., 2025). 0 switches it off.
         missing: What stands in for an absent column: "masked": nothing at all, or "learned": a learned token.
@@ -109,11 +113,20 @@ class MultimodalModel(nn.Module):
         )
         self.fusion = config.fusion.build(schema.names, config.width)
         experts, columns = self.fusion.num_experts, len(schema.columns)
+        written = [target.name for target in schema.targets if config.heads[target.name].writes]
+        if written and experts:
+            raise ConfigError(
+                f"model.fusion: {config.fusion.type!r} combines the decisions of the columns' own heads, and a text, "
+                f"as target {written[0]!r} is, has none; choose another fusion, such as transformer"
+            )
         # Where only the columns' own heads decide, there is no other.
         self.heads = _heads(config, schema) if experts != columns else nn.ModuleList()
         # Built after the rest, so that a weight of 0 leaves every other initial weight as it is.
-        own = experts > 0 or (config.unimodal_loss > 0 and columns > 1)
-        self.unimodal_heads = nn.ModuleList(_heads(config, schema) for _ in (schema.columns if own else ()))
+        self.own_targets = [i for i, target in enumerate(schema.targets) if target.name not in written]
+        own = experts > 0 or (config.unimodal_loss > 0 and columns > 1 and bool(self.own_targets))
+        self.unimodal_heads = nn.ModuleList(
+            _heads(config, schema, self.own_targets) for _ in (schema.columns if own else ())
+        )
         # Experts that are combined only after training learn from their own losses.
         apart = experts > 0 and not self.fusion.trains_votes
         alone = 1.0 if apart and experts == columns else config.unimodal_loss
@@ -140,10 +153,10 @@ class MultimodalModel(nn.Module):
         """Raw outputs per target; in training also those of each column alone and the losses of the parts."""
         tokens = self.encode(batch)
         if not self.training:
-            return self.read(tokens)
+            return self.read(tokens, batch.targets)
         # 1. Everything that is there.
         fused = self._fuse(tokens)
-        outputs = self._outputs_apart(fused)
+        outputs = self._outputs_apart(fused, batch.targets)
         # 2. The parts' own losses, per row.
         for name, losses in fused.losses.items():
             outputs[_key(f"fusion/{name}")] = losses
@@ -157,7 +170,7 @@ class MultimodalModel(nn.Module):
         # 3. Some of what is there.
         if self.ranking_loss > 0:
             subset = self._fuse(some_columns(tokens))
-            for target, output in self._read_all(subset)[0].items():
+            for target, output in self._read_all(subset, batch.targets)[0].items():
                 outputs[_key(target, "some columns")] = output
         return outputs
 
@@ -169,10 +182,17 @@ class MultimodalModel(nn.Module):
             tokens[column.name] = self._absent(batch, encoder) if values is None else encoder(values)
         return tokens
 
-    def read(self, tokens: Mapping[str, Tokens]) -> dict[str, Float[Tensor, "batch ..."]]:
-        """Raw outputs per target from encoded columns; a column masked out here was never there."""
+    def read(
+        self, tokens: Mapping[str, Tokens], targets: Targets = _NO_TARGETS
+    ) -> dict[str, Float[Tensor, "batch ..."]]:
+        """Raw outputs per target from encoded columns; a column masked out here was never there.
+
+        Args:
+            tokens: Per column.
+            targets: The truth, for heads that are trained to go on from it.
+        """
         fused = self._fuse(tokens)
-        return self._read(fused, {} if fused.votes is None else self._read_alone(fused))
+        return self._read(fused, {} if fused.votes is None else self._read_alone(fused), targets)
 
     def _fuse(self, tokens: Mapping[str, Tokens]) -> Fused:
         if self.missing is not None:
@@ -182,16 +202,16 @@ class MultimodalModel(nn.Module):
         fused: Fused = self.fusion(tokens)
         return fused
 
-    def _read_all(self, fused: Fused) -> tuple[dict[str, Tensor], dict[tuple[str, int], Tensor]]:
+    def _read_all(self, fused: Fused, targets: Targets) -> tuple[dict[str, Tensor], dict[tuple[str, int], Tensor]]:
         """Outputs per target, and each column's own."""
         if fused.votes is None:
             # In this order, so that columns' own heads leave the joint one's dropout as it is without them.
-            return self._read(fused, {}), self._read_alone(fused)
+            return self._read(fused, {}, targets), self._read_alone(fused)
         alone = self._read_alone(fused)
-        return self._read(fused, alone), alone
+        return self._read(fused, alone, targets), alone
 
-    def _outputs_apart(self, fused: Fused) -> dict[str, Tensor]:
-        outputs, alone = self._read_all(fused)
+    def _outputs_apart(self, fused: Fused, targets: Targets) -> dict[str, Tensor]:
+        outputs, alone = self._read_all(fused, targets)
         for (column, index), output in alone.items():
             outputs[_key(self.schema.targets[index].name, column)] = output
         return outputs
@@ -201,16 +221,16 @@ class MultimodalModel(nn.Module):
         return {
             (column, index): head(replace(fused, pooled=fused.unimodal[column], votes=None))
             for column, heads in self._unimodal
-            for index, head in enumerate(heads)
+            for index, head in heads.items()
         }
 
     def _read(
-        self, fused: Fused, alone: Mapping[tuple[str, int], Float[Tensor, "batch ..."]]
+        self, fused: Fused, alone: Mapping[tuple[str, int], Float[Tensor, "batch ..."]], targets: Targets
     ) -> dict[str, Float[Tensor, "batch ..."]]:
         outputs = {}
         for index, head in enumerate(self._heads):
             # Without any vote (a row with nothing at all), what is read is the learned summary.
-            output = head(fused)
+            output = head(fused, targets.get(head.target.name))
             if fused.votes is not None:
                 experts = [alone[column, index] for column in self.schema.names]
                 if len(self.heads):
@@ -258,7 +278,7 @@ class MultimodalModel(nn.Module):
 
     def own_outputs(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target and, as in training, each column's own, whatever the mode."""
-        return self._outputs_apart(self._fuse(self.encode(batch)))
+        return self._outputs_apart(self._fuse(self.encode(batch)), batch.targets)
 
     def own_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, list[Loss]]:
         """Each loss apart: per target that of all columns together, then each column's own over the rows that have it.
@@ -289,7 +309,7 @@ class MultimodalModel(nn.Module):
         totals, counts = [], []
         for column, heads in self._unimodal:
             pairs = []
-            for head in heads:
+            for head in heads.values():
                 target = _present(batch, head.target.name, column)
                 scores, weights = _scores(head, outputs[_key(head.target.name, column)], target)
                 weights = weights * batch.weights * self.head_weights[head.target.name]
@@ -310,6 +330,7 @@ class MultimodalModel(nn.Module):
         return [
             heads[index].loss(outputs[_key(name, column)], _present(batch, name, column), batch.weights)
             for column, heads in self._unimodal
+            if index in heads
         ]
 
     def counts(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
@@ -332,10 +353,13 @@ class MultimodalModel(nn.Module):
         return list(chosen)
 
     @property
-    def _unimodal(self) -> list[tuple[str, list[Any]]]:
-        """Per column its own heads, in the targets' order; empty without losses of their own."""
+    def _unimodal(self) -> list[tuple[str, dict[int, Any]]]:
+        """Per column its own heads by their targets' positions; empty without losses of their own."""
         own: list[Any] = list(self.unimodal_heads)
-        return [(column.name, list(heads)) for column, heads in zip(self.schema.columns, own, strict=False)]
+        return [
+            (column.name, dict(zip(self.own_targets, heads, strict=True)))
+            for column, heads in zip(self.schema.columns, own, strict=False)
+        ]
 
     @torch.inference_mode()
     def expert_outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, "batch experts ..."]], Fused]:
@@ -357,20 +381,37 @@ class MultimodalModel(nn.Module):
         return {head.target.name: head.predict(outputs[head.target.name]) for head in self._heads}
 
     @torch.inference_mode()
-    def predict(self, batch: Batch) -> dict[str, Prediction]:
-        """Predictions per target; the caller has the model in eval mode."""
-        return self.decode(self.forward(batch))
+    def predict(self, batch: Batch, *, write: bool = True) -> dict[str, Prediction]:
+        """Predictions per target; the caller has the model in eval mode.
+
+        Args:
+            batch: Where it has targets, a text's prediction also says how likely the true one is.
+            write: Whether texts are written at all.
+        """
+        return self._predictions(self.encode(batch), batch.targets, write=write)
 
     @torch.inference_mode()
-    def predict_subsets(self, batch: Batch, subsets: list[frozenset[str]]) -> list[dict[str, Prediction]]:
+    def predict_subsets(
+        self, batch: Batch, subsets: list[frozenset[str]], *, write: bool = True
+    ) -> list[dict[str, Prediction]]:
         """Predictions as if only these columns were there, for several sets of columns, encoding once."""
         tokens = self.encode(batch)
         nothing = torch.zeros(len(batch), dtype=torch.bool, device=batch.device)
         everything = ~nothing
         return [
-            self.decode(self.read({n: t.masked(everything if n in subset else nothing) for n, t in tokens.items()}))
+            self._predictions(
+                {n: t.masked(everything if n in subset else nothing) for n, t in tokens.items()},
+                batch.targets,
+                write=write,
+            )
             for subset in subsets
         ]
+
+    def _predictions(self, tokens: Mapping[str, Tokens], targets: Targets, *, write: bool) -> dict[str, Prediction]:
+        fused = self._fuse(tokens)
+        if fused.votes is not None:
+            return self.decode(self._read(fused, self._read_alone(fused), targets))
+        return {head.target.name: head.read(fused, targets.get(head.target.name), write=write) for head in self._heads}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters by learning-rate scale: pretrained parts learn more slowly."""
@@ -391,8 +432,10 @@ class MultimodalModel(nn.Module):
             encoder.save_resources(folder / str(index))  # type: ignore[operator]
 
 
-def _heads(config: ModelConfig, schema: Schema) -> nn.ModuleList:
-    return nn.ModuleList(config.heads[target.name].build(target, config.width) for target in schema.targets)
+def _heads(config: ModelConfig, schema: Schema, chosen: Sequence[int] | None = None) -> nn.ModuleList:
+    """A head for each target, or for those at the chosen positions."""
+    targets = schema.targets if chosen is None else [schema.targets[index] for index in chosen]
+    return nn.ModuleList(config.heads[target.name].build(target, config.width) for target in targets)
 
 
 def _present(batch: Batch, target: str, column: str) -> TargetBatch:

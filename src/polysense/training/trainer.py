@@ -161,6 +161,11 @@ class Trainer:
         """Where the model lies, and where `validate` must put its batches."""
         return self._device
 
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, from 1."""
+        return self._run.epoch + 1
+
     def fit(self, *, resume: bool = False) -> TrainResult:
         """Trains to the end of the last epoch, or until early stopping.
 

@@ -49,7 +49,7 @@ class CosineHead(Head):
         self.dropout = nn.Dropout(config.dropout)
         self.directions = nn.Parameter(torch.randn(len(target.classes), width))
 
-    def forward(self, fused: Fused) -> Float[Tensor, "batch classes"]:
+    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch classes"]:
         pooled = F.normalize(self.dropout(fused.pooled), dim=1)
         return self.scale * pooled @ F.normalize(self.directions, dim=1).T
 

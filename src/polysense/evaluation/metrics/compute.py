@@ -9,13 +9,16 @@ from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.evaluation.metrics.base import MetricInfo, Scorer
 from polysense.evaluation.metrics.classification import ClassificationScorer, classification_metrics
+from polysense.evaluation.metrics.generation import GenerationScorer, generation_metrics
 from polysense.evaluation.metrics.multilabel import MultilabelScorer, multilabel_metrics
 from polysense.evaluation.metrics.regression import RegressionScorer, regression_metrics
+from polysense.evaluation.texts import Texts
 
 __all__ = ["compute", "confusion_matrix", "metrics_of", "primary_metric", "scorer", "selection_metric"]
 
 # exp(entropy) of the class shares over the number of classes: 1 = even; 80/20 in two classes is 0.82, 85/15 is 0.76.
 _BALANCED = 0.8
+_SHORT_TEXT = 4  # tokens, the end among them
 
 
 def metrics_of(target: Target) -> tuple[MetricInfo, ...]:
@@ -24,12 +27,20 @@ def metrics_of(target: Target) -> tuple[MetricInfo, ...]:
         return classification_metrics(target.is_binary)
     if target.task is Task.MULTILABEL:
         return multilabel_metrics()
+    if target.task is Task.GENERATION:
+        return generation_metrics()
     return regression_metrics(target.columns)
 
 
 def primary_metric(target: Target) -> MetricInfo:
-    """The headline: accuracy, micro F1 or R2."""
-    names = {Task.CLASSIFICATION: "accuracy", Task.MULTILABEL: "f1_micro", Task.REGRESSION: "r2"}
+    """The headline: accuracy, micro F1, R2; of texts chrF, or of short ones the share that is exactly right."""
+    names = {
+        Task.CLASSIFICATION: "accuracy",
+        Task.MULTILABEL: "f1_micro",
+        Task.REGRESSION: "r2",
+        # Answers of a word or two are right or wrong; of longer texts hardly one is right to the letter.
+        Task.GENERATION: "exact_match" if target.typical_length <= _SHORT_TEXT else "chrf",
+    }
     return _named(target, names[target.task])
 
 
@@ -38,8 +49,11 @@ def selection_metric(target: Target) -> MetricInfo:
 
     Accuracy, but macro F1 where the training classes are uneven (fewer than 80% as many effective classes, exp of the
     entropy of their shares, as there are classes): there a model that never names the rare classes looks good.
-    Average precision for a multilabel target (no threshold in it), R2 for a regression.
+    Average precision for a multilabel target (no threshold in it), R2 for a regression. The log loss of the true tokens
+    for a text, which needs nothing written.
     """
+    if target.task is Task.GENERATION:
+        return _named(target, "log_loss")
     if target.task is Task.CLASSIFICATION:
         shares = np.array(target.class_counts, dtype=np.float64)
         shares = shares[shares > 0] / max(shares.sum(), 1.0)
@@ -48,7 +62,9 @@ def selection_metric(target: Target) -> MetricInfo:
     return _named(target, "average_precision" if target.task is Task.MULTILABEL else "r2")
 
 
-def scorer(target: Target, prediction: Prediction, values: np.ndarray, present: np.ndarray) -> Scorer:
+def scorer(
+    target: Target, prediction: Prediction, values: np.ndarray, present: np.ndarray, texts: Texts | None = None
+) -> Scorer:
     """Prepares a target's metrics for the rows that have it.
 
     Args:
@@ -56,8 +72,12 @@ def scorer(target: Target, prediction: Prediction, values: np.ndarray, present: 
         prediction: For the same rows, in main memory.
         values: The truth: int64 [rows] (classification) or float32 [rows, outputs].
         present: bool [rows]; the others are counted out.
+        texts: For the same rows, where the target is a text.
     """
     rows = np.flatnonzero(present)
+    if target.task is Task.GENERATION:
+        likelihood = None if prediction.likelihood is None else prediction.likelihood.float().numpy()[rows]
+        return GenerationScorer(texts, rows, likelihood)
     truth, tensor = values[rows], prediction.values
     # A model under autocast may give bfloat16, which numpy lacks.
     predicted: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()[rows]

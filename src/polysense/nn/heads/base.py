@@ -36,6 +36,8 @@ class HeadConfig(Family, family="head"):
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset()
+    writes: ClassVar[bool] = False
+    """Whether it writes its output step by step; columns have no heads of their own for such a target."""
     type: str
     loss_weight: float = 1.0
     hidden: int = 0
@@ -77,8 +79,13 @@ class Head(nn.Module, ABC):
         self.loss_weight = loss_weight
 
     @abstractmethod
-    def forward(self, fused: Fused) -> Float[Tensor, "batch ..."]:
-        """The raw outputs: logits, or standardised numbers."""
+    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch ..."]:
+        """The raw outputs: logits, or standardised numbers.
+
+        Args:
+            fused: What is read.
+            target: The truth, for a head that is trained to go on from it (teacher forcing); others leave it alone.
+        """
 
     @abstractmethod
     def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
@@ -112,6 +119,16 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
         """The outputs in the table's own terms."""
+
+    def read(self, fused: Fused, target: TargetBatch | None = None, *, write: bool = True) -> Prediction:
+        """The prediction for what was fused; a head that writes replaces this.
+
+        Args:
+            fused: What is read.
+            target: The truth where it is known, for a head that says how likely it finds it. It changes no prediction.
+            write: Whether a head that writes does so, or only says how likely the truth is, which costs far less.
+        """
+        return self.predict(self(fused))
 
 
 def weighted(

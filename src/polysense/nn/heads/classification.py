@@ -78,7 +78,7 @@ class ClassificationHead(Head):
         weights = torch.tensor(class_weights(config.class_weights, target))
         self.register_buffer("class_weights", weights, persistent=False)
 
-    def forward(self, fused: Fused) -> Float[Tensor, "batch classes"]:
+    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch classes"]:
         outputs: Tensor = self.readout(fused.pooled)
         return outputs
 

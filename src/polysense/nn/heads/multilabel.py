@@ -57,7 +57,7 @@ class MultilabelHead(Head):
             positive = ((target.num_rows - counts).clamp(min=1) / counts.clamp(min=1)).clamp(max=100.0)
         self.register_buffer("positive_weight", positive, persistent=False)
 
-    def forward(self, fused: Fused) -> Float[Tensor, "batch classes"]:
+    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch classes"]:
         outputs: Tensor = self.readout(fused.pooled)
         return outputs
 

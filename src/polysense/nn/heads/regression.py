@@ -53,7 +53,7 @@ class RegressionHead(Head):
         self.register_buffer("mean", torch.tensor(target.mean, dtype=torch.float32), persistent=False)
         self.register_buffer("std", torch.tensor(target.std, dtype=torch.float32), persistent=False)
 
-    def forward(self, fused: Fused) -> Float[Tensor, "batch outputs"]:
+    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch outputs"]:
         outputs: Tensor = self.readout(fused.pooled)
         return outputs
 

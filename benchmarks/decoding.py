@@ -1,0 +1,84 @@
+"""How much the key-value cache saves: one batch of texts written with it and without.
+
+    python benchmarks/decoding.py [--tokens 64] [--width 256] [--layers 4] [--rows 32] [--memory 64]
+
+The two give the same texts, which is checked. "steps" is one token for every row of the batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import torch
+
+from polysense.core.modality import Task
+from polysense.core.schema import Target
+from polysense.core.tokens import Fused, Tokens
+from polysense.nn.heads.generation import GenerationHead, GenerationHeadConfig
+
+
+def build(arguments: argparse.Namespace) -> tuple[GenerationHead, Fused]:
+    """An untrained head that never ends a text, and what it writes from."""
+    torch.manual_seed(0)
+    target = Target(
+        name="caption",
+        task=Task.GENERATION,
+        columns=("caption",),
+        vocabulary_size=arguments.vocabulary,
+        padding_id=0,
+        begin_id=1,
+        end_id=2,
+        max_length=arguments.tokens,
+    )
+    config = GenerationHeadConfig(num_layers=arguments.layers, num_heads=4, beam_size=arguments.beams)
+    head = config.build(target, arguments.width).eval().to(arguments.device)
+    with torch.no_grad():
+        head.bias[target.end_id] = -1e4
+    values = torch.randn(arguments.rows, arguments.memory, arguments.width, device=arguments.device)
+    mask = torch.ones(values.shape[:2], dtype=torch.bool, device=arguments.device)
+    pooled = torch.randn(arguments.rows, arguments.width, device=arguments.device)
+    return head, Fused(Tokens(values, mask, (arguments.memory,)), pooled, {"image": (0, arguments.memory)}, {})
+
+
+def seconds(head: GenerationHead, fused: Fused, *, use_cache: bool, repeats: int) -> tuple[float, torch.Tensor]:
+    """The fastest of some repetitions, and the texts."""
+    best, texts = float("inf"), torch.zeros(0)
+    for _ in range(repeats):
+        start = time.perf_counter()
+        texts, _ = head.write(fused, use_cache=use_cache)
+        texts = texts.cpu()  # waits for a GPU
+        best = min(best, time.perf_counter() - start)
+    return best, texts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    for name, default in (
+        ("tokens", 64),
+        ("width", 256),
+        ("layers", 4),
+        ("rows", 32),
+        ("memory", 64),
+        ("vocabulary", 2000),
+        ("beams", 1),
+        ("repeats", 3),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    head, fused = build(arguments)
+    with torch.inference_mode():
+        fast, texts = seconds(head, fused, use_cache=True, repeats=arguments.repeats)
+        slow, same = seconds(head, fused, use_cache=False, repeats=max(1, arguments.repeats // 2))
+    written = texts.numel()
+    sys.stdout.write(
+        f"{arguments.device}, {written} tokens in {arguments.rows} rows: with the cache {fast:.2f} s "
+        f"({written / fast:,.0f} tokens/s), without {slow:.2f} s; {slow / fast:.1f} times as fast; "
+        f"texts {'equal' if torch.equal(texts, same) else 'DIFFERENT'}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Targets that are texts: how an evaluation reads them, what it is compared with, and what a run's log shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from polysense.core.batch import Batch
+from polysense.core.modality import Modality, Task
+from polysense.core.prediction import Prediction
+from polysense.core.random import permutation
+from polysense.core.schema import Schema
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader
+from polysense.data.processor import Processor
+from polysense.data.sources import Table
+from polysense.data.targets import GenerationTarget
+from polysense.evaluation.evaluator import Evaluation, evaluate
+from polysense.evaluation.texts import TextSource
+from polysense.nn.model import MultimodalModel
+
+__all__ = ["WrittenValidation", "shuffled_inputs", "text_sources", "writes"]
+
+_log = logging.getLogger("polysense.api")
+
+_MEDIA = (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
+
+
+def writes(schema: Schema) -> bool:
+    """Whether a target is a text."""
+    return any(target.task is Task.GENERATION for target in schema.targets)
+
+
+def text_sources(processor: Processor, table: Table) -> dict[str, TextSource]:
+    """Per text target how the texts of a table are read."""
+    return {
+        name: TextSource(decode=target.decode, references=_references(target, table))
+        for name, target in processor.targets.items()
+        if isinstance(target, GenerationTarget)
+    }
+
+
+def _references(target: GenerationTarget, table: Table) -> Callable[[int], list[str]]:
+    return lambda row: target.references(table, row)
+
+
+def shuffled_inputs(table: Table, schema: Schema, seed: int) -> Table | None:
+    """The blind control's table: every row has the media of another row, all of them of the same one.
+
+    Who writes as well from a stranger's picture has not looked at the picture. Where no column is a picture, a sound or
+    a video, all inputs are exchanged.
+
+    Args:
+        table: The rows.
+        schema: Which columns are inputs.
+        seed: Of the exchange.
+
+    Returns:
+        None where there is no other row to take them from.
+    """
+    if len(table) < 2:
+        return None
+    media = [column.name for column in schema if column.modality in _MEDIA] or list(schema.names)
+    # Each row takes those of the next one in a random order: one circle, so no row keeps its own.
+    order = permutation(len(table), seed, "shuffled inputs")
+    taken = np.empty_like(order)
+    taken[order] = np.roll(order, -1)
+    foreign = table.frame.select(name for name in media if table.has(name))[taken]
+    return dataclasses.replace(table, frame=table.frame.with_columns(pl.Series(s) for s in foreign))
+
+
+class WrittenValidation:
+    """Validates a model in training: every row's likelihood, and of some rows what is written.
+
+    Args:
+        model: In training.
+        dataset: The validation rows.
+        num_rows: Rows whose texts are written; writing costs as many steps as the longest text has tokens.
+        num_samples: Of them, how many are shown in the log.
+        folder: Gets samples.jsonl.
+        seed: Of the choice of rows.
+    """
+
+    def __init__(
+        self,
+        model: MultimodalModel,
+        dataset: TableDataset,
+        *,
+        num_rows: int,
+        num_samples: int,
+        folder: Path,
+        seed: int,
+    ) -> None:
+        self._model, self._dataset, self._processor = model, dataset, model_processor(dataset)
+        self._num_samples, self._path = num_samples, folder / "samples.jsonl"
+        chosen = np.sort(permutation(len(dataset), seed, "written")[:num_rows])
+        self._all = len(chosen) == len(dataset)
+        self._part = (
+            dataset
+            if self._all
+            else TableDataset(dataset.table.select(chosen), self._processor, cache_bytes=dataset.cache_bytes)
+        )
+
+    def __call__(self, predict: Callable[[Batch, bool], Mapping[str, Prediction]], epoch: int) -> dict[str, float]:
+        """The metrics by target/metric.
+
+        Args:
+            predict: A batch, and whether texts are written, to predictions.
+            epoch: From 1, for the samples.
+        """
+        targets = self._model.schema.targets
+        metrics: dict[str, float] = {}
+        if not self._all:
+            metrics = _evaluated(predict, self._dataset, self._model.schema, write=False).as_flat()
+        if len(self._part):
+            written = _evaluated(predict, self._part, self._model.schema, write=True)
+            texts = {target.name for target in targets if target.task is Task.GENERATION}
+            for key, value in written.as_flat().items():
+                target, _, _ = key.rpartition("/")
+                if self._all or (target in texts and not np.isfinite(metrics[key])):
+                    metrics[key] = value
+            self._show(written, epoch)
+        return metrics
+
+    def _show(self, written: Evaluation, epoch: int) -> None:
+        lines = []
+        for name, texts in written.texts.items():
+            for i in np.flatnonzero(written.truths[name].present)[: self._num_samples]:
+                assert texts.outputs is not None
+                source = self._part.table.source(int(written.rows[i]), name)
+                _log.info(
+                    "epoch %d, %s, row %d: reference %r, written %r",
+                    epoch, name, source.row, texts.references[i][0], texts.outputs[i],
+                )  # fmt: skip
+                sample = {"epoch": epoch, "target": name, "row": source.row}
+                lines.append({**sample, "references": list(texts.references[i]), "written": texts.outputs[i]})
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def model_processor(dataset: TableDataset) -> Processor:
+    """The fitted preprocessing that a data set was made with."""
+    assert isinstance(dataset.processor, Processor)
+    return dataset.processor
+
+
+def _evaluated(
+    predict: Callable[[Batch, bool], Mapping[str, Prediction]], dataset: TableDataset, schema: Schema, *, write: bool
+) -> Evaluation:
+    return evaluate(
+        lambda batch: predict(batch, write),
+        PredictLoader(dataset, schema),
+        schema.targets,
+        bootstrap=0,
+        texts=text_sources(model_processor(dataset), dataset.table) if write else None,
+    )

@@ -1,0 +1,23 @@
+"""Targets: from a row's cells to class ids, sets of labels, numbers or tokens, and back to what the table would hold.
+
+One file per task; importing this package registers them.
+"""
+
+from polysense.data.targets.base import TargetConfig, TargetProcessor
+from polysense.data.targets.classification import ClassificationTarget, ClassificationTargetConfig
+from polysense.data.targets.generation import GenerationTarget, GenerationTargetConfig
+from polysense.data.targets.multilabel import MultilabelTarget, MultilabelTargetConfig
+from polysense.data.targets.regression import RegressionTarget, RegressionTargetConfig
+
+__all__ = [
+    "ClassificationTarget",
+    "ClassificationTargetConfig",
+    "GenerationTarget",
+    "GenerationTargetConfig",
+    "MultilabelTarget",
+    "MultilabelTargetConfig",
+    "RegressionTarget",
+    "RegressionTargetConfig",
+    "TargetConfig",
+    "TargetProcessor",
+]
