@@ -91,7 +91,10 @@ def _ranking(comparison: Comparison, measure: Measure) -> str:
             ]
         )
     heads = ["", "rank", f"mean on {text(comparison.split)}", "mean on validation", "difference", "p, corrected", ""]
-    return table(heads, rows, classes=["", "n", "n", "n", "n", "n", ""], own=own)
+    classes = ["", "n", "n", "n", "n", "n", ""]
+    if comparison.split == "validation":  # the same column twice
+        heads, classes, rows = heads[:3] + heads[4:], classes[:3] + classes[4:], [row[:3] + row[4:] for row in rows]
+    return table(heads, rows, classes=classes, own=own)
 
 
 def _others(comparison: Comparison) -> str:
