@@ -250,3 +250,16 @@ def test_family_reads_yaml() -> None:
 
 def test_split_name() -> None:
     assert [split_name(v) for v in ("TRAIN", " dev", "Testing", "x", 0)] == ["train", "validation", "test", None, None]
+
+
+def test_rows_set_aside_of_a_split_column_keep_groups_whole() -> None:
+    groups = [f"speaker {i // 10}" for i in range(200)]
+    table = table_of(s=["train"] * 150 + ["test"] * 50, speaker=groups)
+    parts = split(table, ColumnSplitConfig(column="s", fraction=0.2, group="speaker"))
+    check_partition(parts, 200)
+    held = {name: {groups[i] for i in rows} for name, rows in parts.items()}
+    assert held["validation"]
+    assert not held["validation"] & held["train"]
+    assert 20 <= len(parts["validation"]) <= 40
+    torn = split(table, ColumnSplitConfig(column="s", fraction=0.2))
+    assert {groups[i] for i in torn["validation"]} & {groups[i] for i in torn["train"]}

@@ -6,7 +6,7 @@ import pytest
 
 from polysense.core.modality import Modality, Role, Task
 from polysense.data.evidence import ColumnGuess
-from polysense.data.split import ColumnSplitConfig, FractionSplitConfig
+from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig
 from polysense.errors import ColumnError, ConfigError
 from polysense.presets import PRESETS, SMALL_TABLE, recipe_for
 
@@ -52,6 +52,18 @@ def test_a_split_column_is_used() -> None:
     split = recipe_for([*INPUTS, *TARGETS, guess("fold", Role.SPLIT)], 100).data.split
     assert isinstance(split, ColumnSplitConfig)
     assert split.column == "fold"
+
+
+def test_a_stated_group_or_weight_column_is_used() -> None:
+    stated = [*INPUTS, *TARGETS, guess("patient", Role.GROUP), guess("trust", Role.WEIGHT)]
+    data = recipe_for(stated, 100_000).data
+    assert isinstance(data.split, GroupSplitConfig)
+    assert (data.split.column, data.split.validation, data.split.test) == ("patient", 0.1, 0.1)
+    assert data.weight == "trust"
+    fixed = recipe_for([*stated, guess("fold", Role.SPLIT)], 100).data.split
+    assert isinstance(fixed, ColumnSplitConfig)
+    assert (fixed.column, fixed.group) == ("fold", "patient")
+    assert recipe_for([*INPUTS, *TARGETS], 100).data.weight is None
 
 
 def test_only_photos_are_mirrored() -> None:

@@ -209,6 +209,8 @@ class ColumnSplitConfig(SplitConfig):
         test: The values that mean test; by default test, testing. A row with any other value is left out.
         fraction: If no row is named validation, the share of the training rows that is set aside for it; 0 for none.
         stratify: Keep each class's share equal where rows are set aside.
+        group: A column (a speaker, a patient) whose groups stay whole where rows are set aside; null for none. It goes
+            before `stratify`.
     """
 
     type: Literal["column"] = "column"
@@ -218,6 +220,7 @@ class ColumnSplitConfig(SplitConfig):
     test: tuple[str | int, ...] | None = None
     fraction: float = 0.15
     stratify: bool = True
+    group: str | None = None
 
     def __post_init__(self) -> None:
         _check_fractions(self.fraction, 0.0)
@@ -261,6 +264,10 @@ class ColumnSplitConfig(SplitConfig):
             logger.warning("%s: %d rows are in no split: %s", where, sum(unused.values()), listed)
         if self.fraction and not (parts == 1).any():
             train = np.flatnonzero(parts == 0)
+            if self.group is not None:
+                groups = GroupSplitConfig(column=self.group, validation=self.fraction, test=0.0)
+                parts[train] = groups.assign(table.select(train), None, seed)
+                return parts
             chosen = None if labels is None or not self.stratify else [labels[i] for i in train.tolist()]
             keys = fold(seed, "split", table.rows[train])
             parts[train] = _apportion(_classes(chosen, len(train)), keys, self.fraction, 0.0, where)

@@ -18,7 +18,7 @@ from polysense.data.columns.number import NumberColumnConfig
 from polysense.data.columns.text import TextColumnConfig
 from polysense.data.config import DataConfig
 from polysense.data.infer import ColumnGuess
-from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, SplitConfig
+from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig, SplitConfig
 from polysense.data.targets import (
     ClassificationTargetConfig,
     GenerationTargetConfig,
@@ -145,15 +145,21 @@ def _target(task: Task, delimiter: str | None, hidden: int, layers: int) -> tupl
 
 
 def _split(guesses: Sequence[ColumnGuess], num_rows: int, has_validation: bool, has_test: bool) -> SplitConfig:
-    for guess in guesses:
-        if guess.role is Role.SPLIT:
-            return ColumnSplitConfig(column=guess.name)
+    group = _named(guesses, Role.GROUP)
+    if (column := _named(guesses, Role.SPLIT)) is not None:
+        return ColumnSplitConfig(column=column, group=group)
     # A tenth of the rows picks the weights. Another tenth tells the truth, where there are rows to spare: on a small
     # table it would cost more accuracy than its wide interval tells.
-    return FractionSplitConfig(
-        validation=0.0 if has_validation else 0.1,
-        test=0.0 if has_test or num_rows <= SMALL_TABLE else 0.1,
-    )
+    validation = 0.0 if has_validation else 0.1
+    test = 0.0 if has_test or num_rows <= SMALL_TABLE else 0.1
+    if group is not None:
+        return GroupSplitConfig(column=group, validation=validation, test=test)
+    return FractionSplitConfig(validation=validation, test=test)
+
+
+def _named(guesses: Sequence[ColumnGuess], role: Role) -> str | None:
+    """The first column of that role."""
+    return next((guess.name for guess in guesses if guess.role is role), None)
 
 
 def _fusion(num_inputs: int, *, is_written: bool) -> FusionConfig:
@@ -216,6 +222,7 @@ def recipe_for(
             columns={name: _COLUMNS[modality]() for name, modality in inputs if modality in _COLUMNS},
             targets={name: target for name, (target, _) in pairs.items()},
             transforms=_transforms(inputs, photos),
+            weight=_named(guesses, Role.WEIGHT),
             split=_split(guesses, num_rows, validation is not None, test is not None),
         ),
         model=ModelConfig(
