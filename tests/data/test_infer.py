@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -452,7 +451,6 @@ def test_kinds() -> None:
         assert media_of_bytes(data) == kind
 
 
-REAL = os.environ.get("POLYSENSE_REAL_DATA")
 SENSIBLE = {
     "avdigits/data.csv": ("label", {"image": "image", "image_deg": "image", "audio": "audio", "speaker": "category"}),
     "grocery/data.csv": ("label", {"image": "image"}),
@@ -475,12 +473,11 @@ SENSIBLE = {
 }  # fmt: skip
 
 
-@pytest.mark.real_data
-@pytest.mark.skipif(not REAL, reason="POLYSENSE_REAL_DATA names no folder")
 @pytest.mark.parametrize("name", SENSIBLE)
-def test_real_tables(name: str) -> None:
+def test_real_tables(name: str, real_data: Callable[[str], Path]) -> None:
     label, inputs = SENSIBLE[name]
-    found = infer(read_table(Path(str(REAL)) / name), [label])
+    folder, _, file = name.partition("/")
+    found = infer(read_table(real_data(folder) / file), [label])
     assert {g.name: g.modality for g in found if g.role is Role.INPUT} == inputs
     assert [g.name for g in found if g.role is Role.SPLIT] == ["split"]
     assert [g.task for g in found if g.role is Role.TARGET] == [Task.CLASSIFICATION]

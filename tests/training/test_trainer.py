@@ -386,9 +386,8 @@ def test_a_wrong_monitor_is_named_after_the_first_epoch(make_trainer: Make) -> N
         make_trainer(validate=validate, monitor="label/acc").fit()
 
 
-def test_a_device_that_is_not_there() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ConfigError, match="torch sees 0"):
         Trainer(TrainingConfig(device="cuda"), ToyModel(), ToyLoader(8, 8), folder=Path("unused"))
 

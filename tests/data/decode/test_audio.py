@@ -140,10 +140,7 @@ def test_info_reads_the_header() -> None:
 )
 def test_what_soundfile_refuses_goes_to_ffmpeg(container: str, codec: str) -> None:
     values = tone(16000, 1.0)
-    try:
-        data = with_av(values, 16000, container, codec)
-    except (ValueError, LookupError) as error:
-        pytest.skip(f"this FFmpeg can't write it: {error}")
+    data = with_av(values, 16000, container, codec)
     found = decode_audio(data, ROOT, sample_rate=16000)
     assert 15_500 < len(found) < 18_500  # encoders pad
     middle = found[4000:12000] / 32768

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,13 +152,8 @@ def test_absent_targets_are_counted_out(classification, predict_classes):
     assert {name: float(value[0]) for name, value in found.items()} == pytest.approx(expected)
 
 
-@pytest.mark.real_data
-def test_the_fixtures_scores(classification):
-    folder = os.environ.get("POLYSENSE_REAL_DATA")
-    path = Path(folder or "") / "fixtures" / "misc" / "arrays.npz"
-    if not folder or not path.is_file():
-        pytest.skip("POLYSENSE_REAL_DATA names no folder with fixtures/")
-    arrays = np.load(path)
+def test_the_fixtures_scores(classification, real_data):
+    arrays = np.load(real_data("fixtures") / "misc" / "arrays.npz")
     probabilities = torch.tensor(arrays["prob"], dtype=torch.float32)
     found = scores(classification(7), Prediction(probabilities.argmax(dim=1), probabilities), arrays["y"])
     expected = {

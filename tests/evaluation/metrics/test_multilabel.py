@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,13 +90,8 @@ def test_no_rows_and_no_probabilities():
     assert {name for name, value in without.items() if math.isnan(value)} == {"auroc", "average_precision", "log_loss"}
 
 
-@pytest.mark.real_data
-def test_the_fixtures_scores():
-    folder = os.environ.get("POLYSENSE_REAL_DATA")
-    path = Path(folder or "") / "fixtures" / "misc" / "arrays.npz"
-    if not folder or not path.is_file():
-        pytest.skip("POLYSENSE_REAL_DATA names no folder with fixtures/")
-    arrays = np.load(path)
+def test_the_fixtures_scores(real_data):
+    arrays = np.load(real_data("fixtures") / "misc" / "arrays.npz")
     probabilities = torch.tensor(arrays["ml_score"], dtype=torch.float32)
     found = scores(Prediction(probabilities > 0.5, probabilities), arrays["ml_true"])
     assert found["average_precision"] == pytest.approx(0.7452494842081389, abs=1e-6)

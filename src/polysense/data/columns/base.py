@@ -192,8 +192,23 @@ class TrainingCells:
                 if item is not None:
                     yield item, self.sources[position]
 
-    def read(self, name: str, what: str, decode: Callable[[Any, SourceInfo], T], limit: int | None = None) -> list[T]:
+    def read(
+        self,
+        name: str,
+        what: str,
+        decode: Callable[[Any, SourceInfo], T],
+        limit: int | None = None,
+        *,
+        tell: bool = True,
+    ) -> list[T]:
         """Decodes sampled items; those that can't be read are left out, they are listed when their row is read.
+
+        Args:
+            name: The column's.
+            what: What its items should be, in the plural.
+            decode: Reads one; raises DecodeError.
+            limit: Cells that are tried at most; None for all.
+            tell: Whether to log how many can't be read; not where a second pass reads the same cells again.
 
         Raises:
             ColumnError: None of them can be read; gives the first three reasons.
@@ -214,7 +229,7 @@ class TrainingCells:
                 f"{table}, column {name!r}: none of the {len(failed)} training cells that were tried can be read as "
                 f"{what}; give the column another type, or leave it out. The first: " + "; ".join(failed[:3])
             )
-        if failed:
+        if failed and tell:
             _log.info("column %r: %d of %d sampled cells can't be read", name, len(failed), len(failed) + len(found))
         return found
 

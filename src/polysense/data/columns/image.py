@@ -75,6 +75,7 @@ class ImageProcessor(ColumnProcessor):
                     "images",
                     lambda cell, _: image_size(cell, root, max_pixels=config.max_pixels),
                     NUM_SAMPLED,
+                    tell=False,
                 )
             )
         # The statistics are those of the resized pictures, each counting equally, without the padding.

@@ -11,19 +11,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
-from polysense.nn.encoders.base import Encoder, EncoderConfig
+from polysense.nn.encoders.base import Encoder
+from polysense.nn.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.nn.layers.convolution import ResidualBlock
-from polysense.nn.layers.spectrogram import AugmentedLogMel
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["AudioCNN", "AudioCNNConfig"]
@@ -33,37 +32,21 @@ _ANCHORS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioCNNConfig(EncoderConfig):
+class AudioCNNConfig(SpectrogramEncoderConfig):
     """A residual network on the log-mel spectrogram, trained from scratch.
 
     Attributes:
-        num_mels: Mel bands of the spectrogram.
         channels: Channels of the stem; doubled at each of two further halvings.
         positions: How time steps become tokens: "shared" (one projection for all), "own" (a projection that changes
             from the clip's beginning to its end, so that the order of sounds survives averaging), or "auto": own for
             clips of up to 2 seconds, as single words are, shared for longer ones.
         dropout: On the last feature map.
-        max_time_mask: Longest SpecAugment time mask in training, as a fraction of the clip; 0 switches it off.
-        max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
-        max_frequency_warp: Largest stretch of the frequency axis in training, as a fraction, which makes new voices of
-            those that are there; 0 switches it off.
-        max_time_stretch: Most that a clip is slowed down or sped up in training, at the same pitch; 0.25 means by a
-            factor of 1/1.25 to 1.25; 0 switches it off.
-        max_band_gain: Most that frequency bands are made louder or softer in training, as another microphone or room
-            would, in standard deviations of the clip's spectrogram; 0 switches it off.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
     type: Literal["audio_cnn"] = "audio_cnn"
-    num_mels: int = 40
     channels: int = 8
     positions: Literal["auto", "own", "shared"] = "auto"
     dropout: float = 0.3
-    max_time_mask: float = 0.1
-    max_frequency_mask: float = 0.1
-    max_frequency_warp: float = 0.15
-    max_time_stretch: float = 0.0
-    max_band_gain: float = 0.0
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioCNN:
         self.check(column)
@@ -76,16 +59,7 @@ class AudioCNN(Encoder):
     def __init__(self, config: AudioCNNConfig, column: Column, width: int) -> None:
         super().__init__(column, width)
         assert column.sample_rate is not None
-        self.config = config
-        self.spectrogram = AugmentedLogMel(
-            column.sample_rate,
-            config.num_mels,
-            config.max_time_mask,
-            config.max_frequency_mask,
-            config.max_frequency_warp,
-            config.max_time_stretch,
-            config.max_band_gain,
-        )
+        self.spectrogram = config.spectrogram(column)
         channels = config.channels
         # Not normalised: the spectrogram is, and this layer's output is the largest by far.
         self.stem = nn.Conv2d(1, channels, 5, stride=2, padding=2)

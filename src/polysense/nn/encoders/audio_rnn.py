@@ -14,56 +14,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
-from polysense.nn.encoders.base import Encoder, EncoderConfig
+from polysense.nn.encoders.base import Encoder
+from polysense.nn.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.nn.layers.convolution import ResidualBlock
 from polysense.nn.layers.recurrent import BidirectionalRNN
-from polysense.nn.layers.spectrogram import AugmentedLogMel
 
 __all__ = ["AudioCNNLSTM", "AudioCNNLSTMConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioCNNLSTMConfig(EncoderConfig):
+class AudioCNNLSTMConfig(SpectrogramEncoderConfig):
     """Convolutions on the log-mel spectrogram and a bidirectional LSTM over time, trained from scratch.
 
     Attributes:
-        num_mels: Mel bands of the spectrogram.
         channels: Channels of the first convolution; doubled twice.
         lstm_width: Units of the LSTM in each direction; null = half the model's width.
         num_layers: Layers of the LSTM.
         dropout: Before the LSTM and between its layers.
-        max_time_mask: Longest SpecAugment time mask in training, as a fraction of the clip; 0 switches it off.
-        max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
-        max_frequency_warp: Largest stretch of the frequency axis in training, as a fraction; 0 switches it off.
-        max_time_stretch: Most that a clip is slowed down or sped up in training, at the same pitch; 0.25 means by a
-            factor of 1/1.25 to 1.25; 0 switches it off.
-        max_band_gain: Most that frequency bands are made louder or softer in training, as another microphone or room
-            would, in standard deviations of the clip's spectrogram; 0 switches it off.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
     type: Literal["audio_cnn_lstm"] = "audio_cnn_lstm"
-    num_mels: int = 40
     channels: int = 8
     lstm_width: int | None = None
     num_layers: int = 1
     dropout: float = 0.2
-    max_time_mask: float = 0.1
-    max_frequency_mask: float = 0.1
-    max_frequency_warp: float = 0.15
-    max_time_stretch: float = 0.0
-    max_band_gain: float = 0.0
 
     def __post_init__(self) -> None:
         if self.num_layers < 1:
@@ -79,16 +63,7 @@ class AudioCNNLSTM(Encoder):
 
     def __init__(self, config: AudioCNNLSTMConfig, column: Column, width: int) -> None:
         super().__init__(column, width)
-        assert column.sample_rate is not None
-        self.spectrogram = AugmentedLogMel(
-            column.sample_rate,
-            config.num_mels,
-            config.max_time_mask,
-            config.max_frequency_mask,
-            config.max_frequency_warp,
-            config.max_time_stretch,
-            config.max_band_gain,
-        )
+        self.spectrogram = config.spectrogram(column)
         channels = config.channels
         # Not normalised: the spectrogram is, and this layer's output is the largest by far.
         self.stem = nn.Conv2d(1, channels, 5, stride=2, padding=2)

@@ -16,20 +16,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
-from polysense.nn.encoders.base import Encoder, EncoderConfig
+from polysense.nn.encoders.base import Encoder
+from polysense.nn.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.nn.layers.local_attention import LocalTransformerBlock
-from polysense.nn.layers.spectrogram import AugmentedLogMel
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["AudioTransformer", "AudioTransformerConfig"]
@@ -38,27 +37,18 @@ _SECONDS_PER_TOKEN = 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioTransformerConfig(EncoderConfig):
+class AudioTransformerConfig(SpectrogramEncoderConfig):
     """A transformer over frames of the log-mel spectrogram, trained from scratch.
 
     Attributes:
-        num_mels: Mel bands of the spectrogram.
         channels: Channels of the two convolutions in front.
         num_layers: Transformer blocks.
         num_heads: Attention heads; must divide the model's width.
         attention_seconds: How far a frame attends, either way, in seconds. Shorter clips are seen whole by every
             frame; in longer ones what lies further apart meets over several layers.
         dropout: On the embedded frames and within the blocks.
-        max_time_mask: Longest SpecAugment time mask in training, as a fraction of the clip; 0 switches it off.
-        max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
-        max_frequency_warp: Largest stretch of the frequency axis in training, as a fraction; 0 switches it off.
-        max_time_stretch: Most that a clip is slowed down or sped up in training, at the same pitch; 0.25 means by a
-            factor of 1/1.25 to 1.25; 0 switches it off.
-        max_band_gain: Most that frequency bands are made louder or softer in training, as another microphone or room
-            would, in standard deviations of the clip's spectrogram; 0 switches it off.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
     type: Literal["audio_transformer"] = "audio_transformer"
     num_mels: int = 64
     channels: int = 32
@@ -66,11 +56,6 @@ class AudioTransformerConfig(EncoderConfig):
     num_heads: int = 4
     attention_seconds: float = 10.0
     dropout: float = 0.1
-    max_time_mask: float = 0.1
-    max_frequency_mask: float = 0.1
-    max_frequency_warp: float = 0.15
-    max_time_stretch: float = 0.0
-    max_band_gain: float = 0.0
 
     def __post_init__(self) -> None:
         if self.attention_seconds < _SECONDS_PER_TOKEN:
@@ -92,16 +77,7 @@ class AudioTransformer(Encoder):
 
     def __init__(self, config: AudioTransformerConfig, column: Column, width: int) -> None:
         super().__init__(column, width)
-        assert column.sample_rate is not None
-        self.spectrogram = AugmentedLogMel(
-            column.sample_rate,
-            config.num_mels,
-            config.max_time_mask,
-            config.max_frequency_mask,
-            config.max_frequency_warp,
-            config.max_time_stretch,
-            config.max_band_gain,
-        )
+        self.spectrogram = config.spectrogram(column)
         channels = config.channels
         self.conv_1 = nn.Conv2d(1, channels, 3, stride=2, padding=1)
         self.conv_2 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
