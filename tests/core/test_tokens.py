@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils import _pytree as pytree
 
+from polysense.core.batch import ColumnBatch
 from polysense.core.tokens import Fused, Tokens
 
 
@@ -78,7 +79,12 @@ def test_tokens_are_a_pytree() -> None:
 def test_fused_is_a_pytree_and_keeps_names_with_dots() -> None:
     spans = {"left.eye": (0, 4), "note: text": (4, 6)}
     votes = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
-    fused = Fused(make(), torch.zeros(2, 4), spans, {name: torch.ones(2, 4) for name in spans}, votes=votes)
+    prompt = ColumnBatch(values=torch.ones(2, 1, 3), lengths=torch.ones(2, 1, dtype=torch.int64), draws=votes)
+    lengths = {name: torch.ones(2, 1, dtype=torch.int64) for name in spans}
+    fused = Fused(
+        make(), torch.zeros(2, 4), spans, {name: torch.ones(2, 4) for name in spans}, votes=votes,
+        rows=torch.arange(2), lengths=lengths, prompts={"answer": prompt},
+    )  # fmt: skip
     moved = pytree.tree_map(lambda leaf: leaf + 1 if leaf.is_floating_point() else leaf, fused)
     assert isinstance(moved, Fused)
     assert dict(moved.spans) == spans
@@ -86,4 +92,6 @@ def test_fused_is_a_pytree_and_keeps_names_with_dots() -> None:
     assert torch.equal(moved.pooled, torch.ones(2, 4))
     assert {name: float(one.mean()) for name, one in moved.unimodal.items()} == dict.fromkeys(spans, 2.0)
     assert torch.equal(moved.votes, votes + 1)
-    assert len(pytree.tree_leaves(fused)) == 6
+    assert torch.equal(moved.prompts["answer"].values, prompt.values + 1)
+    assert torch.equal(moved.rows, fused.rows)
+    assert len(pytree.tree_leaves(fused)) == 12

@@ -75,7 +75,7 @@ def test_an_absent_column_is_the_forward_on_the_others_alone(
         tokens = model.encode(batch)
         masked = {n: t.masked(torch.full((4,), n != absent)) for n, t in tokens.items()}
         close(model(left_out), model(hidden))
-        close(model(left_out), model.read(masked))
+        close(model(left_out), model.read(masked, batch))
         assert not torch.allclose(model(left_out)["label"], model(batch)["label"], atol=1e-4)
 
 

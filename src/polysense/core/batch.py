@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from polysense.core.sample import Unreadable
 
@@ -94,6 +95,8 @@ class Batch:
         rows: [batch] row indices in the table; -1 = a row that only fills the shape (nothing present, no target).
         columns: Per input column. A column that no row of the batch has may be left out.
         targets: Per target; empty at prediction.
+        prompts: Per target whose text goes on from a prompt, the prompt's token ids: values [batch, 1, length], lengths
+            [batch, 1]. An input, so it is there at prediction too.
         weights: [batch] weight of each row in the loss.
         unreadable: Cells of these rows that became missing.
     """
@@ -101,6 +104,7 @@ class Batch:
     rows: Int[Tensor, " batch"]
     columns: Mapping[str, ColumnBatch]
     targets: Mapping[str, TargetBatch] = field(default_factory=dict)
+    prompts: Mapping[str, ColumnBatch] = field(default_factory=dict)
     weights: Float[Tensor, " batch"] = field(default=None)  # type: ignore[assignment]
     unreadable: tuple[Unreadable, ...] = ()
 
@@ -123,6 +127,7 @@ class Batch:
             rows=self.rows.to(device, non_blocking=non_blocking),
             columns={name: column.to(device, non_blocking) for name, column in self.columns.items()},
             targets={name: target.to(device, non_blocking) for name, target in self.targets.items()},
+            prompts={name: prompt.to(device, non_blocking) for name, prompt in self.prompts.items()},
             weights=self.weights.to(device, non_blocking=non_blocking),
             unreadable=self.unreadable,
         )
@@ -133,6 +138,7 @@ class Batch:
             rows=self.rows.pin_memory(),
             columns={name: column.pin_memory() for name, column in self.columns.items()},
             targets={name: target.pin_memory() for name, target in self.targets.items()},
+            prompts={name: prompt.pin_memory() for name, prompt in self.prompts.items()},
             weights=self.weights.pin_memory(),
             unreadable=self.unreadable,
         )
@@ -140,3 +146,11 @@ class Batch:
     def only(self, names: Collection[str]) -> Batch:
         """The batch with every other column absent."""
         return replace(self, columns={name: column for name, column in self.columns.items() if name in names})
+
+
+pytree.register_pytree_node(
+    ColumnBatch,
+    lambda column: ([column.values, column.lengths, column.draws], None),
+    lambda leaves, _: ColumnBatch(**dict(zip(("values", "lengths", "draws"), leaves, strict=True))),
+    serialized_type_name="polysense.core.batch.ColumnBatch",
+)

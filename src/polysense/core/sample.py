@@ -58,6 +58,7 @@ class Sample:
         targets: Per target an int64 scalar (classification), float32 [classes] of 0 and 1 (multilabel) or float32
             [columns] with NaN where unknown (regression), or int32 [tokens], the references one after another, each
             with its begin token first (generation). A target that the row lacks is not there.
+        prompts: Per target whose text goes on from a prompt, int32 [tokens] of the prompt.
         weight: The row's weight in the loss.
         unreadable: Cells of this row that could not be read.
     """
@@ -65,5 +66,6 @@ class Sample:
     row: int
     values: dict[str, list[np.ndarray]] = field(default_factory=dict)
     targets: dict[str, np.ndarray] = field(default_factory=dict)
+    prompts: dict[str, np.ndarray] = field(default_factory=dict)
     weight: float = 1.0
     unreadable: tuple[Unreadable, ...] = ()

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from polysense.core.batch import ColumnBatch
 
 __all__ = ["Fused", "Tokens"]
 
@@ -70,6 +72,11 @@ class Fused:
         losses: In training, the fusion's own losses per row, by name.
         votes: [batch, experts], of a decision-level fusion: how much each column's own head counts, and last the head
             of `pooled` where there is one more; 0 where the column is absent. None: heads read `pooled` alone.
+        rows: [batch] row indices in the table, for heads that draw at random at prediction; -1 = filler. None where
+            nobody knows them.
+        lengths: Per column [batch, items], the lengths of what was encoded (tokens, samples; 0 = absent), for heads
+            that say where in a column something is. A column that the batch lacks is not there.
+        prompts: Per target what its text is to go on from (`Batch.prompts`).
     """
 
     tokens: Tokens
@@ -78,6 +85,9 @@ class Fused:
     unimodal: Mapping[str, Float[Tensor, "batch width"]]
     losses: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
     votes: Float[Tensor, "batch experts"] | None = None
+    rows: Int[Tensor, " batch"] | None = None
+    lengths: Mapping[str, Int[Tensor, "batch items"]] = field(default_factory=dict)
+    prompts: Mapping[str, ColumnBatch] = field(default_factory=dict)
 
 
 def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
@@ -86,8 +96,8 @@ def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
 
 
 def _fused_from(leaves: Iterable[Any], spans: Any) -> Fused:
-    tokens, pooled, unimodal, losses, votes = leaves
-    return Fused(tokens, pooled, spans, unimodal, losses, votes)
+    tokens, pooled, unimodal, losses, votes, rows, lengths, prompts = leaves
+    return Fused(tokens, pooled, spans, unimodal, losses, votes, rows, lengths, prompts)
 
 
 pytree.register_pytree_node(
@@ -99,7 +109,16 @@ pytree.register_pytree_node(
 pytree.register_pytree_node(
     Fused,
     lambda fused: (
-        [fused.tokens, fused.pooled, dict(fused.unimodal), dict(fused.losses), fused.votes],
+        [
+            fused.tokens,
+            fused.pooled,
+            dict(fused.unimodal),
+            dict(fused.losses),
+            fused.votes,
+            fused.rows,
+            dict(fused.lengths),
+            dict(fused.prompts),
+        ],
         dict(fused.spans),
     ),
     _fused_from,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -32,7 +31,6 @@ from polysense.nn.heads import HeadConfig
 __all__ = ["ModelConfig", "MultimodalModel"]
 
 Targets: TypeAlias = Mapping[str, TargetBatch]
-_NO_TARGETS: Targets = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +151,9 @@ class MultimodalModel(nn.Module):
         """Raw outputs per target; in training also those of each column alone and the losses of the parts."""
         tokens = self.encode(batch)
         if not self.training:
-            return self.read(tokens, batch.targets)
+            return self.read(tokens, batch)
         # 1. Everything that is there.
-        fused = self._fuse(tokens)
+        fused = self._fuse(tokens, batch)
         outputs = self._outputs_apart(fused, batch.targets)
         # 2. The parts' own losses, per row.
         for name, losses in fused.losses.items():
@@ -169,7 +167,7 @@ class MultimodalModel(nn.Module):
                 outputs[_key(f"{name}/{loss}")] = losses
         # 3. Some of what is there.
         if self.ranking_loss > 0:
-            subset = self._fuse(some_columns(tokens))
+            subset = self._fuse(some_columns(tokens), batch)
             for target, output in self._read_all(subset, batch.targets)[0].items():
                 outputs[_key(target, "some columns")] = output
         return outputs
@@ -182,25 +180,24 @@ class MultimodalModel(nn.Module):
             tokens[column.name] = self._absent(batch, encoder) if values is None else encoder(values)
         return tokens
 
-    def read(
-        self, tokens: Mapping[str, Tokens], targets: Targets = _NO_TARGETS
-    ) -> dict[str, Float[Tensor, "batch ..."]]:
+    def read(self, tokens: Mapping[str, Tokens], batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target from encoded columns; a column masked out here was never there.
 
         Args:
             tokens: Per column.
-            targets: The truth, for heads that are trained to go on from it.
+            batch: What was encoded. Its targets are for heads that are trained to go on from the truth.
         """
-        fused = self._fuse(tokens)
-        return self._read(fused, {} if fused.votes is None else self._read_alone(fused), targets)
+        fused = self._fuse(tokens, batch)
+        return self._read(fused, {} if fused.votes is None else self._read_alone(fused), batch.targets)
 
-    def _fuse(self, tokens: Mapping[str, Tokens]) -> Fused:
+    def _fuse(self, tokens: Mapping[str, Tokens], batch: Batch) -> Fused:
         if self.missing is not None:
             tokens = {
                 name: stand_in(tokens[name], token) for name, token in zip(self.schema.names, self.missing, strict=True)
             }
         fused: Fused = self.fusion(tokens)
-        return fused
+        lengths = {name: column.lengths for name, column in batch.columns.items()}
+        return replace(fused, rows=batch.rows, lengths=lengths, prompts=batch.prompts)
 
     def _read_all(self, fused: Fused, targets: Targets) -> tuple[dict[str, Tensor], dict[tuple[str, int], Tensor]]:
         """Outputs per target, and each column's own."""
@@ -278,7 +275,7 @@ class MultimodalModel(nn.Module):
 
     def own_outputs(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target and, as in training, each column's own, whatever the mode."""
-        return self._outputs_apart(self._fuse(self.encode(batch)), batch.targets)
+        return self._outputs_apart(self._fuse(self.encode(batch), batch), batch.targets)
 
     def own_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, list[Loss]]:
         """Each loss apart: per target that of all columns together, then each column's own over the rows that have it.
@@ -364,7 +361,7 @@ class MultimodalModel(nn.Module):
     @torch.inference_mode()
     def expert_outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, "batch experts ..."]], Fused]:
         """Of a decision-level fusion each expert's outputs per target, and what was fused."""
-        fused = self._fuse(self.encode(batch))
+        fused = self._fuse(self.encode(batch), batch)
         alone = self._read_alone(fused)
         found = {}
         for index, head in enumerate(self._heads):
@@ -388,7 +385,7 @@ class MultimodalModel(nn.Module):
             batch: Where it has targets, a text's prediction also says how likely the true one is.
             write: Whether texts are written at all.
         """
-        return self._predictions(self.encode(batch), batch.targets, write=write)
+        return self._predictions(self.encode(batch), batch, write=write)
 
     @torch.inference_mode()
     def predict_subsets(
@@ -401,17 +398,19 @@ class MultimodalModel(nn.Module):
         return [
             self._predictions(
                 {n: t.masked(everything if n in subset else nothing) for n, t in tokens.items()},
-                batch.targets,
+                batch,
                 write=write,
             )
             for subset in subsets
         ]
 
-    def _predictions(self, tokens: Mapping[str, Tokens], targets: Targets, *, write: bool) -> dict[str, Prediction]:
-        fused = self._fuse(tokens)
+    def _predictions(self, tokens: Mapping[str, Tokens], batch: Batch, *, write: bool) -> dict[str, Prediction]:
+        fused = self._fuse(tokens, batch)
         if fused.votes is not None:
-            return self.decode(self._read(fused, self._read_alone(fused), targets))
-        return {head.target.name: head.read(fused, targets.get(head.target.name), write=write) for head in self._heads}
+            return self.decode(self._read(fused, self._read_alone(fused), batch.targets))
+        return {
+            head.target.name: head.read(fused, batch.targets.get(head.target.name), write=write) for head in self._heads
+        }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters by learning-rate scale: pretrained parts learn more slowly."""
