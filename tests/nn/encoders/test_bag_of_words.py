@@ -53,6 +53,7 @@ def vectors(config: BagOfWordsConfig, fitted: Column, values: torch.Tensor, leng
     encoder = config.build(fitted, SIZE)
     with torch.no_grad():
         encoder.weight.copy_(torch.eye(len(encoder.weight), SIZE))
+        encoder.bias.zero_()
         return encoder.encode_items(values, lengths, None).values[:, 0].numpy()
 
 
@@ -94,6 +95,21 @@ def test_from_texts_it_is_the_tfidf_vectorizer(tmp_path: Path) -> None:
         wanted = vectorizer.transform([text]).toarray()[0]
         names = vectorizer.get_feature_names_out()
         assert found == pytest.approx({word: value for word, value in zip(names, wanted, strict=True) if value})
+
+
+def test_a_text_with_little_to_say_stays_near_neutral_after_normalising() -> None:
+    """Without a constant beside it, a layer norm would blow one word's evidence up to that of fifty."""
+    torch.manual_seed(0)
+    encoder = BagOfWordsConfig(weighting="counts").build(column(np.ones((1, SIZE), dtype=np.int64)), SIZE)
+    with torch.no_grad():
+        encoder.weight.copy_(torch.full_like(encoder.weight, 0.01) * torch.randn(SIZE))
+    values = (torch.arange(50, dtype=torch.int32) % (SIZE - 2) + 2)[None].repeat(3, 1)
+    tokens = encoder.encode_items(values, torch.tensor([1, 50, 10]), None).values[:, 0]
+    neutral, one, fifty, ten = torch.nn.functional.layer_norm(
+        torch.stack([encoder.bias, *tokens]), (tokens.shape[1],)
+    ).detach()
+    little, some, much = ((found - neutral).norm() for found in (one, ten, fifty))
+    assert little < some / 5 < much / 5
 
 
 def test_the_order_counts_only_with_pairs() -> None:
