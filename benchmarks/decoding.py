@@ -2,7 +2,8 @@
 
     python benchmarks/decoding.py [--tokens 64] [--width 256] [--layers 4] [--rows 32] [--memory 64]
 
-The two give the same texts, which is checked. "steps" is one token for every row of the batch.
+The two give the same texts, which is checked. The default is wide; `--width 64 --layers 2` is small. On a busy machine
+only the ratio of one run says something.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused, Tokens
+from polysense.nn.decoding.beam import BeamSearchConfig
+from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.heads.generation import GenerationHead, GenerationHeadConfig
 
 
@@ -32,7 +35,8 @@ def build(arguments: argparse.Namespace) -> tuple[GenerationHead, Fused]:
         end_id=2,
         max_length=arguments.tokens,
     )
-    config = GenerationHeadConfig(num_layers=arguments.layers, num_heads=4, beam_size=arguments.beams)
+    decoding = GreedyConfig() if arguments.beams == 1 else BeamSearchConfig(beam_size=arguments.beams)
+    config = GenerationHeadConfig(num_layers=arguments.layers, num_heads=4, decoding=decoding)
     head = config.build(target, arguments.width).eval().to(arguments.device)
     with torch.no_grad():
         head.bias[target.end_id] = -1e4
@@ -47,8 +51,7 @@ def seconds(head: GenerationHead, fused: Fused, *, use_cache: bool, repeats: int
     best, texts = float("inf"), torch.zeros(0)
     for _ in range(repeats):
         start = time.perf_counter()
-        texts, _ = head.write(fused, use_cache=use_cache)
-        texts = texts.cpu()  # waits for a GPU
+        texts = head.write(fused, use_cache=use_cache).ids[:, 0].cpu()  # waits for a GPU
         best = min(best, time.perf_counter() - start)
     return best, texts
 

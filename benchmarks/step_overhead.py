@@ -48,8 +48,7 @@ class Repeated:
     def __init__(self, batches: Sequence[Batch]) -> None:
         self.batches = batches
 
-    @property
-    def steps_per_epoch(self) -> int:
+    def num_batches(self, epoch: int) -> int:
         return len(self.batches)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:

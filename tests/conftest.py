@@ -50,3 +50,85 @@ def real_data() -> Callable[[str], Path]:
         return found
 
     return folder
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the folder of a tiny random language model with its tokenizer: gpt2 (no token but the end), llama (a begin
+    that its tokenizer adds) or qwen2 (a chat template)."""
+    made: dict[str, Path] = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = _tiny_language_model(kind, tmp_path_factory.mktemp(kind))
+        return made[kind]
+
+    return folder
+
+
+def _tiny_language_model(kind: str, folder: Path) -> Path:
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    special = {
+        "gpt2": {"eos_token": "<|endoftext|>"},
+        "llama": {"bos_token": "<s>", "eos_token": "</s>"},
+        "qwen2": {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "additional": "<|im_start|>"},
+    }[kind]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        ["Question: what colour is it? Answer: red, green, blue or yellow", "user assistant system image"] * 3,
+        trainers.BpeTrainer(
+            vocab_size=320,
+            special_tokens=list(special.values()),
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        ),
+    )
+    if kind == "llama":
+        begin = tokenizer.token_to_id("<s>")
+        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
+    named = {name: token for name, token in special.items() if name != "additional"}
+    wrapper = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
+    if kind == "qwen2":
+        wrapper.chat_template = CHAT_TEMPLATE
+    wrapper.save_pretrained(folder)
+    size = tokenizer.get_vocab_size() + 3  # published models have more embeddings than tokens
+    torch.manual_seed(0)
+    if kind == "gpt2":
+        end = tokenizer.token_to_id("<|endoftext|>")
+        settings = transformers.GPT2Config(
+            vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=96, bos_token_id=end, eos_token_id=end
+        )
+        model = transformers.GPT2LMHeadModel(settings)
+    else:
+        shape = {
+            "vocab_size": size,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "max_position_embeddings": 128,
+            "tie_word_embeddings": kind == "qwen2",
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+        }
+        model = (
+            transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape))
+            if kind == "llama"
+            else transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**shape))
+        )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)  # random, and yet far from even
+    model.save_pretrained(folder)
+    return folder

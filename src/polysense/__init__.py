@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from polysense.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from polysense.api import Check, Compared, Run, check, compare, demo, evaluate, fit, new, predict
+    from polysense.api import Check, Compared, Run, check, compare, demo, embed, evaluate, fit, new, predict, zero_shot
     from polysense.bundle import Bundle, Predictions, load
     from polysense.data.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
@@ -35,6 +35,7 @@ __all__ = [
     "check",
     "compare",
     "demo",
+    "embed",
     "evaluate",
     "fit",
     "load",
@@ -42,6 +43,7 @@ __all__ = [
     "new",
     "predict",
     "read_table",
+    "zero_shot",
 ]
 
 # Imported when first asked for: `import polysense` costs nothing that the caller does not use.
@@ -58,6 +60,7 @@ _HOMES = {
     "check": "api",
     "compare": "api",
     "demo": "api",
+    "embed": "api",
     "evaluate": "api",
     "fit": "api",
     "load": "bundle",
@@ -65,6 +68,7 @@ _HOMES = {
     "new": "api",
     "predict": "api",
     "read_table": "data.sources",
+    "zero_shot": "api",
 }
 
 

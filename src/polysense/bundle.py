@@ -12,8 +12,10 @@ bundle/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,13 @@ from polysense.core.version import VERSION
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
-from polysense.data.sources import read_table
-from polysense.data.targets import TargetProcessor
+from polysense.data.sources import Table, read_table
+from polysense.data.targets import TaggingTarget, TargetProcessor
+from polysense.data.targets.pieces import pieces
+from polysense.data.targets.text import TextTarget
 from polysense.errors import BundleError, ConfigError, TableError
+from polysense.nn.decoding.options import DecodingOptions, changed
+from polysense.nn.heads.writing import WritingHeadConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
 
 __all__ = ["FORMAT", "Bundle", "Predictions", "load"]
@@ -43,6 +49,8 @@ FORMAT = 1
 """Raised when an older polysense could no longer read what this one writes."""
 
 _MOST_CLASS_COLUMNS = 100
+
+_log = logging.getLogger("polysense.bundle")
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +172,44 @@ class Bundle:
             source = [source]  # one row
         return TableDataset(read_table(source, root=root), self.processor, with_targets=with_targets)
 
-    def predict(self, source: Any, *, root: Path | str | None = None, batch_size: int = 32) -> Predictions:
+    def with_decoding(self, decoding: DecodingOptions | None) -> Bundle:
+        """The same model, weights shared, that writes in another way; nothing is trained again.
+
+        Args:
+            decoding: A type (`"beam"`), keys (`{"type": "sample", "temperature": 0.7}`), or overrides
+                (`["decoding.beam_size=8"]`, `["model.heads.caption.decoding=beam"]`). None changes nothing.
+
+        Raises:
+            ConfigError: No target is written token by token, or there is no such type, key or value.
+        """
+        if decoding is None or decoding == []:
+            return self
+        heads = self.model_config.heads
+        current = {name: head.decoding for name, head in heads.items() if isinstance(head, WritingHeadConfig)}
+        if not current:
+            targets = ", ".join(f"{target.name} ({target.task})" for target in self.schema.targets)
+            raise ConfigError(f"decoding: this model writes no text that could be decoded; its targets are {targets}")
+        decodings = changed(current, decoding)
+        chosen = {
+            name: replace(head, decoding=decodings[name]) if isinstance(head, WritingHeadConfig) else head
+            for name, head in heads.items()
+        }
+        return replace(
+            self,
+            model=self.model.redecoded(decodings).eval(),
+            model_config=replace(self.model_config, heads=chosen),
+            folder=None,
+        )
+
+    def predict(
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        batch_size: int = 32,
+        decoding: DecodingOptions | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Predictions:
         """Predicts every row of a table.
 
         Cells that are missing or unreadable, and columns that are not there, count as absent; no row is dropped, and
@@ -174,21 +219,91 @@ class Bundle:
             source: A path, a data frame, a list of dictionaries, one dictionary, ...
             root: The folder that media paths are relative to; by default the table's own.
             batch_size: Rows in a forward pass. Predictions are the same bits for any table at one batch size.
+            decoding: Another way to write texts than the recipe's, see `with_decoding`.
+            progress: Called with the rows that are done and the rows there are.
 
         Raises:
             TableError: The table can't be read.
+            ConfigError: There is no such decoding.
         """
-        dataset = self.dataset(source, root=root)
-        return self.predict_dataset(dataset, batch_size=batch_size)
+        bundle, dataset = self.with_decoding(decoding), self.dataset(source, root=root)
+        return bundle.predict_dataset(dataset, batch_size=batch_size, progress=progress)
 
-    def predict_dataset(self, dataset: TableDataset, *, batch_size: int = 32, progress: Any = None) -> Predictions:
-        """Predicts a prepared table; `progress(rows)` is called as rows are done."""
+    def stream(
+        self,
+        source: Any,
+        *,
+        row: int = 0,
+        target: str | None = None,
+        root: Path | str | None = None,
+        decoding: DecodingOptions | None = None,
+    ) -> Iterator[str]:
+        """Writes one row's text, piece by piece; together the pieces are what `predict` gives.
+
+        A piece holds whole characters. Beam search gives what all beams have in common, so it comes late.
+
+        Args:
+            source: One row as a dictionary, or a table.
+            row: Which of a table's rows.
+            target: Which text, where the model writes several.
+            root: The folder that media paths are relative to; by default the table's own.
+            decoding: Another way to write than the recipe's, see `with_decoding`.
+
+        Raises:
+            TableError: The table can't be read, or has no such row.
+            ConfigError: The model writes no such text token by token, or there is no such decoding.
+        """
+        bundle, dataset = self.with_decoding(decoding), self.dataset(source, root=root)
+        if not 0 <= row < len(dataset):
+            raise TableError(f"{dataset.table.name}: row {row} is asked for, and it has {len(dataset)} rows, from 0 on")
+        name = bundle.streamed(target)
+        processor = bundle.processor.targets[name]
+        assert isinstance(processor, TextTarget)
+        one = TableDataset(dataset.table.select(np.array([row])), bundle.processor)
+        batch = next(iter(PredictLoader(one, bundle.schema)))
+        # A row's number in its table decides what is drawn.
+        for cell in batch.unreadable:
+            _log.warning("unreadable, counted as missing: %s", cell)
+        batch = replace(batch, rows=torch.where(batch.rows == 0, row, batch.rows))
+        bundle.model.eval()
+        fused = bundle.model.fused(batch.to(next(bundle.model.parameters()).device))
+        return pieces(processor.decode(ids) for ids in bundle.model.head(name).stream(fused, 0))
+
+    def streamed(self, target: str | None = None) -> str:
+        """The name of the target that `stream` writes.
+
+        Args:
+            target: None where there is no choice.
+
+        Raises:
+            ConfigError: The model writes no such text token by token, or several.
+        """
+        written = [name for name, head in self.model_config.heads.items() if isinstance(head, WritingHeadConfig)]
+        if target in written or (target is None and len(written) == 1):
+            return target or written[0]
+        asked = "a target must be named" if target is None and written else f"target {target!r} is not one of them"
+        raise ConfigError(
+            f"stream: {asked}; the texts that are written token by token are {', '.join(written)}"
+            if written
+            else "stream: this model writes no text token by token"
+        )
+
+    def predict_dataset(
+        self,
+        dataset: TableDataset,
+        *,
+        batch_size: int = 32,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Predictions:
+        """Predicts a prepared table; arguments as in `predict`."""
         self.model.eval()
         device = next(self.model.parameters()).device
         rows: list[np.ndarray] = []
         parts: dict[str, list[Prediction]] = {target.name: [] for target in self.schema.targets}
         present: list[np.ndarray] = []
         unreadable: list[Unreadable] = []
+        if progress is not None:
+            progress(0, len(dataset))
         for batch in PredictLoader(dataset, self.schema, batch_size):
             real = batch.rows >= 0
             for name, prediction in self.model.predict(batch.to(device)).items():
@@ -207,19 +322,24 @@ class Bundle:
             )
             unreadable.extend(batch.unreadable)
             if progress is not None:
-                progress(int(real.sum()))
+                progress(sum(map(len, rows)), len(dataset))
         if not rows:
             raise TableError("the table has no rows to predict")
         order = torch.from_numpy(np.argsort(np.concatenate(rows), kind="stable"))
         raw = {name: Prediction.concatenate(part)[order] for name, part in parts.items()}
         unreadable.sort(key=lambda cell: (cell.source.row, cell.source.column))
-        frame = self._frame(raw, np.concatenate(present)[order.numpy()])
+        frame = self._frame(raw, np.concatenate(present)[order.numpy()], dataset.table)
         return Predictions(frame, raw, tuple(unreadable))
 
-    def _frame(self, raw: Mapping[str, Prediction], present: np.ndarray) -> polars.DataFrame:
+    def _frame(self, raw: Mapping[str, Prediction], present: np.ndarray, table: Table) -> polars.DataFrame:
         columns: dict[str, Any] = {}
         for target in self.schema.targets:
-            columns |= _target_columns(target, raw[target.name], self.processor.targets[target.name])
+            processor = self.processor.targets[target.name]
+            columns |= (
+                _segment_columns(target, raw[target.name], processor, table)
+                if isinstance(processor, TaggingTarget)
+                else _target_columns(target, raw[target.name], processor)
+            )
         names = self.schema.names
         columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
         return polars.DataFrame(columns)
@@ -239,7 +359,12 @@ def _target_columns(target: Target, prediction: Prediction, processor: TargetPro
     if target.task is Task.GENERATION:
         assert prediction.scores is not None
         texts = polars.Series([processor.render(value) for value in values], dtype=polars.String)
-        return {target.name: texts, f"{target.name}_log_probability": prediction.scores.numpy()}
+        written = {target.name: texts, f"{target.name}_log_probability": prediction.scores.numpy()}
+        if prediction.alternatives is not None:
+            written |= _alternatives(prediction, target.name, texts.to_list(), processor)
+        return written
+    if target.task is Task.CONTRASTIVE:
+        return {f"{target.name}[{name}]": _places(values[:, index]) for index, name in enumerate(target.members)}
     if target.task is Task.REGRESSION:
         return {column: values[:, index] for index, column in enumerate(target.columns)}
     assert prediction.probabilities is not None
@@ -256,6 +381,51 @@ def _target_columns(target: Target, prediction: Prediction, processor: TargetPro
         for index, name in enumerate(target.classes):
             columns[f"{target.name}_probability[{name}]"] = probabilities[:, index]
     return columns
+
+
+def _segment_columns(
+    target: Target, prediction: Prediction, processor: TaggingTarget, table: Table
+) -> dict[str, polars.Series]:
+    """Segments as the training table spelled them; null where the column that they lie in is absent."""
+    found = [processor.render_row(value, table, i) for i, value in enumerate(prediction.values.numpy())]
+    cells = [None if one is None else one[0] for one in found]
+    label = polars.String if processor.renders_text else polars.Int64
+    if processor.writes_labels:
+        scores = polars.Series([None if one is None else one[1] for one in found], dtype=polars.List(polars.Float64))
+        return {target.name: polars.Series(cells, dtype=polars.List(label)), f"{target.name}_score": scores}
+    number = polars.Float64 if target.units_per_second else polars.Int64
+    fields: dict[str, Any] = {"start": number, "end": number}
+    if not target.units_per_second:
+        fields["text"] = polars.String
+    kind = polars.Struct({**fields, "label": label, "score": polars.Float64})
+    return {target.name: polars.Series(cells, dtype=polars.List(kind))}
+
+
+def _places(values: np.ndarray) -> polars.Series:
+    """Places in a shared space, null where the column is absent."""
+    cells = [None if np.isnan(place).any() else place.tolist() for place in values]
+    return polars.Series(cells, dtype=polars.List(polars.Float32))
+
+
+def _alternatives(prediction: Prediction, name: str, firsts: list[str], processor: TargetProcessor) -> dict[str, Any]:
+    """The next best texts of each row, in the order of preference, and their log probabilities."""
+    assert prediction.alternatives is not None
+    assert prediction.alternative_scores is not None
+    found: list[dict[str, float]] = []
+    for first, ids, scores in zip(firsts, prediction.alternatives, prediction.alternative_scores.tolist(), strict=True):
+        texts: dict[str, float] = {}
+        for each, score in zip(ids.numpy(), scores, strict=True):
+            text = processor.render(each)
+            # Other tokens may spell the same text: it is given once.
+            if score > -math.inf and text != first:
+                texts.setdefault(text, score)
+        found.append(texts)
+    return {
+        f"{name}_alternatives": polars.Series([list(texts) for texts in found], dtype=polars.List(polars.String)),
+        f"{name}_alternative_log_probabilities": polars.Series(
+            [list(texts.values()) for texts in found], dtype=polars.List(polars.Float32)
+        ),
+    }
 
 
 def _list_series(cells: list[list[Any]]) -> polars.Series:

@@ -10,6 +10,7 @@
     │   ├── BundleError             a trained model's folder is broken or of another version
     │   ├── CheckpointError         a run can't be resumed from what is there
     │   ├── WeightsError            pretrained weights can't be had
+    │   ├── SearchError             an index can't be opened, written or asked
     │   └── DependencyError         an optional package is missing, or a known trap is installed
     ├── TrainingError               training can't go on (the loss is not finite)
     └── TrainingInterrupted         stopped by Ctrl-C or a signal, state saved
@@ -27,6 +28,7 @@ __all__ = [
     "DecodeError",
     "DependencyError",
     "PolysenseError",
+    "SearchError",
     "SplitError",
     "TableError",
     "TrainingError",
@@ -80,6 +82,10 @@ class CheckpointError(UserError):
 
 class WeightsError(UserError):
     """Pretrained weights can't be had."""
+
+
+class SearchError(UserError):
+    """A vector index can't be opened, written or asked."""
 
 
 class DependencyError(UserError):

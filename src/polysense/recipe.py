@@ -33,7 +33,8 @@ class EvaluationConfig(Config):
         report: Whether to write report.html.
         written_rows: Where a target is a text: validation rows whose texts are written after each epoch of the
             training, at most; how likely the true texts are is measured on all of them. 0 writes none before the end.
-        samples: Of these rows, how many texts are shown in train.log and samples.jsonl.
+        samples: How many validation rows are shown after each epoch of the training, with their inputs, what should
+            come out and what came out: in samples.html, samples.jsonl and TensorBoard, texts in train.log too.
     """
 
     bootstrap: int = 1000
@@ -42,7 +43,7 @@ class EvaluationConfig(Config):
     baselines: bool = False
     report: bool = True
     written_rows: int = 64
-    samples: int = 2
+    samples: int = 4
 
     def __post_init__(self) -> None:
         if self.written_rows < 0 or self.samples < 0:

@@ -45,7 +45,6 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         (["train"], "Missing argument 'RECIPE_OR_TABLE'"),
         (["train", "t.csv", "--zzz"], "No such option: --zzz"),
         (["train", "t.csv", "--training.epochs=3"], "a recipe's key is set without dashes: training.epochs=VALUE"),
-        (["new", "t.csv"], "Missing option '--target'"),
         (["evaluate", "b", "t.csv", "--bootstrap", "many"], "Invalid value for '--bootstrap'"),
         (["evaluate", "b", "t.csv", "--bootstrap", "-1"], "Invalid value for '--bootstrap'"),
         (["compare", "r.yaml"], "Missing option '--over'"),

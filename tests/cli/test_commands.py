@@ -126,7 +126,10 @@ def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFi
 
 def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "runs/a", "t.csv", "--bootstrap", "0"]) == 0
-    assert api.calls == [("evaluate", (Path("runs/a"), Path("t.csv")), {"bootstrap": 0})]
+    [(name, arguments, options)] = api.calls
+    assert callable(options.pop("progress"))
+    assert (name, arguments) == ("evaluate", (Path("runs/a"), Path("t.csv")))
+    assert options == {"bootstrap": 0, "decoding": None}
     assert capsys.readouterr().out.endswith("measured\n")
 
 

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from polysense.core.modality import Modality, Role, Task
 from polysense.core.random import generator
 from polysense.data.infer import ColumnGuess, infer
 from polysense.data.kinds import is_date, is_number, media_of_bytes, media_of_text
 from polysense.data.sources import read_table
-from polysense.errors import ColumnError, TableError
+from polysense.errors import ColumnError, PolysenseError, TableError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF"
@@ -140,8 +142,7 @@ IGNORED: list[tuple[str, list[Any], str, Modality | None]] = [
     ("file", [f"scan_{i}.dcm" for i in range(50)], "names of .dcm files", None),
     ("day", [f"2020-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(50)], "dates or times", None),
     ("day2", [f"{1 + i % 28}/{1 + i % 12}/2021 10:{i:02d}" for i in range(50)], "dates or times", None),
-    ("clip", [f"{i}.mp4" for i in range(50)], "video files, which are not supported yet", Modality.VIDEO),
-    ("clip bytes", [MP4] * 20, "video files", Modality.VIDEO),
+    ("film url", [f"https://example.org/{i}.mp4" for i in range(50)], "URLs of video files; download", Modality.VIDEO),
     ("sensor", [[1.0, 2.0, float(i)] for i in range(50)], "a series, which is not supported yet", Modality.SERIES),
     ("json sensor", [f"[1, 2, {i}]" for i in range(50)], "a series, which is not supported yet", Modality.SERIES),
     ("url", [f"https://example.org/{i}.png" for i in range(50)], "URLs of image files; download", Modality.IMAGE),
@@ -286,8 +287,51 @@ def test_overrides() -> None:
     assert target(cycle(list(range(5))), y="regression").task is Task.REGRESSION
     with pytest.raises(ColumnError, match=r"found 'imgae', expected one of .*did you mean 'image'"):
         guess(cells, x="imgae")
-    with pytest.raises(ColumnError, match="video is not supported yet"):
-        guess(cells, x="video")
+    with pytest.raises(ColumnError, match="series is not supported yet"):
+        guess(cells, x="series")
+
+
+def test_videos_are_taken_as_frames() -> None:
+    for cells in ([f"{i}.mp4" for i in range(50)], [f"films/{i}.webm" for i in range(50)], [MP4] * 20):
+        found = guess(cells, "clip")
+        assert (found.role, found.modality, found.frames) == (Role.INPUT, Modality.IMAGE, 8)
+        assert found.reason.startswith("image: videos, of which the encoder of images sees 8 frames each (frames)")
+        for kind in ("video", "image"):
+            stated = guess(cells, x=kind)
+            assert (stated.modality, stated.frames) == (Modality.IMAGE, 8)
+            assert "8 frames" in stated.reason
+        assert guess(cells, x="audio").modality is Modality.AUDIO
+    assert guess([f"{i}.png" for i in range(50)], x="image").frames is None
+    lists = guess([[f"{i}.mp4", f"{i}b.mp4"] for i in range(50)], "clips")
+    assert (lists.multiple, lists.frames) == (True, 8)
+
+
+def test_moving_pictures_are_taken_as_frames(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(np.full((8, 8), 40 * i, np.uint8)) for i in range(4)]
+    for i in range(12):
+        pictures[0].save(tmp_path / f"moving{i}.gif", save_all=True, append_images=pictures[1:], duration=100)
+        pictures[i % 4].save(tmp_path / f"still{i}.gif")
+    for name, frames in (("moving", 8), ("still", None)):
+        pl.DataFrame({"x": [f"{name}{i}.gif" for i in range(12)]}).write_csv(tmp_path / "t.csv")
+        (found,) = infer(read_table(tmp_path / "t.csv"), [])
+        assert (found.modality, found.frames) == (Modality.IMAGE, frames)
+        assert ("moving pictures" in found.reason) is (frames == 8)
+
+
+def test_one_column_can_be_two_inputs() -> None:
+    table = read_table({"clip": [f"{i}.mp4" for i in range(20)], "y": ["a", "b"] * 10})
+    found = {g.name: g for g in infer(table, ["y"], overrides={"sound": "audio:clip"})}
+    assert list(found) == ["clip", "y", "sound"]
+    assert (found["sound"].modality, found["sound"].column) == (Modality.AUDIO, "clip")
+    assert (found["clip"].modality, found["clip"].column) == (Modality.IMAGE, None)
+    for overrides, message in (
+        ({"clip": "audio:clip"}, "needs a new name"),
+        ({"sound": "audio:film"}, "film"),
+        ({"sound": "ignored:clip"}, "expected what an input is"),
+        ({"sound": "odio:clip"}, "did you mean 'audio'"),
+    ):
+        with pytest.raises(PolysenseError, match=message):
+            infer(table, ["y"], overrides=overrides)
 
 
 @pytest.mark.parametrize(

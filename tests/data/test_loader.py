@@ -97,7 +97,7 @@ class TestTraining:
         before = torch.get_rng_state()
         for workers, cache in ((0, 0), (0, 10**8), (0, 60_000), (2, 0), (2, 10**8)):
             with TrainLoader(dataset(numbers, cache_bytes=cache), SCHEMA, 8, 3, num_workers=workers) as loader:
-                assert loader.steps_per_epoch == 6
+                assert loader.num_batches(0) == 6
                 read.append([batch for epoch in range(2) for batch in loader.epoch(epoch)])
         assert torch.equal(torch.get_rng_state(), before), "the number of workers must not change a dropout mask"
         assert len(read[0]) == 12

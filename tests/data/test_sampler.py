@@ -22,7 +22,7 @@ settings = {
 def test_an_epoch_has_each_row_once(num_rows: int, batch_size: int, seed: int, epoch: int) -> None:
     sampler = StepSampler(num_rows, batch_size, seed)
     batches = list(sampler.batches(epoch))
-    assert len(batches) == sampler.steps_per_epoch
+    assert len(batches) == sampler.num_batches(epoch)
     assert sorted(row for batch in batches for row in batch) == list(range(num_rows))
     assert all(len(batch) == batch_size for batch in batches[:-1])
 
@@ -36,7 +36,7 @@ def test_ranks_share_the_batches_of_one_process(
         list(StepSampler(num_rows, batch_size, seed, rank=rank, world_size=world_size).batches(epoch))
         for rank in range(world_size)
     ]
-    assert {len(batches) for batches in ranks} == {alone.steps_per_epoch}
+    assert {len(batches) for batches in ranks} == {alone.num_batches(epoch)}
     for step, batch in enumerate(alone.batches(epoch)):
         shares = [batches[step] for batches in ranks]
         assert all(share for share in shares)

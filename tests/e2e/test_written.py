@@ -140,7 +140,7 @@ def test_from_one_script_to_another(tmp_path: Path) -> None:
     assert "و" in report
     assert "arabic, generation" in (folder / "bundle" / "README.md").read_text().replace("`", "")
     samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
-    assert len(samples) == 2 * 25
+    assert len(samples) == 4 * 25
     assert set(samples[0]) == {"epoch", "target", "row", "references", "written"}
     assert "written" in (folder / "train.log").read_text()
     unseen = run.bundle.predict([{"english": "семь и восемь"}, {"english": "七 😀"}]).frame

@@ -7,7 +7,11 @@ import pytest
 from polysense.core.modality import Modality, Role, Task
 from polysense.data.evidence import ColumnGuess
 from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig
+from polysense.data.targets import GenerationTargetConfig
 from polysense.errors import ColumnError, ConfigError
+from polysense.nn.encoders.conformer import ConformerConfig
+from polysense.nn.heads.ctc_attention import CTCAttentionHeadConfig
+from polysense.nn.heads.generation import GenerationHeadConfig
 from polysense.presets import PRESETS, SMALL_TABLE, recipe_for
 
 
@@ -78,3 +82,22 @@ def test_what_can_not_be_served_is_said() -> None:
         recipe_for([*INPUTS, *TARGETS], 10, preset="huge")
     with pytest.raises(ColumnError, match="no column can serve as an input:\n  film: because"):
         recipe_for([INPUTS[-1], *TARGETS], 10)
+
+
+def test_a_recording_and_its_text_are_speech_recognition() -> None:
+    speech, said = guess("speech", Role.INPUT, Modality.AUDIO), guess("said", Role.TARGET, task=Task.GENERATION)
+    speaker = guess("speaker", Role.INPUT, Modality.CATEGORY)
+    for inputs in ([speech], [speech, speaker]):
+        recipe = recipe_for([*inputs, said], 1000)
+        assert isinstance(recipe.model.heads["said"], CTCAttentionHeadConfig)
+        assert recipe.model.heads["said"].language_model == 5
+        assert isinstance(recipe.model.encoders["speech"], ConformerConfig)
+        target = recipe.data.targets["said"]
+        assert isinstance(target, GenerationTargetConfig)
+        assert target.tokens == "characters"
+    # A question about a recording, a caption of a film: nothing to align.
+    for other in (Modality.TEXT, Modality.IMAGE):
+        recipe = recipe_for([speech, guess("other", Role.INPUT, other), said], 1000)
+        assert isinstance(recipe.model.heads["said"], GenerationHeadConfig)
+        assert recipe.model.heads["said"].type == "generation"
+    assert recipe_for([speech, *TARGETS], 1000).model.encoders["speech"].type == "audio_cnn"

@@ -10,9 +10,35 @@ from __future__ import annotations
 
 from polysense.api.checks import Check, check
 from polysense.api.comparison import Compared, compare
+from polysense.api.embedding import Embeddings, embed, embeddings
+from polysense.api.indexing import Indexed, index_table
+from polysense.api.prompts import ZeroShot, zero_shot
+from polysense.api.retrieval import Found, search
 from polysense.api.run import Run
 from polysense.api.showcase import demo
 from polysense.api.train import fit, new
-from polysense.api.use import evaluate, load, predict
+from polysense.api.use import evaluate, load, predict, stream
 
-__all__ = ["Check", "Compared", "Run", "check", "compare", "demo", "evaluate", "fit", "load", "new", "predict"]
+__all__ = [
+    "Check",
+    "Compared",
+    "Embeddings",
+    "Found",
+    "Indexed",
+    "Run",
+    "ZeroShot",
+    "check",
+    "compare",
+    "demo",
+    "embed",
+    "embeddings",
+    "evaluate",
+    "fit",
+    "index_table",
+    "load",
+    "new",
+    "predict",
+    "search",
+    "stream",
+    "zero_shot",
+]

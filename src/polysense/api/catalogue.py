@@ -51,6 +51,9 @@ FAMILIES = (
     ),
     FamilyInfo(name="fusions", key="fusion", where="model.fusion", text="Join the columns' tokens."),
     FamilyInfo(name="heads", key="head", where="model.heads.TARGET", text="Read a target from what was fused."),
+    FamilyInfo(
+        name="decodings", key="decoding", where="model.heads.TARGET.decoding", text="Choose the tokens of a text."
+    ),
     FamilyInfo(name="columns", key="column", where="data.columns.COLUMN", text="Say how an input column is read."),
     FamilyInfo(name="targets", key="target", where="data.targets.TARGET", text="Say what kind of output a target is."),
     FamilyInfo(
@@ -60,6 +63,9 @@ FAMILIES = (
         text="Vary a column's cells in training.",
     ),
     FamilyInfo(name="splits", key="split", where="data.split", text="Set rows aside to validate and to test."),
+    FamilyInfo(
+        name="batchings", key="batching", where="training.batching", text="Choose which rows make a training step."
+    ),
     FamilyInfo(name="optimizers", key="optimizer", where="training.optimizer", text="Turn gradients into steps."),
     FamilyInfo(
         name="balances",

@@ -119,7 +119,8 @@ def check(source: Any, *, target: str | Sequence[str] | None = None, overrides: 
         return Check(table=table.name, num_rows=len(table), columns=_columns(table, guesses), warnings=(advice,))
     prepared = prepare(source, target=target, overrides=overrides)
     table, config = prepared.table, prepared.recipe.data
-    names = [column for name, wanted in config.targets.items() for column in wanted.sources(name)]
+    answers = {name: wanted for name, wanted in config.targets.items() if not wanted.reads_inputs}
+    names = [column for name, wanted in answers.items() for column in wanted.sources(name)]
     guesses = prepared.guesses or infer(table, [name for name in names if table.has(name)])
     problems: list[str] = []
     warnings = [
@@ -147,8 +148,9 @@ def check(source: Any, *, target: str | Sequence[str] | None = None, overrides: 
     try:
         tables = split_tables(config, table, prepared.recipe.training.seed)
         splits = {name: len(part) for name, part in tables.items()}
-        processor = Processor.fit(tables["train"], config, prepared.recipe.model.requirements())
-        prepared.recipe.model.build(processor.schema)
+        model = prepared.recipe.model
+        processor = Processor.fit(tables["train"], config, model.requirements(), model.target_requirements())
+        model.build(processor.schema)
         positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int))
         for position in positions:
             unreadable.extend(processor.transform(table, int(position), with_targets=True).unreadable)
@@ -171,7 +173,7 @@ def check(source: Any, *, target: str | Sequence[str] | None = None, overrides: 
 def _columns(table: Any, guesses: Sequence[Any]) -> list[dict[str, Any]]:
     found = []
     for guess in guesses:
-        cells = table.cells(guess.name)
+        cells = table.cells(guess.column or guess.name)
         kind = guess.task if guess.role is Role.TARGET else guess.modality
         found.append(
             {

@@ -25,6 +25,7 @@ from polysense.api.prepare import Prepared, prepare, split_tables
 from polysense.api.subrun import HELD_OUT, Subrun, fingerprint, read_predictions, read_result, write_json
 from polysense.api.variants import Variant, folder_name, make_variants, parse_over
 from polysense.core.schema import Target
+from polysense.data.processor import Processor
 from polysense.data.sources import Table
 from polysense.errors import ConfigError, SplitError, TrainingError, TrainingInterrupted
 from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
@@ -129,14 +130,16 @@ def compare(
     targets = _targets(prepared.recipe, tables["train"])
     folder = _folder(output, prepared, options, overrides)
     chosen_seeds = [prepared.recipe.training.seed + i for i in range(seeds)]
-    plans = _plans(variants, prepared.recipe, chosen_seeds, folder, tables, unimodal=unimodal)
+    segmented = {target.over for target in targets if target.over}
+    alone = [name for name in prepared.recipe.data.columns if not segmented - {name}]  # the others hold no segments
+    plans = _plans(variants, prepared.recipe, chosen_seeds, folder, tables, alone=alone if unimodal else ())
     _train(plans, tables, judged, targets, chosen_seeds, keep=keep, jobs=jobs)
 
     entries = [_entry(plan, targets, chosen_seeds) for plan in plans]
     names = [plan.name for plan in plans]
-    alone = [plan for plan in plans if plan.kind is Kind.ALONE]
-    if len(alone) > 1:
-        entries.append(_ensemble(_unlike("ensemble of the columns", names), alone, targets, chosen_seeds))
+    single = [plan for plan in plans if plan.kind is Kind.ALONE]
+    if len(single) > 1:
+        entries.append(_ensemble(_unlike("ensemble of the columns", names), single, targets, chosen_seeds))
     trained = next((plan for plan in plans if plan.results), None)
     if trained is None or not any(plan.results for plan in plans if plan.kind is Kind.VARIANT):
         failures = [reason for plan in plans for reason in (plan.failure, *plan.failures.values()) if reason]
@@ -175,6 +178,9 @@ def _judged(tables: Mapping[str, Table], split: str | None, prepared: Prepared) 
 
 def _targets(recipe: Recipe, table: Table) -> list[Target]:
     """The targets as every training fits them, from the training rows."""
+    if any(config.lies_in_input for config in recipe.data.targets.values()):
+        asked = recipe.model.requirements(), recipe.model.target_requirements()
+        return list(Processor.fit(table, recipe.data, *asked).schema.targets)
     return [config.build(name).fit(table) for name, config in recipe.data.targets.items()]
 
 
@@ -202,7 +208,7 @@ def _plans(
     folder: Path,
     tables: Mapping[str, Table],
     *,
-    unimodal: bool,
+    alone: Sequence[str],
 ) -> list[_Plan]:
     table, taken = fingerprint(tables), list[str]()
 
@@ -219,9 +225,8 @@ def _plans(
         )
         for variant in variants
     ]
-    columns = list(base.data.columns)
-    if unimodal and len(columns) > 1:
-        for column in columns:
+    if len(base.data.columns) > 1:
+        for column in alone:
             name = _unlike(f"{column} alone", [plan.name for plan in plans])
             plans.append(_Plan(name=name, kind=Kind.ALONE, subruns=subruns(name, only_column(base, column))))
     return plans

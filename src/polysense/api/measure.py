@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,10 @@ from polysense.api.text import report_text
 from polysense.api.written import shuffled_inputs, text_sources, writes
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
+from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.sample import Unreadable
+from polysense.core.schema import Schema, Target
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
@@ -37,18 +39,36 @@ SHUFFLED = "shuffled inputs"
 _log = logging.getLogger("polysense.api")
 
 
-def evaluate_bundle(bundle: Bundle, table: Table, *, bootstrap: int, seed: int) -> Evaluation:
-    """Scores a model on a table that has the targets."""
+def evaluate_bundle(
+    bundle: Bundle,
+    table: Table,
+    *,
+    bootstrap: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are."""
     device = next(bundle.model.parameters()).device
     bundle.model.eval()
     return evaluate(
         lambda batch: bundle.model.predict(batch.to(device)),
-        PredictLoader(TableDataset(table, bundle.processor), bundle.schema),
+        _watched(PredictLoader(TableDataset(table, bundle.processor), bundle.schema), progress),
         bundle.schema.targets,
         bootstrap=bootstrap,
         seed=seed,
         texts=text_sources(bundle.processor, table),
     )
+
+
+def _watched(loader: PredictLoader, progress: Callable[[int, int], None] | None) -> Iterator[Batch]:
+    done = 0
+    for batch in loader:
+        if progress is not None:
+            progress(done, loader.num_rows)  # what was given before is done when more is asked for
+        yield batch
+        done += int((batch.rows >= 0).sum())
+    if progress is not None:
+        progress(done, loader.num_rows)
 
 
 def only_column(recipe: Recipe, name: str) -> Recipe:
@@ -62,7 +82,7 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
             modality_dropout=0.0,
         ),
         model=dataclasses.replace(recipe.model, encoders={name: recipe.model.encoders[name]}),
-        evaluation=dataclasses.replace(recipe.evaluation, baselines=False, contribution=False),
+        evaluation=dataclasses.replace(recipe.evaluation, baselines=False, contribution=False, samples=0),
     )
 
 
@@ -89,11 +109,14 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
             blind = shuffled_inputs(tables[name], run.bundle.schema, seed)
             if blind is not None:
                 baselines[name][SHUFFLED] = evaluate_bundle(run.bundle, blind, bootstrap=config.bootstrap, seed=seed)
-    if config.baselines and evaluations:
+    if config.baselines and evaluations and _shares(run.bundle.schema):
+        _log.warning("no model of each column alone is trained: a shared space needs two columns")
+    elif config.baselines and evaluations:
         _add_unimodal(run, tables, evaluations, baselines, progress=progress)
     run.evaluations, run.baselines = evaluations, baselines
     judged = held_out[-1] if held_out else None
-    if config.contribution and judged is not None and len(run.bundle.schema.columns) > 1:
+    several = len(run.bundle.schema.columns) > 1 and bool(_contributed(run.bundle.schema))
+    if config.contribution and judged is not None and several:
         run.contributions, run.contribution_split = _contributions(run, tables[judged]), judged
     cells = {name: list(found.unreadable) for name, found in evaluations.items()}
     _write(run, tables, {"train": list(unreadable), **cells}, judged)
@@ -110,7 +133,11 @@ def _add_unimodal(
     from polysense.api.train import train_model
 
     alone: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
+    over = {target.over for target in run.bundle.schema.targets if target.task is Task.TAGGING}
     for index, column in enumerate(run.recipe.data.columns):
+        if over - {column}:
+            _log.info("no baseline of the column %r alone: segments lie in %s", column, ", ".join(sorted(over)))
+            continue
         _log.info("baseline: training on the column %r alone", column)
         recipe = only_column(run.recipe, column)
         bundle, _, _ = train_model(recipe, tables, run.folder / "baselines" / str(index), progress=progress)
@@ -127,6 +154,16 @@ def _add_unimodal(
             )
 
 
+def _contributed(schema: Schema) -> list[Target]:
+    """The targets that columns contribute to; a place in a shared space is of one column alone."""
+    return [target for target in schema.targets if target.task is not Task.CONTRASTIVE]
+
+
+def _shares(schema: Schema) -> bool:
+    """Whether a target is a shared space."""
+    return len(_contributed(schema)) < len(schema.targets)
+
+
 def _contributions(run: Run, table: Table) -> Any:
     config, seed = run.recipe.evaluation, run.recipe.training.seed
     bundle = run.bundle
@@ -139,7 +176,7 @@ def _contributions(run: Run, table: Table) -> Any:
     return contributions(
         predict,
         PredictLoader(TableDataset(chosen, bundle.processor), bundle.schema),
-        bundle.schema.targets,
+        _contributed(bundle.schema),
         bundle.schema.columns,
         bootstrap=config.bootstrap,
         seed=seed,
@@ -149,11 +186,13 @@ def _contributions(run: Run, table: Table) -> Any:
 
 def _missing(run: Run, tables: Mapping[str, Table]) -> dict[str, dict[str, float]]:
     return {
-        column: {
-            name: float(np.mean([cell is None for cell in table.cells(column)])) if table.has(column) else 1.0
+        column.name: {
+            name: float(np.mean([cell is None for cell in table.cells(column.table_column)]))
+            if table.has(column.table_column)
+            else 1.0
             for name, table in tables.items()
         }
-        for column in run.bundle.schema.names
+        for column in run.bundle.schema
     }
 
 
@@ -194,6 +233,7 @@ def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
             "training": f"{run.training.seconds:,.0f} s, {run.training.samples_per_second:,.0f} samples/s",
         },
         settings=run.recipe.to_yaml(comments=False),
+        samples="samples.html" if (run.folder / "samples.html").exists() else None,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from polysense.core.modality import Modality
+from polysense.core.modality import Modality, Task
 from polysense.data.config import DataConfig
 from polysense.data.decode.image import decode_image
 from polysense.data.infer import ColumnGuess, infer
@@ -21,6 +21,7 @@ from polysense.data.targets import ClassificationTargetConfig
 from polysense.errors import ConfigError, DecodeError
 from polysense.nn.encoders.auto import AutoEncoderConfig
 from polysense.presets import recipe_for
+from polysense.presets.contrastive import for_contrast, members_only
 from polysense.recipe import Recipe, load_recipe
 
 __all__ = ["Prepared", "is_recipe", "prepare", "split_tables"]
@@ -58,6 +59,7 @@ def prepare(
     source: Any,
     *,
     target: str | Sequence[str] | None = None,
+    task: str | None = None,
     overrides: Sequence[str] = (),
     preset: str = "balanced",
     validation: str | Path | None = None,
@@ -70,6 +72,8 @@ def prepare(
     Args:
         source: A recipe's path, a table's path, or a table in memory.
         target: The column or columns to predict, where the source is a table.
+        task: "contrastive": nothing is predicted, and the columns named as the target are brought into one space (if
+            none are, all texts, pictures, sounds and videos).
         overrides: `a.b.c=value` changes of the recipe.
         preset: Which preset an inferred recipe comes from.
         validation: A validation table of its own.
@@ -83,22 +87,29 @@ def prepare(
     """
     extra = [f"data.{key}={_quoted(path)}" for key, path in (("validation", validation), ("test", test)) if path]
     if is_recipe(source):
-        if target is not None or columns:
+        if target is not None or columns or task is not None:
             raise ConfigError(f"{source}: a recipe names its targets and columns itself; edit it, or use overrides")
         recipe = load_recipe(source, [*extra, *overrides])
         if data is None and recipe.data.table is None:
             raise ConfigError(f"{source}: data.table is not set; add it, or give data.table=PATH")
         table = read_table(recipe.data.table if data is None else data, root=recipe.data.root)
         return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=str(source))
-    if target is None:
+    if task not in (None, Task.CONTRASTIVE):
+        raise ConfigError(
+            f"task: found {task!r}; a target's column says what it is, and the only task without one is "
+            f"contrastive. To correct a guess: --column COLUMN={task}"
+        )
+    if target is None and task is None:
         table = read_table(source)
         raise ConfigError(
             f"{table.name}: no target is named; say what to predict with --target COLUMN (target= in Python). "
             f"Columns: {', '.join(table.names)}"
         )
     table = read_table(source)
-    targets = [target] if isinstance(target, str) else list(target)
-    guesses = infer(table, targets, overrides=dict(columns or {}))
+    targets = [target] if isinstance(target, str) else list(target or ())
+    guesses = infer(table, [] if task else targets, overrides=dict(columns or {}))
+    if task:
+        guesses = members_only(guesses, targets)
     on_disk = isinstance(source, (str, Path))
     recipe = recipe_for(
         guesses,
@@ -107,8 +118,13 @@ def prepare(
         table=str(Path(source).resolve()) if on_disk else None,
         validation=None if validation is None else str(Path(validation).resolve()),
         test=None if test is None else str(Path(test).resolve()),
-        photos=[guess.name for guess in guesses if guess.modality is Modality.IMAGE and _are_photos(table, guess.name)],
-    ).with_overrides(list(overrides))
+        photos=[
+            guess.name
+            for guess in guesses
+            if guess.modality is Modality.IMAGE and guess.frames is None and _are_photos(table, guess.name)
+        ],
+    )
+    recipe = (for_contrast(recipe, len(table)) if task else recipe).with_overrides(list(overrides))
     return Prepared(
         recipe=_resolve_auto(recipe, table),
         table=table,
@@ -123,7 +139,8 @@ def _resolve_auto(recipe: Recipe, table: Table) -> Recipe:
     for name, encoder in encoders.items():
         if isinstance(encoder, AutoEncoderConfig):
             modality = Modality(recipe.data.columns[name].type)
-            texts = table.cells(name)[:_LOOKED_AT_TEXTS] if modality is Modality.TEXT and table.has(name) else ()
+            source = recipe.data.columns[name].source(name)
+            texts = table.cells(source)[:_LOOKED_AT_TEXTS] if modality is Modality.TEXT and table.has(source) else ()
             encoders[name], why = encoder.resolve(modality, [text for text in texts if isinstance(text, str)])
             _log.info("column %r: %s", name, why)
     return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoders=encoders))

@@ -134,7 +134,7 @@ def read_predictions(
             optional = {
                 name: torch.from_numpy(stored[f"{key}/{name}"]) for name in _OPTIONAL if f"{key}/{name}" in stored
             }
-            padding_id = target.padding_id if target.task is Task.GENERATION else None
+            padding_id = {Task.GENERATION: target.padding_id, Task.TAGGING: -1}.get(target.task)
             values = torch.from_numpy(stored[f"{key}/values"])
             predictions[target.name] = Prediction(values, **optional, padding_id=padding_id)
             if f"{key}/texts" in stored:
@@ -209,7 +209,8 @@ class Workshop:
     def _fitted(self, recipe: Recipe) -> FittedData:
         """Fitted preprocessing for a recipe: that of the last one, if nothing that it depends on has changed."""
         data = recipe.data
-        parts = (data.columns, data.targets, data.weight, data.cache, data.num_workers, recipe.model.requirements())
+        asked = (recipe.model.requirements(), recipe.model.target_requirements())
+        parts = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *asked)
         key = json.dumps([to_dict(part) for part in parts], sort_keys=True)
         if self._data is None or key != self._key:
             self._data, self._held_out = None, {}  # first, so that two tables are never in memory at once

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ from polysense.api.card import model_card
 from polysense.api.measure import measure
 from polysense.api.prepare import Prepared, prepare, split_tables
 from polysense.api.run import Run
-from polysense.api.written import WrittenValidation, writes
+from polysense.api.samples import SampleLog
+from polysense.api.written import WrittenValidation, fit_texts, writes
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.batch import Batch
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
 from polysense.data.dataset import TableDataset, choose_workers
+from polysense.data.lengths import RowLengths, count_tokens
 from polysense.data.loader import PredictLoader, TrainLoader
+from polysense.data.measuring import row_lengths
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
 from polysense.data.transforms.augment import augment
@@ -36,6 +40,7 @@ from polysense.evaluation.metrics.compute import selection_metric
 from polysense.nn.votes import fit_votes
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
+from polysense.training.callbacks.tensorboard import TensorBoard
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
@@ -53,6 +58,7 @@ def fit(
     source: Any,
     *,
     target: str | Sequence[str] | None = None,
+    task: str | None = None,
     output: str | Path | None = None,
     overrides: Sequence[str] = (),
     preset: str = "balanced",
@@ -68,6 +74,7 @@ def fit(
     Args:
         source: A table's path, a table in memory, a recipe's path (.yaml), or with `resume` a run's folder.
         target: The column or columns to predict, where the source is a table.
+        task: "contrastive" brings the columns named as the target (by default all media and texts) into one space.
         output: The run's folder; by default runs/NAME-TIME.
         overrides: `a.b.c=value` changes of the recipe.
         preset: Where a recipe is inferred: "fast", "balanced" or "best".
@@ -95,6 +102,7 @@ def fit(
         prepared = prepare(
             source,
             target=target,
+            task=task,
             overrides=overrides,
             preset=preset,
             validation=validation,
@@ -107,20 +115,26 @@ def fit(
 
 
 def new(
-    table: Any, target: str | Sequence[str], *, preset: str = "balanced", columns: Mapping[str, str] | None = None
+    table: Any,
+    target: str | Sequence[str] | None = None,
+    *,
+    task: str | None = None,
+    preset: str = "balanced",
+    columns: Mapping[str, str] | None = None,
 ) -> str:
     """A commented recipe for a table, as YAML.
 
     Args:
         table: The table's path, or a table in memory.
         target: The column or columns to predict.
+        task: "contrastive" brings the columns named as the target (by default all media and texts) into one space.
         preset: "fast", "balanced" or "best".
         columns: Per column what you say it is, where inference is wrong.
 
     Raises:
         UserError: The table can't be read, or a column can't serve.
     """
-    prepared = prepare(table, target=target, preset=preset, columns=columns)
+    prepared = prepare(table, target=target, task=task, preset=preset, columns=columns)
     notes: dict[str, str] = {}
     ignored = []
     for guess in prepared.guesses:
@@ -156,9 +170,8 @@ class _Watched:
         self.loader = loader
         self.unreadable: dict[tuple[int, str], Unreadable] = {}
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.loader.steps_per_epoch
+    def num_batches(self, epoch: int) -> int:
+        return self.loader.num_batches(epoch)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         for batch in self.loader.epoch(epoch, start_step):
@@ -183,6 +196,11 @@ class FittedData:
     validation: TableDataset | None
     num_workers: int
 
+    @cached_property
+    def lengths(self) -> RowLengths:
+        """How long the training rows are; measured when it is first asked for."""
+        return row_lengths(self.train.table, self.processor.columns, self.processor.targets)
+
 
 def fit_data(recipe: Recipe, tables: Mapping[str, Table], processor: Processor | None = None) -> FittedData:
     """Fits preprocessing, unless it is given, and decides how the rows are read.
@@ -193,7 +211,9 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], processor: Processor |
         processor: Fitted before.
     """
     if processor is None:
-        processor = Processor.fit(tables["train"], recipe.data, recipe.model.requirements())
+        processor = Processor.fit(
+            tables["train"], recipe.data, recipe.model.requirements(), recipe.model.target_requirements()
+        )
     train, validation = TableDataset(tables["train"], processor), tables.get("validation")
     num_workers = _read_settings(recipe, train)
     return FittedData(
@@ -242,21 +262,24 @@ def train_model(
     config = recipe.training
     torch.manual_seed(config.seed)
     model = recipe.model.build(schema)
+    fit_texts(model, data.train)
 
     loader = TrainLoader(
         data.train,
         schema,
-        config.micro_batch_size,
+        config.batch_size,
         config.seed,
         num_workers=data.num_workers,
         rank=distributed.rank,
         world_size=distributed.world_size,
         pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
+        accumulate=config.accumulate,
+        batching=config.batching.build(config.batch_size, data.lengths if config.batching.needs_lengths else None),
     )
     watched = _Watched(loader)
     transforms = {name: transform.build(schema.column(name)) for name, transform in recipe.data.transforms.items()}
 
-    validate = None
+    validate, samples = None, None
     if validation_set is not None:
         written = None
         if writes(schema):
@@ -267,7 +290,13 @@ def train_model(
                 num_samples=recipe.evaluation.samples,
                 folder=folder,
                 seed=config.seed,
+                resume=resume,
             )
+        samples = SampleLog(
+            validation_set, num_samples=recipe.evaluation.samples, folder=folder, seed=config.seed, resume=resume
+        )
+        if written is not None:
+            samples = written.samples
 
         def validate() -> dict[str, float]:
             if written is not None:
@@ -278,6 +307,7 @@ def train_model(
                 schema.targets,
                 bootstrap=0,
             )
+            samples.add(found, trainer.epoch)
             return {
                 f"{head}/{metric}": value.value
                 for head, named in found.metrics.items()
@@ -286,6 +316,9 @@ def train_model(
 
     folder.mkdir(parents=True, exist_ok=True)
     callbacks = default_callbacks(config, folder)
+    for callback in callbacks:
+        if isinstance(callback, TensorBoard) and samples is not None:
+            callback.samples = samples.latest
     if not progress:
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     trainer = Trainer(
@@ -302,6 +335,7 @@ def train_model(
             epoch=epoch,
             modality_dropout=recipe.data.modality_dropout,
         ),
+        count_tokens=lambda batch: count_tokens(batch, schema),
         measured=_measured(data, config) if config.balance is not None else None,
         preferred={target.name: selection_metric(target).name for target in schema.targets},
         callbacks=callbacks,

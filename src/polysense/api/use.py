@@ -1,7 +1,8 @@
-"""Use a trained model: predict, evaluate."""
+"""Use a trained model: predict, stream, evaluate."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from polysense.errors import TableError
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.report import Report
+from polysense.nn.decoding.options import DecodingOptions
 
-__all__ = ["Scores", "evaluate", "load", "predict"]
+__all__ = ["Scores", "evaluate", "load", "predict", "stream"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,19 +65,54 @@ class Scores:
         return "\n".join(lines)
 
 
-def predict(bundle: Bundle | str | Path, source: Any, *, root: str | Path | None = None) -> Predictions:
+def predict(
+    bundle: Bundle | str | Path,
+    source: Any,
+    *,
+    root: str | Path | None = None,
+    decoding: DecodingOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Predictions:
     """Predicts every row of a table, in order.
 
     Args:
         bundle: A bundle, or its folder.
         source: A table's path, a data frame, a list of dictionaries, ...
         root: The folder that media paths are relative to; by default the table's own.
+        decoding: Another way to write texts than the recipe's: a type (`"beam"`), keys (`{"type": "sample", "top_p":
+            0.9}`), or overrides (`["decoding.beam_size=8"]`).
+        progress: Called with the rows that are done and the rows there are.
 
     Raises:
-        UserError: The bundle or the table can't be read.
+        UserError: The bundle or the table can't be read, or there is no such decoding.
     """
     loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
-    return loaded.predict(source, root=root)
+    return loaded.predict(source, root=root, decoding=decoding, progress=progress)
+
+
+def stream(
+    bundle: Bundle | str | Path,
+    source: Any,
+    *,
+    root: str | Path | None = None,
+    target: str | None = None,
+    decoding: DecodingOptions | None = None,
+) -> Iterator[Iterator[str]]:
+    """Writes every row's text, piece by piece: of each row an iterator, whose pieces make what `predict` gives.
+
+    Args:
+        bundle: A bundle, or its folder.
+        source: A table's path, a data frame, a list of dictionaries, ...
+        root: The folder that media paths are relative to; by default the table's own.
+        target: Which text, where the model writes several.
+        decoding: As in `predict`.
+
+    Raises:
+        UserError: The bundle or the table can't be read, no text is written, or there is no such decoding.
+    """
+    loaded = (bundle if isinstance(bundle, Bundle) else load(bundle)).with_decoding(decoding)
+    name, table = loaded.streamed(target), loaded.dataset(source, root=root).table
+    return (loaded.stream(table, row=row, target=name) for row in range(len(table)))
 
 
 def evaluate(
@@ -85,6 +122,8 @@ def evaluate(
     root: str | Path | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
+    decoding: DecodingOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Scores a model on a table that has the targets.
 
@@ -94,26 +133,39 @@ def evaluate(
         root: The folder that media paths are relative to; by default the table's own.
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the resamples.
+        decoding: As in `predict`.
+        progress: Called with the rows that are done and the rows there are; those of the blind control count too.
 
     Raises:
-        UserError: The bundle or the table can't be read, or no row has a target.
+        UserError: The bundle or the table can't be read, no row has a target, or there is no such decoding.
     """
-    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    loaded = (bundle if isinstance(bundle, Bundle) else load(bundle)).with_decoding(decoding)
     table = read_table(source, root=root)
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")
-    found = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed)
+    blind = shuffled_inputs(table, loaded.schema, seed) if writes(loaded.schema) else None
+    passes = 1 if blind is None else 2
+    found = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=_within(progress, 0, passes))
     if not any(found.num_counted(target.name) for target in loaded.schema.targets):
         cells = "; ".join(str(cell) for cell in found.unreadable[:3])
         raise TableError(
             f"{table.name}: no row has a target that can be read, so there is nothing to score"
             f"{': ' + cells if cells else ''}"
         )
-    blind = shuffled_inputs(table, loaded.schema, seed) if writes(loaded.schema) else None
+    rival = None
+    if blind is not None:
+        rival = evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed, progress=_within(progress, 1, passes))
     return Scores(
         table=table.name,
-        shuffled=None if blind is None else evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed),
+        shuffled=rival,
         evaluation=found,
         majority=constant_baseline(found, bootstrap=bootstrap, seed=seed),
     )
+
+
+def _within(progress: Callable[[int, int], None] | None, index: int, passes: int) -> Callable[[int, int], None] | None:
+    """The progress of one of several passes over a table."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, passes * total)

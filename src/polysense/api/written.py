@@ -1,16 +1,15 @@
-"""Targets that are texts: how an evaluation reads them, what it is compared with, and what a run's log shows."""
+"""Targets that are texts: how an evaluation reads them, what it is compared with, how a training is validated."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from polysense.api.samples import SampleLog
 from polysense.core.batch import Batch
 from polysense.core.modality import Modality, Task
 from polysense.core.prediction import Prediction
@@ -20,14 +19,14 @@ from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
-from polysense.data.targets import GenerationTarget
+from polysense.data.targets import TargetProcessor
+from polysense.data.targets.text import TextTarget
+from polysense.errors import DecodeError
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.evaluation.texts import TextSource
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["WrittenValidation", "shuffled_inputs", "text_sources", "writes"]
-
-_log = logging.getLogger("polysense.api")
+__all__ = ["WrittenValidation", "fit_texts", "shuffled_inputs", "text_sources", "writes"]
 
 _MEDIA = (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
 
@@ -42,12 +41,37 @@ def text_sources(processor: Processor, table: Table) -> dict[str, TextSource]:
     return {
         name: TextSource(decode=target.decode, references=_references(target, table))
         for name, target in processor.targets.items()
-        if isinstance(target, GenerationTarget)
+        if isinstance(target, TextTarget)
     }
 
 
-def _references(target: GenerationTarget, table: Table) -> Callable[[int], list[str]]:
+def _references(target: TextTarget, table: Table) -> Callable[[int], list[str]]:
     return lambda row: target.references(table, row)
+
+
+def fit_texts(model: MultimodalModel, dataset: TableDataset) -> None:
+    """Gives the training texts to the heads that count something of them, such as a language model.
+
+    Args:
+        model: Not trained yet.
+        dataset: The training rows.
+    """
+    for target in model.schema.targets:
+        head = model.head(target.name)
+        if head.learns_from_texts:
+            head.fit_texts(_token_ids(model_processor(dataset).targets[target.name], dataset.table))
+
+
+def _token_ids(processor: TargetProcessor, table: Table) -> Iterator[list[int]]:
+    """Every reference of every row; cells that can't be read are listed when the row is."""
+    begin_id = processor.target.begin_id
+    for row in range(len(table)):
+        try:
+            value = processor.transform(table, row)
+        except DecodeError:
+            continue
+        if value is not None:
+            yield from (part.tolist() for part in np.split(value, np.flatnonzero(value == begin_id)[1:]))
 
 
 def shuffled_inputs(table: Table, schema: Schema, seed: int) -> Table | None:
@@ -66,7 +90,8 @@ def shuffled_inputs(table: Table, schema: Schema, seed: int) -> Table | None:
     """
     if len(table) < 2:
         return None
-    media = [column.name for column in schema if column.modality in _MEDIA] or list(schema.names)
+    media = [column.table_column for column in schema if column.modality in _MEDIA]
+    media = list(dict.fromkeys(media or [column.table_column for column in schema]))
     # Each row takes those of the next one in a random order: one circle, so no row keeps its own.
     order = permutation(len(table), seed, "shuffled inputs")
     taken = np.empty_like(order)
@@ -82,9 +107,13 @@ class WrittenValidation:
         model: In training.
         dataset: The validation rows.
         num_rows: Rows whose texts are written; writing costs as many steps as the longest text has tokens.
-        num_samples: Of them, how many are shown in the log.
-        folder: Gets samples.jsonl.
+        num_samples: Of them, how many are shown.
+        folder: The run's.
         seed: Of the choice of rows.
+        resume: Whether the run is gone on with.
+
+    Attributes:
+        samples: The rows that are shown.
     """
 
     def __init__(
@@ -96,9 +125,9 @@ class WrittenValidation:
         num_samples: int,
         folder: Path,
         seed: int,
+        resume: bool = False,
     ) -> None:
         self._model, self._dataset, self._processor = model, dataset, model_processor(dataset)
-        self._num_samples, self._path = num_samples, folder / "samples.jsonl"
         chosen = np.sort(permutation(len(dataset), seed, "written")[:num_rows])
         self._all = len(chosen) == len(dataset)
         self._part = (
@@ -106,6 +135,7 @@ class WrittenValidation:
             if self._all
             else TableDataset(dataset.table.select(chosen), self._processor, cache_bytes=dataset.cache_bytes)
         )
+        self.samples = SampleLog(self._part, num_samples=num_samples, folder=folder, seed=seed, resume=resume)
 
     def __call__(self, predict: Callable[[Batch, bool], Mapping[str, Prediction]], epoch: int) -> dict[str, float]:
         """The metrics by target/metric.
@@ -125,23 +155,8 @@ class WrittenValidation:
                 target, _, _ = key.rpartition("/")
                 if self._all or (target in texts and not np.isfinite(metrics[key])):
                     metrics[key] = value
-            self._show(written, epoch)
+            self.samples.add(written, epoch)
         return metrics
-
-    def _show(self, written: Evaluation, epoch: int) -> None:
-        lines = []
-        for name, texts in written.texts.items():
-            for i in np.flatnonzero(written.truths[name].present)[: self._num_samples]:
-                assert texts.outputs is not None
-                source = self._part.table.source(int(written.rows[i]), name)
-                _log.info(
-                    "epoch %d, %s, row %d: reference %r, written %r",
-                    epoch, name, source.row, texts.references[i][0], texts.outputs[i],
-                )  # fmt: skip
-                sample = {"epoch": epoch, "target": name, "row": source.row}
-                lines.append({**sample, "references": list(texts.references[i]), "written": texts.outputs[i]})
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def model_processor(dataset: TableDataset) -> Processor:

@@ -20,12 +20,16 @@ from polysense.cli.commands.check import check
 from polysense.cli.commands.compare import compare
 from polysense.cli.commands.demo import demo
 from polysense.cli.commands.doctor import doctor
+from polysense.cli.commands.embed import embed
 from polysense.cli.commands.evaluate import evaluate
+from polysense.cli.commands.index import index
 from polysense.cli.commands.list import show as list_components
 from polysense.cli.commands.new import new
 from polysense.cli.commands.predict import predict
 from polysense.cli.commands.schema import schema
+from polysense.cli.commands.search import search
 from polysense.cli.commands.train import train
+from polysense.cli.commands.zeroshot import zeroshot
 from polysense.errors import PolysenseError, TrainingInterrupted
 
 __all__ = ["app", "main"]
@@ -55,7 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, new, check, train, evaluate, predict, compare):
+for _command in (demo, new, check, train, evaluate, predict, compare, embed, zeroshot, index, search):
     app.command(epilog=_EPILOG)(_command)
 app.command("list", epilog=_EPILOG)(list_components)
 app.command(epilog=_EPILOG)(schema)

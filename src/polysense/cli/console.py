@@ -18,7 +18,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["configure_logging", "is_quiet", "is_verbose", "reserved_stdout", "write_error", "write_json", "write_text"]
+__all__ = [
+    "configure_logging",
+    "is_quiet",
+    "is_verbose",
+    "reserved_stdout",
+    "write_error",
+    "write_json",
+    "write_piece",
+    "write_text",
+]
 
 
 def configure_logging(verbosity: int) -> None:
@@ -86,6 +95,12 @@ def reserved_stdout(reserve: bool = True) -> Iterator[None]:
 def write_text(text: str) -> None:
     """Writes a result to stdout."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def write_piece(text: str) -> None:
+    """Writes a part of a result to stdout, at once."""
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 

@@ -59,16 +59,22 @@ class TargetBatch:
 
     Attributes:
         values: int64 [batch] (classification), float32 [batch, outputs] (multilabel; regression, NaN = unknown), or
+            int64 [batch, keys] what each cell is, 0 = missing (contrastive: equal keys are the same thing), or
             int64 [batch, length] token ids from the begin token to the end token, padded (generation). As collated for
             training, texts may be [batch, references, length]: one of a row's references is drawn before each use.
+            Segments are float32 [batch, 1 + segments, 3], each (start, end, class) in steps of their column; the first
+            is the whole column, (0, its length, -1), and (0, 0, -1) is padding (tagging).
         present: [batch]; a row whose target is absent is counted out of the loss and of the metrics.
         lengths: [batch] tokens of each text, begin and end among them; 0 where absent (generation). As collated for
             training [batch, references]. None for other tasks.
+        earlier: int64 [batch, prompt_length], the prompt's token ids where they are earlier answers that are trained
+            on too (a chat), the padding id everywhere else (generation). None where no row has any.
     """
 
     values: Shaped[Tensor, "batch ..."]
     present: Bool[Tensor, " batch"]
     lengths: Int[Tensor, "batch ..."] | None = None
+    earlier: Int[Tensor, "batch prompt_length"] | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TargetBatch:
         """A copy on another device."""
@@ -76,6 +82,7 @@ class TargetBatch:
             values=self.values.to(device, non_blocking=non_blocking),
             present=self.present.to(device, non_blocking=non_blocking),
             lengths=None if self.lengths is None else self.lengths.to(device, non_blocking=non_blocking),
+            earlier=None if self.earlier is None else self.earlier.to(device, non_blocking=non_blocking),
         )
 
     def pin_memory(self) -> TargetBatch:
@@ -84,6 +91,7 @@ class TargetBatch:
             values=self.values.pin_memory(),
             present=self.present.pin_memory(),
             lengths=None if self.lengths is None else self.lengths.pin_memory(),
+            earlier=None if self.earlier is None else self.earlier.pin_memory(),
         )
 
 

@@ -38,3 +38,5 @@ class Task(StrEnum):
     MULTILABEL = "multilabel"
     REGRESSION = "regression"
     GENERATION = "generation"
+    CONTRASTIVE = "contrastive"
+    TAGGING = "tagging"

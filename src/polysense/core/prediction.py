@@ -19,14 +19,20 @@ class Prediction:
 
     Attributes:
         values: int64 [batch] class ids (classification), bool [batch, classes] (multilabel), float32 [batch, outputs]
-            in the table's own units (regression), or int64 [batch, length] token ids, padded (generation).
+            in the table's own units (regression), int64 [batch, length] token ids, padded (generation), or float32
+            [batch, 1 + segments, 4], each (start, end, class, probability) in steps of the column, of which the first
+            is the whole column, (0, its length, -1, 0), and class -1 is padding (tagging). float32 [batch, columns,
+            size] are places in a shared space, NaN where the column is absent (contrastive).
         probabilities: float32 [batch, classes] (classification: rows sum to 1; multilabel: each on its own), None for
             a regression and for a text.
         scores: float32 [batch], the log probability of each row's text (generation).
         likelihood: float32 [batch, 3], of the true text where it was given: the summed log probability of its tokens,
             each after the true ones before it; how many of them were the likeliest there; and their number
-            (generation).
-        padding_id: What fills the padding of `values` (generation); None where the rows have one shape.
+            (generation). Of tags: of the true ones, by the column's length (tagging).
+        padding_id: What fills the padding of `values` (generation, tagging); None where the rows have one shape.
+        alternatives: int64 [batch, texts, length] token ids, padded: the next best texts after `values`, in the order
+            of preference, where more than one is asked for (generation).
+        alternative_scores: float32 [batch, texts], their log probabilities; -inf where there are no more (generation).
     """
 
     values: Shaped[Tensor, "batch ..."]
@@ -34,6 +40,8 @@ class Prediction:
     scores: Float[Tensor, " batch"] | None = None
     likelihood: Float[Tensor, "batch 3"] | None = None
     padding_id: int | None = None
+    alternatives: Shaped[Tensor, "batch texts length"] | None = None
+    alternative_scores: Float[Tensor, "batch texts"] | None = None
 
     def cpu(self) -> Prediction:
         """A copy in main memory."""
@@ -52,15 +60,19 @@ class Prediction:
             changed(self.scores),
             changed(self.likelihood),
             self.padding_id,
+            changed(self.alternatives),
+            changed(self.alternative_scores),
         )
 
     @staticmethod
     def concatenate(parts: list[Prediction]) -> Prediction:
         """The rows of several batches, in order; texts are padded to the longest."""
         values, padding_id = [part.values for part in parts], parts[0].padding_id
+        alternatives: list[Tensor | None] = [part.alternatives for part in parts]
         if padding_id is not None:
-            longest = max(value.shape[1] for value in values)
-            values = [F.pad(value, (0, longest - value.shape[1]), value=padding_id) for value in values]
+            values = _padded(values, padding_id)
+            known = [each for each in alternatives if each is not None]
+            alternatives = list(_padded(known, padding_id, dim=2))
 
         def joined(tensors: list[Tensor | None]) -> Tensor | None:
             found = [tensor for tensor in tensors if tensor is not None]
@@ -72,7 +84,18 @@ class Prediction:
             joined([part.scores for part in parts]),
             joined([part.likelihood for part in parts]),
             padding_id,
+            joined(alternatives),
+            joined([part.alternative_scores for part in parts]),
         )
+
+
+def _padded(values: list[Tensor], padding_id: int, dim: int = 1) -> list[Tensor]:
+    """Texts or segments, padded to the most along a dimension."""
+    longest = max((each.shape[dim] for each in values), default=0)
+    return [
+        F.pad(each, (*[0, 0] * (each.dim() - 1 - dim), 0, longest - each.shape[dim]), value=padding_id)
+        for each in values
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,8 +57,11 @@ class Sample:
             (category), float32 [features] (date). An absent column is simply not there.
         targets: Per target an int64 scalar (classification), float32 [classes] of 0 and 1 (multilabel) or float32
             [columns] with NaN where unknown (regression), or int32 [tokens], the references one after another, each
-            with its begin token first (generation). A target that the row lacks is not there.
+            with its begin token first (generation), or float32 [1 + segments, 3], see TargetBatch (tagging). A target
+            that the row lacks is not there.
         prompts: Per target whose text goes on from a prompt, int32 [tokens] of the prompt.
+        trained: Per target whose prompt holds earlier answers (a chat), bool [tokens of the prompt]: which of them are
+            trained on. Only where targets are read.
         weight: The row's weight in the loss.
         unreadable: Cells of this row that could not be read.
     """
@@ -67,5 +70,6 @@ class Sample:
     values: dict[str, list[np.ndarray]] = field(default_factory=dict)
     targets: dict[str, np.ndarray] = field(default_factory=dict)
     prompts: dict[str, np.ndarray] = field(default_factory=dict)
+    trained: dict[str, np.ndarray] = field(default_factory=dict)
     weight: float = 1.0
     unreadable: tuple[Unreadable, ...] = ()

@@ -22,9 +22,10 @@ class Column:
     """One input column.
 
     Attributes:
-        name: The column's name in the table.
+        name: The column's name, in the table too unless `source` says otherwise.
         modality: What its cells are.
-        multiple: Whether a cell holds a list of items (several images, a dialogue's turns).
+        source: The table's column that it is read from; "": the one of its name.
+        multiple: Whether a cell holds a list of items (several images, a dialogue's turns, a video's frames).
         max_items: Items in the longest cell seen at fitting; 1 unless `multiple`.
         typical_length: The 95th percentile of an item's length at fitting, in tokens (text) or samples (audio).
             It sets the scale of the length levels used at prediction; it never cuts anything.
@@ -49,6 +50,7 @@ class Column:
 
     name: str
     modality: Modality
+    source: str = ""
     multiple: bool = False
     max_items: int = 1
     typical_length: int = 1
@@ -67,6 +69,11 @@ class Column:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
+    @property
+    def table_column(self) -> str:
+        """The table's column that its cells stand in."""
+        return self.source or self.name
+
     def replace(self, **changes: Any) -> Column:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
@@ -79,7 +86,8 @@ class Target:
     Attributes:
         name: The output's name; of its column, where it comes from one column.
         task: What kind of output.
-        columns: The table's columns it is read from. One, unless a regression has several targets.
+        columns: The table's columns it is read from. One, unless a regression has several targets, or input columns
+            are brought into one space (contrastive: `members`, and last the column of what counts as the same).
         classes: The class names in id order (classification, multilabel).
         class_counts: Training rows of each class, in the same order.
         num_rows: Training rows that have the target.
@@ -89,9 +97,23 @@ class Target:
         padding_id: The token id that fills the padding (generation).
         begin_id: The token id that every text begins with (generation).
         end_id: The token id that every text ends with, unless it was cut (generation).
+        start_id: The token id that a pretrained language model expects before anything else; None if nothing.
+        typical_prompt: The 95th percentile of the training prompts' tokens; 0 where texts go on from no prompt.
+        placeholders: The input columns that a prompt can name the place of. Their token ids are the last ones of the
+            vocabulary, in this order; nobody writes them (generation).
         typical_length: The 95th percentile of the training texts' tokens, the end among them (generation).
         max_length: The tokens of the longest training text, the end among them (generation).
         most_frequent: The training text that occurs most often (generation).
+        over: The input column in which segments lie (tagging).
+        boundaries: Whether two segments of one class that touch are two, told apart by where they begin (BIO tags);
+            else they are one (tagging).
+        class_lengths: Per class, its segments' share of the training rows' length; the rest is in none (tagging).
+        units_per_second: What a segment's start and end count where the column runs in time; 0: its steps or tokens
+            (tagging).
+        members: The input columns that share a space (contrastive).
+        anchor: The one of them that each other is compared with; "" where every pair is (contrastive).
+        answers: The only texts that may be written, each as token ids with the end token last; none: any text
+            (generation).
     """
 
     name: str
@@ -106,16 +128,36 @@ class Target:
     padding_id: int = 0
     begin_id: int = 0
     end_id: int = 0
+    start_id: int | None = None
+    typical_prompt: int = 0
+    placeholders: tuple[str, ...] = ()
     typical_length: int = 1
     max_length: int = 0
     most_frequent: str = ""
+    over: str = ""
+    boundaries: bool = False
+    class_lengths: tuple[float, ...] = ()
+    units_per_second: float = 0.0
+    members: tuple[str, ...] = ()
+    anchor: str = ""
+    answers: tuple[tuple[int, ...], ...] = ()
 
     @property
     def num_outputs(self) -> int:
-        """Classes, labels, regression targets or tokens to choose from."""
+        """Classes, labels, regression targets or tokens to choose from; the keys of a row that shares a space."""
         if self.task is Task.GENERATION:
             return self.vocabulary_size
-        return len(self.columns) if self.task is Task.REGRESSION else len(self.classes)
+        return len(self.columns) if self.task in (Task.REGRESSION, Task.CONTRASTIVE) else len(self.classes)
+
+    @property
+    def first_placeholder(self) -> int:
+        """The token id of the first of `placeholders`; the others follow it."""
+        return self.vocabulary_size - len(self.placeholders)
+
+    @property
+    def never_written(self) -> tuple[int, ...]:
+        """The token ids that no text holds after its begin token: padding, begin and placeholders."""
+        return (self.padding_id, self.begin_id, *range(self.first_placeholder, self.vocabulary_size))
 
     @property
     def is_binary(self) -> bool:
@@ -153,11 +195,13 @@ class Schema:
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What an encoder asks of its column's preprocessing; None means "as fitted on the data".
+    """What an encoder asks of its column's preprocessing, or a head of its target's; None: "as fitted on the data".
 
     Attributes:
-        tokenizer: Folder or hub name of the tokenizer (text).
-        max_tokens: The longest sequence that the encoder takes (text).
+        tokenizer: Folder or hub name of the tokenizer (text, generation).
+        revision: The hub revision of the tokenizer; None = the newest (generation).
+        num_embeddings: Token ids that the language model knows: [0, num_embeddings) (generation).
+        max_tokens: The longest sequence that the encoder or the language model takes (text, generation).
         tokenization: "words" or "subwords", where the recipe leaves it open (text).
         vocabulary: Whether Column.vocabulary is needed (text).
         token_frequencies: Whether Column.document_frequencies is needed (text).
@@ -172,6 +216,8 @@ class Requirements:
     """
 
     tokenizer: str | None = None
+    revision: str | None = None
+    num_embeddings: int | None = None
     max_tokens: int | None = None
     tokenization: str | None = None
     vocabulary: bool = False

@@ -77,6 +77,7 @@ class Fused:
         lengths: Per column [batch, items], the lengths of what was encoded (tokens, samples; 0 = absent), for heads
             that say where in a column something is. A column that the batch lacks is not there.
         prompts: Per target what its text is to go on from (`Batch.prompts`).
+        grids: Per column the shape that its span unfolds to (`Tokens.grid`).
     """
 
     tokens: Tokens
@@ -88,6 +89,7 @@ class Fused:
     rows: Int[Tensor, " batch"] | None = None
     lengths: Mapping[str, Int[Tensor, "batch items"]] = field(default_factory=dict)
     prompts: Mapping[str, ColumnBatch] = field(default_factory=dict)
+    grids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
@@ -95,9 +97,10 @@ def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
     return Tokens(values, mask, grid)
 
 
-def _fused_from(leaves: Iterable[Any], spans: Any) -> Fused:
+def _fused_from(leaves: Iterable[Any], shapes: Any) -> Fused:
     tokens, pooled, unimodal, losses, votes, rows, lengths, prompts = leaves
-    return Fused(tokens, pooled, spans, unimodal, losses, votes, rows, lengths, prompts)
+    spans, grids = shapes
+    return Fused(tokens, pooled, spans, unimodal, losses, votes, rows, lengths, prompts, grids)
 
 
 pytree.register_pytree_node(
@@ -119,7 +122,7 @@ pytree.register_pytree_node(
             dict(fused.lengths),
             dict(fused.prompts),
         ],
-        dict(fused.spans),
+        (dict(fused.spans), dict(fused.grids)),
     ),
     _fused_from,
     serialized_type_name="polysense.core.tokens.Fused",

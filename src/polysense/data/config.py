@@ -26,7 +26,8 @@ class DataConfig(Config):
         validation: A table of its own for validation; null takes the validation part of the split.
         test: A table of its own for the test; null takes the test part of the split.
         root: The folder that media paths start from; null is the table's folder.
-        columns: Per input column how its cells are read. A column that is not here is not used.
+        columns: Per input column how its cells are read. A column that is not here is not used. An input whose name is
+            not the table's column's says `column: NAME`.
         targets: What is to be predicted, by name; the name is also the table's column, unless `column` says otherwise.
         weight: The column that holds each row's weight in the loss, a number of 0 or more; null weighs all rows
             equally. A row without a weight counts as 1.
@@ -60,6 +61,11 @@ class DataConfig(Config):
         unused = sorted(set(self.transforms) - set(self.columns))
         if unused:
             raise ValueError(f"transforms: there is no input column {unused[0]!r} (columns: {', '.join(self.columns)})")
-        both = sorted(set(self.columns) & {column for name, t in self.targets.items() for column in t.sources(name)})
+        # Settled here, so that the run's recipe says which columns they are.
+        inputs = {name: column.source(name) for name, column in self.columns.items()}
+        settled = {name: target.resolved(inputs) for name, target in self.targets.items()}
+        object.__setattr__(self, "targets", settled)
+        answers = {column for name, t in settled.items() if not t.reads_inputs for column in t.sources(name)}
+        both = sorted(set(inputs.values()) & answers)
         if both:
             raise ValueError(f"columns: {both[0]!r} is also a target; an input that is the answer teaches nothing")

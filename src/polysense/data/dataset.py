@@ -102,6 +102,8 @@ class TableDataset:
             row=sample.row,
             values={name: list(items) for name, items in sample.values.items()},
             targets=dict(sample.targets),
+            prompts=dict(sample.prompts),
+            trained=dict(sample.trained),
             weight=sample.weight,
             unreadable=sample.unreadable,
         )
@@ -127,7 +129,8 @@ class TableDataset:
 
 def _arrays(sample: Sample) -> list[np.ndarray]:
     values = [item for items in sample.values.values() for item in items]
-    return values + [target for target in sample.targets.values() if isinstance(target, np.ndarray)]
+    others = (*sample.targets.values(), *sample.prompts.values(), *sample.trained.values())
+    return values + [found for found in others if isinstance(found, np.ndarray)]
 
 
 def sample_bytes(sample: Sample) -> int:

@@ -36,6 +36,9 @@ class ColumnGuess:
         task: What kind of output it is (targets).
         multiple: Whether a cell holds a list of items.
         delimiter: What separates the labels of a multilabel target that is one text; None if cells are lists.
+        over: The input column that the target lies in (tagging); None if that is not told by its cells.
+        column: The table's column, where it has another name.
+        frames: Pictures that each video of an image column is taken as; None where there are no videos.
         reason: One sentence with the evidence.
     """
 
@@ -45,6 +48,9 @@ class ColumnGuess:
     task: Task | None = None
     multiple: bool = False
     delimiter: str | None = None
+    over: str | None = None
+    column: str | None = None
+    frames: int | None = None
     reason: str
 
 
@@ -56,6 +62,7 @@ class Evidence:
         name: The column's name.
         series: All rows, missing cells null.
         cells: Up to 1,000 cells that are not missing, in the table's order.
+        positions: Where they stand in the table, and cells that are missing after all.
         num_rows: Rows of the table.
         num_present: Rows whose cell is not missing.
         words: The words in the column's name, lower-case ("classID" has class and id).
@@ -69,6 +76,7 @@ class Evidence:
         self.num_present = self.num_rows - self.series.null_count()
         present = np.flatnonzero(self.series.is_not_null().to_numpy())
         chosen = np.sort(present[permutation(len(present), "infer")[:SAMPLE]])
+        self.positions = chosen.tolist()
         cells = [table.cell(int(i), name, literal=literal) for i in chosen]
         self.cells = [cell for cell in cells if cell is not None]
         words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())

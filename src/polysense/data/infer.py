@@ -7,6 +7,7 @@ by a fixed permutation; distinct values, ranges and give-away columns are counte
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import logging
 import re
@@ -19,6 +20,7 @@ import polars as pl
 
 from polysense.core.modality import Modality, Role, Task
 from polysense.data.dates import day_first
+from polysense.data.decode.image import is_animation
 from polysense.data.evidence import ColumnGuess, Evidence, quote
 from polysense.data.infer_target import find_delimiter, guess_target
 from polysense.data.kinds import is_code, is_date, is_number, media_of_bytes, media_of_text
@@ -46,7 +48,8 @@ _GROUP_NAMES = {
 _CODE_NAMES = {"class", "label", "category", "cat", "type", "kind", "code", "cls", "grade", "zip", "zipcode"}
 _COUNT_NAMES = {"num", "n", "count", "number", "total"}
 _USE = "to use it, name it under columns with its type"
-_UNSUPPORTED = (Modality.VIDEO, Modality.SERIES)
+_UNSUPPORTED = (Modality.SERIES,)
+_FRAMES = 8  # of a video, as data.columns.NAME.frames: auto
 
 
 def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] | None = None) -> list[ColumnGuess]:
@@ -56,10 +59,11 @@ def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] 
         table: The table; deterministic in it.
         targets: The columns to predict.
         overrides: Per column what the user says it is: a modality, for a target a task, or a role ("ignored",
-            "group", "split", "weight").
+            "group", "split", "weight"). MODALITY:COLUMN makes one more input of a column ("audio:clip": the sound of
+            the videos in clip) under a new name.
 
     Returns:
-        A guess per column, in the table's order.
+        A guess per column, in the table's order; then one for each further input.
 
     Raises:
         TableError: The table has no rows, or a named column does not exist.
@@ -70,13 +74,26 @@ def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] 
     overrides = dict(overrides or {})
     for name in targets:
         table.require(name, "target column")
+    more = [_another(table, name, overrides.pop(name)) for name in list(overrides) if ":" in overrides[name]]
     for name in overrides:
         table.require(name, "column")
     stated = {name: _override(table, name, value, name in targets) for name, value in overrides.items()}
     guesses = {name: stated[name] if name in stated else _guess(table, name, name in targets) for name in table.names}
     for target in targets:
         find_leaks(table, guesses, guesses[target], set(stated))
-    return [guesses[name] for name in table.names]
+    return [*(guesses[name] for name in table.names), *more]
+
+
+def _another(table: Table, name: str, value: str) -> ColumnGuess:
+    """One more input of a column of the table."""
+    kind, _, column = value.partition(":")
+    if table.has(name):
+        raise ColumnError(f"{table.name}: {name}={value} needs a new name, but there is a column {name!r} already")
+    table.require(column, "column")
+    guess = _override(table, column, kind, is_target=False)
+    if guess.role is not Role.INPUT:
+        raise ColumnError(f"{table.name}: {name}={value}: found {kind!r}, expected what an input is, such as audio")
+    return dataclasses.replace(guess, name=name, column=column, reason=f"{guess.reason}, of column {column!r}")
 
 
 def _guess(table: Table, name: str, is_target: bool) -> ColumnGuess:
@@ -89,7 +106,8 @@ def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGue
     where = f"{table.name}, column {name!r}"
     roles = (Role.IGNORED, Role.GROUP, Role.SPLIT, Role.WEIGHT)
     inputs = [modality for modality in Modality if modality not in _UNSUPPORTED]
-    choices = [str(choice) for choice in (Task if is_target else [*inputs, *roles])]
+    tasks = [task for task in Task if task is not Task.CONTRASTIVE]  # which has no column of its own
+    choices = [str(choice) for choice in (tasks if is_target else [*inputs, *roles])]
     if not is_target and value in _UNSUPPORTED:
         raise ColumnError(f"{where}: {value} is not supported yet; choose from {', '.join(choices)}")
     if value not in choices:
@@ -105,7 +123,16 @@ def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGue
         return ColumnGuess(name=name, role=Role.TARGET, task=task, delimiter=found, multiple=several, reason=reason)
     if value in roles:
         return ColumnGuess(name=name, role=Role(value), reason=reason)
-    return ColumnGuess(name=name, role=Role.INPUT, modality=Modality(value), multiple=evidence.are_lists, reason=reason)
+    modality, frames = Modality(value), None
+    if modality is Modality.VIDEO:
+        modality, frames = Modality.IMAGE, _FRAMES
+        reason = f"image: as stated, videos, of which the encoder of images sees {_FRAMES} frames each (frames)"
+    elif modality is Modality.IMAGE and Modality.VIDEO in map(_medium, _items(evidence.cells)):
+        frames = _FRAMES
+        reason = f"image: as stated, {_FRAMES} frames of each video (frames)"
+    return ColumnGuess(
+        name=name, role=Role.INPUT, modality=modality, multiple=evidence.are_lists, frames=frames, reason=reason
+    )
 
 
 class _Input(Evidence):
@@ -155,9 +182,7 @@ class _Input(Evidence):
 
     def _media(self) -> ColumnGuess | None:
         multiple = self.are_lists
-        items = [
-            item for cell in self.cells for item in (cell if isinstance(cell, list) else [cell]) if item is not None
-        ]
+        items = _items(self.cells)
         kinds = Counter(kind for kind in map(_medium, items) if kind is not None)
         if not kinds and not multiple:
             kinds = self._media_by_content()
@@ -168,8 +193,6 @@ class _Input(Evidence):
             return None
         listed = "lists of " if multiple else ""
         paths = [item for item in items if isinstance(item, str)]
-        if modality in _UNSUPPORTED:
-            return self._ignored(f"{listed}{modality} files, which are not supported yet", modality)
         if paths:
             urls = sum(bool(re.match(r"(?!file:)\w+://", path)) for path in paths)
             if urls > 0.5 * len(paths):
@@ -177,7 +200,18 @@ class _Input(Evidence):
             evidence = f"{listed}paths such as {quote(paths[0])}{self._existing(paths)}"
         else:
             evidence = f"{listed}{modality} files held in the table"
-        return self._input(modality, f"{evidence}, {self._missing()}", multiple)
+        evidence = f"{evidence}, {self._missing()}"
+        if modality is Modality.VIDEO or (modality is Modality.IMAGE and self._move(items)):
+            what = "videos" if modality is Modality.VIDEO else "moving pictures"
+            evidence = f"{what}, of which the encoder of images sees {_FRAMES} frames each (frames); {evidence}"
+            return dataclasses.replace(self._input(Modality.IMAGE, evidence, multiple), frames=_FRAMES)
+        return self._input(modality, evidence, multiple)
+
+    def _move(self, items: Sequence[object]) -> bool:
+        """Whether most pictures are moving ones, of 20 looked at; only formats that are made for it."""
+        able = [item for item in items if _can_move(item)]
+        looked = able[:20]
+        return 2 * len(able) > len(items) and 2 * sum(is_animation(i, self.table.root) for i in looked) > len(looked)
 
     def _missing(self) -> str:
         missing = self.num_rows - self.num_present
@@ -333,6 +367,19 @@ class _Input(Evidence):
             f"an identifier: {what}, {distinct:,} different, {per_value:.3g} rows each; if rows that share one belong "
             f"together, split by group on it; {_USE}"
         )
+
+
+def _items(cells: Sequence[object]) -> list[object]:
+    """The items of cells, lists unfolded."""
+    return [item for cell in cells for item in (cell if isinstance(cell, list) else [cell]) if item is not None]
+
+
+def _can_move(item: object) -> bool:
+    if isinstance(item, dict):
+        item = item.get("bytes") or item.get("path")
+    if isinstance(item, bytes):
+        return item[:4] == b"GIF8" or item[8:12] == b"WEBP"
+    return isinstance(item, str) and item.strip().lower().endswith((".gif", ".webp", ".apng"))
 
 
 def _medium(item: object) -> Modality | None:

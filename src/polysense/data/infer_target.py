@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
+
+import polars as pl
 
 from polysense.core.modality import Role, Task
 from polysense.data.cells import MISSING
 from polysense.data.evidence import ColumnGuess, Evidence, quote
 from polysense.data.kinds import is_number
-from polysense.errors import ColumnError
+from polysense.data.targets.tagging import read_labelled
+from polysense.errors import ColumnError, DecodeError
 
 __all__ = ["find_delimiter", "guess_target"]
 
 _MAX_CODED_CLASSES = 20  # an integer target with more values than this is a quantity, unless its name says otherwise
 _FEWEST_TEXTS = 10
+_FEWEST_PAIRS = 3
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _CODE_NAMES = {"class", "label", "category", "cat", "type", "kind", "code", "cls", "grade", "id", "ids"}
 
@@ -28,6 +33,9 @@ def guess_target(evidence: Evidence) -> ColumnGuess:
     where = f"{evidence.table.name}, target column {evidence.name!r}"
     if not evidence.cells:
         raise ColumnError(f"{where}: all {evidence.num_rows:,} cells are missing; nothing can be learnt from it")
+    tagging = _tagging(evidence)
+    if tagging is not None:
+        return tagging
     if evidence.are_lists:
         items = [item for cell in evidence.cells if isinstance(cell, list) for item in cell]
         if _are_written([item for item in items if isinstance(item, str)], len(set(map(str, items))), len(items)):
@@ -69,6 +77,52 @@ def guess_target(evidence: Evidence) -> ColumnGuess:
             f"short for texts; state the target's type, as classification or generation"
         )
     return _output(evidence, Task.CLASSIFICATION, evidence.counts())
+
+
+def _tagging(evidence: Evidence) -> ColumnGuess | None:
+    """Segments, or lists of labels beside a column whose cells have as many words."""
+    read = []
+    for cell in evidence.cells:
+        if not isinstance(cell, (list, str)) or (isinstance(cell, str) and cell.strip()[:1] != "["):
+            return None
+        try:
+            found = read_labelled(cell)
+        except DecodeError:
+            return None
+        if found is not None:
+            read.append(found)
+    segments = [segment for found in read for segment in found.segments]
+    if segments:
+        start, end, label = segments[0]
+        example = f"such as {label!r} from {start:g} to {end:g}"
+        return _output(evidence, Task.TAGGING, f"lists of segments with start, end and label, {example}")
+    lengths = [len(found.labels or ()) for found in read]
+    # A set of labels names none twice; where none is, the numbers of labels have to follow the words'.
+    repeated = any(len(set(map(str, found.labels or ()))) < len(found.labels or ()) for found in read)
+    if max(lengths, default=0) < 2 or (len(set(lengths)) < 2 and not repeated):
+        return None
+    table = evidence.table
+    for name in table.names:
+        if name == evidence.name or table.frame.schema[name] not in (pl.String, pl.List(pl.String)):
+            continue
+        pairs = [
+            (len(words), len(labels))
+            for words, labels in (
+                (_words_of(table.cell(i, name)), table.cell(i, evidence.name, literal=True)) for i in evidence.positions
+            )
+            if words is not None and isinstance(labels, list)
+        ]
+        if len(pairs) >= _FEWEST_PAIRS and all(a == b for a, b in pairs):
+            reason = f"lists of labels, one for each word of {name!r} in all {len(pairs):,} rows looked at"
+            return replace(_output(evidence, Task.TAGGING, reason), over=name)
+    return None
+
+
+def _words_of(cell: object) -> list[str] | None:
+    """A cell's words, whether it is a list of them or a text."""
+    if isinstance(cell, list):
+        return [str(word) for word in cell]
+    return cell.split() if isinstance(cell, str) else None
 
 
 def _are_written(texts: list[str], distinct: int, num_present: int) -> bool:

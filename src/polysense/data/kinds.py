@@ -14,9 +14,9 @@ from polysense.data.dates import SPELLED
 __all__ = ["is_code", "is_date", "is_number", "media_of_bytes", "media_of_text"]
 
 _EXTENSIONS = {
-    Modality.IMAGE: "png jpg jpeg jpe jfif webp gif tif tiff bmp ppm pgm pbm pnm tga jp2 avif heic heif ico",
+    Modality.IMAGE: "png jpg jpeg jpe jfif webp gif tif tiff bmp ppm pgm pbm pnm tga jp2 avif heic heif ico apng",
     Modality.AUDIO: "wav wave flac mp3 ogg oga opus m4a aac aif aiff aifc wma amr au caf",
-    Modality.VIDEO: "mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp ogv",
+    Modality.VIDEO: "mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp ogv mts m2ts",
 }
 _BY_EXTENSION = {extension: kind for kind, names in _EXTENSIONS.items() for extension in names.split()}
 
@@ -35,6 +35,8 @@ _MAGIC = (
     (b"#!AMR", Modality.AUDIO),
     (b"\x1aE\xdf\xa3", Modality.VIDEO),
     (b"\0\0\x01\xba", Modality.VIDEO),
+    (b"\0\0\x01\xb3", Modality.VIDEO),
+    (b"FLV\x01", Modality.VIDEO),
 )
 _RIFF = {b"WAVE": Modality.AUDIO, b"WEBP": Modality.IMAGE, b"AVI ": Modality.VIDEO}
 

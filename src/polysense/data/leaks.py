@@ -83,7 +83,7 @@ def names_target(texts: Sequence[str], labels: Sequence[str]) -> tuple[float, fl
 
 def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGuess, stated: Collection[str]) -> None:
     """Marks the inputs that give a target away; what the user stated stays as it is."""
-    if target.task is Task.MULTILABEL:
+    if target.task in (Task.MULTILABEL, Task.TAGGING):
         return
     answer = cleaned(table, target.name, literal=True)
     for name, guess in guesses.items():

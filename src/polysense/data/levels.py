@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polysense.core.sample import Sample
-from polysense.core.schema import Column, Schema
-from polysense.data.collate import VARIABLE_LENGTH, round_up
+from polysense.core.schema import Column, Schema, Target
+from polysense.data.collate import PROMPT_MULTIPLE, VARIABLE_LENGTH, round_up
 
 __all__ = ["Level"]
 
@@ -27,10 +27,13 @@ class Level:
         exponent: Text and audio are padded to typical_length * 2^exponent, from -2 on.
         items: Per column of the schema the items that a cell is padded to: what the schema says, or for a cell that
             has more, the next power of two.
+        prompt_exponent: Prompts are padded to typical_prompt * 2^prompt_exponent, from -2 on. They have one of their
+            own: a prompt 50 times as long as the others is nothing rare, a recording of that length is.
     """
 
     exponent: int
     items: tuple[int, ...]
+    prompt_exponent: int = _SHORTEST
 
     @staticmethod
     def of(sample: Sample, schema: Schema) -> Level:
@@ -44,7 +47,11 @@ class Level:
                 longest = max(map(len, cell), default=0)
                 while _padded_length(column, exponent) < longest:
                     exponent += 1
-        return Level(exponent, tuple(items))
+        prompt_exponent = _SHORTEST
+        for name, prompt in sample.prompts.items():
+            while _prompt_length(schema.target(name), prompt_exponent) < len(prompt):
+                prompt_exponent += 1
+        return Level(exponent, tuple(items), prompt_exponent)
 
     def shape(self, schema: Schema) -> dict[str, tuple[int, int]]:
         """Per column (items, length), as `collate` takes it."""
@@ -53,19 +60,35 @@ class Level:
             for column, items in zip(schema, self.items, strict=True)
         }
 
+    def prompts(self, schema: Schema) -> dict[str, int]:
+        """Per target whose texts go on from prompts the prompts' length, as `collate` takes it."""
+        return {
+            target.name: _prompt_length(target, self.prompt_exponent)
+            for target in schema.targets
+            if target.typical_prompt
+        }
+
     def growth(self, schema: Schema) -> float:
         """How many times a typical row's size this level's rows are, at least 1."""
         grown = max(
             (items / column.max_items for column, items in zip(schema, self.items, strict=True)),
             default=1.0,
         )
-        return float(2 ** max(self.exponent, 0) * max(grown, 1.0))
+        return float(2 ** max(self.exponent, self.prompt_exponent, 0) * max(grown, 1.0))
 
 
 def _padded_length(column: Column, exponent: int) -> int:
     multiple = VARIABLE_LENGTH.get(column.modality)
     if multiple is None:
         return 1
-    typical = max(column.typical_length, 1)
+    return _scaled(column.typical_length, exponent, multiple)
+
+
+def _prompt_length(target: Target, exponent: int) -> int:
+    return _scaled(target.typical_prompt, exponent, PROMPT_MULTIPLE)
+
+
+def _scaled(typical: int, exponent: int, multiple: int) -> int:
+    typical = max(typical, 1)
     length = typical << exponent if exponent >= 0 else -(-typical >> -exponent)  # rounded up
     return round_up(length, multiple)

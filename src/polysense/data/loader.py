@@ -20,6 +20,7 @@ import numpy as np
 from polysense.core.batch import Batch
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
+from polysense.data.batching import Batching
 from polysense.data.collate import collate
 from polysense.data.dataset import TableDataset
 from polysense.data.levels import Level
@@ -47,13 +48,15 @@ class TrainLoader:
     Args:
         dataset: The rows.
         schema: Which columns and targets batches have.
-        batch_size: Rows of a step, over all ranks together.
+        batch_size: Rows of a step, over all ranks and batches of a step together; `batching` may read it otherwise.
         seed: Decides the order, with the epoch, and which of several reference texts a row is trained on.
         num_workers: Processes that decode and collate; 0: this one does, when a batch is asked for.
         rank: Which of the `world_size` training processes this is.
         world_size: Training processes.
         pin_memory: Whether batches lie in page-locked memory, for a faster copy to a GPU.
         weights: [rows], see `StepSampler`.
+        accumulate: Batches that each step is cut into.
+        batching: Which rows make a step; None: `batch_size` of them, as they come.
     """
 
     def __init__(
@@ -67,20 +70,30 @@ class TrainLoader:
         world_size: int = 1,
         pin_memory: bool = False,
         weights: np.ndarray | None = None,
+        accumulate: int = 1,
+        batching: Batching | None = None,
     ) -> None:
-        self.sampler = StepSampler(len(dataset), batch_size, seed, rank=rank, world_size=world_size, weights=weights)
+        self.sampler = StepSampler(
+            len(dataset),
+            batch_size,
+            seed,
+            rank=rank,
+            world_size=world_size,
+            weights=weights,
+            accumulate=accumulate,
+            batching=batching,
+        )
         self._dataset = dataset
         self._collate = _Collate(schema, dataset.with_targets)
         self._pin_memory = pin_memory
         self._pool = WorkerPool(dataset, num_workers, self._collate, pin_memory=pin_memory) if num_workers > 0 else None
 
-    @property
-    def steps_per_epoch(self) -> int:
+    def num_batches(self, epoch: int) -> int:
         """Batches of an epoch, the same on every rank."""
-        return self.sampler.steps_per_epoch
+        return self.sampler.num_batches(epoch)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from a step on. One epoch is read at a time.
+        """The batches of an epoch from one on. One epoch is read at a time.
 
         Raises:
             PolysenseError: A worker process died.
@@ -144,7 +157,7 @@ class PredictLoader:
         assert batch_size > 0, f"batch_size must be positive, is {batch_size}"
         self._dataset = dataset
         self._schema = schema
-        self._columns = frozenset(column.name for column in schema if dataset.table.has(column.name))
+        self._columns = frozenset(column.name for column in schema if dataset.table.has(column.table_column))
         self._batch_size = batch_size
         self._pool = WorkerPool(dataset, num_workers, list) if num_workers > 0 else None
 
@@ -184,6 +197,7 @@ class PredictLoader:
             self._schema,
             with_targets=self._dataset.with_targets,
             shape=shape,
+            prompts=level.prompts(self._schema),
             num_rows=self._rows_at(level),
         )
 

@@ -54,6 +54,8 @@ class Processor:
         self.targets = dict(targets)
         self.weight = weight
         self._weight_mark = weight_mark
+        for target in self.targets.values():
+            target.attach(self.columns)
         self.schema = Schema(
             columns=tuple(column.column for column in self.columns.values()),
             targets=tuple(target.target for target in self.targets.values()),
@@ -61,13 +63,19 @@ class Processor:
         self._reported: set[tuple[str, str]] = set()
 
     @staticmethod
-    def fit(table: Table, config: DataConfig, requirements: Mapping[str, Requirements] | None = None) -> Processor:
+    def fit(
+        table: Table,
+        config: DataConfig,
+        requirements: Mapping[str, Requirements] | None = None,
+        target_requirements: Mapping[str, Requirements] | None = None,
+    ) -> Processor:
         """Learns all preprocessing from the training rows.
 
         Args:
             table: The training split.
             config: Which columns and targets there are.
             requirements: What pretrained encoders ask of their columns, by column.
+            target_requirements: What pretrained heads ask of their targets, by target.
 
         Raises:
             TableError: The table lacks a column.
@@ -77,16 +85,29 @@ class Processor:
             raise ColumnError(f"{table.name}: there is no input column; name at least one under data.columns")
         if not len(table):
             raise ColumnError(f"{table.name}: there are no training rows")
-        requirements = requirements or {}
+        requirements, target_requirements = requirements or {}, target_requirements or {}
+        inputs = {name: column.type for name, column in config.columns.items()}
         targets = {name: target.build(name) for name, target in config.targets.items()}
-        for target in targets.values():  # first: they are quick, and wrong more often
-            target.fit(table)
-        columns = {}
+        columns = {name: column.build(name) for name, column in config.columns.items()}
+        for target in targets.values():
+            target.attach(columns)
+            transform = None if target.over is None else config.transforms.get(target.over)
+            if transform is not None and transform.moves:
+                raise ColumnError(
+                    f"data.transforms.{target.over}: moves what the segments of target {target.name!r} mark; "
+                    + ("set shift to 0" if transform.type == "audio" else "leave it out")
+                )
+        for name, target in targets.items():  # first: they are quick, and wrong more often
+            if target.over is None:
+                target.fit(table, target_requirements.get(name), inputs)
         for name, column in config.columns.items():
-            table.require(name, "input column")
-            columns[name] = column.build(name)
+            source = column.source(name)
+            table.require(source, "input column")
             required = requirements.get(name, Requirements())
-            columns[name].fit(_cells(table, name), _Sources(table, name), table.root, required)
+            columns[name].fit(_cells(table, source), _Sources(table, source), table.root, required)
+        for target in targets.values():
+            if target.over is not None:
+                target.fit(table)
         mark = None
         if config.weight is not None:
             table.require(config.weight, "weight column")
@@ -108,30 +129,54 @@ class Processor:
         sample = Sample(row=i)
         unreadable: list[Unreadable] = []
         for name, column in self.columns.items():
-            if not table.has(name):
-                self._report(table, name)
+            source = column.source
+            if not table.has(source):
+                self._report(table, source)
                 continue
-            cell = table.cell(i, name)
+            cell = table.cell(i, source)
             if cell is None:
                 continue
             try:
-                items = column.transform(cell, table.source(i, name), table.root)
+                items = column.transform(cell, table.source(i, source), table.root)
             except DecodeError as error:
+                # Under the input's own name: two inputs may read one column.
                 unreadable.append(Unreadable(source=table.source(i, name, _file(cell, column)), reason=str(error)))
                 continue
             if items:
                 sample.values[name] = items
+        self._read_prompts(sample, table, i, unreadable, with_targets)
         if with_targets:
             self._read_targets(sample, table, i, unreadable)
         sample.unreadable = tuple(unreadable)
         return sample
 
+    def _read_prompts(
+        self, sample: Sample, table: Table, i: int, unreadable: list[Unreadable], with_targets: bool
+    ) -> None:
+        for name, target in self.targets.items():
+            for column in target.prompt_columns:
+                if not table.has(column):
+                    self._report(table, column)
+            try:
+                prompt = target.prompt(table, i)
+            except DecodeError as error:
+                columns = target.prompt_columns or target.columns
+                unreadable.append(Unreadable(source=table.source(i, ", ".join(columns)), reason=str(error)))
+                continue
+            if prompt is not None:
+                sample.prompts[name] = prompt.ids
+                if with_targets and prompt.trained is not None and prompt.trained.any():
+                    sample.trained[name] = prompt.trained
+
     def _read_targets(self, sample: Sample, table: Table, i: int, unreadable: list[Unreadable]) -> None:
         for name, target in self.targets.items():
             try:
-                value = target.transform(table, i)
+                items = () if target.over is None else sample.values.get(target.over, ())
+                value = target.transform(table, i, items)
             except DecodeError as error:
-                unreadable.append(Unreadable(source=table.source(i, ", ".join(target.columns)), reason=str(error)))
+                found = Unreadable(source=table.source(i, ", ".join(target.columns)), reason=str(error))
+                if found not in unreadable:  # a prompt may be read from the same cell
+                    unreadable.append(found)
                 continue
             if value is not None:
                 sample.targets[name] = value

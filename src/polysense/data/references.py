@@ -40,4 +40,4 @@ def _drawn(target: TargetBatch, draws: np.ndarray) -> TargetBatch:
     rows = torch.arange(len(chosen))
     values, lengths = target.values[rows, chosen], target.lengths[rows, chosen]
     longest = max(2, int(lengths.max())) if len(lengths) else 2
-    return TargetBatch(values=values[:, :longest].contiguous(), present=target.present, lengths=lengths)
+    return replace(target, values=values[:, :longest].contiguous(), lengths=lengths)

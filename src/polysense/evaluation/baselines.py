@@ -19,6 +19,8 @@ from polysense.core.schema import Target
 from polysense.evaluation.evaluator import Evaluation, score
 from polysense.evaluation.texts import Texts
 
+_NO_END = 1e30  # a segment that ends where its row does, wherever that is
+
 __all__ = ["constant_baseline", "ensemble_baseline", "prior"]
 
 
@@ -28,11 +30,17 @@ def prior(target: Target, num_rows: int) -> Prediction:
     Args:
         target: Classification: the classes' training shares, the most frequent class. Multilabel: the labels' training
             shares, each label that more than half of the rows have. Regression: the training mean. Generation: no
-            tokens, since what is said is `Target.most_frequent`.
+            tokens, since what is said is `Target.most_frequent`. Tagging: no segment, or the class that is more of the
+            length than none is and than any other, everywhere. Contrastive: one place for all, so that a search
+            finds by chance.
         num_rows: Rows to predict.
     """
     if target.task is Task.GENERATION:
         return Prediction(torch.zeros(num_rows, 0, dtype=torch.int64), padding_id=target.padding_id)
+    if target.task is Task.CONTRASTIVE:  # one place for everything: what is found is found by chance
+        return Prediction(torch.ones(num_rows, len(target.members), 1))
+    if target.task is Task.TAGGING:
+        return _prior_segments(target, num_rows)
     if target.task is Task.REGRESSION:
         means = torch.tensor(target.mean or (0.0,) * target.num_outputs, dtype=torch.float32)
         return Prediction(means.expand(num_rows, -1).clone())
@@ -45,6 +53,13 @@ def prior(target: Target, num_rows: int) -> Prediction:
     if target.task is Task.MULTILABEL:
         return Prediction(probabilities > 0.5, probabilities)
     return Prediction(torch.full((num_rows,), int(shares.argmax()), dtype=torch.int64), probabilities)
+
+
+def _prior_segments(target: Target, num_rows: int) -> Prediction:
+    shares = [1.0 - sum(target.class_lengths), *target.class_lengths]
+    best = int(np.argmax(shares))
+    records = [(0.0, 0.0, -1.0, 0.0)] + ([(0.0, _NO_END, best - 1.0, shares[best])] if best else [])
+    return Prediction(torch.tensor(records).expand(num_rows, -1, -1).clone(), padding_id=-1)
 
 
 def constant_baseline(evaluation: Evaluation, *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
@@ -90,6 +105,9 @@ def ensemble_baseline(evaluations: Sequence[Evaluation], *, bootstrap: int = 100
             predictions[target.name] = prior(target, first.num_rows)
             if all(target.name in evaluation.texts for evaluation in evaluations):
                 texts[target.name] = _likeliest(target, evaluations)
+            continue
+        if target.task is Task.TAGGING:  # segments have no mean, and only one column has any
+            predictions[target.name] = parts[0]
             continue
         if target.task is Task.REGRESSION:
             predictions[target.name] = Prediction(torch.stack([part.values for part in parts]).mean(dim=0))

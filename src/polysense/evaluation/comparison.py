@@ -39,7 +39,9 @@ _FINER = {
     Task.CLASSIFICATION: "log_loss",
     Task.MULTILABEL: "log_loss",
     Task.REGRESSION: "mae",
+    Task.CONTRASTIVE: "mean_average_precision",
     Task.GENERATION: "chrf",
+    Task.TAGGING: "log_loss",
 }
 _OVERALL = "score"
 

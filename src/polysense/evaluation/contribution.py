@@ -43,7 +43,12 @@ _MEASURES = {
     Task.MULTILABEL: ("f1_samples", "log_loss"),
     Task.REGRESSION: ("r2",),
     Task.GENERATION: ("log_likelihood",),
+    Task.TAGGING: ("log_likelihood",),
 }
+
+
+_LIKELIHOODS = (Task.GENERATION, Task.TAGGING)
+"""Measured by how likely the truth is, and asked for with no column at all."""
 
 
 def contribution_rows(num_rows: int, *, max_rows: int = 2000, seed: int = 0) -> np.ndarray:
@@ -81,7 +86,7 @@ def contributions(
         num_available: Rows that the batches were chosen from; as many as there are by default.
     """
     plan = coalitions([column.name for column in columns], max_subsets=max_subsets, seed=seed)
-    asks_for_nothing = any(target.task is Task.GENERATION for target in targets)
+    asks_for_nothing = any(target.task in _LIKELIHOODS for target in targets)
     asked = [subset for subset in plan.subsets if subset or asks_for_nothing]
     values: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     truths: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
@@ -98,7 +103,7 @@ def contributions(
             known: np.ndarray = truth.values.cpu()[kept].numpy()
             # The empty set comes first in the plan.
             predictions = [by_target[target.name].cpu()[kept] for by_target in found]
-            if target.task is not Task.GENERATION:
+            if target.task not in _LIKELIHOODS:
                 predictions = [prior(target, len(kept)), *predictions[asks_for_nothing:]]
             values[target.name].append(np.stack([_row_values(target, one, known) for one in predictions], axis=1))
             truths[target.name].append(known)
@@ -130,8 +135,8 @@ def _row_values(target: Target, prediction: Prediction, truth: np.ndarray) -> np
     if target.task is Task.REGRESSION:
         error: np.ndarray = prediction.values.double().numpy() - truth
         return error**2
-    if target.task is Task.GENERATION:
-        assert prediction.likelihood is not None, f"{target.name}: nothing is known of how likely the true text is"
+    if target.task in _LIKELIHOODS:
+        assert prediction.likelihood is not None, f"{target.name}: nothing is known of how likely the truth is"
         likelihood = prediction.likelihood.double().numpy()
         return np.asarray(likelihood[:, :1] / np.maximum(likelihood[:, 2:], 1.0))
     predicted: np.ndarray = prediction.values.numpy()

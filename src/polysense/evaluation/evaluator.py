@@ -31,8 +31,9 @@ class Truth:
     """One target's true values for the evaluated rows.
 
     Attributes:
-        values: int64 [rows] (classification) or float32 [rows, outputs]; anything where absent. Zeros [rows] where the
-            target is a text: its references are in `Evaluation.texts`.
+        values: int64 [rows] (classification), float32 [rows, outputs], or float32 [rows, 1 + segments, 3] (tagging, see
+            TargetBatch); anything where absent. int64 [rows, keys], what a row holds, 0 where that is missing
+            (contrastive). Zeros [rows] where the target is a text: its references are in `Evaluation.texts`.
         present: bool [rows].
     """
 
@@ -175,7 +176,7 @@ def evaluate(
         found,
         {
             target.name: Truth(
-                np.concatenate([_no_values(target, 0), *values[target.name]])[order],
+                _stacked([_no_values(target, 0), *values[target.name]])[order],
                 np.concatenate([np.zeros(0, dtype=bool), *present[target.name]])[order],
             )
             for target in targets
@@ -276,10 +277,22 @@ def _group_ids(groups: Sequence[object]) -> np.ndarray:
     return np.array([ids.setdefault(group, len(ids)) for group in groups], dtype=np.int64)
 
 
+def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Truths of several batches; segments are padded to the most of any row."""
+    if parts[0].ndim == 3:
+        most = max(part.shape[1] for part in parts)
+        parts = [np.pad(part, ((0, 0), (0, most - part.shape[1]), (0, 0)), constant_values=-1) for part in parts]
+    return np.concatenate(parts)
+
+
 def _no_values(target: Target, num_rows: int) -> np.ndarray:
     """Values of rows that all lack the target."""
     if target.task in (Task.CLASSIFICATION, Task.GENERATION):
         return np.zeros(num_rows, dtype=np.int64)
+    if target.task is Task.CONTRASTIVE:
+        return np.zeros((num_rows, target.num_outputs), dtype=np.int64)
+    if target.task is Task.TAGGING:
+        return np.tile(np.array([0.0, 0.0, -1.0], dtype=np.float32), (num_rows, 1, 1))
     return np.full((num_rows, target.num_outputs), np.nan, dtype=np.float32)
 
 
@@ -287,8 +300,12 @@ def _no_prediction(target: Target) -> Prediction:
     """Predictions for no rows, so that an empty table is scored like any other."""
     if target.task is Task.GENERATION:
         return Prediction(torch.zeros(0, 0, dtype=torch.int64), padding_id=target.padding_id)
+    if target.task is Task.TAGGING:
+        return Prediction(torch.zeros(0, 1, 4), padding_id=-1)
     if target.task is Task.REGRESSION:
         return Prediction(torch.zeros(0, target.num_outputs))
+    if target.task is Task.CONTRASTIVE:
+        return Prediction(torch.zeros(0, len(target.members), 1))
     if target.task is Task.MULTILABEL:
         return Prediction(torch.zeros(0, target.num_outputs, dtype=torch.bool), torch.zeros(0, target.num_outputs))
     return Prediction(torch.zeros(0, dtype=torch.int64), torch.zeros(0, target.num_outputs))

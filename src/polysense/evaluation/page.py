@@ -20,12 +20,20 @@ __all__ = ["curve", "document", "number", "span", "table", "text", "ticks", "tra
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def document(title: str, body: str) -> str:
-    """A whole page that loads nothing and runs nothing, whatever a name in it tries."""
+def document(title: str, body: str, *, media: bool = False) -> str:
+    """A whole page that loads nothing and runs nothing, whatever a name in it tries.
+
+    Args:
+        title: Of the window.
+        body: As HTML.
+        media: Whether it holds pictures and sounds.
+    """
+    allowed = "; img-src data:; media-src data:" if media else ""
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'"
+        f'{allowed}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )

@@ -22,6 +22,7 @@ from polysense.evaluation.examples import texts_section
 from polysense.evaluation.metrics.base import MetricInfo
 from polysense.evaluation.metrics.compute import metrics_of, primary_metric
 from polysense.evaluation.page import curve, document, number, span, table, text, track
+from polysense.evaluation.segments_section import segments_section
 from polysense.evaluation.verdict import Contributions, TargetContributions, Verdict, amount, unit
 
 __all__ = ["Report", "headline_metrics", "render_report", "write_report"]
@@ -32,6 +33,13 @@ _HEADLINES = {
     Task.CLASSIFICATION: ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "log_loss", "ece"),
     Task.MULTILABEL: ("f1_micro", "f1_macro", "average_precision", "auroc", "exact_match", "log_loss"),
     Task.REGRESSION: ("r2", "mae", "rmse", "pearson"),
+    Task.CONTRASTIVE: ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_average_precision"),
+    Task.TAGGING: (
+        *(f"{whole}_{name}" for whole in ("entity", "segment") for name in ("f1", "precision", "recall")),
+        *(f"{step}_{name}" for step in ("token", "frame") for name in ("f1", "accuracy")),
+        "onset_f1",
+        "log_loss",
+    ),
     Task.GENERATION: ("cider", "bleu", "chrf", "exact_match", "token_f1", "wer", "log_loss"),
 }
 _BADGES = {Verdict.HELPS: ("good", "✓"), Verdict.NONE: ("none", "–"), Verdict.HURTS: ("bad", "✗")}
@@ -52,6 +60,7 @@ class Report:
         missing: {column: {split: share of rows in which it is absent}}.
         facts: Short facts for the head of the page: rows, parameters, time.
         settings: The recipe.
+        samples: The page beside this one that shows a few rows after each epoch; None if there is none.
     """
 
     title: str
@@ -63,6 +72,7 @@ class Report:
     missing: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
+    samples: str | None = None
 
 
 def headline_metrics(target: Target) -> tuple[MetricInfo, ...]:
@@ -90,6 +100,8 @@ def render_report(report: Report) -> str:
             ]
         if target.name in report.evaluation.confusion and report.evaluation.num_counted(target.name):
             parts.append(confusion_section(target, report.evaluation.confusion[target.name]))
+        if target.task is Task.TAGGING:
+            parts.append(segments_section(target, report.evaluation))
         if target.name in report.evaluation.texts:
             parts.append(texts_section(target, report.evaluation))
     parts += [_training(report), _data(report), _details(report)]
@@ -265,6 +277,8 @@ def _training(report: Report) -> str:
     if scores:
         figures += curve("Validation", scores, mark=mark)
     note = f"{len(epochs)} epochs." + (f" The model is that of epoch {mark:g}, the best on validation." if mark else "")
+    if report.samples is not None:
+        note += f' <a href="{text(report.samples)}">What came out for a few rows, epoch by epoch</a>.'
     return f'<section><h2>Training</h2><p class="mute small">{note}</p><div class="curves">{figures}</div></section>'
 
 

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.evaluation.page import number
 from polysense.evaluation.report import Report, headline_metrics
@@ -19,7 +20,8 @@ __all__ = ["contribution_table", "metrics_table"]
 def metrics_table(report: Report, target: Target) -> Table:
     """The model's headline metrics over their intervals, then what it must beat; fits 80 characters."""
     evaluation = report.evaluation
-    infos = headline_metrics(target)[:5]
+    # A text's have short names, and the word error rate is the sixth.
+    infos = headline_metrics(target)[: 6 if target.task is Task.GENERATION else 5]
     title = f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", max_width=24)

@@ -6,6 +6,7 @@ an audited subset of columns are the same thing.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from polysense.core.schema import Requirements, Schema
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
 from polysense.nn.absence import some_columns, stand_in
+from polysense.nn.alone import own_scores_of, own_target, own_targets
+from polysense.nn.decoding import DecodingConfig
 from polysense.nn.encoders import EncoderConfig
 from polysense.nn.fusion import FusionConfig
 from polysense.nn.fusion.gated import GatedFusionConfig
@@ -67,6 +70,10 @@ class ModelConfig(Config):
         """Per column, what its encoder asks of the preprocessing."""
         return {name: encoder.requirements(name) for name, encoder in self.encoders.items()}
 
+    def target_requirements(self) -> dict[str, Requirements]:
+        """Per target, what its head asks of the preprocessing."""
+        return {name: head.requirements(name) for name, head in self.heads.items()}
+
     def build(self, schema: Schema, resources: Path | None = None) -> MultimodalModel:
         """Builds the model.
 
@@ -106,21 +113,15 @@ class MultimodalModel(nn.Module):
         self.width = config.width
         # A column's name may hold dots or be one of ModuleDict's own methods' names; a position never clashes.
         self.encoders = nn.ModuleList(
-            config.encoders[column.name].create(column, config.width, _folder(resources, index))
+            config.encoders[column.name].create(column, config.width, _folder(resources, str(index)))
             for index, column in enumerate(schema.columns)
         )
         self.fusion = config.fusion.build(schema.names, config.width)
         experts, columns = self.fusion.num_experts, len(schema.columns)
-        written = [target.name for target in schema.targets if config.heads[target.name].writes]
-        if written and experts:
-            raise ConfigError(
-                f"model.fusion: {config.fusion.type!r} combines the decisions of the columns' own heads, and a text, "
-                f"as target {written[0]!r} is, has none; choose another fusion, such as transformer"
-            )
+        self.own_targets = own_targets(schema, config.heads, config.fusion.type if experts else None)
         # Where only the columns' own heads decide, there is no other.
-        self.heads = _heads(config, schema) if experts != columns else nn.ModuleList()
+        self.heads = _heads(config, schema, resources=resources) if experts != columns else nn.ModuleList()
         # Built after the rest, so that a weight of 0 leaves every other initial weight as it is.
-        self.own_targets = [i for i, target in enumerate(schema.targets) if target.name not in written]
         own = experts > 0 or (config.unimodal_loss > 0 and columns > 1 and bool(self.own_targets))
         self.unimodal_heads = nn.ModuleList(
             _heads(config, schema, self.own_targets) for _ in (schema.columns if own else ())
@@ -197,7 +198,8 @@ class MultimodalModel(nn.Module):
             }
         fused: Fused = self.fusion(tokens)
         lengths = {name: column.lengths for name, column in batch.columns.items()}
-        return replace(fused, rows=batch.rows, lengths=lengths, prompts=batch.prompts)
+        grids = {name: tokens[name].grid for name in fused.spans}
+        return replace(fused, rows=batch.rows, lengths=lengths, prompts=batch.prompts, grids=grids)
 
     def _read_all(self, fused: Fused, targets: Targets) -> tuple[dict[str, Tensor], dict[tuple[str, int], Tensor]]:
         """Outputs per target, and each column's own."""
@@ -264,7 +266,8 @@ class MultimodalModel(nn.Module):
                 total = self.loss_weights[0] * total
                 for position, alone in enumerate(self._losses_alone(index, outputs, batch)):
                     total = total + self.loss_weights[1 + position] * alone.total
-            if (key := _key(name, "some columns")) in outputs:
+            # A place in a shared space is of one column, whatever else there is.
+            if (key := _key(name, "some columns")) in outputs and name not in self.whole_batch_heads:
                 more, fewer = head.row_losses(outputs[name], target), head.row_losses(outputs[key], target)
                 total = total + self.ranking_loss * ((more - fewer).clamp(min=0) * batch.weights).sum()
             found[name] = Loss(total, loss.count)
@@ -272,6 +275,11 @@ class MultimodalModel(nn.Module):
         for name in self._auxiliary:
             found[name] = Loss(outputs[_key(name)].sum(), rows)
         return found
+
+    @property
+    def whole_batch_heads(self) -> dict[str, Any]:
+        """The heads whose loss compares the rows of a batch, by their targets."""
+        return {head.target.name: head for head in self._heads if head.target.task is Task.CONTRASTIVE}
 
     def own_outputs(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target and, as in training, each column's own, whatever the mode."""
@@ -307,8 +315,8 @@ class MultimodalModel(nn.Module):
         for column, heads in self._unimodal:
             pairs = []
             for head in heads.values():
-                target = _present(batch, head.target.name, column)
-                scores, weights = _scores(head, outputs[_key(head.target.name, column)], target)
+                target = own_target(batch, head.target.name, column)
+                scores, weights = own_scores_of(head, outputs[_key(head.target.name, column)], target)
                 weights = weights * batch.weights * self.head_weights[head.target.name]
                 pairs.append(torch.stack([(scores * weights).sum(), weights.sum()]))
             total, count = torch.stack(pairs).sum(dim=0)
@@ -325,7 +333,7 @@ class MultimodalModel(nn.Module):
         """Each column's own loss of the target at that position."""
         name = self.schema.targets[index].name
         return [
-            heads[index].loss(outputs[_key(name, column)], _present(batch, name, column), batch.weights)
+            heads[index].loss(outputs[_key(name, column)], own_target(batch, name, column), batch.weights)
             for column, heads in self._unimodal
             if index in heads
         ]
@@ -368,6 +376,21 @@ class MultimodalModel(nn.Module):
             experts = [alone[column, index] for column in self.schema.names]
             found[head.target.name] = torch.stack([*experts, head(fused)] if len(self.heads) else experts, dim=1)
         return found, fused
+
+    @torch.inference_mode()
+    def fused(self, batch: Batch) -> Fused:
+        """What all columns are made into, before any head reads it; the caller has the model in eval mode."""
+        return self._fuse(self.encode(batch), batch)
+
+    def redecoded(self, decodings: Mapping[str, DecodingConfig]) -> MultimodalModel:
+        """The same model, weights shared, that writes some targets in another way."""
+        other = copy.copy(self)
+        other._modules = dict(self._modules)  # which a shallow copy shares, and the next line would change
+        other.heads = nn.ModuleList(
+            head.redecoded(decodings[head.target.name]) if head.target.name in decodings else head
+            for head in self._heads
+        )
+        return other
 
     def head(self, target: str) -> Any:
         """The head of a target."""
@@ -420,6 +443,11 @@ class MultimodalModel(nn.Module):
             for parameter in encoder.pretrained_parameters():  # type: ignore[operator]
                 groups.setdefault(self.learning_rate_scales[column.name], []).append(parameter)
                 slow.add(id(parameter))
+        heads: list[Any] = list(self.heads)
+        for head in heads:
+            for parameter in head.pretrained_parameters():
+                groups.setdefault(head.learning_rate_scale, []).append(parameter)
+                slow.add(id(parameter))
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in slow]
         return [{"params": rest, "lr_scale": 1.0}] + [
             {"params": params, "lr_scale": scale} for scale, params in groups.items()
@@ -429,31 +457,22 @@ class MultimodalModel(nn.Module):
         """Writes what building needs besides config and weights."""
         for index, encoder in enumerate(self.encoders):
             encoder.save_resources(folder / str(index))  # type: ignore[operator]
+        for index, head in enumerate(self.heads):
+            head.save_resources(folder / f"head_{index}")  # type: ignore[operator]
 
 
-def _heads(config: ModelConfig, schema: Schema, chosen: Sequence[int] | None = None) -> nn.ModuleList:
+def _heads(
+    config: ModelConfig, schema: Schema, chosen: Sequence[int] | None = None, resources: Path | None = None
+) -> nn.ModuleList:
     """A head for each target, or for those at the chosen positions."""
-    targets = schema.targets if chosen is None else [schema.targets[index] for index in chosen]
-    return nn.ModuleList(config.heads[target.name].build(target, config.width) for target in targets)
-
-
-def _present(batch: Batch, target: str, column: str) -> TargetBatch:
-    """The target, in the rows that have the column."""
-    values = batch.columns.get(column)
-    found = batch.targets[target]
-    return replace(found, present=found.present & (False if values is None else values.present))
-
-
-def _scores(
-    head: Any, outputs: Float[Tensor, "batch ..."], target: TargetBatch
-) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """Each row's score from 0 to 1, and 1 where it counts."""
-    counts = head.row_counts(target)
-    if head.target.task is Task.CLASSIFICATION:
-        scores = head.predict(outputs).probabilities.gather(1, target.values[:, None])[:, 0]
-    else:
-        scores = torch.exp(-head.row_losses(outputs, target) / counts.clamp(min=1e-12))
-    return scores, (counts > 0).float()
+    heads = [
+        config.heads[target.name].create(target, config.width, _folder(resources, f"head_{index}"))
+        for index, target in enumerate(schema.targets)
+        if chosen is None or index in chosen
+    ]
+    for head in heads:
+        head.connect(schema.columns)
+    return nn.ModuleList(heads)
 
 
 def _key(name: str, column: str = "") -> str:
@@ -461,5 +480,5 @@ def _key(name: str, column: str = "") -> str:
     return f"{name}\0{column}"
 
 
-def _folder(resources: Path | None, index: int) -> Path | None:
-    return None if resources is None else resources / str(index)
+def _folder(resources: Path | None, name: str) -> Path | None:
+    return None if resources is None else resources / name

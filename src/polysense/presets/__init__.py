@@ -6,7 +6,7 @@ Three sizes: `fast` for a first look, `balanced` (the default), `best` for when 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polysense.core.modality import Modality, Role, Task
 from polysense.data.columns import ColumnConfig
@@ -24,6 +24,7 @@ from polysense.data.targets import (
     GenerationTargetConfig,
     MultilabelTargetConfig,
     RegressionTargetConfig,
+    TaggingTargetConfig,
     TargetConfig,
 )
 from polysense.data.transforms.audio import AudioTransformConfig
@@ -47,7 +48,10 @@ from polysense.nn.heads.classification import ClassificationHeadConfig
 from polysense.nn.heads.generation import GenerationHeadConfig
 from polysense.nn.heads.multilabel import MultilabelHeadConfig
 from polysense.nn.heads.regression import RegressionHeadConfig
+from polysense.nn.heads.tagging import TaggingHeadConfig
 from polysense.nn.model import ModelConfig
+from polysense.presets.speech import for_speech
+from polysense.presets.tagging import for_tagging
 from polysense.recipe import Recipe
 from polysense.training.adam import AdamWConfig
 from polysense.training.config import TrainingConfig
@@ -97,6 +101,14 @@ _COLUMNS: Mapping[Modality, Callable[[], ColumnConfig]] = {
 }
 
 
+def _column(guess: ColumnGuess) -> ColumnConfig:
+    assert guess.modality is not None
+    column = _COLUMNS[guess.modality]()
+    if isinstance(column, ImageColumnConfig) and guess.frames is not None:
+        column = replace(column, frames=guess.frames)
+    return replace(column, column=guess.column)
+
+
 def _encoder(modality: Modality, size: Size) -> EncoderConfig:
     match modality:
         case Modality.TEXT:
@@ -115,13 +127,16 @@ def _encoder(modality: Modality, size: Size) -> EncoderConfig:
             raise ColumnError(f"there is no encoder for {other} columns yet; leave the column out of data.columns")
 
 
-def _transforms(inputs: Sequence[tuple[str, Modality]], photos: Collection[str]) -> dict[str, TransformConfig]:
+def _transforms(
+    inputs: Sequence[tuple[str, Modality]], photos: Collection[str], videos: Collection[str]
+) -> dict[str, TransformConfig]:
     found: dict[str, TransformConfig] = {}
     for name, modality in inputs:
         match modality:
             case Modality.IMAGE:
                 # A mirrored photo shows the same thing; a mirrored digit, letter or chest does not.
-                found[name] = ImageTransformConfig(flip=name in photos, erase_probability=0.0)
+                # The frames of a video move together, or what moves in them is lost in what doesn't.
+                found[name] = ImageTransformConfig(flip=name in photos, erase_probability=0.0, together=name in videos)
             case Modality.AUDIO:
                 # White noise on recordings that are noisy already cost 7 points on degraded speech.
                 found[name] = AudioTransformConfig(noise_probability=0.0)
@@ -140,8 +155,13 @@ def _target(task: Task, delimiter: str | None, hidden: int, layers: int) -> tupl
             return MultilabelTargetConfig(delimiter=delimiter), MultilabelHeadConfig(hidden=hidden)
         case Task.REGRESSION:
             return RegressionTargetConfig(), RegressionHeadConfig(hidden=hidden)
+        case Task.TAGGING:
+            return TaggingTargetConfig(), TaggingHeadConfig()
         case Task.GENERATION:
             return GenerationTargetConfig(), GenerationHeadConfig(num_layers=max(layers, 2))
+        case other:
+            # A shared space has no column of its own; see `contrastive`.
+            raise AssertionError(f"a column is never taken for a {other} target")
 
 
 def _split(guesses: Sequence[ColumnGuess], num_rows: int, has_validation: bool, has_test: bool) -> SplitConfig:
@@ -214,14 +234,14 @@ def recipe_for(
     width = size.width[0] if small else size.width[1]
     pairs = {name: _target(task, delimiter, hidden=width, layers=size.layers) for name, task, delimiter in targets}
     epochs = min(max(round(size.budget / max(num_rows, 1)), size.min_epochs), size.max_epochs)
-    return Recipe(
+    recipe = Recipe(
         data=DataConfig(
             table=table,
             validation=validation,
             test=test,
-            columns={name: _COLUMNS[modality]() for name, modality in inputs if modality in _COLUMNS},
+            columns={g.name: _column(g) for g in guesses if g.role is Role.INPUT and g.modality in _COLUMNS},
             targets={name: target for name, (target, _) in pairs.items()},
-            transforms=_transforms(inputs, photos),
+            transforms=_transforms(inputs, photos, videos={g.name for g in guesses if g.frames is not None}),
             weight=_named(guesses, Role.WEIGHT),
             split=_split(guesses, num_rows, validation is not None, test is not None),
         ),
@@ -240,3 +260,4 @@ def recipe_for(
             ema=size.ema,
         ),
     )
+    return for_speech(for_tagging(recipe, guesses, size.layers), guesses, 2 * size.layers)

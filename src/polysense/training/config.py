@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polysense.config.base import Config
+from polysense.data.batching import BatchingConfig, RowBatchingConfig
 from polysense.errors import ConfigError
 from polysense.training.adam import AdamWConfig
 from polysense.training.balance import BalanceConfig
@@ -23,6 +24,8 @@ class TrainingConfig(Config):
     Attributes:
         epochs: Passes over the training rows. 0 trains nothing.
         batch_size: Rows in one optimisation step, over all micro-batches and processes together.
+        batching: Which rows make a step: rows (batch_size of them, if asked those of similar length) or tokens (as many
+            of similar length as a budget of padded tokens holds).
         accumulate: Micro-batches that a step is split into. More takes less memory and changes no result.
         optimizer: What turns gradients into steps: adamw, adam or sgd.
         schedule: How the learning rate changes over the run: cosine, constant or plateau.
@@ -49,6 +52,7 @@ class TrainingConfig(Config):
 
     epochs: int = 20
     batch_size: int = 32
+    batching: BatchingConfig = field(default_factory=RowBatchingConfig)
     accumulate: int = 1
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     schedule: ScheduleConfig = field(default_factory=CosineConfig)
@@ -96,5 +100,5 @@ class TrainingConfig(Config):
 
     @property
     def micro_batch_size(self) -> int:
-        """Rows in one batch of the loader, over all processes together."""
+        """Rows in one batch of the loader, over all processes together, where a step has `batch_size` rows."""
         return self.batch_size // self.accumulate

@@ -66,6 +66,29 @@ class Distributed:
             dist.all_reduce(values)
         return values
 
+    def gather(self, rows: Tensor) -> tuple[Tensor, int]:
+        """Every process's rows, one process after another; no gradient passes.
+
+        Args:
+            rows: [rows, ...]; processes may have different numbers of them.
+
+        Returns:
+            [all rows, ...], and where this process's own begin.
+        """
+        if self.world_size == 1:
+            return rows, 0
+        sizes = torch.zeros(self.world_size, dtype=torch.int64, device=rows.device)
+        sizes[self.rank] = len(rows)
+        counts = self.sum(sizes).tolist()
+        # Equal shapes are what every backend can gather; bytes, because not every backend knows every type.
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])
+        padded[: len(rows)] = rows.detach()
+        plain = padded.to(torch.uint8) if rows.dtype == torch.bool else padded
+        parts = [torch.empty_like(plain) for _ in counts]
+        dist.all_gather(parts, plain)
+        found = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]).to(rows.dtype)
+        return found, sum(counts[: self.rank])
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether the flag is set in any process."""
         if self.world_size == 1:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from polysense.data.lengths import TokenCount
 from polysense.training.distributed import Distributed
 from polysense.training.step import not_finite
 
@@ -31,12 +32,44 @@ class Record:
         heads: Each head's mean loss; NaN if no row had its target.
         grad_norm: The mean norm of the gradient before clipping; 0 if it isn't clipped.
         samples_per_second: Rows per second in all processes together.
+        input_tokens_per_second: Likewise tokens of text, and of sound in units of 1/25 s; 0 where nobody counts them.
+        target_tokens_per_second: Likewise tokens of texts to be written.
+        padding: The share of the text and sound in the batches, inputs and targets, that was padding.
     """
 
     loss: float
     heads: Mapping[str, float]
     grad_norm: float
     samples_per_second: float
+    input_tokens_per_second: float = 0.0
+    target_tokens_per_second: float = 0.0
+    padding: float = 0.0
+
+    @property
+    def rate(self) -> str:
+        """How fast it went, in words."""
+        text = f"{self.samples_per_second:,.0f} samples/s"
+        tokens = self.input_tokens_per_second + self.target_tokens_per_second
+        if tokens:
+            written = f" ({self.target_tokens_per_second:,.0f} written)" if self.target_tokens_per_second else ""
+            text += f"  {tokens:,.0f} tokens/s{written}  {self.padding:.0%} padding"
+        return text
+
+
+@dataclass
+class _Work:
+    """What was trained on in some seconds, in this process."""
+
+    seconds: float = 0.0
+    samples: int = 0
+    inputs: float = 0.0
+    targets: float = 0.0
+    padded: float = 0.0
+    valid: float = 0.0
+
+    def add(self, other: _Work) -> None:
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 class Meter:
@@ -49,9 +82,17 @@ class Meter:
         width = 2 * len(self._weights) + 1
         self._recent, self._recent_steps = [0.0] * width, 0
         self._epoch, self._epoch_steps = [0.0] * width, 0
-        self._samples, self._since = 0, time.perf_counter()
+        self._work, self._epoch_work, self._since = _Work(), _Work(), time.perf_counter()
 
-    def add(self, seen: Tensor, epoch: int, step: int, lr: float, rows: Sequence[Tensor]) -> None:
+    def add(
+        self,
+        seen: Tensor,
+        epoch: int,
+        step: int,
+        lr: float,
+        rows: Sequence[Tensor],
+        tokens: Sequence[TokenCount] = (),
+    ) -> None:
         """Takes in what a step returned.
 
         Args:
@@ -60,10 +101,17 @@ class Meter:
             step: Within the epoch, from 0.
             lr: The step's learning rate.
             rows: The rows of each micro-batch, in main memory.
+            tokens: The tokens of each micro-batch, where they are counted.
         """
         self._pending.append(seen)
         self._origins.append((epoch, step, lr, list(rows)))
-        self._samples += sum(len(part) for part in rows)
+        work = self._work
+        work.samples += sum(len(part) for part in rows)
+        for count in tokens:
+            work.inputs += count.inputs
+            work.targets += count.targets
+            work.padded += count.padded
+            work.valid += count.valid
 
     def settle(self) -> None:
         """Reads what is still on the device.
@@ -90,25 +138,27 @@ class Meter:
         """The steps since the last call."""
         self.settle()
         now = time.perf_counter()
-        rate = self._samples * self._distributed.world_size / max(1e-9, now - self._since)
-        record = self._summarise(self._recent, self._recent_steps, rate)
+        self._work.seconds = now - self._since
+        self._epoch_work.add(self._work)
+        record = self._summarise(self._recent, self._recent_steps, self._work)
         self._recent, self._recent_steps = [0.0] * len(self._recent), 0
-        self._samples, self._since = 0, now
+        self._work, self._since = _Work(), now
         return record
 
     def epoch(self) -> Record:
-        """The steps since the epoch began; starts the next one."""
+        """The steps since the epoch began; starts the next one. Its rates are those of its calls of `recent`."""
         self.settle()
-        record = self._summarise(self._epoch, self._epoch_steps, 0.0)
+        record = self._summarise(self._epoch, self._epoch_steps, self._epoch_work)
         self._epoch, self._epoch_steps = [0.0] * len(self._epoch), 0
+        self._epoch_work = _Work()
         return record
 
     def restart_clock(self) -> None:
         """Leaves what has happened since the last step (validation, a checkpoint) out of the rate."""
         self._since = time.perf_counter()
-        self._samples = 0
+        self._work = _Work()
 
-    def _summarise(self, sums: Sequence[float], steps: int, rate: float) -> Record:
+    def _summarise(self, sums: Sequence[float], steps: int, work: _Work) -> Record:
         num_heads = len(self._weights)
         totals, counts, norm = list(sums[:num_heads]), sums[num_heads : 2 * num_heads], sums[-1]
         if self._distributed.world_size > 1:  # counts are global already
@@ -118,7 +168,17 @@ class Meter:
             for head, total, count in zip(self._weights, totals, counts, strict=True)
         }
         loss = sum(self._weights[head] * value for head, value in heads.items() if not math.isnan(value))
-        return Record(loss=loss, heads=heads, grad_norm=norm / max(1, steps), samples_per_second=rate)
+        # Peers have batches of about the same size: asking them would cost a message.
+        per_second = self._distributed.world_size / max(1e-9, work.seconds)
+        return Record(
+            loss=loss,
+            heads=heads,
+            grad_norm=norm / max(1, steps),
+            samples_per_second=work.samples * per_second,
+            input_tokens_per_second=work.inputs * per_second,
+            target_tokens_per_second=work.targets * per_second,
+            padding=1 - work.valid / work.padded if work.padded else 0.0,
+        )
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must remember, so that the epoch's losses are those of an unbroken run."""

@@ -12,10 +12,21 @@ from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, runtime_che
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from polysense.core.batch import Batch
+from polysense.core.batch import Batch, TargetBatch
 from polysense.core.prediction import Loss
+from polysense.data.lengths import TokenCount
 
-__all__ = ["Augment", "ColumnsModel", "Loader", "ParameterGroup", "TrainableModel", "Validate"]
+__all__ = [
+    "Augment",
+    "ColumnsModel",
+    "CountTokens",
+    "Loader",
+    "ParameterGroup",
+    "TrainableModel",
+    "Validate",
+    "WholeBatchHead",
+    "WholeBatchModel",
+]
 
 
 class ParameterGroup(TypedDict):
@@ -95,21 +106,47 @@ class ColumnsModel(TrainableModel, Protocol):
 
 
 @runtime_checkable
+class WholeBatchHead(Protocol):
+    """A head whose loss compares the rows of a batch with one another."""
+
+    def row_losses(self, outputs: Tensor, target: TargetBatch, rows: slice | None = None) -> Float[Tensor, " rows"]:
+        """The losses of some rows, compared with all; outputs and target are those of all."""
+        ...
+
+    @property
+    def loss_parameters(self) -> Sequence[nn.Parameter]:
+        """What the loss itself learns, such as a temperature."""
+        ...
+
+
+@runtime_checkable
+class WholeBatchModel(TrainableModel, Protocol):
+    """A model that may have losses that are no sums over rows."""
+
+    @property
+    def whole_batch_heads(self) -> Mapping[str, WholeBatchHead]:
+        """The heads whose loss compares rows, by target; mostly none."""
+        ...
+
+
+@runtime_checkable
 class Loader(Protocol):
     """Training batches whose order is a pure function of (seed, epoch)."""
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch."""
+    def num_batches(self, epoch: int) -> int:
+        """Batches in an epoch; each step takes `accumulate` of them, the last one perhaps fewer."""
         ...
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from `start_step` on."""
+        """The batches of one epoch from the batch `start_step` on."""
         ...
 
 
 Augment: TypeAlias = Callable[[Batch, int], Batch]
 """(batch on the device, epoch) to the batch that is trained on; a pure function of them."""
+
+CountTokens: TypeAlias = Callable[[Batch], TokenCount]
+"""Counts a batch's tokens, in main memory."""
 
 Validate: TypeAlias = Callable[[], Mapping[str, float]]
 """Evaluates the model as it stands; `{"label/accuracy": 0.91, "label/log_loss": 0.3, "loss": 0.3}`."""

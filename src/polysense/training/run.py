@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class Run:
         config: The run's settings.
         folder: The run's folder.
         monitor: What was best so far.
-        steps_per_epoch: Optimisation steps in an epoch.
+        steps: Optimisation steps in each epoch.
         num_parameters: Trainable numbers in the model.
         save: Writes the checkpoint "last" (everything that resuming needs) or "best" (the weights that were validated).
         epoch: Epochs done.
@@ -40,7 +41,7 @@ class Run:
     config: TrainingConfig
     folder: Path
     monitor: Monitor
-    steps_per_epoch: int
+    steps: Sequence[int]
     num_parameters: int
     save: Callable[[str], Path]
     epoch: int = 0
@@ -54,15 +55,30 @@ class Run:
     stop_reason: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        assert len(self.steps) == self.config.epochs, f"{len(self.steps)} epochs have steps, not {self.config.epochs}"
+        self._before = [0, *itertools.accumulate(self.steps)]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimisation steps of the epoch under way; after the last one, of that."""
+        return self.steps[min(self.epoch, len(self.steps) - 1)] if self.steps else 0
+
     @property
     def global_step(self) -> int:
         """Steps done over the whole run."""
-        return self.epoch * self.steps_per_epoch + self.step
+        return self._before[min(self.epoch, len(self.steps))] + self.step
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole run, if it isn't stopped early."""
-        return self.config.epochs * self.steps_per_epoch
+        return self._before[-1]
+
+    @property
+    def shown_steps(self) -> str:
+        """The steps of an epoch in words; of a token budget they differ a little."""
+        least, most = min(self.steps, default=0), max(self.steps, default=0)
+        return f"{least}" if least == most else f"{least} to {most}"
 
     @property
     def finished(self) -> bool:

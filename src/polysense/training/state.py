@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from polysense.config.codec import to_dict
 from polysense.errors import CheckpointError
 from polysense.training.balance.base import Balance
 from polysense.training.checkpoint import load_checkpoint, load_model, pack, save_checkpoint, unpack
@@ -158,13 +159,15 @@ class State:
         balance = self._run.config.balance
         return None if balance is None or self._balance is None else balance.type
 
-    def _order(self) -> dict[str, int]:
+    def _order(self) -> dict[str, Any]:
         """What decides which rows each step holds."""
         config = self._run.config
         return {
             "training.seed": config.seed,
             "training.batch_size": config.batch_size,
-            "steps per epoch": self._run.steps_per_epoch,
+            "training.batching": to_dict(config.batching),
+            # Of the first epoch, which every run has; they all follow from the same rows and settings.
+            "steps per epoch": self._run.steps[0] if self._run.steps else 0,
         }
 
     def _require_same(self, state: Mapping[str, Any], path: Path) -> None:
@@ -172,7 +175,7 @@ class State:
         changed = [
             f"{name} was {state['order'][name]} and is {now}"
             for name, now in self._order().items()
-            if state["order"][name] != now
+            if state["order"].get(name, now) != now  # a checkpoint without the key is from before there was a choice
         ]
         if changed and state["step"]:
             raise CheckpointError(

@@ -26,8 +26,9 @@ from polysense.training.device import autocast
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
 from polysense.training.optim import Optimizer
-from polysense.training.protocols import Augment, TrainableModel
+from polysense.training.protocols import Augment, TrainableModel, WholeBatchModel
 from polysense.training.schedule import Schedule
+from polysense.training.whole_batch import WholeBatch, buffers_kept
 
 __all__ = ["Step", "not_finite"]
 
@@ -74,6 +75,7 @@ class Step:
         self._distributed, self._augment, self._average = distributed, augment, average
         self._balance = balance
         self.heads = tuple(model.head_weights)
+        self._comparing = model.whole_batch_heads if isinstance(model, WholeBatchModel) else {}
         # Times the world's size, because DistributedDataParallel averages gradients and they are to be summed.
         weights = [model.head_weights[head] * distributed.world_size for head in self.heads]
         self._weights = torch.tensor(weights, device=device)
@@ -107,20 +109,21 @@ class Step:
         counts = self._distributed.sum(self._counts(batches))
         scales = torch.where(counts > 0, self._weights / counts, torch.zeros_like(counts))
 
-        # 2. Gradients, piece by piece.
+        # 2. What needs the whole batch at once.
+        whole = self._whole_batch(batches, epoch, step)
+
+        # 3. Gradients, piece by piece.
         summed = torch.zeros_like(counts)
         for i, batch in enumerate(batches):
-            if self._augment is not None:
-                with torch.no_grad():
-                    batch = self._augment(batch, epoch)
+            batch = self._augmented(batch, epoch)
             with self._sync(last=i == len(batches) - 1):
-                totals = self._totals(batch, epoch, step)
+                totals = self._totals(batch, epoch, step, whole, i)
                 torch.autograd.backward((totals * scales).sum())
             summed += totals.detach()
         if self._balance is not None:
             self._balance.adjust(epoch, step)
 
-        # 3. The update.
+        # 4. The update.
         norm = torch.zeros_like(summed[:1])
         if self._clip_norm is not None:
             norm = nn.utils.clip_grad_norm_(self._optimizer.parameters, self._clip_norm).reshape(1)
@@ -140,16 +143,41 @@ class Step:
             pieces.append(torch.stack([counts[head] for head in self.heads]))
         return (pieces[0] if len(pieces) == 1 else torch.stack(pieces).sum(dim=0)).float()
 
-    def _totals(self, batch: Batch, epoch: int, step: int) -> Tensor:
-        """Each head's summed loss over a micro-batch."""
+    def _augmented(self, batch: Batch, epoch: int) -> Batch:
+        """What is trained on; a pure function of the batch and the epoch."""
+        if self._augment is None:
+            return batch
+        with torch.no_grad():
+            return self._augment(batch, epoch)
+
+    def _whole_batch(self, batches: Sequence[Batch], epoch: int, step: int) -> WholeBatch | None:
+        """The losses that compare rows, where these lie in several micro-batches or processes."""
+        if not self._comparing or (len(batches) == 1 and self._distributed.world_size == 1):
+            return None
+        whole = WholeBatch(self._comparing, self._distributed, batches)
+        if len(batches) > 1:
+            with torch.no_grad(), buffers_kept(self._model):
+                whole.fill([self._outputs(self._model, self._augmented(batch, epoch)) for batch in batches])
+            self._seed_dropout(epoch, step)  # the second forward draws what the first one drew
+        return whole
+
+    def _outputs(self, forward: Callable[[Batch], object], batch: Batch) -> Mapping[str, Tensor]:
+        """Each head's outputs, in single precision."""
         with autocast(self._device, self._precision):
-            outputs = self._forward(batch)
+            outputs = forward(batch)
             assert isinstance(outputs, Mapping), (
                 f"forward gave a {type(outputs).__name__}, expected a mapping by target"
             )
         if self._precision != torch.float32:
             outputs = {head: output.float() for head, output in outputs.items()}
+        return outputs
+
+    def _totals(self, batch: Batch, epoch: int, step: int, whole: WholeBatch | None, position: int) -> Tensor:
+        """Each head's summed loss over a micro-batch."""
+        outputs = self._outputs(self._forward, batch)
         losses = self._model.losses(outputs, batch)
+        if whole is not None:
+            losses = whole.losses(losses, outputs, position)
         if self._balance is not None:
             self._balance.observe(outputs, batch, epoch)
         totals = torch.stack([losses[head].total for head in self.heads])

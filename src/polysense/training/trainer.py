@@ -35,7 +35,7 @@ from polysense.training.interrupts import Interrupts
 from polysense.training.meter import Meter
 from polysense.training.monitor import Monitor
 from polysense.training.optim import sort_parameters
-from polysense.training.protocols import Augment, Loader, TrainableModel, Validate
+from polysense.training.protocols import Augment, CountTokens, Loader, TrainableModel, Validate
 from polysense.training.run import Run, TrainResult
 from polysense.training.state import State
 from polysense.training.step import Step
@@ -63,13 +63,14 @@ class Trainer:
     Args:
         config: The run's settings.
         model: A `torch.nn.Module`; moved to the device. Its initial weights are the caller's affair.
-        loader: Batches of `config.micro_batch_size` rows (over all processes), `config.accumulate` of them a step.
+        loader: Batches, `config.accumulate` of them a step.
         folder: The run's folder; gets checkpoints/last.safetensors and checkpoints/best.safetensors.
         validate: Evaluates the model as it stands, in evaluation mode and without gradients; None for no validation:
             then the last weights are kept, and nothing stops early.
         augment: Applied to each training batch on the device.
         measured: Per split, "train" and "validation", batches in a fixed order, on which `config.balance` may measure
             the columns' losses.
+        count_tokens: Counts each batch's tokens for the log; None for a log without them.
         preferred: Per head the metric that `monitor: auto` takes, where there are reasons for one.
         callbacks: In place of `default_callbacks`.
         distributed: This process among its peers.
@@ -89,6 +90,7 @@ class Trainer:
         validate: Validate | None = None,
         augment: Augment | None = None,
         measured: Mapping[str, Iterable[Batch]] | None = None,
+        count_tokens: CountTokens | None = None,
         preferred: Mapping[str, str] | None = None,
         callbacks: Sequence[Callback] | None = None,
         distributed: Distributed | None = None,
@@ -96,7 +98,7 @@ class Trainer:
     ) -> None:
         assert isinstance(model, nn.Module), "a model is a torch.nn.Module"
         self._config, self._loader = config, loader
-        self._validate, self._resume_hint = validate, resume_hint
+        self._validate, self._resume_hint, self._count_tokens = validate, resume_hint, count_tokens
         self._distributed = distributed if distributed is not None else Distributed()
         self._device = resolve_device(config.device, self._distributed.local_rank)
         self._module: nn.Module = model.to(self._device)
@@ -105,8 +107,9 @@ class Trainer:
         groups = sort_parameters(config.optimizer, self._module, model.parameter_groups())
         self._optimizer = config.optimizer.build(groups)
         self._average = None if config.ema is None else WeightAverage(self._module, config.ema)
-        steps_per_epoch = -(-loader.steps_per_epoch // config.accumulate)
-        self._schedule = config.schedule.build(config.epochs * steps_per_epoch)
+        # Of a token budget, epochs differ; the schedule must know all of them to end where it should.
+        steps = [-(-loader.num_batches(epoch) // config.accumulate) for epoch in range(config.epochs)]
+        self._schedule = config.schedule.build(sum(steps))
         self._balance = build_balance(
             config.balance,
             model,
@@ -137,7 +140,7 @@ class Trainer:
             folder=folder,
             # Without the losses of the model's parts, which no validation scores.
             monitor=Monitor(config.monitor, tuple(preferred or self._step.heads), preferred),
-            steps_per_epoch=steps_per_epoch,
+            steps=steps,
             num_parameters=sum(p.numel() for p in self._module.parameters() if p.requires_grad),
             save=lambda name: self._state.save(name),
         )
@@ -183,7 +186,7 @@ class Trainer:
             TrainingInterrupted: Ctrl-C or SIGTERM; the state was saved.
         """
         run, config = self._run, self._config
-        if config.epochs and not run.steps_per_epoch:
+        if config.epochs and not run.total_steps:
             raise SplitError("there is nothing to train on: the training split holds no rows; check data.split")
         with ExitStack() as stack:
             stack.enter_context(_threads(config.num_threads))
@@ -221,6 +224,7 @@ class Trainer:
         self._meter.restart_clock()
         for batches in self._batches(run.epoch, run.step, interrupts):
             rows = [batch.rows for batch in batches]
+            tokens = [] if self._count_tokens is None else [self._count_tokens(batch) for batch in batches]
             on_device = [batch.to(self._device, non_blocking=True) for batch in batches]
             try:
                 seen = self._step(on_device, run.epoch, run.step, run.global_step)
@@ -230,7 +234,7 @@ class Trainer:
                     f"{len(batches[0])} rows; raise training.accumulate (now {self._config.accumulate}), which changes "
                     f"no result: {error}"
                 ) from error
-            self._meter.add(seen, run.epoch, run.step, self._step.lr, rows)
+            self._meter.add(seen, run.epoch, run.step, self._step.lr, rows, tokens)
             run.step += 1
             run.steps_here += 1
             run.samples += sum(len(part) for part in rows) * self._distributed.world_size

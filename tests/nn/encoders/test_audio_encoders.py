@@ -15,6 +15,7 @@ from polysense.nn.encoders.audio_autoencoder import AudioAutoencoderConfig
 from polysense.nn.encoders.audio_rnn import AudioCNNLSTMConfig
 from polysense.nn.encoders.audio_transformer import AudioTransformerConfig
 from polysense.nn.encoders.base import Encoder, EncoderConfig
+from polysense.nn.encoders.conformer import ConformerConfig
 from polysense.nn.encoders.waveform_cnn import WaveformCNNConfig
 
 CONFIGS: list[EncoderConfig] = [
@@ -24,6 +25,8 @@ CONFIGS: list[EncoderConfig] = [
     # Windows of 3 tokens: clips here are seen whole, through a mask, and in blocks.
     AudioTransformerConfig(attention_seconds=0.12, num_layers=2),
     AudioTransformerConfig(),
+    ConformerConfig(attention_seconds=0.12, num_layers=2, kernel_size=5),
+    ConformerConfig(num_layers=2),
     WaveformCNNConfig(),
     AudioAutoencoderConfig(),
     AudioAutoencoderConfig(detach=True),

@@ -15,6 +15,8 @@ from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
+from polysense.nn.decoding.beam import BeamSearchConfig
+from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.heads.generation import GenerationHead, GenerationHeadConfig
 
 WIDTH, ROWS, LENGTH, VOCABULARY = 32, 6, 9, 40
@@ -42,9 +44,19 @@ def fused(seed: int = 0, rows: int = ROWS) -> Fused:
     return Fused(Tokens(values, mask, (LENGTH,)), pooled, {"a": (0, 4), "b": (4, LENGTH)}, {})
 
 
-def head(seed: int = 0, *, sharp: float = 4.0, of: Target | None = None, **settings: Any) -> GenerationHead:
+def head(
+    seed: int = 0,
+    *,
+    sharp: float = 4.0,
+    of: Target | None = None,
+    beam_size: int = 1,
+    length_penalty: float = 0.6,
+    **settings: Any,
+) -> GenerationHead:
     """An untrained head whose choices are far from even, and whose texts end somewhere."""
     torch.manual_seed(seed)
+    if beam_size > 1:
+        settings["decoding"] = BeamSearchConfig(beam_size=beam_size, length_penalty=length_penalty)
     settings = {"tie_embeddings": False, **settings}
     made = GenerationHeadConfig(dropout=0.0, **settings).build(of or target(), WIDTH).eval()
     with torch.no_grad():
@@ -52,6 +64,12 @@ def head(seed: int = 0, *, sharp: float = 4.0, of: Target | None = None, **setti
             parameter.mul_(sharp)
         made.bias[2] = 6.0
     return made
+
+
+def write(one: GenerationHead, source: Fused, *, use_cache: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each row's first text, and its score."""
+    written = one.write(source, use_cache=use_cache)
+    return written.ids[:, 0], written.scores[:, 0]
 
 
 def texts(lengths: list[int], seed: int = 0) -> TargetBatch:
@@ -70,8 +88,8 @@ def test_the_cache_changes_nothing(beam_size: int) -> None:
     lengths = set()
     for seed in range(3):
         one = head(seed, beam_size=beam_size)
-        with_cache, scores = one.write(fused(seed))
-        without, slow_scores = one.write(fused(seed), use_cache=False)
+        with_cache, scores = write(one, fused(seed))
+        without, slow_scores = write(one, fused(seed), use_cache=False)
         assert torch.equal(with_cache, without)
         torch.testing.assert_close(scores, slow_scores)
         lengths |= set((with_cache != 0).sum(dim=1).tolist())
@@ -84,7 +102,7 @@ def test_the_score_is_what_teacher_forcing_says_of_the_text() -> None:
         with torch.no_grad():
             # The same distribution: writing never gives padding or a second beginning.
             one.bias[:2] = -1e4
-        written, scores = one.write(fused())
+        written, scores = write(one, fused())
         values = torch.cat([torch.ones(ROWS, 1, dtype=torch.int64), written], dim=1)
         lengths = (values != 0).sum(dim=1)
         known = TargetBatch(values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=lengths)
@@ -117,7 +135,7 @@ def test_a_wide_beam_finds_the_likeliest_text_of_all() -> None:
                 scores = one.read(source, known, write=False).likelihood
             assert scores is not None
             best = [max(a, b) for a, b in zip(best, scores[:, 0].tolist(), strict=True)]
-    torch.testing.assert_close(one.write(source)[1], torch.tensor(best), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(write(one, source)[1], torch.tensor(best), rtol=1e-4, atol=1e-4)
 
 
 def test_a_length_penalty_lengthens() -> None:
@@ -126,7 +144,7 @@ def test_a_length_penalty_lengthens() -> None:
         one = head(beam_size=6, length_penalty=penalty, sharp=2.0)
         with torch.no_grad():
             one.bias[2] = 3.0
-        written, _ = one.write(fused())
+        written, _ = write(one, fused())
         lengths.append(int((written != 0).sum()))
     assert lengths == sorted(lengths)
     assert lengths[0] < lengths[-1]
@@ -153,12 +171,12 @@ def test_a_row_does_not_depend_on_its_batch_mates(beam_size: int) -> None:
         whole.spans,
         {},
     )
-    written, scores = one.write(whole)
-    again, again_scores = one.write(mixed)
+    written, scores = write(one, whole)
+    again, again_scores = write(one, mixed)
     width = max(written.shape[1], again.shape[1])
     assert torch.equal(F.pad(written, (0, width - written.shape[1]))[order], F.pad(again, (0, width - again.shape[1])))
     assert torch.equal(scores[order], again_scores), "bit for bit at one shape"
-    changed, changed_scores = one.write(other)
+    changed, changed_scores = write(one, other)
     assert changed_scores[0] == scores[0]
     first = [ids for ids in written[0].tolist() if ids]
     assert [ids for ids in changed[0].tolist() if ids] == first
@@ -169,7 +187,7 @@ def test_junk_in_masked_tokens_changes_nothing() -> None:
     source = fused()
     junk = torch.where(source.tokens.mask[:, :, None], source.tokens.values, torch.tensor(1e6))
     spoilt = Fused(Tokens(junk, source.tokens.mask, source.tokens.grid), source.pooled, source.spans, {})
-    assert torch.equal(one.write(source)[0], one.write(spoilt)[0])
+    assert torch.equal(write(one, source)[0], write(one, spoilt)[0])
 
 
 def test_the_loss_is_a_sum_over_tokens() -> None:
@@ -221,8 +239,6 @@ def test_wrong_settings() -> None:
     for settings in (
         {"hidden": 8},
         {"num_layers": 0},
-        {"beam_size": 0},
-        {"max_new_tokens": 0},
         {"label_smoothing": 1.0},
     ):
         with pytest.raises(ConfigError, match=next(iter(settings))):
@@ -232,7 +248,7 @@ def test_wrong_settings() -> None:
 
 
 def test_cut_where_the_recipe_says() -> None:
-    one = head(max_new_tokens=4)
+    one = head(decoding=GreedyConfig(max_new_tokens=4))
     with torch.no_grad():
         one.bias[2] = -1e4
-    assert one.write(fused())[0].shape == (ROWS, 4)
+    assert write(one, fused())[0].shape == (ROWS, 4)

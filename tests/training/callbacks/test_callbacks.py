@@ -47,7 +47,8 @@ def test_jsonl_holds_every_event(make_trainer: Make, tmp_path: Path) -> None:
     assert records[-1]["best_value"] == result.best_value
     step = next(r for r in records if r["event"] == "step")
     assert step.keys() == {
-        "event", "epoch", "step", "lr", "seconds", "loss", "heads", "grad_norm", "samples_per_second"
+        "event", "epoch", "step", "lr", "seconds", "loss", "heads", "grad_norm", "samples_per_second",
+        "input_tokens_per_second", "target_tokens_per_second", "padding",
     }  # fmt: skip
     assert step["grad_norm"] > 0
 
@@ -164,7 +165,7 @@ class Clock:
 
 def run_of(config: TrainingConfig, folder: Path, save: Callable[[str], Path]) -> Run:
     monitor = Monitor("auto", ["label"])
-    return Run(config=config, folder=folder, monitor=monitor, steps_per_epoch=5, num_parameters=1, save=save)
+    return Run(config=config, folder=folder, monitor=monitor, steps=[5] * config.epochs, num_parameters=1, save=save)
 
 
 def test_checkpoints_by_steps_and_minutes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

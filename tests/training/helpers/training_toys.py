@@ -92,13 +92,12 @@ class ToyLoader:
         self.rank, self.world_size, self.age = rank, world_size, age
         self.served: list[list[int]] = []
 
-    @property
-    def steps_per_epoch(self) -> int:
+    def num_batches(self, epoch: int) -> int:
         return -(-self.num_rows // self.batch_size)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         order = permutation(self.num_rows, self.seed, epoch)
-        for step in range(start_step, self.steps_per_epoch):
+        for step in range(start_step, self.num_batches(epoch)):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size][self.rank :: self.world_size]
             self.served.append(rows.tolist())
             yield rows_batch(rows, age_present=self.age)

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.commands.options import Bundle, Decoding, Json, Table
+from polysense.cli.progress import rows_done
 
 __all__ = ["evaluate"]
 
@@ -15,6 +16,7 @@ __all__ = ["evaluate"]
 def evaluate(
     bundle: Bundle,
     table: Table,
+    decoding: Decoding = None,
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
@@ -23,8 +25,8 @@ def evaluate(
     """Measure a trained model on a labelled table."""
     from polysense import api
 
-    with console.reserved_stdout(as_json):
-        evaluation = api.evaluate(bundle, table, bootstrap=bootstrap)
+    with console.reserved_stdout(as_json), rows_done("measuring") as progress:
+        evaluation = api.evaluate(bundle, table, bootstrap=bootstrap, decoding=decoding, progress=progress)
     if as_json:
         console.write_json(evaluation.as_json())
     else:

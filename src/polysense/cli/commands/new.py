@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Table
+from polysense.cli.commands.options import NoTarget, Table
 from polysense.cli.commands.train import Columns, Preset, parse_columns
 from polysense.errors import ConfigError
 
@@ -18,9 +18,17 @@ __all__ = ["new"]
 def new(
     table: Table,
     target: Annotated[
-        list[str],
-        typer.Option("--target", "-t", metavar="COLUMN", help="A column to predict; may be given several times."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="COLUMN",
+            help="A column to predict; may be given several times. With --task contrastive a column that shares the "
+            "space.",
+            show_default=False,
+        ),
+    ] = None,
+    task: NoTarget = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the recipe; - prints it.")
     ] = Path("recipe.yaml"),
@@ -37,7 +45,7 @@ def new(
 
     from polysense import api
 
-    text = api.new(table, target, preset=preset, columns=parse_columns(column))
+    text = api.new(table, target or None, task=task, preset=preset, columns=parse_columns(column))
     if str(output) == "-":
         console.write_text(text)
         return

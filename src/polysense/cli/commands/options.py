@@ -7,12 +7,31 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["Bundle", "Json", "Overrides", "Source", "Table", "Targets"]
+__all__ = ["Bundle", "Decoding", "Json", "NoTarget", "Overrides", "Source", "Table", "Targets"]
 
 Bundle: TypeAlias = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A trained model: a run's folder, or the folder `bundle` in it.")
 ]
+Decoding: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="How texts are written, if not as trained: decoding=beam decoding.beam_size=8, decoding=sample "
+        "decoding.temperature=0.7 decoding.num_texts=3, ... `polysense list decodings` lists all.",
+        show_default=False,
+    ),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+NoTarget: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="contrastive",
+        help="Bring columns into one space instead of predicting one: those named by --target, or all texts, pictures, "
+        "sounds and videos.",
+        show_default=False,
+    ),
+]
 Overrides: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(

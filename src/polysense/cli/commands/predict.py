@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.commands.options import Bundle, Decoding, Json, Table
+from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
 __all__ = ["predict"]
@@ -22,6 +23,7 @@ _ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 def predict(
     bundle: Bundle,
     table: Table,
+    decoding: Decoding = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -33,12 +35,20 @@ def predict(
         ),
     ] = None,
     as_json: Json = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Show texts as they are written, row by row; for people.")
+    ] = False,
 ) -> None:
     """Predict the targets of every row of a table.
 
     Predictions stand in the table's order. A cell that can't be read counts as missing and is listed; its row is
     predicted from the other columns.
     """
+    if stream:
+        if output is not None or as_json:
+            raise ConfigError("--stream shows texts to people; leave it out with --output and --json")
+        _show(bundle, table, decoding)
+        return
     if output is not None and output.suffix.lower() not in _ENDINGS:
         raise ConfigError(
             f"{output}: can't write {output.suffix or 'a file without an ending'}; use {', '.join(_ENDINGS)}"
@@ -48,8 +58,8 @@ def predict(
 
     from polysense import api
 
-    with console.reserved_stdout(as_json):
-        predictions = api.predict(bundle, table)
+    with console.reserved_stdout(as_json), rows_done("predicting") as progress:
+        predictions = api.predict(bundle, table, decoding=decoding, progress=progress)
         if output is not None:
             predictions.write(output)
     for cell in predictions.unreadable[:_NUM_NAMED]:
@@ -69,3 +79,13 @@ def predict(
         console.write_text(predictions.frame.write_ndjson())
     else:
         console.write_text(f"wrote the predictions of {len(predictions.frame)} rows to {output}")
+
+
+def _show(bundle: Path, table: Path, decoding: list[str] | None) -> None:
+    """Every row's text as it is written, on a line of its own."""
+    from polysense import api
+
+    for text in api.stream(bundle, table, decoding=decoding):
+        for piece in text:
+            console.write_piece(piece)
+        console.write_piece("\n")

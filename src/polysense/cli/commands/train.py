@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Json, Overrides, Source, Targets
+from polysense.cli.commands.options import Json, NoTarget, Overrides, Source, Targets
 from polysense.core.modality import Modality
 from polysense.errors import ConfigError
 
@@ -22,7 +22,7 @@ Columns: TypeAlias = Annotated[
         "-c",
         metavar="NAME=KIND",
         help=f"What a column is, where the guess is wrong: {', '.join(Modality)} or ignored. "
-        "May be given several times.",
+        "NAME=KIND:COLUMN takes a column in as one more input: sound=audio:clip. May be given several times.",
         show_default=False,
     ),
 ]
@@ -52,6 +52,7 @@ def train(
     source: Source,
     overrides: Overrides = None,
     target: Targets = None,
+    task: NoTarget = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -83,6 +84,7 @@ def train(
         run = api.fit(
             source,
             target=target or None,
+            task=task,
             output=output,
             overrides=changes,
             preset=preset,

@@ -39,7 +39,18 @@ _log = logging.getLogger("polysense.data.columns")
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnConfig(Family, ABC, family="column"):
-    """How the cells of one input column are read and prepared."""
+    """How the cells of one input column are read and prepared.
+
+    Attributes:
+        column: The table's column, where it has another name than this one: so one column can be read in two ways, a
+            video's pictures and its sound.
+    """
+
+    column: str | None = None
+
+    def source(self, name: str) -> str:
+        """The table's column that the input column of that name is read from."""
+        return name if self.column is None else self.column
 
     @abstractmethod
     def build(self, name: str) -> ColumnProcessor:
@@ -50,7 +61,7 @@ class ColumnProcessor(ABC):
     """The preprocessing of one input column.
 
     Attributes:
-        name: The column's name in the table.
+        name: The input column's name; in the table too, unless the config names another column.
         config: How it was asked for.
     """
 
@@ -80,6 +91,8 @@ class ColumnProcessor(ABC):
             ColumnError: The column is empty, nothing in it can be read, or the encoder's requirements contradict the
                 config.
         """
+        if self.joins_lists:
+            cells = [self._joined(cell) if isinstance(cell, list) else cell for cell in cells]
         present: list[int] = []
         max_items = 1
         for i, cell in enumerate(cells):
@@ -92,7 +105,13 @@ class ColumnProcessor(ABC):
             raise ColumnError(
                 f"{where}, column {self.name!r}: all {len(cells)} training cells are missing; leave this column out"
             )
-        guess = Column(name=self.name, modality=self._modality, multiple=max_items > 1, max_items=max_items)
+        guess = Column(
+            name=self.name,
+            modality=self._modality,
+            source=self.config.column or "",
+            multiple=max_items > 1,
+            max_items=max_items,
+        )
         self._column = self._fit(guess, TrainingCells(cells, sources, present), root, requirements)
         return self._column
 
@@ -110,22 +129,30 @@ class ColumnProcessor(ABC):
         Raises:
             DecodeError: The cell, or one item of its list, can't be read; the message says why, not where.
         """
+        if self.joins_lists and isinstance(cell, list):
+            cell = self._joined(cell)
         if cell is None:
             return []
         if not isinstance(cell, list):
-            item = self._item(cell, source, root)
-            return [] if item is None else [item]
+            return self._items(cell, source, root)
         items = []
         for position, part in enumerate(cell):
             if part is None:
                 continue
             try:
-                item = self._item(part, source, root)
+                items += self._items(part, source, root)
             except DecodeError as error:
                 raise DecodeError(f"item {position} of {len(cell)}: {error}") from None
-            if item is not None:
-                items.append(item)
+        if len(items) > 1 and not self.column.multiple:
+            raise DecodeError(
+                f"holds {len(items)} items; each cell of the training rows held one, so the model knows no place for "
+                f"more: give one, or train on rows that hold several"
+            )
         return items
+
+    def _items(self, value: Any, source: SourceInfo, root: Path) -> list[np.ndarray]:
+        found = self._item(value, source, root)
+        return found if isinstance(found, list) else [] if found is None else [found]
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Everything needed to rebuild it: plain values for JSON, larger things as files in `folder`."""
@@ -148,19 +175,33 @@ class ColumnProcessor(ABC):
         return processor
 
     @property
+    def source(self) -> str:
+        """The table's column that its cells stand in."""
+        return self.config.source(self.name)
+
+    @property
     def is_media(self) -> bool:
         """Whether cells refer to files."""
         return self._modality in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
 
+    @property
+    def joins_lists(self) -> bool:
+        """Whether a cell that is a list is one item and not several."""
+        return False
+
     _modality: Modality
+
+    def _joined(self, cell: list[Any]) -> object:
+        """The one item that a list is."""
+        raise AssertionError(f"column {self.name!r} joins no lists")
 
     @abstractmethod
     def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
         """Learns; returns the guess completed."""
 
     @abstractmethod
-    def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
-        """One item as an array, None if there is nothing in it; raises DecodeError."""
+    def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | list[np.ndarray] | None:
+        """One item as an array, None if there is nothing in it, a list if it is several; raises DecodeError."""
 
     def _state(self, folder: Path) -> dict[str, Any]:
         """What has been learned beyond the Column."""

@@ -37,7 +37,7 @@ from polysense.data.columns.base import NUM_SAMPLED, ColumnConfig, ColumnProcess
 from polysense.data.decode.media import short
 from polysense.errors import ColumnError, DecodeError, WeightsError
 
-__all__ = ["TextColumnConfig", "TextProcessor"]
+__all__ = ["TextColumnConfig", "TextProcessor", "join_words"]
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -79,6 +79,8 @@ class TextColumnConfig(ColumnConfig):
             to get an id of its own.
         lowercase: Whether the learnt tokenizer takes capitals for small letters; auto does for words, and not for
             subwords.
+        words: Whether a cell that is a list holds the words of one text, with a space between them, as tables with a
+            label for each word do; else it holds several texts.
         max_tokens: Longer texts are cut to this many tokens, and the cuts are counted; null cuts nothing (unless a
             pretrained encoder can take only so many).
     """
@@ -89,6 +91,7 @@ class TextColumnConfig(ColumnConfig):
     vocabulary_size: int | Literal["auto"] = "auto"
     min_frequency: int = 2
     lowercase: bool | Literal["auto"] = "auto"
+    words: bool = False
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -129,6 +132,23 @@ class TextProcessor(ColumnProcessor):
         """The tokenizer in use."""
         assert self._tokenizer is not None, f"column {self.name!r} is not fitted"
         return self._tokenizer
+
+    @property
+    def joins_lists(self) -> bool:
+        """Whether a cell that is a list is one text."""
+        return self.config.words
+
+    def _joined(self, cell: list[Any]) -> str:
+        return " ".join(join_words(cell))
+
+    def located(self, text: object) -> tuple[str, list[tuple[int, int]]]:
+        """A text as it is tokenized (characters composed), and where in it each token lies, the end not included.
+
+        Raises:
+            DecodeError: It is no text.
+        """
+        read = self._text(text)
+        return read, self.tokenizer.encode(read).offsets if read.strip() else []
 
     def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
         asked, required = self.config.tokenizer, requirements.tokenizer
@@ -263,6 +283,11 @@ class TextProcessor(ColumnProcessor):
     def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
         self.max_tokens = state["max_tokens"]
         self._use(_from_text((folder / _FILE).read_text(encoding="utf-8"), folder / _FILE))
+
+
+def join_words(words: list[Any]) -> list[str]:
+    """The words of a text that is given as a list of them; one that is missing is empty, and keeps its place."""
+    return ["" if word is None else str(word) for word in words]
 
 
 def _train_words(texts: list[str], config: TextColumnConfig) -> Tokenizer:

@@ -246,7 +246,8 @@ def _with_av(media: Media, read: Callable[[Any], T]) -> T:
     )  # fmt: skip
     with file:
         try:
-            with av.open(file) as container:
+            # A comment in Latin-1 is no reason to refuse the sound.
+            with av.open(file, metadata_errors="replace") as container:
                 return read(container)
         except DecodeError:
             raise

@@ -19,7 +19,7 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from polysense.data.decode.media import describe_bytes, locate, short
+from polysense.data.decode.media import Media, describe_bytes, locate, short
 from polysense.errors import DecodeError
 
-__all__ = ["MAX_PIXELS", "decode_image", "image_size", "open_image"]
+__all__ = ["MAX_PIXELS", "decode_image", "image_size", "is_animation", "open_animation", "open_image"]
 
 MAX_PIXELS = 100_000_000
 """Default limit: 100 megapixels are 300 MB as RGB; the largest cameras have about 150."""
@@ -114,6 +114,58 @@ def image_size(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
         width, height = image.size
         turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow has turned a TIFF's size already
         return (width, height) if turned else (height, width)
+
+
+def is_animation(cell: object, root: Path) -> bool:
+    """Whether a picture moves (GIF, WebP, PNG); False for what can't be read."""
+    try:
+        with _file(cell, root) as file, _pillow():
+            return _num_pictures(_open(file, MAX_PIXELS)) > 1
+    except DecodeError:
+        return False
+
+
+def open_animation(
+    media: Media, choose: Callable[[int, float], Sequence[int]], *, max_pixels: int = MAX_PIXELS
+) -> list[tuple[float, Image.Image]]:
+    """Some pictures of a moving picture, whole ones, with their times in seconds.
+
+    Args:
+        media: The file; a picture that stands still has one.
+        choose: From their number and the length in seconds (as far as the first one's time on the screen tells) to the
+            positions of those that are wanted, ascending.
+        max_pixels: Larger pictures are refused.
+
+    Raises:
+        DecodeError: It can't be read up to the last one that is wanted.
+    """
+    found = []
+    with BytesIO(media.read()) as file, _pillow():
+        image = _open(file, max_pixels)
+        num, time = _num_pictures(image), 0.0
+        if num > 1:
+            image.load()  # WebP and PNG tell a picture's time only once it is decoded
+        wanted = set(choose(num, num * _seconds_shown(image) if num > 1 else 0.0))
+        for position in range(max(wanted) + 1):
+            if num > 1:
+                image.seek(position)
+                _check_size(image, max_pixels)
+            if position in wanted:
+                found.append((time, _finish(image.copy() if num > 1 else image)))
+            elif num > 1:
+                image.load()
+            time += _seconds_shown(image)
+    return found
+
+
+def _num_pictures(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1)) if image.format in ("GIF", "WEBP", "PNG") else 1
+
+
+def _seconds_shown(image: Image.Image) -> float:
+    """How long the picture that was reached is shown; a tenth of a second where it does not say, as browsers do."""
+    duration = image.info.get("duration")
+    return float(duration) / 1000 if isinstance(duration, (int, float)) and duration > 0 else 0.1
 
 
 @contextmanager

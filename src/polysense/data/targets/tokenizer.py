@@ -118,6 +118,25 @@ class OutputTokenizer:
         return found
 
     @property
+    def padding_id(self) -> int:
+        """What fills the padding."""
+        return PADDING
+
+    @property
+    def begin_id(self) -> int:
+        """What every text begins with."""
+        return BEGIN
+
+    @property
+    def end_id(self) -> int:
+        """What ends a text."""
+        return END
+
+    @property
+    def start_id(self) -> None:
+        """What a text needs before anything else: nothing."""
+
+    @property
     def vocabulary_size(self) -> int:
         """Token ids run over [0, vocabulary_size)."""
         size: int = self.tokenizer.get_vocab_size()

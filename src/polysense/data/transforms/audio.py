@@ -60,6 +60,11 @@ class AudioTransformConfig(TransformConfig):
         low, high = self.noise_snr_db
         self._require(-60 <= low <= high <= 120, "noise_snr_db", "two numbers from -60 to 120, the lower one first")
 
+    @property
+    def moves(self) -> bool:
+        """Silence in front of a sound makes it later."""
+        return self.probability > 0 and self.shift > 0
+
     def build(self, column: Column) -> AudioTransform:
         """The transform for an audio column."""
         return AudioTransform(self, column)

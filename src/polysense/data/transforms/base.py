@@ -30,6 +30,11 @@ class TransformConfig(Family, ABC, family="transform"):
     def build(self, column: Column) -> Transform:
         """The transform for a column."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether what is in a cell may come to lie elsewhere in it, which segments would have to follow."""
+        return False
+
     def _require(self, condition: bool, name: str, expected: str) -> None:
         if not condition:
             raise ConfigError(f"{self.type}.{name} is {getattr(self, name)!r}, expected {expected}")

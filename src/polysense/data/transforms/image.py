@@ -39,6 +39,7 @@ class ImageTransformConfig(TransformConfig):
         erase_probability: Cover a rectangle of this fraction of the varied pictures with the mean colour (Zhong et
             al., "Random erasing data augmentation", AAAI 2020).
         erase_max_area: The largest such rectangle, as a fraction of the picture; the smallest is 2%.
+        together: Whether all pictures of a cell are varied alike, as the frames of a video have to be.
     """
 
     type: Literal["image"] = "image"
@@ -51,6 +52,7 @@ class ImageTransformConfig(TransformConfig):
     flip: bool = False
     erase_probability: float = 0.25
     erase_max_area: float = 0.2
+    together: bool = False
 
     def __post_init__(self) -> None:
         self._require(0 <= self.probability <= 1, "probability", "a number from 0 to 1")
@@ -76,7 +78,8 @@ class ImageTransform(Transform):
     def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
         """Varies the present pictures of a batch; uint8 [batch, items, channels, height, width]."""
         num_items = column.values.shape[1]
-        draws = item_uniforms(13, seed, epoch, rows, self._name, num_items).reshape(-1, 13)
+        draws = item_uniforms(13, seed, epoch, rows, self._name, 1 if self.config.together else num_items)
+        draws = np.broadcast_to(draws, (len(rows), num_items, 13)).reshape(-1, 13)
         chosen = torch.from_numpy(draws[:, 0] < self.config.probability).to(column.values.device)
         chosen &= column.lengths.flatten() > 0
         pixels = column.values.flatten(0, 1)

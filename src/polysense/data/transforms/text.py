@@ -34,6 +34,11 @@ class TextTransformConfig(TransformConfig):
     def __post_init__(self) -> None:
         self._require(0 <= self.probability <= 1, "probability", "a number from 0 to 1")
 
+    @property
+    def moves(self) -> bool:
+        """What follows a token that is left out moves up."""
+        return self.probability > 0
+
     def build(self, column: Column) -> TextTransform:
         """The transform for a text column."""
         return TextTransform(self, column)

@@ -12,6 +12,8 @@ from polysense.evaluation.metrics.classification import ClassificationScorer, cl
 from polysense.evaluation.metrics.generation import GenerationScorer, generation_metrics
 from polysense.evaluation.metrics.multilabel import MultilabelScorer, multilabel_metrics
 from polysense.evaluation.metrics.regression import RegressionScorer, regression_metrics
+from polysense.evaluation.metrics.retrieval import RetrievalScorer, retrieval_metrics
+from polysense.evaluation.metrics.tagging import TaggingScorer, tagging_metrics, tagging_primary
 from polysense.evaluation.texts import Texts
 
 __all__ = ["compute", "confusion_matrix", "metrics_of", "primary_metric", "scorer", "selection_metric"]
@@ -29,6 +31,10 @@ def metrics_of(target: Target) -> tuple[MetricInfo, ...]:
         return multilabel_metrics()
     if target.task is Task.GENERATION:
         return generation_metrics()
+    if target.task is Task.CONTRASTIVE:
+        return retrieval_metrics(target.members, target.anchor)
+    if target.task is Task.TAGGING:
+        return tagging_metrics(target)
     return regression_metrics(target.columns)
 
 
@@ -38,7 +44,9 @@ def primary_metric(target: Target) -> MetricInfo:
         Task.CLASSIFICATION: "accuracy",
         Task.MULTILABEL: "f1_micro",
         Task.REGRESSION: "r2",
+        Task.CONTRASTIVE: "recall_at_1",
         # Answers of a word or two are right or wrong; of longer texts hardly one is right to the letter.
+        Task.TAGGING: tagging_primary(target),
         Task.GENERATION: "exact_match" if target.typical_length <= _SHORT_TEXT else "chrf",
     }
     return _named(target, names[target.task])
@@ -50,10 +58,15 @@ def selection_metric(target: Target) -> MetricInfo:
     Accuracy, but macro F1 where the training classes are uneven (fewer than 80% as many effective classes, exp of the
     entropy of their shares, as there are classes): there a model that never names the rare classes looks good.
     Average precision for a multilabel target (no threshold in it), R2 for a regression. The log loss of the true tokens
-    for a text, which needs nothing written.
+    for a text, which needs nothing written. The headline for segments. The mean reciprocal rank of a search: the share
+    of rows that find their own at once moves in coarse steps on a small split.
     """
     if target.task is Task.GENERATION:
         return _named(target, "log_loss")
+    if target.task is Task.TAGGING:
+        return primary_metric(target)
+    if target.task is Task.CONTRASTIVE:
+        return _named(target, "mean_reciprocal_rank")
     if target.task is Task.CLASSIFICATION:
         shares = np.array(target.class_counts, dtype=np.float64)
         shares = shares[shares > 0] / max(shares.sum(), 1.0)
@@ -70,7 +83,7 @@ def scorer(
     Args:
         target: What was predicted.
         prediction: For the same rows, in main memory.
-        values: The truth: int64 [rows] (classification) or float32 [rows, outputs].
+        values: The truth: int64 [rows] (classification), float32 [rows, outputs], or int64 [rows, keys] (contrastive).
         present: bool [rows]; the others are counted out.
         texts: For the same rows, where the target is a text.
     """
@@ -78,6 +91,11 @@ def scorer(
     if target.task is Task.GENERATION:
         likelihood = None if prediction.likelihood is None else prediction.likelihood.float().numpy()[rows]
         return GenerationScorer(texts, rows, likelihood)
+    if target.task is Task.TAGGING:
+        likelihood = None if prediction.likelihood is None else prediction.likelihood.float().numpy()[rows]
+        return TaggingScorer(target, prediction.values.float().numpy()[rows], values[rows], likelihood)
+    if target.task is Task.CONTRASTIVE:  # rows with one column alone don't look, and may be found
+        return RetrievalScorer(prediction.values.float().numpy(), values, present, target.members, target.anchor)
     truth, tensor = values[rows], prediction.values
     # A model under autocast may give bfloat16, which numpy lacks.
     predicted: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()[rows]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias
 
 import torch
@@ -14,7 +16,7 @@ from polysense.config.base import Family
 from polysense.core.batch import TargetBatch
 from polysense.core.modality import Task
 from polysense.core.prediction import Loss, Prediction
-from polysense.core.schema import Target
+from polysense.core.schema import Column, Requirements, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 
@@ -38,6 +40,8 @@ class HeadConfig(Family, family="head"):
     tasks: ClassVar[frozenset[Task]] = frozenset()
     writes: ClassVar[bool] = False
     """Whether it writes its output step by step; columns have no heads of their own for such a target."""
+    compares_rows: ClassVar[bool] = False
+    """Whether its loss is about a whole batch, because rows are compared; columns have no heads of their own either."""
     type: str
     loss_weight: float = 1.0
     hidden: int = 0
@@ -46,6 +50,21 @@ class HeadConfig(Family, family="head"):
     def build(self, target: Target, width: int) -> Head:
         """Builds the head for a fitted target."""
         raise ConfigError(f"the head {self.type!r} can't be built: its config has no build method")
+
+    def create(self, target: Target, width: int, resources: Path | None = None) -> Head:
+        """Builds the head; one that has files of its own replaces this.
+
+        Args:
+            target: The fitted target.
+            width: Width of the tokens that are read.
+            resources: The folder that this head's `save_resources` wrote, where a bundle is loaded.
+        """
+        return self.build(target, width)
+
+    def requirements(self, target_name: str) -> Requirements:
+        """What this head asks of the target's preprocessing; only a pretrained one asks for anything."""
+        del target_name
+        return Requirements()
 
     def check(self, target: Target) -> None:
         """Raises ConfigError if the target is of a task that this head can't serve."""
@@ -71,12 +90,37 @@ class Head(nn.Module, ABC):
     Args:
         target: The fitted target.
         loss_weight: Its share in the sum of losses.
+
+    Attributes:
+        learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
     """
+
+    learning_rate_scale: float = 1.0
 
     def __init__(self, target: Target, loss_weight: float) -> None:
         super().__init__()
         self.target = target
         self.loss_weight = loss_weight
+
+    def connect(self, columns: Sequence[Column]) -> None:
+        """Told of the model's input columns once, when it is built; a head that reads one of them settles which.
+
+        Raises:
+            ConfigError: None of them can be read, or several can and the recipe names none.
+        """
+
+    @property
+    def learns_from_texts(self) -> bool:
+        """Whether `fit_texts` is to be called before training."""
+        return False
+
+    def fit_texts(self, texts: Iterable[Sequence[int]]) -> None:
+        """Learns what is counted, not trained, such as a language model, from the training rows' texts.
+
+        Args:
+            texts: Token ids of every text (each reference is one), from the begin token to the end token.
+        """
+        raise AssertionError(f"{type(self).__name__} learns nothing from texts")
 
     @abstractmethod
     def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch ..."]:
@@ -129,6 +173,13 @@ class Head(nn.Module, ABC):
             write: Whether a head that writes does so, or only says how likely the truth is, which costs far less.
         """
         return self.predict(self(fused))
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that came with weights, which learn more slowly."""
+        return iter(())
+
+    def save_resources(self, folder: Path) -> None:
+        """Writes what `create` needs besides the config and the weights, such as a pretrained model's own config."""
 
 
 def weighted(

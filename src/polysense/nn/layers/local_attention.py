@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from polysense.nn.layers.transformer import TransformerBlock
 
-__all__ = ["LocalTransformerBlock"]
+__all__ = ["LocalTransformerBlock", "attend_locally"]
 
 # Shape suffixes: B batch, L length, D width, H heads, K width of a head, N blocks, W window, C = 3 W keys of a block.
 
@@ -51,13 +51,32 @@ class LocalTransformerBlock(nn.Module):
             return whole
         qkv_BLHK = block.query_key_value(block.attention_norm(tokens)).view(batch, length, 3 * block.num_heads, -1)
         q_BHLK, k_BHLK, v_BHLK = qkv_BLHK.transpose(1, 2).chunk(3, dim=1)
-        attend = _dense if length <= _DENSE_WINDOWS * self.window else _blockwise
-        attended_BHLK = attend(q_BHLK, k_BHLK, v_BHLK, mask, self.window)
+        attended_BHLK = attend_locally(q_BHLK, k_BHLK, v_BHLK, mask, self.window)
         attended_BLD = attended_BHLK.transpose(1, 2).reshape(batch, length, width)
         attended_BLD = block.attention_out(attended_BLD) * mask.any(dim=1)[:, None, None]
         tokens = tokens + block.dropout(attended_BLD)
         out: Tensor = tokens + block.feed_forward(tokens)
         return out
+
+
+def attend_locally(
+    q_BHLK: Float[Tensor, "batch heads length head"],
+    k_BHLK: Float[Tensor, "batch heads length head"],
+    v_BHLK: Float[Tensor, "batch heads length head"],
+    mask_BL: Bool[Tensor, "batch length"],
+    window: int,
+) -> Float[Tensor, "batch heads length head"]:
+    """Attention in which a token sees those at most `window` places away.
+
+    Args:
+        q_BHLK: Queries.
+        k_BHLK: Keys.
+        v_BHLK: Values.
+        mask_BL: Which places are valid; what comes out at the others is junk, and finite.
+        window: How far a token sees, either way.
+    """
+    attend = _dense if q_BHLK.shape[2] <= _DENSE_WINDOWS * window else _blockwise
+    return attend(q_BHLK, k_BHLK, v_BHLK, mask_BL, window)
 
 
 def _near(queries: Tensor, keys: Tensor, window: int) -> Bool[Tensor, "queries keys"]:

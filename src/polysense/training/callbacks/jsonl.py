@@ -1,17 +1,19 @@
 """log.jsonl: one JSON object per line, flushed, so that it can be read while the run goes on.
 
-    {"event": "start", "epochs", "steps_per_epoch", "batch_size", "parameters", "time"}
+    {"event": "start", "epochs", "steps_per_epoch", "total_steps", "batch_size", "parameters", "time"}
     {"event": "resume", ... the same ..., "epoch", "step"}
     {"event": "step", "epoch", "step", "lr", "seconds", "loss", "heads": {head: loss}, "grad_norm",
-     "samples_per_second"}
+     "samples_per_second", "input_tokens_per_second", "target_tokens_per_second", "padding"}
     {"event": "epoch", "epoch", "step", "lr", "seconds", "loss", "heads", "validation": {"head/metric": value} or null,
      "best", and "balance" if the columns are balanced: by column (and "all columns") the losses' weights or the mean
      factors of the gradients, or which encoders were trained}
     {"event": "end", "monitor", "best_value", "best_epoch", "epochs", "steps", "seconds", "samples_per_second",
      "stop_reason", "time"}
 
-`epoch` counts from 1, `step` over the whole run, `seconds` over all resumptions. What is not finite is null. A run that
-was killed and resumed writes the steps after its checkpoint twice: the later line counts.
+`epoch` counts from 1, `step` over the whole run, `seconds` over all resumptions; `steps_per_epoch` is of the epoch that
+begins, since with a token budget they differ. Tokens are those of text, and of sound in units of 1/25 s; `padding` is
+the share of those in the batches, inputs and texts to be written, that was padding. What is not finite is null. A run
+that was killed and resumed writes the steps after its checkpoint twice: the later line counts.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ class JsonlLog(Callback):
         facts = {
             "epochs": run.config.epochs,
             "steps_per_epoch": run.steps_per_epoch,
+            "total_steps": run.total_steps,
             "batch_size": run.config.batch_size,
             "parameters": run.num_parameters,
             "time": _now(),

@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class ProgressBar(Callback):
-    """Shows loss, main metric, samples/s and time left."""
+    """Shows loss, main metric, samples/s, tokens/s and time left."""
 
     def __init__(self) -> None:
         self._stream: TextIO = sys.stderr
@@ -29,7 +29,7 @@ class ProgressBar(Callback):
         self._task: TaskID | None = None
         self._clock = _Clock()
         self._shown_at = 0.0
-        self._loss = self._rate = 0.0
+        self._loss = self._rate = self._tokens = 0.0
 
     def on_start(self, run: Run) -> None:
         """Draws the bar, or writes the first line."""
@@ -41,7 +41,7 @@ class ProgressBar(Callback):
         if not self._stream.isatty():
             what = f"resuming at epoch {run.epoch + 1}, step {run.step}" if run.resumed else "training"
             self._line(
-                f"{what}: {run.config.epochs} epochs of {run.steps_per_epoch} steps, {run.num_parameters:,} parameters"
+                f"{what}: {run.config.epochs} epochs of {run.shown_steps} steps, {run.num_parameters:,} parameters"
             )
             return
         from rich.console import Console
@@ -67,12 +67,13 @@ class ProgressBar(Callback):
     def on_log(self, run: Run, record: Record) -> None:
         """Takes the numbers."""
         self._loss, self._rate = record.loss, record.samples_per_second
+        self._tokens = record.input_tokens_per_second + record.target_tokens_per_second
 
     def on_epoch(self, run: Run, record: Record) -> None:
         """One line for the epoch, above the bar if there is one."""
         line = epoch_line(run)
         left = self._clock.left(run)
-        line += f"  {self._rate:,.0f} samples/s" + (f"  {duration(left)} left" if left and not run.finished else "")
+        line += f"  {record.rate}" + (f"  {duration(left)} left" if left and not run.finished else "")
         if self._bar is None:
             self._line(line)
         else:
@@ -106,6 +107,7 @@ class ProgressBar(Callback):
         if run.monitor.value is not None:
             parts.append(f"{run.monitor.short_label} {run.monitor.value:.4g}")
         parts += [f"{self._rate:,.0f}/s"] if self._rate else []
+        parts += [f"{self._tokens:,.0f} tokens/s"] if self._tokens else []
         parts += [f"{duration(left)} left"] if left else []
         if self._bar is not None and self._task is not None:
             epoch = f"epoch {min(run.epoch + 1, run.config.epochs)}/{run.config.epochs}"

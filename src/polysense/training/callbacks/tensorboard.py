@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from polysense.training.callbacks.base import Callback
 from polysense.training.meter import Record
@@ -13,13 +16,31 @@ from polysense.training.run import Run
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["TensorBoard"]
+__all__ = ["Samples", "TensorBoard"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Samples:
+    """Some rows of a validation.
+
+    Attributes:
+        texts: By name what should come out and what came out, as Markdown.
+        pictures: By name a picture of an input, uint8 [height, width, 3].
+    """
+
+    texts: Mapping[str, str]
+    pictures: Mapping[str, np.ndarray]
 
 
 class TensorBoard(Callback):
-    """Writes losses, learning rate and validation metrics for TensorBoard."""
+    """Writes losses, learning rate, validation metrics and samples for TensorBoard.
+
+    Attributes:
+        samples: Gives the rows of the last validation; None where none are shown.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.samples: Callable[[], Samples] | None = None
         self._folder = folder
         self._writer: SummaryWriter | None = None
 
@@ -33,6 +54,12 @@ class TensorBoard(Callback):
     def on_log(self, run: Run, record: Record) -> None:
         """Writes the training curves."""
         values = {"loss": record.loss, "lr": run.lr, "samples_per_second": record.samples_per_second}
+        if record.input_tokens_per_second or record.target_tokens_per_second:
+            values |= {
+                "input_tokens_per_second": record.input_tokens_per_second,
+                "target_tokens_per_second": record.target_tokens_per_second,
+                "padding": record.padding,
+            }
         if run.config.clip_norm is not None:
             values["grad_norm"] = record.grad_norm
         if len(record.heads) > 1:
@@ -40,8 +67,14 @@ class TensorBoard(Callback):
         self._write("train", values, run.global_step)
 
     def on_validation(self, run: Run, metrics: Mapping[str, float]) -> None:
-        """Writes the validation metrics."""
+        """Writes the validation metrics and what came out for a few rows."""
         self._write("validation", metrics, run.global_step)
+        if self.samples is not None and self._writer is not None:
+            shown = self.samples()
+            for name, content in shown.texts.items():
+                self._writer.add_text(f"samples/{name}", content, run.global_step)
+            for name, picture in shown.pictures.items():
+                self._writer.add_image(f"samples/{name}", picture, run.global_step, dataformats="HWC")
 
     def close(self) -> None:
         """Closes the event file."""

@@ -36,17 +36,17 @@ class TextLog(Callback):
         if run.finished:
             return
         _LOG.info(
-            "%s: %d epochs of %d steps, batch size %d, %s trainable parameters",
+            "%s: %d epochs of %s steps, batch size %d, %s trainable parameters",
             f"resumed at epoch {run.epoch + 1}, step {run.step}" if run.resumed else "started",
             run.config.epochs,
-            run.steps_per_epoch,
+            run.shown_steps,
             run.config.batch_size,
             f"{run.num_parameters:,}",
         )
 
     def on_epoch(self, run: Run, record: Record) -> None:
         """One line."""
-        _LOG.info("%s", epoch_line(run))
+        _LOG.info("%s  %s", epoch_line(run), record.rate)
 
     def on_end(self, run: Run, result: TrainResult) -> None:
         """How it ended."""

@@ -107,13 +107,12 @@ class Loader:
         self.num_rows, self.batch_size = num_rows, batch_size
         self.rank, self.world_size, self.columns = rank, world_size, columns
 
-    @property
-    def steps_per_epoch(self) -> int:
+    def num_batches(self, epoch: int) -> int:
         return -(-self.num_rows // self.batch_size)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         order = permutation(self.num_rows, 0, epoch)
-        for step in range(start_step, self.steps_per_epoch):
+        for step in range(start_step, self.num_batches(epoch)):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             # Every other batch has no cell of the last column at all.
             columns = self.columns[: 2 + step % 2]

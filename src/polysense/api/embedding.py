@@ -1,0 +1,184 @@
+"""Rows as vectors: places in a shared space, or the summaries that any model makes on its way to a prediction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars
+import torch
+from torch.nn import functional as F
+
+from polysense.bundle import Bundle, load
+from polysense.core.modality import Task
+from polysense.core.sample import Unreadable
+from polysense.core.schema import Target
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader
+from polysense.data.sources import read_table
+from polysense.errors import ConfigError, TableError
+
+__all__ = ["Embeddings", "embed", "embeddings", "shared_space"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Embeddings:
+    """A table's rows as vectors.
+
+    Attributes:
+        rows: int64 [rows], positions in the table.
+        vectors: Per column, and under None of all columns together, float32 [rows, size]; NaN where there is nothing.
+        kinds: Likewise what they are, in words.
+        unreadable: Cells that could not be read, with the reason; they count as missing.
+    """
+
+    rows: np.ndarray
+    vectors: Mapping[str | None, np.ndarray]
+    kinds: Mapping[str | None, str]
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def of(self, column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The rows that have a column, int64 [rows], and their vectors, float32 [rows, size].
+
+        Args:
+            column: The column, or None for all together.
+
+        Raises:
+            ConfigError: There is no such column.
+        """
+        if column not in self.vectors:
+            names = ", ".join(name for name in self.vectors if name is not None)
+            raise ConfigError(f"the model has no input column {column!r}; there are: {names}")
+        vectors = self.vectors[column]
+        there = ~np.isnan(vectors).any(axis=1)
+        return self.rows[there], vectors[there]
+
+    def write(self, path: Path | str) -> None:
+        """Writes .parquet, with a column of row numbers and one of lists for each entry, or .npz with an array each.
+
+        Raises:
+            TableError: The ending is none of these, or the file can't be written.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            match path.suffix.lower():
+                case ".parquet":
+                    self._frame().write_parquet(path)
+                case ".npz":
+                    kinds = np.array(json.dumps({_named(n): kind for n, kind in self.kinds.items()}))
+                    named = {_named(name): vectors for name, vectors in self.vectors.items()}
+                    np.savez(path, row_number=self.rows, kinds=kinds, **named)  # type: ignore[arg-type]  # names, not options
+                case other:
+                    raise TableError(f"{path}: can't write {other or 'a file without an ending'}; use .parquet or .npz")
+        except OSError as error:
+            raise TableError(f"{path}: can't be written: {error}") from error
+
+    def _frame(self) -> polars.DataFrame:
+        columns: dict[str, polars.Series] = {"row_number": polars.Series(self.rows)}
+        for name, vectors in self.vectors.items():
+            cells = [None if np.isnan(vector).any() else vector.tolist() for vector in vectors]
+            columns[_named(name)] = polars.Series(cells, dtype=polars.List(polars.Float32))
+        return polars.DataFrame(columns)
+
+
+def _named(column: str | None) -> str:
+    """What a file calls an entry."""
+    return "embedding" if column is None else f"embedding[{column}]"
+
+
+def embed(
+    bundle: Bundle | str | Path, source: Any, *, column: str | None = None, root: str | Path | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A table's rows as vectors of one kind.
+
+    Args:
+        bundle: A bundle, or its folder.
+        source: A table's path, a data frame, a list of dictionaries, ...
+        column: Which input column; None for all together. In a shared space all columns' vectors can be compared.
+        root: The folder that media paths are relative to; by default the table's own.
+
+    Returns:
+        int64 [rows], the positions of the rows that have the column, and float32 [rows, size], their vectors; of length
+        1 in a shared space.
+
+    Raises:
+        UserError: The bundle or the table can't be read, or there is no such column.
+    """
+    return embeddings(bundle, source, root=root).of(column)
+
+
+def embeddings(bundle: Bundle | str | Path, source: Any, *, root: str | Path | None = None) -> Embeddings:
+    """A table's rows as vectors: of each column, and of all together.
+
+    In a shared space these are places in it, and all together lie in the middle of them. The vector of a column outside
+    of one is its summary, before the columns are fused, and that of all together what they are fused to.
+
+    Args:
+        bundle: A bundle, or its folder.
+        source: A table's path, a data frame, a list of dictionaries, ...
+        root: The folder that media paths are relative to; by default the table's own.
+
+    Raises:
+        UserError: The bundle or the table can't be read.
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    model, schema, space = loaded.model.eval(), loaded.schema, shared_space(loaded)
+    device = next(model.parameters()).device
+    dataset = TableDataset(read_table(source, root=root), loaded.processor, with_targets=False)
+    rows: list[np.ndarray] = []
+    parts: dict[str | None, list[np.ndarray]] = {name: [] for name in (*schema.names, None)}
+    unreadable: list[Unreadable] = []
+    for batch in PredictLoader(dataset, schema):
+        moved = batch.to(device)
+        with torch.inference_mode():
+            fused = model.fused(moved)
+            there: dict[str | None, torch.Tensor] = {
+                name: moved.columns[name].present if name in moved.columns else torch.zeros_like(moved.rows).bool()
+                for name in schema.names
+            }
+            found: dict[str | None, torch.Tensor] = {name: fused.unimodal[name].float() for name in schema.names}
+            found[None], there[None] = fused.pooled.float(), torch.stack(list(there.values())).any(dim=0)
+            if space is not None:
+                places = model.head(space.name)(fused).float()
+                found |= {name: places[:, index] for index, name in enumerate(space.members)}
+                there[None] = torch.stack([there[name] for name in space.members]).any(dim=0)
+                found[None] = F.normalize(places.sum(dim=1), dim=1)
+            real = batch.rows >= 0
+            for name, vectors in found.items():
+                parts[name].append(vectors.masked_fill(~there[name][:, None], torch.nan).cpu()[real].numpy())
+        rows.append(batch.rows[real].numpy())
+        unreadable.extend(batch.unreadable)
+    if not rows:
+        raise TableError("the table has no rows to embed")
+    numbers = np.concatenate(rows)
+    order = np.argsort(numbers, kind="stable")
+    return Embeddings(
+        rows=numbers[order],
+        vectors={name: np.concatenate(part)[order] for name, part in parts.items()},
+        kinds=_kinds(loaded, space),
+        unreadable=tuple(sorted(unreadable, key=lambda cell: (cell.source.row, cell.source.column))),
+    )
+
+
+def shared_space(bundle: Bundle) -> Target | None:
+    """The target that is a shared space, the first of several; None where there is none."""
+    return next((target for target in bundle.schema.targets if target.task is Task.CONTRASTIVE), None)
+
+
+def _kinds(bundle: Bundle, space: Target | None) -> dict[str | None, str]:
+    if space is None:
+        alone = "the column's summary, before the columns are fused"
+        return {**dict.fromkeys(bundle.schema.names, alone), None: "the summary of all columns, fused"}
+    shared = f"the place in the shared space {space.name!r}"
+    return {
+        **{
+            name: shared if name in space.members else "the column's summary, before the columns are fused"
+            for name in bundle.schema.names
+        },
+        None: f"{shared}, in the middle of the row's columns",
+    }

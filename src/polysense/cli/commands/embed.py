@@ -1,0 +1,60 @@
+"""`polysense embed`: a table's rows as vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.errors import ConfigError
+
+__all__ = ["embed"]
+
+_ENDINGS = (".parquet", ".npz")
+
+
+def embed(
+    bundle: Bundle,
+    table: Table,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the vectors: .parquet or .npz.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write every row of a table as vectors, of each column and of all together.
+
+    Of a model with a shared space these are places in it, of length 1: the nearer two are, the more they have to do
+    with each other, whatever columns they are of. Of any other model they are the summaries that it predicts from.
+    """
+    if output.suffix.lower() not in _ENDINGS:
+        raise ConfigError(
+            f"{output}: can't write {output.suffix or 'a file without an ending'}; use {' or '.join(_ENDINGS)}"
+        )
+    if table.exists() and output.exists() and output.samefile(table):
+        raise ConfigError(f"the vectors would overwrite the table {table}; name another file with -o")
+
+    from polysense import api
+
+    with console.reserved_stdout(as_json):
+        found = api.embeddings(bundle, table)
+        found.write(output)
+    for cell in found.unreadable[:10]:
+        console.write_error(f"unreadable: {cell}")
+    entries = [
+        {"column": name, "kind": kind, "size": found.vectors[name].shape[1], "num_rows": len(found.of(name)[0])}
+        for name, kind in found.kinds.items()
+    ]
+    if as_json:
+        unreadable = [cell.as_dict() for cell in found.unreadable]
+        console.write_json(
+            {"num_rows": len(found.rows), "output": output, "vectors": entries, "unreadable": unreadable}
+        )
+        return
+    lines = [
+        f"  {entry['column'] or '(all together)'}: {entry['num_rows']} vectors of {entry['size']}, {entry['kind']}"
+        for entry in entries
+    ]
+    console.write_text("\n".join([f"wrote {len(found.rows)} rows to {output}", *lines]))

@@ -1,0 +1,71 @@
+"""`polysense zeroshot`: classification by prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Bundle, Json, Table
+
+__all__ = ["zeroshot"]
+
+
+def zeroshot(
+    bundle: Bundle,
+    table: Table,
+    column: Annotated[str, typer.Option("--column", "-c", metavar="COLUMN", help="The column to be classified.")],
+    classes: Annotated[str, typer.Option(metavar="A,B,C", help="The classes' names, separated by commas.")],
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="A sentence with {} where the name goes; of several the mean counts. The name alone if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="The column that reads the prompts, where there are several.", show_default=False
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column of true classes, for the accuracy.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to write each row's class (.csv or .parquet).",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Classify rows by the class name that lies nearest in the shared space; no training, no examples."""
+    from polysense import api
+
+    with console.reserved_stdout(as_json):
+        found = api.zero_shot(
+            bundle,
+            table,
+            column=column,
+            classes=[name.strip() for name in classes.split(",") if name.strip()],
+            templates=template or "{}",
+            text_column=text_column,
+            label=label,
+        )
+        if output is not None:
+            found.write(output)
+    if as_json:
+        console.write_json(
+            {**found.as_json(), "output": output, "rows": found.frame.to_dicts() if output is None else None}
+        )
+    else:
+        console.write_text(found.text() if output is None else f"{found.text()}\nwrote {output}")

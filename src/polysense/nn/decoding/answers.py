@@ -1,0 +1,87 @@
+"""Every listed answer is scored, and the likeliest is taken: exact where greedy search may leave the best beginning.
+
+The answers' common beginnings are computed once (`trie.py`), so the cost grows with the number of different beginnings;
+for some thousand answers it is far above greedy search's. Relative to the list, P(answer) / sum of P over all answers,
+scores are probabilities of a closed question (as in "rank classification": Brown et al., "Language Models are Few-Shot
+Learners", 2020, section 2.4, without their correction for length).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from polysense.core.schema import Target
+from polysense.errors import ConfigError
+from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
+from polysense.nn.decoding.stepper import Stepper
+
+__all__ = ["Ranking", "RankingConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingConfig(DecodingConfig):
+    """The likeliest of all listed answers, each of which is scored; the target needs a list (its `answers`).
+
+    Attributes:
+        num_texts: How many answers to give for a row, the best ones.
+        normalise: Whether a score is relative to the list, so that the probabilities of all answers sum to 1.
+    """
+
+    type: Literal["answers"] = "answers"
+    num_texts: int = 1
+    normalise: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_texts < 1:
+            raise ConfigError(f"num_texts must be at least 1; found {self.num_texts}")
+
+    def build(self, target: Target) -> Ranking:
+        """The strategy, for a fitted target."""
+        return Ranking(self, target)
+
+
+class Ranking(Decoder):
+    """Scores all answers."""
+
+    def __init__(self, config: RankingConfig, target: Target) -> None:
+        super().__init__(config, target)
+        if self.trie is None:
+            raise ConfigError(
+                f"the decoding 'answers' ranks a list, and the target {target.name!r} has none; train with "
+                f"data.targets.{target.name}.answers, or choose another decoding"
+            )
+        self._config, self.texts_at_once = config, self.trie.width
+        self._answers = self.trie.texts(self.padding_id)
+
+    def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+        assert self.trie is not None
+        batch, device, trie = len(rows), rows.device, self.trie
+        found = []
+        scores = torch.zeros(batch, 1, device=device)
+        nodes, token = torch.zeros(1, dtype=torch.int64), torch.full((batch,), self.begin_id, device=device)
+        for first, last in trie.levels[1:]:
+            steps = stepper(token).view(batch, len(nodes), -1)
+            origin = torch.searchsorted(nodes, trie.parents[first:last])
+            tokens = trie.tokens[first:last]
+            scores = scores[:, origin] + steps[:, origin.to(device), tokens.to(device)]
+            over = trie.num_children[first:last] == 0
+            found.append(scores[:, over])
+            nodes, scores, token = torch.arange(first, last)[~over], scores[:, ~over], tokens[~over].to(device)
+            if not len(nodes):
+                break
+            starts = torch.arange(batch)[:, None] * steps.shape[1]
+            stepper.reorder((starts + origin[~over]).flatten().to(device))
+            token = token.repeat(batch)
+        every = torch.cat(found, dim=1)
+        if self._config.normalise:
+            every = every.log_softmax(dim=1)
+        ranked, order = every.sort(dim=1, descending=True, stable=True)
+        best = order[:, : self._config.num_texts]
+        yield Written(self._answers.to(device)[best], ranked[:, : self._config.num_texts])

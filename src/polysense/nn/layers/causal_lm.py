@@ -1,0 +1,198 @@
+"""A pretrained causal language model as a part: loaded, adapted, and called on embeddings.
+
+Adapting it costs from nothing to everything: frozen, only what leads into it learns; with LoRA (Hu et al., "LoRA:
+Low-Rank Adaptation of Large Language Models", 2021) every linear layer W of its blocks becomes W + (alpha / r) B A with
+B = 0 at first, so that training starts from the model as it is; full tuning moves all of it, more slowly than the rest.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from polysense.errors import ConfigError, DependencyError, WeightsError
+
+__all__ = ["CausalLM", "Tuning", "add_lora", "open_config", "open_model"]
+
+Tuning: TypeAlias = Literal["frozen", "lora", "full"]
+
+
+def open_config(path: str, revision: str | None) -> Any:
+    """The model's own config.
+
+    Raises:
+        WeightsError: It can't be had.
+        ConfigError: It is no causal language model.
+    """
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    settings = _load(transformers.AutoConfig, path, revision)
+    kind = settings.model_type
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(settings, "is_encoder_decoder", False):
+        raise ConfigError(
+            f"{path}: holds a model of the type {kind!r}, expected a causal language model (GPT-2, Llama, Qwen, ...); "
+            "use such a one as an encoder (type: pretrained), or give another path"
+        )
+    named = getattr(settings, "architectures", None) or ()
+    if named and all(name.endswith(("ForMaskedLM", "ForSequenceClassification", "ForPreTraining")) for name in named):
+        raise ConfigError(
+            f"{path}: holds a {named[0]}, expected a causal language model (GPT-2, Llama, Qwen, ...); give another path"
+        )
+    return settings
+
+
+def open_model(settings: Any, path: str | None, revision: str | None) -> Any:
+    """The model in float32, with pretrained weights, or random ones where there is no path."""
+    import transformers
+
+    # Where a key's mask differs from row to row, only these two give every row its own.
+    options = {"config": settings, "dtype": torch.float32, "attn_implementation": "sdpa"}
+    try:
+        if path is None:
+            factory: Any = transformers.AutoModelForCausalLM
+            return factory.from_config(**options)
+        return _load(transformers.AutoModelForCausalLM, path, revision, **options)
+    except (ValueError, ImportError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        options["attn_implementation"] = "eager"
+        if path is None:
+            return factory.from_config(**options)
+        return _load(transformers.AutoModelForCausalLM, path, revision, **options)
+
+
+def _load(factory: Any, path: str, revision: str | None, **options: Any) -> Any:
+    local = Path(path).expanduser()
+    looks_local = local.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
+    if looks_local and not local.is_dir():
+        raise WeightsError(
+            f"{path}: {'is a file' if local.exists() else 'no such folder'}; expected a folder written by "
+            "save_pretrained (config.json, model.safetensors and the tokenizer's files)"
+        )
+    where = str(local) if looks_local else path
+    try:
+        return factory.from_pretrained(where, revision=None if looks_local else revision, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        advice = (
+            "check that the folder holds what save_pretrained writes"
+            if looks_local
+            else "without a network give a local folder instead, or set HF_HOME to a cache that holds it"
+        )
+        raise WeightsError(f"can't load a language model from {path!r}: {first}; {advice}") from error
+
+
+def add_lora(model: Any, rank: int, alpha: float, dropout: float, target_modules: tuple[str, ...]) -> None:
+    """Freezes a model and gives its linear layers low-rank adapters, which start as nothing.
+
+    Args:
+        model: Changed in place.
+        rank: Of the adapters.
+        alpha: What they count: alpha / rank.
+        dropout: Before them.
+        target_modules: The ends of the names of the layers; none: every linear layer but the output.
+
+    Raises:
+        DependencyError: peft is not installed.
+        ConfigError: There is no such layer.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+        from transformers.pytorch_utils import Conv1D
+    except ImportError as error:
+        raise DependencyError(
+            f"tune: lora needs peft, which can't be imported ({error}); pip install 'polysense[adapt]'"
+        ) from error
+    output = model.get_output_embeddings()
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and module is not output
+    }
+    if target_modules:
+        chosen = [name for name in linear if name.split(".")[-1] in target_modules or name in target_modules]
+        if not chosen:
+            ends = sorted({name.split(".")[-1] for name in linear})
+            raise ConfigError(
+                f"lora_modules: no linear layer is named {', '.join(target_modules)}; there are {', '.join(ends)}"
+            )
+    else:
+        chosen = list(linear)
+    # GPT-2 keeps its weights transposed; peft wants to be told.
+    transposed = all(isinstance(linear[name], Conv1D) for name in chosen)
+    options: dict[str, Any] = {"lora_alpha": alpha}  # peft declares an int and divides it
+    settings = LoraConfig(
+        r=rank, lora_dropout=dropout, target_modules=chosen, fan_in_fan_out=transposed, bias="none", **options
+    )
+    inject_adapter_in_model(settings, model)
+
+
+@dataclass(eq=False)
+class CausalLM:
+    """Calls a model on embeddings.
+
+    Attributes:
+        model: AutoModelForCausalLM's.
+    """
+
+    model: Any
+
+    def __post_init__(self) -> None:
+        self._keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+
+    @property
+    def settings(self) -> Any:
+        """The text part of the model's config."""
+        return self.model.config.get_text_config()
+
+    @property
+    def width(self) -> int:
+        """Width of its embeddings."""
+        return int(self.model.get_input_embeddings().weight.shape[1])
+
+    @property
+    def max_positions(self) -> int | None:
+        """The longest sequence that it takes, if it says so."""
+        found = getattr(self.settings, "max_position_embeddings", None)
+        return int(found) if found else None
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Embeddings of token ids; ids that it does not know are taken for 0, they are to be masked."""
+        embedding = self.model.get_input_embeddings()
+        return embedding(torch.where(ids < embedding.weight.shape[0], ids, 0))  # type: ignore[no-any-return]
+
+    def __call__(
+        self, values: Tensor, mask: Tensor, keep: Tensor | None = None, cache: Any = None, *, use_cache: bool = False
+    ) -> tuple[Tensor, Any]:
+        """Logits.
+
+        Args:
+            values: [batch, length, embedding], what is new.
+            mask: [batch, past + length], what is valid of the past and of the new.
+            keep: The positions of `values` whose logits are wanted; None: the last one.
+            cache: The past's keys and values.
+            use_cache: Whether to keep them.
+
+        Returns:
+            float [batch, kept, vocabulary], and the keys and values.
+        """
+        positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -values.shape[1] :]
+        keep = torch.tensor([values.shape[1] - 1], device=values.device) if keep is None else keep
+        options = {"logits_to_keep": keep} if self._keeps else {}
+        output = self.model(
+            inputs_embeds=values,
+            attention_mask=mask.long(),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=use_cache,
+            return_dict=True,
+            **options,
+        )
+        logits = output.logits if self._keeps else output.logits[:, keep]
+        return logits, output.past_key_values if use_cache else None

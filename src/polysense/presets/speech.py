@@ -1,0 +1,51 @@
+"""What speech recognition asks of a recipe: frames that are dense enough, characters, and a head that aligns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from polysense.core.modality import Modality, Role, Task
+from polysense.data.evidence import ColumnGuess
+from polysense.data.targets import GenerationTargetConfig
+from polysense.nn.encoders.conformer import ConformerConfig
+from polysense.nn.heads.ctc_attention import CTCAttentionHeadConfig
+from polysense.recipe import Recipe
+
+__all__ = ["for_speech"]
+
+_SAYING = (Modality.AUDIO, Modality.TEXT, Modality.IMAGE, Modality.VIDEO)
+
+
+def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int) -> Recipe:
+    """The recipe, changed where a target is a text and a recording alone can tell it; else as it is.
+
+    Beside the recording there may be numbers, categories and dates (a speaker, a place).
+
+    A Conformer, for it has 25 tokens a second where the convolutions have 12, fewer than letters are spoken;
+    characters, since a vocabulary of subwords takes more transcripts to learn than most tables hold; a CTC beside the
+    decoder, which alone takes hours of speech to learn that text follows sound; and a language model of the
+    transcripts. Of recordings that are described rather than transcribed the CTC finds few alignments, and the decoder
+    learns as it would alone.
+
+    Args:
+        recipe: As it is for any text.
+        guesses: What each column is.
+        num_layers: Conformer blocks.
+    """
+    media = [guess for guess in guesses if guess.role is Role.INPUT and guess.modality in _SAYING]
+    asked = [guess.name for guess in guesses if guess.role is Role.TARGET and guess.task is Task.GENERATION]
+    if not asked or len(media) != 1 or media[0].modality is not Modality.AUDIO:
+        return recipe
+    targets, heads = dict(recipe.data.targets), dict(recipe.model.heads)
+    for name in asked:
+        target = targets[name]
+        assert isinstance(target, GenerationTargetConfig)
+        targets[name] = replace(target, tokens="characters", max_tokens=None)
+        heads[name] = CTCAttentionHeadConfig(language_model=5)
+    encoders = {**recipe.model.encoders, media[0].name: ConformerConfig(num_layers=num_layers)}
+    return replace(
+        recipe,
+        data=replace(recipe.data, targets=targets),
+        model=replace(recipe.model, encoders=encoders, heads=heads),
+    )

@@ -1,0 +1,66 @@
+"""What labelled segments ask of a recipe: tokens of the right column that know of their neighbours and stay put."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from polysense.core.modality import Modality, Role, Task
+from polysense.data.columns.text import TextColumnConfig
+from polysense.data.evidence import ColumnGuess
+from polysense.data.targets import TaggingTargetConfig
+from polysense.data.transforms.audio import AudioTransformConfig
+from polysense.data.transforms.text import TextTransformConfig
+from polysense.nn.encoders.audio import AudioCNNConfig
+from polysense.nn.encoders.audio_transformer import AudioTransformerConfig
+from polysense.nn.fusion.transformer import TransformerFusionConfig
+from polysense.recipe import Recipe
+
+__all__ = ["for_tagging"]
+
+_WRITTEN = (Task.GENERATION, Task.TAGGING)
+
+
+def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int) -> Recipe:
+    """The recipe, changed where a target is segments; else as it is.
+
+    Args:
+        recipe: As it is without them.
+        guesses: What each column is.
+        num_layers: Transformer blocks over the frames of a recording.
+    """
+    asked = [guess for guess in guesses if guess.role is Role.TARGET and guess.task is Task.TAGGING]
+    if not asked:
+        return recipe
+    inputs = {guess.name: guess for guess in guesses if guess.role is Role.INPUT}
+    places = [name for name, guess in inputs.items() if guess.modality in (Modality.TEXT, Modality.AUDIO)]
+    columns, targets, transforms = dict(recipe.data.columns), dict(recipe.data.targets), dict(recipe.data.transforms)
+    encoders = dict(recipe.model.encoders)
+    for guess in asked:
+        over = guess.over or (places[0] if len(places) == 1 else None)
+        target = targets[guess.name]
+        assert isinstance(target, TaggingTargetConfig)
+        targets[guess.name] = replace(target, over=over)
+        if over is None or over not in columns:
+            continue
+        column, transform = columns[over], transforms.get(over)
+        if isinstance(column, TextColumnConfig) and inputs[over].multiple:
+            columns[over] = replace(column, words=True)
+        # What is left out or put in front would move the segments.
+        if isinstance(transform, TextTransformConfig):
+            del transforms[over]
+        elif isinstance(transform, AudioTransformConfig):
+            transforms[over] = replace(transform, shift=0.0)
+        if isinstance(encoders[over], AudioCNNConfig):  # a token for 80 ms, where this one has 40
+            encoders[over] = AudioTransformerConfig(num_layers=num_layers)
+    written = all(guess.task in _WRITTEN for guess in guesses if guess.role is Role.TARGET)
+    return replace(
+        recipe,
+        data=replace(recipe.data, columns=columns, targets=targets, transforms=transforms),
+        model=replace(
+            recipe.model,
+            encoders=encoders,
+            fusion=TransformerFusionConfig(),
+            unimodal_loss=0.0 if written else recipe.model.unimodal_loss,
+        ),
+    )

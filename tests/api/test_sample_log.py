@@ -1,0 +1,134 @@
+"""The same rows after each epoch: in a page, in lines, in TensorBoard; a run that was stopped goes on with them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+from PIL import Image
+
+import polysense
+from polysense.data.preview import as_jpeg, as_playable, spectrogram_picture, strip, thumbnail
+
+SMALL = ["model.width=16", "evaluation.bootstrap=0", "evaluation.contribution=false", "data.split.validation=0.3"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures, notes and numbers; some cells are missing, one file is broken."""
+    folder = tmp_path_factory.mktemp("table")
+    rows = []
+    for i in range(40):
+        pixels = np.full((12, 16, 3), 40 + 150 * (i % 2), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        rows.append(
+            {
+                "photo": None if i % 5 == 0 else f"{i}.png",
+                "note": f"שלום <b>{i}</b>",
+                "age": i / 3,
+                "label": ["dark", "light"][i % 2],
+                "price": float(i % 2) + i / 100,
+            }
+        )
+        if i % 5 == 1:
+            (folder / f"{i}.png").write_bytes(b"no picture")
+    pl.DataFrame(rows).write_ndjson(folder / "t.jsonl")
+    return folder / "t.jsonl"
+
+
+def fit(table: Path, output: Path, *settings: str, **more: Any) -> polysense.Run:
+    return polysense.fit(table, output=output, overrides=[*settings], progress=False, **more)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+
+
+def test_classes_and_numbers_with_their_inputs(table: Path, tmp_path: Path) -> None:
+    columns = {"age": "number", "note": "text"}
+    start = ["training.epochs=3", "evaluation.samples=12", *SMALL]
+    run = fit(table, tmp_path / "run", *start, target=["label", "price"], columns=columns)
+    found = lines(run.folder)
+    assert len(found) == 3 * 12 * 2
+    assert {line["row"] for line in found if line["epoch"] == 1} == {
+        line["row"] for line in found if line["epoch"] == 3
+    }
+    for line in found:
+        truth = ["dark", "light"][line["row"] % 2]
+        assert line["target"] != "label" or (line["truth"] == truth and 0 <= line["probability"] <= 1)
+    page = (run.folder / "samples.html").read_text()
+    assert len(re.findall("<h2>Row ", page)) == 12
+    assert "<b>" not in page.replace("&lt;b&gt;", "")
+    assert "שלום &lt;b&gt;" in page
+    assert "can&#x27;t be read: is a text file" in page
+    assert ">missing<" in page
+    assert "data:image/jpeg" in page
+    assert 'href="samples.html"' in (run.folder / "report.html").read_text()
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.folder / "tensorboard"))
+    events.Reload()
+    row = found[0]["row"]
+    name = f"samples/row {row}/label/text_summary"
+    assert len(events.Tensors(name)) == 3
+    assert "came out" in events.Tensors(name)[-1].tensor_proto.string_val[0].decode()
+    images = events.Tags()["images"]
+    assert images, "the inputs' pictures"
+    assert all(len(events.Images(image)) == 1 for image in images), "once, since they stay the same"
+
+
+def test_a_stopped_run_goes_on_with_its_samples(table: Path, tmp_path: Path) -> None:
+    settings = [*SMALL, "training.optimizer.lr=0.01", "evaluation.report=false"]
+    whole = fit(table, tmp_path / "whole", "training.epochs=4", *settings, target="label")
+    parts = tmp_path / "parts"
+    fit(table, parts, "training.epochs=2", *settings, target="label")
+    # As a killed run may leave it: an epoch that was not saved, and half a line.
+    with (parts / "samples.jsonl").open("a") as file:
+        file.write(json.dumps({**lines(parts)[-1], "epoch": 3, "predicted": "?"}) + '\n{"epoch": 3, "tar')
+    again = fit(parts, parts, "training.epochs=4", resume=True)
+    assert [line["epoch"] for line in lines(parts)] == [line["epoch"] for line in lines(whole.folder)]
+    assert {line["row"] for line in lines(parts)} == {line["row"] for line in lines(whole.folder)}
+    assert "?" not in {line["predicted"] for line in lines(again.folder)}
+    assert "after epoch 4" in (parts / "samples.html").read_text()
+
+
+def test_none_are_shown_where_none_are_asked_for(table: Path, tmp_path: Path) -> None:
+    run = fit(table, tmp_path / "run", "training.epochs=1", "evaluation.samples=0", *SMALL, target="label")
+    assert not list(run.folder.glob("samples*"))
+    assert "samples.html" not in (run.folder / "report.html").read_text()
+
+
+def test_pictures_of_pictures_and_of_sound() -> None:
+    grey = np.full((1, 300, 200), 90, np.uint8)
+    assert thumbnail(grey).shape == (128, 85, 3)
+    assert thumbnail(grey[:, :20, :20]).shape == (20, 20, 3)
+    joined = strip([thumbnail(grey), thumbnail(grey[:, :20, :20])])
+    assert joined.shape == (128, 109, 3)
+    assert as_jpeg(joined)[:3] == b"\xff\xd8\xff"
+    rate = 8_000
+    rising = (20_000 * np.sin(2 * np.pi * 1_000 * (np.arange(2 * rate) / rate) ** 2 / 2)).astype(np.int16)
+    picture = spectrogram_picture(rising, width=100, height=80).astype(int).sum(axis=2)
+    peaks = 79 - picture.argmax(axis=0)  # from below; 4 kHz is the top
+    assert peaks[10] == pytest.approx(80 * 200 / 4_000, abs=3)
+    assert peaks[90] == pytest.approx(80 * 1_800 / 4_000, abs=3)
+    for odd in (np.zeros(0, np.int16), np.zeros(5, np.int16), np.full(10, -32768, np.int16)):
+        assert spectrogram_picture(odd).shape == (72, 320, 3)
+
+
+@pytest.mark.parametrize(("rate", "kind"), [(16_000, "audio/mpeg"), (10_000, "audio/wav")])
+def test_sound_that_can_be_played(rate: int, kind: str, tmp_path: Path) -> None:
+    wave = (10_000 * np.sin(np.arange(3 * rate) * 0.2)).astype(np.int16)
+    made = as_playable(wave, rate)
+    assert made is not None
+    assert made[1] == kind
+    (tmp_path / "x").write_bytes(made[0])
+    assert soundfile.info(tmp_path / "x").duration == pytest.approx(3.0, abs=0.2)
+    assert as_playable(np.zeros(0, np.int16), rate) is None
+    assert as_playable(np.zeros(21 * rate, np.int16), rate) is None, "too long to be carried along"

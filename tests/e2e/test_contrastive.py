@@ -1,0 +1,251 @@
+"""A shared space, from a table of pictures and texts to searches, vectors and classes by prompts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import polysense
+from polysense import api
+from polysense.cli.app import main
+from polysense.errors import ConfigError, PolysenseError
+
+COLOURS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
+PLACES = {"top left": (0, 0), "top right": (0, 8), "bottom left": (8, 0), "bottom right": (8, 8)}
+GROUNDS = {"black": 0, "grey": 110}
+SMALL = [
+    "model.width=32",
+    "training.tensorboard=false",
+    "training.ema=null",
+    "training.optimizer.lr=0.003",
+    "evaluation.bootstrap=50",
+    "data.transforms={}",
+]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def scenes(folder: Path, repeats: int = 3) -> list[dict[str, str]]:
+    """Every colour in every corner on both grounds, drawn several times with noise; 32 different texts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    rows = []
+    for repeat in range(repeats):
+        for colour, rgb in COLOURS.items():
+            for place, (top, left) in PLACES.items():
+                for ground, level in GROUNDS.items():
+                    pixels = generator.integers(level, level + 20, (16, 16, 3), dtype=np.uint8)
+                    pixels[top : top + 8, left : left + 8] = np.array(rgb, dtype=np.uint8)
+                    name = f"{len(rows)}.png"
+                    Image.fromarray(pixels).save(folder / name)
+                    text = f"a {colour} square at the {place} on {ground}"
+                    split = "test" if repeat == repeats - 1 else "train"
+                    rows.append({"photo": name, "text": text, "colour": colour, "split": split})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    rows = scenes(folder)
+    rows[3]["photo"], rows[5]["text"], rows[70]["photo"] = "nowhere.png", "", ""
+    return write(folder / "scenes.csv", rows)
+
+
+@pytest.fixture(scope="module")
+def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
+    return polysense.fit(
+        table,
+        task="contrastive",
+        target=["photo", "text"],
+        columns={"text": "text", "colour": "ignored"},
+        preset="fast",
+        output=tmp_path_factory.mktemp("runs") / "run",
+        overrides=[*SMALL, "training.epochs=40", "training.batch_size=32", "training.validate_every=8"],
+        progress=False,
+    )
+
+
+def test_pictures_find_their_texts_and_texts_their_pictures(run: polysense.Run) -> None:
+    found = run.evaluations["test"]
+    chance = run.baselines["test"]["majority"]
+    assert chance.value("embedding", "recall_at_1") == pytest.approx(1 / 32, rel=0.1)
+    assert found.value("embedding", "recall_at_1") > 0.6
+    for direction in ("photo to text", "text to photo"):
+        assert found.value("embedding", f"recall_at_5/{direction}") > 0.8
+        assert found.value("embedding", f"median_rank/{direction}") <= 2
+    assert found.metrics["embedding"]["recall_at_1"].has_bounds
+    assert found.num_counted("embedding") == 31, "a row without its picture does not look"
+    text = run.summary()
+    assert "recall at 1" in text
+    assert "majority" in text
+    assert run.contributions is None
+    assert (run.folder / "report.html").is_file()
+    assert run.training.monitor == "embedding/mean_reciprocal_rank"
+    assert run.baselines["test"]["majority"].value("embedding", "median_rank") > 10
+
+
+def test_the_recipe_names_its_columns(run: polysense.Run) -> None:
+    recipe = polysense.load_recipe(run.folder / "recipe.yaml")
+    assert recipe.data.targets["embedding"].columns == ("photo", "text")  # type: ignore[attr-defined]
+    assert list(recipe.data.columns) == ["photo", "text"]
+    assert recipe.data.modality_dropout == 0
+
+
+def test_vectors_of_a_table(run: polysense.Run, table: Path, tmp_path: Path) -> None:
+    rows, vectors = api.embed(run.folder, table, column="photo")
+    assert vectors.dtype == np.float32
+    assert len(rows) == len(vectors) == 94
+    assert 3 not in rows
+    assert 70 not in rows
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    texts = api.embed(run.bundle, table, column="text")
+    assert 5 not in texts[0]
+    # What is predicted is the same, and a row alone is the row among others.
+    predicted = run.bundle.predict(table).frame
+    assert predicted["embedding[photo]"][3] is None
+    np.testing.assert_array_equal(np.array(predicted["embedding[photo]"][0].to_list(), dtype=np.float32), vectors[0])
+    alone = api.embed(run.bundle, [{"photo": "7.png"}], column="photo", root=table.parent)
+    np.testing.assert_array_equal(alone[1][0], vectors[list(rows).index(7)])
+    together = api.embed(run.bundle, table)
+    assert len(together[0]) == 96
+    with pytest.raises(ConfigError, match="no input column 'sound'"):
+        api.embed(run.bundle, table, column="sound")
+    assert main(["embed", str(run.folder), str(table), "-o", str(tmp_path / "v.parquet")]) == 0
+    frame = pl.read_parquet(tmp_path / "v.parquet")
+    assert frame["row_number"].to_list() == list(range(96))
+    assert frame["embedding[photo]"].is_null().to_list() == [i in (3, 70) for i in range(96)]
+    assert main(["embed", str(run.folder), str(table), "-o", str(tmp_path / "v.npz")]) == 0
+    with np.load(tmp_path / "v.npz", allow_pickle=False) as stored:
+        assert stored["embedding[text]"].shape == (96, 128)
+        assert "shared space" in json.loads(str(stored["kinds"]))["embedding"]
+    assert main(["embed", str(run.folder), str(table), "-o", str(tmp_path / "v.txt")]) == 2
+
+
+def test_classes_by_prompts(
+    run: polysense.Run, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = api.zero_shot(
+        run.folder,
+        table,
+        column="photo",
+        classes=list(COLOURS),
+        templates=["a {} square at the top left on black", "a {} square at the bottom right on grey"],
+        label="colour",
+    )
+    assert found.accuracy is not None
+    assert found.accuracy.value > 0.6
+    assert found.num_counted == 94
+    assert found.frame["class"][3] is None
+    line = ["zeroshot", str(run.folder), str(table), "--column", "photo", "--classes", "red,green,blue,white"]
+    out = tmp_path / "classes.csv"
+    assert main([*line, "--template", "a {} square", "--label", "colour", "-o", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_counted"] == 94
+    assert len(pl.read_csv(out)) == 96
+    for wrong in (["--classes", "red"], ["--template", "a square"], ["--column", "colour"], ["--label", "photo"]):
+        assert main([*line, *wrong]) == 2
+        assert "error" in capsys.readouterr().err
+
+
+def test_a_table_is_evaluated_as_a_whole(run: polysense.Run, table: Path) -> None:
+    scores = api.evaluate(run.bundle, table, bootstrap=20)
+    assert scores.evaluation.num_counted("embedding") == 94, "the unreadable picture has a name, and finds nothing"
+    assert scores.evaluation.value("embedding", "recall_at_1") > scores.majority.value("embedding", "recall_at_1")
+    assert "recall at 1" in scores.text()
+
+
+def test_untrained_it_finds_by_chance(table: Path, tmp_path: Path) -> None:
+    run = polysense.fit(
+        table,
+        task="contrastive",
+        target=["photo", "text"],
+        columns={"text": "text"},
+        preset="fast",
+        output=tmp_path / "run",
+        overrides=[*SMALL, "training.epochs=0", "data.split={type: fraction, validation: 0.05, test: 0.9}"],
+        progress=False,
+    )
+    found = run.evaluations["test"].metrics["embedding"]["recall_at_1"]
+    chance = run.baselines["test"]["majority"].value("embedding", "recall_at_1")
+    assert found.low <= chance + 0.02
+    assert found.value < 4 * chance
+
+
+def test_a_space_and_a_text_are_learnt_in_one_forward(table: Path, tmp_path: Path) -> None:
+    """A contrastive loss and captions, on the same tokens of the picture (CoCa)."""
+    recipe = tmp_path / "coca.yaml"
+    recipe.write_text(
+        f"""
+data:
+  table: {table}
+  columns:
+    photo: {{type: image}}
+    text: {{type: text}}
+  targets:
+    space: {{type: contrastive, columns: [photo, text], same: colour}}
+    colour: {{type: generation, tokens: words, min_frequency: 1}}
+  split: {{type: column, column: split}}
+  modality_dropout: 0.3
+model:
+  width: 32
+  encoders:
+    photo: {{type: resnet, channels: 8}}
+    text: {{type: text_transformer, num_layers: 1}}
+  fusion: {{type: transformer, num_layers: 1}}
+  heads:
+    space: {{type: contrastive, size: 16, loss: siglip}}
+    colour: {{type: generation, num_layers: 1, dropout: 0}}
+training: {{epochs: 4, batch_size: 32, accumulate: 2, validate_every: 4, tensorboard: false}}
+evaluation: {{bootstrap: 20}}
+""",
+        encoding="utf-8",
+    )
+    run = polysense.fit(recipe, output=tmp_path / "run", progress=False)
+    heads = [record["heads"] for record in run.training.history]
+    assert heads[-1]["space"] < heads[0]["space"]
+    assert heads[-1]["colour"] < heads[0]["colour"]
+    assert {"space", "colour"} <= set(run.metrics["test"])
+    assert run.contributions is not None
+    assert [found.target for found in run.contributions.targets] == ["colour"]
+    loaded = polysense.load(run.folder).predict(table).frame
+    assert {"space[photo]", "space[text]", "colour"} <= set(loaded.columns)
+
+
+def test_mistakes_are_named(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(PolysenseError, match="needs two columns"):
+        api.new(table, task="contrastive", target="photo")
+    with pytest.raises(PolysenseError, match="can't share a space"):
+        api.new(table, task="contrastive", target=["photo", "nothing"])
+    with pytest.raises(PolysenseError, match="only task without one is"):
+        api.new(table, task="regression")
+    made = api.new(table, task="contrastive", target=["photo", "text"], columns={"text": "text"})
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        made.replace("- photo\n", "- foto\n", 1) if "- photo\n" in made else made.replace("[photo", "[foto")
+    )
+    with pytest.raises(PolysenseError, match="'foto' is no input column"):
+        polysense.load_recipe(path)
+    with pytest.raises(ConfigError, match="has none; choose another fusion"):
+        polysense.fit(
+            table,
+            task="contrastive",
+            target=["photo", "text"],
+            columns={"text": "text"},
+            output=tmp_path / "run",
+            overrides=["model.fusion={type: late}"],
+            progress=False,
+        )

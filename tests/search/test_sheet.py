@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from polysense.errors import SearchError
+from polysense.search.sheet import Tile, contact_sheet
+
+
+def test_a_sheet_shows_pictures_and_texts(tmp_path: Path) -> None:
+    Image.new("RGB", (600, 20), (255, 0, 0)).save(tmp_path / "wide.png")
+    Image.new("RGBA", (4, 4), (0, 0, 255, 255)).save(tmp_path / "tiny.png")
+    (tmp_path / "broken.png").write_bytes(b"no")
+    found = [
+        Tile(caption="0.9 wide " * 9, image=tmp_path / "wide.png"),
+        Tile(caption="0.8 ещё 字", image=tmp_path / "tiny.png"),
+        Tile(caption="0.7", image=tmp_path / "broken.png", text="shown instead"),
+        *[Tile(caption="0.6", text="words " * 200)] * 9,
+    ]
+    contact_sheet(tmp_path / "deep" / "sheet.png", [Tile(caption="query", text="a red thing")], found)
+    with Image.open(tmp_path / "deep" / "sheet.png") as sheet:
+        colours = {colour for _, colour in sheet.getcolors(1 << 20)}  # type: ignore[union-attr, misc]
+        assert {(255, 0, 0), (0, 0, 255)} <= colours
+        assert sheet.width == 5 * 168 + 8
+
+
+def test_nothing_found_is_a_sheet_too(tmp_path: Path) -> None:
+    contact_sheet(tmp_path / "sheet.png", [Tile(caption="query")], [])
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_an_ending_that_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(SearchError, match=r"sheet.txt: can't be written.*use .png"):
+        contact_sheet(tmp_path / "sheet.txt", [], [])
