@@ -24,6 +24,7 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
             (Path("t.csv"),),
             {
                 "target": ["a", "b"],
+                "task": None,
                 "output": Path("out"),
                 "overrides": ["training.epochs=3", "data.columns[a b].type=text", "evaluation.baselines=true"],
                 "preset": "fast",
@@ -44,6 +45,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
     assert arguments == (Path("recipe.yaml"),)
     assert options == {
         "target": None,
+        "task": None,
         "output": None,
         "overrides": [],
         "preset": "balanced",
@@ -93,7 +95,8 @@ def test_new_writes_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["new", "t.csv", "--target", "label", "-c", "a=text", "--preset", "best"]) == 0
-    assert api.calls == [("new", (Path("t.csv"), ["label"]), {"preset": "best", "columns": {"a": "text"}})]
+    options = {"task": None, "preset": "best", "columns": {"a": "text"}}
+    assert api.calls == [("new", (Path("t.csv"), ["label"]), options)]
     assert Path("recipe.yaml").read_text(encoding="utf-8") == "data:\n  table: übung.csv\n"
     assert "polysense train recipe.yaml" in capsys.readouterr().out
 

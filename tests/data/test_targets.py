@@ -47,7 +47,9 @@ def reloaded(processor: TargetProcessor) -> TargetProcessor:
 
 
 def test_the_family_is_read_from_a_recipe() -> None:
-    assert list(members("target")) == ["classification", "generation", "multilabel", "regression"]
+    assert list(members("target")) == [
+        "chat", "classification", "contrastive", "generation", "multilabel", "regression", "tagging",
+    ]  # fmt: skip
     config = ClassificationTargetConfig(classes=(0, "a", True))
     assert from_dict(TargetConfig, to_dict(config)) == config
 
