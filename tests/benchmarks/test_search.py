@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_table_has_every_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    pytest.importorskip("faiss")
     spec = importlib.util.spec_from_file_location("search_benchmark", ROOT / "benchmarks" / "search.py")
     assert spec is not None
     assert spec.loader is not None

@@ -9,8 +9,6 @@ import pytest
 from polysense.errors import DependencyError, SearchError
 from polysense.search import VectorIndex
 
-pytest.importorskip("faiss")
-
 DIM = 16
 NUM = 3000
 
