@@ -15,7 +15,21 @@ from typing import TYPE_CHECKING, Any
 from polysense.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from polysense.api import Check, Compared, Run, check, compare, demo, embed, evaluate, fit, new, predict, zero_shot
+    from polysense.api import (
+        Check,
+        Compared,
+        Run,
+        check,
+        compare,
+        demo,
+        embed,
+        evaluate,
+        fit,
+        new,
+        predict,
+        stream,
+        zero_shot,
+    )
     from polysense.bundle import Bundle, Predictions, load
     from polysense.data.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
@@ -43,6 +57,7 @@ __all__ = [
     "new",
     "predict",
     "read_table",
+    "stream",
     "zero_shot",
 ]
 
@@ -68,6 +83,7 @@ _HOMES = {
     "new": "api",
     "predict": "api",
     "read_table": "data.sources",
+    "stream": "api",
     "zero_shot": "api",
 }
 
