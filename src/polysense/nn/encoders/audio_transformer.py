@@ -21,7 +21,6 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
@@ -29,11 +28,10 @@ from polysense.errors import ConfigError
 from polysense.nn.encoders.base import Encoder
 from polysense.nn.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.nn.layers.local_attention import LocalTransformerBlock
+from polysense.nn.layers.subsampling import SECONDS_PER_TOKEN, Subsampling
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["AudioTransformer", "AudioTransformerConfig"]
-
-_SECONDS_PER_TOKEN = 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +56,9 @@ class AudioTransformerConfig(SpectrogramEncoderConfig):
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.attention_seconds < _SECONDS_PER_TOKEN:
+        if self.attention_seconds < SECONDS_PER_TOKEN:
             raise ConfigError(
-                f"attention_seconds: {self.attention_seconds} is less than one token, {_SECONDS_PER_TOKEN} s"
+                f"attention_seconds: {self.attention_seconds} is less than one token, {SECONDS_PER_TOKEN} s"
             )
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioTransformer:
@@ -77,13 +75,9 @@ class AudioTransformer(Encoder):
 
     def __init__(self, config: AudioTransformerConfig, column: Column, width: int) -> None:
         super().__init__(column, width)
-        self.spectrogram = config.spectrogram(column)
-        channels = config.channels
-        self.conv_1 = nn.Conv2d(1, channels, 3, stride=2, padding=1)
-        self.conv_2 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-        self.embed = nn.Linear(channels * -(-config.num_mels // 4), width)
+        self.subsampling = Subsampling(config.spectrogram(column), config.num_mels, config.channels, width)
         self.dropout = nn.Dropout(config.dropout)
-        window = round(config.attention_seconds / _SECONDS_PER_TOKEN)
+        window = round(config.attention_seconds / SECONDS_PER_TOKEN)
         self.blocks = nn.ModuleList(
             LocalTransformerBlock(width, config.num_heads, window, dropout=config.dropout)
             for _ in range(config.num_layers)
@@ -96,13 +90,7 @@ class AudioTransformer(Encoder):
         lengths: Int[Tensor, " items"],
         draws: Float[Tensor, "items draws"] | None,
     ) -> Tokens:
-        spectrogram, valid = self.spectrogram(values, lengths, draws)
-        keep = valid[:, None, None, ::2].to(spectrogram.dtype)
-        x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)
-        x = F.relu(self.conv_1(x), inplace=True) * keep
-        x = F.relu(self.conv_2(x), inplace=True)
-        mask = valid[:, ::4]
-        embedded = self.embed(x.permute(0, 3, 1, 2).flatten(2))
+        embedded, mask = self.subsampling(values, lengths, draws)
         length = embedded.shape[1]
         positions = sinusoidal(torch.arange(length, device=embedded.device), self.width).to(embedded.dtype)
         tokens = self.dropout(embedded + positions)

@@ -18,7 +18,6 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
@@ -26,10 +25,9 @@ from polysense.errors import ConfigError
 from polysense.nn.encoders.base import Encoder
 from polysense.nn.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.nn.layers.conformer import ConformerBlock
+from polysense.nn.layers.subsampling import SECONDS_PER_TOKEN, Subsampling
 
 __all__ = ["Conformer", "ConformerConfig"]
-
-_SECONDS_PER_TOKEN = 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +54,9 @@ class ConformerConfig(SpectrogramEncoderConfig):
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.attention_seconds < _SECONDS_PER_TOKEN:
+        if self.attention_seconds < SECONDS_PER_TOKEN:
             raise ConfigError(
-                f"attention_seconds: {self.attention_seconds} is less than one token, {_SECONDS_PER_TOKEN} s"
+                f"attention_seconds: {self.attention_seconds} is less than one token, {SECONDS_PER_TOKEN} s"
             )
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size must be odd, so that a token is in its middle; found {self.kernel_size}")
@@ -79,13 +77,9 @@ class Conformer(Encoder):
 
     def __init__(self, config: ConformerConfig, column: Column, width: int) -> None:
         super().__init__(column, width)
-        self.spectrogram = config.spectrogram(column)
-        channels = config.channels
-        self.conv_1 = nn.Conv2d(1, channels, 3, stride=2, padding=1)
-        self.conv_2 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-        self.embed = nn.Linear(channels * -(-config.num_mels // 4), width)
+        self.subsampling = Subsampling(config.spectrogram(column), config.num_mels, config.channels, width)
         self.dropout = nn.Dropout(config.dropout)
-        window = round(config.attention_seconds / _SECONDS_PER_TOKEN)
+        window = round(config.attention_seconds / SECONDS_PER_TOKEN)
         self.blocks = nn.ModuleList(
             ConformerBlock(width, config.num_heads, window, config.kernel_size, dropout=config.dropout)
             for _ in range(config.num_layers)
@@ -97,13 +91,8 @@ class Conformer(Encoder):
         lengths: Int[Tensor, " items"],
         draws: Float[Tensor, "items draws"] | None,
     ) -> Tokens:
-        spectrogram, valid = self.spectrogram(values, lengths, draws)
-        keep = valid[:, None, None, ::2].to(spectrogram.dtype)
-        x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)
-        x = F.relu(self.conv_1(x), inplace=True) * keep
-        x = F.relu(self.conv_2(x), inplace=True)
-        mask = valid[:, ::4]
-        tokens = self.dropout(self.embed(x.permute(0, 3, 1, 2).flatten(2)))
+        embedded, mask = self.subsampling(values, lengths, draws)
+        tokens = self.dropout(embedded)
         length = tokens.shape[1]
         positions = torch.arange(length, device=tokens.device)
         for block in self.blocks:

@@ -28,7 +28,7 @@ from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.decoding import Stepper
-from polysense.nn.heads.writing import WritingHead, WritingHeadConfig
+from polysense.nn.heads.writing import WritingHead, WritingHeadConfig, token_likelihood, token_losses
 from polysense.nn.layers.decoder import DecoderBlock
 from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 from polysense.nn.layers.packed import Packing, pack
@@ -146,22 +146,13 @@ class GenerationHead(WritingHead):
     def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
         if outputs.dim() == 2:
             return outputs.sum(dim=1) * target.present
-        return self._token_losses(outputs, target, self.label_smoothing)
+        return (
+            token_losses(outputs, target.values[:, 1:], self.target.padding_id, self.label_smoothing) * target.present
+        )
 
     def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
         assert target.lengths is not None
         return ((target.lengths - 1).clamp(min=0) * target.present).float()
-
-    def _token_losses(self, outputs: Tensor, target: TargetBatch, smoothing: float) -> Float[Tensor, " batch"]:
-        wanted = target.values[:, 1:]
-        losses = F.cross_entropy(
-            outputs.float().flatten(0, 1),
-            wanted.flatten(),
-            reduction="none",
-            ignore_index=self.target.padding_id,
-            label_smoothing=smoothing,
-        )
-        return losses.view(wanted.shape).sum(dim=1) * target.present
 
     def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
         """The likeliest token at each position after the true ones."""
@@ -170,17 +161,8 @@ class GenerationHead(WritingHead):
     # --- writing -------------------------------------------------------------------------------------------------
 
     def likelihood(self, fused: Fused, target: TargetBatch) -> Float[Tensor, "batch 3"]:
-        outputs = self(fused, target)
-        wanted = target.values[:, 1:]
-        right = (outputs.argmax(dim=-1) == wanted) & (wanted != self.target.padding_id)
-        return torch.stack(
-            [
-                -self._token_losses(outputs, target, 0.0),
-                (right.sum(dim=1) * target.present).float(),
-                self.row_counts(target),
-            ],
-            dim=1,
-        )
+        outputs, wanted = self(fused, target), target.values[:, 1:]
+        return token_likelihood(outputs, wanted, self.target.padding_id) * target.present[:, None]
 
     def stepper(self, fused: Fused, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
         memory, mask = self._memory(fused)

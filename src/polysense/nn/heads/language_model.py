@@ -32,7 +32,7 @@ from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.decoding import Stepper
-from polysense.nn.heads.writing import WritingHead, WritingHeadConfig
+from polysense.nn.heads.writing import WritingHead, WritingHeadConfig, token_likelihood, token_losses
 from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_config, open_model
 from polysense.nn.layers.connectors import ConnectorKind, MLPConnector, connector
 from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
@@ -202,7 +202,10 @@ class LanguageModelHead(WritingHead):
         return torch.cat([logits.gather(1, before), logits[:, start - first :]], dim=1)
 
     def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        return self._token_losses(outputs, target, self.config.label_smoothing)
+        return (
+            token_losses(outputs, self._wanted(target), self.target.padding_id, self.config.label_smoothing)
+            * target.present
+        )
 
     def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
         return (self._wanted(target) != self.target.padding_id).sum(dim=1).float() * target.present
@@ -212,17 +215,6 @@ class LanguageModelHead(WritingHead):
         answer = target.values[:, 1:]
         return answer if target.earlier is None else torch.cat([target.earlier, answer], dim=1)
 
-    def _token_losses(self, outputs: Tensor, target: TargetBatch, smoothing: float) -> Float[Tensor, " batch"]:
-        wanted = self._wanted(target)
-        losses = F.cross_entropy(
-            outputs.float().flatten(0, 1),
-            wanted.flatten(),
-            reduction="none",
-            ignore_index=self.target.padding_id,
-            label_smoothing=smoothing,
-        )
-        return losses.view(wanted.shape).sum(dim=1) * target.present
-
     def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
         """The likeliest token at each position after the true ones."""
         return Prediction(outputs.argmax(dim=-1), padding_id=self.target.padding_id)
@@ -230,17 +222,8 @@ class LanguageModelHead(WritingHead):
     # --- writing -------------------------------------------------------------------------------------------------
 
     def likelihood(self, fused: Fused, target: TargetBatch) -> Float[Tensor, "batch 3"]:
-        outputs = self(fused, target)
-        wanted = self._wanted(target)
-        right = (outputs.argmax(dim=-1) == wanted) & (wanted != self.target.padding_id)
-        return torch.stack(
-            [
-                -self._token_losses(outputs, target, 0.0),
-                (right.sum(dim=1) * target.present).float(),
-                self.row_counts(target),
-            ],
-            dim=1,
-        )
+        outputs, wanted = self(fused, target), self._wanted(target)
+        return token_likelihood(outputs, wanted, self.target.padding_id) * target.present[:, None]
 
     def stepper(self, fused: Fused, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
         return _Stepper(self._ready(), self._prefix(fused, max_new_tokens), self.target, self.never, use_cache)

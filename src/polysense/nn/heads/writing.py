@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from polysense.core.batch import TargetBatch
@@ -21,7 +22,7 @@ from polysense.nn.decoding import DecodingConfig, Stepper, Written
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.heads.base import Head, HeadConfig
 
-__all__ = ["WritingHead", "WritingHeadConfig"]
+__all__ = ["WritingHead", "WritingHeadConfig", "token_likelihood", "token_losses"]
 
 _MOST_TEXTS = 4096  # with a vocabulary of 8000 their log probabilities alone are 128 MiB
 
@@ -140,6 +141,40 @@ class WritingHead(Head, ABC):
         if at_once >= rows:
             return [fused]
         return [_part(fused, slice(start, start + at_once)) for start in range(0, rows, at_once)]
+
+
+def token_losses(
+    outputs: Float[Tensor, "batch length vocabulary"],
+    wanted: Int[Tensor, "batch length"],
+    padding_id: int,
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, " batch"]:
+    """Each row's cross entropy, summed over its tokens.
+
+    Args:
+        outputs: Logits.
+        wanted: The token that each is to predict; padding where none.
+        padding_id: Fills the padding.
+        label_smoothing: Share of the target probability that is spread over all tokens.
+    """
+    losses = F.cross_entropy(
+        outputs.float().flatten(0, 1),
+        wanted.flatten(),
+        reduction="none",
+        ignore_index=padding_id,
+        label_smoothing=label_smoothing,
+    )
+    return losses.view(wanted.shape).sum(dim=1)
+
+
+def token_likelihood(
+    outputs: Float[Tensor, "batch length vocabulary"], wanted: Int[Tensor, "batch length"], padding_id: int
+) -> Float[Tensor, "batch 3"]:
+    """What `Prediction.likelihood` holds; arguments as of `token_losses`."""
+    counted = wanted != padding_id
+    right = (outputs.argmax(dim=-1) == wanted) & counted
+    log_probability = -token_losses(outputs, wanted, padding_id)
+    return torch.stack([log_probability, right.sum(dim=1).float(), counted.sum(dim=1).float()], dim=1)
 
 
 def _part(fused: Fused, rows: slice) -> Fused:
