@@ -35,7 +35,8 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
 from polysense.data.columns.base import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.decode.media import short
-from polysense.errors import ColumnError, DecodeError, WeightsError
+from polysense.data.pretrained_tokenizer import fast_tokenizer
+from polysense.errors import ColumnError, DecodeError
 
 __all__ = ["TextColumnConfig", "TextProcessor", "join_words"]
 
@@ -391,20 +392,5 @@ def _padding_id(tokenizer: Tokenizer, folder: Path) -> int:
 
 
 def _load_with_transformers(name: str, column: str) -> tuple[Tokenizer, int]:
-    from transformers import AutoTokenizer
-
-    try:
-        wrapper = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(
-            f"column {column!r}: the tokenizer {name!r} can't be had: {reason}. Give the path of a local folder that "
-            "holds tokenizer.json, or set HF_HOME to a cache that holds it"
-        ) from None
-    tokenizer = getattr(wrapper, "backend_tokenizer", None)
-    if tokenizer is None:
-        raise ColumnError(
-            f"column {column!r}: the tokenizer {name!r} has no fast form ({type(wrapper).__name__}); expected one that "
-            "can be saved as tokenizer.json"
-        )
+    tokenizer, wrapper = fast_tokenizer(name, f"column {column!r}: the tokenizer {name!r}")
     return tokenizer, wrapper.pad_token_id if wrapper.pad_token_id is not None else 0

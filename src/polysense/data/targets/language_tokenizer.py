@@ -19,6 +19,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from polysense.core.schema import Requirements
+from polysense.data.pretrained_tokenizer import fast_tokenizer
 from polysense.data.targets.tokenizer import tidy
 from polysense.errors import BundleError, ColumnError, WeightsError
 
@@ -89,30 +90,17 @@ class LanguageModelTokenizer:
         path = required.tokenizer
         assert path is not None
         assert required.num_embeddings is not None
-        from transformers import AutoTokenizer
-
         folder = Path(path).expanduser()
         if folder.is_dir() and not any((folder / name).is_file() for name in _FILES):
             raise WeightsError(
                 f"target {target!r}: {path} holds no tokenizer; expected {_FILES[0]} or the like beside the model, as "
                 "tokenizer.save_pretrained writes it"
             )
-        try:
-            wrapper: Any = AutoTokenizer.from_pretrained(
-                str(folder) if folder.is_dir() else path, revision=None if folder.is_dir() else required.revision
-            )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise WeightsError(
-                f"target {target!r}: the tokenizer of {path!r} can't be had: {reason}. Give a local folder that holds "
-                "tokenizer.json, or set HF_HOME to a cache that holds it"
-            ) from None
-        backend = getattr(wrapper, "backend_tokenizer", None)
-        if backend is None:
-            raise ColumnError(
-                f"target {target!r}: the tokenizer of {path!r} has no fast form ({type(wrapper).__name__}); expected "
-                "one that can be saved as tokenizer.json"
-            )
+        backend, wrapper = fast_tokenizer(
+            str(folder) if folder.is_dir() else path,
+            f"target {target!r}: the tokenizer of {path!r}",
+            None if folder.is_dir() else required.revision,
+        )
         ends = (wrapper.eos_token_id, wrapper.sep_token_id, wrapper.bos_token_id)
         end = next((found for found in ends if found is not None), None)
         if end is None:
