@@ -24,49 +24,23 @@ from torch import Tensor, nn
 
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.nn.encoders.base import Encoder
-from polysense.nn.encoders.spectrogram import SpectrogramEncoderConfig
+from polysense.nn.encoders.spectrogram import AttentiveSpectrogramConfig
 from polysense.nn.layers.local_attention import LocalTransformerBlock
-from polysense.nn.layers.subsampling import SECONDS_PER_TOKEN, Subsampling
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["AudioTransformer", "AudioTransformerConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioTransformerConfig(SpectrogramEncoderConfig):
-    """A transformer over frames of the log-mel spectrogram, trained from scratch.
-
-    Attributes:
-        channels: Channels of the two convolutions in front.
-        num_layers: Transformer blocks.
-        num_heads: Attention heads; must divide the model's width.
-        attention_seconds: How far a frame attends, either way, in seconds. Shorter clips are seen whole by every
-            frame; in longer ones what lies further apart meets over several layers.
-        dropout: On the embedded frames and within the blocks.
-    """
+class AudioTransformerConfig(AttentiveSpectrogramConfig):
+    """A transformer over frames of the log-mel spectrogram, trained from scratch."""
 
     type: Literal["audio_transformer"] = "audio_transformer"
     num_mels: int = 64
-    channels: int = 32
-    num_layers: int = 3
-    num_heads: int = 4
-    attention_seconds: float = 10.0
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.attention_seconds < SECONDS_PER_TOKEN:
-            raise ConfigError(
-                f"attention_seconds: {self.attention_seconds} is less than one token, {SECONDS_PER_TOKEN} s"
-            )
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioTransformer:
         self.check(column)
-        if width % self.num_heads:
-            raise ConfigError(
-                f"model.encoders.{column.name}: {self.num_heads} heads do not divide the model's width of {width}"
-            )
         return AudioTransformer(self, column, width)
 
 
@@ -75,11 +49,10 @@ class AudioTransformer(Encoder):
 
     def __init__(self, config: AudioTransformerConfig, column: Column, width: int) -> None:
         super().__init__(column, width)
-        self.subsampling = Subsampling(config.spectrogram(column), config.num_mels, config.channels, width)
+        self.subsampling = config.subsampling(column, width)
         self.dropout = nn.Dropout(config.dropout)
-        window = round(config.attention_seconds / SECONDS_PER_TOKEN)
         self.blocks = nn.ModuleList(
-            LocalTransformerBlock(width, config.num_heads, window, dropout=config.dropout)
+            LocalTransformerBlock(width, config.num_heads, config.window, dropout=config.dropout)
             for _ in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(width)

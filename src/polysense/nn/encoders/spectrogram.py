@@ -11,10 +11,12 @@ from typing import ClassVar
 
 from polysense.core.modality import Modality
 from polysense.core.schema import Column
+from polysense.errors import ConfigError
 from polysense.nn.encoders.base import EncoderConfig
 from polysense.nn.layers.spectrogram import AugmentedLogMel
+from polysense.nn.layers.subsampling import SECONDS_PER_TOKEN, Subsampling
 
-__all__ = ["SpectrogramEncoderConfig"]
+__all__ = ["AttentiveSpectrogramConfig", "SpectrogramEncoderConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +55,49 @@ class SpectrogramEncoderConfig(EncoderConfig):
             self.max_time_stretch,
             self.max_band_gain,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentiveSpectrogramConfig(SpectrogramEncoderConfig):
+    """How subsampled frames attend to one another.
+
+    Attributes:
+        channels: Channels of the two convolutions in front.
+        num_layers: Blocks.
+        num_heads: Attention heads; must divide the model's width.
+        attention_seconds: How far a token attends, either way, in seconds. Shorter clips are seen whole by every token;
+            in longer ones what lies further apart meets over several layers.
+        dropout: On the embedded frames and within the blocks.
+    """
+
+    channels: int = 32
+    num_layers: int = 3
+    num_heads: int = 4
+    attention_seconds: float = 10.0
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.attention_seconds >= SECONDS_PER_TOKEN:
+            raise ConfigError(
+                f"attention_seconds: {self.attention_seconds} is less than one token, {SECONDS_PER_TOKEN} s"
+            )
+        for name in ("channels", "num_layers", "num_heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
+
+    @property
+    def window(self) -> int:
+        """Tokens that one attends to, either way."""
+        return round(self.attention_seconds / SECONDS_PER_TOKEN)
+
+    def subsampling(self, column: Column, width: int) -> Subsampling:
+        """The layer from an audio column's samples to tokens.
+
+        Raises:
+            ConfigError: The heads do not divide the width.
+        """
+        if width % self.num_heads:
+            raise ConfigError(
+                f"model.encoders.{column.name}: {self.num_heads} heads do not divide the model's width of {width}"
+            )
+        return Subsampling(self.spectrogram(column), self.num_mels, self.channels, width)
