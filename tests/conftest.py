@@ -44,9 +44,10 @@ def real_data() -> Callable[[str], Path]:
         root = os.environ.get("POLYSENSE_REAL_DATA")
         if not root:
             pytest.skip("POLYSENSE_REAL_DATA names no folder of data sets")
+        assert Path(root).is_dir(), f"POLYSENSE_REAL_DATA names {root}, which is not a folder"
         found = Path(root) / name
         if not found.is_dir():
-            pytest.skip(f"{found} is not a folder")
+            pytest.skip(f"this data set is not there: {found} is not a folder")
         return found
 
     return folder
