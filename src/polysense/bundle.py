@@ -59,7 +59,8 @@ class Predictions:
 
     Attributes:
         frame: Per target its prediction and probabilities, and `missing`: which input columns the row lacked.
-        raw: Per target the Prediction in row order.
+        raw: Per target the Prediction in row order; without restored pictures and sounds, which may be more than fits
+            into memory (`polysense.impute` writes them one by one).
         unreadable: Cells that could not be read, with the reason; they count as missing.
     """
 
@@ -267,7 +268,7 @@ class Bundle:
         batch = replace(batch, rows=torch.where(batch.rows == 0, row, batch.rows))
         bundle.model.eval()
         fused = bundle.model.fused(batch.to(next(bundle.model.parameters()).device))
-        return pieces(processor.decode(ids) for ids in bundle.model.head(name).stream(fused, 0))
+        return pieces(processor.decode(ids) for ids in bundle.model.head(name).stream(fused.of(name), 0))
 
     def streamed(self, target: str | None = None) -> str:
         """The name of the target that `stream` writes.
@@ -307,7 +308,7 @@ class Bundle:
         for batch in PredictLoader(dataset, self.schema, batch_size):
             real = batch.rows >= 0
             for name, prediction in self.model.predict(batch.to(device)).items():
-                parts[name].append(prediction.cpu()[real])
+                parts[name].append(_without_media(prediction).cpu()[real])
             rows.append(batch.rows[real].numpy())
             present.append(
                 np.stack(
@@ -353,6 +354,24 @@ def _shared(name: str, value: torch.Tensor, weights: Mapping[str, torch.Tensor])
     )
 
 
+def _without_media(prediction: Prediction) -> Prediction:
+    """Of restored columns, numbers, categories, dates and texts are small enough to be kept for a whole table."""
+    if not prediction.columns:
+        return prediction
+    return replace(prediction, columns={name: c for name, c in prediction.columns.items() if c.dim() <= 2})
+
+
+def _errors(target: Target, prediction: Prediction) -> dict[str, Any]:
+    """How badly each row is restored: the mean over its columns, and each column; null where there is no true cell."""
+    assert prediction.errors is not None
+    errors = prediction.errors.double().numpy()
+    known = ~np.isnan(errors)
+    total = np.where(known, errors, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    columns = {f"{target.name}.error": np.where(known.any(axis=1), total, np.nan)}
+    columns |= {f"{target.name}.{name}.error": errors[:, index] for index, name in enumerate(target.members)}
+    return {name: polars.Series(values).fill_nan(None) for name, values in columns.items()}
+
+
 def _target_columns(target: Target, prediction: Prediction, processor: TargetProcessor) -> dict[str, Any]:
     """A target's columns of the predictions' frame."""
     values = prediction.values.numpy()
@@ -365,6 +384,8 @@ def _target_columns(target: Target, prediction: Prediction, processor: TargetPro
         return written
     if target.task is Task.CONTRASTIVE:
         return {f"{target.name}[{name}]": _places(values[:, index]) for index, name in enumerate(target.members)}
+    if target.task is Task.RECONSTRUCTION:
+        return _errors(target, prediction)
     if target.task is Task.REGRESSION:
         return {column: values[:, index] for index, column in enumerate(target.columns)}
     assert prediction.probabilities is not None

@@ -10,13 +10,17 @@ from polysense.config.base import Config
 from polysense.config.codec import dump_yaml, field_comments, from_dict, parse_yaml, read_text, to_dict
 from polysense.config.overrides import apply_overrides
 from polysense.data.config import DataConfig
+from polysense.data.targets import TargetConfig
 from polysense.errors import ConfigError
+from polysense.nn.heads import HeadConfig
+from polysense.nn.heads.writing import WritingHeadConfig
 from polysense.nn.model import ModelConfig
 from polysense.training.config import TrainingConfig
 
-__all__ = ["EvaluationConfig", "Recipe", "load_recipe"]
+__all__ = ["EvaluationConfig", "InitFromConfig", "Recipe", "load_recipe"]
 
 _TABLES = ("table", "validation", "test")
+_INIT_FROM = "init_from"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,48 @@ class EvaluationConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitFromConfig(Config):
+    """What a model starts from: named parts of a trained one, with the preprocessing that they were trained with.
+
+    A part is `encoders.COLUMN`, `fusion` or `heads.TARGET`; a name alone will do where it is the only one. It moves as
+    a whole or not at all. Which did, and which did not and why, stands in init_from.json and in the model card.
+
+    Attributes:
+        bundle: A bundle's folder, or a run's folder that holds one. It is not needed any more once the training runs.
+        parts: The parts that move, as a list (`encoders` and `heads` are all of a kind), or as `HERE: THERE` where
+            names differ. Each must fit. null moves every encoder of a column that both models have, and the fusion,
+            where they fit.
+        freeze: Moved parts that do not learn: neither training nor weight decay nor averaging changes them.
+        learning_rate_scale: The learning rate of the moved parts over the rest's.
+    """
+
+    bundle: str
+    parts: dict[str, str] | tuple[str, ...] | None = None
+    freeze: tuple[str, ...] = ()
+    learning_rate_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.parts is not None and not self.parts:
+            raise ConfigError("init_from.parts: names nothing; null moves what fits, and init_from: null nothing")
+        if self.learning_rate_scale <= 0:
+            found = self.learning_rate_scale
+            raise ConfigError(f"init_from.learning_rate_scale must be above 0; found {found} (to hold parts: freeze)")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(_spelled_out, handler(source))
+
+
+def _spelled_out(value: Any) -> Any:
+    """`init_from: BUNDLE` is short for `init_from: {bundle: BUNDLE}`."""
+    if isinstance(value, dict) and "type" in value and "bundle" not in value:
+        value = {("bundle" if key == "type" else key): below for key, below in value.items()}  # of an override below it
+    return {"bundle": str(value)} if isinstance(value, (str, Path)) else value
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe(Config):
     """A run: its data, model, training and evaluation.
 
@@ -61,12 +107,14 @@ class Recipe(Config):
         model: Encoders, fusion, heads.
         training: Optimisation.
         evaluation: What is measured.
+        init_from: A trained bundle whose parts the model starts from; null starts anew.
     """
 
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    init_from: InitFromConfig | None = None
 
     def __post_init__(self) -> None:
         for below, kind, named in (
@@ -78,6 +126,25 @@ class Recipe(Config):
                 raise ConfigError(f"model.{below}.{name}: there is no {kind}.{name}")
             for name in sorted(named - given):
                 raise ConfigError(f"{kind}.{name}: there is no model.{below}.{name}")
+        for name, target in self.data.targets.items():
+            self._check_answer(name, target, self.model.heads[name])
+
+    def _check_answer(self, name: str, target: TargetConfig, head: HeadConfig) -> None:
+        """Whether a head is kept from reading its own answer."""
+        hidden = head.without if isinstance(head, WritingHeadConfig) else ()
+        for column in hidden:
+            if column not in self.data.columns:
+                known = ", ".join(self.data.columns)
+                raise ConfigError(f"model.heads.{name}.without: {column!r} is no input column (there are: {known})")
+        if target.reads_inputs:
+            return
+        for column, config in self.data.columns.items():
+            if config.source(column) in target.sources(name) and column not in hidden:
+                raise ConfigError(
+                    f"data.columns.{column}: {config.source(column)!r} is also a target; an input that is the answer "
+                    f"teaches nothing. If it is here for another target, keep it from this one: "
+                    f"model.heads.{name}.without: [{column}]"
+                )
 
     def with_overrides(self, overrides: list[str], base: Path | None = None) -> Recipe:
         """A copy with `a.b.c=value` changes; table paths among them are relative to the current folder.
@@ -100,7 +167,7 @@ class Recipe(Config):
 
 def _overridden(overrides: list[str]) -> set[str]:
     keys = {override.partition("=")[0].strip().removeprefix("data.") for override in overrides}
-    return keys & {*_TABLES, "root"}
+    return {key.removesuffix(".bundle") for key in keys} & {*_TABLES, "root", _INIT_FROM}
 
 
 def _absolute(plain: dict[str, Any], base: Path, only: set[str]) -> dict[str, Any]:
@@ -109,6 +176,10 @@ def _absolute(plain: dict[str, Any], base: Path, only: set[str]) -> dict[str, An
         for key in only:
             if isinstance(data.get(key), str) and "://" not in data[key]:
                 data[key] = str((base / Path(data[key]).expanduser()).resolve())
+    if _INIT_FROM in only and plain.get(_INIT_FROM) is not None:
+        start = plain[_INIT_FROM] = _spelled_out(plain[_INIT_FROM])
+        if isinstance(start, dict) and isinstance(start.get("bundle"), str):
+            start["bundle"] = str((base / Path(start["bundle"]).expanduser()).resolve())
     return plain
 
 
@@ -122,7 +193,7 @@ def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
     plain = parse_yaml(read_text(path), str(path))
     if not isinstance(plain, dict):
         raise ConfigError(f"{path}: found {type(plain).__name__}, expected keys: data, model, training, evaluation")
-    plain = _absolute(plain, path.resolve().parent, {*_TABLES, "root"})
+    plain = _absolute(plain, path.resolve().parent, {*_TABLES, "root", _INIT_FROM})
     if overrides:
         plain = _absolute(apply_overrides(plain, overrides), Path.cwd(), _overridden(overrides))
     return from_dict(Recipe, plain, where=str(path))

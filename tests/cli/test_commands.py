@@ -120,7 +120,8 @@ def test_new_prints_to_a_dash(api: FakeApi, tmp_path: Path, monkeypatch: pytest.
 
 def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "t.csv", "a.b=1", "-t", "label"]) == 0
-    assert api.calls == [("check", (Path("t.csv"),), {"target": ["label"], "overrides": ["a.b=1"]})]
+    wanted = {"target": ["label"], "task": None, "overrides": ["a.b=1"], "columns": None}
+    assert api.calls == [("check", (Path("t.csv"),), wanted)]
     assert capsys.readouterr().out.endswith("columns\n")
     api.ok = False
     assert main(["check", "t.csv", "--json"]) == 2

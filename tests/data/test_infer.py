@@ -21,7 +21,7 @@ from polysense.core.modality import Modality, Role, Task
 from polysense.core.random import generator
 from polysense.data.infer import ColumnGuess, infer
 from polysense.data.kinds import is_date, is_number, media_of_bytes, media_of_text
-from polysense.data.sources import read_table
+from polysense.data.sources import Table, read_table
 from polysense.errors import ColumnError, PolysenseError, TableError
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -525,3 +525,65 @@ def test_real_tables(name: str, real_data: Callable[[str], Path]) -> None:
     assert {g.name: g.modality for g in found if g.role is Role.INPUT} == inputs
     assert [g.name for g in found if g.role is Role.SPLIT] == ["split"]
     assert [g.task for g in found if g.role is Role.TARGET] == [Task.CLASSIFICATION]
+
+
+def _drawings(num_concepts: int = 90) -> Table:
+    """Two drawings of each concept; a third of the concepts is held out."""
+    rows = []
+    for i in range(num_concepts):
+        part = ("train", "train", "test")[i % 3]
+        for style in ("plain", "bright"):
+            name = f"thing{i} with dots{i // 3}"
+            rows.append({"name": name, "caption": f"{name}, {style} style", "colour": f"dots{i // 3}", "split": part})
+    return read_table(rows)
+
+
+def test_names_that_training_never_sees_are_written_not_chosen() -> None:
+    guesses = {guess.name: guess for guess in infer(_drawings(), ["name"])}
+
+    assert guesses["name"].task is Task.GENERATION
+    assert "training rows hold none of 30 of the 30" in guesses["name"].reason
+
+
+def test_names_that_training_sees_stay_classes() -> None:
+    rows = [dict(row, split=("train", "test")[i % 2]) for i, row in enumerate(_drawings().frame.to_dicts())]
+    guesses = {guess.name: guess for guess in infer(read_table(rows), ["name"])}
+
+    assert guesses["name"].task is Task.CLASSIFICATION
+
+
+def test_a_text_that_was_made_from_the_text_to_write_is_not_an_input() -> None:
+    guesses = {guess.name: guess for guess in infer(_drawings(), ["name"])}
+
+    assert guesses["caption"].role is Role.IGNORED
+    assert "holds the target 'name' itself in 100% of the rows (that of another row in 0%)" in guesses["caption"].reason
+
+
+def test_a_long_text_that_holds_the_answer_is_an_input_with_a_question() -> None:
+    rows = [
+        {"text": f"In the year {i} a man called Person {i} came by and " + "went on and on " * 10, "who": f"Person {i}"}
+        for i in range(60)
+    ]
+    guesses = {guess.name: guess for guess in infer(read_table(rows), ["who"], overrides={"who": "generation"})}
+
+    assert guesses["text"].role is Role.INPUT
+
+
+def test_a_category_that_the_text_to_write_holds_is_warned_of() -> None:
+    rows = [
+        {"colour": colour, "text": f"put {colour} at {letter} {digit} now"}
+        for colour in ("red", "blue", "green", "white")
+        for letter in "abcdef"
+        for digit in ("one", "two", "three")
+    ]
+    guesses = {guess.name: guess for guess in infer(read_table(rows), ["text"])}
+
+    assert guesses["colour"].role is Role.INPUT
+    assert "careful: the target 'text' holds it in 100% of the rows" in guesses["colour"].reason
+
+
+def test_words_are_counted_where_no_spaces_stand_between_them() -> None:
+    rows = [{"said": f"図の左に赤い丸が{i}個あります", "label": "ab"[i % 2]} for i in range(60)]
+    guesses = {guess.name: guess for guess in infer(read_table(rows), ["label"])}
+
+    assert "6 words on average" in guesses["said"].reason

@@ -47,6 +47,7 @@ TARGETS = {
     Task.GENERATION: "caption",
     Task.TAGGING: "parts",
     Task.CONTRASTIVE: "space",
+    Task.RECONSTRUCTION: "whole",
 }
 ANSWER = "answer"
 """The text target in the tokens of a pretrained language model, for the head that is one."""
@@ -57,7 +58,7 @@ SEGMENTED = (Modality.TEXT, Modality.AUDIO)
 ENCODERS = [name for name in members("encoder") if name != "auto"]
 LARGE = ("resnet18", "resnet34", "resnet50", "vgg", "convnext")
 """One of them is tried with every fusion each time, the rest where slow tests are asked for."""
-NOT_DECIDED = (Task.GENERATION, Task.TAGGING, Task.CONTRASTIVE)
+NOT_DECIDED = (Task.GENERATION, Task.TAGGING, Task.CONTRASTIVE, Task.RECONSTRUCTION)
 """What columns have no heads of their own for, so that no decision-level fusion combines it."""
 FUSIONS = list(members("fusion"))
 HEADS = list(members("head"))
@@ -162,14 +163,19 @@ def prepared(request: pytest.FixtureRequest, folder: Path, needs: dict[str, dict
         del asked[Task.TAGGING]
     if len(names) < 2:
         del asked[Task.CONTRASTIVE]
-    cells = {column: column for task, column in asked.items() if task is not Task.CONTRASTIVE}
+    cells = {column: column for task, column in asked.items() if task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)}
     if over is not None:
         cells["parts"] = f"parts of {modality[over]}"
     rows = [
         {**{name: row[modality[name].value] for name in names}, **{key: row[cell] for key, cell in cells.items()}}
         for row in source
     ]
-    settings: dict[Task, dict[str, Any]] = {Task.MULTILABEL: {"delimiter": ","}, Task.TAGGING: {"over": over}}
+    settings: dict[Task, dict[str, Any]] = {
+        Task.MULTILABEL: {"delimiter": ","},
+        Task.TAGGING: {"over": over},
+        # A bucket can't be turned back into its category.
+        Task.RECONSTRUCTION: {"columns": tuple(name for name in names if name != "hashed_category")},
+    }
     columns: Any = {name: members(ColumnConfig.family)[modality[name].value]() for name in names}
     targets: Any = {
         column: members(TargetConfig.family)[task.value](**settings.get(task, {})) for task, column in asked.items()

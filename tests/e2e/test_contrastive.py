@@ -156,6 +156,13 @@ def test_classes_by_prompts(
     assert main([*line, "--template", "a {} square", "--label", "colour", "-o", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["num_counted"] == 94
     assert len(pl.read_csv(out)) == 96
+    unnamed = ["zeroshot", str(run.folder), str(table), "--column", "photo", "--template", "a {} square"]
+    assert main([*unnamed, "--label", "colour", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["classes"] == sorted(COLOURS)
+    assert "missing in all rows" not in shown.err, "prompts have no picture"
+    assert main(unnamed) == 2
+    assert "no classes are named" in capsys.readouterr().err
     for wrong in (["--classes", "red"], ["--template", "a square"], ["--column", "colour"], ["--label", "photo"]):
         assert main([*line, *wrong]) == 2
         assert "error" in capsys.readouterr().err
@@ -230,7 +237,7 @@ def test_mistakes_are_named(table: Path, tmp_path: Path) -> None:
         api.new(table, task="contrastive", target="photo")
     with pytest.raises(PolysenseError, match="can't share a space"):
         api.new(table, task="contrastive", target=["photo", "nothing"])
-    with pytest.raises(PolysenseError, match="only task without one is"):
+    with pytest.raises(PolysenseError, match=r"only tasks? without one"):
         api.new(table, task="regression")
     made = api.new(table, task="contrastive", target=["photo", "text"], columns={"text": "text"})
     path = tmp_path / "recipe.yaml"

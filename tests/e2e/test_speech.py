@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +55,11 @@ def speak(path: Path, word: str, seed: int) -> None:
         file.writeframes(samples.astype("<i2").tobytes())
 
 
-def spoken(folder: Path, num_rows: int, seed: int = 0) -> Path:
+def spoken(folder: Path, num_rows: int, seed: int = 0, words: Sequence[str] = WORDS) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for index in range(num_rows):
-        said = WORDS[index % len(WORDS)]
+        said = words[index % len(words)]
         speak(folder / f"{index}.wav", said, seed + index)
         rows.append({"sound": f"{index}.wav", "said": said})
     (folder / "table.json").write_text(json.dumps(rows))
@@ -94,6 +96,25 @@ def test_words_are_learnt_and_written_in_every_way(tmp_path: Path, caplog: pytes
     # No recording: the frames say nothing.
     nothing = loaded.predict([{"sound": None}, {"sound": "nowhere.wav"}], root=fresh.parent, decoding="best_path").frame
     assert nothing["said"].to_list() == ["", ""]
+
+
+@pytest.mark.slow
+def test_words_that_were_never_seen_are_written(tmp_path: Path) -> None:
+    """As the preset decides how to write: the language model, which knows other words only, must not forbid them."""
+    words = ["".join(letters) for length in (2, 3, 4) for letters in itertools.product(TONES, repeat=length)]
+    order = np.random.default_rng(0).permutation(len(words))
+    known, unseen = [words[i] for i in order[40:]], [words[i] for i in order[:40]]
+    run = polysense.fit(
+        spoken(tmp_path / "train", 240, words=known),
+        target="said",
+        columns={"said": "generation"},
+        output=tmp_path / "run",
+        overrides=[*SMALL, "training.batch_size=16", "training.epochs=14", "model.heads.said.label_smoothing=0.1"],
+        progress=False,
+    )
+    fresh = spoken(tmp_path / "test", 40, seed=9999, words=unseen)
+    for decoding in (None, ["decoding.language_model_weight=0"], "best_path", "prefix_beam"):
+        assert api.evaluate(run.bundle, fresh, bootstrap=0, decoding=decoding).evaluation.value("said", "wer") < 0.15
 
 
 def test_texts_that_are_too_long_are_said_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from polysense.data.sources import Table
 from polysense.evaluation.report import headline_metrics
@@ -16,6 +17,21 @@ __all__ = ["model_card"]
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _started_from(report: Mapping[str, Any] | None) -> list[str]:
+    """What came from another model, part by part."""
+    if report is None:
+        return []
+    name = Path(report["bundle"]).name
+    lines = ["## Started from", "", f"Another model, `{name}`. Its preprocessing came along.", ""]
+    for moved in report["moved"]:
+        name = "" if moved["from"] == moved["part"] else f" (from `{_cell(moved['from'])}`)"
+        held = ", held fixed" if moved["part"] in report["frozen"] else ""
+        numbers = f"{moved['tensors']} tensors, {moved['numbers']:,} numbers"
+        lines.append(f"- `{_cell(moved['part'])}`{name}: {numbers}{held}")
+    lines += [f"- `{_cell(part)}` started anew: {_cell(why)}" for part, why in report["not_moved"].items()]
+    return [*lines, ""]
 
 
 def model_card(run: Run, tables: Mapping[str, Table]) -> str:
@@ -54,7 +70,8 @@ def model_card(run: Run, tables: Mapping[str, Table]) -> str:
         )
         lines.append(f"- `{target.name}`, {target.task}{classes}")
     rows = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
-    lines += ["", "## Training data", "", f"Rows: {rows}. Table: `{tables['train'].name}`.", "", "## Evaluation", ""]
+    lines += ["", "## Training data", "", f"Rows: {rows}. Table: `{tables['train'].name}`.", ""]
+    lines += [*_started_from(run.bundle.info.get("init_from")), "## Evaluation", ""]
     if not run.evaluations:
         lines.append("Not evaluated: there were no validation or test rows.")
     for split, evaluation in run.evaluations.items():

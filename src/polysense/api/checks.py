@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from polysense.api.init_from import plan_start
 from polysense.api.prepare import is_recipe, prepare, split_tables
-from polysense.core.modality import Role, Task
+from polysense.core.modality import Modality, Role, Task
 from polysense.core.sample import Unreadable
-from polysense.data.infer import infer
+from polysense.data.config import DataConfig
+from polysense.data.evidence import quote
+from polysense.data.infer import ColumnGuess, infer
 from polysense.data.processor import Processor
-from polysense.data.sources import read_table
+from polysense.data.sources import Table, read_table
+from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
 from polysense.errors import PolysenseError
 
 __all__ = ["Check", "check"]
@@ -96,38 +100,41 @@ class Check:
             lines += [f"  {cell}" for cell in self.unreadable[:20]]
         lines += [f"\nWarning: {warning}" for warning in self.warnings]
         lines += [f"\nProblem: {problem}" for problem in self.problems]
-        if self.ok:
+        if self.ok and self.num_tried:
             lines.append("\nNothing stands in the way of training.")
         return "\n".join(lines)
 
 
-def check(source: Any, *, target: str | Sequence[str] | None = None, overrides: Sequence[str] = ()) -> Check:
+def check(
+    source: Any,
+    *,
+    target: str | Sequence[str] | None = None,
+    task: str | None = None,
+    overrides: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+) -> Check:
     """Looks at a table, or at a recipe's table, without training.
 
     Args:
         source: A table's path, a table in memory, or a recipe's path.
         target: The column or columns to predict, where the source is a table.
+        task: A task without a target column, as for `fit`.
         overrides: `a.b.c=value` changes of the recipe.
+        columns: Per column what it is, where the guess is wrong, as for `fit`.
 
     Raises:
         UserError: The table or the recipe can't be read.
     """
-    if target is None and not is_recipe(source):
+    if target is None and task is None and not is_recipe(source):
         table = read_table(source)
-        guesses = infer(table, [])
+        guesses = infer(table, [], overrides=columns)
         advice = "no target is named: give --target COLUMN to check classes, splits, leaks and every cell"
         return Check(table=table.name, num_rows=len(table), columns=_columns(table, guesses), warnings=(advice,))
-    prepared = prepare(source, target=target, overrides=overrides)
+    prepared = prepare(source, target=target, task=task, overrides=overrides, columns=columns)
     table, config = prepared.table, prepared.recipe.data
-    answers = {name: wanted for name, wanted in config.targets.items() if not wanted.reads_inputs}
-    names = [column for name, wanted in answers.items() for column in wanted.sources(name)]
-    guesses = prepared.guesses or infer(table, [name for name in names if table.has(name)])
+    guesses = prepared.guesses or _of_recipe(table, config)
     problems: list[str] = []
-    warnings = [
-        f"{guess.name}: {guess.reason}"
-        for guess in guesses
-        if guess.role is Role.IGNORED and "determines" in guess.reason
-    ]
+    warnings = [f"{guess.name}: {guess.reason}" for guess in guesses if "determines" in guess.reason]
     classes = {}
     for guess in guesses:
         if guess.role is Role.TARGET and guess.task is Task.CLASSIFICATION:
@@ -137,7 +144,7 @@ def check(source: Any, *, target: str | Sequence[str] | None = None, overrides: 
             if rare:
                 warnings.append(
                     f"{guess.name}: {len(rare)} of {len(counts)} classes have fewer than {_RARE} rows "
-                    f"({', '.join(sorted(rare)[:5])}{' ...' if len(rare) > 5 else ''})"
+                    f"({', '.join(map(quote, sorted(rare)[:5]))}{' ...' if len(rare) > 5 else ''})"
                 )
             empty = len(table) - sum(counts.values())
             if empty:
@@ -149,7 +156,15 @@ def check(source: Any, *, target: str | Sequence[str] | None = None, overrides: 
         tables = split_tables(config, table, prepared.recipe.training.seed)
         splits = {name: len(part) for name, part in tables.items()}
         model = prepared.recipe.model
-        processor = Processor.fit(tables["train"], config, model.requirements(), model.target_requirements())
+        start = plan_start(prepared.recipe, tables["train"])
+        processor = Processor.fit(
+            tables["train"],
+            config,
+            model.requirements(),
+            model.target_requirements(),
+            {} if start is None else start.columns,
+            {} if start is None else start.targets,
+        )
         model.build(processor.schema)
         positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int))
         for position in positions:
@@ -168,6 +183,45 @@ def check(source: Any, *, target: str | Sequence[str] | None = None, overrides: 
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
+
+
+def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
+    """What a recipe takes each column for, with what the cells say of it.
+
+    A column that gives a target away is told of by its reason, whether the recipe reads it or not.
+    """
+    tasks = {
+        column: Task(wanted.type) if wanted.type in set(Task) else Task.GENERATION  # conversations
+        for name, wanted in config.targets.items()
+        if not wanted.reads_inputs
+        for column in wanted.sources(name)
+        if table.has(column)
+    }
+    found = infer(table, list(tasks), overrides={name: str(task) for name, task in tasks.items()})
+    readers: dict[str, list[str]] = {}
+    for name, column in config.columns.items():
+        readers.setdefault(column.source(name), []).append(name)
+    roles = {config.weight: Role.WEIGHT}
+    if isinstance(config.split, GroupSplitConfig):
+        roles[config.split.column] = Role.GROUP
+    if isinstance(config.split, ColumnSplitConfig):
+        roles |= {config.split.group: Role.GROUP, config.split.column: Role.SPLIT}
+    guesses = []
+    for guess in found:
+        for name in readers.get(guess.name, ()):
+            modality = Modality(config.columns[name].type)
+            agreed = guess.role is Role.INPUT and guess.modality is modality
+            reason = guess.reason if agreed else f"{modality}: as the recipe says (found {guess.reason})"
+            source = None if name == guess.name else guess.name
+            guesses.append(replace(guess, name=name, role=Role.INPUT, modality=modality, column=source, reason=reason))
+        if guess.name in roles:
+            role = roles[guess.name]
+            guesses.append(replace(guess, role=role, modality=None, reason=f"{role}: as the recipe says"))
+        elif guess.role is Role.TARGET:
+            guesses.append(guess)
+        elif guess.name not in readers:
+            guesses.append(replace(guess, role=Role.IGNORED, modality=None, reason="the recipe does not use it"))
+    return guesses
 
 
 def _columns(table: Any, guesses: Sequence[Any]) -> list[dict[str, Any]]:

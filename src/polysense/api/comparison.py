@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from polysense.api.init_from import check_classes
 from polysense.api.measure import only_column
 from polysense.api.pool import Outcome, run_all
 from polysense.api.prepare import Prepared, prepare, split_tables
@@ -128,10 +129,15 @@ def compare(
     tables = split_tables(prepared.recipe.data, prepared.table, prepared.recipe.training.seed)
     judged = _judged(tables, split, prepared)
     targets = _targets(prepared.recipe, tables["train"])
+    for variant in variants:
+        if variant.recipe is not None:
+            check_classes(variant.recipe, tables["train"], targets)
     folder = _folder(output, prepared, options, overrides)
     chosen_seeds = [prepared.recipe.training.seed + i for i in range(seeds)]
     segmented = {target.over for target in targets if target.over}
     alone = [name for name in prepared.recipe.data.columns if not segmented - {name}]  # the others hold no segments
+    if any(wanted.reads_inputs for wanted in prepared.recipe.data.targets.values()):
+        alone = []  # a target is the columns themselves
     plans = _plans(variants, prepared.recipe, chosen_seeds, folder, tables, alone=alone if unimodal else ())
     _train(plans, tables, judged, targets, chosen_seeds, keep=keep, jobs=jobs)
 
@@ -334,8 +340,8 @@ def _entry(plan: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entr
 
 
 def _evaluation(subrun: Subrun, split: str, targets: Sequence[Target]) -> Evaluation:
-    rows, predictions, truths, texts = read_predictions(subrun, split, targets)
-    return score(targets, rows, predictions, truths, bootstrap=0, texts=texts)
+    rows, predictions, truths, texts, restored = read_predictions(subrun, split, targets)
+    return score(targets, rows, predictions, truths, bootstrap=0, texts=texts, restored=restored)
 
 
 def _ensemble(name: str, alone: Sequence[_Plan], targets: Sequence[Target], seeds: Sequence[int]) -> Entry:

@@ -116,7 +116,8 @@ def embeddings(bundle: Bundle | str | Path, source: Any, *, root: str | Path | N
     """A table's rows as vectors: of each column, and of all together.
 
     In a shared space these are places in it, and all together lie in the middle of them. The vector of a column outside
-    of one is its summary, before the columns are fused, and that of all together what they are fused to.
+    of one is its summary, before the columns are fused, and that of all together what they are fused to; of a model
+    that restores columns, the code that it restores them from.
 
     Args:
         bundle: A bundle, or its folder.
@@ -127,7 +128,7 @@ def embeddings(bundle: Bundle | str | Path, source: Any, *, root: str | Path | N
         UserError: The bundle or the table can't be read.
     """
     loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
-    model, schema, space = loaded.model.eval(), loaded.schema, shared_space(loaded)
+    model, schema, space, code = loaded.model.eval(), loaded.schema, shared_space(loaded), restored_from(loaded)
     device = next(model.parameters()).device
     dataset = TableDataset(read_table(source, root=root), loaded.processor, with_targets=False)
     rows: list[np.ndarray] = []
@@ -148,6 +149,8 @@ def embeddings(bundle: Bundle | str | Path, source: Any, *, root: str | Path | N
                 found |= {name: places[:, index] for index, name in enumerate(space.members)}
                 there[None] = torch.stack([there[name] for name in space.members]).any(dim=0)
                 found[None] = F.normalize(places.sum(dim=1), dim=1)
+            elif code is not None:
+                found[None] = model.head(code.name).read(fused.of(code.name), write=False).values.float()
             real = batch.rows >= 0
             for name, vectors in found.items():
                 parts[name].append(vectors.masked_fill(~there[name][:, None], torch.nan).cpu()[real].numpy())
@@ -170,10 +173,18 @@ def shared_space(bundle: Bundle) -> Target | None:
     return next((target for target in bundle.schema.targets if target.task is Task.CONTRASTIVE), None)
 
 
+def restored_from(bundle: Bundle) -> Target | None:
+    """The target whose columns are restored from a code, the first of several; None where there is none."""
+    return next((target for target in bundle.schema.targets if target.task is Task.RECONSTRUCTION), None)
+
+
 def _kinds(bundle: Bundle, space: Target | None) -> dict[str | None, str]:
     if space is None:
         alone = "the column's summary, before the columns are fused"
-        return {**dict.fromkeys(bundle.schema.names, alone), None: "the summary of all columns, fused"}
+        together = "the summary of all columns, fused"
+        if restored_from(bundle) is not None:
+            together = "the code that the columns are restored from"
+        return {**dict.fromkeys(bundle.schema.names, alone), None: together}
     shared = f"the place in the shared space {space.name!r}"
     return {
         **{

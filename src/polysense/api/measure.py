@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polysense.api.init_from import without_parts
+from polysense.api.neighbours import write_space_pages
+from polysense.api.reconstructed import RECONSTRUCTIONS, write_reconstructions
+from polysense.api.restored import reconstruction_sources
 from polysense.api.text import report_text
 from polysense.api.written import shuffled_inputs, text_sources, writes
 from polysense.bundle import Bundle
@@ -26,6 +31,8 @@ from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.evaluation.report import Report, write_report
+from polysense.nn.heads import HeadConfig
+from polysense.nn.heads.writing import WritingHeadConfig
 from polysense.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -37,6 +44,12 @@ SHUFFLED = "shuffled inputs"
 """The blind control: the same model with every row's media taken from another row."""
 
 _log = logging.getLogger("polysense.api")
+
+_PAGES = {
+    "neighbours.html": "What some rows find",
+    "map.html": "A map of the shared space",
+    RECONSTRUCTIONS: "Some cells beside what they are restored as",
+}
 
 
 def evaluate_bundle(
@@ -57,6 +70,7 @@ def evaluate_bundle(
         bootstrap=bootstrap,
         seed=seed,
         texts=text_sources(bundle.processor, table),
+        restored=reconstruction_sources(bundle.model),
     )
 
 
@@ -81,9 +95,21 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
             transforms={key: value for key, value in recipe.data.transforms.items() if key == name},
             modality_dropout=0.0,
         ),
-        model=dataclasses.replace(recipe.model, encoders={name: recipe.model.encoders[name]}),
+        model=dataclasses.replace(
+            recipe.model,
+            encoders={name: recipe.model.encoders[name]},
+            heads={target: _head_of(head, name) for target, head in recipe.model.heads.items()},
+        ),
+        init_from=without_parts(recipe, [name]),
         evaluation=dataclasses.replace(recipe.evaluation, baselines=False, contribution=False, samples=0),
     )
+
+
+def _head_of(head: HeadConfig, column: str) -> HeadConfig:
+    """A head as it is beside one column alone."""
+    if not isinstance(head, WritingHeadConfig):
+        return head
+    return dataclasses.replace(head, without=tuple(name for name in head.without if name == column))
 
 
 def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadable], *, progress: bool) -> None:
@@ -110,7 +136,7 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
             if blind is not None:
                 baselines[name][SHUFFLED] = evaluate_bundle(run.bundle, blind, bootstrap=config.bootstrap, seed=seed)
     if config.baselines and evaluations and _shares(run.bundle.schema):
-        _log.warning("no model of each column alone is trained: a shared space needs two columns")
+        _log.warning("no model of each column alone is trained: a target here is the columns themselves")
     elif config.baselines and evaluations:
         _add_unimodal(run, tables, evaluations, baselines, progress=progress)
     run.evaluations, run.baselines = evaluations, baselines
@@ -118,7 +144,19 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
     several = len(run.bundle.schema.columns) > 1 and bool(_contributed(run.bundle.schema))
     if config.contribution and judged is not None and several:
         run.contributions, run.contribution_split = _contributions(run, tables[judged]), judged
+    if config.report and config.samples and judged is not None:
+        write_reconstructions(
+            run.bundle,
+            tables[judged],
+            run.folder / RECONSTRUCTIONS,
+            title=run.folder.name,
+            split=judged,
+            num_rows=config.samples,
+            seed=seed,
+        )
     cells = {name: list(found.unreadable) for name, found in evaluations.items()}
+    if config.report and judged is not None:
+        write_space_pages(run.bundle, tables[judged], evaluations[judged], run.folder, judged, seed)
     _write(run, tables, {"train": list(unreadable), **cells}, judged)
 
 
@@ -155,12 +193,12 @@ def _add_unimodal(
 
 
 def _contributed(schema: Schema) -> list[Target]:
-    """The targets that columns contribute to; a place in a shared space is of one column alone."""
-    return [target for target in schema.targets if target.task is not Task.CONTRASTIVE]
+    """The targets that columns contribute to; a place in a shared space, or what is restored, is of a column itself."""
+    return [target for target in schema.targets if target.task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)]
 
 
 def _shares(schema: Schema) -> bool:
-    """Whether a target is a shared space."""
+    """Whether a target is a shared space, or the columns themselves."""
     return len(_contributed(schema)) < len(schema.targets)
 
 
@@ -234,6 +272,7 @@ def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
         },
         settings=run.recipe.to_yaml(comments=False),
         samples="samples.html" if (run.folder / "samples.html").exists() else None,
+        pages={file: words for file, words in _PAGES.items() if (run.folder / file).exists()},
     )
 
 
@@ -249,7 +288,9 @@ def _text(run: Run, tables: Mapping[str, Table], judged: str | None, num_unreada
     lines = [f"run:      {run.folder}"]
     if run.recipe.evaluation.report and judged is not None:
         lines.append(f"report:   {run.folder / 'report.html'}")
-    lines.append(f"use it:   polysense predict {run.folder} TABLE -o predictions.csv")
+    shared = all(target.task is Task.CONTRASTIVE for target in run.bundle.schema.targets)
+    use = "index {} TABLE -o INDEX" if shared else "predict {} TABLE -o predictions.csv"
+    lines.append(f"use it:   polysense {use.format(shlex.quote(str(run.folder)))}")
     return "\n\n".join([*parts, "\n".join(lines)])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from polysense.api.init_from import like_bundle
 from polysense.core.modality import Modality, Task
 from polysense.data.config import DataConfig
 from polysense.data.decode.image import decode_image
@@ -22,6 +23,7 @@ from polysense.errors import ConfigError, DecodeError
 from polysense.nn.encoders.auto import AutoEncoderConfig
 from polysense.presets import recipe_for
 from polysense.presets.contrastive import for_contrast, members_only
+from polysense.presets.reconstruction import for_reconstruction
 from polysense.recipe import Recipe, load_recipe
 
 __all__ = ["Prepared", "is_recipe", "prepare", "split_tables"]
@@ -73,7 +75,8 @@ def prepare(
         source: A recipe's path, a table's path, or a table in memory.
         target: The column or columns to predict, where the source is a table.
         task: "contrastive": nothing is predicted, and the columns named as the target are brought into one space (if
-            none are, all texts, pictures, sounds and videos).
+            none are, all texts, pictures, sounds and videos). "reconstruction": the columns named as the target (if
+            none are, all) are restored from what is made of all columns.
         overrides: `a.b.c=value` changes of the recipe.
         preset: Which preset an inferred recipe comes from.
         validation: A validation table of its own.
@@ -93,11 +96,13 @@ def prepare(
         if data is None and recipe.data.table is None:
             raise ConfigError(f"{source}: data.table is not set; add it, or give data.table=PATH")
         table = read_table(recipe.data.table if data is None else data, root=recipe.data.root)
+        if recipe.init_from is not None:
+            recipe = like_bundle(recipe, inferred=False)
         return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=str(source))
-    if task not in (None, Task.CONTRASTIVE):
+    if task not in (None, Task.CONTRASTIVE, Task.RECONSTRUCTION):
         raise ConfigError(
-            f"task: found {task!r}; a target's column says what it is, and the only task without one is "
-            f"contrastive. To correct a guess: --column COLUMN={task}"
+            f"task: found {task!r}; a target's column says what it is, and the only tasks without one are "
+            f"contrastive and reconstruction. To correct a guess: --column COLUMN={task}"
         )
     if target is None and task is None:
         table = read_table(source)
@@ -108,7 +113,7 @@ def prepare(
     table = read_table(source)
     targets = [target] if isinstance(target, str) else list(target or ())
     guesses = infer(table, [] if task else targets, overrides=dict(columns or {}))
-    if task:
+    if task == Task.CONTRASTIVE:
         guesses = members_only(guesses, targets)
     on_disk = isinstance(source, (str, Path))
     recipe = recipe_for(
@@ -124,7 +129,14 @@ def prepare(
             if guess.modality is Modality.IMAGE and guess.frames is None and _are_photos(table, guess.name)
         ],
     )
-    recipe = (for_contrast(recipe, len(table)) if task else recipe).with_overrides(list(overrides))
+    if task == Task.CONTRASTIVE:
+        recipe = for_contrast(recipe, len(table))
+    elif task == Task.RECONSTRUCTION:
+        recipe = for_reconstruction(recipe, guesses, targets)
+    start = recipe.with_overrides(list(overrides)).init_from
+    if start is not None:
+        recipe = like_bundle(dataclasses.replace(recipe, init_from=start), inferred=True)
+    recipe = recipe.with_overrides(list(overrides))
     return Prepared(
         recipe=_resolve_auto(recipe, table),
         table=table,

@@ -87,7 +87,7 @@ def zero_shot(
     source: Any,
     *,
     column: str,
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     templates: str | Sequence[str] = "{}",
     text_column: str | None = None,
     label: str | None = None,
@@ -101,7 +101,7 @@ def zero_shot(
         bundle: A bundle with a shared space, or its folder.
         source: A table's path, a data frame, a list of dictionaries, ...
         column: The column to be classified.
-        classes: Their names.
+        classes: Their names; by default all that stand in the column of true classes.
         templates: Sentences with {} where the name goes; of several the mean of their places counts.
         text_column: The text column whose encoder reads the prompts; needed where several texts share the space.
         label: The column of true classes, for the accuracy.
@@ -110,22 +110,42 @@ def zero_shot(
         seed: Of the resamples.
 
     Raises:
-        ConfigError: The bundle has no shared space with these columns, or a template has no {}.
+        ConfigError: The bundle has no shared space with these columns, a template has no {}, there are no two classes,
+            or no row's label is one of them.
         UserError: The bundle or the table can't be read.
     """
     loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
     reader = _reader(loaded, column, text_column)
     sentences = [templates] if isinstance(templates, str) else list(templates)
+    source_column = loaded.processor.columns[column].source
+    table = read_table(source, root=root)
+    table.require(source_column, "column")
+    labels: list[str | None] = [None] * len(table)
+    if label is not None:
+        table.require(label, "label column")
+        labels = [None if cell is None else str(cell) for cell in table.cells(label, literal=True)]
+    if classes is None:
+        if label is None:
+            raise ConfigError("no classes are named; name them, or the column of true classes (label) that holds them")
+        classes = sorted({name for name in labels if name is not None})
     if len(set(classes)) < 2 or len(set(classes)) < len(classes):
         raise ConfigError(f"expected two or more different classes, found {list(classes)}")
     if wrong := [sentence for sentence in sentences if "{}" not in sentence]:
         raise ConfigError(f"the template {wrong[0]!r} has no {{}} where the class's name goes")
-    prompts = [{reader: sentence.replace("{}", name)} for name in classes for sentence in sentences]
+    ids = {name: i for i, name in enumerate(classes)}
+    truth = np.array([-1 if name is None else ids.get(name, -1) for name in labels], dtype=np.int64)
+    if label is not None and not (truth >= 0).any():
+        raise ConfigError(
+            f"{table.name}, column {label!r}: no row has a label that is one of the classes {', '.join(classes)}; it "
+            f"holds {', '.join(sorted({name for name in labels if name is not None})[:10]) or 'nothing'}"
+        )
+    # The other columns stand there empty: that prompts have none is no news.
+    empty = dict.fromkeys((part.source for part in loaded.processor.columns.values()), None)
+    spoken = loaded.processor.columns[reader].source
+    prompts = [empty | {spoken: sentence.replace("{}", name)} for name in classes for sentence in sentences]
     named = embeddings(loaded, prompts).vectors[reader].reshape(len(classes), len(sentences), -1)
     middles = named.mean(axis=1)
     middles /= np.linalg.norm(middles, axis=1, keepdims=True)
-    table = read_table(source, root=root)
-    table.require(column, "column")
     places = embeddings(loaded, table).vectors[column]
     similarities = places @ middles.T
     there = np.isfinite(similarities).all(axis=1)
@@ -142,14 +162,9 @@ def zero_shot(
     found = ZeroShot(frame=frame, similarities=similarities, classes=tuple(classes))
     if label is None:
         return found
-    table.require(label, "label column")
-    ids = {name: i for i, name in enumerate(classes)}
-    truth = np.array([ids.get(str(cell), -1) for cell in table.cells(label, literal=True)])
     counted = np.flatnonzero(there & (truth >= 0))
     if not len(counted):
-        raise ConfigError(
-            f"{table.name}, column {label!r}: no row has a label that is one of the classes {', '.join(classes)}"
-        )
+        raise ConfigError(f"{table.name}: no row has both the column {column!r} and a label that is one of the classes")
     right = (best == truth)[counted].astype(np.float64)
     resampled = [w @ right / len(counted) for w in multiplicities(len(counted), bootstrap, seed)]
     return ZeroShot(

@@ -16,25 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from polysense.core.modality import Modality, Task
+from polysense.api.sample_outputs import Told, outputs_of
+from polysense.api.shown import shown_input
+from polysense.core.modality import Task
 from polysense.core.random import permutation
-from polysense.core.sample import Sample
-from polysense.core.schema import Column
+from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
-from polysense.data.decode.video import even_positions
-from polysense.data.preview import as_jpeg, as_playable, spectrogram_picture, strip, thumbnail
 from polysense.data.processor import Processor
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.samples import Input, Output, SampleRow, output_of, render_samples
+from polysense.evaluation.samples import Output, SampleRow, render_samples
 from polysense.training.callbacks.tensorboard import Samples
 
 __all__ = ["SampleLog"]
 
 _log = logging.getLogger("polysense.api")
-
-_MAX_PICTURES = 8
-_MAX_SOUNDS = 3
-_MAX_TEXTS = 20
 
 
 class SampleLog:
@@ -97,25 +92,26 @@ class SampleLog:
 
     def _shown(self, row: SampleRow, evaluation: Evaluation, position: int, epoch: int) -> SampleRow:
         references, outputs = dict(row.references), {name: list(found) for name, found in row.outputs.items()}
+        marked, found = dict(row.marked), dict(row.found)
         for target in evaluation.targets:
-            found = output_of(target, evaluation, position, epoch, self._processor.targets[target.name].render)
-            if found is None:
-                continue
-            wanted, output = found
-            if target.name not in outputs:
-                outputs[target.name] = [
-                    _output(line) for line in self._lines if line["row"] == row.row and line["target"] == target.name
-                ]
-            references[target.name] = wanted
-            outputs[target.name].append(output)
-            self._lines.append(_line(target.name, target.task, row.row, wanted, output))
-            self._texts[f"row {row.row}/{target.name}"] = _markdown(wanted, output)
-            if target.task is Task.GENERATION:
-                _log.info(
-                    "epoch %d, %s, row %d: reference %r, written %r",
-                    epoch, target.name, row.row, wanted[0], output.value,
-                )  # fmt: skip
-        return dataclasses.replace(row, references=references, outputs=outputs)
+            for told in outputs_of(target, evaluation, position, epoch, self._dataset):
+                name = f"{target.name}: {told.direction}" if told.direction else target.name
+                if name not in outputs:
+                    outputs[name] = [_output(line) for line in self._lines if _name(line) == (row.row, name)]
+                references[name] = told.wanted
+                outputs[name].append(told.output)
+                if told.marked is not None:
+                    marked[name] = told.marked
+                if told.found:
+                    found[name] = told.found
+                self._lines.append(_line(target, row.row, told))
+                self._texts[f"row {row.row}/{name}"] = _markdown(told.wanted, told.output)
+                if target.task is Task.GENERATION:
+                    _log.info(
+                        "epoch %d, %s, row %d: reference %r, written %r",
+                        epoch, target.name, row.row, told.wanted[0], told.output.value,
+                    )  # fmt: skip
+        return dataclasses.replace(row, references=references, outputs=outputs, marked=marked, found=found)
 
     def _earlier(self, epoch: int) -> list[dict[str, Any]]:
         """Lines of the epochs before this one; what a killed run wrote half is left out."""
@@ -140,45 +136,31 @@ class SampleLog:
         inputs = []
         for column in self._processor.schema:
             cell = table.cell(position, column.table_column) if table.has(column.table_column) else None
-            shown, picture = _input(column, cell, sample)
+            shown, picture = shown_input(column, cell, sample)
             inputs.append(shown)
             if picture is not None:
                 self._pictures[f"row {number}/{column.name}"] = picture
         return SampleRow(row=number, inputs=inputs)
 
 
-def _input(column: Column, cell: object, sample: Sample) -> tuple[Input, np.ndarray | None]:
-    """An input as it is shown, and its picture for TensorBoard."""
-    name, items = column.name, sample.values.get(column.name, [])
-    if not items:
-        reason = next((cell.reason for cell in sample.unreadable if cell.source.column == name), None)
-        note = "missing" if reason is None else f"can't be read: {reason}"
-        return Input(column=name, note=note, is_absent=True), None
-    if column.modality is Modality.IMAGE:
-        pictures = [thumbnail(items[i]) for i in even_positions(len(items), _MAX_PICTURES)]
-        note = f"{len(pictures)} of {len(items)} pictures" if len(items) > len(pictures) else ""
-        return Input(column=name, pictures=list(map(as_jpeg, pictures)), note=note), strip(pictures)
-    if column.modality is Modality.AUDIO:
-        assert column.sample_rate is not None
-        pictures = [spectrogram_picture(item) for item in items[:_MAX_SOUNDS]]
-        sounds = [as_playable(item, column.sample_rate) for item in items[:_MAX_SOUNDS]]
-        seconds = ", ".join(f"{len(item) / column.sample_rate:.1f} s" for item in items[:_MAX_SOUNDS])
-        note = seconds + (f", and {len(items) - _MAX_SOUNDS} more" if len(items) > _MAX_SOUNDS else "")
-        files = list(map(as_jpeg, pictures))
-        return Input(column=name, pictures=files, sounds=[s for s in sounds if s], note=note), strip(pictures)
-    cells = [part for part in cell if part is not None] if isinstance(cell, list) else [cell]
-    note = f"and {len(cells) - _MAX_TEXTS} more" if len(cells) > _MAX_TEXTS else ""
-    texts = [f"{part:.6g}" if isinstance(part, float) else str(part) for part in cells[:_MAX_TEXTS]]
-    return Input(column=name, texts=texts, note=note), None
-
-
-def _line(target: str, task: Task, row: int, wanted: Sequence[str], output: Output) -> dict[str, Any]:
+def _line(target: Target, row: int, told: Told) -> dict[str, Any]:
     """A line of samples.jsonl."""
-    line: dict[str, Any] = {"epoch": output.epoch, "target": target, "row": row}
-    if task is Task.GENERATION:
-        return {**line, "references": list(wanted), "written": output.value}
-    line |= {"truth": wanted[0], "predicted": output.value}
+    output = told.output
+    line: dict[str, Any] = {"epoch": output.epoch, "target": target.name, "row": row}
+    if target.task is Task.GENERATION:
+        return {**line, "references": told.wanted, "written": output.value}
+    if told.direction:
+        line["direction"] = told.direction
+    line |= {"truth": told.wanted[0], "predicted": output.value}
+    if target.task in (Task.CONTRASTIVE, Task.TAGGING):
+        line["right"] = output.is_right
     return line if output.probability is None else {**line, "probability": round(output.probability, 4)}
+
+
+def _name(line: dict[str, Any]) -> tuple[int, str]:
+    """The row and the output that a line is of."""
+    direction = line.get("direction")
+    return line["row"], f"{line['target']}: {direction}" if direction else line["target"]
 
 
 def _output(line: dict[str, Any]) -> Output:
@@ -187,6 +169,8 @@ def _output(line: dict[str, Any]) -> Output:
         is_right = line["written"] in line.get("references", ())
         return Output(epoch=line["epoch"], value=str(line["written"]), is_right=is_right)
     probability, value = line.get("probability"), str(line.get("predicted", ""))
+    if isinstance(line.get("right"), bool):
+        return Output(epoch=line["epoch"], value=value, is_right=line["right"])
     # A number is neither right nor wrong.
     right = None if probability is None and value != line.get("truth") else value == line.get("truth")
     return Output(epoch=line["epoch"], value=value, probability=probability, is_right=right)

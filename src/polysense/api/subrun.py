@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from polysense.api.init_from import model_mark
+from polysense.api.restored import reconstruction_sources
 from polysense.api.train import FittedData, fit_data, train_model
 from polysense.api.written import text_sources
 from polysense.bundle import Bundle
@@ -35,6 +37,7 @@ from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
 from polysense.errors import CheckpointError
 from polysense.evaluation.evaluator import Evaluation, Truth, evaluate
+from polysense.evaluation.reconstructions import NAMES, Reconstructions
 from polysense.evaluation.texts import Texts
 from polysense.recipe import Recipe
 
@@ -85,6 +88,8 @@ class Subrun:
         plain = to_dict(own)
         for key in ("table", "validation", "test", "root"):  # moving a table changes nothing; its cells are in `table`
             plain["data"].pop(key)
+        if own.init_from is not None:  # the same path may hold another model by now
+            plain["init_from"]["bundle"] = model_mark(own.init_from.bundle)
         content = json.dumps([VERSION, table, plain], sort_keys=True)
         return Subrun(
             name=name,
@@ -125,13 +130,13 @@ def read_result(subrun: Subrun, *, with_model: bool = False) -> dict[str, Any] |
 
 def read_predictions(
     subrun: Subrun, split: str, targets: Sequence[Target]
-) -> tuple[np.ndarray, dict[str, Prediction], dict[str, Truth], dict[str, Texts]]:
-    """Rows, predictions, truths and texts of a finished training."""
+) -> tuple[np.ndarray, dict[str, Prediction], dict[str, Truth], dict[str, Texts], dict[str, Reconstructions]]:
+    """Rows, predictions, truths, texts and errors of restored columns of a finished training."""
     with np.load(subrun.folder / "predictions.npz", allow_pickle=False) as stored:
-        predictions, truths, texts = {}, {}, {}
+        predictions, truths, texts, restored = {}, {}, {}, {}
         for i, target in enumerate(targets):
             key = f"{split}/{i}"
-            optional = {
+            optional: dict[str, Any] = {
                 name: torch.from_numpy(stored[f"{key}/{name}"]) for name in _OPTIONAL if f"{key}/{name}" in stored
             }
             padding_id = {Task.GENERATION: target.padding_id, Task.TAGGING: -1}.get(target.task)
@@ -139,8 +144,11 @@ def read_predictions(
             predictions[target.name] = Prediction(values, **optional, padding_id=padding_id)
             if f"{key}/texts" in stored:
                 texts[target.name] = Texts(**json.loads(str(stored[f"{key}/texts"])))
+            own = {name: stored[f"{key}/restored/{name}"] for name in NAMES if f"{key}/restored/{name}" in stored}
+            if own:
+                restored[target.name] = Reconstructions(**own)
             truths[target.name] = Truth(stored[f"{key}/truth"], stored[f"{key}/present"])
-        return stored[f"{split}/rows"], predictions, truths, texts
+        return stored[f"{split}/rows"], predictions, truths, texts, restored
 
 
 class Workshop:
@@ -210,7 +218,9 @@ class Workshop:
         """Fitted preprocessing for a recipe: that of the last one, if nothing that it depends on has changed."""
         data = recipe.data
         asked = (recipe.model.requirements(), recipe.model.target_requirements())
-        parts = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *asked)
+        parts: tuple[Any, ...] = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *asked)
+        if recipe.init_from is not None:  # what moves, and brings its preprocessing, depends on the model too
+            parts = (*parts, recipe.init_from, recipe.model)
         key = json.dumps([to_dict(part) for part in parts], sort_keys=True)
         if self._data is None or key != self._key:
             self._data, self._held_out = None, {}  # first, so that two tables are never in memory at once
@@ -232,6 +242,7 @@ class Workshop:
             bootstrap=subrun.recipe.evaluation.bootstrap if split == self._judged else 0,
             seed=subrun.seed,
             texts=text_sources(bundle.processor, self._held_out[split].table),
+            restored=reconstruction_sources(bundle.model),
         )
 
 
@@ -264,6 +275,11 @@ def _save_predictions(path: Path, evaluations: Mapping[str, Evaluation]) -> None
                 texts = evaluation.texts[target.name]
                 plain = {"outputs": texts.outputs, "references": texts.references}
                 arrays[f"{split}/{i}/texts"] = np.array(json.dumps(plain))
+            if target.name in evaluation.restored:
+                arrays |= {
+                    f"{split}/{i}/restored/{name}": values
+                    for name, values in evaluation.restored[target.name].as_arrays().items()
+                }
             arrays[f"{split}/{i}/truth"], arrays[f"{split}/{i}/present"] = truth.values, truth.present
     part = path.with_name(f".{path.name}.part.npz")
     np.savez_compressed(part, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for options

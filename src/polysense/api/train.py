@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -17,8 +18,10 @@ import numpy as np
 import torch
 
 from polysense.api.card import model_card
+from polysense.api.init_from import Start, begin, plan_start
 from polysense.api.measure import measure
 from polysense.api.prepare import Prepared, prepare, split_tables
+from polysense.api.restored import fit_means, preferred_metrics, reconstruction_sources
 from polysense.api.run import Run
 from polysense.api.samples import SampleLog
 from polysense.api.written import WrittenValidation, fit_texts, writes
@@ -36,7 +39,6 @@ from polysense.data.sources import Table
 from polysense.data.transforms.augment import augment
 from polysense.errors import CheckpointError, ConfigError
 from polysense.evaluation.evaluator import evaluate
-from polysense.evaluation.metrics.compute import selection_metric
 from polysense.nn.votes import fit_votes
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
@@ -68,6 +70,7 @@ def fit(
     data: Any = None,
     resume: bool = False,
     progress: bool = True,
+    init_from: str | Path | None = None,
 ) -> Run:
     """Trains a model, measures it and saves it.
 
@@ -75,6 +78,7 @@ def fit(
         source: A table's path, a table in memory, a recipe's path (.yaml), or with `resume` a run's folder.
         target: The column or columns to predict, where the source is a table.
         task: "contrastive" brings the columns named as the target (by default all media and texts) into one space.
+            "reconstruction" restores the columns named as the target (by default all).
         output: The run's folder; by default runs/NAME-TIME.
         overrides: `a.b.c=value` changes of the recipe.
         preset: Where a recipe is inferred: "fast", "balanced" or "best".
@@ -84,11 +88,14 @@ def fit(
         data: The table in memory, where the source is a recipe.
         resume: Go on from the run folder's last checkpoint.
         progress: Whether to show progress.
+        init_from: A trained bundle whose parts the model starts from; short for the override `init_from.bundle=PATH`.
 
     Raises:
         UserError: Something that the caller can mend; the message says what and where.
         TrainingInterrupted: Ctrl-C; the state was saved.
     """
+    if init_from is not None:
+        overrides = [f"init_from.bundle={json.dumps(str(init_from))}", *overrides]
     if resume:
         folder = Path(source if output is None else output)
         if not (folder / "recipe.yaml").is_file():
@@ -128,6 +135,7 @@ def new(
         table: The table's path, or a table in memory.
         target: The column or columns to predict.
         task: "contrastive" brings the columns named as the target (by default all media and texts) into one space.
+            "reconstruction" restores the columns named as the target (by default all).
         preset: "fast", "balanced" or "best".
         columns: Per column what you say it is, where inference is wrong.
 
@@ -189,12 +197,14 @@ class FittedData:
         train: The training rows, kept as decoded where they fit into memory.
         validation: Likewise the validation rows, if there are any.
         num_workers: Processes that decode ahead of the training.
+        start: The trained parts that the preprocessing came with in part; None where there are none.
     """
 
     processor: Processor
     train: TableDataset
     validation: TableDataset | None
     num_workers: int
+    start: Start | None = None
 
     @cached_property
     def lengths(self) -> RowLengths:
@@ -210,9 +220,16 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], processor: Processor |
         tables: "train", and perhaps "validation".
         processor: Fitted before.
     """
+    start = None
     if processor is None:
+        start = plan_start(recipe, tables["train"])
         processor = Processor.fit(
-            tables["train"], recipe.data, recipe.model.requirements(), recipe.model.target_requirements()
+            tables["train"],
+            recipe.data,
+            recipe.model.requirements(),
+            recipe.model.target_requirements(),
+            {} if start is None else start.columns,
+            {} if start is None else start.targets,
         )
     train, validation = TableDataset(tables["train"], processor), tables.get("validation")
     num_workers = _read_settings(recipe, train)
@@ -221,6 +238,7 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], processor: Processor |
         train=train,
         validation=(None if validation is None else TableDataset(validation, processor, cache_bytes=train.cache_bytes)),
         num_workers=num_workers,
+        start=start,
     )
 
 
@@ -263,6 +281,8 @@ def train_model(
     torch.manual_seed(config.seed)
     model = recipe.model.build(schema)
     fit_texts(model, data.train)
+    fit_means(model, data.train, config.seed)
+    started = begin(model, recipe, data.start, folder, write=distributed.is_main)
 
     loader = TrainLoader(
         data.train,
@@ -306,6 +326,7 @@ def train_model(
                 PredictLoader(validation_set, schema),
                 schema.targets,
                 bootstrap=0,
+                restored=reconstruction_sources(model),
             )
             samples.add(found, trainer.epoch)
             return {
@@ -337,14 +358,14 @@ def train_model(
         ),
         count_tokens=lambda batch: count_tokens(batch, schema),
         measured=_measured(data, config) if config.balance is not None else None,
-        preferred={target.name: selection_metric(target).name for target in schema.targets},
+        preferred=preferred_metrics(model),
         callbacks=callbacks,
         distributed=distributed,
         resume_hint=f"Go on with: polysense train {folder} --resume",
     )
     with loader:
         result = trainer.fit(resume=resume)
-    if model.fusion.fits_votes:
+    if model.fusion.fits_votes and "fusion" not in model.held:
         if validation_set is None:
             _log.warning("there are no validation rows to fit the columns' votes on: they stay as they were")
         else:
@@ -359,6 +380,8 @@ def train_model(
         "samples_per_second": result.samples_per_second,
         "best_epoch": result.best_epoch,
     }
+    if started:
+        info["init_from"] = started
     bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info)
     if save and distributed.is_main:
         bundle.save(folder / "bundle")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from polysense.api.restored import reconstruction_sources
 from polysense.api.samples import SampleLog
 from polysense.core.batch import Batch
 from polysense.core.modality import Modality, Task
@@ -23,6 +24,7 @@ from polysense.data.targets import TargetProcessor
 from polysense.data.targets.text import TextTarget
 from polysense.errors import DecodeError
 from polysense.evaluation.evaluator import Evaluation, evaluate
+from polysense.evaluation.reconstructions import ReconstructionSource
 from polysense.evaluation.texts import TextSource
 from polysense.nn.model import MultimodalModel
 
@@ -146,10 +148,11 @@ class WrittenValidation:
         """
         targets = self._model.schema.targets
         metrics: dict[str, float] = {}
+        schema, restored = self._model.schema, reconstruction_sources(self._model)
         if not self._all:
-            metrics = _evaluated(predict, self._dataset, self._model.schema, write=False).as_flat()
+            metrics = _evaluated(predict, self._dataset, schema, restored, write=False).as_flat()
         if len(self._part):
-            written = _evaluated(predict, self._part, self._model.schema, write=True)
+            written = _evaluated(predict, self._part, schema, restored, write=True)
             texts = {target.name for target in targets if target.task is Task.GENERATION}
             for key, value in written.as_flat().items():
                 target, _, _ = key.rpartition("/")
@@ -166,7 +169,12 @@ def model_processor(dataset: TableDataset) -> Processor:
 
 
 def _evaluated(
-    predict: Callable[[Batch, bool], Mapping[str, Prediction]], dataset: TableDataset, schema: Schema, *, write: bool
+    predict: Callable[[Batch, bool], Mapping[str, Prediction]],
+    dataset: TableDataset,
+    schema: Schema,
+    restored: Mapping[str, ReconstructionSource],
+    *,
+    write: bool,
 ) -> Evaluation:
     return evaluate(
         lambda batch: predict(batch, write),
@@ -174,4 +182,5 @@ def _evaluated(
         schema.targets,
         bootstrap=0,
         texts=text_sources(model_processor(dataset), dataset.table) if write else None,
+        restored=restored,
     )

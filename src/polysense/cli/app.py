@@ -22,8 +22,11 @@ from polysense.cli.commands.demo import demo
 from polysense.cli.commands.doctor import doctor
 from polysense.cli.commands.embed import embed
 from polysense.cli.commands.evaluate import evaluate
+from polysense.cli.commands.fewshot import fewshot
+from polysense.cli.commands.impute import impute
 from polysense.cli.commands.index import index
 from polysense.cli.commands.list import show as list_components
+from polysense.cli.commands.map import show as show_map
 from polysense.cli.commands.new import new
 from polysense.cli.commands.predict import predict
 from polysense.cli.commands.schema import schema
@@ -59,8 +62,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, new, check, train, evaluate, predict, compare, embed, zeroshot, index, search):
+for _command in (demo, new, check, train, evaluate, predict, impute, compare, embed, zeroshot, fewshot, index, search):
     app.command(epilog=_EPILOG)(_command)
+app.command("map", epilog=_EPILOG)(show_map)
 app.command("list", epilog=_EPILOG)(list_components)
 app.command(epilog=_EPILOG)(schema)
 app.command(epilog=_EPILOG)(doctor)

@@ -69,12 +69,17 @@ class TargetBatch:
             training [batch, references]. None for other tasks.
         earlier: int64 [batch, prompt_length], the prompt's token ids where they are earlier answers that are trained
             on too (a chat), the padding id everywhere else (generation). None where no row has any.
+        columns: The input columns as they are before anything of them is hidden, where these are the truth
+            (reconstruction). The model hands them over; no loader does.
+        keys: Likewise `Batch.keys`.
     """
 
     values: Shaped[Tensor, "batch ..."]
     present: Bool[Tensor, " batch"]
     lengths: Int[Tensor, "batch ..."] | None = None
     earlier: Int[Tensor, "batch prompt_length"] | None = None
+    columns: Mapping[str, ColumnBatch] = field(default_factory=dict)
+    keys: Int[Tensor, " batch"] | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TargetBatch:
         """A copy on another device."""
@@ -106,6 +111,8 @@ class Batch:
         prompts: Per target whose text goes on from a prompt, the prompt's token ids: values [batch, 1, length], lengths
             [batch, 1]. An input, so it is there at prediction too.
         weights: [batch] weight of each row in the loss.
+        keys: int64 [batch], in training a hash of (seed, epoch, row), which the parts of the model that draw at random
+            for a row draw from (`nn.layers.draws`). None elsewhere: nothing is to be drawn.
         unreadable: Cells of these rows that became missing.
     """
 
@@ -114,6 +121,7 @@ class Batch:
     targets: Mapping[str, TargetBatch] = field(default_factory=dict)
     prompts: Mapping[str, ColumnBatch] = field(default_factory=dict)
     weights: Float[Tensor, " batch"] = field(default=None)  # type: ignore[assignment]
+    keys: Int[Tensor, " batch"] | None = None
     unreadable: tuple[Unreadable, ...] = ()
 
     def __post_init__(self) -> None:
@@ -137,6 +145,7 @@ class Batch:
             targets={name: target.to(device, non_blocking) for name, target in self.targets.items()},
             prompts={name: prompt.to(device, non_blocking) for name, prompt in self.prompts.items()},
             weights=self.weights.to(device, non_blocking=non_blocking),
+            keys=None if self.keys is None else self.keys.to(device, non_blocking=non_blocking),
             unreadable=self.unreadable,
         )
 
@@ -148,6 +157,7 @@ class Batch:
             targets={name: target.pin_memory() for name, target in self.targets.items()},
             prompts={name: prompt.pin_memory() for name, prompt in self.prompts.items()},
             weights=self.weights.pin_memory(),
+            keys=None if self.keys is None else self.keys.pin_memory(),
             unreadable=self.unreadable,
         )
 

@@ -40,3 +40,4 @@ class Task(StrEnum):
     GENERATION = "generation"
     CONTRASTIVE = "contrastive"
     TAGGING = "tagging"
+    RECONSTRUCTION = "reconstruction"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Shaped
@@ -22,7 +22,8 @@ class Prediction:
             in the table's own units (regression), int64 [batch, length] token ids, padded (generation), or float32
             [batch, 1 + segments, 4], each (start, end, class, probability) in steps of the column, of which the first
             is the whole column, (0, its length, -1, 0), and class -1 is padding (tagging). float32 [batch, columns,
-            size] are places in a shared space, NaN where the column is absent (contrastive).
+            size] are places in a shared space, NaN where the column is absent (contrastive). float32 [batch, size] is
+            the code that all columns are decoded from (reconstruction).
         probabilities: float32 [batch, classes] (classification: rows sum to 1; multilabel: each on its own), None for
             a regression and for a text.
         scores: float32 [batch], the log probability of each row's text (generation).
@@ -33,6 +34,14 @@ class Prediction:
         alternatives: int64 [batch, texts, length] token ids, padded: the next best texts after `values`, in the order
             of preference, where more than one is asked for (generation).
         alternative_scores: float32 [batch, texts], their log probabilities; -inf where there are no more (generation).
+        columns: Per input column what it is taken to hold, for every row, whether the table's cell is there or not
+            (reconstruction). Images: float32 [batch, channels, height, width] in [0, 1]. Texts: int64 [batch, length]
+            token ids, the column's padding id from the end on. Numbers: float32 [batch] in the table's units.
+            Categories: int64 [batch] ids, never 0. Dates: float64 [batch], seconds since 1970. Audio: float32 [batch,
+            bands, frames], the log-mel spectrogram, standardised per clip.
+        errors: float32 [batch, columns], in the order of Target.members: each column's own error where its true cell
+            is known, else NaN (reconstruction). The mean squared error in the column's standard deviations of
+            pixels, numbers, dates and log-mel; nats per token or category.
     """
 
     values: Shaped[Tensor, "batch ..."]
@@ -42,6 +51,8 @@ class Prediction:
     padding_id: int | None = None
     alternatives: Shaped[Tensor, "batch texts length"] | None = None
     alternative_scores: Float[Tensor, "batch texts"] | None = None
+    columns: Mapping[str, Shaped[Tensor, "batch ..."]] = field(default_factory=dict)
+    errors: Float[Tensor, "batch columns"] | None = None
 
     def cpu(self) -> Prediction:
         """A copy in main memory."""
@@ -62,6 +73,8 @@ class Prediction:
             self.padding_id,
             changed(self.alternatives),
             changed(self.alternative_scores),
+            {name: change(column) for name, column in self.columns.items()},
+            changed(self.errors),
         )
 
     @staticmethod
@@ -86,6 +99,8 @@ class Prediction:
             padding_id,
             joined(alternatives),
             joined([part.alternative_scores for part in parts]),
+            {name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns},
+            joined([part.errors for part in parts]),
         )
 
 

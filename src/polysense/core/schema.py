@@ -31,6 +31,8 @@ class Column:
             It sets the scale of the length levels used at prediction; it never cuts anything.
         vocabulary_size: Token ids run over [0, vocabulary_size) (text).
         padding_id: The token id that fills the padding (text).
+        mask_id: The token id that stands for a hidden token: the tokenizer's own for that, else its unknown one, else
+            the padding's; None where fitted before there was one (text).
         vocabulary: The token that each id stands for, as the tokenizer spells it (text; only if an encoder asks).
         document_frequencies: The share of training texts that hold each token id (text; only if an encoder asks).
         num_documents: How many training texts those shares were taken from (text).
@@ -56,6 +58,7 @@ class Column:
     typical_length: int = 1
     vocabulary_size: int | None = None
     padding_id: int = 0
+    mask_id: int | None = None
     vocabulary: tuple[str, ...] | None = None
     document_frequencies: tuple[float, ...] | None = None
     num_documents: int = 0
@@ -87,7 +90,8 @@ class Target:
         name: The output's name; of its column, where it comes from one column.
         task: What kind of output.
         columns: The table's columns it is read from. One, unless a regression has several targets, or input columns
-            are brought into one space (contrastive: `members`, and last the column of what counts as the same).
+            are brought into one space (contrastive: `members`, and last the column of what counts as the same) or
+            restored (reconstruction: `members`).
         classes: The class names in id order (classification, multilabel).
         class_counts: Training rows of each class, in the same order.
         num_rows: Training rows that have the target.
@@ -110,7 +114,7 @@ class Target:
         class_lengths: Per class, its segments' share of the training rows' length; the rest is in none (tagging).
         units_per_second: What a segment's start and end count where the column runs in time; 0: its steps or tokens
             (tagging).
-        members: The input columns that share a space (contrastive).
+        members: The input columns that share a space (contrastive), or that are restored (reconstruction).
         anchor: The one of them that each other is compared with; "" where every pair is (contrastive).
         answers: The only texts that may be written, each as token ids with the end token last; none: any text
             (generation).
@@ -147,7 +151,8 @@ class Target:
         """Classes, labels, regression targets or tokens to choose from; the keys of a row that shares a space."""
         if self.task is Task.GENERATION:
             return self.vocabulary_size
-        return len(self.columns) if self.task in (Task.REGRESSION, Task.CONTRASTIVE) else len(self.classes)
+        per_column = self.task in (Task.REGRESSION, Task.CONTRASTIVE, Task.RECONSTRUCTION)
+        return len(self.columns) if per_column else len(self.classes)
 
     @property
     def first_placeholder(self) -> int:

@@ -78,6 +78,7 @@ class Fused:
             that say where in a column something is. A column that the batch lacks is not there.
         prompts: Per target what its text is to go on from (`Batch.prompts`).
         grids: Per column the shape that its span unfolds to (`Tokens.grid`).
+        views: What heads that don't read all columns see, by target: fused as if the others had never been there.
     """
 
     tokens: Tokens
@@ -90,6 +91,11 @@ class Fused:
     lengths: Mapping[str, Int[Tensor, "batch items"]] = field(default_factory=dict)
     prompts: Mapping[str, ColumnBatch] = field(default_factory=dict)
     grids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    views: Mapping[str, Fused] = field(default_factory=dict)
+
+    def of(self, target: str) -> Fused:
+        """What the head of a target reads."""
+        return self.views.get(target, self)
 
 
 def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
@@ -98,9 +104,9 @@ def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
 
 
 def _fused_from(leaves: Iterable[Any], shapes: Any) -> Fused:
-    tokens, pooled, unimodal, losses, votes, rows, lengths, prompts = leaves
+    tokens, pooled, unimodal, losses, votes, rows, lengths, prompts, views = leaves
     spans, grids = shapes
-    return Fused(tokens, pooled, spans, unimodal, losses, votes, rows, lengths, prompts, grids)
+    return Fused(tokens, pooled, spans, unimodal, losses, votes, rows, lengths, prompts, grids, views)
 
 
 pytree.register_pytree_node(
@@ -121,6 +127,7 @@ pytree.register_pytree_node(
             fused.rows,
             dict(fused.lengths),
             dict(fused.prompts),
+            dict(fused.views),
         ],
         (dict(fused.spans), dict(fused.grids)),
     ),

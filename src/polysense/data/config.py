@@ -65,7 +65,12 @@ class DataConfig(Config):
         inputs = {name: column.source(name) for name, column in self.columns.items()}
         settled = {name: target.resolved(inputs) for name, target in self.targets.items()}
         object.__setattr__(self, "targets", settled)
-        answers = {column for name, t in settled.items() if not t.reads_inputs for column in t.sources(name)}
+        answers = {
+            column
+            for name, target in settled.items()
+            if not (target.reads_inputs or target.may_be_input)  # of which the recipe knows more (`recipe.Recipe`)
+            for column in target.sources(name)
+        }
         both = sorted(set(inputs.values()) & answers)
         if both:
             raise ValueError(f"columns: {both[0]!r} is also a target; an input that is the answer teaches nothing")

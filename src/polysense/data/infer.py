@@ -21,8 +21,8 @@ import polars as pl
 from polysense.core.modality import Modality, Role, Task
 from polysense.data.dates import day_first
 from polysense.data.decode.image import is_animation
-from polysense.data.evidence import ColumnGuess, Evidence, quote
-from polysense.data.infer_target import find_delimiter, guess_target
+from polysense.data.evidence import ColumnGuess, Evidence, cleaned, quote
+from polysense.data.infer_target import find_delimiter, guess_target, num_words
 from polysense.data.kinds import is_code, is_date, is_number, media_of_bytes, media_of_text
 from polysense.data.leaks import find_leaks
 from polysense.data.sources import Table, resolve
@@ -80,6 +80,8 @@ def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] 
     stated = {name: _override(table, name, value, name in targets) for name, value in overrides.items()}
     guesses = {name: stated[name] if name in stated else _guess(table, name, name in targets) for name in table.names}
     for target in targets:
+        if target not in stated:
+            guesses[target] = _unless_unseen(table, guesses, guesses[target])
         find_leaks(table, guesses, guesses[target], set(stated))
     return [*(guesses[name] for name in table.names), *more]
 
@@ -102,11 +104,38 @@ def _guess(table: Table, name: str, is_target: bool) -> ColumnGuess:
     return _Input(table, name, literal=False).guess()
 
 
+def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: ColumnGuess) -> ColumnGuess:
+    """A text instead of classes where the table's own split holds out names that training has never seen.
+
+    Drawings of unseen concepts can be named, but not by a class that no row taught.
+    """
+    split = next((guess.name for guess in guesses.values() if guess.role is Role.SPLIT), None)
+    if target.task is not Task.CLASSIFICATION or split is None:
+        return target
+    answer = cleaned(table, target.name, literal=True)
+    if answer.dtype != pl.String:
+        return target
+    parts = cleaned(table, split, literal=False).cast(pl.String, strict=False)
+    part = parts.map_elements(lambda value: split_name(value) or "", return_dtype=pl.String)
+    rows = pl.DataFrame({"answer": answer, "part": part}).drop_nulls()
+    known = rows.filter(pl.col("part") == "train")["answer"].unique()
+    held_out = rows.filter(pl.col("part").is_in(["validation", "test"]))["answer"].unique()
+    unseen = int((~held_out.is_in(known.implode())).sum())
+    words = [len(name.split()) for name in held_out.to_list()]
+    if len(known) <= _FEW or len(held_out) <= _FEW or unseen < 0.5 * len(held_out) or sum(words) < 1.5 * len(words):
+        return target
+    reason = (
+        f"generation: texts, since training rows hold none of {unseen:,} of the {len(held_out):,} that are to be found "
+        "in validation and test; if they are classes, its type is classification"
+    )
+    return dataclasses.replace(target, task=Task.GENERATION, reason=reason)
+
+
 def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGuess:
     where = f"{table.name}, column {name!r}"
     roles = (Role.IGNORED, Role.GROUP, Role.SPLIT, Role.WEIGHT)
     inputs = [modality for modality in Modality if modality not in _UNSUPPORTED]
-    tasks = [task for task in Task if task is not Task.CONTRASTIVE]  # which has no column of its own
+    tasks = [task for task in Task if task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)]  # which have no column
     choices = [str(choice) for choice in (tasks if is_target else [*inputs, *roles])]
     if not is_target and value in _UNSUPPORTED:
         raise ColumnError(f"{where}: {value} is not supported yet; choose from {', '.join(choices)}")
@@ -318,7 +347,7 @@ class _Input(Evidence):
         if len(texts) < _NUMBERS * len(self.cells):
             return None
         distinct, present = self.num_distinct(), self.num_present
-        words = float(np.mean([len(text.split()) for text in texts]))
+        words = float(np.mean([num_words(text) for text in texts]))
         example = quote(max(texts[:20], key=len) if words < 4 else texts[0])
         if sum(map(is_date, texts)) >= _NUMBERS * len(texts):
             return self._dates(texts)

@@ -15,7 +15,7 @@ from polysense.data.kinds import is_number
 from polysense.data.targets.tagging import read_labelled
 from polysense.errors import ColumnError, DecodeError
 
-__all__ = ["find_delimiter", "guess_target"]
+__all__ = ["find_delimiter", "guess_target", "num_words"]
 
 _MAX_CODED_CLASSES = 20  # an integer target with more values than this is a quantity, unless its name says otherwise
 _FEWEST_TEXTS = 10
@@ -129,11 +129,11 @@ def _are_written(texts: list[str], distinct: int, num_present: int) -> bool:
     """Whether texts are free text: most of them are found once, and they have several words."""
     if not texts or distinct <= 0.5 * num_present:
         return False
-    words = sum(map(_num_words, texts)) / len(texts)
+    words = sum(map(num_words, texts)) / len(texts)
     return (distinct > 50 and words >= 1.5) or (distinct >= _FEWEST_TEXTS and words >= 3)
 
 
-def _num_words(text: str) -> int:
+def num_words(text: str) -> int:
     """Words; where a script has no spaces between them, about two characters are one."""
     return max(len(text.split()), len(_SPACELESS.findall(text)) // 2)
 

@@ -30,6 +30,7 @@ logger = logging.getLogger("polysense.data.leaks")
 
 _LEAK = 0.98  # above chance; what leaks is left out
 _CAUTION = 0.75  # what nearly leaks stays, with a warning
+_MADE_FROM = (0.2, 0.8)  # the answers' share of the texts that hold them, within which these were made from them
 
 
 def tells(source: pl.Series, target: pl.Series) -> tuple[float, float]:
@@ -91,7 +92,11 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
             continue
         if target.task is Task.GENERATION:
             # A text that has another text as its answer tells it one to one, as a question or a sentence should.
-            found = _same_text(table, name, answer) if guess.modality is Modality.TEXT else None
+            found = None
+            if guess.modality in (Modality.TEXT, Modality.CATEGORY):
+                found = _same_text(table, name, answer) or _made_from(table, name, answer)
+            if found is None and guess.modality is Modality.CATEGORY:
+                _warn_of_part(table, guesses, guess, answer)
         elif target.task is Task.REGRESSION:
             found = _same_number(table, name, answer) if guess.modality is Modality.NUMBER else None
         elif guess.modality is Modality.TEXT:
@@ -158,6 +163,46 @@ def _same_text(table: Table, name: str, answer: pl.Series) -> str | None:
     plain = [series.filter(pl.Series(both)).str.to_lowercase() for series in (column, answer)]
     share = float((plain[0] == plain[1]).to_numpy().mean())
     return f"is the target {{target}} itself in {share:.0%} of the rows" if share >= 0.95 else None
+
+
+def _made_from(table: Table, name: str, answer: pl.Series) -> str | None:
+    """Whether a text was made from the answer, as "grinning face, in colour" is from "grinning face".
+
+    A long text that holds its answer somewhere is a document that a question is about, and a text that is hardly longer
+    is one to be cleaned; neither is a leak.
+    """
+    texts, answers = _pairs(table, name, answer)
+    lowest, highest = _MADE_FROM
+    if not texts or not lowest <= sum(map(len, answers)) / sum(map(len, texts)) <= highest:
+        return None
+    own, foreign = names_target(texts, answers)
+    if own < 0.95 or foreign > 0.5:
+        return None
+    return f"holds the target {{target}} itself in {own:.0%} of the rows (that of another row in {foreign:.0%})"
+
+
+def _warn_of_part(table: Table, guesses: dict[str, ColumnGuess], guess: ColumnGuess, answer: pl.Series) -> None:
+    """Says so where the answer holds a category's value; that may be meant, as a product's name in a reply is."""
+    values, answers = _pairs(table, guess.name, answer)
+    own, foreign = names_target(answers, values)
+    if own < 0.95 or foreign > 0.7:
+        return
+    reason = (
+        f"{guess.reason}; careful: the target {answer.name!r} holds it in {own:.0%} of the rows, is it known before "
+        "the target is?"
+    )
+    guesses[guess.name] = replace(guess, reason=reason)
+    logger.warning("%s, column %r: %s", table.name, guess.name, reason)
+
+
+def _pairs(table: Table, name: str, answer: pl.Series) -> tuple[list[str], list[str]]:
+    """Some rows' cells and answers, of rows that have both."""
+    column = cleaned(table, name, literal=False)
+    if answer.dtype != pl.String:
+        return [], []
+    both = np.flatnonzero((column.is_not_null() & answer.is_not_null()).to_numpy())
+    chosen = both[permutation(len(both), "infer")[:SAMPLE]].tolist()
+    return [str(column[i]) for i in chosen], [str(answer[i]) for i in chosen]
 
 
 def _same_number(table: Table, name: str, answer: pl.Series) -> str | None:

@@ -10,10 +10,10 @@ from io import BytesIO
 
 import numpy as np
 import soundfile
-from jaxtyping import Int16, UInt8
+from jaxtyping import Float32, Int16, Shaped, UInt8
 from PIL import Image
 
-__all__ = ["as_jpeg", "as_playable", "spectrogram_picture", "strip", "thumbnail"]
+__all__ = ["as_jpeg", "as_playable", "log_mel_picture", "spectrogram_picture", "strip", "thumbnail"]
 
 _SIDE = 128  # pixels of a thumbnail at most
 _MOST_SECONDS = 20.0  # of sound that is embedded: 80 KB as MP3
@@ -61,7 +61,20 @@ def spectrogram_picture(
     starts = np.linspace(0, len(values) - _WINDOW, num).astype(np.int64)
     windows = values[starts[:, None] + np.arange(_WINDOW)] * np.hanning(_WINDOW).astype(np.float32)
     loudness = 20.0 * np.log10(np.abs(np.fft.rfft(windows, axis=1)) + 1e-6)
-    shares = np.clip((loudness - loudness.max() + _DECIBELS) / _DECIBELS, 0.0, 1.0).T[::-1]
+    return _coloured(np.clip((loudness - loudness.max() + _DECIBELS) / _DECIBELS, 0.0, 1.0).T, width, height)
+
+
+def log_mel_picture(
+    values: Float32[np.ndarray, "bands frames"], width: int = 320, height: int = 72
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A standardised log-mel spectrogram, from two deviations below its mean to three above, low bands at the foot."""
+    return _coloured(np.clip((values + 2.0) / 5.0, 0.0, 1.0), width, height)
+
+
+def _coloured(
+    shares: Shaped[np.ndarray, "bands frames"], width: int, height: int
+) -> UInt8[np.ndarray, "height width 3"]:
+    shares = shares[::-1]
     grey = Image.fromarray((shares * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
     share = np.asarray(grey, dtype=np.float32)[..., None] / 255.0
     dark, middle, light = (np.array(c, dtype=np.float32) for c in ((18, 24, 38), (31, 95, 168), (255, 236, 179)))

@@ -68,6 +68,8 @@ class Processor:
         config: DataConfig,
         requirements: Mapping[str, Requirements] | None = None,
         target_requirements: Mapping[str, Requirements] | None = None,
+        fitted_columns: Mapping[str, ColumnProcessor] | None = None,
+        fitted_targets: Mapping[str, TargetProcessor] | None = None,
     ) -> Processor:
         """Learns all preprocessing from the training rows.
 
@@ -76,6 +78,9 @@ class Processor:
             config: Which columns and targets there are.
             requirements: What pretrained encoders ask of their columns, by column.
             target_requirements: What pretrained heads ask of their targets, by target.
+            fitted_columns: Columns whose preprocessing was fitted before and learns nothing here: what an encoder that
+                comes from another model was trained with.
+            fitted_targets: Likewise targets.
 
         Raises:
             TableError: The table lacks a column.
@@ -87,8 +92,9 @@ class Processor:
             raise ColumnError(f"{table.name}: there are no training rows")
         requirements, target_requirements = requirements or {}, target_requirements or {}
         inputs = {name: column.type for name, column in config.columns.items()}
-        targets = {name: target.build(name) for name, target in config.targets.items()}
-        columns = {name: column.build(name) for name, column in config.columns.items()}
+        fitted_columns, fitted_targets = fitted_columns or {}, fitted_targets or {}
+        targets = {name: fitted_targets.get(name) or target.build(name) for name, target in config.targets.items()}
+        columns = {name: fitted_columns.get(name) or column.build(name) for name, column in config.columns.items()}
         for target in targets.values():
             target.attach(columns)
             transform = None if target.over is None else config.transforms.get(target.over)
@@ -98,15 +104,17 @@ class Processor:
                     + ("set shift to 0" if transform.type == "audio" else "leave it out")
                 )
         for name, target in targets.items():  # first: they are quick, and wrong more often
-            if target.over is None:
+            if target.over is None and name not in fitted_targets:
                 target.fit(table, target_requirements.get(name), inputs)
         for name, column in config.columns.items():
             source = column.source(name)
             table.require(source, "input column")
+            if name in fitted_columns:
+                continue
             required = requirements.get(name, Requirements())
             columns[name].fit(_cells(table, source), _Sources(table, source), table.root, required)
-        for target in targets.values():
-            if target.over is not None:
+        for name, target in targets.items():
+            if target.over is not None and name not in fitted_targets:
                 target.fit(table)
         mark = None
         if config.weight is not None:

@@ -16,7 +16,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,7 +29,7 @@ from polysense.data.cells import as_series, clean, clean_all, normalise
 from polysense.data.delimited import check_names, open_text, read_delimited
 from polysense.errors import DecodeError, TableError
 
-__all__ = ["Table", "read_table", "resolve"]
+__all__ = ["Table", "read_raw", "read_table", "resolve"]
 
 logger = logging.getLogger("polysense.data.sources")
 
@@ -118,6 +118,21 @@ def read_table(source: Any, *, root: Path | str | None = None, name: str | None 
         return Table(
             name=name or source.name, frame=source.frame, root=Path(root) if root else source.root, rows=source.rows
         )
+    raw = read_raw(source, root=root, name=name)
+    return replace(raw, frame=normalise(raw.frame, raw.name))
+
+
+def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:
+    """A table whose cells are of the types that its container gave them, for writing it again.
+
+    Args:
+        source: As for `read_table`, but no Table.
+        root: Likewise.
+        name: Likewise.
+
+    Raises:
+        TableError: As `read_table` does.
+    """
     if isinstance(source, (str, Path)):
         path = Path(source).expanduser() if str(source).startswith("~") else Path(source)
         frame, folder, label = _read_file(path), path.absolute().parent, path.name
@@ -125,10 +140,9 @@ def read_table(source: Any, *, root: Path | str | None = None, name: str | None 
         label = name or "table"
         frame, folder = _read_object(source, label), Path.cwd()
     names = check_names(frame.columns, label)
-    frame = normalise(frame.rename(dict(zip(frame.columns, names, strict=True))), label)
     return Table(
         name=name or label,
-        frame=frame,
+        frame=frame.rename(dict(zip(frame.columns, names, strict=True))),
         root=Path(root).expanduser().absolute() if root else folder,
         rows=np.arange(len(frame), dtype=np.int64),
     )

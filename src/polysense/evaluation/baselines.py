@@ -32,7 +32,7 @@ def prior(target: Target, num_rows: int) -> Prediction:
             shares, each label that more than half of the rows have. Regression: the training mean. Generation: no
             tokens, since what is said is `Target.most_frequent`. Tagging: no segment, or the class that is more of the
             length than none is and than any other, everywhere. Contrastive: one place for all, so that a search
-            finds by chance.
+            finds by chance. Reconstruction: errors that are not known; those of the mean are in an evaluation.
         num_rows: Rows to predict.
     """
     if target.task is Task.GENERATION:
@@ -41,6 +41,8 @@ def prior(target: Target, num_rows: int) -> Prediction:
         return Prediction(torch.ones(num_rows, len(target.members), 1))
     if target.task is Task.TAGGING:
         return _prior_segments(target, num_rows)
+    if target.task is Task.RECONSTRUCTION:
+        return Prediction(torch.zeros(num_rows, 1), errors=torch.full((num_rows, len(target.members)), torch.nan))
     if target.task is Task.REGRESSION:
         means = torch.tensor(target.mean or (0.0,) * target.num_outputs, dtype=torch.float32)
         return Prediction(means.expand(num_rows, -1).clone())
@@ -63,7 +65,7 @@ def _prior_segments(target: Target, num_rows: int) -> Prediction:
 
 
 def constant_baseline(evaluation: Evaluation, *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
-    """The majority class, the mean, or the most frequent training text, on the rows of an evaluation.
+    """The majority class, the mean, the mean predictor of columns, or the most frequent text, on an evaluation's rows.
 
     Args:
         evaluation: Of the model.
@@ -83,6 +85,7 @@ def constant_baseline(evaluation: Evaluation, *, bootstrap: int = 1000, seed: in
             for target in evaluation.targets
             if target.name in evaluation.texts
         },
+        restored={name: found.by_mean for name, found in evaluation.restored.items()},
     )
 
 

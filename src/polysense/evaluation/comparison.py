@@ -40,6 +40,7 @@ _FINER = {
     Task.MULTILABEL: "log_loss",
     Task.REGRESSION: "mae",
     Task.CONTRASTIVE: "mean_average_precision",
+    Task.RECONSTRUCTION: "filled_skill",
     Task.GENERATION: "chrf",
     Task.TAGGING: "log_loss",
 }

@@ -7,7 +7,7 @@ baseline or an ensemble. With `bootstrap=0` it gives values only, which is what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.evaluation.metrics.base import MAX_RANKED, MetricInfo
 from polysense.evaluation.metrics.compute import confusion_matrix, metrics_of, scorer
+from polysense.evaluation.reconstructions import Reconstructions, ReconstructionSource
 from polysense.evaluation.texts import Texts, TextSource
 
 __all__ = ["Evaluation", "Truth", "evaluate", "score"]
@@ -54,6 +55,7 @@ class Evaluation:
         truths: Per target, in the order of `rows`.
         confusion: Per classification int64 [classes, classes], by true and predicted class.
         texts: Per text target what was written and the references, in the order of `rows`.
+        restored: Per target that is columns, each row's errors, in the order of `rows`.
         unreadable: Cells that became missing.
         confidence: Of the intervals.
         num_resamples: Of the bootstrap; 0 = values only.
@@ -67,6 +69,7 @@ class Evaluation:
     truths: Mapping[str, Truth]
     confusion: Mapping[str, np.ndarray] = field(default_factory=dict)
     texts: Mapping[str, Texts] = field(default_factory=dict)
+    restored: Mapping[str, Reconstructions] = field(default_factory=dict)
     unreadable: tuple[Unreadable, ...] = ()
     confidence: float = 0.95
     num_resamples: int = 0
@@ -127,6 +130,7 @@ def evaluate(
     seed: int = 0,
     groups: Mapping[int, object] | None = None,
     texts: Mapping[str, TextSource] | None = None,
+    restored: Mapping[str, ReconstructionSource] | None = None,
 ) -> Evaluation:
     """Predicts every batch and scores the whole.
 
@@ -139,11 +143,13 @@ def evaluate(
         seed: Of the resamples.
         groups: The group (speaker, patient) of each row of the table, to resample whole groups.
         texts: Per text target how its texts are read.
+        restored: Per target that is columns, how a batch's rows are measured. The columns themselves are not kept.
     """
     rows: list[np.ndarray] = []
     parts: dict[str, list[Prediction]] = {target.name: [] for target in targets}
     values: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     present: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
+    errors: dict[str, list[Reconstructions]] = {name: [] for name in restored or {}}
     unreadable: list[Unreadable] = []
     for batch in batches:
         predictions = predict(batch)
@@ -152,7 +158,10 @@ def evaluate(
         rows.append(own[kept].numpy())
         unreadable += batch.unreadable
         for target in targets:
-            parts[target.name].append(predictions[target.name].cpu()[kept])
+            prediction = predictions[target.name]
+            if restored is not None and target.name in restored:
+                errors[target.name].append(restored[target.name](batch, prediction)[kept.numpy()])
+            parts[target.name].append(replace(prediction, columns={}).cpu()[kept])
             truth = batch.targets.get(target.name)
             if truth is None:
                 values[target.name].append(_no_values(target, len(kept)))
@@ -187,6 +196,7 @@ def evaluate(
         seed=seed,
         groups=groups,
         texts={name: source.of(table_rows, found[name].values) for name, source in (texts or {}).items()},
+        restored={name: Reconstructions.concatenate(own)[order] for name, own in errors.items() if own},
     )
 
 
@@ -202,6 +212,7 @@ def score(
     seed: int = 0,
     groups: Mapping[int, object] | None = None,
     texts: Mapping[str, Texts] | None = None,
+    restored: Mapping[str, Reconstructions] | None = None,
 ) -> Evaluation:
     """Scores predictions that are there already.
 
@@ -216,14 +227,16 @@ def score(
         seed: Of the resamples.
         groups: The group of each row of the table, to resample whole groups.
         texts: Per text target what was written and the references, in the order of `rows`.
+        restored: Per target that is columns, each row's errors, in the order of `rows`.
     """
-    texts = texts or {}
+    texts, restored = texts or {}, restored or {}
     metrics: dict[str, dict[str, Interval]] = {}
     undefined: dict[str, dict[str, str]] = {}
     for target in targets:
         truth, prediction = truths[target.name], predictions[target.name]
         counted = np.flatnonzero(truth.present)
-        score_rows = scorer(target, prediction, truth.values, truth.present, texts.get(target.name))
+        more = (texts.get(target.name), restored.get(target.name))
+        score_rows = scorer(target, prediction, truth.values, truth.present, *more)
         values = score_rows(np.ones((1, len(counted))))
         resampled: dict[str, list[np.ndarray]] = {}
         if bootstrap and len(counted):
@@ -258,6 +271,7 @@ def score(
             if target.task is Task.CLASSIFICATION
         },
         texts=texts,
+        restored=restored,
         unreadable=unreadable,
         confidence=confidence,
         num_resamples=bootstrap,
@@ -306,6 +320,8 @@ def _no_prediction(target: Target) -> Prediction:
         return Prediction(torch.zeros(0, target.num_outputs))
     if target.task is Task.CONTRASTIVE:
         return Prediction(torch.zeros(0, len(target.members), 1))
+    if target.task is Task.RECONSTRUCTION:
+        return Prediction(torch.zeros(0, 1), errors=torch.zeros(0, len(target.members)))
     if target.task is Task.MULTILABEL:
         return Prediction(torch.zeros(0, target.num_outputs, dtype=torch.bool), torch.zeros(0, target.num_outputs))
     return Prediction(torch.zeros(0, dtype=torch.int64), torch.zeros(0, target.num_outputs))

@@ -22,6 +22,7 @@ from polysense.evaluation.examples import texts_section
 from polysense.evaluation.metrics.base import MetricInfo
 from polysense.evaluation.metrics.compute import metrics_of, primary_metric
 from polysense.evaluation.page import curve, document, number, span, table, text, track
+from polysense.evaluation.restored_section import restored_section
 from polysense.evaluation.segments_section import segments_section
 from polysense.evaluation.verdict import Contributions, TargetContributions, Verdict, amount, unit
 
@@ -33,6 +34,7 @@ _HEADLINES = {
     Task.CLASSIFICATION: ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "log_loss", "ece"),
     Task.MULTILABEL: ("f1_micro", "f1_macro", "average_precision", "auroc", "exact_match", "log_loss"),
     Task.REGRESSION: ("r2", "mae", "rmse", "pearson"),
+    Task.RECONSTRUCTION: ("skill", "filled_skill", "accuracy", "filled_accuracy"),
     Task.CONTRASTIVE: ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_average_precision"),
     Task.TAGGING: (
         *(f"{whole}_{name}" for whole in ("entity", "segment") for name in ("f1", "precision", "recall")),
@@ -61,6 +63,7 @@ class Report:
         facts: Short facts for the head of the page: rows, parameters, time.
         settings: The recipe.
         samples: The page beside this one that shows a few rows after each epoch; None if there is none.
+        pages: Other pages beside this one, and what they show.
     """
 
     title: str
@@ -73,6 +76,7 @@ class Report:
     facts: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
     samples: str | None = None
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def headline_metrics(target: Target) -> tuple[MetricInfo, ...]:
@@ -102,6 +106,8 @@ def render_report(report: Report) -> str:
             parts.append(confusion_section(target, report.evaluation.confusion[target.name]))
         if target.task is Task.TAGGING:
             parts.append(segments_section(target, report.evaluation))
+        if target.task is Task.RECONSTRUCTION:
+            parts.append(restored_section(target, report.evaluation, report.comparisons.get("majority")))
         if target.name in report.evaluation.texts:
             parts.append(texts_section(target, report.evaluation))
     parts += [_training(report), _data(report), _details(report)]
@@ -129,6 +135,9 @@ def _head(report: Report) -> str:
         )
     if report.contributions is not None:
         lines += [f'<p class="lead">{text(found.sentence())}</p>' for found in report.contributions.targets]
+    if report.pages:
+        links = ", ".join(f'<a href="{text(file)}">{text(words)}</a>' for file, words in report.pages.items())
+        lines.append(f"<p>{links}.</p>")
     facts = "".join(f"<div><dt>{text(name)}</dt><dd>{text(fact)}</dd></div>" for name, fact in report.facts.items())
     if facts:
         lines.append(f'<dl class="facts">{facts}</dl>')

@@ -6,7 +6,6 @@ same are one line. The page holds its pictures and sounds itself, loads nothing 
 
 from __future__ import annotations
 
-import base64
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,37 +14,17 @@ from typing import Any
 
 from polysense.core.modality import Task
 from polysense.core.schema import Target
+from polysense.evaluation.cells import Input, shown_input_html, written_text
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.page import document, number, text
+from polysense.evaluation.tagged import Marked, marked_html
+from polysense.evaluation.tiles import Tile, tiles_html
 
 __all__ = ["Input", "Output", "SampleRow", "output_of", "render_samples", "written_text"]
 
 _MAX_LINES = 40
 _FIRST_LINES = 5
-_LONG = 600  # characters: what is longer is folded
-_MAX_CHARACTERS = 20_000
 _MAX_REFERENCES = 5
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Input:
-    """One input of a row, ready to be shown.
-
-    Attributes:
-        column: Its name.
-        texts: Texts, numbers, dates.
-        pictures: JPEG files.
-        sounds: Files and their media types.
-        note: What else is to be said: how many frames, how long, or why there is nothing.
-        is_absent: Whether the model has nothing of it.
-    """
-
-    column: str
-    texts: Sequence[str] = ()
-    pictures: Sequence[bytes] = ()
-    sounds: Sequence[tuple[bytes, str]] = ()
-    note: str = ""
-    is_absent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +52,17 @@ class SampleRow:
         row: Its number in the table.
         inputs: What goes in.
         references: Per target what should come out; several texts may do.
-        outputs: Per target what came out, by epoch.
+        outputs: Per target what came out, by epoch. A shared space has one for each direction, "space: photo to text".
+        marked: Per target of segments, the true and the newest predicted ones in their text or over their time.
+        found: Per direction of a shared space what lies nearest after the newest epoch.
     """
 
     row: int
     inputs: Sequence[Input]
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     outputs: Mapping[str, Sequence[Output]] = field(default_factory=dict)
+    marked: Mapping[str, Marked] = field(default_factory=dict)
+    found: Mapping[str, Sequence[Tile]] = field(default_factory=dict)
 
 
 def output_of(
@@ -149,46 +132,18 @@ def render_samples(title: str, rows: Sequence[SampleRow], epoch: int) -> str:
 
 
 def _row(row: SampleRow) -> str:
-    inputs = "".join(f"<dt>{text(one.column)}</dt><dd>{_input(one)}</dd>" for one in row.inputs)
+    inputs = "".join(f"<dt>{text(one.column)}</dt><dd>{shown_input_html(one)}</dd>" for one in row.inputs)
     targets = "".join(
-        f"<h3>{text(name)}</h3>{_references(row.references[name])}{_history(outputs)}"
-        for name, outputs in row.outputs.items()
+        f"<h3>{text(name)}</h3>{_wanted(row, name)}{_history(outputs)}" for name, outputs in row.outputs.items()
     )
     return f'<section class="sample"><h2>Row {row.row}</h2><div><dl>{inputs}</dl><div>{targets}</div></div></section>'
 
 
-def _input(shown: Input) -> str:
-    parts = []
-    if shown.pictures:
-        tags = "".join(f'<img alt="" src="{_uri(file, "image/jpeg")}">' for file in shown.pictures)
-        parts.append(f'<div class="strip">{tags}</div>')
-    parts += [f'<audio controls preload="metadata" src="{_uri(file, kind)}"></audio>' for file, kind in shown.sounds]
-    texts = [written_text(one) for one in shown.texts]
-    parts.append(texts[0] if len(texts) == 1 else "<ol>" + "".join(f"<li>{one}</li>" for one in texts) + "</ol>")
-    if not texts:
-        parts.pop()
-    if shown.note:
-        parts.append(f'<p class="small {"absent" if shown.is_absent else "mute"}">{text(shown.note)}</p>')
-    return "".join(parts)
-
-
-def _uri(file: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(file).decode('ascii')}"
-
-
-def written_text(value: str) -> str:
-    """A text of any length and script: its own direction of writing, its own lines, folded if it is long."""
-    if not value.strip():
-        return (
-            '<span class="absent small">empty</span>' if not value else '<span class="absent small">only spaces</span>'
-        )
-    more = f" … and {len(value) - _MAX_CHARACTERS:,} more characters" if len(value) > _MAX_CHARACTERS else ""
-    lines = "<br>".join(text(line) for line in value[:_MAX_CHARACTERS].splitlines()) + more
-    shown = f'<bdi dir="auto" class="written">{lines}</bdi>'
-    if len(value) <= _LONG:
-        return shown
-    start = " ".join(value[:_MAX_CHARACTERS].split())[: _LONG // 3]
-    return f'<details><summary dir="auto">{text(start)} …</summary>{shown}</details>'
+def _wanted(row: SampleRow, name: str) -> str:
+    """What should come out; of segments and searches what came out last too, as a picture."""
+    if name in row.marked:
+        return marked_html(row.marked[name])
+    return _references(row.references[name]) + (tiles_html(row.found[name]) if name in row.found else "")
 
 
 def _references(references: Sequence[str]) -> str:

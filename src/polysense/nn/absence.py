@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from polysense.core.tokens import Tokens
 
-__all__ = ["some_columns", "stand_in"]
+__all__ = ["hidden", "some_columns", "stand_in"]
 
 
 def stand_in(tokens: Tokens, token: Float[Tensor, " width"]) -> Tokens:
@@ -22,6 +22,18 @@ def stand_in(tokens: Tokens, token: Float[Tensor, " width"]) -> Tokens:
     return Tokens(
         torch.where(here[..., None], token.to(tokens.values.dtype), tokens.values), tokens.mask | here, tokens.grid
     )
+
+
+def hidden(tokens: Mapping[str, Tokens], columns: Collection[str]) -> dict[str, Tokens]:
+    """The tokens with some columns absent in all rows, and nothing left of them, not even how long they are."""
+    found = dict(tokens)
+    for name in columns:
+        if name in found:
+            batch, _, width = found[name].values.shape
+            found[name] = Tokens(
+                found[name].values.new_zeros(batch, 1, width), torch.zeros_like(found[name].mask[:, :1]), (1,)
+            )
+    return found
 
 
 def some_columns(tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,13 @@ from polysense.core.schema import Schema
 from polysense.errors import ConfigError
 from polysense.nn.heads import HeadConfig
 
-__all__ = ["own_scores_of", "own_target", "own_targets"]
+__all__ = ["own_scores", "own_scores_of", "own_target", "own_targets"]
 
-_NAMES = {Task.GENERATION: "a text", Task.CONTRASTIVE: "a shared space"}
+_NAMES = {
+    Task.GENERATION: "a text",
+    Task.CONTRASTIVE: "a shared space",
+    Task.RECONSTRUCTION: "a reconstruction",
+}
 
 
 def own_targets(schema: Schema, heads: Mapping[str, HeadConfig], fusion: str | None) -> list[int]:
@@ -35,7 +39,7 @@ def own_targets(schema: Schema, heads: Mapping[str, HeadConfig], fusion: str | N
     found = []
     for position, target in enumerate(schema.targets):
         head = heads[target.name]
-        if not head.writes and not head.compares_rows:
+        if not (head.writes or head.compares_rows or head.restores):
             found.append(position)
         elif fusion is not None:
             instead = "concat" if head.compares_rows else "transformer"
@@ -52,6 +56,34 @@ def own_target(batch: Batch, target: str, column: str) -> TargetBatch:
     values = batch.columns.get(column)
     found = batch.targets[target]
     return replace(found, present=found.present & (False if values is None else values.present))
+
+
+def own_scores(
+    heads: Sequence[tuple[str, Mapping[int, Any]]],
+    output: Callable[[str, str], Tensor],
+    batch: Batch,
+    head_weights: Mapping[str, float],
+) -> tuple[Float[Tensor, " columns"], Float[Tensor, " columns"]]:
+    """How right each column is alone, see `MultimodalModel.own_scores`.
+
+    Args:
+        heads: Per column its own heads.
+        output: What a target's head of a column gave.
+        batch: With targets.
+        head_weights: How much each target counts.
+    """
+    totals, counts = [], []
+    for column, own in heads:
+        pairs = []
+        for head in own.values():
+            name = head.target.name
+            scores, weights = own_scores_of(head, output(name, column), own_target(batch, name, column))
+            weights = weights * batch.weights * head_weights[name]
+            pairs.append(torch.stack([(scores * weights).sum(), weights.sum()]))
+        total, count = torch.stack(pairs).sum(dim=0)
+        totals.append(total)
+        counts.append(count)
+    return torch.stack(totals), torch.stack(counts)
 
 
 def own_scores_of(

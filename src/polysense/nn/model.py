@@ -23,13 +23,16 @@ from polysense.core.prediction import Loss, Prediction
 from polysense.core.schema import Requirements, Schema
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
-from polysense.nn.absence import some_columns, stand_in
-from polysense.nn.alone import own_scores_of, own_target, own_targets
+from polysense.nn.absence import hidden, some_columns, stand_in
+from polysense.nn.alone import own_scores, own_target, own_targets
 from polysense.nn.decoding import DecodingConfig
 from polysense.nn.encoders import EncoderConfig
 from polysense.nn.fusion import FusionConfig
 from polysense.nn.fusion.gated import GatedFusionConfig
 from polysense.nn.heads import HeadConfig
+from polysense.nn.matching import matching_losses
+from polysense.nn.parts import held_encoders, parameter_groups
+from polysense.nn.truth import seen, with_truth
 
 __all__ = ["ModelConfig", "MultimodalModel"]
 
@@ -103,6 +106,8 @@ class MultimodalModel(nn.Module):
     Attributes:
         loss_weights: [1 + columns], of the joint loss and of each column's own; what balances columns may change it.
             None where columns have no losses of their own.
+        held: The parts that are held fixed, see `nn.parts`.
+        part_scales: Parts that learn at a rate of their own, and that rate over the rest's.
     """
 
     loss_weights: Tensor | None
@@ -140,6 +145,7 @@ class MultimodalModel(nn.Module):
         )
         self.head_weights = {target.name: config.heads[target.name].loss_weight for target in schema.targets}
         parts: list[tuple[str, Any]] = [("fusion", self.fusion), *zip(schema.names, self.encoders, strict=True)]
+        parts += [(head.target.name, head) for head in self._heads]
         for part, module in parts:
             for name, weight in module.auxiliary_losses.items():
                 self.head_weights[f"{part}/{name}"] = weight
@@ -147,15 +153,20 @@ class MultimodalModel(nn.Module):
             column.name: float(getattr(config.encoders[column.name], "learning_rate_scale", 1.0))
             for column in schema.columns
         }
+        # What started from another model (`nn.parts`).
+        self.held: tuple[str, ...] = ()
+        self.part_scales: dict[str, float] = {}
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target; in training also those of each column alone and the losses of the parts."""
+        targets = with_truth(self._heads, batch)
+        batch = seen(self._heads, batch) if self.training else batch
         tokens = self.encode(batch)
         if not self.training:
             return self.read(tokens, batch)
         # 1. Everything that is there.
         fused = self._fuse(tokens, batch)
-        outputs = self._outputs_apart(fused, batch.targets)
+        outputs = self._outputs_apart(fused, targets)
         # 2. The parts' own losses, per row.
         for name, losses in fused.losses.items():
             outputs[_key(f"fusion/{name}")] = losses
@@ -166,10 +177,15 @@ class MultimodalModel(nn.Module):
             found = encoder.auxiliary(values, tokens[name]) if nothing and values is not None else nothing
             for loss, losses in found.items():
                 outputs[_key(f"{name}/{loss}")] = losses
+        for head in self._heads:
+            if head.auxiliary_losses:
+                name, places = head.target.name, outputs[head.target.name]
+                found = matching_losses(head, tokens, places, batch, lambda mixed: self._join(mixed, batch))
+                outputs[_key(f"{name}/matching")] = found
         # 3. Some of what is there.
         if self.ranking_loss > 0:
             subset = self._fuse(some_columns(tokens), batch)
-            for target, output in self._read_all(subset, batch.targets)[0].items():
+            for target, output in self._read_all(subset, targets)[0].items():
                 outputs[_key(target, "some columns")] = output
         return outputs
 
@@ -189,9 +205,20 @@ class MultimodalModel(nn.Module):
             batch: What was encoded. Its targets are for heads that are trained to go on from the truth.
         """
         fused = self._fuse(tokens, batch)
-        return self._read(fused, {} if fused.votes is None else self._read_alone(fused), batch.targets)
+        targets = with_truth(self._heads, batch)
+        return self._read(fused, {} if fused.votes is None else self._read_alone(fused), targets)
 
     def _fuse(self, tokens: Mapping[str, Tokens], batch: Batch) -> Fused:
+        fused = self._join(tokens, batch)
+        # A head that must not read a column doesn't read what was fused with it either.
+        views = {
+            head.target.name: self._join(hidden(tokens, head.without), batch.only({*batch.columns} - {*head.without}))
+            for head in self._heads
+            if head.without
+        }
+        return replace(fused, views=views) if views else fused
+
+    def _join(self, tokens: Mapping[str, Tokens], batch: Batch) -> Fused:
         if self.missing is not None:
             tokens = {
                 name: stand_in(tokens[name], token) for name, token in zip(self.schema.names, self.missing, strict=True)
@@ -229,7 +256,7 @@ class MultimodalModel(nn.Module):
         outputs = {}
         for index, head in enumerate(self._heads):
             # Without any vote (a row with nothing at all), what is read is the learned summary.
-            output = head(fused, targets.get(head.target.name))
+            output = head(fused.of(head.target.name), targets.get(head.target.name))
             if fused.votes is not None:
                 experts = [alone[column, index] for column in self.schema.names]
                 if len(self.heads):
@@ -258,8 +285,10 @@ class MultimodalModel(nn.Module):
         All are divided by the joint count, so splitting a batch changes nothing.
         """
         found = {}
+        targets = with_truth(self._heads, batch)
+        batch = seen(self._heads, batch) if self.training and self.own_targets else batch
         for index, head in enumerate(self._heads):
-            name, target = head.target.name, batch.targets[head.target.name]
+            name, target = head.target.name, targets[head.target.name]
             loss = head.loss(outputs[name], target, batch.weights)
             total = loss.total
             if self.loss_weights is not None and _key(name, self.schema.names[0]) in outputs:
@@ -283,7 +312,7 @@ class MultimodalModel(nn.Module):
 
     def own_outputs(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target and, as in training, each column's own, whatever the mode."""
-        return self._outputs_apart(self._fuse(self.encode(batch), batch), batch.targets)
+        return self._outputs_apart(self._fuse(self.encode(batch), batch), with_truth(self._heads, batch))
 
     def own_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, list[Loss]]:
         """Each loss apart: per target that of all columns together, then each column's own over the rows that have it.
@@ -292,10 +321,10 @@ class MultimodalModel(nn.Module):
             outputs: From `own_outputs`, or from `forward` in training.
             batch: With targets.
         """
-        found = {}
+        found, targets = {}, with_truth(self._heads, batch)
         for index, head in enumerate(self._heads):
             name = head.target.name
-            together = head.loss(outputs[name], batch.targets[name], batch.weights)
+            together = head.loss(outputs[name], targets[name], batch.weights)
             found[name] = [together, *self._losses_alone(index, outputs, batch)]
         return found
 
@@ -311,18 +340,7 @@ class MultimodalModel(nn.Module):
         Returns:
             Per column the summed scores, and the summed weights of the rows that they are of.
         """
-        totals, counts = [], []
-        for column, heads in self._unimodal:
-            pairs = []
-            for head in heads.values():
-                target = own_target(batch, head.target.name, column)
-                scores, weights = own_scores_of(head, outputs[_key(head.target.name, column)], target)
-                weights = weights * batch.weights * self.head_weights[head.target.name]
-                pairs.append(torch.stack([(scores * weights).sum(), weights.sum()]))
-            total, count = torch.stack(pairs).sum(dim=0)
-            totals.append(total)
-            counts.append(count)
-        return torch.stack(totals), torch.stack(counts)
+        return own_scores(self._unimodal, lambda name, column: outputs[_key(name, column)], batch, self.head_weights)
 
     @property
     def column_encoders(self) -> dict[str, nn.Module]:
@@ -340,7 +358,8 @@ class MultimodalModel(nn.Module):
 
     def counts(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Per target, and per loss of a part, what its sum is divided by, without a forward."""
-        counts = {head.target.name: head.count(batch.targets[head.target.name], batch.weights) for head in self._heads}
+        targets = with_truth(self._heads, batch)
+        counts = {head.target.name: head.count(targets[head.target.name], batch.weights) for head in self._heads}
         return counts | dict.fromkeys(self._auxiliary, self._num_rows(batch))
 
     @staticmethod
@@ -431,27 +450,20 @@ class MultimodalModel(nn.Module):
         fused = self._fuse(tokens, batch)
         if fused.votes is not None:
             return self.decode(self._read(fused, self._read_alone(fused), batch.targets))
-        return {
-            head.target.name: head.read(fused, batch.targets.get(head.target.name), write=write) for head in self._heads
-        }
+        targets = with_truth(self._heads, batch)
+        names = {head.target.name: head for head in self._heads}
+        return {name: head.read(fused.of(name), targets.get(name), write=write) for name, head in names.items()}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters by learning-rate scale: pretrained parts learn more slowly."""
-        groups: dict[float, list[nn.Parameter]] = {}
-        slow: set[int] = set()
-        for column, encoder in zip(self.schema.columns, self.encoders, strict=True):
-            for parameter in encoder.pretrained_parameters():  # type: ignore[operator]
-                groups.setdefault(self.learning_rate_scales[column.name], []).append(parameter)
-                slow.add(id(parameter))
-        heads: list[Any] = list(self.heads)
-        for head in heads:
-            for parameter in head.pretrained_parameters():
-                groups.setdefault(head.learning_rate_scale, []).append(parameter)
-                slow.add(id(parameter))
-        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in slow]
-        return [{"params": rest, "lr_scale": 1.0}] + [
-            {"params": params, "lr_scale": scale} for scale, params in groups.items()
-        ]
+        return parameter_groups(self)
+
+    def train(self, mode: bool = True) -> MultimodalModel:
+        """Encoders that are held fixed stay in evaluation mode: no dropout, and no running statistics move."""
+        super().train(mode)
+        for encoder in held_encoders(self):
+            encoder.eval()
+        return self
 
     def save_resources(self, folder: Path) -> None:
         """Writes what building needs besides config and weights."""
@@ -471,7 +483,7 @@ def _heads(
         if chosen is None or index in chosen
     ]
     for head in heads:
-        head.connect(schema.columns)
+        head.connect([column for column in schema.columns if column.name not in head.without])
     return nn.ModuleList(heads)
 
 

@@ -184,8 +184,9 @@ class Step:
         if self._check and not math.isfinite(totals.sum().item()):
             for head, total in zip(self.heads, totals.tolist(), strict=True):
                 if not math.isfinite(total):
-                    bad = ~outputs[head].isfinite().flatten(1).all(dim=1)
-                    culprits = batch.rows[bad].tolist()
+                    output = outputs.get(head)  # a part's own loss stands under another key
+                    bad = None if output is None else ~output.isfinite().flatten(1).all(dim=1)
+                    culprits = [] if bad is None else batch.rows[bad].tolist()
                     raise not_finite(
                         f"the loss of {head!r}", total, epoch, step, batch.rows.tolist(), self.lr, culprits
                     )

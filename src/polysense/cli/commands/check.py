@@ -5,21 +5,31 @@ from __future__ import annotations
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Json, Overrides, Source, Targets
+from polysense.cli.commands.options import Json, NoTarget, Overrides, Source, Targets
+from polysense.cli.commands.train import Columns, parse_columns
 
 __all__ = ["check"]
 
 
-def check(source: Source, overrides: Overrides = None, target: Targets = None, as_json: Json = False) -> None:
+def check(
+    source: Source,
+    overrides: Overrides = None,
+    target: Targets = None,
+    task: NoTarget = None,
+    column: Columns = None,
+    as_json: Json = False,
+) -> None:
     """Look at a table without training.
 
     Says what each column is taken for and why. Lists missing and unreadable cells, the balance of the classes and
     columns that give the answer away. Exits with 2 if training could not run.
     """
+    columns = parse_columns(column)
+
     from polysense import api
 
     with console.reserved_stdout(as_json):
-        found = api.check(source, target=target or None, overrides=overrides or ())
+        found = api.check(source, target=target or None, task=task, overrides=overrides or (), columns=columns)
     if as_json:
         console.write_json(found.as_json())
     else:

@@ -23,8 +23,8 @@ def new(
             "--target",
             "-t",
             metavar="COLUMN",
-            help="A column to predict; may be given several times. With --task contrastive a column that shares the "
-            "space.",
+            help="A column to predict; may be given several times. With --task a column that shares the space "
+            "or is restored.",
             show_default=False,
         ),
     ] = None,

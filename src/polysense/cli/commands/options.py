@@ -26,9 +26,9 @@ NoTarget: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--task",
-        metavar="contrastive",
-        help="Bring columns into one space instead of predicting one: those named by --target, or all texts, pictures, "
-        "sounds and videos.",
+        metavar="TASK",
+        help="Learn without a column to predict. contrastive: bring columns into one space, those named by --target, "
+        "or all texts, pictures, sounds and videos. reconstruction: restore columns, those named by --target, or all.",
         show_default=False,
     ),
 ]

@@ -68,6 +68,15 @@ def train(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Train a model on each column alone too, and compare.")
     ] = False,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--init-from",
+            metavar="BUNDLE",
+            help="Start from the parts of a trained model that fit; init_from.parts=... names them.",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -93,6 +102,7 @@ def train(
             resume=resume,
             progress=not console.is_quiet(),
             columns=columns,
+            init_from=init_from,
         )
     if as_json:
         console.write_json(run.as_json())

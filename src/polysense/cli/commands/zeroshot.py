@@ -17,7 +17,14 @@ def zeroshot(
     bundle: Bundle,
     table: Table,
     column: Annotated[str, typer.Option("--column", "-c", metavar="COLUMN", help="The column to be classified.")],
-    classes: Annotated[str, typer.Option(metavar="A,B,C", help="The classes' names, separated by commas.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="The classes' names, separated by commas; by default all that stand in --label.",
+            show_default=False,
+        ),
+    ] = None,
     template: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,7 +63,7 @@ def zeroshot(
             bundle,
             table,
             column=column,
-            classes=[name.strip() for name in classes.split(",") if name.strip()],
+            classes=None if classes is None else [name.strip() for name in classes.split(",") if name.strip()],
             templates=template or "{}",
             text_column=text_column,
             label=label,

@@ -47,6 +47,7 @@ class AudioProcessor(ColumnProcessor):
 
     config: AudioColumnConfig
     _modality = Modality.AUDIO
+    _why_unwritten = "a log-mel spectrogram, which is what a model reconstructs of sound, is no waveform"
 
     def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
         infos = cells.read(self.name, "recordings", lambda cell, _: audio_info(cell, root), NUM_SAMPLED)

@@ -11,6 +11,8 @@ within a few thousandths of the mean of all, and fitting takes seconds on a tabl
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -154,6 +156,18 @@ class ColumnProcessor(ABC):
         found = self._item(value, source, root)
         return found if isinstance(found, list) else [] if found is None else [found]
 
+    def taken_over(self, name: str, column: str | None) -> ColumnProcessor:
+        """The same fitted preprocessing for an input column of another model, whose encoder came along with it.
+
+        Args:
+            name: The input column there.
+            column: The table's column that it is read from, where it has another name.
+        """
+        other = copy.copy(self)
+        other.name, other.config = name, dataclasses.replace(self.config, column=column)
+        other._column = self.column.replace(name=name, source=column or "")
+        return other
+
     def save(self, folder: Path) -> dict[str, Any]:
         """Everything needed to rebuild it: plain values for JSON, larger things as files in `folder`."""
         return {"config": to_dict(self.config), "column": to_dict(self.column), **self._state(folder)}
@@ -185,11 +199,35 @@ class ColumnProcessor(ABC):
         return self._modality in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
 
     @property
+    def why_unwritten(self) -> str | None:
+        """Why no cell can be made of what a model reconstructs; None if one can."""
+        return "its cells hold several items" if self.column.multiple else self._why_unwritten
+
+    def restore(self, value: np.ndarray, *, spelled: bool = True) -> object:
+        """What a model reconstructed, as a cell in the table's own terms.
+
+        Args:
+            value: Of one row, see `core.prediction.Prediction.columns`.
+            spelled: As the training table spelled it, for a column of texts; else as a plain value.
+
+        Returns:
+            Text, a number or a picture's PNG file. None where there is nothing to write: a number that is not finite,
+            a text without a word.
+        """
+        assert self.why_unwritten is None, f"column {self.name!r}: {self.why_unwritten}"
+        return self._cell_of(value, spelled)
+
+    @property
     def joins_lists(self) -> bool:
         """Whether a cell that is a list is one item and not several."""
         return False
 
     _modality: Modality
+    _why_unwritten: str | None = None
+
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        """The cell that a reconstruction is; see `restore`."""
+        raise AssertionError(f"column {self.name!r} is not written")
 
     def _joined(self, cell: list[Any]) -> object:
         """The one item that a list is."""

@@ -122,17 +122,19 @@ class CategoryProcessor(ColumnProcessor):
         self.num_unknown = 0
         self.num_buckets: int | None = None
         self._ids: dict[str, int] = {}
+        self._spellings: dict[str, str] = {}
 
     def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
         keys = cells.read(self.name, "categories", lambda cell, _: category_key(cell))
         counts = Counter(key for key in keys if key is not None)
         buckets, hashes = self._hashing(requirements)
         if buckets is not None:
-            self.num_buckets = buckets
+            self._hash_into(buckets)
             rate = self._collision_rate(counts, buckets, hashes)
             return guess.replace(num_categories=buckets + 1, num_features=hashes, collision_rate=rate)
         kept = [key for key, count in counts.items() if count >= self.config.min_count]
         self._know(sorted(kept, key=lambda key: (-counts[key], key)))
+        self._spellings = _spellings(item for item, _ in cells.items())
         return guess.replace(num_categories=len(self.categories))
 
     def _hashing(self, requirements: Requirements) -> tuple[int | None, int]:
@@ -170,6 +172,10 @@ class CategoryProcessor(ColumnProcessor):
         )  # fmt: skip
         return rate
 
+    def _hash_into(self, num_buckets: int | None) -> None:
+        self.num_buckets = num_buckets
+        self._why_unwritten = None if num_buckets is None else "its categories are hashed; no hash can be turned back"
+
     def _know(self, names: list[str]) -> None:
         self.categories = (None, *names)
         self._ids = {name: position for position, name in enumerate(names, start=1)}
@@ -184,9 +190,32 @@ class CategoryProcessor(ColumnProcessor):
         self.num_unknown += position == 0
         return np.array([position], dtype=np.int64)
 
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        key = self.categories[int(value)]
+        return key if key is None or not spelled else self._spellings.get(key, key)
+
     def _state(self, folder: Path) -> dict[str, Any]:
-        return {"categories": list(self.categories[1:]), "num_buckets": self.num_buckets}
+        return {
+            "categories": list(self.categories[1:]),
+            "num_buckets": self.num_buckets,
+            "spellings": self._spellings,
+        }
 
     def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
         self._know(list(state["categories"]))
-        self.num_buckets = state.get("num_buckets")
+        self._hash_into(state.get("num_buckets"))
+        self._spellings = dict(state.get("spellings", {}))
+
+
+def _spellings(values: Iterable[object]) -> dict[str, str]:
+    """Per category that the training table mostly spells otherwise than its key ("True" for true), how."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for value in values:
+        if isinstance(value, str):
+            key = category_key(value)
+            if key is not None:
+                counts[key, value.strip()] += 1
+    usual: dict[str, str] = {}
+    for (key, text), _ in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
+        usual.setdefault(key, text)
+    return {key: text for key, text in usual.items() if text != key}

@@ -15,6 +15,7 @@ why a split by time is the honest test of a model that reads them.
 from __future__ import annotations
 
 import calendar
+import datetime
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
 from polysense.data.columns.base import ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.data.date_spelling import moment_at, spell, spell_number, spelling_of
 from polysense.data.dates import DateUnit, DayFirst, Moment, date_unit, day_first, parse_date
 from polysense.data.decode.media import short
 from polysense.errors import DecodeError
@@ -37,6 +39,7 @@ __all__ = ["DateColumnConfig", "DateProcessor", "date_features"]
 _log = logging.getLogger("polysense.data.columns")
 
 _NUM_SAMPLED = 50_000
+_NUM_SPELLED = 100
 _DAY = 86_400.0
 _TAIL = 0.01  # 9999-12-31 for "never" must not squeeze all other dates together
 
@@ -66,6 +69,7 @@ class DateProcessor(ColumnProcessor):
         unit: What numbers count, None if they are no dates here.
         has_dates: False where the column holds times of day only.
         has_times: Whether the time of day differs between cells.
+        spelling: How most of the training cells that are text are spelled, see `data.date_spelling`.
     """
 
     config: DateColumnConfig
@@ -77,6 +81,7 @@ class DateProcessor(ColumnProcessor):
         self.unit: DateUnit | None = None
         self.has_dates = True
         self.has_times = False
+        self.spelling = ""
 
     def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
         self.unit = date_unit(item for item, _ in cells.items(_NUM_SAMPLED))
@@ -87,6 +92,13 @@ class DateProcessor(ColumnProcessor):
         self.has_dates = 2 * sum(moment.date is not None for moment in moments) >= len(moments)
         moments = [moment for moment in moments if (moment.date is not None) is self.has_dates]
         self.has_times = not self.has_dates or len({moment.seconds for moment in moments}) > 1
+        texts = (item.strip() for item, _ in cells.items(_NUM_SPELLED) if isinstance(item, str))
+        read = ((text, self._readable(text)) for text in texts)
+        self.spelling = spelling_of(
+            ((text, moment) for text, moment in read if moment is not None),
+            has_dates=self.has_dates,
+            has_times=self.has_times,
+        )
         centre, scale = _range([moment.since_1970 for moment in moments])
         return guess.replace(mean=(centre,), std=(scale,), num_features=self._num_features)
 
@@ -102,6 +114,26 @@ class DateProcessor(ColumnProcessor):
 
     def _moment(self, value: Any) -> Moment | None:
         return parse_date(value, self.day_first, self.unit)
+
+    def _readable(self, text: str) -> Moment | None:
+        try:
+            return self._moment(text)
+        except DecodeError:
+            return None
+
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        moment = moment_at(float(value), has_dates=self.has_dates, has_times=self.has_times)
+        if moment is None:
+            return None
+        if self.unit is not None:
+            number = spell_number(moment, self.unit)
+            return str(number) if spelled else number
+        if spelled:
+            return spell(moment, self.spelling)
+        clock = datetime.time(*_clock(moment.seconds))
+        if moment.date is None:
+            return clock.isoformat()
+        return datetime.datetime.combine(moment.date, clock).isoformat() if self.has_times else moment.date.isoformat()
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
         moment = self._moment(value)
@@ -121,12 +153,15 @@ class DateProcessor(ColumnProcessor):
             "unit": self.unit,
             "has_dates": self.has_dates,
             "has_times": self.has_times,
+            "spelling": self.spelling,
         }
 
     def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
         self.day_first = bool(state["day_first"])
         self.unit = state["unit"]
         self.has_dates, self.has_times = bool(state["has_dates"]), bool(state["has_times"])
+        known = spelling_of((), has_dates=self.has_dates, has_times=self.has_times)
+        self.spelling = state.get("spelling") or known
 
 
 def date_features(moment: Moment, centre: float, scale: float, *, has_times: bool) -> np.ndarray:
@@ -157,6 +192,11 @@ def date_features(moment: Moment, centre: float, scale: float, *, has_times: boo
     if has_times:
         found += _round(of_day)
     return np.array(found, dtype=np.float32)
+
+
+def _clock(seconds: float) -> tuple[int, int, int]:
+    whole = int(seconds)
+    return whole // 3600, whole // 60 % 60, whole % 60
 
 
 def _round(share: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ Normalising waits until the batch is on its device: a uint8 picture takes a quar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -172,6 +173,12 @@ class ImageProcessor(ColumnProcessor):
         scales = width / picture[0], height / picture[1]
         scale = min(scales) if self.config.fit == "pad" else max(scales)
         return max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
+
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        pixels = np.clip(np.rint(value * 255), 0, 255).astype(np.uint8)
+        file = BytesIO()
+        Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
+        return file.getvalue()
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> list[np.ndarray]:
         column = self.column

@@ -31,6 +31,7 @@ from polysense.errors import DecodeError
 __all__ = ["NumberColumnConfig", "NumberProcessor", "decimal_mark", "parse_number"]
 
 _NUM_SAMPLED = 50_000  # the median of as many is known to 0.6% of the scale
+_MOST_DECIMALS = 6
 _NOISE = re.compile(r"[\s'%]")
 # A mark that can't stand before thousands: not followed by exactly three digits, or preceded by a bare 0 or nothing.
 _DECIMAL = re.compile(r"(?:\d([.,])(?:\d{0,2}|\d{4,})(?!\d)|(?<![\d.,])0?([.,])\d+)(?:[eE]|$)")
@@ -112,7 +113,12 @@ class NumberColumnConfig(ColumnConfig):
 
 
 class NumberProcessor(ColumnProcessor):
-    """Reads and scales numbers; each item is float32 [1], (x - centre) / scale. No value is cut off."""
+    """Reads and scales numbers; each item is float32 [1], (x - centre) / scale. No value is cut off.
+
+    Attributes:
+        mark: The column's decimal mark; None where nothing tells.
+        decimals: Digits after it in the training cells at most; None where there are more than a float32 knows.
+    """
 
     config: NumberColumnConfig
     _modality = Modality.NUMBER
@@ -120,11 +126,13 @@ class NumberProcessor(ColumnProcessor):
     def __init__(self, name: str, config: NumberColumnConfig) -> None:
         super().__init__(name, config)
         self.mark: Literal[".", ","] | None = None
+        self.decimals: int | None = None
 
     def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
         self.mark = decimal_mark(item for item, _ in cells.items(_NUM_SAMPLED))
         found = cells.read(self.name, "numbers", lambda cell, _: parse_number(cell, self.mark), _NUM_SAMPLED)
         values = np.array([number for number in found if number is not None])
+        self.decimals = _decimals((item for item, _ in cells.items(_NUM_SAMPLED)), self.mark)
         centre, scale = _statistics(values, self.config.scaling)
         edges = None
         if requirements.num_quantiles is not None:
@@ -144,11 +152,44 @@ class NumberProcessor(ColumnProcessor):
             raise DecodeError(f"found {short(value)}, which is too far from the training values to be scaled")
         return np.array([scaled], dtype=np.float32)
 
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        number = float(value)
+        if not math.isfinite(number):
+            return None
+        if self.decimals is None:
+            number = float(f"{number:.7g}")  # what a float32 knows
+            text = str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+        else:
+            text = f"{number:.{self.decimals}f}"
+            text = text.removeprefix("-") if float(text) == 0 else text
+        if spelled:
+            return text.replace(".", ",") if self.mark == "," else text
+        return float(text) if "." in text or "e" in text else int(text)
+
     def _state(self, folder: Path) -> dict[str, Any]:
-        return {"mark": self.mark}
+        return {"mark": self.mark, "decimals": self.decimals}
 
     def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
         self.mark = state["mark"]
+        self.decimals = state.get("decimals")
+
+
+def _decimals(values: Iterable[object], mark: Literal[".", ","] | None) -> int | None:
+    """The most digits after the decimal mark; None if a cell has more than a written measurement has."""
+    most = 0
+    for value in values:
+        try:
+            number = parse_number(value, mark)
+        except DecodeError:
+            continue
+        if number is None or number.is_integer():  # "1,234" may be a thousand and more
+            continue
+        text = _NOISE.sub("", value) if isinstance(value, str) else repr(number)
+        digits = len(text) - 1 - max(text.rfind("."), text.rfind(","))
+        if digits > _MOST_DECIMALS or "e" in text.lower():
+            return None
+        most = max(most, digits)
+    return most
 
 
 def _statistics(values: np.ndarray, scaling: str) -> tuple[float, float]:

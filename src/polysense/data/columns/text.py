@@ -47,6 +47,7 @@ _log = logging.getLogger("polysense.data.columns")
 _FILE = "tokenizer.json"
 _PADDING = "<pad>"
 _UNKNOWN = "<unk>"
+_MASKS = ("[MASK]", "<mask>", _UNKNOWN, "[UNK]")  # what can stand for a hidden token, the best one first
 _MAX_VOCABULARY = 8_000
 _MIN_VOCABULARY = 1_000
 _MAX_WORDS = 30_000
@@ -135,6 +136,11 @@ class TextProcessor(ColumnProcessor):
         return self._tokenizer
 
     @property
+    def unknown_id(self) -> int | None:
+        """The token id of words without one of their own; None where there are none, as with subwords."""
+        return self.tokenizer.token_to_id(_UNKNOWN)
+
+    @property
     def joins_lists(self) -> bool:
         """Whether a cell that is a list is one text."""
         return self.config.words
@@ -185,6 +191,7 @@ class TextProcessor(ColumnProcessor):
             typical_length=max(1, int(np.ceil(np.quantile([len(ids) for ids in encoded], 0.95)))),
             vocabulary_size=size,
             padding_id=padding_id,
+            mask_id=next((i for i in map(tokenizer.token_to_id, _MASKS) if i is not None), padding_id),
         )
         if requirements.vocabulary:
             column = column.replace(vocabulary=tuple(tokens.get(i, "") for i in range(size)))
@@ -273,6 +280,14 @@ class TextProcessor(ColumnProcessor):
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
         ids = self._ids(value, source)
         return np.array(ids, dtype=np.int32) if ids else None
+
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        # Without the padding, which may be an id that the tokenizer spells.
+        ids = [token for token in value.tolist() if token != self.column.padding_id]
+        text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        if not text:
+            return None
+        return text.split() if self.config.words else text
 
     def _state(self, folder: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)

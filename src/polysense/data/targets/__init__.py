@@ -9,6 +9,7 @@ from polysense.data.targets.classification import ClassificationTarget, Classifi
 from polysense.data.targets.contrastive import ContrastiveTarget, ContrastiveTargetConfig
 from polysense.data.targets.generation import GenerationTarget, GenerationTargetConfig
 from polysense.data.targets.multilabel import MultilabelTarget, MultilabelTargetConfig
+from polysense.data.targets.reconstruction import ReconstructionTarget, ReconstructionTargetConfig
 from polysense.data.targets.regression import RegressionTarget, RegressionTargetConfig
 from polysense.data.targets.tagging import TaggingTarget, TaggingTargetConfig
 
@@ -23,6 +24,8 @@ __all__ = [
     "GenerationTargetConfig",
     "MultilabelTarget",
     "MultilabelTargetConfig",
+    "ReconstructionTarget",
+    "ReconstructionTargetConfig",
     "RegressionTarget",
     "RegressionTargetConfig",
     "TaggingTarget",

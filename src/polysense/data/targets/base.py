@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ class TargetConfig(Family, ABC, family="target"):
 
     reads_inputs: ClassVar[bool] = False
     """Whether it is read from input columns, and so is no answer that an input could give away."""
+
+    may_be_input: ClassVar[bool] = False
+    """Whether what it is read from may be an input too, since its head can be kept from reading it (`without`)."""
 
     lies_in_input: ClassVar[bool] = False
     """Whether it says where in an input column something is, and so is fitted after the columns."""
@@ -145,6 +150,18 @@ class TargetProcessor(ABC):
         Args:
             value: One row of core.prediction.Prediction.values, as a number, an array or a list.
         """
+
+    def taken_over(self, name: str, config: TargetConfig) -> TargetProcessor:
+        """The same fitted preprocessing for a target of another model, whose head came along with it.
+
+        Args:
+            name: The target there.
+            config: How it is asked for there; it differs in which of the table's columns it is read from alone.
+        """
+        other = copy.copy(self)
+        other.name, other.config = name, config
+        other._target = dataclasses.replace(self.target, name=name, columns=config.sources(name))
+        return other
 
     def save(self, folder: Path | None = None) -> dict[str, Any]:
         """Everything needed to rebuild it, as plain values for JSON.

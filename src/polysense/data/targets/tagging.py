@@ -28,7 +28,7 @@ from polysense.data.decode.media import short
 from polysense.data.sources import Table
 from polysense.data.targets.base import TargetConfig, TargetProcessor
 from polysense.data.targets.classes import Classes
-from polysense.data.targets.rulers import AudioRuler, Ruler, can_measure, find_over, ruler_of
+from polysense.data.targets.rulers import AudioRuler, Ruler, TextRuler, can_measure, find_over, ruler_of
 from polysense.errors import ColumnError, DecodeError
 
 __all__ = ["Labelled", "TaggingTarget", "TaggingTargetConfig", "read_labelled"]
@@ -358,6 +358,21 @@ class TaggingTarget(TargetProcessor):
             for one, score in zip(segments, scores, strict=True)
         ]
         return found, scores
+
+    def located(
+        self, value: np.ndarray, table: Table, i: int
+    ) -> tuple[str | None, list[tuple[float, float, str]]] | None:
+        """The text that a row's segments lie in (None: they are seconds of a sound), and (start, end, class) of each.
+
+        Arguments as in `render_row`, which spells the same as the table does.
+        """
+        if int(value[0, 1]) <= 0:
+            return None
+        ruler = self._ruler(table, i, length=int(value[0, 1]))
+        assert ruler is not None
+        terms = [(ruler.terms(one["start"], one["end"]), str(one["label"])) for one in self.render(value)]
+        text = ruler.text if isinstance(ruler, TextRuler) else None
+        return text, [(float(place["start"]), float(place["end"]), label) for place, label in terms]
 
     @property
     def renders_text(self) -> bool:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class TextTargetConfig(TargetConfig):
             any.
     """
 
+    may_be_input: ClassVar[bool] = True
     column: str | None = None
     tokens: Kind = "subwords"
     vocabulary_size: int | Literal["auto"] = "auto"

@@ -14,7 +14,7 @@ import torch
 
 from polysense.core.batch import Batch, ColumnBatch
 from polysense.core.modality import Modality
-from polysense.core.random import uniforms
+from polysense.core.random import fold, uniforms
 from polysense.core.schema import Column, Schema
 from polysense.data.transforms.audio import AudioTransformConfig
 from polysense.data.transforms.base import Transform, TransformConfig
@@ -50,7 +50,7 @@ def augment(
             which waits for the GPU.
 
     Returns:
-        A new batch on the same device.
+        A new batch on the same device, with the keys that the model's own draws are made from.
     """
     rows = batch.rows.cpu().numpy() if rows is None else rows
     columns = dict(batch.columns)
@@ -59,7 +59,8 @@ def augment(
     for name, transform in transforms.items():
         if name in columns:
             columns[name] = transform(columns[name], rows, seed, epoch)
-    return dataclasses.replace(batch, columns=columns)
+    keys = torch.from_numpy(fold(seed, epoch, rows).view(np.int64)).to(batch.device)
+    return dataclasses.replace(batch, columns=columns, keys=keys)
 
 
 def _drop(

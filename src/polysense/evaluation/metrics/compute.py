@@ -11,9 +11,11 @@ from polysense.evaluation.metrics.base import MetricInfo, Scorer
 from polysense.evaluation.metrics.classification import ClassificationScorer, classification_metrics
 from polysense.evaluation.metrics.generation import GenerationScorer, generation_metrics
 from polysense.evaluation.metrics.multilabel import MultilabelScorer, multilabel_metrics
+from polysense.evaluation.metrics.reconstruction import ReconstructionScorer, reconstruction_metrics
 from polysense.evaluation.metrics.regression import RegressionScorer, regression_metrics
 from polysense.evaluation.metrics.retrieval import RetrievalScorer, retrieval_metrics
 from polysense.evaluation.metrics.tagging import TaggingScorer, tagging_metrics, tagging_primary
+from polysense.evaluation.reconstructions import Reconstructions
 from polysense.evaluation.texts import Texts
 
 __all__ = ["compute", "confusion_matrix", "metrics_of", "primary_metric", "scorer", "selection_metric"]
@@ -35,6 +37,8 @@ def metrics_of(target: Target) -> tuple[MetricInfo, ...]:
         return retrieval_metrics(target.members, target.anchor)
     if target.task is Task.TAGGING:
         return tagging_metrics(target)
+    if target.task is Task.RECONSTRUCTION:
+        return reconstruction_metrics(target)
     return regression_metrics(target.columns)
 
 
@@ -45,6 +49,7 @@ def primary_metric(target: Target) -> MetricInfo:
         Task.MULTILABEL: "f1_micro",
         Task.REGRESSION: "r2",
         Task.CONTRASTIVE: "recall_at_1",
+        Task.RECONSTRUCTION: "skill",
         # Answers of a word or two are right or wrong; of longer texts hardly one is right to the letter.
         Task.TAGGING: tagging_primary(target),
         Task.GENERATION: "exact_match" if target.typical_length <= _SHORT_TEXT else "chrf",
@@ -57,16 +62,20 @@ def selection_metric(target: Target) -> MetricInfo:
 
     Accuracy, but macro F1 where the training classes are uneven (fewer than 80% as many effective classes, exp of the
     entropy of their shares, as there are classes): there a model that never names the rare classes looks good.
-    Average precision for a multilabel target (no threshold in it), R2 for a regression. The log loss of the true tokens
-    for a text, which needs nothing written. The headline for segments. The mean reciprocal rank of a search: the share
-    of rows that find their own at once moves in coarse steps on a small split.
+    Average precision for a multilabel target (no threshold in it), R2 for a regression. The share of the true tokens
+    that are the likeliest for a text, which needs nothing written: as with classes, their log loss grows worse with a
+    model's confidence long before what it writes does. The headline for segments. The mean reciprocal rank of a
+    search: the share of rows that find their own at once moves in coarse steps on a small split. The headline for
+    restored columns.
     """
     if target.task is Task.GENERATION:
-        return _named(target, "log_loss")
+        return _named(target, "token_accuracy")
     if target.task is Task.TAGGING:
         return primary_metric(target)
     if target.task is Task.CONTRASTIVE:
         return _named(target, "mean_reciprocal_rank")
+    if target.task is Task.RECONSTRUCTION:
+        return primary_metric(target)
     if target.task is Task.CLASSIFICATION:
         shares = np.array(target.class_counts, dtype=np.float64)
         shares = shares[shares > 0] / max(shares.sum(), 1.0)
@@ -76,7 +85,12 @@ def selection_metric(target: Target) -> MetricInfo:
 
 
 def scorer(
-    target: Target, prediction: Prediction, values: np.ndarray, present: np.ndarray, texts: Texts | None = None
+    target: Target,
+    prediction: Prediction,
+    values: np.ndarray,
+    present: np.ndarray,
+    texts: Texts | None = None,
+    restored: Reconstructions | None = None,
 ) -> Scorer:
     """Prepares a target's metrics for the rows that have it.
 
@@ -86,8 +100,14 @@ def scorer(
         values: The truth: int64 [rows] (classification), float32 [rows, outputs], or int64 [rows, keys] (contrastive).
         present: bool [rows]; the others are counted out.
         texts: For the same rows, where the target is a text.
+        restored: For the same rows, where the target is columns.
     """
     rows = np.flatnonzero(present)
+    if target.task is Task.RECONSTRUCTION:
+        if restored is None:
+            assert prediction.errors is not None, f"{target.name}: what is restored has errors"
+            restored = Reconstructions.of_errors(prediction.errors.float().numpy())
+        return ReconstructionScorer(target, restored[rows])
     if target.task is Task.GENERATION:
         likelihood = None if prediction.likelihood is None else prediction.likelihood.float().numpy()[rows]
         return GenerationScorer(texts, rows, likelihood)

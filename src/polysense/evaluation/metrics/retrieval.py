@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
+from polysense.evaluation.metrics.candidates import Candidates, there_of
 
 __all__ = ["DEPTHS", "RetrievalScorer", "directions", "effective_rank", "retrieval_metrics", "uniformity"]
 
@@ -153,7 +154,7 @@ class RetrievalScorer(Scorer):
         """
         self._members, self._anchor = members, anchor
         self._places = places
-        self._there = np.isfinite(places).all(axis=2) & (keys[:, : len(members)] != 0)
+        self._there = there_of(places, keys)
         counted = np.flatnonzero(present)
         self._num_rows = len(counted)
         self._searches: dict[str, _Search] = {}
@@ -178,28 +179,18 @@ class RetrievalScorer(Scorer):
 
     def _search(self, a: int, b: int, keys: np.ndarray, counted: np.ndarray) -> _Search:
         """Where each row's a finds its b."""
-        holders = np.flatnonzero(self._there[:, b])
-        _, first, candidate = np.unique(keys[holders, b], return_index=True, return_inverse=True)
-        by_candidate = np.argsort(candidate, kind="stable")
-        starts = np.searchsorted(candidate[by_candidate], np.arange(len(first)))
-        pool = self._places[holders[first], b].astype(np.float32)
+        among = Candidates(self._places, keys, b)
         looking = counted[self._there[counted, a]]
-        shared = [a, b, *range(len(self._members), keys.shape[1])]
         found: dict[str, list[np.ndarray]] = {}
         kept = []
-        for some in _chunks(len(looking), max(len(holders), 1)):
+        for some in _chunks(len(looking), max(among.num_holders, 1)):
             rows = looking[some]
-            if not len(pool):
+            if not among.num_holders:
                 break
-            same = rows[:, None] == holders
-            for key in shared:
-                mine = keys[rows, key][:, None]
-                same |= (mine == keys[holders, key]) & (mine != 0)
-            right = np.logical_or.reduceat(same[:, by_candidate], starts, axis=1)
+            right = among.right(rows, a)
             hit = right.any(axis=1)
             kept.append(rows[hit])
-            scores = self._places[rows[hit], a].astype(np.float32) @ pool.T
-            for name, values in _ranked(scores, right[hit]).items():
+            for name, values in _ranked(among.scores(rows[hit], a), right[hit]).items():
                 found.setdefault(name, []).append(values)
         rows = np.concatenate([np.zeros(0, dtype=np.int64), *kept])
         return _Search(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias
@@ -42,6 +42,8 @@ class HeadConfig(Family, family="head"):
     """Whether it writes its output step by step; columns have no heads of their own for such a target."""
     compares_rows: ClassVar[bool] = False
     """Whether its loss is about a whole batch, because rows are compared; columns have no heads of their own either."""
+    restores: ClassVar[bool] = False
+    """Whether its truth are the input columns, which say nothing of one column alone: nor then."""
     type: str
     loss_weight: float = 1.0
     hidden: int = 0
@@ -93,9 +95,11 @@ class Head(nn.Module, ABC):
 
     Attributes:
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
+        without: Input columns that it doesn't read; the model keeps them from it.
     """
 
     learning_rate_scale: float = 1.0
+    without: tuple[str, ...] = ()
 
     def __init__(self, target: Target, loss_weight: float) -> None:
         super().__init__()
@@ -108,6 +112,11 @@ class Head(nn.Module, ABC):
         Raises:
             ConfigError: None of them can be read, or several can and the recipe names none.
         """
+
+    @property
+    def auxiliary_losses(self) -> Mapping[str, float]:
+        """Training losses beside its target's: name to weight. The model takes them, as they need more than Fused."""
+        return {}
 
     @property
     def learns_from_texts(self) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -54,6 +54,9 @@ class ContrastiveHeadConfig(HeadConfig):
             target's `same` column. "positives" belong together, "ignored" are left out, "negatives" are pushed away.
         learn_temperature: Whether the sharpness of the comparison (and SigLIP's bias) is learnt.
         chunk: Rows whose similarities to all others are in memory at once.
+        matching: Weight of a second loss, beside the comparison's: the fusion is shown rows with one column from
+            another row, drawn from those that the space takes for close, and has to tell them from true ones (ALBEF,
+            Li et al., 2021). It costs a pass through the fusion for each column. 0 builds nothing of it.
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.CONTRASTIVE})
@@ -64,8 +67,11 @@ class ContrastiveHeadConfig(HeadConfig):
     repeats: Repeats = "positives"
     learn_temperature: bool = True
     chunk: int = 256
+    matching: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.matching < 0:
+            raise ConfigError(f"matching must be at least 0; found {self.matching}")
         for name in ("size", "chunk"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
@@ -95,11 +101,24 @@ class ContrastiveHead(Head):
         learnt = config.learn_temperature
         self.log_sharpness = nn.Parameter(torch.full((1,), sharpness), requires_grad=learnt)
         self.bias = nn.Parameter(torch.full((1,), bias), requires_grad=learnt and config.loss == "siglip")
+        # Last, so that a weight of 0 leaves every other initial weight as it is.
+        self._matching = config.matching
+        self.matcher = readout(width, config.hidden, config.dropout, 1) if config.matching else None
 
     @property
     def loss_parameters(self) -> list[nn.Parameter]:
         """What the loss itself learns, beside the outputs."""
         return [parameter for parameter in (self.log_sharpness, self.bias) if parameter.requires_grad]
+
+    @property
+    def auxiliary_losses(self) -> Mapping[str, float]:
+        return {"matching": self._matching * self.loss_weight} if self._matching else {}
+
+    def match(self, pooled: Float[Tensor, "batch width"]) -> Float[Tensor, " batch"]:
+        """The logit that what was fused belongs together."""
+        assert self.matcher is not None, f"{self.target.name}: matching is 0, so nothing was built for it"
+        logits: Tensor = self.matcher(pooled)[:, 0]
+        return logits
 
     def connect(self, columns: Sequence[Column]) -> None:
         names = [column.name for column in columns]

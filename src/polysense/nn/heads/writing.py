@@ -32,10 +32,13 @@ class WritingHeadConfig(HeadConfig, ABC):
     """A head that writes a text token by token.
 
     Attributes:
+        without: Input columns that this head does not read, to which they are as if they were never there: the caption
+            that another target reads and this one is to write.
         decoding: How a text is written. It can be changed after training, for each prediction.
     """
 
     writes: ClassVar[bool] = True
+    without: tuple[str, ...] = ()
     decoding: DecodingConfig = field(default_factory=GreedyConfig)
 
 
@@ -52,6 +55,7 @@ class WritingHead(Head, ABC):
 
     def __init__(self, config: WritingHeadConfig, target: Target) -> None:
         super().__init__(target, config.loss_weight)
+        self.without = config.without
         self.decoder = config.decoding.build(target)
 
     def redecoded(self, decoding: DecodingConfig) -> WritingHead:
@@ -178,7 +182,7 @@ def token_likelihood(
 
 
 def _part(fused: Fused, rows: slice) -> Fused:
-    part: Fused = pytree.tree_map(lambda tensor: tensor[rows], fused)
+    part: Fused = pytree.tree_map(lambda tensor: None if tensor is None else tensor[rows], fused)
     return part
 
 

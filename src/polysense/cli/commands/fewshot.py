@@ -1,0 +1,109 @@
+"""`polysense fewshot`: classification with few labelled rows on frozen features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.progress import rows_done
+from polysense.errors import ConfigError
+
+__all__ = ["fewshot", "parse_shots"]
+
+
+def fewshot(
+    bundle: Bundle,
+    table: Table,
+    target: Annotated[str, typer.Option("--target", "-t", metavar="COLUMN", help="The column of labels.")],
+    shots: Annotated[
+        str, typer.Option(metavar="1,2,...", help="Labelled rows per class, separated by commas; `all` takes all.")
+    ] = "1,2,4,8,16",
+    draws: Annotated[int, typer.Option(metavar="N", help="How often each number of shots is drawn.")] = 5,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B", help="The model's input columns to read, by default all that it has.", show_default=False
+        ),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="A,B", help="Some of prototypes, linear_probe, knn.")
+    ] = "prototypes,linear_probe,knn",
+    features: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="What is read off the model: space (places in the shared space), fused (the summary of all columns), "
+            "tokens (the mean of each encoder's); auto: space where there is one, else fused.",
+        ),
+    ] = "auto",
+    test: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="A table to test on, instead of the split.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the draws and the random encoder.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where to write the page (.html), the figures (.json), or both (a folder).",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Classify with 1, 2, 4, ... labelled rows per class on what the model has learnt; nothing of it is trained.
+
+    Labelled rows come from the training split and are tested on the test split, beside an encoder of the same
+    architecture with random weights.
+    """
+    numbers = parse_shots(shots)
+    if output is not None and table.exists() and output.exists() and output.samefile(table):
+        raise ConfigError(f"the figures would overwrite the table {table}; name another file with -o")
+
+    from polysense import api
+
+    with console.reserved_stdout(as_json), rows_done("reading") as progress:
+        found = api.fewshot(
+            bundle,
+            table,
+            target=target,
+            shots=numbers,
+            draws=draws,
+            columns=_names(columns),
+            methods=_names(methods) or (),
+            features_of=features,
+            test=test,
+            seed=seed,
+            progress=progress,
+        )
+    written = [] if output is None else found.write(output)
+    if as_json:
+        console.write_json({**found.as_json(), "output": written})
+        return
+    for cell in found.unreadable[:10]:
+        console.write_error(f"unreadable: {cell}")
+    console.write_text("\n".join([found.text(), *(f"wrote {path}" for path in written)]))
+
+
+def parse_shots(given: str) -> list[int | None]:
+    """Numbers of labelled rows per class; None for all.
+
+    Raises:
+        ConfigError: A part is neither a whole number nor `all`.
+    """
+    found: list[int | None] = []
+    for part in _names(given) or ():
+        if part != "all" and not part.isdecimal():
+            raise ConfigError(f"--shots {given}: found {part!r}, expected whole numbers or all, as 1,2,4,all")
+        found.append(None if part == "all" else int(part))
+    return found
+
+
+def _names(given: str | None) -> list[str] | None:
+    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]

@@ -1,0 +1,65 @@
+"""`polysense map`: a table's rows on a map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.progress import rows_done
+from polysense.errors import ConfigError
+
+__all__ = ["show"]
+
+
+def show(
+    bundle: Bundle,
+    table: Table,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the page.")] = Path(
+        "map.html"
+    ),
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="The model's input columns to draw, by default all.", show_default=False),
+    ] = None,
+    colour: Annotated[
+        str | None,
+        typer.Option(
+            "--colour", "--color", metavar="COLUMN", help="A column of the table to colour by.", show_default=False
+        ),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="tsne (with PCA on the page too), or pca alone.")
+    ] = "tsne",
+    max_rows: Annotated[int, typer.Option(metavar="N", help="Rows drawn of a larger table, chosen by chance.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Draw a table's rows as points on one page, with their pictures: the nearer, the more alike to the model.
+
+    In a shared space every column is a point of its own. The page needs no network and runs no script.
+    """
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{output}: can't write {output.suffix or 'a file without an ending'}; use .html")
+
+    from polysense import api
+
+    with console.reserved_stdout(as_json), rows_done("reading") as progress:
+        found = api.map_rows(
+            bundle,
+            table,
+            output,
+            columns=None if columns is None else [name.strip() for name in columns.split(",") if name.strip()],
+            colour=colour,
+            method=method,
+            max_rows=max_rows,
+            progress=progress,
+        )
+    for cell in found.unreadable[:10]:
+        console.write_error(f"unreadable: {cell}")
+    if as_json:
+        console.write_json(found.as_json())
+    else:
+        console.write_text(found.text())

@@ -1,0 +1,266 @@
+"""How far few labels go on frozen features: accuracy by the number of labelled rows, beside what it must beat.
+
+Every number of shots is drawn several times, and the interval is over the draws (Student's t): with so few labels,
+which rows they are matters more than which rows are tested. Trained and random encoder get the same draws, so the gain
+is the mean of paired differences. Where all rows are taken there is one draw, and the interval is over the test rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.page import number
+from polysense.evaluation.probes import balanced_accuracy, centred, classify, draw_shots
+from polysense.evaluation.student import mean_interval
+
+__all__ = ["RANDOM", "TRAINED", "FewShot", "Score", "measure_shots"]
+
+TRAINED, RANDOM = "this model", "random encoder"
+
+_METHOD_NAMES = {"prototypes": "prototypes", "linear_probe": "linear probe", "knn": "k-NN"}
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One method on one encoder's features with so many shots.
+
+    Attributes:
+        encoder: `TRAINED` or `RANDOM`.
+        method: One of `probes.METHODS`.
+        shots: Labelled rows per class; None: all.
+        accuracy: Share of the test rows that are right: mean over the draws.
+        balanced: Likewise the mean of the classes' shares.
+        draws: Each draw's accuracy.
+        gain: Of a trained encoder, its accuracy less the random one's on the same draws.
+    """
+
+    encoder: str
+    method: str
+    shots: int | None
+    accuracy: Interval
+    balanced: Interval
+    draws: tuple[float, ...]
+    gain: Interval | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "encoder": "trained" if self.encoder == TRAINED else "random",
+            "method": self.method,
+            "shots": self.shots,
+            "accuracy": self.accuracy.as_json(),
+            "balanced_accuracy": self.balanced.as_json(),
+            "draws": list(self.draws),
+            "gain_over_random": None if self.gain is None else self.gain.as_json(),
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FewShot:
+    """What was measured.
+
+    Attributes:
+        target: The column of labels.
+        features: What was read off the model, in words.
+        classes: Their names.
+        class_counts: Training rows of each, that labelled rows are drawn from.
+        shots: Labelled rows per class that were tried; None: all.
+        methods: Which were tried.
+        num_draws: Of each number of shots.
+        split: What is tested on.
+        num_test: Rows of it that count.
+        scores: Everything that was measured.
+        majority: Accuracy of always naming the class that is most frequent in training.
+        notes: What was left out, and why.
+    """
+
+    target: str
+    features: str
+    classes: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    shots: tuple[int | None, ...]
+    methods: tuple[str, ...]
+    num_draws: int
+    split: str
+    num_test: int
+    scores: tuple[Score, ...]
+    majority: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing, and the balanced one of always naming one class."""
+        return 1.0 / len(self.classes)
+
+    @property
+    def short_classes(self) -> dict[int, dict[str, int]]:
+        """Per number of shots the classes that have fewer training rows, and how many; they give all that they have."""
+        found = {
+            shots: {n: have for n, have in zip(self.classes, self.class_counts, strict=True) if have < shots}
+            for shots in self.shots
+            if shots is not None
+        }
+        return {shots: named for shots, named in found.items() if named}
+
+    def score(self, encoder: str, method: str, shots: int | None) -> Score:
+        """One of the scores."""
+        return next(s for s in self.scores if (s.encoder, s.method, s.shots) == (encoder, method, shots))
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "target": self.target,
+            "features": self.features,
+            "classes": dict(zip(self.classes, self.class_counts, strict=True)),
+            "split": self.split,
+            "num_test": self.num_test,
+            "num_draws": self.num_draws,
+            "majority": self.majority,
+            "chance": self.chance,
+            "scores": [score.as_json() for score in self.scores],
+            "short_classes": {str(shots): named for shots, named in self.short_classes.items()},
+            "notes": list(self.notes),
+        }
+
+    def table(self) -> Table:
+        """Accuracies by method (rows) and shots (columns), for a terminal."""
+        table = Table(
+            title=f"{escape(self.target)}: accuracy on {self.num_test:,} {self.split} rows, mean over "
+            f"{self.num_draws} draws",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        table.add_column("labelled rows per class", max_width=28)
+        for shots in self.shots:
+            table.add_column("all" if shots is None else f"{shots}", justify="right", no_wrap=True)
+        for method in self.methods:
+            for encoder in (TRAINED, RANDOM):
+                found = [self.score(encoder, method, shots).accuracy for shots in self.shots]
+                bold = encoder == TRAINED
+                name = method_name(method) if bold else f"  {RANDOM}"
+                table.add_row(name, *(number(one.value) for one in found), style="bold" if bold else "dim")
+                if bold and any(one.has_bounds for one in found):
+                    table.add_row("  95% interval from", *(number(one.low) for one in found), style="dim")
+                    table.add_row("  to", *(number(one.high) for one in found), style="dim")
+        table.add_row("majority class", *(number(self.majority) for _ in self.shots))
+        table.add_row("chance", *(number(self.chance) for _ in self.shots))
+        return table
+
+    def remarks(self) -> list[str]:
+        """What to know of the figures, a sentence each."""
+        found = [f"features: {self.features}", *self.notes]
+        for shots, named in self.short_classes.items():
+            listed = ", ".join(f"{name} ({have})" for name, have in list(named.items())[:8])
+            more = f" and {len(named) - 8} more" if len(named) > 8 else ""
+            found.append(f"{shots} shots: fewer training rows, all taken, in {len(named)} classes: {listed}{more}")
+        return found
+
+
+def method_name(method: str) -> str:
+    """A method as it is written for people."""
+    return _METHOD_NAMES[method]
+
+
+def measure_shots(
+    train: Mapping[str, np.ndarray],
+    train_labels: np.ndarray,
+    test: Mapping[str, np.ndarray],
+    test_labels: np.ndarray,
+    *,
+    num_classes: int,
+    shots: Sequence[int | None],
+    methods: Sequence[str],
+    num_draws: int,
+    seed: int,
+) -> tuple[Score, ...]:
+    """Draws, trains and tests.
+
+    Args:
+        train: Per encoder (`TRAINED`, `RANDOM`) float [rows, size], the training rows' features.
+        train_labels: int64 [rows].
+        test: Per encoder the tested rows' features.
+        test_labels: Likewise.
+        num_classes: Class ids run over [0, num_classes).
+        shots: Labelled rows per class; None: all.
+        methods: Of `probes.METHODS`.
+        num_draws: Of each number of shots.
+        seed: Of the draws.
+    """
+    means = {name: values.mean(axis=0, dtype=np.float64) for name, values in train.items()}
+    pool = {name: centred(values, means[name]) for name, values in train.items()}
+    asked = {name: centred(values, means[name]) for name, values in test.items()}
+    scores = []
+    for count in shots:
+        draws = [
+            draw_shots(train_labels, num_classes, count, seed=seed, draw=draw)
+            for draw in range(1 if count is None else num_draws)
+        ]
+        for method in methods:
+            right: dict[str, list[np.ndarray]] = {}
+            for name in train:
+                for rows in draws:
+                    guesses = classify(
+                        method,
+                        pool[name][rows],
+                        train_labels[rows],
+                        asked[name],
+                        num_classes=num_classes,
+                        shots=count,
+                        seed=seed,
+                    )
+                    right.setdefault(name, []).append(guesses == test_labels)
+            for name, found in right.items():
+                scores.append(_score(name, method, count, found, right.get(RANDOM), test_labels, seed))
+    return tuple(scores)
+
+
+def _score(
+    encoder: str,
+    method: str,
+    shots: int | None,
+    right: list[np.ndarray],
+    rival: list[np.ndarray] | None,
+    truth: np.ndarray,
+    seed: int,
+) -> Score:
+    accuracies = [float(one.mean()) for one in right]
+    balanced = [balanced_accuracy(one, truth) for one in right]
+    gains = None
+    if encoder != RANDOM and rival is not None:
+        gains = [one.astype(np.float64) - other for one, other in zip(right, rival, strict=True)]
+    if len(right) > 1:
+        accuracy, evenly = _share(mean_interval(accuracies)), _share(mean_interval(balanced))
+        gain = None if gains is None else mean_interval([float(one.mean()) for one in gains])
+    else:
+        accuracy, evenly = _over_rows(right[0].astype(np.float64), seed), Interval(balanced[0])
+        gain = None if gains is None else _over_rows(gains[0], seed)
+    return Score(
+        encoder=encoder,
+        method=method,
+        shots=shots,
+        accuracy=accuracy,
+        balanced=evenly,
+        draws=tuple(accuracies),
+        gain=gain,
+    )
+
+
+def _share(found: Interval) -> Interval:
+    """The interval of a share; few draws that are far apart would else reach beyond 0 and 1."""
+    return Interval(found.value, max(found.low, 0.0), min(found.high, 1.0)) if found.has_bounds else found
+
+
+def _over_rows(values: np.ndarray, seed: int) -> Interval:
+    """A mean over test rows, and its interval over which rows they are."""
+    resampled = [weights @ values / len(values) for weights in multiplicities(len(values), _RESAMPLES, seed)]
+    return interval(float(values.mean()), np.concatenate([np.zeros(0), *resampled]), 0.95)

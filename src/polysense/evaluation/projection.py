@@ -1,0 +1,90 @@
+"""Vectors on a sheet of paper, and how much of their neighbourhoods is left there.
+
+PCA is linear: distances on the sheet are distances along the two directions that vary most, and what it leaves out is
+a number (the share of the variance). t-SNE (van der Maaten & Hinton, "Visualizing Data using t-SNE", 2008) keeps
+neighbours together at the price of every larger distance. scikit-learn has both kinds of thing and is there anyway;
+UMAP would need umap-learn, and with it numba and LLVM, for a picture of the same kind.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+__all__ = ["kept_neighbours", "pca", "tsne"]
+
+_FEWEST = 8  # points of which t-SNE makes more than noise
+_PERPLEXITY = 30.0
+_DIMENSIONS = 50  # kept before t-SNE: van der Maaten & Hinton, section 4.2, take 30
+_CHUNK = 2**22
+
+
+def pca(
+    vectors: Float[np.ndarray, "rows size"], size: int = 2
+) -> tuple[Float[np.ndarray, "rows directions"], tuple[float, ...]]:
+    """The directions that vary most, and their shares of the variance.
+
+    Args:
+        vectors: Without NaN.
+        size: Directions; what the vectors lack of them is 0.
+
+    Returns:
+        float64 [rows, size], each direction with its larger extreme positive, and the shares.
+    """
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    values, directions = np.linalg.eigh(centred.T @ centred)
+    order = np.argsort(values)[::-1][:size]
+    found = np.zeros((len(vectors), size))
+    found[:, : len(order)] = centred @ directions[:, order]
+    if len(found):
+        extreme = found[np.abs(found).argmax(axis=0), np.arange(size)]
+        found *= np.where(extreme < 0, -1.0, 1.0)
+    total = max(float(np.clip(values, 0.0, None).sum()), 1e-300)
+    shares = [max(float(values[i]), 0.0) / total for i in order]
+    return found, (*shares, *[0.0] * (size - len(shares)))
+
+
+def tsne(vectors: Float[np.ndarray, "rows size"], seed: int = 0) -> Float[np.ndarray, "rows 2"] | None:
+    """The map that keeps neighbours; None for fewer than 8 rows, of which there is none."""
+    if len(vectors) < _FEWEST:
+        return None
+    # Three seconds and 60 MiB that only a map should cost.
+    from sklearn.manifold import TSNE
+
+    small, _ = pca(vectors, min(_DIMENSIONS, vectors.shape[1]))
+    start = small[:, :2] if small.shape[1] > 1 else np.pad(small, ((0, 0), (0, 1)))
+    start = start / max(float(start[:, 0].std()), 1e-12) * 1e-4
+    perplexity = min(_PERPLEXITY, (len(vectors) - 1) / 3)
+    model = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=1)
+    found: np.ndarray = np.asarray(model.fit_transform(small.astype(np.float32)), dtype=np.float64)
+    return found
+
+
+def kept_neighbours(
+    vectors: Float[np.ndarray, "rows size"], places: Float[np.ndarray, "rows 2"], count: int = 10
+) -> float:
+    """Of each row's nearest in the space, the share that is among its nearest on the map too; NaN with too few rows.
+
+    Args:
+        vectors: In the space.
+        places: On the map.
+        count: How many of the nearest.
+    """
+    if len(vectors) <= count + 1:
+        return math.nan
+    kept = 0
+    step = max(1, _CHUNK // len(vectors))
+    for start in range(0, len(vectors), step):
+        rows = np.arange(start, min(start + step, len(vectors)))
+        near, seen = (_nearest(each.astype(np.float64), rows, count) for each in (vectors, places))
+        kept += int((near[:, :, None] == seen[:, None, :]).sum())
+    return kept / (count * len(vectors))
+
+
+def _nearest(points: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    gaps = np.square(points).sum(axis=1) - 2 * points[rows] @ points.T
+    gaps[np.arange(len(rows)), rows] = np.inf
+    found: np.ndarray = np.argpartition(gaps, count - 1, axis=1)[:, :count]
+    return found

@@ -1,0 +1,39 @@
+"""Targets whose truth are the inputs: the model hands over the columns that it has, so no loader copies them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from polysense.core.batch import Batch, TargetBatch
+from polysense.core.modality import Task
+
+__all__ = ["seen", "with_truth"]
+
+
+def with_truth(heads: Sequence[Any], batch: Batch) -> dict[str, TargetBatch]:
+    """The batch's targets; those of heads that restore columns with the columns, and there at prediction too."""
+    found = dict(batch.targets)
+    for head in heads:
+        if head.target.task is not Task.RECONSTRUCTION:
+            continue
+        present = torch.zeros(len(batch), dtype=torch.bool, device=batch.device)
+        for name in head.target.members:
+            if name in batch.columns:
+                present = present | batch.columns[name].present
+        given = found.get(head.target.name)
+        values = present.new_zeros(len(batch), head.target.num_outputs) if given is None else given.values
+        found[head.target.name] = TargetBatch(
+            values=values.float(), present=present, columns=batch.columns, keys=batch.keys
+        )
+    return found
+
+
+def seen(heads: Sequence[Any], batch: Batch) -> Batch:
+    """The batch as the encoders get it in training: what a head has to restore is hidden from all."""
+    for head in heads:
+        if head.target.task is Task.RECONSTRUCTION:
+            batch = head.corrupted(batch)
+    return batch

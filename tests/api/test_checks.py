@@ -1,0 +1,90 @@
+"""What `polysense check` says before a training: of a table, of a table with its columns stated, and of a recipe."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polysense
+from polysense.core.modality import Modality, Role, Task
+
+
+@pytest.fixture
+def rows() -> list[dict[str, Any]]:
+    draw = random.Random(0)
+    things = ["ball", "box", "tree", "house"]
+    found = []
+    for number in range(60):
+        thing = draw.choice(things)
+        found.append(
+            {
+                "name": f"the {thing} {number}",
+                "note": f"{draw.choice(things)} beside the {thing} of number {number}",
+                "weight": 1 + number % 3,
+                "thing": thing,
+                "same": thing.upper(),
+                "where": ["train", "train", "train", "validation"][number % 4],
+            }
+        )
+    return found
+
+
+def _roles(found: polysense.api.Check) -> dict[str, tuple[str, str | None]]:
+    return {column["name"]: (column["role"], column["type"]) for column in found.columns}
+
+
+def test_a_shared_space_is_checked_like_a_target(rows: list[dict[str, Any]]) -> None:
+    found = polysense.check(rows, target=["name", "note"], task="contrastive")
+    assert found.ok, found.problems
+    assert found.num_tried == 60
+    assert found.splits == {"train": 54, "validation": 6}
+    assert _roles(found)["thing"] == (Role.IGNORED, Modality.CATEGORY)
+
+
+def test_columns_can_be_stated(rows: list[dict[str, Any]]) -> None:
+    found = polysense.check(rows, target="thing", columns={"name": "ignored", "same": "text"})
+    roles = _roles(found)
+    assert roles["name"][0] == Role.IGNORED
+    assert roles["same"] == (Role.INPUT, Modality.TEXT)
+    without_target = polysense.check(rows, columns={"weight": "category"})
+    assert _roles(without_target)["weight"] == (Role.INPUT, Modality.CATEGORY)
+
+
+def test_a_recipe_is_checked_as_it_stands(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    table = tmp_path / "rows.jsonl"
+    table.write_text(polysense.data.sources.read_table(rows).frame.write_ndjson(), encoding="utf-8")
+    recipe = tmp_path / "recipe.yaml"
+    # 60 different texts of a few words: too many for classes and too short to be taken for texts, but stated.
+    recipe.write_text(
+        "data:\n  table: rows.jsonl\n  weight: weight\n  columns:\n    told: {type: text, column: note}\n"
+        "    thing: {type: category}\n  targets:\n    name: {type: generation}\n"
+        "  split: {type: column, column: where}\n"
+        "model:\n  encoders: {told: {type: bag_of_words}, thing: {type: category_embedding}}\n"
+        "  heads: {name: {type: generation}}\n"
+    )
+    found = polysense.check(recipe)
+    assert found.ok, found.problems
+    assert _roles(found) == {
+        "name": (Role.TARGET, Task.GENERATION),
+        "told": (Role.INPUT, Modality.TEXT),
+        "weight": (Role.WEIGHT, None),
+        "thing": (Role.INPUT, Modality.CATEGORY),
+        "same": (Role.IGNORED, None),
+        "where": (Role.SPLIT, None),
+    }
+
+
+def test_a_recipe_that_reads_the_answer_is_warned_of(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "data:\n  table: rows.jsonl\n  columns:\n    same: {type: category}\n"
+        "  targets:\n    thing: {type: classification}\n"
+        "model:\n  encoders: {same: {type: category_embedding}}\n  heads: {thing: {type: classification}}\n"
+    )
+    (tmp_path / "rows.jsonl").write_text(polysense.data.sources.read_table(rows).frame.write_ndjson())
+    found = polysense.check(recipe)
+    assert _roles(found)["same"] == (Role.INPUT, Modality.CATEGORY)
+    assert any("determines the target 'thing'" in warning for warning in found.warnings)

@@ -1,0 +1,53 @@
+"""Columns as their own target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polysense.core.modality import Task
+from polysense.data.columns.category import CategoryColumnConfig
+from polysense.data.columns.number import NumberColumnConfig
+from polysense.data.config import DataConfig
+from polysense.data.processor import Processor
+from polysense.data.sources import read_table
+from polysense.data.targets import ReconstructionTargetConfig, TargetProcessor
+from polysense.errors import ColumnError
+
+ROWS = [{"age": "3", "town": "Rome"}, {"age": "", "town": "Oslo"}, {"age": "5", "town": ""}, {"age": "", "town": ""}]
+
+
+def config(**settings: object) -> DataConfig:
+    return DataConfig(
+        columns={"age": NumberColumnConfig(), "place": CategoryColumnConfig(column="town")},
+        targets={"whole": ReconstructionTargetConfig(**settings)},  # type: ignore[arg-type]
+    )
+
+
+def test_all_columns_by_default_and_the_truth_is_which_are_there() -> None:
+    processor = Processor.fit(read_table(ROWS), config())
+    target = processor.targets["whole"].target
+    assert target.task is Task.RECONSTRUCTION
+    assert target.members == ("age", "place")
+    assert target.columns == ("age", "town")
+    assert target.num_rows == 3
+    found = [processor.transform(read_table(ROWS), i, with_targets=True).targets.get("whole") for i in range(4)]
+    assert [None if each is None else each.tolist() for each in found] == [[1, 1], [0, 1], [1, 0], None]
+    loaded = TargetProcessor.load(processor.targets["whole"].save())
+    assert loaded.target == target
+    assert np.array_equal(loaded.transform(read_table(ROWS), 1), found[1])  # type: ignore[arg-type]
+
+
+def test_some_columns() -> None:
+    assert Processor.fit(read_table(ROWS), config(columns=("place",))).targets["whole"].target.members == ("place",)
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    with pytest.raises(Exception, match="'nobody' is no input column"):
+        config(columns=("nobody",))
+    for columns in ((), ("age", "age")):
+        with pytest.raises(ValueError, match="one or more different ones"):
+            config(columns=columns)
+    empty = [{"age": "", "town": ""}, {"age": "", "town": ""}]
+    with pytest.raises(ColumnError, match="empty in all training rows"):
+        Processor.fit(read_table(empty), config())

@@ -1,0 +1,136 @@
+"""Columns restored from one code, from a table to predictions."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import polysense
+from polysense import api
+from polysense.errors import ColumnError, ConfigError
+from polysense.training.step import Step
+
+COLOURS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
+SMALL = [
+    "model.width=32",
+    "training.tensorboard=false",
+    "training.ema=null",
+    "training.optimizer.lr=0.005",
+    "evaluation.bootstrap=20",
+    "evaluation.samples=2",
+    "data.transforms={}",
+]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of one colour with its name, a number and a place; the place is one with the number."""
+    folder = tmp_path_factory.mktemp("colours")
+    generator = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for index in range(64):
+        name, rgb = list(COLOURS.items())[index % 4]
+        pixels = np.clip(np.array(rgb) + generator.normal(0, 5, (12, 12, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+        place = index % 3
+        number = 10 * place + generator.normal(0, 1)
+        rows.append(
+            {
+                "photo": f"{index}.png",
+                "text": f"a picture all {name}",
+                "size": f"{number:.2f}",
+                "place": ("north", "south", "east")[place],
+                "split": "test" if index >= 48 else "train",
+            }
+        )
+    rows[3]["photo"], rows[5]["text"], rows[50]["size"], rows[60]["photo"] = "nowhere.png", "", "", ""
+    rows[7] |= dict.fromkeys(("photo", "text", "size", "place"), "")
+    with (folder / "colours.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder / "colours.csv"
+
+
+@pytest.fixture(scope="module")
+def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
+    return polysense.fit(
+        table,
+        task="reconstruction",
+        columns={"text": "text"},
+        preset="fast",
+        output=tmp_path_factory.mktemp("runs") / "run",
+        overrides=[*SMALL, "training.epochs=30", "training.batch_size=16", "training.validate_every=15"],
+        progress=False,
+    )
+
+
+def test_it_beats_the_mean_predictor(run: polysense.Run) -> None:
+    found = run.evaluations["test"]
+    assert found.value("reconstruction", "skill") > 0.6
+    assert run.baselines["test"]["majority"].value("reconstruction", "skill") == pytest.approx(0, abs=1e-6)
+    # A colour from its name, and a place from the number.
+    assert found.value("reconstruction", "filled_skill") > 0.3
+
+
+def test_predictions_are_the_same_after_saving(run: polysense.Run, table: Path) -> None:
+    loaded = polysense.load(run.folder)
+    one, other = run.bundle.predict(table), loaded.predict(table)
+    assert one.frame.equals(other.frame)
+    assert len(one) == 64
+    errors = one.raw["reconstruction"].errors
+    assert errors is not None
+    assert errors[7].isnan().all()
+    assert errors[3].isnan().tolist() == [True, False, False, False]
+    few = loaded.predict([{"photo": None, "text": "a picture all red", "size": None, "place": None}])
+    assert few.raw["reconstruction"].columns["size"].isfinite().all()
+
+
+def test_micro_batches_change_nothing(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 x 8 and 4 x 2 rows a step, with cells hidden, masks and noise: the same losses and weights."""
+    seen: list[list[float]] = [[], []]
+    original = Step.__call__
+    weights = []
+    for index, accumulate in enumerate((1, 4)):
+
+        def watched(self: Step, batches: Any, epoch: int, step: int, global_step: int, index: int = index) -> Any:
+            result = original(self, batches, epoch, step, global_step)
+            seen[index].append(float(result[0]))
+            return result
+
+        monkeypatch.setattr(Step, "__call__", watched)
+        found = polysense.fit(
+            table,
+            task="reconstruction",
+            columns={"text": "text"},
+            preset="fast",
+            output=tmp_path / str(index),
+            overrides=[
+                *SMALL,
+                "training.epochs=1",
+                "training.batch_size=8",
+                f"training.accumulate={accumulate}",
+                "model.heads.reconstruction={type: reconstruction, hide: 0.3, mask: 0.3, noise: 0.1, replace: 0.1}",
+                *(f"model.{part}.dropout=0.0" for part in ("fusion", "encoders.text", "encoders.photo")),
+            ],
+            progress=False,
+        )
+        weights.append(found.bundle.model.state_dict())
+    np.testing.assert_allclose(seen[0], seen[1], rtol=1e-3)
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-2, atol=2e-3, msg=name)
+
+
+def test_some_columns_are_restored_from_all(table: Path) -> None:
+    written = api.new(table, ["photo"], task="reconstruction", columns={"text": "text"})
+    assert "type: reconstruction" in written
+    with pytest.raises(ColumnError, match="'nobody' can't be restored"):
+        api.new(table, ["nobody"], task="reconstruction")
+    with pytest.raises(ConfigError, match="contrastive and reconstruction"):
+        api.new(table, ["photo"], task="generation")

@@ -1,0 +1,63 @@
+"""The map's page: nothing from outside is markup, pictures do not cover one another, colours say what they mean."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from polysense.evaluation.cells import Input
+from polysense.evaluation.map_page import Layout, MapPoint, render_map
+
+HOSTILE = "<script>alert(1)</script>\"'"
+
+
+def points(num: int, **changes: object) -> list[MapPoint]:
+    made = []
+    for i in range(num):
+        shown = Input(column="a", pictures=[b"\xff\xd8"]) if i % 2 else Input(column="a", texts=[f"{HOSTILE} {i}"])
+        fields = {"row": i, "column": "photo" if i % 2 else "text", "shown": [shown], "value": f"k{i % 15}"}
+        made.append(MapPoint(**(fields | changes)))  # type: ignore[arg-type]
+    return made
+
+
+def layouts(num: int) -> list[Layout]:
+    draws = np.random.default_rng(0)
+    return [Layout(name=name, places=draws.standard_normal((num, 2)), note="note") for name in ("t-SNE", "PCA")]
+
+
+def test_it_loads_and_runs_nothing() -> None:
+    page = render_map(HOSTILE, points(40), layouts(40), colour=HOSTILE, notes=[HOSTILE])
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert page.count('class="p ') == 40
+    assert page.count('type="radio"') == 2
+    assert page.count('type="checkbox"') == 2
+
+
+def test_pictures_that_are_drawn_do_not_overlap() -> None:
+    page = render_map(
+        "t", points(300, shown=[Input(column="a", pictures=[b"x"])]), layouts(300)[:1], colour=None, notes=[]
+    )
+    drawn = re.findall(r'class="p \w+ k\d a[^"]*" style="--x:([\d.-]+);--y:([\d.-]+);', page)
+    places = np.array(drawn, dtype=float) * [11.0, 7.2]
+    assert 10 < len(places) < 300
+    gaps = np.abs(places[:, None] - places).max(axis=2) + 1e9 * np.eye(len(places))
+    assert gaps.min() > 39.5
+    assert (places >= 0).all()
+    assert 'type="radio"' not in page, "one map needs no buttons"
+
+
+def test_colours_of_many_classes_of_numbers_and_of_what_is_missing() -> None:
+    page = render_map("t", points(40), layouts(40), colour="kind", notes=[])
+    assert "4 others" in page
+    numbers = [MapPoint(row=i, column="", shown=[], value=None if i == 3 else float(i)) for i in range(20)]
+    page = render_map("t", numbers, layouts(20), colour="age", notes=[])
+    assert 'class="ramp"' in page
+    assert "missing" in page
+    assert "--c:#440154" in page
+    same = [MapPoint(row=i, column="", shown=[], value="x") for i in range(3)]
+    flat = [Layout(name="PCA", places=np.zeros((3, 2)), note="")]
+    assert page.count("nan") == 0
+    assert "--x:50.00;--y:50.00" in render_map("t", same, flat, colour="age", notes=[])

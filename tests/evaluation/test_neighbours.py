@@ -1,0 +1,44 @@
+"""What is shown of a search is what the metrics count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polysense.evaluation.metrics.retrieval import RetrievalScorer
+from polysense.evaluation.neighbours import can_look, nearest
+
+
+def space(num_rows: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """Places and keys; two rows hold one text, one lacks its picture."""
+    draws = np.random.default_rng(0)
+    places = draws.standard_normal((num_rows, 2, 6)).astype(np.float32)
+    places[:, 1] = places[:, 0] + 0.8 * places[:, 1]
+    places /= np.linalg.norm(places, axis=2, keepdims=True)
+    keys = np.arange(1, 2 * num_rows + 1).reshape(num_rows, 2)
+    keys[4, 1], places[4, 1] = keys[9, 1], places[9, 1]
+    keys[7, 0], places[7, 0] = 0, np.nan
+    return places, keys
+
+
+def test_it_agrees_with_the_metrics() -> None:
+    places, keys = space()
+    present = np.ones(len(places), dtype=bool)
+    scores = RetrievalScorer(places, keys, present, ("photo", "text"))(np.ones((1, len(places))))
+    for one, other, name in ((0, 1, "photo to text"), (1, 0, "text to photo")):
+        rows = can_look(places, keys, present, one, other)
+        assert 7 not in rows
+        found = nearest(places, keys, one, other, rows, 5)
+        assert np.median([each.rank for each in found]) == scores[f"median_rank/{name}"][0]
+        assert np.mean([any(each.right) for each in found]) == pytest.approx(scores[f"recall_at_5/{name}"][0])
+        assert np.mean([each.right[0] for each in found]) == pytest.approx(scores[f"recall_at_1/{name}"][0])
+    assert nearest(places, keys, 0, 1, [], 5) == []
+
+
+def test_a_text_that_comes_twice_is_found_once_and_right_for_both() -> None:
+    places, keys = space()
+    found = {each.position: each for each in nearest(places, keys, 0, 1, [4, 9], 29)}
+    assert found[4].num_candidates == 29
+    assert found[4].best_right == found[9].best_right == 4
+    assert sum(found[9].right) == 1
+    assert list(found[4].similarities) == sorted(found[4].similarities, reverse=True)
