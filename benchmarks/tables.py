@@ -1,0 +1,138 @@
+"""Tables that are made of others, or of nothing, for tasks that no table states as it is.
+
+    python benchmarks/tables.py words DIR/avdigits/data.csv words.csv            # a recording and the word that is said
+    python benchmarks/tables.py dialogue DIR/meld/data.jsonl dialogue.jsonl      # an utterance and the turns before it
+    python benchmarks/tables.py pairs DIR/coco_captions/data.jsonl pairs.csv     # the first 32 pictures, a caption each
+    python benchmarks/tables.py spoken-numbers FOLDER --rows 2000                # English speech and Greek text
+    python benchmarks/tables.py service FOLDER --rows 2000                       # picture, voice and message; a reply
+
+Files of a table that is made of another are named relative to the new table's folder, so it is trained on as it is.
+The last two are generated (see polysense.data.demo.spoken_numbers and .service) and the same for the same seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polysense.data.demo.service import make_service
+from polysense.data.demo.spoken_numbers import make_spoken_numbers
+
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TURNS = 8
+
+
+def make_words(table: Path, output: Path) -> None:
+    """Of a table of spoken digits (audio, label, split) each recording once, with its word as the transcript.
+
+    Several rows may share a recording there. One that stands in two splits would be tested on what was learnt.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for row in _read_csv(table):
+        found = {
+            "audio": _moved(row["audio"], table, output),
+            "transcript": _DIGITS[int(row["label"])],
+            "speaker": row["speaker"],
+            "split": row["split"],
+        }
+        if rows.setdefault(row["audio"], found) != found:
+            raise SystemExit(f"{table}: {row['audio']} stands in two splits, or with two labels")
+    _write_csv(output, list(rows.values()))
+
+
+def make_dialogue(table: Path, output: Path, num_turns: int = _TURNS) -> None:
+    """Of a table of utterances (dialogue_id, turn, speaker, text, ..., split) each with the turns before it.
+
+    `context` is a list of up to `num_turns` texts, "Speaker: what was said", the oldest first: of the same dialogue and
+    before this turn only, wherever in the table they stand. The first turn of a dialogue has an empty list.
+    """
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
+    dialogues: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        dialogues.setdefault(row["dialogue_id"], []).append(row)
+    written = []
+    for row in rows:
+        before = sorted((other for other in dialogues[row["dialogue_id"]] if other["turn"] < row["turn"]), key=_turn)
+        context = [f"{other['speaker']}: {other['text']}" for other in before[-num_turns:]]
+        kept = {name: row[name] for name in ("speaker", "text", "emotion", "split")}
+        written.append({"dialogue_id": row["dialogue_id"], "context": context, **kept})
+    with output.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in written)
+
+
+def _turn(row: dict[str, Any]) -> int:
+    return int(row["turn"])
+
+
+def make_pairs(table: Path, output: Path, num_rows: int = 32) -> None:
+    """Of a table of pictures with several captions the first training rows, each with its first caption.
+
+    What any captioner must be able to learn by heart; there is no split, so name the table for validation and test too.
+    """
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
+    pairs = [
+        {"image": _moved(row["image"], table, output), "caption": row["captions"][0]}
+        for row in rows
+        if row["split"] == "train"
+    ][:num_rows]
+    if len(pairs) < num_rows:
+        raise SystemExit(f"{table}: has {len(pairs)} training rows, {num_rows} are asked for")
+    _write_csv(output, pairs)
+
+
+def _moved(path: str, table: Path, output: Path) -> str:
+    """A path that is relative to a table, relative to another."""
+    return Path(os.path.relpath(table.resolve().parent / path, output.resolve().parent)).as_posix()
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, what in (("words", make_words), ("dialogue", make_dialogue), ("pairs", make_pairs)):
+        command = commands.add_parser(name, help=(what.__doc__ or "").splitlines()[0])
+        command.add_argument("table", type=Path)
+        command.add_argument("output", type=Path)
+    commands.choices["dialogue"].add_argument("--turns", type=int, default=_TURNS, help="earlier turns, at most")
+    commands.choices["pairs"].add_argument("--rows", type=int, default=32)
+    for name in ("spoken-numbers", "service"):
+        command = commands.add_parser(name, help="generated")
+        command.add_argument("folder", type=Path)
+        command.add_argument("--rows", type=int, default=2000)
+        command.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    if asked.command in ("spoken-numbers", "service"):
+        make = make_service if asked.command == "service" else make_spoken_numbers
+        asked.output = make(asked.folder, seed=asked.seed, num_rows=asked.rows)
+    else:
+        asked.output.parent.mkdir(parents=True, exist_ok=True)
+        match asked.command:
+            case "words":
+                make_words(asked.table, asked.output)
+            case "dialogue":
+                make_dialogue(asked.table, asked.output, asked.turns)
+            case _:
+                make_pairs(asked.table, asked.output, asked.rows)
+    sys.stdout.write(f"wrote {asked.output}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

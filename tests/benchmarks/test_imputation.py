@@ -1,0 +1,52 @@
+"""The benchmark of filling hides what was there, the same cells each time, and never all of a row."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polysense.data.sources import read_table
+from polysense.evaluation.bootstrap import Interval
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "imputation.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    spec = importlib.util.spec_from_file_location("imputation_benchmark", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_hidden_cells_were_there_and_a_row_keeps_one(script: Any) -> None:
+    draws = np.random.default_rng(0)
+    rows = [{"a": str(i), "b": None if draws.random() < 0.3 else i, "c": "x"} for i in range(200)]
+    table = read_table(rows)
+    fewer, hidden = script.hide(table, ["a", "b"], 0.5, 3)
+    for name in ("a", "b"):
+        before, after = table.cells(name), fewer.cells(name)
+        lost = [i for i in range(200) if before[i] is not None and after[i] is None]
+        assert lost == hidden[name].tolist()
+        assert all(before[i] == after[i] for i in range(200) if i not in set(lost))
+        assert 40 < len(lost) < 110
+    assert all(a is not None or b is not None for a, b in zip(fewer.cells("a"), fewer.cells("b"), strict=True))
+    assert fewer.cells("c") == table.cells("c")
+    again = script.hide(table, ["a", "b"], 0.5, 3)[1]
+    assert all(np.array_equal(hidden[name], again[name]) for name in hidden)
+
+
+def test_the_table_is_markdown(script: Any) -> None:
+    one = Interval(0.5, 0.4, 0.6)
+    result = script.Result(column="a|b", measured=True, num_cells=1200, model=one, simple=Interval(1.0), gone=one)
+    assert script.markdown([result]).splitlines()[-1] == (
+        "| a\\|b | 1,200 | squared error | 0.500 | 1.000 | 50% (40 to 60) |"
+    )

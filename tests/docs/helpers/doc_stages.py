@@ -1,0 +1,220 @@
+"""What stands beside a page's commands: the tables and models that they name, small and made on the spot.
+
+A section's commands run one after the other in a folder of their own, as a reader would type them. STAGES says what
+that folder holds at first, and what the capital words (TABLE, RUN) stand for. A section that is not here finds the
+products of the README, their recipe, and no RUN.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import soundfile
+from PIL import Image
+
+import polysense
+
+COLOURS = ("red", "green", "blue")
+NUM_ROWS = 36
+
+# A model of any of these tables in a few seconds: it learns nothing, and goes through every part of the program.
+SMALL = (
+    "model.width=16",
+    "training.epochs=1",
+    "training.batch_size=16",
+    "training.tensorboard=false",
+    "evaluation.bootstrap=10",
+    "evaluation.contribution_rows=16",
+    "evaluation.written_rows=2",
+    "evaluation.samples=1",
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a section's commands find.
+
+    Attributes:
+        make: Writes tables into the folder.
+        names: What each capital word stands for.
+        train: How the model that RUN names is trained: `polysense.fit`'s arguments, the table first.
+        recipe: Whether recipe.yaml is written, of `train` if it is given.
+    """
+
+    make: Callable[[Path], None]
+    names: Mapping[str, str] = field(default_factory=dict)
+    train: Mapping[str, Any] | None = None
+    recipe: bool = False
+
+
+def _picture(path: Path, label: int, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 60, (16, 16, 3), dtype=np.uint8)
+    pixels[:, :, label] += 150
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def _sound(path: Path, label: int, seconds: float = 0.4) -> None:
+    time = np.arange(int(seconds * 8000)) / 8000
+    path.parent.mkdir(exist_ok=True)
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * (300 + 400 * label) * time), 8000)
+
+
+def _clip(path: Path, label: int) -> None:
+    with av.open(str(path), "w") as file:
+        pictures = file.add_stream("mpeg4", rate=10)
+        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
+        sound = file.add_stream("aac", rate=8000)
+        for place in range(10):
+            pixels = np.zeros((32, 32, 3), dtype=np.uint8)
+            pixels[:, 3 * place : 3 * place + 4, label] = 220
+            file.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels)))
+        wave = (8000 * np.sin(np.arange(8192)[None] * (0.2 + 0.3 * label))).astype(np.int16)
+        heard = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+        heard.sample_rate = 8000
+        file.mux(sound.encode(heard))
+        for stream in (pictures, sound):
+            file.mux(stream.encode(None))
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def products(folder: Path) -> None:
+    """products.csv of the README, with some cells empty; new.csv without the answers, labelled.csv with them."""
+    rows = []
+    for i in range(NUM_ROWS):
+        photo, recording = f"img/{i:03d}.jpg", f"wav/{i:03d}.wav"
+        _picture(folder / photo, i % 3, i)
+        _sound(folder / recording, i % 3)
+        rows.append(
+            {
+                "photo": photo if i % 7 else "",
+                "recording": recording if i % 5 else "",
+                "note": f"slightly {COLOURS[i % 3]}, seen on shelf {i}" if i % 6 else "",
+                "price": f"{1 + i % 3 + 0.01 * i:.2f}",
+                "shop": ("north", "south")[i % 2],
+                "category": ("apple", "pear", "plum")[i % 3],
+            }
+        )
+    _write(folder / "products.csv", rows)
+    _write(folder / "labelled.csv", rows[:8])
+    _write(folder / "new.csv", [{k: v for k, v in row.items() if k != "category"} for row in rows[:8]])
+
+
+def parcels(folder: Path) -> None:
+    """table.csv: the products, with a number whose column's name holds a comma."""
+    products(folder)
+    with (folder / "products.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    _write(folder / "table.csv", [{**row, "size, cm": f"{10 + 0.3 * i:.1f}"} for i, row in enumerate(rows)])
+
+
+def clips(folder: Path) -> None:
+    """clips.jsonl: videos with sound, and what is said in them."""
+    for label in range(3):
+        _clip(folder / f"{label}.mp4", label)
+    words = [f"the {COLOURS[i % 3]} bar number {i} moves" for i in range(NUM_ROWS)]
+    _write(folder / "clips.jsonl", [{"clip": f"{i % 3}.mp4", "words": said} for i, said in enumerate(words)])
+
+
+def captions(folder: Path) -> None:
+    """photos.csv: pictures and their captions."""
+    rows = []
+    for i in range(NUM_ROWS):
+        _picture(folder / f"img/{i}.png", i % 3, i)
+        rows.append({"photo": f"img/{i}.png", "caption": f"a {COLOURS[i % 3]} thing, number {i}, on a table"})
+    _write(folder / "photos.csv", rows)
+    _picture(folder / "cat.jpg", 0, 0)
+
+
+def speech(folder: Path) -> None:
+    """speech.csv: recordings and transcripts."""
+    rows = []
+    for i in range(NUM_ROWS):
+        _sound(folder / f"wav/{i}.wav", i % 3, seconds=0.8 + 0.05 * (i % 5))
+        rows.append({"audio": f"wav/{i}.wav", "transcript": COLOURS[i % 3]})
+    _write(folder / "speech.csv", rows)
+
+
+def animals(folder: Path) -> None:
+    """animals.csv: pictures, sounds and captions of animals; and what is asked for."""
+    names = ("cat", "dog", "wolf")
+    rows = []
+    for i in range(NUM_ROWS):
+        _picture(folder / f"img/{i}.png", i % 3, i)
+        _sound(folder / f"wav/{i}.wav", i % 3)
+        caption = f"a photo of a {names[i % 3]} on a day of {i} hours"
+        media = {"photo": f"img/{i}.png", "sound": f"wav/{i}.wav", "caption": caption}
+        rows.append({**media, "animal": names[i % 3], "label": names[i % 3], "year": 2000 + i})
+    _write(folder / "animals.csv", rows)
+    _picture(folder / "dog.png", 1, 1)
+    _sound(folder / "bark.wav", 1)
+
+
+def reviews(folder: Path) -> None:
+    """reviews.csv: texts of different lengths, with stars."""
+    texts = ["good " * (1 + i % 9) + f"and {i}" for i in range(NUM_ROWS)]
+    _write(folder / "reviews.csv", [{"text": text, "stars": str(1 + i % 3)} for i, text in enumerate(texts)])
+
+
+def answers(folder: Path) -> None:
+    """recipe.yaml with a pretrained language model that writes an answer."""
+    captions(folder)
+    text = polysense.new(folder / "photos.csv", "caption")
+    recipe = text.replace("caption", "answer")
+    start = recipe.index("  heads:")
+    end = recipe.index("\n# ", start)
+    head = "  heads:\n    answer: {type: language_model, path: ./Qwen2.5-0.5B, tune: lora}\n"
+    (folder / "recipe.yaml").write_text(recipe[:start] + head + recipe[end:], encoding="utf-8")
+    photos = (folder / "photos.csv").read_text(encoding="utf-8").replace("caption", "answer", 1)
+    (folder / "photos.csv").write_text(photos, encoding="utf-8")
+
+
+PRODUCTS = Stage(make=products, train={"table": "products.csv", "target": "category"}, recipe=True)
+_ANIMALS = Stage(
+    make=animals,
+    names={"TABLE": "animals.csv", "RUN": "trained"},
+    train={
+        "table": "animals.csv",
+        "task": "contrastive",
+        "columns": dict.fromkeys(("animal", "label", "year"), "ignored"),
+    },
+)
+STAGES: Mapping[str, Stage] = {
+    "Train on a table": Stage(make=products),  # it writes its recipe itself
+    "Videos": Stage(make=clips),
+    "How a text is written": Stage(
+        make=captions,
+        names={"TABLE": "photos.csv", "RUN": "trained"},
+        train={"table": "photos.csv", "target": "caption"},
+    ),
+    "Speech recognition and handwriting": Stage(
+        make=speech,
+        names={"TABLE": "speech.csv", "RUN": "trained"},
+        train={"table": "speech.csv", "target": "transcript", "columns": {"transcript": "generation"}},
+    ),
+    "Shared space": _ANIMALS,
+    "Search": _ANIMALS,
+    "Reconstruction": Stage(make=products, names={"TABLE": "products.csv"}),
+    "Errors, skill and anomalies": Stage(
+        make=parcels, names={"RUN": "RUN"}, train={"table": "table.csv", "task": "reconstruction"}
+    ),
+    "Filling missing cells": Stage(make=parcels, names={"TABLE": "table.csv"}),
+    "Batches of texts and sounds": Stage(make=reviews),
+    "A pretrained language model that writes": Stage(make=answers),
+}
