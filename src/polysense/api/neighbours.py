@@ -76,7 +76,7 @@ def write_space_pages(
             Search(
                 title=f"{target.members[one]} looks for {target.members[other]}",
                 note=f"Of {len(able):,} rows {100 * share.value:.0f}% find their own among the {_FOUND} nearest of "
-                f"{found[0].num_candidates:,}; the right one stands at rank {number(rank.value)} in the middle. "
+                f"{found[0].num_candidates:,}; the right one stands at rank {rank.value:.0f} in the middle. "
                 "✓ belongs to the query. Where none of the nearest does, the one that does is last.",
                 rows=[_row(bundle, table, target, one, other, each) for each in found],
             )

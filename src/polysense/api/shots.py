@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 
 from polysense.api.features import Features, choose_features, features, random_model
+from polysense.api.parts import is_same, recipe_of
 from polysense.api.prepare import split_tables
 from polysense.bundle import Bundle, load
-from polysense.config.codec import from_dict
 from polysense.core.modality import Task
 from polysense.core.sample import Unreadable
 from polysense.data.evidence import Evidence
@@ -27,7 +27,6 @@ from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
 from polysense.evaluation.fewshot_page import render_fewshot
 from polysense.evaluation.probes import METHODS
-from polysense.recipe import Recipe
 
 __all__ = ["SHOTS", "Shots", "fewshot"]
 
@@ -236,19 +235,14 @@ def _split(bundle: Bundle, table: Table, target: str, test: Any) -> dict[str, Ta
     """The table's parts, as the model was trained with them where it is the same table."""
     if test is not None:
         return {"train": table, "test": read_table(test)}
-    recipe = from_dict(Recipe, bundle.recipe, where="the bundle's recipe") if bundle.recipe else None
+    recipe = recipe_of(bundle)
     strategy = FractionSplitConfig() if recipe is None else recipe.data.split
     seed = 0 if recipe is None else recipe.training.seed
-    if recipe is not None and recipe.data.table is not None and _is_same(recipe.data.table, table):
+    if recipe is not None and recipe.data.table is not None and is_same(recipe.data.table, table):
         return split_tables(recipe.data, table, seed)
     labels = table.cells(target, literal=True)
     parts = {name: table.select(rows) for name, rows in split(table, strategy, labels=labels, seed=seed).items()}
     return {name: part for name, part in parts.items() if len(part)}
-
-
-def _is_same(path: str, table: Table) -> bool:
-    """Whether a table is the one that a recipe names."""
-    return Path(path).name == table.name and Path(path).parent.resolve() == table.root.resolve()
 
 
 def _train_labels(table: Table, target: str) -> tuple[Classes, np.ndarray]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polysense.api.measure import SHUFFLED, evaluate_bundle
+from polysense.api.parts import part_of
 from polysense.api.text import report_text
 from polysense.api.written import shuffled_inputs, writes
 from polysense.bundle import Bundle, Predictions, load
@@ -111,7 +112,7 @@ def stream(
         UserError: The bundle or the table can't be read, no text is written, or there is no such decoding.
     """
     loaded = (bundle if isinstance(bundle, Bundle) else load(bundle)).with_decoding(decoding)
-    name, table = loaded.streamed(target), loaded.dataset(source, root=root).table
+    name, table = loaded.streamed(target), loaded.dataset(source, root=root).table  # filled once, for all rows
     return (loaded.stream(table, row=row, target=name) for row in range(len(table)))
 
 
@@ -123,6 +124,7 @@ def evaluate(
     bootstrap: int = 1000,
     seed: int = 0,
     decoding: DecodingOptions | None = None,
+    split: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Scores a model on a table that has the targets.
@@ -134,13 +136,15 @@ def evaluate(
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the resamples.
         decoding: As in `predict`.
+        split: The part of the table that is scored, as the model's recipe splits it: "test", "validation", "train" or
+            "all". By default all rows, with a warning if the model is known to have been trained on some of them.
         progress: Called with the rows that are done and the rows there are; those of the blind control count too.
 
     Raises:
         UserError: The bundle or the table can't be read, no row has a target, or there is no such decoding.
     """
     loaded = (bundle if isinstance(bundle, Bundle) else load(bundle)).with_decoding(decoding)
-    table = read_table(source, root=root)
+    table = part_of(loaded, read_table(source, root=root), split)
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")

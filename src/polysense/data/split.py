@@ -229,6 +229,14 @@ class ColumnSplitConfig(SplitConfig):
         if twice:
             raise ConfigError(f"the split column's value {twice[0]!r} stands for two parts; expected each value once")
 
+    def part_of(self, value: object) -> str | None:
+        """The split that a cell of the column names, None if it names none."""
+        for name, values in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            if values is not None and value is not None and _spell(value) in map(_spell, values):
+                return name
+        named = None if value is None else split_name(value)
+        return named if named is not None and getattr(self, named) is None else None
+
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
         """See SplitConfig."""
         table.require(self.column, "split column")

@@ -17,6 +17,15 @@ def evaluate(
     bundle: Bundle,
     table: Table,
     decoding: Decoding = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART",
+            help="test, validation or train: only these rows, as the model's own recipe splits the table; all: all "
+            "rows, as by default, without a warning if some of them were trained on.",
+            show_default=False,
+        ),
+    ] = None,
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
@@ -26,7 +35,7 @@ def evaluate(
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("measuring") as progress:
-        evaluation = api.evaluate(bundle, table, bootstrap=bootstrap, decoding=decoding, progress=progress)
+        evaluation = api.evaluate(bundle, table, bootstrap=bootstrap, decoding=decoding, split=split, progress=progress)
     if as_json:
         console.write_json(evaluation.as_json())
     else:
