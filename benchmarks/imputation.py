@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 import polysense
-from polysense.api.imputation import restored_columns
+from polysense.api.imputation import restored_by
 from polysense.api.prepare import split_tables
 from polysense.bundle import Bundle
 from polysense.config.codec import from_dict
@@ -94,7 +94,7 @@ def compare(
     """
     processors = {
         bundle.processor.columns[name].source: bundle.processor.columns[name]
-        for name in restored_columns(bundle)
+        for name in restored_by(bundle)
         if bundle.processor.columns[name].why_unwritten is None
     }
     columns = [name for name in processors if test.has(name)]

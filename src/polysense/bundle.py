@@ -7,13 +7,13 @@ bundle/
   weights.safetensors
   processor/            fitted preprocessing: the same object in training, evaluation and serving
   resources/            what pretrained encoders need besides weights (their own configs)
+  imputer/              where the recipe names one: the bundle that fills missing cells first
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,29 +26,30 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from polysense.config.codec import from_dict, to_dict
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.sample import Unreadable
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.core.version import VERSION
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
+from polysense.data.predicted import predicted_columns
 from polysense.data.processor import Processor
 from polysense.data.sources import Table, read_table
-from polysense.data.targets import TaggingTarget, TargetProcessor
 from polysense.data.targets.pieces import pieces
 from polysense.data.targets.text import TextTarget
 from polysense.errors import BundleError, ConfigError, TableError
+from polysense.imputer import Imputer
 from polysense.nn.decoding.options import DecodingOptions, changed
 from polysense.nn.heads.writing import WritingHeadConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
 
-__all__ = ["FORMAT", "Bundle", "Predictions", "load"]
+__all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "load"]
 
-FORMAT = 1
-"""Raised when an older polysense could no longer read what this one writes."""
+FORMAT = 2
+"""Raised when an older polysense could no longer read what this one writes; 2 has an imputer, others are still 1."""
 
-_MOST_CLASS_COLUMNS = 100
+IMPUTER = "imputer"
+"""The folder, within a bundle's, of the bundle that fills missing cells for it."""
 
 _log = logging.getLogger("polysense.bundle")
 
@@ -58,7 +59,8 @@ class Predictions:
     """What a model says of a table, one row for each of its rows, in order.
 
     Attributes:
-        frame: Per target its prediction and probabilities, and `missing`: which input columns the row lacked.
+        frame: Per target its prediction and probabilities, and `missing`: which input columns the row lacked. Where the
+            model has an imputer also `imputed`: which of them it filled.
         raw: Per target the Prediction in row order; without restored pictures and sounds, which may be more than fits
             into memory (`polysense.impute` writes them one by one).
         unreadable: Cells that could not be read, with the reason; they count as missing.
@@ -135,12 +137,19 @@ class Bundle:
         """The model's columns and targets."""
         return self.processor.schema
 
+    @property
+    def imputer(self) -> Imputer | None:
+        """What fills missing cells before the model's own preprocessing reads them."""
+        return self.processor.filler if isinstance(self.processor.filler, Imputer) else None
+
     def save(self, folder: Path | str) -> None:
         """Writes the bundle; the file that makes it one, bundle.json, is written last."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.processor.save(folder / "processor")
         self.model.save_resources(folder / "resources")
+        if self.imputer is not None:
+            self.imputer.restorer.save(folder / IMPUTER)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         part = folder / "weights.safetensors.part"
         # A tied weight stands under two names and is one storage, which safetensors refuses.
@@ -149,13 +158,15 @@ class Bundle:
         )
         part.replace(folder / "weights.safetensors")
         plain = {
-            "format": FORMAT,
+            "format": 1 if self.imputer is None else FORMAT,
             "polysense": VERSION,
             "torch": torch.__version__,
             "model": to_dict(self.model_config),
             "recipe": to_dict(self.recipe),
             "info": self.info,
         }
+        if self.imputer is not None:
+            plain["imputer"] = self.imputer.as_json()
         part = folder / "bundle.json.part"
         part.write_text(json.dumps(plain, indent=1, ensure_ascii=False))
         part.replace(folder / "bundle.json")
@@ -169,9 +180,7 @@ class Bundle:
             root: The folder that media paths are relative to; by default the table's own.
             with_targets: Whether the targets' columns are read too.
         """
-        if isinstance(source, Mapping) and not any(isinstance(cell, (list, tuple)) for cell in source.values()):
-            source = [source]  # one row
-        return TableDataset(read_table(source, root=root), self.processor, with_targets=with_targets)
+        return TableDataset(_table(source, root), self.processor, with_targets=with_targets)
 
     def with_decoding(self, decoding: DecodingOptions | None) -> Bundle:
         """The same model, weights shared, that writes in another way; nothing is trained again.
@@ -254,13 +263,13 @@ class Bundle:
             TableError: The table can't be read, or has no such row.
             ConfigError: The model writes no such text token by token, or there is no such decoding.
         """
-        bundle, dataset = self.with_decoding(decoding), self.dataset(source, root=root)
-        if not 0 <= row < len(dataset):
-            raise TableError(f"{dataset.table.name}: row {row} is asked for, and it has {len(dataset)} rows, from 0 on")
+        bundle, table = self.with_decoding(decoding), _table(source, root)
+        if not 0 <= row < len(table):
+            raise TableError(f"{table.name}: row {row} is asked for, and it has {len(table)} rows, from 0 on")
         name = bundle.streamed(target)
         processor = bundle.processor.targets[name]
         assert isinstance(processor, TextTarget)
-        one = TableDataset(dataset.table.select(np.array([row])), bundle.processor)
+        one = TableDataset(table.select(np.array([row])), bundle.processor)
         batch = next(iter(PredictLoader(one, bundle.schema)))
         # A row's number in its table decides what is drawn.
         for cell in batch.unreadable:
@@ -335,15 +344,21 @@ class Bundle:
     def _frame(self, raw: Mapping[str, Prediction], present: np.ndarray, table: Table) -> polars.DataFrame:
         columns: dict[str, Any] = {}
         for target in self.schema.targets:
-            processor = self.processor.targets[target.name]
-            columns |= (
-                _segment_columns(target, raw[target.name], processor, table)
-                if isinstance(processor, TaggingTarget)
-                else _target_columns(target, raw[target.name], processor)
-            )
+            columns |= predicted_columns(target, raw[target.name], self.processor.targets[target.name], table)
         names = self.schema.names
         columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
+        if table.fills is not None:
+            columns["imputed"] = [
+                ", ".join(c.name for c in self.schema if row in table.fills.cells.get(c.table_column, ()))
+                for row in table.rows.tolist()
+            ]
         return polars.DataFrame(columns)
+
+
+def _table(source: Any, root: Path | str | None) -> Table:
+    if isinstance(source, Mapping) and not any(isinstance(cell, (list, tuple)) for cell in source.values()):
+        source = [source]  # one row
+    return read_table(source, root=root)
 
 
 def _shared(name: str, value: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> bool:
@@ -359,99 +374,6 @@ def _without_media(prediction: Prediction) -> Prediction:
     if not prediction.columns:
         return prediction
     return replace(prediction, columns={name: c for name, c in prediction.columns.items() if c.dim() <= 2})
-
-
-def _errors(target: Target, prediction: Prediction) -> dict[str, Any]:
-    """How badly each row is restored: the mean over its columns, and each column; null where there is no true cell."""
-    assert prediction.errors is not None
-    errors = prediction.errors.double().numpy()
-    known = ~np.isnan(errors)
-    total = np.where(known, errors, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    columns = {f"{target.name}.error": np.where(known.any(axis=1), total, np.nan)}
-    columns |= {f"{target.name}.{name}.error": errors[:, index] for index, name in enumerate(target.members)}
-    return {name: polars.Series(values).fill_nan(None) for name, values in columns.items()}
-
-
-def _target_columns(target: Target, prediction: Prediction, processor: TargetProcessor) -> dict[str, Any]:
-    """A target's columns of the predictions' frame."""
-    values = prediction.values.numpy()
-    if target.task is Task.GENERATION:
-        assert prediction.scores is not None
-        texts = polars.Series([processor.render(value) for value in values], dtype=polars.String)
-        written = {target.name: texts, f"{target.name}_log_probability": prediction.scores.numpy()}
-        if prediction.alternatives is not None:
-            written |= _alternatives(prediction, target.name, texts.to_list(), processor)
-        return written
-    if target.task is Task.CONTRASTIVE:
-        return {f"{target.name}[{name}]": _places(values[:, index]) for index, name in enumerate(target.members)}
-    if target.task is Task.RECONSTRUCTION:
-        return _errors(target, prediction)
-    if target.task is Task.REGRESSION:
-        return {column: values[:, index] for index, column in enumerate(target.columns)}
-    assert prediction.probabilities is not None
-    probabilities = prediction.probabilities.numpy()
-    rendered = [processor.render(value) for value in values]
-    if target.task is Task.CLASSIFICATION:
-        columns: dict[str, Any] = {
-            target.name: rendered,
-            f"{target.name}_probability": probabilities[np.arange(len(values)), values],
-        }
-    else:
-        columns = {target.name: _list_series(rendered)}
-    if len(target.classes) <= _MOST_CLASS_COLUMNS:
-        for index, name in enumerate(target.classes):
-            columns[f"{target.name}_probability[{name}]"] = probabilities[:, index]
-    return columns
-
-
-def _segment_columns(
-    target: Target, prediction: Prediction, processor: TaggingTarget, table: Table
-) -> dict[str, polars.Series]:
-    """Segments as the training table spelled them; null where the column that they lie in is absent."""
-    found = [processor.render_row(value, table, i) for i, value in enumerate(prediction.values.numpy())]
-    cells = [None if one is None else one[0] for one in found]
-    label = polars.String if processor.renders_text else polars.Int64
-    if processor.writes_labels:
-        scores = polars.Series([None if one is None else one[1] for one in found], dtype=polars.List(polars.Float64))
-        return {target.name: polars.Series(cells, dtype=polars.List(label)), f"{target.name}_score": scores}
-    number = polars.Float64 if target.units_per_second else polars.Int64
-    fields: dict[str, Any] = {"start": number, "end": number}
-    if not target.units_per_second:
-        fields["text"] = polars.String
-    kind = polars.Struct({**fields, "label": label, "score": polars.Float64})
-    return {target.name: polars.Series(cells, dtype=polars.List(kind))}
-
-
-def _places(values: np.ndarray) -> polars.Series:
-    """Places in a shared space, null where the column is absent."""
-    cells = [None if np.isnan(place).any() else place.tolist() for place in values]
-    return polars.Series(cells, dtype=polars.List(polars.Float32))
-
-
-def _alternatives(prediction: Prediction, name: str, firsts: list[str], processor: TargetProcessor) -> dict[str, Any]:
-    """The next best texts of each row, in the order of preference, and their log probabilities."""
-    assert prediction.alternatives is not None
-    assert prediction.alternative_scores is not None
-    found: list[dict[str, float]] = []
-    for first, ids, scores in zip(firsts, prediction.alternatives, prediction.alternative_scores.tolist(), strict=True):
-        texts: dict[str, float] = {}
-        for each, score in zip(ids.numpy(), scores, strict=True):
-            text = processor.render(each)
-            # Other tokens may spell the same text: it is given once.
-            if score > -math.inf and text != first:
-                texts.setdefault(text, score)
-        found.append(texts)
-    return {
-        f"{name}_alternatives": polars.Series([list(texts) for texts in found], dtype=polars.List(polars.String)),
-        f"{name}_alternative_log_probabilities": polars.Series(
-            [list(texts.values()) for texts in found], dtype=polars.List(polars.Float32)
-        ),
-    }
-
-
-def _list_series(cells: list[list[Any]]) -> polars.Series:
-    """Lists of labels; of strings where none has a label that would tell."""
-    return polars.Series(cells) if any(cells) else polars.Series(cells, dtype=polars.List(polars.String))
 
 
 def load(path: Path | str, *, device: str = "cpu") -> Bundle:
@@ -478,7 +400,9 @@ def load(path: Path | str, *, device: str = "cpu") -> Bundle:
                 f"up to {FORMAT}: upgrade polysense"
             )
         config = from_dict(ModelConfig, plain["model"], where=str(folder / "bundle.json"))
-        processor = Processor.load(folder / "processor")
+        settings = plain.get("imputer")
+        imputer = None if settings is None else Imputer(load(folder / IMPUTER, device=device), **settings)
+        processor = Processor.load(folder / "processor", imputer)
         model = config.build(processor.schema, folder / "resources")
         model.load_state_dict(load_file(folder / "weights.safetensors", device="cpu"))
     except (OSError, json.JSONDecodeError, KeyError, TypeError, SafetensorError, RuntimeError, ConfigError) as error:

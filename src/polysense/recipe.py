@@ -19,7 +19,7 @@ from polysense.training.config import TrainingConfig
 
 __all__ = ["EvaluationConfig", "InitFromConfig", "Recipe", "load_recipe"]
 
-_TABLES = ("table", "validation", "test")
+_PATHS = ("table", "validation", "test", "root", "impute")
 _INIT_FROM = "init_from"
 
 
@@ -147,7 +147,7 @@ class Recipe(Config):
                 )
 
     def with_overrides(self, overrides: list[str], base: Path | None = None) -> Recipe:
-        """A copy with `a.b.c=value` changes; table paths among them are relative to the current folder.
+        """A copy with `a.b.c=value` changes; paths among them are relative to the current folder.
 
         Raises:
             ConfigError: An override can't be read or gives no valid recipe.
@@ -167,7 +167,7 @@ class Recipe(Config):
 
 def _overridden(overrides: list[str]) -> set[str]:
     keys = {override.partition("=")[0].strip().removeprefix("data.") for override in overrides}
-    return {key.removesuffix(".bundle") for key in keys} & {*_TABLES, "root", _INIT_FROM}
+    return {key.removesuffix(".bundle") for key in keys} & {*_PATHS, _INIT_FROM}
 
 
 def _absolute(plain: dict[str, Any], base: Path, only: set[str]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _absolute(plain: dict[str, Any], base: Path, only: set[str]) -> dict[str, An
 
 
 def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
-    """Reads a recipe; its table paths are relative to its own folder, those in overrides to the current one.
+    """Reads a recipe; its paths are relative to its own folder, those in overrides to the current one.
 
     Raises:
         ConfigError: It can't be read, or a key or value is wrong; names each.
@@ -193,7 +193,7 @@ def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
     plain = parse_yaml(read_text(path), str(path))
     if not isinstance(plain, dict):
         raise ConfigError(f"{path}: found {type(plain).__name__}, expected keys: data, model, training, evaluation")
-    plain = _absolute(plain, path.resolve().parent, {*_TABLES, "root", _INIT_FROM})
+    plain = _absolute(plain, path.resolve().parent, {*_PATHS, _INIT_FROM})
     if overrides:
         plain = _absolute(apply_overrides(plain, overrides), Path.cwd(), _overridden(overrides))
     return from_dict(Recipe, plain, where=str(path))

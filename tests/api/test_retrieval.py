@@ -252,6 +252,33 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert pairs[0]["score"] >= pairs[-1]["score"] >= 0.5
 
 
+def test_a_lancedb_table_gives_what_a_folder_gives(
+    home: Path, bundle: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("lancedb")
+    table, place = str(home / "photos.csv"), str(tmp_path / "photos.lance")
+    assert main(["index", str(home / "run"), table, "-o", place, "--column", "photo", "--graph", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["num_rows"], told["num_without"], told["folder"]) == (46, 2, place)
+    assert told["graph"]["recall"] == 1.0
+    line = [str(home / "9.png"), "a white tile", "-k", "5", "--weight", "1", "--weight", "0.5", "--exact", "--json"]
+    found = []
+    for index in (str(photos), place):
+        assert main(["search", index, *line, "--filter", "size < 30"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
+    assert main(["index", "-o", place, "--delete", "9,10,1000", "--compact", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"num_deleted": 2, "num_rows": 44}
+    assert main(["index", str(home / "run"), table, "-o", place, "--add"]) == 2
+    assert "is there already (44 of 48 are)" in capsys.readouterr().err
+    assert main(["index", str(home / "run"), table, "-o", place, "--update"]) == 0
+    assert "2 rows added, 44 replaced" in capsys.readouterr().out
+    assert main(["index", "-o", place, "--verify"]) == 2
+    assert "no checksums" in capsys.readouterr().err
+    with pytest.raises(SearchError, match="holds vectors of 'photo'"):
+        api.index_table(bundle, table, place, column="text", update=True)
+
+
 @pytest.mark.parametrize(
     ("line", "match"),
     [

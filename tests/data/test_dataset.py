@@ -26,6 +26,9 @@ class Counting:
         self.size = size
         self.calls: list[int] = []
 
+    def prepared(self, table: Table) -> Table:
+        return table
+
     def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
         self.calls.append(i)
         cell = table.cell(i, "number")

@@ -40,6 +40,9 @@ class FromNumbers:
 
     schema = SCHEMA
 
+    def prepared(self, table: Table) -> Table:
+        return table
+
     def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
         number = table.cell(i, "photo")
         sample = Sample(row=i)
@@ -154,6 +157,9 @@ class TestTraining:
     @pytest.mark.parametrize("sent", [0, 100_000])
     def test_a_worker_that_dies_while_sending_is_no_hang(self, sent: int) -> None:
         class Dying(FromNumbers):
+            def prepared(self, table: Table) -> Table:
+                return table
+
             def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
                 if i == 40:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -168,6 +174,9 @@ class TestTraining:
 
     def test_an_error_in_a_worker_is_not_taken_for_its_death(self) -> None:
         class Broken(FromNumbers):
+            def prepared(self, table: Table) -> Table:
+                return table
+
             def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
                 raise RuntimeError("a bug")
 
@@ -221,6 +230,9 @@ class TestPrediction:
 
     def test_a_huge_row_stands_alone(self) -> None:
         class Long(FromNumbers):
+            def prepared(self, table: Table) -> Table:
+                return table
+
             def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
                 return Sample(row=i, values={"voice": [np.ones(1600 * (8 if i == 1 else 1), dtype=np.int16)]})
 

@@ -243,3 +243,10 @@ def test_the_rows_measured_are_a_sample_that_the_seed_decides():
     np.testing.assert_array_equal(rows, contribution_rows(10_000, max_rows=500, seed=3))
     assert rows.mean() == pytest.approx(5000, rel=0.1)
     np.testing.assert_array_equal(contribution_rows(7), np.arange(7))
+
+
+@pytest.mark.parametrize(("num_rows", "verdict"), [(9, Verdict.NONE), (40, Verdict.HELPS)])
+def test_of_a_handful_of_rows_nothing_is_said_to_help(num_rows, verdict):
+    bits = random_bits("a", num_rows=num_rows)
+    found = toy(lambda seen: seen.get("a", 0.5), bits, bits["a"])
+    assert found.columns[0].verdict is verdict

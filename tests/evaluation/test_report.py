@@ -90,6 +90,7 @@ def test_the_page_says_what_was_measured(report):
     page = render_report(report)
     words = " ".join(parsed(page).words)
     assert number(report.evaluation.value("label", "accuracy")) in words
+    assert "accuracy, 0 to 1" in words, "an axis has no decimals to no purpose"
     assert report.contributions.targets[0].sentence() in words
     for expected in ("labels only", "12,345", "no measurable help", "ends in the middle", "25.0%", "9,999", "epoch 3"):
         assert expected in words

@@ -101,3 +101,10 @@ def test_a_recording_and_its_text_are_speech_recognition() -> None:
         assert isinstance(recipe.model.heads["said"], GenerationHeadConfig)
         assert recipe.model.heads["said"].type == "generation"
     assert recipe_for([speech, *TARGETS], 1000).model.encoders["speech"].type == "audio_cnn"
+
+
+def test_few_recordings_are_aligned_in_many_small_steps() -> None:
+    guesses = [guess("speech", Role.INPUT, Modality.AUDIO), guess("said", Role.TARGET, task=Task.GENERATION)]
+    assert recipe_for(guesses, 400).training.batch_size == 8
+    assert recipe_for(guesses, 2000).training.batch_size == 32
+    assert recipe_for([guesses[0], *TARGETS], 400).training.batch_size == 32

@@ -34,6 +34,23 @@ def _started_from(report: Mapping[str, Any] | None) -> list[str]:
     return [*lines, ""]
 
 
+def _imputed(report: Mapping[str, Any] | None) -> list[str]:
+    """What an imputer filled, column by column."""
+    if report is None:
+        return []
+    lines = [
+        "## Filled cells",
+        "",
+        "A model of its own, in the folder `imputer`, fills missing cells first, here too.",
+        "",
+    ]
+    lines += [f"- {line}" for line in report["lines"]]
+    for split, columns in report["cells"].items():
+        counts = ", ".join(f"`{_cell(name)}` {done:,} of {missing:,}" for name, (done, missing) in columns.items())
+        lines.append(f"- missing {split} cells that were filled: {counts}")
+    return [*lines, ""]
+
+
 def model_card(run: Run, tables: Mapping[str, Table]) -> str:
     """The bundle's README.md, in the sections of Mitchell et al., "Model Cards for Model Reporting", 2019."""
     schema = run.bundle.schema
@@ -71,7 +88,8 @@ def model_card(run: Run, tables: Mapping[str, Table]) -> str:
         lines.append(f"- `{target.name}`, {target.task}{classes}")
     rows = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
     lines += ["", "## Training data", "", f"Rows: {rows}. Table: `{tables['train'].name}`.", ""]
-    lines += [*_started_from(run.bundle.info.get("init_from")), "## Evaluation", ""]
+    lines += [*_started_from(run.bundle.info.get("init_from")), *_imputed(run.bundle.info.get("impute"))]
+    lines += ["## Evaluation", ""]
     if not run.evaluations:
         lines.append("Not evaluated: there were no validation or test rows.")
     for split, evaluation in run.evaluations.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from polysense.api.filling import plan_imputer
 from polysense.api.init_from import plan_start
 from polysense.api.prepare import is_recipe, prepare, split_tables
 from polysense.core.modality import Modality, Role, Task
@@ -156,6 +157,7 @@ def check(
         tables = split_tables(config, table, prepared.recipe.training.seed)
         splits = {name: len(part) for name, part in tables.items()}
         model = prepared.recipe.model
+        imputing = plan_imputer(prepared.recipe, tables)
         start = plan_start(prepared.recipe, tables["train"])
         processor = Processor.fit(
             tables["train"],
@@ -164,11 +166,13 @@ def check(
             model.target_requirements(),
             {} if start is None else start.columns,
             {} if start is None else start.targets,
+            None if imputing is None else imputing.imputer,
         )
         model.build(processor.schema)
         positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int))
-        for position in positions:
-            unreadable.extend(processor.transform(table, int(position), with_targets=True).unreadable)
+        part = processor.prepared(table.select(positions))
+        for position in range(len(part)):
+            unreadable.extend(processor.transform(part, position, with_targets=True).unreadable)
         tried = len(positions)
     except PolysenseError as error:
         problems.append(str(error))

@@ -7,9 +7,9 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from polysense.bundle import Bundle
+from polysense.bundle import IMPUTER, Bundle
 from polysense.errors import SearchError
-from polysense.search import VectorIndex
+from polysense.search import Backend
 
 __all__ = ["check_model", "fingerprint"]
 
@@ -22,7 +22,8 @@ def fingerprint(bundle: Bundle) -> str:
     """
     if bundle.folder is None:
         raise SearchError("the model is in no folder, so an index could not name it; save it first (Bundle.save)")
-    parts = sorted(path for path in (bundle.folder / "processor").rglob("*") if path.is_file())
+    folders = [bundle.folder / "processor", *([] if bundle.imputer is None else [bundle.folder / IMPUTER])]
+    parts = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     files = [bundle.folder / "weights.safetensors", *parts]
     # Hashing half a gigabyte takes a second; a file that was not written since need not be read for each search.
     written = tuple(
@@ -33,7 +34,9 @@ def fingerprint(bundle: Bundle) -> str:
 
 @lru_cache(maxsize=8)
 def _hash(folder: Path, description: str, written: tuple[tuple[str, int, int], ...]) -> str:
-    digest = hashlib.sha256(json.dumps(json.loads(description)["model"], sort_keys=True).encode())
+    plain = json.loads(description)
+    made_by = [plain["model"], plain["imputer"]] if "imputer" in plain else plain["model"]
+    digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode())
     for name, _, _ in written:
         digest.update(f"\0{name}\0".encode())
         with (folder / name).open("rb") as stream:
@@ -42,7 +45,7 @@ def _hash(folder: Path, description: str, written: tuple[tuple[str, int, int], .
     return digest.hexdigest()
 
 
-def check_model(index: VectorIndex, bundle: Bundle, column: str | None) -> None:
+def check_model(index: Backend, bundle: Bundle, column: str | None) -> None:
     """Checks that a model's vectors of a column are what an index holds.
 
     Raises:
@@ -50,12 +53,12 @@ def check_model(index: VectorIndex, bundle: Bundle, column: str | None) -> None:
     """
     known = index.info.get("fingerprint")
     if known is None:
-        raise SearchError(f"{index.folder}: its vectors are of no model that it remembers; `VectorIndex` searches it")
+        raise SearchError(f"{index.place}: its vectors are of no model that it remembers; search it by vectors")
     if known != fingerprint(bundle):
         raise SearchError(
-            f"{index.folder}: was made by another model (once at {index.info.get('bundle')}) than the one at "
+            f"{index.place}: was made by another model (once at {index.info.get('bundle')}) than the one at "
             f"{bundle.folder}: their vectors can't be compared. Name the model that made it, or index the table again"
         )
     if column != index.info.get("column"):
         kinds = [repr(one) if one is not None else "all columns together" for one in (index.info["column"], column)]
-        raise SearchError(f"{index.folder}: holds vectors of {kinds[0]}, not of {kinds[1]}; an index has one kind")
+        raise SearchError(f"{index.place}: holds vectors of {kinds[0]}, not of {kinds[1]}; an index has one kind")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,19 +20,17 @@ import polars
 import torch
 
 from polysense.bundle import Bundle, load
-from polysense.core.batch import Batch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Modality
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.cells import normalise
 from polysense.data.columns.base import ColumnProcessor
-from polysense.data.dataset import TableDataset
 from polysense.data.filled import Filled, check_mark, typed
-from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
+from polysense.imputer import as_array, present_rows, restored_batches, restored_columns
 
-__all__ = ["MARK", "Imputed", "impute", "restored_columns"]
+__all__ = ["MARK", "Imputed", "impute", "restored_by"]
 
 MARK = "imputed"
 """The column that says which cells of a row were filled."""
@@ -155,7 +153,7 @@ def impute(
     if unreadable not in ("keep", "fill"):
         raise ConfigError(f"unreadable: found {unreadable!r}, expected keep or fill")
     loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
-    restored = restored_columns(loaded)
+    restored = restored_by(loaded)
     raw = source if isinstance(source, Table) else read_raw(source, root=root)
     check_mark(raw.frame, MARK, raw.name)
     table = replace(raw, frame=normalise(raw.frame, raw.name))
@@ -170,24 +168,18 @@ def impute(
     undecided: dict[str, int] = {}
     empty: list[int] = []
     found: list[Unreadable] = []
-    part = TableDataset(table.select(wanted), loaded.processor, with_targets=False)
-    for batch in _watched(PredictLoader(part, loaded.schema), progress):
+    part = table.select(wanted)
+    for batch, predictions in restored_batches(loaded.processor, loaded.model, part, progress, only_read=only_report):
         found += batch.unreadable
         rows = [(index, int(wanted[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
-        present = _present(batch)
-        predictions = None
-        if not only_report:
-            loaded.model.eval()
-            device = next(loaded.model.parameters()).device
-            predictions = {name: p.cpu() for name, p in loaded.model.predict(batch.to(device)).items()}
+        present = present_rows(batch)
         broken = {(cell.source.row, cell.source.column) for cell in batch.unreadable}
         for index, row in rows:
             lacks = [cell for cell in chosen if _lacks(table, row, cell, broken, unreadable)]
             if lacks and not present[index]:
                 empty.append(row)
                 continue
-            for cell in lacks if predictions is not None else ():
-                assert predictions is not None
+            for cell in () if only_report else lacks:
                 value = predictions[cell.target].columns[cell.member][index]
                 column = raw.frame[cell.name] if table.has(cell.name) else None
                 made = cell.made(value, column, row, table.root)
@@ -212,16 +204,13 @@ def impute(
     )
 
 
-def restored_columns(bundle: Bundle) -> dict[str, Target]:
+def restored_by(bundle: Bundle) -> dict[str, Target]:
     """The input columns that a model restores, and the target that each is restored by.
 
     Raises:
         BundleError: There are none.
     """
-    found: dict[str, Target] = {}
-    for target in bundle.schema.targets:
-        if target.task is Task.RECONSTRUCTION:
-            found |= {name: target for name in target.members if name not in found}
+    found = restored_columns(bundle.schema)
     if not found:
         tasks = ", ".join(f"{target.name} ({target.task})" for target in bundle.schema.targets)
         where = "the model" if bundle.folder is None else str(bundle.folder)
@@ -254,7 +243,7 @@ class _Fillable:
 
     def made(self, value: torch.Tensor, column: polars.Series | None, row: int, root: Path) -> Any:
         """The cell; None where there is nothing to write."""
-        array = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
+        array = as_array(value)
         spelled = self.processor.restore(array)
         if spelled is None:
             return None
@@ -348,25 +337,6 @@ def _lacks(table: Table, row: int, cell: _Fillable, broken: set[tuple[int, str]]
     if not table.has(cell.name) or table.cell(row, cell.name) is None:
         return True
     return unreadable == "fill" and (int(table.rows[row]), cell.member) in broken
-
-
-def _present(batch: Batch) -> np.ndarray:
-    """Which rows have anything; bool [batch]."""
-    there = np.zeros(len(batch), dtype=bool)
-    for column in batch.columns.values():
-        there |= column.present.numpy()
-    return there
-
-
-def _watched(loader: PredictLoader, progress: Callable[[int, int], None] | None) -> Iterator[Batch]:
-    done = 0
-    for batch in loader:
-        if progress is not None:
-            progress(done, loader.num_rows)
-        yield batch
-        done += int((batch.rows >= 0).sum())
-    if progress is not None:
-        progress(done, loader.num_rows)
 
 
 def _skill(bundle: Bundle, cell: _Fillable) -> float | None:

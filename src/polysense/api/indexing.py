@@ -16,8 +16,7 @@ from polysense.bundle import Bundle, load
 from polysense.core.sample import Unreadable
 from polysense.data.sources import Table, read_table, resolve
 from polysense.errors import DecodeError, SearchError
-from polysense.search import VectorIndex, check_free
-from polysense.search.manifest import GraphEntry
+from polysense.search import Backend, check_place, create_index, open_index
 
 __all__ = ["GRAPH_FROM", "Indexed", "index_table"]
 
@@ -33,7 +32,7 @@ class Indexed:
     """What became of a table.
 
     Attributes:
-        folder: The index.
+        folder: The index: a folder, or an address on object storage.
         num_added: Rows that are new in it.
         num_replaced: Rows that were there.
         num_without: Rows of the table that lack the column; they are not in the index.
@@ -43,7 +42,7 @@ class Indexed:
         unreadable: Cells that could not be read.
     """
 
-    folder: Path
+    folder: Path | str
     num_added: int
     num_replaced: int
     num_without: int
@@ -91,7 +90,8 @@ def index_table(
     Args:
         bundle: A bundle in a folder, or its folder. The index remembers it, and takes no other model's vectors.
         source: A table's path, a data frame, a list of dictionaries, ...
-        folder: The index: a new folder, or with `add` or `update` an index.
+        folder: The index: a new folder, or with `add` or `update` an index. One named NAME.lance is a LanceDB table,
+            also on object storage (s3://, gs://, az://).
         column: Which input column's vectors; None for all together, or for what the index has. An index has one kind.
         ids: The table's column that holds row ids; by default rows are counted from 0.
         add: Adds to an index that is there.
@@ -109,12 +109,12 @@ def index_table(
         raise SearchError(f"the model has no input column {column!r}; there are: {', '.join(loaded.schema.names)}")
     names = _row_ids(table, ids)
     metadata = _metadata(table, loaded)
-    index = None
+    index: Backend | None = None
     if add or update:
-        index = VectorIndex.open(folder, writable=True)
+        index = open_index(folder, writable=True)
         column = index.info.get("column") if column is None else column
     else:
-        check_free(Path(folder))  # before anything is embedded
+        check_place(folder)  # before anything is embedded
     counts = {"added": 0, "replaced": 0, "without": 0}
     unreadable: list[Unreadable] = []
     try:
@@ -128,7 +128,7 @@ def index_table(
             there, vectors = found.of(column)
             unreadable.extend(found.unreadable)
             if index is None:
-                index = VectorIndex.create(folder, dim=found.vectors[column].shape[1], info=_info(loaded, column))
+                index = create_index(folder, dim=found.vectors[column].shape[1], info=_info(loaded, column))
             chosen = low + there
             replaced = index.update(names.gather(chosen), vectors, metadata[chosen])
             counts["replaced"] += replaced
@@ -141,22 +141,18 @@ def index_table(
         if graph or (graph is None and len(index) >= GRAPH_FROM):
             index.build_graph()
         return Indexed(
-            folder=Path(folder),
+            folder=folder if isinstance(folder, str) and "://" in folder else Path(folder),
             num_added=counts["added"],
             num_replaced=counts["replaced"],
             num_without=counts["without"],
             num_rows=len(index),
             dim=index.dim,
-            graph=None if index.graph is None else _measured(index.graph),
+            graph=None if index.graph is None else index.graph.as_dict(),
             unreadable=tuple(unreadable),
         )
     finally:
         if index is not None:
             index.close()
-
-
-def _measured(graph: GraphEntry) -> dict[str, Any]:
-    return {name: value for name, value in vars(graph).items() if name not in ("file", "order")}
 
 
 def _info(bundle: Bundle, column: str | None) -> dict[str, Any]:
@@ -171,13 +167,13 @@ def _info(bundle: Bundle, column: str | None) -> dict[str, Any]:
     }
 
 
-def _check_new(index: VectorIndex, names: pl.Series, ids: str | None) -> None:
+def _check_new(index: Backend, names: pl.Series, ids: str | None) -> None:
     """Before anything is embedded."""
     there = index.contains(names)
     if there.any():
         hint = "update replaces them (--update)" + ("; row ids may come from a column (--ids)" if ids is None else "")
         raise SearchError(
-            f"{index.folder}: row id {names.filter(there)[0]!r} is there already ({int(there.sum())} of {len(names)} "
+            f"{index.place}: row id {names.filter(there)[0]!r} is there already ({int(there.sum())} of {len(names)} "
             f"are): {hint}"
         )
 

@@ -94,6 +94,7 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
             columns={name: recipe.data.columns[name]},
             transforms={key: value for key, value in recipe.data.transforms.items() if key == name},
             modality_dropout=0.0,
+            impute=None,  # it would have nothing to fill the column from
         ),
         model=dataclasses.replace(
             recipe.model,
@@ -268,12 +269,22 @@ def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
         facts={
             **rows,
             "parameters": f"{run.bundle.info['parameters']:,}",
+            **_imputed(run.bundle.info.get("impute")),
             "training": f"{run.training.seconds:,.0f} s, {run.training.samples_per_second:,.0f} samples/s",
         },
         settings=run.recipe.to_yaml(comments=False),
         samples="samples.html" if (run.folder / "samples.html").exists() else None,
         pages={file: words for file, words in _PAGES.items() if (run.folder / file).exists()},
     )
+
+
+def _imputed(report: Mapping[str, Any] | None) -> dict[str, str]:
+    """How many cells an imputer filled."""
+    if report is None:
+        return {}
+    totals = {split: np.sum(list(columns.values()), axis=0) for split, columns in report["cells"].items()}
+    shown = ", ".join(f"{done:,} of {missing:,} {split}" for split, (done, missing) in totals.items())
+    return {"missing cells filled": f"{shown}; {'; '.join(report['lines'])}"}
 
 
 def _text(run: Run, tables: Mapping[str, Table], judged: str | None, num_unreadable: int) -> str:

@@ -11,7 +11,7 @@ from polysense.api.fingerprint import check_model
 from polysense.api.queries import Item, parse_item, query_vector
 from polysense.bundle import Bundle, load
 from polysense.errors import BundleError, SearchError
-from polysense.search import Neighbours, VectorIndex
+from polysense.search import Backend, Neighbours, open_index
 from polysense.search.sheet import Tile, contact_sheet
 
 __all__ = ["Found", "search"]
@@ -76,7 +76,7 @@ class Found:
 
 
 def search(
-    index: VectorIndex | str | Path,
+    index: Backend | str | Path,
     query: str | Sequence[str],
     k: int = 10,
     *,
@@ -88,7 +88,7 @@ def search(
     """Finds the rows nearest to a text, a picture, a sound, or several things together.
 
     Args:
-        index: An index that `index_table` made, or its folder.
+        index: An index that `index_table` made, or its place.
         query: A text, or a file's path; COLUMN=VALUE says which of the model's columns reads it. Of several, their
             directions are averaged.
         k: How many rows.
@@ -100,15 +100,15 @@ def search(
     Raises:
         UserError: The index or the model can't be read, they do not belong together, or the query can't be read.
     """
-    opened = index if isinstance(index, VectorIndex) else VectorIndex.open(index)
+    opened = open_index(index) if isinstance(index, (str, Path)) else index
     if bundle is None and "bundle" not in opened.info:
-        raise SearchError(f"{opened.folder}: remembers no model; name the one that made its vectors (--bundle)")
+        raise SearchError(f"{opened.place}: remembers no model; name the one that made its vectors (--bundle)")
     try:
         loaded = bundle if isinstance(bundle, Bundle) else load(opened.info["bundle"] if bundle is None else bundle)
     except BundleError as error:
         if bundle is not None:
             raise
-        raise SearchError(f"{opened.folder}: its model is not where it was: {error}; name it (--bundle)") from error
+        raise SearchError(f"{opened.place}: its model is not where it was: {error}; name it (--bundle)") from error
     column = opened.info.get("column")
     check_model(opened, loaded, column)
     given = [query] if isinstance(query, str) else list(query)

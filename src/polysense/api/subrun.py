@@ -88,7 +88,9 @@ class Subrun:
         plain = to_dict(own)
         for key in ("table", "validation", "test", "root"):  # moving a table changes nothing; its cells are in `table`
             plain["data"].pop(key)
-        if own.init_from is not None:  # the same path may hold another model by now
+        if own.data.impute is not None:  # the same path may hold another model by now
+            plain["data"]["impute"] = model_mark(own.data.impute)
+        if own.init_from is not None:
             plain["init_from"]["bundle"] = model_mark(own.init_from.bundle)
         content = json.dumps([VERSION, table, plain], sort_keys=True)
         return Subrun(
@@ -219,6 +221,8 @@ class Workshop:
         data = recipe.data
         asked = (recipe.model.requirements(), recipe.model.target_requirements())
         parts: tuple[Any, ...] = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *asked)
+        if data.impute is not None:  # what it may read depends on what heads are kept from reading
+            parts = (*parts, data.impute, recipe.model.heads)
         if recipe.init_from is not None:  # what moves, and brings its preprocessing, depends on the model too
             parts = (*parts, recipe.init_from, recipe.model)
         key = json.dumps([to_dict(part) for part in parts], sort_keys=True)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from polysense.api.card import model_card
+from polysense.api.filling import Imputing, imputing_again, keep_imputer, plan_imputer, seen_rows, told
 from polysense.api.init_from import Start, begin, plan_start
 from polysense.api.measure import measure
 from polysense.api.prepare import Prepared, prepare, split_tables
@@ -106,6 +107,8 @@ def fit(
             data = source
         prepared = prepare(folder / "recipe.yaml", overrides=overrides, data=data)
     else:
+        if output is not None:
+            _require_free(Path(output))  # before a large table is read
         prepared = prepare(
             source,
             target=target,
@@ -163,12 +166,15 @@ def _run_folder(output: str | Path | None, prepared: Prepared) -> Path:
     if output is None:
         stem = re.sub(r"[^\w.-]+", "_", Path(prepared.source).stem)[:60] or "table"
         output = Path("runs") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = Path(output)
+        _require_free(output)
+    return Path(output)
+
+
+def _require_free(folder: Path) -> None:
     if folder.is_file():
         raise ConfigError(f"{folder}: is a file, expected a folder for the run")
     if (folder / "recipe.yaml").exists():
         raise ConfigError(f"{folder}: holds a run already; give another folder with -o, or go on with it by --resume")
-    return folder
 
 
 class _Watched:
@@ -198,6 +204,7 @@ class FittedData:
         validation: Likewise the validation rows, if there are any.
         num_workers: Processes that decode ahead of the training.
         start: The trained parts that the preprocessing came with in part; None where there are none.
+        imputing: What fills missing cells first; None where nothing does.
     """
 
     processor: Processor
@@ -205,6 +212,7 @@ class FittedData:
     validation: TableDataset | None
     num_workers: int
     start: Start | None = None
+    imputing: Imputing | None = None
 
     @cached_property
     def lengths(self) -> RowLengths:
@@ -212,16 +220,20 @@ class FittedData:
         return row_lengths(self.train.table, self.processor.columns, self.processor.targets)
 
 
-def fit_data(recipe: Recipe, tables: Mapping[str, Table], processor: Processor | None = None) -> FittedData:
+def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = None) -> FittedData:
     """Fits preprocessing, unless it is given, and decides how the rows are read.
 
     Args:
         recipe: What to do.
-        tables: "train", and perhaps "validation".
-        processor: Fitted before.
+        tables: "train", and perhaps others.
+        folder: Of a run that began with fitted preprocessing, which is read.
     """
     start = None
-    if processor is None:
+    if folder is not None:
+        imputing = imputing_again(recipe, folder)
+        processor = Processor.load(folder / "bundle" / "processor", None if imputing is None else imputing.imputer)
+    else:
+        imputing = plan_imputer(recipe, tables)
         start = plan_start(recipe, tables["train"])
         processor = Processor.fit(
             tables["train"],
@@ -230,6 +242,7 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], processor: Processor |
             recipe.model.target_requirements(),
             {} if start is None else start.columns,
             {} if start is None else start.targets,
+            None if imputing is None else imputing.imputer,
         )
     train, validation = TableDataset(tables["train"], processor), tables.get("validation")
     num_workers = _read_settings(recipe, train)
@@ -239,6 +252,7 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], processor: Processor |
         validation=(None if validation is None else TableDataset(validation, processor, cache_bytes=train.cache_bytes)),
         num_workers=num_workers,
         start=start,
+        imputing=imputing,
     )
 
 
@@ -272,10 +286,12 @@ def train_model(
     if data is None:
         fitted = folder / "bundle" / "processor"
         known = resume and fitted.is_dir()
-        data = fit_data(recipe, tables, Processor.load(fitted) if known else None)
+        data = fit_data(recipe, tables, folder if known else None)
         if save and not known and distributed.is_main:
+            keep_imputer(data.imputing, folder)
             data.processor.save(fitted)
     processor, validation_set = data.processor, data.validation
+    imputed = None if data.imputing is None else told(data.imputing, tables)
     schema = processor.schema
     config = recipe.training
     torch.manual_seed(config.seed)
@@ -382,7 +398,11 @@ def train_model(
     }
     if started:
         info["init_from"] = started
+    if imputed is not None:
+        info["impute"] = imputed
     bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info)
+    if (remembered := seen_rows(bundle, tables["train"])) is not None:
+        info["seen_rows"] = remembered
     if save and distributed.is_main:
         bundle.save(folder / "bundle")
     return bundle, result, list(watched.unreadable.values())

@@ -99,7 +99,8 @@ def shuffled_inputs(table: Table, schema: Schema, seed: int) -> Table | None:
     taken = np.empty_like(order)
     taken[order] = np.roll(order, -1)
     foreign = table.frame.select(name for name in media if table.has(name))[taken]
-    return dataclasses.replace(table, frame=table.frame.with_columns(pl.Series(s) for s in foreign))
+    # What filled the row's cells was made of its own media.
+    return dataclasses.replace(table, frame=table.frame.with_columns(pl.Series(s) for s in foreign), fills=None)
 
 
 class WrittenValidation:

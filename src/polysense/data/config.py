@@ -29,6 +29,9 @@ class DataConfig(Config):
         columns: Per input column how its cells are read. A column that is not here is not used. An input whose name is
             not the table's column's says `column: NAME`.
         targets: What is to be predicted, by name; the name is also the table's column, unless `column` says otherwise.
+        impute: A trained bundle that restores columns (`--task reconstruction`), or its run's folder: it fills missing
+            cells of input columns that it knows, before anything else reads them, in training and afterwards. It
+            becomes a part of the trained bundle. null fills nothing: what is missing is masked.
         weight: The column that holds each row's weight in the loss, a number of 0 or more; null weighs all rows
             equally. A row without a weight counts as 1.
         split: How the rows are split into training, validation and test.
@@ -46,6 +49,7 @@ class DataConfig(Config):
     root: str | None = None
     columns: dict[str, ColumnConfig] = field(default_factory=dict)
     targets: dict[str, TargetConfig] = field(default_factory=dict)
+    impute: str | None = None
     weight: str | None = None
     split: SplitConfig = field(default_factory=FractionSplitConfig)
     transforms: dict[str, TransformConfig] = field(default_factory=dict)

@@ -47,15 +47,18 @@ class RowProcessor(Protocol):
     def schema(self) -> Schema:
         """The columns and targets that samples have."""
 
+    def prepared(self, table: Table) -> Table:
+        """The table as `transform` reads it: with what fills its missing cells, where something does."""
+
     def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
-        """The sample at a position of a table; a cell that can't be read is absent in it."""
+        """The sample at a position of a prepared table; a cell that can't be read is absent in it."""
 
 
 class TableDataset:
     """The rows of a table, preprocessed.
 
     Attributes:
-        table: The rows. A sample's `row` is its position in this table.
+        table: The rows, prepared. A sample's `row` is its position in this table.
         processor: The fitted preprocessing.
         with_targets: Whether samples have targets.
         cache_bytes: Memory for samples that are kept; may be set before the first sample is read. In worker processes
@@ -65,7 +68,7 @@ class TableDataset:
     def __init__(
         self, table: Table, processor: RowProcessor, *, with_targets: bool = True, cache_bytes: int = 0
     ) -> None:
-        self.table = table
+        self.table = processor.prepared(table)  # here, and not in the processes that decode
         self.processor = processor
         self.with_targets = with_targets
         self.cache_bytes = cache_bytes

@@ -10,6 +10,7 @@ import json
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -20,6 +21,7 @@ from polysense.core.schema import Requirements, Schema
 from polysense.data.columns.base import ColumnProcessor
 from polysense.data.columns.number import decimal_mark, parse_number
 from polysense.data.config import DataConfig
+from polysense.data.filling import Filler
 from polysense.data.sources import Table
 from polysense.data.targets import TargetProcessor
 from polysense.errors import BundleError, ColumnError, DecodeError
@@ -40,6 +42,7 @@ class Processor:
         columns: The fitted preprocessing of each input column.
         targets: Likewise of each target.
         weight: The column that holds the rows' weights, if there is one.
+        filler: What fills missing cells first, if anything does. It is not saved here: it may be a model.
         schema: What the encoders and heads are built from.
     """
 
@@ -49,11 +52,13 @@ class Processor:
         targets: Mapping[str, TargetProcessor],
         weight: str | None = None,
         weight_mark: Any = None,
+        filler: Filler | None = None,
     ) -> None:
         self.columns = dict(columns)
         self.targets = dict(targets)
         self.weight = weight
         self._weight_mark = weight_mark
+        self.filler = filler
         for target in self.targets.values():
             target.attach(self.columns)
         self.schema = Schema(
@@ -70,6 +75,7 @@ class Processor:
         target_requirements: Mapping[str, Requirements] | None = None,
         fitted_columns: Mapping[str, ColumnProcessor] | None = None,
         fitted_targets: Mapping[str, TargetProcessor] | None = None,
+        filler: Filler | None = None,
     ) -> Processor:
         """Learns all preprocessing from the training rows.
 
@@ -81,6 +87,7 @@ class Processor:
             fitted_columns: Columns whose preprocessing was fitted before and learns nothing here: what an encoder that
                 comes from another model was trained with.
             fitted_targets: Likewise targets.
+            filler: What fills missing cells first; what is learned is learned from the filled table.
 
         Raises:
             TableError: The table lacks a column.
@@ -103,12 +110,14 @@ class Processor:
                     f"data.transforms.{target.over}: moves what the segments of target {target.name!r} mark; "
                     + ("set shift to 0" if transform.type == "audio" else "leave it out")
                 )
+        for name, column in config.columns.items():  # before a filler adds what the table lacks
+            table.require(column.source(name), "input column")
+        table = table if filler is None else filler.fill(table)
         for name, target in targets.items():  # first: they are quick, and wrong more often
             if target.over is None and name not in fitted_targets:
                 target.fit(table, target_requirements.get(name), inputs)
         for name, column in config.columns.items():
             source = column.source(name)
-            table.require(source, "input column")
             if name in fitted_columns:
                 continue
             required = requirements.get(name, Requirements())
@@ -120,13 +129,20 @@ class Processor:
         if config.weight is not None:
             table.require(config.weight, "weight column")
             mark = decimal_mark(table.cells(config.weight))
-        return Processor(columns, targets, config.weight, mark)
+        return Processor(columns, targets, config.weight, mark, filler)
+
+    def prepared(self, table: Table) -> Table:
+        """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""
+        if self.filler is not None:
+            return self.filler.fill(table)
+        return table if table.fills is None else replace(table, fills=None)
 
     def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
         """Prepares one row.
 
         Args:
-            table: Any table; columns that it lacks are missing, others than the model's are left alone.
+            table: Any table, as `prepared` gives it; columns that it lacks are missing, others than the model's are
+                left alone.
             i: Position in the table.
             with_targets: Whether to read targets and the weight too.
 
@@ -218,8 +234,12 @@ class Processor:
         (folder / _FILE).write_text(text + "\n", encoding="utf-8")
 
     @staticmethod
-    def load(folder: Path) -> Processor:
+    def load(folder: Path, filler: Filler | None = None) -> Processor:
         """Rebuilds what `save` wrote.
+
+        Args:
+            folder: Where it was saved.
+            filler: What fills missing cells first.
 
         Raises:
             BundleError: The folder is incomplete, broken or of another version.
@@ -240,9 +260,8 @@ class Processor:
             weight, mark = state["weight"], state["weight_mark"]
         except (KeyError, TypeError) as error:
             raise BundleError(f"{path}: is broken: {error}") from error
-        return Processor(
-            {column.name: column for column in columns}, {target.name: target for target in targets}, weight, mark
-        )
+        by_name = {column.name: column for column in columns}
+        return Processor(by_name, {target.name: target for target in targets}, weight, mark, filler)
 
 
 def _file(cell: object, column: ColumnProcessor) -> str | None:

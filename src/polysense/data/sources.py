@@ -29,9 +29,25 @@ from polysense.data.cells import as_series, clean, clean_all, normalise
 from polysense.data.delimited import check_names, open_text, read_delimited
 from polysense.errors import DecodeError, TableError
 
-__all__ = ["Table", "read_raw", "read_table", "resolve"]
+__all__ = ["Fills", "Table", "read_raw", "read_table", "resolve"]
 
 logger = logging.getLogger("polysense.data.sources")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fills:
+    """What stands in for missing cells of a table; cells that are there stay what they are.
+
+    Beside the cells and not among them: what fills a cell then does not depend on its column's type, which is one of
+    all rows, and what was measured and what was not can always be told apart.
+
+    Attributes:
+        by: Who made them: the same one need not do so again, another one begins with the cells that are there.
+        cells: Per column, by the row's index in what was read, a plain value.
+    """
+
+    by: object
+    cells: Mapping[str, Mapping[int, Any]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,12 +59,14 @@ class Table:
         frame: The cells; typed columns, no Object columns.
         root: The folder that relative media paths start from.
         rows: int64 [len(frame)], each row's index in what was read.
+        fills: What stands in for missing cells; None as the table came.
     """
 
     name: str
     frame: pl.DataFrame
     root: Path
     rows: np.ndarray
+    fills: Fills | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -84,12 +102,20 @@ class Table:
         """
         self.require(column)
         value = self.frame.get_column(column)[i]
-        return clean(value.to_list() if isinstance(value, pl.Series) else value, literal)
+        found = clean(value.to_list() if isinstance(value, pl.Series) else value, literal)
+        if found is None and self.fills is not None and column in self.fills.cells:
+            return self.fills.cells[column].get(int(self.rows[i]))
+        return found
 
     def cells(self, column: str, *, literal: bool = False) -> list[object]:
         """All cells of a column; equal to `cell` on each position, much faster."""
         self.require(column)
-        return clean_all(self.frame.get_column(column), literal)
+        found = clean_all(self.frame.get_column(column), literal)
+        filled = {} if self.fills is None else self.fills.cells.get(column, {})
+        if not filled:
+            return found
+        rows = self.rows.tolist()
+        return [filled.get(row) if cell is None else cell for row, cell in zip(rows, found, strict=True)]
 
     def source(self, i: int, column: str, file: str | None = None) -> SourceInfo:
         """Where the cell at position i comes from."""
@@ -98,7 +124,7 @@ class Table:
     def select(self, positions: Sequence[int] | np.ndarray) -> Table:
         """Some of the rows, in that order; they keep their original indices."""
         chosen = np.asarray(positions, dtype=np.int64)
-        return Table(name=self.name, frame=self.frame[chosen], root=self.root, rows=self.rows[chosen])
+        return replace(self, frame=self.frame[chosen], rows=self.rows[chosen])
 
 
 def read_table(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:
@@ -115,9 +141,7 @@ def read_table(source: Any, *, root: Path | str | None = None, name: str | None 
         TableError: Names the file, the line or the row, what was found and what was expected.
     """
     if isinstance(source, Table):
-        return Table(
-            name=name or source.name, frame=source.frame, root=Path(root) if root else source.root, rows=source.rows
-        )
+        return replace(source, name=name or source.name, root=Path(root) if root else source.root)
     raw = read_raw(source, root=root, name=name)
     return replace(raw, frame=normalise(raw.frame, raw.name))
 

@@ -37,6 +37,7 @@ from polysense.evaluation.verdict import ColumnContribution, Contributions, Targ
 
 __all__ = ["contribution_rows", "contributions"]
 
+_FEWEST_ROWS = 10  # a bootstrap of fewer knows too few values: of 2 rows its interval misses the truth every other time
 _EPSILON = float(np.finfo(np.float32).eps)
 _MEASURES = {
     Task.CLASSIFICATION: ("accuracy", "log_loss"),
@@ -236,7 +237,9 @@ def _contributions(
                 gain_alone=gain_alone,
                 without=of(value(rest)),
                 drop=drop,
-                verdict=_verdict([(shapley[measure], drop[measure]) for measure in measures]),
+                verdict=_verdict([(shapley[measure], drop[measure]) for measure in measures])
+                if num_rows >= _FEWEST_ROWS
+                else Verdict.NONE,
                 stands_in_for=tuple(stands_in_for),
             )
         )

@@ -160,8 +160,8 @@ def _scores(report: Report, target: Target) -> str:
         reasons = evaluation.undefined[target.name]
         cells = [span(own[info.name], reason=reasons.get(info.name, "")) for info in infos]
         rows.append([text(name), bar, *cells])
-    heads = ["", f"{_label(primary)}, {number(domain[0])} to {number(domain[1])}"]
-    heads += [f'<span title="{text(info.description)}">{_label(info)} {_arrow(info)}</span>' for info in infos]
+    heads = ["", f"{_label(primary)}, {_end(domain[0])} to {_end(domain[1])}"]
+    heads += [f'<span title="{text(info.description)}">{_label(info)}&nbsp;{_arrow(info)}</span>' for info in infos]
     classes = ["", "track", *("n" for _ in infos)]
     level = f"{100 * report.evaluation.confidence:g}%"
     resamples = report.evaluation.num_resamples
@@ -348,6 +348,12 @@ def _label(info: MetricInfo) -> str:
     known = {"auroc": "AUROC", "r2": "R²", "mae": "MAE", "rmse": "RMSE", "ece": "ECE"}
     base, _, column = info.name.partition("/")
     return text(known.get(base, base.replace("_", " ").replace("f1", "F1")) + (f" of {column}" if column else ""))
+
+
+def _end(value: float) -> str:
+    """Of an axis: 0 to 100 rather than 0.000 to 100.00."""
+    shown = number(value)
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
 def _arrow(info: MetricInfo) -> str:

@@ -20,6 +20,7 @@ class Verdict(StrEnum):
     It hurts if that interval is below 0 and the model is better without it: else the advice to drop it would be wrong.
     Where the score can't tell, the log loss may, which is finer; but there what is lost by removal must agree with an
     interval of its own, since probabilities on small subsets say more of how the model was trained than of the column.
+    On fewer than 10 rows nothing is called measurable.
     """
 
     HELPS = "helps"

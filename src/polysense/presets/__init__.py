@@ -260,4 +260,4 @@ def recipe_for(
             ema=size.ema,
         ),
     )
-    return for_speech(for_tagging(recipe, guesses, size.layers), guesses, 2 * size.layers)
+    return for_speech(for_tagging(recipe, guesses, size.layers), guesses, 2 * size.layers, num_rows)

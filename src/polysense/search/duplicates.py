@@ -7,15 +7,48 @@ threshold is decided in float64.
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float32, Float64, Int
 
 from polysense.errors import SearchError
 
-__all__ = ["near_pairs"]
+__all__ = ["near_pairs", "pairs_of_rows"]
 
 _BLOCK = 4096
 # More than what a float32 product of unit vectors errs by.
 _SLACK = 1e-4
+
+
+def pairs_of_rows(
+    vectors: list[Float32[np.ndarray, "_ dim"]], ids: pl.Series, threshold: float, *, limit: int
+) -> pl.DataFrame:
+    """Pairs of rows by their ids.
+
+    Args:
+        vectors: Arrays of rows, none of them zero.
+        ids: Of all rows.
+        threshold: The smallest cosine that counts.
+        limit: Of pairs.
+
+    Returns:
+        Columns `first`, `second` (row ids, the smaller first) and `score`, the most similar first.
+
+    Raises:
+        SearchError: The threshold is no cosine, or there are more pairs than the limit.
+    """
+    if not -1 <= threshold <= 1:
+        raise SearchError(f"the threshold is a cosine, from -1 to 1; found {threshold}")
+    first, second, cosine = near_pairs(vectors, threshold, limit=limit)
+    one, other = ids.gather(first), ids.gather(second)
+    swapped = one > other
+    frame = pl.DataFrame(
+        {
+            "first": other.zip_with(swapped, one),
+            "second": one.zip_with(swapped, other),
+            "score": np.clip(cosine, -1.0, 1.0),
+        }
+    )
+    return frame.sort("score", "first", "second", descending=[True, False, False])
 
 
 def near_pairs(

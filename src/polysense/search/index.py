@@ -19,7 +19,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,7 +27,8 @@ from jaxtyping import Bool, Float32
 
 from polysense.errors import DependencyError, SearchError
 from polysense.search.answer import nearest, ranked
-from polysense.search.duplicates import near_pairs
+from polysense.search.backend import Metric
+from polysense.search.duplicates import pairs_of_rows
 from polysense.search.filters import Filter
 from polysense.search.graph import Graph
 from polysense.search.manifest import GraphEntry, Manifest
@@ -38,11 +39,9 @@ from polysense.search.segment import ROW_ID
 from polysense.search.snapshot import FILES, Snapshot, check_free
 from polysense.search.writer import Writer
 
-__all__ = ["Metric", "VectorIndex"]
+__all__ = ["VectorIndex"]
 
 _log = logging.getLogger("polysense.search")
-
-Metric = Literal["cosine", "inner_product"]
 
 
 class VectorIndex:
@@ -122,6 +121,11 @@ class VectorIndex:
         before = self._snapshot
         self._snapshot = self._writer.snapshot if self._writer else Snapshot.newest(self.folder, before.known)
         return self._snapshot.manifest.version != before.manifest.version
+
+    @property
+    def place(self) -> str:
+        """The folder's name."""
+        return str(self.folder)
 
     @property
     def dim(self) -> int:
@@ -287,7 +291,7 @@ class VectorIndex:
         found = grow(graph, self._snapshot, asked, seed=seed)
         file, order = graph.save(*writer.new_graph_paths())
         segments = len(self._snapshot.segments)
-        entry = GraphEntry(file=file, order=order, num_segments=segments, num_rows=len(graph), **vars(found))
+        entry = GraphEntry(file=file, order=order, num_segments=segments, num_rows=len(graph), **found.as_dict())
         writer.commit_graph(entry)
         self.refresh()
         self._graph = (entry, graph)
@@ -343,25 +347,12 @@ class VectorIndex:
         Raises:
             SearchError: The threshold is no cosine, or there are more pairs.
         """
-        if not -1 <= threshold <= 1:
-            raise SearchError(f"the threshold is a cosine, from -1 to 1; found {threshold}")
         snapshot = self._snapshot
         wanted = snapshot.wanted(None if filter is None else Filter(filter, snapshot.schema))
         pairs = list(zip(snapshot.segments, wanted, strict=True))
         vectors = [s.vectors if keep is None else s.vectors[keep] for s, keep in pairs]
         ids = [s.rows[ROW_ID] if keep is None else s.rows[ROW_ID].filter(keep) for s, keep in pairs]
-        names = pl.concat(ids) if ids else self.ids
-        first, second, cosine = near_pairs(vectors, threshold, limit=limit)
-        one, other = names.gather(first), names.gather(second)
-        swapped = one > other
-        frame = pl.DataFrame(
-            {
-                "first": other.zip_with(swapped, one),
-                "second": one.zip_with(swapped, other),
-                "score": np.clip(cosine, -1.0, 1.0),
-            }
-        )
-        return frame.sort("score", "first", "second", descending=[True, False, False])
+        return pairs_of_rows(vectors, pl.concat(ids) if ids else self.ids, threshold, limit=limit)
 
     def verify(self) -> int:
         """Reads every byte and compares checksums; opening compares sizes only.

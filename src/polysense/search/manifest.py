@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from polysense.errors import SearchError
 from polysense.search.durable import FileRecord, replace_file
 
-__all__ = ["FORMAT", "MANIFEST", "GraphEntry", "Manifest", "SegmentEntry"]
+__all__ = ["FORMAT", "MANIFEST", "GraphEntry", "Manifest", "Measured", "SegmentEntry"]
 
 FORMAT = 1
 """Raised when an older polysense could no longer read what this one writes."""
@@ -52,30 +52,44 @@ class SegmentEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphEntry:
-    """A graph for approximate search over the first segments, and what was measured when it was built.
+class Measured:
+    """What was measured of approximate search when it was prepared.
+
+    Attributes:
+        breadth: How thoroughly it looks: candidates that a walk keeps (faiss's efSearch), or lists that are read
+            (LanceDB's nprobes). The smallest that finds 95%, or the largest that was tried.
+        recall: Share of the true 10 nearest that it found.
+        num_queries: The sample's size.
+        exact_ms: Milliseconds for a query, exactly (median, one query at a time).
+        approximate_ms: The same, approximately.
+    """
+
+    breadth: int
+    recall: float
+    num_queries: int
+    exact_ms: float
+    approximate_ms: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """What was measured, and nothing of what it was measured of."""
+        return {one.name: getattr(self, one.name) for one in fields(Measured)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphEntry(Measured):
+    """A graph for approximate search over the first segments; its recall is of queries that it did not hold.
 
     Attributes:
         file: The graph, as faiss writes it.
         order: int64 [num_rows], the position of each of the graph's rows.
         num_segments: How many of the manifest's segments it covers, from the first.
         num_rows: Rows in them.
-        breadth: Candidates that a search keeps (faiss's efSearch).
-        recall: Share of the true 10 nearest that it found, over queries that it did not hold.
-        num_queries: The sample's size.
-        exact_ms: Milliseconds for a query, exactly (median, one query at a time).
-        approximate_ms: The same with the graph.
     """
 
     file: FileRecord
     order: FileRecord
     num_segments: int
     num_rows: int
-    breadth: int
-    recall: float
-    num_queries: int
-    exact_ms: float
-    approximate_ms: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,40 +1,74 @@
-"""How good and how fast a graph is on these very vectors: recall and time against exact search, before it is used.
+"""How good and how fast approximate search is on these very vectors: recall and time against exact search, before use.
 
-The queries are rows that the graph does not hold yet. Rows that it holds, or points near to them, are too easy: on
+A graph's queries are rows that it does not hold yet. Rows that it holds, or points near to them, are too easy: on
 clustered vectors they found 98% of their neighbours where new draws of the same kind found 93%.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int
 
 from polysense.search.exact import BLOCK, MARGIN, best, score_again
 from polysense.search.graph import BREADTHS, Graph
+from polysense.search.manifest import Measured
 from polysense.search.snapshot import Snapshot
 
-__all__ = ["ENOUGH", "Measured", "grow"]
+__all__ = ["ENOUGH", "NEAREST", "grow", "measured"]
 
 ENOUGH = 0.95
 """Recall@10 from which a graph is used without being asked for."""
 
-_K = 10
+NEAREST = 10
+"""Of how many neighbours recall is the share."""
+
 _NUM_QUERIES = 200
 _NUM_TIMED = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """The smallest breadth that finds enough, or the largest that was tried; see `GraphEntry`."""
+def measured(
+    queries: Float32[np.ndarray, "queries dim"],
+    truth: Sequence[Any],
+    find: Callable[[int], Sequence[Any]],
+    exact: Callable[[Float32[np.ndarray, "one dim"]], object],
+    approximate: Callable[[Float32[np.ndarray, "one dim"], int], object],
+    breadths: Sequence[int],
+) -> Measured:
+    """Looks for the smallest breadth that finds enough, and sets its time beside exact search's.
 
-    breadth: int
-    recall: float
-    num_queries: int
-    exact_ms: float
-    approximate_ms: float
+    Args:
+        queries: What is asked for.
+        truth: Per query, the nearest rows.
+        find: What is found for each query, at a breadth.
+        exact: Answers one query exactly.
+        approximate: Answers one query at a breadth.
+        breadths: From fast to thorough.
+    """
+    breadth, recall = breadths[0], 0.0
+    for breadth in breadths:
+        hits = sum(int(np.isin(found, near).sum()) for found, near in zip(find(breadth), truth, strict=True))
+        recall = hits / max(1, sum(len(near) for near in truth))
+        if recall >= ENOUGH:
+            break
+    exactly, approximately = [], []
+    for query in queries[:_NUM_TIMED, None]:
+        start = time.perf_counter()
+        exact(query)
+        middle = time.perf_counter()
+        approximate(query, breadth)
+        exactly.append(middle - start)
+        approximately.append(time.perf_counter() - middle)
+    return Measured(
+        breadth=breadth,
+        recall=recall,
+        num_queries=len(queries),
+        exact_ms=float(np.median(exactly)) * 1e3,
+        approximate_ms=float(np.median(approximately)) * 1e3,
+    )
 
 
 def grow(
@@ -68,35 +102,25 @@ def _add(graph: Graph, snapshot: Snapshot, positions: Int[np.ndarray, " rows"]) 
 
 
 def _measure(graph: Graph, snapshot: Snapshot, queries: Float32[np.ndarray, "queries dim"]) -> Measured:
+    count = NEAREST + MARGIN
+
     def top(query: Float32[np.ndarray, " dim"], positions: Int[np.ndarray, " n"]) -> Int[np.ndarray, " top"]:
         order = np.argsort(-score_again(query, snapshot.vectors(positions)), kind="stable")
-        return positions[order[:_K]]
+        return positions[order[:NEAREST]]
+
+    def find(breadth: int) -> list[Int[np.ndarray, " top"]]:
+        return [top(q, found) for q, found in zip(queries, graph.search(queries, count, breadth=breadth), strict=True)]
 
     vectors = [segment.vectors for segment in snapshot.segments]
     held = np.zeros(snapshot.starts[-1], dtype=bool)
     held[graph.order] = True
     wanted = np.split(held, snapshot.starts[1:-1])
-    truth = [top(q, found) for q, found in zip(queries, best(queries, vectors, wanted, _K + MARGIN), strict=True)]
-    breadth, recall = BREADTHS[0], 0.0
-    for breadth in BREADTHS:
-        found = graph.search(queries, _K + MARGIN, breadth=breadth)
-        hits = sum(int(np.isin(top(q, f), t).sum()) for q, f, t in zip(queries, found, truth, strict=True))
-        recall = hits / max(1, sum(len(one) for one in truth))
-        if recall >= ENOUGH:
-            break
-    everything = [None] * len(vectors)
-    exact, approximate = [], []
-    for query in queries[:_NUM_TIMED, None]:
-        start = time.perf_counter()
-        best(query, vectors, everything, _K + MARGIN)
-        middle = time.perf_counter()
-        graph.search(query, _K + MARGIN, breadth=breadth)
-        exact.append(middle - start)
-        approximate.append(time.perf_counter() - middle)
-    return Measured(
-        breadth=breadth,
-        recall=recall,
-        num_queries=len(queries),
-        exact_ms=float(np.median(exact)) * 1e3,
-        approximate_ms=float(np.median(approximate)) * 1e3,
+    truth = [top(q, found) for q, found in zip(queries, best(queries, vectors, wanted, count), strict=True)]
+    return measured(
+        queries,
+        truth,
+        find,
+        lambda query: best(query, vectors, [None] * len(vectors), count),
+        lambda query, breadth: graph.search(query, count, breadth=breadth),
+        BREADTHS,
     )

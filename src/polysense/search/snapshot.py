@@ -105,6 +105,8 @@ class Snapshot:
 
     def rows(self, positions: Int[np.ndarray, " n"], columns: Sequence[str]) -> pl.DataFrame:
         """Some columns at some positions, in their order."""
+        if not columns:
+            return pl.DataFrame()  # a frame without columns has no rows to choose from
         parts, order = [], []
         for where, segment, rows in self._by_segment(positions):
             there = [ROW_ID, *(name for name in columns if name in segment.rows.columns and name != ROW_ID)]

@@ -215,6 +215,7 @@ STAGES: Mapping[str, Stage] = {
         make=parcels, names={"RUN": "RUN"}, train={"table": "table.csv", "task": "reconstruction"}
     ),
     "Filling missing cells": Stage(make=parcels, names={"TABLE": "table.csv"}),
+    "Filling as a part of another model": Stage(make=parcels, names={"TABLE": "table.csv", "NEW_TABLE": "table.csv"}),
     "Batches of texts and sounds": Stage(make=reviews),
     "A pretrained language model that writes": Stage(make=answers),
 }

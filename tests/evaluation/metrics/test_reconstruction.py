@@ -43,6 +43,18 @@ def test_every_metric_by_hand() -> None:
     assert np.isnan(found["accuracy/a"][0])
 
 
+def test_the_rank_of_the_codes_is_about_their_mean_and_of_all_rows_together() -> None:
+    draws = np.random.default_rng(0).standard_normal((3, 1))
+    for directions, expected in ((np.array([[1.0, 2.0, 0.0]]), 1.0), (np.zeros((1, 3)), 1.0)):
+        codes = 50.0 + draws @ directions  # far from 0: the mean is no direction
+        found = ReconstructionScorer(TARGET, FOUND, codes.astype(np.float32))(np.array([[1.0, 1, 1], [2, 0, 1]]))
+        assert found["effective_rank"][0] == pytest.approx(expected, abs=1e-3)
+        assert np.isnan(found["effective_rank"][1])
+    corners = np.array([[1.0, 0], [-0.5, 3**0.5 / 2], [-0.5, -(3**0.5) / 2]])  # as wide along both
+    assert ReconstructionScorer(TARGET, FOUND, corners)(np.ones((1, 3)))["effective_rank"][0] == pytest.approx(2.0)
+    assert np.isnan(ReconstructionScorer(TARGET, FOUND)(np.ones((1, 3)))["effective_rank"][0])
+
+
 def test_a_resample_is_its_rows_again() -> None:
     weights = np.array([[2.0, 0.0, 1.0]])
     again = ReconstructionScorer(TARGET, FOUND[np.array([0, 0, 2])])(np.ones((1, 3)))

@@ -25,7 +25,14 @@ def index(
         typer.Argument(metavar="TABLE", help="A table: CSV, TSV, JSON Lines, Parquet, Arrow or Feather."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="INDEX", help="The index: a folder.", show_default=False)
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="INDEX",
+            help="The index: a folder; or NAME.lance, also s3://BUCKET/NAME.lance: a LanceDB table.",
+            show_default=False,
+        ),
     ] = None,
     column: Annotated[
         str | None,
@@ -101,7 +108,7 @@ def index(
 
 
 def _look_after(
-    folder: Path,
+    place: str,
     delete: str | None,
     compact: bool,
     graph: bool,
@@ -109,18 +116,17 @@ def _look_after(
     duplicates: float | None,
     as_json: bool,
 ) -> None:
-    from polysense.search import VectorIndex
+    from polysense.search import open_index
 
     told: dict[str, Any] = {}
-    with VectorIndex.open(folder, writable=delete is not None or compact or graph) as opened:
+    with open_index(place, writable=delete is not None or compact or graph) as opened:
         if delete is not None:
             names = [name.strip() for name in delete.split(",") if name.strip()]
             told["num_deleted"] = opened.delete(_ids(names, opened.id_type))
         if compact:
             opened.compact()
         if graph:
-            found = opened.build_graph()
-            told["graph"] = {name: value for name, value in vars(found).items() if name not in ("file", "order")}
+            told["graph"] = opened.build_graph().as_dict()
         if verify:
             told["num_files_verified"] = opened.verify()
         if duplicates is not None:

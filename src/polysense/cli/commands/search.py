@@ -14,7 +14,7 @@ __all__ = ["search"]
 
 
 def search(
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index that `polysense index` made.")],
+    index: Annotated[str, typer.Argument(metavar="INDEX", help="An index that `polysense index` made.")],
     query: Annotated[
         list[str],
         typer.Argument(

@@ -107,7 +107,7 @@ def scorer(
         if restored is None:
             assert prediction.errors is not None, f"{target.name}: what is restored has errors"
             restored = Reconstructions.of_errors(prediction.errors.float().numpy())
-        return ReconstructionScorer(target, restored[rows])
+        return ReconstructionScorer(target, restored[rows], prediction.values.float().numpy()[rows])
     if target.task is Task.GENERATION:
         likelihood = None if prediction.likelihood is None else prediction.likelihood.float().numpy()[rows]
         return GenerationScorer(texts, rows, likelihood)

@@ -17,6 +17,7 @@ import numpy as np
 
 from polysense.core.schema import Target
 from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
+from polysense.evaluation.metrics.retrieval import effective_rank
 from polysense.evaluation.reconstructions import Reconstructions
 
 __all__ = ["ReconstructionScorer", "reconstruction_metrics"]
@@ -40,6 +41,12 @@ def reconstruction_metrics(target: Target) -> tuple[MetricInfo, ...]:
         info("filled_skill", below_one, "The same, each column hidden and filled from the row's others.", _NOT_FILLED),
         info("accuracy", share, "Mean over columns of categories or tokens of the share that is right.", _NO_CLASSES),
         info("filled_accuracy", share, "The same, each column hidden and filled from the others.", _NO_CLASSES),
+        info(
+            "effective_rank",
+            {"higher_is_better": True, "bounds": (1.0, math.inf)},
+            "Along how many directions the codes spread about their mean. Without bounds.",
+            "no code is known",
+        ),
     ]
     units = "mean squared, in the column's standard deviations, or nats per token or category"
     for name in target.members:
@@ -61,20 +68,25 @@ def reconstruction_metrics(target: Target) -> tuple[MetricInfo, ...]:
 class ReconstructionScorer(Scorer):
     """All metrics of restored columns."""
 
-    def __init__(self, target: Target, found: Reconstructions) -> None:
+    def __init__(self, target: Target, found: Reconstructions, codes: np.ndarray | None = None) -> None:
         """Takes each row's errors.
 
         Args:
             target: What is restored.
             found: Of the rows that count.
+            codes: float [rows, code size], of the same rows; None where they are not known.
         """
+        self._rank = math.nan
+        if codes is not None and len(codes):
+            self._rank = effective_rank(codes - codes.mean(axis=0, dtype=np.float64))
         self._members = target.members
         self._own = _Sums(found.errors, found.hits, found.mean_errors)
         self._filled = _Sums(found.filled_errors, found.filled_hits, found.mean_errors)
 
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
         """Every metric for every resample; see Scorer. None of them is a ranking."""
-        result: dict[str, np.ndarray] = {}
+        # Rows that are repeated have one code, which looks like a poorer set of codes: a resample has no value.
+        result = {"effective_rank": np.where(weights.max(axis=1, initial=0.0) <= 1, self._rank, np.nan)}
         for prefix, sums in (("", self._own), ("filled_", self._filled)):
             error, skill, accuracy = sums(weights)
             result[f"{prefix}skill"], result[f"{prefix}accuracy"] = _mean(skill), _mean(accuracy)

@@ -1,0 +1,185 @@
+"""Missing cells, filled by a trained model before another model's preprocessing reads them.
+
+It stands below the bundle, which holds one, and above data and nn: it needs the preprocessing and the model that
+restores columns. What it fills is a plain value beside the cells (`Table.fills`), so a cell that is there is never
+touched, and what fills one cell depends on its own row alone: neither on the other rows nor on their columns' types.
+
+It sees the columns in `reads` and no others. So what a model must not read, its answer above all, does not come in by
+way of what is filled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import polars as pl
+import torch
+
+from polysense.core.batch import Batch
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.schema import Schema, Target
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader
+from polysense.data.processor import Processor
+from polysense.data.sources import Fills, Table
+from polysense.nn.model import MultimodalModel
+
+__all__ = ["Imputer", "Restorer", "as_array", "present_rows", "restored_batches", "restored_columns"]
+
+_log = logging.getLogger("polysense.imputer")
+
+_TOLD_FROM = 10_000  # rows; fewer take seconds
+
+
+@runtime_checkable
+class Restorer(Protocol):
+    """A trained model that restores columns, with its preprocessing: a bundle."""
+
+    processor: Processor
+    model: MultimodalModel
+
+    def save(self, folder: Path | str) -> None:
+        """Writes it into a folder."""
+
+
+class Imputer:
+    """Fills missing cells of a table's columns.
+
+    Args:
+        restorer: What restores them.
+        fills: Per column of the table that is filled, the restorer's input column that it is.
+        reads: The table's columns that it may look at.
+    """
+
+    def __init__(self, restorer: Restorer, *, fills: Mapping[str, str], reads: Sequence[str]) -> None:
+        self.restorer = restorer
+        self.fills = dict(fills)
+        self.reads = tuple(reads)
+        self._known: WeakKeyDictionary[Table, Table] = WeakKeyDictionary()
+
+    def fill(self, table: Table) -> Table:
+        """The table with what fills its missing cells; a column that it lacks is missing in all its rows.
+
+        A row with nothing to fill it from, and a cell that the model has nothing to write for, stay missing. A cell
+        that can't be read is not missing.
+        """
+        if table.fills is not None and table.fills.by is self:
+            return table
+        found = self._known.get(table)
+        if found is None:  # a training table is asked for several times
+            found = self._known[table] = self._filled(replace(table, fills=None))
+        return found
+
+    def counts(self, table: Table) -> dict[str, tuple[int, int]]:
+        """Per column how many cells are filled, and how many were missing."""
+        fills = self.fill(table).fills
+        assert fills is not None
+        rows = table.rows.tolist()
+        return {name: (sum(row in fills.cells[name] for row in rows), sum(_lacks(table, name))) for name in self.fills}
+
+    def as_json(self) -> dict[str, Any]:
+        """What it is made from again, beside the restorer."""
+        return {"fills": self.fills, "reads": list(self.reads)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._known = WeakKeyDictionary()
+
+    def _filled(self, table: Table) -> Table:
+        processor = self.restorer.processor
+        targets = restored_columns(processor.schema)
+        lacks = {name: _lacks(table, name) for name in self.fills}
+        cells: dict[str, dict[int, Any]] = {name: {} for name in self.fills}
+        wanted = np.flatnonzero(np.any(list(lacks.values()), axis=0))
+        if len(wanted) >= _TOLD_FROM:
+            _log.info("%s: missing cells of %s rows are being filled", table.name, f"{len(wanted):,}")
+        part = self._seen(table.select(wanted))
+        for batch, predictions in restored_batches(processor, self.restorer.model, part) if len(wanted) else ():
+            present = present_rows(batch)
+            for index, row in enumerate(batch.rows.tolist()):
+                if row < 0 or not present[index]:
+                    continue
+                position = int(wanted[row])
+                for name, member in self.fills.items():
+                    if lacks[name][position]:
+                        value = as_array(predictions[targets[member].name].columns[member][index])
+                        made = processor.columns[member].restore(value, spelled=False)
+                        if made is not None:
+                            cells[name][int(table.rows[position])] = made
+        added = [pl.lit(None).alias(name) for name in self.fills if not table.has(name)]
+        return replace(table, frame=table.frame.with_columns(added), fills=Fills(by=self, cells=cells))
+
+    def _seen(self, table: Table) -> Table:
+        """The columns that it may look at; the restorer's others hold nothing."""
+        known = dict.fromkeys(column.table_column for column in self.restorer.processor.schema)
+        hidden = [pl.lit(None).alias(name) for name in known if name not in self.reads or not table.has(name)]
+        return replace(table, frame=table.frame.with_columns(hidden).select(*known))
+
+
+def restored_columns(schema: Schema) -> dict[str, Target]:
+    """The input columns that a model restores, and the target that each is restored by."""
+    found: dict[str, Target] = {}
+    for target in schema.targets:
+        if target.task is Task.RECONSTRUCTION:
+            found |= {name: target for name in target.members if name not in found}
+    return found
+
+
+def restored_batches(
+    processor: Processor,
+    model: MultimodalModel,
+    table: Table,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    only_read: bool = False,
+) -> Iterator[tuple[Batch, Mapping[str, Prediction]]]:
+    """A table's rows and what a model restores of them, in main memory; rows as `PredictLoader` gives them.
+
+    Args:
+        processor: The model's.
+        model: What restores them.
+        table: The rows.
+        progress: Called with the rows that are done and the rows there are.
+        only_read: Whether to restore nothing.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    loader, done = PredictLoader(TableDataset(table, processor, with_targets=False), processor.schema), 0
+    for batch in loader:
+        if progress is not None:
+            progress(done, loader.num_rows)
+        found = {} if only_read else model.predict(batch.to(device))
+        yield batch, {name: prediction.cpu() for name, prediction in found.items()}
+        done += int((batch.rows >= 0).sum())
+    if progress is not None:
+        progress(done, loader.num_rows)
+
+
+def present_rows(batch: Batch) -> np.ndarray:
+    """Which rows have anything; bool [batch]."""
+    there = np.zeros(len(batch), dtype=bool)
+    for column in batch.columns.values():
+        there |= column.present.numpy()
+    return there
+
+
+def as_array(value: torch.Tensor) -> np.ndarray:
+    """For numpy, which lacks bfloat16."""
+    found: np.ndarray = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
+    return found
+
+
+def _lacks(table: Table, name: str) -> list[bool]:
+    if not table.has(name):
+        return [True] * len(table)
+    return [cell is None for cell in replace(table, fills=None).cells(name)]
