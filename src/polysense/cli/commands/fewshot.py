@@ -57,7 +57,7 @@ def fewshot(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Classify with 1, 2, 4, ... labelled rows per class on what the model has learnt; nothing of it is trained.
+    """Classify rows from a few labelled ones per class, on what the model has learnt; nothing of it is trained.
 
     Labelled rows come from the training split and are tested on the test split, beside an encoder of the same
     architecture with random weights.
