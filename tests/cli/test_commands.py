@@ -33,6 +33,7 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
                 "resume": True,
                 "progress": True,
                 "columns": {"a=b": "image"},
+                "init_from": None,
             },
         )
     ]
@@ -54,6 +55,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
         "resume": False,
         "progress": True,
         "columns": None,
+        "init_from": None,
     }
 
 
@@ -133,7 +135,7 @@ def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     [(name, arguments, options)] = api.calls
     assert callable(options.pop("progress"))
     assert (name, arguments) == ("evaluate", (Path("runs/a"), Path("t.csv")))
-    assert options == {"bootstrap": 0, "decoding": None}
+    assert options == {"bootstrap": 0, "decoding": None, "split": None}
     assert capsys.readouterr().out.endswith("measured\n")
 
 
