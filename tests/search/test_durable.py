@@ -30,6 +30,7 @@ from polysense.search import VectorIndex
 index = VectorIndex.open(sys.argv[1], writable=True)
 number = int(sys.argv[2])
 print("ready", flush=True)
+sys.stdin.readline()
 while True:
     ids = np.arange(number, number + 5)
     index.add(ids, np.random.default_rng(number).standard_normal((5, 8)), {"number": ids})
@@ -56,12 +57,18 @@ def test_sigkill_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> Non
     number, moments = 0, random.Random(0)
     for _ in range(10):
         with subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(folder), str(number)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(folder), str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         ) as writer:
+            assert writer.stdin is not None
             assert writer.stdout is not None
             assert writer.stdout.readline() == "ready\n"
             reader = VectorIndex.open(folder)
             assert {*reader.ids.to_list()} == there - gone
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
             lines = [writer.stdout.readline() for _ in range(moments.randrange(15))]
             time.sleep(moments.uniform(0.0, 0.03))
             writer.send_signal(signal.SIGKILL)

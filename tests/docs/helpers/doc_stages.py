@@ -210,6 +210,8 @@ STAGES: Mapping[str, Stage] = {
     ),
     "Shared space": _ANIMALS,
     "Search": _ANIMALS,
+    "Few-shot": _ANIMALS,
+    "Maps": _ANIMALS,
     "Reconstruction": Stage(make=products, names={"TABLE": "products.csv"}),
     "Errors, skill and anomalies": Stage(
         make=parcels, names={"RUN": "RUN"}, train={"table": "table.csv", "task": "reconstruction"}
