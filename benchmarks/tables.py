@@ -3,6 +3,7 @@
     python benchmarks/tables.py words DIR/avdigits/data.csv words.csv            # a recording and the word that is said
     python benchmarks/tables.py dialogue DIR/meld/data.jsonl dialogue.jsonl      # an utterance and the turns before it
     python benchmarks/tables.py pairs DIR/coco_captions/data.jsonl pairs.csv     # the first 32 pictures, a caption each
+    python benchmarks/tables.py styles DIR/emoji/data.jsonl styles.jsonl         # drawings, one style of them held out
     python benchmarks/tables.py spoken-numbers FOLDER --rows 2000                # English speech and Greek text
     python benchmarks/tables.py service FOLDER --rows 2000                       # picture, voice and message; a reply
 
@@ -62,8 +63,7 @@ def make_dialogue(table: Path, output: Path, num_turns: int = _TURNS) -> None:
         context = [f"{other['speaker']}: {other['text']}" for other in before[-num_turns:]]
         kept = {name: row[name] for name in ("speaker", "text", "emotion", "split")}
         written.append({"dialogue_id": row["dialogue_id"], "context": context, **kept})
-    with output.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in written)
+    _write_lines(output, written)
 
 
 def _turn(row: dict[str, Any]) -> int:
@@ -86,6 +86,27 @@ def make_pairs(table: Path, output: Path, num_rows: int = 32) -> None:
     _write_csv(output, pairs)
 
 
+def make_styles(table: Path, output: Path, held_out: str = "openmoji") -> None:
+    """Of a table of drawings (image, style, ..., split) one whose training and validation lack a style.
+
+    Its rows are the test where their concept is new too, and `known`, a value that names no split, where the concept was
+    trained on in the other styles. The other styles' test rows are left out.
+    """
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
+    styles = sorted({row["style"] for row in rows})
+    if held_out not in styles:
+        raise SystemExit(f"{table}: has no style {held_out!r}; it has {', '.join(styles)}")
+    written = []
+    for row in rows:
+        new = row["style"] == held_out
+        split = {("train", True): "known", ("val", True): None, ("test", False): None}.get(
+            (row["split"], new), row["split"]
+        )
+        if split is not None:
+            written.append({**row, "image": _moved(row["image"], table, output), "split": split})
+    _write_lines(output, written)
+
+
 def _moved(path: str, table: Path, output: Path) -> str:
     """A path that is relative to a table, relative to another."""
     return Path(os.path.relpath(table.resolve().parent / path, output.resolve().parent)).as_posix()
@@ -94,6 +115,11 @@ def _moved(path: str, table: Path, output: Path) -> str:
 def _read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
@@ -106,12 +132,14 @@ def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (("words", make_words), ("dialogue", make_dialogue), ("pairs", make_pairs)):
+    made = (("words", make_words), ("dialogue", make_dialogue), ("pairs", make_pairs), ("styles", make_styles))
+    for name, what in made:
         command = commands.add_parser(name, help=(what.__doc__ or "").splitlines()[0])
         command.add_argument("table", type=Path)
         command.add_argument("output", type=Path)
     commands.choices["dialogue"].add_argument("--turns", type=int, default=_TURNS, help="earlier turns, at most")
     commands.choices["pairs"].add_argument("--rows", type=int, default=32)
+    commands.choices["styles"].add_argument("--held-out", default="openmoji", help="the style that is not trained on")
     for name in ("spoken-numbers", "service"):
         command = commands.add_parser(name, help="generated")
         command.add_argument("folder", type=Path)
@@ -128,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 make_words(asked.table, asked.output)
             case "dialogue":
                 make_dialogue(asked.table, asked.output, asked.turns)
+            case "styles":
+                make_styles(asked.table, asked.output, asked.held_out)
             case _:
                 make_pairs(asked.table, asked.output, asked.rows)
     sys.stdout.write(f"wrote {asked.output}\n")

@@ -130,3 +130,23 @@ def test_generated_tables_are_written(
     assert TABLES.main([command, str(tmp_path), "--rows", "10", "--seed", "3"]) == 0
     assert len(read_csv(tmp_path / name)) == 10
     assert name in capsys.readouterr().out
+
+
+def test_a_style_that_is_held_out_is_neither_trained_on_nor_validated_on(tmp_path: Path) -> None:
+    concepts = {"sun": "train", "moon": "val", "star": "test"}
+    rows = [
+        {"id": f"{name}/{style}", "image": f"{style}/{name}.png", "style": style, "split": split}
+        for name, split in concepts.items()
+        for style in ("ink", "oil", "wax")
+    ]
+    source = write_lines(tmp_path / "data.jsonl", rows)
+    assert TABLES.main(["styles", str(source), str(tmp_path / "sub" / "styles.jsonl"), "--held-out", "oil"]) == 0
+    lines = (tmp_path / "sub" / "styles.jsonl").read_text(encoding="utf-8").splitlines()
+    found = {row["id"]: row for row in map(json.loads, lines)}
+    assert {name: row["split"] for name, row in found.items()} == {
+        "sun/ink": "train", "sun/wax": "train", "sun/oil": "known",
+        "moon/ink": "val", "moon/wax": "val", "star/oil": "test",
+    }  # fmt: skip
+    assert found["sun/oil"]["image"] == "../oil/sun.png"
+    with pytest.raises(SystemExit, match=r"no style 'chalk'; it has ink, oil, wax"):
+        TABLES.main(["styles", str(source), str(tmp_path / "s.jsonl"), "--held-out", "chalk"])

@@ -105,6 +105,37 @@ def test_absent_items_between_present_ones_change_no_other() -> None:
     assert tokens.grid[0] == 3
 
 
+@settings(max_examples=25)
+@given(lengths=presence, seed=st.integers(0, 99))
+def test_training_encodes_what_is_there_alone(lengths: list[list[int]], seed: int) -> None:
+    batch = cells(lengths, seed)
+    encoder = build("sequence")
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    tokens = encoder(batch)
+    seen: list[int] = []
+    encode = encoder.encode_items
+
+    def counted(values: Tensor, lengths: Tensor, draws: Tensor | None) -> Tokens:
+        seen.append(len(values))
+        return encode(values, lengths, draws)
+
+    encoder.encode_items = counted  # type: ignore[method-assign]
+    trained = encoder.train()(batch)
+    present = int(batch.lengths.sum())
+    assert seen == [present or batch.lengths.numel()]
+    assert trained.grid == tokens.grid
+    assert trained.mask.equal(tokens.mask)
+    torch.testing.assert_close(trained.values[tokens.mask], tokens.values[tokens.mask], rtol=1e-5, atol=1e-5)
+    gradients = [
+        torch.autograd.grad(one.mean().sum(), list(encoder.parameters()), allow_unused=True)
+        for one in (tokens, trained)
+    ]
+    for dense, compact in zip(*gradients, strict=True):
+        torch.testing.assert_close(dense, compact, rtol=1e-4, atol=1e-5)
+
+
 def test_one_item_a_cell_gets_no_order() -> None:
     torch.manual_seed(0)
     single = members("encoder")["image_cnn"]()

@@ -26,6 +26,8 @@ from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["Encoder", "EncoderConfig"]
 
+_MOST_PRESENT = 0.9  # with fewer absent than this leaves, taking them out costs more than it saves
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig(Family, family="encoder"):
@@ -103,7 +105,7 @@ class Encoder(nn.Module, ABC):
         """Encodes a column; a cell's items follow one another along the length."""
         batch, items = column.lengths.shape
         draws = column.draws if column.draws is None or items == 1 else column.draws.repeat_interleave(items, dim=0)
-        tokens = self.encode_items(column.values.flatten(0, 1), column.lengths.flatten(), draws)
+        tokens = self._encode_present(column.values.flatten(0, 1), column.lengths.flatten(), draws)
         if not self.column.multiple:
             return tokens
         values = tokens.values.reshape(batch, items, -1, self.width)
@@ -112,6 +114,29 @@ class Encoder(nn.Module, ABC):
             positions = sinusoidal(torch.arange(items, device=values.device), self.width).to(values.dtype)
             values = values + positions[:, None, :]
         return Tokens(values.flatten(1, 2), tokens.mask.reshape(batch, -1), (items, *tokens.grid))
+
+    def _encode_present(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        """As `encode_items`, but training does not pay for what is absent: missing cells, and the padding of lists.
+
+        Only training: how many items lie in a batch can change a matrix product's last bits, and a row's prediction
+        must not depend on the rows beside it. To find them an accelerator must be waited for, which pays for lists.
+        """
+        if not self.training or torch.compiler.is_compiling() or not (self.column.multiple or lengths.is_cpu):
+            return self.encode_items(values, lengths, draws)
+        present = lengths.nonzero().flatten()
+        if not 0 < len(present) < _MOST_PRESENT * len(lengths):
+            return self.encode_items(values, lengths, draws)
+        tokens = self.encode_items(values[present], lengths[present], None if draws is None else draws[present])
+        empty = tokens.values.new_zeros(len(lengths), *tokens.values.shape[1:])
+        mask = tokens.mask.new_zeros(len(lengths), *tokens.mask.shape[1:])
+        return Tokens(
+            empty.index_copy(0, present, tokens.values), mask.index_copy(0, present, tokens.mask), tokens.grid
+        )
 
     @property
     def auxiliary_losses(self) -> Mapping[str, float]:
