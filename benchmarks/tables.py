@@ -89,8 +89,8 @@ def make_pairs(table: Path, output: Path, num_rows: int = 32) -> None:
 def make_styles(table: Path, output: Path, held_out: str = "openmoji") -> None:
     """Of a table of drawings (image, style, ..., split) one whose training and validation lack a style.
 
-    Its rows are the test where their concept is new too, and `known`, a value that names no split, where the concept was
-    trained on in the other styles. The other styles' test rows are left out.
+    Its rows are the test where their concept is new too, and `known`, a value that names no split, where the concept
+    was trained on in the other styles. The other styles' test rows are left out.
     """
     rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
     styles = sorted({row["style"] for row in rows})

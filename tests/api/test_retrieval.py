@@ -255,7 +255,6 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_lancedb_table_gives_what_a_folder_gives(
     home: Path, bundle: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("lancedb")
     table, place = str(home / "photos.csv"), str(tmp_path / "photos.lance")
     assert main(["index", str(home / "run"), table, "-o", place, "--column", "photo", "--graph", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

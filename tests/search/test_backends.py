@@ -13,28 +13,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from drawn import DIM, draw, labels, unit
 
 from polysense.errors import DependencyError, SearchError
 from polysense.search import Backend, LanceIndex, VectorIndex, check_place, create_index, open_index
 from polysense.search.lance_filters import lance_condition
 
-pytest.importorskip("lancedb")
-
-DIM = 8
 PLACES = {"folder": "index", "lance": "index.lance"}
-
-
-def draw(count: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    wide = vectors.astype(np.float64)
-    return np.asarray(wide / np.linalg.norm(wide, axis=-1, keepdims=True))
-
-
-def labels(count: int) -> dict[str, list[Any]]:
-    return {"label": [f"c{i % 3}" for i in range(count)], "year": [2000 + i if i % 4 else None for i in range(count)]}
 
 
 @pytest.fixture(params=PLACES)

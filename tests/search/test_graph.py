@@ -103,7 +103,7 @@ def test_rows_that_came_or_went_after_the_graph(index: VectorIndex) -> None:
 def test_the_graph_is_used_only_where_it_was_measured_to_be_good(
     index: VectorIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polysense.search.index.ENOUGH", 1.1)
+    monkeypatch.setattr("polysense.search.manifest.ENOUGH", 1.1)
     assert not index.search(clustered(1, 8), 3)[0].approximate
     assert index.search(clustered(1, 8), 3, exact=False)[0].approximate
 
@@ -119,7 +119,7 @@ def test_compacting_drops_the_graph(index: VectorIndex) -> None:
 def test_without_faiss_exact_search_is_left(index: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     opened = VectorIndex.open(index.folder, writable=False)
-    monkeypatch.setattr("polysense.search.index.ENOUGH", 0.0)
+    monkeypatch.setattr("polysense.search.manifest.ENOUGH", 0.0)
     assert not opened.search(clustered(1, 8), 3)[0].approximate
     with pytest.raises(DependencyError, match=r"pip install 'polysense\[search\]'"):
         opened.search(clustered(1, 8), 3, exact=False)

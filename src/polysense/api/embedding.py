@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,13 @@ def embed(
     return embeddings(bundle, source, root=root).of(column)
 
 
-def embeddings(bundle: Bundle | str | Path, source: Any, *, root: str | Path | None = None) -> Embeddings:
+def embeddings(
+    bundle: Bundle | str | Path,
+    source: Any,
+    *,
+    root: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Embeddings:
     """A table's rows as vectors: of each column, and of all together.
 
     In a shared space these are places in it, and all together lie in the middle of them. The vector of a column outside
@@ -123,6 +129,7 @@ def embeddings(bundle: Bundle | str | Path, source: Any, *, root: str | Path | N
         bundle: A bundle, or its folder.
         source: A table's path, a data frame, a list of dictionaries, ...
         root: The folder that media paths are relative to; by default the table's own.
+        progress: Called after each batch with the rows that are done and the rows there are.
 
     Raises:
         UserError: The bundle or the table can't be read.
@@ -156,6 +163,8 @@ def embeddings(bundle: Bundle | str | Path, source: Any, *, root: str | Path | N
                 parts[name].append(vectors.masked_fill(~there[name][:, None], torch.nan).cpu()[real].numpy())
         rows.append(batch.rows[real].numpy())
         unreadable.extend(batch.unreadable)
+        if progress is not None:
+            progress(sum(map(len, rows)), len(dataset))
     if not rows:
         raise TableError("the table has no rows to embed")
     numbers = np.concatenate(rows)

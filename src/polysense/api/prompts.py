@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import polars
 from polysense.api.embedding import embeddings, shared_space
 from polysense.bundle import Bundle, load
 from polysense.core.modality import Modality
+from polysense.core.sample import Unreadable
 from polysense.data.sources import read_table
 from polysense.errors import ConfigError, TableError
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
@@ -31,6 +32,7 @@ class ZeroShot:
         accuracy: Over the rows that have the column and a label among the classes; None without labels.
         chance: The accuracy of always naming the most frequent of these labels.
         num_counted: Those rows.
+        unreadable: Cells of the table that could not be read and count as missing.
     """
 
     frame: polars.DataFrame
@@ -39,6 +41,7 @@ class ZeroShot:
     accuracy: Interval | None = None
     chance: float | None = None
     num_counted: int = 0
+    unreadable: tuple[Unreadable, ...] = ()
 
     def write(self, path: Path | str) -> None:
         """Writes each row's class as .csv or .parquet.
@@ -68,6 +71,7 @@ class ZeroShot:
             "accuracy": accuracy,
             "majority": self.chance,
             "num_counted": self.num_counted,
+            "unreadable": [cell.as_dict() for cell in self.unreadable],
         }
 
     def text(self) -> str:
@@ -94,6 +98,7 @@ def zero_shot(
     root: str | Path | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ZeroShot:
     """Names the class of each row by prompts (Radford et al., 2021, section 3.1).
 
@@ -108,6 +113,7 @@ def zero_shot(
         root: The folder that media paths are relative to; by default the table's own.
         bootstrap: Resamples for the accuracy's interval.
         seed: Of the resamples.
+        progress: Called after each batch with the rows that are done and the rows there are.
 
     Raises:
         ConfigError: The bundle has no shared space with these columns, a template has no {}, there are no two classes,
@@ -146,8 +152,8 @@ def zero_shot(
     named = embeddings(loaded, prompts).vectors[reader].reshape(len(classes), len(sentences), -1)
     middles = named.mean(axis=1)
     middles /= np.linalg.norm(middles, axis=1, keepdims=True)
-    places = embeddings(loaded, table).vectors[column]
-    similarities = places @ middles.T
+    placed = embeddings(loaded, table, progress=progress)
+    similarities = placed.vectors[column] @ middles.T
     there = np.isfinite(similarities).all(axis=1)
     best = np.where(there[:, None], similarities, -np.inf).argmax(axis=1)
     frame = polars.DataFrame(
@@ -159,7 +165,7 @@ def zero_shot(
         },
         schema={"class": polars.String, "similarity": polars.Float32},
     )
-    found = ZeroShot(frame=frame, similarities=similarities, classes=tuple(classes))
+    found = ZeroShot(frame=frame, similarities=similarities, classes=tuple(classes), unreadable=placed.unreadable)
     if label is None:
         return found
     counted = np.flatnonzero(there & (truth >= 0))
@@ -174,6 +180,7 @@ def zero_shot(
         accuracy=interval(float(right.mean()), np.concatenate([np.zeros(0), *resampled]), 0.95),
         chance=float(np.bincount(truth[counted]).max() / len(counted)),
         num_counted=len(counted),
+        unreadable=placed.unreadable,
     )
 
 

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -27,7 +27,10 @@ __all__ = [
     "write_json",
     "write_piece",
     "write_text",
+    "write_unreadable",
 ]
+
+_NUM_NAMED = 10
 
 
 def configure_logging(verbosity: int) -> None:
@@ -107,6 +110,14 @@ def write_piece(text: str) -> None:
 def write_json(value: Any) -> None:
     """Writes one JSON document to stdout. What JSON can't say (NaN, infinities) becomes null."""
     write_text(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def write_unreadable(cells: Sequence[object]) -> None:
+    """Names the first cells that couldn't be read on stderr; --json and the API give all of them."""
+    for cell in cells[:_NUM_NAMED]:
+        write_error(f"unreadable: {cell}")
+    if len(cells) > _NUM_NAMED:
+        write_error(f"unreadable: {len(cells) - _NUM_NAMED} more cells; --json lists all")
 
 
 def write_error(message: str) -> None:

@@ -32,9 +32,9 @@ from polysense.search.duplicates import pairs_of_rows
 from polysense.search.filters import Filter
 from polysense.search.graph import Graph
 from polysense.search.manifest import GraphEntry, Manifest
-from polysense.search.measure import ENOUGH, grow
+from polysense.search.measure import grow
 from polysense.search.neighbours import Neighbours
-from polysense.search.rows import Ids, Metadata, as_ids, as_metadata, as_vectors
+from polysense.search.rows import Ids, Metadata, as_ids, as_metadata, as_queries, as_vectors
 from polysense.search.segment import ROW_ID
 from polysense.search.snapshot import FILES, Snapshot, check_free
 from polysense.search.writer import Writer
@@ -280,7 +280,7 @@ class VectorIndex:
             SearchError: There is no row.
         """
         writer = self._writing()
-        asked = None if queries is None else self._queries(queries)
+        asked = None if queries is None else as_queries(queries, self.dim, unit=self.metric == "cosine")
         if not len(self):
             raise SearchError(f"{self.folder}: has no rows to build a graph over")
         if self.num_deleted:
@@ -323,9 +323,7 @@ class VectorIndex:
             SearchError: The queries or the filter are wrong, or there is no graph to use.
             DependencyError: exact is False and faiss is not installed.
         """
-        if k < 1:
-            raise SearchError(f"k must be at least 1; found {k}")
-        asked = self._queries(queries)
+        asked = as_queries(queries, self.dim, unit=self.metric == "cosine", k=k)
         snapshot = self._snapshot
         wanted = snapshot.wanted(None if filter is None else Filter(filter, snapshot.schema))
         found = nearest(snapshot, self._graph_to_use(exact), asked, k, wanted, threads=threads)
@@ -381,20 +379,13 @@ class VectorIndex:
         stored = as_vectors(vectors, names, self.dim, unit=self.metric == "cosine")
         return as_metadata(metadata, names, self._snapshot.schema), stored
 
-    def _queries(self, queries: np.ndarray) -> Float32[np.ndarray, "queries dim"]:
-        numbers = pl.Series(ROW_ID, range(len(np.atleast_1d(queries))), dtype=pl.Int64)
-        try:
-            return as_vectors(queries, numbers, self.dim, unit=self.metric == "cosine")
-        except SearchError as error:
-            raise SearchError(f"the queries, counted from 0: {error}") from None
-
     def _graph_to_use(self, exact: bool | None) -> Graph | None:
         entry = self.graph
         if exact is True or (entry is None and exact is None):
             return None
         if entry is None:
             raise SearchError(f"{self.folder}: has no graph to search with; build one (`build_graph`, `--graph`)")
-        if exact is None and (entry.recall < ENOUGH or entry.approximate_ms >= entry.exact_ms):
+        if exact is None and not entry.is_worthwhile:
             return None
         try:
             return self._loaded_graph()

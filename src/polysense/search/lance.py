@@ -31,9 +31,9 @@ from polysense.search.exact import MARGIN, score_again
 from polysense.search.lance_filters import lance_condition
 from polysense.search.lance_table import VECTOR, LanceTable, ids_in
 from polysense.search.manifest import Measured
-from polysense.search.measure import ENOUGH, NEAREST, measured
+from polysense.search.measure import NEAREST, measured
 from polysense.search.neighbours import Neighbours
-from polysense.search.rows import Ids, Metadata, as_ids, as_metadata, as_vectors
+from polysense.search.rows import Ids, Metadata, as_ids, as_metadata, as_queries, as_vectors
 from polysense.search.segment import ROW_ID
 from polysense.search.snapshot import check_free
 
@@ -280,7 +280,7 @@ class LanceIndex:
             SearchError: There is no row.
         """
         self._check_writable()
-        asked = None if queries is None else self._queries(queries)
+        asked = None if queries is None else as_queries(queries, self.dim, unit=self.metric == "cosine")
         if not len(self):
             raise SearchError(f"{self.place}: has no rows to build a graph over")
         self._table.keep(graph=None)  # what was measured is not true of the new lists
@@ -326,14 +326,12 @@ class LanceIndex:
             SearchError: The queries or the filter are wrong or can't be run by LanceDB, or nothing is prepared for
                 approximate search.
         """
-        if k < 1:
-            raise SearchError(f"k must be at least 1; found {k}")
-        asked = self._queries(queries)
+        asked = as_queries(queries, self.dim, unit=self.metric == "cosine", k=k)
         graph = self.graph
         if exact is False and graph is None:
             raise SearchError(f"{self.place}: has no graph to search with; build one (`build_graph`, `--graph`)")
-        good = graph is not None and graph.recall >= ENOUGH and graph.approximate_ms < graph.exact_ms
-        breadth = graph.breadth if graph is not None and (exact is False or (exact is None and good)) else None
+        walk = graph is not None and (exact is False or (exact is None and graph.is_worthwhile))
+        breadth = graph.breadth if graph is not None and walk else None
         condition = self._condition(filter)
         columns = self.columns if with_metadata else []
         if self.id_type is None:
@@ -426,13 +424,6 @@ class LanceIndex:
 
     def _condition(self, text: str | None) -> str | None:
         return None if text is None else lance_condition(text, self._table.types or {ROW_ID: pl.Int64})
-
-    def _queries(self, queries: np.ndarray) -> Float32[np.ndarray, "queries dim"]:
-        numbers = pl.Series(ROW_ID, range(len(np.atleast_1d(queries))), dtype=pl.Int64)
-        try:
-            return as_vectors(queries, numbers, self.dim, unit=self.metric == "cosine")
-        except SearchError as error:
-            raise SearchError(f"the queries, counted from 0: {error}") from None
 
     def _ranked(
         self,

@@ -15,7 +15,10 @@ from typing import Any
 from polysense.errors import SearchError
 from polysense.search.durable import FileRecord, replace_file
 
-__all__ = ["FORMAT", "MANIFEST", "GraphEntry", "Manifest", "Measured", "SegmentEntry"]
+__all__ = ["ENOUGH", "FORMAT", "MANIFEST", "GraphEntry", "Manifest", "Measured", "SegmentEntry"]
+
+ENOUGH = 0.95
+"""Recall@10 from which approximate search is used without being asked for."""
 
 FORMAT = 1
 """Raised when an older polysense could no longer read what this one writes."""
@@ -69,6 +72,11 @@ class Measured:
     num_queries: int
     exact_ms: float
     approximate_ms: float
+
+    @property
+    def is_worthwhile(self) -> bool:
+        """Whether to use it unasked: it finds enough, and is faster than exact search."""
+        return self.recall >= ENOUGH and self.approximate_ms < self.exact_ms
 
     def as_dict(self) -> dict[str, Any]:
         """What was measured, and nothing of what it was measured of."""

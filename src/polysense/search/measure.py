@@ -15,13 +15,10 @@ from jaxtyping import Float32, Int
 
 from polysense.search.exact import BLOCK, MARGIN, best, score_again
 from polysense.search.graph import BREADTHS, Graph
-from polysense.search.manifest import Measured
+from polysense.search.manifest import ENOUGH, Measured
 from polysense.search.snapshot import Snapshot
 
-__all__ = ["ENOUGH", "NEAREST", "grow", "measured"]
-
-ENOUGH = 0.95
-"""Recall@10 from which a graph is used without being asked for."""
+__all__ = ["NEAREST", "grow", "measured"]
 
 NEAREST = 10
 """Of how many neighbours recall is the share."""

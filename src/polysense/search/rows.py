@@ -95,6 +95,27 @@ def as_vectors(vectors: Any, ids: pl.Series, dim: int, *, unit: bool) -> Float32
     return np.asarray(wide, dtype=np.float32)
 
 
+def as_queries(queries: Any, dim: int, *, unit: bool, k: int = 1) -> Float32[np.ndarray, "queries dim"]:
+    """What is searched for, as vectors are stored.
+
+    Args:
+        queries: [queries, dim].
+        dim: What the index has.
+        unit: Whether they are brought to length 1.
+        k: How many rows are asked for.
+
+    Raises:
+        SearchError: They are no such vectors, or k is no count.
+    """
+    if k < 1:
+        raise SearchError(f"k must be at least 1; found {k}")
+    numbers = pl.Series(ROW_ID, range(len(np.atleast_1d(queries))), dtype=pl.Int64)
+    try:
+        return as_vectors(queries, numbers, dim, unit=unit)
+    except SearchError as error:
+        raise SearchError(f"the queries, counted from 0: {error}") from None
+
+
 def as_metadata(metadata: Metadata, ids: pl.Series, schema: Mapping[str, Any]) -> pl.DataFrame:
     """Ids and metadata as a segment stores them; NaN is a missing cell.
 

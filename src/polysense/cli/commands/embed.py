@@ -9,11 +9,10 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import Bundle, Json, Table
-from polysense.errors import ConfigError
+from polysense.cli.given import VECTORS, writable
+from polysense.cli.progress import rows_done
 
 __all__ = ["embed"]
-
-_ENDINGS = (".parquet", ".npz")
 
 
 def embed(
@@ -29,20 +28,14 @@ def embed(
     Of a model with a shared space these are places in it, of length 1: the nearer two are, the more they have to do
     with each other, whatever columns they are of. Of any other model they are the summaries that it predicts from.
     """
-    if output.suffix.lower() not in _ENDINGS:
-        raise ConfigError(
-            f"{output}: can't write {output.suffix or 'a file without an ending'}; use {' or '.join(_ENDINGS)}"
-        )
-    if table.exists() and output.exists() and output.samefile(table):
-        raise ConfigError(f"the vectors would overwrite the table {table}; name another file with -o")
+    writable(output, table, "the vectors", VECTORS)
 
     from polysense import api
 
-    with console.reserved_stdout(as_json):
-        found = api.embeddings(bundle, table)
+    with console.reserved_stdout(as_json), rows_done("reading") as progress:
+        found = api.embeddings(bundle, table, progress=progress)
         found.write(output)
-    for cell in found.unreadable[:10]:
-        console.write_error(f"unreadable: {cell}")
+    console.write_unreadable(found.unreadable)
     entries = [
         {"column": name, "kind": kind, "size": found.vectors[name].shape[1], "num_rows": len(found.of(name)[0])}
         for name, kind in found.kinds.items()

@@ -9,6 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.given import names
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -75,19 +76,18 @@ def fewshot(
             target=target,
             shots=numbers,
             draws=draws,
-            columns=_names(columns),
-            methods=_names(methods) or (),
+            columns=names(columns, "--columns"),
+            methods=names(methods, "--methods") or (),
             features_of=features,
             test=test,
             seed=seed,
             progress=progress,
         )
     written = [] if output is None else found.write(output)
+    console.write_unreadable(found.unreadable)
     if as_json:
         console.write_json({**found.as_json(), "output": written})
         return
-    for cell in found.unreadable[:10]:
-        console.write_error(f"unreadable: {cell}")
     console.write_text("\n".join([found.text(), *(f"wrote {path}" for path in written)]))
 
 
@@ -98,12 +98,8 @@ def parse_shots(given: str) -> list[int | None]:
         ConfigError: A part is neither a whole number nor `all`.
     """
     found: list[int | None] = []
-    for part in _names(given) or ():
+    for part in names(given, "--shots") or ():
         if part != "all" and not part.isdecimal():
             raise ConfigError(f"--shots {given}: found {part!r}, expected whole numbers or all, as 1,2,4,all")
         found.append(None if part == "all" else int(part))
     return found
-
-
-def _names(given: str | None) -> list[str] | None:
-    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,13 +9,11 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.given import names, writable
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
 __all__ = ["impute"]
-
-_NUM_NAMED = 10
-_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
 def impute(
@@ -28,8 +25,8 @@ def impute(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where to write the filled table (.csv, .tsv, .jsonl, .parquet). Pictures that are made go into the "
-            "folder FILE_media beside it.",
+            help="Where to write the filled table (.csv, .tsv, .jsonl, .parquet). Pictures and sounds that are made go "
+            "into the folder FILE_media beside it.",
             show_default=False,
         ),
     ] = None,
@@ -61,7 +58,7 @@ def impute(
     if output is None and not only_report:
         raise ConfigError("name the file to write with -o, or ask for --only-report")
     if output is not None and not only_report:
-        _check(output, table, force)
+        writable(output, table, "the filled table", force=force)
 
     from polysense import api
 
@@ -69,7 +66,7 @@ def impute(
         found = api.impute(
             bundle,
             table,
-            columns=None if columns is None else _names(columns),
+            columns=names(columns, "--columns"),
             media=None if output is None else output.with_name(f"{output.stem}_media"),
             unreadable=unreadable,
             only_report=only_report,
@@ -77,35 +74,8 @@ def impute(
         )
         if output is not None and not only_report:
             found.write(output)
-    for cell in found.unreadable[:_NUM_NAMED]:
-        console.write_error(f"unreadable: {cell}")
-    if len(found.unreadable) > _NUM_NAMED:
-        console.write_error(f"unreadable: {len(found.unreadable) - _NUM_NAMED} more cells; --json lists all")
+    console.write_unreadable(found.unreadable)
     if as_json:
         console.write_json({**found.as_json(), "output": None if only_report else output})
     else:
         console.write_text(found.text() + ("" if only_report else f"\nwrote {output}"))
-
-
-def _check(output: Path, table: Path, force: bool) -> None:
-    """What would go wrong at the end is told before the work is done."""
-    if output.suffix.lower() not in _ENDINGS:
-        raise ConfigError(
-            f"{output}: can't write {output.suffix or 'a file without an ending'}; use {', '.join(_ENDINGS)}"
-        )
-    if table.exists() and output.exists() and output.samefile(table) and not force:
-        raise ConfigError(
-            f"the filled table would overwrite the table {table}; name another file with -o, or say --force"
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    probe = output.with_name(f".{output.name}.part")
-    probe.touch()
-    probe.unlink()
-
-
-def _names(text: str) -> list[str]:
-    """Names separated by commas; one that holds a comma stands in quotation marks."""
-    names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
-    if not any(names):
-        raise ConfigError(f"--columns: found {text!r}, expected names separated by commas")
-    return [name for name in names if name]

@@ -9,6 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import Json
+from polysense.cli.given import names
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -97,8 +98,7 @@ def index(
                 graph=graph,
                 progress=progress,
             )
-        for cell in made.unreadable[:10]:
-            console.write_error(f"unreadable: {cell}")
+        console.write_unreadable(made.unreadable)
         if as_json:
             console.write_json(made.as_json())
         else:
@@ -121,8 +121,7 @@ def _look_after(
     told: dict[str, Any] = {}
     with open_index(place, writable=delete is not None or compact or graph) as opened:
         if delete is not None:
-            names = [name.strip() for name in delete.split(",") if name.strip()]
-            told["num_deleted"] = opened.delete(_ids(names, opened.id_type))
+            told["num_deleted"] = opened.delete(_ids(names(delete, "--delete") or [], opened.id_type))
         if compact:
             opened.compact()
         if graph:
@@ -141,10 +140,10 @@ def _look_after(
     console.write_text("\n".join(lines))
 
 
-def _ids(names: list[str], kind: str | None) -> list[Any]:
+def _ids(given: list[str], kind: str | None) -> list[Any]:
     if kind != "int":
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(given))
     try:
-        return list(dict.fromkeys(int(name) for name in names))
+        return list(dict.fromkeys(int(name) for name in given))
     except ValueError as error:
-        raise ConfigError(f"--delete {','.join(names)}: the index's row ids are whole numbers") from error
+        raise ConfigError(f"--delete {','.join(given)}: the index's row ids are whole numbers") from error

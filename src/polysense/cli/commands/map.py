@@ -9,6 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.given import names
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -51,14 +52,13 @@ def show(
             bundle,
             table,
             output,
-            columns=None if columns is None else [name.strip() for name in columns.split(",") if name.strip()],
+            columns=names(columns, "--columns"),
             colour=colour,
             method=method,
             max_rows=max_rows,
             progress=progress,
         )
-    for cell in found.unreadable[:10]:
-        console.write_error(f"unreadable: {cell}")
+    console.write_unreadable(found.unreadable)
     if as_json:
         console.write_json(found.as_json())
     else:

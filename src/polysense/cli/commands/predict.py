@@ -9,15 +9,11 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import Bundle, Decoding, Json, Table
+from polysense.cli.given import writable
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
 __all__ = ["predict"]
-
-# Unreadable cells named on stderr; --json and the API give all of them.
-_NUM_NAMED = 10
-# What can be written; told before the work is done, not after it.
-_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
 def predict(
@@ -49,12 +45,8 @@ def predict(
             raise ConfigError("--stream shows texts to people; leave it out with --output and --json")
         _show(bundle, table, decoding)
         return
-    if output is not None and output.suffix.lower() not in _ENDINGS:
-        raise ConfigError(
-            f"{output}: can't write {output.suffix or 'a file without an ending'}; use {', '.join(_ENDINGS)}"
-        )
-    if output is not None and table.exists() and output.exists() and output.samefile(table):
-        raise ConfigError(f"the predictions would overwrite the table {table}; name another file with -o")
+    if output is not None:
+        writable(output, table, "the predictions")
 
     from polysense import api
 
@@ -62,10 +54,7 @@ def predict(
         predictions = api.predict(bundle, table, decoding=decoding, progress=progress)
         if output is not None:
             predictions.write(output)
-    for cell in predictions.unreadable[:_NUM_NAMED]:
-        console.write_error(f"unreadable: {cell}")
-    if len(predictions.unreadable) > _NUM_NAMED:
-        console.write_error(f"unreadable: {len(predictions.unreadable) - _NUM_NAMED} more cells; --json lists all")
+    console.write_unreadable(predictions.unreadable)
     if as_json:
         console.write_json(
             {

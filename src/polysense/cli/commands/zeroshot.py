@@ -9,6 +9,8 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.given import names, writable
+from polysense.cli.progress import rows_done
 
 __all__ = ["zeroshot"]
 
@@ -56,20 +58,25 @@ def zeroshot(
     as_json: Json = False,
 ) -> None:
     """Classify rows by the class name that lies nearest in the shared space; no training, no examples."""
+    if output is not None:
+        writable(output, table, "the classes", (".csv", ".parquet"))
+
     from polysense import api
 
-    with console.reserved_stdout(as_json):
+    with console.reserved_stdout(as_json), rows_done("reading") as progress:
         found = api.zero_shot(
             bundle,
             table,
             column=column,
-            classes=None if classes is None else [name.strip() for name in classes.split(",") if name.strip()],
+            classes=names(classes, "--classes"),
             templates=template or "{}",
             text_column=text_column,
             label=label,
+            progress=progress,
         )
         if output is not None:
             found.write(output)
+    console.write_unreadable(found.unreadable)
     if as_json:
         console.write_json(
             {**found.as_json(), "output": output, "rows": found.frame.to_dicts() if output is None else None}

@@ -1,0 +1,59 @@
+"""What several commands ask of what they were given, so that each says the same of it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from polysense.errors import ConfigError
+
+__all__ = ["TABLES", "VECTORS", "names", "writable"]
+
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+VECTORS = (".parquet", ".npz")
+
+
+def names(given: str | None, option: str) -> list[str] | None:
+    """Names separated by commas, each stripped; one that holds a comma stands in quotation marks.
+
+    Args:
+        given: What stands behind the option; None where it is not there.
+        option: Its name, for the error.
+
+    Raises:
+        ConfigError: There is no name in it.
+    """
+    if given is None:
+        return None
+    found = [name.strip() for name in next(csv.reader([given], skipinitialspace=True), [])]
+    if not any(found):
+        raise ConfigError(f"{option}: found {given!r}, expected names separated by commas")
+    return [name for name in found if name]
+
+
+def writable(
+    output: Path, table: Path, what: str, endings: tuple[str, ...] = TABLES, *, force: bool | None = None
+) -> None:
+    """Tells before the work is done what would go wrong when its result is written.
+
+    Args:
+        output: The file to write.
+        table: The table that is read.
+        what: What would be written: "the predictions".
+        endings: Those that can be written.
+        force: Whether the table may be replaced; None where that is never so.
+
+    Raises:
+        ConfigError: The file's ending says no format that can be written, or the file is the table itself.
+        OSError: Its folder can't be made or written to.
+    """
+    if output.suffix.lower() not in endings:
+        asked = ", ".join(endings) if len(endings) > 2 else " or ".join(endings)
+        raise ConfigError(f"{output}: can't write {output.suffix or 'a file without an ending'}; use {asked}")
+    if not force and table.exists() and output.exists() and output.samefile(table):
+        way = "" if force is None else ", or say --force"
+        raise ConfigError(f"{what} would overwrite the table {table}; name another file with -o{way}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    probe = output.with_name(f".{output.name}.part")
+    probe.touch()
+    probe.unlink()
