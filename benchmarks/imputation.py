@@ -2,7 +2,10 @@
 
 A share of the cells that are there is hidden, in rows that the model was not trained on; `polysense impute` fills them
 and writes the table; what it wrote is read again and compared with what stood there. The same cells are filled with the
-training rows' mean (numbers, dates, pixels) or their most frequent value (categories, texts). Nothing is trained.
+training rows' mean (numbers, dates, pixels) or their most frequent value (categories, texts), and, where there are
+several numbers, by two that look at the row's other numbers: scikit-learn's KNNImputer (5 neighbours) and
+IterativeImputer (a Bayesian ridge regression for each column), fitted on the training rows. The model is not trained
+here.
 
     polysense train TABLE --task reconstruction -o RUN data.split.test=0.2
     python benchmarks/imputation.py RUN TABLE
@@ -14,8 +17,8 @@ import argparse
 import dataclasses
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,7 @@ class Result:
         model: The model's mean error.
         simple: That of the mean, or the most frequent value.
         gone: The share of the simple filling's error that the model's does not make.
+        others: The mean errors of those that look at the row's other numbers, by name.
     """
 
     column: str
@@ -60,6 +64,7 @@ class Result:
     model: Interval
     simple: Interval
     gone: Interval
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 def hide(table: Table, columns: Sequence[str], share: float, seed: int) -> tuple[Table, dict[str, np.ndarray]]:
@@ -104,22 +109,57 @@ def compare(
         found = polysense.impute(bundle, fewer, columns=columns, media=Path(folder) / "media")
         found.write(out)
         filled = read_table(out, root=test.root)
-        results = [
-            _compared(name, processors[name], train, test, filled, hidden[name], seed, bootstrap) for name in columns
-        ]
-    return [result for result in results if result is not None]
+        others = by_other_numbers({name: processors[name] for name in columns}, train, fewer)
+        errors = {name: _errors(name, processors[name], train, test, filled, hidden[name], others) for name in columns}
+    numbers = [name for name in columns if processors[name].column.modality is Modality.NUMBER and len(errors[name])]
+    found = [
+        _summed(name, processors[name].column.modality in _MEASURED, errors[name], list(others), seed, bootstrap)
+        for name in columns
+        if len(errors[name])
+    ]
+    if len(numbers) > 1:
+        together = np.concatenate([errors[name] for name in numbers])
+        found.append(_summed(f"all {len(numbers)} numbers", True, together, list(others), seed, bootstrap))
+    return found
 
 
-def _compared(
+def by_other_numbers(
+    processors: Mapping[str, ColumnProcessor], train: Table, fewer: Table
+) -> dict[str, dict[str, np.ndarray]]:
+    """By name of the method, each number column filled from the row's other numbers; nothing where there is but one."""
+    from sklearn.experimental import enable_iterative_imputer
+    from sklearn.impute import IterativeImputer, KNNImputer
+
+    del enable_iterative_imputer  # importing it is what it is for
+    names = [name for name, one in processors.items() if one.column.modality is Modality.NUMBER]
+    if len(names) < 2:
+        return {}
+
+    def matrix(table: Table) -> np.ndarray:
+        cells = [[_value(processors[name], table, i, name, 0) for name in names] for i in range(len(table))]
+        return np.array([[np.nan if cell is None else cell[0] for cell in row] for row in cells])
+
+    known, asked = matrix(train), matrix(fewer)
+    found = {}
+    for method, imputer in (
+        ("5 nearest", KNNImputer(n_neighbors=5, keep_empty_features=True)),
+        ("ridge", IterativeImputer(random_state=0, keep_empty_features=True)),
+    ):
+        filled = imputer.fit(known).transform(asked)
+        found[method] = {name: filled[:, i] for i, name in enumerate(names)}
+    return found
+
+
+def _errors(
     name: str,
     processor: ColumnProcessor,
     train: Table,
     test: Table,
     filled: Table,
     rows: np.ndarray,
-    seed: int,
-    bootstrap: int,
-) -> Result | None:
+    others: Mapping[str, Mapping[str, np.ndarray]],
+) -> np.ndarray:
+    """[cells, 2 + others]: of the model, of the simple filling, and of the others (NaN: they don't fill this)."""
     measured = processor.column.modality in _MEASURED
     known = [value for i in range(len(train)) if (value := _value(processor, train, i, name, i)) is not None]
     simple = np.mean(known, axis=0) if measured else Counter(known).most_common(1)[0][0]
@@ -127,10 +167,15 @@ def _compared(
     for i in rows.tolist():
         truth, said = _value(processor, test, i, name, 0), _value(processor, filled, i, name, 0)
         if truth is not None and said is not None:
-            errors.append([_error(truth, said, measured), _error(truth, simple, measured)])
-    if not errors:
-        return None
-    both = np.array(errors)
+            beside = [_error(truth, one[name][i], True) if name in one else np.nan for one in others.values()]
+            errors.append([_error(truth, said, measured), _error(truth, simple, measured), *beside])
+    return np.array(errors)
+
+
+def _summed(
+    column: str, measured: bool, errors: np.ndarray, others: Sequence[str], seed: int, bootstrap: int
+) -> Result:
+    both = errors[:, :2]
     draws = [np.stack(_means(weights @ both)) for weights in multiplicities(len(both), bootstrap, seed)]
     resampled = np.concatenate([np.zeros((3, 0)), *draws], axis=1)
     values = _means(both.sum(axis=0, keepdims=True))
@@ -138,7 +183,10 @@ def _compared(
     # Sums became means over as many cells.
     scale = 1 / len(both)
     model, other = (Interval(one.value * scale, one.low * scale, one.high * scale) for one in (model, other))
-    return Result(column=name, measured=measured, num_cells=len(both), model=model, simple=other, gone=gone)
+    beside = {name: float(value) for name, value in zip(others, errors[:, 2:].mean(axis=0), strict=True)}
+    return Result(
+        column=column, measured=measured, num_cells=len(both), model=model, simple=other, gone=gone, others=beside
+    )
 
 
 def _means(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -172,15 +220,16 @@ def _error(truth: Any, said: Any, measured: bool) -> float:
 
 def markdown(results: Sequence[Result]) -> str:
     """A table for people."""
-    lines = [
-        "| column | hidden cells | measure | model | mean or most frequent | error gone (95%) |",
-        "|---|---:|---|---:|---:|---:|",
-    ]
+    others = list(results[0].others) if results else []
+    heads = ["column", "hidden cells", "measure", "model", "mean or most frequent", "error gone (95%)", *others]
+    lines = [f"| {' | '.join(heads)} |", "|---|---:|---|" + "---:|" * (len(heads) - 3)]
     for one in results:
         measure = "squared error" if one.measured else "share wrong"
         gone = f"{100 * one.gone.value:.0f}% ({100 * one.gone.low:.0f} to {100 * one.gone.high:.0f})"
         cells = [one.column.replace("|", "\\|"), f"{one.num_cells:,}", measure]
-        lines.append(f"| {' | '.join(cells)} | {one.model.value:.3f} | {one.simple.value:.3f} | {gone} |")
+        cells += [f"{one.model.value:.3f}", f"{one.simple.value:.3f}", gone]
+        cells += ["" if np.isnan(value) else f"{value:.3f}" for value in one.others.values()]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import polysense
 from polysense.api.comparison import Compared
+from polysense.errors import TrainingInterrupted
 
 SMALL = [
     "model.width=16",
@@ -36,3 +38,24 @@ def compare(rows: list[dict[str, Any]]) -> Callable[..., Compared]:
         return polysense.compare(options.pop("source", rows), over, **options)
 
     return run
+
+
+@pytest.fixture
+def stopped_after_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Within it a training ends as if it were stopped when its first epoch is done."""
+
+    @contextmanager
+    def stopped() -> Iterator[None]:
+        from polysense.training.callbacks.text_log import TextLog
+
+        def stop(self: Any, run: Any, record: Any) -> None:
+            del self, record
+            run.save("last")
+            raise TrainingInterrupted("stopped")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TextLog, "on_epoch", stop)
+            with pytest.raises(TrainingInterrupted):
+                yield
+
+    return stopped

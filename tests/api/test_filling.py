@@ -7,6 +7,8 @@ import io
 import json
 import logging
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from polysense.api.prepare import prepare, split_tables
 from polysense.api.train import train_model
 from polysense.bundle import Bundle
 from polysense.data.sources import Table, read_table
-from polysense.errors import CheckpointError, TrainingInterrupted
+from polysense.errors import CheckpointError
 from polysense.recipe import Recipe, load_recipe
 
 SMALL = [
@@ -218,24 +220,15 @@ def test_the_bundle_stands_alone_and_saves_again(bundle: Bundle, tmp_path: Path)
 
 
 def test_a_resumed_run_is_the_run_that_was_not_stopped(
-    pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pretrained: Path, tmp_path: Path, stopped_after_an_epoch: Callable[[], AbstractContextManager[None]]
 ) -> None:
     source, gone = rows(lost=LOST), tmp_path / "gone"
     shutil.copytree(pretrained, gone)
     recipe = recipe_for(source, "training.epochs=2", impute=gone)
     whole = trained(recipe, source, tmp_path / "whole")
 
-    from polysense.training.callbacks.text_log import TextLog
-
-    def stop(self: Any, run: Any, record: Any) -> None:
-        del self, record
-        run.save("last")
-        raise TrainingInterrupted("stopped")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TextLog, "on_epoch", stop)
-        with pytest.raises(TrainingInterrupted):
-            trained(recipe, source, tmp_path / "cut")
+    with stopped_after_an_epoch():
+        trained(recipe, source, tmp_path / "cut")
     shutil.rmtree(gone)
     resumed = trained(recipe, source, tmp_path / "cut", resume=True)
     states = [one.model.state_dict() for one in (resumed, whole)]

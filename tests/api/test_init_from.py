@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from polysense.api.prepare import prepare
 from polysense.api.train import fit_data, train_model
 from polysense.bundle import Bundle
 from polysense.data.sources import read_table
-from polysense.errors import CheckpointError, ConfigError, TrainingInterrupted
+from polysense.errors import CheckpointError, ConfigError
 from polysense.nn.parts import mismatch, part_names, part_tensors
 from polysense.recipe import Recipe
 
@@ -197,7 +199,7 @@ def test_moved_parts_learn_at_their_own_rate(pretrained: Path) -> None:
 
 
 def test_a_resumed_run_is_the_run_that_was_not_stopped(
-    pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pretrained: Path, tmp_path: Path, stopped_after_an_epoch: Callable[[], AbstractContextManager[None]]
 ) -> None:
     source = rows()
     gone = tmp_path / "gone"
@@ -206,17 +208,8 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
     recipe = recipe_for(source, *options, init_from=gone)
     whole = trained(recipe, source, tmp_path / "whole")
 
-    from polysense.training.callbacks.text_log import TextLog
-
-    def stop(self: Any, run: Any, record: Any) -> None:
-        del self, record
-        run.save("last")
-        raise TrainingInterrupted("stopped")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TextLog, "on_epoch", stop)
-        with pytest.raises(TrainingInterrupted):
-            trained(recipe, source, tmp_path / "cut")
+    with stopped_after_an_epoch():
+        trained(recipe, source, tmp_path / "cut")
     shutil.rmtree(gone)  # a checkpoint needs it no more
     other = recipe_for(source, "training.epochs=2")
     resumed = trained(recipe, source, tmp_path / "cut", resume=True)

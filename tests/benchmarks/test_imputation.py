@@ -50,3 +50,22 @@ def test_the_table_is_markdown(script: Any) -> None:
     assert script.markdown([result]).splitlines()[-1] == (
         "| a\\|b | 1,200 | squared error | 0.500 | 1.000 | 50% (40 to 60) |"
     )
+
+
+def test_what_looks_at_other_numbers_fills_by_them(script: Any) -> None:
+    from polysense.api.prepare import prepare
+    from polysense.api.train import fit_data
+
+    draws = np.random.default_rng(0).normal(size=120)
+    rows = [{"a": float(x), "b": float(3 * x + 1), "c": "xy"[i % 2]} for i, x in enumerate(draws)]
+    table = read_table(rows)
+    processor = fit_data(prepare(rows, task="reconstruction").recipe, {"train": table}).processor
+    fewer = read_table([row | ({"b": None} if i < 20 else {}) for i, row in enumerate(rows)])
+    found = script.by_other_numbers(processor.columns, table, fewer)
+    assert list(found) == ["5 nearest", "ridge"]
+    for filled in found.values():
+        truth = (np.array([row["b"] for row in rows]) - 1) / 3
+        said = filled["b"][:20]
+        assert np.corrcoef(truth[:20], said)[0, 1] > 0.98
+    alone = {"a": processor.columns["a"], "c": processor.columns["c"]}
+    assert script.by_other_numbers(alone, table, fewer) == {}
