@@ -47,7 +47,9 @@ def still(**changes: object) -> ImageTransformConfig:
 
 @given(st.lists(st.integers(0, 29), min_size=1, max_size=30), st.integers(0, 2**60), st.integers(0, 99))
 def test_a_row_is_varied_alike_in_any_company(chosen: list[int], seed: int, epoch: int) -> None:
-    transform = ImageTransformConfig(flip=True, probability=0.9).build(COLUMN)
+    transform = ImageTransformConfig(
+        flip=True, probability=0.9, saturation=0.5, hue_degrees=20.0, grey_probability=0.2
+    ).build(COLUMN)
     whole = transform(batch(), ROWS, seed, epoch)
     part = transform(batch(chosen), ROWS[chosen], seed, epoch)
     assert torch.equal(part.values, whole.values[chosen])
@@ -171,6 +173,48 @@ def test_light_stays_within_what_is_asked_for() -> None:
     stretched = still(contrast=0.2).build(COLUMN)(grey, np.arange(400), 0, 0).values[:, 0, 0].double() - 51
     assert 1.18 < stretched.max() / 77 < 1.21
     assert 1.18 < 77 / stretched.min() < 1.22
+
+
+def luma(pixels: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("bichw,c->bihw", pixels.double(), torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))
+
+
+def test_colours_change_and_light_does_not() -> None:
+    pale = (PIXELS // 4 + 96).clone()  # nothing is cut off at black or white
+    pictures = ColumnBatch(values=pale, lengths=torch.ones_like(LENGTHS))
+    found = still(hue_degrees=90.0, saturation=0.3).build(COLUMN)(pictures, ROWS, 0, 0).values
+    assert (found.float() - pale.float()).abs().mean() > 5
+    assert (luma(found) - luma(pale)).abs().max() < 1.01  # rounding of three channels, and of the coefficients
+    grey = pictures.values.float().mean(dim=2, keepdim=True).to(torch.uint8).expand_as(pale).contiguous()
+    same = still(hue_degrees=90.0, saturation=0.3).build(COLUMN)(
+        ColumnBatch(values=grey, lengths=pictures.lengths), ROWS, 0, 0
+    )
+    assert (same.values.int() - grey.int()).abs().max() <= 1
+
+
+def test_colours_are_taken_from_as_many_pictures_as_asked() -> None:
+    pictures = ColumnBatch(values=PIXELS, lengths=torch.ones_like(LENGTHS))
+    found = still(grey_probability=0.5).build(COLUMN)(pictures, ROWS, 0, 0).values.int()
+    spread = (found.amax(dim=2) - found.amin(dim=2)).flatten(2).amax(dim=2)
+    assert 0.3 < (spread <= 1).float().mean() < 0.7
+    untouched = spread > 1
+    assert torch.equal(found[untouched], PIXELS.int()[untouched])
+
+
+def test_a_hue_turned_by_a_third_moves_red_towards_green() -> None:
+    red = torch.zeros(400, 1, 3, 4, 4, dtype=torch.uint8)
+    red[:, :, 0] = 200
+    batch = ColumnBatch(values=red, lengths=torch.ones(400, 1, dtype=torch.int64))
+    found = still(hue_degrees=180.0).build(COLUMN)(batch, np.arange(400), 0, 0).values[:, 0, :, 0, 0]
+    for channel in range(3):  # somewhere on the wheel each channel is the strongest
+        assert (found.argmax(dim=1) == channel).float().mean() > 0.15
+
+
+def test_grey_pictures_have_no_colour_to_change() -> None:
+    column = COLUMN.replace(num_channels=1, mean=(0.5,), std=(1.0,))
+    grey = ColumnBatch(values=PIXELS[:, :, :1], lengths=LENGTHS)
+    transform = still(hue_degrees=90.0, saturation=0.5, grey_probability=1.0).build(column)
+    assert torch.equal(transform(grey, ROWS, 0, 0).values, grey.values)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""Pictures: moved, lit otherwise, partly covered.
+"""Pictures: moved, lit and coloured otherwise, partly covered.
 
 All geometry is one affine map and one bilinear sampling, so a picture is blurred once however much is asked for. What
 comes in from outside has the column's mean colour, which is what a normalised picture's zero is. Flips are off by
-default: a mirrored digit, letter or chest is another one.
+default: a mirrored digit, letter or chest is another one; so are changes of colour, which tells ripe from unripe.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ from polysense.data.transforms.base import Transform, TransformConfig, item_unif
 
 __all__ = ["ImageTransform", "ImageTransformConfig"]
 
+_DRAWS = 16
+# Light and two differences of colour (the NTSC's): a turn of the latter two is a turn of the hue at equal light.
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTransformConfig(TransformConfig):
-    """Random affine map, light and erasing of pictures.
+    """Random affine map, light, colour and erasing of pictures.
 
     Attributes:
         probability: How many of the pictures are varied at all, from 0 to 1.
@@ -35,6 +39,11 @@ class ImageTransformConfig(TransformConfig):
         translate: Move by up to this fraction of the width and of the height.
         brightness: Add up to this fraction of full white, or take it away.
         contrast: Stretch around the mean colour by up to this fraction; 0.2 means from 1/1.2 to 1.2.
+        saturation: Make colours fuller or paler by up to this fraction; 0.5 means from 1/1.5 to 1.5. A shared space
+            learns to tell pictures by their colours alone where they do not change (Chen et al., "A simple framework
+            for contrastive learning of visual representations", ICML 2020, section 3).
+        hue_degrees: Turn colours by up to this many degrees of the colour wheel either way.
+        grey_probability: Take the colours of this fraction of the varied pictures away.
         flip: Mirror half of the pictures left to right. Only where a mirrored picture means the same.
         erase_probability: Cover a rectangle of this fraction of the varied pictures with the mean colour (Zhong et
             al., "Random erasing data augmentation", AAAI 2020).
@@ -49,6 +58,9 @@ class ImageTransformConfig(TransformConfig):
     translate: float = 0.08
     brightness: float = 0.1
     contrast: float = 0.2
+    saturation: float = 0.0
+    hue_degrees: float = 0.0
+    grey_probability: float = 0.0
     flip: bool = False
     erase_probability: float = 0.25
     erase_max_area: float = 0.2
@@ -57,9 +69,10 @@ class ImageTransformConfig(TransformConfig):
     def __post_init__(self) -> None:
         self._require(0 <= self.probability <= 1, "probability", "a number from 0 to 1")
         self._require(0 <= self.rotate_degrees <= 180, "rotate_degrees", "a number from 0 to 180")
-        for name in ("scale", "contrast"):
+        self._require(0 <= self.hue_degrees <= 180, "hue_degrees", "a number from 0 to 180")
+        for name in ("scale", "contrast", "saturation"):
             self._require(0 <= getattr(self, name) < math.inf, name, "a number of at least 0")
-        for name in ("translate", "brightness", "erase_probability", "erase_max_area"):
+        for name in ("translate", "brightness", "grey_probability", "erase_probability", "erase_max_area"):
             self._require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1")
 
     def build(self, column: Column) -> ImageTransform:
@@ -78,8 +91,8 @@ class ImageTransform(Transform):
     def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
         """Varies the present pictures of a batch; uint8 [batch, items, channels, height, width]."""
         num_items = column.values.shape[1]
-        draws = item_uniforms(13, seed, epoch, rows, self._name, 1 if self.config.together else num_items)
-        draws = np.broadcast_to(draws, (len(rows), num_items, 13)).reshape(-1, 13)
+        draws = item_uniforms(_DRAWS, seed, epoch, rows, self._name, 1 if self.config.together else num_items)
+        draws = np.broadcast_to(draws, (len(rows), num_items, _DRAWS)).reshape(-1, _DRAWS)
         chosen = torch.from_numpy(draws[:, 0] < self.config.probability).to(column.values.device)
         chosen &= column.lengths.flatten() > 0
         pixels = column.values.flatten(0, 1)
@@ -96,7 +109,10 @@ class ImageTransform(Transform):
         self, pixels: UInt8[Tensor, "images channels height width"], draws: np.ndarray
     ) -> UInt8[Tensor, "images channels height width"]:
         config, mean = self.config, self._mean.to(pixels.device)
-        values = pixels.float().sub_(mean)  # now 0 is the mean colour, which is what grid_sample fills in
+        values = pixels.float()
+        if values.shape[1] == 3 and (config.saturation or config.hue_degrees or config.grey_probability):
+            values = self._coloured(values, draws)
+        values.sub_(mean)  # now 0 is the mean colour, which is what grid_sample fills in
         if config.rotate_degrees or config.scale or config.translate or config.flip:
             values = F.grid_sample(
                 values, self._grid(draws, values), mode="bilinear", padding_mode="zeros", align_corners=False
@@ -108,6 +124,23 @@ class ImageTransform(Transform):
         if config.erase_probability and config.erase_max_area:
             values.masked_fill_(self._erased(draws, values), 0.0)
         return values.add_(mean).round_().clamp_(0, 255).to(torch.uint8)
+
+    def _coloured(self, values: Float[Tensor, "images 3 height width"], draws: np.ndarray) -> Tensor:
+        """Turns and stretches each picture's colours around its greys: a linear map of the colour difference."""
+        config = self.config
+        angle = math.radians(config.hue_degrees) * _symmetric(draws[:, 13])
+        full = (1 + config.saturation) ** _symmetric(draws[:, 14])
+        full = np.where(draws[:, 15] < config.grey_probability, 0.0, full)
+        turn = np.zeros((len(draws), 3, 3))
+        turn[:, 0, 0] = 1.0
+        turn[:, 1, 1] = turn[:, 2, 2] = full * np.cos(angle)
+        turn[:, 1, 2], turn[:, 2, 1] = -full * np.sin(angle), full * np.sin(angle)
+        weights = np.linalg.inv(_YIQ) @ turn @ _YIQ
+        # Written out rather than a matrix product, whose rounding may depend on how many pictures there are.
+        parts = [
+            sum(_per_image(weights[:, to, of], values) * values[:, of : of + 1] for of in range(3)) for to in range(3)
+        ]
+        return torch.cat([torch.as_tensor(part) for part in parts], dim=1)
 
     def _grid(self, draws: np.ndarray, values: Tensor) -> Float[Tensor, "images height width 2"]:
         """Where each pixel of the result is taken from, in grid_sample's coordinates (-1 to 1)."""
