@@ -208,6 +208,14 @@ def test_unimodal_losses_of_weight_0_change_no_bit(schema: Schema, make_batch: C
     assert not any("unimodal" in name for name in without.state_dict())
 
 
+def test_the_losses_outside_of_training_are_the_targets(schema: Schema, make_batch: Callable[..., Batch]) -> None:
+    model, batch = build(schema, "adversarial"), make_batch()
+    targets = {target.name for target in schema.targets}
+    assert set(model.losses(model(batch), batch)) == targets
+    trained = model.train()
+    assert set(trained.losses(trained(batch), batch)) > targets
+
+
 def test_a_columns_own_loss_reaches_its_encoder_and_only_where_it_is_present(
     schema: Schema, make_batch: Callable[..., Batch]
 ) -> None:

@@ -279,7 +279,7 @@ class MultimodalModel(nn.Module):
         return Tokens(values, torch.zeros(len(batch), 1, dtype=torch.bool, device=batch.device), (1,))
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Loss]:
-        """Per target, and per loss of a part, the sum and what to divide it by.
+        """Per target, and per loss of a part, the sum and what to divide it by; parts have theirs in training only.
 
         With the columns' own losses it is L = w_0 L_joint + sum_m w_m L_m, each L_m over the rows that have column m.
         All are divided by the joint count, so splitting a batch changes nothing.
@@ -302,7 +302,8 @@ class MultimodalModel(nn.Module):
             found[name] = Loss(total, loss.count)
         rows = self._num_rows(batch)
         for name in self._auxiliary:
-            found[name] = Loss(outputs[_key(name)].sum(), rows)
+            if _key(name) in outputs:
+                found[name] = Loss(outputs[_key(name)].sum(), rows)
         return found
 
     @property
