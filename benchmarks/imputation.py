@@ -26,12 +26,12 @@ import numpy as np
 import polars as pl
 
 import polysense
-from polysense.api.imputation import restored_by
+from polysense.api.imputation import restored_by, why_unfilled
 from polysense.api.prepare import split_tables
 from polysense.bundle import Bundle
 from polysense.config.codec import from_dict
 from polysense.core.modality import Modality
-from polysense.core.random import generator
+from polysense.core.random import generator, permutation
 from polysense.core.sample import SourceInfo
 from polysense.data.columns.base import ColumnProcessor
 from polysense.data.sources import Table, read_table
@@ -40,7 +40,7 @@ from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.recipe import Recipe
 
 _MEASURED = (Modality.NUMBER, Modality.DATE, Modality.IMAGE)
-_MOST_PICTURES = 500
+_MOST_PICTURES = 2_000
 _SOURCE = SourceInfo(table="filled", row=0, column="")
 
 
@@ -97,10 +97,11 @@ def compare(
         seed: Of the choice, and of the resamples.
         bootstrap: Resamples of the hidden cells.
     """
+    # Of sounds the spectrogram is restored, and a training measures it; samples of two sounds can't be compared.
     processors = {
         bundle.processor.columns[name].source: bundle.processor.columns[name]
         for name in restored_by(bundle)
-        if bundle.processor.columns[name].why_unwritten is None
+        if bundle.processor.columns[name].column.modality is not Modality.AUDIO and why_unfilled(bundle, name) is None
     }
     columns = [name for name in processors if test.has(name)]
     fewer, hidden = hide(test, columns, share, seed)
@@ -110,7 +111,9 @@ def compare(
         found.write(out)
         filled = read_table(out, root=test.root)
         others = by_other_numbers({name: processors[name] for name in columns}, train, fewer)
-        errors = {name: _errors(name, processors[name], train, test, filled, hidden[name], others) for name in columns}
+        errors = {
+            name: _errors(name, processors[name], train, test, filled, hidden[name], others, seed) for name in columns
+        }
     numbers = [name for name in columns if processors[name].column.modality is Modality.NUMBER and len(errors[name])]
     found = [
         _summed(name, processors[name].column.modality in _MEASURED, errors[name], list(others), seed, bootstrap)
@@ -136,7 +139,7 @@ def by_other_numbers(
         return {}
 
     def matrix(table: Table) -> np.ndarray:
-        cells = [[_value(processors[name], table, i, name, 0) for name in names] for i in range(len(table))]
+        cells = [[_value(processors[name], table, i, name) for name in names] for i in range(len(table))]
         return np.array([[np.nan if cell is None else cell[0] for cell in row] for row in cells])
 
     known, asked = matrix(train), matrix(fewer)
@@ -158,14 +161,15 @@ def _errors(
     filled: Table,
     rows: np.ndarray,
     others: Mapping[str, Mapping[str, np.ndarray]],
+    seed: int,
 ) -> np.ndarray:
     """[cells, 2 + others]: of the model, of the simple filling, and of the others (NaN: they don't fill this)."""
     measured = processor.column.modality in _MEASURED
-    known = [value for i in range(len(train)) if (value := _value(processor, train, i, name, i)) is not None]
+    known = [value for i in _seen(processor, train, seed) if (value := _value(processor, train, i, name)) is not None]
     simple = np.mean(known, axis=0) if measured else Counter(known).most_common(1)[0][0]
     errors = []
     for i in rows.tolist():
-        truth, said = _value(processor, test, i, name, 0), _value(processor, filled, i, name, 0)
+        truth, said = _value(processor, test, i, name), _value(processor, filled, i, name)
         if truth is not None and said is not None:
             beside = [_error(truth, one[name][i], True) if name in one else np.nan for one in others.values()]
             errors.append([_error(truth, said, measured), _error(truth, simple, measured), *beside])
@@ -194,10 +198,14 @@ def _means(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return sums[:, 0], sums[:, 1], 1 - sums[:, 0] / sums[:, 1]
 
 
-def _value(processor: ColumnProcessor, table: Table, i: int, name: str, position: int) -> Any:
+def _seen(processor: ColumnProcessor, train: Table, seed: int) -> list[int]:
+    """The training rows that the simple filling is made of: all, or of pictures some, drawn from all over the table."""
+    chosen = permutation(len(train), seed, "simple")[: _MOST_PICTURES if processor.is_media else len(train)]
+    return sorted(chosen.tolist())
+
+
+def _value(processor: ColumnProcessor, table: Table, i: int, name: str) -> Any:
     """A cell as the model reads it; None where it is missing or can't be read."""
-    if processor.is_media and position >= _MOST_PICTURES:
-        return None
     cell = table.cell(i, name)
     try:
         items = processor.transform(cell, _SOURCE, table.root)

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
+from rich.cells import cell_len
 
 import polysense
 from polysense import api
 from polysense.bundle import Bundle, load
 from polysense.cli.app import main
 from polysense.errors import SearchError, UserError
-from polysense.search import VectorIndex
+from polysense.search import Neighbours, VectorIndex
 
 COLOURS = [(250, 20, 20), (20, 240, 20), (20, 20, 250), (240, 240, 240), (10, 10, 10), (240, 240, 10)]
 NAMES = ["red", "green", "blue", "white", "black", "yellow"]
@@ -243,7 +245,12 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert str(home / "9.png") in shown[1]
 
     assert main(["index", "-o", index, "--delete", "9,10,1000", "--compact", "--verify", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"num_deleted": 2, "num_files_verified": 2, "num_rows": 44}
+    assert json.loads(capsys.readouterr().out) == {
+        "not_there": [1000],
+        "num_deleted": 2,
+        "num_files_verified": 2,
+        "num_rows": 44,
+    }
     assert main(["index", str(home / "run"), table, "-o", index, "--update"]) == 0
     assert "2 rows added, 44 replaced" in capsys.readouterr().out
     assert main(["index", "-o", index, "--duplicates", "0.5", "--json"]) == 0
@@ -267,7 +274,7 @@ def test_a_lancedb_table_gives_what_a_folder_gives(
         found.append(json.loads(capsys.readouterr().out))
     assert found[0] == found[1]
     assert main(["index", "-o", place, "--delete", "9,10,1000", "--compact", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"num_deleted": 2, "num_rows": 44}
+    assert json.loads(capsys.readouterr().out) == {"not_there": [1000], "num_deleted": 2, "num_rows": 44}
     assert main(["index", str(home / "run"), table, "-o", place, "--add"]) == 2
     assert "is there already (44 of 48 are)" in capsys.readouterr().err
     assert main(["index", str(home / "run"), table, "-o", place, "--update"]) == 0
@@ -296,3 +303,77 @@ def test_mistakes_on_the_command_line(line: list[str], match: str, capsys: pytes
 
 def test_every_mistake_is_the_users(photos: Path) -> None:
     assert issubclass(SearchError, UserError)
+
+
+def test_only_the_column_that_is_indexed_is_read_and_encoded(home: Path, photos: Path) -> None:
+    bundle, called = load(home / "run"), []
+    for name, encoder in bundle.model.column_encoders.items():
+        encoder.register_forward_hook(lambda *_, name=name: called.append(name))
+    rows, vectors = api.embed(bundle, home / "photos.csv", column="photo")
+    assert set(called) == {"photo"}
+    whole_rows, whole = api.embeddings(bundle, home / "photos.csv").of("photo")
+    assert set(called) == {"photo", "text"}
+    assert rows.tolist() == whole_rows.tolist()
+    np.testing.assert_allclose(vectors, whole, atol=1e-6)
+    # The text's cells are not needed for the vectors, and stand in the index all the same.
+    assert VectorIndex.open(photos).get([9])[1]["text"].to_list() == ["a white tile, number 9"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("./folder/", "is a folder"),
+        ("folder/notes", "a file without an ending"),
+        ("photo=", "photo=: names no file; expected an image"),
+        ("photo=folder", "folder: is a folder; expected an image"),
+    ],
+)
+def test_a_place_on_the_disk_is_no_text(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SearchError, match=said):
+        api.search(photos, query)
+    assert len(api.search(photos, "folder", 2).neighbours) == 2, "a word is a word, whatever lies in the folder"
+    assert len(api.search(photos, f"text={query}", 2).neighbours) == 2
+    assert len(api.search(photos, "a/b " * 2000, 2).neighbours) == 2, "longer than any path"
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_weights_are_numbers(photos: Path, weight: float) -> None:
+    with pytest.raises(SearchError, match="expected numbers as weights"):
+        api.search(photos, "red", weights=[weight])
+
+
+def test_columns_line_up_in_a_terminal_whatever_the_script(photos: Path) -> None:
+    neighbours = Neighbours(
+        ids=["a", "b"],
+        scores=np.array([0.5, 0.25], dtype=np.float32),
+        metadata=pl.DataFrame({"name": ["青い丸", "blue"], "year": ["x", "x"]}),
+        approximate=False,
+    )
+    text = api.Found(items=(), neighbours=neighbours).text()
+    assert len({cell_len(line) for line in text.splitlines()[1:]}) == 1
+
+
+def test_an_index_of_a_column_that_the_table_lacks_is_not_made(home: Path, bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no column to index 'photo' \(columns: 'text'\)"):
+        api.index_table(bundle, [{"text": "red"}], tmp_path / "i", column="photo")
+    assert not (tmp_path / "i").exists()
+
+
+def test_ids_that_are_not_there_are_named(home: Path, bundle: Bundle, tmp_path: Path, capsys: Any) -> None:
+    place = tmp_path / "i"
+    api.index_table(bundle, home / "photos.csv", place, column="photo", ids="code")
+    with pytest.raises(SearchError, match=r"its row ids are texts; name the column that holds them \(--ids\)"):
+        api.index_table(bundle, home / "photos.csv", place, update=True)
+    assert main(["index", "-o", str(place), "--delete", "001,nowhere,002", "--graph"]) == 0
+    told = capsys.readouterr()
+    assert "not in the index: nowhere" in told.err
+    assert "deleted: 2" in told.out
+    assert "graph: recall@10 " in told.out
+    assert main(["index", "-o", str(place), "--delete", "nowhere", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["num_deleted"], told["not_there"], told["num_rows"]) == (0, ["nowhere"], 44)

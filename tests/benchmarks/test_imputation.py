@@ -69,3 +69,18 @@ def test_what_looks_at_other_numbers_fills_by_them(script: Any) -> None:
         assert np.corrcoef(truth[:20], said)[0, 1] > 0.98
     alone = {"a": processor.columns["a"], "c": processor.columns["c"]}
     assert script.by_other_numbers(alone, table, fewer) == {}
+
+
+def test_the_mean_picture_is_of_rows_from_all_over_the_table(script: Any) -> None:
+    """A sorted table begins with one class: the mean of its first rows would be easy to beat."""
+
+    class Pictures:
+        is_media = True
+
+    table = read_table([{"photo": "a.png", "label": str(i // 3000)} for i in range(9000)])
+    chosen = script._seen(Pictures(), table, 0)
+    assert len(chosen) == len(set(chosen)) == 2000
+    counts = np.bincount([row // 3000 for row in chosen])
+    assert counts.min() > 550
+    Pictures.is_media = False
+    assert script._seen(Pictures(), table, 0) == list(range(9000))

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from polysense.evaluation.cells import Input
+from polysense.evaluation.cells import Input, shown_input_html
 from polysense.evaluation.map_page import Layout, MapPoint, render_map
 
 HOSTILE = "<script>alert(1)</script>\"'"
@@ -61,3 +61,25 @@ def test_colours_of_many_classes_of_numbers_and_of_what_is_missing() -> None:
     flat = [Layout(name="PCA", places=np.zeros((3, 2)), note="")]
     assert page.count("nan") == 0
     assert "--x:50.00;--y:50.00" in render_map("t", same, flat, colour="age", notes=[])
+
+
+def test_classes_that_are_named_after_colours_have_them() -> None:
+    names = ["green", "Red", "kiwi", "blue", "red", "plum"]
+    drawn = [MapPoint(row=i, column="", shown=[], value=names[i % 6]) for i in range(12)]
+    page = render_map("t", drawn, layouts(12), colour="kind", notes=[])
+    keys = dict(re.findall(r'<span style="--c:(#\w+)"><i></i>(\w+) \(2\)', page))
+    own = {name: colour for colour, name in keys.items()}
+    assert (own["green"], own["blue"]) == ("#2f9e6e", "#1f77b4")
+    assert "#c23b4e" in (own["Red"], own["red"])
+    assert len(set(own.values())) == len(names) == len(own)
+
+
+def test_spectrograms_fill_their_place() -> None:
+    sound = Input(column="a", pictures=[b"x"], stretches=True)
+    page = render_map("t", points(9, shown=[sound]), layouts(9), colour=None, notes=[])
+    assert page.count('<img class="wide" ') == 9
+    assert '<div class="strip wide">' in shown_input_html(sound)
+    plain = Input(column="a", pictures=[b"x"])
+    page = render_map("t", points(9, shown=[plain]), layouts(9), colour=None, notes=[])
+    assert '<img class="wide" ' not in page
+    assert '<div class="strip">' in shown_input_html(plain)

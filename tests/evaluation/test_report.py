@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from polysense.core.schema import Column
-from polysense.evaluation.baselines import constant_baseline
+from polysense.core.modality import Task
+from polysense.core.schema import Column, Target
+from polysense.evaluation.baselines import baseline_name, constant_baseline
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.confusion import confusion_section
 from polysense.evaluation.contribution import contributions
 from polysense.evaluation.evaluator import evaluate
 from polysense.evaluation.page import curve, number, span, text, track
-from polysense.evaluation.report import Report, render_report, write_report
+from polysense.evaluation.report import Report, headline_metrics, render_report, write_report
 from polysense.evaluation.terminal import contribution_table, metrics_table
+from polysense.evaluation.texts import Texts
 
 VOID = {"meta", "br", "img", "hr", "input", "link"}
 
@@ -229,3 +231,34 @@ def test_the_report_needs_no_plotting_library():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr.strip() == ""
     )
+
+
+def test_the_constant_guess_is_called_what_it_is(report, world):
+    found = constant_baseline(report.evaluation, bootstrap=0)
+    told = replace(report, comparisons={"majority": found})
+    page = "".join(parsed(render_report(told)).words)
+    console = Console(file=io.StringIO(), width=80)
+    for target, name in ((world.label, "majority"), (world.price, "mean")):
+        assert f"; {name} {number(found.value(target.name, 'accuracy' if name == 'majority' else 'r2'))}" in page
+        console.print(metrics_table(told, target))
+    assert [line.split()[0] for line in console.file.getvalue().splitlines() if "m" in line[:2]] == ["majority", "mean"]
+    space = Target(name="space", task=Task.CONTRASTIVE, columns=("a", "b"), members=("a", "b"))
+    assert baseline_name("majority", space) == "chance"
+    assert baseline_name("ensemble of these", space) == "ensemble of these"
+
+
+@pytest.mark.parametrize(
+    ("references", "first"),
+    [
+        ([["a red circle"], ["赤い丸"], ["a blue square"]], ("bleu", "wer")),
+        ([["ein Kreis"], ["빨간 원"]], ("bleu", "wer")),
+        ([["赤い丸", "Kreis"], ["青い四角です"], []], ("cer",)),
+        ([["วงกลมสีแดง"]], ("cer",)),
+        ([["12"], []], ("bleu", "wer")),
+    ],
+)
+def test_sentences_without_spaces_are_not_counted_in_words(references, first):
+    target = Target(name="text", task=Task.GENERATION, columns=("text",))
+    names = [info.name for info in headline_metrics(target, Texts(outputs=None, references=references))]
+    assert [name for name in names if name in ("bleu", "wer", "cer")] == list(first)
+    assert {"chrf", "exact_match", "log_loss"} <= set(names)

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from polysense.errors import SearchError
-from polysense.search.sheet import Tile, contact_sheet
+from polysense.search.sheet import Tile, _font, _fonts, _has, _wrapped, contact_sheet
 
 
 def test_a_sheet_shows_pictures_and_texts(tmp_path: Path) -> None:
@@ -34,3 +34,35 @@ def test_nothing_found_is_a_sheet_too(tmp_path: Path) -> None:
 def test_an_ending_that_is_no_picture(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match=r"sheet.txt: can't be written.*use .png"):
         contact_sheet(tmp_path / "sheet.txt", [], [])
+
+
+def test_lines_break_between_words(tmp_path: Path) -> None:
+    class Ruler:
+        def textlength(self, text: str) -> float:
+            return float(len(text))
+
+    assert _wrapped(Ruler(), "a green triangle from 2009", 10, 9) == "a green\ntriangle\nfrom 2009"
+    assert _wrapped(Ruler(), "incomprehensibilities", 10, 9) == "incomprehe\nnsibilitie\ns"
+    assert _wrapped(Ruler(), "exactly 10 and", 10, 9) == "exactly 10\nand"
+    assert _wrapped(Ruler(), "a green triangle", 10, 1) == "a green t…"
+    assert _wrapped(Ruler(), "", 10, 2) == ""
+
+
+def test_letters_beyond_ascii_are_drawn_where_a_font_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, wide = ImageFont.load_default(), ImageFont.load_default()
+    monkeypatch.setattr("polysense.search.sheet._fonts", lambda: (plain, wide))
+    monkeypatch.setattr("polysense.search.sheet._has", lambda font, char: char.isascii() or font is wide)
+    assert _font("plain") is plain, "the first, where it has all"
+    assert _font("grüner Würfel") is wide
+    assert _font("") is plain
+
+
+def test_pillows_own_font_is_always_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polysense.search.sheet._FONTS", ("no such font.ttf",))
+    _fonts.cache_clear()
+    try:
+        (own,) = _fonts()
+        assert _has(own, "a")
+        assert not _has(own, "字")
+    finally:
+        _fonts.cache_clear()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polysense.data.sources import Table
+from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.report import headline_metrics
 
 if TYPE_CHECKING:
@@ -95,18 +96,19 @@ def model_card(run: Run, tables: Mapping[str, Table]) -> str:
     for split, evaluation in run.evaluations.items():
         note = " (these rows also chose the epoch)" if split == "validation" else ""
         lines += [
-            f"On {evaluation.num_rows:,} {split} rows{note}, with 95% bootstrap intervals, beside the most frequent "
-            "class or the mean:",
+            f"On {evaluation.num_rows:,} {split} rows{note}, with 95% bootstrap intervals, beside what knows "
+            "the training labels alone:",
             "",
-            "| target | metric | model | interval | majority |",
+            "| target | metric | model | interval | baseline |",
             "| --- | --- | --- | --- | --- |",
         ]
         for target in schema.targets:
-            for info in headline_metrics(target):
+            for info in headline_metrics(target, evaluation.texts.get(target.name)):
                 found = evaluation.metrics[target.name][info.name]
-                base = run.baselines[split]["majority"].metrics[target.name][info.name]
+                base = run.baselines[split][MAJORITY].metrics[target.name][info.name]
                 interval = f"{found.low:.4f} to {found.high:.4f}"
-                row = (_cell(target.name), info.name, f"{found.value:.4f}", interval, f"{base.value:.4f}")
+                beside = f"{base.value:.4f} ({baseline_name(MAJORITY, target)})"
+                row = (_cell(target.name), info.name, f"{found.value:.4f}", interval, beside)
                 lines.append(f"| {' | '.join(row)} |")
         lines.append("")
     if run.contributions is not None:

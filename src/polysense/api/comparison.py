@@ -29,7 +29,7 @@ from polysense.core.schema import Target
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
 from polysense.errors import ConfigError, SplitError, TrainingError, TrainingInterrupted
-from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
+from polysense.evaluation.baselines import MAJORITY, baseline_name, constant_baseline, ensemble_baseline
 from polysense.evaluation.comparison import Comparison, Entry, Kind, compare_entries, measures_of, overall
 from polysense.evaluation.comparison_page import write_comparison
 from polysense.evaluation.comparison_terminal import comparison_text
@@ -150,7 +150,7 @@ def compare(
     if trained is None or not any(plan.results for plan in plans if plan.kind is Kind.VARIANT):
         failures = [reason for plan in plans for reason in (plan.failure, *plan.failures.values()) if reason]
         raise TrainingError(f"no variant could be trained; the first one: {failures[0]}")
-    entries.append(_majority(_unlike("majority", names), trained, targets, chosen_seeds))
+    entries.append(_majority(_unlike(_constant_name(targets), names), trained, targets, chosen_seeds))
     comparison = compare_entries(
         entries,
         measures_of(targets),
@@ -362,6 +362,12 @@ def _ensemble(name: str, alone: Sequence[_Plan], targets: Sequence[Target], seed
         if all(plan.results for plan in alone)
     }
     return Entry(name=name, kind=Kind.ENSEMBLE, values=values, failures=failures, facts=sums)
+
+
+def _constant_name(targets: Sequence[Target]) -> str:
+    """ "majority", or what all targets' tasks call it."""
+    names = {baseline_name(MAJORITY, target) for target in targets}
+    return names.pop() if len(names) == 1 else MAJORITY
 
 
 def _majority(name: str, trained: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entry:

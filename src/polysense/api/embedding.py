@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
-from polysense.data.sources import read_table
+from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
 
-__all__ = ["Embeddings", "embed", "embeddings", "shared_space"]
+__all__ = ["Embeddings", "embed", "embeddings", "restored_from", "shared_space"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,13 +109,16 @@ def embed(
     Raises:
         UserError: The bundle or the table can't be read, or there is no such column.
     """
-    return embeddings(bundle, source, root=root).of(column)
+    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    only = column if column in loaded.schema.names else None  # an unknown one is refused below
+    return embeddings(loaded, source, only=only, root=root).of(column)
 
 
 def embeddings(
     bundle: Bundle | str | Path,
     source: Any,
     *,
+    only: str | None = None,
     root: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
@@ -128,6 +131,8 @@ def embeddings(
     Args:
         bundle: A bundle, or its folder.
         source: A table's path, a data frame, a list of dictionaries, ...
+        only: A column whose vectors alone are wanted: no other is read or encoded, and the others' vectors may be
+            missing. All are read even so where they may fill it (`data.impute`).
         root: The folder that media paths are relative to; by default the table's own.
         progress: Called after each batch with the rows that are done and the rows there are.
 
@@ -137,12 +142,16 @@ def embeddings(
     loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
     model, schema, space, code = loaded.model.eval(), loaded.schema, shared_space(loaded), restored_from(loaded)
     device = next(model.parameters()).device
-    dataset = TableDataset(read_table(source, root=root), loaded.processor, with_targets=False)
+    table = read_table(source, root=root)
+    read = set(schema.names)
+    if only is not None and loaded.imputer is None:
+        table, read = _without_others(table, loaded, only), {only}
+    dataset = TableDataset(table, loaded.processor, with_targets=False)
     rows: list[np.ndarray] = []
     parts: dict[str | None, list[np.ndarray]] = {name: [] for name in (*schema.names, None)}
     unreadable: list[Unreadable] = []
     for batch in PredictLoader(dataset, schema):
-        moved = batch.to(device)
+        moved = batch.only(read).to(device)
         with torch.inference_mode():
             fused = model.fused(moved)
             there: dict[str | None, torch.Tensor] = {
@@ -175,6 +184,14 @@ def embeddings(
         kinds=_kinds(loaded, space),
         unreadable=tuple(sorted(unreadable, key=lambda cell: (cell.source.row, cell.source.column))),
     )
+
+
+def _without_others(table: Table, bundle: Bundle, column: str) -> Table:
+    """The table with the cells of other input columns missing, but of those that are read from the same cells."""
+    own = bundle.processor.columns[column].source
+    others = {part.source for part in bundle.processor.columns.values()} - {own}
+    gone = [polars.lit(None, dtype=table.frame.schema[name]).alias(name) for name in table.names if name in others]
+    return replace(table, frame=table.frame.with_columns(gone)) if gone else table
 
 
 def shared_space(bundle: Bundle) -> Target | None:

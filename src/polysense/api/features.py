@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from polysense.api.embedding import shared_space
+from polysense.api.embedding import restored_from, shared_space
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.sample import Unreadable
@@ -27,10 +27,11 @@ from polysense.nn.model import MultimodalModel
 
 __all__ = ["FeatureKind", "Features", "choose_features", "features", "random_model"]
 
-FeatureKind: TypeAlias = Literal["space", "fused", "tokens"]
+FeatureKind: TypeAlias = Literal["space", "code", "fused", "tokens"]
 
 _MEANINGS: dict[FeatureKind, str] = {
     "space": "places in the shared space, the middle of the row's columns",
+    "code": "the code that the columns are restored from",
     "fused": "the summary of the fused columns",
     "tokens": "the mean of each encoder's own tokens, one column's beside the other's",
 }
@@ -41,7 +42,7 @@ class Features:
     """What is read off a model.
 
     Attributes:
-        kind: "space", "fused" or "tokens".
+        kind: "space", "code", "fused" or "tokens".
         columns: Of which input columns.
         description: In words.
     """
@@ -56,7 +57,8 @@ def choose_features(bundle: Bundle, kind: str = "auto", columns: Sequence[str] |
 
     Args:
         bundle: The model.
-        kind: "auto": places where there is a shared space, else the fused summary.
+        kind: "auto": what the model was trained to say of a row, as in `embeddings`. Places where there is a shared
+            space; else the code where columns are restored; else the fused summary.
         columns: Input columns; None: all (all that share the space).
 
     Raises:
@@ -66,12 +68,12 @@ def choose_features(bundle: Bundle, kind: str = "auto", columns: Sequence[str] |
     if kind not in ("auto", *get_args(FeatureKind)):
         raise ConfigError(f"features: found {kind!r}, expected auto, {', '.join(get_args(FeatureKind))}")
     if kind == "space" and space is None:
-        raise ConfigError("features: the model has no shared space; expected fused or tokens")
-    chosen: FeatureKind = "fused"
-    if kind == "tokens":
-        chosen = "tokens"
-    elif space is not None and kind != "fused":
-        chosen = "space"
+        raise ConfigError("features: the model has no shared space; expected auto, fused or tokens")
+    code = restored_from(bundle)
+    if kind == "code" and code is None:
+        raise ConfigError("features: the model restores no columns, so it has no code; expected auto, fused or tokens")
+    best: FeatureKind = "space" if space is not None else "code" if code is not None else "fused"
+    chosen = next((one for one in get_args(FeatureKind) if one == kind), best)
     known = space.members if space is not None and chosen == "space" else names
     wanted = tuple(dict.fromkeys(columns)) if columns else known
     if unknown := [name for name in wanted if name not in known]:
@@ -101,7 +103,7 @@ def features(
         Per model float32 [rows, size] in the table's order, NaN in what a row lacks, and the cells that could not be
         read. A row without any of the columns is NaN throughout.
     """
-    space = shared_space(bundle)
+    head = {"space": shared_space, "code": restored_from}.get(wanted.kind, lambda _: None)(bundle)
     loader = PredictLoader(TableDataset(table, bundle.processor, with_targets=False), bundle.schema)
     rows: list[np.ndarray] = []
     parts: list[list[np.ndarray]] = [[] for _ in models]
@@ -111,7 +113,7 @@ def features(
         for model, found in zip(models, parts, strict=True):
             moved = batch.only(wanted.columns).to(next(model.parameters()).device)
             with torch.inference_mode():
-                found.append(_read(model, moved, wanted, None if space is None else space.name).cpu()[real].numpy())
+                found.append(_read(model, moved, wanted, None if head is None else head.name).cpu()[real].numpy())
         rows.append(batch.rows[real].numpy())
         unreadable.extend(batch.unreadable)
         if progress is not None:
@@ -121,7 +123,7 @@ def features(
     return joined, unreadable
 
 
-def _read(model: MultimodalModel, batch: Batch, wanted: Features, space: str | None) -> torch.Tensor:
+def _read(model: MultimodalModel, batch: Batch, wanted: Features, head: str | None) -> torch.Tensor:
     there = {
         name: batch.columns[name].present if name in batch.columns else torch.zeros_like(batch.rows).bool()
         for name in wanted.columns
@@ -132,8 +134,11 @@ def _read(model: MultimodalModel, batch: Batch, wanted: Features, space: str | N
         return torch.cat(means, dim=1)
     fused = model.fused(batch)
     if wanted.kind == "space":
-        assert space is not None
-        found = F.normalize(model.head(space)(fused).float().sum(dim=1), dim=1)
+        assert head is not None
+        found = F.normalize(model.head(head)(fused).float().sum(dim=1), dim=1)
+    elif wanted.kind == "code":
+        assert head is not None
+        found = model.head(head).read(fused.of(head), write=False).values.float()
     else:
         found = fused.pooled.float()
     return found.masked_fill(~torch.stack(list(there.values())).any(dim=0)[:, None], torch.nan)

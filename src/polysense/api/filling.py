@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polysense.api.imputation import restored_by
+from polysense.api.imputation import restored_by, why_unfilled
 from polysense.api.scale import doubts
 from polysense.bundle import IMPUTER, Bundle, load
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.data.columns.base import ColumnProcessor
 from polysense.data.columns.date import DateProcessor
 from polysense.data.columns.number import NumberProcessor, decimal_mark
@@ -89,7 +89,7 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
     for member in restored:
         processor = bundle.processor.columns[member]
         if processor.source in inputs and processor.source not in fills:
-            why = _why_not(processor, answers, lies_in)
+            why = _why_not(bundle, member, answers, lies_in, media=data.impute_media)
             if why is None:
                 fills[processor.source] = member
                 left_alone.pop(processor.source, None)
@@ -189,15 +189,17 @@ def _answers(recipe: Recipe) -> tuple[set[str], set[str]]:
     return answers, lies_in
 
 
-def _why_not(processor: ColumnProcessor, answers: set[str], lies_in: set[str]) -> str | None:
+def _why_not(bundle: Bundle, member: str, answers: set[str], lies_in: set[str], *, media: bool) -> str | None:
     """Why a column is not filled."""
+    processor = bundle.processor.columns[member]
     if processor.source in answers:
         return "a target is made of it, or is kept from reading it"
     if processor.source in lies_in:
         return "a target lies in its cells, or goes on from them"
-    if processor.column.modality in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO):
-        return f"is {processor.column.modality}, which is looked at and not filled"
-    return processor.why_unwritten
+    why = why_unfilled(bundle, member)
+    if why is None and processor.is_media and not media:
+        return f"is {processor.column.modality}, which is looked at and not filled, unless data.impute_media is true"
+    return why
 
 
 def _check_kinds(data: DataConfig, bundle: Bundle, table: Table) -> None:

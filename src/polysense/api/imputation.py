@@ -8,6 +8,7 @@ at it. A row with nothing at all has nothing to be filled from, and stays as it 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,9 +29,10 @@ from polysense.data.columns.base import ColumnProcessor
 from polysense.data.filled import Filled, check_mark, typed
 from polysense.data.sources import Table, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
-from polysense.imputer import as_array, present_rows, restored_batches, restored_columns
+from polysense.imputer import as_given, present_rows, restored_batches, restored_columns
+from polysense.nn.model import MultimodalModel
 
-__all__ = ["MARK", "Imputed", "impute", "restored_by"]
+__all__ = ["MARK", "Imputed", "impute", "restored_by", "why_unfilled"]
 
 MARK = "imputed"
 """The column that says which cells of a row were filled."""
@@ -140,7 +142,8 @@ def impute(
         columns: Which columns; by default all that the model restores and the table has. One that the table lacks is
             added if it is named.
         root: The folder that media paths are relative to; by default the table's own.
-        media: A folder for the pictures that are made, where the table names files; made if it is not there.
+        media: A folder for the pictures (PNG) and sounds (WAV) that are made, where the table names files; made if it
+            is not there.
         unreadable: Whether cells that can't be read stay as they are and are listed, or are filled too.
         only_report: Count what is missing, and fill nothing.
         progress: Called with the rows that are done and the rows there are.
@@ -180,7 +183,7 @@ def impute(
                 empty.append(row)
                 continue
             for cell in () if only_report else lacks:
-                value = predictions[cell.target].columns[cell.member][index]
+                value = predictions[cell.target.name].columns[cell.member][index]
                 column = raw.frame[cell.name] if table.has(cell.name) else None
                 made = cell.made(value, column, row, table.root)
                 if made is None:
@@ -221,6 +224,18 @@ def restored_by(bundle: Bundle) -> dict[str, Target]:
     return found
 
 
+def why_unfilled(bundle: Bundle, member: str) -> str | None:
+    """Why no cell can be made of what a model restores of an input column, whatever the table; None if one can."""
+    processors = bundle.processor.columns
+    own = processors[member]
+    if own.why_unwritten is not None or not own.is_media:
+        return own.why_unwritten
+    # A video's pictures and its sound are two inputs: neither alone is the cell.
+    kinds = [each.column.modality for each in processors.values() if each.source == own.source]
+    other = next((kind for kind in kinds if kind is not own.column.modality), None)
+    return None if other is None else f"its cells are read as {other} too, which a file of {own.column.modality} is not"
+
+
 @dataclass(frozen=True, eq=False)
 class _Fillable:
     """A column of the table that can be filled.
@@ -230,26 +245,29 @@ class _Fillable:
         member: The input column that it is read as.
         target: The target that restores it.
         processor: Its fitted preprocessing.
-        folder: Where its pictures go, where the table names files.
+        model: What restores it.
+        folder: Where its pictures or sounds go, where the table names files.
         stem: What their names begin with.
     """
 
     name: str
     member: str
-    target: str
+    target: Target
     processor: ColumnProcessor
+    model: MultimodalModel
     folder: Path | None
     stem: str
 
     def made(self, value: torch.Tensor, column: polars.Series | None, row: int, root: Path) -> Any:
         """The cell; None where there is nothing to write."""
-        array = as_array(value)
+        array = as_given(self.model, self.target, self.member, value)
         spelled = self.processor.restore(array)
         if spelled is None:
             return None
         if isinstance(spelled, bytes) and (column is None or not _holds_files(column)):
             assert self.folder is not None
-            return _as_file(spelled, self.folder, f"{self.stem}-{row}.png", root)
+            ending = "wav" if self.processor.column.modality is Modality.AUDIO else "png"
+            return _as_file(spelled, self.folder, f"{self.stem}-{row}.{ending}", root)
         plain = spelled if isinstance(spelled, (bytes, list)) else self.processor.restore(array, spelled=False)
         return typed(column, spelled, plain)
 
@@ -285,25 +303,34 @@ def _chosen(
             continue
         if any(other.name == name for other in chosen):
             continue  # two inputs are read from one column: the first is written
-        why = _why_not(processors[member], frame, name, folder)
+        why = why_unfilled(bundle, member) or _why_not(processors[member], frame, name, folder)
         if why is None:
             stem = f"{_SAFE.sub('_', name)[:60]}-{len(chosen)}" if len(sources) > 1 else _SAFE.sub("_", name)[:60]
-            chosen.append(_Fillable(name, member, restored[member].name, processors[member], folder, stem))
+            chosen.append(_Fillable(name, member, restored[member], processors[member], bundle.model, folder, stem))
         elif wanted:
             raise ConfigError(f"{table.name}, column {name!r}: can't be filled: {why}")
         elif any(value is None for value in table.cells(name)):
             refused[name] = why
+    for column in bundle.schema.columns:
+        name = column.table_column
+        if asked is not None or name in sources.values() or not table.has(name):
+            continue
+        if any(value is None for value in table.cells(name)):
+            refused[name] = processors[column.name].why_unwritten or "the model reads it and does not restore it"
     return chosen, {name: why for name, why in refused.items() if all(cell.name != name for cell in chosen)}
 
 
 def _why_not(processor: ColumnProcessor, frame: polars.DataFrame, name: str, folder: Path | None) -> str | None:
-    if processor.why_unwritten is not None:
-        return processor.why_unwritten
-    if processor.column.modality is not Modality.IMAGE or folder is not None:
+    if not processor.is_media:
         return None
     if name in frame.columns and _holds_files(frame[name]):
+        kind = frame[name].dtype
+        if isinstance(kind, polars.Struct) and all(part.name != "bytes" for part in kind.fields):
+            return f"its cells are made of {', '.join(part.name for part in kind.fields)}, not of a file's bytes"
         return None
-    return "its cells name files, and no folder for pictures is given (media)"
+    if folder is not None:
+        return None
+    return "its cells name files, and no folder for pictures and sounds is given (media)"
 
 
 def _holds_files(column: polars.Series) -> bool:
@@ -313,9 +340,11 @@ def _holds_files(column: polars.Series) -> bool:
 def _as_file(content: bytes, folder: Path, name: str, root: Path) -> str:
     """Writes a file; its path as a cell of the table names it."""
     path = folder.absolute() / name
+    part = path.with_name(f".{name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        part.write_bytes(content)
+        os.replace(part, path)  # noqa: PTH105 - the atomic one
     except OSError as error:
         raise TableError(f"{path}: can't be written: {error.strerror or error}") from error
     # Relative to where the table's other paths start from, which may not be where the filled table will stand.
@@ -343,7 +372,7 @@ def _skill(bundle: Bundle, cell: _Fillable) -> float | None:
     """What the model's own evaluation says of filling a column, on the test rows where there are any."""
     metrics = bundle.info.get("metrics") or {}
     for split in ("test", "validation"):
-        found = metrics.get(split, {}).get(cell.target, {}).get(f"filled_skill/{cell.member}", {}).get("value")
+        found = metrics.get(split, {}).get(cell.target.name, {}).get(f"filled_skill/{cell.member}", {}).get("value")
         if found is not None:
             return float(found)
     return None

@@ -17,6 +17,7 @@ from polysense.core.sample import Unreadable
 from polysense.data.sources import Table, read_table, resolve
 from polysense.errors import DecodeError, SearchError
 from polysense.search import Backend, check_place, create_index, open_index
+from polysense.search.manifest import Measured
 
 __all__ = ["GRAPH_FROM", "Indexed", "index_table"]
 
@@ -63,10 +64,7 @@ class Indexed:
         if self.num_without:
             lines.append(f"  {self.num_without:,} rows of the table have nothing to index, and are not in it")
         if self.graph is not None:
-            lines.append(
-                "  graph: recall@10 {recall:.3f} over {num_queries} queries, {approximate_ms:.2f} ms a query against "
-                "{exact_ms:.2f} ms exactly".format(**self.graph)
-            )
+            lines.append(f"  graph: {Measured(**self.graph).text()}")
         return "\n".join(lines)
 
 
@@ -120,11 +118,15 @@ def index_table(
     try:
         if index is not None:
             check_model(index, loaded, column)
+            if ids is None and index.id_type == "str":
+                raise SearchError(f"{index.place}: its row ids are texts; name the column that holds them (--ids)")
             if not update:
                 _check_new(index, names, ids)
+        if column is not None:
+            table.require(loaded.processor.columns[column].source, "column to index")
         for low in range(0, len(table), _ROWS_AT_ONCE):
             block = table.select(np.arange(low, min(low + _ROWS_AT_ONCE, len(table))))
-            found = embeddings(loaded, block)
+            found = embeddings(loaded, block, only=column)
             there, vectors = found.of(column)
             unreadable.extend(found.unreadable)
             if index is None:

@@ -109,10 +109,10 @@ def found_tiles(dataset: TableDataset, column: Column, found: Nearest, *, most: 
         zip(found.found, found.similarities, found.right, strict=True)
     )[:most]
     for row, similarity, right in nearest_rows:
-        caption = f"{number(similarity)}, row {dataset.table.rows[row]}"
+        caption = f"row {dataset.table.rows[row]}\n{number(similarity)}"
         tiles.append(Tile(shown=_shown(dataset, column, row), caption=caption, mark="right" if right else ""))
     if not any(right for _, _, right in nearest_rows):
-        caption = f"rank {found.rank:g} of {found.num_candidates:,}"
+        caption = f"row {dataset.table.rows[found.best_right]}\nrank {found.rank:g} of {found.num_candidates:,}"
         tiles.append(Tile(shown=_shown(dataset, column, found.best_right), caption=caption, mark="missed"))
     return tiles
 

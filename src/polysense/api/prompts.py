@@ -77,6 +77,8 @@ class ZeroShot:
     def text(self) -> str:
         """For people."""
         lines = [f"{len(self.frame):,} rows, {len(self.classes)} classes"]
+        if without := self.frame.get_column("class").null_count():
+            lines.append(f"  {without:,} of them have nothing to classify, and no class")
         if self.accuracy is not None:
             bounds = f" ({self.accuracy.low:.3f} to {self.accuracy.high:.3f})" if self.accuracy.has_bounds else ""
             lines.append(
@@ -149,10 +151,10 @@ def zero_shot(
     empty = dict.fromkeys((part.source for part in loaded.processor.columns.values()), None)
     spoken = loaded.processor.columns[reader].source
     prompts = [empty | {spoken: sentence.replace("{}", name)} for name in classes for sentence in sentences]
-    named = embeddings(loaded, prompts).vectors[reader].reshape(len(classes), len(sentences), -1)
+    named = embeddings(loaded, prompts, only=reader).vectors[reader].reshape(len(classes), len(sentences), -1)
     middles = named.mean(axis=1)
     middles /= np.linalg.norm(middles, axis=1, keepdims=True)
-    placed = embeddings(loaded, table, progress=progress)
+    placed = embeddings(loaded, table, only=column, progress=progress)
     similarities = placed.vectors[column] @ middles.T
     there = np.isfinite(similarities).all(axis=1)
     best = np.where(there[:, None], similarities, -np.inf).argmax(axis=1)

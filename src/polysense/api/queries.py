@@ -6,6 +6,7 @@ alone, and summaries of all columns together with those of a row that has only w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from polysense.data.kinds import media_of_text
 from polysense.errors import SearchError
 
 __all__ = ["Item", "parse_item", "query_vector"]
+
+_LONGEST_PATH = 1024  # characters: a longer text is no path, and asking the file system fails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,13 @@ def parse_item(text: str, bundle: Bundle, column: str | None) -> Item:
         medium = next(one.modality for one in bundle.schema.columns if one.name == name)
     else:
         value, medium = text, media_of_text(text) or Modality.TEXT
+        place = Path(text).expanduser()
+        if medium is Modality.TEXT and "/" in text and len(text) < _LONGEST_PATH and place.exists():
+            kind = "a folder" if place.is_dir() else "a file without an ending that says what it is"
+            raise SearchError(
+                f"{text}: is {kind}; expected a text, or the file of a picture, sound or video. COLUMN=VALUE says "
+                "which column reads it"
+            )
         fitting = [one.name for one in bundle.schema.columns if one.modality is medium and one.name in usable]
         if not fitting:
             kinds = ", ".join(f"{one.name} ({one.modality})" for one in bundle.schema.columns if one.name in usable)
@@ -77,7 +87,8 @@ def parse_item(text: str, bundle: Bundle, column: str | None) -> Item:
     if medium in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO):
         file = Path(value).expanduser().absolute()
         if not file.is_file():
-            raise SearchError(f"{value}: no such file; expected {_article(medium)}")
+            what = "names no file" if not value.strip() else "is a folder" if file.is_dir() else "no such file"
+            raise SearchError(f"{value.strip() or text}: {what}; expected {_article(medium)}")
         value = str(file)
     return Item(text=text, column=chosen, value=value, file=file)
 
@@ -98,6 +109,8 @@ def query_vector(
     """
     if weights is not None and len(weights) != len(items):
         raise SearchError(f"found {len(weights)} weights for {len(items)} items of the query; give one for each")
+    if wrong := [weight for weight in weights or () if not math.isfinite(weight)]:
+        raise SearchError(f"expected numbers as weights of the query, a negative one leads away; found {wrong[0]}")
     together = column is None and shared_space(bundle) is None
     total: np.ndarray | None = None
     for item, weight in zip(items, weights or [1.0] * len(items), strict=True):

@@ -140,7 +140,8 @@ def _as_input(processor: ColumnProcessor, column: Column, value: torch.Tensor) -
         pixels = np.clip(np.rint(array * 255), 0, 255).astype(np.uint8)
         return Input(column=column.name, pictures=[as_jpeg(thumbnail(pixels))])
     if column.modality is Modality.AUDIO:
-        return Input(column=column.name, pictures=[as_jpeg(log_mel_picture(array.astype(np.float32)))])
+        picture = as_jpeg(log_mel_picture(array.astype(np.float32)))
+        return Input(column=column.name, pictures=[picture], stretches=True)
     if processor.why_unwritten is not None:
         return Input(column=column.name, note=processor.why_unwritten, is_absent=True)
     cell = processor.restore(array)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
+
 from polysense.api.fingerprint import check_model
 from polysense.api.queries import Item, parse_item, query_vector
 from polysense.bundle import Bundle, load
@@ -54,10 +56,16 @@ class Found:
         ):
             cells = [_short(row[name], whole=name in self.media) for name in (*self.media, *others)]
             lines.append([f"{score:.4f}", str(row_id), *cells])
-        widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+        # Cells of a terminal: a Chinese character takes two, a combining accent none.
+        widths = [max(cell_len(line[i]) for line in lines) for i in range(len(names))]
         return "\n".join(
-            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
+            "  ".join(cell + " " * (w - cell_len(cell)) for cell, w in zip(line, widths, strict=True)).rstrip()
+            for line in lines
         )
+
+    def _tells(self, name: str, cell: Any, row_id: object) -> bool:
+        """Whether a cell says more than the picture and the row id that stand beside it."""
+        return name not in self.media and cell is not None and cell != row_id
 
     def save_sheet(self, path: Path | str) -> None:
         """Draws what was asked for and what was found as one picture.
@@ -70,7 +78,7 @@ class Found:
         rows = self.neighbours.metadata.to_dicts() or [{}] * len(self.neighbours)
         for row_id, score, row in zip(self.neighbours.ids, self.neighbours.scores, rows, strict=True):
             file = next((Path(row[name]) for name in self.media if isinstance(row[name], str)), None)
-            words = [str(cell) for name, cell in row.items() if name not in self.media and cell is not None]
+            words = [str(cell) for name, cell in row.items() if self._tells(name, cell, row_id)]
             tiles.append(Tile(caption=f"{score:.3f}  {row_id}  {' '.join(words)}", image=file, text=" ".join(words)))
         contact_sheet(Path(path), asked, tiles)
 

@@ -114,8 +114,8 @@ def fewshot(
         draws: How often each number of shots is drawn.
         columns: The model's input columns to read; None: all, or all that share the space.
         methods: "prototypes", "linear_probe", "knn".
-        features_of: "space": places in the shared space, "fused": the summary of all columns, "tokens": the mean of
-            each encoder's tokens; "auto": places where there is a shared space, else the summary.
+        features_of: "space": places in the shared space, "code": what columns are restored from, "fused": the summary
+            of all columns, "tokens": the mean of each encoder's tokens; "auto": the first of these that there is.
         test: A table to test on, where the labelled rows may be any of `source`.
         root: The folder that media paths are relative to; by default the table's own.
         seed: Of the draws and of the random encoder.
@@ -214,7 +214,12 @@ def _check_target(bundle: Bundle, table: Table, target: str, wanted: Features) -
         hint = f"; read other columns: --columns {','.join(others)}" if others else ""
         raise ConfigError(f"column {target!r} is an input of the model, which would read the labels off it{hint}")
     own = next(
-        (one for one in bundle.schema.targets if target in one.columns and one.task is not Task.CONTRASTIVE), None
+        (
+            one
+            for one in bundle.schema.targets
+            if target in one.columns and one.task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)
+        ),
+        None,
     )
     if own is not None and own.task is Task.CLASSIFICATION:
         return

@@ -55,7 +55,9 @@ def shown_input(
         seconds = ", ".join(f"{len(item) / column.sample_rate:.1f} s" for item in items[:num_sounds])
         note = seconds + (f", and {len(items) - num_sounds} more" if len(items) > num_sounds else "")
         files = list(map(as_jpeg, pictures))
-        return Input(column=name, pictures=files, sounds=[s for s in sounds if s], note=note), strip(pictures)
+        playable = [one for one in sounds if one]
+        shown = Input(column=name, pictures=files, sounds=playable, note=note, stretches=True)
+        return shown, strip(pictures)
     cells = [part for part in cell if part is not None] if isinstance(cell, list) else [cell]
     note = f"and {len(cells) - _MAX_TEXTS} more" if len(cells) > _MAX_TEXTS else ""
     texts = [f"{part:.6g}" if isinstance(part, float) else str(part) for part in cells[:_MAX_TEXTS]]

@@ -222,7 +222,7 @@ class Workshop:
         asked = (recipe.model.requirements(), recipe.model.target_requirements())
         parts: tuple[Any, ...] = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *asked)
         if data.impute is not None:  # what it may read depends on what heads are kept from reading
-            parts = (*parts, data.impute, recipe.model.heads)
+            parts = (*parts, data.impute, data.impute_media, recipe.model.heads)
         if recipe.init_from is not None:  # what moves, and brings its preprocessing, depends on the model too
             parts = (*parts, recipe.init_from, recipe.model)
         key = json.dumps([to_dict(part) for part in parts], sort_keys=True)

@@ -370,6 +370,7 @@ def train_model(
             transforms,
             seed=config.seed,
             epoch=epoch,
+            epochs=config.epochs,
             modality_dropout=recipe.data.modality_dropout,
         ),
         count_tokens=lambda batch: count_tokens(batch, schema),

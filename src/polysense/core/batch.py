@@ -72,6 +72,7 @@ class TargetBatch:
         columns: The input columns as they are before anything of them is hidden, where these are the truth
             (reconstruction). The model hands them over; no loader does.
         keys: Likewise `Batch.keys`.
+        progress: Likewise `Batch.progress`.
     """
 
     values: Shaped[Tensor, "batch ..."]
@@ -80,6 +81,7 @@ class TargetBatch:
     earlier: Int[Tensor, "batch prompt_length"] | None = None
     columns: Mapping[str, ColumnBatch] = field(default_factory=dict)
     keys: Int[Tensor, " batch"] | None = None
+    progress: Float[Tensor, ""] | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TargetBatch:
         """A copy on another device."""
@@ -113,6 +115,9 @@ class Batch:
         weights: [batch] weight of each row in the loss.
         keys: int64 [batch], in training a hash of (seed, epoch, row), which the parts of the model that draw at random
             for a row draw from (`nn.layers.draws`). None elsewhere: nothing is to be drawn.
+        progress: float32, in training the share of the run's epochs that is done when this one is, above 0 and at most
+            1, for a loss whose terms change as training goes on. A function of the epoch alone, so cutting a batch up
+            and resuming change nothing. None elsewhere.
         unreadable: Cells of these rows that became missing.
     """
 
@@ -122,6 +127,7 @@ class Batch:
     prompts: Mapping[str, ColumnBatch] = field(default_factory=dict)
     weights: Float[Tensor, " batch"] = field(default=None)  # type: ignore[assignment]
     keys: Int[Tensor, " batch"] | None = None
+    progress: Float[Tensor, ""] | None = None
     unreadable: tuple[Unreadable, ...] = ()
 
     def __post_init__(self) -> None:
@@ -146,6 +152,7 @@ class Batch:
             prompts={name: prompt.to(device, non_blocking) for name, prompt in self.prompts.items()},
             weights=self.weights.to(device, non_blocking=non_blocking),
             keys=None if self.keys is None else self.keys.to(device, non_blocking=non_blocking),
+            progress=None if self.progress is None else self.progress.to(device, non_blocking=non_blocking),
             unreadable=self.unreadable,
         )
 
@@ -158,6 +165,7 @@ class Batch:
             prompts={name: prompt.pin_memory() for name, prompt in self.prompts.items()},
             weights=self.weights.pin_memory(),
             keys=None if self.keys is None else self.keys.pin_memory(),
+            progress=None if self.progress is None else self.progress.pin_memory(),
             unreadable=self.unreadable,
         )
 

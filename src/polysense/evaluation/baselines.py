@@ -21,7 +21,17 @@ from polysense.evaluation.texts import Texts
 
 _NO_END = 1e30  # a segment that ends where its row does, wherever that is
 
-__all__ = ["constant_baseline", "ensemble_baseline", "prior"]
+__all__ = ["MAJORITY", "baseline_name", "constant_baseline", "ensemble_baseline", "prior"]
+
+MAJORITY = "majority"
+"""The key of `constant_baseline` in baselines.json and in comparisons, whatever the task."""
+
+_CALLED = {Task.CONTRASTIVE: "chance", Task.REGRESSION: "mean", Task.RECONSTRUCTION: "mean"}
+
+
+def baseline_name(name: str, target: Target) -> str:
+    """What people call a baseline: a search is set beside chance, not beside a majority."""
+    return _CALLED.get(target.task, name) if name == MAJORITY else name
 
 
 def prior(target: Target, num_rows: int) -> Prediction:

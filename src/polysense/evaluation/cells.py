@@ -25,6 +25,8 @@ class Input:
         sounds: Files and their media types.
         note: What else is to be said: how many frames, how long, or why there is nothing.
         is_absent: Whether the model has nothing of it.
+        stretches: Whether its pictures may be drawn in any shape: those of a sound, since seconds and hertz have no
+            common scale.
     """
 
     column: str
@@ -33,6 +35,7 @@ class Input:
     sounds: Sequence[tuple[bytes, str]] = ()
     note: str = ""
     is_absent: bool = False
+    stretches: bool = False
 
 
 def shown_input_html(shown: Input) -> str:
@@ -40,7 +43,7 @@ def shown_input_html(shown: Input) -> str:
     parts = []
     if shown.pictures:
         tags = "".join(f'<img alt="" src="{_uri(file, "image/jpeg")}">' for file in shown.pictures)
-        parts.append(f'<div class="strip">{tags}</div>')
+        parts.append(f'<div class="strip{" wide" if shown.stretches else ""}">{tags}</div>')
     parts += [f'<audio controls preload="metadata" src="{_uri(file, kind)}"></audio>' for file, kind in shown.sounds]
     texts = [written_text(one) for one in shown.texts]
     parts.append(texts[0] if len(texts) == 1 else "<ol>" + "".join(f"<li>{one}</li>" for one in texts) + "</ol>")

@@ -32,6 +32,9 @@ _PALETTE = (
     "#5b6ee1",
 )  # fmt: skip
 _OTHER = "#8a95a5"
+_NAMED = dict(zip(("blue", "orange", "green", "red", "purple", "brown", "pink"), _PALETTE, strict=False)) | {
+    "yellow": "#b59a00"
+}
 _RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (244, 214, 50))  # dark is little, light is much
 _STYLE = """
 .field { position: relative; width: 100%; aspect-ratio: 1100 / 720; margin-top: 12px; background: var(--soft);
@@ -42,7 +45,7 @@ _STYLE = """
 .p.frame { border-radius: 1px; }
 .p img, .p .label { display: none; position: absolute; left: 50%; top: 50%; transform: translate(-50%, -50%); }
 .p img { width: 38px; height: 38px; object-fit: contain; background: var(--card); border: 2px solid var(--c);
-  border-radius: 4px; }
+  border-radius: 4px; } .p img.wide { object-fit: fill; }
 .p .label { left: 14px; transform: translate(0, -50%); font-size: 11.5px; line-height: 1; white-space: nowrap;
   color: var(--ink); pointer-events: none;
   text-shadow: 0 0 2px var(--soft), 0 0 2px var(--soft), 0 0 3px var(--soft), 0 0 4px var(--soft); }
@@ -184,7 +187,8 @@ def _keys(colours: _Colours, shape: Mapping[str, str], colour: str | None) -> st
         parts.append(f'<span style="--c:{value}"><i{kind}></i>{text(name or "all columns together")}</span>')
     if colour is not None and len(shape) > 1:
         parts += [
-            f'<span style="--c:{_OTHER}"><i class="{kind}"></i>{text(column)}</span>' for column, kind in shape.items()
+            f'<span style="--c:var(--ink)"><i class="{kind}"></i>{text(column)}</span>'
+            for column, kind in shape.items()
         ]
     return f'<div class="keys">{"".join(parts)}</div>'
 
@@ -206,7 +210,7 @@ def _colours(points: Sequence[MapPoint], columns: Sequence[str], colour: str | N
         if value is not None:
             counts[str(value)] = counts.get(str(value), 0) + 1
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
-    own = dict(zip(ranked, _PALETTE, strict=False))
+    own = _class_colours(ranked)
     keys = {f"{name} ({counts[name]})": own[name] for name in own}
     if len(ranked) > len(own):
         keys[f"{len(ranked) - len(own)} others ({sum(counts[name] for name in ranked[len(own) :])})"] = _OTHER
@@ -215,6 +219,18 @@ def _colours(points: Sequence[MapPoint], columns: Sequence[str], colour: str | N
     return _Colours(
         of_point=[own.get(str(value), _OTHER) if value is not None else _OTHER for value in values], keys=keys
     )
+
+
+def _class_colours(ranked: Sequence[str]) -> dict[str, str]:
+    """A colour for each of the most frequent classes: one that is named after a colour has that colour."""
+    shown = ranked[: len(_PALETTE)]
+    named = {name: _NAMED[name.strip().casefold()] for name in shown if name.strip().casefold() in _NAMED}
+    own: dict[str, str] = {}
+    free = [colour for colour in _PALETTE if colour not in named.values()]
+    for name in shown:
+        chosen = named.get(name)
+        own[name] = free.pop(0) if chosen is None or chosen in own.values() else chosen
+    return own
 
 
 def _ramp(share: float) -> str:
@@ -287,7 +303,8 @@ def _mark(
         where += f"--u:{placed[1][index, 0]:.2f};--v:{placed[1][index, 1]:.2f};"
     inside = ""
     if picture is not None:
-        inside += f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(picture).decode("ascii")}">'
+        wide = ' class="wide"' if any(one.stretches and one.pictures for one in point.shown) else ""
+        inside += f'<img{wide} alt="" src="data:image/jpeg;base64,{base64.b64encode(picture).decode("ascii")}">'
     elif said:
         short = said if len(said) <= _LABEL_LETTERS else said[: _LABEL_LETTERS - 1] + "…"
         inside += f'<bdi class="label">{text(short)}</bdi>'

@@ -75,7 +75,8 @@ def _row(row: RestoredRow) -> str:
             [text(cell.truth.column), shown_input_html(cell.truth), _shown(cell.restored), _shown(cell.filled), errors]
         )
     heads = ["column", "in the table", "restored from all", "filled from the others", "errors: all / filled / mean"]
-    return f"<section><h2>Row {row.row}</h2>{table(heads, lines, classes=['', '', '', '', 'n'])}</section>"
+    body = table(heads, lines, classes=["", "", "", "", "n"])
+    return f'<section class="restored"><h2>Row {row.row}</h2>{body}</section>'
 
 
 def _shown(found: Input | None) -> str:

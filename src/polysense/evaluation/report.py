@@ -15,15 +15,18 @@ from typing import Any
 
 from polysense.core.modality import Task
 from polysense.core.schema import Target
+from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.confusion import confusion_section
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.examples import texts_section
 from polysense.evaluation.metrics.base import MetricInfo
 from polysense.evaluation.metrics.compute import metrics_of, primary_metric
+from polysense.evaluation.metrics.words import are_unspaced
 from polysense.evaluation.page import curve, document, number, span, table, text, track
 from polysense.evaluation.restored_section import restored_section
 from polysense.evaluation.segments_section import segments_section
+from polysense.evaluation.texts import Texts
 from polysense.evaluation.verdict import Contributions, TargetContributions, Verdict, amount, unit
 
 __all__ = ["Report", "headline_metrics", "render_report", "write_report"]
@@ -79,9 +82,18 @@ class Report:
     pages: Mapping[str, str] = field(default_factory=dict)
 
 
-def headline_metrics(target: Target) -> tuple[MetricInfo, ...]:
-    """The metrics that are read first; the others are in metrics.json and at the foot of the report."""
-    return tuple(info for info in metrics_of(target) if info.name in _HEADLINES[target.task])
+def headline_metrics(target: Target, texts: Texts | None = None) -> tuple[MetricInfo, ...]:
+    """The metrics that are read first; the others are in metrics.json and at the foot of the report.
+
+    Args:
+        target: What is predicted.
+        texts: Of a target that is a text. Where its script puts no spaces between words, BLEU and the word error rate
+            take a sentence for a word: chrF and the character error rate stand there instead.
+    """
+    names = _HEADLINES[target.task]
+    if texts is not None and are_unspaced([text for row in texts.references for text in row]):
+        names = tuple("cer" if name == "wer" else name for name in names if name != "bleu")
+    return tuple(info for info in metrics_of(target) if info.name in names)
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -107,7 +119,7 @@ def render_report(report: Report) -> str:
         if target.task is Task.TAGGING:
             parts.append(segments_section(target, report.evaluation))
         if target.task is Task.RECONSTRUCTION:
-            parts.append(restored_section(target, report.evaluation, report.comparisons.get("majority")))
+            parts.append(restored_section(target, report.evaluation, report.comparisons.get(MAJORITY)))
         if target.name in report.evaluation.texts:
             parts.append(texts_section(target, report.evaluation))
     parts += [_training(report), _data(report), _details(report)]
@@ -126,7 +138,7 @@ def _head(report: Report) -> str:
             continue
         between = f" ({number(found.low)} to {number(found.high)})" if found.has_bounds else ""
         rivals = "".join(
-            f"; {text(name)} {number(other.value(target.name, info.name))}"
+            f"; {text(baseline_name(name, target))} {number(other.value(target.name, info.name))}"
             for name, other in list(report.comparisons.items())[:1]
         )
         lines.append(
@@ -146,8 +158,10 @@ def _head(report: Report) -> str:
 
 def _scores(report: Report, target: Target) -> str:
     """The model beside what it must beat."""
-    primary, infos = primary_metric(target), headline_metrics(target)
-    entries = [("this model", report.evaluation), *report.comparisons.items()]
+    primary = primary_metric(target)
+    infos = headline_metrics(target, report.evaluation.texts.get(target.name))
+    entries = [("this model", report.evaluation)]
+    entries += [(baseline_name(name, target), other) for name, other in report.comparisons.items()]
     found = [(name, evaluation.metrics[target.name][primary.name]) for name, evaluation in entries]
     low = min([0.0, *(v for _, i in found for v in (i.value, i.low) if math.isfinite(v))])
     high = max([primary.bounds[1], *(v for _, i in found for v in (i.value, i.high) if math.isfinite(v))])
@@ -167,7 +181,8 @@ def _scores(report: Report, target: Target) -> str:
     resamples = report.evaluation.num_resamples
     without = report.evaluation.num_rows - report.evaluation.num_counted(target.name)
     notes = f"On {report.evaluation.num_counted(target.name):,} {text(report.split)} rows"
-    notes += f" ({without:,} more have no {text(target.name)})." if without else "."
+    lacking = "fewer than two of the columns" if target.task is Task.CONTRASTIVE else f"no {text(target.name)}"
+    notes += f" ({without:,} more {'has' if without == 1 else 'have'} {lacking})." if without else "."
     if resamples:
         notes += f" Below each value its {level} interval: {resamples:,} bootstrap resamples of the rows."
     notes += " ↑ more is better, ↓ less is better."

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from polysense.core.modality import Task
 from polysense.core.schema import Target
+from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.page import number
 from polysense.evaluation.report import Report, headline_metrics
 from polysense.evaluation.verdict import TargetContributions, amount, unit
@@ -20,8 +21,8 @@ __all__ = ["contribution_table", "metrics_table"]
 def metrics_table(report: Report, target: Target) -> Table:
     """The model's headline metrics over their intervals, then what it must beat; fits 80 characters."""
     evaluation = report.evaluation
-    # A text's have short names, and the word error rate is the sixth.
-    infos = headline_metrics(target)[: 6 if target.task is Task.GENERATION else 5]
+    # A text's have short names, and the error rate is the last that is looked for.
+    infos = headline_metrics(target, evaluation.texts.get(target.name))[: 6 if target.task is Task.GENERATION else 5]
     title = f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", max_width=24)
@@ -36,7 +37,8 @@ def metrics_table(report: Report, target: Target) -> Table:
         for name, bounds in ((f"{level} from", [found.low for found in own]), ("to", [found.high for found in own])):
             table.add_row(name, *(number(bound) for bound in bounds), style="dim")
     for name, other in report.comparisons.items():
-        table.add_row(escape(name), *(number(other.value(target.name, info.name)) for info in infos))
+        values = (number(other.value(target.name, info.name)) for info in infos)
+        table.add_row(escape(baseline_name(name, target)), *values)
     return table
 
 

@@ -18,7 +18,7 @@ class Tile:
 
     Attributes:
         shown: What it holds.
-        caption: What is said below.
+        caption: What is said below, in a line or two.
         mark: "query", "right" (belongs to the query), "missed" (belongs to it and was not found) or "".
     """
 
@@ -45,10 +45,11 @@ class Search:
 def tiles_html(tiles: Sequence[Tile]) -> str:
     """A line of tiles."""
     signs = {"query": "", "right": '<span class="good">✓</span> ', "missed": '<span class="good">✓</span> ', "": ""}
+    captions = ["<br>".join(map(text, tile.caption.splitlines())) for tile in tiles]
     parts = [
         f'<figure class="tile {tile.mark}">{shown_input_html(tile.shown)}'
-        f'<figcaption class="small">{signs[tile.mark]}{text(tile.caption)}</figcaption></figure>'
-        for tile in tiles
+        f'<figcaption class="small">{signs[tile.mark]}{caption}</figcaption></figure>'
+        for tile, caption in zip(tiles, captions, strict=True)
     ]
     return f'<div class="tiles">{"".join(parts)}</div>'
 

@@ -26,7 +26,11 @@ def with_truth(heads: Sequence[Any], batch: Batch) -> dict[str, TargetBatch]:
         given = found.get(head.target.name)
         values = present.new_zeros(len(batch), head.target.num_outputs) if given is None else given.values
         found[head.target.name] = TargetBatch(
-            values=values.float(), present=present, columns=batch.columns, keys=batch.keys
+            values=values.float(),
+            present=present,
+            columns=batch.columns,
+            keys=batch.keys,
+            progress=batch.progress,
         )
     return found
 

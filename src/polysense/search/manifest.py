@@ -82,6 +82,14 @@ class Measured:
         """What was measured, and nothing of what it was measured of."""
         return {one.name: getattr(self, one.name) for one in fields(Measured)}
 
+    def text(self) -> str:
+        """For people."""
+        use = "" if self.is_worthwhile else "; exact search stays the default"
+        return (
+            f"recall@10 {self.recall:.3f} over {self.num_queries} queries, {self.approximate_ms:.2f} ms a query "
+            f"against {self.exact_ms:.2f} ms exactly{use}"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class GraphEntry(Measured):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,13 @@ _SIDE = 160
 _CAPTION = 34
 _GAP = 8
 _COLUMNS = 5
+_FONT_SIZE = 12
+# Looked for among the system's fonts; the first that has a text's letters draws it.
+_FONTS = (
+    "DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf",
+    "msyh.ttc", "NotoSansArabic-Regular.ttf", "NotoSansDevanagari-Regular.ttf",
+)  # fmt: skip
+_NO_LETTER = "\U0010ffff"
 _INK, _PAPER, _FRAME = (30, 30, 30), (255, 255, 255), (205, 205, 205)
 
 
@@ -71,11 +80,35 @@ def contact_sheet(path: Path, queries: Sequence[Tile], found: Sequence[Tile]) ->
 def _draw(sheet: Any, draw: Any, tile: Tile, left: int, upper: int) -> None:
     picture = None if tile.image is None else _thumbnail(tile.image)
     if picture is None:
+        draw.font = _font(tile.text)
         draw.rectangle([left, upper, left + _SIDE - 1, upper + _SIDE - 1], outline=_FRAME)
         draw.multiline_text((left + 6, upper + 6), _wrapped(draw, tile.text, _SIDE - 12, 11), fill=_INK)
     else:
         sheet.paste(picture, (left + (_SIDE - picture.width) // 2, upper + (_SIDE - picture.height) // 2))
+    draw.font = _font(tile.caption)
     draw.multiline_text((left, upper + _SIDE + 4), _wrapped(draw, tile.caption, _SIDE, 2), fill=_INK)
+
+
+def _font(text: str) -> Any:
+    """The font that lacks the fewest of a text's letters, which become boxes; Pillow's own has ASCII alone."""
+    letters = {char for char in text if not char.isspace()}
+    return min(_fonts(), key=lambda font: sum(not _has(font, char) for char in letters))
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> tuple[Any, ...]:
+    from PIL import ImageFont
+
+    found = []
+    for name in _FONTS:
+        with contextlib.suppress(OSError):
+            found.append(ImageFont.truetype(name, _FONT_SIZE))
+    return (*found, ImageFont.load_default())
+
+
+@lru_cache(maxsize=4096)
+def _has(font: Any, char: str) -> bool:
+    return bytes(font.getmask(char)) != bytes(font.getmask(_NO_LETTER))
 
 
 def _thumbnail(path: Path) -> Any:
@@ -100,7 +133,11 @@ def _wrapped(draw: Any, text: str, width: int, most: int) -> str:
             if len(lines) == most:
                 lines[-1] = lines[-1][:-1] + "…"
                 break
-            lines.append("")
-        lines[-1] += char
-    # Pillow's own font has Latin letters; others become boxes instead of an error.
+            # Between words, but where one word is longer than a line or the script has no spaces.
+            whole, space, begun = lines[-1].rpartition(" ")
+            if space and char != " ":
+                lines[-1] = whole
+            lines.append(begun if space and char != " " else "")
+        if char != " " or lines[-1]:
+            lines[-1] += char
     return "\n".join(lines)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -51,3 +54,24 @@ def test_what_makes_no_sense_is_refused() -> None:
     empty = [{"age": "", "town": ""}, {"age": "", "town": ""}]
     with pytest.raises(ColumnError, match="empty in all training rows"):
         Processor.fit(read_table(empty), config())
+
+
+def test_hashed_categories_are_read_and_not_restored(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    hashed = DataConfig(
+        columns={"age": NumberColumnConfig(), "place": CategoryColumnConfig(column="town", hash_buckets=8)},
+        targets={"whole": ReconstructionTargetConfig()},
+    )
+    processor = Processor.fit(read_table(ROWS), hashed)
+    target = processor.targets["whole"]
+    assert processor.schema.target("whole").members == target.target.members == ("age",)
+    assert target.columns == target.target.columns == ("age",)
+    assert processor.schema.names == ("age", "place")
+    assert caplog.text.count("place: hashed categories are read and not restored") == 1
+    found = [processor.transform(read_table(ROWS), i, with_targets=True).targets.get("whole") for i in range(4)]
+    assert [None if each is None else each.tolist() for each in found] == [[1], None, [1], None]
+    # Said once, when it is learned, and not whenever it is loaded.
+    processor.save(tmp_path)
+    assert Processor.load(tmp_path).targets["whole"].target == target.target
+    assert caplog.text.count("hashed categories are read") == 1
+    with pytest.raises(ColumnError, match=r"place: hashed categories can't be restored"):
+        Processor.fit(read_table(ROWS), replace(hashed, targets={"w": ReconstructionTargetConfig(columns=("place",))}))

@@ -159,3 +159,13 @@ def test_a_batch_of_64_costs_milliseconds() -> None:
         times.append(time.thread_time() - start)
     # 4 ms on a slow core with the shape checks off; a loop over rows or a hash per sample would take 30 ms and more.
     assert min(times) < 0.02
+
+
+def test_a_batch_says_how_far_the_training_is() -> None:
+    """A function of the epoch alone: whatever the rows, and again after a resume."""
+    for chosen in (SAMPLES[:4], SAMPLES[4:5]):
+        batch = collate(chosen, SCHEMA)
+        found = [augment(batch, SCHEMA, {}, seed=0, epoch=epoch, epochs=4).progress for epoch in range(4)]
+        assert [None if one is None else one.item() for one in found] == [0.25, 0.5, 0.75, 1.0]
+        assert augment(batch, SCHEMA, {}, seed=0, epoch=1).progress is None
+        assert batch.progress is None

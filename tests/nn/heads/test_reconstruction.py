@@ -285,6 +285,46 @@ def test_the_first_columns_restore_another(columns: tuple[Column, ...], batch: B
     assert found.errors.shape == (6, 1)
 
 
+def test_the_divergence_weighs_in_as_the_training_goes_on(columns: tuple[Column, ...], batch: Batch) -> None:
+    def model(beta: float, warmup: float) -> MultimodalModel:
+        return build(columns, variational=True, beta=beta, beta_warmup=warmup).train()
+
+    def loss(model: MultimodalModel, progress: float | None) -> torch.Tensor:
+        given = dataclasses.replace(keyed(batch), progress=None if progress is None else torch.tensor(progress))
+        return model.losses(model(given), given)["all"].total
+
+    whole, slow = model(0.5, 0.0), model(0.5, 0.4)
+    none, full = loss(model(0.0, 0.0), 0.3), loss(whole, 0.3)
+    assert full > none
+    for progress, share in ((0.1, 0.25), (0.2, 0.5), (0.4, 1.0), (0.9, 1.0)):
+        torch.testing.assert_close(loss(slow, progress), none + share * (full - none))
+    assert loss(slow, None) == full  # nobody says how far the training is
+    # Judged, a model is judged by the whole of it.
+    assert loss(slow.eval(), 0.1) == loss(whole.eval(), 0.1)
+    with pytest.raises(ConfigError, match="beta_warmup is a share"):
+        ReconstructionHeadConfig(beta_warmup=1.5)
+
+
+def test_a_warm_up_changes_nothing_of_accumulation(columns: tuple[Column, ...], batch: Batch) -> None:
+    model = build(columns, variational=True, beta=0.5, beta_warmup=0.5).train()
+    told = dataclasses.replace(keyed(batch), progress=torch.tensor(0.2))
+    whole = gradients(model, [told])
+    pieces = [dataclasses.replace(rows(told, part), progress=told.progress) for part in (slice(0, 2), slice(2, 6))]
+    found = gradients(model, pieces)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_weights_from_before_sounds_were_written_load(columns: tuple[Column, ...], batch: Batch) -> None:
+    model = build(columns)
+    state = {name: weight for name, weight in model.state_dict().items() if not name.endswith("usual")}
+    model.load_state_dict(state)
+    head = model.head("all")
+    sound = head.waveform("speech", model.eval().predict(batch)["all"].columns["speech"][0])
+    assert sound.shape == (20 * 80,)  # as long as is restored, until the training clips are known
+    assert torch.equal(sound, head.waveform("speech", model.predict(batch)["all"].columns["speech"][0]))
+
+
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 

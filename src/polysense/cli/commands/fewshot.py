@@ -37,8 +37,9 @@ def fewshot(
         str,
         typer.Option(
             metavar="KIND",
-            help="What is read off the model: space (places in the shared space), fused (the summary of all columns), "
-            "tokens (the mean of each encoder's); auto: space where there is one, else fused.",
+            help="What is read off the model: space (places in the shared space), code (what columns are restored "
+            "from), fused (the summary of all columns), tokens (the mean of each encoder's); auto: the first of these "
+            "that there is.",
         ),
     ] = "auto",
     test: Annotated[

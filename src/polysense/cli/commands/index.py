@@ -15,6 +15,8 @@ from polysense.errors import ConfigError
 
 __all__ = ["index"]
 
+_NUM_NAMED = 10
+
 
 def index(
     bundle: Annotated[
@@ -121,11 +123,14 @@ def _look_after(
     told: dict[str, Any] = {}
     with open_index(place, writable=delete is not None or compact or graph) as opened:
         if delete is not None:
-            told["num_deleted"] = opened.delete(_ids(names(delete, "--delete") or [], opened.id_type))
+            asked = _ids(names(delete, "--delete") or [], opened.id_type)
+            told["not_there"] = [one for one, there in zip(asked, opened.contains(asked), strict=True) if not there]
+            told["num_deleted"] = opened.delete(asked)
         if compact:
             opened.compact()
         if graph:
-            told["graph"] = opened.build_graph().as_dict()
+            measured = opened.build_graph()
+            told["graph"] = measured.as_dict() if as_json else measured.text()
         if verify:
             told["num_files_verified"] = opened.verify()
         if duplicates is not None:
@@ -136,6 +141,9 @@ def _look_after(
         console.write_json(told)
         return
     lines = [f"{row['score']:.4f}  {row['first']}  {row['second']}" for row in told.pop("duplicates", [])]
+    if lost := told.pop("not_there", []):
+        more = f" and {len(lost) - _NUM_NAMED:,} more" if len(lost) > _NUM_NAMED else ""
+        console.write_error(f"not in the index: {', '.join(map(str, lost[:_NUM_NAMED]))}{more}")
     lines += [f"{name.replace('_', ' ').removeprefix('num ')}: {value}" for name, value in told.items()]
     console.write_text("\n".join(lines))
 

@@ -73,6 +73,11 @@ class ColumnProcessor(ABC):
         self._column: Column | None = None
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether `column` is known."""
+        return self._column is not None
+
+    @property
     def column(self) -> Column:
         """What the encoder needs to know; complete once fitted."""
         assert self._column is not None, f"column {self.name!r} is not fitted"
@@ -207,12 +212,13 @@ class ColumnProcessor(ABC):
         """What a model reconstructed, as a cell in the table's own terms.
 
         Args:
-            value: Of one row, see `core.prediction.Prediction.columns`.
+            value: Of one row, see `core.prediction.Prediction.columns`. Of a sound, int16
+                [samples] at the column's rate.
             spelled: As the training table spelled it, for a column of texts; else as a plain value.
 
         Returns:
-            Text, a number or a picture's PNG file. None where there is nothing to write: a number that is not finite,
-            a text without a word.
+            Text, a number, a picture's PNG file or a sound's WAV file. None where there is nothing to write: a number
+            that is not finite, a text without a word.
         """
         assert self.why_unwritten is None, f"column {self.name!r}: {self.why_unwritten}"
         return self._cell_of(value, spelled)

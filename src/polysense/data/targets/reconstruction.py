@@ -2,6 +2,9 @@
 
 The value of a row says which of its cells are there, and nothing of what they hold: the model has them as its inputs,
 decoded and augmented, and hands these to the head. So pictures and sounds are not carried about twice.
+
+A column whose categories are hashed is read and not restored: a bucket can't be turned back into what it holds, so
+there would be nothing to write, and its error would be about buckets.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.data.cells import clean
+from polysense.data.columns.base import ColumnProcessor
 from polysense.data.sources import Table
 from polysense.data.targets.base import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, ConfigError
@@ -30,7 +34,8 @@ class ReconstructionTargetConfig(TargetConfig):
     """The input columns themselves, restored from what is made of them. There is no label column.
 
     Attributes:
-        columns: The input columns that are restored; null takes all of data.columns. The others are read only.
+        columns: The input columns that are restored; null takes all of data.columns. The others are read only, and so
+            are hashed categories, which can't be turned back into what they stand for.
         cells: The table's columns that the columns are read from, in the same order; null takes what data.columns says.
     """
 
@@ -90,6 +95,34 @@ class ReconstructionTarget(TargetProcessor):
 
     def _value(self, cells: list[object]) -> np.ndarray:
         return np.array([clean(cell) is not None for cell in cells], dtype=np.float32)
+
+    def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:
+        """See `TargetProcessor`; once all are fitted, it is known which can be restored."""
+        if self._target is None:
+            return
+        members = self._target.members
+        known = {name: columns[name].column for name in members if name in columns and columns[name].is_fitted}
+        hashed = {name for name, column in known.items() if column.collision_rate is not None}
+        if not hashed:
+            return
+        names = ", ".join(name for name in members if name in hashed)
+        kept = tuple(name for name in members if name not in hashed)
+        if not kept:
+            raise ColumnError(
+                f"target {self.name!r}: {names}: hashed categories can't be restored, as a bucket can't be turned back "
+                "into what it holds, and there is nothing else; restore other columns too, or don't hash (no "
+                "data.columns.NAME.hash_buckets, another encoder than hashed_category)"
+            )
+        _log.warning(
+            "target %r: %s: hashed categories are read and not restored: a bucket can't be turned back into what it "
+            "holds",
+            self.name,
+            names,
+        )
+        sources = self.config.sources(self.name)
+        cells = tuple(cell for name, cell in zip(members, sources, strict=True) if name in kept)
+        self.config = replace(self.config, columns=kept, cells=None if cells == kept else cells)
+        self._target = replace(self._target, columns=cells, members=kept)
 
     def render(self, value: Any) -> list[float]:
         """A code as plain numbers."""

@@ -34,6 +34,7 @@ def augment(
     *,
     seed: int,
     epoch: int,
+    epochs: int | None = None,
     modality_dropout: float = 0.0,
     rows: np.ndarray | None = None,
 ) -> Batch:
@@ -45,12 +46,13 @@ def augment(
         transforms: Per column; a column that is not named stays as it is.
         seed: Of all draws.
         epoch: Likewise.
+        epochs: Of the whole training; None where the batch is not to say how far it has come.
         modality_dropout: The probability with which each present column of a row is left out; one always stays.
         rows: int64 [batch], `batch.rows` in main memory where the batch is on a GPU; without it they are fetched,
             which waits for the GPU.
 
     Returns:
-        A new batch on the same device, with the keys that the model's own draws are made from.
+        A new batch on the same device, with the keys that the model's own draws are made from, and the progress.
     """
     rows = batch.rows.cpu().numpy() if rows is None else rows
     columns = dict(batch.columns)
@@ -60,7 +62,8 @@ def augment(
         if name in columns:
             columns[name] = transform(columns[name], rows, seed, epoch)
     keys = torch.from_numpy(fold(seed, epoch, rows).view(np.int64)).to(batch.device)
-    return dataclasses.replace(batch, columns=columns, keys=keys)
+    progress = None if epochs is None else torch.tensor((epoch + 1) / epochs, device=batch.device)
+    return dataclasses.replace(batch, columns=columns, keys=keys, progress=progress)
 
 
 def _drop(

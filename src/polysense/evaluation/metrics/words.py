@@ -23,6 +23,7 @@ import numpy as np
 __all__ = [
     "Tokenize",
     "answer_words",
+    "are_unspaced",
     "caption_words",
     "check_texts",
     "composed",
@@ -132,6 +133,13 @@ def check_texts(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) 
 def composed(text: str) -> str:
     """The text in Unicode's composed form (NFC): what looks the same, an accent typed apart, is the same."""
     return unicodedata.normalize("NFC", text)
+
+
+def are_unspaced(texts: Sequence[str]) -> bool:
+    """Whether most letters are of scripts that put no spaces between words; False where there are no letters."""
+    letters = [char for text in texts for char in text if char.isalpha()]
+    unspaced = sum(any(low <= ord(char) <= high for low, high in _UNSPACED) for char in letters)
+    return 2 * unspaced > len(letters)
 
 
 def words_13a(text: str) -> list[str]:

@@ -11,7 +11,10 @@ With `memory: tokens` there is no bottleneck: what is restored are the places th
 `variational` makes the code a distribution (MVAE; Wu and Goodman, 2018): each present column's summary gives a
 Gaussian, the code is their product with the prior, and the loss is the mean of the negative evidence bounds of all
 columns, of each one alone and of a random subset (their section 2.2), so that every column learns to speak for itself.
-The price is as many passes through the decoder, and blurrier columns.
+The price is as many passes through the decoder, and blurrier columns. `beta_warmup` lets the divergence weigh in slowly
+(Bowman et al., "Generating Sentences from a Continuous Space", CoNLL 2016, section 3.1; linear as in Sonderby et al.,
+"Ladder Variational Autoencoders", NIPS 2016, section 2.2). How far the training has come is told by the batch, as what
+is drawn for a row is: a function of the epoch and no state, so that accumulation and resume stay exact.
 
 Each column's error is in its own standard deviations or nats, averaged over what it holds: a picture of 50,000 pixels
 weighs as much as one number beside it.
@@ -26,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int16
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch, TargetBatch
@@ -43,6 +46,7 @@ from polysense.nn.layers.transformer import sinusoidal
 from polysense.nn.restoring import ColumnDecoder, DecodingLimits, column_decoder
 from polysense.nn.restoring.corruption import Corruption
 from polysense.nn.restoring.mean import MeanPredictor
+from polysense.nn.restoring.sound import SoundDecoder
 
 __all__ = ["ReconstructionHead", "ReconstructionHeadConfig"]
 
@@ -74,6 +78,8 @@ class ReconstructionHeadConfig(HeadConfig):
         replace: Share of tokens and categories that are replaced by random ones in training.
         variational: Whether the code is a distribution, the product of what each column says of it.
         beta: Of a variational code: the weight of its divergence from the prior, in nats, beside mean errors.
+        beta_warmup: Share of the training over which beta rises linearly, epoch by epoch, from near 0 to its value; 0:
+            it has its value from the start, where it can switch the code off before that says anything.
         column_weights: Per column the weight of its error; a column that is not here has 1.
         patch_size: Height and width of a picture's patch in pixels; auto takes the smallest multiple of 4 that gives
             200 patches or fewer.
@@ -97,6 +103,7 @@ class ReconstructionHeadConfig(HeadConfig):
     replace: float = 0.0
     variational: bool = False
     beta: float = 0.001
+    beta_warmup: float = 0.0
     column_weights: Mapping[str, float] = field(default_factory=dict)
     patch_size: int | Literal["auto"] = "auto"
     max_tokens: int | None = None
@@ -115,6 +122,8 @@ class ReconstructionHeadConfig(HeadConfig):
                 raise ConfigError(f"{name} is a share from 0 to below 1; found {getattr(self, name)}")
         if not 0 <= self.replace <= 1:
             raise ConfigError(f"replace is a share from 0 to 1; found {self.replace}")
+        if not 0 <= self.beta_warmup <= 1:
+            raise ConfigError(f"beta_warmup is a share of the training, 0 to 1; found {self.beta_warmup}")
         for name in ("noise", "beta"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be at least 0; found {getattr(self, name)}")
@@ -313,11 +322,18 @@ class ReconstructionHead(Head):
                 total = total + weight * error
             if self._config.variational:
                 mean, log_variance = numbers[:, : 2 * self._config.code_size].chunk(2, dim=1)
-                total = total + self._config.beta * divergence(mean, log_variance) * target.present
+                total = total + self._beta(target) * divergence(mean, log_variance) * target.present
         if self.training:
             idle = [p for decoder in self._each() if decoder.column.name not in scored for p in decoder.parameters()]
             total = total + sum((parameter.flatten()[:1].sum() for parameter in idle), outputs.new_zeros(())) * 0.0
         return total / len(terms)
+
+    def _beta(self, target: TargetBatch) -> float | Float[Tensor, ""]:
+        """The divergence's weight at this point of the training."""
+        beta, warmup = self._config.beta, self._config.beta_warmup
+        if not warmup or not self.training or target.progress is None:
+            return beta
+        return beta * (target.progress / warmup).clamp(max=1.0)
 
     def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
         """The weights of the columns whose true cells are known."""
@@ -369,6 +385,17 @@ class ReconstructionHead(Head):
             known = decoder.known(column)
             errors.append(decoder.losses(own, column, known).masked_fill(~known.any(dim=1), torch.nan))
         return replace(found, errors=torch.stack(errors, dim=1))
+
+    def waveform(self, name: str, spectrogram: Float[Tensor, "bands frames"]) -> Int16[Tensor, " samples"]:
+        """A sound of what is restored of a column of sounds, at the column's rate.
+
+        Args:
+            name: The column's.
+            spectrogram: One row of the prediction.
+        """
+        decoder = next(decoder for decoder in self._each() if decoder.column.name == name)
+        assert isinstance(decoder, SoundDecoder), f"column {name!r} holds no sounds"
+        return decoder.waveform(spectrogram.to(decoder.usual.device))
 
     @property
     def _size(self) -> int:

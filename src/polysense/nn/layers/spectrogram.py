@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor, nn
 
 __all__ = [
+    "FLOOR",
     "AugmentedLogMel",
     "LogMel",
     "gain_bands",
@@ -22,6 +23,10 @@ __all__ = [
     "warp_frequency",
 ]
 
+FLOOR = 1e-10 * 2.0**30
+"""The least power of a band; full scale is 32768."""
+
+_LEAST_DEVIATION = 1e-3
 # Which of a clip's draws each augmentation reads; spec_augment those before.
 _WARP_DRAW, _STRETCH_DRAW, _GAIN_DRAWS = 8, 9, slice(10, 16)
 
@@ -68,25 +73,34 @@ class LogMel(nn.Module):
         self, waveform: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
     ) -> tuple[Float[Tensor, "clips mels frames"], Bool[Tensor, "clips frames"]]:
         """Returns the spectrogram, 0 at padded frames, and which frames are valid: ceil(length / hop) of each clip."""
+        centred, valid, _, deviation = self._centred(waveform, lengths)
+        return (centred / deviation.clamp(min=_LEAST_DEVIATION)).transpose(1, 2), valid
+
+    @torch.no_grad()
+    def scales(
+        self, waveform: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
+    ) -> tuple[Float[Tensor, "clips 2"], Int[Tensor, " clips"]]:
+        """What standardising takes out: each clip's mean and deviation of log10 power; and its number of frames."""
+        _, valid, mean, deviation = self._centred(waveform, lengths)
+        scales = torch.cat([mean, deviation.clamp(min=_LEAST_DEVIATION)], dim=2)[:, 0]
+        return scales, valid.sum(dim=1)
+
+    def _centred(
+        self, waveform: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
+    ) -> tuple[
+        Float[Tensor, "clips frames mels"],
+        Bool[Tensor, "clips frames"],
+        Float[Tensor, "clips 1 1"],
+        Float[Tensor, "clips 1 1"],
+    ]:
+        """Log10 power above the clip's mean, 0 at padded frames; valid frames; the mean and the deviation."""
         num_frames = max(math.ceil(waveform.shape[1] / self.hop), 1)
         with torch.autocast(waveform.device.type, enabled=False):
             beyond = torch.arange(waveform.shape[1], device=waveform.device) >= lengths[:, None]
-            signal = waveform.masked_fill(beyond, 0).float()
-            left = self.fft_size // 2
-            needed = (num_frames - 1) * self.hop + self.fft_size
-            signal = nn.functional.pad(signal, (left, max(needed - left - signal.shape[1], 0)))
-            spectrum = torch.stft(
-                signal,
-                self.fft_size,
-                hop_length=self.hop,
-                win_length=self.window_size,
-                window=self.window,
-                center=False,
-                return_complex=True,
-            )[..., :num_frames]
+            spectrum = self.spectrum(waveform.masked_fill(beyond, 0).float(), num_frames)
             power = torch.addcmul(spectrum.real * spectrum.real, spectrum.imag, spectrum.imag)
             # [clips, frames, bins] @ [bins, mels]; full scale is 32768, whose square is taken out here at no cost.
-            log_mel = (power.transpose(1, 2) @ self.filters).clamp(min=1e-10 * 2.0**30).log10()
+            log_mel = (power.transpose(1, 2) @ self.filters).clamp(min=FLOOR).log10()
             frames = torch.arange(num_frames, device=waveform.device)
             valid = frames < ((lengths + self.hop - 1) // self.hop)[:, None]
             weight = valid[..., None].to(log_mel.dtype)
@@ -96,7 +110,25 @@ class LogMel(nn.Module):
             mean = (log_mel * weight).sum(dim=(1, 2), keepdim=True) / count
             centred = (log_mel - mean) * weight
             deviation = (centred.square().sum(dim=(1, 2), keepdim=True) / count).sqrt()
-            return (centred / deviation.clamp(min=1e-3)).transpose(1, 2), valid
+            return centred, valid, mean, deviation
+
+    def spectrum(
+        self, signal: Float[Tensor, "clips samples"], num_frames: int
+    ) -> Complex[Tensor, "clips bins {num_frames}"]:
+        """The windowed Fourier transforms around every hop-th sample, the first included; zeros lie beyond the ends."""
+        left = self.fft_size // 2
+        needed = (num_frames - 1) * self.hop + self.fft_size
+        signal = nn.functional.pad(signal, (left, max(needed - left - signal.shape[1], 0)))
+        found: Tensor = torch.stft(
+            signal,
+            self.fft_size,
+            hop_length=self.hop,
+            win_length=self.window_size,
+            window=self.window,
+            center=False,
+            return_complex=True,
+        )[..., :num_frames]
+        return found
 
 
 class AugmentedLogMel(nn.Module):
