@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_scripts import load
 
 from polysense.data.sources import read_table
 from polysense.evaluation.bootstrap import Interval
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "imputation.py"
-
 
 @pytest.fixture(scope="module")
 def script() -> Any:
-    spec = importlib.util.spec_from_file_location("imputation_benchmark", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load("imputation")
 
 
 def test_hidden_cells_were_there_and_a_row_keeps_one(script: Any) -> None:

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import itertools
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_scripts import load
 
 import polysense
 from polysense.data.sources import read_table
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "pretraining.py"
-
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_pretraining", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("pretraining")
 
 
 def rows(num: int) -> list[dict[str, object]]:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from benchmark_scripts import load
 
 
 @pytest.mark.parametrize("engine", ["folder", "lance"])
 def test_the_table_has_every_line(engine: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("search_benchmark", ROOT / "benchmarks" / "search.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load("search")
     module.main(["--rows", "2000", "--dim", "16", "--queries", "30", "--folder", str(tmp_path), "--engine", engine])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"| 2,000 x 16, {engine} | |"

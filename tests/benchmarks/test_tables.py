@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmark_scripts import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-
-def load() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "tables.py"
-    spec = importlib.util.spec_from_file_location("tables_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TABLES = load()
+TABLES = load("tables")
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
