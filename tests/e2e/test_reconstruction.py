@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +137,26 @@ def test_some_columns_are_restored_from_all(table: Path) -> None:
         api.new(table, ["nobody"], task="reconstruction")
     with pytest.raises(ConfigError, match="contrastive and reconstruction"):
         api.new(table, ["photo"], task="generation")
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(table: Path, tmp_path: Path) -> None:
+    """Missing cells, a missing file and hidden cells among them; each process has its own rows."""
+    options = [
+        str(table), "--task", "reconstruction", "-c", "text=text", "--preset", "fast", *SMALL, "training.epochs=2",
+        "training.batch_size=16", "training.num_threads=1", "training.optimizer={type: sgd, lr: 0.05}",
+        "data.num_workers=0", "model.fusion.dropout=0", "model.encoders.photo.dropout=0",
+        "model.encoders.text.dropout=0", "evaluation.report=false", "evaluation.contribution=false",
+    ]  # fmt: skip
+    options.remove("training.optimizer.lr=0.005")
+    weights = []
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    for name, launch in (("one", ["-m"]), ("two", together)):
+        done = subprocess.run(
+            [sys.executable, *launch, "polysense", "train", *options, "-o", str(tmp_path / name)],
+            capture_output=True, text=True, timeout=280, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        weights.append(dict(polysense.load(tmp_path / name).model.state_dict()))
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=0, atol=2e-6)
