@@ -170,4 +170,6 @@ def test_the_command(run: polysense.Run, table: Path, tmp_path: Path, capsys: py
     assert json.loads(capsys.readouterr().out)["num_test"] == 36
     assert main([*line, "--shots", "1,few"]) == 2
     assert "expected whole numbers or all" in capsys.readouterr().err
+    assert main([*line, "-o", str(tmp_path / "page.pdf")]) == 2
+    assert "can't write .pdf; use .html or .json" in capsys.readouterr().err
     assert main([*line, "-o", str(table)]) == 2

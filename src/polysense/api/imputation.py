@@ -48,7 +48,9 @@ class Imputed:
     Attributes:
         table: The table's name.
         filled: The cells as they stood, and what fills the missing ones.
-        missing: Per column that the model restores, how many cells were missing.
+        missing: Per column that the model restores, how many cells were missing; with those that could not be read
+            where these are filled too.
+        is_report: Whether nothing was to be filled.
         refused: Columns with missing cells that can't be filled, and why.
         empty_rows: Rows with something to fill and nothing to fill it from.
         undecided: Per column, cells that the model had nothing to write for, such as a text without a word.
@@ -59,6 +61,7 @@ class Imputed:
     table: str
     filled: Filled
     missing: Mapping[str, int]
+    is_report: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
     empty_rows: tuple[int, ...] = ()
     undecided: Mapping[str, int] = field(default_factory=dict)
@@ -101,6 +104,9 @@ class Imputed:
         """For people."""
         lines = [f"{self.table}: {len(self.filled.raw):,} rows"]
         for name, count in self.missing.items():
+            if self.is_report:
+                lines.append(f"  {name}: {count:,} missing cells")
+                continue
             line = f"  {name}: {self.counts.get(name, 0):,} of {count:,} missing cells filled"
             if self.undecided.get(name):
                 line += f", {self.undecided[name]:,} left: the model has nothing to write"
@@ -179,6 +185,8 @@ def impute(
         broken = {(cell.source.row, cell.source.column) for cell in batch.unreadable}
         for index, row in rows:
             lacks = [cell for cell in chosen if _lacks(table, row, cell, broken, unreadable)]
+            for cell in lacks:
+                missing[cell.name] += (int(table.rows[row]), cell.member) in broken
             if lacks and not present[index]:
                 empty.append(row)
                 continue
@@ -199,6 +207,7 @@ def impute(
             source=Path(source).expanduser() if isinstance(source, (str, Path)) else None,
         ),
         missing=missing,
+        is_report=only_report,
         refused=refused,
         empty_rows=tuple(sorted(empty)),
         undecided=undecided,
@@ -358,7 +367,8 @@ def _wanted(table: Table, chosen: Sequence[_Fillable], *, every: bool) -> np.nda
         return np.arange(len(table))
     lacks = np.zeros(len(table), dtype=bool)
     for cell in chosen:
-        lacks |= [value is None for value in table.cells(cell.name)] if table.has(cell.name) else True
+        missing = [value is None for value in table.cells(cell.name)] if table.has(cell.name) else [True] * len(table)
+        lacks |= np.array(missing, dtype=bool)
     return np.flatnonzero(lacks)
 
 

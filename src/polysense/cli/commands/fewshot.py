@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import Bundle, Json, Table
-from polysense.cli.given import names
+from polysense.cli.given import names, writable
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -65,8 +65,8 @@ def fewshot(
     architecture with random weights.
     """
     numbers = parse_shots(shots)
-    if output is not None and table.exists() and output.exists() and output.samefile(table):
-        raise ConfigError(f"the figures would overwrite the table {table}; name another file with -o")
+    if output is not None and output.suffix[1:].isalpha() and not output.is_dir():
+        writable(output, table, "the figures", (".html", ".json"))
 
     from polysense import api
 
