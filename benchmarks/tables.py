@@ -89,22 +89,19 @@ def make_pairs(table: Path, output: Path, num_rows: int = 32) -> None:
 def make_styles(table: Path, output: Path, held_out: str = "openmoji") -> None:
     """Of a table of drawings (image, style, ..., split) one whose training and validation lack a style.
 
-    Its rows are the test where their concept is new too, and `known`, a value that names no split, where the concept
-    was trained on in the other styles. The other styles' test rows are left out.
+    Its rows are the test where their concept is new too. Where the concept was trained on in the other styles they are
+    a table of their own, OUTPUT with `_known` before its ending. The other styles' test rows are left out.
     """
     rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
     styles = sorted({row["style"] for row in rows})
     if held_out not in styles:
         raise SystemExit(f"{table}: has no style {held_out!r}; it has {', '.join(styles)}")
-    written = []
-    for row in rows:
-        new = row["style"] == held_out
-        split = {("train", True): "known", ("val", True): None, ("test", False): None}.get(
-            (row["split"], new), row["split"]
-        )
-        if split is not None:
-            written.append({**row, "image": _moved(row["image"], table, output), "split": split})
-    _write_lines(output, written)
+    rows = [{**row, "image": _moved(row["image"], table, output)} for row in rows]
+    new = [row for row in rows if row["style"] == held_out]
+    old = [row for row in rows if row["style"] != held_out and row["split"] != "test"]
+    _write_lines(output, [*old, *(row for row in new if row["split"] == "test")])
+    known = [row for row in new if row["split"] == "train"]
+    _write_lines(output.with_name(f"{output.stem}_known{output.suffix}"), known)
 
 
 def _moved(path: str, table: Path, output: Path) -> str:

@@ -132,9 +132,10 @@ def test_a_style_that_is_held_out_is_neither_trained_on_nor_validated_on(tmp_pat
     lines = (tmp_path / "sub" / "styles.jsonl").read_text(encoding="utf-8").splitlines()
     found = {row["id"]: row for row in map(json.loads, lines)}
     assert {name: row["split"] for name, row in found.items()} == {
-        "sun/ink": "train", "sun/wax": "train", "sun/oil": "known",
-        "moon/ink": "val", "moon/wax": "val", "star/oil": "test",
+        "sun/ink": "train", "sun/wax": "train", "moon/ink": "val", "moon/wax": "val", "star/oil": "test",
     }  # fmt: skip
-    assert found["sun/oil"]["image"] == "../oil/sun.png"
+    assert found["star/oil"]["image"] == "../oil/star.png"
+    (known,) = (tmp_path / "sub" / "styles_known.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(known)["id"] == "sun/oil"
     with pytest.raises(SystemExit, match=r"no style 'chalk'; it has ink, oil, wax"):
         TABLES.main(["styles", str(source), str(tmp_path / "s.jsonl"), "--held-out", "chalk"])

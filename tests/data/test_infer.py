@@ -250,6 +250,9 @@ def test_free_text_is_to_be_written() -> None:
     assert "if they are classes, its type is classification" in found.reason
     captions = [[text, f"{text} too"] for text in sentences(20)]
     assert (target(captions).task, target(captions).multiple) == (Task.GENERATION, True)
+    pairs = [f"{a} {b}" for a in ("red", "old", "tall", "odd") for b in ("house", "car", "dog", "tree", "cup")]
+    assert target(pairs).task is Task.GENERATION  # none twice: no row teaches another's class
+    assert target([*pairs, pairs[0]]).task is Task.CLASSIFICATION
     assert target(["静かな夜に星を見る" + "犬猫鳥魚"[i % 4] * (i + 1) for i in range(40)]).task is Task.GENERATION
     assert target(["very good", "not so good"] * 60).task is Task.CLASSIFICATION, "few texts, each often: classes"
     assert target([["a dog"], ["a dog", "a cat"]] * 30).task is Task.MULTILABEL

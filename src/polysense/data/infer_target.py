@@ -126,11 +126,15 @@ def _words_of(cell: object) -> list[str] | None:
 
 
 def _are_written(texts: list[str], distinct: int, num_present: int) -> bool:
-    """Whether texts are free text: most of them are found once, and they have several words."""
+    """Whether texts are free text: most of them are found once, and they have several words.
+
+    Where not one is found twice, none can be a class that another row teaches, so two words will do.
+    """
     if not texts or distinct <= 0.5 * num_present:
         return False
     words = sum(map(num_words, texts)) / len(texts)
-    return (distinct > 50 and words >= 1.5) or (distinct >= _FEWEST_TEXTS and words >= 3)
+    enough = 1.5 if distinct > 50 or distinct == num_present else 3.0
+    return distinct >= _FEWEST_TEXTS and words >= enough
 
 
 def num_words(text: str) -> int:
