@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 import polysense
 from polysense.api.comparison import Compared
 from polysense.errors import TrainingInterrupted
+
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 SMALL = [
     "model.width=16",

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import soundfile
 from PIL import Image
+from small_runs import SMALL as SMALL_RUN
 
 import polysense
 from polysense.api.features import choose_features, features, random_model
@@ -24,18 +25,7 @@ from polysense.cli.app import main
 from polysense.data.sources import read_table
 from polysense.errors import ColumnError, ConfigError
 
-SMALL = [
-    "model.width=16",
-    "training.epochs=2",
-    "training.batch_size=16",
-    "training.tensorboard=false",
-    "evaluation.bootstrap=0",
-    "evaluation.report=false",
-    "evaluation.contribution=false",
-    "evaluation.samples=0",
-    "data.num_workers=0",
-    "data.transforms={}",
-]
+SMALL = [*SMALL_RUN, "training.epochs=2"]
 KINDS = {"kind": "category", "sound": "audio", "photo": "image", "code": "category", "label": "ignored"}
 RATE = 4000
 

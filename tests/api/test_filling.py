@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from small_runs import SMALL as SMALL_RUN
 
 import polysense
 from polysense.api.filling import plan_imputer
@@ -29,19 +30,7 @@ from polysense.data.sources import Table, read_table
 from polysense.errors import CheckpointError
 from polysense.recipe import Recipe, load_recipe
 
-SMALL = [
-    "model.width=16",
-    "model.fusion=concat",
-    "training.epochs=1",
-    "training.batch_size=16",
-    "training.tensorboard=false",
-    "evaluation.bootstrap=0",
-    "evaluation.report=false",
-    "evaluation.contribution=false",
-    "evaluation.samples=0",
-    "data.transforms={}",
-    "data.num_workers=0",
-]
+SMALL = [*SMALL_RUN, "model.fusion=concat"]
 KINDS = {"size": "number", "kind": "category", "day": "date", "note": "text", "photo": "image", "extra": "ignored"}
 FILLED = ("size", "kind", "day", "note")
 LOST = 0.3

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_runs import SMALL as SMALL_RUN
 
 import polysense
 from polysense.api.init_from import plan_start, without_parts
@@ -28,19 +29,7 @@ from polysense.nn.parts import mismatch, part_names, part_tensors
 from polysense.recipe import Recipe
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
-SMALL = [
-    "model.width=16",
-    "model.fusion=concat",
-    "training.epochs=1",
-    "training.batch_size=16",
-    "training.tensorboard=false",
-    "evaluation.bootstrap=0",
-    "evaluation.report=false",
-    "evaluation.contribution=false",
-    "evaluation.samples=0",
-    "data.transforms={}",
-    "data.num_workers=0",
-]
+SMALL = [*SMALL_RUN, "model.fusion=concat"]
 KINDS = {"photo": "image", "note": "text", "weight": "number", "shop": "category"}
 
 

@@ -164,15 +164,6 @@ def test_a_score_depends_on_its_row_alone(index: VectorIndex) -> None:
         assert [now[one] for one in before.ids] == before.scores.tolist()
 
 
-def test_updates_replace_vector_and_metadata(index: VectorIndex) -> None:
-    assert index.update([3, 100], draw(2, 7), {"label": ["new", "newer"]}) == 1
-    vectors, metadata = index.get([100, 3])
-    np.testing.assert_allclose(vectors, unit(draw(2, 7))[::-1], rtol=1e-6)
-    assert metadata.to_dicts() == [{"label": "newer", "year": None}, {"label": "new", "year": None}]
-    assert len(index) == 61
-    assert index.contains([3, 100, 101]).tolist() == [True, True, False]
-
-
 def test_metadata_columns_may_come_later_and_widen(index: VectorIndex) -> None:
     index.add([70], draw(1, 3), {"year": [1999.5], "more": [[1, 2]]})
     assert index.columns == ["label", "year", "more"]

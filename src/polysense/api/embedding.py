@@ -150,6 +150,7 @@ def embeddings(
     rows: list[np.ndarray] = []
     parts: dict[str | None, list[np.ndarray]] = {name: [] for name in (*schema.names, None)}
     unreadable: list[Unreadable] = []
+    num_done = 0
     for batch in PredictLoader(dataset, schema):
         moved = batch.only(read).to(device)
         with torch.inference_mode():
@@ -172,8 +173,9 @@ def embeddings(
                 parts[name].append(vectors.masked_fill(~there[name][:, None], torch.nan).cpu()[real].numpy())
         rows.append(batch.rows[real].numpy())
         unreadable.extend(batch.unreadable)
+        num_done += len(rows[-1])
         if progress is not None:
-            progress(sum(map(len, rows)), len(dataset))
+            progress(num_done, len(dataset))
     if not rows:
         raise TableError("the table has no rows to embed")
     numbers = np.concatenate(rows)
