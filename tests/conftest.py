@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +30,55 @@ _SLOW_MACHINE = [HealthCheck.too_slow]
 settings.register_profile("polysense", derandomize=True, deadline=None, suppress_health_check=_SLOW_MACHINE)
 settings.register_profile("search", deadline=None, max_examples=2000, suppress_health_check=_SLOW_MACHINE)
 settings.load_profile("polysense")
+
+
+_DEPRECATIONS = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--list-deprecations",
+        action="store_true",
+        help="list third parties' deprecations at the end instead of failing; other warnings still are errors",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--list-deprecations"):
+        for category in _DEPRECATIONS:
+            config.addinivalue_line("filterwarnings", f"always::{category}")
+        config.pluginmanager.register(Deprecations(), "deprecations")
+
+
+class Deprecations:
+    """The deprecations of a whole session, by package and place, instead of pytest's list by test."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str, str, str]] = Counter()
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        self.counts[describe(warning_message)] += 1
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> Iterator[None]:
+        terminalreporter.stats.pop("warnings", None)  # said below, once for each place
+        yield
+        if self.counts:
+            terminalreporter.section("deprecations of third parties")
+        for (package, place, category, text), count in sorted(self.counts.items()):
+            terminalreporter.line(f"{package}: {place}: {category}: {text} ({count} times)")
+
+
+def describe(warning: warnings.WarningMessage) -> tuple[str, str, str, str]:
+    """(package, file:line, category, first line) of a warning. The package is the one whose file warns, or, where the
+    place is ours, "called by polysense"."""
+    path = Path(warning.filename)
+    parts = path.parts
+    where = parts[parts.index("site-packages") + 1 :] if "site-packages" in parts else ()
+    package = where[0].removesuffix(".py") if where else "called by polysense"
+    place = "/".join(where) if where else "/".join(parts[-3:])
+    text = (str(warning.message).strip().splitlines() or [""])[0]
+    return package, f"{place}:{warning.lineno}", warning.category.__name__, text
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,3 +77,41 @@ def test_text_ends_with_one_newline(capsys: pytest.CaptureFixture[str]) -> None:
     console.write_error("c\n\n")
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("a\nb\n", "c\n")
+
+
+WARNS = """
+import sys, warnings
+from polysense.cli import app, console
+
+def command(**options):
+    import subprocess
+    warnings.warn("renamed", FutureWarning)
+    program = "import os, warnings; warnings.warn('below'); print(os.environ.get('TRANSFORMERS_VERBOSITY'))"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+with console.silenced_libraries(sys.argv[1:]):
+    command()
+warnings.warn("afterwards")
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "environment", "warned"),
+    [
+        ([], {}, False),
+        (["-q"], {}, False),
+        (["-v"], {}, True),
+        (["--debug"], {}, True),
+        ([], {"PYTHONWARNINGS": "default"}, True),
+    ],
+)
+def test_third_parties_are_silent_unless_asked(line: list[str], environment: dict[str, str], warned: bool) -> None:
+    clean = {
+        name: value for name, value in os.environ.items() if name not in {"PYTHONWARNINGS", "TRANSFORMERS_VERBOSITY"}
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", WARNS, *line], env=clean | environment, capture_output=True, text=True, check=True
+    )
+    assert ("renamed" in done.stderr, "below" in done.stderr) == (warned, warned)
+    assert "afterwards" in done.stderr, "whoever calls the command line from Python keeps their warnings"
+    assert done.stdout.strip() == ("None" if {"-v", "--debug"} & {*line} else "error")

@@ -16,6 +16,7 @@ REQUIREMENTS = {
     "polysense": ["torch>=2.11", "transformers<6,>=5.17", "av>=16", 'pytest>=9; extra == "dev"'],
     "torchvision": ["numpy", "torch (==2.15.0)", "pillow!=8.3.*,>=5.3.0"],
 }
+TESTED = {"torch": ("2.11", "2.15.0"), "av": ("16", "19.0.2"), "pandas": ("2.2", "3.1.1")}
 FILES = {"/proc/meminfo": "MemTotal: 16000000 kB\nMemAvailable:    8000000 kB\n"}
 
 
@@ -32,6 +33,7 @@ def look(
     known: dict[str, Any] = {
         "version": installed.get,
         "requirements": lambda name: REQUIREMENTS.get(name, []),
+        "tested": lambda: TESTED,
         "torch_cuda": lambda: "12.8",
         "has_gpu": lambda: True,
         "has_library": lambda name: True,
@@ -61,6 +63,9 @@ def test_a_healthy_environment_has_no_finding() -> None:
         ("transformers", Level.BROKEN, {"versions": {"transformers": "4.57.1"}}),
         ("transformers", Level.BROKEN, {"versions": {"transformers": "6.0.0"}}),
         ("av", Level.BROKEN, {"without": "av"}),
+        ("av", Level.NOTE, {"versions": {"av": "19.0.3"}}),
+        ("pandas", Level.NOTE, {"versions": {"pandas": "4.0"}}),
+        ("pandas", Level.WARNING, {"versions": {"pandas": "2.1.4"}}),
         ("torchcodec", Level.WARNING, {"versions": {"torchcodec": "0.9"}, "has_library": lambda name: False}),
         ("albumentations", Level.WARNING, {"versions": {"albumentations": "2.0.8", "albumentationsx": "2.1"}}),
         ("lightning", Level.BROKEN, {"versions": {"lightning": "2.6.2"}}),
@@ -97,6 +102,8 @@ def test_each_trap_is_found(name: str, level: Level, change: dict[str, Any]) -> 
     "change",
     [
         {"versions": {"torchcodec": "0.9"}},
+        {"versions": {"pandas": "2.2"}},
+        {"versions": {"av": "19.0.2"}},
         {"versions": {"albumentations": "2.0.8"}},
         {"versions": {"lightning": "2.6.4"}},
         {"versions": {"litdata": "0.3"}},
@@ -149,6 +156,15 @@ def test_exit_code_and_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_this_environment_works(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     assert "torch" in capsys.readouterr().out
+
+
+def test_versions_stand_beside_the_tested_range() -> None:
+    installed = {"polysense": "0.1.0", "torch": "2.12.1", "pandas": "2.2.1", "soxr": "1.1.0"}
+    probe = Probe(version=installed.get, tested=lambda: TESTED)
+    lines = [line.split() for line in examine(probe).text().splitlines()]
+    assert ["torch", "2.12.1", "tested", "2.11", "to", "2.15.0"] in lines
+    assert ["pandas", "2.2.1", "tested", "2.2", "to", "3.1.1"] in lines
+    assert ["soxr", "1.1.0"] in lines, "of a package without a tested range only the version is known"
 
 
 def test_torchs_cuda_is_read_without_importing_it() -> None:

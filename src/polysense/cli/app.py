@@ -108,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_empty = _GLOBAL_OPTIONS.issuperset(line)
     try:
         command = typer.main.get_command(app)
-        code = command(args=["--help"] if is_empty else line, prog_name="polysense", standalone_mode=False)
+        with console.silenced_libraries(line):
+            code = command(args=["--help"] if is_empty else line, prog_name="polysense", standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # typer makes this of a KeyboardInterrupt, older ones an Abort
             console.write_error("interrupted")

@@ -11,7 +11,9 @@ import io
 import json
 import logging
 import math
+import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import Enum
@@ -23,6 +25,7 @@ __all__ = [
     "is_quiet",
     "is_verbose",
     "reserved_stdout",
+    "silenced_libraries",
     "write_error",
     "write_json",
     "write_piece",
@@ -31,6 +34,12 @@ __all__ = [
 ]
 
 _NUM_NAMED = 10
+_SILENT_LIBRARIES = {
+    "PYTHONWARNINGS": "ignore",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "DATASETS_VERBOSITY": "error",
+}
 
 
 def configure_logging(verbosity: int) -> None:
@@ -64,6 +73,31 @@ def configure_logging(verbosity: int) -> None:
         logger.removeHandler(old)
     logger.addHandler(handler)
     logger.propagate = False
+
+
+@contextlib.contextmanager
+def silenced_libraries(line: Sequence[str]) -> Iterator[None]:
+    """Keeps third parties' warnings and advice off the terminal, with -q their progress bars too, unless -v or --debug
+    stands on the line: a user can do nothing about them.
+
+    The filter is appended, so those that somebody set (PYTHONWARNINGS, -W) come first. The environment reaches
+    libraries that are not imported yet, and worker processes.
+    """
+    if not {"-v", "--verbose", "--debug"}.isdisjoint(line):
+        yield
+        return
+    wanted = dict(_SILENT_LIBRARIES)
+    if not {"-q", "--quiet"}.isdisjoint(line):
+        wanted["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", append=True)
+            yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _not_shown_as_progress(record: logging.LogRecord) -> bool:

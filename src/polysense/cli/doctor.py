@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ __all__ = ["Diagnosis", "Finding", "Level", "Probe", "examine"]
 # What the table of versions shows, in this order, where installed.
 _SHOWN = (
     "polysense", "torch", "torchvision", "numpy", "pillow", "av", "soundfile", "soxr", "tokenizers", "transformers",
-    "timm", "safetensors", "polars", "pyarrow", "pandas", "datasets", "pydantic", "torchmetrics", "scikit-learn",
+    "timm", "safetensors", "polars", "pyarrow", "pandas", "datasets", "pydantic", "scikit-learn", "peft", "lancedb",
     "torchaudio", "torchcodec",
 )  # fmt: skip
 _GIB = 2**30
@@ -55,6 +56,7 @@ class Diagnosis:
     """Everything that was found."""
 
     versions: dict[str, str]
+    tested: dict[str, tuple[str, str]]
     findings: tuple[Finding, ...]
 
     @property
@@ -64,12 +66,16 @@ class Diagnosis:
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
-        return {"ok": self.ok, "versions": self.versions, "findings": list(self.findings)}
+        return {"ok": self.ok, "versions": self.versions, "tested": self.tested, "findings": list(self.findings)}
 
     def text(self) -> str:
-        """For people: versions, findings, and a last line that says whether it will work."""
+        """For people: versions beside the tested range, findings, and a last line that says whether it will work."""
         width = max(map(len, self.versions), default=0)
-        lines = [f"{name:{width}}  {version}" for name, version in self.versions.items()]
+        length = max(map(len, self.versions.values()), default=0)
+        lines = []
+        for name, version in self.versions.items():
+            tested = f"  tested {' to '.join(self.tested[name])}" if name in self.tested else ""
+            lines.append(f"{name:{width}}  {version:{length}}{tested}".rstrip())
         for finding in self.findings:
             lines += ["", f"{finding.level}: {finding.message}", f"  -> {finding.remedy}"]
         last = "no problem found" if not self.findings else "nothing here breaks polysense"
@@ -105,6 +111,12 @@ def _read(path: str) -> str | None:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+
+
+def _tested_versions() -> dict[str, tuple[str, str]]:
+    """The lowest and the highest version of each package that the test suite passed with."""
+    text = Path(__file__).with_name("tested_versions.json").read_text(encoding="utf-8")
+    return {name: (lowest, highest) for name, (lowest, highest) in json.loads(text).items()}
 
 
 def _has_gpu() -> bool:
@@ -145,6 +157,7 @@ class Probe:
     Attributes:
         version: A package's version, None if it is not installed.
         requirements: A package's `Requires-Dist` lines.
+        tested: The lowest and the highest version of each package that the test suite passed with.
         torch_cuda: The CUDA version that torch was built for, None for a CPU-only build.
         has_gpu: Whether the machine has a GPU that torch could use.
         has_library: Whether a shared library of that name can be loaded.
@@ -158,6 +171,7 @@ class Probe:
 
     version: Callable[[str], str | None] = _installed_version
     requirements: Callable[[str], list[str]] = _installed_requirements
+    tested: Callable[[], dict[str, tuple[str, str]]] = _tested_versions
     torch_cuda: Callable[[], str | None] = _torch_cuda
     has_gpu: Callable[[], bool] = _has_gpu
     has_library: Callable[[str], bool] = _has_library
@@ -174,10 +188,22 @@ def examine(probe: Probe | None = None) -> Diagnosis:
     probe = probe or Probe()
     versions = {"python": ".".join(map(str, probe.python))}
     versions |= {name: found for name in _SHOWN if (found := probe.version(name)) is not None}
-    checks = (_requirements, _torch_builds, _torchaudio, _media, _disruptive_packages, _machine, _folders)
+    checks = (
+        _requirements,
+        _tested_range,
+        _torch_builds,
+        _torchaudio,
+        _media,
+        _disruptive_packages,
+        _machine,
+        _folders,
+    )
     findings = [finding for check in checks for finding in check(probe)]
     order = list(Level)
-    return Diagnosis(versions=versions, findings=tuple(sorted(findings, key=lambda one: order.index(one.level))))
+    tested = {name: bounds for name, bounds in probe.tested().items() if name in versions}
+    return Diagnosis(
+        versions=versions, tested=tested, findings=tuple(sorted(findings, key=lambda one: order.index(one.level)))
+    )
 
 
 def _broken(name: str, message: str, remedy: str) -> Finding:
@@ -236,6 +262,27 @@ def _requirements(probe: Probe) -> Iterator[Finding]:
                 f"{name} is {found}, polysense needs {specifiers}",
                 f"pip install '{name}{specifiers}'; if another package holds it back, give polysense an environment "
                 "of its own",
+            )
+
+
+def _tested_range(probe: Probe) -> Iterator[Finding]:
+    """Versions that the test suite has not seen. Too old a core package is broken, which `_requirements` says."""
+    core = dict(_required(probe, "polysense"))
+    for name, (lowest, highest) in probe.tested().items():
+        version = probe.version(name)
+        if version is None:
+            continue
+        if not _satisfies(version, f"<={highest}"):
+            yield _note(
+                name,
+                f"{name} is {version}, newer than the newest that polysense was tested with ({highest})",
+                f"nothing to do unless something breaks; then pip install '{name}=={highest}'",
+            )
+        elif name not in core and not _satisfies(version, f">={lowest}"):
+            yield _warning(
+                name,
+                f"{name} is {version}, older than the oldest that polysense was tested with ({lowest})",
+                f"pip install --upgrade '{name}>={lowest}'",
             )
 
 

@@ -19,6 +19,9 @@ from polysense.errors import ConfigError, DependencyError, WeightsError
 
 __all__ = ["CausalLM", "Tuning", "add_lora", "open_config", "open_model"]
 
+# What transformers calls the keys and values of the past: the first since 5.24, the second before.
+_CACHE_NAMES = ("cache", "past_key_values")
+
 Tuning: TypeAlias = Literal["frozen", "lora", "full"]
 
 
@@ -144,7 +147,15 @@ class CausalLM:
     model: Any
 
     def __post_init__(self) -> None:
-        self._keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        parameters = inspect.signature(self.model.forward).parameters
+        self._keeps = "logits_to_keep" in parameters
+        names = [name for name in _CACHE_NAMES if name in parameters]
+        if not names:
+            raise ConfigError(
+                f"{type(self.model).__name__}: its forward takes none of {', '.join(_CACHE_NAMES)}; expected a "
+                "language model with a key-value cache (GPT-2, Llama, Qwen, ...); give another path"
+            )
+        self._cache_name = names[0]
 
     @property
     def settings(self) -> Any:
@@ -184,15 +195,16 @@ class CausalLM:
         """
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -values.shape[1] :]
         keep = torch.tensor([values.shape[1] - 1], device=values.device) if keep is None else keep
-        options = {"logits_to_keep": keep} if self._keeps else {}
+        options: dict[str, Any] = {self._cache_name: cache}
+        if self._keeps:
+            options["logits_to_keep"] = keep
         output = self.model(
             inputs_embeds=values,
             attention_mask=mask.long(),
             position_ids=positions,
-            past_key_values=cache,
             use_cache=use_cache,
             return_dict=True,
             **options,
         )
         logits = output.logits if self._keeps else output.logits[:, keep]
-        return logits, output.past_key_values if use_cache else None
+        return logits, getattr(output, self._cache_name) if use_cache else None
