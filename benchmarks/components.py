@@ -37,8 +37,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import polysense.nn.encoders
-import polysense.nn.fusion  # noqa: F401  # both register their members
 from polysense.config.base import members
 from polysense.core.batch import ColumnBatch
 from polysense.core.modality import Modality

@@ -19,7 +19,7 @@ from polysense.core.schema import Target
 from polysense.core.tokens import Fused, Tokens
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.greedy import GreedyConfig
-from polysense.nn.heads.generation import GenerationHead, GenerationHeadConfig
+from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
 
 
 def build(arguments: argparse.Namespace) -> tuple[GenerationHead, Fused]:

@@ -33,7 +33,7 @@ from polysense.config.codec import from_dict
 from polysense.core.modality import Modality
 from polysense.core.random import generator, permutation
 from polysense.core.sample import SourceInfo
-from polysense.data.columns.base import ColumnProcessor
+from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, DecodeError
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities

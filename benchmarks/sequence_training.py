@@ -31,7 +31,6 @@ from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.modality import Modality, Task
 from polysense.core.schema import Column, Schema, Target
 from polysense.data.batching import RowBatchingConfig, TokenBatchingConfig
-from polysense.data.columns.text import TextColumnConfig
 from polysense.data.config import DataConfig
 from polysense.data.dataset import TableDataset
 from polysense.data.lengths import count_tokens
@@ -39,12 +38,13 @@ from polysense.data.loader import TrainLoader
 from polysense.data.measuring import row_lengths
 from polysense.data.processor import Processor
 from polysense.data.sources import read_table
-from polysense.data.targets.classification import ClassificationTargetConfig
-from polysense.nn.encoders.text import TextTransformerConfig
+from polysense.modalities.text.column import TextColumnConfig
+from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
-from polysense.nn.heads.classification import ClassificationHeadConfig
-from polysense.nn.heads.generation import GenerationHeadConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.classification.target import ClassificationTargetConfig
+from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.training.config import TrainingConfig
 from polysense.training.trainer import Trainer
 

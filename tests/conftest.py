@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,16 @@ if os.environ.get("POLYSENSE_TYPECHECK", "1") != "0":
 
     install_import_hook("polysense", "beartype.beartype")
 
+import numpy as np
 import torch
 from hypothesis import HealthCheck, settings
+
+from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.modality import Modality, Task
+from polysense.core.prediction import Prediction
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column, Requirements, Schema, Target
+from polysense.data.column import ColumnConfig, ColumnProcessor
 
 # Sums of floats depend on the number of threads, and two test workers share the machine.
 torch.set_num_threads(1)
@@ -185,3 +193,143 @@ def _tiny_language_model(kind: str, folder: Path) -> Path:
             parameter.mul_(3.0)  # random, and yet far from even
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def schema() -> Schema:
+    return Schema(
+        columns=(
+            Column(
+                name="photo",
+                modality=Modality.IMAGE,
+                image_size=(16, 24),
+                num_channels=3,
+                mean=(0.5, 0.4, 0.3),
+                std=(0.2, 0.2, 0.2),
+            ),
+            Column(name="speech", modality=Modality.AUDIO, sample_rate=8000, typical_length=1600),
+            Column(name="note.of day", modality=Modality.TEXT, vocabulary_size=50, typical_length=8),
+            Column(name="age", modality=Modality.NUMBER, mean=(0.0,), std=(1.0,)),
+            Column(name="type", modality=Modality.CATEGORY, num_categories=5),
+        ),
+        targets=(
+            Target(
+                name="label",
+                task=Task.CLASSIFICATION,
+                columns=("label",),
+                classes=("a", "b", "c"),
+                class_counts=(5, 3, 2),
+                num_rows=10,
+            ),
+            Target(
+                name="tags",
+                task=Task.MULTILABEL,
+                columns=("tags",),
+                classes=("x", "y"),
+                class_counts=(4, 2),
+                num_rows=10,
+            ),
+            Target(
+                name="size",
+                task=Task.REGRESSION,
+                columns=("width", "height"),
+                mean=(10.0, -5.0),
+                std=(2.0, 4.0),
+                num_rows=10,
+            ),
+        ),
+    )
+
+
+def random_column(column: Column, batch: int, length: int, generator: torch.Generator, items: int = 1) -> ColumnBatch:
+    def integers(low: int, high: int, *shape: int) -> torch.Tensor:
+        return torch.randint(low, high, shape, generator=generator)
+
+    lengths = torch.ones(batch, items, dtype=torch.int64)
+    match column.modality:
+        case Modality.IMAGE:
+            height, width = column.image_size or (8, 8)
+            values = integers(0, 256, batch, items, column.num_channels or 1, height, width).to(torch.uint8)
+        case Modality.AUDIO:
+            values = integers(-9000, 9000, batch, items, length).to(torch.int16)
+            lengths = integers(length // 2, length + 1, batch, items)
+        case Modality.TEXT:
+            values = integers(0, column.vocabulary_size or 1, batch, items, length).to(torch.int32)
+            lengths = integers(1, length + 1, batch, items)
+        case Modality.NUMBER:
+            values = torch.randn(batch, items, 1, generator=generator)
+        case _:
+            values = integers(0, column.num_categories or 1, batch, items, 1)
+    return ColumnBatch(values=values, lengths=lengths)
+
+
+@pytest.fixture
+def make_batch(schema: Schema) -> Callable[..., Batch]:
+    def make(batch: int = 4, seed: int = 0, audio_length: int = 1600, text_length: int = 6) -> Batch:
+        generator = torch.Generator().manual_seed(seed)
+        sizes = {Modality.AUDIO: audio_length, Modality.TEXT: text_length}
+        return Batch(
+            rows=torch.arange(batch),
+            columns={c.name: random_column(c, batch, sizes.get(c.modality, 1), generator) for c in schema.columns},
+            targets={
+                "label": TargetBatch(
+                    values=torch.randint(0, 3, (batch,), generator=generator),
+                    present=torch.ones(batch, dtype=torch.bool),
+                ),
+                "tags": TargetBatch(
+                    values=torch.randint(0, 2, (batch, 2), generator=generator).float(),
+                    present=torch.ones(batch, dtype=torch.bool),
+                ),
+                "size": TargetBatch(
+                    values=torch.randn(batch, 2, generator=generator), present=torch.ones(batch, dtype=torch.bool)
+                ),
+            },
+        )
+
+    return make
+
+
+@pytest.fixture
+def classification() -> Callable[[int], Target]:
+    def build(num_classes: int) -> Target:
+        names = tuple(f"class {i}" for i in range(num_classes))
+        return Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=names)
+
+    return build
+
+
+@pytest.fixture
+def predict_classes() -> Callable[..., Prediction]:
+    def build(truth: np.ndarray, num_classes: int, *, seed: int = 0, decimals: int | None = None) -> Prediction:
+        """Probabilities that lean towards the truth; rounded scores have ties."""
+        draws = np.random.default_rng(seed)
+        scores = draws.normal(size=(len(truth), num_classes))
+        scores[np.arange(len(truth)), truth] += 1.0
+        if decimals is not None:
+            scores = scores.round(decimals)
+        probabilities = torch.tensor(scores, dtype=torch.float32).softmax(dim=1)
+        return Prediction(probabilities.argmax(dim=1), probabilities)
+
+    return build
+
+
+Fit = Callable[..., ColumnProcessor]
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Fit:
+    """Fits a column on cells and gives its processor."""
+
+    def run(config: ColumnConfig, cells: Sequence[object], **requirements: Any) -> ColumnProcessor:
+        processor = config.build("c")
+        sources = [SourceInfo(table="t.csv", row=i, column="c") for i in range(len(cells))]
+        assert processor.fit(cells, sources, tmp_path, Requirements(**requirements)) is processor.column
+        return processor
+
+    return run
+
+
+@pytest.fixture
+def source() -> SourceInfo:
+    """Where the cells of these tests come from."""
+    return SourceInfo(table="t.csv", row=0, column="c")

@@ -35,13 +35,13 @@ from polysense.data.loader import PredictLoader
 from polysense.data.predicted import predicted_columns
 from polysense.data.processor import Processor
 from polysense.data.sources import Table, read_table
-from polysense.data.targets.pieces import pieces
-from polysense.data.targets.text import TextTarget
 from polysense.errors import BundleError, ConfigError, TableError
 from polysense.imputer import Imputer
 from polysense.nn.decoding.options import DecodingOptions, changed
-from polysense.nn.heads.writing import WritingHeadConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
+from polysense.tasks.generation.pieces import pieces
+from polysense.tasks.generation.text_target import TextTarget
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "load"]
 

@@ -10,11 +10,11 @@ from polysense.config.base import Config
 from polysense.config.codec import dump_yaml, field_comments, from_dict, parse_yaml, read_text, to_dict
 from polysense.config.overrides import apply_overrides
 from polysense.data.config import DataConfig
-from polysense.data.targets import TargetConfig
+from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError
-from polysense.nn.heads import HeadConfig
-from polysense.nn.heads.writing import WritingHeadConfig
+from polysense.nn.head import HeadConfig
 from polysense.nn.model import ModelConfig
+from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
 from polysense.training.config import TrainingConfig
 
 __all__ = ["EvaluationConfig", "InitFromConfig", "Recipe", "load_recipe"]

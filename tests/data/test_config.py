@@ -9,11 +9,11 @@ import pytest
 
 from polysense.config.base import describe
 from polysense.config.codec import dump_yaml, from_dict, parse_yaml, to_dict
-from polysense.data.columns.image import ImageColumnConfig
-from polysense.data.columns.text import TextColumnConfig
 from polysense.data.config import DataConfig
-from polysense.data.targets import ClassificationTargetConfig
 from polysense.errors import ConfigError
+from polysense.modalities.image.column import ImageColumnConfig
+from polysense.modalities.text.column import TextColumnConfig
+from polysense.tasks.classification.target import ClassificationTargetConfig
 
 
 def test_it_reads_back_as_written() -> None:

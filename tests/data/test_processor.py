@@ -19,16 +19,18 @@ from PIL import Image
 
 from polysense.core.sample import Sample
 from polysense.core.schema import Requirements
-from polysense.data.columns.audio import AudioColumnConfig
-from polysense.data.columns.category import CategoryColumnConfig
-from polysense.data.columns.image import ImageColumnConfig
-from polysense.data.columns.number import NumberColumnConfig
-from polysense.data.columns.text import TextColumnConfig
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
 from polysense.data.sources import Table, read_table
-from polysense.data.targets import ClassificationTargetConfig, MultilabelTargetConfig, RegressionTargetConfig
 from polysense.errors import BundleError, ColumnError, TableError
+from polysense.modalities.audio.column import AudioColumnConfig
+from polysense.modalities.category.column import CategoryColumnConfig
+from polysense.modalities.image.column import ImageColumnConfig
+from polysense.modalities.number.column import NumberColumnConfig
+from polysense.modalities.text.column import TextColumnConfig
+from polysense.tasks.classification.target import ClassificationTargetConfig
+from polysense.tasks.multilabel.target import MultilabelTargetConfig
+from polysense.tasks.regression.target import RegressionTargetConfig
 
 CONFIG = DataConfig(
     columns={
@@ -260,7 +262,7 @@ def test_a_lost_tokenizer_is_a_bundle_error(fitted: Processor, tmp_path: Path) -
 
 def test_columns_and_decoders_need_no_torch() -> None:
     code = (
-        "import sys, polysense.data.targets, polysense.data.columns, polysense.data.decode.audio\n"
+        "import sys, polysense.data.targets, polysense.data.columns, polysense.modalities.audio.decode\n"
         "heavy = {'torch', 'torchvision', 'transformers', 'av', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "print(*heavy)"
     )

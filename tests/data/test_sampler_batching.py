@@ -15,8 +15,6 @@ from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.batching import RowBatchingConfig, TokenBatchingConfig
 from polysense.data.collate import FILLER, collate
-from polysense.data.columns.number import NumberColumnConfig
-from polysense.data.columns.text import TextColumnConfig
 from polysense.data.config import DataConfig
 from polysense.data.dataset import TableDataset
 from polysense.data.lengths import RowLengths, count_tokens
@@ -25,8 +23,10 @@ from polysense.data.measuring import row_lengths
 from polysense.data.processor import Processor
 from polysense.data.sampler import StepSampler
 from polysense.data.sources import read_table
-from polysense.data.targets.generation import GenerationTargetConfig
 from polysense.errors import ConfigError
+from polysense.modalities.number.column import NumberColumnConfig
+from polysense.modalities.text.column import TextColumnConfig
+from polysense.tasks.generation.target import GenerationTargetConfig
 
 BATCHINGS = [
     RowBatchingConfig(group_by_length=True, pool=3),

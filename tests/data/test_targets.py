@@ -14,14 +14,11 @@ from hypothesis import strategies as st
 from polysense.config.base import members
 from polysense.config.codec import from_dict, to_dict
 from polysense.data.sources import Table, read_table
-from polysense.data.targets import (
-    ClassificationTargetConfig,
-    MultilabelTargetConfig,
-    RegressionTargetConfig,
-    TargetConfig,
-    TargetProcessor,
-)
+from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import BundleError, ColumnError, ConfigError, DecodeError, TableError
+from polysense.tasks.classification.target import ClassificationTargetConfig
+from polysense.tasks.multilabel.target import MultilabelTargetConfig
+from polysense.tasks.regression.target import RegressionTargetConfig
 
 
 def table(**columns: list[Any]) -> Table:

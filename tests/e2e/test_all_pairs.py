@@ -26,14 +26,14 @@ from polysense.config.base import members
 from polysense.core.batch import Batch
 from polysense.core.modality import Modality, Task
 from polysense.core.schema import Target
-from polysense.data.columns import ColumnConfig
+from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader, TrainLoader
 from polysense.data.processor import Processor
 from polysense.data.sources import Table, read_table
-from polysense.data.targets import TargetConfig
-from polysense.nn.encoders import EncoderConfig
+from polysense.data.target import TargetConfig
+from polysense.nn.encoder import EncoderConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
 
 WIDTH, ROWS = 16, 6

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polysense.evaluation.metrics.retrieval import RetrievalScorer
 from polysense.evaluation.neighbours import can_look, nearest
+from polysense.tasks.retrieval.metrics import RetrievalScorer
 
 
 def space(num_rows: int = 30) -> tuple[np.ndarray, np.ndarray]:

@@ -15,13 +15,13 @@ from polysense.core.modality import Task
 from polysense.core.schema import Column, Target
 from polysense.evaluation.baselines import baseline_name, constant_baseline
 from polysense.evaluation.bootstrap import Interval
-from polysense.evaluation.confusion import confusion_section
 from polysense.evaluation.contribution import contributions
 from polysense.evaluation.evaluator import evaluate
 from polysense.evaluation.page import curve, number, span, text, track
 from polysense.evaluation.report import Report, headline_metrics, render_report, write_report
 from polysense.evaluation.terminal import contribution_table, metrics_table
-from polysense.evaluation.texts import Texts
+from polysense.tasks.classification.confusion import confusion_section
+from polysense.tasks.generation.texts import Texts
 
 VOID = {"meta", "br", "img", "hr", "input", "link"}
 

@@ -16,7 +16,7 @@ from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.evaluation.evaluator import Truth, score
 from polysense.evaluation.samples import Input, Output, SampleRow, output_of, render_samples, written_text
-from polysense.evaluation.texts import Texts
+from polysense.tasks.generation.texts import Texts
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&\u202egnp.exe\0\x1b[31m"
 

@@ -14,19 +14,19 @@ from torch import Tensor
 from polysense.core.batch import Batch
 from polysense.core.schema import Schema
 from polysense.core.tokens import Tokens
+from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
+from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
+from polysense.modalities.image.encoders.resnet import ResNetConfig
+from polysense.modalities.number.encoders.mlp import NumberMLPConfig
+from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.nn.absence import some_columns, stand_in
-from polysense.nn.encoders.audio import AudioCNNConfig
-from polysense.nn.encoders.category import CategoryEmbeddingConfig
-from polysense.nn.encoders.image import ResNetConfig
-from polysense.nn.encoders.number import NumberMLPConfig
-from polysense.nn.encoders.text import TextTransformerConfig
 from polysense.nn.fusion.base import FusionConfig
 from polysense.nn.fusion.gated import GatedFusionConfig
 from polysense.nn.fusion.late import LateFusionConfig
-from polysense.nn.heads.classification import ClassificationHeadConfig
-from polysense.nn.heads.multilabel import MultilabelHeadConfig
-from polysense.nn.heads.regression import RegressionHeadConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.multilabel.heads.multilabel import MultilabelHeadConfig
+from polysense.tasks.regression.heads.regression import RegressionHeadConfig
 
 
 def build(

@@ -13,15 +13,15 @@ from polysense.config.base import members
 from polysense.core.batch import Batch, TargetBatch
 from polysense.core.schema import Schema
 from polysense.errors import ConfigError
-from polysense.nn.encoders.audio import AudioCNNConfig
-from polysense.nn.encoders.category import CategoryEmbeddingConfig
-from polysense.nn.encoders.image import ResNetConfig
-from polysense.nn.encoders.number import NumberMLPConfig
-from polysense.nn.encoders.text import TextTransformerConfig
-from polysense.nn.heads.classification import ClassificationHeadConfig
-from polysense.nn.heads.multilabel import MultilabelHeadConfig
-from polysense.nn.heads.regression import RegressionHeadConfig
+from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
+from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
+from polysense.modalities.image.encoders.resnet import ResNetConfig
+from polysense.modalities.number.encoders.mlp import NumberMLPConfig
+from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.multilabel.heads.multilabel import MultilabelHeadConfig
+from polysense.tasks.regression.heads.regression import RegressionHeadConfig
 
 FUSIONS = list(members("fusion"))
 

@@ -11,14 +11,14 @@ from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.modality import Modality, Task
 from polysense.core.schema import Column, Schema, Target
 from polysense.core.tokens import Fused
-from polysense.nn.encoders.category import CategoryEmbeddingConfig
-from polysense.nn.encoders.text import TextTransformerConfig
+from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
+from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
-from polysense.nn.heads.contrastive import ContrastiveHeadConfig
-from polysense.nn.heads.generation import GenerationHeadConfig
-from polysense.nn.heads.writing import _part
 from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.tasks.generation.heads.autoregressive import _part
+from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
 
 ROWS = 5
 SCHEMA = Schema(

@@ -7,12 +7,12 @@ import pytest
 from polysense.core.modality import Modality, Role, Task
 from polysense.data.evidence import ColumnGuess
 from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig
-from polysense.data.targets import GenerationTargetConfig
 from polysense.errors import ColumnError, ConfigError
-from polysense.nn.encoders.conformer import ConformerConfig
-from polysense.nn.heads.ctc_attention import CTCAttentionHeadConfig
-from polysense.nn.heads.generation import GenerationHeadConfig
+from polysense.modalities.audio.encoders.conformer import ConformerConfig
 from polysense.presets import PRESETS, SMALL_TABLE, recipe_for
+from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHeadConfig
+from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.generation.target import GenerationTargetConfig
 
 
 def guess(name: str, role: Role, modality: Modality | None = None, task: Task | None = None) -> ColumnGuess:

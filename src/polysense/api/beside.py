@@ -14,9 +14,9 @@ from typing import Any
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.schema import Target
-from polysense.data.columns.base import ColumnProcessor
+from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table
-from polysense.data.targets import TargetProcessor
+from polysense.data.target import TargetProcessor
 from polysense.recipe import Recipe
 
 __all__ = ["Beside"]

@@ -22,17 +22,17 @@ from polysense.api.imputation import restored_by, why_unfilled
 from polysense.api.scale import doubts
 from polysense.bundle import IMPUTER, Bundle, load
 from polysense.core.modality import Task
-from polysense.data.columns.base import ColumnProcessor
-from polysense.data.columns.date import DateProcessor
-from polysense.data.columns.number import NumberProcessor, decimal_mark
+from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
-from polysense.data.dates import date_unit
 from polysense.data.seen import SeenRows
 from polysense.data.sources import Table
 from polysense.errors import BundleError, CheckpointError, ConfigError
 from polysense.imputer import Imputer
-from polysense.nn.heads.writing import WritingHeadConfig
+from polysense.modalities.date.column import DateProcessor
+from polysense.modalities.date.parse import date_unit
+from polysense.modalities.number.column import NumberProcessor, decimal_mark
 from polysense.recipe import Recipe
+from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
 from polysense.training.device import resolve_device
 
 __all__ = ["FILE", "Imputing", "imputing_again", "keep_imputer", "plan_imputer", "seen_rows", "told"]

@@ -25,7 +25,7 @@ from polysense.core.modality import Modality
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.cells import normalise
-from polysense.data.columns.base import ColumnProcessor
+from polysense.data.column import ColumnProcessor
 from polysense.data.filled import Filled, check_mark, typed
 from polysense.data.sources import Table, read_raw
 from polysense.errors import BundleError, ConfigError, TableError

@@ -25,11 +25,11 @@ from polysense.api.scale import doubts
 from polysense.bundle import Bundle, load
 from polysense.config.codec import to_dict
 from polysense.core.schema import Target
-from polysense.data.columns.base import ColumnProcessor
+from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table
-from polysense.data.targets import TargetProcessor
+from polysense.data.target import TargetProcessor
 from polysense.errors import CheckpointError, ConfigError
-from polysense.nn.encoders.auto import AutoEncoderConfig
+from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.nn.model import MultimodalModel
 from polysense.nn.parts import hold, mismatch, move
 from polysense.recipe import InitFromConfig, Recipe

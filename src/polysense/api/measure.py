@@ -31,9 +31,9 @@ from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.evaluation.report import Report, write_report
-from polysense.nn.heads import HeadConfig
-from polysense.nn.heads.writing import WritingHeadConfig
+from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
+from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
 
 if TYPE_CHECKING:
     from polysense.api.run import Run

@@ -17,10 +17,10 @@ from polysense.data.dataset import TableDataset
 from polysense.data.sources import Table
 from polysense.evaluation.cells import Input
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.metrics.retrieval import directions
 from polysense.evaluation.neighbours import Nearest, can_look, nearest
 from polysense.evaluation.page import number
 from polysense.evaluation.tiles import Search, Tile, render_neighbours
+from polysense.tasks.retrieval.metrics import directions
 
 __all__ = ["found_tiles", "write_space_pages"]
 

@@ -14,17 +14,17 @@ import numpy as np
 from polysense.api.init_from import like_bundle
 from polysense.core.modality import Modality, Task
 from polysense.data.config import DataConfig
-from polysense.data.decode.image import decode_image
 from polysense.data.infer import ColumnGuess, infer
 from polysense.data.sources import Table, read_table
 from polysense.data.split import FractionSplitConfig, split
-from polysense.data.targets import ClassificationTargetConfig
 from polysense.errors import ConfigError, DecodeError
-from polysense.nn.encoders.auto import AutoEncoderConfig
+from polysense.modalities.image.decode import decode_image
+from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.presets import recipe_for
 from polysense.presets.contrastive import for_contrast, members_only
 from polysense.presets.reconstruction import for_reconstruction
 from polysense.recipe import Recipe, load_recipe
+from polysense.tasks.classification.target import ClassificationTargetConfig
 
 __all__ = ["Prepared", "is_recipe", "prepare", "split_tables"]
 

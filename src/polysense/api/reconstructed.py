@@ -17,14 +17,14 @@ from polysense.core.batch import Batch
 from polysense.core.modality import Modality
 from polysense.core.random import permutation
 from polysense.core.schema import Column, Target
-from polysense.data.columns.base import ColumnProcessor
+from polysense.data.column import ColumnProcessor
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.preview import as_jpeg, log_mel_picture, thumbnail
 from polysense.data.sources import Table
 from polysense.evaluation.cells import Input
-from polysense.evaluation.reconstructions import Reconstructions
-from polysense.evaluation.reconstructions_page import RestoredCell, RestoredRow, render_reconstructions
+from polysense.tasks.reconstruction.page import RestoredCell, RestoredRow, render_reconstructions
+from polysense.tasks.reconstruction.reconstructions import Reconstructions
 
 __all__ = ["RECONSTRUCTIONS", "write_reconstructions"]
 

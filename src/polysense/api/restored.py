@@ -16,9 +16,9 @@ from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.evaluation.metrics.compute import selection_metric
-from polysense.evaluation.reconstructions import Reconstructions, ReconstructionSource
 from polysense.nn.model import MultimodalModel
-from polysense.nn.restoring.mean import hits
+from polysense.tasks.reconstruction.mean import hits
+from polysense.tasks.reconstruction.reconstructions import Reconstructions, ReconstructionSource
 
 __all__ = ["fit_means", "hidden_together", "preferred_metrics", "reconstruction_sources", "restored_targets"]
 

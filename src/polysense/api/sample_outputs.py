@@ -13,13 +13,13 @@ from polysense.core.schema import Column, Target
 from polysense.data.dataset import TableDataset
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
-from polysense.data.targets import TaggingTarget
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.metrics.retrieval import directions
 from polysense.evaluation.neighbours import Nearest, can_look, nearest
 from polysense.evaluation.samples import Output, output_of
-from polysense.evaluation.tagged import Marked, spelled
 from polysense.evaluation.tiles import Tile
+from polysense.tasks.retrieval.metrics import directions
+from polysense.tasks.tagging.tagged import Marked, spelled
+from polysense.tasks.tagging.target import TaggingTarget
 
 __all__ = ["Told", "outputs_of"]
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from polysense.core.modality import Modality
-from polysense.data.columns.base import NUM_SAMPLED, ColumnProcessor, sampled
-from polysense.data.columns.category import CategoryProcessor
-from polysense.data.columns.text import TextProcessor
+from polysense.data.column import NUM_SAMPLED, ColumnProcessor, sampled
 from polysense.data.sources import Table
 from polysense.errors import DecodeError
+from polysense.modalities.category.column import CategoryProcessor
+from polysense.modalities.text.column import TextProcessor
 
 __all__ = ["doubts"]
 

@@ -22,11 +22,11 @@ from polysense.data.evidence import Evidence
 from polysense.data.infer_target import guess_target
 from polysense.data.sources import Table, read_table
 from polysense.data.split import FractionSplitConfig, split
-from polysense.data.targets.classes import Classes
 from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
 from polysense.evaluation.fewshot_page import render_fewshot
 from polysense.evaluation.probes import METHODS
+from polysense.tasks.classification.classes import Classes
 
 __all__ = ["SHOTS", "Shots", "fewshot"]
 

@@ -7,10 +7,10 @@ import numpy as np
 from polysense.core.modality import Modality
 from polysense.core.sample import Sample
 from polysense.core.schema import Column
-from polysense.data.decode.video import even_positions
 from polysense.data.preview import as_jpeg, as_playable, spectrogram_picture, strip, thumbnail
 from polysense.data.sources import Table
 from polysense.evaluation.cells import Input
+from polysense.modalities.video.decode import even_positions
 
 __all__ = ["shown_cell", "shown_input"]
 

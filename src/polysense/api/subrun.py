@@ -37,9 +37,9 @@ from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
 from polysense.errors import CheckpointError
 from polysense.evaluation.evaluator import Evaluation, Truth, evaluate
-from polysense.evaluation.reconstructions import NAMES, Reconstructions
-from polysense.evaluation.texts import Texts
 from polysense.recipe import Recipe
+from polysense.tasks.generation.texts import Texts
+from polysense.tasks.reconstruction.reconstructions import NAMES, Reconstructions
 
 __all__ = ["HELD_OUT", "Subrun", "Workshop", "fingerprint", "read_predictions", "read_result", "write_json"]
 

@@ -31,13 +31,13 @@ from polysense.config.codec import to_dict
 from polysense.core.batch import Batch
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
+from polysense.data.augmentation.augment import augment
 from polysense.data.dataset import TableDataset, choose_workers
 from polysense.data.lengths import RowLengths, count_tokens
 from polysense.data.loader import PredictLoader, TrainLoader
 from polysense.data.measuring import row_lengths
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
-from polysense.data.transforms.augment import augment
 from polysense.errors import CheckpointError, ConfigError
 from polysense.evaluation.evaluator import evaluate
 from polysense.nn.votes import fit_votes

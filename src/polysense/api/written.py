@@ -20,13 +20,13 @@ from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
-from polysense.data.targets import TargetProcessor
-from polysense.data.targets.text import TextTarget
+from polysense.data.target import TargetProcessor
 from polysense.errors import DecodeError
 from polysense.evaluation.evaluator import Evaluation, evaluate
-from polysense.evaluation.reconstructions import ReconstructionSource
-from polysense.evaluation.texts import TextSource
 from polysense.nn.model import MultimodalModel
+from polysense.tasks.generation.text_target import TextTarget
+from polysense.tasks.generation.texts import TextSource
+from polysense.tasks.reconstruction.reconstructions import ReconstructionSource
 
 __all__ = ["WrittenValidation", "fit_texts", "shuffled_inputs", "text_sources", "writes"]
 

@@ -14,9 +14,13 @@ member registers itself by being defined; a third party's is found through an en
 
 from __future__ import annotations
 
+import fnmatch
+import importlib
 import importlib.metadata
 import inspect
+import pkgutil
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +29,7 @@ from polysense.errors import ConfigError
 __all__ = ["Config", "Family", "describe", "members", "num_registered"]
 
 _families: dict[str, dict[str, type[Family]]] = {}
+_homes: dict[str, tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +41,21 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class Family(Config):
-    """Base of a `type:` family; subclass it with `family="name"`, then subclass that with a `type` each."""
+    """Base of a `type:` family; subclass it with `family="name"`, then subclass that with a `type` each.
+
+    `homes` are the modules in which polysense's own members stand, such as "modalities.*.encoders.*": a file put there
+    is a member, and nobody has to import it.
+    """
 
     family: ClassVar[str] = ""
     type: str
 
-    def __init_subclass__(cls, *, family: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, family: str | None = None, homes: tuple[str, ...] = (), **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if family is not None:
             cls.family = family
             _families[family] = {}
+            _homes[family] = homes
         elif isinstance(cls.__dict__.get("type"), str):
             known = _families[cls.family].setdefault(cls.__dict__["type"], cls)
             # dataclass(slots=True) and module reloads define a class twice; two different ones are a clash.
@@ -82,6 +92,8 @@ def members(family: str) -> dict[str, type[Family]]:
     Raises:
         ConfigError: A third party's entry point can't be loaded.
     """
+    for home in _homes.pop(family, ()):
+        _import_all("polysense", home.split("."))
     found = _families.setdefault(family, {})
     for point in importlib.metadata.entry_points(group=f"polysense.{family}"):
         if point.name not in found:
@@ -94,6 +106,16 @@ def members(family: str) -> dict[str, type[Family]]:
                     f"{error}; mend or uninstall that package"
                 ) from error
     return dict(sorted(found.items()))
+
+
+def _import_all(package: str, pattern: Sequence[str]) -> None:
+    """Imports the modules of a package that a pattern names, part by part as file names (`*`, `*target`)."""
+    module = importlib.import_module(package)
+    if not pattern or not hasattr(module, "__path__"):
+        return
+    for below in pkgutil.iter_modules(module.__path__):
+        if fnmatch.fnmatchcase(below.name, pattern[0]):
+            _import_all(f"{package}.{below.name}", pattern[1:])
 
 
 def num_registered() -> int:

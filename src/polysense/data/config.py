@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-# These two packages, not their bases: importing them registers the members of their families.
-import polysense.data.columns
-import polysense.data.transforms  # noqa: F401
 from polysense.config.base import Config
-from polysense.data.columns.base import ColumnConfig
+from polysense.data.augmentation.base import TransformConfig
+from polysense.data.column import ColumnConfig
 from polysense.data.split import FractionSplitConfig, SplitConfig
-from polysense.data.targets import TargetConfig
-from polysense.data.transforms.base import TransformConfig
+from polysense.data.target import TargetConfig
 
 __all__ = ["DataConfig"]
 

@@ -16,9 +16,9 @@ import polars as pl
 from polysense.core.modality import Modality, Role, Task
 from polysense.core.random import permutation
 from polysense.data.cells import MISSING
-from polysense.data.columns.number import decimal_mark, parse_number
 from polysense.data.sources import Table
 from polysense.errors import DecodeError
+from polysense.modalities.number.column import decimal_mark, parse_number
 
 __all__ = ["SAMPLE", "ColumnGuess", "Evidence", "cleaned", "format_number", "quote", "read_numbers"]
 

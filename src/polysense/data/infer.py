@@ -19,8 +19,6 @@ import numpy as np
 import polars as pl
 
 from polysense.core.modality import Modality, Role, Task
-from polysense.data.dates import day_first
-from polysense.data.decode.image import is_animation
 from polysense.data.evidence import ColumnGuess, Evidence, cleaned, quote
 from polysense.data.infer_target import find_delimiter, guess_target, num_words
 from polysense.data.kinds import is_code, is_date, is_number, media_of_bytes, media_of_text
@@ -28,6 +26,8 @@ from polysense.data.leaks import find_leaks
 from polysense.data.sources import Table, resolve
 from polysense.data.split import split_name
 from polysense.errors import ColumnError, DecodeError, TableError
+from polysense.modalities.date.parse import day_first
+from polysense.modalities.image.decode import is_animation
 
 __all__ = ["ColumnGuess", "infer"]
 

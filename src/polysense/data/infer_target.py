@@ -12,8 +12,8 @@ from polysense.core.modality import Role, Task
 from polysense.data.cells import MISSING
 from polysense.data.evidence import ColumnGuess, Evidence, quote
 from polysense.data.kinds import is_number
-from polysense.data.targets.tagging import read_labelled
 from polysense.errors import ColumnError, DecodeError
+from polysense.tasks.tagging.target import read_labelled
 
 __all__ = ["find_delimiter", "guess_target", "num_words"]
 

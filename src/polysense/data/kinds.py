@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from polysense.core.modality import Modality
-from polysense.data.dates import SPELLED
+from polysense.modalities.date.parse import SPELLED
 
 __all__ = ["is_code", "is_date", "is_number", "media_of_bytes", "media_of_text"]
 

@@ -18,13 +18,13 @@ import numpy as np
 from polysense.core.modality import Modality
 from polysense.core.random import permutation
 from polysense.data.collate import VARIABLE_LENGTH, round_up
-from polysense.data.columns.base import NUM_SAMPLED, ColumnProcessor
-from polysense.data.columns.text import TextProcessor
-from polysense.data.decode.audio import audio_info
+from polysense.data.column import NUM_SAMPLED, ColumnProcessor
 from polysense.data.lengths import FRAMES_PER_SECOND, PICTURE, RowLengths
 from polysense.data.sources import Table
-from polysense.data.targets.base import TargetProcessor
+from polysense.data.target import TargetProcessor
 from polysense.errors import DecodeError
+from polysense.modalities.audio.decode import audio_info
+from polysense.modalities.text.column import TextProcessor
 
 __all__ = ["row_lengths"]
 

@@ -12,7 +12,8 @@ from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.data.sources import Table
-from polysense.data.targets import TaggingTarget, TargetProcessor
+from polysense.data.target import TargetProcessor
+from polysense.tasks.tagging.target import TaggingTarget
 
 __all__ = ["predicted_columns"]
 

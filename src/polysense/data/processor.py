@@ -18,13 +18,13 @@ import polars as pl
 
 from polysense.core.sample import Sample, SourceInfo, Unreadable
 from polysense.core.schema import Requirements, Schema
-from polysense.data.columns.base import ColumnProcessor
-from polysense.data.columns.number import decimal_mark, parse_number
+from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.filling import Filler
 from polysense.data.sources import Table
-from polysense.data.targets import TargetProcessor
+from polysense.data.target import TargetProcessor
 from polysense.errors import BundleError, ColumnError, DecodeError
+from polysense.modalities.number.column import decimal_mark, parse_number
 
 __all__ = ["Processor"]
 

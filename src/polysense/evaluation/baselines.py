@@ -17,7 +17,7 @@ from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.evaluation.evaluator import Evaluation, score
-from polysense.evaluation.texts import Texts
+from polysense.tasks.generation.texts import Texts
 
 _NO_END = 1e30  # a segment that ends where its row does, wherever that is
 

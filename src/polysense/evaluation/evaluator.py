@@ -21,8 +21,8 @@ from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.evaluation.metrics.base import MAX_RANKED, MetricInfo
 from polysense.evaluation.metrics.compute import confusion_matrix, metrics_of, scorer
-from polysense.evaluation.reconstructions import Reconstructions, ReconstructionSource
-from polysense.evaluation.texts import Texts, TextSource
+from polysense.tasks.generation.texts import Texts, TextSource
+from polysense.tasks.reconstruction.reconstructions import Reconstructions, ReconstructionSource
 
 __all__ = ["Evaluation", "Truth", "evaluate", "score"]
 

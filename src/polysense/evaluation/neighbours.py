@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polysense.evaluation.metrics.candidates import Candidates, there_of
+from polysense.tasks.retrieval.candidates import Candidates, there_of
 
 __all__ = ["Nearest", "can_look", "nearest"]
 

@@ -17,17 +17,17 @@ from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
-from polysense.evaluation.confusion import confusion_section
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.examples import texts_section
 from polysense.evaluation.metrics.base import MetricInfo
 from polysense.evaluation.metrics.compute import metrics_of, primary_metric
-from polysense.evaluation.metrics.words import are_unspaced
 from polysense.evaluation.page import curve, document, number, span, table, text, track
-from polysense.evaluation.restored_section import restored_section
-from polysense.evaluation.segments_section import segments_section
-from polysense.evaluation.texts import Texts
 from polysense.evaluation.verdict import Contributions, TargetContributions, Verdict, amount, unit
+from polysense.tasks.classification.confusion import confusion_section
+from polysense.tasks.generation.metrics.words import are_unspaced
+from polysense.tasks.generation.texts import Texts
+from polysense.tasks.reconstruction.report_section import restored_section
+from polysense.tasks.tagging.report_section import segments_section
 
 __all__ = ["Report", "headline_metrics", "render_report", "write_report"]
 

@@ -17,8 +17,8 @@ from polysense.core.schema import Target
 from polysense.evaluation.cells import Input, shown_input_html, written_text
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.page import document, number, text
-from polysense.evaluation.tagged import Marked, marked_html
 from polysense.evaluation.tiles import Tile, tiles_html
+from polysense.tasks.tagging.tagged import Marked, marked_html
 
 __all__ = ["Input", "Output", "SampleRow", "output_of", "render_samples", "written_text"]
 

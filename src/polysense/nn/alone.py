@@ -14,7 +14,7 @@ from polysense.core.batch import Batch, TargetBatch
 from polysense.core.modality import Task
 from polysense.core.schema import Schema
 from polysense.errors import ConfigError
-from polysense.nn.heads import HeadConfig
+from polysense.nn.head import HeadConfig
 
 __all__ = ["own_scores", "own_scores_of", "own_target", "own_targets"]
 

@@ -26,11 +26,11 @@ from polysense.errors import ConfigError
 from polysense.nn.absence import hidden, some_columns, stand_in
 from polysense.nn.alone import own_scores, own_target, own_targets
 from polysense.nn.decoding import DecodingConfig
-from polysense.nn.encoders import EncoderConfig
+from polysense.nn.encoder import EncoderConfig
 from polysense.nn.fusion import FusionConfig
 from polysense.nn.fusion.gated import GatedFusionConfig
-from polysense.nn.heads import HeadConfig
-from polysense.nn.matching import matching_losses
+from polysense.nn.head import HeadConfig
+from polysense.nn.objectives.image_text_matching import matching_losses
 from polysense.nn.parts import held_encoders, parameter_groups
 from polysense.nn.truth import seen, with_truth
 

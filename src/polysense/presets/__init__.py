@@ -9,50 +9,48 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from polysense.core.modality import Modality, Role, Task
-from polysense.data.columns import ColumnConfig
-from polysense.data.columns.audio import AudioColumnConfig
-from polysense.data.columns.category import CategoryColumnConfig
-from polysense.data.columns.date import DateColumnConfig
-from polysense.data.columns.image import ImageColumnConfig
-from polysense.data.columns.number import NumberColumnConfig
-from polysense.data.columns.text import TextColumnConfig
+from polysense.data.augmentation.base import TransformConfig
+from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
 from polysense.data.infer import ColumnGuess
 from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig, SplitConfig
-from polysense.data.targets import (
-    ClassificationTargetConfig,
-    GenerationTargetConfig,
-    MultilabelTargetConfig,
-    RegressionTargetConfig,
-    TaggingTargetConfig,
-    TargetConfig,
-)
-from polysense.data.transforms.audio import AudioTransformConfig
-from polysense.data.transforms.base import TransformConfig
-from polysense.data.transforms.image import ImageTransformConfig
-from polysense.data.transforms.text import TextTransformConfig
+from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, ConfigError
-from polysense.nn.encoders import EncoderConfig
-from polysense.nn.encoders.audio import AudioCNNConfig
-from polysense.nn.encoders.category import CategoryEmbeddingConfig
-from polysense.nn.encoders.date import DateMLPConfig
-from polysense.nn.encoders.image import ResNetConfig
-from polysense.nn.encoders.number import NumberMLPConfig
-from polysense.nn.encoders.text import TextTransformerConfig
+from polysense.modalities.audio.augment import AudioTransformConfig
+from polysense.modalities.audio.column import AudioColumnConfig
+from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
+from polysense.modalities.category.column import CategoryColumnConfig
+from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
+from polysense.modalities.date.column import DateColumnConfig
+from polysense.modalities.date.encoders.mlp import DateMLPConfig
+from polysense.modalities.image.augment import ImageTransformConfig
+from polysense.modalities.image.column import ImageColumnConfig
+from polysense.modalities.image.encoders.resnet import ResNetConfig
+from polysense.modalities.number.column import NumberColumnConfig
+from polysense.modalities.number.encoders.mlp import NumberMLPConfig
+from polysense.modalities.text.augment import TextTransformConfig
+from polysense.modalities.text.column import TextColumnConfig
+from polysense.modalities.text.encoders.transformer import TextTransformerConfig
+from polysense.nn.encoder import EncoderConfig
 from polysense.nn.fusion import FusionConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.late import LateFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
-from polysense.nn.heads import HeadConfig
-from polysense.nn.heads.classification import ClassificationHeadConfig
-from polysense.nn.heads.generation import GenerationHeadConfig
-from polysense.nn.heads.multilabel import MultilabelHeadConfig
-from polysense.nn.heads.regression import RegressionHeadConfig
-from polysense.nn.heads.tagging import TaggingHeadConfig
+from polysense.nn.head import HeadConfig
 from polysense.nn.model import ModelConfig
 from polysense.presets.speech import for_speech
 from polysense.presets.tagging import for_tagging
 from polysense.recipe import Recipe
+from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.classification.target import ClassificationTargetConfig
+from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.generation.target import GenerationTargetConfig
+from polysense.tasks.multilabel.heads.multilabel import MultilabelHeadConfig
+from polysense.tasks.multilabel.target import MultilabelTargetConfig
+from polysense.tasks.regression.heads.regression import RegressionHeadConfig
+from polysense.tasks.regression.target import RegressionTargetConfig
+from polysense.tasks.tagging.heads.tagging import TaggingHeadConfig
+from polysense.tasks.tagging.target import TaggingTargetConfig
 from polysense.training.adam import AdamWConfig
 from polysense.training.config import TrainingConfig
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from polysense.core.modality import Modality, Role
 from polysense.data.infer import ColumnGuess
-from polysense.data.targets.contrastive import ContrastiveTargetConfig
 from polysense.errors import ColumnError
 from polysense.nn.fusion.concat import ConcatFusionConfig
-from polysense.nn.heads.contrastive import ContrastiveHeadConfig
 from polysense.recipe import Recipe
+from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
+from polysense.tasks.retrieval.target import ContrastiveTargetConfig
 
 __all__ = ["SPACE", "for_contrast", "members_only"]
 

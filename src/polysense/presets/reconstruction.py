@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from polysense.core.modality import Role
 from polysense.data.infer import ColumnGuess
-from polysense.data.targets.reconstruction import ReconstructionTargetConfig
 from polysense.errors import ColumnError
 from polysense.nn.fusion.concat import ConcatFusionConfig
-from polysense.nn.heads.reconstruction import ReconstructionHeadConfig
 from polysense.recipe import Recipe
+from polysense.tasks.reconstruction.heads.reconstruction import ReconstructionHeadConfig
+from polysense.tasks.reconstruction.target import ReconstructionTargetConfig
 
 __all__ = ["RECONSTRUCTION", "for_reconstruction"]
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from polysense.core.modality import Modality, Role, Task
 from polysense.data.evidence import ColumnGuess
-from polysense.data.targets import GenerationTargetConfig
-from polysense.nn.encoders.conformer import ConformerConfig
-from polysense.nn.heads.ctc_attention import CTCAttentionHeadConfig
+from polysense.modalities.audio.encoders.conformer import ConformerConfig
 from polysense.recipe import Recipe
+from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHeadConfig
+from polysense.tasks.generation.target import GenerationTargetConfig
 
 __all__ = ["for_speech"]
 

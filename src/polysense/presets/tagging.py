@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from polysense.core.modality import Modality, Role, Task
-from polysense.data.columns.text import TextColumnConfig
 from polysense.data.evidence import ColumnGuess
-from polysense.data.targets import TaggingTargetConfig
-from polysense.data.transforms.audio import AudioTransformConfig
-from polysense.data.transforms.text import TextTransformConfig
-from polysense.nn.encoders.audio import AudioCNNConfig
-from polysense.nn.encoders.audio_transformer import AudioTransformerConfig
+from polysense.modalities.audio.augment import AudioTransformConfig
+from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
+from polysense.modalities.audio.encoders.transformer import AudioTransformerConfig
+from polysense.modalities.text.augment import TextTransformConfig
+from polysense.modalities.text.column import TextColumnConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
 from polysense.recipe import Recipe
+from polysense.tasks.tagging.target import TaggingTargetConfig
 
 __all__ = ["for_tagging"]
 

@@ -11,14 +11,14 @@ import torch
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.modality import Modality, Task
 from polysense.core.schema import Column, Schema, Target
-from polysense.nn.encoders.number import NumberMLPConfig
+from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.ensemble import EnsembleFusionConfig
 from polysense.nn.fusion.late import LateFusionConfig
-from polysense.nn.heads.classification import ClassificationHeadConfig
-from polysense.nn.heads.regression import RegressionHeadConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
 from polysense.nn.votes import fit_votes
+from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.regression.heads.regression import RegressionHeadConfig
 
 NAMES = ("a", "b", "c")
 

@@ -14,11 +14,11 @@ from polysense.core.batch import TargetBatch
 from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused, Tokens
-from polysense.nn.heads import generation
-from polysense.nn.heads.generation import GenerationHead, GenerationHeadConfig
 from polysense.nn.layers.decoder import DecoderBlock
 from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 from polysense.nn.layers.packed import Backend, pack
+from polysense.tasks.generation.heads import decoder as generation
+from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
 
 WIDTH, MEMORY = 32, 5
 LENGTHS = [4, 0, 7, 1, 3]

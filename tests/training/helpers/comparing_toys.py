@@ -15,7 +15,7 @@ from polysense.core.prediction import Loss
 from polysense.core.random import permutation, uniforms
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused, Tokens
-from polysense.nn.heads.contrastive import ContrastiveHeadConfig
+from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
 
 WIDTH, HIDDEN = 6, 32
 COLUMNS = ("a", "b")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
-from polysense.nn.encoders import Encoder, EncoderConfig
+from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["OrderOfMagnitude", "OrderOfMagnitudeConfig"]
 

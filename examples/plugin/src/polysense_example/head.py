@@ -18,7 +18,7 @@ from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
-from polysense.nn.heads import Head, HeadConfig
+from polysense.nn.head import Head, HeadConfig
 
 __all__ = ["CosineHead", "CosineHeadConfig"]
 

@@ -8,15 +8,15 @@ from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.evaluation.metrics.base import MetricInfo, Scorer
-from polysense.evaluation.metrics.classification import ClassificationScorer, classification_metrics
-from polysense.evaluation.metrics.generation import GenerationScorer, generation_metrics
-from polysense.evaluation.metrics.multilabel import MultilabelScorer, multilabel_metrics
-from polysense.evaluation.metrics.reconstruction import ReconstructionScorer, reconstruction_metrics
-from polysense.evaluation.metrics.regression import RegressionScorer, regression_metrics
-from polysense.evaluation.metrics.retrieval import RetrievalScorer, retrieval_metrics
-from polysense.evaluation.metrics.tagging import TaggingScorer, tagging_metrics, tagging_primary
-from polysense.evaluation.reconstructions import Reconstructions
-from polysense.evaluation.texts import Texts
+from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics
+from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
+from polysense.tasks.generation.texts import Texts
+from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
+from polysense.tasks.reconstruction.metrics import ReconstructionScorer, reconstruction_metrics
+from polysense.tasks.reconstruction.reconstructions import Reconstructions
+from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
+from polysense.tasks.retrieval.metrics import RetrievalScorer, retrieval_metrics
+from polysense.tasks.tagging.metrics import TaggingScorer, tagging_metrics, tagging_primary
 
 __all__ = ["compute", "confusion_matrix", "metrics_of", "primary_metric", "scorer", "selection_metric"]
 

@@ -50,7 +50,7 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodingConfig(Family, ABC, family="decoding"):
+class DecodingConfig(Family, ABC, family="decoding", homes=("nn.decoding.*",)):
     """How a text is written.
 
     Attributes:

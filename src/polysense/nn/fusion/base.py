@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from polysense.config.base import Family
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
-from polysense.nn.heads.base import Space
+from polysense.nn.head import Space
 
 __all__ = ["Fusion", "FusionConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FusionConfig(Family, family="fusion"):
+class FusionConfig(Family, family="fusion", homes=("nn.fusion.*",)):
     """How the columns' tokens become one."""
 
     def build(self, columns: Sequence[str], width: int) -> Fusion:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig
-from polysense.nn.heads.base import Space
+from polysense.nn.head import Space
 
 __all__ = ["LateFusion", "LateFusionConfig"]
 

@@ -16,11 +16,11 @@ from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.modality import Modality, Task
 from polysense.core.random import permutation, uniforms
 from polysense.core.schema import Column, Schema, Target
-from polysense.nn.encoders.number import NumberMLPConfig
+from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
-from polysense.nn.heads.classification import ClassificationHeadConfig
-from polysense.nn.heads.regression import RegressionHeadConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.regression.heads.regression import RegressionHeadConfig
 from polysense.training.balance import BalanceConfig
 from polysense.training.balance.gradient_blending import GradientBlendingConfig
 from polysense.training.balance.ogm_ge import OGMGEConfig

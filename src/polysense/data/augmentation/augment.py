@@ -1,0 +1,95 @@
+"""All that training does to a batch before the model sees it.
+
+Modality dropout teaches a model to do without: each present cell is left out with a small probability, but never all
+of a row's. It is the same masking that a missing cell goes through, so nothing new has to be learned for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from polysense.core.batch import Batch, ColumnBatch
+from polysense.core.modality import Modality
+from polysense.core.random import fold, uniforms
+from polysense.core.schema import Column, Schema
+from polysense.data.augmentation.base import Transform, TransformConfig
+from polysense.modalities.audio.augment import AudioTransformConfig
+from polysense.modalities.image.augment import ImageTransformConfig
+from polysense.modalities.text.augment import TextTransformConfig
+
+__all__ = ["augment", "default_transforms"]
+
+# Below this a mirrored picture is as likely a letter, a digit or a symbol.
+_SMALLEST_TO_FLIP = 96
+
+
+def augment(
+    batch: Batch,
+    schema: Schema,
+    transforms: Mapping[str, Transform],
+    *,
+    seed: int,
+    epoch: int,
+    epochs: int | None = None,
+    modality_dropout: float = 0.0,
+    rows: np.ndarray | None = None,
+) -> Batch:
+    """Varies a batch; each row's result is a function of (seed, epoch, row) and the row's own content.
+
+    Args:
+        batch: Not changed.
+        schema: The batch's columns.
+        transforms: Per column; a column that is not named stays as it is.
+        seed: Of all draws.
+        epoch: Likewise.
+        epochs: Of the whole training; None where the batch is not to say how far it has come.
+        modality_dropout: The probability with which each present column of a row is left out; one always stays.
+        rows: int64 [batch], `batch.rows` in main memory where the batch is on a GPU; without it they are fetched,
+            which waits for the GPU.
+
+    Returns:
+        A new batch on the same device, with the keys that the model's own draws are made from, and the progress.
+    """
+    rows = batch.rows.cpu().numpy() if rows is None else rows
+    columns = dict(batch.columns)
+    if modality_dropout > 0:
+        columns = _drop(columns, schema, rows, seed, epoch, modality_dropout)
+    for name, transform in transforms.items():
+        if name in columns:
+            columns[name] = transform(columns[name], rows, seed, epoch)
+    keys = torch.from_numpy(fold(seed, epoch, rows).view(np.int64)).to(batch.device)
+    progress = None if epochs is None else torch.tensor((epoch + 1) / epochs, device=batch.device)
+    return dataclasses.replace(batch, columns=columns, keys=keys, progress=progress)
+
+
+def _drop(
+    columns: dict[str, ColumnBatch], schema: Schema, rows: np.ndarray, seed: int, epoch: int, probability: float
+) -> dict[str, ColumnBatch]:
+    names = [name for name in schema.names if name in columns]
+    if not names:
+        return columns
+    draws = np.stack([uniforms(1, seed, epoch, rows, "modality dropout", name)[:, 0] for name in names], axis=1)
+    present = torch.stack([columns[name].present for name in names], dim=1)
+    uniform = torch.from_numpy(draws).to(present.device)
+    keep = present & (uniform >= probability)
+    # Of a row that would lose all, the present column with the largest draw stays.
+    last = torch.where(present, uniform, -1.0).argmax(dim=1)
+    spared = torch.zeros_like(keep).scatter_(1, last[:, None], True) & ~keep.any(dim=1, keepdim=True)
+    keep |= spared & present
+    return {name: columns[name].masked(keep[:, i]) for i, name in enumerate(names)}
+
+
+def default_transforms(column: Column) -> TransformConfig | None:
+    """What is safe for a column of which nothing but the schema is known; None: leave it as it is."""
+    if column.modality is Modality.IMAGE:
+        size = column.image_size or (0, 0)
+        return ImageTransformConfig(flip=column.num_channels == 3 and min(size) >= _SMALLEST_TO_FLIP)
+    if column.modality is Modality.AUDIO:
+        return AudioTransformConfig()
+    if column.modality is Modality.TEXT:
+        return TextTransformConfig()
+    return None

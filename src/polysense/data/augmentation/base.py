@@ -1,0 +1,67 @@
+"""What every transform keeps to.
+
+A transform works on a whole batch on whatever device it is, for speed, yet each row's result is a function of
+(seed, epoch, row, column) and of the row's own content alone: its draws are hashed from those coordinates, and no
+arithmetic mixes rows or depends on how far a batch is padded. So permuting a batch, taking a part of it or splitting
+it over ranks gives the same rows bit for bit.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from polysense.config.base import Family
+from polysense.core.batch import ColumnBatch
+from polysense.core.random import uniforms
+from polysense.core.schema import Column
+from polysense.errors import ConfigError
+
+__all__ = ["Transform", "TransformConfig", "item_uniforms"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformConfig(Family, ABC, family="transform", homes=("modalities.*.augment",)):
+    """How a column's cells are varied in training."""
+
+    @abstractmethod
+    def build(self, column: Column) -> Transform:
+        """The transform for a column."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether what is in a cell may come to lie elsewhere in it, which segments would have to follow."""
+        return False
+
+    def _require(self, condition: bool, name: str, expected: str) -> None:
+        if not condition:
+            raise ConfigError(f"{self.type}.{name} is {getattr(self, name)!r}, expected {expected}")
+
+
+class Transform(ABC):
+    """Varies the present cells of a column's batch; absent ones stay absent."""
+
+    @abstractmethod
+    def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
+        """Varies a batch.
+
+        Args:
+            column: The column's cells; not changed.
+            rows: int64 [batch], the cells' rows in the table.
+            seed: With the epoch, the row and the column, what the draws are a function of.
+            epoch: Likewise.
+
+        Returns:
+            A new batch, on the same device, of the same types.
+        """
+
+
+def item_uniforms(num: int, seed: int, epoch: int, rows: np.ndarray, name: str, num_items: int) -> np.ndarray:
+    """Uniforms in [0, 1) for each item of each row.
+
+    Returns:
+        float64 [batch, num_items, num]; an item's draws do not depend on `num_items`.
+    """
+    return uniforms(num, seed, epoch, rows[:, None], name, np.arange(num_items))

@@ -1,1 +1,0 @@
-"""From a media cell (a path, bytes, an object already decoded) to an array, or a DecodeError; never half of it."""

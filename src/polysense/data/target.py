@@ -1,0 +1,228 @@
+"""What every target's preprocessing shares: fitted on the training rows, saved with the model, the same everywhere."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from polysense.config.base import Family
+from polysense.config.codec import from_dict, to_dict
+from polysense.core.modality import Task
+from polysense.core.schema import Requirements, Target
+from polysense.data.column import ColumnProcessor
+from polysense.data.prompt import Prompt
+from polysense.data.sources import Table
+from polysense.errors import BundleError
+
+__all__ = ["TargetConfig", "TargetProcessor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig(Family, ABC, family="target", homes=("tasks.*.*target",)):
+    """One thing to predict."""
+
+    reads_inputs: ClassVar[bool] = False
+    """Whether it is read from input columns, and so is no answer that an input could give away."""
+
+    may_be_input: ClassVar[bool] = False
+    """Whether what it is read from may be an input too, since its head can be kept from reading it (`without`)."""
+
+    lies_in_input: ClassVar[bool] = False
+    """Whether it says where in an input column something is, and so is fitted after the columns."""
+
+    def resolved(self, inputs: Mapping[str, str]) -> TargetConfig:
+        """The config with what it leaves open to the input columns settled.
+
+        Args:
+            inputs: Per input column the table's column that it is read from.
+        """
+        del inputs
+        return self
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's columns that the target of that name is read from."""
+        return (name,)
+
+    @abstractmethod
+    def build(self, name: str) -> TargetProcessor:
+        """The preprocessing of the target of that name, not yet fitted."""
+
+
+class TargetProcessor(ABC):
+    """Reads one target.
+
+    Attributes:
+        name: The target's name.
+        config: How it was asked for.
+    """
+
+    def __init__(self, name: str, config: TargetConfig) -> None:
+        self.name = name
+        self.config = config
+        self._target: Target | None = None
+        self._required = Requirements()
+        self._inputs: dict[str, str] = {}
+
+    @property
+    def target(self) -> Target:
+        """What the head needs to know; complete once fitted."""
+        assert self._target is not None, f"target {self.name!r} is not fitted"
+        return self._target
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The table's columns that it is read from."""
+        return self.config.sources(self.name)
+
+    @property
+    def prompt_columns(self) -> tuple[str, ...]:
+        """The table's columns that its prompts are made of."""
+        return ()
+
+    def fit(
+        self, table: Table, requirements: Requirements | None = None, inputs: Mapping[str, str] | None = None
+    ) -> Target:
+        """Learns from the training rows.
+
+        Args:
+            table: The training rows.
+            requirements: What a pretrained head asks of it.
+            inputs: Per input column what it is, by its config's type.
+
+        Raises:
+            TableError: The table lacks the target's column.
+            ColumnError: The column is empty or constant, or can't serve as this kind of target.
+        """
+        self._required, self._inputs = requirements or Requirements(), dict(inputs or {})
+        for column in self.columns:
+            table.require(column, "target column")
+        self._target = self._fit(table, [table.cells(column, literal=True) for column in self.columns])
+        return self._target
+
+    def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:  # noqa: B027 (most need no column)
+        """Hands over the input columns, for a target that says where in one of them something is.
+
+        Args:
+            columns: By name; fitted, unless this is called before anything is.
+
+        Raises:
+            ColumnError: No column, or more than one, can be what the target is over.
+        """
+
+    @property
+    def over(self) -> str | None:
+        """The input column that the target lies in; it is fitted before the target. None: in none."""
+        return None
+
+    def transform(self, table: Table, i: int, items: Sequence[np.ndarray] = ()) -> np.ndarray | None:
+        """The target of the row at position i; None if it is missing or the table lacks the column.
+
+        Args:
+            table: Any table.
+            i: Position in it.
+            items: The row's items of the column that the target is over.
+
+        Raises:
+            DecodeError: There is something, but it can't be read as this target; the message says why, not where.
+        """
+        cells = [table.cell(i, name, literal=True) if table.has(name) else None for name in self.columns]
+        return None if all(cell is None for cell in cells) else self._located(cells, table, i, items)
+
+    def prompt(self, table: Table, i: int) -> Prompt | None:
+        """What the row's text goes on from, at prediction too; None for other kinds of targets.
+
+        Raises:
+            DecodeError: A cell that it is made of can't be read.
+        """
+        return None
+
+    @abstractmethod
+    def render(self, value: Any) -> Any:
+        """A predicted value as the training table would hold it.
+
+        Args:
+            value: One row of core.prediction.Prediction.values, as a number, an array or a list.
+        """
+
+    def taken_over(self, name: str, config: TargetConfig) -> TargetProcessor:
+        """The same fitted preprocessing for a target of another model, whose head came along with it.
+
+        Args:
+            name: The target there.
+            config: How it is asked for there; it differs in which of the table's columns it is read from alone.
+        """
+        other = copy.copy(self)
+        other.name, other.config = name, config
+        other._target = dataclasses.replace(self.target, name=name, columns=config.sources(name))
+        return other
+
+    def save(self, folder: Path | None = None) -> dict[str, Any]:
+        """Everything needed to rebuild it, as plain values for JSON.
+
+        Args:
+            folder: For what is no such value; a kind of target that has files needs one.
+        """
+        if folder is not None:
+            self._write(folder)
+        return {"config": to_dict(self.config), "target": to_dict(self.target), **self._state()}
+
+    @staticmethod
+    def load(state: Mapping[str, Any], folder: Path | None = None) -> TargetProcessor:
+        """Rebuilds what `save` wrote.
+
+        Args:
+            state: What `save` returned.
+            folder: What it was given.
+
+        Raises:
+            BundleError: The state is broken.
+        """
+        try:
+            fields: dict[str, Any] = {key: _frozen(value) for key, value in state["target"].items()}
+            fields["task"] = Task(fields["task"])
+            target = Target(**fields)
+            processor = from_dict(TargetConfig, state["config"], where="the saved target").build(target.name)  # type: ignore[type-abstract]
+            processor._target = target
+            processor._restore(state)
+            if folder is not None:
+                processor._read(state, folder)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"the saved preprocessing of a target can't be read: {error}") from error
+        return processor
+
+    @abstractmethod
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+        """Learns from the training cells of each column."""
+
+    @abstractmethod
+    def _value(self, cells: list[object]) -> np.ndarray | None:
+        """The value of a row in which not all cells are missing, None if they hold nothing; raises DecodeError."""
+
+    def _located(self, cells: list[object], table: Table, i: int, items: Sequence[np.ndarray]) -> np.ndarray | None:
+        """The value of a row; a target that lies in an input column looks there."""
+        return self._value(cells)
+
+    def _state(self) -> dict[str, Any]:
+        """What has been learned beyond the Target."""
+        return {}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027 (not every kind has something to take back)
+        """Takes back what `_state` gave."""
+
+    def _write(self, folder: Path) -> None:  # noqa: B027
+        """Writes the files that it needs, into a folder of its own."""
+
+    def _read(self, state: Mapping[str, Any], folder: Path) -> None:  # noqa: B027
+        """Reads what `_write` wrote."""
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, lists within lists too."""
+    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value

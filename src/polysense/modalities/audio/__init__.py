@@ -1,0 +1,1 @@
+"""Audio: speech, music, environmental sound."""

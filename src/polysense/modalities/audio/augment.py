@@ -1,0 +1,170 @@
+"""Sounds: louder or softer, later, in noise.
+
+A later start is silence put before the clip, never a roll: rolled speech ends with its own beginning, and a cut clip
+has lost it. Noise is white and comes at a drawn ratio to the clip's own power, from one table of 131,072 normal draws
+that each row enters at its own place: hashing a draw per sample would take ten times as long as all the rest. The
+power is an integer sum, so it does not depend on how far the batch is padded; all else is sample by sample.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int16, Int64
+from torch import Tensor
+
+from polysense.core.batch import ColumnBatch
+from polysense.core.modality import Modality
+from polysense.core.random import generator, uniforms
+from polysense.core.schema import Column
+from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
+from polysense.data.collate import VARIABLE_LENGTH, round_up
+
+__all__ = ["NUM_DRAWS", "AudioTransform", "AudioTransformConfig"]
+
+#: Uniforms per row that the column's batch carries on, for what only the encoder can do (masking its spectrogram).
+NUM_DRAWS = 16
+
+_TABLE_SIZE = 2**17
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioTransformConfig(TransformConfig):
+    """Random gain, delay and noise of sounds.
+
+    Attributes:
+        probability: How many of the sounds are varied at all, from 0 to 1. The encoder's masking of spectrograms has
+            its own setting.
+        gain_db: Make louder or softer by up to this many decibels.
+        shift: Put up to this many seconds of silence before the sound.
+        noise_probability: Add white noise to this fraction of the varied sounds.
+        noise_snr_db: The lowest and the highest ratio of sound to noise, in decibels.
+    """
+
+    type: Literal["audio"] = "audio"
+    probability: float = 1.0
+    gain_db: float = 6.0
+    shift: float = 0.05
+    noise_probability: float = 0.5
+    noise_snr_db: tuple[float, float] = (5.0, 30.0)
+
+    def __post_init__(self) -> None:
+        self._require(0 <= self.probability <= 1, "probability", "a number from 0 to 1")
+        self._require(0 <= self.noise_probability <= 1, "noise_probability", "a number from 0 to 1")
+        self._require(0 <= self.gain_db <= 60, "gain_db", "a number from 0 to 60")
+        self._require(0 <= self.shift <= 60, "shift", "seconds from 0 to 60")
+        low, high = self.noise_snr_db
+        self._require(-60 <= low <= high <= 120, "noise_snr_db", "two numbers from -60 to 120, the lower one first")
+
+    @property
+    def moves(self) -> bool:
+        """Silence in front of a sound makes it later."""
+        return self.probability > 0 and self.shift > 0
+
+    def build(self, column: Column) -> AudioTransform:
+        """The transform for an audio column."""
+        return AudioTransform(self, column)
+
+
+class AudioTransform(Transform):
+    """See `AudioTransformConfig`."""
+
+    def __init__(self, config: AudioTransformConfig, column: Column) -> None:
+        assert column.sample_rate is not None, f"the audio column {column.name!r} has no sample rate"
+        self.config = config
+        self._name = f"audio:{column.name}"
+        self._max_shift = round(config.shift * column.sample_rate)
+
+    def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
+        """Varies the present sounds, int16 [batch, items, samples], and sets the batch's `draws`."""
+        config = self.config
+        num_items = column.values.shape[1]
+        # float32 would round what is next to 1 up to it: cut to the 24 bits that it holds.
+        carried = np.floor(uniforms(NUM_DRAWS, seed, epoch, rows, self._name, "draws") * 2**24) / 2**24
+        device = column.values.device
+        values, lengths = column.values, column.lengths
+        if config.probability > 0 and (config.gain_db or config.shift or config.noise_probability):
+            draws = item_uniforms(6, seed, epoch, rows, self._name, num_items).reshape(-1, 6)
+            flat, flat_lengths = self._vary(values.flatten(0, 1), lengths.flatten(), draws)
+            values, lengths = flat.view(-1, num_items, flat.shape[1]), flat_lengths.view_as(lengths)
+        return ColumnBatch(
+            values=values, lengths=lengths, draws=torch.from_numpy(carried.astype(np.float32)).to(device)
+        )
+
+    def _vary(self, samples: Tensor, lengths: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Varies int16 [items, samples]; gives the same with new lengths."""
+        config, device = self.config, samples.device
+        varied = draws[:, 0] < config.probability
+        present = lengths > 0
+        inside = _inside(lengths, samples.shape[1])
+        samples = samples * inside  # padding may hold anything, and counts in no sum below
+
+        gain = np.where(varied, 10 ** (config.gain_db * (2 * draws[:, 1] - 1) / 20), 1.0)
+        mixed = samples.float().mul_(_column(gain, device))
+        if config.noise_probability:
+            noisy = varied & (draws[:, 2] < config.noise_probability)
+            low, high = config.noise_snr_db
+            ratio = np.where(noisy, gain * 10 ** (-(low + (high - low) * draws[:, 3]) / 20), 0.0)
+            scale = _root_mean_square(samples, lengths) * torch.from_numpy(ratio).to(device)
+            start = torch.from_numpy((draws[:, 4] * _TABLE_SIZE).astype(np.int64)).to(device)
+            noise = _noise(start, samples.shape[1]).mul_(scale.float()[:, None])
+            mixed.add_(noise)
+        samples = mixed.round_().clamp_(-32768, 32767).to(torch.int16).mul_(inside)
+
+        if not self._max_shift:
+            return samples, lengths
+        shift = np.where(varied, np.floor(draws[:, 5] * (self._max_shift + 1)), 0).astype(np.int64)
+        later = torch.from_numpy(shift).to(device) * present
+        return _delay(samples, later, self._max_shift), lengths + later
+
+
+def _column(values: np.ndarray, device: torch.device) -> Float[Tensor, "items 1"]:
+    return torch.from_numpy(values.astype(np.float32)).to(device)[:, None]
+
+
+# Three times below, rows of one long vector are read from a different place each (`unfold`, then an index): one copy,
+# where comparing or gathering position by position takes two to eight times as long.
+
+
+def _inside(lengths: Tensor, length: int) -> Int16[Tensor, "items samples"]:
+    """1 before each item's length, 0 from it on."""
+    steps = torch.zeros(2 * length, dtype=torch.int16, device=lengths.device)
+    steps[:length] = 1
+    return steps.unfold(0, length, 1)[length - lengths]
+
+
+def _root_mean_square(samples: Tensor, lengths: Tensor) -> Float64[Tensor, " items"]:
+    """Of int16 [items, samples] that are 0 from `lengths` on.
+
+    Neither order nor padding changes a bit: a square is at most 2^30, so up to 2^23 of them (17 minutes at 8 kHz) sum
+    up exactly in a float64, and more of them in an int64, which takes five times as long.
+    """
+    exact = torch.float64 if samples.shape[1] <= 2**23 else torch.int64
+    total = samples.to(exact).square_().sum(dim=1)
+    return (total.double() / lengths.clamp(min=1)).sqrt()
+
+
+def _delay(samples: Tensor, later: Tensor, most: int) -> Int16[Tensor, "items longer"]:
+    """int16 [items, samples], each item after `later` zeros, at most `most`; nothing is cut."""
+    num, length = samples.shape
+    longer = round_up(length + most, VARIABLE_LENGTH[Modality.AUDIO])
+    padded = samples.new_zeros(num, most + longer)
+    padded[:, most : most + length] = samples
+    start = torch.arange(num, device=samples.device) * padded.shape[1] + most - later
+    return padded.flatten().unfold(0, longer, 1)[start]
+
+
+@functools.cache
+def _table(repeats: int, device: torch.device) -> Float[Tensor, " draws"]:
+    """The table of normal draws, several times over."""
+    draws = generator("noise table").standard_normal(_TABLE_SIZE, dtype=np.float32)
+    return torch.from_numpy(draws).repeat(repeats).to(device)
+
+
+def _noise(start: Int64[Tensor, " items"], length: int) -> Float[Tensor, "items samples"]:
+    """For each item `length` normal draws of the table, from its own start on, around the end."""
+    return _table(1 + -(-length // _TABLE_SIZE), start.device).unfold(0, length, 1)[start]

@@ -1,0 +1,80 @@
+"""Sound: decoded to int16 mono at one rate for the column. The log-mel spectrogram is the encoder's, on its device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+
+from polysense.core.modality import Modality
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column, Requirements
+from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.errors import ColumnError
+from polysense.modalities.audio.decode import audio_info, decode_audio
+
+__all__ = ["AudioColumnConfig", "AudioProcessor"]
+
+_HIGHEST = 16_000  # speech and most sounds keep their identity below 8 kHz; the cost grows with the rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioColumnConfig(ColumnConfig):
+    """Sound: wav, flac, ogg, mp3, m4a, aac and more, any rate, any number of channels (they are averaged).
+
+    Attributes:
+        sample_rate: Samples per second that every recording is brought to, or auto, which is the most common rate of
+            the training recordings, but 16000 if that is higher.
+    """
+
+    type: Literal["audio"] = "audio"
+    sample_rate: int | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.sample_rate != "auto" and not 1_000 <= self.sample_rate <= 192_000:
+            raise ValueError("sample_rate: expected 1000 to 192000 samples per second, or auto")
+
+    def build(self, name: str) -> AudioProcessor:
+        """The preprocessing of the column of that name, not yet fitted."""
+        return AudioProcessor(name, self)
+
+
+class AudioProcessor(ColumnProcessor):
+    """Decodes and resamples recordings; each item is int16 [samples]."""
+
+    config: AudioColumnConfig
+    _modality = Modality.AUDIO
+
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+        infos = cells.read(self.name, "recordings", lambda cell, _: audio_info(cell, root), NUM_SAMPLED)
+        asked, required = self.config.sample_rate, requirements.sample_rate
+        if asked != "auto" and required is not None and asked != required:
+            raise ColumnError(
+                f"column {self.name!r}: sample_rate is {asked} in the recipe, but its pretrained encoder needs "
+                f"{required}; set sample_rate: auto, or choose another encoder"
+            )
+        if asked != "auto":
+            rate = asked
+        elif required is not None:
+            rate = required
+        else:
+            counts = Counter(info[0] for info in infos)
+            rate = min(_HIGHEST, max(counts, key=lambda rate: (counts[rate], rate)))
+        lengths = [frames * rate / source_rate for source_rate, frames, _ in infos]
+        typical = max(1, round(float(np.quantile(lengths, 0.95))))
+        return guess.replace(sample_rate=rate, typical_length=typical)
+
+    def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
+        assert self.column.sample_rate is not None
+        return decode_audio(value, root, sample_rate=self.column.sample_rate)
+
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        assert self.column.sample_rate is not None
+        file = BytesIO()
+        soundfile.write(file, value, self.column.sample_rate, format="WAV", subtype="PCM_16")
+        return file.getvalue()

@@ -1,0 +1,309 @@
+"""Sound as int16 mono at the asked rate: any common format in, the whole recording or an error out.
+
+libsndfile (wav, flac, ogg, mp3, aiff, ...) is first: it is up to 16 times faster than FFmpeg on short files. What it
+refuses goes to FFmpeg (PyAV) if its first bytes are those of a container that may hold sound (m4a, mp4, aac, webm,
+...): FFmpeg asked to guess takes random bytes for MP3 and text for a playlist.
+
+Channels are averaged. A recording whose peak goes beyond full scale (float files, overshoot of lossy codecs and of the
+resampler) is scaled down as a whole, not clipped: int16 = round(32768 * x / max(1, peak)). Long files pass through in
+blocks of 2^18 frames, so beside the result (2 bytes a sample) only a block is held; nothing is cut. A file that holds
+less than its header states was cut short and is refused, as half an image is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import soundfile
+import soxr
+
+from polysense.data.media import Media, describe_bytes, locate, short
+from polysense.errors import DecodeError
+
+__all__ = ["audio_info", "decode_audio"]
+
+_BLOCK = 2**18  # frames
+_RATES = (1_000, 768_000)  # beyond, a header is damaged; resampling from 1 Hz would multiply the length by 16,000
+_MAX_CHANNELS = 64
+_LARGEST = 1e12  # float files with int32's range exist; beyond that the bits are no samples
+_PCM_DIRECT = 2**22  # frames: a damaged header must not make us allocate more than this unseen (8 MB)
+# libsndfile's log of a wav header: the size that is stated, and the one that is there.
+_DATA_CUT = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_SOUNDFILE_ERRORS = (soundfile.SoundFileError, OSError, ValueError, MemoryError, OverflowError)
+_CONTAINERS = (  # (offset, first bytes) of what FFmpeg may be given
+    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (0, b"\x1aE\xdf\xa3"), (0, b"OggS"),
+    (0, b"\xff\xf1"), (0, b"\xff\xf9"), (0, b"\xff\xf0"), (0, b"\xff\xf8"), (0, b"ID3"), (0, b"ADIF"),
+    (0, b"0&\xb2u\x8ef\xcf\x11"), (0, b"#!AMR"), (0, b"FLV\x01"), (0, b"\x00\x00\x01\xba"), (0, b"\x47"),
+    (0, b"RIFF"), (0, b"caff"), (0, b"wvpk"), (0, b"MAC "), (0, b"TTA1"), (0, b".snd"), (0, b"FORM"),
+)  # fmt: skip
+
+T = TypeVar("T")
+Blocks = Callable[[], Iterator[np.ndarray]]
+
+
+def decode_audio(cell: object, root: Path, *, sample_rate: int) -> np.ndarray:
+    """Decodes one recording.
+
+    Args:
+        cell: A path (str or Path), bytes, {"bytes": ..., "path": ...}, or {"array": ..., "sampling_rate": ...} with
+            an array of shape [samples], [samples, channels] or [channels, samples], integer or float in [-1, 1].
+        root: The folder that relative paths start from.
+        sample_rate: Samples per second of the result.
+
+    Returns:
+        int16 [samples], mono.
+
+    Raises:
+        DecodeError: The recording can't be read wholly, holds no samples, or holds NaN or infinite ones.
+    """
+    if isinstance(cell, dict) and cell.get("array") is not None:
+        values, rate = _from_array(cell)
+        return _collect(lambda: iter((values,)), rate, sample_rate)
+    if isinstance(cell, np.ndarray):
+        raise DecodeError("found an array without its rate, expected {'array': ..., 'sampling_rate': ...}")
+    media = locate(cell, root, "audio")
+    try:
+        with soundfile.SoundFile(_source(media)) as file:
+            return _read_soundfile(file, media, sample_rate)
+    except DecodeError:
+        raise
+    except _SOUNDFILE_ERRORS as error:
+        _refuse_unless_container(media, error)
+    return _with_av(media, lambda container: _read_av(container, sample_rate))
+
+
+def audio_info(cell: object, root: Path) -> tuple[int, int, int]:
+    """(samples per second, frames, channels) as the header states them; decodes only if it does not state a length.
+
+    Raises:
+        DecodeError: The header can't be read.
+    """
+    if isinstance(cell, dict) and cell.get("array") is not None:
+        values, rate = _from_array(cell)
+        return rate, len(values), values.shape[1]
+    if isinstance(cell, np.ndarray):
+        raise DecodeError("found an array without its rate, expected {'array': ..., 'sampling_rate': ...}")
+    media = locate(cell, root, "audio")
+    try:
+        with soundfile.SoundFile(_source(media)) as file:
+            _check(file.samplerate, file.channels)
+            return file.samplerate, file.frames, file.channels
+    except DecodeError:
+        raise
+    except _SOUNDFILE_ERRORS as error:
+        _refuse_unless_container(media, error)
+    return _with_av(media, _info_av)
+
+
+class _Bytes(BytesIO):
+    """Bytes in which a damaged header may ask for any place: what a callback raises, cffi prints as a traceback."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
+def _source(media: Media) -> str | BytesIO:
+    return str(media.path) if media.path is not None else _Bytes(media.read())
+
+
+def _check(rate: int, channels: int) -> None:
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise DecodeError(f"states {rate:,} samples per second, expected {_RATES[0]:,} to {_RATES[1]:,}")
+    if not 1 <= channels <= _MAX_CHANNELS:
+        raise DecodeError(f"states {channels} channels, expected 1 to {_MAX_CHANNELS}")
+
+
+def _refuse_unless_container(media: Media, error: BaseException) -> None:
+    """Raises unless FFmpeg may be tried on what libsndfile refused."""
+    head = media.head()  # raises where the file itself can't be opened
+    text = describe_bytes(head)
+    if text is not None:
+        raise DecodeError(f"{text}, expected a recording")
+    if not any(head.startswith(magic, offset) for offset, magic in _CONTAINERS):
+        reason = str(error).rpartition(": ")[2].strip()
+        raise DecodeError(f"is not a recording in a known format, or its header is damaged: {reason}")
+
+
+def _read_soundfile(file: Any, media: Media, sample_rate: int) -> np.ndarray:
+    rate, channels, frames = file.samplerate, file.channels, file.frames
+    _check(rate, channels)
+    if file.format in ("WAV", "WAVEX"):
+        cut = _DATA_CUT.search(file.extra_info)
+        # A recorder that streamed leaves 0 or the largest number in the header; that is not a cut file.
+        if cut and 0 < int(cut[1]) < 0x7FFFF000 and int(cut[1]) - int(cut[2]) >= 8:
+            raise DecodeError(f"the recording is cut short: the header states {cut[1]} bytes, {cut[2]} are there")
+    if rate == sample_rate and channels == 1 and file.subtype == "PCM_16" and frames <= _PCM_DIRECT:
+        samples: np.ndarray = file.read(dtype="int16")  # the values themselves, and the fast path
+        num_read = len(samples)
+    else:
+        counted = [0]
+
+        def blocks() -> Iterator[np.ndarray]:
+            if counted[0]:
+                file.seek(0)
+            counted[0] = 0
+            while counted[0] < frames and len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                counted[0] += len(block)
+                yield block
+
+        samples = _collect(blocks, rate, sample_rate)
+        num_read = counted[0]
+    if not len(samples):
+        raise DecodeError(f"is too short: {num_read} frames" if num_read else "holds no samples")
+    # An MP3's length is exact only if an encoder wrote it down; else it is guessed from the first frames' bit rate.
+    exact = file.format != "MP3" or any(tag in media.head(8192) for tag in (b"Xing", b"Info"))
+    if num_read < (frames if file.format != "MP3" else 0.98 * frames) and exact:
+        raise DecodeError(f"the recording is cut short: the header states {frames} frames, {num_read} can be read")
+    return samples
+
+
+def _collect(blocks: Blocks, rate: int, sample_rate: int) -> np.ndarray:
+    """Mono, resampled, int16. `blocks` starts over at each call; float32 [frames, channels] each."""
+    samples, peak = _convert(blocks(), rate, sample_rate, 1.0)
+    if peak > 1.0:
+        samples, _ = _convert(blocks(), rate, sample_rate, 1.0 / peak)
+    return samples
+
+
+def _convert(blocks: Iterator[np.ndarray], rate: int, sample_rate: int, gain: float) -> tuple[np.ndarray, float]:
+    buffer = bytearray()  # grows in place: a list of blocks would be held twice when joined
+    peak = 0.0
+    for block in _resampled(map(_mono, blocks), rate, sample_rate):
+        block_peak = float(np.abs(block).max(initial=0.0))
+        if not math.isfinite(block_peak):
+            raise DecodeError("holds NaN or infinite samples")
+        if block_peak > _LARGEST:
+            raise DecodeError(f"holds samples of up to {block_peak:.0e}, expected -1 to 1: the file is damaged")
+        peak = max(peak, block_peak)
+        buffer.extend(np.clip(np.rint(block * np.float32(32768.0 * gain)), -32768, 32767).astype(np.int16).tobytes())
+    return np.frombuffer(buffer, dtype=np.int16), peak
+
+
+def _mono(block: np.ndarray) -> np.ndarray:
+    if block.shape[1] == 1:
+        return block[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        mean: np.ndarray = block.mean(axis=1)
+        return mean
+
+
+def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    if rate == sample_rate:
+        yield from blocks
+        return
+    first = list(itertools.islice(blocks, 2))
+    if len(first) < 2:  # the same samples as the stream gives, in half the time
+        yield from (soxr.resample(block, rate, sample_rate) for block in first)
+        return
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    for block in itertools.chain(first, blocks):
+        yield stream.resample_chunk(np.ascontiguousarray(block))
+    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def _from_array(cell: dict[Any, Any]) -> tuple[np.ndarray, int]:
+    """float32 [samples, channels] and the rate."""
+    rate = cell.get("sampling_rate", cell.get("sample_rate"))
+    if not isinstance(rate, (int, np.integer)):
+        raise DecodeError(f"found the sampling_rate {short(rate)}, expected a whole number of samples per second")
+    try:
+        values = np.asarray(cell["array"])
+    except (ValueError, TypeError) as error:
+        raise DecodeError(f"found an array that can't be read: {error}") from None
+    if values.ndim == 1:
+        values = values[:, None]
+    elif values.ndim == 2 and values.shape[0] < values.shape[1]:
+        values = values.T
+    if values.ndim != 2 or values.size == 0:
+        raise DecodeError(f"found an array of shape {list(values.shape)}, expected [samples] or [samples, channels]")
+    _check(int(rate), values.shape[1])
+    if np.issubdtype(values.dtype, np.signedinteger):
+        values = values.astype(np.float32) / -float(np.iinfo(values.dtype).min)
+    elif not np.issubdtype(values.dtype, np.floating):
+        raise DecodeError(f"found an array of {values.dtype}, expected signed integers or floats")
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32), int(rate)
+
+
+def _with_av(media: Media, read: Callable[[Any], T]) -> T:
+    """Runs `read` on the opened container; what FFmpeg raises becomes a DecodeError."""
+    import av
+
+    # By file object, not by name: FFmpeg then has no protocol with which to open anything else.
+    file = media.path.open("rb") if media.path is not None else BytesIO(media.read())
+    errors = (
+        av.FFmpegError, OSError, ValueError, EOFError, IndexError, MemoryError, OverflowError, RuntimeError,
+    )  # fmt: skip
+    with file:
+        try:
+            # A comment in Latin-1 is no reason to refuse the sound.
+            with av.open(file, metadata_errors="replace") as container:
+                return read(container)
+        except DecodeError:
+            raise
+        except errors as error:
+            raise DecodeError(f"the recording is damaged: {error}") from None
+
+
+def _stream(container: Any) -> Any:
+    if not container.streams.audio:
+        raise DecodeError("holds no sound")
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise DecodeError("holds sound of a kind that there is no decoder for")
+    stream.thread_count = 1  # a data-loading process has one core
+    _check(stream.rate or 0, stream.channels or 0)
+    return stream
+
+
+def _av_blocks(container: Any, stream: Any, counted: list[int]) -> Iterator[np.ndarray]:
+    from av.audio.resampler import AudioResampler
+
+    to_float = AudioResampler(format="fltp")
+    for frame in container.decode(stream):
+        for part in to_float.resample(frame):
+            values = part.to_ndarray()
+            counted[0] += values.shape[1]
+            yield values.T
+
+
+def _read_av(container: Any, sample_rate: int) -> np.ndarray:
+    stream = _stream(container)
+    counted = [0]
+
+    def blocks() -> Iterator[np.ndarray]:
+        if counted[0]:
+            container.seek(0)
+        counted[0] = 0
+        return _av_blocks(container, stream, counted)
+
+    samples = _collect(blocks, stream.rate, sample_rate)
+    if not len(samples):
+        raise DecodeError("holds no samples")
+    stated = _stated_frames(stream)
+    # Encoders pad by a few thousand frames; a tenth of a second and 2% are beyond that.
+    if stated is not None and counted[0] < 0.98 * stated - 0.1 * stream.rate:
+        raise DecodeError(f"the recording is cut short: the header states {stated} frames, {counted[0]} can be read")
+    return samples
+
+
+def _stated_frames(stream: Any) -> int | None:
+    return None if stream.duration is None else int(stream.duration * stream.time_base * stream.rate)
+
+
+def _info_av(container: Any) -> tuple[int, int, int]:
+    stream = _stream(container)
+    frames = _stated_frames(stream)
+    if frames is None:
+        frames = sum(frame.samples for frame in container.decode(stream))
+    return stream.rate, frames, stream.channels

@@ -1,0 +1,131 @@
+"""Sounds: one place for each span of frames of the log-mel spectrogram, standardised per clip.
+
+A waveform's phase is chance, and most of its energy; what is heard is in the spectrogram. So that is what is restored,
+whatever the encoder reads, and the best constant scores 1.
+
+Standardising takes out how loud a clip is and how far its soft parts lie below its loud ones, and nothing says where a
+restored clip ends. So a waveform made of a restored spectrogram is as loud and as long as the training clips are on
+average, see `layers.griffin_lim`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int, Int16
+from torch import Tensor, nn
+
+from polysense.core.batch import ColumnBatch
+from polysense.core.schema import Column
+from polysense.nn.column_decoder import ColumnDecoder
+from polysense.nn.layers.draws import normals
+from polysense.nn.layers.griffin_lim import waveform
+from polysense.nn.layers.spectrogram import LogMel
+
+__all__ = ["SoundDecoder"]
+
+_MOST_SPANS = 128  # attention among them costs their square
+_SHORTEST_SPAN = 4  # frames, 40 ms
+_SPEECH = (4.0, 1.2)  # log10 power of speech at a usual level, until clips are known
+
+
+class SoundDecoder(ColumnDecoder):
+    """Spans of a sound's log-mel spectrogram.
+
+    Args:
+        column: The fitted column.
+        width: Of the tokens that are read.
+        max_seconds: Of the sound, that are restored; None: as long as 95% of the training sounds are.
+        num_mels: Bands.
+
+    Attributes:
+        usual: [3], the training clips' averages: mean and deviation of log10 power, and frames.
+    """
+
+    usual: Tensor
+
+    def __init__(self, column: Column, width: int, max_seconds: float | None, num_mels: int) -> None:
+        assert column.sample_rate is not None
+        samples = column.typical_length if max_seconds is None else max_seconds * column.sample_rate
+        hop = LogMel(column.sample_rate, 1).hop
+        frames = max(1, math.ceil(samples / hop))
+        self._span = max(_SHORTEST_SPAN, -(-frames // _MOST_SPANS))
+        super().__init__(column, -(-frames // self._span))
+        self._hop, self._num_frames = hop, self.num_places * self._span
+        self.log_mel = LogMel(column.sample_rate, num_mels)
+        self.output = nn.Linear(width, num_mels * self._span)
+        self.register_buffer("usual", torch.tensor([*_SPEECH, float(self._num_frames)]))
+        self.register_load_state_dict_pre_hook(_with_usual)  # type: ignore[no-untyped-call]
+
+    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
+        return self._frames(column).view(-1, self.num_places, self._span).any(dim=2)
+
+    def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch places"]) -> ColumnBatch:
+        samples = places.repeat_interleave(self._span * self._hop, dim=1)
+        values = column.values.masked_fill(_fitted(samples, column.values.shape[2])[:, None], 0)
+        return ColumnBatch(values=values, lengths=column.lengths, draws=column.draws)
+
+    def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
+        if noise == 0:
+            return column
+        _, items, length = column.values.shape
+        # One name for each item, so that a sample's draw does not depend on how far others are padded.
+        drawn = [normals(keys, length, f"noise {self.column.name} {item}") for item in range(items)]
+        there = torch.arange(length, device=column.values.device) < column.lengths[..., None]
+        # Sums of squares of 16-bit integers are exact as integers: the order of adding changes nothing.
+        squares = column.values.long().square().masked_fill(~there, 0).sum(dim=2, keepdim=True)
+        loudness = (squares.float() / column.lengths[..., None].clamp(min=1)).sqrt()
+        values = column.values.float() + noise * loudness * torch.stack(drawn, dim=1)
+        return ColumnBatch(
+            values=values.round().clamp(-32768, 32767).to(column.values.dtype).masked_fill(~there, 0),
+            lengths=column.lengths,
+            draws=column.draws,
+        )
+
+    def losses(
+        self, tokens: Float[Tensor, "batch places width"], column: ColumnBatch, places: Bool[Tensor, "batch places"]
+    ) -> Float[Tensor, " batch"]:
+        truth, _ = self.log_mel(column.values[:, 0], column.lengths[:, 0])
+        truth = _fitted(truth, self._num_frames)
+        scored = self._frames(column) & places.repeat_interleave(self._span, dim=1)
+        squares = ((self.predict(tokens) - truth) ** 2).mean(dim=1).masked_fill(~scored, 0.0)
+        return squares.sum(dim=1) / scored.sum(dim=1).clamp(min=1)
+
+    def predict(self, tokens: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch bands frames"]:
+        spans: Tensor = self.output(tokens).float().view(len(tokens), self.num_places, -1, self._span)
+        return spans.transpose(1, 2).reshape(len(tokens), -1, self._num_frames)
+
+    def clips(self, column: ColumnBatch) -> Float[Tensor, "clips 3"]:
+        """What `usual` is the average of, of each cell that is there."""
+        there = column.lengths[:, 0] > 0
+        scales, frames = self.log_mel.scales(column.values[:, 0], column.lengths[:, 0])
+        return torch.cat([scales, frames.clamp(max=self._num_frames)[:, None].float()], dim=1)[there]
+
+    def waveform(self, spectrogram: Float[Tensor, "bands frames"]) -> Int16[Tensor, " samples"]:
+        """The sound of one row's prediction, as loud and as long as the training clips are on average."""
+        mean, deviation, frames = self.usual.tolist()
+        return waveform(self.log_mel, spectrogram[:, : max(1, round(frames))], mean, deviation)
+
+    def num_cut(self, column: ColumnBatch) -> Int[Tensor, ""]:
+        return (column.lengths[:, 0] > self._num_frames * self._hop).sum()
+
+    @property
+    def most(self) -> str:
+        assert self.column.sample_rate is not None
+        return f"the first {self._num_frames * self._hop / self.column.sample_rate:.3g} seconds"
+
+    def _frames(self, column: ColumnBatch) -> Bool[Tensor, "batch frames"]:
+        """Which frames of the first item are there."""
+        lengths = (column.lengths[:, :1] + self._hop - 1) // self._hop
+        return torch.arange(self._num_frames, device=lengths.device) < lengths
+
+
+def _with_usual(decoder: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Weights from before waveforms were made lack it."""
+    state.setdefault(f"{prefix}usual", decoder.get_buffer("usual"))
+
+
+def _fitted(values: Tensor, length: int) -> Tensor:
+    """Cut, or filled with zeros, to a length of the last dimension."""
+    return nn.functional.pad(values, (0, length - values.shape[-1]))

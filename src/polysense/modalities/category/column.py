@@ -1,0 +1,221 @@
+"""Categories: ids by frequency, 0 for what training did not hold.
+
+One value may be spelled in several ways by the containers that a table comes in: 1, 1.0, "1" and "1.0" are the same
+category, True, "True" and "true" too. "007" is not 7, and "1.50" is not 1.5: a code is not a number.
+
+With very many categories (customers, articles, domains) a table of them all is larger than the model and useless for
+tomorrow's values. The hashing trick (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML
+2009) puts every value, seen or not, into one of a fixed number of buckets. Its price is that values share buckets, so
+how many do is computed at fitting, said, and kept. Two hash functions (Svenstrup et al., "Hash Embeddings for Efficient
+Word Representations", NeurIPS 2017) make it rare that two values share both. The hash is BLAKE2b of the key's UTF-8, so
+it is the same in every process and on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from polysense.core.modality import Modality
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column, Requirements
+from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.data.media import short
+from polysense.errors import ColumnError, DecodeError
+
+__all__ = ["CategoryColumnConfig", "CategoryProcessor", "category_key", "hashed_ids"]
+
+_log = logging.getLogger("polysense.data.columns")
+
+_MOST_HASHES = 8  # a BLAKE2b digest has 64 bytes, 8 for each hash
+_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
+
+
+def category_key(value: object) -> str | None:
+    """The one spelling of a category or a class; None if the cell is missing.
+
+    Raises:
+        DecodeError: The cell is no category: bytes, a list or a dict.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        whole = _WHOLE.fullmatch(text)
+        if whole:
+            return "0" if whole[1] == "-0" else whole[1]
+        lower = text.lower()
+        return lower if lower in ("true", "false") else text or None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if value != value:
+            return None
+        return str(int(value)) if value.is_integer() else str(value)
+    if value is None:
+        return None
+    raise DecodeError(
+        f"found {short(value)} ({type(value).__name__}), expected one category: text, a number or a boolean"
+    )
+
+
+def hashed_ids(key: str, num_buckets: int, num_hashes: int = 1) -> tuple[int, ...]:
+    """A category's bucket under each hash function, in [1, num_buckets]; the same everywhere and always."""
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8 * num_hashes).digest()
+    parts = (digest[8 * i : 8 * i + 8] for i in range(num_hashes))
+    # 2^64 buckets' worth of bits: the remainder favours no bucket by more than one part in 10^12.
+    return tuple(1 + int.from_bytes(part, "little") % num_buckets for part in parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoryColumnConfig(ColumnConfig):
+    """A category out of a limited set, such as a country or a product code.
+
+    Attributes:
+        min_count: A category seen less often than this in training counts as unknown.
+        hash_buckets: For very many categories: hash them into this many buckets instead of keeping a list, so that
+            values that training never saw get an id too. null keeps a list, unless the encoder hashes.
+        num_hashes: Hash functions, each with its own buckets; two values are confused only if they share all.
+    """
+
+    type: Literal["category"] = "category"
+    min_count: int = 1
+    hash_buckets: int | None = None
+    num_hashes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.min_count < 1:
+            raise ValueError("min_count: expected at least 1")
+        if self.hash_buckets is not None and self.hash_buckets < 2:
+            raise ValueError("hash_buckets: expected at least 2, or null")
+        if not 1 <= self.num_hashes <= _MOST_HASHES:
+            raise ValueError(f"num_hashes: expected 1 to {_MOST_HASHES}")
+
+    def build(self, name: str) -> CategoryProcessor:
+        """The preprocessing of the column of that name, not yet fitted."""
+        return CategoryProcessor(name, self)
+
+
+class CategoryProcessor(ColumnProcessor):
+    """Looks up or hashes categories; each item is int64 [1], or [hashes].
+
+    Attributes:
+        categories: In id order; the first, id 0, is None, the unknown one. That alone where categories are hashed.
+        num_unknown: Cells read so far whose category training did not hold. They are not unreadable.
+        num_buckets: What categories are hashed into, None where they are looked up.
+    """
+
+    config: CategoryColumnConfig
+    _modality = Modality.CATEGORY
+
+    def __init__(self, name: str, config: CategoryColumnConfig) -> None:
+        super().__init__(name, config)
+        self.categories: tuple[str | None, ...] = (None,)
+        self.num_unknown = 0
+        self.num_buckets: int | None = None
+        self._ids: dict[str, int] = {}
+        self._spellings: dict[str, str] = {}
+
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+        keys = cells.read(self.name, "categories", lambda cell, _: category_key(cell))
+        counts = Counter(key for key in keys if key is not None)
+        buckets, hashes = self._hashing(requirements)
+        if buckets is not None:
+            self._hash_into(buckets)
+            rate = self._collision_rate(counts, buckets, hashes)
+            return guess.replace(num_categories=buckets + 1, num_features=hashes, collision_rate=rate)
+        kept = [key for key, count in counts.items() if count >= self.config.min_count]
+        self._know(sorted(kept, key=lambda key: (-counts[key], key)))
+        self._spellings = _spellings(item for item, _ in cells.items())
+        return guess.replace(num_categories=len(self.categories))
+
+    def _hashing(self, requirements: Requirements) -> tuple[int | None, int]:
+        """Buckets and hash functions, by the config or as the encoder asks; None, 1 for a list of categories."""
+        config = self.config
+        asked = requirements.hash_buckets
+        if config.hash_buckets is None:
+            buckets, hashes = asked, requirements.num_hashes or 1
+        elif asked is None:
+            buckets, hashes = config.hash_buckets, config.num_hashes
+        elif (asked, requirements.num_hashes or 1) == (config.hash_buckets, config.num_hashes):
+            buckets, hashes = asked, config.num_hashes
+        else:
+            raise ColumnError(
+                f"column {self.name!r}: its encoder hashes into {asked} buckets with {requirements.num_hashes or 1} "
+                f"function(s), data.columns says {config.hash_buckets} with {config.num_hashes}; set it in one place"
+            )
+        if buckets is not None and config.min_count > 1:
+            raise ColumnError(
+                f"column {self.name!r}: min_count is {config.min_count}, but hashed categories are not counted; set it "
+                f"to 1, or don't hash"
+            )
+        return buckets, hashes
+
+    def _collision_rate(self, keys: Iterable[str], buckets: int, hashes: int) -> float:
+        """The share of the distinct values that share all their buckets with another one."""
+        taken = Counter(hashed_ids(key, buckets, hashes) for key in keys)
+        distinct = sum(taken.values())
+        rate = 1 - sum(count == 1 for count in taken.values()) / max(distinct, 1)
+        expected = 1 - (1 - float(buckets) ** -hashes) ** max(distinct - 1, 0)
+        _log.info(
+            "column %r: %d distinct categories hashed into %d buckets by %d function(s): %.2f%% of them can't be told "
+            "from another one (expected %.2f%%)",
+            self.name, distinct, buckets, hashes, 100 * rate, 100 * expected,
+        )  # fmt: skip
+        return rate
+
+    def _hash_into(self, num_buckets: int | None) -> None:
+        self.num_buckets = num_buckets
+        self._why_unwritten = None if num_buckets is None else "its categories are hashed; no hash can be turned back"
+
+    def _know(self, names: list[str]) -> None:
+        self.categories = (None, *names)
+        self._ids = {name: position for position, name in enumerate(names, start=1)}
+
+    def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
+        key = category_key(value)
+        if key is None:
+            return None
+        if self.num_buckets is not None:
+            return np.array(hashed_ids(key, self.num_buckets, self.column.num_features), dtype=np.int64)
+        position = self._ids.get(key, 0)
+        self.num_unknown += position == 0
+        return np.array([position], dtype=np.int64)
+
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        key = self.categories[int(value)]
+        return key if key is None or not spelled else self._spellings.get(key, key)
+
+    def _state(self, folder: Path) -> dict[str, Any]:
+        return {
+            "categories": list(self.categories[1:]),
+            "num_buckets": self.num_buckets,
+            "spellings": self._spellings,
+        }
+
+    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
+        self._know(list(state["categories"]))
+        self._hash_into(state.get("num_buckets"))
+        self._spellings = dict(state.get("spellings", {}))
+
+
+def _spellings(values: Iterable[object]) -> dict[str, str]:
+    """Per category that the training table mostly spells otherwise than its key ("True" for true), how."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for value in values:
+        if isinstance(value, str):
+            key = category_key(value)
+            if key is not None:
+                counts[key, value.strip()] += 1
+    usual: dict[str, str] = {}
+    for (key, text), _ in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
+        usual.setdefault(key, text)
+    return {key: text for key, text in usual.items() if text != key}

@@ -1,0 +1,59 @@
+"""Categories reconstructed from a code."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polysense.core.batch import ColumnBatch
+from polysense.core.schema import Column
+from polysense.errors import ConfigError
+from polysense.nn.column_decoder import SingleValueDecoder
+from polysense.nn.layers.draws import uniforms
+
+__all__ = ["CategoryDecoder"]
+
+_NEVER = -1e30
+
+
+class CategoryDecoder(SingleValueDecoder):
+    """A category; the unknown one, id 0, is neither learnt nor chosen."""
+
+    def __init__(self, column: Column, width: int) -> None:
+        super().__init__(column)
+        assert column.num_categories is not None
+        if column.collision_rate is not None:
+            raise ConfigError(
+                f"column {column.name!r} hashes its categories, and a bucket can't be turned back into what it holds; "
+                f"name the other columns under the target's `columns`, or give it an encoder that keeps a list"
+            )
+        self.output = nn.Linear(width, column.num_categories)
+
+    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch 1"]:
+        return (column.lengths[:, :1] > 0) & (column.values[:, 0, :1] > 0)
+
+    def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
+        if replace == 0:
+            return column
+        name, num = self.column.name, column.values[0].numel()
+        assert self.column.num_categories is not None
+        other = 1 + (uniforms(keys, num, f"category {name}") * (self.column.num_categories - 1)).long()
+        chosen = uniforms(keys, num, f"replaced {name}") < replace
+        values = torch.where(chosen.view(column.values.shape), other.view(column.values.shape), column.values)
+        return ColumnBatch(values=values, lengths=column.lengths, draws=column.draws)
+
+    def losses(
+        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, places: Bool[Tensor, "batch 1"]
+    ) -> Float[Tensor, " batch"]:
+        truth = column.values[:, 0, 0].long().masked_fill(~places[:, 0], 0)
+        return F.cross_entropy(self._logits(tokens), truth, reduction="none").masked_fill(~places[:, 0], 0.0)
+
+    def predict(self, tokens: Float[Tensor, "batch 1 width"]) -> Int[Tensor, " batch"]:
+        return self._logits(tokens).argmax(dim=1)
+
+    def _logits(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.output(tokens[:, 0]).float()
+        first = torch.arange(logits.shape[1], device=logits.device) == 0
+        return logits.masked_fill(first, _NEVER)

@@ -1,0 +1,87 @@
+"""A category out of very many, by hashing.
+
+The column hashes every value, seen or not, into a fixed number of buckets under one or more hash functions (see
+data.columns.category, which computes, logs and keeps how many values share all of them). Here each hash function has
+an embedding table of its own, and a category's embedding is the sum of its rows: with two tables of 4,096 rows,
+100,000 values have 16.8 million pairs of buckets to fall into, and 0.6% of them share a pair, where one table of the
+same 8,192 rows would have every value share its row with a dozen others.
+
+Source: Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009 (one hash); Svenstrup,
+Hansen, Winther, "Hash Embeddings for Efficient Word Representations", NeurIPS 2017 (several, there with learned weights
+for each word, left out here since they need a list of the words). The trade-off: memory does not grow with the number
+of categories, but values share parameters, and a value that training never saw gets a mixture of others' rather than
+"unknown".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from polysense.core.modality import Modality
+from polysense.core.schema import Column, Requirements
+from polysense.core.tokens import Tokens
+from polysense.errors import ConfigError
+from polysense.nn.encoder import Encoder, EncoderConfig
+
+__all__ = ["HashedCategory", "HashedCategoryConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashedCategoryConfig(EncoderConfig):
+    """A category out of very many: hashed embeddings, summed, through a small multilayer perceptron.
+
+    Attributes:
+        hash_buckets: Rows of each embedding table. The log says how many training values can't be told apart.
+        num_hashes: Hash functions, each with a table of its own; values are confused only if they share all.
+        size: Width of the embedding before the perceptron.
+    """
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.CATEGORY})
+    type: Literal["hashed_category"] = "hashed_category"
+    hash_buckets: int = 4096
+    num_hashes: int = 2
+    size: int = 32
+
+    def __post_init__(self) -> None:
+        if self.hash_buckets < 2:
+            raise ConfigError(f"hash_buckets: found {self.hash_buckets}, expected at least 2")
+        if not 1 <= self.num_hashes <= 8:
+            raise ConfigError(f"num_hashes: found {self.num_hashes}, expected 1 to 8")
+
+    def requirements(self, column_name: str) -> Requirements:
+        return Requirements(hash_buckets=self.hash_buckets, num_hashes=self.num_hashes)
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> HashedCategory:
+        self.check(column)
+        return HashedCategory(self, column, width)
+
+
+class HashedCategory(Encoder):
+    """A table for each hash function, the sum of their rows, a multilayer perceptron."""
+
+    starts: Tensor
+
+    def __init__(self, config: HashedCategoryConfig, column: Column, width: int) -> None:
+        super().__init__(column, width)
+        assert column.num_categories is not None
+        tables = column.num_features
+        # One table that holds all, which is one look-up.
+        self.embedding = nn.Embedding(tables * column.num_categories, config.size)
+        nn.init.normal_(self.embedding.weight, std=tables**-0.5)
+        self.register_buffer("starts", torch.arange(tables) * column.num_categories, persistent=False)
+        self.mlp = nn.Sequential(nn.Linear(config.size, width), nn.GELU(), nn.Linear(width, width))
+
+    def encode_items(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        summed = self.embedding(values.flatten(1) + self.starts).sum(dim=1)
+        return Tokens(self.mlp(summed)[:, None, :], (lengths > 0)[:, None], (1,))

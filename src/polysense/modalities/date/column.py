@@ -1,0 +1,215 @@
+"""Dates and times as a few numbers: how long ago, and where in the year, the month, the week and the day.
+
+A timestamp alone hides what recurs: a network would have to learn to count in sevens to find Sundays. So an item holds
+both. What goes round (year, month, day) is a sine and a cosine, so that 31 December lies beside 1 January; the weekday
+is one of seven, for what Saturday does need not lie between Friday and Sunday. Each year and month has its own length,
+so 1 March stands at the same place in a leap year as in another, to within a day, and the last of a month at its end.
+
+The absolute time follows the instant (an offset such as +02:00 is taken off; without one it is taken for UTC), all else
+the clock as it was written: nine in the morning means the same in Tokyo and in Lima.
+
+The absolute time extrapolates: a date after training's last lies where no training row lay. That is how dates are, and
+why a split by time is the honest test of a model that reads them.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from polysense.core.modality import Modality
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column, Requirements
+from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.data.media import short
+from polysense.errors import DecodeError
+from polysense.modalities.date.parse import DateUnit, DayFirst, Moment, date_unit, day_first, parse_date
+from polysense.modalities.date.spelling import moment_at, spell, spell_number, spelling_of
+
+__all__ = ["DateColumnConfig", "DateProcessor", "date_features"]
+
+_log = logging.getLogger("polysense.data.columns")
+
+_NUM_SAMPLED = 50_000
+_NUM_SPELLED = 100
+_DAY = 86_400.0
+_TAIL = 0.01  # 9999-12-31 for "never" must not squeeze all other dates together
+
+
+@dataclass(frozen=True, kw_only=True)
+class DateColumnConfig(ColumnConfig):
+    """A date, a time, or both, such as a day of admission.
+
+    Attributes:
+        day_first: Whether 03/04/2024 is 3 April. auto asks the column: one 25/04/2024 settles it; where no cell does,
+            dates with points are read day first, others month first, with a warning.
+    """
+
+    type: Literal["date"] = "date"
+    day_first: Literal["auto"] | bool = "auto"
+
+    def build(self, name: str) -> DateProcessor:
+        """The preprocessing of the column of that name, not yet fitted."""
+        return DateProcessor(name, self)
+
+
+class DateProcessor(ColumnProcessor):
+    """Reads dates; each item is float32 [features], see `date_features`.
+
+    Attributes:
+        day_first: Whether the day stands before the month in all-digit dates.
+        unit: What numbers count, None if they are no dates here.
+        has_dates: False where the column holds times of day only.
+        has_times: Whether the time of day differs between cells.
+        spelling: How most of the training cells that are text are spelled, see `data.date_spelling`.
+    """
+
+    config: DateColumnConfig
+    _modality = Modality.DATE
+
+    def __init__(self, name: str, config: DateColumnConfig) -> None:
+        super().__init__(name, config)
+        self.day_first = config.day_first is True
+        self.unit: DateUnit | None = None
+        self.has_dates = True
+        self.has_times = False
+        self.spelling = ""
+
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+        self.unit = date_unit(item for item, _ in cells.items(_NUM_SAMPLED))
+        if self.config.day_first == "auto":
+            self._settle(day_first(item for item, _ in cells.items()))
+        found = cells.read(self.name, "dates", lambda cell, _: self._moment(cell), _NUM_SAMPLED)
+        moments = [moment for moment in found if moment is not None]
+        self.has_dates = 2 * sum(moment.date is not None for moment in moments) >= len(moments)
+        moments = [moment for moment in moments if (moment.date is not None) is self.has_dates]
+        self.has_times = not self.has_dates or len({moment.seconds for moment in moments}) > 1
+        texts = (item.strip() for item, _ in cells.items(_NUM_SPELLED) if isinstance(item, str))
+        read = ((text, self._readable(text)) for text in texts)
+        self.spelling = spelling_of(
+            ((text, moment) for text, moment in read if moment is not None),
+            has_dates=self.has_dates,
+            has_times=self.has_times,
+        )
+        centre, scale = _range([moment.since_1970 for moment in moments])
+        return guess.replace(mean=(centre,), std=(scale,), num_features=self._num_features)
+
+    def _settle(self, found: DayFirst) -> None:
+        self.day_first = found.value
+        if found.num_day_first or found.num_month_first or found.num_open:
+            doubtful = found.is_guess or (found.num_day_first > 0 and found.num_month_first > 0)
+            _log.log(logging.WARNING if doubtful else logging.INFO, "column %r: %s", self.name, found)
+
+    @property
+    def _num_features(self) -> int:
+        return (12 if self.has_dates else 0) + (2 if self.has_times else 0)
+
+    def _moment(self, value: Any) -> Moment | None:
+        return parse_date(value, self.day_first, self.unit)
+
+    def _readable(self, text: str) -> Moment | None:
+        try:
+            return self._moment(text)
+        except DecodeError:
+            return None
+
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        moment = moment_at(float(value), has_dates=self.has_dates, has_times=self.has_times)
+        if moment is None:
+            return None
+        if self.unit is not None:
+            number = spell_number(moment, self.unit)
+            return str(number) if spelled else number
+        if spelled:
+            return spell(moment, self.spelling)
+        clock = datetime.time(*_clock(moment.seconds))
+        if moment.date is None:
+            return clock.isoformat()
+        return datetime.datetime.combine(moment.date, clock).isoformat() if self.has_times else moment.date.isoformat()
+
+    def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
+        moment = self._moment(value)
+        if moment is None:
+            return None
+        if (moment.date is not None) is not self.has_dates:
+            wanted = "a date" if self.has_dates else "a time of day alone, as most of the training cells are"
+            raise DecodeError(f"found {short(value)}, expected {wanted}")
+        column = self.column
+        assert column.mean is not None
+        assert column.std is not None
+        return date_features(moment, column.mean[0], column.std[0], has_times=self.has_times)
+
+    def _state(self, folder: Path) -> dict[str, Any]:
+        return {
+            "day_first": self.day_first,
+            "unit": self.unit,
+            "has_dates": self.has_dates,
+            "has_times": self.has_times,
+            "spelling": self.spelling,
+        }
+
+    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
+        self.day_first = bool(state["day_first"])
+        self.unit = state["unit"]
+        self.has_dates, self.has_times = bool(state["has_dates"]), bool(state["has_times"])
+        known = spelling_of((), has_dates=self.has_dates, has_times=self.has_times)
+        self.spelling = state.get("spelling") or known
+
+
+def date_features(moment: Moment, centre: float, scale: float, *, has_times: bool) -> np.ndarray:
+    """A moment as numbers.
+
+    Args:
+        moment: The moment; without a date only its time of day is told.
+        centre: The middle of the training range, seconds since 1970.
+        scale: Half its width in seconds.
+        has_times: Whether the time of day is told.
+
+    Returns:
+        float32 [12, 14 or 2]: the time since the centre over the scale, in [-1, 1] over the training range; sine and
+        cosine of the time of year and of the time of month; seven numbers, 1 at the weekday (Monday first), else 0;
+        sine and cosine of the time of day.
+    """
+    found: list[float] = []
+    of_day = min(moment.seconds / _DAY, 1.0)
+    if moment.date is not None:
+        date = moment.date
+        days_in_year = 366 if calendar.isleap(date.year) else 365
+        day_of_year = date.toordinal() - date.replace(month=1, day=1).toordinal()
+        days_in_month = calendar.monthrange(date.year, date.month)[1]
+        found.append((moment.since_1970 - centre) / scale)
+        found += _round((day_of_year + of_day) / days_in_year)
+        found += _round((date.day - 1 + of_day) / days_in_month)
+        found += [1.0 if date.weekday() == day else 0.0 for day in range(7)]
+    if has_times:
+        found += _round(of_day)
+    return np.array(found, dtype=np.float32)
+
+
+def _clock(seconds: float) -> tuple[int, int, int]:
+    whole = int(seconds)
+    return whole // 3600, whole // 60 % 60, whole % 60
+
+
+def _round(share: float) -> tuple[float, float]:
+    angle = 2 * math.pi * share
+    return math.sin(angle), math.cos(angle)
+
+
+def _range(seconds: Sequence[float]) -> tuple[float, float]:
+    """(centre, half the width) of the training range but for its outermost hundredths; the half width is positive."""
+    if not seconds:
+        return 0.0, _DAY
+    for tail in (_TAIL, 0.0):
+        low, high = (float(edge) for edge in np.quantile(seconds, (tail, 1 - tail)))
+        if high > low:
+            return (low + high) / 2, (high - low) / 2
+    return low, _DAY

@@ -1,0 +1,44 @@
+"""Dates reconstructed from a code: a time since 1970, or a point of the day."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polysense.core.batch import ColumnBatch
+from polysense.core.schema import Column
+from polysense.nn.column_decoder import ScaledValueDecoder, linear_rowwise, squared
+
+__all__ = ["DateDecoder"]
+
+_DAY = 86_400.0
+_CALENDAR = 12  # features of a date that is more than a time of day
+
+
+class DateDecoder(ScaledValueDecoder):
+    """A date as the time since 1970; of a column of times of day, as the point of the day."""
+
+    def __init__(self, column: Column, width: int) -> None:
+        super().__init__(column)
+        assert column.mean is not None
+        assert column.std is not None
+        self._mean, self._std = column.mean[0], column.std[0]
+        # A day has no beginning for a clock: 23:59 lies beside 00:00, so it is a sine and a cosine.
+        self._is_clock = column.num_features < _CALENDAR
+        self.output = nn.Linear(width, 2 if self._is_clock else 1)
+
+    def losses(
+        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, places: Bool[Tensor, "batch 1"]
+    ) -> Float[Tensor, " batch"]:
+        given = linear_rowwise(tokens[:, 0], self.output)
+        truth = column.values[:, 0, : given.shape[1]].float().masked_fill(~places, 0.0)
+        return squared(given - truth).mean(dim=1) * places[:, 0]
+
+    def predict(self, tokens: Float[Tensor, "batch 1 width"]) -> Float[Tensor, " batch"]:
+        given = linear_rowwise(tokens[:, 0], self.output).double()
+        if self._is_clock:
+            return torch.atan2(given[:, 0], given[:, 1]).remainder(2 * math.pi) * (_DAY / (2 * math.pi))
+        return given[:, 0] * self._std + self._mean

@@ -1,0 +1,280 @@
+"""Dates and times as people and programs write them.
+
+"03/04/2024" is 3 April in most of the world and March 4 in the United States. No cell can say which, its column can:
+one 25/04/2024 settles all. So the order is decided once, for a column, with the evidence counted, and a cell that
+contradicts it is refused; reading each cell in whichever order happens to fit would turn a typo into another date
+without a word.
+
+A number may be a date too: seconds, milliseconds, microseconds or nanoseconds since 1970, 20240131, or a year. That is
+told from the column's magnitudes, and only where a column is said to hold dates.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from polysense.data.cells import MISSING
+from polysense.data.media import short
+from polysense.errors import DecodeError
+
+__all__ = ["EPOCH", "SPELLED", "DateUnit", "DayFirst", "Moment", "date_unit", "day_first", "parse_date"]
+
+DateUnit = Literal["s", "ms", "us", "ns", "day", "year"]
+"""What a number counts: since 1970, or with its digits a day (20240131) or a year (2024)."""
+
+EPOCH = datetime.date(1970, 1, 1).toordinal()
+
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?(?:\s?(?P<half>[ap])\.?m\.?)?"
+_ZONE = r"\s?(?P<zone>z|utc|gmt|[+-]\d{2}(?::?\d{2})?)?"
+_WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
+
+SPELLED = re.compile(
+    rf"{_WEEKDAY}(?:"
+    r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"
+    r"|(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})(?P<mark>[-/.])(?P<ab_year>\d{4}|\d{2})"
+    rf"|(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:\.?\s|\.|-)(?P<month>{_MONTH})\.?(?:,?\s|-)(?P<year>\d{{4}})"
+    rf"|(?P<us_month>{_MONTH})\.?\s(?P<us_day>\d{{1,2}})(?:st|nd|rd|th)?,?\s(?P<us_year>\d{{4}})"
+    rf")(?:(?:t|,?\s+){_TIME}{_ZONE})?"
+    rf"|{_TIME.replace('?P<', '?P<alone_')}",
+    re.IGNORECASE,
+)
+"""The spellings of a date, a time, or both; whether there is such a day is another question."""
+
+_COMPACT = re.compile(r"(\d{4})-?(\d{2})(?:-?(\d{2})(?:T(\d{2})(\d{2})(\d{2})?(Z)?)?)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time, as its clock and calendar showed it.
+
+    Attributes:
+        date: The day; None where only a time of day was given.
+        seconds: Since midnight.
+        offset: Seconds that the clock was ahead of UTC; 0 where nothing was said.
+    """
+
+    date: datetime.date | None
+    seconds: float = 0.0
+    offset: float = 0.0
+
+    @property
+    def since_1970(self) -> float:
+        """Seconds since 1970 began in UTC, float64; of a time alone, since midnight."""
+        days = 0 if self.date is None else self.date.toordinal() - EPOCH
+        return days * 86_400.0 + self.seconds - self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class DayFirst:
+    """Whether the day stands before the month in a column's all-digit dates.
+
+    Attributes:
+        value: The answer.
+        num_day_first: Cells that can only be read with the day first (25/04/2024).
+        num_month_first: Cells that can only be read with the month first (04/25/2024).
+        num_open: Cells that could be either (03/04/2024).
+    """
+
+    value: bool
+    num_day_first: int
+    num_month_first: int
+    num_open: int
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether no cell tells, though some need an answer."""
+        return self.num_open > 0 and self.num_day_first == self.num_month_first
+
+    def __str__(self) -> str:
+        order = "day first" if self.value else "month first"
+        told = self.num_day_first if self.value else self.num_month_first
+        against = self.num_month_first if self.value else self.num_day_first
+        if not (told or against or self.num_open):
+            return "their order is written out"
+        if self.is_guess:
+            return f"{order} by convention, no cell tells; set day_first if it is the other way round"
+        rest = f", against {against:,}, which can't be read" if against else ""
+        return f"{order}, as {told:,} of {told + against + self.num_open:,} cells can only be read so{rest}"
+
+
+def day_first(values: Iterable[object]) -> DayFirst:
+    """Settles the order of day and month for a column.
+
+    Without evidence, dates with points are taken day first (they are written so wherever points are used), others
+    month first, as other programs read them.
+
+    Args:
+        values: The column's cells; all of them, one may decide.
+    """
+    first = second = unclear = points = 0
+    for value in values:
+        found = SPELLED.fullmatch(value.strip()) if isinstance(value, str) else None
+        if found is None or found["a"] is None:
+            continue
+        a, b = int(found["a"]), int(found["b"])
+        if (a > 12) != (b > 12):
+            first += a > 12
+            second += b > 12
+        elif a <= 12 and a != b:
+            unclear += 1
+            points += found["mark"] == "."
+    value_ = first > second if first != second else 2 * points > unclear
+    return DayFirst(value_, first, second, unclear)
+
+
+def date_unit(values: Iterable[object]) -> DateUnit | None:
+    """What the numbers of a column of dates count, by most of them.
+
+    None if fewer than half of the cells are numbers: a stray 5 among dates is a typo, not five seconds past 1970.
+    """
+    read = [_number(value) for value in values if value is not None]
+    numbers = sorted(abs(number) for number in read if number is not None)
+    if 2 * len(numbers) < len(read) or not numbers:
+        return None
+    most = 0.9 * len(numbers)
+    if sum(18_000_101 <= number <= 22_001_231 and _is_day(number) for number in numbers) >= most:
+        return "day"
+    if sum(1_000 <= number < 3_000 and number.is_integer() for number in numbers) >= most:
+        return "year"
+    middle = numbers[len(numbers) // 2]  # in seconds 1e11 is the year 5138, in milliseconds 1973
+    return "s" if middle < 1e11 else "ms" if middle < 1e14 else "us" if middle < 1e17 else "ns"
+
+
+def parse_date(value: object, day_first: bool = False, unit: DateUnit | None = None) -> Moment | None:
+    """A date, a time, or both.
+
+    Args:
+        value: A cell: text, a number, or a datetime, date or time object.
+        day_first: Whether 03/04/2024 is 3 April.
+        unit: What numbers count; None: numbers are no dates.
+
+    Returns:
+        None if the cell is missing.
+
+    Raises:
+        DecodeError: It is no date, or a day that does not exist.
+    """
+    if value is None or value != value or (isinstance(value, str) and value.strip() in MISSING):
+        return None
+    try:
+        number = _number(value) if unit is not None else None
+        if number is not None:
+            return _counted(number, unit)
+        if isinstance(value, str):
+            found = _spelled(value.strip(), day_first)
+        elif isinstance(value, datetime.datetime | datetime.date | datetime.time):
+            found = _spelled(value.isoformat(), day_first)
+        else:
+            found = None
+    except (ValueError, OverflowError) as error:
+        raise DecodeError(f"found {short(value)}, which is no date: {error}") from None
+    if found is None:
+        hint = "" if _number(value) is None else " (numbers are read as dates where most of the column is numbers)"
+        raise DecodeError(f"found {short(value)}, expected a date such as 2024-01-31 or 2024-01-31 23:59:00{hint}")
+    return found
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        value = float(value) if _NUMBER.fullmatch(value.strip()) else None
+    if isinstance(value, int | float):
+        try:
+            number = float(value)
+        except OverflowError:
+            return None
+        return number if math.isfinite(number) else None
+    return None
+
+
+def _is_day(number: float) -> bool:
+    return number.is_integer() and 1 <= number // 100 % 100 <= 12 and 1 <= number % 100 <= 31
+
+
+def _counted(number: float, unit: DateUnit | None) -> Moment:
+    if unit in ("day", "year"):
+        if not number.is_integer():
+            raise ValueError(f"expected digits such as {'20240131' if unit == 'day' else '2024'}")
+        whole = int(number)
+        if unit == "year":
+            return Moment(datetime.date(whole, 1, 1))
+        return Moment(datetime.date(whole // 10_000, whole // 100 % 100, whole % 100))
+    days, seconds = divmod(number / _PER_SECOND[str(unit)], 86_400.0)
+    return Moment(datetime.date.fromordinal(int(days) + EPOCH), seconds)
+
+
+def _spelled(text: str, day_first: bool) -> Moment | None:
+    found = SPELLED.fullmatch(text)
+    if found is None:
+        return _compact(text)
+    if found["alone_hour"] is not None:
+        return Moment(None, _clock(found, "alone_"))
+    seconds = _clock(found, "") if found["hour"] is not None else 0.0
+    return Moment(_day(found, day_first), seconds, _offset(found["zone"]))
+
+
+def _compact(text: str) -> Moment | None:
+    """ISO 8601's basic form, 20240131T235900Z, and a month, 2024-01."""
+    found = _COMPACT.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second, _ = found.groups()
+    clock = datetime.time(int(hour or 0), int(minute or 0), int(second or 0))
+    seconds = clock.hour * 3600.0 + clock.minute * 60.0 + clock.second
+    return Moment(datetime.date(int(year), int(month), int(day or 1)), seconds)
+
+
+def _day(found: re.Match[str], day_first: bool) -> datetime.date:
+    if found["y"] is not None:
+        return datetime.date(int(found["y"]), int(found["m"]), int(found["d"]))
+    if found["a"] is not None:
+        first, second, year = int(found["a"]), int(found["b"]), int(found["ab_year"])
+        day, month = (first, second) if day_first else (second, first)
+        if month > 12 >= day:
+            order = "day first" if day_first else "month first"
+            raise ValueError(f"there is no month {month}, and this column is read {order} (day_first)")
+        if len(found["ab_year"]) == 2:
+            year += 1900 if year >= 69 else 2000  # as POSIX has it
+        return datetime.date(year, month, day)
+    name = (found["month"] or found["us_month"]).lower()
+    number = next((i for i, full in enumerate(_MONTHS, start=1) if full.startswith(name)), 0)
+    if not number:
+        raise ValueError(f"there is no month {name!r}")
+    return datetime.date(int(found["year"] or found["us_year"]), number, int(found["day"] or found["us_day"]))
+
+
+def _clock(found: re.Match[str], prefix: str) -> float:
+    """Seconds since midnight."""
+    hour, minute = int(found[prefix + "hour"]), int(found[prefix + "minute"])
+    second = float((found[prefix + "second"] or "0").replace(",", "."))
+    half = found[prefix + "half"]
+    if half is not None:
+        if not 1 <= hour <= 12:
+            raise ValueError(f"there is no hour {hour} {half.lower()}m")
+        hour = hour % 12 + (12 if half.lower() == "p" else 0)
+    if hour > 23 or minute > 59 or second >= 61:  # 60 is a leap second
+        raise ValueError("there is no such time of day")
+    return hour * 3600.0 + minute * 60.0 + second
+
+
+def _offset(zone: str | None) -> float:
+    if zone is None or zone[0] not in "+-":
+        return 0.0
+    digits = zone[1:].replace(":", "")
+    hours, minutes = int(digits[:2]), int(digits[2:] or 0)
+    if hours > 18 or minutes > 59:
+        raise ValueError(f"there is no time zone {zone}")
+    return (hours * 3600.0 + minutes * 60.0) * (-1 if zone[0] == "-" else 1)

@@ -1,0 +1,1 @@
+"""Images: photographs, drawings, scans."""

@@ -1,0 +1,194 @@
+"""Pictures: moved, lit and coloured otherwise, partly covered.
+
+All geometry is one affine map and one bilinear sampling, so a picture is blurred once however much is asked for. What
+comes in from outside has the column's mean colour, which is what a normalised picture's zero is. Flips are off by
+default: a mirrored digit, letter or chest is another one; so are changes of colour, which tells ripe from unripe.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from polysense.core.batch import ColumnBatch
+from polysense.core.schema import Column
+from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
+
+__all__ = ["ImageTransform", "ImageTransformConfig"]
+
+_DRAWS = 16
+# Light and two differences of colour (the NTSC's): a turn of the latter two is a turn of the hue at equal light.
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTransformConfig(TransformConfig):
+    """Random affine map, light, colour and erasing of pictures.
+
+    Attributes:
+        probability: How many of the pictures are varied at all, from 0 to 1.
+        rotate_degrees: Turn by up to this many degrees either way.
+        scale: Grow or shrink by up to this fraction; 0.1 means from 1/1.1 to 1.1.
+        translate: Move by up to this fraction of the width and of the height.
+        brightness: Add up to this fraction of full white, or take it away.
+        contrast: Stretch around the mean colour by up to this fraction; 0.2 means from 1/1.2 to 1.2.
+        saturation: Make colours fuller or paler by up to this fraction; 0.5 means from 1/1.5 to 1.5. A shared space
+            learns to tell pictures by their colours alone where they do not change (Chen et al., "A simple framework
+            for contrastive learning of visual representations", ICML 2020, section 3).
+        hue_degrees: Turn colours by up to this many degrees of the colour wheel either way.
+        grey_probability: Take the colours of this fraction of the varied pictures away.
+        flip: Mirror half of the pictures left to right. Only where a mirrored picture means the same.
+        erase_probability: Cover a rectangle of this fraction of the varied pictures with the mean colour (Zhong et
+            al., "Random erasing data augmentation", AAAI 2020).
+        erase_max_area: The largest such rectangle, as a fraction of the picture; the smallest is 2%.
+        together: Whether all pictures of a cell are varied alike, as the frames of a video have to be.
+    """
+
+    type: Literal["image"] = "image"
+    probability: float = 1.0
+    rotate_degrees: float = 10.0
+    scale: float = 0.1
+    translate: float = 0.08
+    brightness: float = 0.1
+    contrast: float = 0.2
+    saturation: float = 0.0
+    hue_degrees: float = 0.0
+    grey_probability: float = 0.0
+    flip: bool = False
+    erase_probability: float = 0.25
+    erase_max_area: float = 0.2
+    together: bool = False
+
+    def __post_init__(self) -> None:
+        self._require(0 <= self.probability <= 1, "probability", "a number from 0 to 1")
+        self._require(0 <= self.rotate_degrees <= 180, "rotate_degrees", "a number from 0 to 180")
+        self._require(0 <= self.hue_degrees <= 180, "hue_degrees", "a number from 0 to 180")
+        for name in ("scale", "contrast", "saturation"):
+            self._require(0 <= getattr(self, name) < math.inf, name, "a number of at least 0")
+        for name in ("translate", "brightness", "grey_probability", "erase_probability", "erase_max_area"):
+            self._require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1")
+
+    def build(self, column: Column) -> ImageTransform:
+        """The transform for an image column."""
+        return ImageTransform(self, column)
+
+
+class ImageTransform(Transform):
+    """See `ImageTransformConfig`."""
+
+    def __init__(self, config: ImageTransformConfig, column: Column) -> None:
+        self.config = config
+        self._name = f"image:{column.name}"
+        self._mean = torch.tensor(column.mean if column.mean is not None else (0.5,)).view(1, -1, 1, 1) * 255
+
+    def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
+        """Varies the present pictures of a batch; uint8 [batch, items, channels, height, width]."""
+        num_items = column.values.shape[1]
+        draws = item_uniforms(_DRAWS, seed, epoch, rows, self._name, 1 if self.config.together else num_items)
+        draws = np.broadcast_to(draws, (len(rows), num_items, _DRAWS)).reshape(-1, _DRAWS)
+        chosen = torch.from_numpy(draws[:, 0] < self.config.probability).to(column.values.device)
+        chosen &= column.lengths.flatten() > 0
+        pixels = column.values.flatten(0, 1)
+        if pixels.is_cuda:
+            # Picking pictures out would wait for the device at every step; it rather varies the absent ones too.
+            changed = torch.where(chosen[:, None, None, None], self._vary(pixels, draws), pixels)
+        else:
+            index = chosen.nonzero()[:, 0]
+            changed = pixels.clone()
+            changed[index] = self._vary(pixels[index], draws[index.numpy()])
+        return ColumnBatch(values=changed.view_as(column.values), lengths=column.lengths, draws=column.draws)
+
+    def _vary(
+        self, pixels: UInt8[Tensor, "images channels height width"], draws: np.ndarray
+    ) -> UInt8[Tensor, "images channels height width"]:
+        config, mean = self.config, self._mean.to(pixels.device)
+        values = pixels.float()
+        if values.shape[1] == 3 and (config.saturation or config.hue_degrees or config.grey_probability):
+            values = self._coloured(values, draws)
+        values.sub_(mean)  # now 0 is the mean colour, which is what grid_sample fills in
+        if config.rotate_degrees or config.scale or config.translate or config.flip:
+            values = F.grid_sample(
+                values, self._grid(draws, values), mode="bilinear", padding_mode="zeros", align_corners=False
+            )
+        if config.contrast:
+            values.mul_(_per_image((1 + config.contrast) ** _symmetric(draws[:, 5]), values))
+        if config.brightness:
+            values.add_(_per_image(255 * config.brightness * _symmetric(draws[:, 6]), values))
+        if config.erase_probability and config.erase_max_area:
+            values.masked_fill_(self._erased(draws, values), 0.0)
+        return values.add_(mean).round_().clamp_(0, 255).to(torch.uint8)
+
+    def _coloured(self, values: Float[Tensor, "images 3 height width"], draws: np.ndarray) -> Tensor:
+        """Turns and stretches each picture's colours around its greys: a linear map of the colour difference."""
+        config = self.config
+        angle = math.radians(config.hue_degrees) * _symmetric(draws[:, 13])
+        full = (1 + config.saturation) ** _symmetric(draws[:, 14])
+        full = np.where(draws[:, 15] < config.grey_probability, 0.0, full)
+        turn = np.zeros((len(draws), 3, 3))
+        turn[:, 0, 0] = 1.0
+        turn[:, 1, 1] = turn[:, 2, 2] = full * np.cos(angle)
+        turn[:, 1, 2], turn[:, 2, 1] = -full * np.sin(angle), full * np.sin(angle)
+        weights = np.linalg.inv(_YIQ) @ turn @ _YIQ
+        # Written out rather than a matrix product, whose rounding may depend on how many pictures there are.
+        parts = [
+            sum(_per_image(weights[:, to, of], values) * values[:, of : of + 1] for of in range(3)) for to in range(3)
+        ]
+        return torch.cat([torch.as_tensor(part) for part in parts], dim=1)
+
+    def _grid(self, draws: np.ndarray, values: Tensor) -> Float[Tensor, "images height width 2"]:
+        """Where each pixel of the result is taken from, in grid_sample's coordinates (-1 to 1)."""
+        config = self.config
+        height, width = values.shape[2:]
+        angle = math.radians(config.rotate_degrees) * _symmetric(draws[:, 1])
+        shrink = (1 + config.scale) ** -_symmetric(draws[:, 2])
+        mirror = np.where(draws[:, 11] < 0.5, -1.0, 1.0) if config.flip else 1.0
+        # Coordinates run from -1 to 1 along both sides, so a turn needs the sides' ratio not to shear.
+        sine, cosine = np.sin(angle) * shrink, np.cos(angle) * shrink
+        of_x = _pair(mirror * cosine, sine * width / height, values)
+        of_y = _pair(-mirror * sine * height / width, cosine, values)
+        move = 2 * config.translate
+        offset = _pair(move * _symmetric(draws[:, 3]), move * _symmetric(draws[:, 4]), values)
+        x = ((torch.arange(width, device=values.device) + 0.5) * (2 / width) - 1)[None, None, :, None]
+        y = ((torch.arange(height, device=values.device) + 0.5) * (2 / height) - 1)[None, :, None, None]
+        # Written out rather than F.affine_grid: a batched matrix product may round otherwise for another batch size.
+        return of_x * x + (of_y * y + offset)
+
+    def _erased(self, draws: np.ndarray, values: Tensor) -> Tensor:
+        """Bool [images, 1, height, width]: the covered pixels."""
+        config = self.config
+        height, width = values.shape[2:]
+        smallest = min(0.02, config.erase_max_area)
+        area = (smallest + (config.erase_max_area - smallest) * draws[:, 8]) * height * width
+        area = np.where(draws[:, 7] < config.erase_probability, area, 0.0)
+        aspect = 3.3 ** _symmetric(draws[:, 12])
+        tall = np.minimum(np.round(np.sqrt(area * aspect)), height)
+        wide = np.minimum(np.round(np.sqrt(area / aspect)), width)
+        top = np.floor(draws[:, 9] * (height - tall + 1))
+        left = np.floor(draws[:, 10] * (width - wide + 1))
+        y = torch.arange(height, device=values.device)[None, None, :, None]
+        x = torch.arange(width, device=values.device)[None, None, None, :]
+        in_rows = (y >= _per_image(top, values)) & (y < _per_image(top + tall, values))
+        in_columns = (x >= _per_image(left, values)) & (x < _per_image(left + wide, values))
+        return in_rows & in_columns
+
+
+def _symmetric(draws: np.ndarray) -> np.ndarray:
+    """[0, 1) to [-1, 1)."""
+    return 2 * draws - 1
+
+
+def _pair(x: np.ndarray, y: np.ndarray, like: Tensor) -> Float[Tensor, "images 1 1 2"]:
+    """Two floats per image, on the device of `like`."""
+    return torch.from_numpy(np.stack([x, y], axis=-1).astype(np.float32)).to(like.device)[:, None, None]
+
+
+def _per_image(values: np.ndarray, like: Tensor) -> Float[Tensor, "images 1 1 1"]:
+    """A float per image, on the device of `like`."""
+    return torch.from_numpy(values.astype(np.float32)).to(like.device)[:, None, None, None]

@@ -1,0 +1,106 @@
+"""The textbook's convolutional network: stages of convolution, normalisation, ReLU and max-pooling.
+
+LeCun et al., "Gradient-based learning applied to document recognition", 1998, with today's ReLU, normalisation and 3x3
+kernels (Simonyan and Zisserman, 2015). The plainest network that works, and the baseline for the others: small pictures
+need no more. Without residual connections more than about eight layers train badly; take `resnet` there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polysense.core.modality import Modality
+from polysense.core.schema import Column
+from polysense.errors import ConfigError
+from polysense.modalities.image.encoders.feature_map import FeatureMap
+from polysense.nn.encoder import EncoderConfig
+from polysense.nn.layers.batchnorm import BatchNorm
+from polysense.nn.layers.convolution import ValidGroupNorm
+
+__all__ = ["ImageCNN", "ImageCNNConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageCNNConfig(EncoderConfig):
+    """A plain convolutional network, trained from scratch.
+
+    Attributes:
+        channels: Channels of the first stage; doubled at each stage, up to eight times.
+        stages: How often the picture is halved; auto: until its shorter side is 4 to 7 cells.
+        convolutions: 3x3 convolutions in each stage.
+        norm: After each convolution: "group" keeps rows apart, "batch" ties the rows of a training batch together,
+            "none" leaves it out.
+        positions: How cells of the last map become tokens: "shared" (one projection for all), "own" (one each, as
+            flattening does), or "auto": own up to 64 px, shared above.
+        dropout: On the last map.
+    """
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    type: Literal["image_cnn"] = "image_cnn"
+    channels: int = 32
+    stages: int | Literal["auto"] = "auto"
+    convolutions: int = 1
+    norm: Literal["group", "batch", "none"] = "group"
+    positions: Literal["auto", "own", "shared"] = "auto"
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, value in (("channels", self.channels), ("stages", self.stages), ("convolutions", self.convolutions)):
+            if value != "auto" and value < 1:
+                raise ConfigError(f"{name}: {value}; expected at least 1")
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
+        self.check(column)
+        assert column.image_size is not None
+        assert column.num_channels is not None
+        height, columns = column.image_size
+        stages = max(math.floor(math.log2(min(height, columns) / 4)), 1) if self.stages == "auto" else self.stages
+        network = ImageCNN(column.num_channels, self.channels, stages, self.convolutions, self.norm)
+        grid = (-(-height // 2**stages), -(-columns // 2**stages))
+        return FeatureMap(
+            column, width, network, network.num_channels, grid, self.positions, self.dropout, channels_last=True
+        )
+
+
+class ImageCNN(nn.Module):
+    """Stages of `convolutions` times (3x3 convolution, normalisation, ReLU), then 2x2 max-pooling.
+
+    Args:
+        num_inputs: Channels of the picture.
+        channels: Channels of the first stage.
+        num_stages: Stages.
+        convolutions: Convolutions in each.
+        norm: "group", "batch" or "none".
+    """
+
+    def __init__(self, num_inputs: int, channels: int, num_stages: int, convolutions: int, norm: str) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList()
+        for stage in range(num_stages):
+            outputs = channels * min(2**stage, 8)
+            layers: list[nn.Module] = []
+            for _ in range(convolutions):
+                convolution = nn.Conv2d(num_inputs, outputs, 3, padding=1, bias=norm == "none")
+                nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+                layers.append(convolution)
+                if norm != "none":
+                    layers.append(BatchNorm(outputs) if norm == "batch" else ValidGroupNorm(outputs))
+                layers.append(nn.ReLU(inplace=True))
+                num_inputs = outputs
+            self.stages.append(nn.Sequential(*layers))
+        self.num_channels = num_inputs
+
+    def forward(
+        self, x: Float[Tensor, "items channels height width"]
+    ) -> Float[Tensor, "items outchannels lastheight lastwidth"]:
+        """The last stage's map. An odd side is halved upwards, so nothing at the edge is lost."""
+        for stage in self.stages:
+            x = F.max_pool2d(stage(x), 2, ceil_mode=True)
+        return x

@@ -1,0 +1,164 @@
+"""ResNet-18, 34 and 50 as published, with a stem that follows the picture.
+
+He et al., "Deep Residual Learning for Image Recognition", 2016, table 1; the strides of ResNet-50's blocks sit on the
+3x3 convolution, as in torchvision. With the same weights the last map equals torchvision's. The ImageNet stem (7x7 with
+stride 2, then pooling) shrinks the picture four times before the first block: of a 28 px digit 7x7 cells are left.
+Below 64 px the stem is therefore the one of the paper's section 4.2 for CIFAR: a 3x3 convolution with stride 1 and no
+pooling, at sixteen times the arithmetic per pixel.
+
+The trade-off: batch normalisation ties the rows of a training batch together and is poor with few pictures per batch;
+our own `resnet` keeps rows apart and is smaller. Eleven million parameters or more also want many pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polysense.core.modality import Modality
+from polysense.core.schema import Column
+from polysense.modalities.image.encoders.feature_map import FeatureMap
+from polysense.modalities.image.encoders.resnet import SMALL
+from polysense.nn.encoder import EncoderConfig
+from polysense.nn.layers.batchnorm import BatchNorm
+
+__all__ = ["DeepResNet", "DeepResNetConfig", "ResNet18Config", "ResNet34Config", "ResNet50Config"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepResNetConfig(EncoderConfig):
+    """A ResNet as published.
+
+    Attributes:
+        stem: What the picture meets first: "imagenet" (7x7 with stride 2, then 3x3 pooling with stride 2), "small" (3x3
+            with stride 1, no pooling), or "auto": small if the shorter side is below 64 px.
+        dropout: On the last map.
+    """
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    blocks: ClassVar[tuple[int, ...]]
+    bottleneck: ClassVar[bool] = False
+    stem: Literal["auto", "imagenet", "small"] = "auto"
+    dropout: float = 0.0
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
+        self.check(column)
+        assert column.image_size is not None
+        assert column.num_channels is not None
+        small = self.stem == "small" or (self.stem == "auto" and min(column.image_size) < SMALL)
+        network = DeepResNet(column.num_channels, self.blocks, self.bottleneck, small)
+        # Every halving rounds up.
+        factor = 8 if small else 32
+        height, columns = (-(-side // factor) for side in column.image_size)
+        return FeatureMap(column, width, network, network.num_channels, (height, columns), dropout=self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet18Config(DeepResNetConfig):
+    """ResNet-18 (11 million parameters), trained from scratch; for pretrained weights take `type: timm`."""
+
+    type: Literal["resnet18"] = "resnet18"
+    blocks: ClassVar[tuple[int, ...]] = (2, 2, 2, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet34Config(DeepResNetConfig):
+    """ResNet-34 (21 million parameters), trained from scratch; for pretrained weights take `type: timm`."""
+
+    type: Literal["resnet34"] = "resnet34"
+    blocks: ClassVar[tuple[int, ...]] = (3, 4, 6, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet50Config(DeepResNetConfig):
+    """ResNet-50 (24 million parameters), trained from scratch; for pretrained weights take `type: timm`."""
+
+    type: Literal["resnet50"] = "resnet50"
+    blocks: ClassVar[tuple[int, ...]] = (3, 4, 6, 3)
+    bottleneck: ClassVar[bool] = True
+
+
+class _Block(nn.Module):
+    """Convolutions with batch normalisation and a residual connection; the first of a stage may halve the map."""
+
+    def __init__(self, num_inputs: int, channels: int, stride: int, bottleneck: bool) -> None:
+        super().__init__()
+        outputs = 4 * channels if bottleneck else channels
+        # (kernel, stride, outputs) of each convolution.
+        plan = [(3, stride, channels), (3, 1, channels)]
+        if bottleneck:
+            plan = [(1, 1, channels), (3, stride, channels), (1, 1, outputs)]
+        self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
+        before = num_inputs
+        for kernel, step, after in plan:
+            self.convolutions.append(nn.Conv2d(before, after, kernel, step, padding=kernel // 2, bias=False))
+            self.norms.append(BatchNorm(after))
+            before = after
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or num_inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(num_inputs, outputs, 1, stride, bias=False), BatchNorm(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x
+        for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            if index:
+                out = F.relu(out, inplace=True)
+            out = norm(convolution(out))
+        return F.relu(out + self.shortcut(x), inplace=True)
+
+
+class DeepResNet(nn.Module):
+    """A stem, then four stages of residual blocks; all but the first stage halve the map.
+
+    Args:
+        num_inputs: Channels of the picture.
+        blocks: Residual blocks in each stage.
+        bottleneck: Whether a block narrows its 3x3 convolution to a quarter of the channels.
+        small: Whether the stem is the one for small pictures.
+    """
+
+    def __init__(self, num_inputs: int, blocks: Sequence[int], bottleneck: bool, small: bool) -> None:
+        super().__init__()
+        if small:
+            stem = nn.Conv2d(num_inputs, 64, 3, padding=1, bias=False)
+        else:
+            stem = nn.Conv2d(num_inputs, 64, 7, stride=2, padding=3, bias=False)
+        self.stem = nn.Sequential(stem, BatchNorm(64), nn.ReLU(inplace=True))
+        if not small:
+            self.stem.append(nn.MaxPool2d(3, stride=2, padding=1))
+        self.stages = nn.ModuleList()
+        channels = 64
+        for stage, num_blocks in enumerate(blocks):
+            inner = 64 * 2**stage
+            outputs = 4 * inner if bottleneck else inner
+            self.stages.append(
+                nn.Sequential(
+                    *(
+                        _Block(channels if block == 0 else outputs, inner, 2 if stage and block == 0 else 1, bottleneck)
+                        for block in range(num_blocks)
+                    )
+                )
+            )
+            channels = outputs
+        self.num_channels = channels
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, _Block):
+                # Starting as the identity (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1).
+                nn.init.zeros_(module.norms[-1].weight)  # type: ignore[arg-type]
+
+    def forward(
+        self, x: Float[Tensor, "items channels height width"]
+    ) -> Float[Tensor, "items outchannels lastheight lastwidth"]:
+        """The last stage's map, 512 channels (2048 with bottlenecks)."""
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+        return x

@@ -1,0 +1,288 @@
+"""Any timm image backbone, by name or by path, pretrained or random.
+
+timm holds some 1,300 architectures. A pretrained backbone brings its picture size and statistics along; a random one
+takes the column's own and needs no network. What timm counts as the classifier is left out; cells of the last feature
+map, or the last sequence, become tokens. The trade-off: a frozen backbone costs a fraction of training one and wins
+where pictures are few and like photographs; on what its training never saw (spectra, symbols) `tune: full` is needed.
+
+Where batch normalisation is tuned, absent pictures stay out of its statistics, and the frozen part keeps its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from polysense.core.modality import Modality
+from polysense.core.schema import Column, Requirements
+from polysense.core.tokens import Tokens
+from polysense.errors import ConfigError, WeightsError
+from polysense.modalities.image.encoders.resnet import image_tokens
+from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.layers.pixels import Standardise
+from polysense.nn.pretrained import open_blocks
+
+__all__ = ["Timm", "TimmConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmConfig(EncoderConfig):
+    """A timm image backbone, by name or by path.
+
+    Attributes:
+        name: The architecture, such as resnet50.a1_in1k or vit_small_patch16_224; hf-hub:owner/model; or a local folder
+            with timm's config.json and weights.
+        pretrained: Whether it comes with weights. false needs no network and asks for `tune: full`.
+        weights: Path of a local .safetensors or .pth file to take them from; null = where the name says.
+        tune: "frozen", "full", or how many of the last blocks learn.
+        learning_rate_scale: The backbone's learning rate over the rest's, where it is pretrained.
+    """
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    type: Literal["timm"] = "timm"
+    name: str
+    pretrained: bool = True
+    weights: str | None = None
+    tune: Literal["frozen", "full"] | int = "frozen"
+    learning_rate_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.pretrained and self.tune != "full":
+            raise ConfigError(f"tune: {self.tune} with random weights would freeze noise; write `tune: full`")
+        if not self.pretrained and self.weights is not None:
+            raise ConfigError(f"weights: {self.weights} with `pretrained: false` contradict each other; drop one")
+        if isinstance(self.tune, int) and self.tune < 1:
+            raise ConfigError(f"tune: {self.tune} blocks; write `frozen` to open none")
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> Timm:
+        self.check(column)
+        if resources is not None:
+            arguments: dict[str, Any] = json.loads((resources / "timm.json").read_text())
+            name = arguments.pop("architecture", self.name)
+            return Timm(self, column, width, _create(name, None, {}, arguments), name, arguments)
+        name, settings, arguments = _source(self.name)
+        arguments |= {"num_classes": 0, "in_chans": column.num_channels}
+        if settings.get("fixed_input_size"):
+            arguments["img_size"] = column.image_size
+        overlay: dict[str, Any] | None = None
+        if self.pretrained:
+            overlay = {"file": settings["file"]} if "file" in settings else {}
+        if self.weights is not None:
+            file = Path(self.weights).expanduser()
+            if not file.is_file():
+                raise WeightsError(
+                    f"{file}: no such file; expected timm weights (.safetensors or .pth) for {self.name}"
+                )
+            overlay = {"file": str(file)}
+        from_elsewhere = settings if name != self.name else {}
+        return Timm(self, column, width, _create(name, overlay, from_elsewhere, arguments), name, arguments)
+
+    def requirements(self, column_name: str) -> Requirements:
+        """The architecture's own picture size and statistics; a random network takes the data's."""
+        if not self.pretrained:
+            return Requirements()
+        _, settings, _ = _source(self.name)
+        channels, height, width = settings["input_size"]
+        return Requirements(
+            image_size=(height, width),
+            num_channels=channels,
+            mean=tuple(settings["mean"]),
+            std=tuple(settings["std"]),
+        )
+
+
+def _source(name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """A name's architecture, its pretrained settings (input_size, mean, std, ...) and its own arguments."""
+    import timm
+
+    if name.startswith("hf-hub:"):
+        try:
+            settings, architecture, arguments = timm.models.load_model_config_from_hf(name.removeprefix("hf-hub:"))
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise _no_weights(name, error) from error
+        return architecture, dict(settings), dict(arguments or {})
+    folder = Path(name).expanduser()
+    if folder.is_dir() or "/" in name or name.startswith((".", "~")):
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            settings, architecture = dict(config.get("pretrained_cfg") or config), str(config["architecture"])
+        except (OSError, ValueError, KeyError) as error:
+            raise WeightsError(
+                f"{name}: expected a folder with timm's config.json and its weights, or an architecture's name; for "
+                f"one of the hub's write hf-hub:{name.strip('./~')} ({type(error).__name__}: {error})"
+            ) from error
+        files = [folder / file for file in ("model.safetensors", "pytorch_model.bin") if (folder / file).is_file()]
+        if files:
+            settings["file"] = str(files[0])
+        return architecture, settings, dict(config.get("model_args") or {})
+    try:
+        found: Any = timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        found = None
+    if found is None or not timm.is_model(name.split(".")[0]):
+        near = timm.list_models(f"*{name.split('.')[0]}*")[:5]
+        hint = f"; similar: {', '.join(near)}" if near else ""
+        raise ConfigError(f"timm knows no model {name!r}{hint}")
+    return name, found.to_dict(), {}
+
+
+def _no_weights(name: str, error: Exception) -> WeightsError:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return WeightsError(
+        f"can't load timm weights for {name!r}: {first}; without a network give the path of a local folder (name) or "
+        f"weights file (weights), set HF_HOME to a cache that holds them, or write `pretrained: false` and `tune: full`"
+    )
+
+
+def _create(
+    name: str, overlay: dict[str, Any] | None, settings: dict[str, Any], arguments: dict[str, Any]
+) -> nn.Module:
+    """Builds the network; random if `overlay` (changes to the pretrained settings) is None."""
+    import timm
+
+    try:
+        backbone: nn.Module = timm.create_model(
+            name,
+            pretrained=overlay is not None,
+            pretrained_cfg=settings or None,
+            pretrained_cfg_overlay=overlay or None,
+            **arguments,
+        )
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError) as error:
+        if overlay is not None:
+            raise _no_weights(name, error) from error
+        raise ConfigError(f"timm can't build {name!r} with {arguments}: {error}") from error
+    return backbone
+
+
+def _reached(output: Tensor) -> set[int]:
+    """The ids of the leaves that an output's gradient flows to."""
+    leaves: set[int] = set()
+    seen: set[Any] = set()
+    stack: list[Any] = [output.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaves.add(id(getattr(node, "variable", None)))
+        stack.extend(following for following, _ in node.next_functions)
+    return leaves
+
+
+class Timm(Encoder):
+    """A backbone's last feature map or token sequence, projected to the model's width."""
+
+    def __init__(
+        self,
+        config: TimmConfig,
+        column: Column,
+        width: int,
+        backbone: nn.Module,
+        architecture: str,
+        arguments: dict[str, Any],
+    ) -> None:
+        super().__init__(column, width)
+        self.config = config
+        self.architecture = architecture
+        self.arguments = arguments
+        self.backbone: Any = backbone
+        self.frozen = config.tune == "frozen"
+        open_blocks(backbone, config.tune)
+        self._try_out()
+        self.frozen_norms = [
+            module
+            for module in backbone.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+            and not any(parameter.requires_grad for parameter in module.parameters())
+        ]
+        self.standardise = Standardise(column)
+        hidden = int(backbone.num_features)  # type: ignore[arg-type]
+        self.norm = nn.LayerNorm(hidden)
+        self.project = nn.Linear(hidden, width)
+
+    def _try_out(self) -> None:
+        """Checks that the backbone takes the column's pictures, and freezes what does not lead to its features."""
+        assert self.column.image_size is not None
+        height, columns = self.column.image_size
+        patch = getattr(getattr(self.backbone, "patch_embed", None), "patch_size", None) or (1, 1)
+        if height % patch[0] or columns % patch[1]:
+            raise ConfigError(
+                f"{self.config.name} cuts patches of {patch[0]}x{patch[1]} pixels, which do not divide the column "
+                f"{self.column.name!r} ({height}x{columns}); give it a size that they divide under data.columns, or "
+                f"take `type: vit`, which takes any"
+            )
+        if self.frozen:
+            return
+        picture = torch.zeros(1, self.column.num_channels or 3, height, columns)
+        self.backbone.eval()
+        try:
+            with torch.enable_grad():
+                features = self.backbone.forward_features(picture)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise ConfigError(
+                f"{self.config.name} can't take the column {self.column.name!r} ({height}x{columns} pixels): {error}"
+            ) from error
+        self.backbone.train()
+        # Such as a normalisation after the pooling: a parameter without a gradient would stall distributed training.
+        reached = _reached(features)
+        for parameter in self.backbone.parameters():
+            parameter.requires_grad_(parameter.requires_grad and id(parameter) in reached)
+
+    def encode_items(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        x = self.standardise(values)
+        if self.training and not self.frozen:
+            hidden = self._tuned(x, lengths)
+        else:
+            # A frozen backbone is an extractor: no dropout, whatever mode the model around it is in.
+            self.backbone.eval()
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                hidden = self._features(x)
+        tokens = self.project(self.norm(hidden))
+        if tokens.dim() == 4:
+            return image_tokens(tokens.flatten(1, 2), (tokens.shape[1], tokens.shape[2]), lengths)
+        return Tokens(tokens, (lengths > 0)[:, None].expand(-1, tokens.shape[1]), (tokens.shape[1],))
+
+    def _features(self, x: Tensor) -> Tensor:
+        """[items, height, width, channels] of a map, [items, length, channels] of a sequence."""
+        hidden: Tensor = self.backbone.forward_features(x)
+        width = self.norm.normalized_shape[0]
+        if hidden.dim() == 4 and (hidden.shape[-1] != width or hidden.shape[1] == width):
+            hidden = hidden.permute(0, 2, 3, 1)
+        return hidden
+
+    def _tuned(self, x: Tensor, lengths: Tensor) -> Tensor:
+        present = lengths.nonzero().squeeze(1)
+        # One picture has no spread where a map has one cell, and batch normalisation raises an error there.
+        self.backbone.train(len(present) > 1)
+        for norm in self.frozen_norms:
+            norm.eval()
+        if len(present) == len(x):
+            return self._features(x)
+        if len(present) == 0:
+            # Not all backbones take an empty batch; one junk picture times 0 touches every parameter.
+            junk = self._features(x[:1])
+            return (junk * 0.0).expand(len(x), *junk.shape[1:])
+        found = self._features(x[present])
+        return found.new_zeros(len(x), *found.shape[1:]).index_copy(0, present, found)
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        if not self.config.pretrained:
+            return iter(())
+        return (parameter for parameter in self.backbone.parameters() if parameter.requires_grad)
+
+    def save_resources(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "timm.json").write_text(json.dumps({"architecture": self.architecture, **self.arguments}))

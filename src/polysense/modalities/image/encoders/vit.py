@@ -1,0 +1,112 @@
+"""A vision transformer: the picture's patches as a sequence.
+
+Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1, without the class token: what is read is the
+patches themselves (Beyer et al., "Better plain ViT baselines for ImageNet-1k", 2022, find it no worse). Nothing tells
+it that neighbouring pixels belong together, so from scratch it needs far more pictures than a convolutional network;
+its merit is attention over the whole picture from the first layer on. Cost grows with the number of patches, and that
+of attention with their square.
+
+The patch need not divide the picture: its right and lower edge are filled up with the column's mean, which is 0 after
+standardising. Every patch holds at least one true pixel, so there is no patch to mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polysense.core.modality import Modality
+from polysense.core.schema import Column
+from polysense.core.tokens import Tokens
+from polysense.errors import ConfigError
+from polysense.modalities.image.encoders.resnet import grid_positions
+from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.layers.pixels import Standardise
+from polysense.nn.layers.transformer import TransformerBlock
+
+__all__ = ["ViT", "ViTConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig(EncoderConfig):
+    """A vision transformer, trained from scratch; for pretrained weights take `type: timm` or `type: pretrained`.
+
+    Attributes:
+        patch: Side of a patch in pixels; auto: 4 if the picture's shorter side is below 64 px, 8 below 128 px, else 16.
+        positions: How a patch is told where it is: "sinusoidal" (fixed, rows and columns apart) or "learned".
+        width: Width of the transformer; null = model.width.
+        num_layers: Transformer blocks.
+        num_heads: Attention heads; must divide the width.
+        dropout: On embeddings and in every block.
+    """
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    type: Literal["vit"] = "vit"
+    patch: int | Literal["auto"] = "auto"
+    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    width: int | None = None
+    num_layers: int = 6
+    num_heads: int = 4
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.patch != "auto" and self.patch < 1:
+            raise ConfigError(f"patch: {self.patch}; expected at least 1 pixel")
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> ViT:
+        self.check(column)
+        return ViT(self, column, width)
+
+
+class ViT(Encoder):
+    """Patches, positions, transformer blocks, a last normalisation, and a projection where the widths differ."""
+
+    def __init__(self, config: ViTConfig, column: Column, width: int) -> None:
+        super().__init__(column, width)
+        assert column.image_size is not None
+        assert column.num_channels is not None
+        inner = config.width or width
+        shorter = min(column.image_size)
+        automatic = 4 if shorter < 64 else 8 if shorter < 128 else 16
+        self.patch: int = automatic if config.patch == "auto" else config.patch
+        height, columns = (-(-side // self.patch) for side in column.image_size)
+        self.grid = (height, columns)
+        self.standardise = Standardise(column)
+        self.embedding = nn.Linear(column.num_channels * self.patch**2, inner)
+        self.positions = None
+        if config.positions == "learned":
+            self.positions = nn.Parameter(torch.randn(height * columns, inner) * 0.02)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(inner, config.num_heads, dropout=config.dropout) for _ in range(config.num_layers)
+        )
+        self.norm = nn.LayerNorm(inner)
+        self.project = nn.Identity() if inner == width else nn.Linear(inner, width)
+
+    def encode_items(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        x = self.embedding(self.patches(self.standardise(values)))
+        positions = grid_positions(self.grid, x.shape[-1], x.device) if self.positions is None else self.positions
+        x = self.dropout(x + positions.to(x.dtype))
+        for block in self.blocks:
+            # All of a picture's patches are there, or it is absent and its tokens are masked.
+            x = block(x, None)
+        mask = (lengths > 0)[:, None].expand(-1, x.shape[1])
+        return Tokens(self.project(self.norm(x)), mask, self.grid)
+
+    def patches(self, x: Float[Tensor, "items channels height columns"]) -> Float[Tensor, "items patches pixels"]:
+        """The picture's patches row by row; a patch's pixels channel by channel, as a convolution orders them."""
+        (height, columns), size = self.grid, self.patch
+        x = F.pad(x, (0, columns * size - x.shape[3], 0, height * size - x.shape[2]))
+        x = x.reshape(len(x), -1, height, size, columns, size)
+        return x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)

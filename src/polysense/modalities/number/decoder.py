@@ -1,0 +1,32 @@
+"""Numbers reconstructed from a code."""
+
+from __future__ import annotations
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polysense.core.batch import ColumnBatch
+from polysense.core.schema import Column
+from polysense.nn.column_decoder import ScaledValueDecoder, linear_rowwise, squared
+
+__all__ = ["NumberDecoder"]
+
+
+class NumberDecoder(ScaledValueDecoder):
+    """A number; its error is squared up to ten standard deviations, and grows linearly beyond."""
+
+    def __init__(self, column: Column, width: int) -> None:
+        super().__init__(column)
+        assert column.mean is not None
+        assert column.std is not None
+        self._mean, self._std = column.mean[0], column.std[0]
+        self.output = nn.Linear(width, 1)
+
+    def losses(
+        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, places: Bool[Tensor, "batch 1"]
+    ) -> Float[Tensor, " batch"]:
+        truth = column.values[:, 0, :1].float().masked_fill(~places, 0.0)
+        return squared(linear_rowwise(tokens[:, 0], self.output) - truth)[:, 0] * places[:, 0]
+
+    def predict(self, tokens: Float[Tensor, "batch 1 width"]) -> Float[Tensor, " batch"]:
+        return (linear_rowwise(tokens[:, 0], self.output)[:, 0].double() * self._std + self._mean).float()

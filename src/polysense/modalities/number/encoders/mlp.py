@@ -1,0 +1,56 @@
+"""A number as one token.
+
+The value comes robustly scaled; its inverse hyperbolic sine keeps order and small differences, and tames a value a
+thousand scales
+away without clipping it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from polysense.core.modality import Modality
+from polysense.core.schema import Column
+from polysense.core.tokens import Tokens
+from polysense.nn.encoder import Encoder, EncoderConfig
+
+__all__ = ["NumberMLP", "NumberMLPConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberMLPConfig(EncoderConfig):
+    """A number through a small multilayer perceptron.
+
+    Attributes:
+        hidden: Width of the hidden layer.
+    """
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.NUMBER})
+    type: Literal["number_mlp"] = "number_mlp"
+    hidden: int = 64
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> NumberMLP:
+        self.check(column)
+        return NumberMLP(self, column, width)
+
+
+class NumberMLP(Encoder):
+    """asinh, then a multilayer perceptron."""
+
+    def __init__(self, config: NumberMLPConfig, column: Column, width: int) -> None:
+        super().__init__(column, width)
+        self.mlp = nn.Sequential(nn.Linear(1, config.hidden), nn.GELU(), nn.Linear(config.hidden, width))
+
+    def encode_items(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        return Tokens(self.mlp(torch.asinh(values.float()))[:, None, :], (lengths > 0)[:, None], (1,))

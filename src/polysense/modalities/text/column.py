@@ -1,0 +1,411 @@
+"""Texts as token ids: subwords or words learnt from the training texts, or a tokenizer that is given.
+
+Subwords: byte-level BPE (Sennrich, Haddow, Birch, "Neural machine translation of rare words with subword units", ACL
+2016; on bytes as in GPT-2) can write every script and never meets an unknown character. Its vocabulary grows with the
+data: a token needs to be seen a few times before its embedding means anything.
+
+Words: one id for each word of the training texts that is frequent enough, and one for all others ("unknown"). They are
+what a bag of words counts and what published word vectors are for; the price is the unknown. Texts are brought to
+NFKC (full-width letters, ligatures and Arabic presentation forms become the plain ones), invisible direction marks are
+dropped, and words end where Unicode's word boundaries lie (UAX #29): an apostrophe inside a word, a decimal point
+inside a number and the joiners of Persian and Hindi stay in it; every other punctuation mark, symbol or emoji is a
+token of its own, and a full stop never joins words. Scripts without spaces (Chinese, Japanese, Thai, Lao, Khmer,
+Burmese) give one token per character with its marks: finding their words takes a dictionary.
+
+Tokenizing happens row by row in one thread; the tokenizers library's own threads would be of no use, and it warns in
+each forked worker process once they have run. They are switched off unless the environment says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from polysense.core.modality import Modality
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column, Requirements
+from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.data.media import short
+from polysense.data.pretrained_tokenizer import fast_tokenizer
+from polysense.errors import ColumnError, DecodeError
+
+__all__ = ["TextColumnConfig", "TextProcessor", "join_words"]
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+_log = logging.getLogger("polysense.data.columns")
+
+_FILE = "tokenizer.json"
+_PADDING = "<pad>"
+_UNKNOWN = "<unk>"
+_MASKS = ("[MASK]", "<mask>", _UNKNOWN, "[UNK]")  # what can stand for a hidden token, the best one first
+_MAX_VOCABULARY = 8_000
+_MIN_VOCABULARY = 1_000
+_MAX_WORDS = 30_000
+_WORDS_PER_TOKEN = 5
+_MAX_TRAINING_TEXTS = 50_000  # about 2 s of training; more changes the merges hardly
+
+_SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_LETTER = rf"[\p{{L}}\p{{N}}\p{{M}}_\u200c\u200d&&[^{_SPACELESS}]]"
+_WORD = (
+    rf"[{_SPACELESS}]\p{{M}}*"
+    rf"|{_LETTER}+(?:(?<=[\p{{L}}\p{{M}}])'(?=\p{{L}}){_LETTER}+"  # don't, l'eau
+    rf"|(?<=\p{{Nd}})[.,](?=\p{{Nd}}){_LETTER}+"  # 3.14
+    rf'|(?<=\p{{Hebrew}})["\u05f4](?=\p{{Hebrew}}){_LETTER}+)*'  # Hebrew abbreviations
+    r"|(?![\s\p{Cc}\p{Cf}])\X"  # a punctuation mark, a symbol, a whole emoji sequence
+)
+_INVISIBLE = "[\u00ad\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"  # soft hyphen, direction marks, joiners
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextColumnConfig(ColumnConfig):
+    """Texts in any language.
+
+    Attributes:
+        tokenizer: A tokenizer.json, or a folder or hub name of a pretrained tokenizer; null to learn one from the
+            training texts.
+        tokens: What the learnt tokenizer makes of a text, subwords or words; auto is what the column's encoder asks
+            for, else subwords.
+        vocabulary_size: Tokens of the learnt tokenizer at most; auto is, for subwords, one token for every 5 words of
+            the training texts, at least 1000 and at most 8000, and for words 30000.
+        min_frequency: How often the training texts must hold a word (or a pair that is merged into a subword) for it
+            to get an id of its own.
+        lowercase: Whether the learnt tokenizer takes capitals for small letters; auto does for words, and not for
+            subwords.
+        words: Whether a cell that is a list holds the words of one text, with a space between them, as tables with a
+            label for each word do; else it holds several texts.
+        max_tokens: Longer texts are cut to this many tokens, and the cuts are counted; null cuts nothing (unless a
+            pretrained encoder can take only so many).
+    """
+
+    type: Literal["text"] = "text"
+    tokenizer: str | None = None
+    tokens: Literal["auto", "subwords", "words"] = "auto"
+    vocabulary_size: int | Literal["auto"] = "auto"
+    min_frequency: int = 2
+    lowercase: bool | Literal["auto"] = "auto"
+    words: bool = False
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        least, why = (3, "the padding, the unknown, a word") if self.tokens == "words" else (257, "256 bytes, padding")
+        if self.vocabulary_size != "auto" and self.vocabulary_size < least:
+            raise ValueError(f"vocabulary_size: expected at least {least} ({why}), or auto")
+        if self.min_frequency < 1:
+            raise ValueError("min_frequency: expected at least 1")
+        if self.tokens == "words" and self.tokenizer is not None:
+            raise ValueError("tokens: expected auto or subwords, since a tokenizer is given; or set tokenizer: null")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError("max_tokens: expected at least 1, or null")
+
+    def build(self, name: str) -> TextProcessor:
+        """The preprocessing of the column of that name, not yet fitted."""
+        return TextProcessor(name, self)
+
+
+class TextProcessor(ColumnProcessor):
+    """Tokenizes texts; each item is int32 [tokens]. Numbers and booleans are taken for their usual spelling.
+
+    Attributes:
+        max_tokens: Where texts are cut; None: nowhere.
+        num_truncated: Texts cut so far (in this process; those cut while fitting are not counted).
+    """
+
+    config: TextColumnConfig
+    _modality = Modality.TEXT
+
+    def __init__(self, name: str, config: TextColumnConfig) -> None:
+        super().__init__(name, config)
+        self.max_tokens: int | None = config.max_tokens
+        self.num_truncated = 0
+        self._tokenizer: Tokenizer | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer in use."""
+        assert self._tokenizer is not None, f"column {self.name!r} is not fitted"
+        return self._tokenizer
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The token id of words without one of their own; None where there are none, as with subwords."""
+        return self.tokenizer.token_to_id(_UNKNOWN)
+
+    @property
+    def joins_lists(self) -> bool:
+        """Whether a cell that is a list is one text."""
+        return self.config.words
+
+    def _joined(self, cell: list[Any]) -> str:
+        return " ".join(join_words(cell))
+
+    def located(self, text: object) -> tuple[str, list[tuple[int, int]]]:
+        """A text as it is tokenized (characters composed), and where in it each token lies, the end not included.
+
+        Raises:
+            DecodeError: It is no text.
+        """
+        read = self._text(text)
+        return read, self.tokenizer.encode(read).offsets if read.strip() else []
+
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+        asked, required = self.config.tokenizer, requirements.tokenizer
+        if asked is not None and required is not None and asked != required:
+            raise ColumnError(
+                f"column {self.name!r}: tokenizer is {asked!r} in the recipe, but its pretrained encoder needs "
+                f"{required!r}; set tokenizer: null, or choose another encoder"
+            )
+        if self.config.tokens == "words" and required is not None:
+            raise ColumnError(
+                f"column {self.name!r}: tokens is 'words' in the recipe, but its pretrained encoder needs the "
+                f"tokenizer {required!r}; set tokens: auto, or choose another encoder"
+            )
+        limits = [limit for limit in (self.config.max_tokens, requirements.max_tokens) if limit is not None]
+        self.max_tokens = min(limits) if limits else None
+        name = asked or required
+        learns_words = name is None and (
+            self.config.tokens == "words" or (self.config.tokens == "auto" and requirements.tokenization == "words")
+        )
+        if name is not None:
+            tokenizer, padding_id = _load(name, self.name)
+        else:
+            texts = cells.read(self.name, "texts", lambda cell, _: self._text(cell), _MAX_TRAINING_TEXTS)
+            train = _train_words if learns_words else _train_subwords
+            tokenizer, padding_id = train([text for text in texts if text], self.config), 0
+        self._use(tokenizer)
+        encoded = cells.read(self.name, "texts", self._ids, NUM_SAMPLED)
+        if learns_words:
+            self._report_unknown(encoded)
+        tokens = {position: token for token, position in tokenizer.get_vocab(with_added_tokens=True).items()}
+        size = max(tokens) + 1  # some published vocabularies have holes
+        column = guess.replace(
+            typical_length=max(1, int(np.ceil(np.quantile([len(ids) for ids in encoded], 0.95)))),
+            vocabulary_size=size,
+            padding_id=padding_id,
+            mask_id=next((i for i in map(tokenizer.token_to_id, _MASKS) if i is not None), padding_id),
+        )
+        if requirements.vocabulary:
+            column = column.replace(vocabulary=tuple(tokens.get(i, "") for i in range(size)))
+        if requirements.token_frequencies:
+            counts, num_documents = self._count_documents(cells, size)
+            frequencies = tuple((counts / max(num_documents, 1)).tolist())
+            column = column.replace(document_frequencies=frequencies, num_documents=num_documents)
+        self.num_truncated = 0
+        return column
+
+    def _ids(self, cell: Any, source: SourceInfo) -> list[int]:
+        return self._encode(self._text(cell), source)
+
+    def _count_documents(self, cells: TrainingCells, size: int) -> tuple[np.ndarray, int]:
+        """In how many training texts each id [vocabulary] occurs, and the number of texts that hold any."""
+        counts = np.zeros(size, dtype=np.int64)
+
+        def count(cell: Any, source: SourceInfo) -> bool:
+            distinct = np.unique(np.array(self._ids(cell, source), dtype=np.int64))
+            counts[distinct] += 1
+            return len(distinct) > 0
+
+        return counts, sum(cells.read(self.name, "texts", count, _MAX_TRAINING_TEXTS))
+
+    def _report_unknown(self, encoded: list[list[int]]) -> None:
+        unknown = self.tokenizer.token_to_id(_UNKNOWN)
+        assert unknown is not None
+        share = sum(ids.count(unknown) for ids in encoded) / max(sum(len(ids) for ids in encoded), 1)
+        _log.log(
+            logging.WARNING if share > 0.5 else logging.INFO,
+            "column %r: %d words have an id of their own; %.1f%% of the words in the training texts have none and are "
+            "the same unknown word (min_frequency=%d)",
+            self.name,
+            self.tokenizer.get_vocab_size() - 2,
+            100 * share,
+            self.config.min_frequency,
+        )
+
+    def _use(self, tokenizer: Tokenizer) -> None:
+        """Sets a tokenizer up: no padding, cut only where asked, and no control tokens spelled out by a text."""
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        if self.max_tokens is not None:
+            self._check_room(tokenizer, self.max_tokens)
+            tokenizer.enable_truncation(self.max_tokens)
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+
+    def _check_room(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        special = tokenizer.num_special_tokens_to_add(is_pair=False)
+        if max_tokens <= special:
+            raise ColumnError(
+                f"column {self.name!r}: max_tokens is {max_tokens}, but the tokenizer adds {special} special tokens to "
+                f"each text; expected at least {special + 1}"
+            )
+
+    def _text(self, value: Any) -> str:
+        if isinstance(value, bytes):
+            try:
+                value = value.decode("utf-8")
+            except UnicodeDecodeError:
+                raise DecodeError(f"found bytes that are not UTF-8 text: {short(value)}") from None
+        elif isinstance(value, (bool, int, float)):
+            value = str(value)
+        elif not isinstance(value, str):
+            raise DecodeError(f"found {short(value)} ({type(value).__name__}), expected a text")
+        text: str = value
+        if text.isascii():
+            return text
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # surrogates, as cut JSON escapes leave them: pairs are joined, single ones replaced
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return unicodedata.normalize("NFC", text)
+
+    def _encode(self, text: str, source: SourceInfo) -> list[int]:
+        if not text.strip():
+            return []
+        encoding = self.tokenizer.encode(text)
+        if encoding.overflowing:
+            self.num_truncated += 1
+            if self.num_truncated == 1:
+                _log.warning("%s: cut to max_tokens=%d; further cuts are counted only", source, self.max_tokens)
+        return encoding.ids
+
+    def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
+        ids = self._ids(value, source)
+        return np.array(ids, dtype=np.int32) if ids else None
+
+    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
+        # Without the padding, which may be an id that the tokenizer spells.
+        ids = [token for token in value.tolist() if token != self.column.padding_id]
+        text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        if not text:
+            return None
+        return text.split() if self.config.words else text
+
+    def _state(self, folder: Path) -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        tokenizer.no_truncation()
+        (folder / _FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+        return {"max_tokens": self.max_tokens}
+
+    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
+        self.max_tokens = state["max_tokens"]
+        self._use(_from_text((folder / _FILE).read_text(encoding="utf-8"), folder / _FILE))
+
+
+def join_words(words: list[Any]) -> list[str]:
+    """The words of a text that is given as a list of them; one that is missing is empty, and keeps its place."""
+    return ["" if word is None else str(word) for word in words]
+
+
+def _train_words(texts: list[str], config: TextColumnConfig) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel(unk_token=_UNKNOWN))
+    steps = [normalizers.NFKC(), normalizers.Replace("\u2019", "'"), normalizers.Replace(Regex(_INVISIBLE), "")]
+    if config.lowercase:  # True or "auto"
+        steps.append(normalizers.Lowercase())
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=_MAX_WORDS if config.vocabulary_size == "auto" else config.vocabulary_size,
+        min_frequency=config.min_frequency,
+        special_tokens=[_PADDING, _UNKNOWN],  # no text spells them: its angle brackets are tokens of their own
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_batches(texts), trainer)
+    return tokenizer
+
+
+def _train_subwords(texts: list[str], config: TextColumnConfig) -> Tokenizer:
+    if config.vocabulary_size == "auto":
+        words = sum(len(text.split()) for text in texts)
+        size = min(_MAX_VOCABULARY, max(_MIN_VOCABULARY, words // _WORDS_PER_TOKEN))
+    else:
+        size = config.vocabulary_size
+    tokenizer = Tokenizer(models.BPE())
+    if config.lowercase is True:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)  # a word is the same at a text's start
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        min_frequency=config.min_frequency,
+        special_tokens=[_PADDING],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+        # A text without spaces (Chinese, Japanese, base64) is one "word": without a limit it becomes one token.
+        max_token_length=24,
+    )
+    tokenizer.train_from_iterator(_batches(texts), trainer)
+    return tokenizer
+
+
+def _batches(texts: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(texts), 1000):
+        yield texts[start : start + 1000]
+
+
+def _from_text(text: str, path: Path) -> Tokenizer:
+    # tokenizers raises a bare Exception (its own Rust errors have no class), so its first fields are looked at before.
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ColumnError(f"{path}: is not a tokenizer.json: {error}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise ColumnError(f"{path}: is not a tokenizer.json: it has no 'model'")
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # noqa: BLE001 (see above)
+        raise ColumnError(f"{path}: is not a tokenizer.json that the installed tokenizers reads: {error}") from None
+
+
+def _load(name: str, column: str) -> tuple[Tokenizer, int]:
+    """A tokenizer by file, folder or hub name, and its padding id."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        tokenizer = _from_text(_read(path), path)
+        return tokenizer, _padding_id(tokenizer, path.parent)
+    if path.is_dir():
+        if (path / _FILE).is_file():
+            tokenizer = _from_text(_read(path / _FILE), path / _FILE)
+            return tokenizer, _padding_id(tokenizer, path)
+    elif path.suffix == ".json" or path.is_absolute() or name.startswith((".", "~")):
+        raise ColumnError(f"column {column!r}: no such tokenizer file or folder: {path}")
+    return _load_with_transformers(name, column)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ColumnError(f"{path}: can't be read: {error}") from None
+
+
+def _padding_id(tokenizer: Tokenizer, folder: Path) -> int:
+    if tokenizer.padding is not None:
+        return int(tokenizer.padding["pad_id"])
+    names = []
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / file).is_file():
+            try:
+                token = json.loads(_read(folder / file)).get("pad_token")
+            except (ValueError, AttributeError) as error:
+                raise ColumnError(f"{folder / file}: is not the JSON of a tokenizer: {error}") from None
+            names.append(token.get("content") if isinstance(token, dict) else token)
+    for name in (*names, _PADDING, "[PAD]"):
+        found = tokenizer.token_to_id(name) if isinstance(name, str) else None
+        if found is not None:
+            return found
+    return 0  # never read: the padding lies beyond an item's length
+
+
+def _load_with_transformers(name: str, column: str) -> tuple[Tokenizer, int]:
+    tokenizer, wrapper = fast_tokenizer(name, f"column {column!r}: the tokenizer {name!r}")
+    return tokenizer, wrapper.pad_token_id if wrapper.pad_token_id is not None else 0

@@ -1,0 +1,74 @@
+"""A transformer over trained subword tokens.
+
+The trade-off: attention costs length squared, which a table's notes, names and utterances never feel; a document of ten
+thousand tokens does. Positions are sinusoidal, so no text is too long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from polysense.core.modality import Modality
+from polysense.core.schema import Column
+from polysense.core.tokens import Tokens
+from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.layers.transformer import TransformerBlock, sinusoidal
+
+__all__ = ["TextTransformer", "TextTransformerConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTransformerConfig(EncoderConfig):
+    """A transformer over subword tokens, trained from scratch.
+
+    Attributes:
+        num_layers: Transformer blocks.
+        num_heads: Attention heads; must divide model.width.
+        dropout: On embeddings and in every block.
+    """
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TEXT})
+    type: Literal["text_transformer"] = "text_transformer"
+    num_layers: int = 2
+    num_heads: int = 4
+    dropout: float = 0.1
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> TextTransformer:
+        self.check(column)
+        return TextTransformer(self, column, width)
+
+
+class TextTransformer(Encoder):
+    """Subword embeddings, sinusoidal positions, transformer blocks."""
+
+    def __init__(self, config: TextTransformerConfig, column: Column, width: int) -> None:
+        super().__init__(column, width)
+        assert column.vocabulary_size is not None
+        self.embedding = nn.Embedding(column.vocabulary_size, width)
+        # As loud as the sinusoidal positions, whose mean square is 1/2, would otherwise drown it at 0.02.
+        nn.init.normal_(self.embedding.weight, std=1.0)
+        self.position_scale = nn.Parameter(torch.full((1,), 0.3))
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, config.num_heads, dropout=config.dropout) for _ in range(config.num_layers)
+        )
+
+    def encode_items(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        positions = torch.arange(values.shape[1], device=values.device)
+        mask = positions < lengths[:, None]
+        x = self.embedding(values) + self.position_scale * sinusoidal(positions, self.width)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, mask)
+        return Tokens(x, mask, (values.shape[1],))

@@ -1,0 +1,1 @@
+"""Video: frames and a sound track."""

@@ -1,0 +1,397 @@
+"""Videos as frames: a few pictures, evenly spaced in time, each as it was on the screen at its moment.
+
+A file is first walked through packet by packet, without decoding: that tells every frame's time, where decoding may
+start (key frames) and whether the file was cut short, and costs 5 microseconds a frame. Then only what is needed is
+decoded: if a key frame lies between the last frame that was decoded and the next that is wanted, the decoder starts
+from there, else it goes on. The time in the header is not trusted: containers round it, and sound may be longer.
+
+FFmpeg (PyAV) is given only what begins like a video container: asked to guess, it takes text for a playlist. It reads
+through a file object, so that it has no protocol with which to open anything else. Moving GIF, WebP and PNG pictures go
+to Pillow, which lays partial frames over one another.
+
+A file is whole or refused: one that states more than it holds was cut short; a frame that can't be decoded is not
+replaced by its neighbour.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from polysense.core.modality import Modality
+from polysense.data.kinds import media_of_bytes, media_of_text
+from polysense.data.media import Media, describe_bytes, locate
+from polysense.errors import DecodeError
+from polysense.modalities.image.decode import MAX_PIXELS, open_animation
+
+__all__ = ["Frame", "decode_video", "even_positions", "is_video", "num_wanted", "video_info"]
+
+_MAX_PACKETS = 10_000_000  # four days at 30 frames a second
+_FAR = 16  # frames: a seek costs about as much as decoding so many
+_NEAR = 3  # packets that may lie between a wanted time and the frame shown then: invisible frames, fields
+_HEAD = 16  # bytes that tell the format
+_ATTACHED = 0x0400  # FFmpeg's disposition of a cover picture
+_INDEXED = ("mov,mp4", "matroska", "avi")  # where FFmpeg, having read the file, finds a key frame exactly
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """One picture of a video.
+
+    Attributes:
+        time: Seconds after the first frame.
+        pixels: uint8 [height, width, 3], upright.
+    """
+
+    time: float
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class _Timeline:
+    """When a video's frames are shown.
+
+    Attributes:
+        stamps: Ascending, in units of `unit` seconds; positions where the file has no times.
+        keys: The stamps from which decoding may start, ascending.
+        unit: Seconds.
+        is_timed: Whether frames carry these stamps.
+    """
+
+    stamps: Sequence[int]
+    keys: Sequence[int]
+    unit: float
+    is_timed: bool
+
+    @property
+    def seconds(self) -> float:
+        """The length; the last frame is shown as long as the others are on average."""
+        num = len(self.stamps)
+        return (self.stamps[-1] - self.stamps[0]) * self.unit * num / (num - 1) if num > 1 else 0.0
+
+
+def is_video(cell: object, root: Path) -> bool:
+    """Whether a cell is a video; told by its name if it has one, else by its first bytes. Moving pictures are not."""
+    name = cell.get("path") if isinstance(cell, dict) and cell.get("bytes") is None else cell
+    if isinstance(name, (str, Path)):
+        kind = media_of_text(str(name))
+        if kind is not None:
+            return kind is Modality.VIDEO
+    elif not isinstance(cell, (bytes, bytearray, memoryview, dict)):
+        return False
+    return media_of_bytes(locate(cell, root, "image").head(_HEAD)) is Modality.VIDEO
+
+
+def decode_video(
+    cell: object,
+    root: Path,
+    *,
+    num_frames: int,
+    frames_per_second: float | None = None,
+    size_hint: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> list[Frame]:
+    """Decodes evenly spaced frames.
+
+    The video is cut into as many stretches of equal length as frames are wanted, and the frame that is shown in the
+    middle of each is taken. A shorter video gives all its frames, one that stands still fewer.
+
+    Args:
+        cell: A path (str or Path), bytes, or {"bytes": ..., "path": ...}.
+        root: The folder that relative paths start from.
+        num_frames: How many; with `frames_per_second` at most so many.
+        frames_per_second: As many as this gives for the video's length, at least one.
+        size_hint: (height, width) that is enough; larger frames may be halved, quartered and so on, never below it.
+        max_pixels: A video with larger frames is refused.
+
+    Raises:
+        DecodeError: It is no video, is cut short, or a wanted frame can't be decoded.
+    """
+    assert num_frames >= 1
+    media = locate(cell, root, "video")
+    if media_of_bytes(media.head(_HEAD)) is Modality.IMAGE:
+        moving = open_animation(
+            media,
+            lambda num, seconds: even_positions(num, num_wanted(seconds, num_frames, frames_per_second)),
+            max_pixels=max_pixels,
+        )
+        return [Frame(time, np.array(picture.convert("RGB"))) for time, picture in moving]
+
+    def read(container: Any, reopen: Callable[[], Any]) -> list[Frame]:
+        stream = _stream(container, max_pixels)
+        timeline = _timeline(container, stream)
+        wanted = _stamps(timeline, num_wanted(timeline.seconds, num_frames, frames_per_second))
+        found = _decoded(container, stream, timeline, wanted, max_pixels, reopen)
+        first, reformatter = timeline.stamps[0], _reformatter()
+        return [
+            Frame((stamp - first) * timeline.unit, _pixels(frame, reformatter, size_hint)) for stamp, frame in found
+        ]
+
+    return _with_av(media, read)
+
+
+def video_info(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], int, float]:
+    """((height, width) of the upright frames, number of frames, seconds), from the packets and the first frame.
+
+    Raises:
+        DecodeError: As `decode_video`.
+    """
+    media = locate(cell, root, "video")
+    if media_of_bytes(media.head(_HEAD)) is Modality.IMAGE:
+        counted: list[tuple[int, float]] = []
+
+        def first(num: int, seconds: float) -> list[int]:
+            counted.append((num, seconds))
+            return [0]
+
+        ((_, picture),) = open_animation(media, first, max_pixels=max_pixels)
+        return (picture.height, picture.width), *counted[0]
+
+    def read(container: Any, reopen: Callable[[], Any]) -> tuple[tuple[int, int], int, float]:
+        stream = _stream(container, max_pixels)
+        timeline = _timeline(container, stream)
+        ((_, frame),) = _decoded(container, stream, timeline, timeline.stamps[:1], max_pixels, reopen)
+        size = (frame.height, frame.width) if _quarters(frame) % 2 == 0 else (frame.width, frame.height)
+        return size, len(timeline.stamps), timeline.seconds
+
+    return _with_av(media, read)
+
+
+def even_positions(num: int, wanted: int) -> list[int]:
+    """The middles of `wanted` equal stretches of `num` frames; all of them where there are no more."""
+    wanted = min(num, wanted)
+    return [(2 * i + 1) * num // (2 * wanted) for i in range(wanted)]
+
+
+def num_wanted(seconds: float, num_frames: int, frames_per_second: float | None) -> int:
+    """How many frames are wanted of a video of that length."""
+    if frames_per_second is None:
+        return num_frames
+    return max(1, round(min(seconds * frames_per_second, float(num_frames))))
+
+
+def _with_av(media: Media, read: Callable[[Any, Callable[[], Any]], T]) -> T:
+    """Runs `read` on the opened container and a way to open it again; what FFmpeg raises becomes a DecodeError."""
+    head = media.head()
+    if media_of_bytes(head[:_HEAD]) is not Modality.VIDEO and not _may_be_video(head, media):
+        raise DecodeError(f"{describe_bytes(head) or 'is not a video in a known format'}, expected a video")
+    import av
+
+    errors = (
+        av.FFmpegError, OSError, ValueError, EOFError, IndexError, MemoryError, OverflowError, RuntimeError,
+    )  # fmt: skip
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(media.path.open("rb") if media.path is not None else BytesIO(media.read()))
+
+            def reopen() -> Any:
+                file.seek(0)
+                # A comment in Latin-1 is no reason to refuse the pictures.
+                return stack.enter_context(av.open(file, metadata_errors="replace"))
+
+            return read(reopen(), reopen)
+    except DecodeError:
+        raise
+    except errors as error:
+        # Without the file's name, which the list of unreadable cells has.
+        reason = error.strerror if isinstance(error, (av.FFmpegError, OSError)) and error.strerror else error
+        raise DecodeError(f"the video is damaged: {reason}") from None
+
+
+def _may_be_video(head: bytes, media: Media) -> bool:
+    """Containers without a signature of their own: what they hold is seen when they are opened."""
+    named = media.path is not None and media_of_text(media.path.name) is Modality.VIDEO
+    is_stream = head[:1] == b"\x47" and head[188:189] in (b"", b"\x47")  # MPEG-TS, in packets of 188 bytes
+    return (
+        is_stream
+        or head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip")
+        or (named and describe_bytes(head) is None and media_of_bytes(head[:_HEAD]) is None)
+    )
+
+
+def _stream(container: Any, max_pixels: int) -> Any:
+    streams = [stream for stream in container.streams.video if not int(stream.disposition) & _ATTACHED]
+    if not streams:
+        raise DecodeError("holds no pictures, only sound" if container.streams.audio else "holds no video")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise DecodeError("holds a video of a kind that there is no decoder for")
+    stream.thread_count = 1  # a data-loading process has one core
+    _check_size(stream.width, stream.height, max_pixels)
+    return stream
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise DecodeError(f"states frames of {width} x {height} pixels")
+    if width * height > max_pixels:
+        raise DecodeError(
+            f"has frames of {width:,} x {height:,} pixels, more than the limit of {max_pixels:,}; shrink them, or "
+            f"raise the column's max_pixels"
+        )
+
+
+def _timeline(container: Any, stream: Any) -> _Timeline:
+    """Walks through the packets of the file."""
+    stamps: list[int] = []
+    keys: list[int] = []
+    num, is_timed, end = 0, True, 0.0
+    for packet in container.demux():
+        if packet.time_base is not None and packet.dts is not None:
+            last = packet.dts if packet.pts is None else packet.pts
+            end = max(end, float((last - (packet.stream.start_time or 0) + (packet.duration or 0)) * packet.time_base))
+        if packet.stream_index != stream.index or packet.size == 0 or packet.is_discard:
+            continue
+        num += 1
+        if num > _MAX_PACKETS:
+            raise DecodeError(f"has more than {_MAX_PACKETS:,} frames; cut it into parts")
+        if packet.pts is None:
+            is_timed = False
+        else:
+            stamps.append(packet.pts)
+            if packet.is_keyframe:
+                keys.append(packet.pts)
+    if not num:
+        raise DecodeError("holds no frames")
+    if num < 0.98 * stream.frames - 2:
+        raise DecodeError(f"the video is cut short: the header states {stream.frames:,} frames, {num:,} are there")
+    stated = 0.0 if container.duration is None else container.duration / 1e6
+    if end < 0.95 * stated - 0.25:
+        raise DecodeError(f"the video is cut short: the header states {stated:.1f} s, {end:.1f} s are there")
+    distinct = sorted(set(stamps))
+    if not is_timed or len(distinct) < 0.5 * num:
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        return _Timeline(range(num), (), 1.0 / rate, False)
+    return _Timeline(distinct, sorted(set(keys)), float(stream.time_base), True)
+
+
+def _stamps(timeline: _Timeline, num_frames: int) -> list[int]:
+    """The stamps of the frames that are shown in the middles of equal stretches of time, each once."""
+    stamps = timeline.stamps
+    num, first = len(stamps), stamps[0]
+    wanted = min(num, num_frames)
+    if num == 1:
+        return [first]
+    length = (stamps[-1] - first) * num  # times num - 1: whole numbers, or frame 10 of 20 may become 9
+    middles = [first + (2 * i + 1) * length // (2 * wanted * (num - 1)) for i in range(wanted)]
+    return sorted({stamps[bisect.bisect_right(stamps, middle) - 1] for middle in middles})
+
+
+def _decoded(
+    container: Any, stream: Any, timeline: _Timeline, wanted: Sequence[int], max_pixels: int, reopen: Callable[[], Any]
+) -> Iterator[tuple[int, Any]]:
+    """The frame shown at each wanted stamp."""
+    decoder = _Decoder(container, stream, timeline, reopen)
+    shown: tuple[int, Any] | None = None  # the last frame that was decoded, or the one before if that is too late
+    ahead: tuple[int, Any] | None = None  # the one that came too late
+    for stamp in wanted:
+        if decoder.start_for(stamp, None if shown is None else shown[0]):
+            shown = ahead = None
+        while shown is None or shown[0] < stamp:
+            found = ahead or decoder.next()
+            ahead = None
+            if found is None:
+                break
+            if found[0] > stamp:
+                ahead = found
+                if shown is None and decoder.start_over():  # the seek went too far
+                    ahead = None
+                    continue
+                break
+            shown = found
+        if shown is None or not _is_near(timeline.stamps, shown[0], stamp):
+            at = (stamp - timeline.stamps[0]) * timeline.unit
+            raise DecodeError(f"the video is damaged: the frame at {at:.2f} s can't be decoded")
+        _check_size(shown[1].width, shown[1].height, max_pixels)
+        yield stamp, shown[1]
+
+
+def _is_near(stamps: Sequence[int], found: int, wanted: int) -> bool:
+    if found == wanted:
+        return True
+    return abs(bisect.bisect_left(stamps, found) - bisect.bisect_left(stamps, wanted)) <= _NEAR
+
+
+class _Decoder:
+    """Frames in the order in which they are shown, from a place on."""
+
+    def __init__(self, container: Any, stream: Any, timeline: _Timeline, reopen: Callable[[], Any]) -> None:
+        self._container, self._stream, self._timeline, self._reopen = container, stream, timeline, reopen
+        self._can_seek = timeline.is_timed and container.format.name.startswith(_INDEXED)
+        self._frames: Iterator[Any] = iter(())
+        self._position = -1
+
+    def start_for(self, stamp: int, reached: int | None) -> bool:
+        """Goes to the last key frame before a stamp if it is far ahead; whether it went anywhere."""
+        if reached is None and not self._can_seek:
+            return self.start_over()
+        if not self._can_seek:
+            return False
+        stamps, keys = self._timeline.stamps, self._timeline.keys
+        at = bisect.bisect_right(keys, stamp) - 1
+        key = keys[at] if at >= 0 else stamps[0]
+        if reached is not None and (key <= reached or _between(stamps, reached, key) < _FAR):
+            return False
+        self._container.seek(key, stream=self._stream, backward=True)
+        self._stream.codec_context.flush_buffers()
+        self._frames = self._container.decode(self._stream)
+        return True
+
+    def start_over(self) -> bool:
+        """Goes to the file's beginning, once, and from there only forward; whether it did."""
+        if self._position >= 0 and not self._can_seek:
+            return False
+        self._can_seek, self._position = False, -1
+        self._container = self._reopen()
+        self._stream = self._container.streams[self._stream.index]
+        self._stream.thread_count = 1
+        self._frames = self._container.decode(self._stream)
+        return True
+
+    def next(self) -> tuple[int, Any] | None:
+        """The next frame with its stamp; None at the end."""
+        for frame in self._frames:
+            if self._timeline.is_timed and frame.pts is None:
+                continue
+            self._position += 1
+            if frame.is_corrupt:
+                raise DecodeError("the video is damaged: a frame is incomplete")
+            return (frame.pts if self._timeline.is_timed else self._position), frame
+        return None
+
+
+def _between(stamps: Sequence[int], low: int, high: int) -> int:
+    return bisect.bisect_left(stamps, high) - bisect.bisect_left(stamps, low)
+
+
+def _quarters(frame: Any) -> int:
+    """Quarter turns to the left that make a frame upright."""
+    return int(round(frame.rotation / 90) % 4)
+
+
+def _reformatter() -> Any:
+    from av.video.reformatter import VideoReformatter
+
+    return VideoReformatter()
+
+
+def _pixels(frame: Any, reformatter: Any, size_hint: tuple[int, int] | None) -> np.ndarray:
+    turns = _quarters(frame)
+    width, height = frame.width, frame.height
+    if size_hint is not None:
+        wide, high = size_hint[::-1] if turns % 2 == 0 else size_hint
+        factor = max((f for f in (1, 2, 4, 8) if width // f >= wide and height // f >= high), default=1)
+        width, height = width // factor, height // factor
+    # Averaging areas, as a JPEG is reduced; the default leaves out lines when it shrinks. In one thread: starting them
+    # for each frame takes 1 ms, converting a small one 0.02 ms.
+    small = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
+    return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))

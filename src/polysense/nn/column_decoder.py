@@ -1,0 +1,125 @@
+"""ColumnDecoder: from a decoder's output tokens to what one column holds, and how its places are hidden.
+
+A column has places: a picture's patches, a sound's spans, a text's tokens, one for a number. There is one token for
+each, and what is hidden from the encoder is hidden by places too, so that a loss can be taken on these alone. Both
+stand in one class per kind, because they must agree on where a place lies.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+
+from polysense.core.batch import ColumnBatch
+from polysense.core.schema import Column
+from polysense.nn.layers.draws import normals
+
+__all__ = ["ColumnDecoder", "ScaledValueDecoder", "SingleValueDecoder", "linear_rowwise", "squared"]
+
+_LINEAR_FROM = 10.0  # standard deviations; beyond, one mistyped value would outweigh a whole table
+_LARGEST = 1e30  # whose square root's double is still a float32
+
+
+class ColumnDecoder(nn.Module, ABC):
+    """Reads one column's tokens. Of a cell that holds several items the first one is restored.
+
+    Args:
+        column: The fitted column.
+        num_places: Tokens that it has.
+
+    Attributes:
+        column: As given.
+        num_places: As given.
+    """
+
+    def __init__(self, column: Column, num_places: int) -> None:
+        super().__init__()
+        self.column = column
+        self.num_places = num_places
+
+    @abstractmethod
+    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
+        """Which places the true cell has; none where it is absent."""
+
+    @abstractmethod
+    def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch places"]) -> ColumnBatch:
+        """The column with some places hidden, in all items alike."""
+
+    @abstractmethod
+    def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
+        """The column with noise.
+
+        Args:
+            column: Not changed.
+            keys: What is drawn from.
+            noise: Standard deviation of what is added to numbers, pixels and samples, in the column's own.
+            replace: The share of tokens or categories that become random ones.
+        """
+
+    @abstractmethod
+    def losses(
+        self, tokens: Float[Tensor, "batch places width"], column: ColumnBatch, places: Bool[Tensor, "batch places"]
+    ) -> Float[Tensor, " batch"]:
+        """Each row's mean error over some places; 0 where there are none.
+
+        Args:
+            tokens: float32.
+            column: The truth.
+            places: Some of the known ones.
+        """
+
+    @abstractmethod
+    def predict(self, tokens: Float[Tensor, "batch places width"]) -> Shaped[Tensor, "batch ..."]:
+        """What the column holds, see `Prediction.columns`."""
+
+    def num_cut(self, column: ColumnBatch) -> Int[Tensor, ""]:
+        """Rows whose cell is longer than what is restored."""
+        return torch.zeros((), dtype=torch.int64, device=column.lengths.device)
+
+    @property
+    def most(self) -> str:
+        """What is restored at most, as "the first 24 tokens"; "" where nothing is ever cut."""
+        return ""
+
+
+class SingleValueDecoder(ColumnDecoder):
+    """A column of single values: one place.
+
+    A masked one is absent: any value that stood for "masked" would be some other row's true one.
+    """
+
+    def __init__(self, column: Column) -> None:
+        super().__init__(column, 1)
+
+    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch 1"]:
+        return column.lengths[:, :1] > 0
+
+    def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch 1"]) -> ColumnBatch:
+        return column.masked(~places[:, 0])
+
+
+class ScaledValueDecoder(SingleValueDecoder):
+    """A column of scaled values."""
+
+    def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
+        if noise == 0:
+            return column
+        added = noise * normals(keys, column.values[0].numel(), f"noise {self.column.name}")
+        values = column.values + added.view(column.values.shape).to(column.values.dtype)
+        return ColumnBatch(values=values, lengths=column.lengths, draws=column.draws)
+
+
+def linear_rowwise(tokens: Float[Tensor, "batch width"], layer: nn.Linear) -> Float[Tensor, "batch outputs"]:
+    """The layer, for one or two outputs: a matrix library's kernel for so few gives a row's last bits by its place."""
+    return (tokens[:, None] * layer.weight).sum(dim=2) + layer.bias
+
+
+def squared(difference: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    """Squares, and straight lines from where the slope of a square would be too steep (Huber, 1964)."""
+    size = difference.abs().clamp(max=_LARGEST)
+    # The square is taken of what is small alone: that of what is large may be infinite, and its gradient is no number.
+    small = size.clamp(max=_LINEAR_FROM)
+    return small * small + 2 * _LINEAR_FROM * (size - small)

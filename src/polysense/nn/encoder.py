@@ -1,0 +1,160 @@
+"""Encoder: one column's values to Tokens.
+
+An implementation sees single items (one picture, one clip, one text); lists in a cell are unfolded and joined here, so
+every encoder serves them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from polysense.config.base import Family
+from polysense.core.batch import ColumnBatch
+from polysense.core.modality import Modality
+from polysense.core.schema import Column, Requirements
+from polysense.core.tokens import Tokens
+from polysense.errors import ConfigError
+from polysense.nn.layers.transformer import sinusoidal
+
+__all__ = ["Encoder", "EncoderConfig"]
+
+_MOST_PRESENT = 0.9  # with fewer absent than this leaves, taking them out costs more than it saves
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pretrained", "modalities.*.encoders.*")):
+    """How one column becomes tokens.
+
+    Attributes:
+        items: What several items in one cell (pictures, texts, clips) are to the model. "sequence": their order counts;
+            each token is told which item it came from. "set": it doesn't; any order gives the same prediction. Of no
+            effect where every cell holds one item.
+    """
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset()
+    items: Literal["sequence", "set"] = "sequence"
+
+    def create(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
+        """Builds the encoder and gives it what every encoder has; the arguments are those of `build`."""
+        encoder = self.build(column, width, resources)
+        encoder.ordered = self.items == "sequence"
+        return encoder
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
+        """Builds the encoder.
+
+        Args:
+            column: The fitted column: vocabulary size, sample rate and the like come from here.
+            width: Width of the tokens to give.
+            resources: The folder that this encoder's `save_resources` wrote, where a bundle is loaded: then pretrained
+                weights are not looked for, since the bundle's follow.
+        """
+        raise ConfigError(f"the encoder {self.type!r} can't be built: its config has no build method")
+
+    def requirements(self, column_name: str) -> Requirements:
+        """What this encoder asks of the column's preprocessing; only a pretrained one asks for anything."""
+        del column_name
+        return Requirements()
+
+    def check(self, column: Column) -> None:
+        """Raises ConfigError if the column is of a modality that this encoder can't take."""
+        if column.modality not in self.modalities:
+            kinds = ", ".join(sorted(self.modalities))
+            raise ConfigError(
+                f"the encoder {self.type!r} takes {kinds}; column {column.name!r} is {column.modality}. Choose another "
+                f"encoder for it under model.encoders, or correct its type under data.columns"
+            )
+
+
+class Encoder(nn.Module, ABC):
+    """Turns a column of a batch into Tokens.
+
+    Args:
+        column: The fitted column.
+        width: Width of the tokens to give.
+
+    Attributes:
+        ordered: Whether the order of a cell's items counts (`items: sequence`).
+    """
+
+    ordered: bool = True
+
+    def __init__(self, column: Column, width: int) -> None:
+        super().__init__()
+        self.column = column
+        self.width = width
+
+    @abstractmethod
+    def encode_items(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        """Encodes single items. An item of length 0 is absent: its mask must be all False, its values may be junk."""
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encodes a column; a cell's items follow one another along the length."""
+        batch, items = column.lengths.shape
+        draws = column.draws if column.draws is None or items == 1 else column.draws.repeat_interleave(items, dim=0)
+        tokens = self._encode_present(column.values.flatten(0, 1), column.lengths.flatten(), draws)
+        if not self.column.multiple:
+            return tokens
+        values = tokens.values.reshape(batch, items, -1, self.width)
+        if self.ordered:
+            # Which item a token came from, so that order within a cell (a dialogue, a sequence of pictures) is kept.
+            positions = sinusoidal(torch.arange(items, device=values.device), self.width).to(values.dtype)
+            values = values + positions[:, None, :]
+        return Tokens(values.flatten(1, 2), tokens.mask.reshape(batch, -1), (items, *tokens.grid))
+
+    def _encode_present(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        """As `encode_items`, but training does not pay for what is absent: missing cells, and the padding of lists.
+
+        Only training: how many items lie in a batch can change a matrix product's last bits, and a row's prediction
+        must not depend on the rows beside it. To find them an accelerator must be waited for, which pays for lists.
+        """
+        if not self.training or torch.compiler.is_compiling() or not (self.column.multiple or lengths.is_cpu):
+            return self.encode_items(values, lengths, draws)
+        present = lengths.nonzero().flatten()
+        if not 0 < len(present) < _MOST_PRESENT * len(lengths):
+            return self.encode_items(values, lengths, draws)
+        tokens = self.encode_items(values[present], lengths[present], None if draws is None else draws[present])
+        empty = tokens.values.new_zeros(len(lengths), *tokens.values.shape[1:])
+        mask = tokens.mask.new_zeros(len(lengths), *tokens.mask.shape[1:])
+        return Tokens(
+            empty.index_copy(0, present, tokens.values), mask.index_copy(0, present, tokens.mask), tokens.grid
+        )
+
+    @property
+    def auxiliary_losses(self) -> Mapping[str, float]:
+        """Training losses of its own, such as a reconstruction: name to weight."""
+        return {}
+
+    def auxiliary(self, column: ColumnBatch, tokens: Tokens) -> dict[str, Float[Tensor, " batch"]]:
+        """Those losses per row, 0 where the column is absent; asked for in training only.
+
+        Args:
+            column: What was encoded.
+            tokens: What `forward` made of it.
+        """
+        return {}
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that came with weights, which learn more slowly."""
+        return iter(())
+
+    def save_resources(self, folder: Path) -> None:
+        """Writes what `build` needs besides the config and the weights, such as a backbone's own config."""

@@ -1,0 +1,103 @@
+"""One class of several, by softmax cross entropy; two classes are the same with two logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from polysense.core.batch import TargetBatch
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.schema import Target
+from polysense.core.tokens import Fused
+from polysense.errors import ConfigError
+from polysense.nn.head import Head, HeadConfig, Space, readout, weighted
+
+__all__ = ["ClassificationHead", "ClassificationHeadConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationHeadConfig(HeadConfig):
+    """Softmax over the classes, trained with cross entropy.
+
+    Attributes:
+        loss_weight: This target's share in the sum of losses, where a model has several.
+        hidden: Width of a hidden layer before the output; 0 = linear.
+        dropout: Before the output.
+        class_weights: "none"; "balanced": each class weighs as if all were equally frequent; or a weight per class
+            name (others weigh 1).
+        label_smoothing: Share of the target probability that is spread over all classes.
+    """
+
+    tasks: ClassVar[frozenset[Task]] = frozenset({Task.CLASSIFICATION})
+    type: Literal["classification"] = "classification"
+    class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
+    label_smoothing: float = 0.0
+
+    def build(self, target: Target, width: int) -> ClassificationHead:
+        self.check(target)
+        return ClassificationHead(self, target, width)
+
+
+def class_weights(config: str | Mapping[str, float], target: Target) -> list[float]:
+    """One weight per class.
+
+    Raises:
+        ConfigError: A weight names a class that the training rows don't have.
+    """
+    if config == "none":
+        return [1.0] * len(target.classes)
+    if config == "balanced":
+        total = sum(target.class_counts)
+        return [total / (len(target.classes) * max(count, 1)) for count in target.class_counts]
+    assert not isinstance(config, str)
+    unknown = sorted(set(config) - set(target.classes))
+    if unknown:
+        raise ConfigError(
+            f"model.heads.{target.name}.class_weights: no class is named {unknown[0]!r} "
+            f"(known: {', '.join(target.classes)})"
+        )
+    return [float(config.get(name, 1.0)) for name in target.classes]
+
+
+class ClassificationHead(Head):
+    """Logits from the fused summary."""
+
+    class_weights: Tensor
+
+    def __init__(self, config: ClassificationHeadConfig, target: Target, width: int) -> None:
+        super().__init__(target, config.loss_weight)
+        self.label_smoothing = config.label_smoothing
+        self.readout = readout(width, config.hidden, config.dropout, len(target.classes))
+        weights = torch.tensor(class_weights(config.class_weights, target))
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch classes"]:
+        outputs: Tensor = self.readout(fused.pooled)
+        return outputs
+
+    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
+        losses = F.cross_entropy(outputs.float(), target.values, reduction="none", label_smoothing=self.label_smoothing)
+        return losses * self.row_counts(target)
+
+    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
+        return target.present * self.class_weights[target.values]
+
+    def combine(
+        self, outputs: Float[Tensor, "batch experts ..."], votes: Float[Tensor, "batch experts"], space: Space
+    ) -> Float[Tensor, "batch ..."]:
+        if space == "logits":
+            return weighted(outputs, votes)
+        shares = votes / votes.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        # The log of a mean of probabilities, whose softmax is that mean; a floor keeps rows without votes finite.
+        return (outputs.float().log_softmax(dim=-1) + shares.clamp(min=1e-30).log()[:, :, None]).logsumexp(dim=1)
+
+    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
+        probabilities = outputs.float().softmax(dim=-1)
+        return Prediction(probabilities.argmax(dim=-1), probabilities)

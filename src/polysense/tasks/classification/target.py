@@ -1,0 +1,91 @@
+"""A cell as one class of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from polysense.core.modality import Task
+from polysense.core.schema import Target
+from polysense.data.sources import Table
+from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.errors import ColumnError, DecodeError
+from polysense.modalities.category.column import category_key
+from polysense.tasks.classification.classes import Classes
+
+__all__ = ["ClassificationTarget", "ClassificationTargetConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationTargetConfig(TargetConfig):
+    """One class out of several.
+
+    Attributes:
+        column: The table's column; null if it is named as the target.
+        classes: All classes, in the order of their ids; of two the second is the positive one. Null takes those of the
+            training rows, sorted (numbers by value).
+    """
+
+    type: Literal["classification"] = "classification"
+    column: str | None = None
+    classes: tuple[str | int | float | bool, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and len(self.classes) < 2:
+            raise ValueError("classes: expected at least two, or null")
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's column that the target of that name is read from."""
+        return (self.column or name,)
+
+    def build(self, name: str) -> ClassificationTarget:
+        """The preprocessing of the target of that name, not yet fitted."""
+        return ClassificationTarget(name, self)
+
+
+class ClassificationTarget(TargetProcessor):
+    """Reads a class; the value is an int64 scalar."""
+
+    config: ClassificationTargetConfig
+    _classes: Classes
+
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+        where = f"{table.name}, target column {self.columns[0]!r}"
+        labels, first = [], None
+        for i, cell in enumerate(cells[0]):
+            try:
+                category_key(cell)
+                labels.append(cell)
+            except DecodeError as error:
+                first = first or f"{table.source(i, self.columns[0])}: {error}"
+        self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
+        seen = [name for name, count in zip(self._classes.names, counts, strict=True) if count]
+        if len(seen) < 2:
+            raise ColumnError(
+                f"{where}: all {sum(counts)} labelled training rows are of one class, {seen[0]!r}; expected two or "
+                "more, or there is nothing to learn"
+            )
+        return Target(
+            name=self.name,
+            task=Task.CLASSIFICATION,
+            columns=self.columns,
+            classes=self._classes.names,
+            class_counts=counts,
+            num_rows=sum(counts),
+        )
+
+    def _value(self, cells: list[object]) -> np.ndarray:
+        return np.array(self._classes.find(cells[0]), dtype=np.int64)
+
+    def render(self, value: Any) -> Any:
+        """A class id as the class that the training table had: an int, a bool or a str."""
+        return self._classes.render(int(value))
+
+    def _state(self) -> dict[str, Any]:
+        return {"kind": self._classes.kind}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._classes = Classes(self.target.classes, state["kind"])

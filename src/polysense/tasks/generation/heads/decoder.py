@@ -1,0 +1,269 @@
+"""A text, written token by token: captions, answers, transcripts and translations are this one head with other columns.
+
+A causal transformer decoder (Vaswani et al., "Attention Is All You Need", 2017, section 3) whose every layer attends to
+the fused tokens of all columns, and to the fused summary, which is always there: so a row with nothing present is
+written from the learned summary. Encoders of images and sounds need not know positions, a decoder that follows them
+does; so the memory gets sinusoidal positions within each column, as much of them as training finds useful.
+
+Training goes on from the true text (teacher forcing), and its loss is a sum over tokens and their number, which keeps
+accumulation exact for texts of unequal length. Writing keeps keys and values of what is written (see `layers.decoder`);
+how the next token is chosen is the decoding's business (see `nn.decoding`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polysense.core.batch import TargetBatch
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.schema import Target
+from polysense.core.tokens import Fused
+from polysense.errors import ConfigError
+from polysense.nn.decoding import Stepper
+from polysense.nn.layers.decoder import DecoderBlock
+from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
+from polysense.nn.layers.packed import Packing, pack
+from polysense.nn.layers.transformer import TransformerBlock, sinusoidal
+from polysense.tasks.generation.heads.autoregressive import (
+    WritingHead,
+    WritingHeadConfig,
+    token_likelihood,
+    token_losses,
+)
+
+__all__ = ["GenerationHead", "GenerationHeadConfig"]
+
+_PADDING_THAT_COSTS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationHeadConfig(WritingHeadConfig):
+    """A transformer decoder that writes a text, attending to the tokens of all columns.
+
+    Attributes:
+        loss_weight: This target's share in the sum of losses, where a model has several.
+        hidden: Of no use here: leave it at 0.
+        dropout: Within the decoder.
+        num_layers: Transformer blocks of the decoder.
+        num_heads: Attention heads; must divide the model's width.
+        label_smoothing: Share of the target probability that is spread over all tokens.
+        tie_embeddings: Whether a token's embedding is also what its logit is read with.
+        packing: Whether in training the texts of a batch stand in one sequence without padding: true, false, or auto:
+            where more than a tenth of the positions would be padding, and not on a GPU, which would have to be waited
+            for. It changes no loss and no gradient beyond rounding.
+    """
+
+    tasks: ClassVar[frozenset[Task]] = frozenset({Task.GENERATION})
+    type: Literal["generation"] = "generation"
+    num_layers: int = 2
+    num_heads: int = 4
+    label_smoothing: float = 0.1
+    tie_embeddings: bool = True
+    packing: bool | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.hidden:
+            raise ConfigError(f"hidden: a generation head has none; set it to 0 (found {self.hidden}), or num_layers")
+        for name, least in (("num_layers", 1), ("num_heads", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}; found {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"label_smoothing is a share from 0 to below 1; found {self.label_smoothing}")
+
+    def build(self, target: Target, width: int) -> GenerationHead:
+        self.check(target)
+        return GenerationHead(self, target, width)
+
+
+class GenerationHead(WritingHead):
+    """Writes a text from the fused tokens."""
+
+    never: Tensor
+
+    def __init__(self, config: GenerationHeadConfig, target: Target, width: int) -> None:
+        super().__init__(config, target)
+        self.label_smoothing, self.packing = config.label_smoothing, config.packing
+        self.embedding = nn.Embedding(target.vocabulary_size, width)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.embedding_dropout = nn.Dropout(config.dropout)
+        self.memory_norm = nn.LayerNorm(width)
+        self.pooled_norm = nn.LayerNorm(width)
+        self.position_scale = nn.Parameter(torch.full((width,), 0.3))
+        self.blocks = nn.ModuleList(
+            DecoderBlock(width, config.num_heads, config.dropout) for _ in range(config.num_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.output = None if config.tie_embeddings else nn.Linear(width, target.vocabulary_size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(target.vocabulary_size))
+        never = torch.zeros(target.vocabulary_size)
+        never[list(target.never_written)] = -math.inf
+        self.register_buffer("never", never, persistent=False)
+        # What a text goes on from is read both ways, so it is a part of the memory and no beginning of the text.
+        self.prompt_block = (
+            TransformerBlock(width, config.num_heads, dropout=config.dropout) if target.typical_prompt else None
+        )
+
+    # --- teacher forcing -----------------------------------------------------------------------------------------
+
+    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch length_less_one ..."]:
+        """What is said of each token of the true text after the first, from those before it.
+
+        Returns:
+            In training its loss, [batch, length less one]; else its logits, [batch, length less one, vocabulary].
+        """
+        assert target is not None, f"{self.target.name}: without the true text there is nothing to go on from"
+        memory, mask = self._memory(fused)
+        given, wanted = target.values[:, :-1], target.values[:, 1:]
+        packing = self._packing(target, mask) if self.training else None
+        if packing is not None:
+            tokens = self._embed_at(packing.pack(given), packing.positions)
+            for block in self.blocks:
+                tokens = block.packed(tokens, memory, packing)  # type: ignore[operator]
+            return packing.unpack(self._losses(tokens, packing.pack(wanted)))
+        tokens = self._embed(given, 0)
+        for block in self.blocks:
+            tokens = block(tokens, memory, mask)
+        if self.training:
+            return self._losses(tokens.flatten(0, 1), wanted.flatten()).view(wanted.shape)
+        return self._logits(tokens)
+
+    def _packing(self, target: TargetBatch, memory_mask: Bool[Tensor, "batch memory"]) -> Packing | None:
+        """How the batch's texts are packed; None where padding costs less."""
+        assert target.lengths is not None
+        rows, longest = target.values.shape[0], target.values.shape[1] - 1
+        lengths = (target.lengths - 1).clamp(min=0)
+        if self.packing == "auto":
+            if lengths.device.type != "cpu" or lengths.sum().item() > (1 - _PADDING_THAT_COSTS) * rows * longest:
+                return None
+        elif not self.packing:
+            return None
+        packing = pack(lengths, longest, memory_mask)
+        return packing if len(packing.index) else None
+
+    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
+        if outputs.dim() == 2:
+            return outputs.sum(dim=1) * target.present
+        return (
+            token_losses(outputs, target.values[:, 1:], self.target.padding_id, self.label_smoothing) * target.present
+        )
+
+    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
+        assert target.lengths is not None
+        return ((target.lengths - 1).clamp(min=0) * target.present).float()
+
+    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
+        """The likeliest token at each position after the true ones."""
+        return Prediction(outputs.argmax(dim=-1), padding_id=self.target.padding_id)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def likelihood(self, fused: Fused, target: TargetBatch) -> Float[Tensor, "batch 3"]:
+        outputs, wanted = self(fused, target), target.values[:, 1:]
+        return token_likelihood(outputs, wanted, self.target.padding_id) * target.present[:, None]
+
+    def stepper(self, fused: Fused, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+        memory, mask = self._memory(fused)
+        return _Stepper(self, memory, mask, max_new_tokens, use_cache)
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _memory(self, fused: Fused) -> tuple[Float[Tensor, "batch memory width"], Bool[Tensor, "batch memory"]]:
+        """What is attended to: the summary, all columns' tokens with their positions, and the prompt."""
+        values, mask = fused.tokens.values, fused.tokens.mask
+        positions = torch.zeros(values.shape[1], dtype=torch.int64, device=values.device)
+        for start, end in fused.spans.values():
+            positions[start:end] = torch.arange(end - start, device=values.device)
+        tokens = self.memory_norm(values) + self.position_scale * sinusoidal(positions, values.shape[2])
+        tokens = tokens.masked_fill(~mask[:, :, None], 0.0)
+        memory = torch.cat([self.pooled_norm(fused.pooled)[:, None].to(tokens.dtype), tokens], dim=1)
+        mask = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
+        prompt = fused.prompts.get(self.target.name)
+        if self.prompt_block is None or prompt is None:
+            return memory, mask
+        ids = prompt.values[:, 0].long()
+        there = torch.arange(ids.shape[1], device=ids.device) < prompt.lengths
+        read = self.prompt_block(self._embed(ids, 0), there).masked_fill(~there[:, :, None], 0.0)
+        return torch.cat([memory, read.to(memory.dtype)], dim=1), torch.cat([mask, there], dim=1)
+
+    def _embed(self, ids: Int[Tensor, "batch length"], position: int) -> Float[Tensor, "batch length width"]:
+        """Embeddings with their positions, the first of which is `position`."""
+        return self._embed_at(ids, torch.arange(position, position + ids.shape[1], device=ids.device))
+
+    def _embed_at(self, ids: Int[Tensor, "*shape"], positions: Int[Tensor, " length"]) -> Float[Tensor, "*shape width"]:
+        width = self.embedding.embedding_dim
+        embedded: Tensor = self.embedding_dropout(self.embedding(ids) * math.sqrt(width) + sinusoidal(positions, width))
+        return embedded
+
+    def _losses(
+        self, tokens: Float[Tensor, "tokens width"], wanted: Int[Tensor, " tokens"]
+    ) -> Float[Tensor, " tokens"]:
+        return linear_cross_entropy(
+            self.norm(tokens),
+            self.embedding.weight if self.output is None else self.output.weight,
+            self.bias,
+            wanted,
+            ignore=self.target.padding_id,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def _logits(self, tokens: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch length vocabulary"]:
+        weight = self.embedding.weight if self.output is None else self.output.weight
+        return F.linear(self.norm(tokens), weight, self.bias)
+
+
+class _Stepper(Stepper):
+    """From each row's last token to the log probabilities of its next one.
+
+    Args:
+        head: Whose decoder it is.
+        memory: What is attended to.
+        mask: Which of it is valid.
+        max_new_tokens: Tokens that there must be room for.
+        use_cache: Whether to keep keys and values.
+    """
+
+    def __init__(
+        self, head: GenerationHead, memory: Tensor, mask: Tensor, max_new_tokens: int, use_cache: bool
+    ) -> None:
+        self._head, self._memory, self._mask = head, memory, mask
+        self._blocks: list[DecoderBlock] = list(head.blocks)  # type: ignore[arg-type]
+        self._caches = [block.start(memory, mask, max_new_tokens) for block in self._blocks] if use_cache else []
+        self._position = 0
+        # What each step needs alike is computed once: at a small width it would take a tenth of the step.
+        width = head.embedding.embedding_dim
+        self._scale, self._bias = math.sqrt(width), head.bias + head.never
+        self._positions = sinusoidal(torch.arange(max_new_tokens, device=memory.device), width)
+        self._weight = head.embedding.weight if head.output is None else head.output.weight
+        self._past = torch.zeros(len(memory), 0, dtype=torch.int64, device=memory.device)
+
+    def __call__(self, token: Int[Tensor, " rows"]) -> Float[Tensor, "rows vocabulary"]:
+        hidden = self._with_cache(token) if self._caches else self._without(token)
+        self._position += 1
+        return F.linear(self._head.norm(hidden), self._weight, self._bias).float().log_softmax(dim=-1)
+
+    def _with_cache(self, token: Tensor) -> Tensor:
+        hidden: Tensor = self._head.embedding(token) * self._scale + self._positions[self._position]
+        for block, cache in zip(self._blocks, self._caches, strict=True):
+            hidden = block.step(hidden, cache, self._position)
+        return hidden
+
+    def _without(self, token: Tensor) -> Tensor:
+        self._past = torch.cat([self._past, token[:, None]], dim=1)
+        hidden = self._head._embed(self._past, 0)
+        for block in self._blocks:
+            hidden = block(hidden, self._memory, self._mask)
+        return hidden[:, -1]
+
+    def reorder(self, rows: Int[Tensor, " new_rows"]) -> None:
+        if not self._caches:
+            self._memory, self._mask, self._past = self._memory[rows], self._mask[rows], self._past[rows]
+        for cache in self._caches:
+            cache.reorder(rows, self._position)

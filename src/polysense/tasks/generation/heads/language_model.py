@@ -1,0 +1,380 @@
+"""A pretrained causal language model that goes on from the columns: their tokens are a prefix in its embedding space.
+
+What it reads is, in this order: its start token if it has one, the fused summary (which is always there, so a row with
+nothing present is written from the learned one), the tokens of all columns through a connector (see
+`layers.connectors`), the row's prompt, and then the answer, of which alone it is trained to predict each token. Where a
+prompt marks a column's place, the column's tokens stand there instead (see `layers.prefix`). It is the language model
+that knows how to write; what is learnt is how to tell it what the columns hold (Tsimpoukelli et al., "Multimodal
+Few-Shot Learning with Frozen Language Models", 2021; Liu et al., "Visual Instruction Tuning", 2023).
+
+Against the decoder of `generation`, which is trained from scratch, this needs fewer rows to write well, and costs the
+language model's size in memory, in time and in every saved model.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polysense.core.batch import TargetBatch
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.schema import Requirements, Target
+from polysense.core.tokens import Fused
+from polysense.errors import ConfigError
+from polysense.nn.decoding import Stepper
+from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_config, open_model
+from polysense.nn.layers.connectors import ConnectorKind, MLPConnector, connector
+from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
+from polysense.nn.layers.transformer import sinusoidal
+from polysense.tasks.generation.heads.autoregressive import (
+    WritingHead,
+    WritingHeadConfig,
+    token_likelihood,
+    token_losses,
+)
+
+__all__ = ["LanguageModelHead", "LanguageModelHeadConfig"]
+
+_log = logging.getLogger("polysense.nn.heads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelHeadConfig(WritingHeadConfig):
+    """A pretrained causal language model (GPT-2, Llama, Qwen, ...) that goes on from the tokens of all columns.
+
+    Attributes:
+        loss_weight: This target's share in the sum of losses, where a model has several.
+        hidden: Of no use here: leave it at 0.
+        dropout: Before LoRA's adapters.
+        path: A local folder as save_pretrained writes it, tokenizer included, or a hub name.
+        weights: "pretrained", or "random" for the architecture alone: then the folder needs only its config.json, and
+            the tokens are learnt from the target.
+        tune: What of the language model learns: nothing ("frozen"), low-rank adapters of its linear layers ("lora",
+            needs the extra `adapt`), or all of it ("full"). What leads into it always learns.
+        learning_rate_scale: With full tuning, the language model's learning rate over the rest's.
+        revision: The hub revision; null = the newest.
+        connector: How a column's tokens become the language model's: "mlp" one by one; "pixel_shuffle" several
+            neighbours as one; "perceiver" a fixed number for each item, however long.
+        shuffle: With pixel_shuffle, how many neighbours along each side of a picture become one; of a sound or a text
+            its square in a row.
+        latents: With perceiver, into how many tokens each item goes.
+        lora_rank: Rank of the adapters.
+        lora_alpha: How much they count: lora_alpha / lora_rank.
+        lora_modules: The names of the layers that get adapters (q_proj, v_proj, ...); empty = all linear ones but the
+            output.
+        label_smoothing: Share of the target probability that is spread over all tokens.
+        gradient_checkpointing: Whether to compute the language model's inner values anew on the way back, which saves
+            memory and costs a third of the time.
+    """
+
+    tasks: ClassVar[frozenset[Task]] = frozenset({Task.GENERATION})
+    type: Literal["language_model"] = "language_model"
+    dropout: float = 0.0
+    path: str
+    weights: Literal["pretrained", "random"] = "pretrained"
+    tune: Tuning = "frozen"
+    learning_rate_scale: float = 0.1
+    revision: str | None = None
+    connector: ConnectorKind = "mlp"
+    shuffle: int = 2
+    latents: int = 32
+    lora_rank: int = 16
+    lora_alpha: float = 32.0
+    lora_modules: tuple[str, ...] = ()
+    label_smoothing: float = 0.0
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hidden:
+            raise ConfigError(f"hidden: a language model has none to set; leave it at 0 (found {self.hidden})")
+        for name in ("shuffle", "latents", "lora_rank"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"label_smoothing is a share from 0 to below 1; found {self.label_smoothing}")
+        if self.weights == "random" and self.tune != "full":
+            raise ConfigError(f"tune: {self.tune} with random weights would freeze noise; write `tune: full`")
+
+    def requirements(self, target_name: str) -> Requirements:
+        """Reads the language model's own config.
+
+        Raises:
+            WeightsError: It can't be had.
+            ConfigError: It is no causal language model.
+        """
+        if self.weights == "random":
+            return Requirements()
+        settings = open_config(self.path, self.revision).get_text_config()
+        return Requirements(
+            tokenizer=self.path,
+            revision=self.revision,
+            num_embeddings=int(settings.vocab_size),
+            max_tokens=getattr(settings, "max_position_embeddings", None),
+        )
+
+    def create(self, target: Target, width: int, resources: Path | None = None) -> LanguageModelHead:
+        """See `HeadConfig.create`."""
+        self.check(target)
+        settings = open_config(self.path if resources is None else str(resources), self.revision)
+        if self.weights == "random":
+            for part in {id(found): found for found in (settings, settings.get_text_config())}.values():
+                part.vocab_size = target.vocabulary_size
+                part.pad_token_id, part.bos_token_id, part.eos_token_id = target.padding_id, None, target.end_id
+        known = self.weights == "random" or resources is not None
+        model = open_model(settings, None if known else self.path, self.revision)
+        return LanguageModelHead(self, target, width, model)
+
+    def build(self, target: Target, width: int) -> LanguageModelHead:
+        return self.create(target, width)
+
+
+class LanguageModelHead(WritingHead):
+    """Writes a text with a language model."""
+
+    never: Tensor
+
+    def __init__(self, config: LanguageModelHeadConfig, target: Target, width: int, model: Any) -> None:
+        super().__init__(config, target)
+        self.config = config
+        self.learning_rate_scale = config.learning_rate_scale
+        self.settings: Any = model.config
+        self.model: Any = model
+        self._check_room(target)
+        if config.tune == "frozen":
+            model.requires_grad_(False)
+        elif config.tune == "lora":
+            add_lora(model, config.lora_rank, config.lora_alpha, config.dropout, config.lora_modules)
+        if config.gradient_checkpointing:
+            if config.tune == "frozen":
+                _without_dropout(model)
+            # Named so until transformers 5.
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
+        embedding = self._language_model.width
+        self.norm = nn.LayerNorm(width)
+        self.position_scale = nn.Parameter(torch.full((width,), 0.3))
+        self.summary = MLPConnector(width, embedding)
+        self.connector = connector(config.connector, width, embedding, shuffle=config.shuffle, latents=config.latents)
+        never = torch.zeros(target.vocabulary_size)
+        never[list(target.never_written)] = -math.inf
+        self.register_buffer("never", never, persistent=False)
+        self._warned = False
+
+    @property
+    def _language_model(self) -> CausalLM:
+        # Not a field: a model that has two names has its weights twice in a state dict.
+        return CausalLM(self.model)
+
+    def _check_room(self, target: Target) -> None:
+        limit = self._language_model.max_positions
+        needed = target.typical_prompt + target.max_length + 2
+        if limit is not None and needed > limit:
+            raise ConfigError(
+                f"model.heads.{target.name}: {self.config.path} takes {limit} tokens, but a typical prompt has "
+                f"{target.typical_prompt} and the longest text {target.max_length}; lower max_prompt_tokens or "
+                f"max_tokens under data.targets.{target.name}, or choose a model with a longer context"
+            )
+
+    # --- teacher forcing -----------------------------------------------------------------------------------------
+
+    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch length vocabulary"]:
+        """Logits of each token of the true text after the first, from those before it; before them, where there are
+        earlier answers to be trained on, of each token of the prompt."""
+        assert target is not None, f"{self.target.name}: without the true text there is nothing to go on from"
+        model = self._ready()
+        answer = target.values[:, 1:-1]
+        prefix = self._prefix(fused, answer.shape[1] + 1)
+        values = torch.cat([prefix.values, model.embed(answer).to(prefix.values.dtype)], dim=1)
+        mask = torch.cat([prefix.mask, answer != self.target.padding_id], dim=1)
+        start = prefix.mask.shape[1] - 1
+        if target.earlier is None:
+            return model(values, mask, torch.arange(start, values.shape[1], device=values.device))[0]
+        # The prompt's tokens are the last pieces; media between them make the stretch longer that they lie in.
+        places = prefix.places[:, prefix.places.shape[1] - target.earlier.shape[1] :]
+        first = 0 if self.target.placeholders else max(start - target.earlier.shape[1], 0)
+        logits = model(values, mask, torch.arange(first, values.shape[1], device=values.device))[0]
+        before = (places - 1 - first).clamp(min=0)[:, :, None].expand(-1, -1, logits.shape[2])
+        return torch.cat([logits.gather(1, before), logits[:, start - first :]], dim=1)
+
+    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
+        return (
+            token_losses(outputs, self._wanted(target), self.target.padding_id, self.config.label_smoothing)
+            * target.present
+        )
+
+    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
+        return (self._wanted(target) != self.target.padding_id).sum(dim=1).float() * target.present
+
+    def _wanted(self, target: TargetBatch) -> Int[Tensor, "batch length"]:
+        """The token that each output is to predict; padding where none."""
+        answer = target.values[:, 1:]
+        return answer if target.earlier is None else torch.cat([target.earlier, answer], dim=1)
+
+    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
+        """The likeliest token at each position after the true ones."""
+        return Prediction(outputs.argmax(dim=-1), padding_id=self.target.padding_id)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def likelihood(self, fused: Fused, target: TargetBatch) -> Float[Tensor, "batch 3"]:
+        outputs, wanted = self(fused, target), self._wanted(target)
+        return token_likelihood(outputs, wanted, self.target.padding_id) * target.present[:, None]
+
+    def stepper(self, fused: Fused, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+        return _Stepper(self._ready(), self._prefix(fused, max_new_tokens), self.target, self.never, use_cache)
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> CausalLM:
+        if self.config.tune == "frozen" and not self.config.gradient_checkpointing:
+            # What is frozen has no dropout, whatever mode the model around it is in.
+            self.model.eval()
+        return self._language_model
+
+    def _prefix(self, fused: Fused, room: int) -> Prefix:
+        """What is read before the answer.
+
+        Args:
+            fused: What it is made of.
+            room: Tokens of the answer that are fed to the language model at most.
+        """
+        model, target = self._language_model, self.target
+        batch, device = len(fused.pooled), fused.pooled.device
+        # 1. The start and the summary, always there.
+        front = [self.summary.layers(fused.pooled)[:, None]]
+        if target.start_id is not None:
+            front.insert(0, model.embed(torch.full((batch, 1), target.start_id, device=device)).to(front[0].dtype))
+        # 2. The columns' tokens, each of which knows its column and item.
+        media, media_mask, groups = self._media(fused)
+        # 3. The prompt.
+        prompt = fused.prompts.get(target.name)
+        ids = torch.zeros(batch, 0, dtype=torch.int64, device=device) if prompt is None else prompt.values[:, 0].long()
+        length = torch.arange(ids.shape[1], device=device)
+        mask = length.expand_as(ids) < (0 if prompt is None else prompt.lengths)
+        values = torch.cat([*front, media, model.embed(ids).to(media.dtype)], dim=1)
+        # 4. In each row's own order.
+        media_keys, keys, mask = order_with_placeholders(ids, mask, groups, media_mask, target.first_placeholder)
+        always = torch.ones(batch, len(front), dtype=torch.bool, device=device)
+        everything = torch.cat([always, media_mask, mask], dim=1)
+        if model.max_positions is not None and values.shape[1] + room > model.max_positions:
+            everything = self._shortened(everything, ids.shape[1], room, model.max_positions)
+        order = torch.cat([torch.zeros_like(always, dtype=torch.int64), media_keys, keys], dim=1)
+        return assemble(values, everything, order)
+
+    def _media(self, fused: Fused) -> tuple[Tensor, Tensor, Tensor]:
+        """All columns' tokens as embeddings, which are valid, and their groups (see `order_with_placeholders`)."""
+        batch, device = len(fused.pooled), fused.pooled.device
+        values, masks, groups = [], [], []
+        for name, (start, end) in fused.spans.items():
+            grid = fused.grids.get(name, (end - start,))
+            items = fused.lengths[name].shape[1] if name in fused.lengths else 1
+            if len(grid) > 1 and grid[0] == items:
+                grid = grid[1:]
+            else:
+                items = 1
+            own = fused.tokens.values[:, start:end].reshape(batch * items, -1, fused.tokens.values.shape[2])
+            mask = fused.tokens.mask[:, start:end].reshape(batch * items, -1)
+            positions = torch.arange(own.shape[1], device=device)
+            own = self.norm(own) + self.position_scale * sinusoidal(positions, own.shape[2])
+            made, valid = self.connector(own.masked_fill(~mask[:, :, None], 0.0), mask, grid)
+            values.append(made.reshape(batch, -1, made.shape[2]))
+            masks.append(valid.reshape(batch, -1))
+            placeholders = self.target.placeholders
+            column = placeholders.index(name) if name in placeholders else -2
+            each = torch.arange(items, device=device).repeat_interleave(made.shape[1])
+            groups.append((column * MOST_ITEMS + each).expand(batch, -1))
+        return torch.cat(values, dim=1), torch.cat(masks, dim=1), torch.cat(groups, dim=1)
+
+    def _shortened(self, mask: Tensor, prompt_length: int, room: int, limit: int) -> Tensor:
+        """Prompts without their first tokens, in rows that are longer than the language model can read."""
+        over = (mask.sum(dim=1) + room - limit).clamp(min=0)
+        most = int(over.max())
+        if not most:
+            return mask
+        advice = (
+            f"lower max_prompt_tokens or max_tokens under data.targets.{self.target.name}, take fewer tokens from the "
+            "columns (connector: perceiver or pixel_shuffle), or choose a model with a longer context"
+        )
+        before = mask[:, : mask.shape[1] - prompt_length]
+        prompt = mask[:, mask.shape[1] - prompt_length :]
+        if self.training or bool((over > prompt.sum(dim=1)).any()):
+            raise ConfigError(
+                f"model.heads.{self.target.name}: {self.config.path} takes {limit} tokens, but a row has "
+                f"{limit + most}: up to {int(before.sum(dim=1).max())} from the columns, up to {prompt_length} of the "
+                f"prompt, {room} to write; {advice}"
+            )
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "target %r: prompts are longer than the language model can read (%d tokens): up to %d of their first "
+                "tokens are left out; %s", self.target.name, limit, most, advice,
+            )  # fmt: skip
+        return torch.cat([before, prompt & (prompt.cumsum(dim=1) > over[:, None])], dim=1)
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        if self.config.weights == "random" or self.config.tune != "full":
+            return iter(())
+        found: Iterator[nn.Parameter] = self.model.parameters()
+        return found
+
+    def save_resources(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.settings.save_pretrained(str(folder))
+
+
+def _without_dropout(model: nn.Module) -> None:
+    """A model whose training mode is its evaluation mode; gradient checkpointing happens in the former alone."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(vars(module).get("attention_dropout"), float):
+            vars(module)["attention_dropout"] = 0.0
+
+
+class _Stepper(Stepper):
+    """From each row's last token to the log probabilities of its next one; the first token only says: begin.
+
+    Args:
+        model: The language model.
+        prefix: What it has read before.
+        target: What is written.
+        never: [vocabulary], -inf for what may never be written.
+        use_cache: Whether to keep keys and values.
+    """
+
+    def __init__(self, model: CausalLM, prefix: Prefix, target: Target, never: Tensor, use_cache: bool) -> None:
+        self._model, self._target, self._never, self._use_cache = model, target, never, use_cache
+        self._values, self._mask = prefix.values, prefix.mask
+        self._cache: Any = None
+        self._begun = False
+
+    def __call__(self, token: Int[Tensor, " rows"]) -> Float[Tensor, "rows vocabulary"]:
+        new = self._values
+        if self._begun:
+            new = self._model.embed(token[:, None]).to(self._values.dtype)
+            self._mask = torch.cat([self._mask, (token != self._target.padding_id)[:, None]], dim=1)
+            if not self._use_cache:
+                self._values = new = torch.cat([self._values, new], dim=1)
+        self._begun = True
+        logits, self._cache = self._model(new, self._mask, None, self._cache, use_cache=self._use_cache)
+        # Ids that the language model does not know are reserved, and never written.
+        unknown = len(self._never) - logits.shape[2]
+        logits = F.pad(logits[:, 0].float(), (0, unknown), value=-math.inf)
+        return (logits + self._never).log_softmax(dim=-1)
+
+    def reorder(self, rows: Int[Tensor, " new_rows"]) -> None:
+        self._mask = self._mask[rows]
+        if self._cache is None:
+            self._values = self._values[rows]
+        else:
+            self._cache.reorder_cache(rows)

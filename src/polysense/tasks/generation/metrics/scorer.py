@@ -1,0 +1,86 @@
+"""Metrics of written texts: how likely the true texts are, and how like them the written ones.
+
+The likelihood needs nothing written and is cheap, so it is what training watches. It judges each token after the true
+ones before it, so it says little of a text that went astray early; the other metrics read what was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
+from polysense.tasks.generation.texts import Texts
+
+__all__ = ["GenerationScorer", "generation_metrics"]
+
+_INFINITE = float("inf")
+_UNWRITTEN = "no text was written"
+_UNKNOWN = "nothing is known of how likely the true texts are"
+_LARGEST_EXPONENT = 700.0  # exp(710) is infinite
+
+
+def generation_metrics() -> tuple[MetricInfo, ...]:
+    """The metrics of written texts, in the order in which they are reported."""
+    from polysense.tasks.generation.metrics import text  # a dozen modules that other tasks never need
+
+    return (
+        *(replace(info, undefined_when=info.undefined_when or _UNWRITTEN) for info in text.generation_metrics()),
+        MetricInfo(
+            name="token_accuracy",
+            higher_is_better=True,
+            bounds=(0.0, 1.0),
+            description="Share of the true tokens that are the likeliest after the true ones before them.",
+            undefined_when=_UNKNOWN,
+        ),
+        MetricInfo(
+            name="log_loss",
+            higher_is_better=False,
+            bounds=(0.0, _INFINITE),
+            description="Mean negative log probability of a true token after the true ones before it, in nats.",
+            undefined_when=_UNKNOWN,
+        ),
+        MetricInfo(
+            name="perplexity",
+            higher_is_better=False,
+            bounds=(1.0, _INFINITE),
+            description="exp(log loss): among how many equally likely tokens the model seems to choose.",
+            undefined_when=_UNKNOWN,
+        ),
+    )
+
+
+class GenerationScorer(Scorer):
+    """All metrics of a text."""
+
+    def __init__(self, texts: Texts | None, rows: np.ndarray, likelihood: np.ndarray | None) -> None:
+        """Prepares what does not depend on the resample.
+
+        Args:
+            texts: What was written, and the references; None: only the likelihood is judged.
+            rows: int64, which rows of `texts` have the target.
+            likelihood: float [rows that have the target, 3], see `Prediction.likelihood`.
+        """
+        self._likelihood = None if likelihood is None else likelihood.astype(np.float64)
+        self._written: Scorer | None = None
+        if texts is not None and texts.outputs is not None:
+            from polysense.tasks.generation.metrics.text import TextScorer
+
+            self._written = TextScorer(
+                [texts.references[row] for row in rows.tolist()], [texts.outputs[row] for row in rows.tolist()]
+            )
+
+    def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
+        """Every metric for every resample; see Scorer."""
+        unknown = np.full(len(weights), np.nan)
+        found = {info.name: unknown for info in generation_metrics()}
+        if self._written is not None:
+            found |= self._written(weights)
+        if self._likelihood is not None:
+            log_probability, right, count = (weights @ self._likelihood).T
+            loss = ratio(-log_probability, count)
+            found["log_loss"] = loss
+            found["perplexity"] = np.exp(np.minimum(loss, _LARGEST_EXPONENT))
+            found["token_accuracy"] = ratio(right, count)
+        return found

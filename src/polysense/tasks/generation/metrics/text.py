@@ -1,0 +1,182 @@
+"""All metrics of a text that a model wrote, whatever the task: a caption, an answer, a transcript, a translation.
+
+Which of them say something depends on the task, and nothing in a table says which it is: CIDEr-D, BLEU and ROUGE-L are
+made for captions with several references, exact match, VQA accuracy and token F1 for short answers, the error rates for
+speech, BLEU and chrF for translation. All are given; they cost little. Their scales are the field's own: BLEU
+and chrF 0 to 100, CIDEr-D 0 to 10 (papers print 100 times that), the others shares.
+
+Each metric is a pair: what each row adds to its sums, and the value of the sums. So a bootstrap resample is one product
+of weights and rows, and no text is read twice. The texts are first brought into Unicode's composed form (NFC).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.metrics.base import MetricInfo, Scorer
+from polysense.tasks.generation.metrics.bleu import bleu_score, bleu_statistics
+from polysense.tasks.generation.metrics.chrf import chrf_score, chrf_statistics
+from polysense.tasks.generation.metrics.cider import cider_statistics
+from polysense.tasks.generation.metrics.edit import cer_statistics, error_rate, wer_statistics
+from polysense.tasks.generation.metrics.match import (
+    exact_match_statistics,
+    token_f1_statistics,
+    vqa_accuracy_statistics,
+)
+from polysense.tasks.generation.metrics.rouge import rouge_l_statistics
+from polysense.tasks.generation.metrics.variety import Distinct, length_ratio, length_statistics
+from polysense.tasks.generation.metrics.words import (
+    answer_words,
+    caption_words,
+    check_texts,
+    composed,
+    mean_score,
+    words_13a,
+)
+
+__all__ = ["TextScorer", "generation_metrics", "text_metrics"]
+
+_INFINITY = float("inf")
+
+
+def generation_metrics() -> tuple[MetricInfo, ...]:
+    """The metrics of a text, in the order in which they are reported."""
+
+    def share(name: str, description: str) -> MetricInfo:
+        return MetricInfo(name=name, higher_is_better=True, bounds=(0.0, 1.0), description=description)
+
+    def rate(name: str, description: str) -> MetricInfo:
+        return MetricInfo(name=name, higher_is_better=False, bounds=(0.0, _INFINITY), description=description)
+
+    def hundred(name: str, description: str) -> MetricInfo:
+        return MetricInfo(name=name, higher_is_better=True, bounds=(0.0, 100.0), description=description)
+
+    def distinct(n: int) -> MetricInfo:
+        return MetricInfo(
+            name=f"distinct_{n}",
+            higher_is_better=True,
+            bounds=(0.0, 1.0),
+            description=f"Share of all {n}-word sequences written that are no repeats; without bounds, since a "
+            "bootstrap repeats rows.",
+            undefined_when=f"no text has {n} words" if n > 1 else "no text has a word",
+        )
+
+    return (
+        MetricInfo(
+            name="cider",
+            higher_is_better=True,
+            bounds=(0.0, 10.0),
+            description="CIDEr-D: n-grams shared with the references, rare ones counting more (papers print it x 100).",
+        ),
+        hundred("bleu", "BLEU-4 (sacreBLEU): n-grams shared with the references; 0 where no text has four words."),
+        hundred("chrf", "chrF2 (sacreBLEU): character n-grams shared with the best reference; serves every script."),
+        share("rouge_l", "ROUGE-L: longest sequence of words shared with the references, in order."),
+        share("exact_match", "Share of the rows whose text is a reference, but for case, punctuation and articles."),
+        share("vqa_accuracy", "An answer that 3 of 10 people gave is right; with fewer than 10, one that any gave."),
+        share("token_f1", "Mean over the rows of the F1 of the words shared with the best reference (SQuAD)."),
+        rate("wer", "Word error rate: edits over the references' words; says little where a script has no spaces."),
+        rate("cer", "Character error rate: edits over the references' characters, spaces among them."),
+        distinct(1),
+        distinct(2),
+        MetricInfo(
+            name="length",
+            higher_is_better=True,
+            bounds=(0.0, _INFINITY),
+            description="Mean number of words written; neither direction is better by itself.",
+        ),
+        MetricInfo(
+            name="length_ratio",
+            higher_is_better=True,
+            bounds=(0.0, _INFINITY),
+            description="Words written for each word of the nearest references; 1 is right, above 1 is too long.",
+            undefined_when="the references have no words",
+        ),
+    )
+
+
+class TextScorer(Scorer):
+    """All metrics of a text."""
+
+    def __init__(self, references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> None:
+        """Counts what each row adds to each metric's sums.
+
+        Args:
+            references: One or more texts per row.
+            hypotheses: What was written, in the same order.
+
+        Raises:
+            ValueError: Where the rows do not match or one has no reference.
+        """
+        check_texts(references, hypotheses)
+        references = [[composed(text) for text in texts] for texts in references]
+        hypotheses = [composed(text) for text in hypotheses]
+        # Several metrics ask for the same words; remembered for as long as they are counted.
+        captions, answers = lru_cache(maxsize=None)(caption_words), lru_cache(maxsize=None)(answer_words)
+        parts: dict[str, tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]] = {
+            "cider": (cider_statistics(references, hypotheses, captions), mean_score),
+            "bleu": (bleu_statistics(references, hypotheses, lru_cache(maxsize=None)(words_13a)), bleu_score),
+            "chrf": (chrf_statistics(references, hypotheses), chrf_score),
+            "rouge_l": (rouge_l_statistics(references, hypotheses, captions), mean_score),
+            "exact_match": (exact_match_statistics(references, hypotheses, answers), mean_score),
+            "vqa_accuracy": (vqa_accuracy_statistics(references, hypotheses, answers), mean_score),
+            "token_f1": (token_f1_statistics(references, hypotheses, answers), mean_score),
+            "wer": (wer_statistics(references, hypotheses), error_rate),
+            "cer": (cer_statistics(references, hypotheses), error_rate),
+        }
+        lengths = length_statistics(references, hypotheses, captions)
+        parts["length"] = (lengths[:, [0, 2]], mean_score)
+        parts["length_ratio"] = (lengths[:, :2], length_ratio)
+        ends = np.cumsum([rows.shape[1] for rows, _ in parts.values()])
+        self._rows = np.concatenate([rows for rows, _ in parts.values()], axis=1)
+        self._scores = {
+            name: (slice(int(end) - rows.shape[1], int(end)), value)
+            for (name, (rows, value)), end in zip(parts.items(), ends, strict=True)
+        }
+        self._distinct = {f"distinct_{n}": Distinct(hypotheses, n, captions) for n in (1, 2)}
+
+    def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
+        """Every metric for every resample; see Scorer. None of them is a ranking."""
+        sums = weights @ self._rows
+        empty = np.where(weights.sum(axis=1) > 0, 0.0, np.nan)
+        found = {name: value(sums[:, columns]) + empty for name, (columns, value) in self._scores.items()}
+        return found | {name: distinct(weights) for name, distinct in self._distinct.items()}
+
+
+def text_metrics(
+    references: Sequence[Sequence[str]],
+    hypotheses: Sequence[str],
+    *,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> dict[str, Interval]:
+    """Every metric of texts that are there already, with intervals.
+
+    Args:
+        references: One or more texts per row.
+        hypotheses: What was written, in the same order.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        confidence: Of the intervals.
+        seed: Of the resamples.
+        groups: int [rows] in [0, groups), to resample whole groups (speakers).
+
+    Returns:
+        {metric: value with its interval}, in the order of `generation_metrics`.
+    """
+    score = TextScorer(references, hypotheses)
+    num_rows = len(hypotheses)
+    values = score(np.ones((1, num_rows)))
+    parts = [score(weights) for weights in multiplicities(num_rows, bootstrap, seed, groups=groups)]
+    return {
+        info.name: interval(
+            float(values[info.name][0]),
+            np.concatenate([np.zeros(0), *(part[info.name] for part in parts)]),
+            confidence,
+        )
+        for info in generation_metrics()
+    }

@@ -1,0 +1,291 @@
+"""What every target that is a text shares: a vocabulary, lengths, references, and prompts that a text goes on from.
+
+The vocabulary is learnt from the training texts (see `tokenizer`), unless the head is a pretrained language model: that
+brings its own (see `language_tokenizer`).
+
+An empty cell is a row without target. A text that is longer than `max_tokens` is cut, refused or kept, as the recipe
+says, and counted; one that is cut has no end token, so nobody learns to stop there. A prompt that is too long loses its
+beginning, for its end is what is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from polysense.core.modality import Task
+from polysense.core.random import permutation
+from polysense.core.schema import Target
+from polysense.data.media import short
+from polysense.data.prompt import Prompt
+from polysense.data.sources import Table
+from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.errors import ColumnError, DecodeError
+from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
+from polysense.tasks.generation.tokenizer import Kind, OutputTokenizer
+
+__all__ = ["TextTarget", "TextTargetConfig"]
+
+_log = logging.getLogger("polysense.data.targets")
+
+_MAX_TRAINING_TEXTS = 50_000  # about 2 s of training a vocabulary; more changes it hardly
+_MAX_TRAINING_PROMPTS = 5_000  # for the typical length alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTargetConfig(TargetConfig):
+    """What targets that are texts have in common.
+
+    Attributes:
+        column: The table's column; null if it is named as the target.
+        tokens: What the model writes one after another: subwords (can spell anything), characters or words (of the
+            training texts only). A pretrained language model brings its own tokens.
+        vocabulary_size: Tokens at most; auto is, for subwords, one for every 5 words of the training texts, at least
+            1000 and at most 8000, for characters 10000 and for words 30000.
+        min_frequency: How often the training texts must hold a word or a character, or a pair that is merged into a
+            subword, for it to be a token.
+        lowercase: Whether to write small letters only.
+        max_tokens: The longest text in tokens; null for any.
+        too_long: What is done about a longer one: "truncate" cuts it, "refuse" stops with an error where it is a
+            training row and leaves the row without target elsewhere, "keep" keeps it whole. All are counted.
+        max_prompt_tokens: The longest prompt in tokens. Of a longer one the beginning is cut; it is counted. Null for
+            any.
+    """
+
+    may_be_input: ClassVar[bool] = True
+    column: str | None = None
+    tokens: Kind = "subwords"
+    vocabulary_size: int | Literal["auto"] = "auto"
+    min_frequency: int = 2
+    lowercase: bool = False
+    max_tokens: int | None = 256
+    too_long: Literal["truncate", "refuse", "keep"] = "truncate"
+    max_prompt_tokens: int | None = 512
+
+    def __post_init__(self) -> None:
+        least = 260 if self.tokens == "subwords" else 5
+        if self.vocabulary_size != "auto" and self.vocabulary_size < least:
+            raise ValueError(f"vocabulary_size: expected at least {least}, or auto")
+        if self.min_frequency < 1:
+            raise ValueError("min_frequency: expected at least 1")
+        for name in ("max_tokens", "max_prompt_tokens"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, or null")
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's column that the target of that name is read from."""
+        return (self.column or name,)
+
+
+class TextTarget(TargetProcessor):
+    """Reads a text; the value is int32 [tokens], each reference from its begin token to its end token.
+
+    Attributes:
+        num_too_long: References longer than `max_tokens` that were read so far in this process.
+        num_prompts_cut: Prompts longer than `max_prompt_tokens`, likewise.
+    """
+
+    config: TextTargetConfig
+    _tokenizer: OutputTokenizer | LanguageModelTokenizer
+
+    def __init__(self, name: str, config: TextTargetConfig) -> None:
+        super().__init__(name, config)
+        self.num_too_long = 0
+        self.num_prompts_cut = 0
+
+    @abstractmethod
+    def _texts(self, cell: object) -> list[str]:
+        """A cell's references without the empty ones; raises DecodeError."""
+
+    @abstractmethod
+    def _answers(self, cell: object) -> list[list[int]]:
+        """The same as token ids, without begin and end; raises DecodeError."""
+
+    @abstractmethod
+    def _vocabulary_texts(self, table: Table, cell: object, i: int) -> list[str]:
+        """All that a learnt vocabulary should be able to spell of a row; raises DecodeError."""
+
+    def _listed(self, counts: Counter[str], where: str) -> tuple[tuple[int, ...], ...]:
+        """The only texts that may be written, as token ids with the end token last; none: any text.
+
+        Args:
+            counts: The training texts.
+            where: Table and column, for messages.
+        """
+        del counts, where
+        return ()
+
+    @abstractmethod
+    def _prompt(self, table: Table, i: int, placeholders: Mapping[str, int]) -> Prompt | None:
+        """A row's prompt, of any length; raises DecodeError."""
+
+    @abstractmethod
+    def _placeholders(self, table: Table) -> tuple[str, ...] | None:
+        """The input columns whose place prompts can name; None where texts go on from no prompt."""
+
+    def _settled(self, tokenizer: LanguageModelTokenizer) -> LanguageModelTokenizer:
+        """The tokenizer as this target uses it."""
+        return tokenizer
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text that token ids spell, up to the end token."""
+        return self._tokenizer.decode(ids)
+
+    def references(self, table: Table, i: int) -> list[str]:
+        """All references of the row at position i, whole; none if it has no target or one that can't be read."""
+        column = self.columns[0]
+        try:
+            return self._texts(table.cell(i, column, literal=True)) if table.has(column) else []
+        except DecodeError:
+            return []
+
+    def prompt(self, table: Table, i: int) -> Prompt | None:
+        target = self.target
+        if not target.typical_prompt:
+            return None
+        ids = {name: target.first_placeholder + k for k, name in enumerate(target.placeholders)}
+        prompt, limit = self._prompt(table, i, ids), self.config.max_prompt_tokens
+        if prompt is None or limit is None or len(prompt.ids) <= limit:
+            return prompt
+        self.num_prompts_cut += 1
+        if self.num_prompts_cut == 1:
+            _log.warning(
+                "%s: a prompt of %d tokens, more than max_prompt_tokens=%d: its beginning is cut; further ones are "
+                "counted only", table.source(i, self.columns[0]), len(prompt.ids), limit,
+            )  # fmt: skip
+        return Prompt(prompt.ids[-limit:], None if prompt.trained is None else prompt.trained[-limit:])
+
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+        column = self.columns[0]
+        where = f"{table.name}, target column {column!r}"
+        texts: list[str] = []
+        rows: list[int] = []
+        first = None
+        for i, cell in enumerate(cells[0]):
+            try:
+                found = self._texts(cell)
+            except DecodeError as error:
+                first = first or f"{table.source(i, column)}: {error}"
+                continue
+            texts += found
+            rows += [i] * len(found)
+        if not texts:
+            raise ColumnError(f"{where}: no training row has a text; {'first ' + first if first else 'give some'}")
+        counts = Counter(texts)
+        if len(counts) == 1:
+            raise ColumnError(
+                f"{where}: all {len(texts)} training texts are {short(texts[0])}; there is nothing to learn"
+            )
+        placeholders = self._placeholders(table)
+        self._tokenizer = self._open_tokenizer(table, cells[0], rows)
+        lengths = np.array([len(answer) for i in dict.fromkeys(rows) for answer in self._answers(cells[0][i])])
+        self._report(table, where, rows, lengths)
+        config = self.config
+        if config.max_tokens is not None and config.too_long == "truncate":
+            lengths = np.minimum(lengths, config.max_tokens)
+        return Target(
+            name=self.name,
+            task=Task.GENERATION,
+            columns=self.columns,
+            num_rows=len(set(rows)),
+            vocabulary_size=self._tokenizer.vocabulary_size + len(placeholders or ()),
+            padding_id=self._tokenizer.padding_id,
+            begin_id=self._tokenizer.begin_id,
+            end_id=self._tokenizer.end_id,
+            start_id=self._tokenizer.start_id,
+            typical_prompt=0 if placeholders is None else self._typical_prompt(table, placeholders),
+            placeholders=placeholders or (),
+            typical_length=int(np.ceil(np.quantile(lengths, 0.95))) + 1,
+            max_length=int(lengths.max()) + 1,
+            most_frequent=min(counts, key=lambda text: (-counts[text], text)),
+            answers=self._listed(counts, where),
+        )
+
+    def _open_tokenizer(
+        self, table: Table, cells: Sequence[object], rows: Sequence[int]
+    ) -> OutputTokenizer | LanguageModelTokenizer:
+        config = self.config
+        if self._required.tokenizer is not None:
+            return self._settled(LanguageModelTokenizer.open(self._required, self.name, lowercase=config.lowercase))
+        texts: list[str] = []
+        for i in dict.fromkeys(rows):
+            texts += self._vocabulary_texts(table, cells[i], i)
+        chosen = np.sort(permutation(len(texts), "vocabulary")[:_MAX_TRAINING_TEXTS])
+        return OutputTokenizer.train(
+            [texts[i] for i in chosen],
+            config.tokens,
+            size=None if config.vocabulary_size == "auto" else config.vocabulary_size,
+            min_frequency=config.min_frequency,
+            lowercase=config.lowercase,
+        )
+
+    def _typical_prompt(self, table: Table, placeholders: Sequence[str]) -> int:
+        # The ids don't matter for a length.
+        ids = dict.fromkeys(placeholders, 0)
+        lengths = []
+        for i in np.sort(permutation(len(table), "prompts")[:_MAX_TRAINING_PROMPTS]).tolist():
+            try:
+                prompt = self._prompt(table, i, ids)
+            except DecodeError:
+                continue
+            if prompt is not None:
+                lengths.append(len(prompt.ids))
+        typical = int(np.ceil(np.quantile(lengths, 0.95))) if lengths else 1
+        limit = self.config.max_prompt_tokens
+        return max(1, typical if limit is None else min(typical, limit))
+
+    def _report(self, table: Table, where: str, rows: list[int], lengths: np.ndarray) -> None:
+        config = self.config
+        without = len(table) - len(set(rows))
+        _log.info(
+            "%s: %d texts in %d rows, %d tokens to write them with, %.1f a text%s",
+            where, len(lengths), len(set(rows)), self._tokenizer.vocabulary_size, lengths.mean(),
+            f"; {without} rows have none and are counted out" if without else "",
+        )  # fmt: skip
+        if config.max_tokens is None or not (lengths > config.max_tokens).any():
+            return
+        position = int(np.argmax(lengths > config.max_tokens))
+        num = int((lengths > config.max_tokens).sum())
+        what = (
+            f"{num} of {len(lengths)} texts are longer than max_tokens={config.max_tokens}, first "
+            f"{table.source(rows[position], self.columns[0])} with {lengths[position]} tokens"
+        )
+        if config.too_long == "refuse":
+            raise ColumnError(
+                f"{where}: {what}; raise max_tokens, leave the rows out, or set too_long to truncate or keep"
+            )
+        _log.warning("%s: %s; they are %s", where, what, "cut" if config.too_long == "truncate" else "kept whole")
+
+    def _value(self, cells: list[object]) -> np.ndarray | None:
+        ids: list[int] = []
+        limit, too_long = self.config.max_tokens, self.config.too_long
+        for found in self._answers(cells[0]):
+            end = [self._tokenizer.end_id]
+            if limit is not None and len(found) > limit:
+                self.num_too_long += 1
+                if too_long == "refuse":
+                    raise DecodeError(f"found a text of {len(found)} tokens, expected at most max_tokens={limit}")
+                if too_long == "truncate":
+                    found, end = found[:limit], []
+            ids += [self._tokenizer.begin_id, *found, *end]
+        return np.array(ids, dtype=np.int32) if ids else None
+
+    def render(self, value: Any) -> str:
+        """Token ids as the text that they spell."""
+        return self.decode(np.asarray(value).tolist())
+
+    def _write(self, folder: Path) -> None:
+        self._tokenizer.save(folder)
+
+    def _read(self, state: Mapping[str, Any], folder: Path) -> None:
+        if LanguageModelTokenizer.is_in(folder):
+            self._tokenizer = LanguageModelTokenizer.load(folder, lowercase=self.config.lowercase)
+        else:
+            self._tokenizer = OutputTokenizer.load(folder, self.config.tokens, lowercase=self.config.lowercase)

@@ -1,0 +1,113 @@
+"""A cell as a set of labels: a list, or a text with delimiters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from polysense.core.modality import Task
+from polysense.core.schema import Target
+from polysense.data.sources import Table
+from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.errors import DecodeError
+from polysense.modalities.category.column import category_key
+from polysense.tasks.classification.classes import Classes
+
+__all__ = ["MultilabelTarget", "MultilabelTargetConfig"]
+
+_DELIMITERS = ("|", ";", ",")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultilabelTargetConfig(TargetConfig):
+    """Any number of labels at once.
+
+    Attributes:
+        column: The table's column; null if it is named as the target.
+        classes: All labels, in the order of their ids; null takes those of the training rows, sorted.
+        delimiter: What stands between the labels of a text cell. Null takes the first of | ; , that occurs in the
+            training rows. Cells that are lists need none.
+    """
+
+    type: Literal["multilabel"] = "multilabel"
+    column: str | None = None
+    classes: tuple[str | int | float | bool, ...] | None = None
+    delimiter: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.delimiter == "":
+            raise ValueError("delimiter: expected at least one character, or null")
+        if self.classes is not None and not self.classes:
+            raise ValueError("classes: expected at least one, or null")
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's column that the target of that name is read from."""
+        return (self.column or name,)
+
+    def build(self, name: str) -> MultilabelTarget:
+        """The preprocessing of the target of that name, not yet fitted."""
+        return MultilabelTarget(name, self)
+
+
+class MultilabelTarget(TargetProcessor):
+    """Reads a set of labels; the value is float32 [classes] of 0 and 1. An empty list is a value: no label holds."""
+
+    config: MultilabelTargetConfig
+    _classes: Classes
+    _delimiter: str | None
+
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+        where = f"{table.name}, target column {self.columns[0]!r}"
+        texts = [cell for cell in cells[0] if isinstance(cell, str)]
+        self._delimiter = self.config.delimiter or next(
+            (sign for sign in _DELIMITERS if any(sign in text for text in texts)), None
+        )
+        labels: list[object] = []
+        first = None
+        num_rows = 0
+        for i, cell in enumerate(cells[0]):
+            try:
+                # A label counts once a row, however often it stands there.
+                labels.extend({category_key(label): label for label in self._labels(cell)}.values())
+                num_rows += cell is not None
+            except DecodeError as error:
+                first = first or f"{table.source(i, self.columns[0])}: {error}"
+        self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
+        return Target(
+            name=self.name,
+            task=Task.MULTILABEL,
+            columns=self.columns,
+            classes=self._classes.names,
+            class_counts=counts,
+            num_rows=num_rows,
+        )
+
+    def _labels(self, cell: object) -> list[object]:
+        if cell is None:
+            return []
+        if isinstance(cell, list):
+            return [label for label in cell if label is not None]
+        if isinstance(cell, str):
+            parts = cell.split(self._delimiter) if self._delimiter else [cell]
+            return [part.strip() for part in parts if part.strip()]
+        return [cell]
+
+    def _value(self, cells: list[object]) -> np.ndarray:
+        value = np.zeros(len(self._classes.names), dtype=np.float32)
+        for label in self._labels(cells[0]):
+            value[self._classes.find(label)] = 1.0
+        return value
+
+    def render(self, value: Any) -> list[Any]:
+        """Flags [classes] as the list of the labels that hold."""
+        return [self._classes.render(int(position)) for position in np.flatnonzero(np.asarray(value))]
+
+    def _state(self) -> dict[str, Any]:
+        return {"kind": self._classes.kind, "delimiter": self._delimiter}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._classes = Classes(self.target.classes, state["kind"])
+        self._delimiter = state["delimiter"]

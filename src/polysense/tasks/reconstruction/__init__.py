@@ -1,0 +1,1 @@
+"""Reconstruction: the input columns themselves, from a code."""

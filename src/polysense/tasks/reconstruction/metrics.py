@@ -1,0 +1,124 @@
+"""Metrics of restored columns: each column's error, and how much of the mean predictor's error is gone.
+
+An error in standard deviations or nats says little alone, so each stands beside that of a predictor that has seen no
+input: the training mean of a number, of each pixel and of each band, the training shares of categories and tokens.
+skill = 1 - error / its error: 0 is as good as the mean, 1 is perfect, below 0 is worse than not looking. Of numbers and
+pixels it is the share of variance explained, of tokens and categories McFadden's (1974) pseudo R2.
+
+A column may be restored from itself, so a second group of metrics hides it: "filled" is what the row's other columns
+make of it, which is what filling in missing cells is worth.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from polysense.core.schema import Target
+from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
+from polysense.tasks.reconstruction.reconstructions import Reconstructions
+from polysense.tasks.retrieval.metrics import effective_rank
+
+__all__ = ["ReconstructionScorer", "reconstruction_metrics"]
+
+_NOT_FILLED = "no row has the column and another one beside it"
+_NO_CLASSES = "the column holds no tokens or categories"
+_NO_MEAN = "the training mean makes no error, or is not known"
+
+
+def reconstruction_metrics(target: Target) -> tuple[MetricInfo, ...]:
+    """The metrics of restored columns, in the order in which they are reported."""
+    below_one = {"higher_is_better": True, "bounds": (-math.inf, 1.0)}
+    share = {"higher_is_better": True, "bounds": (0.0, 1.0)}
+    error = {"higher_is_better": False, "bounds": (0.0, math.inf)}
+
+    def info(name: str, kind: dict[str, object], description: str, undefined: str = "") -> MetricInfo:
+        return MetricInfo(name=name, description=description, undefined_when=undefined, **kind)  # type: ignore[arg-type]
+
+    found = [
+        info("skill", below_one, "Mean over the columns of their skill: 1 - error / the mean predictor's.", _NO_MEAN),
+        info("filled_skill", below_one, "The same, each column hidden and filled from the row's others.", _NOT_FILLED),
+        info("accuracy", share, "Mean over columns of categories or tokens of the share that is right.", _NO_CLASSES),
+        info("filled_accuracy", share, "The same, each column hidden and filled from the others.", _NO_CLASSES),
+        info(
+            "effective_rank",
+            {"higher_is_better": True, "bounds": (1.0, math.inf)},
+            "Along how many directions the codes spread about their mean. Without bounds.",
+            "no code is known",
+        ),
+    ]
+    units = "mean squared, in the column's standard deviations, or nats per token or category"
+    for name in target.members:
+        found += [
+            info(f"error/{name}", error, f"Error of {name!r}: {units}."),
+            info(f"skill/{name}", below_one, f"1 - error of {name!r} / the mean predictor's.", _NO_MEAN),
+            info(
+                f"accuracy/{name}", share, f"Share of the tokens or categories of {name!r} that is right.", _NO_CLASSES
+            ),
+            info(f"filled_error/{name}", error, f"Error of {name!r}, hidden and filled from the others.", _NOT_FILLED),
+            info(
+                f"filled_skill/{name}", below_one, "1 - that error / the mean predictor's on these rows.", _NOT_FILLED
+            ),
+            info(f"filled_accuracy/{name}", share, f"Share of {name!r} that is right, so filled.", _NO_CLASSES),
+        ]
+    return tuple(found)
+
+
+class ReconstructionScorer(Scorer):
+    """All metrics of restored columns."""
+
+    def __init__(self, target: Target, found: Reconstructions, codes: np.ndarray | None = None) -> None:
+        """Takes each row's errors.
+
+        Args:
+            target: What is restored.
+            found: Of the rows that count.
+            codes: float [rows, code size], of the same rows; None where they are not known.
+        """
+        self._rank = math.nan
+        if codes is not None and len(codes):
+            self._rank = effective_rank(codes - codes.mean(axis=0, dtype=np.float64))
+        self._members = target.members
+        self._own = _Sums(found.errors, found.hits, found.mean_errors)
+        self._filled = _Sums(found.filled_errors, found.filled_hits, found.mean_errors)
+
+    def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
+        """Every metric for every resample; see Scorer. None of them is a ranking."""
+        # Rows that are repeated have one code, which looks like a poorer set of codes: a resample has no value.
+        result = {"effective_rank": np.where(weights.max(axis=1, initial=0.0) <= 1, self._rank, np.nan)}
+        for prefix, sums in (("", self._own), ("filled_", self._filled)):
+            error, skill, accuracy = sums(weights)
+            result[f"{prefix}skill"], result[f"{prefix}accuracy"] = _mean(skill), _mean(accuracy)
+            for index, name in enumerate(self._members):
+                result[f"{prefix}error/{name}"] = error[:, index]
+                result[f"{prefix}skill/{name}"] = skill[:, index]
+                result[f"{prefix}accuracy/{name}"] = accuracy[:, index]
+        return result
+
+
+class _Sums:
+    """Errors, skills and accuracies of each column, over the rows that know them."""
+
+    def __init__(self, errors: np.ndarray, hits: np.ndarray, mean_errors: np.ndarray) -> None:
+        """Takes [rows, columns] each."""
+        known = ~np.isnan(errors)
+        beside = known & ~np.isnan(mean_errors)
+        right = ~np.isnan(hits)
+        parts = (
+            np.where(known, errors, 0.0), known,
+            np.where(beside, errors, 0.0), np.where(beside, mean_errors, 0.0),
+            np.where(right, hits, 0.0), right,
+        )  # fmt: skip
+        self._parts = np.concatenate([part.astype(np.float64) for part in parts], axis=1)
+
+    def __call__(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Each [resamples, columns]; NaN where no row knows it."""
+        error, known, own, mean, right, counted = np.split(weights @ self._parts, 6, axis=1)
+        return ratio(error, known), 1.0 - ratio(own, mean), ratio(right, counted)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over the columns where there is a value; NaN where there is none."""
+    defined = ~np.isnan(values)
+    return ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))

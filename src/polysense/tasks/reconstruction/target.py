@@ -1,0 +1,129 @@
+"""Input columns that are to be restored: the truth is the row itself, so there is no label column.
+
+The value of a row says which of its cells are there, and nothing of what they hold: the model has them as its inputs,
+decoded and augmented, and hands these to the head. So pictures and sounds are not carried about twice.
+
+A column whose categories are hashed is read and not restored: a bucket can't be turned back into what it holds, so
+there would be nothing to write, and its error would be about buckets.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from polysense.core.modality import Task
+from polysense.core.schema import Target
+from polysense.data.cells import clean
+from polysense.data.column import ColumnProcessor
+from polysense.data.sources import Table
+from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.errors import ColumnError, ConfigError
+
+__all__ = ["ReconstructionTarget", "ReconstructionTargetConfig"]
+
+_log = logging.getLogger("polysense.data.targets")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionTargetConfig(TargetConfig):
+    """The input columns themselves, restored from what is made of them. There is no label column.
+
+    Attributes:
+        columns: The input columns that are restored; null takes all of data.columns. The others are read only, and so
+            are hashed categories, which can't be turned back into what they stand for.
+        cells: The table's columns that the columns are read from, in the same order; null takes what data.columns says.
+    """
+
+    reads_inputs: ClassVar[bool] = True
+    type: Literal["reconstruction"] = "reconstruction"
+    columns: tuple[str, ...] | None = None
+    cells: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.columns is not None and len(set(self.columns)) < max(1, len(self.columns)):
+            raise ValueError(f"columns: expected one or more different ones, found {list(self.columns)}")
+
+    def resolved(self, inputs: Mapping[str, str]) -> ReconstructionTargetConfig:
+        """The config with its columns named.
+
+        Raises:
+            ConfigError: A column is no input, or there is none.
+        """
+        columns = tuple(inputs) if self.columns is None else self.columns
+        if unknown := [name for name in columns if name not in inputs]:
+            raise ConfigError(f"columns: {unknown[0]!r} is no input column (data.columns: {', '.join(inputs)})")
+        if not columns:
+            return self  # Without any input column the table is told of as such.
+        cells = tuple(inputs[name] for name in columns)
+        return replace(self, columns=columns, cells=None if cells == columns else cells)
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's columns that are restored."""
+        return self.cells or self.columns or ()
+
+    def build(self, name: str) -> ReconstructionTarget:
+        """The preprocessing of the target of that name, not yet fitted."""
+        return ReconstructionTarget(name, self)
+
+
+class ReconstructionTarget(TargetProcessor):
+    """Reads which cells are there; the value is float32 [columns], 1 where there is one, else 0."""
+
+    config: ReconstructionTargetConfig
+
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+        assert self.config.columns is not None
+        there = np.array([[clean(cell) is not None for cell in column] for column in cells], dtype=bool).T
+        there = there.reshape(len(table), len(cells))
+        where = f"{table.name}, target {self.name!r}"
+        if not there.any():
+            raise ColumnError(f"{where}: the columns {', '.join(self.config.columns)} are empty in all training rows")
+        num_rows = int(there.any(axis=1).sum())
+        _log.info("%s: %d of %d rows have one or more of the columns", where, num_rows, len(table))
+        return Target(
+            name=self.name,
+            task=Task.RECONSTRUCTION,
+            columns=self.columns,
+            num_rows=num_rows,
+            members=self.config.columns,
+        )
+
+    def _value(self, cells: list[object]) -> np.ndarray:
+        return np.array([clean(cell) is not None for cell in cells], dtype=np.float32)
+
+    def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:
+        """See `TargetProcessor`; once all are fitted, it is known which can be restored."""
+        if self._target is None:
+            return
+        members = self._target.members
+        known = {name: columns[name].column for name in members if name in columns and columns[name].is_fitted}
+        hashed = {name for name, column in known.items() if column.collision_rate is not None}
+        if not hashed:
+            return
+        names = ", ".join(name for name in members if name in hashed)
+        kept = tuple(name for name in members if name not in hashed)
+        if not kept:
+            raise ColumnError(
+                f"target {self.name!r}: {names}: hashed categories can't be restored, as a bucket can't be turned back "
+                "into what it holds, and there is nothing else; restore other columns too, or don't hash (no "
+                "data.columns.NAME.hash_buckets, another encoder than hashed_category)"
+            )
+        _log.warning(
+            "target %r: %s: hashed categories are read and not restored: a bucket can't be turned back into what it "
+            "holds",
+            self.name,
+            names,
+        )
+        sources = self.config.sources(self.name)
+        cells = tuple(cell for name, cell in zip(members, sources, strict=True) if name in kept)
+        self.config = replace(self.config, columns=kept, cells=None if cells == kept else cells)
+        self._target = replace(self._target, columns=cells, members=kept)
+
+    def render(self, value: Any) -> list[float]:
+        """A code as plain numbers."""
+        return [float(number) for number in np.asarray(value).tolist()]

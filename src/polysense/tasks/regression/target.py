@@ -1,0 +1,117 @@
+"""One cell or several as numbers, in the table's own units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from polysense.core.modality import Task
+from polysense.core.schema import Target
+from polysense.data.media import short
+from polysense.data.sources import Table
+from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.errors import ColumnError, DecodeError
+from polysense.modalities.number.column import decimal_mark, parse_number
+
+__all__ = ["RegressionTarget", "RegressionTargetConfig"]
+
+_LARGEST = 1e30  # the head computes in float32, which ends at 3e38
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionTargetConfig(TargetConfig):
+    """One number or several.
+
+    Attributes:
+        columns: The table's columns, one output each; null if there is one, named as the target.
+    """
+
+    type: Literal["regression"] = "regression"
+    columns: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.columns is not None and (not self.columns or len(set(self.columns)) < len(self.columns)):
+            raise ValueError("columns: expected at least one column, each once, or null")
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's columns that the target of that name is read from."""
+        return self.columns or (name,)
+
+    def build(self, name: str) -> RegressionTarget:
+        """The preprocessing of the target of that name, not yet fitted."""
+        return RegressionTarget(name, self)
+
+
+class RegressionTarget(TargetProcessor):
+    """Reads numbers; the value is float32 [columns] in the table's units, NaN where a cell is missing."""
+
+    config: RegressionTargetConfig
+    _marks: tuple[Any, ...]  # each column's decimal mark
+
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+        self._marks = tuple(decimal_mark(values) for values in cells)
+        means, spreads = [], []
+        known = np.zeros(len(table), dtype=bool)
+        for column, mark, values in zip(self.columns, self._marks, cells, strict=True):
+            where = f"{table.name}, target column {column!r}"
+            numbers, failed = [], []
+            for i, cell in enumerate(values):
+                try:
+                    number = _number(cell, mark)
+                    if number is not None:
+                        numbers.append(number)
+                        known[i] = True
+                except DecodeError as error:
+                    failed.append(f"{table.source(i, column)}: {error}")
+            if not numbers:
+                raise ColumnError(
+                    f"{where}: no training row has a number; first {failed[0] if failed else 'give some'}"
+                )
+            found = np.array(numbers)
+            mean, spread = float(found.mean()), float(found.std())
+            if not 0 < spread < _LARGEST:
+                reason = f"all {len(numbers)} training values are {numbers[0]:g}, there is nothing to learn"
+                if spread != 0:
+                    reason = f"its values reach {np.abs(found).max():g}, too large to scale; divide them beforehand"
+                raise ColumnError(f"{where}: {reason}")
+            means.append(mean)
+            spreads.append(spread)
+        return Target(
+            name=self.name,
+            task=Task.REGRESSION,
+            columns=self.columns,
+            num_rows=int(known.sum()),
+            mean=tuple(means),
+            std=tuple(spreads),
+        )
+
+    def _value(self, cells: list[object]) -> np.ndarray:
+        numbers = []
+        for column, mark, cell in zip(self.columns, self._marks, cells, strict=True):
+            try:
+                numbers.append(_number(cell, mark))
+            except DecodeError as error:
+                raise DecodeError(f"{column!r}: {error}" if len(self.columns) > 1 else str(error)) from None
+        return np.array([math.nan if number is None else number for number in numbers], dtype=np.float32)
+
+    def render(self, value: Any) -> Any:
+        """A float, or with several columns a dict from column to float."""
+        numbers = np.atleast_1d(np.asarray(value, dtype=np.float64)).tolist()
+        return numbers[0] if len(self.columns) == 1 else dict(zip(self.columns, numbers, strict=True))
+
+    def _state(self) -> dict[str, Any]:
+        return {"marks": list(self._marks)}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._marks = tuple(state["marks"])
+
+
+def _number(cell: object, mark: Any) -> float | None:
+    number = parse_number(cell, mark)
+    if number is not None and abs(number) > _LARGEST:
+        raise DecodeError(f"found {short(cell)}, expected a number of at most {_LARGEST:g}")
+    return number

@@ -1,0 +1,1 @@
+"""Retrieval: a joint embedding space of several columns."""

@@ -1,0 +1,328 @@
+"""How well columns that share a space find one another, and what the space looks like.
+
+Every direction of every pair is a search: each row's one column looks for its other one among all rows of the split,
+never only among those of a batch. Candidates that are the same (one caption under several pictures) are one candidate,
+and a hit is any candidate that some row with the same key has. Where similarities are equal the rank is what a random
+order of them would give on average, so a model that says the same of every row scores exactly what chance does.
+
+Intervals come from resampling the rows that look; what they look among stays as it is, because a pool in which some
+candidates stand twice and others not at all would be easier than the one that was asked about.
+
+Of the space: alignment, the mean squared distance of what belongs together, and uniformity, log of the mean of
+exp(-2 distance^2) over all pairs of a column (Wang & Isola, "Understanding Contrastive Representation Learning through
+Alignment and Uniformity on the Hypersphere", 2020, section 4), both better where lower; effective rank, exp of the
+entropy of the singular values (Roy & Vetterli, 2007), 1 where all places lie on a line.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
+from polysense.tasks.retrieval.candidates import Candidates, there_of
+
+__all__ = ["DEPTHS", "RetrievalScorer", "directions", "effective_rank", "retrieval_metrics", "uniformity"]
+
+DEPTHS = (1, 5, 10)
+"""How many of the nearest are looked at."""
+
+_CHUNK = 2**22  # similarities in memory at once, 16 MB in float32
+_NOBODY = "no row has two of the columns"
+_REPEATED = "it is of all rows together"
+
+
+def directions(members: tuple[str, ...], anchor: str = "") -> tuple[tuple[int, int], ...]:
+    """Which column looks for which, as positions; each with the anchor only, where there is one."""
+    found = itertools.permutations(range(len(members)), 2)
+    return tuple((a, b) for a, b in found if not anchor or anchor in (members[a], members[b]))
+
+
+def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[MetricInfo, ...]:
+    """The metrics of a shared space, in the order in which they are reported."""
+    recalls = [
+        MetricInfo(
+            name=f"recall_at_{depth}",
+            higher_is_better=True,
+            bounds=(0.0, 1.0),
+            description=f"Share of the rows that find what belongs to them among the {depth} nearest; mean over the "
+            "directions."
+            if depth > 1
+            else "Share of the rows whose nearest candidate belongs to them; mean over the directions.",
+            undefined_when=_NOBODY,
+        )
+        for depth in DEPTHS
+    ]
+    ranks = [
+        MetricInfo(
+            name="median_rank",
+            higher_is_better=False,
+            bounds=(1.0, math.inf),
+            description="How far down the first right candidate stands, in the middle of all rows.",
+            undefined_when=_NOBODY,
+        ),
+        MetricInfo(
+            name="mean_reciprocal_rank",
+            higher_is_better=True,
+            bounds=(0.0, 1.0),
+            description="Mean of 1 / rank of the first right candidate.",
+            undefined_when=_NOBODY,
+        ),
+        MetricInfo(
+            name="mean_average_precision",
+            higher_is_better=True,
+            bounds=(0.0, 1.0),
+            description="Mean over the rows of the precision at each of their right candidates.",
+            undefined_when=_NOBODY,
+        ),
+    ]
+    overall = [*recalls, *ranks]
+    each = [
+        MetricInfo(
+            name=f"{info.name}/{members[a]} to {members[b]}",
+            higher_is_better=info.higher_is_better,
+            bounds=info.bounds,
+            description=f"The same where {members[a]} looks for {members[b]}.",
+            undefined_when=f"no row has both {members[a]} and {members[b]}",
+        )
+        for a, b in directions(members, anchor)
+        for info in overall
+    ]
+    space = [
+        MetricInfo(
+            name="alignment",
+            higher_is_better=False,
+            bounds=(0.0, 4.0),
+            description="Mean squared distance of the columns of a row.",
+            undefined_when=_NOBODY,
+        ),
+        *(
+            MetricInfo(
+                name=f"uniformity/{name}",
+                higher_is_better=False,
+                bounds=(-8.0, 0.0),
+                description=f"How evenly the places of {name} fill the sphere; 0: all in one place. Without bounds.",
+                undefined_when="fewer than two rows have the column",
+            )
+            for name in members
+        ),
+        *(
+            MetricInfo(
+                name=f"effective_rank/{name}",
+                higher_is_better=True,
+                bounds=(1.0, math.inf),
+                description=f"Along how many directions the places of {name} lie. Without bounds.",
+                undefined_when="no row has the column",
+            )
+            for name in members
+        ),
+    ]
+    return (*overall, *each, *space)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Search:
+    """One direction's result, per row that looks.
+
+    Attributes:
+        rows: Which of the counted rows they are.
+        values: Per metric [rows].
+    """
+
+    rows: np.ndarray
+    values: dict[str, np.ndarray]
+
+
+class RetrievalScorer(Scorer):
+    """All metrics of one shared space."""
+
+    def __init__(
+        self, places: np.ndarray, keys: np.ndarray, present: np.ndarray, members: tuple[str, ...], anchor: str = ""
+    ) -> None:
+        """Searches, once: what a resample changes is only how often a row counts.
+
+        Args:
+            places: float [rows, columns, size], NaN where a column is absent.
+            keys: int64 [rows, columns or one more], what a cell holds, 0 where it is missing.
+            present: bool [rows], which rows look; the others are among the candidates only.
+            members: The columns' names.
+            anchor: The one that each other is compared with, if there is one.
+        """
+        self._members, self._anchor = members, anchor
+        self._places = places
+        self._there = there_of(places, keys)
+        counted = np.flatnonzero(present)
+        self._num_rows = len(counted)
+        self._searches: dict[str, _Search] = {}
+        pairs = []
+        for a, b in directions(members, anchor):
+            self._searches[f"{members[a]} to {members[b]}"] = self._search(a, b, keys, counted)
+            if a < b:
+                both = self._there[counted, a] & self._there[counted, b]
+                gap = places[counted, a] - places[counted, b]
+                pairs.append(np.where(both, np.square(gap).sum(axis=1), np.nan))
+        distances = np.stack(pairs, axis=1) if pairs else np.zeros((self._num_rows, 0))
+        known = np.isfinite(distances)
+        self._distance, self._pairs = np.where(known, distances, 0.0).sum(axis=1), known.sum(axis=1)
+        self._space = {
+            **{f"uniformity/{n}": uniformity(self._of(i)) for i, n in enumerate(members)},
+            **{f"effective_rank/{n}": effective_rank(self._of(i)) for i, n in enumerate(members)},
+        }
+
+    def _of(self, column: int) -> np.ndarray:
+        found: np.ndarray = self._places[self._there[:, column], column]
+        return found
+
+    def _search(self, a: int, b: int, keys: np.ndarray, counted: np.ndarray) -> _Search:
+        """Where each row's a finds its b."""
+        among = Candidates(self._places, keys, b)
+        looking = counted[self._there[counted, a]]
+        found: dict[str, list[np.ndarray]] = {}
+        kept = []
+        for some in _chunks(len(looking), max(among.num_holders, 1)):
+            rows = looking[some]
+            if not among.num_holders:
+                break
+            right = among.right(rows, a)
+            hit = right.any(axis=1)
+            kept.append(rows[hit])
+            for name, values in _ranked(among.scores(rows[hit], a), right[hit]).items():
+                found.setdefault(name, []).append(values)
+        rows = np.concatenate([np.zeros(0, dtype=np.int64), *kept])
+        return _Search(
+            rows=np.searchsorted(counted, rows),
+            values={name: np.concatenate(parts) for name, parts in found.items()},
+        )
+
+    def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
+        """Every metric for every resample; see Scorer."""
+        found: dict[str, np.ndarray] = {}
+        names = [*(f"recall_at_{depth}" for depth in DEPTHS), "mean_reciprocal_rank", "mean_average_precision"]
+        for direction, search in self._searches.items():
+            own = weights[:, search.rows]
+            counts = own.sum(axis=1)
+            for name in names:
+                values = search.values.get(name, np.zeros(0))
+                found[f"{name}/{direction}"] = ratio(own @ values, counts)
+            found[f"median_rank/{direction}"] = _weighted_median(search.values.get("rank", np.zeros(0)), own)
+        for name in [*names, "median_rank"]:
+            each = np.stack([found[f"{name}/{direction}"] for direction in self._searches])
+            known = np.isfinite(each)
+            found[name] = ratio(np.where(known, each, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
+        found["alignment"] = ratio(weights @ self._distance, weights @ self._pairs)
+        once = weights.max(axis=1, initial=0.0) <= 1
+        for name, value in self._space.items():
+            # Rows that are repeated lie in one place, which looks like a poorer space: a resample has no value.
+            found[name] = np.where(once, value, np.nan)
+        return found
+
+
+def _ranked(scores: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
+    """What each row finds; float64 [rows] each.
+
+    Args:
+        scores: float [rows, candidates].
+        right: bool [rows, candidates], at least one in each row.
+    """
+    best = np.where(right, scores, -np.inf).max(axis=1)
+    ahead = (scores > best[:, None]).sum(axis=1)
+    tied = scores == best[:, None]
+    right_ties = (tied & right).sum(axis=1)
+    wrong_ties = tied.sum(axis=1) - right_ties
+    found: dict[str, np.ndarray] = {"rank": ahead + 1 + wrong_ties / (right_ties + 1)}
+    for depth in DEPTHS:
+        found[f"recall_at_{depth}"] = 1.0 - _all_wrong(depth - ahead, wrong_ties, right_ties)
+    reciprocal = 1.0 / (ahead + 1)
+    for row in np.flatnonzero(wrong_ties):
+        wrong, places = wrong_ties[row], np.arange(wrong_ties[row] + 1)
+        # The probability that the first so many of the equal ones are all wrong.
+        all_wrong = np.concatenate([[1.0], np.cumprod((wrong - places) / (wrong + right_ties[row] - places))])
+        reciprocal[row] = ((all_wrong[:-1] - all_wrong[1:]) / (ahead[row] + 1 + places)).sum()
+    found["mean_reciprocal_rank"] = reciprocal
+    precision = 1.0 / (ahead + tied.sum(axis=1))
+    several = np.flatnonzero(right.sum(axis=1) > 1)
+    if len(several):  # sorting is what takes the time
+        precision[several] = _average_precision(scores[several], right[several])
+    found["mean_average_precision"] = precision
+    return found
+
+
+def _all_wrong(taken: np.ndarray, wrong: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The probability that the first `taken` of some wrong and right ones in random order are all wrong."""
+    taken = np.clip(taken, 0, None)
+    found = np.ones(len(taken))
+    for step in range(int(taken.max(initial=0))):
+        share = np.clip(wrong - step, 0, None) / np.maximum(wrong + right - step, 1)
+        found *= np.where(step < taken, share, 1.0)
+        if not found.any():
+            break
+    return found
+
+
+def _average_precision(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The mean precision at each right candidate, equal scores taken together; float64 [rows]."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ordered, hits = np.take_along_axis(scores, order, axis=1), np.take_along_axis(right, order, axis=1)
+    above = np.cumsum(hits, axis=1, dtype=np.float64)
+    # Where a run of equal scores ends: the precision of all of it.
+    ends = np.concatenate([ordered[:, 1:] != ordered[:, :-1], np.ones((len(ordered), 1), dtype=bool)], axis=1)
+    place = np.where(ends, np.arange(ordered.shape[1]), ordered.shape[1])
+    place = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1]
+    precision = np.take_along_axis(above, place, axis=1) / (place + 1)
+    means: np.ndarray = (precision * hits).sum(axis=1) / np.maximum(hits.sum(axis=1), 1)
+    return means
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The middle value by weight; the mean of the two middle ones where it falls between them; [resamples]."""
+    if not len(values):
+        return np.full(len(weights), np.nan)
+    order = np.argsort(values, kind="stable")
+    ordered, total = values[order], weights.sum(axis=1)
+    below = np.cumsum(weights[:, order], axis=1)
+    low = np.minimum((below < total[:, None] / 2).sum(axis=1), len(values) - 1)
+    high = np.minimum((below <= total[:, None] / 2).sum(axis=1), len(values) - 1)
+    middle: np.ndarray = np.where(total > 0, (ordered[low] + ordered[high]) / 2, np.nan)
+    return middle
+
+
+def uniformity(places: np.ndarray) -> float:
+    """log of the mean of exp(-2 |x - y|^2) over the pairs of different rows; NaN with fewer than two rows.
+
+    Args:
+        places: float [rows, size], of length 1.
+    """
+    if len(places) < 2:
+        return math.nan
+    plain = places.astype(np.float32)
+    total = 0.0
+    for some in _chunks(len(plain), len(plain)):
+        total += float(np.exp(4.0 * np.minimum(plain[some] @ plain.T, 1.0) - 4.0).sum(dtype=np.float64))
+    own = float(np.exp(4.0 * np.minimum(np.square(plain).sum(axis=1), 1.0) - 4.0).sum(dtype=np.float64))
+    return math.log(max(total - own, 1e-300) / (len(plain) * (len(plain) - 1)))
+
+
+def effective_rank(places: np.ndarray) -> float:
+    """exp of the entropy of the singular values' shares; NaN with no rows.
+
+    Args:
+        places: float [rows, size].
+    """
+    if not len(places):
+        return math.nan
+    plain = places.astype(np.float64)
+    # The singular values by way of the smaller product: a split has more rows than a space has numbers.
+    values = np.sqrt(np.clip(np.linalg.eigvalsh(plain.T @ plain), 0.0, None))
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def _chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
+    """Rows whose products with all columns fit into memory."""
+    step = max(1, _CHUNK // max(num_columns, 1))
+    for start in range(0, num_rows, step):
+        yield slice(start, start + step)

@@ -1,0 +1,1 @@
+"""Tagging: labeled segments of a column."""

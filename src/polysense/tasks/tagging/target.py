@@ -1,0 +1,478 @@
+"""A cell as labelled segments of one input column: names in a text, sounds in a recording, a label for each step.
+
+Two spellings are read. A list of segments, {"start", "end", "label"} or [start, end, label], in characters of a text or
+seconds of a recording; and a list of labels, one for each word of a text or spread evenly over a recording, plain or
+with the prefixes of BIO, BILOU and IOBES. Both become segments of the column's steps (tokens, samples), so the same
+annotation in either spelling trains the same model, and a prediction comes back in the spelling that the table had.
+
+No segment at all is an answer: "nothing here" is learnt from. A row without an answer is one whose cell is empty.
+Segments may touch, not overlap: each step has one class at most.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from polysense.core.modality import Task
+from polysense.core.random import permutation
+from polysense.core.schema import Target
+from polysense.data.column import ColumnProcessor
+from polysense.data.media import short
+from polysense.data.sources import Table
+from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.errors import ColumnError, DecodeError
+from polysense.tasks.classification.classes import Classes
+from polysense.tasks.tagging.segment_alignment import AudioRuler, Ruler, TextRuler, can_measure, find_over, ruler_of
+from polysense.tasks.tagging.segments import has_prefixes, segments_of_tags
+
+__all__ = ["Labelled", "TaggingTarget", "TaggingTargetConfig", "read_labelled"]
+
+_log = logging.getLogger("polysense.data.targets")
+
+_MEASURED_ROWS = 2_000  # rows whose lengths the classes' shares are taken from
+_STARTS, _ENDS = ("start", "onset", "begin"), ("end", "offset", "stop")
+_LABELS = ("label", "event_label", "class", "type", "tag", "entity", "entity_group")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggingTargetConfig(TargetConfig):
+    """Labelled segments of an input column: names in a text, events in a recording, a label for each word or step.
+
+    Attributes:
+        column: The table's column; null if it is named as the target.
+        over: The input column that the segments lie in; null if only one can be.
+        labels: How lists of labels are read: "plain" as they stand, "bio" or "bilou" (IOBES too) with prefixes that
+            mark where segments begin; auto takes prefixes where all labels of the training rows have them.
+        outside: The label of what is in no segment, besides an empty one.
+        classes: All classes, without prefixes, in the order of their ids; null takes those of the training rows,
+            sorted.
+    """
+
+    lies_in_input: ClassVar[bool] = True
+    type: Literal["tagging"] = "tagging"
+    column: str | None = None
+    over: str | None = None
+    labels: Literal["auto", "plain", "bio", "bilou"] = "auto"
+    outside: str = "O"
+    classes: tuple[str | int | float | bool, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and not self.classes:
+            raise ValueError("classes: expected at least one, or null")
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's column that the target of that name is read from."""
+        return (self.column or name,)
+
+    def build(self, name: str) -> TaggingTarget:
+        """The preprocessing of the target of that name, not yet fitted."""
+        return TaggingTarget(name, self)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One cell as it was read.
+
+    Attributes:
+        labels: One for each word or frame, None where there is none; None where the cell holds segments.
+        segments: (start, end, label) in the table's terms, where it does.
+    """
+
+    labels: list[object] | None = None
+    segments: list[tuple[float, float, object]] = field(default_factory=list)
+
+
+class TaggingTarget(TargetProcessor):
+    """Reads segments; the value is float32 [1 + segments, 3], see `core.batch.TargetBatch`.
+
+    Attributes:
+        num_unread: Segments in what was read so far in this process that lie beyond where their text was cut, or share
+            their only token with another one; they are not learnt from.
+    """
+
+    config: TaggingTargetConfig
+    _classes: Classes
+    _writes_labels: bool
+    _prefixes: bool
+    _seconds_per_label: float
+
+    def __init__(self, name: str, config: TaggingTargetConfig) -> None:
+        super().__init__(name, config)
+        self.num_unread = 0
+        self._over = ""
+        self._column: ColumnProcessor | None = None
+
+    @property
+    def over(self) -> str:
+        """The input column that the segments lie in."""
+        return self._over
+
+    def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:
+        """Settles which column the segments lie in; see the base."""
+        asked, where = self.config.over, f"target {self.name!r}"
+        if asked is None:
+            found = find_over(columns)
+            if len(found) != 1:
+                several = f"it may be {' or '.join(map(repr, found))}" if found else "none is a text or a recording"
+                raise ColumnError(f"{where}: which input column do its segments lie in? {several}; say so with `over`")
+            asked = found[0]
+        if asked not in columns:
+            raise ColumnError(f"{where}: over names {asked!r}, which is no input column ({', '.join(columns)})")
+        if not can_measure(columns[asked]):
+            raise ColumnError(
+                f"{where}: segments can't lie in {asked!r}, a column of type {columns[asked].config.type}; expected a "
+                f"text or a recording"
+            )
+        self._over, self._column = asked, columns[asked]
+
+    # --- fitting -------------------------------------------------------------------------------------------------
+
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+        where = f"{table.name}, target column {self.columns[0]!r}"
+        assert self._column is not None
+        if self._column.column.multiple:
+            raise ColumnError(
+                f"{where}: column {self._over!r} holds lists of several items, and segments lie in one; if they are "
+                f"the words of one text, set data.columns.{self._over}.words to true"
+            )
+        read: dict[int, Labelled] = {}
+        first = None
+        for i, cell in enumerate(cells[0]):
+            try:
+                found = read_labelled(cell)
+            except DecodeError as error:
+                first = first or f"{table.source(i, self.columns[0])}: {error}"
+                continue
+            if found is not None:
+                read[i] = found
+        lists = [one.labels for one in read.values() if one.labels]
+        self._writes_labels = 2 * len(lists) > sum(1 for one in read.values() if one.labels or one.segments)
+        spelled = [str(label) for labels in lists for label in labels if not self._is_outside(label)]
+        self._prefixes = self.config.labels in ("bio", "bilou") or (
+            self.config.labels == "auto" and has_prefixes(spelled)
+        )
+        labels = [label for one in read.values() for label in self._labels(one)]
+        self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
+        self._seconds_per_label = 0.0
+        shares, placed = self._measure(table, read)
+        timed = self._column.column.sample_rate is not None
+        if not placed:
+            reason = next(iter(self._reasons(table, read)), first or "give some labels")
+            raise ColumnError(f"{where}: no training row has labels that lie in column {self._over!r}; first {reason}")
+        _log.info(
+            "%s: %d segments of %d classes in %d rows, over column %r; %.1f%% of its length is in one",
+            where, sum(counts), len(counts), len(read), self._over, 100 * sum(shares),
+        )  # fmt: skip
+        return Target(
+            name=self.name,
+            task=Task.TAGGING,
+            columns=self.columns,
+            classes=self._classes.names,
+            class_counts=counts,
+            num_rows=len(read),
+            over=self._over,
+            boundaries=self._prefixes or (not timed and not self._writes_labels),
+            class_lengths=shares,
+            units_per_second=float(self._column.column.sample_rate or 0.0),
+        )
+
+    def _labels(self, found: Labelled) -> list[object]:
+        """The label of each segment of a cell, wherever it lies."""
+        if found.labels is None:
+            return [label for _, _, label in found.segments]
+        places = [(float(i), i + 1.0) for i in range(len(found.labels))]
+        return [label for _, _, label in self._joined(found.labels, places)]
+
+    def _measure(self, table: Table, read: Mapping[int, Labelled]) -> tuple[tuple[float, ...], int]:
+        """Each class's share of the length of some rows, and how many of them could be placed."""
+        totals, whole, placed = np.zeros(len(self._classes.names)), 0.0, 0
+        per_label = []
+        for i in self._sample(read):
+            try:
+                ruler = self._ruler(table, i)
+                if ruler is None:
+                    continue
+                records = self._records(read[i], ruler)
+            except DecodeError:
+                continue
+            labels = read[i].labels
+            if labels and isinstance(ruler, AudioRuler):
+                per_label.append(ruler.extent / len(labels))
+            for start, end, position in records[1:]:
+                totals[int(position)] += end - start
+            whole, placed = whole + ruler.length, placed + 1
+        if per_label:
+            self._seconds_per_label = float(np.median(per_label))
+        self.num_unread = 0
+        return tuple((totals / max(whole, 1.0)).tolist()), placed
+
+    def _reasons(self, table: Table, read: Mapping[int, Labelled]) -> Sequence[str]:
+        found = []
+        for i in self._sample(read):
+            try:
+                ruler = self._ruler(table, i)
+                if ruler is None:
+                    found.append(f"{table.source(i, self._over)}: is empty")
+                else:
+                    self._records(read[i], ruler)
+            except DecodeError as error:
+                found.append(f"{table.source(i, self.columns[0])}: {error}")
+        return found
+
+    @staticmethod
+    def _sample(read: Mapping[int, Labelled]) -> list[int]:
+        rows = list(read)
+        return [rows[k] for k in np.sort(permutation(len(rows), "fit sample")[:_MEASURED_ROWS])]
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def _value(self, cells: list[object]) -> np.ndarray | None:
+        raise AssertionError(f"target {self.name!r} is read with its column")
+
+    def _located(self, cells: list[object], table: Table, i: int, items: Sequence[np.ndarray]) -> np.ndarray | None:
+        found = read_labelled(cells[0])
+        if found is None:
+            return None
+        if not len(items):
+            assert self._column is not None
+            there = table.has(self._column.source) and table.cell(i, self._column.source) is not None
+            what = "can't be read" if there else "is empty"
+            raise DecodeError(f"found labels, but the cell of {self._over!r} that they lie in {what}")
+        ruler = self._ruler(table, i, items)
+        assert ruler is not None
+        return self._records(found, ruler)
+
+    def _ruler(self, table: Table, i: int, items: Sequence[np.ndarray] = (), length: int | None = None) -> Ruler | None:
+        assert self._column is not None
+        source = self._column.source
+        cell = table.cell(i, source) if table.has(source) else None
+        return ruler_of(self._column, cell, table.root, items, length)
+
+    def _records(self, found: Labelled, ruler: Ruler) -> np.ndarray:
+        """A cell's segments in steps, the whole column first."""
+        segments = found.segments
+        if found.labels is not None:
+            segments = self._joined(found.labels, ruler.places(len(found.labels))) if found.labels else []
+            if not found.labels and self._is_fitted_on_words and ruler.length:
+                ruler.places(0)
+        records: list[tuple[float, float, float]] = [(0.0, float(ruler.length), -1.0)]
+        last: tuple[float, float, object] | None = None
+        for start, end, label in sorted(segments, key=lambda segment: segment[:2]):
+            self._check(start, end, last, ruler)
+            last = (start, end, label)
+            position = self._classes.find(label)
+            steps = ruler.steps(start, min(end, ruler.extent))
+            if steps is not None and len(records) > 1 and steps[0] < records[-1][1]:  # they share a token
+                steps = (records[-1][1], steps[1]) if steps[1] > records[-1][1] else None
+            if steps is None:
+                self.num_unread += 1
+                if self.num_unread == 1:
+                    _log.warning(
+                        "target %r: a segment lies beyond where its text is cut, or within a token of another one, and "
+                        "is not learnt from; further ones are counted only", self.name,
+                    )  # fmt: skip
+                continue
+            records.append((*steps, float(position)))
+        return np.array(records, dtype=np.float32)
+
+    @property
+    def _is_fitted_on_words(self) -> bool:
+        return self._writes_labels and not self._seconds_per_label
+
+    def _check(self, start: float, end: float, last: tuple[float, float, object] | None, ruler: Ruler) -> None:
+        if not end > start:
+            raise DecodeError(f"found a segment from {start:g} to {end:g}, expected its end after its start")
+        if start < 0 or end > ruler.extent + ruler.slack or start >= ruler.extent:
+            raise DecodeError(
+                f"found a segment from {start:g} to {end:g}, expected it within 0 to {ruler.extent:g} {ruler.unit}"
+            )
+        if last is not None and start < last[1] - 1e-6:
+            raise DecodeError(
+                f"found segments that overlap, {last[0]:g} to {last[1]:g} ({last[2]}) and {start:g} to {end:g}; "
+                f"expected one class at most in each place"
+            )
+
+    def _joined(
+        self, labels: Sequence[object], places: Sequence[tuple[float, float]]
+    ) -> list[tuple[float, float, object]]:
+        """Labels one by one as segments of the table's terms."""
+        if self._prefixes:
+            tags = ["O" if self._is_outside(label) else str(label).strip() for label in labels]
+            wrong = next((tag for tag in tags if tag != "O" and not (tag[1:2] in ("-", "_") and len(tag) > 2)), None)
+            if wrong is not None:
+                raise DecodeError(f"found the label {wrong!r}, expected a prefix, such as B-{wrong} or I-{wrong}")
+            return [(places[a][0], places[b - 1][1], name) for a, b, name in segments_of_tags(tags)]
+        found: list[tuple[float, float, object]] = []
+        run = 0
+        for i, label in enumerate(labels):
+            if self._is_outside(label):
+                continue
+            if run and found and labels[i - 1] == label:
+                found[-1] = (found[-1][0], places[i][1], label)
+            else:
+                found.append((*places[i], label))
+            run = 1
+        return found
+
+    def _is_outside(self, label: object) -> bool:
+        return label is None or str(label).strip() in ("", self.config.outside)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def render(self, value: Any) -> list[dict[str, Any]]:
+        """Predicted segments in steps; `render_row` gives them in the table's terms."""
+        return [
+            {"start": float(start), "end": float(end), "label": self._label(int(position)), "score": float(p)}
+            for start, end, position, p in np.asarray(value)[1:]
+            if position >= 0
+        ]
+
+    def render_row(self, value: np.ndarray, table: Table, i: int) -> tuple[list[Any], list[float | None]] | None:
+        """A row's prediction as its table would hold it; None where the column that it lies in is absent.
+
+        Args:
+            value: float [1 + segments, 4], as in `core.prediction.Prediction`.
+            table: Where the row is from.
+            i: Its position there.
+
+        Returns:
+            Segments, or labels, and the probability of each; None for a label that is outside.
+        """
+        length = int(value[0, 1])
+        if length <= 0:
+            return None
+        ruler = self._ruler(table, i, length=length)
+        assert ruler is not None
+        segments = self.render(value)
+        if self._writes_labels:
+            return self._as_labels(segments, ruler)
+        scores: list[float | None] = [round(one["score"], 4) for one in segments]
+        found = [
+            {**ruler.terms(one["start"], one["end"]), "label": one["label"], "score": score}
+            for one, score in zip(segments, scores, strict=True)
+        ]
+        return found, scores
+
+    def located(
+        self, value: np.ndarray, table: Table, i: int
+    ) -> tuple[str | None, list[tuple[float, float, str]]] | None:
+        """The text that a row's segments lie in (None: they are seconds of a sound), and (start, end, class) of each.
+
+        Arguments as in `render_row`, which spells the same as the table does.
+        """
+        if int(value[0, 1]) <= 0:
+            return None
+        ruler = self._ruler(table, i, length=int(value[0, 1]))
+        assert ruler is not None
+        terms = [(ruler.terms(one["start"], one["end"]), str(one["label"])) for one in self.render(value)]
+        text = ruler.text if isinstance(ruler, TextRuler) else None
+        return text, [(float(place["start"]), float(place["end"]), label) for place, label in terms]
+
+    @property
+    def renders_text(self) -> bool:
+        """Whether labels are texts; else integers."""
+        return self._writes_labels or self._classes.kind != "int"
+
+    @property
+    def writes_labels(self) -> bool:
+        """Whether a prediction is a list of labels, as the training table's cells were."""
+        return self._writes_labels
+
+    def _label(self, position: int) -> int | str:
+        found = self._classes.render(position)
+        return found if type(found) is int else str(found)
+
+    def _as_labels(self, segments: Sequence[Mapping[str, Any]], ruler: Ruler) -> tuple[list[str], list[float | None]]:
+        """One label for each word or frame: that of the segment which covers most of it."""
+        places: Sequence[tuple[float, float]]
+        if isinstance(ruler, AudioRuler):
+            places = ruler.places(max(1, round(ruler.extent / max(self._seconds_per_label, 1e-6))))
+        else:
+            places = ruler.words
+        labels = [self.config.outside] * len(places)
+        owners = [-1] * len(places)
+        spans = [ruler.terms(one["start"], one["end"]) for one in segments]
+        for w, (start, end) in enumerate(places):
+            inside = [min(end, span["end"]) - max(start, span["start"]) for span in spans]
+            if inside and 2 * max(inside) >= end - start and max(inside) > 0:
+                owners[w] = int(np.argmax(inside))
+                labels[w] = str(segments[owners[w]]["label"])
+        scores = [None if owner < 0 else round(segments[owner]["score"], 4) for owner in owners]
+        if self._prefixes:
+            labels = [
+                label if owner < 0 else f"{'I' if w and owners[w - 1] == owner else 'B'}-{label}"
+                for w, (label, owner) in enumerate(zip(labels, owners, strict=True))
+            ]
+        return labels, scores
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "kind": self._classes.kind,
+            "writes_labels": self._writes_labels,
+            "prefixes": self._prefixes,
+            "seconds_per_label": self._seconds_per_label,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._classes = Classes(self.target.classes, state["kind"])
+        self._writes_labels, self._prefixes = state["writes_labels"], state["prefixes"]
+        self._seconds_per_label = state["seconds_per_label"]
+
+
+def read_labelled(cell: object) -> Labelled | None:
+    """A cell of a tagging target; None if it is empty.
+
+    Raises:
+        DecodeError: It is neither a list of segments nor one of labels.
+    """
+    if isinstance(cell, bytes):
+        cell = cell.decode("utf-8", "replace")
+    if isinstance(cell, str):
+        text = cell.strip()
+        if not text:
+            return None
+        if text[0] in "[{":
+            try:
+                cell = json.loads(text)
+            except ValueError:
+                raise DecodeError(f"found {short(text)}, which is not valid JSON; expected {_EXPECTED}") from None
+        else:
+            cell = text.split()
+    if isinstance(cell, dict):
+        cell = [cell]
+    if cell is None:
+        return None
+    if not isinstance(cell, list):
+        raise DecodeError(f"found {short(cell)}, expected {_EXPECTED}")
+    if any(isinstance(item, (dict, list)) for item in cell):
+        return Labelled(None, [_segment(item) for item in cell if item is not None])
+    if any(isinstance(item, bytes) for item in cell):
+        raise DecodeError(f"found {short(cell)}, expected {_EXPECTED}")
+    return Labelled(list(cell)) if cell else Labelled([])
+
+
+_EXPECTED = 'a list of labels, or of segments such as {"start": 0, "end": 5, "label": "name"}'
+
+
+def _segment(item: object) -> tuple[float, float, object]:
+    if isinstance(item, dict):
+        found = [
+            next((item[key] for key in keys if item.get(key) is not None), None) for keys in (_STARTS, _ENDS, _LABELS)
+        ]
+    else:
+        found = list(item) if isinstance(item, list) else []
+    if len(found) != 3 or any(value is None or isinstance(value, (list, dict)) for value in found):
+        raise DecodeError(f"found the segment {short(item)}, expected start, end and label")
+    try:
+        start, end = float(found[0]), float(found[1])  # type: ignore[arg-type]
+    except ValueError:
+        raise DecodeError(f"found the segment {short(item)}, expected numbers for its start and its end") from None
+    if not (np.isfinite(start) and np.isfinite(end)):
+        raise DecodeError(f"found the segment {short(item)}, expected finite numbers for its start and its end")
+    return start, end, found[2]

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polysense.tasks.generation.metrics.rouge import longest_common_subsequence, rouge_l_statistics
+from polysense.tasks.generation.metrics.words import mean_score
+
+
+def rouge_l(references, hypotheses):
+    return mean_score(rouge_l_statistics(references, hypotheses).sum(axis=0, keepdims=True)).item()
+
+
+def common_by_table(first, second):
+    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for i, one in enumerate(first):
+        for j, other in enumerate(second):
+            table[i + 1][j + 1] = table[i][j] + 1 if one == other else max(table[i][j + 1], table[i + 1][j])
+    return table[-1][-1]
+
+
+@given(st.text(alphabet="abc", max_size=80), st.text(alphabet="abcd", max_size=80))
+def test_the_subsequence_is_as_long_as_the_tables(first, second):
+    assert longest_common_subsequence(first, second) == common_by_table(first, second)
+
+
+def test_by_hand():
+    # Against the first 2 of 3 and 2 of 4 words, against the second 1 of 3 and 1 of 1: the best of each.
+    precision, recall, beta = 2 / 3, 1.0, 1.44
+    expected = (1 + beta) * precision * recall / (recall + beta * precision)
+    references = [["police killed a gunman", "The"]]
+    assert rouge_l(references, ["police the gunman"]) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("references", "hypothesis", "score"),
+    [
+        (["a cat"], "", 0),
+        ([""], "a cat", 0),
+        ([""], "", 1),
+        (["", "a cat"], "a cat", 1),
+        (["", "a"], "", 1),
+        (["a cat"], "A cat.", 1),
+    ],
+)
+def test_texts_without_words(references, hypothesis, score):
+    assert rouge_l([references], [hypothesis]) == pytest.approx(score)
+
+
+def test_the_fixtures_scores(real_data):
+    folder = real_data("fixtures")
+    known = json.loads((folder / "expected.json").read_text())
+    by_row = json.loads((folder / "captions" / "coco_fakecap1000_per_image.json").read_text())
+    references = json.loads((folder / "captions" / "coco_fakecap1000_refs.json").read_text())
+    hypotheses = json.loads((folder / "captions" / "coco_fakecap1000_hyps.json").read_text())
+    rows = list(references)
+    found = rouge_l_statistics([references[row] for row in rows], [hypotheses[row][0] for row in rows], str.split)
+    expected = known["captions/coco_fakecap1000"]["published"]["ROUGE_L"]
+    assert mean_score(found.sum(axis=0, keepdims=True)).item() == pytest.approx(expected, abs=1e-6)
+    assert found[:, 0].tolist() == pytest.approx([by_row[row]["ROUGE_L"] for row in rows], abs=1e-6)
+    cases = json.loads((folder / "captions" / "nlgeval_cases.json").read_text())
+    for name in ("corpus", "single"):
+        if name == "corpus":
+            texts, written = cases[name]["refs"], cases[name]["hyps"]
+        else:
+            texts, written = [cases[name][0]["refs"]], [cases[name][0]["hyp"]]
+        expected = known["captions/nlgeval_cases"]["recomputed_here"][name]["ROUGE_L"]
+        assert rouge_l(texts, written) == pytest.approx(expected, abs=1e-6)

@@ -1,0 +1,149 @@
+"""The mean predictor's errors, in the decoders' own units, against the same by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from polysense.core.batch import ColumnBatch
+from polysense.core.modality import Modality
+from polysense.core.schema import Column
+from polysense.modalities.audio.decoder import SoundDecoder
+from polysense.nn.column_decoder import ColumnDecoder
+from polysense.tasks.reconstruction.decoders import DecodingLimits, column_decoder
+from polysense.tasks.reconstruction.mean import MeanPredictor, hits
+
+COLUMNS = [
+    Column(name="number", modality=Modality.NUMBER, mean=(5.0,), std=(2.0,)),
+    Column(name="kind", modality=Modality.CATEGORY, num_categories=4),
+    Column(name="text", modality=Modality.TEXT, vocabulary_size=6, padding_id=0, typical_length=3),
+    Column(
+        name="photo", modality=Modality.IMAGE, image_size=(4, 6), num_channels=1, mean=(0.5,), std=(0.25,), max_items=1
+    ),
+    Column(name="sound", modality=Modality.AUDIO, sample_rate=8000, typical_length=800),
+    Column(name="clock", modality=Modality.DATE, mean=(0.0,), std=(1.0,), num_features=2),
+]
+
+
+@pytest.fixture
+def decoders() -> list[ColumnDecoder]:
+    torch.manual_seed(0)
+    return [column_decoder(column, 8, DecodingLimits(num_mels=16)) for column in COLUMNS]
+
+
+def _one(values: torch.Tensor, lengths: list[int]) -> ColumnBatch:
+    return ColumnBatch(values=values[:, None], lengths=torch.tensor(lengths)[:, None])
+
+
+@pytest.fixture
+def batch() -> dict[str, ColumnBatch]:
+    torch.manual_seed(1)
+    return {
+        "number": _one(torch.tensor([[1.0], [3.0], [99.0], [-1.0]]), [1, 1, 0, 1]),
+        "kind": _one(torch.tensor([[1], [2], [2], [0]]), [1, 1, 1, 1]),
+        "text": _one(torch.tensor([[3, 4, 5, 5], [3, 4, 0, 0], [3, 9, 9, 9], [0, 0, 0, 0]]), [4, 2, 1, 0]),
+        "photo": _one(torch.randint(0, 256, (4, 1, 4, 6), dtype=torch.uint8), [1, 1, 1, 0]),
+        "sound": _one(torch.randint(-3000, 3000, (4, 1600), dtype=torch.int16), [800, 600, 0, 1600]),
+        "clock": _one(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, -1.0], [7.0, 7.0]]), [1, 1, 1, 0]),
+    }
+
+
+def test_sounds_are_usually_as_the_training_clips_are_on_average(
+    decoders: list[ColumnDecoder], batch: dict[str, ColumnBatch]
+) -> None:
+    decoder = decoders[4]
+    assert isinstance(decoder, SoundDecoder)
+    quieter = ColumnBatch(values=batch["sound"].values // 10, lengths=torch.tensor([[400], [0], [0], [0]]))
+    MeanPredictor(decoders).fit([batch, batch | {"sound": quieter}])
+    mean, deviation, frames = decoder.usual.tolist()
+    # 12 of the last clip's 20 frames are restored; so there are 10, 8, 12 and 5.
+    assert decoder.num_places * 4 == 12
+    assert frames == pytest.approx((10 + 8 + 12 + 5) / 4)
+    each = [
+        decoder.log_mel.scales(one.values[row : row + 1, 0], one.lengths[row : row + 1, 0])[0][0]
+        for one, row in ((batch["sound"], 0), (batch["sound"], 1), (batch["sound"], 3), (quieter, 0))
+    ]
+    assert [mean, deviation] == pytest.approx(torch.stack(each).mean(dim=0).tolist(), rel=1e-5)
+    assert each[3][0] < each[0][0] - 1.5  # a tenth of the amplitude is two tens less of power
+    made = decoder.waveform(torch.randn(16, 12))
+    assert made.shape == (round(frames) * 80,)
+
+
+def test_errors_by_hand(decoders: list[ColumnDecoder], batch: dict[str, ColumnBatch]) -> None:
+    mean = MeanPredictor(decoders)
+    assert mean.errors(batch).isnan().all()  # not fitted
+    mean.fit([batch])
+    errors, right = mean.errors(batch), mean.hits(batch)
+    assert errors[:, 0].tolist() == pytest.approx([0.0, 4.0, math.nan, 4.0], nan_ok=True)
+    # Categories 1, 2, 2 and one unknown, which is no truth; every id was seen once more.
+    shares = torch.tensor([1.0, 2.0, 3.0, 1.0]) / 7
+    assert errors[:, 1].tolist() == pytest.approx([*(-shares[[1, 2, 2]].log()).tolist(), math.nan], nan_ok=True)
+    assert right[:, 1].tolist() == pytest.approx([0.0, 1.0, 1.0, math.nan], nan_ok=True)
+    # Tokens 3 4 5 | 3 4 end | 3 end: the first three places of each, the end among them.
+    counts = torch.tensor([2.0, 0, 0, 3, 2, 1]) + 1
+    nll = -(counts / counts.sum()).log()
+    expected = [nll[[3, 4, 5]].mean(), nll[[3, 4, 0]].mean(), nll[[3, 0]].mean()]
+    assert errors[:3, 2].tolist() == pytest.approx([float(value) for value in expected])
+    assert right[:3, 2].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 2])
+    pixels = (batch["photo"].values[:3, 0].float() / 255 - 0.5) / 0.25
+    assert torch.allclose(errors[:3, 3], ((pixels - pixels.mean(dim=0)) ** 2).mean(dim=(1, 2, 3)), atol=1e-5)
+    assert errors[3, 2:4].isnan().all()
+    assert errors[:3, 5].tolist() == pytest.approx([0.5 * (1 / 9 + 1), 0.5 * (4 / 9), 0.5 * (1 / 9 + 1)])
+    assert right[:, [0, 3, 4, 5]].isnan().all()
+
+
+def test_a_decoder_that_says_the_mean_makes_its_errors(
+    decoders: list[ColumnDecoder], batch: dict[str, ColumnBatch]
+) -> None:
+    mean = MeanPredictor(decoders)
+    mean.fit([batch])
+    errors = mean.errors(batch)
+    for index, decoder in enumerate(decoders):
+        output = decoder.output
+        assert isinstance(output, torch.nn.Linear)
+        torch.nn.init.zeros_(output.weight)
+        constant = mean.get_buffer(f"mean_{index}")
+        name = decoder.column.name
+        with torch.no_grad():
+            if name in ("number", "clock", "text", "kind"):
+                output.bias.copy_(constant)
+            elif name == "sound":
+                output.bias.copy_(constant.expand(-1, output.out_features // 16).flatten())
+            else:
+                continue  # a patch has one bias for all places
+        known = decoder.known(batch[name])
+        tokens = torch.zeros(4, decoder.num_places, 8)
+        if name == "kind":
+            continue  # the decoder leaves the unknown one out of its shares
+        found = decoder.eval().losses(tokens, batch[name], known).masked_fill(~known.any(dim=1), torch.nan)
+        assert torch.allclose(found, errors[:, index], atol=1e-5, equal_nan=True), name
+
+
+def test_batches_and_absent_columns_add_up(decoders: list[ColumnDecoder], batch: dict[str, ColumnBatch]) -> None:
+    whole, parts = MeanPredictor(decoders), MeanPredictor(decoders)
+    whole.fit([batch])
+    halves = [
+        {name: ColumnBatch(values=column.values[rows], lengths=column.lengths[rows]) for name, column in batch.items()}
+        for rows in (slice(0, 1), slice(1, 4))
+    ]
+    parts.fit(halves)
+    assert torch.allclose(whole.errors(batch), parts.errors(batch), equal_nan=True)
+    without = {name: column for name, column in batch.items() if name != "text"}
+    assert whole.errors(without)[:, 2].isnan().all()
+    again = MeanPredictor(decoders)
+    again.load_state_dict(whole.state_dict())
+    assert torch.equal(again.errors(batch).nan_to_num(), whole.errors(batch).nan_to_num())
+
+
+def test_hits_count_tokens_and_categories(decoders: list[ColumnDecoder], batch: dict[str, ColumnBatch]) -> None:
+    predicted = {
+        "kind": torch.tensor([1, 1, 2, 3]),
+        "text": torch.tensor([[3, 4, 5], [3, 0, 0], [3, 0, 0], [3, 0, 0]]),
+        "number": torch.zeros(4),
+    }
+    found = hits(decoders, predicted, batch)
+    assert found[:, 1].tolist() == pytest.approx([1.0, 0.0, 1.0, math.nan], nan_ok=True)
+    assert found[:, 2].tolist() == pytest.approx([1.0, 2 / 3, 1.0, math.nan], nan_ok=True)
+    assert found[:, [0, 3, 4, 5]].isnan().all()

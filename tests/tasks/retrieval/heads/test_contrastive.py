@@ -1,0 +1,252 @@
+"""A shared space: the losses against plain loops, what counts as the same, what is absent, what is kept in memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from polysense.core.batch import TargetBatch
+from polysense.core.modality import Modality, Task
+from polysense.core.schema import Column, Target
+from polysense.core.tokens import Fused, Tokens
+from polysense.errors import ConfigError
+from polysense.tasks.retrieval.heads.contrastive import ContrastiveHead, ContrastiveHeadConfig
+
+WIDTH, ROWS = 16, 7
+
+
+def target(*members: str, anchor: str = "", same: str | None = None) -> Target:
+    columns = members if same is None else (*members, same)
+    return Target(name="space", task=Task.CONTRASTIVE, columns=columns, members=members, anchor=anchor)
+
+
+def fused(*columns: str, rows: int = ROWS, seed: int = 0, absent: dict[str, list[int]] | None = None) -> Fused:
+    generator = torch.Generator().manual_seed(seed)
+    unimodal, lengths = {}, {}
+    for column in columns:
+        gone = torch.zeros(rows, dtype=torch.bool)
+        gone[(absent or {}).get(column, [])] = True
+        unimodal[column] = torch.randn(rows, WIDTH, generator=generator) * ~gone[:, None]
+        lengths[column] = (~gone).long()[:, None]
+    tokens = Tokens(torch.zeros(rows, 1, WIDTH), torch.ones(rows, 1, dtype=torch.bool), (1,))
+    return Fused(
+        tokens, torch.zeros(rows, WIDTH), dict.fromkeys(columns, (0, 1)), unimodal, rows=torch.arange(rows),
+        lengths=lengths,
+    )  # fmt: skip
+
+
+def truth(keys: list[list[int]]) -> TargetBatch:
+    values = torch.tensor(keys)
+    return TargetBatch(values=values, present=(values[:, :2] != 0).sum(dim=1) >= 2)
+
+
+def distinct(rows: int = ROWS, columns: int = 2) -> TargetBatch:
+    values = torch.arange(1, rows * columns + 1).view(rows, columns)
+    return TargetBatch(values=values, present=torch.ones(rows, dtype=torch.bool))
+
+
+def head(of: Target | None = None, **config: Any) -> ContrastiveHead:
+    torch.manual_seed(0)
+    return ContrastiveHeadConfig(**{"dropout": 0.0, "size": 8, **config}).build(of or target("a", "b"), WIDTH)
+
+
+def plain_loss(places: np.ndarray, keys: np.ndarray, loss: str, repeats: str, sharpness: float, bias: float) -> float:
+    """The loss of two columns by loops, as the papers write it; rows with both columns only are counted."""
+    total, count, num = 0.0, 0, len(places)
+    there = np.abs(places).sum(axis=2) > 0
+    for a, b in ((0, 1), (1, 0)):
+        for i in range(num):
+            if not there[i, a] or not (keys[i, :2] != 0).all():
+                continue
+            again = [bool(((keys[i] == keys[j]) & (keys[i] != 0)).any()) for j in range(num)]
+            seen = [j for j in range(num) if there[j, b] and (j == i or not again[j] or repeats != "ignored")]
+            right = [j for j in seen if j == i or (again[j] and repeats == "positives")]
+            logits = {j: sharpness * float(places[i, a] @ places[j, b]) + bias for j in seen}
+            if loss == "siglip":
+                total += sum(math.log1p(math.exp(-logits[j] if j in right else logits[j])) for j in seen)
+            elif right:
+                denominator = math.log(sum(math.exp(value) for value in logits.values()))
+                total += sum(denominator - logits[j] for j in right) / len(right)
+            count += i in right
+    return total / count
+
+
+@pytest.mark.parametrize("loss", ["infonce", "siglip"])
+@pytest.mark.parametrize("repeats", ["positives", "ignored", "negatives"])
+@pytest.mark.parametrize("chunk", [1, 3, 256])
+def test_the_loss_is_that_of_the_papers(loss: str, repeats: str, chunk: int) -> None:
+    same = target("a", "b", same="group")
+    keys = [[1, 11, 5], [2, 12, 6], [1, 13, 7], [3, 12, 8], [4, 14, 8], [5, 0, 9], [6, 16, 0]]
+    one = head(same, loss=loss, repeats=repeats, chunk=chunk)
+    outputs = one(fused("a", "b", absent={"b": [5]}))
+    known = truth(keys)
+    found = one.loss(outputs, known, torch.ones(ROWS))
+    expected = plain_loss(
+        outputs.detach().double().numpy(), np.array(keys), loss, repeats,
+        one.log_sharpness.exp().item(), one.bias.item(),
+    )  # fmt: skip
+    assert found.count == 12, "two directions of the six rows that have both"
+    assert (found.total / found.count).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_infonce_is_the_mean_cross_entropy_of_both_directions() -> None:
+    one = head()
+    outputs = one(fused("a", "b"))
+    logits = outputs[:, 0] @ outputs[:, 1].T / 0.07
+    labels = torch.arange(ROWS)
+    both = [torch.nn.functional.cross_entropy(logits, labels), torch.nn.functional.cross_entropy(logits.T, labels)]
+    found = one.loss(outputs, distinct(), torch.ones(ROWS))
+    torch.testing.assert_close(found.total / found.count, sum(both) / 2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    loss=st.sampled_from(["infonce", "siglip"]),
+    repeats=st.sampled_from(["positives", "ignored"]),
+    chunk=st.integers(1, 9),
+    keys=st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=2, max_size=9),
+)
+def test_chunks_and_recomputation_change_nothing(loss: str, repeats: str, chunk: int, keys: list[list[int]]) -> None:
+    """Value and every gradient, against autograd over the whole matrix."""
+
+    def gradients(one: ContrastiveHead, whole: bool) -> list[Tensor]:
+        outputs = one(fused("a", "b", rows=len(keys))).detach().double().requires_grad_()
+        known = truth(keys)
+        weights = torch.linspace(0.5, 2, len(keys))
+        losses = _whole(one, outputs, known) if whole else one.row_losses(outputs, known)
+        total = (losses * weights).sum()
+        return [total.detach(), *torch.autograd.grad(total, [outputs, one.log_sharpness, one.bias])]
+
+    made = [head(target("a", "b", same="group"), loss=loss, repeats=repeats, chunk=size) for size in (chunk, 100)]
+    for one in made:
+        one.bias.requires_grad_()
+    full, chunked = gradients(made[1], whole=True), gradients(made[0], whole=False)
+    for left, right in zip(full, chunked, strict=True):
+        torch.testing.assert_close(left.float(), right.float(), rtol=1e-5, atol=1e-5)
+
+
+def _whole(one: ContrastiveHead, outputs: Tensor, known: TargetBatch) -> Tensor:
+    """The same in one piece, with autograd's own graph."""
+    from polysense.nn.layers.contrastive import Comparison
+
+    there = (outputs != 0).any(dim=2)
+    total = torch.zeros(len(outputs))
+    for a, b in one.directions:
+        comparison = Comparison(
+            ids=torch.arange(len(outputs)), keys=known.values, present=there[:, a] & known.present,
+            candidate_keys=known.values, candidate_present=there[:, b], loss=one._loss, repeats=one._repeats,
+        )  # fmt: skip
+        rows = slice(0, len(outputs))
+        total = total + comparison.losses(
+            rows, outputs[:, a].float(), outputs[:, b].float(), one.log_sharpness.exp(), one.bias
+        )
+    return total
+
+
+def test_what_is_kept_for_the_backward_pass_grows_with_the_batch_not_its_square() -> None:
+    def kept(rows: int) -> int:
+        one = head(chunk=16)
+        outputs = one(fused("a", "b", rows=rows)).detach().requires_grad_()
+        sizes: list[int] = []
+        with saved_tensors_hooks(lambda tensor: sizes.append(tensor.nbytes) or tensor, lambda tensor: tensor):
+            total = one.loss(outputs, distinct(rows), torch.ones(rows)).total
+        total.backward()
+        return sum(sizes)
+
+    small, large = kept(64), kept(512)
+    assert large < 8.5 * small
+    assert large < 512 * 512 * 4 / 4, "less than a quarter of one matrix of similarities"
+
+
+def test_a_place_is_of_its_column_alone_and_of_its_row_alone() -> None:
+    one = head(target("a", "b", "c")).eval()
+    there = fused("a", "b", "c")
+    outputs = one(there)
+    torch.testing.assert_close(outputs.norm(dim=2), torch.ones(ROWS, 3))
+    other = replace(there, unimodal={**there.unimodal, "b": there.unimodal["b"] + 1}, pooled=there.pooled + 3)
+    assert torch.equal(one(other)[:, [0, 2]], outputs[:, [0, 2]])
+    assert not torch.equal(one(other)[:, 1], outputs[:, 1])
+
+
+def test_what_is_absent_has_no_place_and_no_gradient() -> None:
+    one = head()
+    outputs = one(fused("a", "b", absent={"a": [0, 3]}))
+    assert torch.equal((outputs != 0).any(dim=2), torch.tensor([[r not in (0, 3), True] for r in range(ROWS)]))
+    prediction = one.predict(outputs)
+    assert torch.equal(prediction.values.isnan().all(dim=2), (outputs == 0).all(dim=2))
+    # A learned stand-in is no place of the column either.
+    learned = fused("a", "b")
+    learned = replace(learned, lengths={**learned.lengths, "a": torch.zeros(ROWS, 1, dtype=torch.int64)})
+    assert (one(learned)[:, 0] == 0).all()
+    # Nor is a column that the whole batch lacks.
+    assert (one(replace(learned, lengths={"b": learned.lengths["b"]}))[:, 0] == 0).all()
+
+
+def test_rows_that_lack_a_column_are_counted_out_and_are_still_told_apart() -> None:
+    one = head()
+    keys = [[1, 11], [2, 12], [3, 0], [0, 14]]
+    known = truth(keys)
+    outputs = one(fused("a", "b", rows=4, absent={"b": [2], "a": [3]})).detach().requires_grad_()
+    losses = one.row_losses(outputs, known)
+    assert (losses[:2] > 0).all()
+    assert (losses[2:] == 0).all()
+    assert one.row_counts(known).tolist() == [2, 2, 0, 0]
+    (gradient,) = torch.autograd.grad(losses.sum(), outputs)
+    assert gradient[2, 0].abs().sum() > 0, "another row's text is kept away from this picture"
+    assert gradient[2, 1].abs().sum() == 0
+    fewer = one.row_losses(outputs[:2], TargetBatch(values=known.values[:2], present=known.present[:2]))
+    assert (losses[:2] > fewer).all(), "more candidates make it harder"
+
+
+def test_nothing_to_compare_is_no_loss_and_no_nan() -> None:
+    for loss in ("infonce", "siglip"):
+        one = head(loss=loss)
+        outputs = one(fused("a", "b", rows=3, absent={"a": [0, 1, 2]}))
+        found = one.loss(outputs, truth([[0, 1], [0, 2], [0, 3]]), torch.ones(3))
+        found.total.backward()
+        assert found.total == 0
+        assert found.count == 0
+        assert all(p.grad is None or p.grad.isfinite().all() for p in one.parameters())
+
+
+def test_an_anchor_leaves_out_the_pairs_without_it() -> None:
+    each, anchored = head(target("a", "b", "c")), head(target("a", "b", "c", anchor="b"))
+    assert set(anchored.directions) == {(0, 1), (1, 0), (1, 2), (2, 1)}
+    assert len(each.directions) == 6
+    assert each.row_counts(distinct(columns=3)).tolist() == [6] * ROWS
+    assert anchored.row_counts(distinct(columns=3)).tolist() == [4] * ROWS
+
+
+def test_the_temperature_learns_and_stays_below_one_hundred() -> None:
+    one = head()
+    assert one.log_sharpness.shape == (1,)
+    assert one.log_sharpness.exp().item() == pytest.approx(1 / 0.07)
+    with torch.no_grad():
+        one.log_sharpness.fill_(9.0)
+    losses = one.row_losses(one(fused("a", "b")), distinct())
+    assert one.log_sharpness.exp().item() == pytest.approx(100)
+    losses.sum().backward()
+    assert one.log_sharpness.grad is not None
+    assert one.log_sharpness.grad.abs() > 0, "a clamp within the graph would leave it stuck"
+    sigmoid = head(loss="siglip")
+    assert (sigmoid.log_sharpness.exp().item(), sigmoid.bias.item()) == (pytest.approx(10), -10)
+    sigmoid.row_losses(sigmoid(fused("a", "b")), distinct()).sum().backward()
+    assert sigmoid.bias.grad is not None
+    assert not head(learn_temperature=False).loss_parameters
+
+
+def test_wrong_settings_are_named() -> None:
+    with pytest.raises(ConfigError, match="size must be at least 1"):
+        ContrastiveHeadConfig(size=0)
+    columns = [Column(name="a", modality=Modality.TEXT)]
+    with pytest.raises(ConfigError, match="'b' is no input column"):
+        head().connect(columns)

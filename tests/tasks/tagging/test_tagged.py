@@ -1,0 +1,31 @@
+"""Segments in words and marked in their text."""
+
+from __future__ import annotations
+
+from polysense.tasks.tagging.tagged import Marked, marked_html, spelled
+
+TEXT = "Ada met <b>Bo</b>."
+SEGMENTS = [(0.0, 3.0, "PER"), (11.0, 13.0, "<i>")]
+
+
+def test_segments_stand_in_brackets_in_their_text_or_as_seconds() -> None:
+    assert spelled(TEXT, SEGMENTS) == "[Ada](PER) met <b>[Bo](<i>)</b>."
+    assert spelled(TEXT, []) == TEXT
+    assert spelled("abc", [(0.0, 2.0, "x"), (1.0, 3.0, "y")]) == "[ab](x)[c](y)", "what overlaps is cut"
+    assert spelled(None, [(0.5, 1.25, "dog")]) == "0.5 to 1.25 s dog"
+    assert spelled(None, []) == "no segment"
+
+
+def test_marks_on_the_page() -> None:
+    marked = Marked(content=TEXT, extent=18.0, truth=SEGMENTS, predicted=[], classes=("PER", "<i>"))
+    shown = marked_html(marked)
+    assert shown.count("<mark") == 2
+    assert "<i>" not in shown
+    assert "<b>" not in shown
+    assert '<mark class="c0">Ada' in shown
+    assert "wanted" in shown
+    sound = Marked(content=None, extent=2.0, truth=[(0.5, 1.5, "dog")], predicted=[], classes=("dog",))
+    shown = marked_html(sound)
+    assert 'x="250.0"' in shown
+    assert 'width="500.0"' in shown
+    assert "no segment, of 2.0 s" in shown
