@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -81,12 +79,3 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     monkeypatch.setitem(sys.modules, "polysense.api", fake)
     monkeypatch.setattr(polysense, "api", fake, raising=False)
     return fake
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    """The command line sets up the library's logger; other tests must not see that."""
-    logger = logging.getLogger("polysense")
-    before = logger.level, logger.propagate, list(logger.handlers)
-    yield
-    logger.level, logger.propagate, logger.handlers[:] = before[0], before[1], before[2]
