@@ -26,8 +26,6 @@ import numpy as np
 import polars as pl
 
 import polysense
-from polysense.api.imputation import restored_by, why_unfilled
-from polysense.api.prepare import split_tables
 from polysense.bundle import Bundle
 from polysense.config.codec import from_dict
 from polysense.core.modality import Modality
@@ -38,6 +36,8 @@ from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, DecodeError
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.recipe import Recipe
+from polysense.workflows.imputation.impute import restored_by, why_unfilled
+from polysense.workflows.prepare import split_tables
 
 _MEASURED = (Modality.NUMBER, Modality.DATE, Modality.IMAGE)
 _MOST_PICTURES = 2_000

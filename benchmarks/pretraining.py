@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 
 import polysense
-from polysense.api.prepare import prepare, split_tables
 from polysense.core.random import permutation
 from polysense.data.sources import Table, read_table
 from polysense.evaluation.metrics.compute import selection_metric
 from polysense.evaluation.student import mean_interval
 from polysense.recipe import Recipe
+from polysense.workflows.prepare import prepare, split_tables
 
 SIDES = ("from scratch", "pretrained")
 
@@ -79,8 +79,8 @@ def train(
             *(["init_from=null"] if side == SIDES[0] else []),
         ]
     )
-    from polysense.api.measure import evaluate_bundle
-    from polysense.api.train import train_model
+    from polysense.workflows.fit import train_model
+    from polysense.workflows.measure import evaluate_bundle
 
     if (folder / "checkpoints").exists():
         raise SystemExit(f"{folder}: a run was cut off there; delete it")

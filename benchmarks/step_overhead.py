@@ -29,7 +29,6 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from polysense.api.prepare import prepare
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.data.dataset import TableDataset, choose_workers
 from polysense.data.loader import TrainLoader
@@ -38,6 +37,7 @@ from polysense.nn.model import ModelConfig, MultimodalModel
 from polysense.recipe import Recipe
 from polysense.training.config import TrainingConfig
 from polysense.training.trainer import Trainer
+from polysense.workflows.prepare import prepare
 
 IGNORED = {"note": "ignored", "weight": "ignored", "region": "ignored"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polysense.api.catalogue import markdown
+from polysense.workflows.catalogue import markdown
 
 if __name__ == "__main__":
     path = Path(__file__).parents[1] / "docs" / "catalogue.md"

@@ -25,12 +25,12 @@ from doc_stages import PRODUCTS, SMALL, STAGES, Stage
 
 import polysense
 from polysense import api
-from polysense.api.prepare import prepare, split_tables
-from polysense.api.variants import make_variants, parse_over
 from polysense.cli.app import app, main
 from polysense.config.base import members
 from polysense.config.codec import parse_yaml
 from polysense.recipe import load_recipe
+from polysense.workflows.comparison.sweep import make_variants, parse_over
+from polysense.workflows.prepare import prepare, split_tables
 
 PAGES = ("README.md", "docs/guide.md", "docs/results.md")
 BLOCKS = {page: read_blocks(page) for page in PAGES}

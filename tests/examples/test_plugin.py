@@ -92,7 +92,7 @@ def test_the_package_lists_trains_saves_loads_and_predicts(installed: dict[str, 
 
 
 def test_the_documentations_catalogue_is_polysenses_own(installed: dict[str, str]) -> None:
-    shown = run("from polysense.api.catalogue import markdown; print(markdown())", env=installed)
+    shown = run("from polysense.workflows.catalogue import markdown; print(markdown())", env=installed)
     assert "order_of_magnitude" not in shown
     assert "`number_mlp`" in shown
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from polysense.cli import console
+from polysense.cli.arguments import names, writable
 from polysense.cli.commands.options import Bundle, Json, Table
-from polysense.cli.given import names, writable
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 

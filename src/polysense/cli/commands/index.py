@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from polysense.cli import console
+from polysense.cli.arguments import names
 from polysense.cli.commands.options import Json
-from polysense.cli.given import names
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 

@@ -1,0 +1,245 @@
+"""Look at a table without training: what each column is taken for, what is missing or broken, what leaks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from polysense.core.modality import Modality, Role, Task
+from polysense.core.sample import Unreadable
+from polysense.data.config import DataConfig
+from polysense.data.evidence import quote
+from polysense.data.infer import ColumnGuess, infer
+from polysense.data.processor import Processor
+from polysense.data.sources import Table, read_table
+from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
+from polysense.errors import PolysenseError
+from polysense.workflows.finetune.transfer import plan_start
+from polysense.workflows.imputation.plan import plan_imputer
+from polysense.workflows.prepare import is_recipe, prepare, split_tables
+
+__all__ = ["Check", "check"]
+
+_MOST_ROWS = 2_000
+_RARE = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What was found.
+
+    Attributes:
+        table: Its name.
+        num_rows: Its rows.
+        columns: Per column: name, role, type, missing (share), reason.
+        classes: Per classification target its classes' counts.
+        splits: Rows in each split.
+        unreadable: Cells that can't be read, of the rows tried.
+        num_tried: Rows whose cells were tried.
+        problems: What would stop a training.
+        warnings: What it would run with, but should be known.
+    """
+
+    table: str
+    num_rows: int
+    columns: list[dict[str, Any]]
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    splits: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[Unreadable, ...] = ()
+    num_tried: int = 0
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether training could run."""
+        return not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "ok": self.ok,
+            "table": self.table,
+            "num_rows": self.num_rows,
+            "columns": self.columns,
+            "classes": {name: dict(counts) for name, counts in self.classes.items()},
+            "splits": dict(self.splits),
+            "unreadable": [cell.as_dict() for cell in self.unreadable],
+            "num_tried": self.num_tried,
+            "problems": list(self.problems),
+            "warnings": list(self.warnings),
+        }
+
+    def text(self) -> str:
+        """For people."""
+        lines = [f"{self.table}: {self.num_rows:,} rows, {len(self.columns)} columns", ""]
+        width = max([len(column["name"]) for column in self.columns], default=0)
+        for column in self.columns:
+            missing = f"{100 * column['missing']:.0f}% missing" if column["missing"] else ""
+            kind = column["type"] or ""
+            lines.append(
+                f"  {column['name']:<{width}}  {column['role']:<8} {kind:<14} {missing:<12} {column['reason']}"
+            )
+        for target, counts in self.classes.items():
+            total = sum(counts.values())
+            lines += ["", f"Classes of {target}:"]
+            shown = sorted(counts.items(), key=lambda pair: -pair[1])
+            for name, count in shown[:20]:
+                lines.append(
+                    f"  {name[:30]:<30} {count:>8,}  {100 * count / total:5.1f}%  {'█' * round(40 * count / total)}"
+                )
+            if len(shown) > 20:
+                lines.append(f"  ... and {len(shown) - 20} more, down to {shown[-1][1]:,} rows")
+        if self.splits:
+            lines += ["", "Split: " + ", ".join(f"{count:,} {name}" for name, count in self.splits.items())]
+        if self.num_tried:
+            lines += ["", f"Unreadable cells in the {self.num_tried:,} rows tried: {len(self.unreadable)}"]
+            lines += [f"  {cell}" for cell in self.unreadable[:20]]
+        lines += [f"\nWarning: {warning}" for warning in self.warnings]
+        lines += [f"\nProblem: {problem}" for problem in self.problems]
+        if self.ok and self.num_tried:
+            lines.append("\nNothing stands in the way of training.")
+        return "\n".join(lines)
+
+
+def check(
+    source: Any,
+    *,
+    target: str | Sequence[str] | None = None,
+    task: str | None = None,
+    overrides: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+) -> Check:
+    """Looks at a table, or at a recipe's table, without training.
+
+    Args:
+        source: A table's path, a table in memory, or a recipe's path.
+        target: The column or columns to predict, where the source is a table.
+        task: A task without a target column, as for `fit`.
+        overrides: `a.b.c=value` changes of the recipe.
+        columns: Per column what it is, where the guess is wrong, as for `fit`.
+
+    Raises:
+        UserError: The table or the recipe can't be read.
+    """
+    if target is None and task is None and not is_recipe(source):
+        table = read_table(source)
+        guesses = infer(table, [], overrides=columns)
+        advice = "no target is named: give --target COLUMN to check classes, splits, leaks and every cell"
+        return Check(table=table.name, num_rows=len(table), columns=_columns(table, guesses), warnings=(advice,))
+    prepared = prepare(source, target=target, task=task, overrides=overrides, columns=columns)
+    table, config = prepared.table, prepared.recipe.data
+    guesses = prepared.guesses or _of_recipe(table, config)
+    problems: list[str] = []
+    warnings = [f"{guess.name}: {guess.reason}" for guess in guesses if "determines" in guess.reason]
+    classes = {}
+    for guess in guesses:
+        if guess.role is Role.TARGET and guess.task is Task.CLASSIFICATION:
+            counts = Counter(str(cell) for cell in table.cells(guess.name, literal=True) if cell is not None)
+            classes[guess.name] = dict(counts)
+            rare = [name for name, count in counts.items() if count < _RARE]
+            if rare:
+                warnings.append(
+                    f"{guess.name}: {len(rare)} of {len(counts)} classes have fewer than {_RARE} rows "
+                    f"({', '.join(map(quote, sorted(rare)[:5]))}{' ...' if len(rare) > 5 else ''})"
+                )
+            empty = len(table) - sum(counts.values())
+            if empty:
+                warnings.append(f"{guess.name}: is empty in {empty:,} rows, which can't train or score")
+    splits: dict[str, int] = {}
+    unreadable: list[Unreadable] = []
+    tried = 0
+    try:
+        tables = split_tables(config, table, prepared.recipe.training.seed)
+        splits = {name: len(part) for name, part in tables.items()}
+        model = prepared.recipe.model
+        imputing = plan_imputer(prepared.recipe, tables)
+        start = plan_start(prepared.recipe, tables["train"])
+        processor = Processor.fit(
+            tables["train"],
+            config,
+            model.requirements(),
+            model.target_requirements(),
+            {} if start is None else start.columns,
+            {} if start is None else start.targets,
+            None if imputing is None else imputing.imputer,
+        )
+        model.build(processor.schema)
+        positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int))
+        part = processor.prepared(table.select(positions))
+        for position in range(len(part)):
+            unreadable.extend(processor.transform(part, position, with_targets=True).unreadable)
+        tried = len(positions)
+    except PolysenseError as error:
+        problems.append(str(error))
+    return Check(
+        table=table.name,
+        num_rows=len(table),
+        columns=_columns(table, guesses),
+        classes=classes,
+        splits=splits,
+        unreadable=tuple(unreadable),
+        num_tried=tried,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+    )
+
+
+def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
+    """What a recipe takes each column for, with what the cells say of it.
+
+    A column that gives a target away is told of by its reason, whether the recipe reads it or not.
+    """
+    tasks = {
+        column: Task(wanted.type) if wanted.type in set(Task) else Task.GENERATION  # conversations
+        for name, wanted in config.targets.items()
+        if not wanted.reads_inputs
+        for column in wanted.sources(name)
+        if table.has(column)
+    }
+    found = infer(table, list(tasks), overrides={name: str(task) for name, task in tasks.items()})
+    readers: dict[str, list[str]] = {}
+    for name, column in config.columns.items():
+        readers.setdefault(column.source(name), []).append(name)
+    roles = {config.weight: Role.WEIGHT}
+    if isinstance(config.split, GroupSplitConfig):
+        roles[config.split.column] = Role.GROUP
+    if isinstance(config.split, ColumnSplitConfig):
+        roles |= {config.split.group: Role.GROUP, config.split.column: Role.SPLIT}
+    guesses = []
+    for guess in found:
+        for name in readers.get(guess.name, ()):
+            modality = Modality(config.columns[name].type)
+            agreed = guess.role is Role.INPUT and guess.modality is modality
+            reason = guess.reason if agreed else f"{modality}: as the recipe says (found {guess.reason})"
+            source = None if name == guess.name else guess.name
+            guesses.append(replace(guess, name=name, role=Role.INPUT, modality=modality, column=source, reason=reason))
+        if guess.name in roles:
+            role = roles[guess.name]
+            guesses.append(replace(guess, role=role, modality=None, reason=f"{role}: as the recipe says"))
+        elif guess.role is Role.TARGET:
+            guesses.append(guess)
+        elif guess.name not in readers:
+            guesses.append(replace(guess, role=Role.IGNORED, modality=None, reason="the recipe does not use it"))
+    return guesses
+
+
+def _columns(table: Any, guesses: Sequence[Any]) -> list[dict[str, Any]]:
+    found = []
+    for guess in guesses:
+        cells = table.cells(guess.column or guess.name)
+        kind = guess.task if guess.role is Role.TARGET else guess.modality
+        found.append(
+            {
+                "name": guess.name,
+                "role": str(guess.role),
+                "type": None if kind is None else str(kind),
+                "missing": sum(cell is None for cell in cells) / max(len(cells), 1),
+                "reason": guess.reason,
+            }
+        )
+    return found

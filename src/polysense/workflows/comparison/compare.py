@@ -1,0 +1,389 @@
+"""A fair comparison of variants of one recipe, and what each of them must beat.
+
+Every variant is trained with the same seeds on the same split of the rows (the recipe's seed decides the split, the
+training seeds do not), with the same budget and the same measurement. Beside the variants always stand the majority
+class, a model of each column alone and the ensemble of these, since fusing is worth nothing that does not beat them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polysense.core.schema import Target
+from polysense.data.processor import Processor
+from polysense.data.sources import Table
+from polysense.errors import ConfigError, SplitError, TrainingError, TrainingInterrupted
+from polysense.evaluation.baselines import MAJORITY, baseline_name, constant_baseline, ensemble_baseline
+from polysense.evaluation.comparison import Comparison, Entry, Kind, compare_entries, measures_of, overall
+from polysense.evaluation.comparison_page import write_comparison
+from polysense.evaluation.comparison_terminal import comparison_text
+from polysense.evaluation.evaluator import Evaluation, score
+from polysense.recipe import Recipe
+from polysense.workflows.comparison.pool import Outcome, run_all
+from polysense.workflows.comparison.sweep import Variant, folder_name, make_variants, parse_over
+from polysense.workflows.comparison.trial import (
+    HELD_OUT,
+    Subrun,
+    fingerprint,
+    read_predictions,
+    read_result,
+    write_json,
+)
+from polysense.workflows.finetune.transfer import check_classes
+from polysense.workflows.measure import only_column
+from polysense.workflows.prepare import Prepared, prepare, split_tables
+
+__all__ = ["Compared", "compare"]
+
+_log = logging.getLogger("polysense.workflows")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Compared:
+    """A finished comparison.
+
+    Attributes:
+        folder: Holds comparison.json, comparison.html and runs/VARIANT/SEED/.
+        comparison: Means, differences and what may be said of them.
+    """
+
+    folder: Path
+    comparison: Comparison
+
+    def as_json(self) -> dict[str, Any]:
+        """comparison.json's content."""
+        return self.comparison.as_json()
+
+    def summary(self) -> str:
+        """For people."""
+        files = f"{self.folder / 'comparison.html'} and .json"
+        return f"{comparison_text(self.comparison)}\n\nreport: {files}"
+
+
+@dataclass(kw_only=True)
+class _Plan:
+    """A row of the table to be: what it is and its trainings."""
+
+    name: str
+    kind: Kind
+    subruns: list[Subrun]
+    failure: str = ""
+    results: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    is_mistake: bool = False
+
+
+def compare(
+    source: Any,
+    over: Mapping[str, Sequence[Any]] | Sequence[str],
+    *,
+    target: str | Sequence[str] | None = None,
+    seeds: int = 5,
+    output: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    preset: str = "balanced",
+    columns: Mapping[str, str] | None = None,
+    data: Any = None,
+    split: str | None = None,
+    unimodal: bool = True,
+    jobs: int = 1,
+    keep: bool = False,
+) -> Compared:
+    """Trains variants of a recipe with several seeds each and says which differences can be told from chance.
+
+    Finished trainings are kept: the same call goes on where it was interrupted, and one with more seeds or values does
+    only what is new.
+
+    Args:
+        source: A recipe's path, a table's path, or a table in memory.
+        over: What to vary: `{"model.fusion.type": ["concat", "gated"]}`, or options as the command line has them,
+            `["model.fusion.type=concat,gated"]`. Several keys give their product.
+        target: The column or columns to predict, where the source is a table.
+        seeds: Trainings of each variant.
+        output: The folder; by default runs/compare-NAME-HASH, the same one for the same question.
+        overrides: `a.b.c=value` changes that all variants share.
+        preset: Where a recipe is inferred: "fast", "balanced" or "best".
+        columns: Per column what you say it is, where inference is wrong.
+        data: The table in memory, where the source is a recipe.
+        split: The rows that are judged: "test" or "validation"; by default the test rows if there are any.
+        unimodal: Whether to train a model on each column alone, and to show their ensemble.
+        jobs: Processes that train at once.
+        keep: Whether to save each trained model.
+
+    Raises:
+        UserError: Something that the caller can mend; the message says what and where.
+        TrainingError: No variant could be trained.
+        TrainingInterrupted: Ctrl-C; the same call goes on.
+    """
+    if seeds < 1 or jobs < 1:
+        raise ConfigError(f"expected at least 1 seed and 1 job, found {seeds} and {jobs}")
+    options = parse_over(over)
+    prepared = prepare(
+        source, target=target, overrides=overrides, preset=preset, columns=None if columns is None else dict(columns),
+        data=data,
+    )  # fmt: skip
+    variants = make_variants(prepared.recipe, options)
+    tables = split_tables(prepared.recipe.data, prepared.table, prepared.recipe.training.seed)
+    judged = _judged(tables, split, prepared)
+    targets = _targets(prepared.recipe, tables["train"])
+    for variant in variants:
+        if variant.recipe is not None:
+            check_classes(variant.recipe, tables["train"], targets)
+    folder = _folder(output, prepared, options, overrides)
+    chosen_seeds = [prepared.recipe.training.seed + i for i in range(seeds)]
+    segmented = {target.over for target in targets if target.over}
+    alone = [name for name in prepared.recipe.data.columns if not segmented - {name}]  # the others hold no segments
+    if any(wanted.reads_inputs for wanted in prepared.recipe.data.targets.values()):
+        alone = []  # a target is the columns themselves
+    plans = _plans(variants, prepared.recipe, chosen_seeds, folder, tables, alone=alone if unimodal else ())
+    _train(plans, tables, judged, targets, chosen_seeds, keep=keep, jobs=jobs)
+
+    entries = [_entry(plan, targets, chosen_seeds) for plan in plans]
+    names = [plan.name for plan in plans]
+    single = [plan for plan in plans if plan.kind is Kind.ALONE]
+    if len(single) > 1:
+        entries.append(_ensemble(_unlike("ensemble of the columns", names), single, targets, chosen_seeds))
+    trained = next((plan for plan in plans if plan.results), None)
+    if trained is None or not any(plan.results for plan in plans if plan.kind is Kind.VARIANT):
+        failures = [reason for plan in plans for reason in (plan.failure, *plan.failures.values()) if reason]
+        raise TrainingError(f"no variant could be trained; the first one: {failures[0]}")
+    entries.append(_majority(_unlike(_constant_name(targets), names), trained, targets, chosen_seeds))
+    comparison = compare_entries(
+        entries,
+        measures_of(targets),
+        split=judged,
+        seeds=chosen_seeds,
+        title=f"{Path(prepared.source).stem}: {', '.join(key for key, _ in options)}",
+        folder=str(folder),
+        settings={
+            "source": prepared.source,
+            "over": {key: list(values) for key, values in options},
+            "overrides": list(overrides),
+            "split_seed": prepared.recipe.training.seed,
+            "rows": {name: len(table) for name, table in tables.items()},
+            "variants": {variant.name: list(variant.changes) for variant in variants},
+            "folders": {plan.name: str(plan.subruns[0].folder.parent) for plan in plans if plan.subruns},
+        },
+    )
+    write_json(folder / "comparison.json", comparison.as_json())
+    write_comparison(comparison, folder / "comparison.html")
+    return Compared(folder=folder, comparison=comparison)
+
+
+def _judged(tables: Mapping[str, Table], split: str | None, prepared: Prepared) -> str:
+    held_out = [name for name in HELD_OUT if name in tables]
+    if not held_out:
+        raise SplitError(f"{prepared.table.name}: there are no validation or test rows to compare on; set data.split")
+    if split is not None and split not in held_out:
+        raise SplitError(f"{prepared.table.name}: there are no {split!r} rows (there are: {', '.join(held_out)})")
+    return split or held_out[-1]
+
+
+def _targets(recipe: Recipe, table: Table) -> list[Target]:
+    """The targets as every training fits them, from the training rows."""
+    if any(config.lies_in_input for config in recipe.data.targets.values()):
+        asked = recipe.model.requirements(), recipe.model.target_requirements()
+        return list(Processor.fit(table, recipe.data, *asked).schema.targets)
+    return [config.build(name).fit(table) for name, config in recipe.data.targets.items()]
+
+
+def _folder(
+    output: str | Path | None, prepared: Prepared, options: Sequence[tuple[str, list[str]]], overrides: Sequence[str]
+) -> Path:
+    if output is None:
+        stem = re.sub(r"[^\w.-]+", "_", Path(prepared.source).stem)[:60] or "table"
+        asked = json.dumps(
+            [prepared.source, list(prepared.recipe.data.targets), [k for k, _ in options], list(overrides)]
+        )
+        output = Path("runs") / f"compare-{stem}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+    folder = Path(output)
+    if folder.is_file():
+        raise ConfigError(f"{folder}: is a file, expected a folder for the comparison")
+    if (folder / "recipe.yaml").exists() or (folder / "bundle").exists():
+        raise ConfigError(f"{folder}: holds a training run; give another folder with -o")
+    return folder
+
+
+def _plans(
+    variants: Sequence[Variant],
+    base: Recipe,
+    seeds: Sequence[int],
+    folder: Path,
+    tables: Mapping[str, Table],
+    *,
+    alone: Sequence[str],
+) -> list[_Plan]:
+    table, taken = fingerprint(tables), list[str]()
+
+    def subruns(name: str, recipe: Recipe) -> list[Subrun]:
+        taken.append(folder_name(name, taken))
+        return [Subrun.of(name, seed, recipe, folder / "runs" / taken[-1] / str(seed), table) for seed in seeds]
+
+    plans = [
+        _Plan(
+            name=variant.name,
+            kind=Kind.VARIANT,
+            subruns=[] if variant.recipe is None else subruns(variant.name, variant.recipe),
+            failure=variant.failure,
+        )
+        for variant in variants
+    ]
+    if len(base.data.columns) > 1:
+        for column in alone:
+            name = _unlike(f"{column} alone", [plan.name for plan in plans])
+            plans.append(_Plan(name=name, kind=Kind.ALONE, subruns=subruns(name, only_column(base, column))))
+    return plans
+
+
+def _unlike(name: str, names: Sequence[str]) -> str:
+    """A baseline's name; a variant may bear any, and the table tells rows apart by theirs."""
+    return name if name not in names else f"{name} (baseline)"
+
+
+def _train(
+    plans: Sequence[_Plan],
+    tables: Mapping[str, Table],
+    judged: str,
+    targets: Sequence[Target],
+    seeds: Sequence[int],
+    *,
+    keep: bool,
+    jobs: int,
+) -> None:
+    """Fills in the plans' results and failures."""
+    owners = {subrun.folder: plan for plan in plans for subrun in plan.subruns}
+    todo = []
+    # Seed by seed, so that a comparison that is interrupted has compared like with like. What shares its preprocessing
+    # (all variants of a model) stays together.
+    for kind_plans in ([p for p in plans if p.kind is Kind.VARIANT], *([p] for p in plans if p.kind is Kind.ALONE)):
+        todo += [subrun for row in zip(*(p.subruns for p in kind_plans if p.subruns), strict=True) for subrun in row]
+    total = len(todo)
+    for subrun in list(todo):
+        found = read_result(subrun, with_model=keep)
+        if found is not None:
+            owners[subrun.folder].results[subrun.seed] = found
+            todo.remove(subrun)
+    num_variants = sum(plan.kind is Kind.VARIANT for plan in plans)
+    alone = len(plans) - num_variants
+    also = f" and {alone} columns alone" if alone else ""
+    before = f", {total - len(todo)} of them done before" if len(todo) < total else ""
+    _log.info("%d variants%s, %d seed(s) each: %d trainings%s", num_variants, also, len(seeds), total, before)
+
+    def skip(subrun: Subrun) -> str:
+        """A mistake in a recipe fails with every seed alike."""
+        plan = owners[subrun.folder]
+        return next(iter(plan.failures.values())) if plan.is_mistake else ""
+
+    started, done = time.monotonic(), 0
+    try:
+        for outcome in run_all(todo, tables, judged, keep=keep, jobs=jobs, skip=skip):
+            done += 1
+            _note(owners[outcome.subrun.folder], outcome)
+            left = (time.monotonic() - started) / done * (len(todo) - done)
+            _log.info("%s", _line(outcome, targets, judged, total - len(todo) + done, total, left))
+    except (KeyboardInterrupt, TrainingInterrupted):
+        raise TrainingInterrupted(
+            f"{total - len(todo) + done} of {total} trainings are done; the same command goes on with the others"
+        ) from None
+
+
+def _note(plan: _Plan, outcome: Outcome) -> None:
+    if outcome.result is not None:
+        plan.results[outcome.subrun.seed] = outcome.result
+    else:
+        plan.failures[outcome.subrun.seed] = outcome.failure
+        plan.is_mistake |= outcome.is_mistake
+
+
+def _line(outcome: Outcome, targets: Sequence[Target], judged: str, done: int, total: int, left: float) -> str:
+    """One finished training, for the progress."""
+    head = f"[{done:>{len(str(total))}}/{total}] {outcome.subrun.name}, seed {outcome.subrun.seed}: "
+    rest = f"; about {_duration(left)} left" if done < total else ""
+    if outcome.result is None:
+        return f"{head}failed: {outcome.failure}{rest}"
+    first = measures_of(targets)[0]
+    value = overall(_flat(outcome.result["metrics"][judged]), targets)[first.key]
+    return f"{head}{first.name} {value:.4g}, {outcome.result['seconds']:.0f} s{rest}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _flat(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> dict[str, float]:
+    """target/metric to value, from metrics.json's shape."""
+    return {
+        f"{target}/{name}": float("nan") if found["value"] is None else found["value"]
+        for target, named in metrics.items()
+        for name, found in named.items()
+    }
+
+
+def _entry(plan: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
+    values: dict[str, dict[int, dict[str, float]]] = {}
+    for seed, result in sorted(plan.results.items()):
+        for split, metrics in result["metrics"].items():
+            values.setdefault(split, {})[seed] = overall(_flat(metrics), targets)
+    facts = {
+        name: float(np.mean([result[name] for result in plan.results.values()]))
+        for name in ("parameters", "seconds", "samples_per_second")
+        if plan.results
+    }
+    failures = dict.fromkeys(seeds, plan.failure) if plan.failure else dict(sorted(plan.failures.items()))
+    return Entry(name=plan.name, kind=plan.kind, values=values, failures=failures, facts=facts)
+
+
+def _evaluation(subrun: Subrun, split: str, targets: Sequence[Target]) -> Evaluation:
+    rows, predictions, truths, texts, restored = read_predictions(subrun, split, targets)
+    return score(targets, rows, predictions, truths, bootstrap=0, texts=texts, restored=restored)
+
+
+def _ensemble(name: str, alone: Sequence[_Plan], targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
+    """Per seed the mean of the columns' own predictions; the columns' costs added up."""
+    values: dict[str, dict[int, dict[str, float]]] = {}
+    failures: dict[int, str] = {}
+    for position, seed in enumerate(seeds):
+        if any(seed not in plan.results for plan in alone):
+            failures[seed] = "a column alone could not be trained"
+            continue
+        for split in alone[0].results[seed]["metrics"]:
+            parts = [_evaluation(plan.subruns[position], split, targets) for plan in alone]
+            found = ensemble_baseline(parts, bootstrap=0)
+            values.setdefault(split, {})[seed] = overall(found.as_flat(), targets)
+    sums = {
+        fact: sum(float(np.mean([result[fact] for result in plan.results.values()])) for plan in alone)
+        for fact in ("parameters", "seconds")
+        if all(plan.results for plan in alone)
+    }
+    return Entry(name=name, kind=Kind.ENSEMBLE, values=values, failures=failures, facts=sums)
+
+
+def _constant_name(targets: Sequence[Target]) -> str:
+    """ "majority", or what all targets' tasks call it."""
+    names = {baseline_name(MAJORITY, target) for target in targets}
+    return names.pop() if len(names) == 1 else MAJORITY
+
+
+def _majority(name: str, trained: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
+    """The most frequent class, or the mean; the same whatever the seed."""
+    seed = next(iter(trained.results))
+    subrun = next(subrun for subrun in trained.subruns if subrun.seed == seed)
+    values = {}
+    for split in trained.results[seed]["metrics"]:
+        constant = constant_baseline(_evaluation(subrun, split, targets), bootstrap=0)
+        found = overall(constant.as_flat(), targets)
+        values[split] = dict.fromkeys(seeds, found)
+    return Entry(name=name, kind=Kind.MAJORITY, values=values)

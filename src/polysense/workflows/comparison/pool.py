@@ -1,0 +1,216 @@
+"""Trainings in several processes, each with its own fitted preprocessing.
+
+Processes are started afresh, not forked: a forked one would carry over thread pools that torch has started. Each runs
+in a process group of its own, so that Ctrl-C reaches the parent alone, which passes it on exactly once: a second signal
+would cut a training short before its state is saved. One that outlives its parent ends after the training at hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from polysense.data.sources import Table
+from polysense.errors import TrainingInterrupted, UserError
+from polysense.workflows.comparison.trial import Subrun, Workshop
+
+__all__ = ["Outcome", "run_all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        subrun: Which one.
+        result: Its result.json; None if it failed.
+        failure: Why it failed.
+        is_mistake: Whether the recipe is at fault, so that another seed would fail too.
+    """
+
+    subrun: Subrun
+    result: Mapping[str, Any] | None = None
+    failure: str = ""
+    is_mistake: bool = False
+
+
+def run_all(
+    subruns: Sequence[Subrun],
+    tables: Mapping[str, Table],
+    judged: str,
+    *,
+    keep: bool,
+    jobs: int,
+    skip: Callable[[Subrun], str],
+) -> Iterator[Outcome]:
+    """Trains all of them, in this process or in several.
+
+    Args:
+        subruns: What to train, in order.
+        tables: Per split.
+        judged: The split whose metrics get an interval over rows.
+        keep: Whether to save each model.
+        jobs: Processes; 1 is this one.
+        skip: Asked before each: why it can only fail, or "".
+
+    Yields:
+        Each one's outcome, as they end.
+
+    Raises:
+        TrainingInterrupted: Ctrl-C or SIGTERM; the state of what was under way was saved.
+    """
+    if jobs > 1 and len(subruns) > 1:
+        yield from _in_processes(subruns, tables, judged, keep=keep, jobs=min(jobs, len(subruns)), skip=skip)
+        return
+    workshop = Workshop(tables, judged, keep=keep)
+    for subrun in subruns:
+        reason = skip(subrun)
+        yield Outcome(subrun=subrun, failure=reason, is_mistake=True) if reason else _attempt(workshop, subrun)
+
+
+def _attempt(workshop: Workshop, subrun: Subrun) -> Outcome:
+    """Trains one; whatever is wrong with it must not stop the others."""
+    try:
+        return Outcome(subrun=subrun, result=workshop.run(subrun))
+    except TrainingInterrupted:
+        raise
+    except Exception as error:  # noqa: BLE001 (a third party's component may fail in any way)
+        reason = " ".join(str(error).split())
+        is_mistake = isinstance(error, UserError)
+        return Outcome(subrun=subrun, failure=f"{type(error).__name__}: {reason}", is_mistake=is_mistake)
+
+
+def _in_processes(
+    subruns: Sequence[Subrun],
+    tables: Mapping[str, Table],
+    judged: str,
+    *,
+    keep: bool,
+    jobs: int,
+    skip: Callable[[Subrun], str],
+) -> Iterator[Outcome]:
+    num_cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    settings = (tables, judged, keep, max(1, min(torch.get_num_threads(), num_cpus // jobs)))
+    context = multiprocessing.get_context("spawn")
+    left = list(subruns)
+    workers: dict[multiprocessing.connection.Connection, _Worker] = {}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_terminated_like_interrupted())
+        for _ in range(jobs):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, *settings), daemon=False)
+            process.start()
+            theirs.close()
+            workers[ours] = _Worker(process)
+            stack.callback(_end, ours, process)
+        try:
+            yield from _distribute(workers, left, skip)
+        except KeyboardInterrupt:
+            for worker in workers.values():
+                if worker.subrun is not None and worker.process.pid is not None and worker.process.is_alive():
+                    os.kill(worker.process.pid, signal.SIGINT)
+            raise TrainingInterrupted("stopped; the state of the trainings under way is saved") from None
+
+
+@dataclass
+class _Worker:
+    process: Any
+    subrun: Subrun | None = None
+
+
+def _distribute(
+    workers: Mapping[multiprocessing.connection.Connection, _Worker],
+    left: list[Subrun],
+    skip: Callable[[Subrun], str],
+) -> Iterator[Outcome]:
+    idle = list(workers)
+    while True:
+        while idle and left:
+            subrun = left.pop(0)
+            if reason := skip(subrun):
+                yield Outcome(subrun=subrun, failure=reason, is_mistake=True)
+                continue
+            connection = idle.pop(0)
+            workers[connection].subrun = subrun
+            with contextlib.suppress(BrokenPipeError):  # it died; `recv` says so
+                connection.send(subrun)
+        busy = [connection for connection, worker in workers.items() if worker.subrun is not None]
+        if not busy:
+            if left:
+                raise ChildProcessError("all training processes have died; the machine may be short of memory")
+            return
+        ready = multiprocessing.connection.wait(busy)
+        for connection in [one for one in busy if one in ready]:
+            worker = workers[connection]
+            done, worker.subrun = worker.subrun, None
+            assert done is not None
+            try:
+                outcome = connection.recv()
+            except (EOFError, ConnectionResetError):
+                worker.process.join(timeout=5)
+                code = worker.process.exitcode
+                yield Outcome(subrun=done, failure=f"its process died (exit code {code}); it may lack memory")
+                continue
+            if outcome is None:
+                raise KeyboardInterrupt
+            idle.append(connection)
+            yield outcome
+
+
+def _serve(
+    connection: multiprocessing.connection.Connection,
+    tables: Mapping[str, Table],
+    judged: str,
+    keep: bool,
+    num_threads: int,
+) -> None:
+    """A process: trains what it is sent until nothing more comes."""
+    if sys.platform != "win32":
+        os.setpgrp()
+    torch.set_num_threads(num_threads)
+    workshop = Workshop(tables, judged, keep=keep)
+    with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
+        while (subrun := connection.recv()) is not None:
+            try:
+                outcome: Outcome | None = _attempt(workshop, subrun)
+            except (TrainingInterrupted, KeyboardInterrupt):
+                outcome = None
+            connection.send(outcome)
+
+
+def _end(connection: multiprocessing.connection.Connection, process: Any) -> None:
+    """Lets a process finish what it is at, and ends it."""
+    with contextlib.suppress(BrokenPipeError, OSError):
+        connection.send(None)
+    process.join(timeout=60)
+    if process.is_alive():
+        process.terminate()
+        process.join(timeout=10)
+    connection.close()
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Within it, SIGTERM raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -1,0 +1,313 @@
+"""One training of a comparison: run it, measure it, keep what was found, and know whether it was done before.
+
+A folder belongs to exactly one recipe, one table and one version of polysense: the hash of these stands in it. So a
+finished training is read, an interrupted one goes on from its checkpoint, and what another recipe left there is never
+taken for this one's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from polysense.bundle import Bundle
+from polysense.config.codec import to_dict
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.schema import Target
+from polysense.core.version import VERSION
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader
+from polysense.data.sources import Table
+from polysense.errors import CheckpointError
+from polysense.evaluation.evaluator import Evaluation, Truth, evaluate
+from polysense.recipe import Recipe
+from polysense.tasks.generation.texts import Texts
+from polysense.tasks.reconstruction.reconstructions import NAMES, Reconstructions
+from polysense.workflows.finetune.transfer import model_mark
+from polysense.workflows.fit import FittedData, fit_data, train_model
+from polysense.workflows.restored import reconstruction_sources
+from polysense.workflows.written import text_sources
+
+__all__ = ["HELD_OUT", "Subrun", "Workshop", "fingerprint", "read_predictions", "read_result", "write_json"]
+
+HELD_OUT = ("validation", "test")
+_OPTIONAL = ("probabilities", "scores", "likelihood")
+
+_log = logging.getLogger("polysense.workflows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subrun:
+    """What to train.
+
+    Attributes:
+        name: The variant's.
+        seed: Of this training.
+        recipe: Complete, with the seed.
+        folder: Its own.
+        identity: The hash that a finished result must bear to count.
+    """
+
+    name: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+    identity: str
+
+    @staticmethod
+    def of(name: str, seed: int, recipe: Recipe, folder: Path, table: str) -> Subrun:
+        """A variant's training with one seed.
+
+        Args:
+            name: The variant's.
+            seed: Of the training; the split of the rows does not depend on it.
+            recipe: The variant's.
+            folder: Its own.
+            table: What `fingerprint` says of the tables.
+        """
+        own = dataclasses.replace(
+            recipe,
+            training=dataclasses.replace(recipe.training, seed=seed, tensorboard=False),
+            evaluation=dataclasses.replace(
+                recipe.evaluation, baselines=False, contribution=False, report=False, samples=0
+            ),
+        )
+        plain = to_dict(own)
+        for key in ("table", "validation", "test", "root"):  # moving a table changes nothing; its cells are in `table`
+            plain["data"].pop(key)
+        if own.data.impute is not None:  # the same path may hold another model by now
+            plain["data"]["impute"] = model_mark(own.data.impute)
+        if own.init_from is not None:
+            plain["init_from"]["bundle"] = model_mark(own.init_from.bundle)
+        content = json.dumps([VERSION, table, plain], sort_keys=True)
+        return Subrun(
+            name=name,
+            seed=seed,
+            recipe=own,
+            folder=folder,
+            identity=hashlib.sha256(content.encode()).hexdigest(),
+        )
+
+
+def fingerprint(tables: Mapping[str, Table]) -> str:
+    """A hash of every cell of the split tables; media files count by their path."""
+    digest = hashlib.sha256()
+    for name, table in sorted(tables.items()):
+        digest.update(f"{name}\0{len(table)}".encode())
+        for column in table.names:
+            digest.update(f"\0{column}\0{table.frame.schema[column]}\0".encode())
+            digest.update(table.frame[column].hash().to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_result(subrun: Subrun, *, with_model: bool = False) -> dict[str, Any] | None:
+    """What a finished training left; None where there is none, or where it is another's.
+
+    Args:
+        subrun: Which one.
+        with_model: Whether it counts only if its model was saved too.
+    """
+    try:
+        found = json.loads((subrun.folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict) or found.get("identity") != subrun.identity:
+        return None
+    complete = (subrun.folder / "predictions.npz").is_file()
+    return found if complete and (not with_model or (subrun.folder / "bundle" / "bundle.json").is_file()) else None
+
+
+def read_predictions(
+    subrun: Subrun, split: str, targets: Sequence[Target]
+) -> tuple[np.ndarray, dict[str, Prediction], dict[str, Truth], dict[str, Texts], dict[str, Reconstructions]]:
+    """Rows, predictions, truths, texts and errors of restored columns of a finished training."""
+    with np.load(subrun.folder / "predictions.npz", allow_pickle=False) as stored:
+        predictions, truths, texts, restored = {}, {}, {}, {}
+        for i, target in enumerate(targets):
+            key = f"{split}/{i}"
+            optional: dict[str, Any] = {
+                name: torch.from_numpy(stored[f"{key}/{name}"]) for name in _OPTIONAL if f"{key}/{name}" in stored
+            }
+            padding_id = {Task.GENERATION: target.padding_id, Task.TAGGING: -1}.get(target.task)
+            values = torch.from_numpy(stored[f"{key}/values"])
+            predictions[target.name] = Prediction(values, **optional, padding_id=padding_id)
+            if f"{key}/texts" in stored:
+                texts[target.name] = Texts(**json.loads(str(stored[f"{key}/texts"])))
+            own = {name: stored[f"{key}/restored/{name}"] for name in NAMES if f"{key}/restored/{name}" in stored}
+            if own:
+                restored[target.name] = Reconstructions(**own)
+            truths[target.name] = Truth(stored[f"{key}/truth"], stored[f"{key}/present"])
+        return stored[f"{split}/rows"], predictions, truths, texts, restored
+
+
+class Workshop:
+    """Trains one after another, and keeps the fitted preprocessing and the decoded rows for the next one.
+
+    Args:
+        tables: Per split, the same for all.
+        judged: The split whose metrics get an interval over rows.
+        keep: Whether to save each model.
+    """
+
+    def __init__(self, tables: Mapping[str, Table], judged: str, *, keep: bool) -> None:
+        self._tables, self._judged, self._keep = tables, judged, keep
+        self._key = ""
+        self._data: FittedData | None = None
+        self._held_out: dict[str, TableDataset] = {}
+
+    def run(self, subrun: Subrun) -> dict[str, Any]:
+        """Trains, or goes on with, one of them.
+
+        Returns:
+            The content of its result.json.
+
+        Raises:
+            PolysenseError: It can't be trained.
+            TrainingInterrupted: Ctrl-C; the state was saved.
+        """
+        found = read_result(subrun, with_model=self._keep)
+        if found is not None:
+            return found
+        folder = subrun.folder
+        data = self._fitted(subrun.recipe)
+        try:
+            bundle, result, _ = train_model(
+                subrun.recipe,
+                self._tables,
+                folder,
+                resume=_begin(subrun),
+                progress=False,
+                data=data,
+                save=self._keep,
+            )
+        except CheckpointError as error:
+            _log.warning("%s, seed %d: begins anew: %s", subrun.name, subrun.seed, error)
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            bundle, result, _ = train_model(
+                subrun.recipe, self._tables, folder, progress=False, data=data, save=self._keep
+            )
+        evaluations = {split: self._evaluate(bundle, split, subrun) for split in self._held_out}
+        _save_predictions(folder / "predictions.npz", evaluations)
+        found = {
+            "identity": subrun.identity,
+            "name": subrun.name,
+            "seed": subrun.seed,
+            "parameters": bundle.info["parameters"],
+            "epochs": result.epochs,
+            "best_epoch": result.best_epoch,
+            "seconds": result.seconds,
+            "samples_per_second": result.samples_per_second,
+            "metrics": {split: evaluation.as_metrics_json() for split, evaluation in evaluations.items()},
+        }
+        write_json(folder / "result.json", found)  # last: it says that the rest is there
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return found
+
+    def _fitted(self, recipe: Recipe) -> FittedData:
+        """Fitted preprocessing for a recipe: that of the last one, if nothing that it depends on has changed."""
+        data = recipe.data
+        asked = (recipe.model.requirements(), recipe.model.target_requirements())
+        parts: tuple[Any, ...] = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *asked)
+        if data.impute is not None:  # what it may read depends on what heads are kept from reading
+            parts = (*parts, data.impute, data.impute_media, recipe.model.heads)
+        if recipe.init_from is not None:  # what moves, and brings its preprocessing, depends on the model too
+            parts = (*parts, recipe.init_from, recipe.model)
+        key = json.dumps([to_dict(part) for part in parts], sort_keys=True)
+        if self._data is None or key != self._key:
+            self._data, self._held_out = None, {}  # first, so that two tables are never in memory at once
+            self._data, self._key = fit_data(recipe, self._tables), key
+            if self._data.validation is not None:
+                self._held_out["validation"] = self._data.validation
+            if "test" in self._tables:
+                cache = self._data.train.cache_bytes
+                self._held_out["test"] = TableDataset(self._tables["test"], self._data.processor, cache_bytes=cache)
+        return self._data
+
+    def _evaluate(self, bundle: Bundle, split: str, subrun: Subrun) -> Evaluation:
+        device = next(bundle.model.parameters()).device
+        bundle.model.eval()
+        return evaluate(
+            lambda batch: bundle.model.predict(batch.to(device)),
+            PredictLoader(self._held_out[split], bundle.schema),
+            bundle.schema.targets,
+            bootstrap=subrun.recipe.evaluation.bootstrap if split == self._judged else 0,
+            seed=subrun.seed,
+            texts=text_sources(bundle.processor, self._held_out[split].table),
+            restored=reconstruction_sources(bundle.model),
+        )
+
+
+def _begin(subrun: Subrun) -> bool:
+    """Makes the folder ready; whether an interrupted training of the same recipe is to go on in it."""
+    folder, mark = subrun.folder, subrun.folder / "identity"
+    own = mark.is_file() and mark.read_text(encoding="utf-8").strip() == subrun.identity
+    if folder.exists() and not own:
+        _log.warning("%s, seed %d: %s is of another recipe or table and is replaced", subrun.name, subrun.seed, folder)
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(subrun.identity + "\n", encoding="utf-8")
+    (folder / "recipe.yaml").write_text(subrun.recipe.to_yaml(comments=False), encoding="utf-8")
+    return (folder / "checkpoints" / "last.safetensors").is_file()
+
+
+def _save_predictions(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
+    arrays: dict[str, np.ndarray] = {}
+    for split, evaluation in evaluations.items():
+        arrays[f"{split}/rows"] = evaluation.rows
+        for i, target in enumerate(evaluation.targets):
+            prediction, truth = evaluation.predictions[target.name], evaluation.truths[target.name]
+            arrays[f"{split}/{i}/values"] = _plain(prediction.values)
+            for name, tensor in zip(
+                _OPTIONAL, (prediction.probabilities, prediction.scores, prediction.likelihood), strict=True
+            ):
+                if tensor is not None:
+                    arrays[f"{split}/{i}/{name}"] = _plain(tensor)
+            if target.name in evaluation.texts:
+                texts = evaluation.texts[target.name]
+                plain = {"outputs": texts.outputs, "references": texts.references}
+                arrays[f"{split}/{i}/texts"] = np.array(json.dumps(plain))
+            if target.name in evaluation.restored:
+                arrays |= {
+                    f"{split}/{i}/restored/{name}": values
+                    for name, values in evaluation.restored[target.name].as_arrays().items()
+                }
+            arrays[f"{split}/{i}/truth"], arrays[f"{split}/{i}/present"] = truth.values, truth.present
+    part = path.with_name(f".{path.name}.part.npz")
+    np.savez_compressed(part, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for options
+    os.replace(part, path)  # noqa: PTH105 - the atomic one
+
+
+def _plain(tensor: torch.Tensor) -> np.ndarray:
+    """For the file; a model under autocast may give bfloat16, which numpy lacks."""
+    found: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    return found
+
+
+def write_json(path: Path, plain: Any) -> None:
+    """Writes a JSON file whole or not at all; what is not finite becomes null."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(_finite(plain), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)  # noqa: PTH105 - the atomic one
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(below) for key, below in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(below) for below in value]
+    return value

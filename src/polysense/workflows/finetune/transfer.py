@@ -1,0 +1,354 @@
+"""Start from a trained bundle: which parts fit, what comes with them, and a report of what moved and what did not.
+
+Weights mean something only behind the preprocessing that they were trained with: a vocabulary fitted anew on other rows
+gives the same token id to another word, and no shape would tell. So an encoder moves together with the fitted
+preprocessing of its column, a head with that of its target, and whatever differs in the settings of the two models is a
+reason against moving, by name. A part moves as a whole or not at all.
+
+Parts that the recipe names must fit, or the run stops before it trains. Without names, what fits moves, and the rest
+starts anew with its reason in the log, in init_from.json and in the model card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polysense.bundle import Bundle, load
+from polysense.config.codec import to_dict
+from polysense.core.schema import Target
+from polysense.data.column import ColumnProcessor
+from polysense.data.sources import Table
+from polysense.data.target import TargetProcessor
+from polysense.errors import CheckpointError, ConfigError
+from polysense.nn.auto_encoder import AutoEncoderConfig
+from polysense.nn.model import MultimodalModel
+from polysense.nn.parts import hold, mismatch, move
+from polysense.recipe import InitFromConfig, Recipe
+from polysense.workflows.finetune.compatibility import Beside
+from polysense.workflows.finetune.shift import doubts
+from polysense.workflows.representation.fingerprint import fingerprint
+
+__all__ = [
+    "FILE",
+    "Start",
+    "begin",
+    "check_classes",
+    "like_bundle",
+    "model_mark",
+    "plan_start",
+    "without_parts",
+]
+
+FILE = "init_from.json"
+"""The report's name in a run's folder."""
+
+_log = logging.getLogger("polysense.workflows")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Start:
+    """What a model is to start from.
+
+    Attributes:
+        config: As the recipe asks for it.
+        bundle: The trained model.
+        moves: Parts of the new model, and which of the trained one's they start from.
+        not_moved: Parts of the new model that start anew, and why.
+        frozen: Moved parts that do not learn.
+        columns: The fitted preprocessing that comes with the encoders.
+        targets: Likewise with the heads.
+    """
+
+    config: InitFromConfig
+    bundle: Bundle
+    moves: Mapping[str, str]
+    not_moved: Mapping[str, str]
+    frozen: tuple[str, ...] = ()
+    columns: Mapping[str, ColumnProcessor] = field(default_factory=dict)
+    targets: Mapping[str, TargetProcessor] = field(default_factory=dict)
+
+    def apply(self, model: MultimodalModel) -> dict[str, Any]:
+        """Moves the parts into a model that was just built.
+
+        Returns:
+            The report, as in init_from.json.
+
+        Raises:
+            ConfigError: A part's tensors differ; then nothing was moved.
+        """
+        source = self.bundle.model
+        for here, there in self.moves.items():
+            if reason := mismatch(model, here, source, there):
+                raise ConfigError(f"init_from: {here} can't start from {there} of {self.config.bundle}: {reason}")
+        moved = []
+        for here, there in self.moves.items():
+            tensors, numbers = move(model, here, source, there)
+            moved.append({"part": here, "from": there, "tensors": tensors, "numbers": numbers})
+            name = "" if here == there else f" ({there} there)"
+            held = ", held fixed" if here in self.frozen else ""
+            _log.info("init_from: %s%s moved: %d tensors, %s numbers%s", here, name, tensors, f"{numbers:,}", held)
+        for part, reason in self.not_moved.items():
+            _log.info("init_from: %s starts anew: %s", part, reason)
+        taken = {*self.moves.values()}
+        return {
+            "bundle": self.config.bundle,
+            "config": to_dict(self.config),
+            "moved": moved,
+            "not_moved": dict(self.not_moved),
+            "not_used": [part for part in _parts(self.bundle.model_config) if part not in taken],
+            "frozen": list(self.frozen),
+            "learning_rate_scale": self.config.learning_rate_scale,
+        }
+
+
+def begin(model: MultimodalModel, recipe: Recipe, start: Start | None, folder: Path, *, write: bool) -> dict[str, Any]:
+    """Has a model start as its recipe says, or go on in that way.
+
+    Args:
+        model: Just built.
+        recipe: The run's.
+        start: What it starts from; None where a run is resumed, whose checkpoint holds the weights.
+        folder: The run's, where the report is written, or read when a run is resumed.
+        write: Whether this process writes.
+
+    Returns:
+        The report; empty without `init_from`.
+
+    Raises:
+        ConfigError: A part's tensors differ.
+        CheckpointError: The run to be resumed began in another way.
+    """
+    if recipe.init_from is None:
+        return {}
+    path = folder / FILE
+    if start is not None:
+        report = start.apply(model)
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    else:
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: can't be read, so the run can't go on as it began: {error}") from error
+        if report["config"] != to_dict(recipe.init_from):
+            raise CheckpointError(
+                f"{path}: init_from was {json.dumps(report['config'])} when the run began, and is now "
+                f"{json.dumps(to_dict(recipe.init_from))}; resume it as it was, or start a new run"
+            )
+    hold(model, report["frozen"])
+    if report["learning_rate_scale"] != 1.0:
+        model.part_scales = {moved["part"]: report["learning_rate_scale"] for moved in report["moved"]}
+    return {key: value for key, value in report.items() if key != "config"}
+
+
+def plan_start(recipe: Recipe, table: Table) -> Start | None:
+    """Settles what moves; None where the recipe starts anew.
+
+    Args:
+        recipe: Complete.
+        table: The training rows.
+
+    Raises:
+        BundleError: There is no bundle, or it is broken.
+        ConfigError: A part is named that there is not or that does not fit, or nothing fits at all.
+    """
+    config = recipe.init_from
+    if config is None:
+        return None
+    bundle = load(config.bundle)
+    here, there = _parts(recipe.model), _parts(bundle.model_config)
+    asked = _asked(config, here, there)
+    names = {**{part: part for part in here}, **asked}
+    beside = Beside(recipe, bundle, table, names)
+    moves, not_moved = {}, {}
+    for part in here:
+        if part not in asked:
+            named = part.startswith("heads.") and config.parts is None
+            not_moved[part] = "a head moves only where init_from.parts names it" if named else "it is not named"
+        elif reason := beside.why_not(part, asked[part]):
+            not_moved[part] = reason
+        else:
+            moves[part] = asked[part]
+    refused = {part: not_moved[part] for part in asked if part in not_moved}
+    if refused and (config.parts is not None or not moves):
+        what = "these parts do not fit" if config.parts is not None else "nothing of it fits"
+        listed = "".join(f"\n  {part}: {reason}" for part, reason in refused.items())
+        raise ConfigError(f"init_from: {config.bundle}: {what}:{listed}")
+    frozen = tuple(dict.fromkeys(part for name in config.freeze for part in _named(name, here, "init_from.freeze")))
+    for part in frozen:
+        if part not in moves:
+            raise ConfigError(
+                f"init_from.freeze: {part} does not move ({not_moved[part]}), and to hold what starts at random would "
+                f"freeze noise; the parts that move are {', '.join(moves)}"
+            )
+    columns, targets = beside.preprocessing(moves)
+    for name, column in columns.items():
+        for doubt in doubts(column, table):
+            _log.warning("init_from: column %r: %s", name, doubt)
+    return Start(
+        config=config,
+        bundle=bundle,
+        moves=moves,
+        not_moved=not_moved,
+        frozen=frozen,
+        columns=columns,
+        targets=targets,
+    )
+
+
+def check_classes(recipe: Recipe, table: Table, targets: Sequence[Target]) -> None:
+    """Checks that heads that move bring along the same classes, so that models can be beside with others.
+
+    Args:
+        recipe: Of one of the models that are beside.
+        table: The training rows.
+        targets: As these rows alone make them.
+
+    Raises:
+        ConfigError: They bring others.
+    """
+    config = recipe.init_from
+    if config is None or not any(part.startswith("heads.") for part in _asked(config, _parts(recipe.model), None)):
+        return
+    start = plan_start(recipe, table)
+    assert start is not None, "the recipe starts from a bundle"
+    for target in targets:
+        if target.name in start.targets and start.targets[target.name].target.classes != target.classes:
+            raise ConfigError(
+                f"init_from: heads.{target.name} brings other classes along than these training rows have, so its "
+                "model can't be beside with one that starts anew; move encoders and the fusion alone"
+            )
+
+
+def model_mark(bundle: str) -> str:
+    """A hash of the weights and the preprocessing that a bundle holds.
+
+    Raises:
+        BundleError: There is none.
+    """
+    return fingerprint(load(bundle))
+
+
+def like_bundle(recipe: Recipe, *, inferred: bool) -> Recipe:
+    """A recipe that takes after the bundle that it starts from, where it leaves things open.
+
+    Args:
+        recipe: With `init_from`.
+        inferred: Whether nobody wrote it: then the columns that both know are read and encoded as there, at the same
+            width, and fused likewise if they are the same columns. Else only `encoder: auto` becomes the bundle's.
+    """
+    config = recipe.init_from
+    assert config is not None, "the recipe starts from no bundle"
+    if not inferred and not any(isinstance(encoder, AutoEncoderConfig) for encoder in recipe.model.encoders.values()):
+        return recipe
+    bundle = load(config.bundle)
+    here, there = _parts(recipe.model), _parts(bundle.model_config)
+    known = bundle.processor.columns
+    encoders, columns = dict(recipe.model.encoders), dict(recipe.data.columns)
+    sources = {}
+    for here_part, there_part in _asked(config, here, there).items():
+        kind, _, name = here_part.partition(".")
+        source = there_part.partition(".")[2]
+        same_kind = kind == "encoders" and source in known and known[source].config.type == columns[name].type
+        if same_kind and (inferred or isinstance(encoders[name], AutoEncoderConfig)):
+            encoders[name] = bundle.model_config.encoders[source]
+            sources[source] = name
+            if inferred:
+                columns[name] = dataclasses.replace(known[source].config, column=columns[name].column)
+    if not inferred:
+        return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoders=encoders))
+    model = dataclasses.replace(recipe.model, encoders=encoders, width=bundle.model_config.width)
+    if set(sources) == set(known) and len(sources) == len(columns):
+        # In the bundle's order, which the fusion's weights follow.
+        columns = {sources[name]: columns[sources[name]] for name in known}
+        encoders = {name: encoders[name] for name in columns}
+        taken = bundle.model_config
+        model = dataclasses.replace(model, encoders=encoders, fusion=taken.fusion, missing=taken.missing)
+    return dataclasses.replace(recipe, model=model, data=dataclasses.replace(recipe.data, columns=columns))
+
+
+def without_parts(recipe: Recipe, columns: Sequence[str]) -> InitFromConfig | None:
+    """What a recipe's `init_from` is to a model of some of its columns alone.
+
+    The encoders of these columns and the heads move as they do with all columns; the fusion, which is one of all
+    columns, starts anew. None where nothing is left to move.
+
+    Args:
+        recipe: Of all columns.
+        columns: Those that stay.
+    """
+    config = recipe.init_from
+    if config is None:
+        return None
+    if config.parts is None:
+        known = load(config.bundle).processor.columns
+        parts = {f"encoders.{name}": f"encoders.{name}" for name in recipe.data.columns if name in known}
+    else:
+        parts = _asked(config, _parts(recipe.model), None)
+    gone = {"fusion", *(f"encoders.{name}" for name in recipe.data.columns if name not in columns)}
+    here = _parts(recipe.model)
+    frozen = [part for name in config.freeze for part in _named(name, here, "init_from.freeze")]
+    left = {part: source for part, source in parts.items() if part not in gone}
+    if not left:
+        return None
+    return dataclasses.replace(
+        config,
+        parts=left if config.parts is not None else None,
+        freeze=tuple(part for part in frozen if part not in gone),
+    )
+
+
+def _parts(model: Any) -> tuple[str, ...]:
+    """The parts of a model's config, in order."""
+    return (*(f"encoders.{name}" for name in model.encoders), "fusion", *(f"heads.{name}" for name in model.heads))
+
+
+def _asked(config: InitFromConfig, here: Sequence[str], there: Sequence[str] | None) -> dict[str, str]:
+    """Per part here, the part there that it is to start from.
+
+    Args:
+        config: The recipe's.
+        here: The new model's parts.
+        there: The trained one's; None takes names there as they stand.
+    """
+    where = "init_from.parts"
+    if config.parts is None:
+        return {part: part for part in here if not part.startswith("heads.")}
+    if isinstance(config.parts, tuple):
+        return {part: part for name in config.parts for part in _named(name, here, where)}
+    asked = {}
+    for name, source in config.parts.items():
+        (part,) = _named(name, here, where, single=True)
+        kind = part.partition(".")[0]
+        full = source if source == "fusion" or source.startswith(f"{kind}.") else f"{kind}.{source}"
+        if there is not None:
+            (full,) = _named(full, there, f"{where}.{name}", single=True)
+        if full.partition(".")[0] != kind:
+            raise ConfigError(f"{where}.{name}: {part} can't start from {full}, which is another kind of part")
+        asked[part] = full
+    return asked
+
+
+def _named(name: str, parts: Sequence[str], where: str, *, single: bool = False) -> list[str]:
+    """The parts that a name stands for.
+
+    Raises:
+        ConfigError: None, or two of them.
+    """
+    if name in parts:
+        return [name]
+    if name in ("encoders", "heads") and not single:
+        return [part for part in parts if part.startswith(f"{name}.")]
+    found = [part for part in parts if part.partition(".")[2] == name]
+    if len(found) == 1:
+        return found
+    if found:
+        raise ConfigError(f"{where}: {name!r} may be {' or '.join(found)}; write which")
+    raise ConfigError(f"{where}: there is no part {name!r}; the parts are {', '.join(parts)}")

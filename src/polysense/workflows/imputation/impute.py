@@ -1,0 +1,388 @@
+"""Missing cells, filled by a model that restores columns from each other.
+
+Only what is missing is written, in the table's own terms, and a column says what was filled: a table may be filled and
+used without losing what was measured and what was not. A cell that can't be read is not missing: somebody has to look
+at it. A row with nothing at all has nothing to be filled from, and stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars
+import torch
+
+from polysense.bundle import Bundle, load
+from polysense.core.modality import Modality
+from polysense.core.sample import Unreadable
+from polysense.core.schema import Target
+from polysense.data.cells import normalise
+from polysense.data.column import ColumnProcessor
+from polysense.data.sources import Table, read_raw
+from polysense.errors import BundleError, ConfigError, TableError
+from polysense.imputer import as_given, present_rows, restored_batches, restored_columns
+from polysense.nn.model import MultimodalModel
+from polysense.workflows.imputation.imputed_table import Filled, check_mark, typed
+
+__all__ = ["MARK", "Imputed", "impute", "restored_by", "why_unfilled"]
+
+MARK = "imputed"
+"""The column that says which cells of a row were filled."""
+
+_SAFE = re.compile(r"[^\w.-]+")
+_NUM_SHOWN = 10
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Imputed:
+    """A table with its missing cells filled, and what was done to it.
+
+    Attributes:
+        table: The table's name.
+        filled: The cells as they stood, and what fills the missing ones.
+        missing: Per column that the model restores, how many cells were missing; with those that could not be read
+            where these are filled too.
+        is_report: Whether nothing was to be filled.
+        refused: Columns with missing cells that can't be filled, and why.
+        empty_rows: Rows with something to fill and nothing to fill it from.
+        undecided: Per column, cells that the model had nothing to write for, such as a text without a word.
+        skills: Per column how much smaller the model's error was than the training mean's, in its own evaluation.
+        unreadable: Cells that could not be read, of the rows that had something to fill.
+    """
+
+    table: str
+    filled: Filled
+    missing: Mapping[str, int]
+    is_report: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
+    empty_rows: tuple[int, ...] = ()
+    undecided: Mapping[str, int] = field(default_factory=dict)
+    skills: Mapping[str, float] = field(default_factory=dict)
+    unreadable: tuple[Unreadable, ...] = ()
+
+    @cached_property
+    def frame(self) -> polars.DataFrame:
+        """The filled table, with the column `imputed`: per row the names of the columns that were filled."""
+        return self.filled.frame
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Per column how many cells were filled."""
+        return {name: len(cells) for name, cells in self.filled.cells.items()}
+
+    def write(self, path: Path | str) -> None:
+        """Writes the table as .csv, .tsv, .jsonl or .parquet; cells that were there stand as they stood.
+
+        Raises:
+            TableError: The ending is none of these, or the file can't be written.
+        """
+        self.filled.write(Path(path))
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "table": self.table,
+            "num_rows": len(self.filled.raw),
+            "columns": {
+                name: {"missing": count, "filled": self.counts.get(name, 0), "skill": self.skills.get(name)}
+                for name, count in self.missing.items()
+            },
+            "refused": dict(self.refused),
+            "empty_rows": list(self.empty_rows),
+            "unreadable": [cell.as_dict() for cell in self.unreadable],
+        }
+
+    def text(self) -> str:
+        """For people."""
+        lines = [f"{self.table}: {len(self.filled.raw):,} rows"]
+        for name, count in self.missing.items():
+            if self.is_report:
+                lines.append(f"  {name}: {count:,} missing cells")
+                continue
+            line = f"  {name}: {self.counts.get(name, 0):,} of {count:,} missing cells filled"
+            if self.undecided.get(name):
+                line += f", {self.undecided[name]:,} left: the model has nothing to write"
+            lines.append(line + self._worth(name))
+        lines += [f"  {name}: not filled: {why}" for name, why in self.refused.items()]
+        if self.empty_rows:
+            shown = ", ".join(map(str, self.empty_rows[:_NUM_SHOWN]))
+            more = ", ..." if len(self.empty_rows) > _NUM_SHOWN else ""
+            lines.append(f"  {len(self.empty_rows):,} rows hold nothing to fill them from and are left: {shown}{more}")
+        if not any(self.missing.values()):
+            lines.append("  nothing is missing")
+        return "\n".join(lines)
+
+    def _worth(self, name: str) -> str:
+        skill = self.skills.get(name)
+        if skill is None or not math.isfinite(skill) or not self.counts.get(name):
+            return ""
+        if skill <= 0:
+            return " (no better than the training mean, by the model's own evaluation)"
+        return f" (error {100 * skill:.0f}% below the training mean's, by the model's own evaluation)"
+
+
+def impute(
+    bundle: Bundle | str | Path,
+    source: Any,
+    *,
+    columns: Sequence[str] | None = None,
+    root: str | Path | None = None,
+    media: str | Path | None = None,
+    unreadable: Literal["keep", "fill"] = "keep",
+    only_report: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Imputed:
+    """Fills a table's missing cells from what its rows have.
+
+    Args:
+        bundle: A bundle that restores columns (`--task reconstruction`), or its folder.
+        source: A table's path, a data frame, a list of dictionaries, ...
+        columns: Which columns; by default all that the model restores and the table has. One that the table lacks is
+            added if it is named.
+        root: The folder that media paths are relative to; by default the table's own.
+        media: A folder for the pictures (PNG) and sounds (WAV) that are made, where the table names files; made if it
+            is not there.
+        unreadable: Whether cells that can't be read stay as they are and are listed, or are filled too.
+        only_report: Count what is missing, and fill nothing.
+        progress: Called with the rows that are done and the rows there are.
+
+    Raises:
+        BundleError: The model restores no columns.
+        TableError: The table can't be read, or has none of the model's columns.
+        ConfigError: A named column is not restored, or can't be written.
+    """
+    if unreadable not in ("keep", "fill"):
+        raise ConfigError(f"unreadable: found {unreadable!r}, expected keep or fill")
+    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    restored = restored_by(loaded)
+    raw = source if isinstance(source, Table) else read_raw(source, root=root)
+    check_mark(raw.frame, MARK, raw.name)
+    table = replace(raw, frame=normalise(raw.frame, raw.name))
+    folder = None if media is None else Path(media)
+    chosen, refused = _chosen(loaded, restored, table, raw.frame, columns, folder)
+    missing = {
+        cell.name: sum(value is None for value in table.cells(cell.name)) if table.has(cell.name) else len(table)
+        for cell in chosen
+    }
+    wanted = _wanted(table, chosen, every=unreadable == "fill")
+    cells: dict[str, dict[int, Any]] = {cell.name: {} for cell in chosen}
+    undecided: dict[str, int] = {}
+    empty: list[int] = []
+    found: list[Unreadable] = []
+    part = table.select(wanted)
+    for batch, predictions in restored_batches(loaded.processor, loaded.model, part, progress, only_read=only_report):
+        found += batch.unreadable
+        rows = [(index, int(wanted[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
+        present = present_rows(batch)
+        broken = {(cell.source.row, cell.source.column) for cell in batch.unreadable}
+        for index, row in rows:
+            lacks = [cell for cell in chosen if _lacks(table, row, cell, broken, unreadable)]
+            for cell in lacks:
+                missing[cell.name] += (int(table.rows[row]), cell.member) in broken
+            if lacks and not present[index]:
+                empty.append(row)
+                continue
+            for cell in () if only_report else lacks:
+                value = predictions[cell.target.name].columns[cell.member][index]
+                column = raw.frame[cell.name] if table.has(cell.name) else None
+                made = cell.made(value, column, row, table.root)
+                if made is None:
+                    undecided[cell.name] = undecided.get(cell.name, 0) + 1
+                else:
+                    cells[cell.name][row] = made
+    return Imputed(
+        table=table.name,
+        filled=Filled(
+            raw=raw.frame,
+            cells={name: filled for name, filled in cells.items() if filled},
+            mark=MARK,
+            source=Path(source).expanduser() if isinstance(source, (str, Path)) else None,
+        ),
+        missing=missing,
+        is_report=only_report,
+        refused=refused,
+        empty_rows=tuple(sorted(empty)),
+        undecided=undecided,
+        skills={cell.name: skill for cell in chosen if (skill := _skill(loaded, cell)) is not None},
+        unreadable=tuple(sorted(found, key=lambda one: (one.source.row, one.source.column))),
+    )
+
+
+def restored_by(bundle: Bundle) -> dict[str, Target]:
+    """The input columns that a model restores, and the target that each is restored by.
+
+    Raises:
+        BundleError: There are none.
+    """
+    found = restored_columns(bundle.schema)
+    if not found:
+        tasks = ", ".join(f"{target.name} ({target.task})" for target in bundle.schema.targets)
+        where = "the model" if bundle.folder is None else str(bundle.folder)
+        raise BundleError(
+            f"{where}: restores no columns, so it can fill none (its targets: {tasks}); train one that does: polysense "
+            "train TABLE --task reconstruction"
+        )
+    return found
+
+
+def why_unfilled(bundle: Bundle, member: str) -> str | None:
+    """Why no cell can be made of what a model restores of an input column, whatever the table; None if one can."""
+    processors = bundle.processor.columns
+    own = processors[member]
+    if own.why_unwritten is not None or not own.is_media:
+        return own.why_unwritten
+    # A video's pictures and its sound are two inputs: neither alone is the cell.
+    kinds = [each.column.modality for each in processors.values() if each.source == own.source]
+    other = next((kind for kind in kinds if kind is not own.column.modality), None)
+    return None if other is None else f"its cells are read as {other} too, which a file of {own.column.modality} is not"
+
+
+@dataclass(frozen=True, eq=False)
+class _Fillable:
+    """A column of the table that can be filled.
+
+    Attributes:
+        name: The table's column.
+        member: The input column that it is read as.
+        target: The target that restores it.
+        processor: Its fitted preprocessing.
+        model: What restores it.
+        folder: Where its pictures or sounds go, where the table names files.
+        stem: What their names begin with.
+    """
+
+    name: str
+    member: str
+    target: Target
+    processor: ColumnProcessor
+    model: MultimodalModel
+    folder: Path | None
+    stem: str
+
+    def made(self, value: torch.Tensor, column: polars.Series | None, row: int, root: Path) -> Any:
+        """The cell; None where there is nothing to write."""
+        array = as_given(self.model, self.target, self.member, value)
+        spelled = self.processor.restore(array)
+        if spelled is None:
+            return None
+        if isinstance(spelled, bytes) and (column is None or not _holds_files(column)):
+            assert self.folder is not None
+            ending = "wav" if self.processor.column.modality is Modality.AUDIO else "png"
+            return _as_file(spelled, self.folder, f"{self.stem}-{row}.{ending}", root)
+        plain = spelled if isinstance(spelled, (bytes, list)) else self.processor.restore(array, spelled=False)
+        return typed(column, spelled, plain)
+
+
+def _chosen(
+    bundle: Bundle,
+    restored: Mapping[str, Target],
+    table: Table,
+    frame: polars.DataFrame,
+    asked: Sequence[str] | None,
+    folder: Path | None,
+) -> tuple[list[_Fillable], dict[str, str]]:
+    """The columns to fill, and those with missing cells that can't be, with the reason."""
+    processors = bundle.processor.columns
+    sources = {member: processors[member].source for member in restored}
+    if asked is not None:
+        known = {*sources, *sources.values()}
+        if unknown := [name for name in asked if name not in known]:
+            raise ConfigError(
+                f"columns: {unknown[0]!r} is none of those that the model restores: {', '.join(map(repr, sources))}"
+            )
+    elif not any(table.has(name) for name in {c.table_column for c in bundle.schema.columns}):
+        names = ", ".join(repr(column.table_column) for column in bundle.schema.columns)
+        raise TableError(
+            f"{table.name}: has none of the model's columns ({names}); its own are "
+            f"{', '.join(map(repr, table.names)) or 'none'}"
+        )
+    chosen: list[_Fillable] = []
+    refused: dict[str, str] = {}
+    for member, name in sources.items():
+        wanted = asked is not None and (member in asked or name in asked)
+        if (asked is not None and not wanted) or (asked is None and not table.has(name)):
+            continue
+        if any(other.name == name for other in chosen):
+            continue  # two inputs are read from one column: the first is written
+        why = why_unfilled(bundle, member) or _why_not(processors[member], frame, name, folder)
+        if why is None:
+            stem = f"{_SAFE.sub('_', name)[:60]}-{len(chosen)}" if len(sources) > 1 else _SAFE.sub("_", name)[:60]
+            chosen.append(_Fillable(name, member, restored[member], processors[member], bundle.model, folder, stem))
+        elif wanted:
+            raise ConfigError(f"{table.name}, column {name!r}: can't be filled: {why}")
+        elif any(value is None for value in table.cells(name)):
+            refused[name] = why
+    for column in bundle.schema.columns:
+        name = column.table_column
+        if asked is not None or name in sources.values() or not table.has(name):
+            continue
+        if any(value is None for value in table.cells(name)):
+            refused[name] = processors[column.name].why_unwritten or "the model reads it and does not restore it"
+    return chosen, {name: why for name, why in refused.items() if all(cell.name != name for cell in chosen)}
+
+
+def _why_not(processor: ColumnProcessor, frame: polars.DataFrame, name: str, folder: Path | None) -> str | None:
+    if not processor.is_media:
+        return None
+    if name in frame.columns and _holds_files(frame[name]):
+        kind = frame[name].dtype
+        if isinstance(kind, polars.Struct) and all(part.name != "bytes" for part in kind.fields):
+            return f"its cells are made of {', '.join(part.name for part in kind.fields)}, not of a file's bytes"
+        return None
+    if folder is not None:
+        return None
+    return "its cells name files, and no folder for pictures and sounds is given (media)"
+
+
+def _holds_files(column: polars.Series) -> bool:
+    return isinstance(column.dtype, polars.Binary | polars.Struct)
+
+
+def _as_file(content: bytes, folder: Path, name: str, root: Path) -> str:
+    """Writes a file; its path as a cell of the table names it."""
+    path = folder.absolute() / name
+    part = path.with_name(f".{name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)  # noqa: PTH105 - the atomic one
+    except OSError as error:
+        raise TableError(f"{path}: can't be written: {error.strerror or error}") from error
+    # Relative to where the table's other paths start from, which may not be where the filled table will stand.
+    root = root.absolute()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _wanted(table: Table, chosen: Sequence[_Fillable], *, every: bool) -> np.ndarray:
+    """The rows to look at; int64 [rows]."""
+    if every:
+        return np.arange(len(table))
+    lacks = np.zeros(len(table), dtype=bool)
+    for cell in chosen:
+        missing = [value is None for value in table.cells(cell.name)] if table.has(cell.name) else [True] * len(table)
+        lacks |= np.array(missing, dtype=bool)
+    return np.flatnonzero(lacks)
+
+
+def _lacks(table: Table, row: int, cell: _Fillable, broken: set[tuple[int, str]], unreadable: str) -> bool:
+    if not table.has(cell.name) or table.cell(row, cell.name) is None:
+        return True
+    return unreadable == "fill" and (int(table.rows[row]), cell.member) in broken
+
+
+def _skill(bundle: Bundle, cell: _Fillable) -> float | None:
+    """What the model's own evaluation says of filling a column, on the test rows where there are any."""
+    metrics = bundle.info.get("metrics") or {}
+    for split in ("test", "validation"):
+        found = metrics.get(split, {}).get(cell.target.name, {}).get(f"filled_skill/{cell.member}", {}).get("value")
+        if found is not None:
+            return float(found)
+    return None

@@ -1,0 +1,275 @@
+"""The imputer that a recipe names: what it may fill, what it may look at, and what is told of it.
+
+It fills input columns that the imputing bundle restores and that no target is made of. It looks at input columns that
+no target is made of, and at no other: neither the answer nor a column that a recipe leaves out, perhaps because it
+gives the answer away, can come in by way of what is filled. So a bundle that restored the target's column too, which
+any model trained on the whole table did, may be used: that column is hidden from it.
+
+What it has learned is another matter: if it was trained on rows that a model is judged on, it may know them. A bundle
+remembers hashes of some of its training rows (`data.seen`), and what is found of the held-out rows among them is told.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polysense.bundle import IMPUTER, Bundle, load
+from polysense.core.modality import Task
+from polysense.data.column import ColumnProcessor
+from polysense.data.config import DataConfig
+from polysense.data.seen import SeenRows
+from polysense.data.sources import Table
+from polysense.errors import BundleError, CheckpointError, ConfigError
+from polysense.imputer import Imputer
+from polysense.modalities.date.column import DateProcessor
+from polysense.modalities.date.parse import date_unit
+from polysense.modalities.number.column import NumberProcessor, decimal_mark
+from polysense.recipe import Recipe
+from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
+from polysense.training.device import resolve_device
+from polysense.workflows.finetune.shift import doubts
+from polysense.workflows.imputation.impute import restored_by, why_unfilled
+
+__all__ = ["FILE", "Imputing", "imputing_again", "keep_imputer", "plan_imputer", "seen_rows", "told"]
+
+FILE = "impute.json"
+"""The report's name in a run's folder."""
+
+_NUM_SAMPLED = 2000
+_HELD_OUT = ("validation", "test")
+
+_log = logging.getLogger("polysense.workflows")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Imputing:
+    """An imputer and what is told of it.
+
+    Attributes:
+        imputer: Ready.
+        report: As in impute.json: bundle, fills, left_alone (columns that could be filled but are not, and why), hidden
+            (columns that the imputing bundle reads elsewhere and must not read here), seen (held-out rows that
+            it was trained on).
+    """
+
+    imputer: Imputer
+    report: Mapping[str, Any]
+
+
+def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None:
+    """Settles what is filled and from what; None where the recipe names no imputer.
+
+    Args:
+        recipe: Complete.
+        tables: Per split, as they came.
+
+    Raises:
+        BundleError: There is no bundle, it is broken, or it restores no columns.
+        ConfigError: It has no column in common with the recipe, or reads one otherwise.
+    """
+    data = recipe.data
+    if data.impute is None:
+        return None
+    bundle = load(data.impute)
+    try:
+        restored = restored_by(bundle)
+    except BundleError as error:
+        raise BundleError(f"data.impute: {error}") from None
+    known = dict.fromkeys(column.source for column in bundle.processor.columns.values())
+    inputs = dict.fromkeys(column.source(name) for name, column in data.columns.items())
+    answers, lies_in = _answers(recipe)
+    _check_kinds(data, bundle, tables["train"])
+    fills: dict[str, str] = {}
+    left_alone: dict[str, str] = {}
+    for member in restored:
+        processor = bundle.processor.columns[member]
+        if processor.source in inputs and processor.source not in fills:
+            why = _why_not(bundle, member, answers, lies_in, media=data.impute_media)
+            if why is None:
+                fills[processor.source] = member
+                left_alone.pop(processor.source, None)
+            else:
+                left_alone[processor.source] = why
+    reads = [name for name in known if name in inputs and name not in answers]
+    if not fills:
+        reasons = "".join(f"\n  {name}: {why}" for name, why in left_alone.items())
+        raise ConfigError(
+            f"data.impute: {data.impute} fills none of the input columns ({', '.join(map(repr, inputs))}); it restores "
+            f"{', '.join(repr(bundle.processor.columns[member].source) for member in restored)}{reasons}"
+        )
+    for name, member in fills.items():
+        for doubt in doubts(bundle.processor.columns[member], tables["train"]):
+            _log.warning("data.impute: column %r: %s", name, doubt.replace("its encoder", "the imputer"))
+    imputer = Imputer(bundle, fills=fills, reads=reads)
+    bundle.model.to(resolve_device(recipe.training.device))
+    report = {
+        "bundle": data.impute,
+        **imputer.as_json(),
+        "left_alone": left_alone,
+        "hidden": [name for name in known if name not in reads],
+        "seen": dict(_seen(bundle, tables)),
+    }
+    for line in _facts(report):
+        _log.info("data.impute: %s", line)
+    for line in _warnings(report):
+        _log.warning("data.impute: %s", line)
+    return Imputing(imputer=imputer, report=report)
+
+
+def keep_imputer(imputing: Imputing | None, folder: Path) -> None:
+    """Writes an imputer into the folder of a run that begins, so that it can go on without the imputing bundle."""
+    if imputing is not None:
+        imputing.imputer.restorer.save(folder / "bundle" / IMPUTER)
+        text = json.dumps(imputing.report, indent=1, ensure_ascii=False)
+        (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:
+    """The imputer of a run that is resumed.
+
+    Raises:
+        CheckpointError: The run began with another one.
+    """
+    path, named = folder / FILE, recipe.data.impute
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"bundle": None}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: can't be read, so the run can't go on as it began: {error}") from error
+    if report["bundle"] != named:
+        raise CheckpointError(
+            f"{folder}: data.impute was {report['bundle']} when the run began, and is now {named}; resume it as it "
+            "was, or start a new run"
+        )
+    if named is None:
+        return None
+    bundle = load(folder / "bundle" / IMPUTER)
+    bundle.model.to(resolve_device(recipe.training.device))
+    return Imputing(imputer=Imputer(bundle, fills=report["fills"], reads=report["reads"]), report=report)
+
+
+def told(imputing: Imputing, tables: Mapping[str, Table]) -> dict[str, Any]:
+    """What a bundle remembers of its imputer: the report, and per split and column the cells filled and missing."""
+    counts = {split: imputing.imputer.counts(table) for split, table in tables.items()}
+    for split, columns in counts.items():
+        parts = [f"{name} {done:,} of {missing:,}" for name, (done, missing) in columns.items()]
+        _log.info("data.impute: missing cells filled in %s: %s", split, ", ".join(parts))
+    cells = {split: {name: list(pair) for name, pair in columns.items()} for split, columns in counts.items()}
+    return {**imputing.report, "cells": cells, "lines": [*_facts(imputing.report), *_warnings(imputing.report)]}
+
+
+def seen_rows(bundle: Bundle, table: Table) -> dict[str, Any] | None:
+    """What a bundle remembers of its training rows; None where it restores no columns, and so may not be an imputer."""
+    if all(target.task is not Task.RECONSTRUCTION for target in bundle.schema.targets):
+        return None
+    names = dict.fromkeys(column.table_column for column in bundle.schema.columns)
+    return SeenRows.of(table, tuple(names)).as_json()
+
+
+def _answers(recipe: Recipe) -> tuple[set[str], set[str]]:
+    """The table's columns that targets are made of, or are kept from; and those that targets lie in."""
+    data = recipe.data
+    answers: set[str] = set()
+    lies_in: set[str] = set()
+    columns = {name: column.build(name) for name, column in data.columns.items()}
+    for name, target in data.targets.items():
+        answers |= {*target.sources(name)}
+        processor = target.build(name)
+        processor.attach(columns)
+        if processor.over is not None:
+            lies_in.add(columns[processor.over].source)
+        lies_in |= {*processor.prompt_columns}
+        head = recipe.model.heads[name]
+        if isinstance(head, WritingHeadConfig):
+            answers |= {columns[hidden].source for hidden in head.without}
+    return answers, lies_in
+
+
+def _why_not(bundle: Bundle, member: str, answers: set[str], lies_in: set[str], *, media: bool) -> str | None:
+    """Why a column is not filled."""
+    processor = bundle.processor.columns[member]
+    if processor.source in answers:
+        return "a target is made of it, or is kept from reading it"
+    if processor.source in lies_in:
+        return "a target lies in its cells, or goes on from them"
+    why = why_unfilled(bundle, member)
+    if why is None and processor.is_media and not media:
+        return f"is {processor.column.modality}, which is looked at and not filled, unless data.impute_media is true"
+    return why
+
+
+def _check_kinds(data: DataConfig, bundle: Bundle, table: Table) -> None:
+    """Checks that what both read is read alike.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    for name, column in data.columns.items():
+        source = column.source(name)
+        there = {part.config.type: part for part in bundle.processor.columns.values() if part.source == source}
+        if not there:
+            continue
+        if column.type in there:
+            why = _otherwise(there[column.type], table)
+        else:
+            why = f"it is {' and '.join(there)} there and {column.type} here"
+        if why is not None:
+            raise ConfigError(
+                f"data.impute: {bundle.folder}: column {source!r} means something else: {why}; set "
+                f"data.columns.{name} as it is there, or train the imputer on cells like these"
+            )
+
+
+def _otherwise(processor: ColumnProcessor, table: Table) -> str | None:
+    """How a column's cells are spelled otherwise than those that an imputer was trained on."""
+    if not table.has(processor.source):
+        return None
+    if isinstance(processor, NumberProcessor):
+        mark = decimal_mark(table.cells(processor.source)[:_NUM_SAMPLED])
+        if mark and processor.mark and mark != processor.mark:
+            return f"its decimal mark is {processor.mark!r} there and {mark!r} here"
+    if isinstance(processor, DateProcessor):
+        cells = [cell for cell in table.cells(processor.source) if cell is not None][:_NUM_SAMPLED]
+        unit = date_unit(cells)
+        if cells and unit != processor.unit:
+            return f"its dates are {_unit(processor.unit)} there and {_unit(unit)} here"
+    return None
+
+
+def _unit(unit: str | None) -> str:
+    return "dates" if unit is None else f"numbers ({unit})"
+
+
+def _seen(bundle: Bundle, tables: Mapping[str, Table]) -> Iterator[tuple[str, list[int]]]:
+    """Per held-out split the rows that could be looked up, and how many of them the imputer was trained on."""
+    remembered = bundle.info.get("seen_rows")
+    if remembered is None:
+        return
+    rows = SeenRows.from_json(remembered)
+    for split in _HELD_OUT:
+        if split in tables:
+            looked_up, seen = rows.count(tables[split], tables["train"])
+            if seen:
+                yield split, [looked_up, seen]
+
+
+def _facts(report: Mapping[str, Any]) -> Iterator[str]:
+    """The report for people."""
+    yield f"{Path(report['bundle']).name} fills {', '.join(report['fills'])} from {', '.join(report['reads'])}"
+    for name, why in report["left_alone"].items():
+        yield f"{name} is not filled: {why}"
+    if report["hidden"]:
+        yield f"hidden from it: {', '.join(report['hidden'])}"
+
+
+def _warnings(report: Mapping[str, Any]) -> Iterator[str]:
+    for split, (looked_up, seen) in report["seen"].items():
+        yield (
+            f"it was trained on {seen} of the {looked_up} {split} rows that were looked up, so figures on these rows "
+            "may be better than on new ones; train both on one split: a split column, or the same data.split with "
+            "data.split.stratify=false and the same seed"
+        )

@@ -1,0 +1,309 @@
+"""Measure a trained run and write down what was found: metrics, baselines, contributions, the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polysense.bundle import Bundle
+from polysense.core.batch import Batch
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.sample import Unreadable
+from polysense.core.schema import Schema, Target
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader
+from polysense.data.sources import Table
+from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
+from polysense.evaluation.contribution import contribution_rows, contributions
+from polysense.evaluation.evaluator import Evaluation, evaluate
+from polysense.evaluation.report import Report, write_report
+from polysense.nn.head import HeadConfig
+from polysense.recipe import Recipe
+from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
+from polysense.workflows.finetune.transfer import without_parts
+from polysense.workflows.reconstructed import RECONSTRUCTIONS, write_reconstructions
+from polysense.workflows.representation.neighbors import write_space_pages
+from polysense.workflows.restored import reconstruction_sources
+from polysense.workflows.terminal import report_text
+from polysense.workflows.written import shuffled_inputs, text_sources, writes
+
+if TYPE_CHECKING:
+    from polysense.workflows.run import Run
+
+__all__ = ["SHUFFLED", "evaluate_bundle", "measure", "only_column"]
+
+SHUFFLED = "shuffled inputs"
+"""The blind control: the same model with every row's media taken from another row."""
+
+_log = logging.getLogger("polysense.workflows")
+
+_PAGES = {
+    "neighbours.html": "What some rows find",
+    "map.html": "A map of the shared space",
+    RECONSTRUCTIONS: "Some cells beside what they are restored as",
+}
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    table: Table,
+    *,
+    bootstrap: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are."""
+    device = next(bundle.model.parameters()).device
+    bundle.model.eval()
+    return evaluate(
+        lambda batch: bundle.model.predict(batch.to(device)),
+        _watched(PredictLoader(TableDataset(table, bundle.processor), bundle.schema), progress),
+        bundle.schema.targets,
+        bootstrap=bootstrap,
+        seed=seed,
+        texts=text_sources(bundle.processor, table),
+        restored=reconstruction_sources(bundle.model),
+    )
+
+
+def _watched(loader: PredictLoader, progress: Callable[[int, int], None] | None) -> Iterator[Batch]:
+    done = 0
+    for batch in loader:
+        if progress is not None:
+            progress(done, loader.num_rows)  # what was given before is done when more is asked for
+        yield batch
+        done += int((batch.rows >= 0).sum())
+    if progress is not None:
+        progress(done, loader.num_rows)
+
+
+def only_column(recipe: Recipe, name: str) -> Recipe:
+    """The recipe with one input column, all else equal."""
+    return dataclasses.replace(
+        recipe,
+        data=dataclasses.replace(
+            recipe.data,
+            columns={name: recipe.data.columns[name]},
+            transforms={key: value for key, value in recipe.data.transforms.items() if key == name},
+            modality_dropout=0.0,
+            impute=None,  # it would have nothing to fill the column from
+        ),
+        model=dataclasses.replace(
+            recipe.model,
+            encoders={name: recipe.model.encoders[name]},
+            heads={target: _head_of(head, name) for target, head in recipe.model.heads.items()},
+        ),
+        init_from=without_parts(recipe, [name]),
+        evaluation=dataclasses.replace(recipe.evaluation, baselines=False, contribution=False, samples=0),
+    )
+
+
+def _head_of(head: HeadConfig, column: str) -> HeadConfig:
+    """A head as it is beside one column alone."""
+    if not isinstance(head, WritingHeadConfig):
+        return head
+    return dataclasses.replace(head, without=tuple(name for name in head.without if name == column))
+
+
+def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadable], *, progress: bool) -> None:
+    """Fills in the run's evaluations, baselines and contributions, and writes its files.
+
+    Args:
+        run: Trained, not yet measured.
+        tables: Per split.
+        unreadable: The training rows' unreadable cells.
+        progress: Whether to show progress of the baselines' trainings.
+    """
+    config, seed = run.recipe.evaluation, run.recipe.training.seed
+    held_out = [name for name in ("validation", "test") if name in tables]
+    evaluations = {
+        name: evaluate_bundle(run.bundle, tables[name], bootstrap=config.bootstrap, seed=seed) for name in held_out
+    }
+    baselines: dict[str, dict[str, Evaluation]] = {
+        name: {"majority": constant_baseline(found, bootstrap=config.bootstrap, seed=seed)}
+        for name, found in evaluations.items()
+    }
+    if writes(run.bundle.schema):
+        for name in evaluations:
+            blind = shuffled_inputs(tables[name], run.bundle.schema, seed)
+            if blind is not None:
+                baselines[name][SHUFFLED] = evaluate_bundle(run.bundle, blind, bootstrap=config.bootstrap, seed=seed)
+    if config.baselines and evaluations and _shares(run.bundle.schema):
+        _log.warning("no model of each column alone is trained: a target here is the columns themselves")
+    elif config.baselines and evaluations:
+        _add_unimodal(run, tables, evaluations, baselines, progress=progress)
+    run.evaluations, run.baselines = evaluations, baselines
+    judged = held_out[-1] if held_out else None
+    several = len(run.bundle.schema.columns) > 1 and bool(_contributed(run.bundle.schema))
+    if config.contribution and judged is not None and several:
+        run.contributions, run.contribution_split = _contributions(run, tables[judged]), judged
+    if config.report and config.samples and judged is not None:
+        write_reconstructions(
+            run.bundle,
+            tables[judged],
+            run.folder / RECONSTRUCTIONS,
+            title=run.folder.name,
+            split=judged,
+            num_rows=config.samples,
+            seed=seed,
+        )
+    cells = {name: list(found.unreadable) for name, found in evaluations.items()}
+    if config.report and judged is not None:
+        write_space_pages(run.bundle, tables[judged], evaluations[judged], run.folder, judged, seed)
+    _write(run, tables, {"train": list(unreadable), **cells}, judged)
+
+
+def _add_unimodal(
+    run: Run,
+    tables: Mapping[str, Table],
+    evaluations: Mapping[str, Evaluation],
+    baselines: Mapping[str, dict[str, Evaluation]],
+    *,
+    progress: bool,
+) -> None:
+    from polysense.workflows.fit import train_model
+
+    alone: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
+    over = {target.over for target in run.bundle.schema.targets if target.task is Task.TAGGING}
+    for index, column in enumerate(run.recipe.data.columns):
+        if over - {column}:
+            _log.info("no baseline of the column %r alone: segments lie in %s", column, ", ".join(sorted(over)))
+            continue
+        _log.info("baseline: training on the column %r alone", column)
+        recipe = only_column(run.recipe, column)
+        bundle, _, _ = train_model(recipe, tables, run.folder / "baselines" / str(index), progress=progress)
+        for name in evaluations:
+            found = evaluate_bundle(
+                bundle, tables[name], bootstrap=recipe.evaluation.bootstrap, seed=recipe.training.seed
+            )
+            baselines[name][f"{column} alone"] = found
+            alone[name].append(found)
+    for name, parts in alone.items():
+        if len(parts) > 1:
+            baselines[name]["ensemble of these"] = ensemble_baseline(
+                parts, bootstrap=run.recipe.evaluation.bootstrap, seed=run.recipe.training.seed
+            )
+
+
+def _contributed(schema: Schema) -> list[Target]:
+    """The targets that columns contribute to; a place in a shared space, or what is restored, is of a column itself."""
+    return [target for target in schema.targets if target.task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)]
+
+
+def _shares(schema: Schema) -> bool:
+    """Whether a target is a shared space, or the columns themselves."""
+    return len(_contributed(schema)) < len(schema.targets)
+
+
+def _contributions(run: Run, table: Table) -> Any:
+    config, seed = run.recipe.evaluation, run.recipe.training.seed
+    bundle = run.bundle
+    device = next(bundle.model.parameters()).device
+    chosen = table.select(contribution_rows(len(table), max_rows=config.contribution_rows, seed=seed))
+
+    def predict(batch: Batch, subsets: list[frozenset[str]]) -> list[dict[str, Prediction]]:
+        return bundle.model.predict_subsets(batch.to(device), subsets, write=False)
+
+    return contributions(
+        predict,
+        PredictLoader(TableDataset(chosen, bundle.processor), bundle.schema),
+        _contributed(bundle.schema),
+        bundle.schema.columns,
+        bootstrap=config.bootstrap,
+        seed=seed,
+        num_available=len(table),
+    )
+
+
+def _missing(run: Run, tables: Mapping[str, Table]) -> dict[str, dict[str, float]]:
+    return {
+        column.name: {
+            name: float(np.mean([cell is None for cell in table.cells(column.table_column)]))
+            if table.has(column.table_column)
+            else 1.0
+            for name, table in tables.items()
+        }
+        for column in run.bundle.schema
+    }
+
+
+def _write(
+    run: Run, tables: Mapping[str, Table], unreadable: Mapping[str, Sequence[Unreadable]], judged: str | None
+) -> None:
+    folder = run.folder
+    _json(folder / "metrics.json", run.metrics)
+    if run.baselines:
+        _json(folder / "baselines.json", run.as_json()["baselines"])
+    if run.contributions is not None:
+        _json(folder / "contribution.json", {"split": run.contribution_split, **run.contributions.as_json()})
+    lines = [
+        json.dumps({"split": name, **cell.as_dict()}, ensure_ascii=False) + "\n"
+        for name, cells in unreadable.items()
+        for cell in cells
+    ]
+    (folder / "unreadable.jsonl").write_text("".join(lines), encoding="utf-8")
+    run.text = _text(run, tables, judged, len(lines))
+    if run.recipe.evaluation.report and judged is not None:
+        write_report(_report(run, tables, judged), folder / "report.html")
+
+
+def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
+    rows = {f"{name} rows": f"{len(table):,}" for name, table in tables.items()}
+    log = run.folder / "log.jsonl"
+    return Report(
+        title=run.folder.name,
+        evaluation=run.evaluations[split],
+        split=split,
+        comparisons=run.baselines[split],
+        contributions=run.contributions if split == run.contribution_split else None,
+        history=[json.loads(line) for line in log.read_text().splitlines()] if log.exists() else (),
+        missing=_missing(run, tables),
+        facts={
+            **rows,
+            "parameters": f"{run.bundle.info['parameters']:,}",
+            **_imputed(run.bundle.info.get("impute")),
+            "training": f"{run.training.seconds:,.0f} s, {run.training.samples_per_second:,.0f} samples/s",
+        },
+        settings=run.recipe.to_yaml(comments=False),
+        samples="samples.html" if (run.folder / "samples.html").exists() else None,
+        pages={file: words for file, words in _PAGES.items() if (run.folder / file).exists()},
+    )
+
+
+def _imputed(report: Mapping[str, Any] | None) -> dict[str, str]:
+    """How many cells an imputer filled."""
+    if report is None:
+        return {}
+    totals = {split: np.sum(list(columns.values()), axis=0) for split, columns in report["cells"].items()}
+    shown = ", ".join(f"{done:,} of {missing:,} {split}" for split, (done, missing) in totals.items())
+    return {"missing cells filled": f"{shown}; {'; '.join(report['lines'])}"}
+
+
+def _text(run: Run, tables: Mapping[str, Table], judged: str | None, num_unreadable: int) -> str:
+    parts = [report_text(_report(run, tables, split)) for split in run.evaluations]
+    if judged is None:
+        parts.append("Not evaluated: there are no validation or test rows.")
+    if num_unreadable:
+        parts.append(
+            f"{num_unreadable} cells could not be read and count as missing; file and reason of each are in "
+            f"{run.folder / 'unreadable.jsonl'}"
+        )
+    lines = [f"run:      {run.folder}"]
+    if run.recipe.evaluation.report and judged is not None:
+        lines.append(f"report:   {run.folder / 'report.html'}")
+    shared = all(target.task is Task.CONTRASTIVE for target in run.bundle.schema.targets)
+    use = "index {} TABLE -o INDEX" if shared else "predict {} TABLE -o predictions.csv"
+    lines.append(f"use it:   polysense {use.format(shlex.quote(str(run.folder)))}")
+    return "\n\n".join([*parts, "\n".join(lines)])
+
+
+def _json(path: Path, plain: Any) -> None:
+    path.write_text(json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

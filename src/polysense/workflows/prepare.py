@@ -1,0 +1,202 @@
+"""From what the caller gave (a table or a recipe) to a recipe and tables, split."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polysense.core.modality import Modality, Task
+from polysense.data.config import DataConfig
+from polysense.data.infer import ColumnGuess, infer
+from polysense.data.sources import Table, read_table
+from polysense.data.split import FractionSplitConfig, split
+from polysense.errors import ConfigError, DecodeError
+from polysense.modalities.image.decode import decode_image
+from polysense.nn.auto_encoder import AutoEncoderConfig
+from polysense.presets import recipe_for
+from polysense.presets.contrastive import for_contrast, members_only
+from polysense.presets.reconstruction import for_reconstruction
+from polysense.recipe import Recipe, load_recipe
+from polysense.tasks.classification.target import ClassificationTargetConfig
+from polysense.workflows.finetune.transfer import like_bundle
+
+__all__ = ["Prepared", "is_recipe", "prepare", "split_tables"]
+
+_LOOKED_AT = 8
+_LOOKED_AT_TEXTS = 500
+_SMALLEST_PHOTO = 96
+
+_log = logging.getLogger("polysense.workflows")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared:
+    """A recipe with its tables.
+
+    Attributes:
+        recipe: Complete.
+        table: The training table as given, before the split.
+        guesses: Why each column is what it is, where the recipe was inferred.
+        source: The path that was given, for messages and for the run's name.
+    """
+
+    recipe: Recipe
+    table: Table
+    guesses: list[ColumnGuess] = field(default_factory=list)
+    source: str = "table"
+
+
+def is_recipe(source: Any) -> bool:
+    """Whether a source is a recipe's path (.yaml or .yml)."""
+    return isinstance(source, (str, Path)) and Path(source).suffix.lower() in (".yaml", ".yml")
+
+
+def prepare(
+    source: Any,
+    *,
+    target: str | Sequence[str] | None = None,
+    task: str | None = None,
+    overrides: Sequence[str] = (),
+    preset: str = "balanced",
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    data: Any = None,
+) -> Prepared:
+    """Reads or infers the recipe, and reads its table.
+
+    Args:
+        source: A recipe's path, a table's path, or a table in memory.
+        target: The column or columns to predict, where the source is a table.
+        task: "contrastive": nothing is predicted, and the columns named as the target are brought into one space (if
+            none are, all texts, pictures, sounds and videos). "reconstruction": the columns named as the target (if
+            none are, all) are restored from what is made of all columns.
+        overrides: `a.b.c=value` changes of the recipe.
+        preset: Which preset an inferred recipe comes from.
+        validation: A validation table of its own.
+        test: A test table of its own.
+        columns: Per column what the user says it is.
+        data: The table in memory, where the source is a recipe without a table.
+
+    Raises:
+        ConfigError: The recipe or an override is wrong, or no target is named.
+        TableError: A table can't be read.
+    """
+    extra = [f"data.{key}={_quoted(path)}" for key, path in (("validation", validation), ("test", test)) if path]
+    if is_recipe(source):
+        if target is not None or columns or task is not None:
+            raise ConfigError(f"{source}: a recipe names its targets and columns itself; edit it, or use overrides")
+        recipe = load_recipe(source, [*extra, *overrides])
+        if data is None and recipe.data.table is None:
+            raise ConfigError(f"{source}: data.table is not set; add it, or give data.table=PATH")
+        table = read_table(recipe.data.table if data is None else data, root=recipe.data.root)
+        if recipe.init_from is not None:
+            recipe = like_bundle(recipe, inferred=False)
+        return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=str(source))
+    if task not in (None, Task.CONTRASTIVE, Task.RECONSTRUCTION):
+        raise ConfigError(
+            f"task: found {task!r}; a target's column says what it is, and the only tasks without one are "
+            f"contrastive and reconstruction. To correct a guess: --column COLUMN={task}"
+        )
+    if target is None and task is None:
+        table = read_table(source)
+        raise ConfigError(
+            f"{table.name}: no target is named; say what to predict with --target COLUMN (target= in Python). "
+            f"Columns: {', '.join(table.names)}"
+        )
+    table = read_table(source)
+    targets = [target] if isinstance(target, str) else list(target or ())
+    guesses = infer(table, [] if task else targets, overrides=dict(columns or {}))
+    if task == Task.CONTRASTIVE:
+        guesses = members_only(guesses, targets)
+    on_disk = isinstance(source, (str, Path))
+    recipe = recipe_for(
+        guesses,
+        len(table),
+        preset=preset,
+        table=str(Path(source).resolve()) if on_disk else None,
+        validation=None if validation is None else str(Path(validation).resolve()),
+        test=None if test is None else str(Path(test).resolve()),
+        photos=[
+            guess.name
+            for guess in guesses
+            if guess.modality is Modality.IMAGE and guess.frames is None and _are_photos(table, guess.name)
+        ],
+    )
+    if task == Task.CONTRASTIVE:
+        recipe = for_contrast(recipe, len(table))
+    elif task == Task.RECONSTRUCTION:
+        recipe = for_reconstruction(recipe, guesses, targets)
+    start = recipe.with_overrides(list(overrides)).init_from
+    if start is not None:
+        recipe = like_bundle(dataclasses.replace(recipe, init_from=start), inferred=True)
+    recipe = recipe.with_overrides(list(overrides))
+    return Prepared(
+        recipe=_resolve_auto(recipe, table),
+        table=table,
+        guesses=guesses,
+        source=str(source) if on_disk else table.name,
+    )
+
+
+def _resolve_auto(recipe: Recipe, table: Table) -> Recipe:
+    """The recipe with each `encoder: auto` made the one that it stands for here."""
+    encoders = dict(recipe.model.encoders)
+    for name, encoder in encoders.items():
+        if isinstance(encoder, AutoEncoderConfig):
+            modality = Modality(recipe.data.columns[name].type)
+            source = recipe.data.columns[name].source(name)
+            texts = table.cells(source)[:_LOOKED_AT_TEXTS] if modality is Modality.TEXT and table.has(source) else ()
+            encoders[name], why = encoder.resolve(modality, [text for text in texts if isinstance(text, str)])
+            _log.info("column %r: %s", name, why)
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoders=encoders))
+
+
+def _are_photos(table: Table, column: str) -> bool:
+    """Whether a column's pictures look like photographs: in colour, and large enough to be more than a symbol."""
+    cells = [cell for cell in table.cells(column)[:2000] if isinstance(cell, (str, bytes, dict))]
+    votes: list[bool] = []
+    for cell in cells[:: max(len(cells) // _LOOKED_AT, 1)][:_LOOKED_AT]:
+        try:
+            pixels = decode_image(cell, table.root)
+        except DecodeError:
+            continue
+        channels, height, width = pixels.shape
+        votes.append(channels == 3 and min(height, width) >= _SMALLEST_PHOTO and bool(np.ptp(pixels, axis=0).max() > 8))
+    return 2 * sum(votes) > len(votes)
+
+
+def _quoted(path: str | Path) -> str:
+    return "'" + str(Path(path).resolve()).replace("'", "''") + "'"
+
+
+def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table]:
+    """The tables to train on, validate on and test on; the last two may be missing.
+
+    A table given apart is taken whole, and then no rows of the training table are set aside for that part, unless a
+    split column says so.
+    """
+    strategy = config.split
+    if isinstance(strategy, FractionSplitConfig):
+        strategy = FractionSplitConfig(
+            validation=0.0 if config.validation else strategy.validation,
+            test=0.0 if config.test else strategy.test,
+            stratify=strategy.stratify,
+        )
+    labels = None
+    first = next(iter(config.targets.items()), None)
+    if first is not None and isinstance(first[1], ClassificationTargetConfig):
+        (column,) = first[1].sources(first[0])
+        table.require(column, "target column")
+        labels = table.cells(column, literal=True)
+    tables = {name: table.select(rows) for name, rows in split(table, strategy, labels=labels, seed=seed).items()}
+    for name, path in (("validation", config.validation), ("test", config.test)):
+        if path is not None:
+            tables[name] = read_table(path, root=config.root)
+    return {name: part for name, part in tables.items() if len(part)}

@@ -1,0 +1,148 @@
+"""A few held-out rows of a model that restores columns: reconstructions.html in the run's folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from polysense.bundle import Bundle
+from polysense.core.batch import Batch
+from polysense.core.modality import Modality
+from polysense.core.random import permutation
+from polysense.core.schema import Column, Target
+from polysense.data.column import ColumnProcessor
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader
+from polysense.data.preview import as_jpeg, log_mel_picture, thumbnail
+from polysense.data.sources import Table
+from polysense.evaluation.cells import Input
+from polysense.tasks.reconstruction.page import RestoredCell, RestoredRow, render_reconstructions
+from polysense.tasks.reconstruction.reconstructions import Reconstructions
+from polysense.workflows.restored import reconstruction_sources, restored_targets
+from polysense.workflows.shown import shown_input
+
+__all__ = ["RECONSTRUCTIONS", "write_reconstructions"]
+
+RECONSTRUCTIONS = "reconstructions.html"
+
+
+def write_reconstructions(
+    bundle: Bundle, table: Table, path: Path, *, title: str, split: str, num_rows: int, seed: int
+) -> bool:
+    """Writes the page.
+
+    Args:
+        bundle: The trained model.
+        table: Rows that it was not trained on.
+        path: The page's.
+        title: Of the run.
+        split: What the rows are of.
+        num_rows: How many are shown.
+        seed: Of the choice.
+
+    Returns:
+        Whether there was anything to show.
+    """
+    targets = restored_targets(bundle.model)
+    chosen = np.sort(permutation(len(table), seed, "reconstructions")[:num_rows])
+    if not targets or not len(chosen):
+        return False
+    dataset = TableDataset(table.select(chosen), bundle.processor, with_targets=False)
+    rows: dict[int, list[RestoredCell]] = {}
+    for batch in PredictLoader(dataset, bundle.schema):
+        for target in targets:
+            for position, cells in _cells(bundle, dataset, batch, target).items():
+                rows.setdefault(position, []).extend(cells)
+    shown = [RestoredRow(row=int(dataset.table.rows[position]), cells=rows[position]) for position in sorted(rows)]
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(render_reconstructions(title, shown, split), encoding="utf-8")
+    os.replace(part, path)  # noqa: PTH105 - the atomic one
+    return True
+
+
+def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) -> dict[int, list[RestoredCell]]:
+    """Per row of the batch its restored cells."""
+    model, names = bundle.model.eval(), set(bundle.schema.names)
+    moved = batch.to(next(model.parameters()).device)
+    subsets = [frozenset(names), *(frozenset(names - {name}) for name in target.members)]
+    whole, *filled = (found[target.name].cpu() for found in model.predict_subsets(moved, subsets))
+    errors = reconstruction_sources(model)[target.name](batch, whole)
+    truths = _spectrograms(model.head(target.name), moved, target)
+    found: dict[int, list[RestoredCell]] = {}
+    for index, position in enumerate(batch.rows.tolist()):
+        if position < 0:
+            continue
+        found[position] = [
+            _cell(
+                bundle.processor.columns[name],
+                (truths.get(name), whole.columns[name], filled[member].columns[name] if len(names) > 1 else None),
+                index,
+                errors,
+                member,
+                _truth(bundle.schema.column(name), dataset, position),
+            )
+            for member, name in enumerate(target.members)
+        ]
+    return found
+
+
+def _truth(column: Column, dataset: TableDataset, position: int) -> Input:
+    table = dataset.table
+    cell = table.cell(position, column.table_column) if table.has(column.table_column) else None
+    return shown_input(column, cell, dataset[position])[0]
+
+
+def _cell(
+    processor: ColumnProcessor,
+    values: tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None],
+    index: int,
+    errors: Reconstructions,
+    member: int,
+    truth: Input,
+) -> RestoredCell:
+    spectrogram, restored, filled = values
+    column = processor.column
+    if spectrogram is not None and not truth.is_absent:
+        truth = _as_input(processor, column, spectrogram[index])
+    return RestoredCell(
+        truth=truth,
+        restored=_as_input(processor, column, restored[index]),
+        filled=None if filled is None else _as_input(processor, column, filled[index]),
+        error=float(errors.errors[index, member]),
+        filled_error=float(errors.filled_errors[index, member]),
+        mean_error=float(errors.mean_errors[index, member]),
+    )
+
+
+def _spectrograms(head: Any, batch: Batch, target: Target) -> Mapping[str, torch.Tensor]:
+    """Of each sound the true spectrogram: what is compared, so what is shown."""
+    found = {}
+    for decoder in head.mean.decoders:
+        name = decoder.column.name
+        if decoder.column.modality is Modality.AUDIO and name in batch.columns:
+            column = batch.columns[name]
+            true = decoder.log_mel(column.values[:, 0], column.lengths[:, 0])[0].cpu()
+            # As many frames as are restored, so that they lie under each other.
+            frames = decoder.num_places * (decoder.output.out_features // decoder.log_mel.num_mels)
+            found[name] = torch.nn.functional.pad(true, (0, frames - true.shape[-1]))
+    return found
+
+
+def _as_input(processor: ColumnProcessor, column: Column, value: torch.Tensor) -> Input:
+    """What is restored, to be looked at."""
+    array: np.ndarray = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
+    if column.modality is Modality.IMAGE:
+        pixels = np.clip(np.rint(array * 255), 0, 255).astype(np.uint8)
+        return Input(column=column.name, pictures=[as_jpeg(thumbnail(pixels))])
+    if column.modality is Modality.AUDIO:
+        picture = as_jpeg(log_mel_picture(array.astype(np.float32)))
+        return Input(column=column.name, pictures=[picture], stretches=True)
+    if processor.why_unwritten is not None:
+        return Input(column=column.name, note=processor.why_unwritten, is_absent=True)
+    cell = processor.restore(array)
+    return Input(column=column.name, texts=["" if cell is None else str(cell)])

@@ -1,0 +1,164 @@
+"""Frozen features of a table's rows: what a model has made of some columns, before a head makes a prediction of it.
+
+Only the chosen columns are there, as far as the model can tell; the others are masked, as a missing cell is.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from polysense.bundle import Bundle
+from polysense.core.batch import Batch
+from polysense.core.sample import Unreadable
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader
+from polysense.data.sources import Table
+from polysense.errors import ConfigError
+from polysense.nn.model import MultimodalModel
+from polysense.workflows.representation.embed import restored_from, shared_space
+
+__all__ = ["FeatureKind", "Features", "choose_features", "features", "random_model"]
+
+FeatureKind: TypeAlias = Literal["space", "code", "fused", "tokens"]
+
+_MEANINGS: dict[FeatureKind, str] = {
+    "space": "places in the shared space, the middle of the row's columns",
+    "code": "the code that the columns are restored from",
+    "fused": "the summary of the fused columns",
+    "tokens": "the mean of each encoder's own tokens, one column's beside the other's",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What is read off a model.
+
+    Attributes:
+        kind: "space", "code", "fused" or "tokens".
+        columns: Of which input columns.
+        description: In words.
+    """
+
+    kind: FeatureKind
+    columns: tuple[str, ...]
+    description: str
+
+
+def choose_features(bundle: Bundle, kind: str = "auto", columns: Sequence[str] | None = None) -> Features:
+    """Settles what is read off a model.
+
+    Args:
+        bundle: The model.
+        kind: "auto": what the model was trained to say of a row, as in `embeddings`. Places where there is a shared
+            space; else the code where columns are restored; else the fused summary.
+        columns: Input columns; None: all (all that share the space).
+
+    Raises:
+        ConfigError: There is no such kind, column or shared space.
+    """
+    space, names = shared_space(bundle), bundle.schema.names
+    if kind not in ("auto", *get_args(FeatureKind)):
+        raise ConfigError(f"features: found {kind!r}, expected auto, {', '.join(get_args(FeatureKind))}")
+    if kind == "space" and space is None:
+        raise ConfigError("features: the model has no shared space; expected auto, fused or tokens")
+    code = restored_from(bundle)
+    if kind == "code" and code is None:
+        raise ConfigError("features: the model restores no columns, so it has no code; expected auto, fused or tokens")
+    best: FeatureKind = "space" if space is not None else "code" if code is not None else "fused"
+    chosen = next((one for one in get_args(FeatureKind) if one == kind), best)
+    known = space.members if space is not None and chosen == "space" else names
+    wanted = tuple(dict.fromkeys(columns)) if columns else known
+    if unknown := [name for name in wanted if name not in known]:
+        where = "is not in the shared space" if chosen == "space" and unknown[0] in names else "is no input column"
+        raise ConfigError(f"columns: {unknown[0]!r} {where}; there are: {', '.join(known)}")
+    return Features(kind=chosen, columns=wanted, description=f"{_MEANINGS[chosen]} ({', '.join(wanted)})")
+
+
+def features(
+    models: Sequence[MultimodalModel],
+    bundle: Bundle,
+    table: Table,
+    wanted: Features,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[np.ndarray], list[Unreadable]]:
+    """Reads a table once for several models of one schema.
+
+    Args:
+        models: The bundle's own, or others that were built from its config.
+        bundle: Whose preprocessing is used.
+        table: The rows.
+        wanted: What is read off.
+        progress: Called with the rows that are done, and all.
+
+    Returns:
+        Per model float32 [rows, size] in the table's order, NaN in what a row lacks, and the cells that could not be
+        read. A row without any of the columns is NaN throughout.
+    """
+    head = {"space": shared_space, "code": restored_from}.get(wanted.kind, lambda _: None)(bundle)
+    loader = PredictLoader(TableDataset(table, bundle.processor, with_targets=False), bundle.schema)
+    rows: list[np.ndarray] = []
+    parts: list[list[np.ndarray]] = [[] for _ in models]
+    unreadable: list[Unreadable] = []
+    for batch in loader:
+        real = batch.rows >= 0
+        for model, found in zip(models, parts, strict=True):
+            moved = batch.only(wanted.columns).to(next(model.parameters()).device)
+            with torch.inference_mode():
+                found.append(_read(model, moved, wanted, None if head is None else head.name).cpu()[real].numpy())
+        rows.append(batch.rows[real].numpy())
+        unreadable.extend(batch.unreadable)
+        if progress is not None:
+            progress(sum(map(len, rows)), loader.num_rows)
+    order = np.argsort(np.concatenate([np.zeros(0, dtype=np.int64), *rows]), kind="stable")
+    joined = [np.concatenate(found)[order] if found else np.zeros((0, 1), dtype=np.float32) for found in parts]
+    return joined, unreadable
+
+
+def _read(model: MultimodalModel, batch: Batch, wanted: Features, head: str | None) -> torch.Tensor:
+    there = {
+        name: batch.columns[name].present if name in batch.columns else torch.zeros_like(batch.rows).bool()
+        for name in wanted.columns
+    }
+    if wanted.kind == "tokens":
+        tokens = model.encode(batch)
+        means = [tokens[name].mean().float().masked_fill(~there[name][:, None], torch.nan) for name in wanted.columns]
+        return torch.cat(means, dim=1)
+    fused = model.fused(batch)
+    if wanted.kind == "space":
+        assert head is not None
+        found = F.normalize(model.head(head)(fused).float().sum(dim=1), dim=1)
+    elif wanted.kind == "code":
+        assert head is not None
+        found = model.head(head).read(fused.of(head), write=False).values.float()
+    else:
+        found = fused.pooled.float()
+    return found.masked_fill(~torch.stack(list(there.values())).any(dim=0)[:, None], torch.nan)
+
+
+def random_model(bundle: Bundle, seed: int) -> MultimodalModel:
+    """The same architecture, freshly initialised; pretrained parts too have random weights.
+
+    Args:
+        bundle: Whose config and schema it is built from.
+        seed: Of the weights.
+    """
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        # With resources at hand a pretrained part is built from its own config, and its weights are left to chance.
+        bundle.model.save_resources(Path(folder))
+        model = bundle.model_config.build(bundle.schema, Path(folder))
+        trained = bundle.model.state_dict()
+        for name, weight in model.state_dict().items():
+            # A table of word vectors is built empty, to be filled from the bundle: chance has to fill it.
+            if weight.dim() == 2 and weight.is_floating_point() and not weight.any() and trained[name].any():
+                weight.copy_(torch.randn_like(weight) * trained[name].float().std())
+    return model.to(next(bundle.model.parameters()).device).eval()

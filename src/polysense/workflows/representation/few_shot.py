@@ -1,0 +1,298 @@
+"""Few-shot classification: how much of a column a trained model's frozen features know already."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from polysense.bundle import Bundle, load
+from polysense.core.modality import Task
+from polysense.core.sample import Unreadable
+from polysense.data.evidence import Evidence
+from polysense.data.infer_target import guess_target
+from polysense.data.sources import Table, read_table
+from polysense.data.split import FractionSplitConfig, split
+from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
+from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
+from polysense.evaluation.fewshot_page import render_fewshot
+from polysense.evaluation.probes import METHODS
+from polysense.tasks.classification.classes import Classes
+from polysense.workflows.prepare import split_tables
+from polysense.workflows.representation.features import Features, choose_features, features, random_model
+from polysense.workflows.table_split import is_same, recipe_of
+
+__all__ = ["SHOTS", "Shots", "fewshot"]
+
+SHOTS: tuple[int | None, ...] = (1, 2, 4, 8, 16)
+"""Labelled rows per class, if nothing else is asked for; None stands for all."""
+
+_FEWEST_DRAWS = 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Shots:
+    """What `fewshot` found.
+
+    Attributes:
+        measured: Every accuracy.
+        unreadable: Cells that could not be read; they count as missing.
+    """
+
+    measured: FewShot
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return self.measured.as_json() | {"unreadable": [cell.as_dict() for cell in self.unreadable]}
+
+    def text(self) -> str:
+        """For people."""
+        console = Console(file=io.StringIO(), width=110, force_terminal=False, color_system=None)
+        console.print(self.measured.table())
+        file = console.file
+        assert isinstance(file, io.StringIO)
+        table = "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip()
+        return "\n".join([table, *self.measured.remarks()])
+
+    def write(self, path: Path | str) -> list[Path]:
+        """Writes a page (.html), the figures (.json), or into a folder both.
+
+        Returns:
+            What was written.
+
+        Raises:
+            TableError: A file can't be written.
+        """
+        path = Path(path)
+        files = [path] if path.suffix.lower() in (".html", ".json") else [path / "fewshot.html", path / "fewshot.json"]
+        for file in files:
+            if file.suffix.lower() == ".html":
+                content = render_fewshot(self.measured)
+            else:
+                content = json.dumps(self.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(content, encoding="utf-8")
+            except OSError as error:
+                raise TableError(f"{file}: can't be written: {error}") from error
+        return files
+
+
+def fewshot(
+    bundle: Bundle | str | Path,
+    source: Any,
+    *,
+    target: str,
+    shots: Sequence[int | None] = SHOTS,
+    draws: int = 5,
+    columns: Sequence[str] | None = None,
+    methods: Sequence[str] = METHODS,
+    features_of: str = "auto",
+    test: Any = None,
+    root: str | Path | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Shots:
+    """Classifies with few labelled rows on a model's frozen features, and with those of a random encoder beside it.
+
+    Labelled rows are drawn from the training split, as the model's recipe splits the table, and tested on its test
+    split; on the validation split where there is none.
+
+    Args:
+        bundle: Any bundle, or its folder.
+        source: A table's path, a data frame, a list of dictionaries, ...
+        target: The column of labels; the model need not know it, and none of its inputs may hold it.
+        shots: Labelled rows per class; None takes all, which with the linear probe is the usual measure of a
+            representation.
+        draws: How often each number of shots is drawn.
+        columns: The model's input columns to read; None: all, or all that share the space.
+        methods: "prototypes", "linear_probe", "knn".
+        features_of: "space": places in the shared space, "code": what columns are restored from, "fused": the summary
+            of all columns, "tokens": the mean of each encoder's tokens; "auto": the first of these that there is.
+        test: A table to test on, where the labelled rows may be any of `source`.
+        root: The folder that media paths are relative to; by default the table's own.
+        seed: Of the draws and of the random encoder.
+        progress: Called with the rows that are done, and all; those of all splits together.
+
+    Raises:
+        ConfigError: A setting is wrong, or an input column holds the labels.
+        ColumnError: The target holds no classes.
+        UserError: The bundle or the table can't be read.
+    """
+    _check(shots, draws, methods)
+    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    wanted = choose_features(loaded, features_of, columns)
+    table = read_table(source, root=root)
+    table.require(target, "target column")
+    _check_target(loaded, table, target, wanted)
+    parts = _split(loaded, table, target, test)
+    if "train" not in parts:
+        raise TableError(f"{table.name}: has no training rows to draw labelled ones from")
+    held_out = "test" if "test" in parts else "validation"
+    if held_out not in parts:
+        raise ConfigError(
+            f"{table.name}: the split leaves neither test nor validation rows; name a table to test on (--test)"
+        )
+    notes = [] if held_out == "test" else ["there is no test split: tested on the validation rows"]
+    parts[held_out].require(target, "target column")
+    train_table, test_table = parts["train"], parts[held_out]
+    classes, train_labels = _train_labels(train_table, target)
+    test_labels, unknown = _test_labels(classes, test_table, target)
+
+    models = [loaded.model.eval(), random_model(loaded, seed)]
+    total = len(train_table) + len(test_table)
+    found, first = features(models, loaded, train_table, wanted, progress=_within(progress, 0, total))
+    asked, second = features(models, loaded, test_table, wanted, progress=_within(progress, len(train_table), total))
+    usable = (train_labels >= 0) & _there(found[0])
+    tested = (test_labels >= 0) & _there(asked[0])
+    if unknown:
+        notes.append(f"{unknown} {held_out} rows are of a class that no training row has, and are left out")
+    for name, labels, there in (("training", train_labels, found[0]), (held_out, test_labels, asked[0])):
+        lacking = int(((labels >= 0) & ~_there(there)).sum())
+        if lacking:
+            notes.append(f"{lacking} labelled {name} rows have none of the columns, and are left out")
+    if not tested.any():
+        raise TableError(f"{test_table.name}: no {held_out} row has both a label in {target!r} and the columns")
+    kept, chosen = np.unique(train_labels[usable], return_inverse=True)
+    if len(kept) < 2:
+        raise ColumnError(f"{train_table.name}, column {target!r}: fewer than two classes have a row with the columns")
+    # Classes whose training rows all lack the columns can't be named.
+    position = np.full(len(classes.names), -1)
+    position[kept] = np.arange(len(kept))
+    tested &= position[np.maximum(test_labels, 0)] >= 0
+    counts = np.bincount(chosen, minlength=len(kept))
+    truth = position[test_labels[tested]]
+    scores = measure_shots(
+        _filled(found, found, usable),
+        chosen,
+        _filled(asked, found, tested, usable),
+        truth,
+        num_classes=len(kept),
+        shots=list(dict.fromkeys(shots)),
+        methods=list(dict.fromkeys(methods)),
+        num_draws=draws,
+        seed=seed,
+    )
+    measured = FewShot(
+        target=target,
+        features=wanted.description,
+        classes=tuple(classes.names[i] for i in kept),
+        class_counts=tuple(counts.tolist()),
+        shots=tuple(dict.fromkeys(shots)),
+        methods=tuple(dict.fromkeys(methods)),
+        num_draws=draws,
+        split=held_out,
+        num_test=len(truth),
+        scores=scores,
+        majority=float((truth == counts.argmax()).mean()),
+        notes=tuple(notes),
+    )
+    return Shots(measured=measured, unreadable=(*first, *second))
+
+
+def _check(shots: Sequence[int | None], draws: int, methods: Sequence[str]) -> None:
+    if not shots or any(count is not None and count < 1 for count in shots):
+        raise ConfigError(f"shots: expected whole numbers from 1 on, or all; found {list(shots)}")
+    if draws < _FEWEST_DRAWS:
+        raise ConfigError(f"draws: expected at least {_FEWEST_DRAWS}, for an interval; found {draws}")
+    if not methods or (wrong := [name for name in methods if name not in METHODS]):
+        raise ConfigError(f"methods: expected some of {', '.join(METHODS)}; found {wrong[0] if methods else 'none'!r}")
+
+
+def _check_target(bundle: Bundle, table: Table, target: str, wanted: Features) -> None:
+    """That the target holds classes, and that no input gives them away."""
+    reads = [name for name in wanted.columns if bundle.schema.column(name).table_column == target]
+    if reads:
+        others = [name for name in bundle.schema.names if name not in reads]
+        hint = f"; read other columns: --columns {','.join(others)}" if others else ""
+        raise ConfigError(f"column {target!r} is an input of the model, which would read the labels off it{hint}")
+    own = next(
+        (
+            one
+            for one in bundle.schema.targets
+            if target in one.columns and one.task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)
+        ),
+        None,
+    )
+    if own is not None and own.task is Task.CLASSIFICATION:
+        return
+    guess = guess_target(Evidence(table, target, literal=True))
+    task = guess.task if own is None else own.task
+    if task is Task.REGRESSION:
+        raise ColumnError(
+            f"{table.name}, column {target!r}: few-shot classification needs classes, and this is a {guess.reason}. "
+            "Make classes of it (cut numbers into ranges; spell codes as texts)"
+        )
+    if task is not Task.CLASSIFICATION:
+        raise ColumnError(
+            f"{table.name}, column {target!r}: few-shot classification needs one class per row; found {guess.reason}"
+        )
+
+
+def _split(bundle: Bundle, table: Table, target: str, test: Any) -> dict[str, Table]:
+    """The table's parts, as the model was trained with them where it is the same table."""
+    if test is not None:
+        return {"train": table, "test": read_table(test)}
+    recipe = recipe_of(bundle)
+    strategy = FractionSplitConfig() if recipe is None else recipe.data.split
+    seed = 0 if recipe is None else recipe.training.seed
+    if recipe is not None and recipe.data.table is not None and is_same(recipe.data.table, table):
+        return split_tables(recipe.data, table, seed)
+    labels = table.cells(target, literal=True)
+    parts = {name: table.select(rows) for name, rows in split(table, strategy, labels=labels, seed=seed).items()}
+    return {name: part for name, part in parts.items() if len(part)}
+
+
+def _train_labels(table: Table, target: str) -> tuple[Classes, np.ndarray]:
+    cells = table.cells(target, literal=True)
+    classes, _ = Classes.learn(
+        f"{table.name}, column {target!r}", target, [c for c in cells if c is not None], None, None
+    )
+    if len(classes.names) < 2:
+        raise ColumnError(f"{table.name}, column {target!r}: all training rows are {classes.names[0]!r}")
+    return classes, np.array([-1 if cell is None else classes.find(cell) for cell in cells], dtype=np.int64)
+
+
+def _test_labels(classes: Classes, table: Table, target: str) -> tuple[np.ndarray, int]:
+    """Class ids, -1 where there is none, and how many rows are of a class that training lacks."""
+    labels, unknown = np.full(len(table), -1, dtype=np.int64), 0
+    for i, cell in enumerate(table.cells(target, literal=True)):
+        if cell is None:
+            continue
+        try:
+            labels[i] = classes.find(cell)
+        except DecodeError:
+            unknown += 1
+    return labels, unknown
+
+
+def _there(values: np.ndarray) -> np.ndarray:
+    """Which rows have any of the columns."""
+    found: np.ndarray = ~np.isnan(values).all(axis=1)
+    return found
+
+
+def _filled(
+    values: list[np.ndarray], training: list[np.ndarray], rows: np.ndarray, usable: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Some rows' features per encoder; what a row lacks is what training rows have on average, and so says nothing."""
+    found = {}
+    for name, own, seen in zip((TRAINED, RANDOM), values, training, strict=True):
+        known = seen[rows if usable is None else usable]
+        there = ~np.isnan(known)
+        means = np.where(there, known, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+        found[name] = np.where(np.isnan(own[rows]), means, own[rows])
+    return found
+
+
+def _within(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, _: progress(before + done, total)

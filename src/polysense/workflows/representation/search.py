@@ -1,0 +1,132 @@
+"""Searches in an index by whatever its model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len
+
+from polysense.bundle import Bundle, load
+from polysense.errors import BundleError, SearchError
+from polysense.search import Backend, Neighbours, open_index
+from polysense.search.sheet import Tile, contact_sheet
+from polysense.workflows.representation.fingerprint import check_model
+from polysense.workflows.representation.queries import Item, parse_item, query_vector
+
+__all__ = ["Found", "search"]
+
+_NUM_SHOWN = 40
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        items: What was asked for.
+        neighbours: The rows, best first.
+        media: Metadata columns that hold files, pictures first.
+    """
+
+    items: tuple[Item, ...]
+    neighbours: Neighbours
+    media: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "query": [{"column": item.column, "value": item.value} for item in self.items],
+            "approximate": self.neighbours.approximate,
+            "found": self.neighbours.as_json(),
+        }
+
+    def text(self) -> str:
+        """A table: score, row id, files, and the other columns."""
+        found = self.neighbours
+        if not len(found):
+            return "nothing found"
+        others = [name for name in found.metadata.columns if name not in self.media]
+        names = ["score", "row", *self.media, *others]
+        lines = [names]
+        for row_id, score, row in zip(
+            found.ids, found.scores, found.metadata.to_dicts() or [{}] * len(found), strict=True
+        ):
+            cells = [_short(row[name], whole=name in self.media) for name in (*self.media, *others)]
+            lines.append([f"{score:.4f}", str(row_id), *cells])
+        # Cells of a terminal: a Chinese character takes two, a combining accent none.
+        widths = [max(cell_len(line[i]) for line in lines) for i in range(len(names))]
+        return "\n".join(
+            "  ".join(cell + " " * (w - cell_len(cell)) for cell, w in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+    def _tells(self, name: str, cell: Any, row_id: object) -> bool:
+        """Whether a cell says more than the picture and the row id that stand beside it."""
+        return name not in self.media and cell is not None and cell != row_id
+
+    def save_sheet(self, path: Path | str) -> None:
+        """Draws what was asked for and what was found as one picture.
+
+        Raises:
+            SearchError: The file can't be written.
+        """
+        asked = [Tile(caption=f"query: {item.column}", image=item.file, text=item.value) for item in self.items]
+        tiles = []
+        rows = self.neighbours.metadata.to_dicts() or [{}] * len(self.neighbours)
+        for row_id, score, row in zip(self.neighbours.ids, self.neighbours.scores, rows, strict=True):
+            file = next((Path(row[name]) for name in self.media if isinstance(row[name], str)), None)
+            words = [str(cell) for name, cell in row.items() if self._tells(name, cell, row_id)]
+            tiles.append(Tile(caption=f"{score:.3f}  {row_id}  {' '.join(words)}", image=file, text=" ".join(words)))
+        contact_sheet(Path(path), asked, tiles)
+
+
+def search(
+    index: Backend | str | Path,
+    query: str | Sequence[str],
+    k: int = 10,
+    *,
+    filter: str | None = None,
+    bundle: Bundle | str | Path | None = None,
+    weights: Sequence[float] | None = None,
+    exact: bool | None = None,
+) -> Found:
+    """Finds the rows nearest to a text, a picture, a sound, or several things together.
+
+    Args:
+        index: An index that `index_table` made, or its place.
+        query: A text, or a file's path; COLUMN=VALUE says which of the model's columns reads it. Of several, their
+            directions are averaged.
+        k: How many rows.
+        filter: An SQL condition on the table's columns, such as "label = 'cat' and year > 2000".
+        bundle: The model; by default the one that the index remembers. It must be the same model.
+        weights: One for each part of the query; a negative one leads away from it.
+        exact: True: score every row. False: use the graph. None: whichever was measured to be good and faster.
+
+    Raises:
+        UserError: The index or the model can't be read, they do not belong together, or the query can't be read.
+    """
+    opened = open_index(index) if isinstance(index, (str, Path)) else index
+    if bundle is None and "bundle" not in opened.info:
+        raise SearchError(f"{opened.place}: remembers no model; name the one that made its vectors (--bundle)")
+    try:
+        loaded = bundle if isinstance(bundle, Bundle) else load(opened.info["bundle"] if bundle is None else bundle)
+    except BundleError as error:
+        if bundle is not None:
+            raise
+        raise SearchError(f"{opened.place}: its model is not where it was: {error}; name it (--bundle)") from error
+    column = opened.info.get("column")
+    check_model(opened, loaded, column)
+    given = [query] if isinstance(query, str) else list(query)
+    items = tuple(parse_item(text, loaded, column) for text in given)
+    vector = query_vector(items, loaded, column, weights)
+    (found,) = opened.search(vector[None], k, filter=filter, exact=exact)
+    media = tuple(name for name in opened.info.get("media", ()) if name in found.metadata.columns)
+    return Found(items=items, neighbours=found, media=media)
+
+
+def _short(cell: Any, *, whole: bool) -> str:
+    text = "" if cell is None else " ".join(str(cell).split())
+    return text if whole or len(text) <= _NUM_SHOWN else text[: _NUM_SHOWN - 1] + "…"

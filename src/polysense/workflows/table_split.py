@@ -1,0 +1,94 @@
+"""A table's parts, as a model's own recipe splits it: which of these rows has the model learnt from?"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from polysense.bundle import Bundle
+from polysense.config.codec import from_dict
+from polysense.data.sources import Table
+from polysense.data.split import ColumnSplitConfig
+from polysense.errors import ConfigError, SplitError, TableError
+from polysense.recipe import Recipe
+from polysense.workflows.prepare import split_tables
+
+__all__ = ["is_same", "part_of", "recipe_of"]
+
+_log = logging.getLogger("polysense.workflows")
+
+_PARTS = ("train", "validation", "test", "all")
+
+
+def recipe_of(bundle: Bundle) -> Recipe | None:
+    """The recipe that a bundle was trained by; None of one that was made without."""
+    return from_dict(Recipe, bundle.recipe, where="the bundle's recipe") if bundle.recipe else None
+
+
+def is_same(path: str, table: Table) -> bool:
+    """Whether a table is the one that a recipe names."""
+    return Path(path).name == table.name and Path(path).parent.resolve() == table.root.resolve()
+
+
+def part_of(bundle: Bundle, table: Table, part: str | None) -> Table:
+    """The rows of one part of a table.
+
+    Args:
+        bundle: Whose recipe says which rows are in which part: by a column that the table has too, or by chance, which
+            only tells of the table that the model was trained on.
+        table: Any table.
+        part: Which; "all" for all rows. None: all rows, with a warning if some of them are known to have been trained
+            on.
+
+    Raises:
+        ConfigError: There is no such part, or nothing tells which rows are in it.
+        TableError: No row is in it.
+    """
+    if part is not None and part not in _PARTS:
+        raise ConfigError(f"split: found {part!r}, expected one of {', '.join(_PARTS)}")
+    if part == "all":
+        return table
+    recipe = recipe_of(bundle)
+    known = recipe is not None and (
+        table.has(recipe.data.split.column)
+        if isinstance(recipe.data.split, ColumnSplitConfig)
+        else recipe.data.table is not None and is_same(recipe.data.table, table)
+    )
+    if recipe is None or not known:
+        if part is None:
+            return table
+        why = "it has no recipe" if recipe is None else "it was trained on another one, split by chance"
+        if recipe is not None and isinstance(recipe.data.split, ColumnSplitConfig):
+            why = f"it has no column {recipe.data.split.column!r}, by which the model's own table was split"
+        raise ConfigError(f"{table.name}: nothing tells which rows are its {part} split: {why}; leave out the split")
+    found = _parts(recipe, table)
+    if part is None:
+        if trained := len(found.get("train", ())):
+            _log.warning(
+                "%s: %d of these %d rows are in the split that the model was trained on, so the scores are too good; "
+                "--split test (split='test') takes the test rows alone, --split all leaves this warning out",
+                table.name,
+                trained,
+                len(table),
+            )
+        return table
+    if part not in found:
+        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in found.items())
+        raise TableError(f"{table.name}: no row is in the {part} split (there are {sizes or 'none at all'})")
+    return found[part]
+
+
+def _parts(recipe: Recipe, table: Table) -> dict[str, Table]:
+    strategy = recipe.data.split
+    if not isinstance(strategy, ColumnSplitConfig):
+        found = split_tables(recipe.data, table, recipe.training.seed)
+        # What the recipe names apart is another table's.
+        apart = {"validation": recipe.data.validation, "test": recipe.data.test}
+        return {name: part for name, part in found.items() if apart.get(name) is None}
+    try:
+        return split_tables(replace(recipe.data, validation=None, test=None), table, recipe.training.seed)
+    except SplitError:  # a table of test rows alone, which is none to train on
+        named = [strategy.part_of(cell) for cell in table.cells(strategy.column)]
+        rows = {name: [i for i, part in enumerate(named) if part == name] for name in ("validation", "test")}
+        return {name: table.select(positions) for name, positions in rows.items() if positions}

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polysense.cli.arguments import VECTORS, names, writable
+from polysense.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("a", ["a"]), (" a , b,", ["a", "b"]), ('"a,b", c', ["a,b", "c"]), ('"say ""hi""",x', ['say "hi"', "x"])],
+)
+def test_names(text: str, found: list[str]) -> None:
+    assert names(text, "--columns") == found
+
+
+@given(st.lists(st.text(st.characters(blacklist_categories=["C", "Z"]), min_size=1), min_size=1))
+def test_whatever_a_name_holds_it_can_be_said(wanted: list[str]) -> None:
+    text = ",".join('"' + name.replace('"', '""') + '"' for name in wanted)
+    assert names(text, "--columns") == wanted
+
+
+def test_nothing_is_not_given_and_no_name_is_wrong() -> None:
+    assert names(None, "--columns") is None
+    for text in ("", " , ", '""'):
+        with pytest.raises(ConfigError, match=r"--classes: found .*, expected names"):
+            names(text, "--classes")
+
+
+def test_what_cannot_be_written_is_told_first(tmp_path: Path) -> None:
+    table = tmp_path / "t.parquet"
+    table.touch()
+    with pytest.raises(ConfigError, match=r"can't write \.txt; use \.parquet or \.npz"):
+        writable(tmp_path / "v.txt", table, "the vectors", VECTORS)
+    with pytest.raises(ConfigError, match=r"the vectors would overwrite the table .* another file with -o$"):
+        writable(tmp_path / "." / "t.parquet", table, "the vectors", VECTORS)
+    with pytest.raises(ConfigError, match=r"or say --force$"):
+        writable(table, table, "the filled table", force=False)
+    writable(table, table, "the filled table", force=True)
+    writable(tmp_path / "new" / "v.npz", table, "the vectors", VECTORS)
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        writable(tmp_path / "file" / "v.npz", table, "the vectors", VECTORS)

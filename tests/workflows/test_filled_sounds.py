@@ -1,0 +1,211 @@
+"""Sounds filled where they are missing, and what else a model that restores columns is asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+from PIL import Image
+from small_runs import SMALL as SMALL_RUN
+
+import polysense
+from polysense.bundle import Bundle
+from polysense.cli.app import main
+from polysense.data.sources import read_table
+from polysense.errors import ColumnError, ConfigError
+from polysense.workflows.imputation.impute import why_unfilled
+from polysense.workflows.imputation.plan import plan_imputer
+from polysense.workflows.prepare import prepare
+from polysense.workflows.representation.features import choose_features, features, random_model
+
+SMALL = [*SMALL_RUN, "training.epochs=2"]
+KINDS = {"kind": "category", "sound": "audio", "photo": "image", "code": "category", "label": "ignored"}
+RATE = 4000
+
+
+def wav(index: int, channels: int = 1) -> bytes:
+    """A low or a high tone, a fifth of a second or a bit more, in as many channels."""
+    time = np.arange(RATE // 5 + 40 * (index % 3)) / RATE
+    tone = (0.1 * np.sin(2 * np.pi * (1200 if index % 2 else 300) * time) * 32767).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, np.stack([tone] * channels, axis=1), RATE, format="WAV")
+    return file.getvalue()
+
+
+def rows(number: int = 24, lost: tuple[int, ...] = ()) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for index in range(number):
+        picture = io.BytesIO()
+        Image.fromarray(np.full((8, 8), 60 + 120 * (index % 2), dtype=np.uint8)).save(picture, "PNG")
+        gone = index in lost
+        found.append(
+            {
+                "kind": "high" if index % 2 else "low",
+                "sound": None if gone else wav(index, 2 if index % 5 == 0 else 1),
+                "photo": None if gone else picture.getvalue(),
+                "code": None if gone else f"c{index}",
+                "label": "yes" if index % 2 else "no",
+            }
+        )
+    return found
+
+
+def fit(source: Any, folder: Path, *overrides: str, **options: Any) -> polysense.Run:
+    options = {"task": "reconstruction", "columns": KINDS} | options
+    options = {key: value for key, value in options.items() if value is not None}
+    return polysense.fit(
+        source, preset="fast", output=folder, overrides=[*SMALL, *overrides], progress=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Restores a category, sounds and pictures; reads hashed codes."""
+    folder = tmp_path_factory.mktemp("model")
+    return polysense.load(fit(rows(), folder / "run", "data.columns.code.hash_buckets=64").folder)
+
+
+def test_a_filled_sound_is_a_wav_file_that_the_column_reads(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    cells = []
+    for index in range(6):
+        if index % 2:
+            (tmp_path / "in" / f"{index}.wav").write_bytes(wav(index))
+        cells.append({"kind": "high" if index < 4 else "low", "sound": f"in/{index}.wav" if index % 2 else ""})
+    pl.DataFrame(cells).write_csv(tmp_path / "t.csv")
+    assert bundle.folder is not None
+    assert main(["impute", str(bundle.folder), str(tmp_path / "t.csv"), "-o", str(tmp_path / "filled.csv")]) == 0
+    assert "sound: 3 of 3 missing cells filled" in capsys.readouterr().out
+    with (tmp_path / "filled.csv").open(newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert [row["sound"] for row in found][1::2] == [row["sound"] for row in cells][1::2]
+    assert found[0]["sound"] == "filled_media/sound-1-0.wav"
+    assert sorted(path.name for path in (tmp_path / "filled_media").iterdir()) == [
+        f"sound-1-{index}.wav" for index in (0, 2, 4)
+    ]
+    head = bundle.model.head("reconstruction")
+    usual = next(decoder for decoder in head.decoders if decoder.column.name == "sound").usual.tolist()
+    for row in found[::2]:
+        info = soundfile.info(tmp_path / row["sound"])
+        assert (info.format, info.subtype, info.samplerate, info.channels) == ("WAV", "PCM_16", RATE, 1)
+        assert info.frames == round(usual[2]) * (RATE // 100)  # as long as the training clips are on average
+    assert usual[2] == pytest.approx(21.0, abs=0.5)
+    # It reads as any other cell does, and is filled once.
+    dataset = bundle.dataset(tmp_path / "filled.csv")
+    for index in range(len(dataset)):
+        assert not dataset[index].unreadable
+        (samples,) = dataset[index].values["sound"]
+        assert samples.any()
+    assert polysense.impute(bundle, tmp_path / "filled.csv", media=tmp_path / "m").missing["sound"] == 0
+
+
+def test_each_row_is_filled_from_itself_and_bytes_stay_bytes(bundle: Bundle) -> None:
+    source = rows(6, lost=(1, 4))
+    whole = polysense.impute(bundle, source).frame
+    assert whole["imputed"].to_list() == [[], ["sound", "photo"], [], [], ["sound", "photo"], []]
+    alone = polysense.impute(bundle, pl.DataFrame(source)[4:5]).frame
+    assert alone["sound"][0] == whole["sound"][4]
+    assert whole["sound"][4] != whole["sound"][1]
+
+
+def test_cells_that_are_no_files_are_refused_by_name(bundle: Bundle) -> None:
+    arrays = [
+        {"kind": "low", "sound": {"array": [0.0, 0.1] * 400, "sampling_rate": RATE}},
+        {"kind": "low", "sound": None},
+    ]
+    found = polysense.impute(bundle, pl.DataFrame(arrays))
+    assert "made of array, sampling_rate" in found.refused["sound"]
+    assert not found.counts.get("sound")
+    assert (
+        "no folder for pictures and sounds" in polysense.impute(bundle, [{"kind": "low", "sound": ""}]).refused["sound"]
+    )
+
+
+def test_a_sound_is_no_video(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a column whose pictures and sound are two inputs, no cell can be made of either."""
+    assert why_unfilled(bundle, "sound") is None
+    monkeypatch.setitem(bundle.processor.columns, "seen", bundle.processor.columns["photo"].taken_over("seen", "sound"))
+    assert "read as image too" in str(why_unfilled(bundle, "sound"))
+    assert why_unfilled(bundle, "photo") is None
+    found = polysense.impute(bundle, rows(3, lost=(1,)))
+    assert "image too" in found.refused["sound"]
+    assert found.counts == {"photo": 1}
+
+
+def test_hashed_categories_are_read_and_not_restored(bundle: Bundle) -> None:
+    """The model was trained on a table with such a column, and says why its cells are left."""
+    assert bundle.schema.target("reconstruction").members == ("kind", "sound", "photo")
+    assert "code" in bundle.schema.names
+    found = polysense.impute(bundle, rows(6, lost=(1, 4)))
+    assert "hashed" in found.refused["code"]
+    assert "code: not filled: its categories are hashed" in found.text()
+    with pytest.raises(ConfigError, match="'code' is none of those that the model restores"):
+        polysense.impute(bundle, rows(6, lost=(1,)), columns=["code"])
+
+
+def test_hashed_by_the_encoder_likewise_and_never_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = [{"code": f"c{index}", "x": float(index % 5)} for index in range(20)]
+    options: dict[str, Any] = {"columns": {"code": "category", "x": "number"}}
+    hashing = "model.encoders.code={type: hashed_category, hash_buckets: 32}"
+    with caplog.at_level(logging.WARNING):
+        run = fit(source, tmp_path / "run", hashing, **options)
+    assert "code: hashed categories are read and not restored" in caplog.text
+    assert run.bundle.schema.target("reconstruction").members == ("x",)
+    with pytest.raises(ColumnError, match=r"code: hashed categories can't be restored.*nothing else"):
+        fit(source, tmp_path / "none", hashing, target="code", **options)
+
+
+def test_sounds_and_pictures_are_filled_in_training_if_asked_for(bundle: Bundle, tmp_path: Path) -> None:
+    source = rows(24, lost=tuple(range(0, 24, 3)))
+    named = [f"data.impute={bundle.folder}", "data.impute_media=true", "model.fusion=concat"]
+    kinds = KINDS | {"code": "ignored"}
+    kinds.pop("label")
+    run = fit(source, tmp_path / "run", *named, task=None, target="label", columns=kinds)
+    report = run.bundle.info["impute"]
+    assert list(report["fills"]) == ["kind", "sound", "photo"]
+    loaded = polysense.load(run.folder)
+    dataset = loaded.dataset(rows(6, lost=(1, 4)))
+    for index in range(6):
+        sample = dataset[index]
+        assert not sample.unreadable
+        assert {"sound", "photo"} <= set(sample.values)
+    assert loaded.predict(rows(6, lost=(1, 4))).frame["imputed"].to_list()[1] == "sound, photo"
+    # Without being asked it looks at them, and says how to ask.
+    recipe = prepare(source, preset="fast", overrides=[*SMALL, named[0]], target="label", columns=kinds).recipe
+    left = plan_imputer(recipe, {"train": read_table(source)})
+    assert left is not None
+    assert "data.impute_media" in left.report["left_alone"]["sound"]
+    assert list(left.report["fills"]) == ["kind"]
+
+
+def test_features_of_such_a_model_are_its_code(bundle: Bundle) -> None:
+    wanted = choose_features(bundle)
+    assert wanted.kind == "code"
+    assert choose_features(bundle, "fused").kind == "fused"
+    assert choose_features(bundle, "tokens").kind == "tokens"
+    table = read_table(rows(6, lost=(2,)))
+    (own, other), unreadable = features([bundle.model.eval(), random_model(bundle, 0)], bundle, table, wanted)
+    assert not unreadable
+    assert np.array_equal(own, bundle.predict(table).raw["reconstruction"].values.numpy())
+    assert own.shape == other.shape == (6, 64)
+    assert not np.allclose(own, other)
+    part = choose_features(bundle, columns=["sound"])
+    ((alone,), _) = features([bundle.model], bundle, table, part)
+    assert np.isnan(alone[2]).all()  # it has no sound
+    assert not np.isnan(alone[[0, 1, 3, 4, 5]]).any()
+    few = polysense.fewshot(bundle, rows(24), target="label", shots=[2], draws=2, methods=["prototypes"], test=rows(12))
+    assert "the code that the columns are restored from" in few.measured.features
+    # A column that is restored may be the label, as long as it isn't read.
+    few = polysense.fewshot(
+        bundle, rows(24), target="kind", columns=["sound", "photo"], methods=["knn"], shots=[2], draws=2, test=rows(12)
+    )
+    assert few.measured.classes == ("high", "low")

@@ -1,0 +1,91 @@
+"""Which rows of a table a trained model is scored on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import polysense
+from polysense.bundle import Bundle, load
+from polysense.data.sources import read_table
+from polysense.errors import ConfigError, TableError
+from polysense.workflows.table_split import part_of
+
+SMALL = ["model.width=16", "training.epochs=1", "training.batch_size=16", "evaluation.bootstrap=0"]
+
+
+@pytest.fixture(scope="module")
+def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    names = ("train", "train", "dev", "test")
+    return pl.DataFrame([{**row, "split": names[i % 4]} for i, row in enumerate(rows)])
+
+
+@pytest.fixture(scope="module")
+def by_column(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    run = polysense.fit(frame, target="label", overrides=SMALL, output=tmp_path_factory.mktemp("column") / "run")
+    return load(run.folder)
+
+
+@pytest.fixture(scope="module")
+def by_chance(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
+    folder = tmp_path_factory.mktemp("chance")
+    pl.DataFrame(rows).write_csv(folder / "t.csv")
+    overrides = [*SMALL, "data.split.test=0.3", "data.split.validation=0.2"]
+    run = polysense.fit(folder / "t.csv", target="label", overrides=overrides, output=folder / "run")
+    return load(run.folder), folder / "t.csv"
+
+
+def test_a_part_is_the_split_column_s(by_column: Bundle, frame: pl.DataFrame) -> None:
+    table = read_table(frame)
+
+    assert [len(part_of(by_column, table, name)) for name in ("train", "validation", "test", "all")] == [40, 20, 20, 80]
+    assert part_of(by_column, table, "test").cells("split") == ["test"] * 20
+
+
+def test_all_rows_are_scored_with_a_warning_that_some_were_trained_on(
+    by_column: Bundle, frame: pl.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "polysense.workflows"):
+        scores = polysense.evaluate(by_column, frame, bootstrap=0)
+
+    assert scores.evaluation.num_counted("label") == 80
+    assert "40 of these 80 rows are in the split that the model was trained on" in caplog.text
+
+
+def test_test_rows_are_scored_alone_and_without_a_warning(
+    by_column: Bundle, frame: pl.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    only = frame.filter(pl.col("split") == "test")
+    with caplog.at_level(logging.WARNING, "polysense.workflows"):
+        found = polysense.evaluate(by_column, frame, bootstrap=0, split="test")
+        alone = polysense.evaluate(by_column, only, bootstrap=0, split="test")
+        unasked = polysense.evaluate(by_column, only, bootstrap=0)
+
+    assert found.evaluation.num_counted("label") == 20
+    assert found.metrics == alone.metrics == unasked.metrics
+    assert "trained on" not in caplog.text
+
+
+def test_a_split_by_chance_is_told_only_of_its_own_table(
+    by_chance: tuple[Bundle, Path], rows: list[dict[str, Any]]
+) -> None:
+    bundle, path = by_chance
+
+    sizes = [len(part_of(bundle, read_table(path), name)) for name in ("train", "validation", "test")]
+    assert sum(sizes) == 80
+    assert sizes[2] == 24
+    with pytest.raises(ConfigError, match="nothing tells which rows are its test split: it was trained on another one"):
+        part_of(bundle, read_table(rows), "test")
+
+
+def test_a_part_that_is_not_there_is_refused(by_column: Bundle, frame: pl.DataFrame) -> None:
+    with pytest.raises(ConfigError, match="found 'tset', expected one of train, validation, test, all"):
+        part_of(by_column, read_table(frame), "tset")
+    with pytest.raises(TableError, match="no row is in the test split"):
+        part_of(by_column, read_table(frame.filter(pl.col("split") != "test")), "test")
+    with pytest.raises(ConfigError, match="it has no column 'split'"):
+        part_of(by_column, read_table(frame.drop("split")), "test")
