@@ -1,0 +1,398 @@
+"""ModalitySpec: all that generic code asks of a modality, and the small records that it answers with.
+
+A spec is a stateless object; what was learned from a column's training cells stands in its record, a `Column` with the
+modality's own fields, and comes as an argument. Specs import neither torch nor `nn`: encoders are named by the `type:`
+of their config, decoders by a dotted path that is imported when a model is built. So a table can be looked at, and an
+exported model can predict, without torch.
+
+Every member that is not listed under "May be refused" has to be answered. The others are answered or `Unsupported`,
+with the reason that messages print; there are no defaults that would be right for one modality and silently wrong for
+the next.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column
+from polysense.core.unsupported import Unsupported
+
+__all__ = [
+    "Backbones",
+    "Claim",
+    "Corruption",
+    "FittedColumn",
+    "ModalitySpec",
+    "ModelSize",
+    "Place",
+    "Preview",
+    "Profile",
+]
+
+Corruption = Callable[[np.ndarray, Column, int, np.random.Generator], np.ndarray]
+"""(item, column, severity from 1 to 5, generator) -> an item of the same type; the item is not changed."""
+
+
+class Profile(ABC):
+    """Facts about a column of which nothing is known yet; see `data.profile.ColumnProfile`."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The column's."""
+
+    @property
+    @abstractmethod
+    def words(self) -> Collection[str]:
+        """The words of its name, lower-case."""
+
+    @property
+    @abstractmethod
+    def last_word(self) -> str:
+        """The last of them."""
+
+    @property
+    @abstractmethod
+    def root(self) -> Path:
+        """The folder that relative paths start from."""
+
+    @property
+    @abstractmethod
+    def cells(self) -> Sequence[object]:
+        """Up to 1,000 cells that are not missing."""
+
+    @property
+    @abstractmethod
+    def items(self) -> Sequence[object]:
+        """The same with lists unfolded."""
+
+    @property
+    @abstractmethod
+    def texts(self) -> Sequence[str]:
+        """Those of the cells that are texts."""
+
+    @property
+    @abstractmethod
+    def are_lists(self) -> bool:
+        """Whether cells are lists."""
+
+    @property
+    @abstractmethod
+    def num_rows(self) -> int:
+        """Rows of the table."""
+
+    @property
+    @abstractmethod
+    def num_present(self) -> int:
+        """Rows whose cell is not missing."""
+
+    @property
+    @abstractmethod
+    def num_distinct(self) -> int:
+        """Distinct values in all rows."""
+
+    @property
+    @abstractmethod
+    def code(self) -> str | None:
+        """Why the cells look like codes or ids ("codes such as 'a7'"), which have no meaning of their own."""
+
+    @property
+    @abstractmethod
+    def mean_words(self) -> float:
+        """Words in a cell that is a text, on average."""
+
+    @property
+    @abstractmethod
+    def num_numbers(self) -> int:
+        """Cells that are numbers or spell one."""
+
+    @abstractmethod
+    def counts(self) -> str:
+        """For a reason: how many values in how many rows."""
+
+    @abstractmethod
+    def example(self) -> str:
+        """For a reason: a cell, quoted and short."""
+
+    @abstractmethod
+    def extent(self) -> tuple[str, str, bool]:
+        """Lowest and highest number, for a reason, and whether all are integers."""
+
+    @abstractmethod
+    def files(self, kind: str) -> str:
+        """For a reason: what the cells of files look like, and whether the files are there.
+
+        Args:
+            kind: Of what ("image").
+        """
+
+    @property
+    @abstractmethod
+    def are_remote(self) -> bool:
+        """Whether the cells of files are URLs, which nothing here downloads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A modality's claim on a column.
+
+    Attributes:
+        confidence: From 0 to 1. From `SURE` on the cells leave no doubt (a file's first bytes, a parsed date), and the
+            claim goes before any reason to leave the column out, such as being an identifier.
+        evidence: Why, for a person: "from 1 to 9, 4 distinct values in 120 rows".
+        multiple: Whether a cell holds several items.
+        is_used: Whether to make it an input unasked. False where the cells are surely the modality's and yet do harm
+            (dates: a model may learn which day had which answer); `evidence` then says why and how to take it in.
+    """
+
+    SURE: ClassVar[float] = 0.9
+
+    confidence: float
+    evidence: str
+    multiple: bool = False
+    is_used: bool = True
+
+    def __post_init__(self) -> None:
+        assert 0 < self.confidence <= 1, f"a confidence of {self.confidence}; claim nothing (None) instead of 0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """How large networks are to be.
+
+    Attributes:
+        channels: First-stage channels of an image's network; others follow in proportion.
+        layers: Transformer blocks.
+    """
+
+    channels: int
+    layers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbones:
+    """Well-known pretrained backbones that `encoder: auto` looks for in the local cache, the best one first.
+
+    Attributes:
+        names: Hub names.
+        kind: For a reason: "multilingual text".
+        files: Of which a complete snapshot has one, beside its weights: tokenizers or processors.
+        encoders: Types of the encoders that can load one, the first that takes a folder or name loads it.
+    """
+
+    names: tuple[str, ...]
+    kind: str
+    files: tuple[str, ...]
+    encoders: tuple[str, ...] = ("pretrained",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place in a cell of the table.
+
+    Attributes:
+        unit: "characters" (start, end), "pixels" (left and top, right and bottom), "seconds" or "value" (all of it).
+        start: Where it begins.
+        end: Where it ends, not included.
+        item: Which item of a cell that holds several.
+    """
+
+    unit: Literal["characters", "pixels", "seconds", "value"]
+    start: tuple[float, ...] = ()
+    end: tuple[float, ...] = ()
+    item: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A cell as a person sees it.
+
+    Attributes:
+        pictures: uint8 [height, width, 3] each, small.
+        sounds: (file, media type) each, to be played.
+        texts: Excerpts.
+        note: What else is to be said: how many there are, how long.
+        stretches: Whether the pictures are wide, and run in time.
+    """
+
+    pictures: Sequence[np.ndarray] = field(default_factory=tuple)
+    sounds: Sequence[tuple[bytes, str]] = field(default_factory=tuple)
+    texts: Sequence[str] = field(default_factory=tuple)
+    note: str = ""
+    stretches: bool = False
+
+
+class FittedColumn(ABC):
+    """A column's fitted preprocessing; see `data.column.ColumnProcessor`."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The input column's."""
+
+    @property
+    @abstractmethod
+    def column(self) -> Column:
+        """What was fitted."""
+
+    @abstractmethod
+    def transform(self, cell: object, source: SourceInfo, root: Path) -> list[np.ndarray]:
+        """A cell's items."""
+
+
+class ModalitySpec(ABC):
+    """What generic code asks. Third parties subclass it; see docs/architecture.md, "Add a modality".
+
+    Attributes:
+        name: Of the modality, as recipes and schemas have it.
+        rank: Its place in lists; also which of two equally sure claims wins (the lower).
+        nouns: One and several of its items, for messages: ("an image", "images").
+        record: The class of its fitted columns.
+        column_type: `type:` of its column config, which fits a column (`ColumnConfig.build`, `ColumnProcessor.fit`) and
+            decodes cells (`ColumnProcessor.transform`).
+        is_file: Whether cells refer to files, or hold them.
+        is_numeric: Whether cells are numbers that can be compared and averaged.
+        is_textual: Whether cells are words, which may name something that another column holds.
+        is_discrete: Whether values are expected to recur, so that equal cells say something.
+        dtype: Of items.
+        length_multiple: What the padded length of items is a multiple of; None where all items have one shape.
+    """
+
+    name: ClassVar[str]
+    rank: ClassVar[int]
+    nouns: ClassVar[tuple[str, str]]
+    record: ClassVar[type[Column]]
+    column_type: ClassVar[str]
+    is_file: ClassVar[bool]
+    is_numeric: ClassVar[bool]
+    is_textual: ClassVar[bool]
+    is_discrete: ClassVar[bool]
+    dtype: ClassVar[type[np.generic]]
+    length_multiple: ClassVar[int | None]
+
+    # Before anything is fitted.
+
+    @abstractmethod
+    def claim(self, profile: Profile) -> Claim | None:
+        """How sure it is that a column's cells are its own, and why; None: they are not."""
+
+    @abstractmethod
+    def recognizes(self, head: bytes, path: str | None) -> bool:
+        """Whether a file is one of its own, by its first bytes (at least 16; b"" if unknown) or else by its name."""
+
+    @abstractmethod
+    def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
+        """The encoder's config, trained from scratch, for a size of network; None: as the encoder itself has it."""
+
+    @abstractmethod
+    def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object] | None:
+        """The config of what is safe to vary in training; None: nothing.
+
+        Args:
+            cells: Some of the column's, for what depends on them.
+            root: The folder that relative paths start from.
+        """
+
+    # Items.
+
+    @abstractmethod
+    def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
+        """Of an item, padded to a length (which is 1 where `length_multiple` is None)."""
+
+    @abstractmethod
+    def padding(self, column: Column) -> float:
+        """The value that fills an item up."""
+
+    @abstractmethod
+    def cost(self, column: Column, length: float) -> float:
+        """Tokens that an item of a length counts as in a budget of memory and time."""
+
+    @abstractmethod
+    def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
+        """The lengths of a cell's items in tokens, as they are padded, decoding no more than is needed for that.
+
+        Raises:
+            DecodeError: The cell can't be read.
+        """
+
+    @abstractmethod
+    def item_column(self, column: Column) -> Column:
+        """The record that an encoder of single items is built from: `column`, or one of another modality whose encoders
+        read these items (a video's frames are images)."""
+
+    @property
+    @abstractmethod
+    def item_modality(self) -> str:
+        """The modality of `item_column`."""
+
+    # For people.
+
+    @abstractmethod
+    def preview(
+        self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
+    ) -> Preview:
+        """A cell as a person sees it.
+
+        Args:
+            column: The fitted column.
+            cell: As the table has it.
+            items: Its items, at least one.
+            most: Items that are shown, at most.
+            side: Pixels of a thumbnail, at most.
+            playable: Whether what can be played is to be there as a file.
+        """
+
+    @abstractmethod
+    def summary(self, column: Column) -> Mapping[str, str]:
+        """A fitted column's profile: facts and their values, for a table of facts."""
+
+    @abstractmethod
+    def identity(self, cell: object) -> str:
+        """A text that two cells share if and only if they are taken to be the same; files by their path if known."""
+
+    # May be refused.
+
+    @property
+    @abstractmethod
+    def estimate(self) -> Callable[[object], list[int]] | Unsupported:
+        """From a cell to sizes of its items that are proportional to `measure` and cost nothing (characters)."""
+
+    @property
+    @abstractmethod
+    def corruptions(self) -> Mapping[str, Corruption] | Unsupported:
+        """Damages by name, in severities from 1 (hardly seen) to 5."""
+
+    @abstractmethod
+    def locate(
+        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
+    ) -> Place | Unsupported:
+        """From a position in the encoder's input back to a place in the cell.
+
+        Args:
+            fitted: The column's preprocessing.
+            cell: As the table has it.
+            root: The folder that relative paths start from.
+            item: Which of the cell's items.
+            position: Of that item: an index in each dimension that has places (token; sample; row and column).
+        """
+
+    @property
+    @abstractmethod
+    def decoder(self) -> str | Unsupported:
+        """The dotted path of the `nn.column_decoder.ColumnDecoder` that makes items from a code."""
+
+    @abstractmethod
+    def backbones(self, cells: Sequence[object]) -> Backbones | Unsupported:
+        """Pretrained backbones that suit some cells."""
+
+    @property
+    @abstractmethod
+    def pretrained(self) -> str | Unsupported:
+        """The dotted path of the `nn.pretrained.Pretrained` encoder that runs a transformers backbone on its items."""

@@ -1,0 +1,103 @@
+"""Registry of modalities and tasks: a kind is a folder with a `spec.py`, or an entry point of an installed package.
+
+    polysense/modalities/NAME/spec.py, polysense/tasks/NAME/spec.py     one instance each, named SPEC
+    [project.entry-points."polysense.modality"]                         a third party's: NAME = "package.module:SPEC"
+    [project.entry-points."polysense.task"]                             the same; a spec's class will do as well
+
+Generic code asks here and imports no kind. Kinds come in the order of their `rank`, then of their names.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+from polysense.core.modality_spec import ModalitySpec
+from polysense.errors import ConfigError
+
+__all__ = ["by_name", "modalities", "modality", "specs"]
+
+
+class _Ranked(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rank(self) -> int: ...
+
+
+K = TypeVar("K", bound=_Ranked)
+
+
+def modality(name: str) -> ModalitySpec:
+    """The spec of a modality.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    known = modalities()
+    if name not in known:
+        raise ConfigError(f"there is no modality {name!r}; expected one of {', '.join(known)}")
+    return known[name]
+
+
+@functools.cache
+def modalities() -> Mapping[str, ModalitySpec]:
+    """All modalities by name, in order."""
+    every = specs("modality", "polysense.modalities", ModalitySpec)
+    return by_name([spec for spec in every if isinstance(spec, ModalitySpec)], "modality")
+
+
+def specs(kind: str, home: str, base: type) -> list[object]:
+    """The specs in a package's folders and those of installed packages.
+
+    Args:
+        kind: "modality" or "task": the entry points' group is `polysense.KIND`.
+        home: The package whose folders hold polysense's own.
+        base: What each must be an instance of.
+
+    Raises:
+        ConfigError: A third party's spec can't be loaded, or is none.
+    """
+    result: list[object] = []
+    for folder in pkgutil.iter_modules(importlib.import_module(home).__path__):
+        name = f"{home}.{folder.name}.spec"
+        if folder.ispkg and importlib.util.find_spec(name) is not None:
+            result.append(_checked(vars(importlib.import_module(name))["SPEC"], base, name))
+    for point in importlib.metadata.entry_points(group=f"polysense.{kind}"):
+        package = point.dist.name if point.dist else "?"
+        try:
+            value = point.load()
+        except Exception as error:
+            raise ConfigError(
+                f"the {kind} {point.name!r} of the package {package} can't be loaded from {point.value}: {error}; "
+                f"mend or uninstall that package"
+            ) from error
+        result.append(_checked(value, base, f"{point.value} of the package {package}"))
+    return result
+
+
+def _checked(value: object, base: type, where: str) -> object:
+    instance = value() if isinstance(value, type) and issubclass(value, base) else value
+    if not isinstance(instance, base):
+        raise ConfigError(f"{where}: found {type(instance).__name__}, expected a {base.__name__} or its class")
+    return instance
+
+
+def by_name(known: list[K], kind: str) -> Mapping[str, K]:
+    """Specs by name, in the order of their rank.
+
+    Raises:
+        ConfigError: Two have one name.
+    """
+    ordered = sorted(known, key=lambda spec: (spec.rank, spec.name))
+    names = [spec.name for spec in ordered]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two specs of the kind {kind} are named {name!r}; rename one, or uninstall its package")
+    return dict(zip(names, ordered, strict=True))
