@@ -15,7 +15,7 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from polysense.core.modality_spec import ModalitySpec
 from polysense.errors import ConfigError
@@ -23,6 +23,7 @@ from polysense.errors import ConfigError
 __all__ = ["by_name", "modalities", "modality", "specs"]
 
 
+@runtime_checkable
 class _Ranked(Protocol):
     @property
     def name(self) -> str: ...
