@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.optim.adam import adam
-from torch.optim.adamw import adamw
 
 from polysense.errors import ConfigError
-from polysense.training.optim import Group, Optimizer, OptimizerConfig, copy_states
+from polysense.training.optim import OptimizerConfig, OptimizerGroup, can_fuse, keep_kernel
 
-__all__ = ["Adam", "AdamConfig", "AdamWConfig"]
+__all__ = ["AdamConfig", "AdamWConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +35,10 @@ class AdamWConfig(OptimizerConfig):
         super().__post_init__()
         _check_betas(self.betas)
 
-    def build(self, groups: Sequence[Group]) -> Optimizer:
+    def build(self, groups: Sequence[OptimizerGroup]) -> torch.optim.AdamW:
         """See `OptimizerConfig`."""
-        return Adam(groups, betas=self.betas, eps=self.eps, decoupled=True)
+        fused = can_fuse(groups) or None
+        return keep_kernel(torch.optim.AdamW(groups, betas=self.betas, eps=self.eps, fused=fused))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,70 +61,12 @@ class AdamConfig(OptimizerConfig):
         super().__post_init__()
         _check_betas(self.betas)
 
-    def build(self, groups: Sequence[Group]) -> Optimizer:
+    def build(self, groups: Sequence[OptimizerGroup]) -> torch.optim.Adam:
         """See `OptimizerConfig`."""
-        return Adam(groups, betas=self.betas, eps=self.eps, decoupled=False)
+        fused = can_fuse(groups) or None
+        return keep_kernel(torch.optim.Adam(groups, betas=self.betas, eps=self.eps, fused=fused))
 
 
 def _check_betas(betas: tuple[float, float]) -> None:
     if not all(0 <= beta < 1 for beta in betas):
         raise ConfigError(f"betas must be at least 0 and below 1; found {list(betas)}")
-
-
-class Adam(Optimizer):
-    """Adam, with its weight decay in the gradient or decoupled from it.
-
-    Args:
-        groups: The parameters.
-        betas: Decay of the running means of the gradient and of its square.
-        eps: Added to the denominator.
-        decoupled: Whether weight decay bypasses the gradient (AdamW).
-    """
-
-    def __init__(self, groups: Sequence[Group], *, betas: tuple[float, float], eps: float, decoupled: bool) -> None:
-        super().__init__(groups)
-        self._betas, self._eps = betas, eps
-        self._update = adamw if decoupled else adam
-        self._means = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
-        self._squares = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
-        # One per parameter, on its device: a fused kernel's bias correction reads it there.
-        self._steps = [torch.zeros((), device=p.device) for p in self.parameters]
-
-    @torch.no_grad()
-    def step(self, factor: float) -> None:
-        """See `Optimizer`."""
-        start = 0
-        for group in self.groups:
-            live = [(i, p, p.grad) for i, p in enumerate(group.params, start) if p.grad is not None]
-            start += len(group.params)
-            if live:
-                self._update(
-                    [parameter for _, parameter, _ in live],
-                    [gradient for _, _, gradient in live],
-                    [self._means[i] for i, _, _ in live],
-                    [self._squares[i] for i, _, _ in live],
-                    [],
-                    [self._steps[i] for i, _, _ in live],
-                    fused=group.fused or None,
-                    amsgrad=False,
-                    beta1=self._betas[0],
-                    beta2=self._betas[1],
-                    lr=group.lr * factor,
-                    weight_decay=group.weight_decay,
-                    eps=self._eps,
-                    maximize=False,
-                )
-
-    def state(self) -> dict[str, Any]:
-        """See `Optimizer`."""
-        return {"means": list(self._means), "squares": list(self._squares), "steps": list(self._steps)}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """See `Optimizer`."""
-        own: dict[str, list[Tensor]] = self.state()
-        for name, tensors in own.items():
-            copy_states(tensors, state[name])
-
-    def clear(self) -> None:
-        """See `Optimizer`."""
-        self._means, self._squares, self._steps = [], [], []

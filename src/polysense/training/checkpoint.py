@@ -25,7 +25,7 @@ from polysense.errors import CheckpointError
 __all__ = ["load_checkpoint", "load_model", "pack", "save_checkpoint", "unpack"]
 
 _KEY = "polysense_checkpoint"
-_VERSION = 1
+_VERSION = 2  # 2: the optimizer's state by parameter name
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

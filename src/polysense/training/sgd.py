@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.optim.sgd import sgd
+from torch import nn
 
 from polysense.errors import ConfigError
-from polysense.training.optim import Group, Optimizer, OptimizerConfig, copy_states, foreign_state
+from polysense.training.optim import OptimizerConfig, OptimizerGroup, can_fuse, keep_kernel
 
-__all__ = ["SGD", "SGDConfig"]
+__all__ = ["SGDConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,73 +38,16 @@ class SGDConfig(OptimizerConfig):
         if self.nesterov and self.momentum == 0:
             raise ConfigError("nesterov needs a momentum above 0")
 
-    def build(self, groups: Sequence[Group]) -> Optimizer:
+    def build(self, groups: Sequence[OptimizerGroup]) -> torch.optim.SGD:
         """See `OptimizerConfig`."""
-        return SGD(groups, momentum=self.momentum, nesterov=self.nesterov)
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent.
-
-    Args:
-        groups: The parameters.
-        momentum: Share of the last step that is repeated.
-        nesterov: Whether the gradient is taken ahead of the momentum's step.
-    """
-
-    def __init__(self, groups: Sequence[Group], *, momentum: float, nesterov: bool) -> None:
-        super().__init__(groups)
-        self._momentum, self._nesterov = momentum, nesterov
-        # None until a parameter's first gradient, which becomes its momentum as it is.
-        self._momenta: list[Tensor | None] = [None] * len(self.parameters)
-
-    @torch.no_grad()
-    def step(self, factor: float) -> None:
-        """See `Optimizer`."""
-        start = 0
-        for group in self.groups:
-            live = [(i, p, p.grad) for i, p in enumerate(group.params, start) if p.grad is not None]
-            start += len(group.params)
-            # A parameter may get its first gradient late; the fused kernel takes the momenta of all or of none.
-            first = [part for part in live if self._momenta[part[0]] is None]
-            later = [part for part in live if self._momenta[part[0]] is not None]
-            self._update(first, group, factor)
-            self._update(later, group, factor)
-
-    def _update(self, live: Sequence[tuple[int, Tensor, Tensor]], group: Group, factor: float) -> None:
-        if not live:
-            return
-        momenta = [self._momenta[i] for i, _, _ in live]
-        sgd(
-            [parameter for _, parameter, _ in live],
-            [gradient for _, _, gradient in live],
-            momenta,
-            fused=group.fused or None,
-            weight_decay=group.weight_decay,
-            momentum=self._momentum,
-            lr=group.lr * factor,
-            dampening=0.0,
-            nesterov=self._nesterov,
-            maximize=False,
-        )
-        for (i, _, _), momentum in zip(live, momenta, strict=True):
-            self._momenta[i] = momentum
-
-    def state(self) -> dict[str, Any]:
-        """See `Optimizer`."""
-        return {"momenta": list(self._momenta)}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """See `Optimizer`."""
-        saved = state["momenta"]
-        if len(saved) != len(self._momenta):
-            raise foreign_state()
-        for i, (parameter, momentum) in enumerate(zip(self.parameters, saved, strict=True)):
-            if momentum is not None:
-                own = torch.zeros_like(parameter, requires_grad=False)
-                copy_states([own], [momentum])
-                self._momenta[i] = own
-
-    def clear(self) -> None:
-        """See `Optimizer`."""
-        self._momenta = []
+        # torch 2.15 has this kernel for no shards of fully_shard (DTensor, not plain Parameter); it has Adam's.
+        whole = all(type(parameter) is nn.Parameter for group in groups for _, parameter in group["params"])
+        fused = (whole and can_fuse(groups)) or None
+        optimizer = torch.optim.SGD(groups, momentum=self.momentum, nesterov=self.nesterov, fused=fused)
+        if self.momentum:
+            # torch's fused kernel takes the momenta of all parameters or of none, and one may get its first gradient
+            # late. Without dampening, a momentum of 0 comes to what torch does in a first step: it takes the gradient.
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
+        return keep_kernel(optimizer)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from polysense.config.codec import to_dict
@@ -22,7 +23,7 @@ from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
 from polysense.training.meter import Meter
 from polysense.training.monitor import Best
-from polysense.training.optim import Optimizer
+from polysense.training.optim import load_optimizer_state, optimizer_state
 from polysense.training.run import Run
 from polysense.training.schedule import Schedule
 
@@ -38,7 +39,7 @@ class State:
         self,
         run: Run,
         module: nn.Module,
-        optimizer: Optimizer,
+        optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         meter: Meter,
         average: WeightAverage | None,
@@ -80,10 +81,10 @@ class State:
                 save_checkpoint(path, _prefixed("model", self._module.state_dict()), state)
             return path
         tensors = _prefixed("model", self._module.state_dict())
-        optimizer_state = pack(self._optimizer.state(), "optimizer", tensors)
+        packed = pack(optimizer_state(self._optimizer), "optimizer", tensors)
         if self._average is not None:
             tensors |= _prefixed("ema", self._average.state())
-        save_checkpoint(path, tensors, self._scalars() | {"optimizer_state": optimizer_state})
+        save_checkpoint(path, tensors, self._scalars() | {"optimizer_state": packed})
         return path
 
     def require_none(self) -> None:
@@ -109,7 +110,7 @@ class State:
             raise CheckpointError(f"{path}: holds weights alone, and no state to resume from")
         load_model(self._module, tensors, path)
         self._require_same(state, path)
-        self._optimizer.load_state(unpack(state["optimizer_state"], tensors))
+        load_optimizer_state(self._optimizer, unpack(state["optimizer_state"], tensors))
         if self._average is not None:
             self._average.load_state(_unprefixed("ema", tensors), state["ema_steps"])
         if state["schedule"] == run.config.schedule.type:

@@ -25,7 +25,6 @@ from polysense.training.balance.base import Balance
 from polysense.training.device import autocast
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
-from polysense.training.optim import Optimizer
 from polysense.training.protocols import Augment, TrainableModel, WholeBatchModel
 from polysense.training.schedule import Schedule
 from polysense.training.whole_batch import WholeBatch, buffers_kept
@@ -56,7 +55,7 @@ class Step:
         self,
         model: TrainableModel,
         forward: Callable[[Batch], object],
-        optimizer: Optimizer,
+        optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         *,
         lr: float,
@@ -71,6 +70,8 @@ class Step:
     ) -> None:
         self._model, self._forward = model, forward
         self._optimizer, self._schedule = optimizer, schedule
+        self._peak_lrs = [group["lr"] for group in optimizer.param_groups]
+        self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._clip_norm, self._precision, self._seed, self._device = clip_norm, precision, seed, device
         self._distributed, self._augment, self._average = distributed, augment, average
         self._balance = balance
@@ -126,10 +127,12 @@ class Step:
         # 4. The update.
         norm = torch.zeros_like(summed[:1])
         if self._clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self._optimizer.parameters, self._clip_norm).reshape(1)
+            norm = nn.utils.clip_grad_norm_(self._parameters, self._clip_norm).reshape(1)
             if self._check and not math.isfinite(norm.item()):
                 raise not_finite("the gradient", norm.item(), epoch, step, rows_of(batches), self.lr)
-        self._optimizer.step(factor)
+        for group, peak in zip(self._optimizer.param_groups, self._peak_lrs, strict=True):
+            group["lr"] = peak * factor
+        self._optimizer.step()
         self._optimizer.zero_grad()
         if self._average is not None:
             self._average.update()

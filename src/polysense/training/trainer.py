@@ -338,7 +338,7 @@ class Trainer:
     def _end(self) -> TrainResult:
         """Puts the best weights back and gives the optimizer's memory back."""
         run = self._run
-        self._optimizer.clear()
+        self._optimizer.state.clear()
         self._distributed.barrier()
         best = self._state.restore_best()
         if best is None and self._validate is not None and run.epoch:

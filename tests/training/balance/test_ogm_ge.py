@@ -21,7 +21,6 @@ from polysense.training.balance import build_balance
 from polysense.training.balance.base import Balance
 from polysense.training.balance.ogm_ge import OGMGEConfig, coefficients
 from polysense.training.distributed import Distributed
-from polysense.training.optim import Optimizer
 from polysense.training.sgd import SGDConfig
 
 
@@ -175,13 +174,13 @@ def test_the_optimizer_gets_what_was_scaled(tmp_path: Path, monkeypatch: pytest.
     model = make_model(dropout=0.0, names=("clear", "noise"))
     start = {name: value.clone() for name, value in model.state_dict().items()}
     zero: list[bool] = []
-    real = Optimizer.zero_grad
+    real = torch.optim.Optimizer.zero_grad
 
-    def spy(self: Optimizer) -> None:
+    def spy(self: torch.optim.Optimizer) -> None:
         zero.append(not any(p.grad.any() for p in model.encoders[0].parameters() if p.grad is not None))
         real(self)
 
-    monkeypatch.setattr(Optimizer, "zero_grad", spy)
+    monkeypatch.setattr(torch.optim.Optimizer, "zero_grad", spy)
     make_trainer(
         tmp_path, model, OGMGEConfig(alpha=1e6, noise=False), optimizer=SGDConfig(lr=0.1, momentum=0.0), epochs=1
     ).fit()
