@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from polysense.tasks.generation.metrics.chrf import chrf_score, chrf_statistics
 
 TEXTS = st.text(alphabet="abc é猫\n", max_size=25)
-ROWS = st.lists(st.tuples(st.lists(TEXTS, min_size=2, max_size=2), TEXTS), min_size=1, max_size=5)
+ROWS = st.lists(st.tuples(st.lists(TEXTS, min_size=1, max_size=3), TEXTS), min_size=1, max_size=5)
 
 
 def chrf(references, hypotheses):
@@ -21,8 +22,20 @@ def chrf(references, hypotheses):
 @given(ROWS)
 def test_equals_sacrebleu(rows):
     references, hypotheses = [texts for texts, _ in rows], [text for _, text in rows]
-    expected = sacrebleu.CHRF().corpus_score(hypotheses, [list(stream) for stream in zip(*references, strict=True)])
+    expected = sacrebleu.CHRF().corpus_score(hypotheses, list(zip_longest(*references)))
     assert chrf(references, hypotheses) == pytest.approx(expected.score, abs=1e-9)
+
+
+@given(ROWS, st.data())
+def test_a_resample_equals_sacrebleu_on_repeated_rows(rows, data):
+    counts = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)).filter(any))
+    references, hypotheses = [texts for texts, _ in rows], [text for _, text in rows]
+    repeated = [row for row, count in zip(rows, counts, strict=True) for _ in range(count)]
+    expected = sacrebleu.CHRF().corpus_score(
+        [text for _, text in repeated], list(zip_longest(*(texts for texts, _ in repeated)))
+    )
+    sums = np.array([counts], dtype=np.float64) @ chrf_statistics(references, hypotheses)
+    assert chrf_score(sums).item() == pytest.approx(expected.score, abs=1e-9)
 
 
 def test_by_hand():
@@ -49,9 +62,14 @@ def test_nothing_written_or_nothing_to_write_is_zero():
     assert chrf([[""]], [""]) == 0
 
 
+def test_no_rows():
+    assert chrf_statistics([], []).shape == (0, 18)
+    assert chrf_score(np.zeros((3, 18))).tolist() == [0, 0, 0]
+
+
 def test_the_fixtures_score(real_data):
     folder = real_data("fixtures")
     known = json.loads((folder / "expected.json").read_text())["text/pairs200"]["computed_here"]
     pairs = json.loads((folder / "text" / "pairs200.json").read_text())
-    found = chrf([[text] for text in pairs["refs_raw"]], pairs["hyps_raw"])
-    assert found == pytest.approx(known["sacrebleu_chrF"], abs=1e-6)
+    score = chrf([[text] for text in pairs["refs_raw"]], pairs["hyps_raw"])
+    assert score == pytest.approx(known["sacrebleu_chrF"], abs=1e-6)

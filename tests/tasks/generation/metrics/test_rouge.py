@@ -5,8 +5,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
-from polysense.tasks.generation.metrics.rouge import longest_common_subsequence, rouge_l_statistics
+from polysense.tasks.generation.metrics.rouge import rouge_l_statistics
 from polysense.tasks.generation.metrics.words import mean_score
 
 
@@ -22,9 +23,26 @@ def common_by_table(first, second):
     return table[-1][-1]
 
 
-@given(st.text(alphabet="abc", max_size=80), st.text(alphabet="abcd", max_size=80))
-def test_the_subsequence_is_as_long_as_the_tables(first, second):
-    assert longest_common_subsequence(first, second) == common_by_table(first, second)
+TEXTS = st.lists(st.sampled_from(["cat", "dog", "猫", "é", "runs", "running"]), min_size=1, max_size=9).map(" ".join)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS)
+def test_is_what_the_caption_evaluation_says(references, hypothesis):
+    own = hypothesis.split()
+    others = [text.split() for text in references]
+    common = [common_by_table(own, words) for words in others]
+    precision, recall = max(common) / len(own), max(one / len(words) for one, words in zip(common, others, strict=True))
+    expected = 2.44 * precision * recall / (recall + 1.44 * precision) if max(common) else 0
+    assert rouge_l([references], [hypothesis]) == pytest.approx(expected, abs=1e-12)
+
+
+@given(TEXTS.map(lambda text: text.replace("猫", "mat").replace("é", "e")), TEXTS)
+def test_of_one_reference_precision_and_recall_are_rouge_scores(reference, hypothesis):
+    hypothesis = hypothesis.replace("猫", "mat").replace("é", "e")
+    pair = RougeScorer(["rougeL"]).score(reference, hypothesis)["rougeL"]
+    weighted = pair.recall + 1.44 * pair.precision
+    expected = 2.44 * pair.precision * pair.recall / weighted if weighted else 0
+    assert rouge_l([[reference]], [hypothesis]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_by_hand():
@@ -57,10 +75,10 @@ def test_the_fixtures_scores(real_data):
     references = json.loads((folder / "captions" / "coco_fakecap1000_refs.json").read_text())
     hypotheses = json.loads((folder / "captions" / "coco_fakecap1000_hyps.json").read_text())
     rows = list(references)
-    found = rouge_l_statistics([references[row] for row in rows], [hypotheses[row][0] for row in rows], str.split)
+    scores = rouge_l_statistics([references[row] for row in rows], [hypotheses[row][0] for row in rows], str.split)
     expected = known["captions/coco_fakecap1000"]["published"]["ROUGE_L"]
-    assert mean_score(found.sum(axis=0, keepdims=True)).item() == pytest.approx(expected, abs=1e-6)
-    assert found[:, 0].tolist() == pytest.approx([by_row[row]["ROUGE_L"] for row in rows], abs=1e-6)
+    assert mean_score(scores.sum(axis=0, keepdims=True)).item() == pytest.approx(expected, abs=1e-6)
+    assert scores[:, 0].tolist() == pytest.approx([by_row[row]["ROUGE_L"] for row in rows], abs=1e-6)
     cases = json.loads((folder / "captions" / "nlgeval_cases.json").read_text())
     for name in ("corpus", "single"):
         if name == "corpus":

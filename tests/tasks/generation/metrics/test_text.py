@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 import time
 
 import numpy as np
@@ -7,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polysense.tasks.generation.metrics.text import TextScorer, generation_metrics, text_metrics
+from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.tasks.generation.metrics.text import TextScorer, generation_metrics
 
 NAMES = [info.name for info in generation_metrics()]
 WORDS = ["a", "cat", "dog's", "sat", "3.5", "élan", "猫", "Don't", "the", "mat"]
@@ -18,6 +23,18 @@ PERFECT = {
     "cider": 10, "bleu": 100, "chrf": 100, "rouge_l": 1, "exact_match": 1, "vqa_accuracy": 1, "token_f1": 1, "wer": 0,
     "cer": 0, "length_ratio": 1,
 }  # fmt: skip
+
+
+def text_metrics(references, hypotheses, *, bootstrap=1000, seed=0, groups=None) -> dict[str, Interval]:
+    """Every metric with its interval, as an evaluation has them."""
+    score = TextScorer(references, hypotheses)
+    num_rows = len(hypotheses)
+    all_rows = score(np.ones((1, num_rows)))
+    parts = [score(weights) for weights in multiplicities(num_rows, bootstrap, seed, groups=groups)]
+    return {
+        name: interval(all_rows[name].item(), np.concatenate([np.zeros(0), *(part[name] for part in parts)]), 0.95)
+        for name in NAMES
+    }
 
 
 def values(references, hypotheses):
@@ -147,3 +164,26 @@ def test_a_thousand_captions_and_a_thousand_resamples_take_seconds():
     start = time.process_time()
     text_metrics(references, hypotheses, bootstrap=1000)
     assert time.process_time() - start < 6  # 1.7 s on one slow core
+
+
+def test_nothing_is_loaded_before_it_counts_and_nothing_asks_the_network(tmp_path):
+    program = """
+        import socket, sys
+
+        def refuse(*args, **kwargs):
+            raise AssertionError(f"asked the network: {args}")
+
+        socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
+        from polysense.tasks.generation.metrics.text import TextScorer, generation_metrics
+
+        generation_metrics()
+        assert not {"sacrebleu", "jiwer", "rouge_score", "nltk"} & set(sys.modules), "loaded too early"
+        import numpy as np
+
+        texts = ["A dog, running. It barks!", "犬がいる。", "我有3只猫", "กินข้าว", "Привет, мир", ""]
+        scores = TextScorer([[text, "another one"] for text in texts], texts)(np.ones((1, len(texts))))
+        assert scores["wer"] == 0 and scores["chrf"] == 100, scores
+    """
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(program)], check=True, env=environment)
+    assert not list(tmp_path.iterdir())  # nor is anything stored at home

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.tasks.generation.metrics.variety import Distinct, length_ratio, length_statistics
+from polysense.tasks.generation.metrics.variety import Distinct, length_ratio, length_statistics, nearest_length
 
 
 @given(st.lists(st.lists(st.sampled_from("abcd"), max_size=6).map(" ".join), min_size=1, max_size=6), st.data())
@@ -40,3 +40,9 @@ def test_lengths():
     assert found.tolist() == [[4, 3, 1], [0, 1, 1]]
     assert length_ratio(found[:, :2].sum(axis=0, keepdims=True)).item() == 1
     assert np.isnan(length_ratio(np.zeros((1, 2))).item())
+
+
+def test_the_nearest_reference_gives_the_length():
+    assert nearest_length(6, [9, 4, 8]) == 4
+    assert nearest_length(6, [8, 4]) == 4
+    assert nearest_length(6, [7]) == 7

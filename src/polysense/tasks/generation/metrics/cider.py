@@ -16,13 +16,12 @@ all rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from polysense.evaluation.metrics.base import ratio
-from polysense.tasks.generation.metrics.ngrams import shared_ngrams, word_ids
 from polysense.tasks.generation.metrics.words import Tokenize, caption_words, check_texts
 
 __all__ = ["cider_statistics"]
@@ -34,36 +33,50 @@ _SIGMA = 6.0
 def cider_statistics(
     references: Sequence[Sequence[str]], hypotheses: Sequence[str], tokenize: Tokenize = caption_words
 ) -> np.ndarray:
-    """Each row's CIDEr-D among these rows; `mean_score` makes the value of the sums.
+    """Each row's CIDEr-D among these rows; `mean_score` computes the value from the sums.
 
     Args:
         references: One or more texts per row.
-        hypotheses: What was written.
+        hypotheses: The generated texts.
         tokenize: Splits a text into words.
 
     Returns:
         float64 [rows, 2]: the score, 1.
     """
+    from sacrebleu.metrics.helpers import extract_word_ngrams
+
     check_texts(references, hypotheses)
-    num_rows = len(hypotheses)
-    num_references = np.array([len(texts) for texts in references], dtype=np.int64)
-    row_of = np.repeat(np.arange(num_rows), num_references)
-    items, lengths = word_ids([tokenize(text) for text in chain(chain.from_iterable(references), hypotheses)])
-    bigrams = np.maximum(lengths - 1, 0).astype(np.float64)
-    apart = bigrams[: len(row_of)] - np.repeat(bigrams[len(row_of) :], num_references)
-    penalty = np.exp(-(apart**2) / (2 * _SIGMA**2))
-    total = np.zeros(len(row_of))
-    for shared in shared_ngrams(items, lengths, num_references, _ORDER):
-        written, expected, same = shared.written, shared.expected, shared.entry >= 0
+    written = [list(tokenize(text)) for text in hypotheses]
+    expected = [[list(tokenize(text)) for text in texts] for texts in references]
+    statistics = np.ones((len(hypotheses), 2))
+    statistics[:, 0] = 0.0
+    for order in range(1, _ORDER + 1):
+        counts = [[extract_word_ngrams(words, order) for words in row] for row in expected]
         # Rows whose references have the n-gram; one that none has is as rare as can be.
-        holders = np.unique(row_of[expected.text] * shared.num_ngrams + expected.ngram) % shared.num_ngrams
-        frequency = np.bincount(holders, minlength=shared.num_ngrams)
-        rarity = np.log(max(num_rows, 1)) - np.log(np.maximum(frequency, 1))
-        own, other = written.count * rarity[written.ngram], expected.count * rarity[expected.ngram]
-        norm = np.sqrt(np.bincount(written.text, weights=own**2, minlength=num_rows))
-        other_norm = np.sqrt(np.bincount(expected.text, weights=other**2, minlength=len(row_of)))
-        clipped = np.minimum(own[shared.entry[same]], other[same]) * other[same]
-        product = np.bincount(expected.text[same], weights=clipped, minlength=len(row_of))
-        total += ratio(product, np.repeat(norm, num_references) * other_norm, 0.0)
-    score = np.bincount(row_of, weights=penalty * total, minlength=num_rows)
-    return np.column_stack([10.0 * score / (_ORDER * num_references), np.ones(num_rows)])
+        frequency = Counter(ngram for row in counts for ngram in set().union(*row))
+        for row, words in enumerate(written):
+            own = _weighted(extract_word_ngrams(words, order), frequency, len(hypotheses))
+            similarities = [
+                _penalty(words, text) * _cosine(own, _weighted(count, frequency, len(hypotheses)))
+                for text, count in zip(expected[row], counts[row], strict=True)
+            ]
+            statistics[row, 0] += 10.0 * sum(similarities) / (_ORDER * len(similarities))
+    return statistics
+
+
+def _weighted(count: Mapping[str, int], frequency: Mapping[str, int], num_rows: int) -> dict[str, float]:
+    """Each n-gram's count times its rarity."""
+    rows = math.log(num_rows)
+    return {ngram: times * (rows - math.log(max(frequency.get(ngram, 0), 1))) for ngram, times in count.items()}
+
+
+def _cosine(own: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Cosine similarity in which an n-gram that is repeated counts no more often than the reference has it."""
+    norms = math.hypot(*own.values()) * math.hypot(*other.values())
+    product = sum(min(own[ngram], weight) * weight for ngram, weight in other.items() if ngram in own)
+    return product / norms if norms else 0.0
+
+
+def _penalty(written: Sequence[str], expected: Sequence[str]) -> float:
+    apart = max(len(written) - 1, 0) - max(len(expected) - 1, 0)
+    return math.exp(-(apart**2) / (2 * _SIGMA**2))

@@ -1,21 +1,27 @@
 """ROUGE-L: the longest common subsequence of a text and its references, as the COCO caption evaluation has it, 0 to 1.
 
 Lin and Och, "Automatic Evaluation of Machine Translation Quality Using Longest Common Subsequence and Skip-Bigram
-Statistics", 2004, section 3: with the subsequence's length L, precision is L / words written, recall L / the
-reference's words, and the score F = (1 + b^2) P R / (R + b^2 P). Chen et al., "Microsoft COCO Captions", 2015, section
-3.2: b = 1.2, and P and R are each the best over the references, not necessarily of the same one. The score is the mean
-of the rows' scores. (The `rouge-score` package takes b = 1, so its numbers are other ones.)
+Statistics", 2004, section 3: with the subsequence's length L, precision is L / hypothesis words, recall L / reference
+words, and the score F = (1 + b^2) P R / (R + b^2 P). Chen et al., "Microsoft COCO Captions", 2015, section 3.2:
+b = 1.2, and P and R are each the best over the references, not necessarily of the same one. The score is the mean over
+rows.
+
+rouge-score counts P and R of each pair (`rougeL`, no stemmer, no splitting into sentences, which alone would need
+NLTK's data). Its own tokenizer drops every letter but a to z, so it is given the caption words of `words`; its
+F-measure has b = 1, so published numbers of that package are other ones. It fills a table of both lengths: 0.05 ms for
+captions of 12 words, 2 ms for texts of 100, 0.2 s for texts of 1,000.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from polysense.tasks.generation.metrics.words import Tokenize, caption_words, check_texts
 
-__all__ = ["longest_common_subsequence", "rouge_l_statistics"]
+__all__ = ["rouge_l_statistics"]
 
 _BETA_SQUARED = 1.2**2
 
@@ -23,52 +29,39 @@ _BETA_SQUARED = 1.2**2
 def rouge_l_statistics(
     references: Sequence[Sequence[str]], hypotheses: Sequence[str], tokenize: Tokenize = caption_words
 ) -> np.ndarray:
-    """Each row's ROUGE-L; `mean_score` makes the value of the sums.
+    """Each row's ROUGE-L; `mean_score` computes the value from the sums.
 
     A text without words is fully right if a reference has none either, and fully wrong if all have.
 
     Args:
         references: One or more texts per row.
-        hypotheses: What was written.
+        hypotheses: The generated texts.
         tokenize: Splits a text into words.
 
     Returns:
         float64 [rows, 2]: the score, 1.
     """
+    from rouge_score.rouge_scorer import RougeScorer
+
     check_texts(references, hypotheses)
-    found = np.ones((len(hypotheses), 2))
+    scorer = RougeScorer(["rougeL"], use_stemmer=False, split_summaries=False, tokenizer=_Tokenizer(tokenize))
+    statistics = np.ones((len(hypotheses), 2))
     for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
-        written, expected = tokenize(hypothesis), [tokenize(text) for text in texts]
-        if not written or not all(expected):
-            expected = [words for words in expected if bool(words) == bool(written)]
-        if not written:
-            found[row, 0] = float(bool(expected))
+        if not tokenize(hypothesis):
+            statistics[row, 0] = float(not all(tokenize(text) for text in texts))
             continue
-        common = [longest_common_subsequence(written, words) for words in expected]
-        precision = max(common, default=0) / len(written)
-        recall = max((one / len(words) for one, words in zip(common, expected, strict=True)), default=0.0)
-        best = precision * recall
-        found[row, 0] = (1 + _BETA_SQUARED) * best / (recall + _BETA_SQUARED * precision) if best else 0.0
-    return found
+        scores = [scorer.score(text, hypothesis)["rougeL"] for text in texts]
+        precision, recall = max(one.precision for one in scores), max(one.recall for one in scores)
+        shared = (1 + _BETA_SQUARED) * precision * recall
+        statistics[row, 0] = shared / (recall + _BETA_SQUARED * precision) if shared else 0.0
+    return statistics
 
 
-def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Its length, one integer operation on all of `first` per item of `second`.
+@dataclass(frozen=True)
+class _Tokenizer:
+    """What rouge-score asks of a tokenizer."""
 
-    Hyyrö, "Bit-Parallel LCS-length Computation Revisited", 2004: a bit of `open_` is 0 where the column steps up.
-    """
-    places = _places(first)
-    full = (1 << len(first)) - 1
-    open_ = full
-    for item in second:
-        matched = open_ & places.get(item, 0)
-        open_ = ((open_ + matched) | (open_ - matched)) & full
-    return len(first) - open_.bit_count()
+    split: Tokenize
 
-
-def _places(items: Sequence[str]) -> dict[str, int]:
-    """For each item the bits of the places where it stands."""
-    places: dict[str, int] = {}
-    for place, item in enumerate(items):
-        places[item] = places.get(item, 0) | (1 << place)
-    return places
+    def tokenize(self, text: str) -> Sequence[str]:
+        return self.split(text)

@@ -16,7 +16,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.evaluation.metrics.base import MetricInfo, Scorer
 from polysense.tasks.generation.metrics.bleu import bleu_score, bleu_statistics
 from polysense.tasks.generation.metrics.chrf import chrf_score, chrf_statistics
@@ -35,10 +34,9 @@ from polysense.tasks.generation.metrics.words import (
     check_texts,
     composed,
     mean_score,
-    words_13a,
 )
 
-__all__ = ["TextScorer", "generation_metrics", "text_metrics"]
+__all__ = ["TextScorer", "generation_metrics"]
 
 _INFINITY = float("inf")
 
@@ -118,7 +116,7 @@ class TextScorer(Scorer):
         captions, answers = lru_cache(maxsize=None)(caption_words), lru_cache(maxsize=None)(answer_words)
         parts: dict[str, tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]] = {
             "cider": (cider_statistics(references, hypotheses, captions), mean_score),
-            "bleu": (bleu_statistics(references, hypotheses, lru_cache(maxsize=None)(words_13a)), bleu_score),
+            "bleu": (bleu_statistics(references, hypotheses), bleu_score),
             "chrf": (chrf_statistics(references, hypotheses), chrf_score),
             "rouge_l": (rouge_l_statistics(references, hypotheses, captions), mean_score),
             "exact_match": (exact_match_statistics(references, hypotheses, answers), mean_score),
@@ -144,39 +142,3 @@ class TextScorer(Scorer):
         empty = np.where(weights.sum(axis=1) > 0, 0.0, np.nan)
         found = {name: value(sums[:, columns]) + empty for name, (columns, value) in self._scores.items()}
         return found | {name: distinct(weights) for name, distinct in self._distinct.items()}
-
-
-def text_metrics(
-    references: Sequence[Sequence[str]],
-    hypotheses: Sequence[str],
-    *,
-    bootstrap: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    groups: np.ndarray | None = None,
-) -> dict[str, Interval]:
-    """Every metric of texts that are there already, with intervals.
-
-    Args:
-        references: One or more texts per row.
-        hypotheses: What was written, in the same order.
-        bootstrap: Resamples for the intervals; 0 gives values only.
-        confidence: Of the intervals.
-        seed: Of the resamples.
-        groups: int [rows] in [0, groups), to resample whole groups (speakers).
-
-    Returns:
-        {metric: value with its interval}, in the order of `generation_metrics`.
-    """
-    score = TextScorer(references, hypotheses)
-    num_rows = len(hypotheses)
-    values = score(np.ones((1, num_rows)))
-    parts = [score(weights) for weights in multiplicities(num_rows, bootstrap, seed, groups=groups)]
-    return {
-        info.name: interval(
-            float(values[info.name][0]),
-            np.concatenate([np.zeros(0), *(part[info.name] for part in parts)]),
-            confidence,
-        )
-        for info in generation_metrics()
-    }

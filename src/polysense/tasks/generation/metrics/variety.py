@@ -11,32 +11,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from polysense.evaluation.metrics.base import ratio
-from polysense.tasks.generation.metrics.bleu import nearest_length
-from polysense.tasks.generation.metrics.ngrams import shared_ngrams, word_ids
 from polysense.tasks.generation.metrics.words import Tokenize, caption_words, check_texts
 
-__all__ = ["Distinct", "length_ratio", "length_statistics"]
+__all__ = ["Distinct", "length_ratio", "length_statistics", "nearest_length"]
 
 
 def length_statistics(
     references: Sequence[Sequence[str]], hypotheses: Sequence[str], tokenize: Tokenize = caption_words
 ) -> np.ndarray:
-    """What lengths sum over the rows: `mean_score` of the first and last column, `length_ratio` of the first two.
+    """Counts what lengths sum over rows: `mean_score` of the first and last column, `length_ratio` of the first two.
 
     Args:
         references: One or more texts per row.
-        hypotheses: What was written.
+        hypotheses: The generated texts.
         tokenize: Splits a text into words.
 
     Returns:
-        float64 [rows, 3]: words written, words of the reference nearest in length (as BLEU has it), 1.
+        float64 [rows, 3]: words generated, words of the reference nearest in length (as BLEU has it), 1.
     """
     check_texts(references, hypotheses)
-    found = np.ones((len(hypotheses), 3))
+    statistics = np.ones((len(hypotheses), 3))
     for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
         written = len(tokenize(hypothesis))
-        found[row, :2] = written, nearest_length(written, [len(tokenize(text)) for text in texts])
-    return found
+        statistics[row, :2] = written, nearest_length(written, [len(tokenize(text)) for text in texts])
+    return statistics
 
 
 def length_ratio(sums: np.ndarray) -> np.ndarray:
@@ -51,6 +49,11 @@ def length_ratio(sums: np.ndarray) -> np.ndarray:
     return ratio(sums[:, 0], sums[:, 1])
 
 
+def nearest_length(length: int, lengths: Sequence[int]) -> int:
+    """The length nearest to `length`; the shorter of two that are as near."""
+    return min(lengths, key=lambda one: (abs(one - length), one))
+
+
 class Distinct:
     """Distinct-n: different n-grams over all n-grams, of all texts together.
 
@@ -63,17 +66,21 @@ class Distinct:
         """Numbers the n-grams.
 
         Args:
-            hypotheses: What was written.
+            hypotheses: The generated texts.
             n: Words in an n-gram.
             tokenize: Splits a text into words.
         """
-        items, lengths = word_ids([tokenize(text) for text in hypotheses])
-        nothing = np.zeros(len(hypotheses), dtype=np.int64)
-        *_, shared = shared_ngrams(items, lengths, nothing, n)
-        order = np.argsort(shared.written.ngram, kind="stable")
-        self._rows = shared.written.text[order]
-        self._starts = np.unique(shared.written.ngram[order], return_index=True)[1]
-        self._total = np.maximum(lengths - n + 1, 0).astype(np.float64)
+        from sacrebleu.metrics.helpers import extract_word_ngrams
+
+        counts = [extract_word_ngrams(list(tokenize(text)), n) for text in hypotheses]
+        holders: dict[str, list[int]] = {}
+        for row, count in enumerate(counts):
+            for ngram in count:
+                holders.setdefault(ngram, []).append(row)
+        self._rows = np.array([row for rows in holders.values() for row in rows], dtype=np.int64)
+        sizes = np.array([len(rows) for rows in holders.values()], dtype=np.int64)
+        self._starts = np.cumsum(sizes) - sizes
+        self._total = np.array([count.total() for count in counts], dtype=np.float64)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """The value over the rows of each resample.
@@ -87,10 +94,10 @@ class Distinct:
         Returns:
             float64 [resamples]; NaN where a row counts more than once and where nothing is written.
         """
-        found = np.full(len(weights), np.nan)
+        values = np.full(len(weights), np.nan)
         once = np.flatnonzero(weights.max(axis=1, initial=0.0) <= 1)
         if len(once) and len(self._rows):
             there = weights[once] > 0
             seen = np.logical_or.reduceat(there[:, self._rows], self._starts, axis=1).sum(axis=1)
-            found[once] = ratio(seen.astype(np.float64), there @ self._total)
-        return found
+            values[once] = ratio(seen.astype(np.float64), there @ self._total)
+        return values

@@ -1,15 +1,13 @@
-"""How a text becomes words, three ways, since a published number belongs to the tokenisation that it was made with.
+"""Words of a text, two ways, since a published number belongs to the tokenization that it was made with.
 
-- `words_13a`: mteval-v13a, what sacreBLEU's default means (Post, "A Call for Clarity in Reporting BLEU Scores", 2018).
-- `caption_words`: small letters, no punctuation, in the manner of the Penn Treebank tokeniser that the COCO caption
+- `caption_words`: small letters, no punctuation, in the manner of the Penn Treebank tokenizer that the COCO caption
   evaluation runs in Java (Chen et al., "Microsoft COCO Captions", 2015, section 4.1). An approximation: it has the
   clitics ("does n't", "dog 's"), hyphens, numbers and the commonest abbreviations, not the whole grammar, and drops
   brackets, whose names the original keeps by accident.
 - `answer_words`: what is left of an answer when spelling is set aside, for comparing short answers.
 
-The latter two are safe for any script: an accent or a vowel sign stays with its letter, and where a script has no
-spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) each character is a word. mteval-v13a does not do
-that; there BLEU counts whole sentences as words, and chrF and the character error rate are the ones to read.
+Both are safe for any script: an accent or a vowel sign stays with its letter, and where a script has no spaces between
+words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) each character is a word. BLEU has sacreBLEU's words instead.
 """
 
 from __future__ import annotations
@@ -28,20 +26,10 @@ __all__ = [
     "check_texts",
     "composed",
     "mean_score",
-    "words_13a",
 ]
 
 Tokenize = Callable[[str], Sequence[str]]
 """Splits one text into words."""
-
-# mteval-v13a: ASCII punctuation but ' , - . apart; then . and , unless between digits; then a dash after a digit.
-_RULES_13A = (
-    (re.compile(r"([{-~\[-` -&(-+:-@/])"), r" \1 "),
-    (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),
-    (re.compile(r"([.,])([^0-9])"), r" \1 \2"),
-    (re.compile(r"([0-9])(-)"), r"\1 \2 "),
-)
-_ENTITIES_13A = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
 
 # Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
 _UNSPACED = (
@@ -140,18 +128,6 @@ def are_unspaced(texts: Sequence[str]) -> bool:
     letters = [char for text in texts for char in text if char.isalpha()]
     unspaced = sum(any(low <= ord(char) <= high for low, high in _UNSPACED) for char in letters)
     return 2 * unspaced > len(letters)
-
-
-def words_13a(text: str) -> list[str]:
-    """mteval-v13a's words, as sacreBLEU has them."""
-    text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
-    if "&" in text:
-        for entity, char in _ENTITIES_13A:
-            text = text.replace(entity, char)
-    text = f" {text} "
-    for rule, replacement in _RULES_13A:
-        text = rule.sub(replacement, text)
-    return text.split()
 
 
 def caption_words(text: str) -> list[str]:
