@@ -43,6 +43,8 @@ from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
+from polysense.nn.encoder import EncoderConfig
+from polysense.nn.fusion import FusionConfig
 from references import ENCODERS, FUSIONS, Reference, Size, bert, transformers_vit
 
 LIMIT = 1.1
@@ -162,7 +164,7 @@ def settings(folder: Path, size: Size) -> dict[str, list[tuple[str, dict[str, An
 def cases(size: Size, folder: Path, only: Sequence[str], left_out: dict[str, str]) -> Iterator[Case]:
     """Everything that is registered; what can't be built is noted in `left_out`."""
     needs: dict[str, list[tuple[str, dict[str, Any], Modality | None]]] = {}
-    encoders: Mapping[str, Any] = members("encoder")
+    encoders: Mapping[str, Any] = members(EncoderConfig.family)
     if {"pretrained", "timm", "word_vectors", "text_rnn"} & set(only or encoders):
         needs = settings(folder, size)
     for kind, config_class in encoders.items():
@@ -186,7 +188,7 @@ def cases(size: Size, folder: Path, only: Sequence[str], left_out: dict[str, str
                 return encoder
 
             yield Case(name, make, random_column(column, size), ENCODERS.get(name, ()), True)
-    fusions: Mapping[str, Any] = members("fusion")
+    fusions: Mapping[str, Any] = members(FusionConfig.family)
     tokens = random_tokens(size)
     for kind, config_class in fusions.items():
         if only and kind not in only:
@@ -383,7 +385,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     options = parser.parse_args()
-    known = {*members("encoder"), *members("fusion")}
+    known = {*members(EncoderConfig.family), *members(FusionConfig.family)}
     if unknown := set(options.only) - known:
         parser.error(f"--only: no encoder or fusion is named {', '.join(sorted(unknown))}; known: {sorted(known)}")
     torch.set_num_threads(options.threads)

@@ -163,15 +163,17 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
     code = """
 import os, signal, sys, types, polysense
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 api = types.ModuleType("polysense.api")
 api.fit = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)
 sys.modules["polysense.api"] = polysense.api = api
 """
     done = run("train", "t.csv", code=code)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:

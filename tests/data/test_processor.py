@@ -262,7 +262,9 @@ def test_a_lost_tokenizer_is_a_bundle_error(fitted: Processor, tmp_path: Path) -
 
 def test_columns_and_decoders_need_no_torch() -> None:
     code = (
-        "import sys, polysense.data.targets, polysense.data.columns, polysense.modalities.audio.decode\n"
+        "import sys, polysense.data.column, polysense.data.target, polysense.modalities.audio.decode\n"
+        "from polysense.config.base import members\n"
+        "assert members('column') and members('target')\n"
         "heavy = {'torch', 'torchvision', 'transformers', 'av', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "print(*heavy)"
     )

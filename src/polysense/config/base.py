@@ -110,10 +110,10 @@ def members(family: str) -> dict[str, type[Family]]:
 
 def _import_all(package: str, pattern: Sequence[str]) -> None:
     """Imports the modules of a package that a pattern names, part by part as file names (`*`, `*target`)."""
-    module = importlib.import_module(package)
-    if not pattern or not hasattr(module, "__path__"):
+    spec = importlib.import_module(package).__spec__
+    if not pattern or spec is None or spec.submodule_search_locations is None:
         return
-    for below in pkgutil.iter_modules(module.__path__):
+    for below in pkgutil.iter_modules(spec.submodule_search_locations):
         if fnmatch.fnmatchcase(below.name, pattern[0]):
             _import_all(f"{package}.{below.name}", pattern[1:])
 
