@@ -62,8 +62,16 @@ def test_masked_takes_a_row_away_and_gives_none_back() -> None:
     kept = tokens.masked(torch.tensor([True, False, True]))
     assert kept.mask.tolist() == [[True, False], [False, False], [False, False]]
     assert kept.present.tolist() == [True, False, False]
-    assert kept.values is tokens.values
+    assert kept.values[1].tolist() == [[0.0], [0.0]]
     assert tokens.mask.tolist()[1] == [True, True]
+
+
+def test_cleared_tokens_are_zero_where_masked_at_every_level() -> None:
+    coarse = Tokens(torch.full((1, 1, 1), torch.nan), torch.tensor([[False]]), (1,))
+    tokens = Tokens(torch.full((1, 2, 1), torch.inf), torch.tensor([[True, False]]), (2,), (coarse,))
+    cleared = tokens.cleared()
+    assert cleared.values.flatten().tolist() == [torch.inf, 0.0]
+    assert cleared.pyramid[0].values.flatten().tolist() == [0.0]
 
 
 def test_tokens_are_a_pytree() -> None:
@@ -88,7 +96,7 @@ def test_fused_is_a_pytree_and_keeps_names_with_dots() -> None:
         make(), torch.zeros(2, 4), spans, {name: torch.ones(2, 4) for name in spans}, votes=votes,
         rows=torch.arange(2), lengths=lengths, prompts={"answer": prompt},
     )  # fmt: skip
-    moved = pytree.tree_map(lambda leaf: leaf + 1 if leaf.is_floating_point() else leaf, fused)
+    moved = pytree.tree_map(lambda leaf: leaf + 1 if leaf is not None and leaf.is_floating_point() else leaf, fused)
     assert isinstance(moved, Fused)
     assert dict(moved.spans) == spans
     assert moved.tokens.grid == (2, 3)
@@ -97,4 +105,4 @@ def test_fused_is_a_pytree_and_keeps_names_with_dots() -> None:
     assert torch.equal(moved.votes, votes + 1)
     assert torch.equal(moved.prompts["answer"].values, prompt.values + 1)
     assert torch.equal(moved.rows, fused.rows)
-    assert len(pytree.tree_leaves(fused)) == 12
+    assert len([leaf for leaf in pytree.tree_leaves(fused) if leaf is not None]) == 12

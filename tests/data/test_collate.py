@@ -66,13 +66,16 @@ def test_values_lengths_and_padding() -> None:
     assert batch.weights.tolist() == [2.0, 2.0]
 
 
-def test_absent_cells_have_length_zero_and_absent_columns_are_left_out() -> None:
+def test_absent_cells_and_columns_have_length_zero() -> None:
     empty = Sample(row=1)
     batch = collate([full(0, [2], 3), empty], SCHEMA)
     assert all(column.present.tolist() == [True, False] for column in batch.columns.values())
-    assert collate([empty, empty], SCHEMA).columns == {}
+    nothing = collate([empty, empty], SCHEMA)
+    assert list(nothing.columns) == list(batch.columns)
+    assert all(column.lengths.tolist() == [[0], [0]] for column in nothing.columns.values())
     del (half := full(2, [4], 4)).values["voice"]
-    assert set(collate([half, empty], SCHEMA).columns) == {"note", "photo", "age", "kind"}
+    present = {name for name, column in collate([half, empty], SCHEMA).columns.items() if column.present.any()}
+    assert present == {"note", "photo", "age", "kind"}
 
 
 def test_targets_and_their_absence() -> None:
@@ -93,13 +96,14 @@ def test_a_given_shape_is_kept_exactly_and_rows_are_filled() -> None:
         "note": (3, 4, 24),
         "photo": (3, 1, 1, 2, 3),
         "voice": (3, 1, 1200),
+        "age": (3, 0, 1),
+        "kind": (3, 0, 1),
     }
     assert batch.rows.tolist() == [5, FILLER, FILLER]
     assert batch.weights.tolist() == [2.0, 0.0, 0.0]
-    assert all(column.present.tolist() == [True, False, False] for column in batch.columns.values())
+    assert all(batch.columns[name].present.tolist() == [True, False, False] for name in shape)
     assert not any(target.present[1:].any() for target in batch.targets.values())
     nothing = collate([Sample(row=0)], SCHEMA, shape=shape, num_rows=2)
-    assert set(nothing.columns) == set(shape)
     assert not any(column.present.any() for column in nothing.columns.values())
 
 

@@ -213,9 +213,8 @@ class TestPrediction:
 
     def test_only_columns_that_the_table_has(self) -> None:
         table = read_table({"photo": [1, 2, 3], "note": [1, 2, 3]})
-        assert [set(b.columns) for b in PredictLoader(TableDataset(table, FromNumbers()), SCHEMA)] == [
-            {"photo", "note"}
-        ] * len(list(PredictLoader(TableDataset(table, FromNumbers()), SCHEMA)))
+        for batch in PredictLoader(TableDataset(table, FromNumbers()), SCHEMA):
+            assert {name for name, column in batch.columns.items() if column.lengths.shape[1]} == {"photo", "note"}
 
     def test_workers_change_nothing(self) -> None:
         numbers: list[int | None] = [*range(70), -1, None]

@@ -12,24 +12,30 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from polysense.core.batch import ColumnBatch
+from polysense.core.pytree import pytree_node, static
 
-__all__ = ["Fused", "Tokens"]
+__all__ = ["Features", "Fused", "Tokens"]
 
 
+@pytree_node
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """A column's rows as sequences of vectors.
 
     Attributes:
-        values: [batch, length, width].
+        values: [batch, length, width]. What `Encoder` and `Fusion` give is 0 wherever the mask is False, so nobody who
+            reads values without the mask can learn from what is not there.
         mask: [batch, length]; True = valid. A row whose modality is absent has an all-False mask.
         grid: The static shape that `length` unfolds to: (height, width) for an image, (time,) for audio and text,
             (time, height, width) for video, (1,) for a number. Several items in a cell come first: (items, ...).
+        pyramid: The same column at other resolutions, from fine to coarse, for heads that predict densely. Each level
+            has a grid of its own, and none has a pyramid.
     """
 
     values: Float[Tensor, "batch length width"]
     mask: Bool[Tensor, "batch length"]
-    grid: tuple[int, ...]
+    grid: tuple[int, ...] = field(metadata=static())
+    pyramid: tuple[Tokens, ...] = ()
 
     def __post_init__(self) -> None:
         # Shapes only, which costs nothing: values would force a device synchronisation. Under pytree's
@@ -44,20 +50,45 @@ class Tokens:
                 length *= size
             assert length == self.values.shape[1], f"Tokens.grid {self.grid} does not unfold {self.values.shape[1]}"
 
+    @staticmethod
+    def nothing(batch: int, width: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tokens:
+        """One masked token for each row: a column that is absent altogether."""
+        mask = torch.zeros(batch, 1, dtype=torch.bool, device=device)
+        return Tokens(torch.zeros(batch, 1, width, dtype=dtype, device=device), mask, (1,))
+
     @property
     def present(self) -> Bool[Tensor, " batch"]:
         """Which rows have at least one valid token."""
         return self.mask.any(dim=1)
 
+    def cleared(self) -> Tokens:
+        """The same tokens, 0 wherever the mask is False, at every level of the pyramid."""
+        values = self.values.masked_fill(~self.mask[:, :, None], 0.0)
+        return Tokens(values, self.mask, self.grid, tuple(level.cleared() for level in self.pyramid))
+
     def masked(self, keep: Bool[Tensor, " batch"]) -> Tokens:
-        """The same values, absent in the rows where `keep` is False."""
-        return Tokens(self.values, self.mask & keep[:, None], self.grid)
+        """The same tokens, absent in the rows where `keep` is False."""
+        levels = tuple(level.masked(keep) for level in self.pyramid)
+        values = self.values.masked_fill(~keep[:, None, None], 0.0)
+        return Tokens(values, self.mask & keep[:, None], self.grid, levels)
 
     def mean(self) -> Float[Tensor, "batch width"]:
         """The mean over valid tokens; zeros in a row that has none."""
         weights = self.mask.to(self.values.dtype)
         total = torch.einsum("bld,bl->bd", self.values, weights)
         return total / weights.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a frozen backbone gives.
+
+    Attributes:
+        layers: By depth, from the input on. (`Tokens.pyramid` is resolution, not depth.)
+    """
+
+    layers: tuple[Tokens, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,23 +129,12 @@ class Fused:
         return self.views.get(target, self)
 
 
-def _tokens_from(leaves: Iterable[Any], grid: Any) -> Tokens:
-    values, mask = leaves
-    return Tokens(values, mask, grid)
-
-
 def _fused_from(leaves: Iterable[Any], shapes: Any) -> Fused:
     tokens, pooled, unimodal, losses, votes, rows, lengths, prompts, views = leaves
     spans, grids = shapes
     return Fused(tokens, pooled, spans, unimodal, losses, votes, rows, lengths, prompts, grids, views)
 
 
-pytree.register_pytree_node(
-    Tokens,
-    lambda tokens: ([tokens.values, tokens.mask], tokens.grid),
-    _tokens_from,
-    serialized_type_name="polysense.core.tokens.Tokens",
-)
 pytree.register_pytree_node(
     Fused,
     lambda fused: (

@@ -62,9 +62,8 @@ def collate(
         samples: Rows; one whose `row` is `FILLER` fills the shape only.
         schema: Which columns and targets the batch has, and in which order.
         with_targets: Whether the batch has targets; a row that lacks one is marked absent in it.
-        shape: Per column its exact (items, length); length counts only for text and audio. A column that is named
-            here is in the batch even if no row has it, one that is not named is not. None: as the rows need, and
-            without the columns that no row has.
+        shape: Per column its exact (items, length); length counts only for text and audio. A column that is not named
+            has no items: it is known to be absent, and costs nothing. None: as the rows need.
         prompts: Per target whose texts go on from prompts, the exact length of these. None: as the rows need.
         num_rows: Rows of the batch, filled up with rows that have nothing; None: as many as samples.
         all_references: Whether a text target has all of a row's references, [batch, references, length], where some
@@ -77,12 +76,11 @@ def collate(
     assert len(samples) <= num_rows, f"{len(samples)} samples do not fit into {num_rows} rows"
     columns: dict[str, ColumnBatch] = {}
     for column in schema:
-        cells = [sample.values.get(column.name, ()) for sample in samples]
-        if shape is None:
-            if any(cells):
-                columns[column.name] = _pad(cells, column, num_rows, *_needed(cells, column))
-        elif column.name in shape:
-            columns[column.name] = _pad(cells, column, num_rows, *shape[column.name])
+        lacks = shape is not None and column.name not in shape
+        cells = [() if lacks else sample.values.get(column.name, ()) for sample in samples]
+        # One item even where no row has the column: training then sees few shapes, and compile one graph.
+        size = _needed(cells, column) if shape is None else shape.get(column.name, (0, 1))
+        columns[column.name] = _pad(cells, column, num_rows, *size)
     rows = np.full(num_rows, FILLER, dtype=np.int64)
     weights = np.zeros(num_rows, dtype=np.float32)
     unreadable: list[Unreadable] = []
@@ -118,11 +116,11 @@ def collate(
 
 def _needed(cells: Sequence[Sequence[np.ndarray]], column: Column) -> tuple[int, int]:
     """(items, length) of the largest cell, the length rounded up."""
-    items = max(map(len, cells))
+    items = max(1, *map(len, cells))
     multiple = VARIABLE_LENGTH.get(column.modality)
     if multiple is None:
         return items, 1
-    return items, round_up(max(len(item) for cell in cells for item in cell), multiple)
+    return items, round_up(max((len(item) for cell in cells for item in cell), default=0), multiple)
 
 
 def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, items: int, length: int) -> ColumnBatch:

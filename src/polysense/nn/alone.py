@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -53,9 +52,7 @@ def own_targets(schema: Schema, heads: Mapping[str, HeadConfig], fusion: str | N
 
 def own_target(batch: Batch, target: str, column: str) -> TargetBatch:
     """The target, in the rows that have the column."""
-    values = batch.columns.get(column)
-    found = batch.targets[target]
-    return replace(found, present=found.present & (False if values is None else values.present))
+    return batch.targets[target].masked(batch.columns[column].present)
 
 
 def own_scores(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -101,19 +101,47 @@ class Encoder(nn.Module, ABC):
     ) -> Tokens:
         """Encodes single items. An item of length 0 is absent: its mask must be all False, its values may be junk."""
 
+    @final  # type: ignore[misc]  # torch declares `forward` as an attribute
     def forward(self, column: ColumnBatch) -> Tokens:
-        """Encodes a column; a cell's items follow one another along the length."""
+        """Encodes a column; a cell's items follow one another along the length, and what is masked is 0."""
+        if self._lacks(column):
+            return self._nothing(column)
         batch, items = column.lengths.shape
         draws = column.draws if column.draws is None or items == 1 else column.draws.repeat_interleave(items, dim=0)
         tokens = self._encode_present(column.values.flatten(0, 1), column.lengths.flatten(), draws)
         if not self.column.multiple:
-            return tokens
+            return tokens.cleared()
+        levels = tuple(self._of_cells(level, batch, items) for level in tokens.pyramid)
+        return replace(self._of_cells(tokens, batch, items), pyramid=levels).cleared()
+
+    def _of_cells(self, tokens: Tokens, batch: int, items: int) -> Tokens:
+        """The tokens of items as those of the cells that they lie in."""
         values = tokens.values.reshape(batch, items, -1, self.width)
         if self.ordered:
             # Which item a token came from, so that order within a cell (a dialogue, a sequence of pictures) is kept.
             positions = sinusoidal(torch.arange(items, device=values.device), self.width).to(values.dtype)
             values = values + positions[:, None, :]
         return Tokens(values.flatten(1, 2), tokens.mask.reshape(batch, -1), (items, *tokens.grid))
+
+    def _lacks(self, column: ColumnBatch) -> bool:
+        """Whether it is known, without waiting for an accelerator, that no row has the column.
+
+        At prediction only what the shape says counts: the length of what is fused changes a row's last bits, and must
+        not depend on whether some other row has the column.
+        """
+        if column.lengths.shape[1] == 0:
+            return True
+        return (
+            self.training and column.lengths.is_cpu and not torch.compiler.is_compiling() and not column.lengths.any()
+        )
+
+    def _nothing(self, column: ColumnBatch) -> Tokens:
+        """One masked token a row. Every parameter is touched all the same: peers would wait for its gradient."""
+        tokens = Tokens.nothing(len(column.lengths), self.width, column.lengths.device)
+        if not self.training:
+            return tokens
+        touched = sum((p.flatten()[:1].sum() * 0.0 for p in self.parameters() if p.requires_grad), torch.zeros(()))
+        return replace(tokens, values=tokens.values + touched.to(tokens.values.dtype))
 
     def _encode_present(
         self,
@@ -132,11 +160,8 @@ class Encoder(nn.Module, ABC):
         if not 0 < len(present) < _MOST_PRESENT * len(lengths):
             return self.encode_items(values, lengths, draws)
         tokens = self.encode_items(values[present], lengths[present], None if draws is None else draws[present])
-        empty = tokens.values.new_zeros(len(lengths), *tokens.values.shape[1:])
-        mask = tokens.mask.new_zeros(len(lengths), *tokens.mask.shape[1:])
-        return Tokens(
-            empty.index_copy(0, present, tokens.values), mask.index_copy(0, present, tokens.mask), tokens.grid
-        )
+        levels = tuple(_spread(level, present, len(lengths)) for level in tokens.pyramid)
+        return replace(_spread(tokens, present, len(lengths)), pyramid=levels)
 
     @property
     def auxiliary_losses(self) -> Mapping[str, float]:
@@ -152,9 +177,23 @@ class Encoder(nn.Module, ABC):
         """
         return {}
 
+    @final
+    def own_losses(self, column: ColumnBatch, tokens: Tokens) -> dict[str, Float[Tensor, " batch"]]:
+        """As `auxiliary`, and zeros where no row has the column."""
+        if not self.auxiliary_losses or not self._lacks(column):
+            return self.auxiliary(column, tokens)
+        return dict.fromkeys(self.auxiliary_losses, tokens.values.sum(dim=(1, 2)) * 0.0)
+
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that came with weights, which learn more slowly."""
         return iter(())
 
     def save_resources(self, folder: Path) -> None:
         """Writes what `build` needs besides the config and the weights, such as a backbone's own config."""
+
+
+def _spread(tokens: Tokens, rows: Int[Tensor, " some"], batch: int) -> Tokens:
+    """The tokens of some rows among absent ones."""
+    values = tokens.values.new_zeros(batch, *tokens.values.shape[1:])
+    mask = tokens.mask.new_zeros(batch, *tokens.mask.shape[1:])
+    return Tokens(values.index_copy(0, rows, tokens.values), mask.index_copy(0, rows, tokens.mask), tokens.grid)

@@ -172,10 +172,7 @@ class MultimodalModel(nn.Module):
             outputs[_key(f"fusion/{name}")] = losses
         own_encoders: list[Any] = list(self.encoders)
         for name, encoder in zip(self.schema.names, own_encoders, strict=True):
-            values = batch.columns.get(name)
-            nothing = {loss: tokens[name].values.sum(dim=(1, 2)) * 0.0 for loss in encoder.auxiliary_losses}
-            found = encoder.auxiliary(values, tokens[name]) if nothing and values is not None else nothing
-            for loss, losses in found.items():
+            for loss, losses in encoder.own_losses(batch.columns[name], tokens[name]).items():
                 outputs[_key(f"{name}/{loss}")] = losses
         for head in self._heads:
             if head.auxiliary_losses:
@@ -190,12 +187,10 @@ class MultimodalModel(nn.Module):
         return outputs
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
-        """Tokens per column. A column that the batch lacks is one masked token."""
-        tokens: dict[str, Tokens] = {}
-        for column, encoder in zip(self.schema.columns, self.encoders, strict=True):
-            values = batch.columns.get(column.name)
-            tokens[column.name] = self._absent(batch, encoder) if values is None else encoder(values)
-        return tokens
+        """Tokens per column."""
+        return {
+            name: encoder(batch.columns[name]) for name, encoder in zip(self.schema.names, self.encoders, strict=True)
+        }
 
     def read(self, tokens: Mapping[str, Tokens], batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target from encoded columns; a column masked out here was never there.
@@ -268,15 +263,6 @@ class MultimodalModel(nn.Module):
                     output = torch.where(some, voted, output.float())
             outputs[head.target.name] = output
         return outputs
-
-    def _absent(self, batch: Batch, encoder: nn.Module) -> Tokens:
-        values = torch.zeros(len(batch), 1, self.width, device=batch.device)
-        if self.training:
-            # Every parameter is touched on every rank, or DDP waits for its gradient for ever. One element each costs
-            # nothing.
-            touched = sum(p.flatten()[:1].sum() * 0.0 for p in encoder.parameters() if p.requires_grad)
-            values = values + touched
-        return Tokens(values, torch.zeros(len(batch), 1, dtype=torch.bool, device=batch.device), (1,))
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Loss]:
         """Per target, and per loss of a part, the sum and what to divide it by; parts have theirs in training only.

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from polysense.core.batch import Batch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.modality import Task
 
-__all__ = ["seen", "with_truth"]
+__all__ = ["seen", "with_items", "with_truth"]
+
+
+def with_items(columns: Mapping[str, ColumnBatch]) -> dict[str, ColumnBatch]:
+    """The columns that have storage; the others are known to be absent."""
+    return {name: column for name, column in columns.items() if column.lengths.shape[1]}
 
 
 def with_truth(heads: Sequence[Any], batch: Batch) -> dict[str, TargetBatch]:
@@ -28,7 +33,7 @@ def with_truth(heads: Sequence[Any], batch: Batch) -> dict[str, TargetBatch]:
         found[head.target.name] = TargetBatch(
             values=values.float(),
             present=present,
-            columns=batch.columns,
+            columns=with_items(batch.columns),
             keys=batch.keys,
             progress=batch.progress,
         )

@@ -89,7 +89,7 @@ def test_absence_is_masked_finite_and_every_parameter_has_a_gradient(config: Enc
         tokens = encoder(column)
         assert tokens.present.tolist() == (lengths[:, 0] > 0).tolist()
         assert tokens.values.isfinite().all()
-        extra = encoder.auxiliary(column, tokens)
+        extra = encoder.own_losses(column, tokens)
         assert set(extra) == set(encoder.auxiliary_losses)
         loss = (tokens.values.square() * tokens.mask[..., None]).sum() + sum(v.sum() for v in extra.values())
         loss.backward()
@@ -112,7 +112,7 @@ def test_silence_is_finite(config: EncoderConfig) -> None:
     encoder = build(config)
     tokens = encoder(column)
     assert tokens.values.isfinite().all()
-    loss = tokens.values.sum() + sum(value.sum() for value in encoder.auxiliary(column, tokens).values())
+    loss = tokens.values.sum() + sum(value.sum() for value in encoder.own_losses(column, tokens).values())
     loss.backward()
     assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.grad is not None)
 
@@ -125,7 +125,7 @@ def test_several_clips_in_a_cell(config: EncoderConfig) -> None:
     tokens = encoder(column)
     assert tokens.grid[0] == 3
     assert tokens.mask.view(2, 3, -1).any(dim=2).tolist() == (lengths > 0).tolist()
-    for loss in encoder.auxiliary(column, tokens).values():
+    for loss in encoder.own_losses(column, tokens).values():
         assert loss.shape == (2,)
         assert (loss > 0).all()
 
@@ -165,7 +165,7 @@ def test_low_precision(config: EncoderConfig) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         tokens = encoder(column)
         loss = tokens.values.float().square().mean() + sum(
-            value.sum() for value in encoder.auxiliary(column, tokens).values()
+            value.sum() for value in encoder.own_losses(column, tokens).values()
         )
     loss.backward()
     full = encoder.eval()(column)

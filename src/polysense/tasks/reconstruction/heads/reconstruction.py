@@ -45,6 +45,7 @@ from polysense.nn.layers.draws import normals, uniforms
 from polysense.nn.layers.gaussians import divergence, product_of_experts
 from polysense.nn.layers.query_decoder import QueryDecoder
 from polysense.nn.layers.transformer import sinusoidal
+from polysense.nn.truth import with_items
 from polysense.tasks.reconstruction.corruption import Corruption
 from polysense.tasks.reconstruction.decoders import DecodingLimits, column_decoder
 from polysense.tasks.reconstruction.mean import MeanPredictor
@@ -201,7 +202,8 @@ class ReconstructionHead(Head):
         """The batch as the encoders get it in training; as it is where there are no keys to draw from."""
         if batch.keys is None or self.corruption.is_none:
             return batch
-        return replace(batch, columns=self.corruption(self._each(), batch.columns, batch.keys))
+        corrupted = self.corruption(self._each(), with_items(batch.columns), batch.keys)
+        return replace(batch, columns={**batch.columns, **corrupted})
 
     # --- the decoder ---------------------------------------------------------------------------------------------
 
