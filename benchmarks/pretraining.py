@@ -30,7 +30,7 @@ import polysense
 from polysense.core.random import permutation
 from polysense.data.sources import Table, read_table
 from polysense.evaluation.metrics.compute import selection_metric
-from polysense.evaluation.student import mean_interval
+from polysense.evaluation.significance import mean_interval
 from polysense.recipe import Recipe
 from polysense.workflows.prepare import prepare, split_tables
 

@@ -20,7 +20,7 @@ from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.metrics.compute import metrics_of, selection_metric
-from polysense.evaluation.student import holm, mean_interval, t_test
+from polysense.evaluation.significance import holm, mean_interval, t_test
 
 __all__ = [
     "Comparison",

@@ -19,7 +19,7 @@ from rich.table import Table
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.evaluation.page import number
 from polysense.evaluation.probes import balanced_accuracy, centred, classify, draw_shots
-from polysense.evaluation.student import mean_interval
+from polysense.evaluation.significance import mean_interval
 
 __all__ = ["RANDOM", "TRAINED", "FewShot", "Score", "measure_shots"]
 

@@ -33,24 +33,25 @@ def pca(
     Returns:
         float64 [rows, size], each direction with its larger extreme positive, and the shares.
     """
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    values, directions = np.linalg.eigh(centred.T @ centred)
-    order = np.argsort(values)[::-1][:size]
-    found = np.zeros((len(vectors), size))
-    found[:, : len(order)] = centred @ directions[:, order]
-    if len(found):
-        extreme = found[np.abs(found).argmax(axis=0), np.arange(size)]
-        found *= np.where(extreme < 0, -1.0, 1.0)
-    total = max(float(np.clip(values, 0.0, None).sum()), 1e-300)
-    shares = [max(float(values[i]), 0.0) / total for i in order]
-    return found, (*shares, *[0.0] * (size - len(shares)))
+    places, shares = np.zeros((len(vectors), size)), np.zeros(size)
+    # In float64 and centered first: the covariance of values far from 0 would lose its digits.
+    centered = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64) if len(vectors) else places
+    count = min(size, *centered.shape)
+    if not centered.any():  # no direction, and no variance to take a share of
+        return places, tuple(shares.tolist())
+    from sklearn.decomposition import PCA  # 1 s and 150 MiB that only a map should cost
+
+    model = PCA(count, svd_solver="covariance_eigh")
+    places[:, :count] = model.fit_transform(centered)
+    shares[:count] = model.explained_variance_ratio_
+    extreme = places[np.abs(places).argmax(axis=0), np.arange(size)]
+    return places * np.where(extreme < 0, -1.0, 1.0), tuple(shares.tolist())
 
 
 def tsne(vectors: Float[np.ndarray, "rows size"], seed: int = 0) -> Float[np.ndarray, "rows 2"] | None:
     """The map that keeps neighbours; None for fewer than 8 rows, of which there is none."""
     if len(vectors) < _FEWEST:
         return None
-    # Three seconds and 60 MiB that only a map should cost.
     from sklearn.manifold import TSNE
 
     small, _ = pca(vectors, min(_DIMENSIONS, vectors.shape[1]))

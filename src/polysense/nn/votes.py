@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,7 +19,6 @@ from polysense.nn.model import MultimodalModel
 __all__ = ["fit_votes"]
 
 _MOST_STEPS = 500
-_NEAR = 1e-5
 
 
 def fit_votes(model: MultimodalModel, batches: Iterable[Batch]) -> Float[Tensor, " experts"]:
@@ -46,43 +46,34 @@ def fit_votes(model: MultimodalModel, batches: Iterable[Batch]) -> Float[Tensor,
         return total / max(len(weights), 1)
 
     # From a little of everything: a vote of 0 of a joint expert that is perfect so far could not be told from none.
-    votes = _minimise(objective, prior.clamp(min=0.01)).float()
+    votes = _minimize(objective, prior.clamp(min=0.01)).float()
     model.fusion.set_votes(votes)
     return votes
 
 
-def _minimise(objective: Callable[[Tensor], Tensor], start: Float[Tensor, " experts"]) -> Float[Tensor, " experts"]:
-    """The non-negative point where a function of a few numbers is least.
+def _minimize(objective: Callable[[Tensor], Tensor], start: Float[Tensor, " experts"]) -> Float[Tensor, " experts"]:
+    """The non-negative point where a function of a few numbers is least, by L-BFGS-B."""
+    from scipy.optimize import minimize  # 0.2 s and 36 MiB that only a fusion with fitted votes should cost
 
-    Projected gradients with the step of Barzilai and Borwein ("Two-point step size gradient methods", 1988) and
-    backtracking. torch.optim would do, but importing it for use costs 150 MiB and 2 s.
-    """
-
-    def at(point: Tensor) -> tuple[float, Tensor]:
+    def value_and_slope(point: np.ndarray) -> tuple[float, np.ndarray]:
         with torch.enable_grad():
-            point = point.detach().requires_grad_()
-            value = objective(point)
-            (gradient,) = torch.autograd.grad(value, point)
-        return float(value.detach()), gradient
+            at = torch.from_numpy(point).to(start.device).requires_grad_()
+            value = objective(at)
+            (slope,) = torch.autograd.grad(value, at)
+        return float(value.detach()), slope.cpu().numpy()
 
-    point = start
-    value, gradient = at(point)
-    step = 1.0
-    for _ in range(_MOST_STEPS):
-        while True:
-            candidate = (point - step * gradient).clamp(min=0)
-            moved = candidate - point
-            # The second is for what is not a number.
-            if float(moved.abs().max()) < _NEAR or step < 1e-12:
-                return point
-            found, slope = at(candidate)
-            if found <= value - 1e-4 * float(moved.square().sum()) / step:
-                break
-            step /= 2
-        curvature = float(moved @ (slope - gradient))
-        point, value, gradient = candidate, found, slope
-        step = min(float(moved @ moved) / curvature, 1e3) if curvature > 0 else 2 * step
-    return point
+    # The objective is computed in float32: below 1e-7 of its value there is only rounding.
+    bounds = [(0.0, None)] * len(start)
+    result = minimize(
+        value_and_slope,
+        start.cpu().numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 1e-12, "gtol": 1e-6, "maxiter": _MOST_STEPS},
+    )
+    point = torch.from_numpy(result.x).to(start.device)
+    return point if bool(point.isfinite().all()) else start
 
 
 def _collect(
