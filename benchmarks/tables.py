@@ -8,7 +8,7 @@
     python benchmarks/tables.py service FOLDER --rows 2000                       # picture, voice and message; a reply
 
 Files of a table that is made of another are named relative to the new table's folder, so it is trained on as it is.
-The last two are generated (see polysense.data.demo.spoken_numbers and .service) and the same for the same seed.
+The last two are generated (see toys.spoken_numbers and .service) and the same for the same seed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polysense.data.demo.service import make_service
-from polysense.data.demo.spoken_numbers import make_spoken_numbers
+from toys.service import make_service
+from toys.spoken_numbers import make_spoken_numbers
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TURNS = 8

@@ -3,7 +3,7 @@
     python benchmarks/translation.py runs/greek                    # the table alone
     python benchmarks/translation.py runs/greek --rows 3000 --train training.epochs=12 model.width=64
 
-The test split's numbers occur with no noun in training (see polysense.data.demo.translation). BLEU, chrF and exact
+The test split's numbers occur with no noun in training (see toys.translation). BLEU, chrF and exact
 match are set beside the same model with its inputs dealt to other rows: what someone who reads no English gets.
 """
 
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import polysense
-from polysense.data.demo.translation import make_translation
+from toys.translation import make_translation
 
 _METRICS = ("bleu", "chrf", "exact_match", "token_accuracy")
 

@@ -9,6 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "polysense").rglob("*.py"))
 TREES = {str(path.relative_to(ROOT / "src")): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
@@ -84,3 +86,74 @@ def test_tests_mirror_the_sources() -> None:
         if (folder := path.parent.relative_to(ROOT / "tests")) not in packages and folder.parts[:1][0] not in apart
     ]
     assert strays == []
+
+
+# Logs grow line by line. The engine of search is to be LanceDB, which writes its own files.
+MAY_OPEN = {"polysense/training/callbacks/jsonl.py", "polysense/training/callbacks/text_log.py"}
+
+
+def written_past_the_one_writer(path: str, tree: ast.AST) -> list[str]:
+    """Where a module replaces, renames or writes a file by itself, or writes JSON that Python made."""
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        receiver, name = ast.unparse(node.func.value), node.func.attr
+        # What a library writes goes to the path that `replacing` gives, which is called part.
+        first = ast.unparse(node.args[0]) if node.args else ""
+        modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        is_moved = len(node.args) == 1 and not node.keywords and not first.startswith(("{", "dict("))
+        if (
+            (receiver, name) in {("os", "replace"), ("os", "rename"), ("os", "fsync"), ("json", "dump")}
+            or (receiver == "tempfile" and name in {"NamedTemporaryFile", "mkstemp"})
+            or (name in {"replace", "rename"} and is_moved)
+            or (name in {"write_text", "write_bytes"} and receiver != "console")
+            or (
+                (name in {"write_csv", "write_parquet", "write_ndjson", "savez", "savez_compressed"})
+                and first not in {"part", "stream", ""}
+            )
+            or (name in {"write", "writelines"} and "json.dumps" in ast.unparse(node))
+            or (
+                (name == "open" and receiver != "part" and set("wax").intersection("".join(modes[:1])))
+                and path not in MAY_OPEN
+            )
+        ):
+            lines.append(f"{path}:{node.lineno}: {ast.unparse(node)[:60]}")
+    return lines
+
+
+def test_files_are_written_in_one_place() -> None:
+    exempt = ("polysense/core/files.py", "polysense/search/")
+    lines = [
+        line
+        for path, tree in TREES.items()
+        if not path.startswith(exempt)
+        for line in written_past_the_one_writer(path, tree)
+    ]
+    assert lines == [], "write with polysense.core.files and polysense.core.json"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.replace(a, b)",
+        "part.replace(path)",
+        "path.rename(other)",
+        "json.dump(value, stream)",
+        "path.write_text(text)",
+        "path.open('w', encoding='utf-8')",
+        "frame.write_parquet(path)",
+        "stream.write(json.dumps(value))",
+    ],
+)
+def test_a_writer_of_its_own_is_seen(line: str) -> None:
+    assert len(written_past_the_one_writer("polysense/some.py", ast.parse(line))) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["text.replace('a', 'b')", "frame.rename({'a': 'b'})", "replace(config, a=1)", "when.replace(tzinfo=None)",
+     "console.write_text(text)", "frame.write_csv(part)", "part.open('wb')", "path.open('rb')", "av.open(path, 'r')"],
+)  # fmt: skip
+def test_other_calls_are_none(line: str) -> None:
+    assert written_past_the_one_writer("polysense/some.py", ast.parse(line)) == []

@@ -26,6 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from polysense.config.codec import from_dict, to_dict
+from polysense.core.files import replacing, replacing_folder
+from polysense.core.json import read_json, write_json, write_json_lines
 from polysense.core.prediction import Prediction
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema
@@ -50,6 +52,8 @@ FORMAT = 2
 
 IMPUTER = "imputer"
 """The folder, within a bundle's, of the bundle that fills missing cells for it."""
+
+_MANIFEST = "bundle.json"
 
 _log = logging.getLogger("polysense.bundle")
 
@@ -87,25 +91,24 @@ class Predictions:
             for name in lists
         )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            match path.suffix.lower():
-                case ".csv":
-                    flat.write_csv(path)
-                case ".tsv":
-                    flat.write_csv(path, separator="\t")
-                case ".jsonl" | ".ndjson":
-                    self.frame.write_ndjson(path)
-                case ".parquet":
-                    self.frame.write_parquet(path)
-                case other:
-                    raise TableError(
-                        f"{path}: can't write {other or 'a file without an ending'}; use .csv, .tsv, .jsonl or .parquet"
-                    )
+            with replacing(path) as part:
+                match path.suffix.lower():
+                    case ".csv":
+                        flat.write_csv(part)
+                    case ".tsv":
+                        flat.write_csv(part, separator="\t")
+                    case ".jsonl" | ".ndjson":
+                        self.frame.write_ndjson(part)
+                    case ".parquet":
+                        self.frame.write_parquet(part)
+                    case other:
+                        raise TableError(
+                            f"{path}: can't write {other or 'a file without an ending'}; use .csv, .tsv, .jsonl or "
+                            ".parquet"
+                        )
             beside = path.with_name(path.name + ".unreadable.jsonl")
             if self.unreadable:
-                beside.write_text(
-                    "".join(json.dumps(cell.as_dict(), ensure_ascii=False) + "\n" for cell in self.unreadable)
-                )
+                write_json_lines(beside, [cell.as_dict() for cell in self.unreadable])
             else:
                 beside.unlink(missing_ok=True)
         except OSError as error:
@@ -145,19 +148,19 @@ class Bundle:
     def save(self, folder: Path | str) -> None:
         """Writes the bundle; the file that makes it one, bundle.json, is written last."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.processor.save(folder / "processor")
-        self.model.save_resources(folder / "resources")
+        (folder / _MANIFEST).unlink(missing_ok=True)  # what is half replaced is no bundle
+        with replacing_folder(folder / "processor") as part:
+            self.processor.save(part)
+        with replacing_folder(folder / "resources") as part:
+            self.model.save_resources(part)
         if self.imputer is not None:
             self.imputer.restorer.save(folder / IMPUTER)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        part = folder / "weights.safetensors.part"
         # A tied weight stands under two names and is one storage, which safetensors refuses.
-        save_file(
-            {name: value.clone() if _shared(name, value, weights) else value for name, value in weights.items()}, part
-        )
-        part.replace(folder / "weights.safetensors")
-        plain = {
+        plain = {name: value.clone() if _shared(name, value, weights) else value for name, value in weights.items()}
+        with replacing(folder / "weights.safetensors") as part:
+            save_file(plain, part)
+        manifest: dict[str, Any] = {
             "format": 1 if self.imputer is None else FORMAT,
             "polysense": VERSION,
             "torch": torch.__version__,
@@ -166,10 +169,8 @@ class Bundle:
             "info": self.info,
         }
         if self.imputer is not None:
-            plain["imputer"] = self.imputer.as_json()
-        part = folder / "bundle.json.part"
-        part.write_text(json.dumps(plain, indent=1, ensure_ascii=False))
-        part.replace(folder / "bundle.json")
+            manifest["imputer"] = self.imputer.as_json()
+        write_json(folder / _MANIFEST, manifest)
         self.folder = folder
 
     def dataset(self, source: Any, *, root: Path | str | None = None, with_targets: bool = False) -> TableDataset:
@@ -387,25 +388,25 @@ def load(path: Path | str, *, device: str = "cpu") -> Bundle:
         BundleError: There is no bundle, it is broken, or a newer polysense wrote it.
     """
     folder = Path(path)
-    if not (folder / "bundle.json").exists() and (folder / "bundle" / "bundle.json").exists():
+    if not (folder / _MANIFEST).exists() and (folder / "bundle" / _MANIFEST).exists():
         folder = folder / "bundle"
-    if not (folder / "bundle.json").exists():
+    if not (folder / _MANIFEST).exists():
         kind = "no such folder" if not folder.exists() else "is a file" if folder.is_file() else "holds no bundle.json"
         raise BundleError(f"{path}: {kind}; expected a bundle, the folder `bundle` of a finished run")
     try:
-        plain = json.loads((folder / "bundle.json").read_text())
+        plain = read_json(folder / _MANIFEST, dict)
         if plain["format"] > FORMAT:
             raise BundleError(
                 f"{folder}: written by polysense {plain['polysense']} in format {plain['format']}; this version reads "
                 f"up to {FORMAT}: upgrade polysense"
             )
-        config = from_dict(ModelConfig, plain["model"], where=str(folder / "bundle.json"))
+        config = from_dict(ModelConfig, plain["model"], where=str(folder / _MANIFEST))
         settings = plain.get("imputer")
         imputer = None if settings is None else Imputer(load(folder / IMPUTER, device=device), **settings)
         processor = Processor.load(folder / "processor", imputer)
         model = config.build(processor.schema, folder / "resources")
         model.load_state_dict(load_file(folder / "weights.safetensors", device="cpu"))
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, SafetensorError, RuntimeError, ConfigError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise BundleError(
             f"{folder}: the bundle is broken, or another version wrote it ({first}); train again, or copy it again"

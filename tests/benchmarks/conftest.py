@@ -1,4 +1,4 @@
-"""Makes the helpers of these tests importable."""
+"""Makes the helpers of these tests, and what the benchmarks share, importable."""
 
 from __future__ import annotations
 
@@ -6,3 +6,4 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

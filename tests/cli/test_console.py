@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from polysense.cli import console
 from polysense.core.modality import Modality
@@ -48,18 +46,6 @@ def test_everything_has_a_json_form(capsys: pytest.CaptureFixture[str]) -> None:
         "3": [None, True],
     }
     assert "é" in shown
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=10,
-)
-
-
-@given(JSON)
-def test_what_is_json_already_stays(value: object) -> None:
-    assert console._plain(value) == value
 
 
 def test_reserved_stdout(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,6 @@ from PIL import Image
 
 from polysense.core import random
 from polysense.data import demo
-from polysense.data.demo import translation
 from polysense.data.demo.assets import read_digits, read_speech
 from polysense.data.demo.degrade import degrade_picture, degrade_speech
 from polysense.data.demo.notes import write_note
@@ -202,31 +201,3 @@ def test_notes_name_the_digit_more_often_than_another_but_not_always() -> None:
             named[digit] += word in note or str(digit) in note
     assert 550 < named[3] < 850
     assert all(10 < count < 200 for digit, count in named.items() if digit != 3)
-
-
-def test_the_toy_translation_follows_its_rules(tmp_path: Path) -> None:
-    assert translation.phrase(1, 0, 1) == ("one small road", "ένας μικρός δρόμος")
-    assert translation.phrase(21, 5, 0) == ("twenty-one cities", "είκοσι μία πόλεις")
-    assert translation.phrase(203, 8, 1) == ("two hundred and three small houses", "διακόσια τρία μικρά σπίτια")
-    assert translation.phrase(203, 5, 1) == ("two hundred and three small cities", "διακόσιες τρεις μικρές πόλεις")
-    assert translation.phrase(3014, 6, 0)[1] == "τρεις χιλιάδες δεκατέσσερις μέρες"
-    assert translation.phrase(1100, 9, 0)[1] == "χίλια εκατό βιβλία"
-    assert len({translation.english_number(i) for i in range(1, 10_000)}) == 9_999
-    assert all(len({translation.greek_number(i, gender) for i in range(1, 10_000)}) == 9_999 for gender in range(3))
-    rows = read_rows(translation.make_translation(tmp_path, num_rows=2_000))
-    assert len({row["english"] for row in rows}) == len({row["greek"] for row in rows}) == 2_000
-    numbers = {split: set() for split in ("train", "validation", "test")}
-    known = {translation.english_number(i): i for i in range(1, 10_000)}
-    for row in rows:
-        words = row["english"].split()
-        longest = next(n for n in range(len(words), 0, -1) if " ".join(words[:n]) in known)
-        numbers[row["split"]].add(" ".join(words[:longest]))
-    assert not numbers["train"] & numbers["test"], "compositions that no training row holds"
-    assert not numbers["train"] & numbers["validation"]
-    assert 100 < sum(row["split"] == "test" for row in rows) < 300
-    first = (tmp_path / "translation.csv").read_bytes()
-    assert translation.make_translation(tmp_path, num_rows=2_000).read_bytes() == first
-    with pytest.raises(UserError, match="10 to 100,000 rows"):
-        translation.make_translation(tmp_path, num_rows=5)
-    with pytest.raises(UserError, match="can't be written"):
-        translation.make_translation(tmp_path / "translation.csv", num_rows=10)

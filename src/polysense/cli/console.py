@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
-import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from enum import Enum
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from polysense.core.json import json_text
 
 __all__ = [
     "configure_logging",
@@ -143,7 +140,7 @@ def write_piece(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """Writes one JSON document to stdout. What JSON can't say (NaN, infinities) becomes null."""
-    write_text(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    write_text(json_text(value, indent=2))
 
 
 def write_unreadable(cells: Sequence[object]) -> None:
@@ -158,24 +155,3 @@ def write_error(message: str) -> None:
     """Writes to stderr, in one piece."""
     sys.stderr.write(message.rstrip("\n") + "\n")
     sys.stderr.flush()
-
-
-def _plain(value: Any) -> Any:
-    """A value in JSON's own types."""
-    if value is None or (isinstance(value, (bool, int, str)) and not isinstance(value, Enum)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Enum):
-        return _plain(value.value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(_plain(key)): _plain(below) for key, below in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(below) for below in value]
-    if isinstance(value, Path):
-        return str(value)
-    # Arrays and scalars of numpy and torch, without importing either.
-    tolist = getattr(value, "tolist", None)
-    return _plain(tolist()) if callable(tolist) else str(value)

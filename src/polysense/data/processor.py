@@ -6,7 +6,6 @@ row. A column that a table lacks is missing in all its rows, one that the model 
 
 from __future__ import annotations
 
-import json
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, TypeVar, overload
 
 import polars as pl
 
+from polysense.core.json import read_json, write_json
 from polysense.core.sample import Sample, SourceInfo, Unreadable
 from polysense.core.schema import Requirements, Schema
 from polysense.data.column import ColumnProcessor
@@ -221,7 +221,6 @@ class Processor:
 
     def save(self, folder: Path) -> None:
         """Writes everything that `load` needs into a folder: processor.json and a folder for each column's files."""
-        folder.mkdir(parents=True, exist_ok=True)
         state = {
             "version": _VERSION,
             # By position: a column's name may be no file's name.
@@ -230,8 +229,7 @@ class Processor:
             "weight": self.weight,
             "weight_mark": self._weight_mark,
         }
-        text = json.dumps(state, indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / _FILE).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / _FILE, state)
 
     @staticmethod
     def load(folder: Path, filler: Filler | None = None) -> Processor:
@@ -246,7 +244,7 @@ class Processor:
         """
         path = folder / _FILE
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            state = read_json(path, dict)
         except FileNotFoundError:
             raise BundleError(f"{path}: no such file; expected the folder of a saved model") from None
         except (OSError, ValueError) as error:

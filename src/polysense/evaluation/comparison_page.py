@@ -5,11 +5,11 @@ One file that opens anywhere, loads nothing and runs no script, drawn with the s
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from pathlib import Path
 
+from polysense.core.files import write_text
+from polysense.core.json import json_text
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure, Row
 from polysense.evaluation.comparison_terminal import count, signed
@@ -29,9 +29,7 @@ _KINDS = {Kind.ALONE: "one column", Kind.ENSEMBLE: "baseline", Kind.MAJORITY: "b
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
     """Writes the page; a reader never sees half of it."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(render_comparison(comparison), encoding="utf-8")
-    os.replace(part, path)  # noqa: PTH105 - the atomic one
+    write_text(path, render_comparison(comparison))
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -58,7 +56,7 @@ def render_comparison(comparison: Comparison) -> str:
             f'<div class="curves">{plots}</div></section>'
         )
     parts.append(f"<section><h2>Other figures and costs</h2>{_others(comparison)}</section>")
-    settings = json.dumps(dict(comparison.settings), indent=1, ensure_ascii=False, default=str)
+    settings = json_text(dict(comparison.settings), indent=1)
     lines = "\n".join(text(line) for line in settings.split("\n"))
     parts.append(f"<section><details><summary>What was asked for</summary><pre>{lines}</pre></details></section>")
     return document(comparison.title, "\n".join(parts))

@@ -7,12 +7,12 @@ alone; intervals stand beside every value; what could not be measured says why.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polysense.core.files import write_text
 from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.evaluation.baselines import MAJORITY, baseline_name
@@ -98,9 +98,7 @@ def headline_metrics(target: Target, texts: Texts | None = None) -> tuple[Metric
 
 def write_report(report: Report, path: Path) -> None:
     """Writes the page; a reader never sees half of it."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(render_report(report), encoding="utf-8")
-    os.replace(part, path)  # noqa: PTH105 - the atomic one
+    write_text(path, render_report(report))
 
 
 def render_report(report: Report) -> str:

@@ -9,7 +9,6 @@ byte; a CRC-32 of all tensors does (about 1 GB/s).
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from polysense.core.files import replacing
 from polysense.errors import CheckpointError
 
 __all__ = ["load_checkpoint", "load_model", "pack", "save_checkpoint", "unpack"]
@@ -49,18 +49,10 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
         seen.add(tensor.untyped_storage().data_ptr())
         plain[name] = tensor
     header = json.dumps({"version": _VERSION, "crc32": _checksum(plain), "state": state})
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        save_file(plain, temporary, metadata={"format": "pt", _KEY: header})
-        temporary.chmod(mode)  # safetensors lets only its owner read it, whatever the umask
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
+        with replacing(path) as part:
+            save_file(plain, part, metadata={"format": "pt", _KEY: header})
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: the checkpoint can't be written: {error}; make room, then resume") from error
 
 
@@ -170,14 +162,6 @@ def _checksum(tensors: Mapping[str, Tensor]) -> int:
         if tensors[name].numel():
             checksum = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, checksum)
     return checksum
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _shape(tensor: Tensor) -> str:

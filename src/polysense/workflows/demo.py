@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
+from polysense.core.json import write_json
 from polysense.errors import ConfigError
 from polysense.workflows.fit import fit
 
@@ -67,7 +67,7 @@ def demo(
         folder=str(folder),
         seed=seed,
     )
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_json(folder / "summary.json", summary)
     summary.text = f"{run.summary()}\n{_table(summary)}"
     return summary
 

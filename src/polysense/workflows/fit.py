@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -20,6 +19,8 @@ import torch
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.batch import Batch
+from polysense.core.files import write_text
+from polysense.core.json import json_text
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
 from polysense.data.augmentation.augment import augment
@@ -96,7 +97,7 @@ def fit(
         TrainingInterrupted: Ctrl-C; the state was saved.
     """
     if init_from is not None:
-        overrides = [f"init_from.bundle={json.dumps(str(init_from))}", *overrides]
+        overrides = [f"init_from.bundle={json_text(str(init_from))}", *overrides]
     if resume:
         folder = Path(source if output is None else output)
         if not (folder / "recipe.yaml").is_file():
@@ -442,14 +443,14 @@ def _run(prepared: Prepared, folder: Path, *, resume: bool, progress: bool) -> R
         tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
         folder.mkdir(parents=True, exist_ok=True)
         if distributed.is_main:
-            (folder / "recipe.yaml").write_text(recipe.to_yaml())
+            write_text(folder / "recipe.yaml", recipe.to_yaml())
         bundle, training, unreadable = train_model(
             recipe, tables, folder, resume=resume, progress=progress, distributed=distributed
         )
         run = Run(folder=folder, recipe=recipe, bundle=bundle, training=training)
         if distributed.is_main:
             measure(run, tables, unreadable, progress=progress)
-            (folder / "bundle" / "README.md").write_text(model_card(run, tables))
+            write_text(folder / "bundle" / "README.md", model_card(run, tables))
             bundle.info["metrics"] = run.metrics
             bundle.save(folder / "bundle")
         distributed.barrier()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
+from polysense.core.json import parse_json, write_json, write_json_lines
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.sample import Unreadable
@@ -239,17 +238,13 @@ def _write(
     run: Run, tables: Mapping[str, Table], unreadable: Mapping[str, Sequence[Unreadable]], judged: str | None
 ) -> None:
     folder = run.folder
-    _json(folder / "metrics.json", run.metrics)
+    write_json(folder / "metrics.json", run.metrics)
     if run.baselines:
-        _json(folder / "baselines.json", run.as_json()["baselines"])
+        write_json(folder / "baselines.json", run.as_json()["baselines"])
     if run.contributions is not None:
-        _json(folder / "contribution.json", {"split": run.contribution_split, **run.contributions.as_json()})
-    lines = [
-        json.dumps({"split": name, **cell.as_dict()}, ensure_ascii=False) + "\n"
-        for name, cells in unreadable.items()
-        for cell in cells
-    ]
-    (folder / "unreadable.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_json(folder / "contribution.json", {"split": run.contribution_split, **run.contributions.as_json()})
+    lines = [{"split": name, **cell.as_dict()} for name, cells in unreadable.items() for cell in cells]
+    write_json_lines(folder / "unreadable.jsonl", lines)
     run.text = _text(run, tables, judged, len(lines))
     if run.recipe.evaluation.report and judged is not None:
         write_report(_report(run, tables, judged), folder / "report.html")
@@ -264,7 +259,7 @@ def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
         split=split,
         comparisons=run.baselines[split],
         contributions=run.contributions if split == run.contribution_split else None,
-        history=[json.loads(line) for line in log.read_text().splitlines()] if log.exists() else (),
+        history=[parse_json(line, dict) for line in log.read_text().splitlines()] if log.exists() else (),
         missing=_missing(run, tables),
         facts={
             **rows,
@@ -303,7 +298,3 @@ def _text(run: Run, tables: Mapping[str, Table], judged: str | None, num_unreada
     use = "index {} TABLE -o INDEX" if shared else "predict {} TABLE -o predictions.csv"
     lines.append(f"use it:   polysense {use.format(shlex.quote(str(run.folder)))}")
     return "\n\n".join([*parts, "\n".join(lines)])
-
-
-def _json(path: Path, plain: Any) -> None:
-    path.write_text(json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

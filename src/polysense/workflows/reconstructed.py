@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
+from polysense.core.files import write_text
 from polysense.core.modality import Modality
 from polysense.core.random import permutation
 from polysense.core.schema import Column, Target
@@ -59,9 +59,7 @@ def write_reconstructions(
             for position, cells in _cells(bundle, dataset, batch, target).items():
                 rows.setdefault(position, []).extend(cells)
     shown = [RestoredRow(row=int(dataset.table.rows[position]), cells=rows[position]) for position in sorted(rows)]
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(render_reconstructions(title, shown, split), encoding="utf-8")
-    os.replace(part, path)  # noqa: PTH105 - the atomic one
+    write_text(path, render_reconstructions(title, shown, split))
     return True
 
 

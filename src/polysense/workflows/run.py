@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle
+from polysense.core.json import json_text
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.verdict import Contributions
 from polysense.recipe import Recipe
@@ -75,4 +75,4 @@ class Run:
         }
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}, {json.dumps(sorted(self.evaluations))})"
+        return f"Run({str(self.folder)!r}, {json_text(sorted(self.evaluations))})"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from polysense.core.files import write_text
+from polysense.core.json import write_json_lines
 from polysense.core.modality import Task
 from polysense.core.random import permutation
 from polysense.core.schema import Target
@@ -71,13 +72,10 @@ class SampleLog:
         self._texts = {}
         for number, position in enumerate(self._positions):
             self._rows[number] = self._shown(self._rows[number], evaluation, position, epoch)
-        _write(
-            self._folder / "samples.jsonl",
-            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self._lines),
-        )
+        write_json_lines(self._folder / "samples.jsonl", self._lines)
         shown = [row for row in self._rows if row.outputs]
         if shown:
-            _write(self._folder / "samples.html", render_samples(self._folder.name, shown, epoch))
+            write_text(self._folder / "samples.html", render_samples(self._folder.name, shown, epoch))
 
     def latest(self) -> Samples:
         """For TensorBoard; the pictures only once, since they stay the same."""
@@ -183,10 +181,3 @@ def _markdown(wanted: Sequence[str], output: Output) -> str:
         lines = [line for one in texts for line in (one.splitlines() or [""])]
         parts.append(f"{title}\n\n" + "\n".join(f"    {line}" for line in lines))
     return "\n\n".join(parts)
-
-
-def _write(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(content, encoding="utf-8")
-    os.replace(part, path)  # noqa: PTH105 - the atomic one

@@ -10,6 +10,7 @@ import typer
 from polysense.cli import console
 from polysense.cli.commands.options import NoTarget, Table
 from polysense.cli.commands.train import Columns, Preset, parse_columns
+from polysense.core.files import write_text
 from polysense.errors import ConfigError
 
 __all__ = ["new"]
@@ -49,6 +50,5 @@ def new(
     if str(output) == "-":
         console.write_text(text)
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
+    write_text(output, text)
     console.write_text(f"wrote {output}; look at it, then run: polysense train {output}")

@@ -8,6 +8,7 @@ missing in all three columns. The test split's voices are heard nowhere else.
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import soundfile
 from PIL import Image
 
 from polysense.core import random
+from polysense.core.files import write_text
 from polysense.data.demo.assets import Speech, read_digits, read_speech
 from polysense.data.demo.degrade import degrade_picture, degrade_speech
 from polysense.data.demo.notes import write_note
@@ -139,12 +141,13 @@ def _write(folder: Path, seed: int, num_rows: int) -> Path:
     _write_csv(folder / "provenance.csv", ["row", "handwritten", "voice"], provenance)
     shares = ", ".join(f"{share:.0%} of `{column}`" for column, share in MISSING.items())
     readme = _README.format(num=f"{num_rows:,}", seed=seed, rate=f"{speech.sample_rate:,}", missing=shares)
-    (folder / "README.md").write_text(readme, encoding="utf-8")
+    write_text(folder / "README.md", readme)
     return folder / "data.csv"
 
 
 def _write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

@@ -30,6 +30,7 @@ from typing import Any, Literal
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from polysense.core.files import write_text
 from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
@@ -290,10 +291,9 @@ class TextProcessor(ColumnProcessor):
         return text.split() if self.config.words else text
 
     def _state(self, folder: Path) -> dict[str, Any]:
-        folder.mkdir(parents=True, exist_ok=True)
         tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
         tokenizer.no_truncation()
-        (folder / _FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+        write_text(folder / _FILE, tokenizer.to_str(pretty=True))
         return {"max_tokens": self.max_tokens}
 
     def _restore(self, state: Mapping[str, Any], folder: Path) -> None:

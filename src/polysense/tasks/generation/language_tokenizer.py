@@ -18,6 +18,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from polysense.core.files import write_text
+from polysense.core.json import write_json
 from polysense.core.schema import Requirements
 from polysense.data.pretrained_tokenizer import fast_tokenizer
 from polysense.errors import BundleError, ColumnError, WeightsError
@@ -158,8 +160,7 @@ class LanguageModelTokenizer:
 
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json, and what else is known in language_model.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
+        write_text(folder / _FILE, self.tokenizer.to_str(pretty=True))
         state = {
             "num_embeddings": self.num_embeddings,
             "end_id": self.end_id,
@@ -167,7 +168,7 @@ class LanguageModelTokenizer:
             "template": self.template,
             "named": dict(self.named),
         }
-        (folder / _STATE).write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(folder / _STATE, state)
 
     @staticmethod
     def is_in(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from polysense.core.files import write_text
 from polysense.errors import BundleError
 
 __all__ = ["BEGIN", "END", "PADDING", "Kind", "OutputTokenizer", "tidy"]
@@ -170,8 +171,7 @@ class OutputTokenizer:
 
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
+        write_text(folder / _FILE, self.tokenizer.to_str(pretty=True))
 
     @staticmethod
     def load(folder: Path, kind: Kind, *, lowercase: bool) -> OutputTokenizer:

@@ -19,13 +19,12 @@ that was killed and resumed writes the steps after its checkpoint twice: the lat
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from polysense.core.json import json_text
 from polysense.training.callbacks.base import Callback
 from polysense.training.meter import Record
 from polysense.training.run import Run, TrainResult
@@ -90,17 +89,8 @@ class JsonlLog(Callback):
 
     def _write(self, event: str, facts: dict[str, Any]) -> None:
         assert self._file is not None, "on_start was not called"
-        self._file.write(json.dumps({"event": event} | _finite(facts), ensure_ascii=False, allow_nan=False) + "\n")
+        self._file.write(json_text({"event": event} | facts) + "\n")
         self._file.flush()
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(below) for key, below in value.items()}
-    return value
 
 
 def _now() -> str:

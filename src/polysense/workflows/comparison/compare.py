@@ -8,7 +8,6 @@ class, a model of each column alone and the ensemble of these, since fusing is w
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from polysense.core.json import json_text, write_json
 from polysense.core.schema import Target
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
@@ -37,7 +37,6 @@ from polysense.workflows.comparison.trial import (
     fingerprint,
     read_predictions,
     read_result,
-    write_json,
 )
 from polysense.workflows.finetune.transfer import check_classes
 from polysense.workflows.measure import only_column
@@ -202,7 +201,7 @@ def _folder(
 ) -> Path:
     if output is None:
         stem = re.sub(r"[^\w.-]+", "_", Path(prepared.source).stem)[:60] or "table"
-        asked = json.dumps(
+        asked = json_text(
             [prepared.source, list(prepared.recipe.data.targets), [k for k, _ in options], list(overrides)]
         )
         output = Path("runs") / f"compare-{stem}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from polysense.core.json import json_text
 from polysense.errors import ConfigError
 from polysense.recipe import Recipe
 
@@ -58,7 +58,7 @@ def parse_over(over: Mapping[str, Sequence[Any]] | Sequence[str]) -> list[tuple[
     if isinstance(over, str):
         over = [over]
     if isinstance(over, Mapping):
-        found = [(key, [v if isinstance(v, str) else json.dumps(v) for v in values]) for key, values in over.items()]
+        found = [(key, [v if isinstance(v, str) else json_text(v) for v in values]) for key, values in over.items()]
     else:
         found = [_parse(option) for option in over]
     if not found:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
-import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +21,8 @@ import torch
 
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
+from polysense.core.files import replacing, write_text
+from polysense.core.json import json_text, parse_json, read_json, write_json
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
@@ -41,7 +40,7 @@ from polysense.workflows.fit import FittedData, fit_data, train_model
 from polysense.workflows.restored import reconstruction_sources
 from polysense.workflows.written import text_sources
 
-__all__ = ["HELD_OUT", "Subrun", "Workshop", "fingerprint", "read_predictions", "read_result", "write_json"]
+__all__ = ["HELD_OUT", "Subrun", "Workshop", "fingerprint", "read_predictions", "read_result"]
 
 HELD_OUT = ("validation", "test")
 _OPTIONAL = ("probabilities", "scores", "likelihood")
@@ -92,7 +91,7 @@ class Subrun:
             plain["data"]["impute"] = model_mark(own.data.impute)
         if own.init_from is not None:
             plain["init_from"]["bundle"] = model_mark(own.init_from.bundle)
-        content = json.dumps([VERSION, table, plain], sort_keys=True)
+        content = json_text([VERSION, table, plain], sort_keys=True)
         return Subrun(
             name=name,
             seed=seed,
@@ -121,10 +120,10 @@ def read_result(subrun: Subrun, *, with_model: bool = False) -> dict[str, Any] |
         with_model: Whether it counts only if its model was saved too.
     """
     try:
-        found = json.loads((subrun.folder / "result.json").read_text(encoding="utf-8"))
+        found = read_json(subrun.folder / "result.json", dict)
     except (OSError, ValueError):
         return None
-    if not isinstance(found, dict) or found.get("identity") != subrun.identity:
+    if found.get("identity") != subrun.identity:
         return None
     complete = (subrun.folder / "predictions.npz").is_file()
     return found if complete and (not with_model or (subrun.folder / "bundle" / "bundle.json").is_file()) else None
@@ -145,7 +144,7 @@ def read_predictions(
             values = torch.from_numpy(stored[f"{key}/values"])
             predictions[target.name] = Prediction(values, **optional, padding_id=padding_id)
             if f"{key}/texts" in stored:
-                texts[target.name] = Texts(**json.loads(str(stored[f"{key}/texts"])))
+                texts[target.name] = Texts(**parse_json(str(stored[f"{key}/texts"]), dict))
             own = {name: stored[f"{key}/restored/{name}"] for name in NAMES if f"{key}/restored/{name}" in stored}
             if own:
                 restored[target.name] = Reconstructions(**own)
@@ -225,7 +224,7 @@ class Workshop:
             parts = (*parts, data.impute, data.impute_media, recipe.model.heads)
         if recipe.init_from is not None:  # what moves, and brings its preprocessing, depends on the model too
             parts = (*parts, recipe.init_from, recipe.model)
-        key = json.dumps([to_dict(part) for part in parts], sort_keys=True)
+        key = json_text([to_dict(part) for part in parts], sort_keys=True)
         if self._data is None or key != self._key:
             self._data, self._held_out = None, {}  # first, so that two tables are never in memory at once
             self._data, self._key = fit_data(recipe, self._tables), key
@@ -258,8 +257,8 @@ def _begin(subrun: Subrun) -> bool:
         _log.warning("%s, seed %d: %s is of another recipe or table and is replaced", subrun.name, subrun.seed, folder)
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(subrun.identity + "\n", encoding="utf-8")
-    (folder / "recipe.yaml").write_text(subrun.recipe.to_yaml(comments=False), encoding="utf-8")
+    write_text(mark, subrun.identity + "\n")
+    write_text(folder / "recipe.yaml", subrun.recipe.to_yaml(comments=False))
     return (folder / "checkpoints" / "last.safetensors").is_file()
 
 
@@ -278,36 +277,18 @@ def _save_predictions(path: Path, evaluations: Mapping[str, Evaluation]) -> None
             if target.name in evaluation.texts:
                 texts = evaluation.texts[target.name]
                 plain = {"outputs": texts.outputs, "references": texts.references}
-                arrays[f"{split}/{i}/texts"] = np.array(json.dumps(plain))
+                arrays[f"{split}/{i}/texts"] = np.array(json_text(plain))
             if target.name in evaluation.restored:
                 arrays |= {
                     f"{split}/{i}/restored/{name}": values
                     for name, values in evaluation.restored[target.name].as_arrays().items()
                 }
             arrays[f"{split}/{i}/truth"], arrays[f"{split}/{i}/present"] = truth.values, truth.present
-    part = path.with_name(f".{path.name}.part.npz")
-    np.savez_compressed(part, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for options
-    os.replace(part, path)  # noqa: PTH105 - the atomic one
+    with replacing(path) as part, part.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for options
 
 
 def _plain(tensor: torch.Tensor) -> np.ndarray:
     """For the file; a model under autocast may give bfloat16, which numpy lacks."""
     found: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     return found
-
-
-def write_json(path: Path, plain: Any) -> None:
-    """Writes a JSON file whole or not at all; what is not finite becomes null."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(_finite(plain), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)  # noqa: PTH105 - the atomic one
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(below) for key, below in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(below) for below in value]
-    return value

@@ -12,7 +12,6 @@ starts anew with its reason in the log, in init_from.json and in the model card.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 
 from polysense.bundle import Bundle, load
 from polysense.config.codec import to_dict
+from polysense.core.json import json_text, read_json, write_json
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table
@@ -130,17 +130,16 @@ def begin(model: MultimodalModel, recipe: Recipe, start: Start | None, folder: P
     if start is not None:
         report = start.apply(model)
         if write:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(path, report)
     else:
         try:
-            report = json.loads(path.read_text(encoding="utf-8"))
+            report = read_json(path, dict)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: can't be read, so the run can't go on as it began: {error}") from error
         if report["config"] != to_dict(recipe.init_from):
             raise CheckpointError(
-                f"{path}: init_from was {json.dumps(report['config'])} when the run began, and is now "
-                f"{json.dumps(to_dict(recipe.init_from))}; resume it as it was, or start a new run"
+                f"{path}: init_from was {json_text(report['config'])} when the run began, and is now "
+                f"{json_text(to_dict(recipe.init_from))}; resume it as it was, or start a new run"
             )
     hold(model, report["frozen"])
     if report["learning_rate_scale"] != 1.0:

@@ -8,7 +8,6 @@ at it. A row with nothing at all has nothing to be filled from, and stays as it 
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ import polars
 import torch
 
 from polysense.bundle import Bundle, load
+from polysense.core.files import write_bytes
 from polysense.core.modality import Modality
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
@@ -349,11 +349,8 @@ def _holds_files(column: polars.Series) -> bool:
 def _as_file(content: bytes, folder: Path, name: str, root: Path) -> str:
     """Writes a file; its path as a cell of the table names it."""
     path = folder.absolute() / name
-    part = path.with_name(f".{name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)  # noqa: PTH105 - the atomic one
+        write_bytes(path, content, durable=False)  # thousands of small files, which can be made again
     except OSError as error:
         raise TableError(f"{path}: can't be written: {error.strerror or error}") from error
     # Relative to where the table's other paths start from, which may not be where the filled table will stand.

@@ -7,18 +7,17 @@ cell is brought to the type of its column, so a filled column is used as before.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import decimal
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from polysense.core.files import replacing
 from polysense.data.cells import MEDIA, as_series
 from polysense.data.delimited import open_text
 from polysense.errors import TableError
@@ -76,42 +75,37 @@ class Filled:
         Raises:
             TableError: The ending is none of `ENDINGS`, a column can't be written so, or the file can't be written.
         """
-        part = path.with_name(f".{path.name}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            match path.suffix.lower():
-                case ".csv" | ".tsv":
-                    self._write_delimited(part, "," if path.suffix.lower() == ".csv" else "\t")
-                case ".jsonl" | ".ndjson":
-                    self._write_lines(part)
-                case ".parquet":
-                    self.frame.write_parquet(part)
-                case other:
-                    raise TableError(
-                        f"{path}: can't write {other or 'a file without an ending'}; use {', '.join(ENDINGS)}"
-                    )
-            os.replace(part, path)  # noqa: PTH105 - the atomic one
+            with replacing(path) as part:
+                match path.suffix.lower():
+                    case ".csv" | ".tsv":
+                        self._write_delimited(part, "," if path.suffix.lower() == ".csv" else "\t")
+                    case ".jsonl" | ".ndjson":
+                        self._write_lines(part)
+                    case ".parquet":
+                        self.frame.write_parquet(part)
+                    case other:
+                        raise TableError(
+                            f"{path}: can't write {other or 'a file without an ending'}; use {', '.join(ENDINGS)}"
+                        )
         except OSError as error:
             raise TableError(f"{path}: can't be written: {error.strerror or error}") from error
         except pl.exceptions.PolarsError as error:
             raise TableError(f"{path}: can't be written: {error}; .parquet holds every kind of cell") from None
-        finally:
-            with contextlib.suppress(OSError):  # it is gone already, or there is no such folder
-                part.unlink()
 
-    def _write_delimited(self, path: Path, delimiter: str) -> None:
+    def _write_delimited(self, part: Path, delimiter: str) -> None:
         frame = self.frame
         columns = [_as_texts(series) for series in frame]
-        with path.open("w", encoding="utf-8", newline="") as stream:
+        with part.open("w", encoding="utf-8", newline="") as stream:
             for row in [tuple(frame.columns), *zip(*columns, strict=True)]:
                 stream.write(delimiter.join(_quoted(text, delimiter) for text in row) + "\n")
 
-    def _write_lines(self, path: Path) -> None:
+    def _write_lines(self, part: Path) -> None:
         lines = None if self.source is None else _lines_of(self.source)
         if lines is None:
-            self.frame.write_ndjson(path)
+            self.frame.write_ndjson(part)
             return
-        with path.open("w", encoding="utf-8", newline="") as stream:
+        with part.open("w", encoding="utf-8", newline="") as stream:
             for row, (line, names) in enumerate(zip(lines, self.names, strict=True)):
                 changes = {name: cells[row] for name, cells in self.cells.items() if row in cells}
                 stream.write(_changed(line, {**changes, self.mark: names}) + "\n")

@@ -11,7 +11,6 @@ remembers hashes of some of its training rows (`data.seen`), and what is found o
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from polysense.bundle import IMPUTER, Bundle, load
+from polysense.core.json import read_json, write_json
 from polysense.core.modality import Task
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
@@ -125,8 +125,7 @@ def keep_imputer(imputing: Imputing | None, folder: Path) -> None:
     """Writes an imputer into the folder of a run that begins, so that it can go on without the imputing bundle."""
     if imputing is not None:
         imputing.imputer.restorer.save(folder / "bundle" / IMPUTER)
-        text = json.dumps(imputing.report, indent=1, ensure_ascii=False)
-        (folder / FILE).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / FILE, imputing.report)
 
 
 def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:
@@ -137,7 +136,7 @@ def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:
     """
     path, named = folder / FILE, recipe.data.impute
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"bundle": None}
+        report: dict[str, Any] = read_json(path, dict) if path.exists() else {"bundle": None}
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: can't be read, so the run can't go on as it began: {error}") from error
     if report["bundle"] != named:

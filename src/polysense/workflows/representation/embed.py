@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from polysense.bundle import Bundle, load
+from polysense.core.files import replacing
+from polysense.core.json import json_text
 from polysense.core.modality import Task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
@@ -65,14 +66,15 @@ class Embeddings:
         """
         path = Path(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             match path.suffix.lower():
                 case ".parquet":
-                    self._frame().write_parquet(path)
+                    with replacing(path) as part:
+                        self._frame().write_parquet(part)
                 case ".npz":
-                    kinds = np.array(json.dumps({_named(n): kind for n, kind in self.kinds.items()}))
+                    kinds = np.array(json_text({_named(n): kind for n, kind in self.kinds.items()}))
                     named = {_named(name): vectors for name, vectors in self.vectors.items()}
-                    np.savez(path, row_number=self.rows, kinds=kinds, **named)  # type: ignore[arg-type]  # names, not options
+                    with replacing(path) as part, part.open("wb") as stream:
+                        np.savez(stream, row_number=self.rows, kinds=kinds, **named)  # type: ignore[arg-type]  # names
                 case other:
                     raise TableError(f"{path}: can't write {other or 'a file without an ending'}; use .parquet or .npz")
         except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from polysense.bundle import Bundle, load
+from polysense.core.files import write_text
 from polysense.core.modality import Modality, Task
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
@@ -206,8 +207,7 @@ def draw_map(
         ],
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        write_text(path, page)
     except OSError as error:
         raise TableError(f"{path}: can't be written: {error}") from error
     return Mapped(

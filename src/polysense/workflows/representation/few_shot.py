@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import numpy as np
 from rich.console import Console
 
 from polysense.bundle import Bundle, load
+from polysense.core.files import write_text
+from polysense.core.json import json_text
 from polysense.core.modality import Task
 from polysense.core.sample import Unreadable
 from polysense.data.evidence import Evidence
@@ -76,10 +77,9 @@ class Shots:
             if file.suffix.lower() == ".html":
                 content = render_fewshot(self.measured)
             else:
-                content = json.dumps(self.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+                content = json_text(self.as_json(), indent=1) + "\n"
             try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(content, encoding="utf-8")
+                write_text(file, content)
             except OSError as error:
                 raise TableError(f"{file}: can't be written: {error}") from error
         return files

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.bundle import Bundle
+from polysense.core.files import write_text
 from polysense.core.modality import Task
 from polysense.core.random import permutation
 from polysense.core.schema import Column, Target
@@ -83,7 +84,7 @@ def write_space_pages(
         )
     if searches:
         note = f"{_QUERIES} of the {split} rows, chosen by chance and not by how well they go"
-        (folder / "neighbours.html").write_text(render_neighbours(folder.name, searches, note), encoding="utf-8")
+        write_text(folder / "neighbours.html", render_neighbours(folder.name, searches, note))
 
 
 def _row(bundle: Bundle, table: Table, target: Target, one: int, other: int, found: Nearest) -> list[Tile]:

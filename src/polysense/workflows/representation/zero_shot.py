@@ -11,6 +11,7 @@ import numpy as np
 import polars
 
 from polysense.bundle import Bundle, load
+from polysense.core.files import replacing
 from polysense.core.modality import Modality
 from polysense.core.sample import Unreadable
 from polysense.data.sources import read_table
@@ -51,14 +52,16 @@ class ZeroShot:
         """
         path = Path(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            match path.suffix.lower():
-                case ".csv":
-                    self.frame.write_csv(path)
-                case ".parquet":
-                    self.frame.write_parquet(path)
-                case other:
-                    raise TableError(f"{path}: can't write {other or 'a file without an ending'}; use .csv or .parquet")
+            with replacing(path) as part:
+                match path.suffix.lower():
+                    case ".csv":
+                        self.frame.write_csv(part)
+                    case ".parquet":
+                        self.frame.write_parquet(part)
+                    case other:
+                        raise TableError(
+                            f"{path}: can't write {other or 'a file without an ending'}; use .csv or .parquet"
+                        )
         except OSError as error:
             raise TableError(f"{path}: can't be written: {error}") from error
 

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from polysense.core.json import write_json
 from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
@@ -284,5 +285,4 @@ class Timm(Encoder):
         return (parameter for parameter in self.backbone.parameters() if parameter.requires_grad)
 
     def save_resources(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "timm.json").write_text(json.dumps({"architecture": self.architecture, **self.arguments}))
+        write_json(folder / "timm.json", {"architecture": self.architecture, **self.arguments})

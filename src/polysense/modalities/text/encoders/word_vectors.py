@@ -30,6 +30,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.core.json import write_json
 from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
@@ -158,9 +159,8 @@ class WordVectors(Encoder):
             yield cast(nn.Parameter, self.vectors)
 
     def save_resources(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         content = {"dimension": self.vectors.shape[1], "coverage": asdict(self.coverage)}
-        (folder / _FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / _FILE, content)
 
 
 def _read_resources(path: Path) -> tuple[int, Coverage]:

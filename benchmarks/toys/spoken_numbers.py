@@ -19,8 +19,8 @@ import soundfile
 from polysense.core import random
 from polysense.data.demo.assets import Speech, read_speech
 from polysense.data.demo.degrade import degrade_speech
-from polysense.data.demo.translation import greek_number
 from polysense.errors import UserError
+from toys.translation import greek_number
 
 __all__ = ["LARGEST", "make_spoken_numbers", "say"]
 

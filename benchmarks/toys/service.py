@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw
 
 from polysense.core import random
 from polysense.data.demo.assets import read_speech
-from polysense.data.demo.spoken_numbers import say
 from polysense.errors import UserError
+from toys.spoken_numbers import say
 
 __all__ = ["Case", "draw_thing", "make_service", "reply"]
 

@@ -15,10 +15,11 @@ from PIL import Image
 
 from polysense.core import random
 from polysense.data.demo.assets import read_speech
-from polysense.data.demo.service import SIZE, Case, draw_thing, make_service, reply
-from polysense.data.demo.spoken_numbers import LARGEST, make_spoken_numbers, say
-from polysense.data.demo.translation import greek_number
 from polysense.errors import UserError
+from toys import translation
+from toys.service import SIZE, Case, draw_thing, make_service, reply
+from toys.spoken_numbers import LARGEST, make_spoken_numbers, say
+from toys.translation import greek_number
 
 MAKERS = (make_spoken_numbers, make_service)
 CASE = Case(name="Ada", wish="money", thing="cup", colour="red", broken=True, order="47")
@@ -65,7 +66,7 @@ def test_no_number_and_no_voice_is_in_two_splits(tmp_path: Path, monkeypatch: py
         voices.append(voice)
         return np.zeros(80, dtype=np.int16)
 
-    monkeypatch.setattr("polysense.data.demo.spoken_numbers.say", noted)
+    monkeypatch.setattr("toys.spoken_numbers.say", noted)
     rows = read_rows(make_spoken_numbers(tmp_path, num_rows=400))
     numbers = {greek_number(number, 2): number for number in range(1, LARGEST + 1)}
     assert len(numbers) == LARGEST, "each number has words of its own"
@@ -147,3 +148,31 @@ def test_service_cells_are_missing_as_promised_and_splits_are_apart(tmp_path: Pa
     assert len(found["train"]) > 20
     assert found["test"]
     assert not found["train"] & found["test"], "a thing, colour and wish that no training row has together"
+
+
+def test_the_toy_translation_follows_its_rules(tmp_path: Path) -> None:
+    assert translation.phrase(1, 0, 1) == ("one small road", "ένας μικρός δρόμος")
+    assert translation.phrase(21, 5, 0) == ("twenty-one cities", "είκοσι μία πόλεις")
+    assert translation.phrase(203, 8, 1) == ("two hundred and three small houses", "διακόσια τρία μικρά σπίτια")
+    assert translation.phrase(203, 5, 1) == ("two hundred and three small cities", "διακόσιες τρεις μικρές πόλεις")
+    assert translation.phrase(3014, 6, 0)[1] == "τρεις χιλιάδες δεκατέσσερις μέρες"
+    assert translation.phrase(1100, 9, 0)[1] == "χίλια εκατό βιβλία"
+    assert len({translation.english_number(i) for i in range(1, 10_000)}) == 9_999
+    assert all(len({translation.greek_number(i, gender) for i in range(1, 10_000)}) == 9_999 for gender in range(3))
+    rows = read_rows(translation.make_translation(tmp_path, num_rows=2_000))
+    assert len({row["english"] for row in rows}) == len({row["greek"] for row in rows}) == 2_000
+    numbers = {split: set() for split in ("train", "validation", "test")}
+    known = {translation.english_number(i): i for i in range(1, 10_000)}
+    for row in rows:
+        words = row["english"].split()
+        longest = next(n for n in range(len(words), 0, -1) if " ".join(words[:n]) in known)
+        numbers[row["split"]].add(" ".join(words[:longest]))
+    assert not numbers["train"] & numbers["test"], "compositions that no training row holds"
+    assert not numbers["train"] & numbers["validation"]
+    assert 100 < sum(row["split"] == "test" for row in rows) < 300
+    first = (tmp_path / "translation.csv").read_bytes()
+    assert translation.make_translation(tmp_path, num_rows=2_000).read_bytes() == first
+    with pytest.raises(UserError, match="10 to 100,000 rows"):
+        translation.make_translation(tmp_path, num_rows=5)
+    with pytest.raises(UserError, match="can't be written"):
+        translation.make_translation(tmp_path / "translation.csv", num_rows=10)

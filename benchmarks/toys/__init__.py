@@ -1,0 +1,1 @@
+"""Toys: generated tables whose rules are known, for tasks that no table here states."""

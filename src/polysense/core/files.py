@@ -1,0 +1,145 @@
+"""Files that are there whole or not at all: the one writer of everything that polysense leaves on a disk.
+
+A file is written beside its place, brought through to the disk, and renamed over the older one, so whoever reads it,
+now or after a crash, finds the old bytes or the new ones. The price is two fsyncs a file (milliseconds on a solid-state
+disk); `durable=False` saves them where many small files are written that can be made again.
+
+What a killed process leaves has a name of its own (`.HEX.part`), so that two writers never mix their bytes; the first
+write of a later process removes it once it is an hour old. A log that grows line by line is no such file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["replacing", "replacing_folder", "write_bytes", "write_text"]
+
+_PART = re.compile(r"\.[0-9a-f]{16}\.part")
+_ABANDONED_AFTER = 3600.0  # seconds without a byte
+_swept: set[Path] = set()
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Writes a text as UTF-8, line ends as they are.
+
+    Args:
+        path: The file; missing folders above it are made.
+        text: All of it.
+        durable: Whether it is to outlast a crash of the machine.
+
+    Raises:
+        OSError: It can't be written; an older file is as it was.
+    """
+    write_bytes(path, text.encode("utf-8"), durable=durable)
+
+
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Writes bytes; see `write_text`."""
+    with replacing(path, durable=durable) as part:
+        part.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A path to write to; when the block ends, what is there takes the place of `path`, and if it raises, nothing does.
+
+    A device or a pipe (`/dev/stdout`) is written to directly, and a link's target is what is replaced. The file's
+    permissions are those of the older file, or the umask's, whatever a library gave it.
+
+    Args:
+        path: The file; missing folders above it are made.
+        durable: As in `write_text`.
+
+    Raises:
+        OSError: It can't be written; an older file is as it was.
+    """
+    if _is_stream(path):
+        yield path
+        return
+    place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = _part_of(place)
+    try:
+        part.touch()
+        mode = stat.S_IMODE((place if place.is_file() else part).stat().st_mode)
+        yield part
+        if stat.S_IMODE(part.stat().st_mode) != mode:
+            part.chmod(mode)
+        if durable:
+            _sync(part)
+        part.replace(place)
+        if durable:
+            _sync(place.parent)
+    except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) == str(part):
+            error.filename = str(path)  # a message names the file that was asked for
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill; when the block ends it takes the place of `folder`, and if it raises, nothing does.
+
+    A folder can't be renamed over another in one step: a machine that stops between the two renames leaves none, never
+    a mixture of both.
+
+    Args:
+        folder: Missing folders above it are made.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    place = folder.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part, older = _part_of(place), _part_of(place)
+    part.mkdir()
+    try:
+        yield part
+        for path in [part, *part.rglob("*")]:
+            _sync(path)
+        if place.exists():
+            place.rename(older)
+        part.rename(place)
+        _sync(place.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def _is_stream(path: Path) -> bool:
+    # Behind /dev/stdout may stand a regular file, which the shell has open: replacing it would be in vain.
+    return path.parent in (Path("/dev"), Path("/dev/fd")) or (path.exists() and not path.is_file())
+
+
+def _part_of(place: Path) -> Path:
+    """A new name beside a file, short whatever the file's own is."""
+    if place.parent not in _swept:
+        _swept.add(place.parent)
+        for path in place.parent.iterdir():
+            if _PART.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return place.with_name(f".{secrets.token_hex(8)}.part")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems keep no order of names, and refuse
+            raise
+    finally:
+        os.close(descriptor)
