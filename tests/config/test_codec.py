@@ -18,8 +18,8 @@ from polysense.config.codec import (
     field_comments,
     from_dict,
     json_schema,
-    load_yaml,
     parse_yaml,
+    read_text,
     to_dict,
 )
 from polysense.errors import ConfigError
@@ -149,24 +149,34 @@ def test_mistakes_in_yaml_name_the_line() -> None:
         parse_yaml("a: \x01\n")
 
 
+@pytest.mark.parametrize("text", ["[" * 5000, "[" * 5000 + "]" * 5000, "\n".join("  " * i + "a:" for i in range(700))])
+def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"deep\.yaml: nested too deeply, expected at most"):
+        parse_yaml(text, "deep.yaml")
+
+
+def load_car(path: Path) -> CarConfig:
+    return from_dict(CarConfig, parse_yaml(read_text(path), str(path)), where=str(path))
+
+
 def test_files_that_can_not_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        load_yaml(CarConfig, tmp_path / "missing.yaml")
+        load_car(tmp_path / "missing.yaml")
     with pytest.raises(ConfigError, match="is a directory"):
-        load_yaml(CarConfig, tmp_path)
+        load_car(tmp_path)
     (tmp_path / "latin.yaml").write_bytes("name: Müller\n".encode("latin-1"))
     with pytest.raises(ConfigError, match="UTF-8"):
-        load_yaml(CarConfig, tmp_path / "latin.yaml")
+        load_car(tmp_path / "latin.yaml")
     (tmp_path / "list.yaml").write_text("- a\n")
     with pytest.raises(ConfigError, match=r"list\.yaml: found \['a'\], expected keys: name, seats"):
-        load_yaml(CarConfig, tmp_path / "list.yaml")
+        load_car(tmp_path / "list.yaml")
 
 
 def test_a_byte_order_mark_and_an_empty_file_are_fine(tmp_path: Path) -> None:
     (tmp_path / "bom.yaml").write_bytes(b"\xef\xbb\xbfname: a\n")
-    assert load_yaml(CarConfig, tmp_path / "bom.yaml").name == "a"
+    assert load_car(tmp_path / "bom.yaml").name == "a"
     (tmp_path / "empty.yaml").write_text("# nothing\n")
-    assert load_yaml(CarConfig, tmp_path / "empty.yaml") == CarConfig()
+    assert load_car(tmp_path / "empty.yaml") == CarConfig()
 
 
 ENGINES = st.builds(SteamConfig, pressure=st.floats(0, 9)) | st.builds(ElectricConfig, cells=st.integers(0, 9))

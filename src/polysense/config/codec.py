@@ -24,7 +24,7 @@ import yaml
 from polysense.config.base import Config, Family, describe, members, num_registered
 from polysense.errors import ConfigError
 
-__all__ = ["dump_yaml", "from_dict", "json_schema", "load_yaml", "parse_yaml", "to_dict"]
+__all__ = ["dump_yaml", "from_dict", "json_schema", "parse_yaml", "read_text", "to_dict"]
 
 C = TypeVar("C", bound=Config)
 
@@ -86,7 +86,7 @@ def parse_yaml(text: str, where: str = "text") -> Any:
     """Plain values from YAML.
 
     Raises:
-        ConfigError: The text is not YAML; names the line.
+        ConfigError: The text is not YAML (names the line), or is nested more deeply than Python can follow.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader
@@ -95,16 +95,8 @@ def parse_yaml(text: str, where: str = "text") -> Any:
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigError(f"{where}{line}: not valid YAML: {problem}") from None
-
-
-def load_yaml(config: type[C], path: Path | str) -> C:
-    """Reads a config from a YAML file.
-
-    Raises:
-        ConfigError: The file can't be read, is not YAML or does not describe such a config.
-    """
-    path = Path(path)
-    return from_dict(config, parse_yaml(read_text(path), str(path)), where=str(path))
+    except RecursionError:
+        raise ConfigError(f"{where}: nested too deeply, expected at most some 200 levels") from None
 
 
 def read_text(path: Path) -> str:
