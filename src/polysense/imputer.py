@@ -22,7 +22,7 @@ import polars as pl
 import torch
 
 from polysense.core.batch import Batch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Schema, Target
 from polysense.data.dataset import TableDataset
@@ -31,7 +31,7 @@ from polysense.data.processor import Processor
 from polysense.data.sources import Fills, Table
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["Imputer", "Restorer", "as_array", "as_given", "present_rows", "restored_batches", "restored_columns"]
+__all__ = ["Imputer", "Restorer", "as_array", "present_rows", "restored_batches", "restored_columns"]
 
 _log = logging.getLogger("polysense.imputer")
 
@@ -113,8 +113,7 @@ class Imputer:
                 for name, member in self.fills.items():
                     if lacks[name][position]:
                         value = predictions[targets[member].name].columns[member][index]
-                        given = as_given(self.restorer.model, targets[member], member, value)
-                        made = processor.columns[member].restore(given, spelled=False)
+                        made = processor.columns[member].restore(as_array(value), spelled=False)
                         if made is not None:
                             cells[name][int(table.rows[position])] = made
         added = [pl.lit(None).alias(name) for name in self.fills if not table.has(name)]
@@ -172,22 +171,6 @@ def present_rows(batch: Batch) -> np.ndarray:
     for column in batch.columns.values():
         there |= column.present.numpy()
     return there
-
-
-def as_given(model: MultimodalModel, target: Target, member: str, value: torch.Tensor) -> np.ndarray:
-    """What a model restored of one row's cell, as its column's `restore` takes it: of a sound the waveform.
-
-    Args:
-        model: What restored it.
-        target: By which target.
-        member: The input column.
-        value: One row of the prediction.
-    """
-    column = next(column for column in model.schema.columns if column.name == member)
-    if column.modality is Modality.AUDIO:
-        head: Any = model.head(target.name)
-        value = head.waveform(member, value.float()).cpu()
-    return as_array(value)
 
 
 def as_array(value: torch.Tensor) -> np.ndarray:

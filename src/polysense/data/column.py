@@ -212,12 +212,11 @@ class ColumnProcessor(ABC):
         """What a model reconstructed, as a cell in the table's own terms.
 
         Args:
-            value: Of one row, see `core.prediction.Prediction.columns`. Of a sound, int16
-                [samples] at the column's rate.
+            value: Of one row, see `core.prediction.Prediction.columns`.
             spelled: As the training table spelled it, for a column of texts; else as a plain value.
 
         Returns:
-            Text, a number, a picture's PNG file or a sound's WAV file. None where there is nothing to write: a number
+            Text, a number or an image's PNG file. None where there is nothing to write: a number
             that is not finite, a text without a word.
         """
         assert self.why_unwritten is None, f"column {self.name!r}: {self.why_unwritten}"

@@ -29,8 +29,8 @@ class DataConfig(Config):
         impute: A trained bundle that restores columns (`--task reconstruction`), or its run's folder: it fills missing
             cells of input columns that it knows, before anything else reads them, in training and afterwards. It
             becomes a part of the trained bundle. null fills nothing: what is missing is masked.
-        impute_media: Whether it makes pictures and sounds too. They are held in memory as files while the table is used
-            (a second of sound takes 32 KB at 16 kHz), and are blurred guesses beside true ones.
+        impute_media: Whether it makes images too. They are held in memory as files while the table is used, and are
+            blurred guesses beside true ones.
         weight: The column that holds each row's weight in the loss, a number of 0 or more; null weighs all rows
             equally. A row without a weight counts as 1.
         split: How the rows are split into training, validation and test.

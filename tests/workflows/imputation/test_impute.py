@@ -204,7 +204,7 @@ def test_columns_can_be_chosen_and_added(bundle: Bundle, folder: Path) -> None:
     assert all(isinstance(cell, str) for cell in added.frame["day"])
     with pytest.raises(ConfigError, match="'weight' is none of those that the model restores"):
         polysense.impute(bundle, rows, columns=["weight"])
-    with pytest.raises(ConfigError, match="no folder for pictures"):
+    with pytest.raises(ConfigError, match="no folder for images"):
         polysense.impute(bundle, [{"price": 1, "photo": ""}], columns=["photo"])
     assert "no folder" in polysense.impute(bundle, [{"price": 1, "photo": ""}]).refused["photo"]
 

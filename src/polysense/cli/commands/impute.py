@@ -25,7 +25,7 @@ def impute(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where to write the filled table (.csv, .tsv, .jsonl, .parquet). Pictures and sounds that are made go "
+            help="Where to write the filled table (.csv, .tsv, .jsonl, .parquet). Images that are made go "
             "into the folder FILE_media beside it.",
             show_default=False,
         ),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import soundfile
 
 from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
@@ -49,6 +47,7 @@ class AudioProcessor(ColumnProcessor):
 
     config: AudioColumnConfig
     _modality = Modality.AUDIO
+    _why_unwritten = "a sound is reconstructed as a spectrogram, and no sound is made of one"
 
     def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
         infos = cells.read(self.name, "recordings", lambda cell, _: audio_info(cell, root), NUM_SAMPLED)
@@ -72,9 +71,3 @@ class AudioProcessor(ColumnProcessor):
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
         assert self.column.sample_rate is not None
         return decode_audio(value, root, sample_rate=self.column.sample_rate)
-
-    def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
-        assert self.column.sample_rate is not None
-        file = BytesIO()
-        soundfile.write(file, value, self.column.sample_rate, format="WAV", subtype="PCM_16")
-        return file.getvalue()

@@ -1,11 +1,8 @@
 """Sounds: one place for each span of frames of the log-mel spectrogram, standardised per clip.
 
 A waveform's phase is chance, and most of its energy; what is heard is in the spectrogram. So that is what is restored,
-whatever the encoder reads, and the best constant scores 1.
-
-Standardising takes out how loud a clip is and how far its soft parts lie below its loud ones, and nothing says where a
-restored clip ends. So a waveform made of a restored spectrogram is as loud and as long as the training clips are on
-average, see `layers.griffin_lim`.
+whatever the encoder reads, and the best constant scores 1. No waveform is made of it: standardising takes out how loud
+a clip is, nothing says where it ends, and phases that fit a blurred spectrogram sound like a voice in a tube.
 """
 
 from __future__ import annotations
@@ -13,21 +10,19 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int, Int16
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.nn.column_decoder import ColumnDecoder
 from polysense.nn.layers.draws import normals
-from polysense.nn.layers.griffin_lim import waveform
 from polysense.nn.layers.spectrogram import LogMel
 
 __all__ = ["SoundDecoder"]
 
 _MOST_SPANS = 128  # attention among them costs their square
 _SHORTEST_SPAN = 4  # frames, 40 ms
-_SPEECH = (4.0, 1.2)  # log10 power of speech at a usual level, until clips are known
 
 
 class SoundDecoder(ColumnDecoder):
@@ -38,12 +33,7 @@ class SoundDecoder(ColumnDecoder):
         width: Of the tokens that are read.
         max_seconds: Of the sound, that are restored; None: as long as 95% of the training sounds are.
         num_mels: Bands.
-
-    Attributes:
-        usual: [3], the training clips' averages: mean and deviation of log10 power, and frames.
     """
-
-    usual: Tensor
 
     def __init__(self, column: Column, width: int, max_seconds: float | None, num_mels: int) -> None:
         assert column.sample_rate is not None
@@ -55,8 +45,6 @@ class SoundDecoder(ColumnDecoder):
         self._hop, self._num_frames = hop, self.num_places * self._span
         self.log_mel = LogMel(column.sample_rate, num_mels)
         self.output = nn.Linear(width, num_mels * self._span)
-        self.register_buffer("usual", torch.tensor([*_SPEECH, float(self._num_frames)]))
-        self.register_load_state_dict_pre_hook(_with_usual)  # type: ignore[no-untyped-call]
 
     def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
         return self._frames(column).view(-1, self.num_places, self._span).any(dim=2)
@@ -96,17 +84,6 @@ class SoundDecoder(ColumnDecoder):
         spans: Tensor = self.output(tokens).float().view(len(tokens), self.num_places, -1, self._span)
         return spans.transpose(1, 2).reshape(len(tokens), -1, self._num_frames)
 
-    def clips(self, column: ColumnBatch) -> Float[Tensor, "clips 3"]:
-        """What `usual` is the average of, of each cell that is there."""
-        there = column.lengths[:, 0] > 0
-        scales, frames = self.log_mel.scales(column.values[:, 0], column.lengths[:, 0])
-        return torch.cat([scales, frames.clamp(max=self._num_frames)[:, None].float()], dim=1)[there]
-
-    def waveform(self, spectrogram: Float[Tensor, "bands frames"]) -> Int16[Tensor, " samples"]:
-        """The sound of one row's prediction, as loud and as long as the training clips are on average."""
-        mean, deviation, frames = self.usual.tolist()
-        return waveform(self.log_mel, spectrogram[:, : max(1, round(frames))], mean, deviation)
-
     def num_cut(self, column: ColumnBatch) -> Int[Tensor, ""]:
         return (column.lengths[:, 0] > self._num_frames * self._hop).sum()
 
@@ -119,11 +96,6 @@ class SoundDecoder(ColumnDecoder):
         """Which frames of the first item are there."""
         lengths = (column.lengths[:, :1] + self._hop - 1) // self._hop
         return torch.arange(self._num_frames, device=lengths.device) < lengths
-
-
-def _with_usual(decoder: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Weights from before waveforms were made lack it."""
-    state.setdefault(f"{prefix}usual", decoder.get_buffer("usual"))
 
 
 def _fitted(values: Tensor, length: int) -> Tensor:

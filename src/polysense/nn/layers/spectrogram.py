@@ -76,15 +76,6 @@ class LogMel(nn.Module):
         centred, valid, _, deviation = self._centred(waveform, lengths)
         return (centred / deviation.clamp(min=_LEAST_DEVIATION)).transpose(1, 2), valid
 
-    @torch.no_grad()
-    def scales(
-        self, waveform: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
-    ) -> tuple[Float[Tensor, "clips 2"], Int[Tensor, " clips"]]:
-        """What standardising takes out: each clip's mean and deviation of log10 power; and its number of frames."""
-        _, valid, mean, deviation = self._centred(waveform, lengths)
-        scales = torch.cat([mean, deviation.clamp(min=_LEAST_DEVIATION)], dim=2)[:, 0]
-        return scales, valid.sum(dim=1)
-
     def _centred(
         self, waveform: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
     ) -> tuple[

@@ -50,14 +50,13 @@ class MeanPredictor(nn.Module):
             self.register_buffer(f"mean_{index}", torch.zeros(_shape(decoder)))
 
     def fit(self, batches: Iterable[Columns]) -> None:
-        """Learns; the decoders of sounds learn what their clips are usually like.
+        """Learns.
 
         Args:
             batches: The training rows' columns, or a sample of them.
         """
         sums = [torch.zeros(_shape(decoder), dtype=torch.float64) for decoder in self.decoders]
         counts = [0] * len(sums)
-        clips: dict[int, list[Tensor]] = {}
         for columns in batches:
             for index, decoder in enumerate(self.decoders):
                 if (column := columns.get(decoder.column.name)) is None:
@@ -65,8 +64,6 @@ class MeanPredictor(nn.Module):
                 total, count = _summed(decoder, column)
                 sums[index] += total.cpu()
                 counts[index] += count
-                if isinstance(decoder, SoundDecoder):
-                    clips.setdefault(index, []).append(decoder.clips(column).double().cpu())
         for index, (total, count) in enumerate(zip(sums, counts, strict=True)):
             if _has_classes(self.decoders[index]):
                 total = total + 1.0  # what training never held is still possible
@@ -75,10 +72,6 @@ class MeanPredictor(nn.Module):
                 mean = total / max(count, 1)
             self._mean(index).copy_(mean)
         self.counts.copy_(torch.tensor(counts))
-        for index, found in clips.items():
-            decoder = self.decoders[index]
-            if counts[index] and isinstance(decoder, SoundDecoder):
-                decoder.usual.copy_(torch.cat(found).mean(dim=0))
 
     def errors(self, columns: Columns) -> Float[Tensor, "batch columns"]:
         """Per row and column the error of saying the mean; NaN where the true cell is not known."""

@@ -21,15 +21,13 @@ import torch
 
 from polysense.bundle import Bundle, load
 from polysense.core.files import write_bytes
-from polysense.core.modality import Modality
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.cells import normalise
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
-from polysense.imputer import as_given, present_rows, restored_batches, restored_columns
-from polysense.nn.model import MultimodalModel
+from polysense.imputer import as_array, present_rows, restored_batches, restored_columns
 from polysense.workflows.imputation.imputed_table import Filled, check_mark, typed
 
 __all__ = ["MARK", "Imputed", "impute", "restored_by", "why_unfilled"]
@@ -148,8 +146,7 @@ def impute(
         columns: Which columns; by default all that the model restores and the table has. One that the table lacks is
             added if it is named.
         root: The folder that media paths are relative to; by default the table's own.
-        media: A folder for the pictures (PNG) and sounds (WAV) that are made, where the table names files; made if it
-            is not there.
+        media: A folder for the images (PNG) that are made, where the table names files; made if it is not there.
         unreadable: Whether cells that can't be read stay as they are and are listed, or are filled too.
         only_report: Count what is missing, and fill nothing.
         progress: Called with the rows that are done and the rows there are.
@@ -254,8 +251,7 @@ class _Fillable:
         member: The input column that it is read as.
         target: The target that restores it.
         processor: Its fitted preprocessing.
-        model: What restores it.
-        folder: Where its pictures or sounds go, where the table names files.
+        folder: Where its images go, where the table names files.
         stem: What their names begin with.
     """
 
@@ -263,20 +259,18 @@ class _Fillable:
     member: str
     target: Target
     processor: ColumnProcessor
-    model: MultimodalModel
     folder: Path | None
     stem: str
 
     def made(self, value: torch.Tensor, column: polars.Series | None, row: int, root: Path) -> Any:
         """The cell; None where there is nothing to write."""
-        array = as_given(self.model, self.target, self.member, value)
+        array = as_array(value)
         spelled = self.processor.restore(array)
         if spelled is None:
             return None
         if isinstance(spelled, bytes) and (column is None or not _holds_files(column)):
             assert self.folder is not None
-            ending = "wav" if self.processor.column.modality is Modality.AUDIO else "png"
-            return _as_file(spelled, self.folder, f"{self.stem}-{row}.{ending}", root)
+            return _as_file(spelled, self.folder, f"{self.stem}-{row}.png", root)
         plain = spelled if isinstance(spelled, (bytes, list)) else self.processor.restore(array, spelled=False)
         return typed(column, spelled, plain)
 
@@ -315,7 +309,7 @@ def _chosen(
         why = why_unfilled(bundle, member) or _why_not(processors[member], frame, name, folder)
         if why is None:
             stem = f"{_SAFE.sub('_', name)[:60]}-{len(chosen)}" if len(sources) > 1 else _SAFE.sub("_", name)[:60]
-            chosen.append(_Fillable(name, member, restored[member], processors[member], bundle.model, folder, stem))
+            chosen.append(_Fillable(name, member, restored[member], processors[member], folder, stem))
         elif wanted:
             raise ConfigError(f"{table.name}, column {name!r}: can't be filled: {why}")
         elif any(value is None for value in table.cells(name)):
@@ -339,7 +333,7 @@ def _why_not(processor: ColumnProcessor, frame: polars.DataFrame, name: str, fol
         return None
     if folder is not None:
         return None
-    return "its cells name files, and no folder for pictures and sounds is given (media)"
+    return "its cells name files, and no folder for images is given (media)"
 
 
 def _holds_files(column: polars.Series) -> bool:

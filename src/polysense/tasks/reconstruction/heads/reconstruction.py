@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int16
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch, TargetBatch
@@ -38,7 +38,6 @@ from polysense.core.prediction import Prediction
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
-from polysense.modalities.audio.decoder import SoundDecoder
 from polysense.nn.column_decoder import ColumnDecoder
 from polysense.nn.head import Head, HeadConfig
 from polysense.nn.layers.draws import normals, uniforms
@@ -388,17 +387,6 @@ class ReconstructionHead(Head):
             known = decoder.known(column)
             errors.append(decoder.losses(own, column, known).masked_fill(~known.any(dim=1), torch.nan))
         return replace(found, errors=torch.stack(errors, dim=1))
-
-    def waveform(self, name: str, spectrogram: Float[Tensor, "bands frames"]) -> Int16[Tensor, " samples"]:
-        """A sound of what is restored of a column of sounds, at the column's rate.
-
-        Args:
-            name: The column's.
-            spectrogram: One row of the prediction.
-        """
-        decoder = next(decoder for decoder in self._each() if decoder.column.name == name)
-        assert isinstance(decoder, SoundDecoder), f"column {name!r} holds no sounds"
-        return decoder.waveform(spectrogram.to(decoder.usual.device))
 
     @property
     def _size(self) -> int:

@@ -1,4 +1,4 @@
-"""Sounds filled where they are missing, and what else a model that restores columns is asked for."""
+"""Images are imputed as files, sounds are refused by name, and hashed categories are read without being restored."""
 
 from __future__ import annotations
 
@@ -72,73 +72,67 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return polysense.load(fit(rows(), folder / "run", "data.columns.code.hash_buckets=64").folder)
 
 
-def test_a_filled_sound_is_a_wav_file_that_the_column_reads(
+def test_an_image_becomes_a_file_that_the_column_reads_and_a_sound_is_refused_by_name(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in").mkdir()
     cells = []
-    for index in range(6):
+    for index, row in enumerate(rows(6)):
         if index % 2:
-            (tmp_path / "in" / f"{index}.wav").write_bytes(wav(index))
-        cells.append({"kind": "high" if index < 4 else "low", "sound": f"in/{index}.wav" if index % 2 else ""})
+            (tmp_path / "in" / f"{index}.png").write_bytes(row["photo"])
+        name = f"in/{index}.png" if index % 2 else ""
+        cells.append({"kind": "high" if index < 4 else "low", "sound": "", "photo": name})
     pl.DataFrame(cells).write_csv(tmp_path / "t.csv")
     assert bundle.folder is not None
     assert main(["impute", str(bundle.folder), str(tmp_path / "t.csv"), "-o", str(tmp_path / "filled.csv")]) == 0
-    assert "sound: 3 of 3 missing cells filled" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "photo: 3 of 3 missing cells filled" in text
+    assert "sound: not filled: a sound is reconstructed as a spectrogram, and no sound is made of one" in text
     with (tmp_path / "filled.csv").open(newline="") as stream:
         found = list(csv.DictReader(stream))
-    assert [row["sound"] for row in found][1::2] == [row["sound"] for row in cells][1::2]
-    assert found[0]["sound"] == "filled_media/sound-1-0.wav"
+    assert [row["photo"] for row in found][1::2] == [row["photo"] for row in cells][1::2]
     assert sorted(path.name for path in (tmp_path / "filled_media").iterdir()) == [
-        f"sound-1-{index}.wav" for index in (0, 2, 4)
+        Path(found[index]["photo"]).name for index in (0, 2, 4)
     ]
-    head = bundle.model.head("reconstruction")
-    usual = next(decoder for decoder in head.decoders if decoder.column.name == "sound").usual.tolist()
-    for row in found[::2]:
-        info = soundfile.info(tmp_path / row["sound"])
-        assert (info.format, info.subtype, info.samplerate, info.channels) == ("WAV", "PCM_16", RATE, 1)
-        assert info.frames == round(usual[2]) * (RATE // 100)  # as long as the training clips are on average
-    assert usual[2] == pytest.approx(21.0, abs=0.5)
     # It reads as any other cell does, and is filled once.
     dataset = bundle.dataset(tmp_path / "filled.csv")
     for index in range(len(dataset)):
         assert not dataset[index].unreadable
-        (samples,) = dataset[index].values["sound"]
-        assert samples.any()
-    assert polysense.impute(bundle, tmp_path / "filled.csv", media=tmp_path / "m").missing["sound"] == 0
+        assert "photo" in dataset[index].values
+    again = polysense.impute(bundle, tmp_path / "filled.csv", media=tmp_path / "m")
+    assert again.missing["photo"] == 0
+    with pytest.raises(ConfigError, match="'sound': can't be filled: a sound is reconstructed as a spectrogram"):
+        polysense.impute(bundle, tmp_path / "t.csv", columns=["sound"])
 
 
 def test_each_row_is_filled_from_itself_and_bytes_stay_bytes(bundle: Bundle) -> None:
     source = rows(6, lost=(1, 4))
     whole = polysense.impute(bundle, source).frame
-    assert whole["imputed"].to_list() == [[], ["sound", "photo"], [], [], ["sound", "photo"], []]
+    assert whole["imputed"].to_list() == [[], ["photo"], [], [], ["photo"], []]
     alone = polysense.impute(bundle, pl.DataFrame(source)[4:5]).frame
-    assert alone["sound"][0] == whole["sound"][4]
-    assert whole["sound"][4] != whole["sound"][1]
+    assert alone["photo"][0] == whole["photo"][4]
+    assert isinstance(whole["photo"][4], bytes)
 
 
 def test_cells_that_are_no_files_are_refused_by_name(bundle: Bundle) -> None:
-    arrays = [
-        {"kind": "low", "sound": {"array": [0.0, 0.1] * 400, "sampling_rate": RATE}},
-        {"kind": "low", "sound": None},
-    ]
-    found = polysense.impute(bundle, pl.DataFrame(arrays))
-    assert "made of array, sampling_rate" in found.refused["sound"]
-    assert not found.counts.get("sound")
-    assert (
-        "no folder for pictures and sounds" in polysense.impute(bundle, [{"kind": "low", "sound": ""}]).refused["sound"]
+    found = polysense.impute(
+        bundle, pl.DataFrame([{"kind": "low", "photo": {"width": 3}}, {"kind": "low", "photo": None}])
     )
+    assert "made of width" in found.refused["photo"]
+    assert not found.counts.get("photo")
+    assert "no folder for images" in polysense.impute(bundle, [{"kind": "low", "photo": ""}]).refused["photo"]
 
 
-def test_a_sound_is_no_video(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a column whose pictures and sound are two inputs, no cell can be made of either."""
-    assert why_unfilled(bundle, "sound") is None
-    monkeypatch.setitem(bundle.processor.columns, "seen", bundle.processor.columns["photo"].taken_over("seen", "sound"))
-    assert "read as image too" in str(why_unfilled(bundle, "sound"))
+def test_an_image_is_no_video(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a column whose images and sound are two inputs, no cell can be made of either."""
     assert why_unfilled(bundle, "photo") is None
+    monkeypatch.setitem(
+        bundle.processor.columns, "heard", bundle.processor.columns["sound"].taken_over("heard", "photo")
+    )
+    assert "read as audio too" in str(why_unfilled(bundle, "photo"))
     found = polysense.impute(bundle, rows(3, lost=(1,)))
-    assert "image too" in found.refused["sound"]
-    assert found.counts == {"photo": 1}
+    assert "audio too" in found.refused["photo"]
+    assert not found.counts
 
 
 def test_hashed_categories_are_read_and_not_restored(bundle: Bundle) -> None:
@@ -164,26 +158,27 @@ def test_hashed_by_the_encoder_likewise_and_never_alone(tmp_path: Path, caplog: 
         fit(source, tmp_path / "none", hashing, target="code", **options)
 
 
-def test_sounds_and_pictures_are_filled_in_training_if_asked_for(bundle: Bundle, tmp_path: Path) -> None:
+def test_images_are_filled_in_training_if_asked_for_and_sounds_never(bundle: Bundle, tmp_path: Path) -> None:
     source = rows(24, lost=tuple(range(0, 24, 3)))
     named = [f"data.impute={bundle.folder}", "data.impute_media=true", "model.fusion=concat"]
     kinds = KINDS | {"code": "ignored"}
     kinds.pop("label")
     run = fit(source, tmp_path / "run", *named, task=None, target="label", columns=kinds)
     report = run.bundle.info["impute"]
-    assert list(report["fills"]) == ["kind", "sound", "photo"]
+    assert list(report["fills"]) == ["kind", "photo"]
+    assert report["left_alone"]["sound"] == "a sound is reconstructed as a spectrogram, and no sound is made of one"
     loaded = polysense.load(run.folder)
     dataset = loaded.dataset(rows(6, lost=(1, 4)))
     for index in range(6):
         sample = dataset[index]
         assert not sample.unreadable
-        assert {"sound", "photo"} <= set(sample.values)
-    assert loaded.predict(rows(6, lost=(1, 4))).frame["imputed"].to_list()[1] == "sound, photo"
+        assert "photo" in sample.values
+    assert loaded.predict(rows(6, lost=(1, 4))).frame["imputed"].to_list()[1] == "photo"
     # Without being asked it looks at them, and says how to ask.
     recipe = prepare(source, preset="fast", overrides=[*SMALL, named[0]], target="label", columns=kinds).recipe
     left = plan_imputer(recipe, {"train": read_table(source)})
     assert left is not None
-    assert "data.impute_media" in left.report["left_alone"]["sound"]
+    assert "data.impute_media" in left.report["left_alone"]["photo"]
     assert list(left.report["fills"]) == ["kind"]
 
 
