@@ -24,6 +24,8 @@ BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)/src
 # Threads that spin while they wait take the CPU from those that work (two test processes on two cores).
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+# What packages without wheels (seqeval) and polysense itself are built with. Without build isolation, that is the lock's too.
+BUILD_TOOLS := setuptools|setuptools-scm|vcs-versioning|typing-extensions|packaging|wheel|hatchling|pathspec|pluggy|trove-classifiers|editables
 COMPILE := "$(BIN)/uv" pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
@@ -41,7 +43,9 @@ env:
 	if ! test -e "$(VENV)/.polysense-$$hash" || ! "$(BIN)/python" -c '' 2>/dev/null; then \
 		echo "installing requirements.lock into $(VENV) (once; a few minutes)"; \
 		"$(PYTHON)" -m venv --clear "$(VENV)"; \
-		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+		awk '/^[a-z]/ { keep = /^($(BUILD_TOOLS))==/ } keep' requirements.lock > "$(VENV)/build-tools.lock"; \
+		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$(VENV)/build-tools.lock"; \
+		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes -r requirements.lock; \
 		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 		echo "$(CURDIR)" > "$(VENV)/.polysense-$$hash"; \
 	elif test "$$(cat "$(VENV)/.polysense-$$hash")" != "$(CURDIR)"; then \

@@ -5,7 +5,6 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
 
 from polysense.tasks.generation.metrics.rouge import rouge_l_statistics
 from polysense.tasks.generation.metrics.words import mean_score
@@ -34,15 +33,6 @@ def test_is_what_the_caption_evaluation_says(references, hypothesis):
     precision, recall = max(common) / len(own), max(one / len(words) for one, words in zip(common, others, strict=True))
     expected = 2.44 * precision * recall / (recall + 1.44 * precision) if max(common) else 0
     assert rouge_l([references], [hypothesis]) == pytest.approx(expected, abs=1e-12)
-
-
-@given(TEXTS.map(lambda text: text.replace("猫", "mat").replace("é", "e")), TEXTS)
-def test_of_one_reference_precision_and_recall_are_rouge_scores(reference, hypothesis):
-    hypothesis = hypothesis.replace("猫", "mat").replace("é", "e")
-    pair = RougeScorer(["rougeL"]).score(reference, hypothesis)["rougeL"]
-    weighted = pair.recall + 1.44 * pair.precision
-    expected = 2.44 * pair.precision * pair.recall / weighted if weighted else 0
-    assert rouge_l([[reference]], [hypothesis]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_by_hand():

@@ -6,16 +6,13 @@ words, and the score F = (1 + b^2) P R / (R + b^2 P). Chen et al., "Microsoft CO
 b = 1.2, and P and R are each the best over the references, not necessarily of the same one. The score is the mean over
 rows.
 
-rouge-score counts P and R of each pair (`rougeL`, no stemmer, no splitting into sentences, which alone would need
-NLTK's data). Its own tokenizer drops every letter but a to z, so it is given the caption words of `words`; its
-F-measure has b = 1, so published numbers of that package are other ones. It fills a table of both lengths: 0.05 ms for
-captions of 12 words, 2 ms for texts of 100, 0.2 s for texts of 1,000.
+rapidfuzz finds L on bit vectors: 1,000 words in 0.4 ms, where a table of both lengths (as rouge-score fills it) takes 180.
+Published numbers of rouge-score are other ones: its F-measure has b = 1, and its tokenizer keeps the letters a to z alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,27 +38,20 @@ def rouge_l_statistics(
     Returns:
         float64 [rows, 2]: the score, 1.
     """
-    from rouge_score.rouge_scorer import RougeScorer
+    from rapidfuzz.distance import LCSseq
 
     check_texts(references, hypotheses)
-    scorer = RougeScorer(["rougeL"], use_stemmer=False, split_summaries=False, tokenizer=_Tokenizer(tokenize))
     statistics = np.ones((len(hypotheses), 2))
     for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
-        if not tokenize(hypothesis):
-            statistics[row, 0] = float(not all(tokenize(text) for text in texts))
+        words = tokenize(hypothesis)
+        others = [tokenize(text) for text in texts]
+        if not words:
+            statistics[row, 0] = float(not all(others))
             continue
-        scores = [scorer.score(text, hypothesis)["rougeL"] for text in texts]
-        precision, recall = max(one.precision for one in scores), max(one.recall for one in scores)
+        lengths = [LCSseq.similarity(words, other) for other in others]
+        precision = max(lengths) / len(words)
+        recall = max(length / len(other) if other else 0.0 for length, other in zip(lengths, others, strict=True))
         shared = (1 + _BETA_SQUARED) * precision * recall
         statistics[row, 0] = shared / (recall + _BETA_SQUARED * precision) if shared else 0.0
     return statistics
 
-
-@dataclass(frozen=True)
-class _Tokenizer:
-    """What rouge-score asks of a tokenizer."""
-
-    split: Tokenize
-
-    def tokenize(self, text: str) -> Sequence[str]:
-        return self.split(text)
