@@ -8,7 +8,8 @@ polysense.predict(bundle, "new.csv").frame
 
 from __future__ import annotations
 
-from polysense.workflows.check import Check, check
+from polysense.reports.check import Check
+from polysense.workflows.check import check
 from polysense.workflows.comparison.compare import Compared, compare
 from polysense.workflows.demo import demo
 from polysense.workflows.fit import fit, new

@@ -91,7 +91,7 @@ def test_names_are_found_in_two_scripts(names: Any) -> None:
     assert 0.5 < majority.value("tags", "token_accuracy") < 0.9
     assert set(names.metrics) == {"validation"}
     report = (names.folder / "report.html").read_text()
-    assert "tags: which segments are found?" in report
+    assert "tags: Segments by class" in report
     assert "entity_f1" in (names.folder / "bundle" / "README.md").read_text()
 
 
@@ -184,9 +184,9 @@ def test_another_column_helps_to_tell_and_is_measured(tmp_path: Path) -> None:
     )
     assert run.recipe.data.targets["tags"].over == "words"
     found = run.evaluations["validation"].value("tags", "entity_f1")
-    alone = run.baselines["validation"]["words alone"].value("tags", "entity_f1")
+    alone = run.baselines["validation"]["words only (trained separately)"].value("tags", "entity_f1")
     assert found > 0.85 > alone
-    assert "kind alone" not in run.baselines["validation"]
+    assert "kind only (trained separately)" not in run.baselines["validation"]
     (target,) = run.contributions.targets
     assert {column.name for column in target.columns} == {"words", "kind"}
     shares = {column.name: column.shapley["log_likelihood"].value for column in target.columns}

@@ -220,7 +220,12 @@ def test_baselines_of_each_column_alone_and_their_ensemble(
         columns={"note": "ignored", "sound": "ignored", "shop": "ignored"},
         progress=False,
     )
-    assert list(run.baselines["test"]) == ["majority", "the photo alone", "weight (kg) alone", "ensemble of these"]
+    assert list(run.baselines["test"]) == [
+        "majority",
+        "the photo only (trained separately)",
+        "weight (kg) only (trained separately)",
+        "Unimodal ensemble",
+    ]
     assert run.bundle.schema.names == ("the photo", "weight (kg)")
 
 

@@ -136,7 +136,7 @@ def test_from_one_script_to_another(tmp_path: Path) -> None:
     )
     folder = tmp_path / "run"
     report = (folder / "report.html").read_text()
-    assert "what is written?" in report
+    assert "Generated texts" in report
     assert "و" in report
     assert "arabic, generation" in (folder / "bundle" / "README.md").read_text().replace("`", "")
     samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]

@@ -22,8 +22,8 @@ from polysense.evaluation.comparison import (
     measures_of,
     overall,
 )
-from polysense.evaluation.comparison_page import render_comparison, write_comparison
-from polysense.evaluation.comparison_terminal import comparison_text
+from polysense.reports.comparison import render_comparison, write_comparison
+from polysense.reports.comparison_terminal import comparison_text
 
 ACCURACY = Measure(key="label/accuracy", bounds=(0.0, 1.0))
 LOSS = Measure(key="label/log_loss", higher_is_better=False, bounds=(0.0, math.inf))

@@ -13,8 +13,8 @@ from polysense.core.prediction import Prediction
 from polysense.core.schema import Column, Target
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.contribution import contribution_rows, contributions
+from polysense.evaluation.contribution_result import Verdict
 from polysense.evaluation.evaluator import evaluate
-from polysense.evaluation.verdict import Verdict
 
 
 @pytest.fixture

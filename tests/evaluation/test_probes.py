@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
-from polysense.evaluation.fewshot_page import render_fewshot
 from polysense.evaluation.probes import METHODS, balanced_accuracy, centred, classify, draw_shots
+from polysense.reports.few_shot import render_few_shot
 
 
 def blobs(
@@ -159,7 +159,7 @@ def test_scores_are_means_over_draws_and_gains_are_paired(measured: FewShot) -> 
 
 
 def test_the_page_shows_every_figure_and_no_markup_from_outside(measured: FewShot) -> None:
-    page = render_fewshot(measured)
+    page = render_few_shot(measured)
     assert page.count("<figure") == 3
     assert "<script>" not in page
     assert "<b>kind</b>" not in page

@@ -14,7 +14,9 @@ import soundfile
 from PIL import Image
 
 import polysense
-from polysense.data.preview import as_jpeg, as_playable, spectrogram_picture, strip, thumbnail
+from polysense.core.preview import as_jpeg, side_by_side
+from polysense.modalities.audio.preview import as_playable, spectrogram_image
+from polysense.modalities.image.preview import thumbnail
 
 SMALL = ["model.width=16", "evaluation.bootstrap=0", "evaluation.contribution=false", "data.split.validation=0.3"]
 
@@ -66,7 +68,7 @@ def test_classes_and_numbers_with_their_inputs(table: Path, tmp_path: Path) -> N
     assert len(re.findall("<h2>Row ", page)) == 12
     assert "<b>" not in page.replace("&lt;b&gt;", "")
     assert "שלום &lt;b&gt;" in page
-    assert "can&#x27;t be read: is a text file" in page
+    assert "can&#39;t be read: is a text file" in page
     assert ">missing<" in page
     assert "data:image/jpeg" in page
     assert 'href="samples.html"' in (run.folder / "report.html").read_text()
@@ -78,7 +80,7 @@ def test_classes_and_numbers_with_their_inputs(table: Path, tmp_path: Path) -> N
     row = found[0]["row"]
     name = f"samples/row {row}/label/text_summary"
     assert len(events.Tensors(name)) == 3
-    assert "came out" in events.Tensors(name)[-1].tensor_proto.string_val[0].decode()
+    assert "prediction" in events.Tensors(name)[-1].tensor_proto.string_val[0].decode()
     images = events.Tags()["images"]
     assert images, "the inputs' pictures"
     assert all(len(events.Images(image)) == 1 for image in images), "once, since they stay the same"
@@ -109,17 +111,17 @@ def test_pictures_of_pictures_and_of_sound() -> None:
     grey = np.full((1, 300, 200), 90, np.uint8)
     assert thumbnail(grey).shape == (128, 85, 3)
     assert thumbnail(grey[:, :20, :20]).shape == (20, 20, 3)
-    joined = strip([thumbnail(grey), thumbnail(grey[:, :20, :20])])
+    joined = side_by_side([thumbnail(grey), thumbnail(grey[:, :20, :20])])
     assert joined.shape == (128, 109, 3)
     assert as_jpeg(joined)[:3] == b"\xff\xd8\xff"
     rate = 8_000
     rising = (20_000 * np.sin(2 * np.pi * 1_000 * (np.arange(2 * rate) / rate) ** 2 / 2)).astype(np.int16)
-    picture = spectrogram_picture(rising, width=100, height=80).astype(int).sum(axis=2)
+    picture = spectrogram_image(rising, width=100, height=80).astype(int).sum(axis=2)
     peaks = 79 - picture.argmax(axis=0)  # from below; 4 kHz is the top
     assert peaks[10] == pytest.approx(80 * 200 / 4_000, abs=3)
     assert peaks[90] == pytest.approx(80 * 1_800 / 4_000, abs=3)
     for odd in (np.zeros(0, np.int16), np.zeros(5, np.int16), np.full(10, -32768, np.int16)):
-        assert spectrogram_picture(odd).shape == (72, 320, 3)
+        assert spectrogram_image(odd).shape == (72, 320, 3)
 
 
 @pytest.mark.parametrize(("rate", "kind"), [(16_000, "audio/mpeg"), (10_000, "audio/wav")])

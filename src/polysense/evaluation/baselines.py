@@ -21,17 +21,38 @@ from polysense.tasks.generation.texts import Texts
 
 _NO_END = 1e30  # a segment that ends where its row does, wherever that is
 
-__all__ = ["MAJORITY", "baseline_name", "constant_baseline", "ensemble_baseline", "prior"]
+__all__ = [
+    "MAJORITY",
+    "UNIMODAL_ENSEMBLE",
+    "baseline_name",
+    "constant_baseline",
+    "ensemble_baseline",
+    "prior",
+    "unimodal_name",
+]
 
 MAJORITY = "majority"
 """The key of `constant_baseline` in baselines.json and in comparisons, whatever the task."""
 
-_CALLED = {Task.CONTRASTIVE: "chance", Task.REGRESSION: "mean", Task.RECONSTRUCTION: "mean"}
+UNIMODAL_ENSEMBLE = "Unimodal ensemble"
+"""The mean of the predictions of models that each see one column."""
+
+_CALLED = {
+    Task.CONTRASTIVE: "chance",
+    Task.GENERATION: "most frequent text",
+    Task.REGRESSION: "mean baseline",
+    Task.RECONSTRUCTION: "mean baseline",
+}
 
 
 def baseline_name(name: str, target: Target) -> str:
     """What people call a baseline: a search is set beside chance, not beside a majority."""
-    return _CALLED.get(target.task, name) if name == MAJORITY else name
+    return _CALLED.get(target.task, "majority-class baseline") if name == MAJORITY else name
+
+
+def unimodal_name(column: str) -> str:
+    """What a model of one column is called, here and in baselines.json."""
+    return f"{column} only (trained separately)"
 
 
 def prior(target: Target, num_rows: int) -> Prediction:

@@ -32,8 +32,8 @@ from polysense.core.random import permutation
 from polysense.core.schema import Column, Target
 from polysense.evaluation.baselines import prior
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.contribution_result import ColumnContribution, Contributions, TargetContributions, Verdict
 from polysense.evaluation.shapley import Coalitions, coalitions
-from polysense.evaluation.verdict import ColumnContribution, Contributions, TargetContributions, Verdict
 
 __all__ = ["contribution_rows", "contributions"]
 

@@ -12,12 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
-from rich.table import Table
 
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
-from polysense.evaluation.page import number
 from polysense.evaluation.probes import balanced_accuracy, centred, classify, draw_shots
 from polysense.evaluation.significance import mean_interval
 
@@ -130,31 +126,6 @@ class FewShot:
             "short_classes": {str(shots): named for shots, named in self.short_classes.items()},
             "notes": list(self.notes),
         }
-
-    def table(self) -> Table:
-        """Accuracies by method (rows) and shots (columns), for a terminal."""
-        table = Table(
-            title=f"{escape(self.target)}: accuracy on {self.num_test:,} {self.split} rows, mean over "
-            f"{self.num_draws} draws",
-            title_justify="left",
-            box=SIMPLE_HEAD,
-            pad_edge=False,
-        )
-        table.add_column("labelled rows per class", max_width=28)
-        for shots in self.shots:
-            table.add_column("all" if shots is None else f"{shots}", justify="right", no_wrap=True)
-        for method in self.methods:
-            for encoder in (TRAINED, RANDOM):
-                found = [self.score(encoder, method, shots).accuracy for shots in self.shots]
-                bold = encoder == TRAINED
-                name = method_name(method) if bold else f"  {RANDOM}"
-                table.add_row(name, *(number(one.value) for one in found), style="bold" if bold else "dim")
-                if bold and any(one.has_bounds for one in found):
-                    table.add_row("  95% interval from", *(number(one.low) for one in found), style="dim")
-                    table.add_row("  to", *(number(one.high) for one in found), style="dim")
-        table.add_row("majority class", *(number(self.majority) for _ in self.shots))
-        table.add_row("chance", *(number(self.chance) for _ in self.shots))
-        return table
 
     def remarks(self) -> list[str]:
         """What to know of the figures, a sentence each."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from polysense.core.json import write_json
 from polysense.errors import ConfigError
+from polysense.evaluation.baselines import MAJORITY, UNIMODAL_ENSEMBLE, unimodal_name
 from polysense.workflows.fit import fit
 
 __all__ = ["DemoSummary", "demo"]
@@ -52,10 +53,11 @@ def demo(
     run = fit(table, target="label", output=folder, overrides=overrides, progress=progress)
     names = {"image": "image", "audio": "audio", "note": "text"}
     found = {
-        short: run.baselines["test"][f"{column} alone"].metrics["label"]["accuracy"] for column, short in names.items()
+        short: run.baselines["test"][unimodal_name(column)].metrics["label"]["accuracy"]
+        for column, short in names.items()
     }
-    found["ensemble"] = run.baselines["test"]["ensemble of these"].metrics["label"]["accuracy"]
-    found["majority"] = run.baselines["test"]["majority"].metrics["label"]["accuracy"]
+    found["ensemble"] = run.baselines["test"][UNIMODAL_ENSEMBLE].metrics["label"]["accuracy"]
+    found["majority"] = run.baselines["test"][MAJORITY].metrics["label"]["accuracy"]
     found["fused"] = run.evaluations["test"].metrics["label"]["accuracy"]
     best = max(found[short].value for short in names.values())
     summary = DemoSummary(
@@ -73,11 +75,11 @@ def demo(
 
 
 def _table(summary: DemoSummary) -> str:
-    lines = ["", "Test accuracy, with 95% intervals:"]
+    lines = ["", "Test accuracy, with 95% confidence intervals:"]
     for name, value in sorted(summary["test_accuracy"].items(), key=lambda pair: pair[1]):
         low, high = summary["interval"][name]
         bar = "█" * round(value * 40)
         lines.append(f"  {name:<9} {bar:<40} {100 * value:5.1f}%  ({100 * low:.1f} to {100 * high:.1f})")
-    lines.append(f"All senses together: {100 * summary['gain_over_best_single']:+.1f} points over the best single one.")
+    lines.append(f"All columns together: {100 * summary['gain_over_best_single']:+.1f} pp over the best single one.")
     lines.append(f"{summary['seconds']:.0f} s in all; summary: {summary['folder']}/summary.json")
     return "\n".join(lines)

@@ -34,6 +34,8 @@ from polysense.errors import CheckpointError, ConfigError
 from polysense.evaluation.evaluator import evaluate
 from polysense.nn.votes import fit_votes
 from polysense.recipe import Recipe
+from polysense.reports.model_card import ModelCard, render_model_card
+from polysense.reports.sample_log import SampleLog
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.callbacks.tensorboard import TensorBoard
 from polysense.training.config import TrainingConfig
@@ -43,11 +45,9 @@ from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.imputation.plan import Imputing, imputing_again, keep_imputer, plan_imputer, seen_rows, told
 from polysense.workflows.measure import measure
-from polysense.workflows.model_card import model_card
 from polysense.workflows.prepare import Prepared, prepare, split_tables
 from polysense.workflows.restored import fit_means, preferred_metrics, reconstruction_sources
 from polysense.workflows.run import Run
-from polysense.workflows.samples import SampleLog
 from polysense.workflows.written import WrittenValidation, fit_texts, writes
 
 __all__ = ["FittedData", "fit", "fit_data", "new", "train_model"]
@@ -450,10 +450,29 @@ def _run(prepared: Prepared, folder: Path, *, resume: bool, progress: bool) -> R
         run = Run(folder=folder, recipe=recipe, bundle=bundle, training=training)
         if distributed.is_main:
             measure(run, tables, unreadable, progress=progress)
-            write_text(folder / "bundle" / "README.md", model_card(run, tables))
+            write_text(folder / "bundle" / "README.md", _model_card(run, tables))
             bundle.info["metrics"] = run.metrics
             bundle.save(folder / "bundle")
         distributed.barrier()
     finally:
         distributed.close()
     return run
+
+
+def _model_card(run: Run, tables: Mapping[str, Table]) -> str:
+    info, model = run.bundle.info, run.recipe.model
+    return render_model_card(
+        ModelCard(
+            schema=run.bundle.schema,
+            num_parameters=info["parameters"],
+            encoders={column.name: model.encoders[column.name].type for column in run.bundle.schema.columns},
+            table=tables["train"].name,
+            num_rows={name: len(table) for name, table in tables.items()},
+            evaluations=run.evaluations,
+            baselines=run.baselines,
+            contributions=None if run.contributions is None else run.contributions.summary_sentence(),
+            contribution_split=run.contribution_split,
+            init_from=info.get("init_from"),
+            impute=info.get("impute"),
+        )
+    )

@@ -20,18 +20,24 @@ from polysense.core.schema import Schema, Target
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
-from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
+from polysense.evaluation.baselines import (
+    MAJORITY,
+    UNIMODAL_ENSEMBLE,
+    constant_baseline,
+    ensemble_baseline,
+    unimodal_name,
+)
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.evaluator import Evaluation, evaluate
-from polysense.evaluation.report import Report, write_report
 from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
+from polysense.reports.report import Report, write_report
+from polysense.reports.terminal import report_text
 from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
 from polysense.workflows.finetune.transfer import without_parts
 from polysense.workflows.reconstructed import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.representation.neighbors import write_space_pages
 from polysense.workflows.restored import reconstruction_sources
-from polysense.workflows.terminal import report_text
 from polysense.workflows.written import shuffled_inputs, text_sources, writes
 
 if TYPE_CHECKING:
@@ -45,7 +51,7 @@ SHUFFLED = "shuffled inputs"
 _log = logging.getLogger("polysense.workflows")
 
 _PAGES = {
-    "neighbours.html": "What some rows find",
+    "neighbors.html": "What some rows find",
     "map.html": "A map of the shared space",
     RECONSTRUCTIONS: "Some cells beside what they are restored as",
 }
@@ -127,7 +133,7 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
         name: evaluate_bundle(run.bundle, tables[name], bootstrap=config.bootstrap, seed=seed) for name in held_out
     }
     baselines: dict[str, dict[str, Evaluation]] = {
-        name: {"majority": constant_baseline(found, bootstrap=config.bootstrap, seed=seed)}
+        name: {MAJORITY: constant_baseline(found, bootstrap=config.bootstrap, seed=seed)}
         for name, found in evaluations.items()
     }
     if writes(run.bundle.schema):
@@ -183,11 +189,11 @@ def _add_unimodal(
             found = evaluate_bundle(
                 bundle, tables[name], bootstrap=recipe.evaluation.bootstrap, seed=recipe.training.seed
             )
-            baselines[name][f"{column} alone"] = found
+            baselines[name][unimodal_name(column)] = found
             alone[name].append(found)
     for name, parts in alone.items():
         if len(parts) > 1:
-            baselines[name]["ensemble of these"] = ensemble_baseline(
+            baselines[name][UNIMODAL_ENSEMBLE] = ensemble_baseline(
                 parts, bootstrap=run.recipe.evaluation.bootstrap, seed=run.recipe.training.seed
             )
 

@@ -10,13 +10,13 @@ from typing import Any
 from polysense.bundle import Bundle, Predictions, load
 from polysense.data.sources import read_table
 from polysense.errors import TableError
-from polysense.evaluation.baselines import constant_baseline
+from polysense.evaluation.baselines import MAJORITY, constant_baseline
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.report import Report
 from polysense.nn.decoding.options import DecodingOptions
+from polysense.reports.report import Report
+from polysense.reports.terminal import report_text
 from polysense.workflows.measure import SHUFFLED, evaluate_bundle
 from polysense.workflows.table_split import part_of
-from polysense.workflows.terminal import report_text
 from polysense.workflows.written import shuffled_inputs, writes
 
 __all__ = ["Scores", "evaluate", "load", "predict", "stream"]
@@ -56,8 +56,8 @@ class Scores:
 
     def text(self) -> str:
         """For people."""
-        rivals = {"majority": self.majority} | ({} if self.shuffled is None else {SHUFFLED: self.shuffled})
-        report = Report(title=self.table, evaluation=self.evaluation, split=self.table, comparisons=rivals)
+        baselines = {MAJORITY: self.majority} | ({} if self.shuffled is None else {SHUFFLED: self.shuffled})
+        report = Report(title=self.table, evaluation=self.evaluation, split=self.table, comparisons=baselines)
         lines = [report_text(report)]
         cells = self.evaluation.unreadable
         lines += [f"unreadable, counted as missing: {cell}" for cell in cells[:10]]

@@ -13,18 +13,20 @@ from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.files import write_text
 from polysense.core.modality import Modality
+from polysense.core.preview import CellPreview, as_jpeg
 from polysense.core.random import permutation
 from polysense.core.schema import Column, Target
 from polysense.data.column import ColumnProcessor
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
-from polysense.data.preview import as_jpeg, log_mel_picture, thumbnail
 from polysense.data.sources import Table
-from polysense.evaluation.cells import Input
-from polysense.tasks.reconstruction.page import RestoredCell, RestoredRow, render_reconstructions
+from polysense.modalities.audio.preview import log_mel_image
+from polysense.modalities.image.preview import thumbnail
+from polysense.reports.environment import render
+from polysense.reports.previews import preview_input
+from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow
 from polysense.tasks.reconstruction.reconstructions import Reconstructions
 from polysense.workflows.restored import reconstruction_sources, restored_targets
-from polysense.workflows.shown import shown_input
 
 __all__ = ["RECONSTRUCTIONS", "write_reconstructions"]
 
@@ -53,17 +55,17 @@ def write_reconstructions(
     if not targets or not len(chosen):
         return False
     dataset = TableDataset(table.select(chosen), bundle.processor, with_targets=False)
-    rows: dict[int, list[RestoredCell]] = {}
+    rows: dict[int, list[ReconstructedCell]] = {}
     for batch in PredictLoader(dataset, bundle.schema):
         for target in targets:
             for position, cells in _cells(bundle, dataset, batch, target).items():
                 rows.setdefault(position, []).extend(cells)
-    shown = [RestoredRow(row=int(dataset.table.rows[position]), cells=rows[position]) for position in sorted(rows)]
-    write_text(path, render_reconstructions(title, shown, split))
+    shown = [ReconstructedRow(row=int(dataset.table.rows[position]), cells=rows[position]) for position in sorted(rows)]
+    write_text(path, render(PAGE, title=title, rows=shown, split=split))
     return True
 
 
-def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) -> dict[int, list[RestoredCell]]:
+def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) -> dict[int, list[ReconstructedCell]]:
     """Per row of the batch its restored cells."""
     model, names = bundle.model.eval(), set(bundle.schema.names)
     moved = batch.to(next(model.parameters()).device)
@@ -71,7 +73,7 @@ def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) 
     whole, *filled = (found[target.name].cpu() for found in model.predict_subsets(moved, subsets))
     errors = reconstruction_sources(model)[target.name](batch, whole)
     truths = _spectrograms(model.head(target.name), moved, target)
-    found: dict[int, list[RestoredCell]] = {}
+    found: dict[int, list[ReconstructedCell]] = {}
     for index, position in enumerate(batch.rows.tolist()):
         if position < 0:
             continue
@@ -89,10 +91,10 @@ def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) 
     return found
 
 
-def _truth(column: Column, dataset: TableDataset, position: int) -> Input:
+def _truth(column: Column, dataset: TableDataset, position: int) -> CellPreview:
     table = dataset.table
     cell = table.cell(position, column.table_column) if table.has(column.table_column) else None
-    return shown_input(column, cell, dataset[position])[0]
+    return preview_input(column, cell, dataset[position])[0]
 
 
 def _cell(
@@ -101,18 +103,18 @@ def _cell(
     index: int,
     errors: Reconstructions,
     member: int,
-    truth: Input,
-) -> RestoredCell:
+    truth: CellPreview,
+) -> ReconstructedCell:
     spectrogram, restored, filled = values
     column = processor.column
     if spectrogram is not None and not truth.is_absent:
-        truth = _as_input(processor, column, spectrogram[index])
-    return RestoredCell(
+        truth = _as_preview(processor, column, spectrogram[index])
+    return ReconstructedCell(
         truth=truth,
-        restored=_as_input(processor, column, restored[index]),
-        filled=None if filled is None else _as_input(processor, column, filled[index]),
+        reconstructed=_as_preview(processor, column, restored[index]),
+        imputed=None if filled is None else _as_preview(processor, column, filled[index]),
         error=float(errors.errors[index, member]),
-        filled_error=float(errors.filled_errors[index, member]),
+        imputed_error=float(errors.filled_errors[index, member]),
         mean_error=float(errors.mean_errors[index, member]),
     )
 
@@ -131,16 +133,16 @@ def _spectrograms(head: Any, batch: Batch, target: Target) -> Mapping[str, torch
     return found
 
 
-def _as_input(processor: ColumnProcessor, column: Column, value: torch.Tensor) -> Input:
+def _as_preview(processor: ColumnProcessor, column: Column, value: torch.Tensor) -> CellPreview:
     """What is restored, to be looked at."""
     array: np.ndarray = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
     if column.modality is Modality.IMAGE:
         pixels = np.clip(np.rint(array * 255), 0, 255).astype(np.uint8)
-        return Input(column=column.name, pictures=[as_jpeg(thumbnail(pixels))])
+        return CellPreview(column=column.name, images=[as_jpeg(thumbnail(pixels))])
     if column.modality is Modality.AUDIO:
-        picture = as_jpeg(log_mel_picture(array.astype(np.float32)))
-        return Input(column=column.name, pictures=[picture], stretches=True)
+        picture = as_jpeg(log_mel_image(array.astype(np.float32)))
+        return CellPreview(column=column.name, images=[picture], stretches=True)
     if processor.why_unwritten is not None:
-        return Input(column=column.name, note=processor.why_unwritten, is_absent=True)
+        return CellPreview(column=column.name, note=processor.why_unwritten, is_absent=True)
     cell = processor.restore(array)
-    return Input(column=column.name, texts=["" if cell is None else str(cell)])
+    return CellPreview(column=column.name, texts=["" if cell is None else str(cell)])

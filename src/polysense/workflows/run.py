@@ -9,8 +9,8 @@ from typing import Any
 
 from polysense.bundle import Bundle
 from polysense.core.json import json_text
+from polysense.evaluation.contribution_result import Contributions
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.verdict import Contributions
 from polysense.recipe import Recipe
 from polysense.training.run import TrainResult
 

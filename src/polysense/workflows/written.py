@@ -22,11 +22,11 @@ from polysense.data.target import TargetProcessor
 from polysense.errors import DecodeError
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.nn.model import MultimodalModel
+from polysense.reports.sample_log import SampleLog
 from polysense.tasks.generation.text_target import TextTarget
 from polysense.tasks.generation.texts import TextSource
 from polysense.tasks.reconstruction.reconstructions import ReconstructionSource
 from polysense.workflows.restored import reconstruction_sources
-from polysense.workflows.samples import SampleLog
 
 __all__ = ["WrittenValidation", "fit_texts", "shuffled_inputs", "text_sources", "writes"]
 

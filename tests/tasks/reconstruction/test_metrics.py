@@ -13,7 +13,7 @@ from polysense.core.schema import Target
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.evaluation.metrics.compute import metrics_of, primary_metric, selection_metric
-from polysense.evaluation.report import Report, render_report
+from polysense.reports.report import Report, render_report
 from polysense.tasks.reconstruction.metrics import ReconstructionScorer
 from polysense.tasks.reconstruction.reconstructions import Reconstructions
 
@@ -107,8 +107,8 @@ def test_an_evaluation_keeps_errors_in_the_tables_order_and_no_columns() -> None
     assert majority.value("r", "skill") == pytest.approx(0.0)
     assert majority.value("r", "error/b") == pytest.approx(4.0)
     page = render_report(Report(title="run", evaluation=found, comparisons={"majority": majority}))
-    assert "column by column" in page
-    assert "most frequent" in page
+    assert "Reconstruction by column" in page
+    assert "majority-class baseline" in page
 
 
 def test_errors_alone_are_measured_without_a_source() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from polysense.tasks.tagging.tagged import Marked, marked_html, spelled
+from polysense.reports.environment import render_section
+from polysense.tasks.tagging.tagged import Marked, marked_section, spelled
 
 TEXT = "Ada met <b>Bo</b>."
 SEGMENTS = [(0.0, 3.0, "PER"), (11.0, 13.0, "<i>")]
@@ -18,14 +19,14 @@ def test_segments_stand_in_brackets_in_their_text_or_as_seconds() -> None:
 
 def test_marks_on_the_page() -> None:
     marked = Marked(content=TEXT, extent=18.0, truth=SEGMENTS, predicted=[], classes=("PER", "<i>"))
-    shown = marked_html(marked)
+    shown = render_section(marked_section(marked))
     assert shown.count("<mark") == 2
     assert "<i>" not in shown
     assert "<b>" not in shown
     assert '<mark class="c0">Ada' in shown
-    assert "wanted" in shown
+    assert "latest prediction" in shown
     sound = Marked(content=None, extent=2.0, truth=[(0.5, 1.5, "dog")], predicted=[], classes=("dog",))
-    shown = marked_html(sound)
+    shown = render_section(marked_section(sound))
     assert 'x="250.0"' in shown
     assert 'width="500.0"' in shown
     assert "no segment, of 2.0 s" in shown

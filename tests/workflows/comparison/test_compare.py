@@ -55,10 +55,10 @@ def test_every_variant_and_baseline_with_every_seed(
     assert {name: row.entry.kind for name, row in rows.items()} == {
         "concat": Kind.VARIANT,
         "gated": Kind.VARIANT,
-        "x alone": Kind.ALONE,
-        "y alone": Kind.ALONE,
-        "ensemble of the columns": Kind.ENSEMBLE,
-        "majority": Kind.MAJORITY,
+        "x only (trained separately)": Kind.ALONE,
+        "y only (trained separately)": Kind.ALONE,
+        "Unimodal ensemble": Kind.ENSEMBLE,
+        "majority-class baseline": Kind.MAJORITY,
     }
     assert len(fitted) == 3, "the variants share one fitted preprocessing, and each column alone has one"
     for row in rows.values():
@@ -78,11 +78,11 @@ def test_every_variant_and_baseline_with_every_seed(
     # The ensemble is the mean of the columns' own probabilities.
     parts, truth = [], None
     for column in "xy":
-        with np.load(tmp_path / f"c/runs/{column}_alone/1/predictions.npz") as stored:
+        with np.load(next(tmp_path.glob(f"c/runs/{column}*only*/1/predictions.npz"))) as stored:
             parts.append(stored["test/0/probabilities"])
             truth = stored["test/0/truth"]
     accuracy = float((np.mean(parts, axis=0).argmax(axis=1) == truth).mean())
-    assert rows["ensemble of the columns"].entry.measured("test", "label/accuracy")[1] == pytest.approx(accuracy)
+    assert rows["Unimodal ensemble"].entry.measured("test", "label/accuracy")[1] == pytest.approx(accuracy)
 
     # Files and words.
     plain = json.loads((tmp_path / "c/comparison.json").read_text())
@@ -257,7 +257,7 @@ def test_the_same_question_has_the_same_folder(
 def test_several_processes_give_the_same_results(compare: Compare, tmp_path: Path) -> None:
     one = compare(output=tmp_path / "one")
     two = compare(output=tmp_path / "two", jobs=2)
-    for name in ("concat", "gated", "x alone", "ensemble of the columns", "majority"):
+    for name in ("concat", "gated", "x only (trained separately)", "Unimodal ensemble", "majority-class baseline"):
         assert two.comparison.row(name).entry.values == one.comparison.row(name).entry.values
     shutil.rmtree(tmp_path / "two/runs/gated")
     again = compare(output=tmp_path / "two", jobs=2)

@@ -349,9 +349,9 @@ def test_from_the_command_line_to_the_card(pretrained: Path, tmp_path: Path) -> 
     # The width is the bundle's, since nobody said otherwise.
     assert polysense.load(folder).model_config.width == 16
     card = (folder / "bundle" / "README.md").read_text()
-    assert "## Started from" in card
+    assert "## Initialized from" in card
     assert "`encoders.photo`: " in card
-    assert "held fixed" in card
-    assert "`fusion` started anew" in card
+    assert ", frozen" in card
+    assert "`fusion` initialized anew" in card
     assert main(["check", str(folder / "recipe.yaml")]) == 0
     assert main([*arguments[:-10], "-o", str(tmp_path / "other"), *columns, *SMALL, "init_from.parts=[sound]"]) == 2

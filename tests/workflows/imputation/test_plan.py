@@ -144,7 +144,7 @@ def test_it_fills_in_training_as_well_and_says_how_much(bundle: Bundle) -> None:
             missing = sum(cell is None for cell in table.cells(name))
             assert report["cells"][split][name] == [missing, missing]
     card = (bundle.folder / "README.md").read_text()  # type: ignore[operator]
-    assert "## Filled cells" in card
+    assert "## Imputed cells" in card
     assert "hidden from it: extra, label" in card
     assert "missing cells filled" in (bundle.folder.parent / "report.html").read_text()  # type: ignore[union-attr]
     # Fitted on what was filled: no more words, dates or categories than the imputer and the table have.

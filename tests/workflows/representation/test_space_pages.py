@@ -58,20 +58,20 @@ def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
 
 
 def test_a_training_leaves_a_map_and_what_is_found(run: polysense.Run) -> None:
-    found = (run.folder / "neighbours.html").read_text()
-    assert "photo looks for text" in found
-    assert "text looks for photo" in found
+    found = (run.folder / "neighbors.html").read_text()
+    assert "photo to text" in found
+    assert "text to photo" in found
     assert found.count('class="tile query"') == 20
-    assert found.count('class="tile right"') + found.count('class="tile missed"') >= 20
+    assert found.count('class="tile correct"') + found.count('class="tile missed"') >= 20
     assert "&lt;b&gt;red" in found
     assert "<b>red" not in found
     page = (run.folder / "map.html").read_text()
-    assert "the shared space embedding" in page
+    assert "the joint space embedding" in page
     assert page.count('class="p disc') > 10
     assert page.count('class="p square') > 10
     report = (run.folder / "report.html").read_text()
     assert 'href="map.html"' in report
-    assert 'href="neighbours.html"' in report
+    assert 'href="neighbors.html"' in report
 
 
 def test_samples_show_the_three_nearest_and_go_on_after_a_stop(run: polysense.Run) -> None:

@@ -1,48 +1,69 @@
-"""Restored columns one by one: errors beside the mean predictor's, and what the row's other columns know of each."""
+"""Reconstruction quality in the report, a line for each column: skill and error, beside the mean predictor's."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
+from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.page import span, table, text
 
-__all__ = ["restored_section"]
+__all__ = ["ColumnScore", "ColumnScores", "report_sections"]
 
 
-def restored_section(target: Target, evaluation: Evaluation, mean: Evaluation | None) -> str:
-    """A line for each column on the page.
+@dataclass(frozen=True, kw_only=True)
+class ColumnScore:
+    """One value.
+
+    Attributes:
+        value: With its interval.
+        reason: Why it is undefined, where it is.
+    """
+
+    value: Interval
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnScores:
+    """A reconstructed column.
+
+    Attributes:
+        name: The column.
+        scores: In the order of the table's heads.
+    """
+
+    name: str
+    scores: tuple[ColumnScore, ...]
+
+
+def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
+    """A line for each column.
 
     Args:
-        target: What is restored.
+        target: The reconstruction.
         evaluation: Of the model.
-        mean: Of the mean predictor, on the same rows.
+        baseline: Of the mean predictor, on the same rows.
     """
-    found = evaluation.metrics[target.name]
-    reasons = evaluation.undefined[target.name]
-    rows = []
+    metrics, reasons = evaluation.metrics[target.name], evaluation.undefined[target.name]
+
+    def own(key: str) -> ColumnScore:
+        return ColumnScore(value=metrics[key], reason=reasons.get(key, ""))
+
+    def of_mean(key: str) -> ColumnScore:
+        return ColumnScore(value=Interval(float("nan")) if baseline is None else baseline.metrics[target.name][key])
+
+    columns = []
     for name in target.members:
-        keys = [f"{kind}/{name}" for kind in ("skill", "filled_skill", "error", "filled_error")]
-        cells = [span(found[key], reason=reasons.get(key, "")) for key in keys]
-        cells.append("–" if mean is None else span(mean.metrics[target.name][f"error/{name}"]))
-        keys = [f"{kind}/{name}" for kind in ("accuracy", "filled_accuracy")]
-        cells += [span(found[key], reason=reasons.get(key, "")) for key in keys]
-        cells.append("–" if mean is None else span(mean.metrics[target.name][f"accuracy/{name}"]))
-        rows.append([text(name), *cells])
-    heads = [
-        "column",
-        "skill ↑",
-        "filled ↑",
-        "error ↓",
-        "filled ↓",
-        "mean's ↓",
-        "accuracy ↑",
-        "filled ↑",
-        "most frequent ↑",
-    ]
-    note = (
-        "Skill: the share of the mean predictor's error that is gone; 0 is no better than not looking. Filled: the "
-        "column itself is hidden and restored from the row's others. Errors: mean squared, in the column's standard "
-        "deviations, or nats per token or category."
-    )
-    body = table(heads, rows, classes=["", *["n"] * (len(heads) - 1)])
-    return f'<section><h2>{text(target.name)}: column by column</h2><p class="mute small">{note}</p>{body}</section>'
+        scores = [own(f"{kind}/{name}") for kind in ("skill", "filled_skill", "error", "filled_error")]
+        scores.append(of_mean(f"error/{name}"))
+        scores += [own(f"{kind}/{name}") for kind in ("accuracy", "filled_accuracy")]
+        scores.append(of_mean(f"accuracy/{name}"))
+        columns.append(ColumnScores(name=name, scores=tuple(scores)))
+    heads = (
+        "skill ↑", "imputed ↑", "error ↓", "imputed ↓", "mean baseline ↓",
+        "accuracy ↑", "imputed ↑", "majority-class baseline ↑",
+    )  # fmt: skip
+    values = {"target": target, "heads": heads, "columns": columns}
+    return [ReportSection(template="polysense.tasks.reconstruction:report.html.j2", values=values)]

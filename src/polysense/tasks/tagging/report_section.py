@@ -1,82 +1,120 @@
-"""Labelled segments on the page: each class's score, and a few rows, the truth above what was predicted."""
+"""Labeled segments in the report: each class's scores, and a few rows, the true segments above the predicted ones."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
+from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.examples import chosen_rows
-from polysense.evaluation.page import number, table, text, track
+from polysense.evaluation.example_rows import example_rows
 from polysense.tasks.tagging.metrics import class_counts, segments_of
+from polysense.tasks.tagging.tagged import Segment
 
-__all__ = ["segments_section"]
+__all__ = ["ClassScores", "Timeline", "report_sections"]
 
-_SHOWN = 6
+_NUM_ROWS = 6
 _MAX_CLASSES = 40
-_KINDS = 4  # colours that the style sheet has for what belongs together
-_WIDTH = 1000
 
 
-def segments_section(target: Target, evaluation: Evaluation) -> str:
-    """What is found of each class, and where in some rows."""
+@dataclass(frozen=True, kw_only=True)
+class ClassScores:
+    """How well one class's segments are predicted.
+
+    Attributes:
+        name: The class.
+        num_true: True segments.
+        num_predicted: Predicted ones.
+        num_correct: Those that are both.
+    """
+
+    name: str
+    num_true: float
+    num_predicted: float
+    num_correct: float
+
+    @property
+    def f1(self) -> Interval:
+        """Of the class."""
+        both = self.num_true + self.num_predicted
+        return Interval(2 * self.num_correct / both if both else math.nan)
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted segments that are true."""
+        return self.num_correct / self.num_predicted if self.num_predicted else math.nan
+
+    @property
+    def recall(self) -> float:
+        """Share of the true segments that are predicted."""
+        return self.num_correct / self.num_true if self.num_true else math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """One row's segments over its length.
+
+    Attributes:
+        row: Its number in the table.
+        length: In the segments' own positions.
+        unit: The length in words: "12 tokens", "1.5 s".
+        truth: The true segments.
+        predicted: The predicted ones.
+    """
+
+    row: int
+    length: float
+    unit: str
+    truth: tuple[Segment, ...]
+    predicted: tuple[Segment, ...]
+
+    @property
+    def label(self) -> str:
+        """For a screen reader."""
+        names = [
+            f"{kind} {name}"
+            for kind, part in (("true", self.truth), ("predicted", self.predicted))
+            for _, _, name in part
+        ]
+        return ", ".join(names[:20]) or "no segment"
+
+
+def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
+    """Each class's scores, and some rows."""
     truth = evaluation.truths[target.name]
     rows = np.flatnonzero(truth.present)
     if not len(rows):
-        return ""
+        return []
     predicted = evaluation.predictions[target.name].values.float().numpy()
     counts = class_counts(target, predicted[rows], truth.values[rows])
-    order = np.argsort(-counts[:, 0], kind="stable")[:_MAX_CLASSES]
-    lines = []
-    for position in order.tolist():
-        true, found, right = counts[position].tolist()
-        f1 = Interval(2 * right / (true + found) if true + found else math.nan)
-        name = target.classes[position]
-        bar = track(f1, (0.0, 1.0), kind="model", label=f"{name}: F1 {number(f1.value)}")
-        precision, recall = (right / of if of else math.nan for of in (found, true))
-        cells = [number(f1.value), number(precision), number(recall), f"{true:,.0f}", f"{found:,.0f}", f"{right:,.0f}"]
-        lines.append([text(name), bar, *cells])
-    heads = ["class", "F1, 0 to 1", "F1", "precision", "recall", "true", "predicted", "right"]
-    body = table(heads, lines, classes=["", "track", *["n"] * 6])
-    more = f" The {_MAX_CLASSES} most frequent of {len(counts)} classes." if len(counts) > _MAX_CLASSES else ""
-    chosen = chosen_rows(truth.present, _SHOWN)
-    pictures = "".join(
-        f'<p class="mute small">row {int(evaluation.rows[i])}, 0 to {_extent(target, truth.values[i])}</p>'
-        + _timeline(target, truth.values[i], predicted[i])
-        for i in chosen
-    )
-    note = (
-        f"{len(chosen)} of {len(rows):,} rows, chosen by chance: above the line what is true, below it what was "
-        "predicted. Point at a segment for its class."
-    )
-    return (
-        f"<section><h2>{text(target.name)}: which segments are found?</h2>"
-        f'<p class="mute small">A segment is right or wrong as a whole.{more}</p>{body}'
-        f'<h3>Where in a row</h3><p class="mute small">{note}</p>{pictures}</section>'
-    )
+    order = np.argsort(-counts[:, 0], kind="stable")[:_MAX_CLASSES].tolist()
+    classes = [
+        ClassScores(name=target.classes[i], num_true=counts[i, 0], num_predicted=counts[i, 1], num_correct=counts[i, 2])
+        for i in order
+    ]
+    timelines = [
+        _timeline(target, int(evaluation.rows[i]), truth.values[i], predicted[i])
+        for i in example_rows(truth.present, _NUM_ROWS)
+    ]
+    values = {
+        "target": target,
+        "classes": classes,
+        "num_classes": len(counts),
+        "timelines": timelines,
+        "num_rows": len(rows),
+    }
+    return [ReportSection(template="polysense.tasks.tagging:report.html.j2", values=values)]
 
 
-def _extent(target: Target, truth: np.ndarray) -> str:
+def _timeline(target: Target, row: int, truth: np.ndarray, predicted: np.ndarray) -> Timeline:
     length = float(truth[0, 1])
-    return f"{length / target.units_per_second:.1f} s" if target.units_per_second else f"{length:.0f} tokens"
+    unit = f"{length / target.units_per_second:.1f} s" if target.units_per_second else f"{length:.0f} tokens"
 
+    def named(records: np.ndarray) -> tuple[Segment, ...]:
+        return tuple((start, end, target.classes[int(i)]) for start, end, i in segments_of(records)[:, :3].tolist())
 
-def _timeline(target: Target, truth: np.ndarray, predicted: np.ndarray) -> str:
-    """Two bands over a row's length."""
-    length = max(float(truth[0, 1]), 1e-9)
-    marks = [f'<line class="grid" x1="0" x2="{_WIDTH}" y1="20" y2="20"/>']
-    said = []
-    for top, kind, records in ((2, "true", truth), (22, "predicted", predicted)):
-        for start, end, position in segments_of(records)[:, :3].tolist():
-            name = target.classes[int(position)]
-            x, width = _WIDTH * start / length, _WIDTH * (min(end, length) - start) / length
-            box = f'x="{x:.1f}" y="{top}" width="{max(width, 1.0):.1f}" height="16"'
-            marks.append(f'<rect class="dot c{int(position) % _KINDS}" {box}><title>{text(name)}</title></rect>')
-            if width > 9 * len(name) + 6:
-                marks.append(f'<text class="key" x="{x + 4:.1f}" y="{top + 12}">{text(name)}</text>')
-            said.append(f"{kind} {name}")
-    label = text(", ".join(said[:20]) or "no segment")
-    return f'<svg viewBox="0 0 {_WIDTH} 40" role="img" aria-label="{label}">{"".join(marks)}</svg>'
+    return Timeline(row=row, length=length, unit=unit, truth=named(truth), predicted=named(predicted))

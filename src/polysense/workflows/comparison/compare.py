@@ -23,12 +23,19 @@ from polysense.core.schema import Target
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
 from polysense.errors import ConfigError, SplitError, TrainingError, TrainingInterrupted
-from polysense.evaluation.baselines import MAJORITY, baseline_name, constant_baseline, ensemble_baseline
+from polysense.evaluation.baselines import (
+    MAJORITY,
+    UNIMODAL_ENSEMBLE,
+    baseline_name,
+    constant_baseline,
+    ensemble_baseline,
+    unimodal_name,
+)
 from polysense.evaluation.comparison import Comparison, Entry, Kind, compare_entries, measures_of, overall
-from polysense.evaluation.comparison_page import write_comparison
-from polysense.evaluation.comparison_terminal import comparison_text
 from polysense.evaluation.evaluator import Evaluation, score
 from polysense.recipe import Recipe
+from polysense.reports.comparison import write_comparison
+from polysense.reports.comparison_terminal import comparison_text
 from polysense.workflows.comparison.pool import Outcome, run_all
 from polysense.workflows.comparison.sweep import Variant, folder_name, make_variants, parse_over
 from polysense.workflows.comparison.trial import (
@@ -151,7 +158,7 @@ def compare(
     names = [plan.name for plan in plans]
     single = [plan for plan in plans if plan.kind is Kind.ALONE]
     if len(single) > 1:
-        entries.append(_ensemble(_unlike("ensemble of the columns", names), single, targets, chosen_seeds))
+        entries.append(_ensemble(_unlike(UNIMODAL_ENSEMBLE, names), single, targets, chosen_seeds))
     trained = next((plan for plan in plans if plan.results), None)
     if trained is None or not any(plan.results for plan in plans if plan.kind is Kind.VARIANT):
         failures = [reason for plan in plans for reason in (plan.failure, *plan.failures.values()) if reason]
@@ -239,7 +246,7 @@ def _plans(
     ]
     if len(base.data.columns) > 1:
         for column in alone:
-            name = _unlike(f"{column} alone", [plan.name for plan in plans])
+            name = _unlike(unimodal_name(column), [plan.name for plan in plans])
             plans.append(_Plan(name=name, kind=Kind.ALONE, subruns=subruns(name, only_column(base, column))))
     return plans
 

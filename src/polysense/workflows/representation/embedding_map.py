@@ -20,11 +20,11 @@ from polysense.data.dataset import TableDataset
 from polysense.data.kinds import is_number
 from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
-from polysense.evaluation.map_page import Layout, MapPoint, render_map
 from polysense.evaluation.projection import kept_neighbours, pca, tsne
+from polysense.reports.embedding_map import Layout, MapPoint, render_map
+from polysense.reports.previews import preview_input
 from polysense.workflows.representation.embed import embeddings
 from polysense.workflows.representation.features import choose_features, features
-from polysense.workflows.shown import shown_input
 
 __all__ = ["MAP_METHODS", "Mapped", "draw_map", "map_rows"]
 
@@ -133,7 +133,7 @@ def map_rows(
         vectors,
         Path(output),
         columns=wanted.columns,
-        colour=colour,
+        color=colour,
         method=method,
         num_table=len(table),
         title=f"{table.name}: a map",
@@ -150,7 +150,7 @@ def draw_map(
     path: Path,
     *,
     columns: Sequence[str],
-    colour: str | None,
+    color: str | None,
     method: str,
     num_table: int,
     title: str,
@@ -167,7 +167,7 @@ def draw_map(
             nothing.
         path: Where the page is written.
         columns: What is shown of a row that is one point.
-        colour: A column of the table, or None.
+        color: A column of the table, or None.
         method: "tsne" or "pca".
         num_table: Rows of the table that these are of.
         title: Of the page.
@@ -197,9 +197,9 @@ def draw_map(
     rows = {row for _, row in owners}
     page = render_map(
         title,
-        _points(bundle, table, owners, columns, _values(table, colour)),
+        _points(bundle, table, owners, columns, _values(table, color)),
         layouts,
-        colour=colour,
+        color=color,
         notes=[
             f"{len(points):,} points: {len(rows):,} of {num_table:,} rows"
             + (", chosen by chance" if len(table) < num_table else ""),
@@ -223,13 +223,13 @@ def draw_map(
 
 
 def _each_place(columns: Sequence[str]) -> str:
-    return f"the place of each cell in the shared space ({', '.join(columns)})"
+    return f"the embedding of each cell in the joint embedding space ({', '.join(columns)})"
 
 
 def _layout(name: str, places: np.ndarray, note: str, kept: Mapping[str, float]) -> Layout:
     share = kept[name]
     more = f" Of each point's ten nearest, {100 * share:.0f}% are near it here." if math.isfinite(share) else ""
-    return Layout(name=name, places=places, note=note + more)
+    return Layout(name=name, positions=places, note=note + more)
 
 
 def _points(
@@ -245,7 +245,7 @@ def _points(
     telling = sorted(
         (name for name in columns if kinds[name] in _PER_COLUMN), key=lambda name: _PER_COLUMN[kinds[name]]
     )
-    shown: dict[tuple[str, int], list[Any]] = {}
+    previews: dict[tuple[str, int], list[Any]] = {}
     needed: dict[int, list[str]] = {}
     for name, row in owners:
         needed.setdefault(row, []).append(name)
@@ -256,10 +256,10 @@ def _points(
             for one in [name] if name else telling or columns:
                 column = bundle.schema.column(one)
                 cell = table.cell(row, column.table_column) if table.has(column.table_column) else None
-                inputs.append(shown_input(column, cell, sample, most=1, side=_SIDE, sound=False)[0])
-            shown[name, row] = inputs
+                inputs.append(preview_input(column, cell, sample, most=1, side=_SIDE, player=False)[0])
+            previews[name, row] = inputs
     return [
-        MapPoint(row=int(table.rows[row]), column=name, shown=shown[name, row], value=values[row])
+        MapPoint(row=int(table.rows[row]), column=name, previews=previews[name, row], value=values[row])
         for name, row in owners
     ]
 

@@ -22,8 +22,8 @@ from polysense.data.sources import Table, read_table
 from polysense.data.split import FractionSplitConfig, split
 from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
-from polysense.evaluation.fewshot_page import render_fewshot
 from polysense.evaluation.probes import METHODS
+from polysense.reports.few_shot import few_shot_table, render_few_shot
 from polysense.tasks.classification.classes import Classes
 from polysense.workflows.prepare import split_tables
 from polysense.workflows.representation.features import Features, choose_features, features, random_model
@@ -56,7 +56,7 @@ class Shots:
     def text(self) -> str:
         """For people."""
         console = Console(file=io.StringIO(), width=110, force_terminal=False, color_system=None)
-        console.print(self.measured.table())
+        console.print(few_shot_table(self.measured))
         file = console.file
         assert isinstance(file, io.StringIO)
         table = "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip()
@@ -75,7 +75,7 @@ class Shots:
         files = [path] if path.suffix.lower() in (".html", ".json") else [path / "fewshot.html", path / "fewshot.json"]
         for file in files:
             if file.suffix.lower() == ".html":
-                content = render_fewshot(self.measured)
+                content = render_few_shot(self.measured)
             else:
                 content = json_text(self.as_json(), indent=1) + "\n"
             try:

@@ -1,8 +1,7 @@
-"""What columns of a shared space find, shown: a run's neighbours.html and map.html, and the tiles of its samples."""
+"""Write a run's neighbors.html and map.html: how the columns of a joint embedding space retrieve one another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +10,25 @@ from polysense.bundle import Bundle
 from polysense.core.files import write_text
 from polysense.core.modality import Task
 from polysense.core.random import permutation
-from polysense.core.schema import Column, Target
 from polysense.data.dataset import TableDataset
 from polysense.data.sources import Table
-from polysense.evaluation.cells import Input
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.neighbours import Nearest, can_look, nearest
-from polysense.evaluation.page import number
-from polysense.evaluation.tiles import Search, Tile, render_neighbours
+from polysense.evaluation.neighbours import can_look, nearest
+from polysense.reports.neighbors import Search, neighbor_tiles, query_tile, render_neighbors
 from polysense.tasks.retrieval.metrics import directions
 from polysense.workflows.representation.embedding_map import draw_map
-from polysense.workflows.shown import shown_cell
 
-__all__ = ["found_tiles", "write_space_pages"]
+__all__ = ["write_space_pages"]
 
 _QUERIES = 10
-_FOUND = 5
+_NUM_NEIGHBORS = 5
 _MAPPED_ROWS = 250  # two columns of them are 500 points: t-SNE takes about 5 s on a slow core
 
 
 def write_space_pages(
     bundle: Bundle, table: Table, evaluation: Evaluation, folder: Path, split: str, seed: int
 ) -> None:
-    """Writes map.html and neighbours.html of the first shared space into a run's folder; nothing where there is none.
+    """Writes map.html and neighbors.html of the first shared space into a run's folder; nothing where there is none.
 
     Args:
         bundle: The model.
@@ -56,67 +51,40 @@ def write_space_pages(
             {name: places[drawn, i] for i, name in enumerate(target.members)},
             folder / "map.html",
             columns=target.members,
-            colour=None,
+            color=None,
             method="tsne",
             num_table=len(table),
             title=f"{folder.name}: a map of the {split} rows",
-            description=f"the place of each cell in the shared space {target.name} ({', '.join(target.members)})",
+            description=f"the embedding of each cell in the joint space {target.name} ({', '.join(target.members)})",
             seed=seed,
         )
-    searches = []
+    dataset, searches = TableDataset(table, bundle.processor, with_targets=False), []
     for one, other in directions(target.members, target.anchor):
         able = can_look(places, truth.values, truth.present, one, other)
         if not len(able):
             continue
         chosen = np.sort(able[permutation(len(able), seed, "neighbours")[:_QUERIES]])
-        found = nearest(places, truth.values, one, other, chosen, _FOUND)
+        found = nearest(places, truth.values, one, other, chosen, _NUM_NEIGHBORS)
         pair = f"{target.members[one]} to {target.members[other]}"
         metrics = evaluation.metrics[target.name]
-        share, rank = metrics[f"recall_at_{_FOUND}/{pair}"], metrics[f"median_rank/{pair}"]
+        share, rank = metrics[f"recall_at_{_NUM_NEIGHBORS}/{pair}"], metrics[f"median_rank/{pair}"]
         searches.append(
             Search(
-                title=f"{target.members[one]} looks for {target.members[other]}",
-                note=f"Of {len(able):,} rows {100 * share.value:.0f}% find their own among the {_FOUND} nearest of "
-                f"{found[0].num_candidates:,}; the right one stands at rank {rank.value:.0f} in the middle. "
-                "✓ belongs to the query. Where none of the nearest does, the one that does is last.",
-                rows=[_row(bundle, table, target, one, other, each) for each in found],
+                title=f"{target.members[one]} to {target.members[other]}",
+                note=f"{len(able):,} queries: recall@{_NUM_NEIGHBORS} is {100 * share.value:.0f}% among "
+                f"{found[0].num_candidates:,} candidates, the median rank of the correct one {rank.value:.0f}. "
+                "✓ is correct. Where none of the nearest is, the correct one is last.",
+                rows=[
+                    [
+                        query_tile(dataset, bundle.schema.column(target.members[one]), each.position),
+                        *neighbor_tiles(
+                            dataset, bundle.schema.column(target.members[other]), each, most=_NUM_NEIGHBORS
+                        ),
+                    ]
+                    for each in found
+                ],
             )
         )
     if searches:
         note = f"{_QUERIES} of the {split} rows, chosen by chance and not by how well they go"
-        write_text(folder / "neighbours.html", render_neighbours(folder.name, searches, note))
-
-
-def _row(bundle: Bundle, table: Table, target: Target, one: int, other: int, found: Nearest) -> list[Tile]:
-    dataset = TableDataset(table, bundle.processor, with_targets=False)
-    asked, sought = (bundle.schema.column(target.members[index]) for index in (one, other))
-    query = Tile(
-        shown=_shown(dataset, asked, found.position), caption=f"row {table.rows[found.position]}", mark="query"
-    )
-    return [query, *found_tiles(dataset, sought, found)]
-
-
-def found_tiles(dataset: TableDataset, column: Column, found: Nearest, *, most: int = _FOUND) -> list[Tile]:
-    """What was found, best first, and what should have been where it is not among it.
-
-    Args:
-        dataset: The rows.
-        column: What was looked for.
-        found: By one row.
-        most: Of the nearest.
-    """
-    tiles: list[Tile] = []
-    nearest_rows: Sequence[tuple[int, float, bool]] = list(
-        zip(found.found, found.similarities, found.right, strict=True)
-    )[:most]
-    for row, similarity, right in nearest_rows:
-        caption = f"row {dataset.table.rows[row]}\n{number(similarity)}"
-        tiles.append(Tile(shown=_shown(dataset, column, row), caption=caption, mark="right" if right else ""))
-    if not any(right for _, _, right in nearest_rows):
-        caption = f"row {dataset.table.rows[found.best_right]}\nrank {found.rank:g} of {found.num_candidates:,}"
-        tiles.append(Tile(shown=_shown(dataset, column, found.best_right), caption=caption, mark="missed"))
-    return tiles
-
-
-def _shown(dataset: TableDataset, column: Column, row: int) -> Input:
-    return shown_cell(column, dataset.table, row, dataset[row])
+        write_text(folder / "neighbors.html", render_neighbors(folder.name, searches, note))

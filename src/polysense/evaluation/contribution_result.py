@@ -1,0 +1,219 @@
+"""The result of measuring the columns' contributions, and the words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from polysense.core.modality import Modality
+from polysense.evaluation.bootstrap import Interval
+
+__all__ = ["ColumnContribution", "Contributions", "TargetContributions", "Verdict", "amount", "gain_name", "unit"]
+
+
+class Verdict(StrEnum):
+    """Whether a column helps, as far as the rows measured can tell.
+
+    It helps if its Shapley value of the score has an interval above 0, unless the model is clearly better without it.
+    It hurts if that interval is below 0 and the model is better without it: else the advice to drop it would be wrong.
+    Where the score can't tell, the log loss may, which is finer; but there what is lost by removal must agree with an
+    interval of its own, since probabilities on small subsets say more of how the model was trained than of the column.
+    On fewer than 10 rows nothing is called measurable.
+    """
+
+    HELPS = "helps"
+    NONE = "no measurable help"
+    HURTS = "hurts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnContribution:
+    """One column's part in one target's predictions, by measure; of the log loss the sign is turned, more is better.
+
+    Attributes:
+        name: The column.
+        modality: What its cells are.
+        num_present: Rows of those measured in which the column is there.
+        shapley: Its share of v(all) - v(none).
+        alone: v of the column alone.
+        gain_alone: v of the column alone less v of none, paired.
+        without: v of all the other columns.
+        drop: v of all columns less v of all the others, paired.
+        verdict: Whether it helps.
+        stands_in_for: Columns beside which it adds nothing measurable, but which it replaces in part where they are
+            missing.
+    """
+
+    name: str
+    modality: Modality
+    num_present: int
+    shapley: Mapping[str, Interval]
+    alone: Mapping[str, Interval]
+    gain_alone: Mapping[str, Interval]
+    without: Mapping[str, Interval]
+    drop: Mapping[str, Interval]
+    verdict: Verdict
+    stands_in_for: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What the verdict leaves out, in a few words; empty if nothing."""
+        measure = next(iter(self.shapley))
+        if not self.num_present:
+            return "absent in every row measured"
+        if self.stands_in_for:
+            return f"adds nothing measurable beside {_listing(self.stands_in_for)}, but stands in for it where missing"
+        if self.drop[measure].low > 0 and not self.gain_alone[measure].low > 0:
+            return "helps only together with others"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetContributions:
+    """All columns' parts in one target's predictions.
+
+    Attributes:
+        target: The output.
+        measures: Of a value v, the score first; log loss and errors with the sign turned, more is better.
+        num_rows: Rows measured.
+        exact: Whether every subset was tried; else orders were sampled, and the intervals hold that noise too.
+        nothing: v with no column: the training labels' shares or mean.
+        full: v with all columns.
+        columns: In the schema's order.
+        subsets: v of every subset tried, the smallest first.
+    """
+
+    target: str
+    measures: tuple[str, ...]
+    num_rows: int
+    exact: bool
+    nothing: Mapping[str, Interval]
+    full: Mapping[str, Interval]
+    columns: tuple[ColumnContribution, ...]
+    subsets: tuple[tuple[tuple[str, ...], Mapping[str, Interval]], ...]
+
+    @property
+    def ranked(self) -> tuple[ColumnContribution, ...]:
+        """The columns by their share of the score, the largest first."""
+        return tuple(sorted(self.columns, key=lambda column: -column.shapley[self.measures[0]].value))
+
+    def sentence(self) -> str:
+        """Which columns help and which do not, for a reader in a hurry."""
+        if not self.num_rows:
+            return f"{self.target}: no row has this target, so nothing can be said of the columns."
+        measure = self.measures[0]
+        helping = [column for column in self.ranked if column.verdict is Verdict.HELPS]
+        parts = []
+        if helping:
+            best = helping[0]
+            share = best.shapley[measure]
+            between = f", {amount(measure, share.low)} to {amount(measure, share.high)}" if share.has_bounds else ""
+            part = f"{_named(best)} helps most ({amount(measure, share.value)} {unit(measure)}{between})"
+            others = [f"{_named(other)} ({amount(measure, other.shapley[measure].value)})" for other in helping[1:]]
+            parts.append(part + (f", then {_listing(others)}" if others else ""))
+        else:
+            parts.append("no column shows measurable help")
+        idle = [_named(column) for column in self.ranked if column.verdict is Verdict.NONE]
+        hurting = [_named(column) for column in self.ranked if column.verdict is Verdict.HURTS]
+        if idle and helping:
+            parts.append(f"{_listing(idle)} {'shows' if len(idle) == 1 else 'show'} no measurable help")
+        if hurting:
+            parts.append(f"{_listing(hurting)} {'hurts' if len(hurting) == 1 else 'hurt'}")
+        return f"{self.target}: {'; '.join(parts)}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contributions:
+    """What each column contributed to each target.
+
+    Attributes:
+        targets: Per target.
+        num_available: Rows that could have been measured; more than were, if a sample was taken.
+        confidence: Of the intervals.
+    """
+
+    targets: tuple[TargetContributions, ...]
+    num_available: int
+    confidence: float
+
+    def summary_sentence(self) -> str:
+        """Names the columns that help and those that do not, one sentence per target."""
+        return " ".join(target.sentence() for target in self.targets)
+
+    def as_json(self) -> dict[str, Any]:
+        """For contribution.json."""
+        return {
+            "confidence": self.confidence,
+            "num_available": self.num_available,
+            "summary": self.summary_sentence(),
+            "targets": {target.target: _target_json(target) for target in self.targets},
+        }
+
+
+def _target_json(target: TargetContributions) -> dict[str, Any]:
+    def pairs(values: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+        return {measure: value.as_json() for measure, value in values.items()}
+
+    return {
+        "measures": list(target.measures),
+        "num_rows": target.num_rows,
+        "exact": target.exact,
+        "nothing": pairs(target.nothing),
+        "full": pairs(target.full),
+        "columns": {
+            column.name: {
+                "modality": column.modality.value,
+                "num_present": column.num_present,
+                "verdict": column.verdict.value,
+                "note": column.note,
+                "shapley": pairs(column.shapley),
+                "alone": pairs(column.alone),
+                "gain_alone": pairs(column.gain_alone),
+                "without": pairs(column.without),
+                "drop": pairs(column.drop),
+                "stands_in_for": list(column.stands_in_for),
+            }
+            for column in target.columns
+        },
+        "subsets": [{"columns": list(names), "values": pairs(values)} for names, values in target.subsets],
+    }
+
+
+def amount(measure: str, value: float) -> str:
+    """A signed gain as people read it: accuracy and F1 in percentage points (pp)."""
+    shown = f"{100 * value:+.1f}" if measure in ("accuracy", "f1_samples") else f"{value:+.3f}"
+    # What rounds to zero has no sign worth reading.
+    return shown[1:] if not shown.strip("+-0.") else shown.replace("-", "−")
+
+
+def unit(measure: str) -> str:
+    """The unit of `amount` in a sentence, after the number."""
+    return {
+        "accuracy": "pp accuracy",
+        "f1_samples": "pp per-row F1",
+        "r2": "R²",
+        "log_loss": "nats of log loss",
+        "log_likelihood": "nats per token",
+    }[measure]
+
+
+def gain_name(measure: str) -> str:
+    """The head of a column of `amount`."""
+    return {
+        "accuracy": "Δ accuracy (pp)",
+        "f1_samples": "Δ per-row F1 (pp)",
+        "r2": "Δ R²",
+        "log_loss": "Δ log loss (nats)",
+        "log_likelihood": "Δ log likelihood (nats per token)",
+    }[measure]
+
+
+def _named(column: ColumnContribution) -> str:
+    """The column, with its modality unless it bears that name."""
+    return column.name if column.name.lower() == column.modality.value else f"{column.name} ({column.modality.value})"
+
+
+def _listing(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,89 @@
+"""Show what a check of a table found out, without training: columns, classes, splits, unreadable cells, problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from polysense.core.sample import Unreadable
+
+__all__ = ["Check"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """The result of a check.
+
+    Attributes:
+        table: Its name.
+        num_rows: Its rows.
+        columns: Per column: name, role, type, missing (share), reason.
+        classes: Per classification target its classes' counts.
+        splits: Rows in each split.
+        unreadable: Cells that can't be read, of the rows tried.
+        num_tried: Rows whose cells were tried.
+        problems: What would stop training.
+        warnings: What training would run with, but should be known.
+    """
+
+    table: str
+    num_rows: int
+    columns: list[dict[str, Any]]
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    splits: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[Unreadable, ...] = ()
+    num_tried: int = 0
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether training could run."""
+        return not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "ok": self.ok,
+            "table": self.table,
+            "num_rows": self.num_rows,
+            "columns": self.columns,
+            "classes": {name: dict(counts) for name, counts in self.classes.items()},
+            "splits": dict(self.splits),
+            "unreadable": [cell.as_dict() for cell in self.unreadable],
+            "num_tried": self.num_tried,
+            "problems": list(self.problems),
+            "warnings": list(self.warnings),
+        }
+
+    def text(self) -> str:
+        """For people."""
+        lines = [f"{self.table}: {self.num_rows:,} rows, {len(self.columns)} columns", ""]
+        width = max([len(column["name"]) for column in self.columns], default=0)
+        for column in self.columns:
+            missing = f"{100 * column['missing']:.0f}% missing" if column["missing"] else ""
+            kind = column["type"] or ""
+            lines.append(
+                f"  {column['name']:<{width}}  {column['role']:<8} {kind:<14} {missing:<12} {column['reason']}"
+            )
+        for target, counts in self.classes.items():
+            total = sum(counts.values())
+            lines += ["", f"Classes of {target}:"]
+            shown = sorted(counts.items(), key=lambda pair: -pair[1])
+            for name, count in shown[:20]:
+                lines.append(
+                    f"  {name[:30]:<30} {count:>8,}  {100 * count / total:5.1f}%  {'█' * round(40 * count / total)}"
+                )
+            if len(shown) > 20:
+                lines.append(f"  ... and {len(shown) - 20} more, down to {shown[-1][1]:,} rows")
+        if self.splits:
+            lines += ["", "Split: " + ", ".join(f"{count:,} {name}" for name, count in self.splits.items())]
+        if self.num_tried:
+            lines += ["", f"Unreadable cells in the {self.num_tried:,} rows tried: {len(self.unreadable)}"]
+            lines += [f"  {cell}" for cell in self.unreadable[:20]]
+        lines += [f"\nWarning: {warning}" for warning in self.warnings]
+        lines += [f"\nProblem: {problem}" for problem in self.problems]
+        if self.ok and self.num_tried:
+            lines.append("\nReady to train.")
+        return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""Render comparison.html: the ranked table, and a plot of every training with the means' intervals."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from polysense.core.files import write_text
+from polysense.core.json import json_text
+from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure
+from polysense.reports.charts import DotRow, dot_plot
+from polysense.reports.environment import render
+
+__all__ = ["render_comparison", "write_comparison"]
+
+_BADGES = {
+    Finding.BETTER: ("good", "✓"),
+    Finding.WORSE: ("bad", "✗"),
+    Finding.NONE: ("none", "–"),
+    Finding.CORRECTED: ("none", "–"),
+    Finding.NO_CLAIM: ("none", "?"),
+}
+_KINDS = {Kind.ALONE: "one column", Kind.ENSEMBLE: "baseline", Kind.MAJORITY: "baseline"}
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Writes the page; a reader never sees half of it."""
+    write_text(path, render_comparison(comparison))
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """The whole page as HTML."""
+    return render(
+        "comparison.html.j2",
+        comparison=comparison,
+        facts={
+            "variants": str(sum(row.entry.kind is Kind.VARIANT for row in comparison.rows)),
+            "training seeds": str(len(comparison.seeds)),
+            "evaluated on": f"{comparison.split} rows",
+            "selected on": "validation rows" if any(row.selected for row in comparison.rows) else "nothing",
+        },
+        first=comparison.measures[0],
+        badges=_BADGES,
+        kinds=_KINDS,
+        plots=[_dots(comparison, measure) for measure in comparison.measures],
+        settings=json_text(dict(comparison.settings), indent=1),
+    )
+
+
+def _dots(comparison: Comparison, measure: Measure) -> str:
+    """A row for each variant: its seeds as small dots, the mean as a large one over its interval."""
+    rows, reference = [], None
+    for row in comparison.rows:
+        mean = row.means[measure.key]
+        if not math.isfinite(mean.value):
+            continue
+        if row.entry.name == comparison.reference:
+            reference = mean.value
+        dots = list(row.entry.measured(comparison.split, measure.key).values())
+        color = "c0" if row.entry.kind is Kind.VARIANT else "c3"
+        rows.append(DotRow(name=row.entry.name, dots=dots, mean=mean, color=color))
+    direction = "higher" if measure.higher_is_better else "lower"
+    return dot_plot(f"{measure.name} ({direction} is better)", rows, reference=reference)

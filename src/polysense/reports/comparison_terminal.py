@@ -1,0 +1,99 @@
+"""The comparison as tables for a terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from polysense.evaluation.bootstrap import Interval
+from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure, Row
+from polysense.reports.numerals import count, number, signed
+
+__all__ = ["comparison_text"]
+
+_WIDTH = 120
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Ranking, other metrics and costs, and notes on them."""
+    console = Console(file=io.StringIO(), width=_WIDTH, force_terminal=False, color_system=None)
+    console.print(_ranking(comparison, comparison.measures[0]))
+    console.print(_others(comparison))
+    for row in comparison.rows:
+        if row.failure is not None:
+            console.print(f"{row.entry.name}: {row.failure}", markup=False, highlight=False)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    notes = [line for note in comparison.notes for line in textwrap.wrap(note, _WIDTH)]
+    return "\n".join([*lines, "", *notes]).strip()
+
+
+def _ranking(comparison: Comparison, measure: Measure) -> Table:
+    arrow = "↑" if measure.higher_is_better else "↓"
+    seeds = f"{len(comparison.seeds)} seed{'s' if len(comparison.seeds) > 1 else ''}"
+    table = Table(
+        title=escape(f"{measure.name} {arrow} on the {comparison.split} rows, {seeds}"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("", justify="right")
+    table.add_column("", max_width=30, overflow="fold")
+    table.add_column("mean", justify="right")
+    table.add_column("interval", no_wrap=True)
+    table.add_column("difference", justify="right")
+    table.add_column("interval", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for rank, row in enumerate(comparison.rows, 1):
+        found = row.means[measure.key]
+        cells = [number(found.value), _bounds(found), "", "", ""]
+        difference = row.differences.get(measure.key)
+        if row.entry.name == comparison.reference:
+            cells[4] = "selected on validation" if row.selected else "reference"
+        elif difference is not None:
+            cells[2:] = [signed(difference.mean.value), _bounds(difference.mean, sign=True), difference.finding.value]
+        elif not math.isfinite(found.value):
+            cells[4] = "failed"
+        style = "bold" if row.selected else "dim" if row.entry.kind is not Kind.VARIANT else ""
+        place = str(rank) if math.isfinite(found.value) else "–"
+        table.add_row(place, escape(row.entry.name), *cells, style=style)
+    return table
+
+
+def _others(comparison: Comparison) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", max_width=30, overflow="fold")
+    if any(row.validation for row in comparison.rows) and comparison.split != "validation":
+        table.add_column("on validation", justify="right")
+    for measure in comparison.measures[1:]:
+        table.add_column(f"{measure.name}\N{NO-BREAK SPACE}{'↑' if measure.higher_is_better else '↓'}", justify="right")
+    for name in ("parameters", "seconds", "samples/s"):
+        table.add_column(name, justify="right")
+    for row in comparison.rows:
+        cells = [escape(row.entry.name)]
+        if len(table.columns) == len(comparison.measures) + 4:
+            found = row.validation.get(comparison.measures[0].key)
+            cells.append("" if found is None else number(found.value))
+        cells += [_marked(row, measure) for measure in comparison.measures[1:]]
+        cells += [count(row.entry.facts.get(name)) for name in ("parameters", "seconds", "samples_per_second")]
+        table.add_row(*cells)
+    return table
+
+
+def _marked(row: Row, measure: Measure) -> str:
+    """A mean, with a sign where it is better or worse than the reference's."""
+    signs = {Finding.BETTER: " +", Finding.WORSE: " −"}
+    difference = row.differences.get(measure.key)
+    return number(row.means[measure.key].value) + ("" if difference is None else signs.get(difference.finding, "  "))
+
+
+def _bounds(found: Interval, *, sign: bool = False) -> str:
+    shown = signed if sign else number
+    return f"{shown(found.low)} to {shown(found.high)}" if found.has_bounds else ""

@@ -1,0 +1,18 @@
+"""Name models and metrics as people write them."""
+
+from __future__ import annotations
+
+from polysense.evaluation.metrics.base import MetricInfo
+
+__all__ = ["FUSED_MODEL", "metric_name"]
+
+FUSED_MODEL = "Fused model"
+"""The trained model, beside its baselines."""
+
+_KNOWN = {"auroc": "AUROC", "r2": "R²", "mae": "MAE", "rmse": "RMSE", "ece": "ECE"}
+
+
+def metric_name(info: MetricInfo) -> str:
+    """The metric's name, with the column that it is of."""
+    base, _, column = info.name.partition("/")
+    return _KNOWN.get(base, base.replace("_", " ").replace("f1", "F1")) + (f" of {column}" if column else "")

@@ -1,0 +1,274 @@
+"""Render report.html: what was trained, its results beside the baselines, and what each column contributed.
+
+One file that opens anywhere. Comparisons come first, because a score means nothing alone; intervals stand beside every
+value; what could not be measured says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from polysense.core.files import write_text
+from polysense.core.report_section import ReportSection
+from polysense.core.schema import Target
+from polysense.evaluation.baselines import MAJORITY, baseline_name
+from polysense.evaluation.bootstrap import Interval
+from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict, gain_name
+from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.headline import headline_metrics
+from polysense.evaluation.metrics.base import MetricInfo
+from polysense.evaluation.metrics.compute import metrics_of, primary_metric
+from polysense.reports import charts
+from polysense.reports.environment import render, render_section
+from polysense.reports.names import FUSED_MODEL, metric_name
+from polysense.reports.numerals import axis_end
+from polysense.reports.task_sections import task_sections
+
+__all__ = ["Report", "render_report", "write_report"]
+
+_MAX_SUBSETS = 32
+_MAX_UNREADABLE = 20
+_BADGES = {Verdict.HELPS: ("good", "✓"), Verdict.NONE: ("none", "–"), Verdict.HURTS: ("bad", "✗")}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Report:
+    """Everything that the report shows.
+
+    Attributes:
+        title: Of the run.
+        evaluation: Of the trained model.
+        split: The rows that it was evaluated on: "test", "validation" or a table's name.
+        comparisons: The baselines on the same rows: the most frequent class, models of one column each, their ensemble.
+        contributions: What each column contributed.
+        history: The records of log.jsonl.
+        missing: {column: {split: share of rows in which it is absent}}.
+        facts: Short facts for the head of the page: rows, parameters, time.
+        settings: The recipe.
+        samples: The page beside this one that shows a few rows after each epoch; None if there is none.
+        pages: Other pages beside this one, and what they show.
+    """
+
+    title: str
+    evaluation: Evaluation
+    split: str = "test"
+    comparisons: Mapping[str, Evaluation] = field(default_factory=dict)
+    contributions: Contributions | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+    missing: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    settings: str = ""
+    samples: str | None = None
+    pages: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Writes the page; a reader never sees half of it."""
+    write_text(path, render_report(report))
+
+
+def render_report(report: Report) -> str:
+    """The whole page as HTML."""
+    evaluation = report.evaluation
+    sections = []
+    for target in evaluation.targets:
+        sections.append(_results(report, target))
+        if report.contributions is not None:
+            sections += [
+                _importance(contribution, report.contributions)
+                for contribution in report.contributions.targets
+                if contribution.target == target.name and contribution.num_rows and contribution.columns
+            ]
+        sections += task_sections(target, evaluation, report.comparisons.get(MAJORITY))
+    return render(
+        "report.html.j2",
+        report=report,
+        headlines=[_Headline.of(report, target) for target in evaluation.targets],
+        sections=[render_section(section) for section in sections],
+        training=_training(report),
+        missing=_missing(report),
+        unreadable=evaluation.unreadable[:_MAX_UNREADABLE],
+        unreadable_by_column=_unreadable_by_column(evaluation),
+        metrics=[(target, _metric_lines(evaluation, target)) for target in evaluation.targets],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Headline:
+    """The first sentence on a target: its headline metric beside the first baseline's.
+
+    Attributes:
+        target: Its name.
+        metric: As people write it.
+        value: Of the model.
+        reason: Why it is undefined, where it is.
+        num_rows: Rows that count.
+        baseline: Name and value of the first baseline; None where there is none.
+    """
+
+    target: str
+    metric: str
+    value: Interval
+    reason: str
+    num_rows: int
+    baseline: tuple[str, float] | None
+
+    @staticmethod
+    def of(report: Report, target: Target) -> _Headline:
+        info = primary_metric(target)
+        first = next(iter(report.comparisons.items()), None)
+        return _Headline(
+            target=target.name,
+            metric=metric_name(info),
+            value=report.evaluation.metrics[target.name][info.name],
+            reason=report.evaluation.undefined[target.name].get(info.name, ""),
+            num_rows=report.evaluation.num_counted(target.name),
+            baseline=first and (baseline_name(first[0], target), first[1].value(target.name, info.name)),
+        )
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there is a value."""
+        return math.isfinite(self.value.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ScoreRow:
+    """One line of the results: the model's or a baseline's.
+
+    Attributes:
+        name: Whose.
+        bar: The headline metric, drawn.
+        scores: Each headline metric, and why it is undefined, where it is.
+    """
+
+    name: str
+    bar: Markup
+    scores: Sequence[tuple[Interval, str]]
+
+
+def _results(report: Report, target: Target) -> ReportSection:
+    """The model beside its baselines."""
+    evaluation, primary = report.evaluation, primary_metric(target)
+    infos = headline_metrics(target, evaluation.texts.get(target.name))
+    entries = [(FUSED_MODEL, evaluation)]
+    entries += [(baseline_name(name, target), other) for name, other in report.comparisons.items()]
+    values = [one.metrics[target.name][primary.name] for _, one in entries]
+    low, high = charts.domain(values, high=primary.bounds[1])
+    # A hopeless baseline's R2 of -40 would flatten every other bar.
+    low = max(low, -1.0)
+    rows = []
+    for i, (name, one) in enumerate(entries):
+        label = f"{name}: {values[i].value:.3f}"
+        bar = charts.interval_bar(values[i], (low, high), kind="" if i else "model", label=label)
+        reasons = one.undefined[target.name]
+        scores = [(one.metrics[target.name][info.name], reasons.get(info.name, "")) for info in infos]
+        rows.append(_ScoreRow(name=name, bar=bar, scores=scores))
+    return ReportSection(
+        template="results.html.j2",
+        values={
+            "target": target,
+            "split": report.split,
+            "evaluation": evaluation,
+            "num_rows": evaluation.num_counted(target.name),
+            "num_lacking": evaluation.num_rows - evaluation.num_counted(target.name),
+            "scale": f"{metric_name(primary)}, {axis_end(low)} to {axis_end(high)}",
+            "metrics": [(info, metric_name(info)) for info in infos],
+            "rows": rows,
+        },
+    )
+
+
+def _importance(contribution: TargetContributions, contributions: Contributions) -> ReportSection:
+    """Every column's Shapley value, and every subset's score."""
+    measure = contribution.measures[0]
+    scale = charts.domain([column.shapley[measure] for column in contribution.ranked])
+    ranked = sorted(contribution.subsets, key=lambda entry: -entry[1][measure].value)[:_MAX_SUBSETS]
+    low, _ = charts.domain([values[measure] for _, values in ranked])
+    return ReportSection(
+        template="importance.html.j2",
+        values={
+            "contribution": contribution,
+            "available": contributions.num_available,
+            "measure": measure,
+            "measure_name": {
+                "r2": "R²", "f1_samples": "per-row F1", "log_likelihood": "log likelihood per token"
+            }.get(measure, measure),
+            "gain_name": gain_name,
+            "finer": [name for name in contribution.measures[1:] if name == "log_loss"],
+            "scale": scale,
+            "badges": _BADGES,
+            "subsets": [(names, values[measure]) for names, values in ranked],
+            "subset_scale": (max(low, -1.0), 1.0),
+        },
+    )  # fmt: skip
+
+
+def _training(report: Report) -> dict[str, Any] | None:
+    """Loss and headline over the epochs; None where nothing was trained."""
+    # A run that was killed and resumed logs an epoch twice: the later line counts.
+    epochs = {record["epoch"]: record for record in report.history if record.get("event", "epoch") == "epoch"}
+    if not epochs:
+        return None
+
+    def series(*path: str) -> list[tuple[float, float]]:
+        points = []
+        for epoch, record in sorted(epochs.items()):
+            value: Any = record
+            for key in path:
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if isinstance(value, int | float):
+                points.append((float(epoch), float(value)))
+        return points
+
+    targets = report.evaluation.targets
+    lines = [("training", series("loss"))]
+    lines += [("validation", points) for points in [series("validation", "loss")] if points]
+    if len(lines) == 1 and len(targets) == 1:
+        points = series("validation", f"{targets[0].name}/log_loss")
+        lines += [("validation log loss", points)] if points else []
+    best = [epoch for epoch, record in epochs.items() if record.get("best")]
+    mark = float(max(best)) if best else None
+    scores = []
+    for target in targets:
+        info = primary_metric(target)
+        points = series("validation", f"{target.name}/{info.name}")
+        if points:
+            scores.append((f"{target.name} {info.name}" if len(targets) > 1 else info.name, points))
+    return {
+        "num_epochs": len(epochs),
+        "best": None if mark is None else f"{mark:g}",
+        "figures": [charts.line_chart("Loss", lines, mark=mark), charts.line_chart("Validation", scores, mark=mark)],
+    }
+
+
+def _missing(report: Report) -> dict[str, Any]:
+    """Per column the share of rows in which it is absent, by split."""
+    splits = list(dict.fromkeys(split for by_split in report.missing.values() for split in by_split))
+    rows = []
+    for column, by_split in report.missing.items():
+        shares = [by_split.get(split, math.nan) for split in splits]
+        worst = max([0.0, *(share for share in shares if math.isfinite(share))])
+        bar = charts.interval_bar(Interval(worst), (0.0, 1.0), label=f"{100 * worst:.1f}% missing")
+        rows.append((column, bar, shares))
+    return {"splits": splits, "rows": rows}
+
+
+def _unreadable_by_column(evaluation: Evaluation) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for cell in evaluation.unreadable:
+        counts[cell.source.column] = counts.get(cell.source.column, 0) + 1
+    return counts
+
+
+def _metric_lines(evaluation: Evaluation, target: Target) -> list[tuple[MetricInfo, Interval, str]]:
+    """Every metric with its value, or why it has none."""
+    reasons = evaluation.undefined[target.name]
+    metrics = evaluation.metrics[target.name]
+    return [(info, metrics[info.name], reasons.get(info.name, "")) for info in metrics_of(target)]

@@ -1,0 +1,183 @@
+"""Log a few validation rows through a training: samples.html, samples.jsonl, train.log and TensorBoard.
+
+The inputs are drawn once, when the first validation is done; each epoch adds a line for each row and target and writes
+both files anew, a few hundred kilobytes, so that whoever reads them never sees half of one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polysense.core.files import write_text
+from polysense.core.json import write_json_lines
+from polysense.core.modality import Task
+from polysense.core.random import permutation
+from polysense.core.schema import Target
+from polysense.data.dataset import TableDataset
+from polysense.data.processor import Processor
+from polysense.evaluation.evaluator import Evaluation
+from polysense.reports.previews import preview_input
+from polysense.reports.sample_outputs import SampleOutput, outputs_of
+from polysense.reports.samples import Output, SampleRow, render_samples
+from polysense.training.callbacks.tensorboard import Samples
+
+__all__ = ["SampleLog"]
+
+_log = logging.getLogger("polysense.reports")
+
+
+class SampleLog:
+    """Shows the same rows after each epoch.
+
+    Args:
+        dataset: The rows to choose from.
+        num_samples: How many are shown; 0 shows nothing.
+        folder: The run's; gets samples.html and samples.jsonl.
+        seed: Of the choice.
+        resume: Whether to go on with what is in the folder's samples.jsonl.
+    """
+
+    def __init__(
+        self, dataset: TableDataset, *, num_samples: int, folder: Path, seed: int, resume: bool = False
+    ) -> None:
+        assert isinstance(dataset.processor, Processor)
+        self._dataset, self._processor, self._num_samples = dataset, dataset.processor, num_samples
+        self._folder, self._seed, self._resume = folder, seed, resume
+        self._positions: list[int] | None = None
+        self._rows: list[SampleRow] = []
+        self._pictures: dict[str, np.ndarray] = {}
+        self._lines: list[dict[str, Any]] = []
+        self._texts: dict[str, str] = {}
+
+    def add(self, evaluation: Evaluation, epoch: int) -> None:
+        """Shows the predictions.
+
+        Args:
+            evaluation: Of all rows of the data set.
+            epoch: From 1.
+        """
+        if not self._num_samples:
+            return
+        if self._positions is None:
+            self._positions = self._choose(evaluation)
+            self._rows = [self._drawn(position) for position in self._positions]
+            self._lines = self._earlier(epoch) if self._resume else []
+        self._texts = {}
+        for number, position in enumerate(self._positions):
+            self._rows[number] = self._shown(self._rows[number], evaluation, position, epoch)
+        write_json_lines(self._folder / "samples.jsonl", self._lines)
+        shown = [row for row in self._rows if row.outputs]
+        if shown:
+            write_text(self._folder / "samples.html", render_samples(self._folder.name, shown, epoch))
+
+    def latest(self) -> Samples:
+        """For TensorBoard; the pictures only once, since they stay the same."""
+        pictures, self._pictures = self._pictures, {}
+        return Samples(texts=self._texts, pictures=pictures)
+
+    def _choose(self, evaluation: Evaluation) -> list[int]:
+        """Positions in the evaluation: rows that have a target, in an order of chance."""
+        present = np.any([truth.present for truth in evaluation.truths.values()], axis=0)
+        order = permutation(len(present), self._seed, "samples")
+        return [int(i) for i in order[present[order]][: self._num_samples]]
+
+    def _shown(self, row: SampleRow, evaluation: Evaluation, position: int, epoch: int) -> SampleRow:
+        references, outputs = dict(row.references), {name: list(earlier) for name, earlier in row.outputs.items()}
+        sections, neighbors = dict(row.sections), dict(row.neighbors)
+        for target in evaluation.targets:
+            for one in outputs_of(target, evaluation, position, epoch, self._dataset):
+                name = f"{target.name}: {one.direction}" if one.direction else target.name
+                if name not in outputs:
+                    outputs[name] = [_output(line) for line in self._lines if _name(line) == (row.row, name)]
+                references[name] = one.references
+                outputs[name].append(one.output)
+                if one.section is not None:
+                    sections[name] = one.section
+                if one.neighbors:
+                    neighbors[name] = one.neighbors
+                self._lines.append(_line(target, row.row, one))
+                self._texts[f"row {row.row}/{name}"] = _markdown(one.references, one.output)
+                if target.task is Task.GENERATION:
+                    _log.info(
+                        "epoch %d, %s, row %d: reference %r, generated %r",
+                        epoch, target.name, row.row, one.references[0], one.output.value,
+                    )  # fmt: skip
+        return dataclasses.replace(row, references=references, outputs=outputs, sections=sections, neighbors=neighbors)
+
+    def _earlier(self, epoch: int) -> list[dict[str, Any]]:
+        """Lines of the epochs before this one; what a killed run wrote half is left out."""
+        found = []
+        try:
+            text = (self._folder / "samples.jsonl").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return []
+        for written in text.splitlines():
+            try:
+                line = json.loads(written)
+            except ValueError:
+                continue
+            if isinstance(line, dict) and {"epoch", "target", "row"} <= line.keys() and line["epoch"] < epoch:
+                found.append(line)
+        return found
+
+    def _drawn(self, position: int) -> SampleRow:
+        """A row with its inputs."""
+        table, sample = self._dataset.table, self._dataset[position]
+        number = int(table.rows[position])
+        inputs = []
+        for column in self._processor.schema:
+            cell = table.cell(position, column.table_column) if table.has(column.table_column) else None
+            preview, image = preview_input(column, cell, sample)
+            inputs.append(preview)
+            if image is not None:
+                self._pictures[f"row {number}/{column.name}"] = image
+        return SampleRow(row=number, inputs=inputs)
+
+
+def _line(target: Target, row: int, one: SampleOutput) -> dict[str, Any]:
+    """A line of samples.jsonl."""
+    output = one.output
+    line: dict[str, Any] = {"epoch": output.epoch, "target": target.name, "row": row}
+    if target.task is Task.GENERATION:
+        return {**line, "references": one.references, "written": output.value}
+    if one.direction:
+        line["direction"] = one.direction
+    line |= {"truth": one.references[0], "predicted": output.value}
+    if target.task in (Task.CONTRASTIVE, Task.TAGGING):
+        line["right"] = output.is_right
+    return line if output.probability is None else {**line, "probability": round(output.probability, 4)}
+
+
+def _name(line: dict[str, Any]) -> tuple[int, str]:
+    """The row and the output that a line is of."""
+    direction = line.get("direction")
+    return line["row"], f"{line['target']}: {direction}" if direction else line["target"]
+
+
+def _output(line: dict[str, Any]) -> Output:
+    """The other way round."""
+    if "written" in line:
+        is_right = line["written"] in line.get("references", ())
+        return Output(epoch=line["epoch"], value=str(line["written"]), is_right=is_right)
+    probability, value = line.get("probability"), str(line.get("predicted", ""))
+    if isinstance(line.get("right"), bool):
+        return Output(epoch=line["epoch"], value=value, is_right=line["right"])
+    # A number is neither right nor wrong.
+    right = None if probability is None and value != line.get("truth") else value == line.get("truth")
+    return Output(epoch=line["epoch"], value=value, probability=probability, is_right=right)
+
+
+def _markdown(references: Sequence[str], output: Output) -> str:
+    """For TensorBoard, literally: indented lines are code."""
+    parts = []
+    for title, texts in (("target", references), ("prediction", [output.value])):
+        lines = [line for one in texts for line in (one.splitlines() or [""])]
+        parts.append(f"{title}\n\n" + "\n".join(f"    {line}" for line in lines))
+    return "\n\n".join(parts)

@@ -1,0 +1,106 @@
+"""Print results in a terminal: the metrics beside the baselines', and the columns' importance."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from polysense.core.schema import Target
+from polysense.evaluation.baselines import baseline_name
+from polysense.evaluation.contribution_result import TargetContributions, amount, gain_name
+from polysense.evaluation.headline import headline_metrics
+from polysense.evaluation.metrics.base import MetricInfo
+from polysense.reports.names import FUSED_MODEL
+from polysense.reports.numerals import number
+from polysense.reports.report import Report
+
+__all__ = ["importance_table", "metrics_table", "report_text"]
+
+_WIDTH = 110
+_NARROW = 80
+_NAME_WIDTH = 24
+
+
+def report_text(report: Report) -> str:
+    """The report's tables as plain text: metrics beside the baselines' and, where measured, the columns' importance."""
+    console = Console(file=io.StringIO(), width=_WIDTH, force_terminal=False, color_system=None)
+    for target in report.evaluation.targets:
+        console.print(metrics_table(report, target))
+    if report.contributions is not None:
+        for contribution in report.contributions.targets:
+            console.print(importance_table(contribution))
+        console.print(report.contributions.summary_sentence(), markup=False)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip()
+
+
+def metrics_table(report: Report, target: Target) -> Table:
+    """The model's headline metrics over their intervals, then the baselines'; fits 80 characters."""
+    evaluation = report.evaluation
+    infos = _fitting(headline_metrics(target, evaluation.texts.get(target.name)))
+    title = f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows"
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", max_width=_NAME_WIDTH)
+    for info in infos:
+        arrow = "↑" if info.higher_is_better else "↓"
+        # The arrow hangs on the last word: on a line of its own it would belong to nothing.
+        table.add_column(f"{info.name.replace('_', ' ')}\N{NO-BREAK SPACE}{arrow}", justify="right")
+    own = [evaluation.metrics[target.name][info.name] for info in infos]
+    table.add_row(FUSED_MODEL, *(number(value.value) for value in own), style="bold")
+    if evaluation.num_resamples:
+        level = f"{100 * evaluation.confidence:g}% CI"
+        table.add_row(f"{level} low", *(number(value.low) for value in own), style="dim")
+        table.add_row(f"{level} high", *(number(value.high) for value in own), style="dim")
+    for name, other in report.comparisons.items():
+        values = (number(other.value(target.name, info.name)) for info in infos)
+        table.add_row(escape(baseline_name(name, target)), *values)
+    return table
+
+
+def importance_table(contribution: TargetContributions) -> Table:
+    """Each column's Shapley value, the largest first."""
+    measure = contribution.measures[0]
+    table = Table(
+        title=f"{escape(contribution.target)}: column importance, Shapley values ({contribution.num_rows:,} rows)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("column", max_width=30)
+    table.add_column("", min_width=13)
+    # Heads break where they have to for 80 characters; no value does.
+    for head in (gain_name(measure).replace(" (", "\n("), "95% CI", "only this\ncolumn", "all but\nthis\ncolumn"):
+        table.add_column(head, justify="right", no_wrap=True)
+    styles = {"helps": "green", "hurts": "red"}
+    for column in contribution.ranked:
+        share = column.shapley[measure]
+        style = styles.get(column.verdict.value, "dim")
+        bounds = f"{amount(measure, share.low)} to {amount(measure, share.high)}" if share.has_bounds else "–"
+        table.add_row(
+            f"{escape(column.name)} [dim]{column.modality.value}[/dim]",
+            f"[{style}]{column.verdict.value}[/{style}]",
+            amount(measure, share.value) if math.isfinite(share.value) else "–",
+            bounds,
+            number(column.alone[measure].value),
+            number(column.without[measure].value),
+        )
+    return table
+
+
+def _fitting(infos: Sequence[MetricInfo]) -> list[MetricInfo]:
+    """The first metrics, as many as fit beside the names."""
+    fitting, width = [], _NAME_WIDTH
+    for info in infos:
+        *words, last = info.name.split("_")
+        width += 2 + max(6, *map(len, words), len(last) + 2)
+        if width > _NARROW:
+            break
+        fitting.append(info)
+    return fitting

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from small_world import World
+
+sys.path[:0] = [str(Path(__file__).parent / "helpers"), str(Path(__file__).parents[1] / "evaluation" / "helpers")]
+
+
+@pytest.fixture
+def world() -> World:
+    from small_world import World
+
+    return World()
+
+
+@pytest.fixture
+def make_world() -> Callable[..., World]:
+    from small_world import World
+
+    return World

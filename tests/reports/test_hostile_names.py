@@ -1,0 +1,247 @@
+"""Whatever a table calls its columns, classes and files: no page and no model card takes it for markup."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from html_page import HOSTILE, assert_harmless
+
+from polysense.core.modality import Modality, Task
+from polysense.core.prediction import Prediction
+from polysense.core.preview import CellPreview
+from polysense.core.sample import SourceInfo, Unreadable
+from polysense.core.schema import Column, Schema, Target
+from polysense.evaluation.baselines import constant_baseline
+from polysense.evaluation.bootstrap import Interval
+from polysense.evaluation.comparison import Entry, Kind, Measure, compare_entries
+from polysense.evaluation.evaluator import Evaluation, Truth, score
+from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, Score
+from polysense.reports import environment
+from polysense.reports.comparison import render_comparison
+from polysense.reports.embedding_map import Layout, MapPoint, render_map
+from polysense.reports.environment import render
+from polysense.reports.few_shot import render_few_shot
+from polysense.reports.model_card import ModelCard, render_model_card
+from polysense.reports.neighbors import Search, Tile, render_neighbors
+from polysense.reports.report import Report, render_report
+from polysense.reports.samples import Output, SampleRow, render_samples
+from polysense.tasks.generation.texts import Texts
+from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow
+from polysense.tasks.reconstruction.reconstructions import Reconstructions
+from polysense.tasks.tagging.tagged import Marked, marked_section
+
+SOURCE = Path(str(files("polysense")))
+
+CELL = CellPreview(column=HOSTILE, texts=[HOSTILE, "b"], images=[b"x"], audio=[(b"x", "audio/wav")], note=HOSTILE)
+ABSENT = CellPreview(column=HOSTILE, note=HOSTILE, is_absent=True)
+
+
+def targets() -> tuple[Target, ...]:
+    """One of each task that has a section of its own, and many classes beside few."""
+    many = (HOSTILE, *map(str, range(29)))
+    return (
+        Target(name=HOSTILE, task=Task.CLASSIFICATION, columns=("a",), classes=(HOSTILE, "b"), class_counts=(2, 1)),
+        Target(name="many", task=Task.CLASSIFICATION, columns=("b",), classes=many, class_counts=(1,) * 30),
+        Target(name=f"text {HOSTILE}", task=Task.GENERATION, columns=("c",), vocabulary_size=5),
+        Target(name=f"spans {HOSTILE}", task=Task.TAGGING, columns=("d",), classes=(HOSTILE,), class_counts=(2,)),
+        Target(name=f"all {HOSTILE}", task=Task.RECONSTRUCTION, columns=(HOSTILE,), members=(HOSTILE,)),
+    )
+
+
+def evaluation() -> Evaluation:
+    few, many, text, spans, columns = targets()
+    segments = np.array([[[0.0, 9.0, np.nan], [1.0, 3.0, 0.0]], [[0.0, 9.0, np.nan], [2.0, 8.0, 0.0]]], np.float32)
+    likely = np.concatenate([segments, np.ones((2, 2, 1), np.float32)], axis=2)
+    there = np.array([True, True])
+    errors = Reconstructions.of_errors(np.array([[1.0], [2.0]]))
+    predictions = {
+        few.name: Prediction(torch.tensor([1, 1]), torch.tensor([[0.2, 0.8], [0.1, 0.9]])),
+        many.name: Prediction(torch.tensor([3, 0]), torch.full((2, 30), 1 / 30)),
+        text.name: Prediction(torch.zeros(2, 3, dtype=torch.int64), scores=torch.zeros(2), padding_id=0),
+        spans.name: Prediction(torch.tensor(likely)),
+        columns.name: Prediction(torch.zeros(2, 1)),
+    }
+    truths = {
+        few.name: Truth(np.array([0, 1]), there),
+        many.name: Truth(np.array([0, 1]), there),
+        text.name: Truth(np.zeros(2, dtype=np.int64), there),
+        spans.name: Truth(segments, there),
+        columns.name: Truth(np.zeros(2, dtype=np.int64), there),
+    }
+    found = score(
+        targets(),
+        np.arange(2),
+        predictions,
+        truths,
+        bootstrap=5,
+        texts={text.name: Texts(outputs=[HOSTILE, "b"], references=[[HOSTILE] * 7, ["c"]])},
+        restored={columns.name: errors},
+    )
+    source = SourceInfo(table="t.csv", row=1, column=HOSTILE, file=HOSTILE)
+    return replace(found, unreadable=(Unreadable(source=source, reason=HOSTILE),) * 30)
+
+
+def report() -> str:
+    found = evaluation()
+    return render_report(
+        Report(
+            title=HOSTILE,
+            evaluation=found,
+            split=HOSTILE,
+            comparisons={HOSTILE: found, "majority": constant_baseline(found, bootstrap=0)},
+            history=[{"epoch": 1, "loss": 1.0, "validation": {f"{HOSTILE}/accuracy": 0.5}}],
+            missing={HOSTILE: {HOSTILE: 0.5}},
+            facts={HOSTILE: HOSTILE},
+            settings=HOSTILE + "\n" + HOSTILE,
+            samples="samples.html",
+            pages={"map.html": HOSTILE},
+        )
+    )
+
+
+def comparison() -> str:
+    values = {"test": {seed: {"a/accuracy": 0.5 + 0.1 * seed, "a/loss": 0.5} for seed in range(3)}}
+    entries = [
+        Entry(name=HOSTILE, values=values, facts={"parameters": 3.0}),
+        Entry(name=f"2 {HOSTILE}", kind=Kind.ALONE, values=values, failures={0: HOSTILE}),
+        Entry(name=f"3 {HOSTILE}", failures={0: HOSTILE}),
+    ]
+    measures = [Measure(key="a/accuracy"), Measure(key="a/loss", higher_is_better=False)]
+    found = compare_entries(entries, measures, split="test", seeds=range(3), title=HOSTILE)
+    return render_comparison(replace(found, settings={HOSTILE: HOSTILE}))
+
+
+def few_shot() -> str:
+    value = Interval(0.5, 0.4, 0.6)
+    scores = [
+        Score(encoder=encoder, method="knn", shots=shots, accuracy=value, balanced=value, draws=(0.5,), gain=value)
+        for encoder in (TRAINED, RANDOM)
+        for shots in (4, None)
+    ]
+    return render_few_shot(
+        FewShot(
+            target=HOSTILE, features=HOSTILE, classes=(HOSTILE, "b"), class_counts=(1, 9), shots=(4, None),
+            methods=("knn",), num_draws=2, split=HOSTILE, num_test=9, scores=tuple(scores), majority=0.9,
+            notes=(HOSTILE,),
+        )
+    )  # fmt: skip
+
+
+def embedding_map() -> str:
+    points = [
+        MapPoint(row=i, column=f"{i % 2}{HOSTILE}", previews=[CELL if i % 2 else ABSENT, CELL], value=HOSTILE)
+        for i in range(9)
+    ]
+    positions = np.random.default_rng(0).standard_normal((9, 2))
+    layouts = [Layout(name=name, positions=positions, note=HOSTILE) for name in (HOSTILE, "PCA")]
+    return render_map(HOSTILE, points, layouts, color=HOSTILE, notes=[HOSTILE])
+
+
+def neighbors() -> str:
+    tiles = [Tile(preview=CELL, caption=f"{HOSTILE}\nb", mark=mark) for mark in ("query", "correct", "missed", "")]
+    return render_neighbors(HOSTILE, [Search(title=HOSTILE, note=HOSTILE, rows=[tiles])], HOSTILE)
+
+
+def samples() -> str:
+    segments = [(0.0, 3.0, HOSTILE)]
+    text = Marked(content=HOSTILE, extent=9.0, truth=segments, predicted=[], classes=(HOSTILE,))
+    clip = Marked(content=None, extent=9.0, truth=segments, predicted=segments, classes=("a",))
+    outputs = [Output(epoch=i, value=f"{HOSTILE}{i}", probability=0.5, is_right=True) for i in range(1, 60)]
+    row = SampleRow(
+        row=7,
+        inputs=[CELL, ABSENT],
+        references={HOSTILE: [HOSTILE] * 7, "text": [], "clip": []},
+        outputs=dict.fromkeys((HOSTILE, "text", "clip"), outputs),
+        sections={"text": marked_section(text), "clip": marked_section(clip)},
+        neighbors={HOSTILE: [Tile(preview=CELL, caption=HOSTILE)]},
+    )
+    return render_samples(HOSTILE, [row], 59)
+
+
+def reconstructions() -> str:
+    cell = ReconstructedCell(
+        truth=CELL, reconstructed=CELL, imputed=None, error=1.0, imputed_error=math.nan, mean_error=2.0
+    )
+    return render(PAGE, title=HOSTILE, rows=[ReconstructedRow(row=3, cells=[cell])], split=HOSTILE)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "comparison.html.j2": comparison,
+    "embedding_map.html.j2": embedding_map,
+    "few_shot.html.j2": few_shot,
+    "neighbors.html.j2": neighbors,
+    "polysense.tasks.reconstruction:reconstructions.html.j2": reconstructions,
+    "report.html.j2": report,
+    "samples.html.j2": samples,
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_name_becomes_markup(name: str) -> None:
+    page = assert_harmless(PAGES[name]())
+    assert "\\u202egnp.exe\\u0000\\u001b[31m" in page.text
+
+
+def test_every_template_is_rendered_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a page, or a section of one, that is added is looked at, too."""
+    rendered = set()
+    real = environment._environment()
+
+    class Watched:
+        def get_template(self, name: str) -> object:
+            rendered.add(name)
+            return real.get_template(name)
+
+    monkeypatch.setattr(environment, "_environment", Watched)
+    for page in (*PAGES.values(), model_card):
+        page()
+    shared = {"base.html.j2", "macros.html.j2", "importance.html.j2"}  # the last one: see test_report.py
+    every = {path.relative_to(SOURCE) for path in SOURCE.rglob("*.j2")}
+    names = {
+        path.name if path.parent.name == "templates" else f"polysense.{'.'.join(path.parent.parts)}:{path.name}"
+        for path in every
+    }
+    assert names - shared == rendered
+
+
+def model_card() -> str:
+    found = evaluation()
+    schema = Schema(columns=(Column(name=HOSTILE, modality=Modality.NUMBER),), targets=tuple(targets()))
+    part = {"part": HOSTILE, "from": "x" + HOSTILE, "tensors": 1, "numbers": 2}
+    return render_model_card(
+        ModelCard(
+            schema=schema,
+            num_parameters=9,
+            encoders={HOSTILE: "mlp"},
+            table=HOSTILE,
+            num_rows={"train": 5},
+            evaluations={"validation": found},
+            baselines={"validation": {"majority": found}},
+            contributions=HOSTILE,
+            contribution_split="validation",
+            init_from={"bundle": f"/a/{HOSTILE.replace('/', '')}", "moved": [part], "frozen": [HOSTILE],
+                       "not_moved": {HOSTILE: HOSTILE}},
+            impute={"lines": [HOSTILE], "cells": {"train": {HOSTILE: (1, 2)}}},
+        )
+    )  # fmt: skip
+
+
+def test_a_model_card_has_neither_html_nor_markdown_from_outside() -> None:
+    card = model_card()
+    outside_code = card.replace("`this", "")
+    assert not re.search(r"<\w|onerror=alert\(1\)>", outside_code)
+    assert "&lt;script&gt;" in card
+    assert not {"\u202e", "\x00", "\x1b"} & set(card)
+    table = [line for line in card.splitlines() if line.startswith("| ")]
+    assert len(table) > 5
+    assert all(len(re.findall(r"(?<!\\)\|", line)) in (4, 6) for line in table)
+    assert "these rows also chose the epoch" in card
+    assert "frozen" in card

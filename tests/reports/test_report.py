@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from html_page import Page, assert_harmless
+from rich.console import Console
+
+from polysense.core.modality import Task
+from polysense.core.schema import Target
+from polysense.evaluation.baselines import baseline_name, constant_baseline
+from polysense.evaluation.contribution import contributions
+from polysense.evaluation.evaluator import evaluate
+from polysense.evaluation.headline import headline_metrics
+from polysense.reports.environment import render_section
+from polysense.reports.numerals import number
+from polysense.reports.report import Report, render_report, write_report
+from polysense.reports.terminal import importance_table, metrics_table, report_text
+from polysense.tasks.classification.report_section import confusion_section
+from polysense.tasks.generation.texts import Texts
+
+
+@pytest.fixture
+def report(world):
+    model = evaluate(world.predict, world.batches(), world.targets, bootstrap=50)
+    history = [
+        {"event": "start", "epochs": 3},
+        *(
+            {
+                "event": "epoch",
+                "epoch": epoch,
+                "loss": 1.0 / epoch,
+                "validation": {"loss": None if epoch == 2 else 1.2 / epoch, "label/accuracy": 0.3 * epoch},
+                "best": epoch == 3,
+            }
+            for epoch in (1, 2, 3)
+        ),
+    ]
+    return Report(
+        title="a run",
+        evaluation=model,
+        comparisons={"labels only": constant_baseline(model, bootstrap=50)},
+        contributions=contributions(
+            world.predict_subsets, world.batches(), world.targets, world.columns, bootstrap=50, num_available=9999
+        ),
+        history=history,
+        missing={"strong": {"train": 0.25, "test": 0.5}, "weak": {"train": 0.0}},
+        facts={"parameters": "12,345"},
+        settings="data:\n  table: x.csv\n",
+        samples="samples.html",
+        pages={"map.html": "a map"},
+    )
+
+
+def test_the_page_says_what_was_measured(report):
+    page = render_report(report)
+    words = Page(page).text
+    assert number(report.evaluation.value("label", "accuracy")) in words
+    assert "accuracy, 0 to 1" in words, "an axis has no decimals to no purpose"
+    assert report.contributions.targets[0].sentence() in words
+    for expected in (
+        "labels only", "12,345", "no measurable help", "ends in the middle", "25.0%", "9,999", "epoch 3", "R²",
+        "label: Results", "label: Confusion matrix", "label: Column importance (Shapley values)", "price: Results",
+        "Δ accuracy (pp)", "only this column", "all but this column", "drop when removed", "higher is better",
+        "All metrics of price", "8 subsets of the columns",
+    ):  # fmt: skip
+        assert expected in words, expected
+    assert "data:\n  table: x.csv" in page
+    assert [a["href"] for tag, a in Page(page).tags if tag == "a"] == ["map.html", "samples.html"]
+
+
+def test_the_page_loads_nothing_and_runs_nothing(report):
+    page = Page(render_report(report))
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "embed"}
+    assert not any(name.startswith("on") or name == "src" for _, attributes in page.tags for name in attributes)
+    assert page.policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert "url(" not in render_report(report)
+
+
+def test_many_classes_list_the_most_frequent_confusions(world, make_world):
+    few = render_section(confusion_section(world.label, np.array([[5, 1, 0], [0, 0, 0], [2, 0, 3]])))
+    cell = {"class": "on", "style": "--p:0.833", "title": "5 of 6 class 0 predicted as class 0"}
+    assert Page(few).tags.count(("td", cell)) == 1
+    many = make_world(num_classes=25).label
+    counts = 10 * np.eye(25, dtype=np.int64)
+    counts[3, 7] = 5
+    page = render_section(confusion_section(many, counts))
+    assert 'class="matrix"' not in page
+    assert "5 of 15" in page
+    nothing = render_section(confusion_section(many, 10 * np.eye(25, dtype=np.int64)))
+    assert "No row was misclassified" in nothing
+
+
+def test_a_report_of_nothing_is_still_a_page(world):
+    nothing = evaluate(world.predict, [], world.targets)
+    page = Page(render_report(Report(title="empty", evaluation=nothing)))
+    assert "no row has this target" in page.text
+
+
+def test_an_undefined_value_says_why(world):
+    nothing = evaluate(world.predict, [], world.targets)
+    reason = nothing.undefined["label"]["accuracy"]
+    assert f'<span title="{reason}">–</span>' in render_report(Report(title="empty", evaluation=nothing))
+
+
+def test_the_file_is_replaced_whole(report, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    write_report(report, path)
+    assert path.read_text(encoding="utf-8") == render_report(report)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_terminal_tables_fit_80_characters(report, world):
+    console = Console(file=io.StringIO(), width=80)
+    console.print(metrics_table(report, world.label))
+    console.print(metrics_table(report, world.price))
+    console.print(importance_table(report.contributions.targets[0]))
+    shown = console.file.getvalue()
+    assert number(report.evaluation.value("label", "log_loss")) in shown
+    assert number(report.comparisons["labels only"].value("label", "accuracy")) in shown
+    for expected in ("no measurable", "Fused model", "95% CI low", "95% CI high", "only this"):
+        assert expected in shown
+    assert "…" not in shown
+
+
+def test_a_texts_six_metrics_are_in_the_terminal(report, world):
+    target = Target(name="text", task=Task.GENERATION, columns=("text",))
+    names = [info.name for info in headline_metrics(target)]
+    values = dict.fromkeys(names, report.evaluation.metrics["label"]["accuracy"])
+    evaluation = replace(
+        report.evaluation, metrics={"text": values}, truths={"text": report.evaluation.truths["label"]}
+    )
+    assert len(metrics_table(Report(title="t", evaluation=evaluation), target).columns) == 1 + 6
+
+
+def test_markup_in_a_name_is_shown_in_the_terminal(report, world):
+    target = replace(world.label, name="[bold]x[/bold]")
+    evaluation = replace(
+        report.evaluation,
+        metrics={target.name: report.evaluation.metrics["label"]},
+        truths={target.name: report.evaluation.truths["label"]},
+    )
+    console = Console(file=io.StringIO(), width=80)
+    console.print(metrics_table(Report(title="t", evaluation=evaluation), target))
+    assert "[bold]x[/bold]" in console.file.getvalue()
+    found = report.contributions.targets[0]
+    odd = replace(report.contributions, targets=(replace(found, target="[red]y[/red]"),))
+    assert "[red]y[/red]: " in report_text(replace(report, contributions=odd))
+
+
+def test_the_constant_guess_is_called_what_it_is(report, world):
+    constant = constant_baseline(report.evaluation, bootstrap=0)
+    told = replace(report, comparisons={"majority": constant})
+    page = "".join(Page(render_report(told)).words)
+    console = Console(file=io.StringIO(), width=120)
+    for target, metric, name in (
+        (world.label, "accuracy", "majority-class baseline"),
+        (world.price, "r2", "mean baseline"),
+    ):
+        assert f"; {name} {number(constant.value(target.name, metric))}" in page
+        console.print(metrics_table(told, target))
+        assert name in console.file.getvalue()
+    space = Target(name="space", task=Task.CONTRASTIVE, columns=("a", "b"), members=("a", "b"))
+    assert baseline_name("majority", space) == "chance"
+    assert baseline_name("anything else", space) == "anything else"
+
+
+@pytest.mark.parametrize(
+    ("references", "first"),
+    [
+        ([["a red circle"], ["赤い丸"], ["a blue square"]], ("bleu", "wer")),
+        ([["ein Kreis"], ["빨간 원"]], ("bleu", "wer")),
+        ([["赤い丸", "Kreis"], ["青い四角です"], []], ("cer",)),
+        ([["วงกลมสีแดง"]], ("cer",)),
+        ([["12"], []], ("bleu", "wer")),
+    ],
+)
+def test_sentences_without_spaces_are_not_counted_in_words(references, first):
+    target = Target(name="text", task=Task.GENERATION, columns=("text",))
+    names = [info.name for info in headline_metrics(target, Texts(outputs=None, references=references))]
+    assert [name for name in names if name in ("bleu", "wer", "cer")] == list(first)
+    assert {"chrf", "exact_match", "log_loss"} <= set(names)
+
+
+def test_names_from_a_table_can_do_no_harm(world):
+    from html_page import HOSTILE
+
+    target = replace(world.label, name=HOSTILE, classes=(HOSTILE, "b", "c"))
+    columns = [replace(column, name=f"{HOSTILE}{i}") for i, column in enumerate(world.columns)]
+
+    def batches():
+        for batch in world.batches():
+            yield replace(batch, targets={HOSTILE: batch.targets["label"]})
+
+    def predict(batch):
+        return {HOSTILE: world.predict(batch)["label"]}
+
+    def subsets(batch, asked):
+        return [predict(batch) for _ in asked]
+
+    model = evaluate(predict, batches(), [target], bootstrap=10)
+    page = render_report(
+        Report(
+            title=HOSTILE,
+            evaluation=model,
+            split=HOSTILE,
+            comparisons={HOSTILE: constant_baseline(model, bootstrap=0)},
+            contributions=contributions(subsets, batches(), [target], columns, bootstrap=10),
+            history=[{"epoch": 1, "loss": 1.0, "validation": {f"{HOSTILE}/accuracy": 0.5}}],
+            missing={HOSTILE: {HOSTILE: 0.5}},
+            facts={HOSTILE: HOSTILE},
+            settings=HOSTILE,
+            samples=HOSTILE,
+            pages={HOSTILE: HOSTILE},
+        )
+    )
+    assert_harmless(page)

@@ -1,0 +1,136 @@
+"""The page of samples: everything from outside is text, and what stays the same is one line."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from html_page import HOSTILE, assert_harmless
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
+from polysense.core.preview import CellPreview
+from polysense.core.schema import Target
+from polysense.evaluation.evaluator import Truth, score
+from polysense.reports.sample_outputs import output_of
+from polysense.reports.samples import Output, SampleRow, render_samples
+from polysense.tasks.generation.texts import Texts
+
+
+def page(*rows: SampleRow, epoch: int = 3) -> str:
+    return render_samples("run " + HOSTILE, rows, epoch)
+
+
+def test_nothing_from_outside_becomes_markup() -> None:
+    row = SampleRow(
+        row=7,
+        inputs=[
+            CellPreview(column=HOSTILE, texts=[HOSTILE, "second"], note=HOSTILE),
+            CellPreview(column="photo", images=[b"\xff\xd8 jpeg"], audio=[(b"ID3", "audio/mpeg")]),
+            CellPreview(column="speech", note="can't be read: " + HOSTILE, is_absent=True),
+        ],
+        references={HOSTILE: [HOSTILE]},
+        outputs={HOSTILE: [Output(epoch=1, value=HOSTILE)]},
+    )
+    shown = assert_harmless(page(row))
+    assert [attributes for name, attributes in shown.tags if name == "img"] == [
+        {"alt": "", "src": "data:image/jpeg;base64,/9gganBlZw=="}
+    ]
+    assert [attributes["src"] for name, attributes in shown.tags if name == "audio"] == ["data:audio/mpeg;base64,SUQz"]
+    assert shown.policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+    assert "\\u202egnp.exe\\u0000" in shown.text
+
+
+def written(value: str) -> str:
+    """A text as the page has it."""
+    row = SampleRow(row=0, inputs=[CellPreview(column="t", texts=[value])])
+    found = re.search(r"<dd>(.*)</dd>", page(row), re.DOTALL)
+    assert found
+    return found[1].strip()
+
+
+def test_each_script_has_its_direction_and_each_line_its_place() -> None:
+    assert 'dir="auto"' in written("שלום")
+    assert "שלום" in written("שלום")
+    assert written("one\ntwo").count("<br>") == 1
+    assert "empty" in written("")
+    assert "only spaces" in written(" \n")
+    long = written("word " * 400)
+    assert long.startswith("<details>")
+    assert "word word" in long
+    assert "and 980,000 more characters" in written("a" * 10**6)
+    assert len(written("a" * 10**6)) < 30_000
+
+
+def history(values: list[str]) -> list[tuple[str, str]]:
+    outputs = [Output(epoch=i + 1, value=value) for i, value in enumerate(values)]
+    row = SampleRow(row=0, inputs=[], references={"y": ["wanted"]}, outputs={"y": outputs})
+    found = re.findall(r'<th scope="row">([\d–]+)</th><td>(.*?)</td>', page(row, epoch=len(values)))
+    return [(epochs, re.sub("<[^>]*>", "", value)) for epochs, value in found]
+
+
+def test_equal_outputs_are_one_line_the_newest_first() -> None:
+    assert history(["a", "a", "b", "a", "a", "a"]) == [("4–6", "a"), ("3", "b"), ("1–2", "a")]
+    many = history([str(i) for i in range(300)])
+    assert len(many) == 40
+    assert (many[0], many[-1]) == (("300", "299"), ("1", "0"))
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30))
+def test_every_epoch_is_in_one_line(values: list[str]) -> None:
+    seen: dict[int, str] = {}
+    for epochs, value in history(values):
+        first, _, last = epochs.partition("–")
+        for epoch in range(int(first), int(last or first) + 1):
+            assert seen.setdefault(epoch, value) == value
+    assert [seen[i + 1] for i in range(len(values))] == values
+
+
+def test_outputs_in_words() -> None:
+    targets = (
+        Target(name="kind", task=Task.CLASSIFICATION, columns=("kind",), classes=("cat", "dog"), class_counts=(1, 1)),
+        Target(name="tags", task=Task.MULTILABEL, columns=("tags",), classes=("a", "b", "c"), class_counts=(1, 1, 1)),
+        Target(name="size", task=Task.REGRESSION, columns=("w", "h"), mean=(0.0, 0.0), std=(1.0, 1.0)),
+        Target(name="text", task=Task.GENERATION, columns=("text",), vocabulary_size=5),
+    )
+    half = torch.full((2, 3), 0.5)
+    evaluation = score(
+        targets,
+        np.arange(2),
+        {
+            "kind": Prediction(torch.tensor([1, 1]), torch.tensor([[0.25, 0.75], [0.4, 0.6]])),
+            "tags": Prediction(torch.tensor([[True, False, True], [False, False, False]]), half),
+            "size": Prediction(torch.tensor([[1.5, -2.0], [0.0, 0.0]])),
+            "text": Prediction(torch.zeros(2, 3, dtype=torch.int64), scores=torch.zeros(2), padding_id=0),
+        },
+        {
+            "kind": Truth(np.array([1, 0]), np.array([True, True])),
+            "tags": Truth(np.array([[1, 0, 1], [0, 1, 0]], dtype=np.float32), np.array([True, True])),
+            "size": Truth(np.array([[1.0, 3.0], [np.nan, np.nan]], dtype=np.float32), np.array([True, False])),
+            "text": Truth(np.zeros(2, dtype=np.int64), np.array([True, True])),
+        },
+        bootstrap=0,
+        texts={"text": Texts(outputs=["a cat", "no"], references=[["the cat", "a cat"], ["yes"]])},
+    )
+
+    def found(name: str, i: int) -> tuple[list[str], str, float | None, bool | None] | None:
+        target = next(target for target in targets if target.name == name)
+        labels = output_of(target, evaluation, i, 4, lambda v: [c for c, there in zip("abc", v, strict=True) if there])
+        if labels is None:
+            return None
+        wanted, output = labels
+        assert output.epoch == 4
+        return wanted, output.value, output.probability, output.is_right
+
+    assert found("kind", 0) == (["dog"], "dog", pytest.approx(0.75), True)
+    assert found("kind", 1) == (["cat"], "dog", pytest.approx(0.6), False)
+    assert found("tags", 0) == (["a, c"], "a, c", None, True)
+    assert found("tags", 1) == (["b"], "none", None, False)
+    assert found("size", 0) == (["w 1.000, h 3.000"], "w 1.500, h −2.000", None, None)
+    assert found("size", 1) is None
+    assert found("text", 0) == (["the cat", "a cat"], "a cat", None, True)
+    assert found("text", 1) == (["yes"], "no", None, False)
