@@ -18,8 +18,8 @@ from polysense.workflows.predict import evaluate, load, predict, stream
 from polysense.workflows.representation.embed import Embeddings, embed, embeddings
 from polysense.workflows.representation.embedding_map import Mapped, map_rows
 from polysense.workflows.representation.few_shot import Shots, fewshot
-from polysense.workflows.representation.index import Indexed, index_table
-from polysense.workflows.representation.search import Found, search
+from polysense.workflows.representation.index import IndexResult, index_table
+from polysense.workflows.representation.search import SearchResult, search
 from polysense.workflows.representation.zero_shot import ZeroShot, zero_shot
 from polysense.workflows.run import Run
 
@@ -27,11 +27,11 @@ __all__ = [
     "Check",
     "Compared",
     "Embeddings",
-    "Found",
     "Imputed",
-    "Indexed",
+    "IndexResult",
     "Mapped",
     "Run",
+    "SearchResult",
     "Shots",
     "ZeroShot",
     "check",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float32, Float64
 
 from polysense.errors import SearchError
 
-__all__ = ["near_pairs", "pairs_of_rows"]
+__all__ = ["pairs_of_rows"]
 
 _BLOCK = 4096
 # More than what a float32 product of unit vectors errs by.
@@ -20,13 +20,13 @@ _SLACK = 1e-4
 
 
 def pairs_of_rows(
-    vectors: list[Float32[np.ndarray, "_ dim"]], ids: pl.Series, threshold: float, *, limit: int
+    vectors: Float32[np.ndarray, "rows dim"], ids: pl.Series, threshold: float, *, limit: int
 ) -> pl.DataFrame:
     """Pairs of rows by their ids.
 
     Args:
-        vectors: Arrays of rows, none of them zero.
-        ids: Of all rows.
+        vectors: None of them zero.
+        ids: The rows'.
         threshold: The smallest cosine that counts.
         limit: Of pairs.
 
@@ -38,63 +38,38 @@ def pairs_of_rows(
     """
     if not -1 <= threshold <= 1:
         raise SearchError(f"the threshold is a cosine, from -1 to 1; found {threshold}")
-    first, second, cosine = near_pairs(vectors, threshold, limit=limit)
-    one, other = ids.gather(first), ids.gather(second)
-    swapped = one > other
-    frame = pl.DataFrame(
-        {
-            "first": other.zip_with(swapped, one),
-            "second": one.zip_with(swapped, other),
-            "score": np.clip(cosine, -1.0, 1.0),
-        }
-    )
-    return frame.sort("score", "first", "second", descending=[True, False, False])
-
-
-def near_pairs(
-    vectors: list[Float32[np.ndarray, "_ dim"]], threshold: float, *, limit: int
-) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"], Float64[np.ndarray, " pairs"]]:
-    """Pairs of rows (first < second), and their cosines.
-
-    Args:
-        vectors: Arrays of rows, none of them zero; a position counts through all.
-        threshold: The smallest cosine that counts.
-        limit: Of pairs.
-
-    Raises:
-        SearchError: There are more pairs than the limit.
-    """
-    starts = np.cumsum([0, *(len(array) for array in vectors)])
-    blocks = [
-        (int(start + low), array[low : low + _BLOCK])
-        for start, array in zip(starts, vectors, strict=False)
-        for low in range(0, len(array), _BLOCK)
-    ]
-    firsts, seconds, cosines, total = [], [], [], 0
-    for index, (origin, block) in enumerate(blocks):
-        left = _unit(block)
-        for other, (other_origin, other_block) in enumerate(blocks[index:], start=index):
-            right = left if other == index else _unit(other_block)
+    pairs: list[pl.DataFrame] = []
+    for origin in range(0, len(vectors), _BLOCK):
+        left = _unit(vectors[origin : origin + _BLOCK])
+        for other_origin in range(origin, len(vectors), _BLOCK):
+            right = _unit(vectors[other_origin : other_origin + _BLOCK])
             near = left.astype(np.float32) @ right.astype(np.float32).T >= threshold - _SLACK
-            if other == index:
+            if other_origin == origin:
                 near &= ~np.tri(len(left), dtype=bool)  # each pair once, and no row with itself
             first, second = np.nonzero(near)
             for low in range(0, len(first), _BLOCK):
-                some = slice(low, low + _BLOCK)
-                cosine = np.einsum("pd,pd->p", left[first[some]], right[second[some]])
-                keep = cosine >= threshold
-                firsts.append(origin + first[some][keep])
-                seconds.append(other_origin + second[some][keep])
-                cosines.append(cosine[keep])
-                total += int(keep.sum())
-                if total > limit:
+                one, two = first[low : low + _BLOCK], second[low : low + _BLOCK]
+                cosine = np.einsum("pd,pd->p", left[one], right[two])
+                rows = pl.DataFrame({"first": origin + one, "second": other_origin + two, "score": cosine})
+                pairs.append(rows.filter(cosine >= threshold))
+                if sum(map(len, pairs)) > limit:
                     raise SearchError(
                         f"there are more than {limit:,} pairs at or above a similarity of {threshold}; "
                         "raise the threshold, or the limit"
                     )
-    if not firsts:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
-    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(cosines)
+    if not pairs:
+        return pl.DataFrame(schema={"first": ids.dtype, "second": ids.dtype, "score": pl.Float64})
+    every = pl.concat(pairs)
+    left_ids, right_ids = ids.gather(every["first"]), ids.gather(every["second"])
+    smaller_first = left_ids < right_ids
+    ordered = pl.DataFrame(
+        {
+            "first": left_ids.zip_with(smaller_first, right_ids),
+            "second": right_ids.zip_with(smaller_first, left_ids),
+            "score": every["score"].clip(-1.0, 1.0),
+        }
+    )
+    return ordered.sort("score", "first", "second", descending=[True, False, False])
 
 
 def _unit(block: Float32[np.ndarray, "rows dim"]) -> Float64[np.ndarray, "rows dim"]:

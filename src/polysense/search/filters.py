@@ -1,96 +1,111 @@
-"""A condition on metadata columns, as SQL writes it: "label = 'cat' and year > 2000".
+"""Conditions on metadata columns, as SQL writes them: "label = 'cat' and year > 2000".
 
-polars reads and runs it, and nothing else can be said in it: no files, no tables, no functions over several rows. A row
-where the condition is unknown (a missing cell) does not meet it, as in SQL.
+LanceDB runs a condition beside the data; what reaches it is put together here out of tokens that are known: columns
+that exist, literals, comparisons, arithmetic, a few functions of a row's own cells. A subquery, a second statement or a
+file can't be said. polars reads the condition first, for its types and for messages that name the column. A row where
+a condition is unknown (a missing cell) does not meet it, and whole numbers divide to whole numbers, as in SQL.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 
 from polysense.errors import SearchError
 
-__all__ = ["Filter"]
+__all__ = ["sql_condition"]
 
+_EXAMPLE = "expected an SQL condition on columns, such as: label = 'cat' and year > 2000"
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<text>'(?:[^']|'')*')
+      | (?P<quoted>"(?:[^"]|"")*")
+      | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
+      | (?P<word>[^\W\d]\w*)
+      | (?P<comment>--|/\*)
+      | (?P<sign><=|>=|<>|!=|=|<|>|\(|\)|,|-|\+|\*|/|%)
+      | (?P<unknown>\S)
+    )""",
+    re.VERBOSE,
+)
+# Words that are allowed, and how the text behind them has to begin.
+_WORDS = dict.fromkeys(("and", "or", "not", "in", "like", "between", "is", "null", "true", "false"), "")
+_WORDS |= {"abs": "(", "lower": "(", "upper": "(", "date": "'", "timestamp": "'"}
+_ALLOWED = (
+    "a condition may have comparisons, arithmetic, AND, OR, NOT, IN, LIKE, BETWEEN, IS NULL, DATE '2030-01-31' and the "
+    "functions abs, lower, upper"
+)
+# After these a minus belongs to the number that follows.
+_BEFORE_SIGN = {"=", "<>", "!=", "<", "<=", ">", ">=", "(", ",", "and", "between"}
 # What polars raises on bad input, a bug of its own among them.
 _ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError)
 
 
-class Filter:
-    """A condition that each row meets or not, by its own cells alone.
+def sql_condition(text: str, table: pl.DataFrame) -> str:
+    """A condition as LanceDB is given it, its columns quoted.
 
     Args:
         text: An SQL condition.
-        schema: The columns that there are.
-
-    Attributes:
-        columns: Those that it reads.
+        table: A frame with the columns that there are.
 
     Raises:
         SearchError: It can't be read, names a column that is not there, compares what can't be compared, is no
-            condition, or looks at several rows at once.
+            condition, or has a token that is not allowed.
     """
-
-    def __init__(self, text: str, schema: Mapping[str, Any]) -> None:
-        self.text = text
-        try:
-            self._condition = pl.sql_expr(text)
-            self.columns = tuple(dict.fromkeys(self._condition.meta.root_names()))
-        except _ERRORS as error:
-            raise SearchError(f"filter {text!r}: {_first(error)}; {_EXAMPLE}") from None
-        for name in self.columns:
-            if name not in schema:
-                raise SearchError(f"filter {text!r}: {_unknown(name, list(schema), text)}")
-        try:
-            found = pl.DataFrame(schema=schema).lazy().select(met=self._condition).collect_schema()["met"]
-            own = _reads_one_row(self._condition)
-        except _ERRORS as error:
-            raise SearchError(f"filter {text!r}: {_first(error)} ({_kinds(self.columns, schema)})") from None
-        if found != pl.Boolean:
-            raise SearchError(f"filter {text!r}: is no condition, its values are {found}; {_EXAMPLE}")
-        if not own:
-            raise SearchError(f"filter {text!r}: looks at several rows at once; a condition may use a row's own cells")
-
-    def met(self, frame: pl.DataFrame) -> np.ndarray:
-        """Which rows of a frame meet it: bool [rows].
-
-        Raises:
-            SearchError: A cell can't be evaluated.
-        """
-        if not self.columns:  # a constant: one value for all rows
-            value = pl.select(met=self._condition)["met"][0]
-            return np.full(len(frame), bool(value))
-        try:
-            found = frame.lazy().select(met=self._condition.fill_null(value=False)).collect()["met"]
-        except _ERRORS as error:
-            raise SearchError(f"filter {self.text!r}: {_first(error)}") from None
-        return found.to_numpy().astype(bool)
+    columns = _checked(text, table)
+    parts: list[str] = []
+    rest, last, sign = text.strip(), "", ""
+    while rest:
+        match = _TOKEN.match(rest)
+        assert match is not None, "anything that is no space is a token"
+        rest = rest[match.end() :].lstrip()
+        kind = str(match.lastgroup)
+        token = match[kind]
+        name = token[1:-1].replace('""', '"') if kind == "quoted" else token
+        if kind == "quoted" or (kind == "word" and name in columns and not rest.startswith("(")):
+            token = f"`{name}`"
+        elif kind == "word" and rest.startswith(_WORDS.get(token.lower(), "\0")):
+            token = token.lower()
+        elif kind in ("word", "comment", "unknown"):
+            raise SearchError(f"filter {text!r}: {token!r} is not allowed: {_ALLOWED}")
+        elif last == "like" and "\\" in token:
+            raise SearchError(f"filter {text!r}: a backslash in LIKE means different things in different databases")
+        if token == "-" and last in _BEFORE_SIGN:
+            sign = "-"
+        else:
+            parts.append(sign + token)
+            sign = ""
+        last = token
+    return " ".join(parts)
 
 
-_EXAMPLE = "expected an SQL condition on columns, such as: label = 'cat' and year > 2000"
-
-
-def _reads_one_row(condition: pl.Expr) -> bool:
-    """Whether no part of an expression looks beyond a row: no aggregate, no window."""
+def _checked(text: str, table: pl.DataFrame) -> Sequence[str]:
+    """The columns that a condition reads."""
     try:
-        own = condition.meta.is_row_separable() or condition.meta.is_literal()
-    except pl.exceptions.ColumnNotFoundError:
-        own = True  # `in` and `%`, which polars only resolves with a schema; their parts are looked at all the same
-    return own and all(_reads_one_row(part) for part in condition.meta.pop())
+        condition = pl.sql_expr(text)
+        columns = list(dict.fromkeys(condition.meta.root_names()))
+    except _ERRORS as error:
+        raise SearchError(f"filter {text!r}: {_first_line(error)}; {_EXAMPLE}") from None
+    for name in columns:
+        if name.startswith("_POLARS_TMP"):
+            raise SearchError(f"filter {text!r}: a subquery is not allowed: {_ALLOWED}")
+        if name not in table.columns or "`" in name:
+            raise SearchError(f"filter {text!r}: {_unknown(name, table.columns, text)}")
+    try:
+        dtype = table.clear().select(met=condition)["met"].dtype
+    except _ERRORS as error:
+        dtypes = ", ".join(f"{name} is {table.schema[name]}" for name in columns)
+        raise SearchError(f"filter {text!r}: {_first_line(error)} ({dtypes})") from None
+    if dtype != pl.Boolean:
+        raise SearchError(f"filter {text!r}: is no condition, its values are {dtype}; {_EXAMPLE}")
+    return columns
 
 
-def _first(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _kinds(columns: Sequence[str], schema: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} is {schema[name]}" for name in columns)
 
 
 def _unknown(name: str, names: list[str], text: str) -> str:

@@ -1,301 +1,240 @@
-"""An embedded vector index: one folder, no server.
+"""Vectors with ids and metadata in a LanceDB table, searched by similarity.
 
-INDEX/
-  manifest.json      what there is now, replaced in one step
-  files/             segments (vectors, ids and metadata, deleted rows) and a graph; a written file never changes
-  lock               held by the one writer
-
-Exact search multiplies every vector by the query, out of files that are mapped into memory; it needs no preparation, is
-never wrong, and costs about 0.25 ms for each thousand vectors of 256. A graph (`build_graph`) answers in some
-milliseconds whatever the number, and takes minutes to build; it is used where it was measured to find 95% of the true
-neighbours in less time. Compressed lists (IVF-PQ) are not offered: what they save in memory they lose in recall.
-
-Scores are cosines or inner products with the stored vectors, each from its own row alone.
+Exact search is a matrix product. While an index's vectors take at most `MEMORY_BYTES` they are read once and stay in
+memory, several times as fast as LanceDB's own scan (docs/results.md); above that they are read in blocks for each
+search, and LanceDB's ANN index is worth its building. Whatever names the candidates, their scores are computed here, so
+a row's score depends on the row and the query alone.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32
 
-from polysense.errors import DependencyError, SearchError
-from polysense.search.answer import nearest, ranked
-from polysense.search.backend import Metric
+from polysense.errors import SearchError
+from polysense.search.ann import NUM_QUERIES, RecallReport, build_ann
 from polysense.search.duplicates import pairs_of_rows
-from polysense.search.filters import Filter
-from polysense.search.graph import Graph
-from polysense.search.manifest import GraphEntry, Manifest
-from polysense.search.measure import grow
-from polysense.search.neighbours import Neighbours
-from polysense.search.rows import Ids, Metadata, as_ids, as_metadata, as_queries, as_vectors
-from polysense.search.segment import ROW_ID
-from polysense.search.snapshot import FILES, Snapshot, check_free
-from polysense.search.writer import Writer
+from polysense.search.exact import MARGIN, best_rows, nearest_rows
+from polysense.search.filters import sql_condition
+from polysense.search.result import Neighbors
+from polysense.search.rows import Metadata, as_ids, as_metadata, as_queries, as_vectors
+from polysense.search.table import POSITION, ROW_ID, VECTOR, Ids, LanceTable, Options, Rows, ids_in
 
-__all__ = ["VectorIndex"]
+__all__ = ["MEMORY_BYTES", "Metric", "VectorIndex"]
 
-_log = logging.getLogger("polysense.search")
+Metric = Literal["cosine", "inner_product"]
+
+MEMORY_BYTES = 1 << 29
+"""Of vectors that are searched in memory: 512 MiB, half a million rows of 256 numbers."""
+
+_NO_ROWS = pl.DataFrame(schema={ROW_ID: pl.Int64})
 
 
 class VectorIndex:
-    """Vectors with ids and metadata, searched by similarity.
+    """Vectors with ids and metadata, searched by similarity; made by `create` or `open`.
 
-    Made by `create` or `open`; a reader sees the index as it was when it was opened, or last refreshed.
+    An index lies in a folder, or on object storage (s3://BUCKET/INDEX, gs://..., az://...; `storage_options` are
+    LanceDB's keys, region and endpoint, by default the environment's). A reader sees the version that it opened, or
+    last refreshed. In a folder one process writes at a time, by a lock; on object storage LanceDB reconciles writers,
+    and two that add the same new id at the same moment leave it twice.
+
+    Methods raise a SearchError for what can't be done, and then no row was changed; a DependencyError where lancedb is
+    not installed.
     """
 
-    def __init__(self, folder: Path, snapshot: Snapshot, writer: Writer | None) -> None:
-        self.folder = folder
-        self._snapshot = snapshot
-        self._writer = writer
-        self._graph: tuple[GraphEntry, Graph] | None = None
+    def __init__(self, table: LanceTable, *, writable: bool) -> None:
+        if writable:
+            table.lock()
+        self._table = table
+        self._writable = writable
+        self._memory: tuple[int, Rows] | None = None  # all rows at a version
 
     @classmethod
     def create(
         cls,
-        folder: Path | str,
+        location: Path | str,
         *,
         dim: int,
         metric: Metric = "cosine",
         info: Mapping[str, Any] | None = None,
+        storage_options: Options = None,
     ) -> VectorIndex:
-        """Makes an empty index and opens it for writing.
+        """Makes an empty index in a new or empty folder, and opens it for writing.
 
         Args:
-            folder: Where; a new folder, or an empty one.
-            dim: Of the vectors.
+            location: See the class.
+            dim: The vectors' length.
             metric: "cosine" stores vectors at length 1; "inner_product" as they are.
-            info: What the index is to remember.
-
-        Raises:
-            SearchError: There is something already.
+            info: What the index is to record for its user.
+            storage_options: See the class.
         """
-        folder = Path(folder)
         if dim < 1 or metric not in ("cosine", "inner_product"):
             raise SearchError(f"expected dim >= 1 and metric cosine or inner_product; found {dim} and {metric!r}")
-        check_free(folder)
-        (folder / FILES).mkdir(parents=True, exist_ok=True)
-        Manifest(version=0, next_file=0, dim=dim, metric=metric, info=dict(info or {})).write(folder)
-        return cls.open(folder, writable=True)
+        cls.check_free(location, storage_options=storage_options)
+        record = {"metric": metric, "info": dict(info or {}), "ann": None}
+        return cls(LanceTable.create(location, dim, record, storage_options), writable=True)
 
     @classmethod
-    def open(cls, folder: Path | str, *, writable: bool = False) -> VectorIndex:
-        """Opens an index.
+    def open(cls, location: Path | str, *, writable: bool = False, storage_options: Options = None) -> VectorIndex:
+        """Opens an index; `writable` takes a folder's lock, until `close`."""
+        table = LanceTable.open(location, storage_options)
+        if table is None:
+            raise SearchError(f"{location}: there is no index; expected one that `polysense index` made")
+        return cls(table, writable=writable)
 
-        Args:
-            folder: Where it is.
-            writable: Whether to change it: takes the lock, until `close`.
-
-        Raises:
-            SearchError: There is none, it is damaged, or somebody else is writing it.
-        """
-        folder = Path(folder)
-        writer = Writer(folder) if writable else None
-        return cls(folder, writer.snapshot if writer else Snapshot.newest(folder), writer)
+    @classmethod
+    def check_free(cls, location: Path | str, *, storage_options: Options = None) -> None:
+        """Checks that an index can be made."""
+        LanceTable.check_free(location, storage_options)
 
     def __len__(self) -> int:
-        return self._snapshot.manifest.num_rows
+        return self._table.count()
 
     def __enter__(self) -> VectorIndex:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Gives the lock back, if there is one; what was read stays readable."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Ends writing; reading goes on."""
+        self._writable = False
+        self._table.unlock()
 
     def refresh(self) -> bool:
-        """Takes up what was written since; returns whether there was anything."""
-        before = self._snapshot
-        self._snapshot = self._writer.snapshot if self._writer else Snapshot.newest(self.folder, before.known)
-        return self._snapshot.manifest.version != before.manifest.version
+        """Goes to the newest version; returns whether there was a newer one."""
+        before = self._table.version
+        self._table.refresh()
+        return self._table.version != before
 
     @property
-    def place(self) -> str:
-        """The folder's name."""
-        return str(self.folder)
+    def location(self) -> str:
+        """The folder's absolute path, or the address on object storage."""
+        return self._table.location
 
     @property
     def dim(self) -> int:
-        """Of the vectors."""
-        return self._snapshot.manifest.dim
+        """The vectors' length."""
+        return self._table.dim
 
     @property
     def metric(self) -> str:
-        """What scores are."""
-        return self._snapshot.manifest.metric
+        """What scores are: "cosine" or "inner_product"."""
+        return str(self._table.record["metric"])
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """What the index remembers for its user."""
-        return self._snapshot.manifest.info
-
-    @property
-    def version(self) -> int:
-        """Grows with every write."""
-        return self._snapshot.manifest.version
+        """What the index records for its user, such as the bundle that made the vectors."""
+        return dict(self._table.record["info"])
 
     @property
     def id_type(self) -> str | None:
         """Whether row ids are "int" or "str"; None while there never was a row."""
-        return self._snapshot.manifest.id_type
-
-    @property
-    def num_deleted(self) -> int:
-        """Rows that still take space until `compact`."""
-        return sum(entry.num_deleted for entry in self._snapshot.manifest.segments)
+        dtype = self._table.empty.schema.get(ROW_ID)
+        return None if dtype is None else "str" if dtype == pl.String else "int"
 
     @property
     def columns(self) -> list[str]:
-        """The metadata's columns."""
-        return [name for name in self._snapshot.schema if name != ROW_ID]
+        """The metadata's columns; one whose cells were all missing is not there yet."""
+        return [name for name in self._table.empty.columns if name != ROW_ID]
 
     @property
-    def graph(self) -> GraphEntry | None:
-        """What was measured of the graph; None without one."""
-        return self._snapshot.manifest.graph
+    def ann(self) -> RecallReport | None:
+        """The measured recall of the ANN index; None where there is none."""
+        report = self._table.record["ann"]
+        return None if report is None else RecallReport(**report)
 
     @property
     def ids(self) -> pl.Series:
-        """The ids of all rows that are there."""
-        parts = [s.rows[ROW_ID] if s.alive is None else s.rows[ROW_ID].filter(s.alive) for s in self._snapshot.segments]
-        return pl.concat(parts) if parts else pl.Series(ROW_ID, [], dtype=self._snapshot.schema[ROW_ID])
+        """The ids of all rows."""
+        return self._read([ROW_ID]).cells[ROW_ID]
 
     def contains(self, ids: Ids) -> Bool[np.ndarray, " ids"]:
-        """Which of some ids are there."""
-        asked = as_ids(ids, self.id_type)
-        found = [segment.rows[ROW_ID].gather(rows) for segment, rows in self._snapshot.find(asked)]
-        there = set(pl.concat(found).to_list()) if found else set()
-        return np.array([one in there for one in asked.to_list()], dtype=bool)
+        """Which of some ids are in the index."""
+        requested = as_ids(ids, self.id_type)
+        return requested.is_in(self._existing(requested).implode()).to_numpy()
 
     def get(self, ids: Ids) -> tuple[Float32[np.ndarray, "ids dim"], pl.DataFrame]:
-        """Stored vectors and metadata by id, in that order.
-
-        Raises:
-            SearchError: A row is not there.
-        """
-        asked = as_ids(ids, self.id_type)
-        snapshot = self._snapshot
-        starts = {id(segment): int(start) for segment, start in zip(snapshot.segments, snapshot.starts, strict=False)}
-        places: dict[Any, int] = {}
-        for segment, rows in snapshot.find(asked):
-            found = segment.rows[ROW_ID].gather(rows).to_list()
-            places |= dict(zip(found, (starts[id(segment)] + rows).tolist(), strict=True))
-        lost = [one for one in asked.to_list() if one not in places]
-        if lost:
+        """Stored vectors and metadata by id, in that order."""
+        requested = as_ids(ids, self.id_type)
+        rows = self._read([ROW_ID, VECTOR, *self.columns], ids_in(requested))
+        row_of = {row_id: row for row, row_id in enumerate(rows.cells[ROW_ID].to_list())}
+        if missing := [row_id for row_id in requested.to_list() if row_id not in row_of]:
             raise SearchError(
-                f"{self.folder}: row id {lost[0]!r} is not there (of {len(asked)} asked, {len(lost)} are not)"
+                f"{self.location}: row id {missing[0]!r} is not there ({len(missing)} of {len(requested)} are not)"
             )
-        positions = np.array([places[one] for one in asked.to_list()], dtype=np.int64)
-        return snapshot.vectors(positions), snapshot.rows(positions, self.columns)
+        order = [row_of[row_id] for row_id in requested.to_list()]
+        return rows.vectors[order], rows.cells[order].select(self.columns)
 
     def add(self, ids: Ids, vectors: np.ndarray, metadata: Metadata = None) -> None:
-        """Adds rows, all or none; they are on the disk when this returns.
+        """Adds rows, all or none; they are stored when this returns.
 
         Args:
-            ids: None of them there yet.
-            vectors: [rows, dim].
+            ids: None of them in the index yet.
+            vectors: [rows, dim], each finite and not zero.
             metadata: A row for each id.
-
-        Raises:
-            SearchError: An id is there already or twice, a vector is zero or not finite, or columns do not fit.
         """
-        writer, (rows, stored) = self._writing(), self._prepared(ids, vectors, metadata)
-        found = self._snapshot.find(rows[ROW_ID])
-        if found:
-            segment, positions = found[0]
-            total = sum(len(positions) for _, positions in found)
+        rows, stored = self._checked(ids, vectors, metadata)
+        existing = self._existing(rows[ROW_ID])
+        if len(existing):
             raise SearchError(
-                f"{self.folder}: row id {segment.rows[ROW_ID][int(positions[0])]!r} is there already ({total} of "
-                f"{len(rows)} are); update the rows, or leave them out"
+                f"{self.location}: row id {existing[0]!r} is there already ({len(existing)} of {len(rows)} are); "
+                "update the rows, or leave them out"
             )
         if len(rows):
-            writer.write(rows, stored)
-            self.refresh()
+            self._table.write(rows, stored, replace=False)
 
     def update(self, ids: Ids, vectors: np.ndarray, metadata: Metadata = None) -> int:
-        """Adds rows, or replaces those that are there, metadata and all; all or none.
-
-        Returns:
-            How many were replaced.
-
-        Raises:
-            SearchError: As `add`, but ids may be there.
-        """
-        writer, (rows, stored) = self._writing(), self._prepared(ids, vectors, metadata)
-        found = self._snapshot.find(rows[ROW_ID])
+        """Adds rows, or replaces those that are in the index, metadata and all; returns how many were replaced."""
+        rows, stored = self._checked(ids, vectors, metadata)
+        existing = self._existing(rows[ROW_ID])
         if len(rows):
-            writer.write(rows, stored, found)
-            self.refresh()
-        return sum(len(positions) for _, positions in found)
+            self._table.write(rows, stored, replace=len(existing) > 0)
+        return len(existing)
 
     def delete(self, ids: Ids) -> int:
-        """Deletes rows; ids that are not there are left alone.
+        """Deletes rows, ignoring ids that are not in the index; returns how many were."""
+        self._check_writable()
+        existing = self._existing(as_ids(ids, self.id_type))
+        if len(existing):
+            self._table.delete(ids_in(existing))
+        return len(existing)
 
-        Returns:
-            How many were there.
-        """
-        writer = self._writing()
-        found = self._snapshot.find(as_ids(ids, self.id_type))
-        if found:
-            writer.delete(found)
-            self.refresh()
-        return sum(len(positions) for _, positions in found)
-
-    def remember(self, **info: Any) -> None:
-        """Adds to what the index remembers."""
-        self._writing().remember({**self.info, **info})
-        self.refresh()
+    def update_info(self, **info: Any) -> None:
+        """Adds to `info`."""
+        self._check_writable()
+        self._table.update_record(info={**self.info, **info})
 
     def compact(self) -> None:
-        """Gives back the space of deleted rows and joins segments. A graph has to be built again afterwards."""
-        self._writing().compact()
-        self.refresh()
+        """Reclaims the disk space of deleted rows and older versions, and takes new rows into the ANN index.
 
-    def build_graph(self, *, queries: Float32[np.ndarray, "queries dim"] | None = None, seed: int = 0) -> GraphEntry:
-        """Builds a graph for approximate search, or adds to it what was added since, and measures it.
+        Readers of an older version have to open the index again.
+        """
+        self._check_writable()
+        self._table.compact()
+
+    def build_ann(self, *, queries: Float32[np.ndarray, "queries dim"] | None = None, seed: int = 0) -> RecallReport:
+        """Builds an ANN index over all rows, and measures its recall against exact search.
 
         Args:
-            queries: A sample of what will be asked. Without one, 200 of the rows (a tenth, if they are fewer) are asked
-                for before the graph has them. Queries of another modality may lie elsewhere, and find less.
+            queries: A sample of the queries to come; by default some of the rows, each left out of its own results.
+                Queries of another modality may lie elsewhere, and have another recall.
             seed: Of that sample.
-
-        Returns:
-            The smallest breadth that finds 95% of the true 10 nearest, with recall and times.
-
-        Raises:
-            DependencyError: faiss is not installed.
-            SearchError: There is no row.
         """
-        writer = self._writing()
-        asked = None if queries is None else as_queries(queries, self.dim, unit=self.metric == "cosine")
+        self._check_writable()
         if not len(self):
-            raise SearchError(f"{self.folder}: has no rows to build a graph over")
-        if self.num_deleted:
-            writer.compact()
-            self.refresh()
-        graph = Graph.empty(self.dim) if self.graph is None else self._loaded_graph()
-        self._graph = None  # it is changed below, and is the snapshot's again when all of it is written
-        found = grow(graph, self._snapshot, asked, seed=seed)
-        file, order = graph.save(*writer.new_graph_paths())
-        segments = len(self._snapshot.segments)
-        entry = GraphEntry(file=file, order=order, num_segments=segments, num_rows=len(graph), **found.as_dict())
-        writer.commit_graph(entry)
-        self.refresh()
-        self._graph = (entry, graph)
-        return entry
+            raise SearchError(f"{self.location}: has no rows to build an ANN index over")
+        own = [] if queries is not None else self.ids.sample(min(NUM_QUERIES, len(self)), seed=seed).to_list()
+        sample = as_queries(self.get(own)[0] if queries is None else queries, self.dim, unit=self._table.unit)
+        self._table.update_record(ann=None)  # what was measured is not true of the new index
+        report = build_ann(self._table, sample, own, self._exact_candidates)
+        self._table.update_record(ann=report.as_dict())
+        return report
 
     def search(
         self,
@@ -304,107 +243,122 @@ class VectorIndex:
         *,
         filter: str | None = None,
         exact: bool | None = None,
-        with_metadata: bool = True,
-        threads: int = 1,
-    ) -> list[Neighbours]:
+    ) -> list[Neighbors]:
         """The k rows nearest to each query.
 
         Args:
             queries: [queries, dim].
-            k: How many; fewer come back only where fewer rows meet the filter.
+            k: How many; fewer are returned only where fewer rows meet the filter.
             filter: An SQL condition on metadata columns and `row_id`: "label = 'cat' and year > 2000". It is met by
-                every row that comes back, and applied before ranking.
-            exact: True: score every row. False: use the graph. None: the graph where there is one that was measured
-                to be good and faster.
-            with_metadata: Whether to read the found rows' columns.
-            threads: Of the exact search, see `exact.best`.
-
-        Raises:
-            SearchError: The queries or the filter are wrong, or there is no graph to use.
-            DependencyError: exact is False and faiss is not installed.
+                every row that is returned, and applied before ranking.
+            exact: True: score every row. False: use the ANN index. None: the ANN index where there is one that was
+                measured to be good and faster.
         """
-        asked = as_queries(queries, self.dim, unit=self.metric == "cosine", k=k)
-        snapshot = self._snapshot
-        wanted = snapshot.wanted(None if filter is None else Filter(filter, snapshot.schema))
-        found = nearest(snapshot, self._graph_to_use(exact), asked, k, wanted, threads=threads)
-        return ranked(snapshot, asked, found, k, self.columns if with_metadata else [])
+        requested = as_queries(queries, self.dim, unit=self._table.unit, k=k)
+        condition = self._condition(filter)
+        ann = self.ann
+        if ann is None and exact is False:
+            raise SearchError(f"{self.location}: has no ANN index; build one (`build_ann`, `polysense index --ann`)")
+        if self.id_type is None:
+            nothing = np.zeros(0, dtype=np.float32)
+            return [Neighbors(ids=[], scores=nothing, metadata=pl.DataFrame(), approximate=False) for _ in requested]
+        if ann is None or exact or (exact is None and not ann.is_worthwhile):
+            candidates = self._exact_candidates(requested, k + MARGIN, condition)
+            approximate = [False] * len(requested)
+        else:
+            candidates, approximate = self._ann_candidates(requested, k, condition, ann)
+        best = [best_rows(query, rows, k) for query, rows in zip(requested, candidates, strict=True)]
+        # All queries' rows at once: a table's cells cost less together.
+        metadata = self._table.take([position for rows in best for position in rows[POSITION].to_list()], self.columns)
+        starts = np.cumsum([0, *map(len, best)]).tolist()
+        return [
+            Neighbors(
+                ids=rows[ROW_ID].to_list(),
+                scores=rows["score"].to_numpy(),
+                metadata=metadata[start : start + len(rows)],
+                approximate=by_ann,
+            )
+            for rows, start, by_ann in zip(best, starts[:-1], approximate, strict=True)
+        ]
 
-    def duplicates(
-        self, threshold: float, *, filter: str | None = None, limit: int = 1_000_000
-    ) -> pl.DataFrame:  # fmt: skip
-        """All pairs of rows whose vectors' cosine is at least a threshold, exactly.
+    def duplicates(self, threshold: float, *, filter: str | None = None, limit: int = 1_000_000) -> pl.DataFrame:
+        """All pairs of rows whose vectors' cosine is at least a threshold, exactly; reads the vectors into memory.
 
         Args:
             threshold: Between -1 and 1; 0.95 and more for near duplicates.
-            filter: Which rows are looked at, as in `search`.
+            filter: Which rows are compared, as in `search`.
             limit: Of pairs.
 
         Returns:
             Columns `first`, `second` (row ids, the smaller first) and `score`, the most similar first.
-
-        Raises:
-            SearchError: The threshold is no cosine, or there are more pairs.
         """
-        snapshot = self._snapshot
-        wanted = snapshot.wanted(None if filter is None else Filter(filter, snapshot.schema))
-        pairs = list(zip(snapshot.segments, wanted, strict=True))
-        vectors = [s.vectors if keep is None else s.vectors[keep] for s, keep in pairs]
-        ids = [s.rows[ROW_ID] if keep is None else s.rows[ROW_ID].filter(keep) for s, keep in pairs]
-        return pairs_of_rows(vectors, pl.concat(ids) if ids else self.ids, threshold, limit=limit)
+        rows = self._read([ROW_ID, VECTOR], self._condition(filter))
+        return pairs_of_rows(rows.vectors, rows.cells[ROW_ID], threshold, limit=limit)
 
-    def verify(self) -> int:
-        """Reads every byte and compares checksums; opening compares sizes only.
+    def _check_writable(self) -> None:
+        if not self._writable:
+            raise SearchError(f"{self.location}: was opened for reading; open it with writable=True")
 
-        Returns:
-            How many files were read.
+    def _condition(self, text: str | None) -> str | None:
+        return None if text is None else sql_condition(text, self._table.empty if self.id_type else _NO_ROWS)
 
-        Raises:
-            SearchError: A file was changed; says which.
-        """
-        files = self._snapshot.manifest.files
-        for file in files:
-            try:
-                file.check(self.folder / FILES)
-            except FileNotFoundError as error:
-                raise SearchError(f"{self.folder}: is damaged: {file.name} is not there") from error
-        return len(files)
-
-    def _writing(self) -> Writer:
-        if self._writer is None:
-            raise SearchError(f"{self.folder}: was opened for reading; open it with writable=True")
-        return self._writer
-
-    def _prepared(self, ids: Ids, vectors: np.ndarray, metadata: Metadata) -> tuple[pl.DataFrame, np.ndarray]:
+    def _checked(self, ids: Ids, vectors: np.ndarray, metadata: Metadata) -> tuple[pl.DataFrame, np.ndarray]:
+        self._check_writable()
         names = as_ids(ids, self.id_type)
-        stored = as_vectors(vectors, names, self.dim, unit=self.metric == "cosine")
-        return as_metadata(metadata, names, self._snapshot.schema), stored
+        stored = as_vectors(vectors, names, self.dim, unit=self._table.unit)
+        return as_metadata(metadata, names, self._table.empty), stored
 
-    def _graph_to_use(self, exact: bool | None) -> Graph | None:
-        entry = self.graph
-        if exact is True or (entry is None and exact is None):
-            return None
-        if entry is None:
-            raise SearchError(f"{self.folder}: has no graph to search with; build one (`build_graph`, `--graph`)")
-        if exact is None and not entry.is_worthwhile:
-            return None
-        try:
-            return self._loaded_graph()
-        except DependencyError:
-            if exact is None:
-                _log.warning("%s has a graph, and faiss is not installed: searching exactly", self.folder)
-                return None
-            raise
+    def _read(self, columns: Sequence[str], condition: str | None = None) -> Rows:
+        """As the table's `read`, where there may never have been a row."""
+        if self.id_type is None:
+            return Rows(np.zeros((0, self.dim), dtype=np.float32), _NO_ROWS)
+        return self._table.read(columns, condition)
 
-    def _loaded_graph(self) -> Graph:
-        entry = self.graph
-        assert entry is not None
-        if self._graph is None or self._graph[0] != entry:
-            path, order = (self.folder / FILES / file.name for file in (entry.file, entry.order))
-            try:
-                for file in (entry.file, entry.order):
-                    file.check(self.folder / FILES)
-                graph = Graph.load(path, order)
-            except FileNotFoundError as error:
-                raise SearchError(f"{path}: is gone; the index was changed since: refresh, or open it again") from error
-            self._graph = (entry, graph)
-        return self._graph[1]
+    def _existing(self, ids: pl.Series) -> pl.Series:
+        """Those of some ids that are in the index, in their order."""
+        if not len(ids):
+            return ids
+        existing = self._read([ROW_ID], ids_in(ids)).cells[ROW_ID]
+        return ids.filter(ids.is_in(existing.cast(ids.dtype).implode()))
+
+    def _blocks(self, condition: str | None) -> Iterator[tuple[Rows, Bool[np.ndarray, " rows"] | None]]:
+        """All rows, at once or some at a time, and which of them meet a condition; None: all."""
+        if len(self) * self.dim * 4 > MEMORY_BYTES:
+            for block in self._table.blocks(condition):
+                yield block, None
+            return
+        if self._memory is None or self._memory[0] != self._table.version:
+            self._memory = self._table.version, self._table.read([ROW_ID, VECTOR])
+        rows, met = self._memory[1], None
+        if condition is not None:
+            positions = self._table.read([ROW_ID], condition).cells[POSITION]
+            met = rows.cells[POSITION].is_in(positions.implode()).to_numpy()
+        yield rows, met
+
+    def _exact_candidates(
+        self, queries: Float32[np.ndarray, "queries dim"], count: int, condition: str | None = None
+    ) -> list[Rows]:
+        """More than the nearest rows to each query, in no order."""
+        cells = self._table.empty.select(ROW_ID, pl.lit(0, pl.UInt64).alias(POSITION))
+        best = [Rows(np.zeros((0, self.dim), dtype=np.float32), cells)] * len(queries)
+        for block, met in self._blocks(condition):
+            for number, chosen in enumerate(nearest_rows(queries, block.vectors, met, count)):
+                vectors = np.concatenate([best[number].vectors, block.vectors[chosen]])
+                cells = best[number].cells.vstack(block.cells.select(best[number].cells.columns)[chosen])
+                (nearest,) = nearest_rows(queries[number, None], vectors, None, count)
+                best[number] = Rows(vectors[nearest], cells[nearest])
+        return best
+
+    def _ann_candidates(
+        self, queries: Float32[np.ndarray, "queries dim"], k: int, condition: str | None, ann: RecallReport
+    ) -> tuple[list[Rows], list[bool]]:
+        """Likewise by the ANN index, and whether it gave them."""
+        effort = ann.nprobes, ann.refine_factor
+        candidates = [self._table.nearest(query, k + MARGIN, condition, *effort) for query in queries]
+        # The partitions that were read may hold fewer rows that meet the filter than there are.
+        short = [number for number, rows in enumerate(candidates) if len(rows.cells) < k]
+        num_rows = self._table.count(condition) if short else 0
+        short = [number for number in short if len(candidates[number].cells) < num_rows]
+        for number in short:
+            (candidates[number],) = self._exact_candidates(queries[number, None], k + MARGIN, condition)
+        return candidates, [number not in short for number in range(len(queries))]

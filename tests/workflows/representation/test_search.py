@@ -19,7 +19,7 @@ from polysense import api
 from polysense.bundle import Bundle, load
 from polysense.cli.app import main
 from polysense.errors import SearchError, UserError
-from polysense.search import Neighbours, VectorIndex
+from polysense.search import Neighbors, VectorIndex
 
 COLOURS = [(250, 20, 20), (20, 240, 20), (20, 20, 250), (240, 240, 240), (10, 10, 10), (240, 240, 10)]
 NAMES = ["red", "green", "blue", "white", "black", "yellow"]
@@ -69,7 +69,7 @@ def bundle(home: Path) -> Bundle:
 def photos(home: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("indexes") / "photos"
     made = api.index_table(bundle, home / "photos.csv", folder, column="photo")
-    assert (made.num_added, made.num_replaced, made.num_without, made.num_rows) == (46, 0, 2, 46)
+    assert (made.num_added, made.num_replaced, made.num_missing, made.num_rows) == (46, 0, 2, 46)
     assert [cell.source.row for cell in made.unreadable] == [4]
     return folder
 
@@ -100,14 +100,14 @@ def test_blocks_change_nothing(home: Path, bundle: Bundle, photos: Path, tmp_pat
 
 def test_any_modality_finds_any(home: Path, bundle: Bundle, photos: Path) -> None:
     found = api.search(photos, str(home / "9.png"), 3)
-    assert found.neighbours.ids[0] == 9
-    assert found.neighbours.scores[0] == pytest.approx(1.0, abs=1e-5)
+    assert found.neighbors.ids[0] == 9
+    assert found.neighbors.scores[0] == pytest.approx(1.0, abs=1e-5)
     assert found.items[0].column == "photo"
     # A text is compared with pictures: the places of `embed`, multiplied.
     texts = dict(zip(*api.embed(bundle, home / "photos.csv", column="text"), strict=True))
     rows, vectors = api.embed(bundle, home / "photos.csv", column="photo")
     found = api.search(photos, "a red tile, number 0", 46)
-    scores = dict(zip(found.neighbours.ids, found.neighbours.scores, strict=True))
+    scores = dict(zip(found.neighbors.ids, found.neighbors.scores, strict=True))
     np.testing.assert_allclose([scores[row] for row in rows.tolist()], vectors @ texts[0], atol=1e-5)
     assert api.search(photos, "text=photo.png", 1).items[0].value == "photo.png"
 
@@ -115,10 +115,10 @@ def test_any_modality_finds_any(home: Path, bundle: Bundle, photos: Path) -> Non
 def test_several_things_are_averaged(home: Path, bundle: Bundle, photos: Path) -> None:
     parts = [str(home / "9.png"), "a red tile, number 0"]
     alone = [
-        dict(zip(one.neighbours.ids, one.neighbours.scores, strict=True))
+        dict(zip(one.neighbors.ids, one.neighbors.scores, strict=True))
         for one in (api.search(photos, part, 100) for part in parts)
     ]
-    both = api.search(photos, parts, 100, weights=[3.0, -1.0]).neighbours
+    both = api.search(photos, parts, 100, weights=[3.0, -1.0]).neighbors
     mixed = np.array([3 * alone[0][i] - alone[1][i] for i in both.ids])
     np.testing.assert_allclose(mixed / np.linalg.norm(mixed), both.scores / np.linalg.norm(both.scores), atol=1e-5)
     assert np.all(np.diff(both.scores) <= 0)
@@ -129,7 +129,7 @@ def test_several_things_are_averaged(home: Path, bundle: Bundle, photos: Path) -
 
 
 def test_filters_see_the_tables_columns(photos: Path) -> None:
-    found = api.search(photos, "a red tile", 100, filter="size > 40 and text like '%red%'").neighbours
+    found = api.search(photos, "a red tile", 100, filter="size > 40 and text like '%red%'").neighbors
     assert sorted(map(int, found.ids)) == [42]
     with pytest.raises(SearchError, match="no column 'sise'; did you mean 'size'"):
         api.search(photos, "a red tile", filter="sise > 1")
@@ -137,8 +137,8 @@ def test_filters_see_the_tables_columns(photos: Path) -> None:
 
 def test_all_columns_together(home: Path, bundle: Bundle, tmp_path: Path) -> None:
     made = api.index_table(bundle, home / "photos.csv", tmp_path / "i", ids="code")
-    assert (made.num_rows, made.num_without) == (48, 0)  # a row without its picture has its text
-    assert api.search(tmp_path / "i", "a white tile, number 9", 2).neighbours.ids[0] in {f"{i:03d}" for i in range(48)}
+    assert (made.num_rows, made.num_missing) == (48, 0)  # a row without its picture has its text
+    assert api.search(tmp_path / "i", "a white tile, number 9", 2).neighbors.ids[0] in {f"{i:03d}" for i in range(48)}
 
 
 def test_rows_are_added_and_replaced(home: Path, bundle: Bundle, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_rows_are_added_and_replaced(home: Path, bundle: Bundle, tmp_path: Path)
         api.index_table(bundle, more, tmp_path / "i", ids="key", add=True)
     made = api.index_table(bundle, more, tmp_path / "i", ids="key", update=True)
     assert (made.num_added, made.num_replaced, made.num_rows) == (1, 1, 3)
-    assert api.search(tmp_path / "i", str(home / "2.png"), 1).neighbours.ids == ["b"]
+    assert api.search(tmp_path / "i", str(home / "2.png"), 1).neighbors.ids == ["b"]
     with pytest.raises(SearchError, match="holds vectors of 'photo', not of 'text'"):
         api.index_table(bundle, more, tmp_path / "i", ids="key", column="text", update=True)
     with pytest.raises(SearchError, match="is an index already"):
@@ -173,7 +173,7 @@ def test_ids_name_one_row_each(home: Path, bundle: Bundle, tmp_path: Path, ids: 
 
 def test_another_model_is_refused(home: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copytree(home / "run" / "bundle", tmp_path / "same")
-    assert len(api.search(photos, "a tile", bundle=tmp_path / "same").neighbours) == 10
+    assert len(api.search(photos, "a tile", bundle=tmp_path / "same").neighbors) == 10
     from safetensors.numpy import load_file, save_file
 
     weights = load_file(tmp_path / "same" / "weights.safetensors")
@@ -188,10 +188,10 @@ def test_another_model_is_refused(home: Path, photos: Path, tmp_path: Path) -> N
     moved = tmp_path / "moved"
     shutil.copytree(photos, moved)
     with VectorIndex.open(moved, writable=True) as index:
-        index.remember(bundle=str(tmp_path / "nowhere"))
+        index.update_info(bundle=str(tmp_path / "nowhere"))
     with pytest.raises(SearchError, match=r"its model is not where it was.*--bundle"):
         api.search(moved, "a tile")
-    assert len(api.search(moved, "a tile", bundle=home / "run").neighbours) == 10
+    assert len(api.search(moved, "a tile", bundle=home / "run").neighbors) == 10
 
 
 @pytest.mark.parametrize(
@@ -227,15 +227,15 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     index, table = str(tmp_path / "i"), str(home / "photos.csv")
     assert main(["index", str(home / "run"), table, "-o", index, "--column", "photo", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["num_rows"], told["num_without"], told["unreadable"][0]["row"]) == (46, 2, 4)
+    assert (told["num_rows"], told["num_missing"], told["unreadable"][0]["row"]) == (46, 2, 4)
 
     sheet = tmp_path / "sheet.png"
     line = ["search", index, str(home / "9.png"), "a white tile", "-k", "3", "--weight", "1", "--weight", "0.5"]
-    assert main([*line, "--filter", "size < 30", "--sheet", str(sheet), "--json"]) == 0
+    assert main([*line, "--filter", "size < 30", "--contact-sheet", str(sheet), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [item["column"] for item in told["query"]] == ["photo", "text"]
-    assert len(told["found"]) == 3
-    assert all(row["metadata"]["size"] < 30 for row in told["found"])
+    assert len(told["neighbors"]) == 3
+    assert all(row["metadata"]["size"] < 30 for row in told["neighbors"])
     with Image.open(sheet) as drawn:
         assert drawn.size[0] > 400
         assert len(drawn.convert("RGB").getcolors(1 << 20) or []) > 100
@@ -244,11 +244,10 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert shown[0].split()[:3] == ["score", "row", "photo"]
     assert str(home / "9.png") in shown[1]
 
-    assert main(["index", "-o", index, "--delete", "9,10,1000", "--compact", "--verify", "--json"]) == 0
+    assert main(["index", "-o", index, "--delete", "9,10,1000", "--compact", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "not_there": [1000],
+        "not_in_index": [1000],
         "num_deleted": 2,
-        "num_files_verified": 2,
         "num_rows": 44,
     }
     assert main(["index", str(home / "run"), table, "-o", index, "--update"]) == 0
@@ -259,41 +258,40 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert pairs[0]["score"] >= pairs[-1]["score"] >= 0.5
 
 
-def test_a_lancedb_table_gives_what_a_folder_gives(
-    home: Path, bundle: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table, place = str(home / "photos.csv"), str(tmp_path / "photos.lance")
-    assert main(["index", str(home / "run"), table, "-o", place, "--column", "photo", "--graph", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["num_rows"], told["num_without"], told["folder"]) == (46, 2, place)
-    assert told["graph"]["recall"] == 1.0
-    line = [str(home / "9.png"), "a white tile", "-k", "5", "--weight", "1", "--weight", "0.5", "--exact", "--json"]
-    found = []
-    for index in (str(photos), place):
-        assert main(["search", index, *line, "--filter", "size < 30"]) == 0
-        found.append(json.loads(capsys.readouterr().out))
-    assert found[0] == found[1]
-    assert main(["index", "-o", place, "--delete", "9,10,1000", "--compact", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"not_there": [1000], "num_deleted": 2, "num_rows": 44}
+def test_an_ann_index_is_built_and_measured(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, place = str(home / "photos.csv"), str(tmp_path / "photos")
+    assert main(["index", str(home / "run"), table, "-o", place, "--column", "photo", "--ann", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["num_rows"], result["num_missing"], result["location"]) == (46, 2, place)
+    assert result["ann"]["recall"] >= 0.95
+    results = []
+    for option in ("--exact", "--approximate"):
+        assert main(["search", place, str(home / "9.png"), "-k", "5", option, "--json", "--filter", "size < 30"]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    assert [one["approximate"] for one in results] == [False, True]
+    assert results[0]["neighbors"][0] == results[1]["neighbors"][0]
     assert main(["index", str(home / "run"), table, "-o", place, "--add"]) == 2
-    assert "is there already (44 of 48 are)" in capsys.readouterr().err
-    assert main(["index", str(home / "run"), table, "-o", place, "--update"]) == 0
-    assert "2 rows added, 44 replaced" in capsys.readouterr().out
-    assert main(["index", "-o", place, "--verify"]) == 2
-    assert "no checksums" in capsys.readouterr().err
-    with pytest.raises(SearchError, match="holds vectors of 'photo'"):
-        api.index_table(bundle, table, place, column="text", update=True)
+    assert "is there already (46 of 48 are)" in capsys.readouterr().err
+
+
+def test_an_ann_index_is_built_unasked_where_there_are_many_rows(
+    home: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polysense.workflows.representation.index.ANN_FROM", 40)
+    table = home / "photos.csv"
+    assert api.index_table(bundle, table, tmp_path / "a", column="photo").ann is not None
+    assert api.index_table(bundle, table, tmp_path / "b", column="photo", ann=False).ann is None
 
 
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        (["index", "run", "t.csv"], "name the index's folder with -o"),
+        (["index", "run", "t.csv"], "name the index with -o"),
         (["index", "run", "-o", "i"], "both a model and a table"),
         (["index", "-o", "i"], "nothing to do"),
         (["index", "run", "t.csv", "-o", "i", "--delete", "1"], "go without BUNDLE and TABLE"),
-        (["index", "-o", "nowhere", "--verify"], "nowhere: no such folder; expected an index"),
-        (["search", "nowhere", "x"], "nowhere: no such folder"),
+        (["index", "-o", "nowhere", "--compact"], "nowhere: there is no index; expected one"),
+        (["search", "nowhere", "x"], "nowhere: there is no index"),
     ],
 )
 def test_mistakes_on_the_command_line(line: list[str], match: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -336,9 +334,9 @@ def test_a_place_on_the_disk_is_no_text(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SearchError, match=said):
         api.search(photos, query)
-    assert len(api.search(photos, "folder", 2).neighbours) == 2, "a word is a word, whatever lies in the folder"
-    assert len(api.search(photos, f"text={query}", 2).neighbours) == 2
-    assert len(api.search(photos, "a/b " * 2000, 2).neighbours) == 2, "longer than any path"
+    assert len(api.search(photos, "folder", 2).neighbors) == 2, "a word is a word, whatever lies in the folder"
+    assert len(api.search(photos, f"text={query}", 2).neighbors) == 2
+    assert len(api.search(photos, "a/b " * 2000, 2).neighbors) == 2, "longer than any path"
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf")])
@@ -348,13 +346,13 @@ def test_weights_are_numbers(photos: Path, weight: float) -> None:
 
 
 def test_columns_line_up_in_a_terminal_whatever_the_script(photos: Path) -> None:
-    neighbours = Neighbours(
+    neighbors = Neighbors(
         ids=["a", "b"],
         scores=np.array([0.5, 0.25], dtype=np.float32),
         metadata=pl.DataFrame({"name": ["青い丸", "blue"], "year": ["x", "x"]}),
         approximate=False,
     )
-    text = api.Found(items=(), neighbours=neighbours).text()
+    text = api.SearchResult(items=(), neighbors=neighbors).text()
     assert len({cell_len(line) for line in text.splitlines()[1:]}) == 1
 
 
@@ -369,11 +367,11 @@ def test_ids_that_are_not_there_are_named(home: Path, bundle: Bundle, tmp_path: 
     api.index_table(bundle, home / "photos.csv", place, column="photo", ids="code")
     with pytest.raises(SearchError, match=r"its row ids are texts; name the column that holds them \(--ids\)"):
         api.index_table(bundle, home / "photos.csv", place, update=True)
-    assert main(["index", "-o", str(place), "--delete", "001,nowhere,002", "--graph"]) == 0
+    assert main(["index", "-o", str(place), "--delete", "001,nowhere,002", "--ann"]) == 0
     told = capsys.readouterr()
     assert "not in the index: nowhere" in told.err
     assert "deleted: 2" in told.out
-    assert "graph: recall@10 " in told.out
+    assert "ann: recall@10 " in told.out
     assert main(["index", "-o", str(place), "--delete", "nowhere", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["num_deleted"], told["not_there"], told["num_rows"]) == (0, ["nowhere"], 44)
+    assert (told["num_deleted"], told["not_in_index"], told["num_rows"]) == (0, ["nowhere"], 44)

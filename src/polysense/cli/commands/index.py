@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import names
+from polysense.cli.arguments import names as split_names
 from polysense.cli.commands.options import Json
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
@@ -33,7 +33,7 @@ def index(
             "--output",
             "-o",
             metavar="INDEX",
-            help="The index: a folder; or NAME.lance, also s3://BUCKET/NAME.lance: a LanceDB table.",
+            help="The index: a folder, or s3://BUCKET/INDEX, gs://..., az://...",
             show_default=False,
         ),
     ] = None,
@@ -47,44 +47,44 @@ def index(
         str | None,
         typer.Option(metavar="COLUMN", help="The table's column of row ids; by default rows are counted from 0."),
     ] = None,
-    add: Annotated[bool, typer.Option("--add", help="Add the table's rows to an index that is there.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Likewise, and replace rows whose ids are there.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Add the table's rows to an existing index.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Likewise, and replace rows whose ids are in it.")] = False,
     delete: Annotated[
         str | None, typer.Option(metavar="ID,ID,...", help="Delete rows of an index; without BUNDLE and TABLE.")
     ] = None,
-    graph: Annotated[
+    ann: Annotated[
         bool | None,
         typer.Option(
-            "--graph/--no-graph",
-            help="Build a graph for approximate search; from a million rows on it is built unless told not to.",
+            "--ann/--no-ann",
+            help="Build an ANN index for approximate search; the default from 250,000 rows on.",
             show_default=False,
         ),
     ] = None,
-    compact: Annotated[bool, typer.Option("--compact", help="Give back the space of deleted rows.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Read every byte, and compare checksums.")] = False,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Reclaim the disk space of deleted rows and old versions.")
+    ] = False,
     duplicates: Annotated[
         float | None, typer.Option(metavar="COSINE", help="Print all pairs of rows that are at least so similar.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a table's rows as vectors into an index, or look after one.
+    """Write a table's rows as vectors into an index, or manage an index.
 
-    With BUNDLE and TABLE: makes the index INDEX, or adds to it (--add, --update). Without: --delete, --compact,
-    --graph, --verify and --duplicates work on the index as it is. What was written is on the disk when the command
-    ends, and stays whole whenever it is killed.
+    With BUNDLE and TABLE: makes the index INDEX, or adds to it (--add, --update). Without: --delete, --compact, --ann
+    and --duplicates work on the index as it is. A command that is killed at any moment leaves a whole index.
     """
     if output is None:
-        raise ConfigError("name the index's folder with -o INDEX")
-    chores = delete is not None or compact or verify or duplicates is not None
+        raise ConfigError("name the index with -o INDEX")
+    chores = delete is not None or compact or duplicates is not None
     if (bundle is None) != (table is None):
         raise ConfigError("name both a model and a table (polysense index BUNDLE TABLE -o INDEX), or neither")
-    if table is None and not chores and graph is None:
+    if table is None and not chores and ann is None:
         raise ConfigError(
             "nothing to do: name a model and a table (polysense index BUNDLE TABLE -o INDEX), or one of --delete, "
-            "--compact, --graph, --verify, --duplicates"
+            "--compact, --ann, --duplicates"
         )
     if table is not None and chores:
-        raise ConfigError("--delete, --compact, --verify and --duplicates go without BUNDLE and TABLE")
+        raise ConfigError("--delete, --compact and --duplicates go without BUNDLE and TABLE")
     if table is not None and bundle is not None:
         from polysense import api
 
@@ -97,7 +97,7 @@ def index(
                 ids=ids,
                 add=add,
                 update=update,
-                graph=graph,
+                ann=ann,
                 progress=progress,
             )
         console.write_unreadable(made.unreadable)
@@ -106,52 +106,44 @@ def index(
         else:
             console.write_text(made.text())
         return
-    _look_after(output, delete, compact, bool(graph), verify, duplicates, as_json)
+    _manage(output, delete, compact, bool(ann), duplicates, as_json)
 
 
-def _look_after(
-    place: str,
-    delete: str | None,
-    compact: bool,
-    graph: bool,
-    verify: bool,
-    duplicates: float | None,
-    as_json: bool,
+def _manage(
+    location: str, delete: str | None, compact: bool, ann: bool, duplicates: float | None, as_json: bool
 ) -> None:
-    from polysense.search import open_index
+    from polysense.search import VectorIndex
 
-    told: dict[str, Any] = {}
-    with open_index(place, writable=delete is not None or compact or graph) as opened:
+    result: dict[str, Any] = {}
+    with VectorIndex.open(location, writable=delete is not None or compact or ann) as opened:
         if delete is not None:
-            asked = _ids(names(delete, "--delete") or [], opened.id_type)
-            told["not_there"] = [one for one, there in zip(asked, opened.contains(asked), strict=True) if not there]
-            told["num_deleted"] = opened.delete(asked)
+            ids = _ids(split_names(delete, "--delete") or [], opened.id_type)
+            result["not_in_index"] = [one for one, there in zip(ids, opened.contains(ids), strict=True) if not there]
+            result["num_deleted"] = opened.delete(ids)
         if compact:
             opened.compact()
-        if graph:
-            measured = opened.build_graph()
-            told["graph"] = measured.as_dict() if as_json else measured.text()
-        if verify:
-            told["num_files_verified"] = opened.verify()
+        if ann:
+            report = opened.build_ann()
+            result["ann"] = report.as_dict() if as_json else report.text()
         if duplicates is not None:
             pairs = opened.duplicates(duplicates)
-            told["duplicates"] = pairs.to_dicts()
-        told["num_rows"] = len(opened)
+            result["duplicates"] = pairs.to_dicts()
+        result["num_rows"] = len(opened)
     if as_json:
-        console.write_json(told)
+        console.write_json(result)
         return
-    lines = [f"{row['score']:.4f}  {row['first']}  {row['second']}" for row in told.pop("duplicates", [])]
-    if lost := told.pop("not_there", []):
-        more = f" and {len(lost) - _NUM_NAMED:,} more" if len(lost) > _NUM_NAMED else ""
-        console.write_error(f"not in the index: {', '.join(map(str, lost[:_NUM_NAMED]))}{more}")
-    lines += [f"{name.replace('_', ' ').removeprefix('num ')}: {value}" for name, value in told.items()]
+    lines = [f"{row['score']:.4f}  {row['first']}  {row['second']}" for row in result.pop("duplicates", [])]
+    if missing := result.pop("not_in_index", []):
+        more = f" and {len(missing) - _NUM_NAMED:,} more" if len(missing) > _NUM_NAMED else ""
+        console.write_error(f"not in the index: {', '.join(map(str, missing[:_NUM_NAMED]))}{more}")
+    lines += [f"{name.replace('_', ' ').removeprefix('num ')}: {value}" for name, value in result.items()]
     console.write_text("\n".join(lines))
 
 
-def _ids(given: list[str], kind: str | None) -> list[Any]:
+def _ids(names: list[str], kind: str | None) -> list[str] | list[int]:
     if kind != "int":
-        return list(dict.fromkeys(given))
+        return list(dict.fromkeys(names))
     try:
-        return list(dict.fromkeys(int(name) for name in given))
+        return list(dict.fromkeys(int(name) for name in names))
     except ValueError as error:
-        raise ConfigError(f"--delete {','.join(given)}: the index's row ids are whole numbers") from error
+        raise ConfigError(f"--delete {','.join(names)}: the index's row ids are whole numbers") from error

@@ -1,4 +1,4 @@
-"""`polysense search`: the rows of an index that are nearest to a text, a picture, a sound."""
+"""`polysense search`: the rows of an index that are nearest to a text, an image, an audio file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def search(
         list[str],
         typer.Argument(
             metavar="QUERY...",
-            help="A text, or the file of a picture, sound or video; COLUMN=VALUE says which column reads it. Several "
+            help="A text, or the file of an image, audio or video; COLUMN=VALUE says which column reads it. Several "
             "are averaged.",
         ),
     ],
@@ -33,7 +33,9 @@ def search(
     weight: Annotated[
         list[float] | None,
         typer.Option(
-            metavar="W", help="Of each part of the query, in order; a negative one leads away.", show_default=False
+            metavar="W",
+            help="Weight of each part of the query, in order; a negative one leads away.",
+            show_default=False,
         ),
     ] = None,
     bundle: Annotated[
@@ -44,29 +46,29 @@ def search(
         bool | None,
         typer.Option(
             "--exact/--approximate",
-            help="Score every row, or use the graph; by default what was measured to be good and faster.",
+            help="Score every row, or use the ANN index; by default whichever was measured to be good and faster.",
             show_default=False,
         ),
     ] = None,
-    sheet: Annotated[
+    contact_sheet: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also draw query and results as one picture (.png).", show_default=False),
+        typer.Option(metavar="FILE", help="Also draw query and results as one image (.png).", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find the rows of an index that are nearest to what is asked for.
+    """Search an index for the rows nearest to a query.
 
-    In a model's shared space anything finds anything: a text finds pictures, a picture finds sounds.
+    In a model's joint embedding space any modality finds any: a text finds images, an image finds audio.
     """
     from polysense import api
 
     with console.reserved_stdout(as_json):
-        found = api.search(
+        result = api.search(
             index, query, k, filter=condition, bundle=bundle, weights=weight or None, exact=exact
         )  # fmt: skip
-        if sheet is not None:
-            found.save_sheet(sheet)
+        if contact_sheet is not None:
+            result.save_contact_sheet(contact_sheet)
     if as_json:
-        console.write_json(found.as_json() | {"sheet": sheet})
+        console.write_json(result.as_json() | {"contact_sheet": contact_sheet})
     else:
-        console.write_text(found.text())
+        console.write_text(result.text())

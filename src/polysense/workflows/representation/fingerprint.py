@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polysense.bundle import IMPUTER, Bundle
 from polysense.errors import SearchError
-from polysense.search import Backend
+from polysense.search import VectorIndex
 
 __all__ = ["check_model", "fingerprint"]
 
@@ -45,7 +45,7 @@ def _hash(folder: Path, description: str, written: tuple[tuple[str, int, int], .
     return digest.hexdigest()
 
 
-def check_model(index: Backend, bundle: Bundle, column: str | None) -> None:
+def check_model(index: VectorIndex, bundle: Bundle, column: str | None) -> None:
     """Checks that a model's vectors of a column are what an index holds.
 
     Raises:
@@ -53,12 +53,12 @@ def check_model(index: Backend, bundle: Bundle, column: str | None) -> None:
     """
     known = index.info.get("fingerprint")
     if known is None:
-        raise SearchError(f"{index.place}: its vectors are of no model that it remembers; search it by vectors")
+        raise SearchError(f"{index.location}: its vectors are of no model that it remembers; search it by vectors")
     if known != fingerprint(bundle):
         raise SearchError(
-            f"{index.place}: was made by another model (once at {index.info.get('bundle')}) than the one at "
+            f"{index.location}: was made by another model (once at {index.info.get('bundle')}) than the one at "
             f"{bundle.folder}: their vectors can't be compared. Name the model that made it, or index the table again"
         )
     if column != index.info.get("column"):
         kinds = [repr(one) if one is not None else "all columns together" for one in (index.info["column"], column)]
-        raise SearchError(f"{index.place}: holds vectors of {kinds[0]}, not of {kinds[1]}; an index has one kind")
+        raise SearchError(f"{index.location}: holds vectors of {kinds[0]}, not of {kinds[1]}; an index has one kind")

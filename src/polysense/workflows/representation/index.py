@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,87 +14,90 @@ from polysense.bundle import Bundle, load
 from polysense.core.sample import Unreadable
 from polysense.data.sources import Table, read_table, resolve
 from polysense.errors import DecodeError, SearchError
-from polysense.search import Backend, check_place, create_index, open_index
-from polysense.search.manifest import Measured
+from polysense.search import RecallReport, VectorIndex
 from polysense.workflows.representation.embed import embeddings
 from polysense.workflows.representation.fingerprint import check_model, fingerprint
 
-__all__ = ["GRAPH_FROM", "Indexed", "index_table"]
+__all__ = ["ANN_FROM", "IndexResult", "index_table"]
 
-GRAPH_FROM = 1_000_000
-"""Rows from which a graph is built without being asked for: exact search takes about a fifth of a second there."""
+ANN_FROM = 250_000
+"""Rows from which an ANN index is built unless it is refused: exact search takes some 40 ms there, an ANN index 5."""
 
-# Rows between two acknowledged writes: 8 MiB of vectors of 256, and what is lost where indexing is interrupted.
+# Rows between two commits: 8 MiB of vectors of 256, and the most that is lost where indexing is interrupted.
 _ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Indexed:
-    """What became of a table.
+class IndexResult:
+    """The counts of rows that were written into an index.
 
     Attributes:
-        folder: The index: a folder, or an address on object storage.
+        location: The index: a folder, or an address on object storage.
         num_added: Rows that are new in it.
-        num_replaced: Rows that were there.
-        num_without: Rows of the table that lack the column; they are not in the index.
+        num_replaced: Rows that were in it before.
+        num_missing: Rows of the table that lack the column; they are not in the index.
         num_rows: Rows in the index now.
-        dim: Of the vectors.
-        graph: What was measured of its graph, if it has one.
+        dim: The vectors' length.
+        ann: The measured recall of its ANN index, if it has one.
         unreadable: Cells that could not be read.
     """
 
-    folder: Path | str
+    location: Path | str
     num_added: int
     num_replaced: int
-    num_without: int
+    num_missing: int
     num_rows: int
     dim: int
-    graph: Mapping[str, Any] | None = None
+    ann: RecallReport | None = None
     unreadable: tuple[Unreadable, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
-        names = ("folder", "num_added", "num_replaced", "num_without", "num_rows", "dim", "graph")
-        return {name: vars(self)[name] for name in names} | {"unreadable": [cell.as_dict() for cell in self.unreadable]}
+        names = ("location", "num_added", "num_replaced", "num_missing", "num_rows", "dim")
+        return {
+            **{name: vars(self)[name] for name in names},
+            "ann": None if self.ann is None else self.ann.as_dict(),
+            "unreadable": [cell.as_dict() for cell in self.unreadable],
+        }
 
     def text(self) -> str:
         """For people."""
-        lines = [f"{self.folder}: {self.num_rows:,} rows, vectors of {self.dim}"]
+        lines = [f"{self.location}: {self.num_rows:,} rows, vectors of {self.dim}"]
         lines.append(f"  {self.num_added:,} rows added, {self.num_replaced:,} replaced")
-        if self.num_without:
-            lines.append(f"  {self.num_without:,} rows of the table have nothing to index, and are not in it")
-        if self.graph is not None:
-            lines.append(f"  graph: {Measured(**self.graph).text()}")
+        if self.num_missing:
+            lines.append(f"  {self.num_missing:,} rows of the table have nothing to index, and are not in it")
+        if self.ann is not None:
+            lines.append(f"  ANN index: {self.ann.text()}")
         return "\n".join(lines)
 
 
 def index_table(
     bundle: Bundle | str | Path,
     source: Any,
-    folder: str | Path,
+    location: str | Path,
     *,
     column: str | None = None,
     ids: str | None = None,
     add: bool = False,
     update: bool = False,
-    graph: bool | None = None,
+    ann: bool | None = None,
     root: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Indexed:
+) -> IndexResult:
     """Writes a table's rows as vectors into an index.
 
-    Rows are written in blocks, each durable when the next begins: where the work is interrupted, `update` goes on.
+    Rows are written in blocks, each stored when the next begins: where the work is interrupted, `update` resumes it.
 
     Args:
         bundle: A bundle in a folder, or its folder. The index remembers it, and takes no other model's vectors.
         source: A table's path, a data frame, a list of dictionaries, ...
-        folder: The index: a new folder, or with `add` or `update` an index. One named NAME.lance is a LanceDB table,
-            also on object storage (s3://, gs://, az://).
+        location: The index: a new folder or address on object storage (s3://, gs://, az://), or with `add` or `update`
+            an index.
         column: Which input column's vectors; None for all together, or for what the index has. An index has one kind.
         ids: The table's column that holds row ids; by default rows are counted from 0.
-        add: Adds to an index that is there.
-        update: Likewise, and replaces rows whose ids are there.
-        graph: Whether to build a graph for approximate search; None: from a million rows on.
+        add: Adds to an existing index.
+        update: Likewise, and replaces rows whose ids are in it.
+        ann: Whether to build an ANN index for approximate search; None: from `ANN_FROM` rows on.
         root: The folder that media paths are relative to; by default the table's own.
         progress: Called with the rows that are done, and all.
 
@@ -107,19 +110,19 @@ def index_table(
         raise SearchError(f"the model has no input column {column!r}; there are: {', '.join(loaded.schema.names)}")
     names = _row_ids(table, ids)
     metadata = _metadata(table, loaded)
-    index: Backend | None = None
+    index: VectorIndex | None = None
     if add or update:
-        index = open_index(folder, writable=True)
+        index = VectorIndex.open(location, writable=True)
         column = index.info.get("column") if column is None else column
     else:
-        check_place(folder)  # before anything is embedded
+        VectorIndex.check_free(location)  # before anything is embedded
     counts = {"added": 0, "replaced": 0, "without": 0}
     unreadable: list[Unreadable] = []
     try:
         if index is not None:
             check_model(index, loaded, column)
             if ids is None and index.id_type == "str":
-                raise SearchError(f"{index.place}: its row ids are texts; name the column that holds them (--ids)")
+                raise SearchError(f"{index.location}: its row ids are texts; name the column that holds them (--ids)")
             if not update:
                 _check_new(index, names, ids)
         if column is not None:
@@ -130,7 +133,7 @@ def index_table(
             there, vectors = found.of(column)
             unreadable.extend(found.unreadable)
             if index is None:
-                index = create_index(folder, dim=found.vectors[column].shape[1], info=_info(loaded, column))
+                index = VectorIndex.create(location, dim=found.vectors[column].shape[1], info=_info(loaded, column))
             chosen = low + there
             replaced = index.update(names.gather(chosen), vectors, metadata[chosen])
             counts["replaced"] += replaced
@@ -140,16 +143,16 @@ def index_table(
                 progress(low + len(block), len(table))
         if index is None:
             raise SearchError(f"{table.name}: has no rows to index")
-        if graph or (graph is None and len(index) >= GRAPH_FROM):
-            index.build_graph()
-        return Indexed(
-            folder=folder if isinstance(folder, str) and "://" in folder else Path(folder),
+        if ann or (ann is None and len(index) >= ANN_FROM):
+            index.build_ann()
+        return IndexResult(
+            location=location if isinstance(location, str) and "://" in location else Path(location),
             num_added=counts["added"],
             num_replaced=counts["replaced"],
-            num_without=counts["without"],
+            num_missing=counts["without"],
             num_rows=len(index),
             dim=index.dim,
-            graph=None if index.graph is None else index.graph.as_dict(),
+            ann=index.ann,
             unreadable=tuple(unreadable),
         )
     finally:
@@ -169,13 +172,13 @@ def _info(bundle: Bundle, column: str | None) -> dict[str, Any]:
     }
 
 
-def _check_new(index: Backend, names: pl.Series, ids: str | None) -> None:
+def _check_new(index: VectorIndex, names: pl.Series, ids: str | None) -> None:
     """Before anything is embedded."""
     there = index.contains(names)
     if there.any():
         hint = "update replaces them (--update)" + ("; row ids may come from a column (--ids)" if ids is None else "")
         raise SearchError(
-            f"{index.place}: row id {names.filter(there)[0]!r} is there already ({int(there.sum())} of {len(names)} "
+            f"{index.location}: row id {names.filter(there)[0]!r} is there already ({int(there.sum())} of {len(names)} "
             f"are): {hint}"
         )
 

@@ -1,4 +1,4 @@
-"""Searches in an index by whatever its model reads."""
+"""Search in an index by any column that its model reads."""
 
 from __future__ import annotations
 
@@ -11,49 +11,46 @@ from rich.cells import cell_len
 
 from polysense.bundle import Bundle, load
 from polysense.errors import BundleError, SearchError
-from polysense.search import Backend, Neighbours, open_index
-from polysense.search.sheet import Tile, contact_sheet
+from polysense.search import Neighbors, VectorIndex
 from polysense.workflows.representation.fingerprint import check_model
 from polysense.workflows.representation.queries import Item, parse_item, query_vector
 
-__all__ = ["Found", "search"]
+__all__ = ["SearchResult", "search"]
 
-_NUM_SHOWN = 40
+_CELL_WIDTH = 40
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Found:
-    """What a search found.
+class SearchResult:
+    """The rows of an index that are nearest to a query.
 
     Attributes:
-        items: What was asked for.
-        neighbours: The rows, best first.
-        media: Metadata columns that hold files, pictures first.
+        items: The parts of the query.
+        neighbors: The rows, nearest first.
+        media: Metadata columns that hold files, images first.
     """
 
     items: tuple[Item, ...]
-    neighbours: Neighbours
+    neighbors: Neighbors
     media: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
         return {
             "query": [{"column": item.column, "value": item.value} for item in self.items],
-            "approximate": self.neighbours.approximate,
-            "found": self.neighbours.as_json(),
+            "approximate": self.neighbors.approximate,
+            "neighbors": self.neighbors.as_json(),
         }
 
     def text(self) -> str:
         """A table: score, row id, files, and the other columns."""
-        found = self.neighbours
-        if not len(found):
-            return "nothing found"
-        others = [name for name in found.metadata.columns if name not in self.media]
+        rows = self.neighbors
+        if not len(rows):
+            return "no rows"
+        others = [name for name in rows.metadata.columns if name not in self.media]
         names = ["score", "row", *self.media, *others]
         lines = [names]
-        for row_id, score, row in zip(
-            found.ids, found.scores, found.metadata.to_dicts() or [{}] * len(found), strict=True
-        ):
+        for row_id, score, row in zip(rows.ids, rows.scores, rows.metadata.to_dicts() or [{}] * len(rows), strict=True):
             cells = [_short(row[name], whole=name in self.media) for name in (*self.media, *others)]
             lines.append([f"{score:.4f}", str(row_id), *cells])
         # Cells of a terminal: a Chinese character takes two, a combining accent none.
@@ -63,28 +60,31 @@ class Found:
             for line in lines
         )
 
-    def _tells(self, name: str, cell: Any, row_id: object) -> bool:
-        """Whether a cell says more than the picture and the row id that stand beside it."""
+    def _adds(self, name: str, cell: Any, row_id: object) -> bool:
+        """Whether a cell says more than the image and the row id that stand beside it."""
         return name not in self.media and cell is not None and cell != row_id
 
-    def save_sheet(self, path: Path | str) -> None:
-        """Draws what was asked for and what was found as one picture.
+    def save_contact_sheet(self, path: Path | str) -> None:
+        """Draws the query and the rows as one image.
 
         Raises:
             SearchError: The file can't be written.
         """
-        asked = [Tile(caption=f"query: {item.column}", image=item.file, text=item.value) for item in self.items]
+        # Pillow takes half a second, which only those who want an image should pay.
+        from polysense.search.contact_sheet import Tile, contact_sheet
+
+        queries = [Tile(caption=f"query: {item.column}", image=item.file, text=item.value) for item in self.items]
         tiles = []
-        rows = self.neighbours.metadata.to_dicts() or [{}] * len(self.neighbours)
-        for row_id, score, row in zip(self.neighbours.ids, self.neighbours.scores, rows, strict=True):
+        rows = self.neighbors.metadata.to_dicts() or [{}] * len(self.neighbors)
+        for row_id, score, row in zip(self.neighbors.ids, self.neighbors.scores, rows, strict=True):
             file = next((Path(row[name]) for name in self.media if isinstance(row[name], str)), None)
-            words = [str(cell) for name, cell in row.items() if self._tells(name, cell, row_id)]
+            words = [str(cell) for name, cell in row.items() if self._adds(name, cell, row_id)]
             tiles.append(Tile(caption=f"{score:.3f}  {row_id}  {' '.join(words)}", image=file, text=" ".join(words)))
-        contact_sheet(Path(path), asked, tiles)
+        contact_sheet(Path(path), queries, tiles)
 
 
 def search(
-    index: Backend | str | Path,
+    index: VectorIndex | str | Path,
     query: str | Sequence[str],
     k: int = 10,
     *,
@@ -92,41 +92,42 @@ def search(
     bundle: Bundle | str | Path | None = None,
     weights: Sequence[float] | None = None,
     exact: bool | None = None,
-) -> Found:
-    """Finds the rows nearest to a text, a picture, a sound, or several things together.
+) -> SearchResult:
+    """Searches an index for the rows nearest to a text, an image, an audio file, or several of them together.
 
     Args:
-        index: An index that `index_table` made, or its place.
-        query: A text, or a file's path; COLUMN=VALUE says which of the model's columns reads it. Of several, their
-            directions are averaged.
+        index: An index that `index_table` made, or its location.
+        query: A text, or a file's path; COLUMN=VALUE says which of the model's columns reads it. Several are averaged
+            as directions.
         k: How many rows.
         filter: An SQL condition on the table's columns, such as "label = 'cat' and year > 2000".
         bundle: The model; by default the one that the index remembers. It must be the same model.
         weights: One for each part of the query; a negative one leads away from it.
-        exact: True: score every row. False: use the graph. None: whichever was measured to be good and faster.
+        exact: True: score every row. False: use the ANN index. None: the ANN index where its measured
+            recall is 95% or more and it is faster.
 
     Raises:
         UserError: The index or the model can't be read, they do not belong together, or the query can't be read.
     """
-    opened = open_index(index) if isinstance(index, (str, Path)) else index
+    opened = VectorIndex.open(index) if isinstance(index, (str, Path)) else index
     if bundle is None and "bundle" not in opened.info:
-        raise SearchError(f"{opened.place}: remembers no model; name the one that made its vectors (--bundle)")
+        raise SearchError(f"{opened.location}: remembers no model; name the one that made its vectors (--bundle)")
     try:
         loaded = bundle if isinstance(bundle, Bundle) else load(opened.info["bundle"] if bundle is None else bundle)
     except BundleError as error:
         if bundle is not None:
             raise
-        raise SearchError(f"{opened.place}: its model is not where it was: {error}; name it (--bundle)") from error
+        raise SearchError(f"{opened.location}: its model is not where it was: {error}; name it (--bundle)") from error
     column = opened.info.get("column")
     check_model(opened, loaded, column)
-    given = [query] if isinstance(query, str) else list(query)
-    items = tuple(parse_item(text, loaded, column) for text in given)
+    parts = [query] if isinstance(query, str) else list(query)
+    items = tuple(parse_item(text, loaded, column) for text in parts)
     vector = query_vector(items, loaded, column, weights)
-    (found,) = opened.search(vector[None], k, filter=filter, exact=exact)
-    media = tuple(name for name in opened.info.get("media", ()) if name in found.metadata.columns)
-    return Found(items=items, neighbours=found, media=media)
+    (neighbors,) = opened.search(vector[None], k, filter=filter, exact=exact)
+    media = tuple(name for name in opened.info.get("media", ()) if name in neighbors.metadata.columns)
+    return SearchResult(items=items, neighbors=neighbors, media=media)
 
 
 def _short(cell: Any, *, whole: bool) -> str:
     text = "" if cell is None else " ".join(str(cell).split())
-    return text if whole or len(text) <= _NUM_SHOWN else text[: _NUM_SHOWN - 1] + "…"
+    return text if whole or len(text) <= _CELL_WIDTH else text[: _CELL_WIDTH - 1] + "…"

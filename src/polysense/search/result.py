@@ -1,26 +1,25 @@
-"""What a search finds for one query."""
+"""The result of a search for one query."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-__all__ = ["Neighbours"]
+__all__ = ["Neighbors"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Neighbours:
-    """Rows of an index, best first; equal scores by row id.
+class Neighbors:
+    """Rows of an index, nearest first; equal scores by row id.
 
     Attributes:
         ids: The rows' ids.
         scores: Their cosines or inner products with the query.
         metadata: Their columns, in the same order.
-        approximate: Whether a graph was asked; then a nearer row may be missing.
+        approximate: Whether the ANN index was used; then a nearer row may be missing.
     """
 
     ids: list[int] | list[str]
@@ -31,7 +30,7 @@ class Neighbours:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def as_json(self) -> list[dict[str, Any]]:
+    def as_json(self) -> list[dict[str, object]]:
         """A dictionary for each row."""
         cells = self.metadata.to_dicts() if self.metadata.width else [{} for _ in self.ids]
         return [

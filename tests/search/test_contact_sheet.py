@@ -1,32 +1,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from polysense.errors import SearchError
-from polysense.search.sheet import Tile, _font, _fonts, _has, _wrapped, contact_sheet
+from polysense.search.contact_sheet import Tile, _font, _fonts, _has, _wrapped, contact_sheet
 
 
 def test_a_sheet_shows_pictures_and_texts(tmp_path: Path) -> None:
     Image.new("RGB", (600, 20), (255, 0, 0)).save(tmp_path / "wide.png")
     Image.new("RGBA", (4, 4), (0, 0, 255, 255)).save(tmp_path / "tiny.png")
     (tmp_path / "broken.png").write_bytes(b"no")
-    found = [
+    results = [
         Tile(caption="0.9 wide " * 9, image=tmp_path / "wide.png"),
         Tile(caption="0.8 ещё 字", image=tmp_path / "tiny.png"),
-        Tile(caption="0.7", image=tmp_path / "broken.png", text="shown instead"),
+        Tile(caption="0.7", image=tmp_path / "broken.png", text="in its place"),
         *[Tile(caption="0.6", text="words " * 200)] * 9,
     ]
-    contact_sheet(tmp_path / "deep" / "sheet.png", [Tile(caption="query", text="a red thing")], found)
+    contact_sheet(tmp_path / "deep" / "sheet.png", [Tile(caption="query", text="a red thing")], results)
     with Image.open(tmp_path / "deep" / "sheet.png") as sheet:
         colours = {colour for _, colour in sheet.getcolors(1 << 20)}  # type: ignore[union-attr, misc]
         assert {(255, 0, 0), (0, 0, 255)} <= colours
         assert sheet.width == 5 * 168 + 8
 
 
-def test_nothing_found_is_a_sheet_too(tmp_path: Path) -> None:
+def test_no_results_are_a_sheet_too(tmp_path: Path) -> None:
     contact_sheet(tmp_path / "sheet.png", [Tile(caption="query")], [])
     assert (tmp_path / "sheet.png").exists()
 
@@ -37,8 +38,11 @@ def test_an_ending_that_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_lines_break_between_words(tmp_path: Path) -> None:
-    class Ruler:
-        def textlength(self, text: str) -> float:
+    class Ruler(ImageDraw.ImageDraw):
+        def __init__(self) -> None:
+            pass
+
+        def textlength(self, text: Any, *_: Any, **__: Any) -> float:
             return float(len(text))
 
     assert _wrapped(Ruler(), "a green triangle from 2009", 10, 9) == "a green\ntriangle\nfrom 2009"
@@ -50,15 +54,15 @@ def test_lines_break_between_words(tmp_path: Path) -> None:
 
 def test_letters_beyond_ascii_are_drawn_where_a_font_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, wide = ImageFont.load_default(), ImageFont.load_default()
-    monkeypatch.setattr("polysense.search.sheet._fonts", lambda: (plain, wide))
-    monkeypatch.setattr("polysense.search.sheet._has", lambda font, char: char.isascii() or font is wide)
+    monkeypatch.setattr("polysense.search.contact_sheet._fonts", lambda: (plain, wide))
+    monkeypatch.setattr("polysense.search.contact_sheet._has", lambda font, char: char.isascii() or font is wide)
     assert _font("plain") is plain, "the first, where it has all"
     assert _font("grüner Würfel") is wide
     assert _font("") is plain
 
 
 def test_pillows_own_font_is_always_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polysense.search.sheet._FONTS", ("no such font.ttf",))
+    monkeypatch.setattr("polysense.search.contact_sheet._FONTS", ("no such font.ttf",))
     _fonts.cache_clear()
     try:
         (own,) = _fonts()
