@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +20,7 @@ from polysense.evaluation.comparison import (
     measures_of,
     overall,
 )
-from polysense.reports.comparison import render_comparison, write_comparison
+from polysense.reports.comparison import render_comparison
 from polysense.reports.comparison_terminal import comparison_text
 
 ACCURACY = Measure(key="label/accuracy", bounds=(0.0, 1.0))
@@ -193,37 +191,3 @@ def test_json_has_every_seed_and_no_nan() -> None:
     assert b["measures"]["label/accuracy"]["low"] is None  # the same in both seeds
     assert (broken["rank"], broken["failure"]) == (None, "failed: no")
     assert plain["selected_on"] == "validation"
-
-
-class _Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def test_the_page_is_whole_self_contained_and_safe(tmp_path: Path) -> None:
-    name = "<script>alert(1)</script>"
-    found = compared(entry(name, [0.7, 0.8, 0.9], [0.7, 0.8, 0.9]), entry("b & c", [0.6, 0.7, 0.7], [0.1] * 3), seeds=3)
-    write_comparison(found, tmp_path / "comparison.html")
-    shown = (tmp_path / "comparison.html").read_text(encoding="utf-8")
-    page = _Page()
-    page.feed(shown)
-    assert not page.open
-    assert not {"script", "img", "link"} & set(page.tags)
-    assert "&lt;script&gt;" in shown
-    assert shown.count("<svg") == 2  # one plot for each measure
-    # Two variants of three seeds and a mean each, in two plots.
-    assert shown.count("<circle") == 2 * 2 * (3 + 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["comparison.html"]

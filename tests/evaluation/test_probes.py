@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
 from polysense.evaluation.probes import METHODS, balanced_accuracy, centred, classify, draw_shots
-from polysense.reports.few_shot import render_few_shot
 
 
 def blobs(
@@ -156,13 +155,3 @@ def test_scores_are_means_over_draws_and_gains_are_paired(measured: FewShot) -> 
     assert found.chance == pytest.approx(1 / 3)
     assert found.short_classes == {4: {"z": 3}}
     assert any("4 shots" in remark and "z (3)" in remark for remark in found.remarks())
-
-
-def test_the_page_shows_every_figure_and_no_markup_from_outside(measured: FewShot) -> None:
-    page = render_few_shot(measured)
-    assert page.count("<figure") == 3
-    assert "<script>" not in page
-    assert "<b>kind</b>" not in page
-    assert "default-src 'none'" in page
-    for figure in ("majority class", "chance", "gain over it", "k-NN, all"):
-        assert figure in page

@@ -245,3 +245,10 @@ def test_a_model_card_has_neither_html_nor_markdown_from_outside() -> None:
     assert all(len(re.findall(r"(?<!\\)\|", line)) in (4, 6) for line in table)
     assert "these rows also chose the epoch" in card
     assert "frozen" in card
+
+
+def test_a_few_shot_page_has_every_method_and_both_baselines() -> None:
+    page = few_shot()
+    assert page.count("<figure") == 1
+    for words in ("majority class", "chance", "gain over it", "k-NN, all", "k-NN, 4", "trained encoder"):
+        assert words in page, words

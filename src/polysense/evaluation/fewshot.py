@@ -19,7 +19,7 @@ from polysense.evaluation.significance import mean_interval
 
 __all__ = ["RANDOM", "TRAINED", "FewShot", "Score", "measure_shots"]
 
-TRAINED, RANDOM = "this model", "random encoder"
+TRAINED, RANDOM = "trained encoder", "random encoder"
 
 _METHOD_NAMES = {"prototypes": "prototypes", "linear_probe": "linear probe", "knn": "k-NN"}
 _RESAMPLES = 1000

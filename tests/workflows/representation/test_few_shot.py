@@ -68,9 +68,9 @@ def test_what_the_model_never_heard_of_is_read_off_its_features(run: polysense.R
     assert found.num_test == 36, "four of the 40 test rows have neither number"
     assert sum(found.class_counts) < 120, "the validation rows are not drawn from"
     assert found.classes == ("left bottom", "left top", "right bottom", "right top")
-    everything = found.score("this model", "linear_probe", None).accuracy
+    everything = found.score("trained encoder", "linear_probe", None).accuracy
     assert everything.value > 0.6
-    assert everything.value >= found.score("this model", "linear_probe", 2).accuracy.value - 0.1
+    assert everything.value >= found.score("trained encoder", "linear_probe", 2).accuracy.value - 0.1
     assert found.chance == 0.25
     assert any("4 labelled test rows have none" in note for note in found.notes)
 
@@ -102,7 +102,7 @@ def test_numbers_labels_and_settings_that_can_not_be(run: polysense.Run, table: 
 def test_a_class_with_few_rows_is_named(run: polysense.Run, table: Path) -> None:
     found = few(run, table, target="rare", shots=[1, 8]).measured
     assert found.short_classes == {8: {"rare": 5}}
-    assert found.score("this model", "knn", 8).accuracy.value > 0
+    assert found.score("trained encoder", "knn", 8).accuracy.value > 0
     assert "in 1 classes: rare (5)" in found.remarks()[-1]
 
 

@@ -10,13 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import soundfile
 from PIL import Image
 
 import polysense
-from polysense.core.preview import as_jpeg, side_by_side
-from polysense.modalities.audio.preview import as_playable, spectrogram_image
-from polysense.modalities.image.preview import thumbnail
 
 SMALL = ["model.width=16", "evaluation.bootstrap=0", "evaluation.contribution=false", "data.split.validation=0.3"]
 
@@ -105,32 +101,3 @@ def test_none_are_shown_where_none_are_asked_for(table: Path, tmp_path: Path) ->
     run = fit(table, tmp_path / "run", "training.epochs=1", "evaluation.samples=0", *SMALL, target="label")
     assert not list(run.folder.glob("samples*"))
     assert "samples.html" not in (run.folder / "report.html").read_text()
-
-
-def test_pictures_of_pictures_and_of_sound() -> None:
-    grey = np.full((1, 300, 200), 90, np.uint8)
-    assert thumbnail(grey).shape == (128, 85, 3)
-    assert thumbnail(grey[:, :20, :20]).shape == (20, 20, 3)
-    joined = side_by_side([thumbnail(grey), thumbnail(grey[:, :20, :20])])
-    assert joined.shape == (128, 109, 3)
-    assert as_jpeg(joined)[:3] == b"\xff\xd8\xff"
-    rate = 8_000
-    rising = (20_000 * np.sin(2 * np.pi * 1_000 * (np.arange(2 * rate) / rate) ** 2 / 2)).astype(np.int16)
-    picture = spectrogram_image(rising, width=100, height=80).astype(int).sum(axis=2)
-    peaks = 79 - picture.argmax(axis=0)  # from below; 4 kHz is the top
-    assert peaks[10] == pytest.approx(80 * 200 / 4_000, abs=3)
-    assert peaks[90] == pytest.approx(80 * 1_800 / 4_000, abs=3)
-    for odd in (np.zeros(0, np.int16), np.zeros(5, np.int16), np.full(10, -32768, np.int16)):
-        assert spectrogram_image(odd).shape == (72, 320, 3)
-
-
-@pytest.mark.parametrize(("rate", "kind"), [(16_000, "audio/mpeg"), (10_000, "audio/wav")])
-def test_sound_that_can_be_played(rate: int, kind: str, tmp_path: Path) -> None:
-    wave = (10_000 * np.sin(np.arange(3 * rate) * 0.2)).astype(np.int16)
-    made = as_playable(wave, rate)
-    assert made is not None
-    assert made[1] == kind
-    (tmp_path / "x").write_bytes(made[0])
-    assert soundfile.info(tmp_path / "x").duration == pytest.approx(3.0, abs=0.2)
-    assert as_playable(np.zeros(0, np.int16), rate) is None
-    assert as_playable(np.zeros(21 * rate, np.int16), rate) is None, "too long to be carried along"
