@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from polysense.bundle import Bundle, load
 from polysense.errors import BundleError, SearchError
+from polysense.reports.contact_sheet import Tile, contact_sheet
 from polysense.search import Neighbors, VectorIndex
 from polysense.workflows.representation.fingerprint import check_model
 from polysense.workflows.representation.queries import Item, parse_item, query_vector
@@ -70,9 +71,6 @@ class SearchResult:
         Raises:
             SearchError: The file can't be written.
         """
-        # Pillow takes half a second, which only those who want an image should pay.
-        from polysense.search.contact_sheet import Tile, contact_sheet
-
         queries = [Tile(caption=f"query: {item.column}", image=item.file, text=item.value) for item in self.items]
         tiles = []
         rows = self.neighbors.metadata.to_dicts() or [{}] * len(self.neighbors)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from polysense.errors import SearchError
-from polysense.search.contact_sheet import Tile, _font, _fonts, _has, _wrapped, contact_sheet
+from polysense.reports.contact_sheet import Tile, _font, _fonts, _has, _wrapped, contact_sheet
 
 
 def test_a_sheet_shows_pictures_and_texts(tmp_path: Path) -> None:
@@ -54,15 +54,15 @@ def test_lines_break_between_words(tmp_path: Path) -> None:
 
 def test_letters_beyond_ascii_are_drawn_where_a_font_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, wide = ImageFont.load_default(), ImageFont.load_default()
-    monkeypatch.setattr("polysense.search.contact_sheet._fonts", lambda: (plain, wide))
-    monkeypatch.setattr("polysense.search.contact_sheet._has", lambda font, char: char.isascii() or font is wide)
+    monkeypatch.setattr("polysense.reports.contact_sheet._fonts", lambda: (plain, wide))
+    monkeypatch.setattr("polysense.reports.contact_sheet._has", lambda font, char: char.isascii() or font is wide)
     assert _font("plain") is plain, "the first, where it has all"
     assert _font("grüner Würfel") is wide
     assert _font("") is plain
 
 
 def test_pillows_own_font_is_always_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polysense.search.contact_sheet._FONTS", ("no such font.ttf",))
+    monkeypatch.setattr("polysense.reports.contact_sheet._FONTS", ("no such font.ttf",))
     _fonts.cache_clear()
     try:
         (own,) = _fonts()
