@@ -79,8 +79,8 @@ def train(
             *(["init_from=null"] if side == SIDES[0] else []),
         ]
     )
-    from polysense.workflows.fit import train_model
     from polysense.workflows.measure import evaluate_bundle
+    from polysense.workflows.train import train_model
 
     if (folder / "checkpoints").exists():
         raise SystemExit(f"{folder}: a run was cut off there; delete it")

@@ -1,20 +1,40 @@
-"""What a notebook needs, and what the command line calls: fit, evaluate, predict, load; new, check, compare and demo.
+"""The public functions: what a script, a notebook and the command line call.
 
-run = polysense.fit("train.csv", target="label")
-bundle = polysense.load(run.folder)
-polysense.evaluate(bundle, "test.csv")
-polysense.predict(bundle, "new.csv").frame
+    run = polysense.fit("train.csv", target="label")
+    bundle = polysense.load(run.folder)
+    polysense.evaluate(bundle, "test.csv")
+    polysense.predict(bundle, "new.csv").frame
+
+Each is defined in its workflow, where its arguments, results and errors are documented once (`help(polysense.fit)`): a
+second set of signatures here would only drift from it. What stands here keeps its name and its meaning; what does not
+may change.
+
+| task | functions |
+|---|---|
+| train | `check`, `new`, `fit`, `compare`, `demo` |
+| use | `load`, `predict`, `stream`, `evaluate`, `impute` |
+| represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
+| search | `index_table`, `search`, `VectorIndex` |
+| look up | `catalogue` (what a recipe can name), `recipe_schema` |
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from polysense.bundle import load
+from polysense.config.codec import json_schema
+from polysense.recipe import Recipe
 from polysense.reports.check import Check
+from polysense.search import VectorIndex
+from polysense.workflows import catalogue
 from polysense.workflows.check import check
 from polysense.workflows.comparison.compare import Compared, compare
 from polysense.workflows.demo import demo
+from polysense.workflows.evaluate import Scores, evaluate
 from polysense.workflows.fit import fit, new
 from polysense.workflows.imputation.impute import Imputed, impute
-from polysense.workflows.predict import evaluate, load, predict, stream
+from polysense.workflows.predict import predict, stream
 from polysense.workflows.representation.embed import Embeddings, embed, embeddings
 from polysense.workflows.representation.embedding_map import Mapped, map_rows
 from polysense.workflows.representation.few_shot import Shots, fewshot
@@ -31,9 +51,12 @@ __all__ = [
     "IndexResult",
     "Mapped",
     "Run",
+    "Scores",
     "SearchResult",
     "Shots",
+    "VectorIndex",
     "ZeroShot",
+    "catalogue",
     "check",
     "compare",
     "demo",
@@ -48,7 +71,13 @@ __all__ = [
     "map_rows",
     "new",
     "predict",
+    "recipe_schema",
     "search",
     "stream",
     "zero_shot",
 ]
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe; editors complete and check YAML with it."""
+    return json_schema(Recipe)

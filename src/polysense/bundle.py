@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from polysense.config.codec import from_dict, to_dict
+from polysense.core.device import resolve_device
 from polysense.core.files import replacing, replacing_folder
 from polysense.core.json import read_json, write_json, write_json_lines
 from polysense.core.prediction import Prediction
@@ -45,10 +46,10 @@ from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
 from polysense.tasks.generation.pieces import pieces
 from polysense.tasks.generation.text_target import TextTarget
 
-__all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "load"]
+__all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "as_bundle", "load"]
 
-FORMAT = 2
-"""Raised when an older polysense could no longer read what this one writes; 2 has an imputer, others are still 1."""
+FORMAT = 3
+"""Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"
 """The folder, within a bundle's, of the bundle that fills missing cells for it."""
@@ -141,6 +142,11 @@ class Bundle:
         return self.processor.schema
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is, and batches have to go."""
+        return next(self.model.parameters()).device
+
+    @property
     def imputer(self) -> Imputer | None:
         """What fills missing cells before the model's own preprocessing reads them."""
         return self.processor.filler if isinstance(self.processor.filler, Imputer) else None
@@ -161,7 +167,7 @@ class Bundle:
         with replacing(folder / "weights.safetensors") as part:
             save_file(plain, part)
         manifest: dict[str, Any] = {
-            "format": 1 if self.imputer is None else FORMAT,
+            "format": FORMAT,
             "polysense": VERSION,
             "torch": torch.__version__,
             "model": to_dict(self.model_config),
@@ -277,7 +283,7 @@ class Bundle:
             _log.warning("unreadable, counted as missing: %s", cell)
         batch = replace(batch, rows=torch.where(batch.rows == 0, row, batch.rows))
         bundle.model.eval()
-        fused = bundle.model.fused(batch.to(next(bundle.model.parameters()).device))
+        fused = bundle.model.fused(batch.to(bundle.device))
         return pieces(processor.decode(ids) for ids in bundle.model.head(name).stream(fused.of(name), 0))
 
     def streamed(self, target: str | None = None) -> str:
@@ -308,7 +314,7 @@ class Bundle:
     ) -> Predictions:
         """Predicts a prepared table; arguments as in `predict`."""
         self.model.eval()
-        device = next(self.model.parameters()).device
+        device = self.device
         rows: list[np.ndarray] = []
         parts: dict[str, list[Prediction]] = {target.name: [] for target in self.schema.targets}
         present: list[np.ndarray] = []
@@ -377,16 +383,23 @@ def _without_media(prediction: Prediction) -> Prediction:
     return replace(prediction, columns={name: c for name, c in prediction.columns.items() if c.dim() <= 2})
 
 
-def load(path: Path | str, *, device: str = "cpu") -> Bundle:
+def as_bundle(bundle: Bundle | Path | str, *, device: str = "auto") -> Bundle:
+    """A bundle as it is, on the device where it is; one that is named by its folder is loaded, see `load`."""
+    return bundle if isinstance(bundle, Bundle) else load(bundle, device=device)
+
+
+def load(path: Path | str, *, device: str = "auto") -> Bundle:
     """Loads a trained model.
 
     Args:
         path: A bundle's folder, or a run's folder that holds one.
-        device: Where the model goes.
+        device: Where the model and its imputer go: auto (a GPU if there is one), cpu, cuda or mps.
 
     Raises:
-        BundleError: There is no bundle, it is broken, or a newer polysense wrote it.
+        BundleError: There is no bundle, it is broken, or another version of polysense wrote it.
+        ConfigError: This machine has no such device.
     """
+    place = resolve_device(device)
     folder = Path(path)
     if not (folder / _MANIFEST).exists() and (folder / "bundle" / _MANIFEST).exists():
         folder = folder / "bundle"
@@ -395,10 +408,11 @@ def load(path: Path | str, *, device: str = "cpu") -> Bundle:
         raise BundleError(f"{path}: {kind}; expected a bundle, the folder `bundle` of a finished run")
     try:
         plain = read_json(folder / _MANIFEST, dict)
-        if plain["format"] > FORMAT:
+        if plain["format"] != FORMAT:
+            what = "upgrade polysense" if plain["format"] > FORMAT else "train again, or load it with that version"
             raise BundleError(
                 f"{folder}: written by polysense {plain['polysense']} in format {plain['format']}; this version reads "
-                f"up to {FORMAT}: upgrade polysense"
+                f"format {FORMAT}: {what}"
             )
         config = from_dict(ModelConfig, plain["model"], where=str(folder / _MANIFEST))
         settings = plain.get("imputer")
@@ -406,9 +420,11 @@ def load(path: Path | str, *, device: str = "cpu") -> Bundle:
         processor = Processor.load(folder / "processor", imputer)
         model = config.build(processor.schema, folder / "resources")
         model.load_state_dict(load_file(folder / "weights.safetensors", device="cpu"))
+    except BundleError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise BundleError(
             f"{folder}: the bundle is broken, or another version wrote it ({first}); train again, or copy it again"
         ) from error
-    return Bundle(processor, model.to(device).eval(), config, plain["recipe"], plain["info"], folder)
+    return Bundle(processor, model.to(place).eval(), config, plain["recipe"], plain["info"], folder)

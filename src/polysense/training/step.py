@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch
+from polysense.core.device import autocast
 from polysense.core.random import fold
 from polysense.errors import TrainingError
 from polysense.training.balance.base import Balance
-from polysense.training.device import autocast
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
 from polysense.training.protocols import Augment, TrainableModel, WholeBatchModel

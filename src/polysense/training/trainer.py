@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from polysense.core.batch import Batch
+from polysense.core.device import resolve_device, resolve_precision
 from polysense.errors import PolysenseError, SplitError, TrainingError, TrainingInterrupted
 from polysense.training.balance import build_balance
 from polysense.training.callbacks.base import Callback
@@ -28,7 +29,6 @@ from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.callbacks.tensorboard import TensorBoard
 from polysense.training.callbacks.text_log import TextLog
 from polysense.training.config import TrainingConfig
-from polysense.training.device import resolve_device, resolve_precision
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
 from polysense.training.interrupts import Interrupts

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from polysense.core.json import write_json
+from polysense.data.demo.table import make_demo
 from polysense.errors import ConfigError
 from polysense.evaluation.baselines import MAJORITY, UNIMODAL_ENSEMBLE, unimodal_name
 from polysense.workflows.fit import fit
@@ -38,8 +39,6 @@ def demo(
     Returns:
         What summary.json holds: test accuracies with intervals, gain, contributions, seconds.
     """
-    from polysense.data.demo.table import make_demo
-
     started = time.perf_counter()
     folder = Path(output) if output is not None else Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     if (folder / "recipe.yaml").exists():

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -38,10 +38,9 @@ from polysense.workflows.finetune.transfer import without_parts
 from polysense.workflows.reconstructed import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.representation.neighbors import write_space_pages
 from polysense.workflows.restored import reconstruction_sources
+from polysense.workflows.run import Run
+from polysense.workflows.train import train_model
 from polysense.workflows.written import shuffled_inputs, text_sources, writes
-
-if TYPE_CHECKING:
-    from polysense.workflows.run import Run
 
 __all__ = ["SHUFFLED", "evaluate_bundle", "measure", "only_column"]
 
@@ -66,7 +65,7 @@ def evaluate_bundle(
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are."""
-    device = next(bundle.model.parameters()).device
+    device = bundle.device
     bundle.model.eval()
     return evaluate(
         lambda batch: bundle.model.predict(batch.to(device)),
@@ -174,8 +173,6 @@ def _add_unimodal(
     *,
     progress: bool,
 ) -> None:
-    from polysense.workflows.fit import train_model
-
     alone: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
     over = {target.over for target in run.bundle.schema.targets if target.task is Task.TAGGING}
     for index, column in enumerate(run.recipe.data.columns):
@@ -211,7 +208,7 @@ def _shares(schema: Schema) -> bool:
 def _contributions(run: Run, table: Table) -> Any:
     config, seed = run.recipe.evaluation, run.recipe.training.seed
     bundle = run.bundle
-    device = next(bundle.model.parameters()).device
+    device = bundle.device
     chosen = table.select(contribution_rows(len(table), max_rows=config.contribution_rows, seed=seed))
 
     def predict(batch: Batch, subsets: list[frozenset[str]]) -> list[dict[str, Prediction]]:

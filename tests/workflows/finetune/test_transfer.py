@@ -24,9 +24,9 @@ from polysense.errors import CheckpointError, ConfigError
 from polysense.nn.parts import mismatch, part_names, part_tensors
 from polysense.recipe import Recipe
 from polysense.workflows.finetune.transfer import plan_start, without_parts
-from polysense.workflows.fit import fit_data, train_model
 from polysense.workflows.measure import only_column
 from polysense.workflows.prepare import prepare
+from polysense.workflows.train import fit_data, train_model
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 SMALL = [*SMALL_RUN, "model.fusion=concat"]

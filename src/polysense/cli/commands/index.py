@@ -112,10 +112,10 @@ def index(
 def _manage(
     location: str, delete: str | None, compact: bool, ann: bool, duplicates: float | None, as_json: bool
 ) -> None:
-    from polysense.search import VectorIndex
+    from polysense import api
 
     result: dict[str, Any] = {}
-    with VectorIndex.open(location, writable=delete is not None or compact or ann) as opened:
+    with api.VectorIndex.open(location, writable=delete is not None or compact or ann) as opened:
         if delete is not None:
             ids = _ids(split_names(delete, "--delete") or [], opened.id_type)
             result["not_in_index"] = [one for one, there in zip(ids, opened.contains(ids), strict=True) if not there]

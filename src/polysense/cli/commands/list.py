@@ -32,7 +32,7 @@ def show(
 
     With a NAME, or with --verbose, also the parameters, their defaults and what they mean.
     """
-    from polysense.workflows import catalogue
+    from polysense.api import catalogue
 
     if family is None:
         if as_json:

@@ -11,9 +11,8 @@ def schema() -> None:
     """Print the JSON schema of a recipe.
 
     Editors complete and check YAML with it."""
-    from polysense.config.codec import json_schema
-    from polysense.recipe import Recipe
+    from polysense import api
 
     with console.reserved_stdout():
-        found = json_schema(Recipe)
-    console.write_json(found)
+        document = api.recipe_schema()
+    console.write_json(document)

@@ -36,8 +36,8 @@ from polysense.recipe import Recipe
 from polysense.tasks.generation.texts import Texts
 from polysense.tasks.reconstruction.reconstructions import NAMES, Reconstructions
 from polysense.workflows.finetune.transfer import model_mark
-from polysense.workflows.fit import FittedData, fit_data, train_model
 from polysense.workflows.restored import reconstruction_sources
+from polysense.workflows.train import FittedData, fit_data, train_model
 from polysense.workflows.written import text_sources
 
 __all__ = ["HELD_OUT", "Subrun", "Workshop", "fingerprint", "read_predictions", "read_result"]
@@ -236,7 +236,7 @@ class Workshop:
         return self._data
 
     def _evaluate(self, bundle: Bundle, split: str, subrun: Subrun) -> Evaluation:
-        device = next(bundle.model.parameters()).device
+        device = bundle.device
         bundle.model.eval()
         return evaluate(
             lambda batch: bundle.model.predict(batch.to(device)),

@@ -161,7 +161,7 @@ def plan_start(recipe: Recipe, table: Table) -> Start | None:
     config = recipe.init_from
     if config is None:
         return None
-    bundle = load(config.bundle)
+    bundle = load(config.bundle, device="cpu")
     here, there = _parts(recipe.model), _parts(bundle.model_config)
     asked = _asked(config, here, there)
     names = {**{part: part for part in here}, **asked}
@@ -232,7 +232,7 @@ def model_mark(bundle: str) -> str:
     Raises:
         BundleError: There is none.
     """
-    return fingerprint(load(bundle))
+    return fingerprint(load(bundle, device="cpu"))
 
 
 def like_bundle(recipe: Recipe, *, inferred: bool) -> Recipe:
@@ -247,7 +247,7 @@ def like_bundle(recipe: Recipe, *, inferred: bool) -> Recipe:
     assert config is not None, "the recipe starts from no bundle"
     if not inferred and not any(isinstance(encoder, AutoEncoderConfig) for encoder in recipe.model.encoders.values()):
         return recipe
-    bundle = load(config.bundle)
+    bundle = load(config.bundle, device="cpu")
     here, there = _parts(recipe.model), _parts(bundle.model_config)
     known = bundle.processor.columns
     encoders, columns = dict(recipe.model.encoders), dict(recipe.data.columns)
@@ -287,7 +287,7 @@ def without_parts(recipe: Recipe, columns: Sequence[str]) -> InitFromConfig | No
     if config is None:
         return None
     if config.parts is None:
-        known = load(config.bundle).processor.columns
+        known = load(config.bundle, device="cpu").processor.columns
         parts = {f"encoders.{name}": f"encoders.{name}" for name in recipe.data.columns if name in known}
     else:
         parts = _asked(config, _parts(recipe.model), None)

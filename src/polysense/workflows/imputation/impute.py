@@ -19,7 +19,7 @@ import numpy as np
 import polars
 import torch
 
-from polysense.bundle import Bundle, load
+from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_bytes
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
@@ -158,7 +158,7 @@ def impute(
     """
     if unreadable not in ("keep", "fill"):
         raise ConfigError(f"unreadable: found {unreadable!r}, expected keep or fill")
-    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    loaded = as_bundle(bundle)
     restored = restored_by(loaded)
     raw = source if isinstance(source, Table) else read_raw(source, root=root)
     check_mark(raw.frame, MARK, raw.name)

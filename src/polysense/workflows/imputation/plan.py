@@ -31,7 +31,6 @@ from polysense.modalities.date.parse import date_unit
 from polysense.modalities.number.column import NumberProcessor, decimal_mark
 from polysense.recipe import Recipe
 from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
-from polysense.training.device import resolve_device
 from polysense.workflows.finetune.shift import doubts
 from polysense.workflows.imputation.impute import restored_by, why_unfilled
 
@@ -75,7 +74,7 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
     data = recipe.data
     if data.impute is None:
         return None
-    bundle = load(data.impute)
+    bundle = load(data.impute, device=recipe.training.device)
     try:
         restored = restored_by(bundle)
     except BundleError as error:
@@ -106,7 +105,6 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
         for doubt in doubts(bundle.processor.columns[member], tables["train"]):
             _log.warning("data.impute: column %r: %s", name, doubt.replace("its encoder", "the imputer"))
     imputer = Imputer(bundle, fills=fills, reads=reads)
-    bundle.model.to(resolve_device(recipe.training.device))
     report = {
         "bundle": data.impute,
         **imputer.as_json(),
@@ -146,8 +144,7 @@ def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:
         )
     if named is None:
         return None
-    bundle = load(folder / "bundle" / IMPUTER)
-    bundle.model.to(resolve_device(recipe.training.device))
+    bundle = load(folder / "bundle" / IMPUTER, device=recipe.training.device)
     return Imputing(imputer=Imputer(bundle, fills=report["fills"], reads=report["reads"]), report=report)
 
 

@@ -12,7 +12,7 @@ import polars
 import torch
 from torch.nn import functional as F
 
-from polysense.bundle import Bundle, load
+from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import replacing
 from polysense.core.json import json_text
 from polysense.core.modality import Task
@@ -111,7 +111,7 @@ def embed(
     Raises:
         UserError: The bundle or the table can't be read, or there is no such column.
     """
-    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    loaded = as_bundle(bundle)
     only = column if column in loaded.schema.names else None  # an unknown one is refused below
     return embeddings(loaded, source, only=only, root=root).of(column)
 
@@ -141,9 +141,9 @@ def embeddings(
     Raises:
         UserError: The bundle or the table can't be read.
     """
-    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    loaded = as_bundle(bundle)
     model, schema, space, code = loaded.model.eval(), loaded.schema, shared_space(loaded), restored_from(loaded)
-    device = next(model.parameters()).device
+    device = loaded.device
     table = read_table(source, root=root)
     read = set(schema.names)
     if only is not None and loaded.imputer is None:

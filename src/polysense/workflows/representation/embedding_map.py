@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polysense.bundle import Bundle, load
+from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_text
 from polysense.core.modality import Modality, Task
 from polysense.core.random import permutation
@@ -112,7 +112,7 @@ def map_rows(
         raise ConfigError(f"method: found {method!r}, expected one of {', '.join(MAP_METHODS)}")
     if max_rows < 2:
         raise ConfigError(f"max_rows: expected at least 2, found {max_rows}")
-    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    loaded = as_bundle(bundle)
     wanted = choose_features(loaded, "auto", columns)
     table = read_table(source, root=root)
     chosen = table.select(np.sort(permutation(len(table), seed, "map")[:max_rows]))

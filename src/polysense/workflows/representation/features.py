@@ -161,4 +161,4 @@ def random_model(bundle: Bundle, seed: int) -> MultimodalModel:
             # A table of word vectors is built empty, to be filled from the bundle: chance has to fill it.
             if weight.dim() == 2 and weight.is_floating_point() and not weight.any() and trained[name].any():
                 weight.copy_(torch.randn_like(weight) * trained[name].float().std())
-    return model.to(next(bundle.model.parameters()).device).eval()
+    return model.to(bundle.device).eval()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from polysense.bundle import Bundle, load
+from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_text
 from polysense.core.json import json_text
 from polysense.core.modality import Task
@@ -127,7 +127,7 @@ def fewshot(
         UserError: The bundle or the table can't be read.
     """
     _check(shots, draws, methods)
-    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    loaded = as_bundle(bundle)
     wanted = choose_features(loaded, features_of, columns)
     table = read_table(source, root=root)
     table.require(target, "target column")

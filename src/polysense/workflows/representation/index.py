@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from polysense.bundle import Bundle, load
+from polysense.bundle import Bundle, as_bundle
 from polysense.core.sample import Unreadable
 from polysense.data.sources import Table, read_table, resolve
 from polysense.errors import DecodeError, SearchError
@@ -104,7 +104,7 @@ def index_table(
     Raises:
         UserError: The bundle, the table or the index can't be read, or they do not belong together.
     """
-    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    loaded = as_bundle(bundle)
     table = read_table(source, root=root)
     if column is not None and column not in loaded.schema.names:
         raise SearchError(f"the model has no input column {column!r}; there are: {', '.join(loaded.schema.names)}")

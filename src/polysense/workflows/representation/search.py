@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from polysense.bundle import Bundle, load
+from polysense.bundle import Bundle, as_bundle
 from polysense.errors import BundleError, SearchError
 from polysense.reports.contact_sheet import Tile, contact_sheet
 from polysense.search import Neighbors, VectorIndex
@@ -111,7 +111,7 @@ def search(
     if bundle is None and "bundle" not in opened.info:
         raise SearchError(f"{opened.location}: remembers no model; name the one that made its vectors (--bundle)")
     try:
-        loaded = bundle if isinstance(bundle, Bundle) else load(opened.info["bundle"] if bundle is None else bundle)
+        loaded = as_bundle(opened.info["bundle"] if bundle is None else bundle)
     except BundleError as error:
         if bundle is not None:
             raise

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars
 
-from polysense.bundle import Bundle, load
+from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import replacing
 from polysense.core.modality import Modality
 from polysense.core.sample import Unreadable
@@ -125,7 +125,7 @@ def zero_shot(
             or no row's label is one of them.
         UserError: The bundle or the table can't be read.
     """
-    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    loaded = as_bundle(bundle)
     reader = _reader(loaded, column, text_column)
     sentences = [templates] if isinstance(templates, str) else list(templates)
     source_column = loaded.processor.columns[column].source

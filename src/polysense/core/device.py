@@ -1,4 +1,4 @@
-"""Which device and which precision a run takes."""
+"""Devices and precisions by name, resolved in one place for training and for every use of a trained model."""
 
 from __future__ import annotations
 

@@ -1,0 +1,125 @@
+"""Evaluation of a trained model on a table that has the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polysense.bundle import Bundle, as_bundle
+from polysense.data.sources import read_table
+from polysense.errors import TableError
+from polysense.evaluation.baselines import MAJORITY, constant_baseline
+from polysense.evaluation.evaluator import Evaluation
+from polysense.nn.decoding.options import DecodingOptions
+from polysense.reports.report import Report
+from polysense.reports.terminal import report_text
+from polysense.workflows.measure import SHUFFLED, evaluate_bundle
+from polysense.workflows.table_split import part_of
+from polysense.workflows.written import shuffled_inputs, writes
+
+__all__ = ["Scores", "evaluate"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scores:
+    """A model's scores on one table.
+
+    Attributes:
+        table: The table's name.
+        evaluation: Metrics with intervals, predictions, confusion matrices.
+        majority: The most frequent class, the mean or the most frequent text, on the same rows.
+        shuffled: Where a target is a text, the same model with every row's media taken from another row.
+    """
+
+    table: str
+    evaluation: Evaluation
+    majority: Evaluation
+    shuffled: Evaluation | None = None
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """head > metric > {value, low, high}."""
+        return self.evaluation.as_metrics_json()
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "table": self.table,
+            "metrics": self.metrics,
+            "majority": self.majority.as_metrics_json(),
+            **({} if self.shuffled is None else {"shuffled": self.shuffled.as_metrics_json()}),
+            **self.evaluation.as_summary_json(),
+            "unreadable": [cell.as_dict() for cell in self.evaluation.unreadable],
+        }
+
+    def text(self) -> str:
+        """For people."""
+        baselines = {MAJORITY: self.majority} | ({} if self.shuffled is None else {SHUFFLED: self.shuffled})
+        report = Report(title=self.table, evaluation=self.evaluation, split=self.table, comparisons=baselines)
+        lines = [report_text(report)]
+        cells = self.evaluation.unreadable
+        lines += [f"unreadable, counted as missing: {cell}" for cell in cells[:10]]
+        if len(cells) > 10:
+            lines.append(f"... and {len(cells) - 10} more; --json lists all")
+        return "\n".join(lines)
+
+
+def evaluate(
+    bundle: Bundle | str | Path,
+    source: Any,
+    *,
+    root: str | Path | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    decoding: DecodingOptions | None = None,
+    split: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Scores a model on a table that has the targets.
+
+    Args:
+        bundle: A bundle, or its folder.
+        source: A table's path, a data frame, a list of dictionaries, ...
+        root: The folder that media paths are relative to; by default the table's own.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        seed: Of the resamples.
+        decoding: As in `predict`.
+        split: The part of the table that is scored, as the model's recipe splits it: "test", "validation", "train" or
+            "all". By default all rows, with a warning if the model is known to have been trained on some of them.
+        progress: Called with the rows that are done and the rows there are; those of the blind control count too.
+
+    Raises:
+        UserError: The bundle or the table can't be read, no row has a target, or there is no such decoding.
+    """
+    loaded = as_bundle(bundle).with_decoding(decoding)
+    table = part_of(loaded, read_table(source, root=root), split)
+    for target in loaded.schema.targets:
+        for column in target.columns:
+            table.require(column, "target column")
+    blind = shuffled_inputs(table, loaded.schema, seed) if writes(loaded.schema) else None
+    passes = 1 if blind is None else 2
+    found = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=_within(progress, 0, passes))
+    if not any(found.num_counted(target.name) for target in loaded.schema.targets):
+        cells = "; ".join(str(cell) for cell in found.unreadable[:3])
+        raise TableError(
+            f"{table.name}: no row has a target that can be read, so there is nothing to score"
+            f"{': ' + cells if cells else ''}"
+        )
+    rival = None
+    if blind is not None:
+        rival = evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed, progress=_within(progress, 1, passes))
+    return Scores(
+        table=table.name,
+        shuffled=rival,
+        evaluation=found,
+        majority=constant_baseline(found, bootstrap=bootstrap, seed=seed),
+    )
+
+
+def _within(progress: Callable[[int, int], None] | None, index: int, passes: int) -> Callable[[int, int], None] | None:
+    """The progress of one of several passes over a table."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, passes * total)

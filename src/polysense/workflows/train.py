@@ -1,0 +1,305 @@
+"""Training of one model on split tables: fitted preprocessing, the loop with its validation, the saved bundle."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from polysense.bundle import Bundle
+from polysense.config.codec import to_dict
+from polysense.core.batch import Batch
+from polysense.core.random import permutation
+from polysense.core.sample import Unreadable
+from polysense.data.augmentation.augment import augment
+from polysense.data.dataset import TableDataset, choose_workers
+from polysense.data.lengths import RowLengths, count_tokens
+from polysense.data.loader import PredictLoader, TrainLoader
+from polysense.data.measuring import row_lengths
+from polysense.data.processor import Processor
+from polysense.data.sources import Table
+from polysense.evaluation.evaluator import evaluate
+from polysense.nn.votes import fit_votes
+from polysense.recipe import Recipe
+from polysense.reports.sample_log import SampleLog
+from polysense.training.callbacks.progress import ProgressBar
+from polysense.training.callbacks.tensorboard import TensorBoard
+from polysense.training.config import TrainingConfig
+from polysense.training.distributed import Distributed
+from polysense.training.run import TrainResult
+from polysense.training.trainer import Trainer, default_callbacks
+from polysense.workflows.finetune.transfer import Start, begin, plan_start
+from polysense.workflows.imputation.plan import Imputing, imputing_again, keep_imputer, plan_imputer, seen_rows, told
+from polysense.workflows.restored import fit_means, preferred_metrics, reconstruction_sources
+from polysense.workflows.written import WrittenValidation, fit_texts, writes
+
+__all__ = ["FittedData", "fit_data", "train_model"]
+
+_log = logging.getLogger("polysense.workflows")
+
+# Training rows at least, where a balance of columns measures losses.
+_MEASURED_ROWS = 512
+
+
+class _Watched:
+    """A training loader that remembers which cells could not be read."""
+
+    def __init__(self, loader: TrainLoader) -> None:
+        self.loader = loader
+        self.unreadable: dict[tuple[int, str], Unreadable] = {}
+
+    def num_batches(self, epoch: int) -> int:
+        return self.loader.num_batches(epoch)
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        for batch in self.loader.epoch(epoch, start_step):
+            for cell in batch.unreadable:
+                self.unreadable[cell.source.row, cell.source.column] = cell
+            yield batch
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedData:
+    """Fitted preprocessing and the rows that it reads; trainings that differ in nothing of it can share one.
+
+    Attributes:
+        processor: Fitted on the training rows.
+        train: The training rows, kept as decoded where they fit into memory.
+        validation: Likewise the validation rows, if there are any.
+        num_workers: Processes that decode ahead of the training.
+        start: The trained parts that the preprocessing came with in part; None where there are none.
+        imputing: What fills missing cells first; None where nothing does.
+    """
+
+    processor: Processor
+    train: TableDataset
+    validation: TableDataset | None
+    num_workers: int
+    start: Start | None = None
+    imputing: Imputing | None = None
+
+    @cached_property
+    def lengths(self) -> RowLengths:
+        """How long the training rows are; measured when it is first asked for."""
+        return row_lengths(self.train.table, self.processor.columns, self.processor.targets)
+
+
+def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = None) -> FittedData:
+    """Fits preprocessing, unless it is given, and decides how the rows are read.
+
+    Args:
+        recipe: What to do.
+        tables: "train", and perhaps others.
+        folder: Of a run that began with fitted preprocessing, which is read.
+    """
+    start = None
+    if folder is not None:
+        imputing = imputing_again(recipe, folder)
+        processor = Processor.load(folder / "bundle" / "processor", None if imputing is None else imputing.imputer)
+    else:
+        imputing = plan_imputer(recipe, tables)
+        start = plan_start(recipe, tables["train"])
+        processor = Processor.fit(
+            tables["train"],
+            recipe.data,
+            recipe.model.requirements(),
+            recipe.model.target_requirements(),
+            {} if start is None else start.columns,
+            {} if start is None else start.targets,
+            None if imputing is None else imputing.imputer,
+        )
+    train, validation = TableDataset(tables["train"], processor), tables.get("validation")
+    num_workers = _read_settings(recipe, train)
+    return FittedData(
+        processor=processor,
+        train=train,
+        validation=(None if validation is None else TableDataset(validation, processor, cache_bytes=train.cache_bytes)),
+        num_workers=num_workers,
+        start=start,
+        imputing=imputing,
+    )
+
+
+def train_model(
+    recipe: Recipe,
+    tables: Mapping[str, Table],
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    distributed: Distributed | None = None,
+    data: FittedData | None = None,
+    save: bool = True,
+) -> tuple[Bundle, TrainResult, list[Unreadable]]:
+    """Fits preprocessing, builds and trains the model, saves the bundle.
+
+    Args:
+        recipe: What to do.
+        tables: "train", and perhaps "validation".
+        folder: The run's folder.
+        resume: Go on from the folder's last checkpoint.
+        progress: Whether to show progress.
+        distributed: This process among its peers.
+        data: What `fit_data` gave for this recipe and these tables, where several trainings share it.
+        save: Whether to save the bundle.
+
+    Returns:
+        The bundle, how the training went, and the training rows' unreadable cells.
+    """
+    distributed = distributed or Distributed()
+    if data is None:
+        fitted = folder / "bundle" / "processor"
+        known = resume and fitted.is_dir()
+        data = fit_data(recipe, tables, folder if known else None)
+        if save and not known and distributed.is_main:
+            keep_imputer(data.imputing, folder)
+            data.processor.save(fitted)
+    processor, validation_set = data.processor, data.validation
+    imputed = None if data.imputing is None else told(data.imputing, tables)
+    schema = processor.schema
+    config = recipe.training
+    torch.manual_seed(config.seed)
+    model = recipe.model.build(schema)
+    fit_texts(model, data.train)
+    fit_means(model, data.train, config.seed)
+    started = begin(model, recipe, data.start, folder, write=distributed.is_main)
+
+    loader = TrainLoader(
+        data.train,
+        schema,
+        config.batch_size,
+        config.seed,
+        num_workers=data.num_workers,
+        rank=distributed.rank,
+        world_size=distributed.world_size,
+        pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
+        accumulate=config.accumulate,
+        batching=config.batching.build(config.batch_size, data.lengths if config.batching.needs_lengths else None),
+    )
+    watched = _Watched(loader)
+    transforms = {name: transform.build(schema.column(name)) for name, transform in recipe.data.transforms.items()}
+
+    validate, samples = None, None
+    if validation_set is not None:
+        written = None
+        if writes(schema):
+            written = WrittenValidation(
+                model,
+                validation_set,
+                num_rows=recipe.evaluation.written_rows,
+                num_samples=recipe.evaluation.samples,
+                folder=folder,
+                seed=config.seed,
+                resume=resume,
+            )
+        samples = SampleLog(
+            validation_set, num_samples=recipe.evaluation.samples, folder=folder, seed=config.seed, resume=resume
+        )
+        if written is not None:
+            samples = written.samples
+
+        def validate() -> dict[str, float]:
+            if written is not None:
+                return written(lambda batch, write: model.predict(batch.to(trainer.device), write=write), trainer.epoch)
+            found = evaluate(
+                lambda batch: model.predict(batch.to(trainer.device)),
+                PredictLoader(validation_set, schema),
+                schema.targets,
+                bootstrap=0,
+                restored=reconstruction_sources(model),
+            )
+            samples.add(found, trainer.epoch)
+            return {
+                f"{head}/{metric}": value.value
+                for head, named in found.metrics.items()
+                for metric, value in named.items()
+            }
+
+    folder.mkdir(parents=True, exist_ok=True)
+    callbacks = default_callbacks(config, folder)
+    for callback in callbacks:
+        if isinstance(callback, TensorBoard) and samples is not None:
+            callback.samples = samples.latest
+    if not progress:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    trainer = Trainer(
+        config,
+        model,
+        watched,
+        folder=folder,
+        validate=validate,
+        augment=lambda batch, epoch: augment(
+            batch,
+            schema,
+            transforms,
+            seed=config.seed,
+            epoch=epoch,
+            epochs=config.epochs,
+            modality_dropout=recipe.data.modality_dropout,
+        ),
+        count_tokens=lambda batch: count_tokens(batch, schema),
+        measured=_measured(data, config) if config.balance is not None else None,
+        preferred=preferred_metrics(model),
+        callbacks=callbacks,
+        distributed=distributed,
+        resume_hint=f"Go on with: polysense train {folder} --resume",
+    )
+    with loader:
+        result = trainer.fit(resume=resume)
+    if model.fusion.fits_votes and "fusion" not in model.held:
+        if validation_set is None:
+            _log.warning("there are no validation rows to fit the columns' votes on: they stay as they were")
+        else:
+            votes = fit_votes(model, PredictLoader(validation_set, schema))
+            names = [*schema.names, "all together"][: len(votes)]
+            shown = ", ".join(f"{name} {vote:.2f}" for name, vote in zip(names, votes.tolist(), strict=True))
+            _log.info("votes fitted on %d validation rows: %s", len(validation_set), shown)
+    info = {
+        "rows": {name: len(table) for name, table in tables.items()},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds": result.seconds,
+        "samples_per_second": result.samples_per_second,
+        "best_epoch": result.best_epoch,
+    }
+    if started:
+        info["init_from"] = started
+    if imputed is not None:
+        info["impute"] = imputed
+    bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info)
+    if (remembered := seen_rows(bundle, tables["train"])) is not None:
+        info["seen_rows"] = remembered
+    if save and distributed.is_main:
+        bundle.save(folder / "bundle")
+    return bundle, result, list(watched.unreadable.values())
+
+
+def _measured(data: FittedData, config: TrainingConfig) -> dict[str, Iterable[Batch]]:
+    """Rows on which the columns' losses are measured: the validation split, and as many training rows."""
+    schema, train = data.processor.schema, data.train
+    if data.validation is None:
+        return {}
+    num_rows = min(len(train), max(len(data.validation), _MEASURED_ROWS))
+    chosen = np.sort(permutation(len(train), config.seed, "measured")[:num_rows])
+    part = TableDataset(train.table.select(chosen), data.processor, cache_bytes=train.cache_bytes)
+    return {"train": PredictLoader(part, schema), "validation": PredictLoader(data.validation, schema)}
+
+
+def _read_settings(recipe: Recipe, dataset: TableDataset) -> int:
+    """Sets the dataset's cache and gives the number of workers."""
+    num_cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    workers, cache = choose_workers(dataset, num_cpus)
+    if recipe.data.num_workers != "auto":
+        workers = recipe.data.num_workers
+    if recipe.data.cache == "memory":
+        cache = 2**62
+    elif recipe.data.cache == "none":
+        cache = 0
+    dataset.cache_bytes = cache
+    return workers

@@ -1,0 +1,78 @@
+"""A bundle is whole or refused by name, and goes to the device that is asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import polysense
+from polysense import bundle as bundles
+from polysense.bundle import FORMAT, Bundle, as_bundle, load
+from polysense.errors import BundleError, ConfigError
+
+SMALL = ["model.width=16", "training.epochs=1", "training.tensorboard=false", "evaluation.bootstrap=0",
+         "evaluation.report=false", "evaluation.contribution=false", "evaluation.samples=0"]  # fmt: skip
+ROWS = [{"x": i / 10, "y": (7 * i) % 5, "label": "yes" if i % 2 else "no"} for i in range(40)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle") / "run"
+    polysense.fit(ROWS, target="label", output=folder, overrides=SMALL, preset="fast", progress=False)
+    return folder / "bundle"
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize(("number", "advice"), [(FORMAT - 1, "train again"), (FORMAT + 1, "upgrade polysense")])
+def test_other_formats_are_refused_by_name(folder: Path, number: int, advice: str) -> None:
+    path = folder / "bundle.json"
+    plain = json.loads(path.read_text())
+    path.write_text(json.dumps(plain | {"format": number, "polysense": "9.9"}))
+    with pytest.raises(BundleError, match=f"written by polysense 9.9 in format {number}.*format {FORMAT}: {advice}"):
+        load(folder)
+
+
+def test_a_save_that_fails_leaves_no_bundle_of_two_halves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load(folder)
+
+    def full(*arguments: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bundles, "save_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            bundle.save(folder)
+    with pytest.raises(BundleError, match=r"holds no bundle\.json"):
+        load(folder)
+    bundle.save(folder)
+    assert load(folder).predict(ROWS).frame.equals(bundle.predict(ROWS).frame)
+    assert not [path for path in folder.rglob("*") if path.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[" * 100_000, "[]", '{"format": 3}'])
+def test_a_broken_file_is_named(folder: Path, damage: str) -> None:
+    (folder / "bundle.json").write_text(damage)
+    with pytest.raises(BundleError, match="the bundle is broken, or another version wrote it"):
+        load(folder)
+
+
+def test_a_bundle_goes_to_the_device_that_is_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert load(folder).device.type == expected
+    assert load(folder, device="cpu").device == torch.device("cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "device_count", lambda: 0)
+        with pytest.raises(ConfigError, match="device is cuda"):
+            load(folder, device="cuda")
+    own = load(folder, device="cpu")
+    assert as_bundle(own) is own  # it stays where it is
+    assert isinstance(as_bundle(folder), Bundle)
