@@ -1,6 +1,6 @@
 """What pretraining without labels is worth: fine-tuned against from scratch, at several shares of the labels.
 
-    polysense train DIR/avdigits/data.csv --task contrastive --target image_deg --target audio -c label=ignored -o pre
+    polysense train DIR/avdigits/data.csv --task retrieval --target image_deg --target audio -c label=ignored -o pre
     python benchmarks/pretraining.py DIR/avdigits/data.csv label pre --columns image_deg audio -o runs/pretraining
 
 For each share of the training labels (stratified, drawn anew for each seed) the same recipe is trained twice with the
@@ -29,8 +29,8 @@ import numpy as np
 import polysense
 from polysense.core.random import permutation
 from polysense.data.sources import Table, read_table
-from polysense.evaluation.metrics.compute import selection_metric
 from polysense.evaluation.significance import mean_interval
+from polysense.evaluation.target_metrics import selection_metric
 from polysense.recipe import Recipe
 from polysense.workflows.prepare import prepare, split_tables
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ if os.environ.get("POLYSENSE_TYPECHECK", "1") != "0":
     from jaxtyping import install_import_hook
 
     install_import_hook("polysense", "beartype.beartype")
+
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 import numpy as np
 import torch

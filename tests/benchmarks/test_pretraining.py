@@ -64,7 +64,7 @@ def test_it_runs_and_prints_both_sides(
     small = ["model.width=16", "training.epochs=1", "training.tensorboard=false", "evaluation.bootstrap=0"]
     small += ["evaluation.report=false", "evaluation.contribution=false", "data.num_workers=0"]
     polysense.fit(
-        path, task="contrastive", target=["x", "y"], columns={"x": "number", "y": "number", "label": "ignored"},
+        path, task="retrieval", target=["x", "y"], columns={"x": "number", "y": "number", "label": "ignored"},
         output=tmp_path / "pre", overrides=small, preset="fast", progress=False,
     )  # fmt: skip
     arguments = [

@@ -45,7 +45,7 @@ def reloaded(processor: TargetProcessor) -> TargetProcessor:
 
 def test_the_family_is_read_from_a_recipe() -> None:
     assert list(members("target")) == [
-        "chat", "classification", "contrastive", "generation", "multilabel", "reconstruction", "regression", "tagging",
+        "chat", "classification", "generation", "multilabel", "reconstruction", "regression", "retrieval", "tagging",
     ]  # fmt: skip
     config = ClassificationTargetConfig(classes=(0, "a", True))
     assert from_dict(TargetConfig, to_dict(config)) == config

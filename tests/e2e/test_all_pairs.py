@@ -46,7 +46,7 @@ TARGETS = {
     Task.REGRESSION: "size",
     Task.GENERATION: "caption",
     Task.TAGGING: "parts",
-    Task.CONTRASTIVE: "space",
+    Task.RETRIEVAL: "space",
     Task.RECONSTRUCTION: "whole",
 }
 ANSWER = "answer"
@@ -58,7 +58,7 @@ SEGMENTED = (Modality.TEXT, Modality.AUDIO)
 ENCODERS = [name for name in members("encoder") if name != "auto"]
 LARGE = ("resnet18", "resnet34", "resnet50", "vgg", "convnext")
 """One of them is tried with every fusion each time, the rest where slow tests are asked for."""
-NOT_DECIDED = (Task.GENERATION, Task.TAGGING, Task.CONTRASTIVE, Task.RECONSTRUCTION)
+NOT_DECIDED = (Task.GENERATION, Task.TAGGING, Task.RETRIEVAL, Task.RECONSTRUCTION)
 """What columns have no heads of their own for, so that no decision-level fusion combines it."""
 FUSIONS = list(members("fusion"))
 HEADS = list(members("head"))
@@ -162,8 +162,8 @@ def prepared(request: pytest.FixtureRequest, folder: Path, needs: dict[str, dict
     if over is None:
         del asked[Task.TAGGING]
     if len(names) < 2:
-        del asked[Task.CONTRASTIVE]
-    cells = {column: column for task, column in asked.items() if task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)}
+        del asked[Task.RETRIEVAL]
+    cells = {column: column for task, column in asked.items() if task not in (Task.RETRIEVAL, Task.RECONSTRUCTION)}
     if over is not None:
         cells["parts"] = f"parts of {modality[over]}"
     rows = [
@@ -264,14 +264,14 @@ def test_every_encoder_with_every_fusion_and_head(
                 torch.testing.assert_close(after[name].values, before[name].values, rtol=0, atol=0, equal_nan=True)
         for target in schema.targets:
             values = after[target.name]
-            found = values.values if target.task is not Task.CONTRASTIVE else _there(values.values, target, batch)
+            found = values.values if target.task is not Task.RETRIEVAL else _there(values.values, target, batch)
             assert found.isfinite().all(), (missing, target.name)
             if values.probabilities is not None:
                 assert values.probabilities.isfinite().all(), (missing, target.name)
     nothing = loaded.model.predict(dataclasses.replace(whole, columns={}))
     for target in schema.targets:
         values = nothing[target.name].values
-        assert bool(values.isnan().all() if target.task is Task.CONTRASTIVE else values.isfinite().all()), target.name
+        assert bool(values.isnan().all() if target.task is Task.RETRIEVAL else values.isfinite().all()), target.name
 
 
 def _there(places: torch.Tensor, target: Target, batch: Batch) -> torch.Tensor:

@@ -70,7 +70,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
     return polysense.fit(
         table,
-        task="contrastive",
+        task="retrieval",
         target=["photo", "text"],
         columns={"text": "text", "colour": "ignored"},
         preset="fast",
@@ -179,7 +179,7 @@ def test_a_table_is_evaluated_as_a_whole(run: polysense.Run, table: Path) -> Non
 def test_untrained_it_finds_by_chance(table: Path, tmp_path: Path) -> None:
     run = polysense.fit(
         table,
-        task="contrastive",
+        task="retrieval",
         target=["photo", "text"],
         columns={"text": "text"},
         preset="fast",
@@ -204,7 +204,7 @@ data:
     photo: {{type: image}}
     text: {{type: text}}
   targets:
-    space: {{type: contrastive, columns: [photo, text], same: colour}}
+    space: {{type: retrieval, columns: [photo, text], same: colour}}
     colour: {{type: generation, tokens: words, min_frequency: 1}}
   split: {{type: column, column: split}}
   modality_dropout: 0.3
@@ -235,12 +235,12 @@ evaluation: {{bootstrap: 20}}
 
 def test_mistakes_are_named(table: Path, tmp_path: Path) -> None:
     with pytest.raises(PolysenseError, match="needs two columns"):
-        api.new(table, task="contrastive", target="photo")
+        api.new(table, task="retrieval", target="photo")
     with pytest.raises(PolysenseError, match="can't share a space"):
-        api.new(table, task="contrastive", target=["photo", "nothing"])
+        api.new(table, task="retrieval", target=["photo", "nothing"])
     with pytest.raises(PolysenseError, match=r"only tasks? without one"):
         api.new(table, task="regression")
-    made = api.new(table, task="contrastive", target=["photo", "text"], columns={"text": "text"})
+    made = api.new(table, task="retrieval", target=["photo", "text"], columns={"text": "text"})
     path = tmp_path / "recipe.yaml"
     path.write_text(
         made.replace("- photo\n", "- foto\n", 1) if "- photo\n" in made else made.replace("[photo", "[foto")
@@ -250,7 +250,7 @@ def test_mistakes_are_named(table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has none; choose another fusion"):
         polysense.fit(
             table,
-            task="contrastive",
+            task="retrieval",
             target=["photo", "text"],
             columns={"text": "text"},
             output=tmp_path / "run",

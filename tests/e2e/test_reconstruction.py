@@ -79,7 +79,7 @@ def test_it_beats_the_mean_predictor(run: polysense.Run) -> None:
     assert found.value("reconstruction", "skill") > 0.6
     assert run.baselines["test"]["majority"].value("reconstruction", "skill") == pytest.approx(0, abs=1e-6)
     # A colour from its name, and a place from the number.
-    assert found.value("reconstruction", "filled_skill") > 0.3
+    assert found.value("reconstruction", "imputed_skill") > 0.3
 
 
 def test_predictions_are_the_same_after_saving(run: polysense.Run, table: Path) -> None:
@@ -87,8 +87,7 @@ def test_predictions_are_the_same_after_saving(run: polysense.Run, table: Path) 
     one, other = run.bundle.predict(table), loaded.predict(table)
     assert one.frame.equals(other.frame)
     assert len(one) == 64
-    errors = one.raw["reconstruction"].errors
-    assert errors is not None
+    errors = one.raw["reconstruction"].measures["errors"]
     assert errors[7].isnan().all()
     assert errors[3].isnan().tolist() == [True, False, False, False]
     few = loaded.predict([{"photo": None, "text": "a picture all red", "size": None, "place": None}])
@@ -135,7 +134,7 @@ def test_some_columns_are_restored_from_all(table: Path) -> None:
     assert "type: reconstruction" in written
     with pytest.raises(ColumnError, match="'nobody' can't be restored"):
         api.new(table, ["nobody"], task="reconstruction")
-    with pytest.raises(ConfigError, match="contrastive and reconstruction"):
+    with pytest.raises(ConfigError, match="retrieval and reconstruction"):
         api.new(table, ["photo"], task="generation")
 
 

@@ -172,7 +172,7 @@ def test_empty_and_many_references_and_resuming(tmp_path: Path) -> None:
     counted = whole.evaluations["validation"].num_counted("caption")
     assert counted < whole.evaluations["validation"].num_rows
     assert whole.bundle.processor.targets["caption"].target.num_rows + counted == 20
-    assert all(len(found) in (0, 3) for found in whole.evaluations["validation"].texts["caption"].references)
+    assert all(len(found) in (0, 3) for found in whole.evaluations["validation"].statistics["caption"]["references"])
     # A schedule is of the run's length, so the first half is a run that was told to stop.
     half = tmp_path / "half"
     recipe = [*settings, "training.epochs=4", "training.schedule.type=constant"]

@@ -4,12 +4,21 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
+from polysense.core.metric import Statistics
 from polysense.core.modality import Task
+from polysense.core.registry import task
 from polysense.core.schema import Target
-from polysense.evaluation.baselines import constant_baseline, ensemble_baseline, prior
+from polysense.core.unsupported import Unsupported
+from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
 from polysense.evaluation.evaluator import evaluate
+
+
+def prior(target: Target, num_rows: int) -> Statistics:
+    """What the task's first baseline predicts."""
+    baselines = task(target.task).baselines
+    assert not isinstance(baselines, Unsupported)
+    return next(iter(baselines(target).values()))({"present": np.ones(num_rows, dtype=bool)})
 
 
 def test_the_majority_class_on_the_models_rows(world):
@@ -31,15 +40,15 @@ def test_multilabel_shares_are_of_the_training_rows():
         name="y", task=Task.MULTILABEL, columns=("y",), classes=("a", "b"), class_counts=(90, 10), num_rows=100
     )
     found = prior(target, 3)
-    assert found.probabilities[0].tolist() == pytest.approx([0.9, 0.1])
-    assert found.values.tolist() == [[True, False]] * 3
+    assert found["probabilities"][0].tolist() == pytest.approx([0.9, 0.1])
+    assert found["predicted"].tolist() == [[True, False]] * 3
 
 
 def test_a_target_without_counts_gives_equal_shares():
     target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"))
-    assert prior(target, 2).probabilities.tolist() == [[0.5, 0.5]] * 2
+    assert prior(target, 2)["probabilities"].tolist() == [[0.5, 0.5]] * 2
     never_seen = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"), class_counts=(0, 0))
-    assert prior(never_seen, 1).probabilities.tolist() == [[0.5, 0.5]]
+    assert prior(never_seen, 1)["probabilities"].tolist() == [[0.5, 0.5]]
 
 
 def test_the_ensemble_averages_probabilities_and_values(world):
@@ -50,11 +59,11 @@ def test_the_ensemble_averages_probabilities_and_values(world):
         for name in ("strong", "weak")
     ]
     found = ensemble_baseline(parts, bootstrap=0)
-    expected = (parts[0].predictions["label"].probabilities + parts[1].predictions["label"].probabilities) / 2
-    assert torch.allclose(found.predictions["label"].probabilities, expected)
-    assert torch.equal(found.predictions["label"].values, expected.argmax(dim=1))
-    price = (parts[0].predictions["price"].values + parts[1].predictions["price"].values) / 2
-    assert torch.allclose(found.predictions["price"].values, price)
+    one, other = (part.statistics["label"]["probabilities"] for part in parts)
+    np.testing.assert_allclose(found.statistics["label"]["probabilities"], (one + other) / 2, rtol=1e-6)
+    assert found.statistics["label"]["predicted"].tolist() == (one + other).argmax(axis=1).tolist()
+    one, other = (part.statistics["price"]["predicted"] for part in parts)
+    np.testing.assert_allclose(found.statistics["price"]["predicted"], (one + other) / 2, rtol=1e-6)
     assert math.isfinite(found.value("label", "auroc"))
 
 

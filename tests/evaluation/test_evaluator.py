@@ -7,12 +7,13 @@ import time
 import numpy as np
 import pytest
 import torch
+from row_statistics import statistics_of
 
 from polysense.core.batch import Batch
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
-from polysense.evaluation.evaluator import Truth, evaluate, score
+from polysense.evaluation.evaluator import evaluate, score
 
 
 def test_the_values_are_those_of_the_rows_that_have_the_target(world):
@@ -28,8 +29,9 @@ def test_the_values_are_those_of_the_rows_that_have_the_target(world):
     assert found.num_rows == 120
     assert found.num_counted("label") == int(world.has_label.sum())
     assert found.num_counted("price") == 120
-    assert found.confusion["label"].sum() == world.has_label.sum()
-    assert np.trace(found.confusion["label"]) == right.sum()
+    confusion = np.array(found.as_summary_json()["targets"]["label"]["confusion"])
+    assert confusion.sum() == world.has_label.sum()
+    assert np.trace(confusion) == right.sum()
     assert len(found.unreadable) == 3
     assert found.value("price", "mae") == pytest.approx(0.5, abs=1e-6)
 
@@ -40,14 +42,15 @@ def test_batches_and_their_order_change_nothing(world):
     many = evaluate(world.predict, world.batches(7, order), world.targets, bootstrap=100)
     assert many.as_metrics_json() == one.as_metrics_json()
     assert many.rows.tolist() == list(range(120))
-    assert torch.equal(many.predictions["label"].values, one.predictions["label"].values)
-    np.testing.assert_array_equal(many.truths["price"].values, one.truths["price"].values)
+    for name, values in one.statistics["label"].items():
+        np.testing.assert_array_equal(many.statistics["label"][name], values)
+    np.testing.assert_array_equal(many.statistics["price"]["truth"], one.statistics["price"]["truth"])
 
 
 def test_filler_rows_are_dropped(world):
     found = evaluate(world.predict, world.batches(100), world.targets, bootstrap=0)
     assert found.rows.min() == 0
-    assert len(found.predictions["label"].values) == 120
+    assert len(found.statistics["label"]["predicted"]) == 120
 
 
 def test_a_row_that_comes_twice_is_an_error(world):
@@ -83,8 +86,7 @@ def test_an_undefined_metric_says_why():
     target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"))
     probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
     prediction = Prediction(probabilities.argmax(dim=1), probabilities)
-    truth = Truth(np.array([0, 0]), np.ones(2, dtype=bool))
-    found = score([target], np.arange(2), {"y": prediction}, {"y": truth}, bootstrap=20)
+    found = score([target], np.arange(2), {"y": statistics_of(target, prediction, np.array([0, 0]))}, bootstrap=20)
     assert math.isnan(found.value("y", "auroc"))
     assert "one class" in found.undefined["y"]["auroc"]
     assert "accuracy" not in found.undefined["y"]
@@ -106,19 +108,19 @@ def test_groups_widen_the_interval(world):
     rows = np.arange(240) + 1000
     right = (rows // 20) % 3 > 0
     prediction = Prediction(torch.tensor(right.astype(np.int64)))
-    truth = Truth(np.ones(240, dtype=np.int64), np.ones(240, dtype=bool))
+    statistics = {"y": statistics_of(target, prediction, np.ones(240, dtype=np.int64))}
     groups = {int(row): f"speaker {row // 20}" for row in rows}
-    alone = score([target], rows, {"y": prediction}, {"y": truth}).metrics["y"]["accuracy"]
-    grouped = score([target], rows, {"y": prediction}, {"y": truth}, groups=groups).metrics["y"]["accuracy"]
+    alone = score([target], rows, statistics).metrics["y"]["accuracy"]
+    grouped = score([target], rows, statistics, groups=groups).metrics["y"]["accuracy"]
     assert grouped.value == alone.value
     # sqrt(20), the group size, in theory.
     assert 3.0 < (grouped.high - grouped.low) / (alone.high - alone.low) < 6.0
 
 
 def test_the_interval_of_a_perfect_score_is_the_score(world):
-    truths = {"label": Truth(world.labels, np.ones(120, dtype=bool))}
     perfect = Prediction(torch.tensor(world.labels), torch.eye(3)[world.labels])
-    found = score([world.label], np.arange(120), {"label": perfect}, truths, bootstrap=100)
+    statistics = {"label": statistics_of(world.label, perfect, world.labels)}
+    found = score([world.label], np.arange(120), statistics, bootstrap=100)
     one = found.metrics["label"]["accuracy"]
     assert (one.low, one.value, one.high) == (1.0, 1.0, 1.0)
     assert found.value("label", "log_loss") == 0.0
@@ -131,9 +133,9 @@ def test_a_thousand_resamples_of_a_thousand_rows_are_not_a_thousand_passes(num_c
     target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=tuple(map(str, range(num_classes))))
     probabilities = torch.tensor(draws.normal(size=(1000, num_classes))).softmax(dim=1).float()
     prediction = Prediction(probabilities.argmax(dim=1), probabilities)
-    truth = Truth(draws.integers(0, num_classes, 1000), np.ones(1000, dtype=bool))
+    statistics = {"y": statistics_of(target, prediction, draws.integers(0, num_classes, 1000))}
     start = time.process_time()
-    found = score([target], np.arange(1000), {"y": prediction}, {"y": truth}, bootstrap=1000)
+    found = score([target], np.arange(1000), statistics, bootstrap=1000)
     assert time.process_time() - start < 3
     assert all(one.has_bounds for one in found.metrics["y"].values())
 

@@ -25,7 +25,7 @@ SCHEMA = Schema(
         Column(name="caption", modality=Modality.TEXT, vocabulary_size=20, typical_length=6),
     ),
     targets=(
-        Target(name="space", task=Task.CONTRASTIVE, columns=("image", "caption"), members=("image", "caption")),
+        Target(name="space", task=Task.RETRIEVAL, columns=("image", "caption"), members=("image", "caption")),
         Target(
             name="text", task=Task.GENERATION, columns=("caption",), vocabulary_size=20, padding_id=0, begin_id=1,
             end_id=2, max_length=6,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from html_page import HOSTILE, assert_harmless
+from row_statistics import Texts, statistics_of
 
 from polysense.core.modality import Modality, Task
 from polysense.core.prediction import Prediction
@@ -22,7 +23,7 @@ from polysense.core.schema import Column, Schema, Target
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Entry, Kind, Measure, compare_entries
-from polysense.evaluation.evaluator import Evaluation, Truth, score
+from polysense.evaluation.evaluator import Evaluation, score
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, Score
 from polysense.reports import environment
 from polysense.reports.comparison import render_comparison
@@ -33,9 +34,7 @@ from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.reports.neighbors import Search, Tile, render_neighbors
 from polysense.reports.report import Report, render_report
 from polysense.reports.samples import Output, SampleRow, render_samples
-from polysense.tasks.generation.texts import Texts
 from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow
-from polysense.tasks.reconstruction.reconstructions import Reconstructions
 from polysense.tasks.tagging.tagged import Marked, marked_section
 
 SOURCE = Path(str(files("polysense")))
@@ -60,30 +59,25 @@ def evaluation() -> Evaluation:
     few, many, text, spans, columns = targets()
     segments = np.array([[[0.0, 9.0, np.nan], [1.0, 3.0, 0.0]], [[0.0, 9.0, np.nan], [2.0, 8.0, 0.0]]], np.float32)
     likely = np.concatenate([segments, np.ones((2, 2, 1), np.float32)], axis=2)
-    there = np.array([True, True])
-    errors = Reconstructions.of_errors(np.array([[1.0], [2.0]]))
-    predictions = {
-        few.name: Prediction(torch.tensor([1, 1]), torch.tensor([[0.2, 0.8], [0.1, 0.9]])),
-        many.name: Prediction(torch.tensor([3, 0]), torch.full((2, 30), 1 / 30)),
-        text.name: Prediction(torch.zeros(2, 3, dtype=torch.int64), scores=torch.zeros(2), padding_id=0),
-        spans.name: Prediction(torch.tensor(likely)),
-        columns.name: Prediction(torch.zeros(2, 1)),
-    }
-    truths = {
-        few.name: Truth(np.array([0, 1]), there),
-        many.name: Truth(np.array([0, 1]), there),
-        text.name: Truth(np.zeros(2, dtype=np.int64), there),
-        spans.name: Truth(segments, there),
-        columns.name: Truth(np.zeros(2, dtype=np.int64), there),
-    }
+    errors = torch.tensor([[1.0], [2.0]])
+    nothing = np.zeros((2, 1), dtype=np.int64)
+    texts = Texts([HOSTILE, "b"], [[HOSTILE] * 7, ["c"]])
+    written = Prediction(torch.zeros(2, 3, dtype=torch.int64), scores=torch.zeros(2), padding_id=0)
     found = score(
         targets(),
         np.arange(2),
-        predictions,
-        truths,
+        {
+            few.name: statistics_of(
+                few, Prediction(torch.tensor([1, 1]), torch.tensor([[0.2, 0.8], [0.1, 0.9]])), np.array([0, 1])
+            ),
+            many.name: statistics_of(
+                many, Prediction(torch.tensor([3, 0]), torch.full((2, 30), 1 / 30)), np.array([0, 1])
+            ),
+            text.name: statistics_of(text, written, nothing, reader=texts),
+            spans.name: statistics_of(spans, Prediction(torch.tensor(likely)), segments),
+            columns.name: statistics_of(columns, Prediction(torch.zeros(2, 1), measures={"errors": errors}), nothing),
+        },
         bootstrap=5,
-        texts={text.name: Texts(outputs=[HOSTILE, "b"], references=[[HOSTILE] * 7, ["c"]])},
-        restored={columns.name: errors},
     )
     source = SourceInfo(table="t.csv", row=1, column=HOSTILE, file=HOSTILE)
     return replace(found, unreadable=(Unreadable(source=source, reason=HOSTILE),) * 30)

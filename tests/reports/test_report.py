@@ -13,13 +13,12 @@ from polysense.core.schema import Target
 from polysense.evaluation.baselines import baseline_name, constant_baseline
 from polysense.evaluation.contribution import contributions
 from polysense.evaluation.evaluator import evaluate
-from polysense.evaluation.headline import headline_metrics
+from polysense.evaluation.target_metrics import shown_metrics
 from polysense.reports.environment import render_section
 from polysense.reports.numerals import number
 from polysense.reports.report import Report, render_report, write_report
 from polysense.reports.terminal import importance_table, metrics_table, report_text
 from polysense.tasks.classification.report_section import confusion_section
-from polysense.tasks.generation.texts import Texts
 
 
 @pytest.fixture
@@ -128,10 +127,10 @@ def test_the_terminal_tables_fit_80_characters(report, world):
 
 def test_a_texts_six_metrics_are_in_the_terminal(report, world):
     target = Target(name="text", task=Task.GENERATION, columns=("text",))
-    names = [info.name for info in headline_metrics(target)]
+    names = [info.name for info in shown_metrics(target)]
     values = dict.fromkeys(names, report.evaluation.metrics["label"]["accuracy"])
     evaluation = replace(
-        report.evaluation, metrics={"text": values}, truths={"text": report.evaluation.truths["label"]}
+        report.evaluation, metrics={"text": values}, statistics={"text": report.evaluation.statistics["label"]}
     )
     assert len(metrics_table(Report(title="t", evaluation=evaluation), target).columns) == 1 + 6
 
@@ -141,7 +140,7 @@ def test_markup_in_a_name_is_shown_in_the_terminal(report, world):
     evaluation = replace(
         report.evaluation,
         metrics={target.name: report.evaluation.metrics["label"]},
-        truths={target.name: report.evaluation.truths["label"]},
+        statistics={target.name: report.evaluation.statistics["label"]},
     )
     console = Console(file=io.StringIO(), width=80)
     console.print(metrics_table(Report(title="t", evaluation=evaluation), target))
@@ -163,7 +162,7 @@ def test_the_constant_guess_is_called_what_it_is(report, world):
         assert f"; {name} {number(constant.value(target.name, metric))}" in page
         console.print(metrics_table(told, target))
         assert name in console.file.getvalue()
-    space = Target(name="space", task=Task.CONTRASTIVE, columns=("a", "b"), members=("a", "b"))
+    space = Target(name="space", task=Task.RETRIEVAL, columns=("a", "b"), members=("a", "b"))
     assert baseline_name("majority", space) == "chance"
     assert baseline_name("anything else", space) == "anything else"
 
@@ -180,7 +179,10 @@ def test_the_constant_guess_is_called_what_it_is(report, world):
 )
 def test_sentences_without_spaces_are_not_counted_in_words(references, first):
     target = Target(name="text", task=Task.GENERATION, columns=("text",))
-    names = [info.name for info in headline_metrics(target, Texts(outputs=None, references=references))]
+    texts = np.empty(len(references), dtype=object)
+    texts[:] = references
+    statistics = {"present": np.ones(len(texts), dtype=bool), "references": texts}
+    names = [info.name for info in shown_metrics(target, statistics)]
     assert [name for name in names if name in ("bleu", "wer", "cer")] == list(first)
     assert {"chrf", "exact_match", "log_loss"} <= set(names)
 

@@ -10,15 +10,15 @@ import torch
 from html_page import HOSTILE, assert_harmless
 from hypothesis import given
 from hypothesis import strategies as st
+from row_statistics import Texts, statistics_of
 
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.preview import CellPreview
 from polysense.core.schema import Target
-from polysense.evaluation.evaluator import Truth, score
+from polysense.evaluation.evaluator import score
 from polysense.reports.sample_outputs import output_of
 from polysense.reports.samples import Output, SampleRow, render_samples
-from polysense.tasks.generation.texts import Texts
 
 
 def page(*rows: SampleRow, epoch: int = 3) -> str:
@@ -98,23 +98,40 @@ def test_outputs_in_words() -> None:
         Target(name="text", task=Task.GENERATION, columns=("text",), vocabulary_size=5),
     )
     half = torch.full((2, 3), 0.5)
+    predicted = (
+        (
+            Prediction(torch.tensor([1, 1]), torch.tensor([[0.25, 0.75], [0.4, 0.6]])),
+            np.array([1, 0]),
+            [True, True],
+            None,
+        ),
+        (
+            Prediction(torch.tensor([[True, False, True], [False, False, False]]), half),
+            np.array([[1, 0, 1], [0, 1, 0]], dtype=np.float32),
+            [True, True],
+            None,
+        ),
+        (
+            Prediction(torch.tensor([[1.5, -2.0], [0.0, 0.0]])),
+            np.array([[1.0, 3.0], [np.nan, np.nan]], dtype=np.float32),
+            [True, False],
+            None,
+        ),
+        (
+            Prediction(torch.zeros(2, 3, dtype=torch.int64), scores=torch.zeros(2), padding_id=0),
+            np.zeros((2, 1), dtype=np.int64),
+            [True, True],
+            Texts(["a cat", "no"], [["the cat", "a cat"], ["yes"]]),
+        ),
+    )
     evaluation = score(
         targets,
         np.arange(2),
         {
-            "kind": Prediction(torch.tensor([1, 1]), torch.tensor([[0.25, 0.75], [0.4, 0.6]])),
-            "tags": Prediction(torch.tensor([[True, False, True], [False, False, False]]), half),
-            "size": Prediction(torch.tensor([[1.5, -2.0], [0.0, 0.0]])),
-            "text": Prediction(torch.zeros(2, 3, dtype=torch.int64), scores=torch.zeros(2), padding_id=0),
-        },
-        {
-            "kind": Truth(np.array([1, 0]), np.array([True, True])),
-            "tags": Truth(np.array([[1, 0, 1], [0, 1, 0]], dtype=np.float32), np.array([True, True])),
-            "size": Truth(np.array([[1.0, 3.0], [np.nan, np.nan]], dtype=np.float32), np.array([True, False])),
-            "text": Truth(np.zeros(2, dtype=np.int64), np.array([True, True])),
+            target.name: statistics_of(target, prediction, truth, np.array(present), reader)
+            for target, (prediction, truth, present, reader) in zip(targets, predicted, strict=True)
         },
         bootstrap=0,
-        texts={"text": Texts(outputs=["a cat", "no"], references=[["the cat", "a cat"], ["yes"]])},
     )
 
     def found(name: str, i: int) -> tuple[list[str], str, float | None, bool | None] | None:

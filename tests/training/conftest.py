@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
-from training_toys import ToyLoader, ToyModel
+from training_toys import METRICS, ToyLoader, ToyModel
 
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.config import TrainingConfig
@@ -42,6 +42,7 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
             loader if loader is not None else ToyLoader(num_rows, settings.micro_batch_size, seed=settings.seed),
             folder=folder if folder is not None else tmp_path / "run",
             validate=validate(made) if validate is not None else None,
+            metrics=METRICS,
             callbacks=[Checkpointing()] if callbacks is None else callbacks,
             augment=augment,
             distributed=distributed,

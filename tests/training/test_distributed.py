@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_toys import ToyLoader, ToyModel, validate
+from training_toys import METRICS, ToyLoader, ToyModel, validate
 
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.config import TrainingConfig
@@ -31,7 +31,7 @@ sys.path.insert(0, {helpers!r})
 import torch
 torch.set_num_threads(1)
 from safetensors.torch import save_file
-from training_toys import ToyLoader, ToyModel, validate
+from training_toys import METRICS, ToyLoader, ToyModel, validate
 from polysense.errors import TrainingInterrupted
 from polysense.training.callbacks.base import Callback
 from polysense.training.callbacks.checkpointing import Checkpointing
@@ -51,7 +51,7 @@ def train(name, age=True, scripted=None, resume=False, callbacks=(), **changed):
     loader = ToyLoader({num_rows}, 4, rank=peers.rank, world_size=2, age=age)
     values = iter(scripted or [])
     check = (lambda: {{"label/accuracy": next(values)}}) if scripted else validate(model)
-    trainer = Trainer(config, model, loader, folder=folder / name, validate=check, distributed=peers,
+    trainer = Trainer(config, model, loader, folder=folder / name, validate=check, metrics=METRICS, distributed=peers,
                       callbacks=[*callbacks, Checkpointing()])
     result = trainer.fit(resume=resume)
     save_file(model.state_dict(), folder / f"{{name}}-{{peers.rank}}.safetensors")
@@ -105,6 +105,7 @@ def one(folder: Path, *, age: bool = True) -> tuple[ToyModel, list[float]]:
         ToyLoader(NUM_ROWS, 4, age=age),
         folder=folder,
         validate=validate(model),
+        metrics=METRICS,
         callbacks=[Checkpointing()],
     )
     return model, [record["loss"] for record in trainer.fit().history]

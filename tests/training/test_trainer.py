@@ -398,7 +398,7 @@ from pathlib import Path
 sys.path.insert(0, {helpers!r})
 import torch
 torch.set_num_threads(1)
-from training_toys import ToyLoader, ToyModel, validate
+from training_toys import METRICS, ToyLoader, ToyModel, validate
 from polysense.training.callbacks.base import Callback
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.training.config import TrainingConfig
@@ -411,7 +411,9 @@ class Kill(Callback):
 folder, model = Path({folder!r}), ToyModel()
 config = TrainingConfig(epochs=3, batch_size=8, accumulate=2, device="cpu", checkpoint_every_steps=3, ema=0.9)
 callbacks = [*default_callbacks(config, folder), *([] if {resume} else [Kill()])]
-trainer = Trainer(config, model, ToyLoader(40, 4), folder=folder, validate=validate(model), callbacks=callbacks)
+trainer = Trainer(
+    config, model, ToyLoader(40, 4), folder=folder, validate=validate(model), metrics=METRICS, callbacks=callbacks
+)
 trainer.fit(resume={resume})
 # torch._dynamo comes with every torch.optim.Optimizer, 150 MiB and 2 s: accepted. What else costs as much is not.
 heavy = {{"torchvision", "transformers", "timm", "torchmetrics", "sklearn", "scipy", "pandas"}} & set(sys.modules)

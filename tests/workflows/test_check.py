@@ -37,7 +37,7 @@ def _roles(found: polysense.api.Check) -> dict[str, tuple[str, str | None]]:
 
 
 def test_a_shared_space_is_checked_like_a_target(rows: list[dict[str, Any]]) -> None:
-    found = polysense.check(rows, target=["name", "note"], task="contrastive")
+    found = polysense.check(rows, target=["name", "note"], task="retrieval")
     assert found.ok, found.problems
     assert found.num_tried == 60
     assert found.splits == {"train": 54, "validation": 6}

@@ -38,6 +38,6 @@ class Task(StrEnum):
     MULTILABEL = "multilabel"
     REGRESSION = "regression"
     GENERATION = "generation"
-    CONTRASTIVE = "contrastive"
+    RETRIEVAL = "retrieval"
     TAGGING = "tagging"
     RECONSTRUCTION = "reconstruction"

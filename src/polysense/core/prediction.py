@@ -39,9 +39,11 @@ class Prediction:
             token ids, the column's padding id from the end on. Numbers: float32 [batch] in the table's units.
             Categories: int64 [batch] ids, never 0. Dates: float64 [batch], seconds since 1970. Audio: float32 [batch,
             bands, frames], the log-mel spectrogram, standardised per clip.
-        errors: float32 [batch, columns], in the order of Target.members: each column's own error where its true cell
-            is known, else NaN (reconstruction). The mean squared error in the column's standard deviations of
-            pixels, numbers, dates and log-mel; nats per token or category.
+        measures: What the head measured against the truth, float32 [batch, columns] each, in the order of
+            Target.members and NaN where the true cell is not known (reconstruction): `errors` and `hits` of each
+            column, and those of the training mean, `mean_errors` and `mean_hits`. An error is the mean squared one in
+            the column's standard deviations, of pixels, numbers, dates and log-mel; nats per token or category. A hit
+            is the share of tokens that is correct, or whether the category is.
     """
 
     values: Shaped[Tensor, "batch ..."]
@@ -52,7 +54,7 @@ class Prediction:
     alternatives: Shaped[Tensor, "batch texts length"] | None = None
     alternative_scores: Float[Tensor, "batch texts"] | None = None
     columns: Mapping[str, Shaped[Tensor, "batch ..."]] = field(default_factory=dict)
-    errors: Float[Tensor, "batch columns"] | None = None
+    measures: Mapping[str, Float[Tensor, "batch columns"]] = field(default_factory=dict)
 
     def cpu(self) -> Prediction:
         """A copy in main memory."""
@@ -74,7 +76,7 @@ class Prediction:
             changed(self.alternatives),
             changed(self.alternative_scores),
             {name: change(column) for name, column in self.columns.items()},
-            changed(self.errors),
+            {name: change(measure) for name, measure in self.measures.items()},
         )
 
     @staticmethod
@@ -100,7 +102,7 @@ class Prediction:
             joined(alternatives),
             joined([part.alternative_scores for part in parts]),
             {name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns},
-            joined([part.errors for part in parts]),
+            {name: torch.cat([part.measures[name] for part in parts]) for name in parts[0].measures},
         )
 
 

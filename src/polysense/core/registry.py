@@ -3,6 +3,7 @@
     polysense/modalities/NAME/spec.py, polysense/tasks/NAME/spec.py     one instance each, named SPEC
     [project.entry-points."polysense.modality"]                         a third party's: NAME = "package.module:SPEC"
     [project.entry-points."polysense.task"]                             the same; a spec's class will do as well
+    [project.entry-points."polysense.metric"]                           an ExtraMetric of a task
 
 Generic code asks here and imports no kind. Kinds come in the order of their `rank`, then of their names.
 """
@@ -17,10 +18,12 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
+from polysense.core.metric import ExtraMetric
 from polysense.core.modality_spec import ModalitySpec
+from polysense.core.task_spec import TaskSpec
 from polysense.errors import ConfigError
 
-__all__ = ["by_name", "modalities", "modality", "specs"]
+__all__ = ["by_name", "extra_metrics", "modalities", "modality", "specs", "task", "tasks"]
 
 
 @runtime_checkable
@@ -54,6 +57,32 @@ def modalities() -> Mapping[str, ModalitySpec]:
     return by_name([spec for spec in every if isinstance(spec, ModalitySpec)], "modality")
 
 
+def task(name: str) -> TaskSpec:
+    """The spec of a task.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    known = tasks()
+    if name not in known:
+        raise ConfigError(f"there is no task {name!r}; expected one of {', '.join(known)}")
+    return known[name]
+
+
+@functools.cache
+def tasks() -> Mapping[str, TaskSpec]:
+    """All tasks by name, in order."""
+    every = specs("task", "polysense.tasks", TaskSpec)
+    return by_name([spec for spec in every if isinstance(spec, TaskSpec)], "task")
+
+
+@functools.cache
+def extra_metrics(task_name: str) -> tuple[ExtraMetric, ...]:
+    """What installed packages measure of a task beside its own metrics, in the order of their names."""
+    every = [extra for extra in _loaded("metric", ExtraMetric) if isinstance(extra, ExtraMetric)]
+    return tuple(extra for extra in every if extra.task == task_name)
+
+
 def specs(kind: str, home: str, base: type) -> list[object]:
     """The specs in a package's folders and those of installed packages.
 
@@ -70,7 +99,13 @@ def specs(kind: str, home: str, base: type) -> list[object]:
         name = f"{home}.{folder.name}.spec"
         if folder.ispkg and importlib.util.find_spec(name) is not None:
             result.append(_checked(vars(importlib.import_module(name))["SPEC"], base, name))
-    for point in importlib.metadata.entry_points(group=f"polysense.{kind}"):
+    return result + _loaded(kind, base)
+
+
+def _loaded(kind: str, base: type) -> list[object]:
+    """What installed packages have under `polysense.KIND`, each an instance of a base."""
+    result: list[object] = []
+    for point in sorted(importlib.metadata.entry_points(group=f"polysense.{kind}"), key=lambda point: point.name):
         package = point.dist.name if point.dist else "?"
         try:
             value = point.load()

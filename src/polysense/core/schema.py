@@ -151,7 +151,7 @@ class Target:
         """Classes, labels, regression targets or tokens to choose from; the keys of a row that shares a space."""
         if self.task is Task.GENERATION:
             return self.vocabulary_size
-        per_column = self.task in (Task.REGRESSION, Task.CONTRASTIVE, Task.RECONSTRUCTION)
+        per_column = self.task in (Task.REGRESSION, Task.RETRIEVAL, Task.RECONSTRUCTION)
         return len(self.columns) if per_column else len(self.classes)
 
     @property

@@ -8,14 +8,13 @@ that few shapes occur); at prediction the shape is given, because a result may n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Modality
+from polysense.core.registry import task
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Column, Schema, Target
 
@@ -97,7 +96,7 @@ def collate(
         rows=torch.from_numpy(rows),
         columns=columns,
         targets={
-            target.name: _targets(
+            target.name: _truth(
                 samples,
                 target,
                 num_rows,
@@ -146,62 +145,20 @@ def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, i
     return ColumnBatch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths))
 
 
-def _targets(
+def _truth(
     samples: Sequence[Sample], target: Target, num_rows: int, all_references: bool, prompt_length: int
 ) -> TargetBatch:
-    """A target's values; in rows that lack it 0 (classification, multilabel) or NaN (regression: unknown)."""
-    if target.task is Task.GENERATION:
-        texts = _texts([sample.targets.get(target.name) for sample in samples], target, num_rows, all_references)
-        return replace(texts, earlier=_earlier(samples, target, num_rows, prompt_length))
-    if target.task is Task.TAGGING:
-        return _segments([sample.targets.get(target.name) for sample in samples], num_rows)
-    if target.task is Task.CLASSIFICATION:
-        values = np.zeros(num_rows, dtype=np.int64)
-    elif target.task is Task.CONTRASTIVE:
-        values = np.zeros((num_rows, target.num_outputs), dtype=np.int64)
-    else:
-        absent = np.nan if target.task is Task.REGRESSION else 0.0
-        values = np.full((num_rows, target.num_outputs), absent, dtype=np.float32)
-    present = np.zeros(num_rows, dtype=bool)
-    for row, sample in enumerate(samples):
-        value = sample.targets.get(target.name)
-        if value is not None:
-            values[row] = value
-            # A row with one column alone belongs to nothing, and is still told apart from the others.
-            present[row] = target.task is not Task.CONTRASTIVE or np.count_nonzero(value[: len(target.members)]) >= 2
-    return TargetBatch(values=torch.from_numpy(values), present=torch.from_numpy(present))
-
-
-def _segments(cells: Sequence[np.ndarray | None], num_rows: int) -> TargetBatch:
-    """Segments, padded; a row that lacks the target is padding alone."""
-    longest = max([1, *(len(cell) for cell in cells if cell is not None)])
-    values = np.zeros((num_rows, longest, 3), dtype=np.float32)
-    values[:, :, 2] = -1.0
-    present = np.zeros(num_rows, dtype=bool)
-    for row, cell in enumerate(cells):
-        if cell is not None:
-            values[row, : len(cell)] = cell
-            present[row] = True
-    return TargetBatch(values=torch.from_numpy(values), present=torch.from_numpy(present))
-
-
-def _texts(cells: Sequence[np.ndarray | None], target: Target, num_rows: int, all_references: bool) -> TargetBatch:
-    """Texts, padded; a row that lacks the target is padding alone."""
-    found = [[] if cell is None else _references(cell, target.begin_id) for cell in cells]
-    if not all_references:
-        found = [references[:1] for references in found]
-    several = max([1, *map(len, found)])
-    longest = max([2, *(len(text) for references in found for text in references)])
-    values = np.full((num_rows, several, longest), target.padding_id, dtype=np.int64)
-    lengths = np.zeros((num_rows, several), dtype=np.int64)
-    for row, references in enumerate(found):
-        for index, text in enumerate(references):
-            values[row, index, : len(text)] = text
-            lengths[row, index] = len(text)
-    present = torch.from_numpy((lengths > 0).any(axis=1))
-    if several == 1:
-        values, lengths = values[:, 0], lengths[:, 0]
-    return TargetBatch(values=torch.from_numpy(values), present=present, lengths=torch.from_numpy(lengths))
+    """A target's values, as its task collates them; rows that lack it are not present."""
+    truth = task(target.task).collate(
+        target, samples, num_rows, all_references=all_references, prompt_length=prompt_length
+    )
+    tensors = {name: torch.from_numpy(array) for name, array in truth.items()}
+    return TargetBatch(
+        values=tensors["values"],
+        present=tensors["present"],
+        lengths=tensors.get("lengths"),
+        earlier=tensors.get("earlier"),
+    )
 
 
 def _prompts(samples: Sequence[Sample], target: Target, num_rows: int, length: int | None) -> ColumnBatch:
@@ -214,21 +171,3 @@ def _prompts(samples: Sequence[Sample], target: Target, num_rows: int, length: i
         values[row, 0, : len(prompt)] = prompt  # numpy raises if it is longer: nothing is cut silently
         lengths[row, 0] = len(prompt)
     return ColumnBatch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths))
-
-
-def _earlier(samples: Sequence[Sample], target: Target, num_rows: int, length: int) -> Tensor | None:
-    """Which tokens of the prompts are trained on too, see `TargetBatch.earlier`."""
-    if not any(target.name in sample.trained for sample in samples):
-        return None
-    values = np.full((num_rows, length), target.padding_id, dtype=np.int64)
-    for row, sample in enumerate(samples):
-        trained = sample.trained.get(target.name)
-        if trained is not None and target.name in sample.targets:
-            chosen = np.flatnonzero(trained)
-            values[row, chosen] = sample.prompts[target.name][chosen]
-    return torch.from_numpy(values)
-
-
-def _references(tokens: np.ndarray, begin_id: int) -> list[np.ndarray]:
-    """References that stand one after another, each with its begin token first."""
-    return np.split(tokens, np.flatnonzero(tokens == begin_id)[1:])

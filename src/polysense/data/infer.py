@@ -135,7 +135,7 @@ def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGue
     where = f"{table.name}, column {name!r}"
     roles = (Role.IGNORED, Role.GROUP, Role.SPLIT, Role.WEIGHT)
     inputs = [modality for modality in Modality if modality not in _UNSUPPORTED]
-    tasks = [task for task in Task if task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)]  # which have no column
+    tasks = [task for task in Task if task not in (Task.RETRIEVAL, Task.RECONSTRUCTION)]  # which have no column
     choices = [str(choice) for choice in (tasks if is_target else [*inputs, *roles])]
     if not is_target and value in _UNSUPPORTED:
         raise ColumnError(f"{where}: {value} is not supported yet; choose from {', '.join(choices)}")

@@ -38,8 +38,7 @@ def predicted_columns(
 
 def _errors(target: Target, prediction: Prediction) -> dict[str, Any]:
     """How badly each row is restored: the mean over its columns, and each column; null where there is no true cell."""
-    assert prediction.errors is not None
-    errors = prediction.errors.double().numpy()
+    errors = prediction.measures["errors"].double().numpy()
     known = ~np.isnan(errors)
     total = np.where(known, errors, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     columns = {f"{target.name}.error": np.where(known.any(axis=1), total, np.nan)}
@@ -56,7 +55,7 @@ def _target_columns(target: Target, prediction: Prediction, processor: TargetPro
         if prediction.alternatives is not None:
             written |= _alternatives(prediction, target.name, texts.to_list(), processor)
         return written
-    if target.task is Task.CONTRASTIVE:
+    if target.task is Task.RETRIEVAL:
         return {f"{target.name}[{name}]": _places(values[:, index]) for index, name in enumerate(target.members)}
     if target.task is Task.RECONSTRUCTION:
         return _errors(target, prediction)

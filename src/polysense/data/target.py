@@ -16,6 +16,7 @@ from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.modality import Task
 from polysense.core.schema import Requirements, Target
+from polysense.core.task_spec import TargetReader
 from polysense.data.column import ColumnProcessor
 from polysense.data.prompt import Prompt
 from polysense.data.sources import Table
@@ -141,6 +142,11 @@ class TargetProcessor(ABC):
         Raises:
             DecodeError: A cell that it is made of can't be read.
         """
+        return None
+
+    def reader(self, table: Table) -> TargetReader | None:
+        """How the target is spelled and what the table's rows hold; None where metrics need not know."""
+        del table
         return None
 
     @abstractmethod

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
-from polysense.evaluation.metrics.compute import metrics_of, selection_metric
 from polysense.evaluation.significance import holm, mean_interval, t_test
+from polysense.evaluation.target_metrics import finer_metric, selection_metric
 
 __all__ = [
     "Comparison",
@@ -35,15 +34,6 @@ __all__ = [
     "overall",
 ]
 
-_FINER = {
-    Task.CLASSIFICATION: "log_loss",
-    Task.MULTILABEL: "log_loss",
-    Task.REGRESSION: "mae",
-    Task.CONTRASTIVE: "mean_average_precision",
-    Task.RECONSTRUCTION: "filled_skill",
-    Task.GENERATION: "chrf",
-    Task.TAGGING: "log_loss",
-}
 _OVERALL = "score"
 
 
@@ -261,15 +251,13 @@ FACTS = ("parameters", "seconds", "samples_per_second")
 
 
 def measures_of(targets: Sequence[Target]) -> tuple[Measure, ...]:
-    """What entries are compared by: what each target is selected by, and its log loss (a regression's absolute error).
+    """What entries are compared by: what each target is selected by, and the metric that sees smaller differences.
 
     With several targets the mean of what they are selected by comes first: it ranks.
     """
     found = [Measure(key=_OVERALL)] if len(targets) > 1 else []
     for target in targets:
-        chosen = selection_metric(target)
-        finer = next(info for info in metrics_of(target) if info.name == _FINER[target.task])
-        for info in (chosen, finer):
+        for info in (selection_metric(target), finer_metric(target)):
             found.append(
                 Measure(key=f"{target.name}/{info.name}", higher_is_better=info.higher_is_better, bounds=info.bounds)
             )

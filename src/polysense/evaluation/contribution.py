@@ -5,9 +5,7 @@ contribution is its Shapley value: of the score that people read (accuracy, per-
 also sees a probability move that changes no decision. Both are means over rows, so their intervals come from resampling
 rows, all subsets together: differences are paired.
 
-Of a text nothing is written: the measure is the log probability of the true text, per token, which every row moves a
-little, and which costs one pass. There the prediction with no column is the model's own from an empty row, because it
-holds what the model knows of the language; else every column would earn that too.
+What is measured is the task's to say (`TaskSpec.contribution`).
 
 Two choices to know of. With no column at all the prediction is the training labels' shares (or mean), not what the
 model says of an empty row, which it may have seen rarely: else every column would earn the model's embarrassment there.
@@ -22,34 +20,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from polysense.core.batch import Batch
-from polysense.core.modality import Task
+from polysense.core.metric import Statistics
 from polysense.core.prediction import Prediction
 from polysense.core.random import permutation
+from polysense.core.registry import task
 from polysense.core.schema import Column, Target
-from polysense.evaluation.baselines import prior
+from polysense.core.task_spec import Contribution
+from polysense.core.unsupported import Unsupported
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.evaluation.contribution_result import ColumnContribution, Contributions, TargetContributions, Verdict
+from polysense.evaluation.evaluator import batch_statistics
 from polysense.evaluation.shapley import Coalitions, coalitions
 
 __all__ = ["contribution_rows", "contributions"]
 
 _FEWEST_ROWS = 10  # a bootstrap of fewer knows too few values: of 2 rows its interval misses the truth every other time
-_EPSILON = float(np.finfo(np.float32).eps)
-_MEASURES = {
-    Task.CLASSIFICATION: ("accuracy", "log_loss"),
-    Task.MULTILABEL: ("f1_samples", "log_loss"),
-    Task.REGRESSION: ("r2",),
-    Task.GENERATION: ("log_likelihood",),
-    Task.TAGGING: ("log_likelihood",),
-}
-
-
-_LIKELIHOODS = (Task.GENERATION, Task.TAGGING)
-"""Measured by how likely the truth is, and asked for with no column at all."""
 
 
 def contribution_rows(num_rows: int, *, max_rows: int = 2000, seed: int = 0) -> np.ndarray:
@@ -87,7 +74,9 @@ def contributions(
         num_available: Rows that the batches were chosen from; as many as there are by default.
     """
     plan = coalitions([column.name for column in columns], max_subsets=max_subsets, seed=seed)
-    asks_for_nothing = any(target.task in _LIKELIHOODS for target in targets)
+    ways = {target.name: _way(target) for target in targets}
+    # Without any column most tasks have a prediction of their own.
+    asks_for_nothing = not columns or not all(way.is_prior_without_columns for way in ways.values())
     asked = [subset for subset in plan.subsets if subset or asks_for_nothing]
     values: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     truths: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
@@ -95,20 +84,21 @@ def contributions(
     num_seen = 0
     for batch in batches:
         num_seen += int((batch.rows >= 0).sum())
-        found = list(subset_predictions(batch, asked)) if asked else []
+        predictions = subset_predictions(batch, asked)
         for target in targets:
-            truth = batch.targets.get(target.name)
-            if truth is None:
+            if target.name not in batch.targets:
                 continue
-            kept = torch.nonzero((truth.present & (batch.rows >= 0)).cpu()).flatten()
-            known: np.ndarray = truth.values.cpu()[kept].numpy()
+            way = ways[target.name]
+            every = [batch_statistics(target, batch, [by_target[target.name]]) for by_target in predictions]
             # The empty set comes first in the plan.
-            predictions = [by_target[target.name].cpu()[kept] for by_target in found]
-            if target.task not in _LIKELIHOODS:
-                predictions = [prior(target, len(kept)), *predictions[asks_for_nothing:]]
-            values[target.name].append(np.stack([_row_values(target, one, known) for one in predictions], axis=1))
-            truths[target.name].append(known)
-            presences[target.name].append(_presence(batch, columns, kept))
+            if way.is_prior_without_columns:
+                # A baseline puts its own prediction into the statistics of any other.
+                every = [_prior(target, every[0]), *every[asks_for_nothing:]]
+            counted = every[0]["present"]
+            every = [{name: array[counted] for name, array in one.items()} for one in every]
+            values[target.name].append(np.stack([way.row_values(target, one) for one in every], axis=1))
+            truths[target.name].append(every[0].get("truth", counted[counted]))
+            presences[target.name].append(_presence(batch, columns)[counted])
     results = []
     for target in targets:
         measured = _measured(target, values[target.name], truths[target.name], len(plan.subsets))
@@ -122,59 +112,35 @@ def contributions(
     )
 
 
-def _presence(batch: Batch, columns: Sequence[Column], kept: Tensor) -> np.ndarray:
-    """Which of the kept rows have which column; bool [rows, columns]."""
-    presence = np.zeros((len(kept), len(columns)), dtype=bool)
+def _way(target: Target) -> Contribution:
+    contribution = task(target.task).contribution
+    assert not isinstance(contribution, Unsupported), f"{target.name}: {contribution}"
+    return contribution
+
+
+def _prior(target: Target, statistics: Statistics) -> Statistics:
+    """The rows as the task's first baseline has them."""
+    baselines = task(target.task).baselines
+    assert not isinstance(baselines, Unsupported), f"{target.name}: {baselines}"
+    return next(iter(baselines(target).values()))(statistics)
+
+
+def _presence(batch: Batch, columns: Sequence[Column]) -> np.ndarray:
+    """Which rows have which column; bool [rows, columns]."""
+    kept = (batch.rows >= 0).cpu()
+    presence = np.zeros((int(kept.sum()), len(columns)), dtype=bool)
     for i, column in enumerate(columns):
         if column.name in batch.columns:
             presence[:, i] = batch.columns[column.name].present.cpu()[kept].numpy()
     return presence
 
 
-def _row_values(target: Target, prediction: Prediction, truth: np.ndarray) -> np.ndarray:
-    """What a row adds to each measure; float64 [rows, measures], for a regression squared errors [rows, columns]."""
-    if target.task is Task.REGRESSION:
-        error: np.ndarray = prediction.values.double().numpy() - truth
-        return error**2
-    if target.task in _LIKELIHOODS:
-        assert prediction.likelihood is not None, f"{target.name}: nothing is known of how likely the truth is"
-        likelihood = prediction.likelihood.double().numpy()
-        return np.asarray(likelihood[:, :1] / np.maximum(likelihood[:, 2:], 1.0))
-    predicted: np.ndarray = prediction.values.numpy()
-    assert prediction.probabilities is not None, f"{target.name}: a classification predicts probabilities"
-    probabilities: np.ndarray = prediction.probabilities.double().numpy()
-    if target.task is Task.CLASSIFICATION:
-        own = probabilities[np.arange(len(truth)), truth]
-        return np.column_stack([predicted == truth, np.log(np.clip(own, _EPSILON, 1.0))])
-    labels = truth > 0.5
-    sizes = labels.sum(axis=1) + predicted.sum(axis=1)
-    # F1 of one row's labels; a row with no label that gets none is right.
-    f1 = np.where(sizes > 0, 2 * (labels & predicted).sum(axis=1) / np.maximum(sizes, 1), 1.0)
-    own = np.where(labels, probabilities, 1.0 - probabilities)
-    return np.column_stack([f1, np.log(np.clip(own, _EPSILON, 1.0)).mean(axis=1)])
-
-
 def _measured(target: Target, parts: list[np.ndarray], truths: list[np.ndarray], num_subsets: int) -> np.ndarray:
     """Every row's value of every measure for every subset; float64 [measures, rows, subsets]."""
-    num_measures = len(_MEASURES[target.task])
+    way = _way(target)
     if not parts:
-        return np.zeros((num_measures, 0, num_subsets))
-    values = np.concatenate(parts)
-    if target.task is not Task.REGRESSION:
-        return values.transpose(2, 0, 1)
-    truth = np.concatenate(truths).astype(np.float64)
-    known = ~np.isnan(truth)
-    counts = known.sum(axis=0)
-    means = np.where(known, truth, 0.0).sum(axis=0) / np.maximum(counts, 1)
-    variance = np.where(known, (truth - means) ** 2, 0.0).sum(axis=0) / np.maximum(counts, 1)
-    # A column that does not vary among these rows has no R2; its training spread keeps the errors' scale.
-    training = np.array(target.std or (1.0,) * target.num_outputs, dtype=np.float64) ** 2
-    variance = np.where(variance > 0, variance, np.where(training > 0, training, 1.0))
-    # Weighted so that the mean over rows is the mean over columns of each one's R2, unknown values counted out.
-    share = len(truth) / np.maximum(counts, 1) * (counts > 0) / max(int((counts > 0).sum()), 1)
-    explained = np.where(known[:, None, :], 1.0 - values / variance, 0.0)
-    scores: np.ndarray = (explained * share).sum(axis=2)
-    return scores[None]
+        return np.zeros((len(way.measures), 0, num_subsets))
+    return way.measured(target, np.concatenate(parts), np.concatenate(truths))
 
 
 def _contributions(
@@ -188,7 +154,7 @@ def _contributions(
     seed: int,
 ) -> TargetContributions:
     """Turns rows' values into intervals and verdicts."""
-    measures = _MEASURES[target.task]
+    measures = _way(target).measures
     num_rows = measured.shape[1]
     means, resampled = {}, {}
     for i, measure in enumerate(measures):

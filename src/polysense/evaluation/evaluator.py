@@ -1,45 +1,38 @@
-"""Scores a model on batches: metrics with intervals, predictions in the table's order, and what could not be read.
+"""Scores a model on batches: metrics with intervals, row statistics in the table's order, and what could not be read.
 
 It takes a callable and batches, so it knows neither models nor tables, and the same function scores a trained model, a
-baseline or an ensemble. With `bootstrap=0` it gives values only, which is what validation after each epoch needs.
+baseline or an ensemble. A batch's predictions leave their task's row statistics behind and are dropped, so that what is
+kept does not grow with what is predicted. With `bootstrap=0` it gives values only, which is what validation after each
+epoch needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
 
-from polysense.core.batch import Batch
-from polysense.core.modality import Task
+from polysense.core.batch import Batch, TargetBatch
+from polysense.core.metric import Metric, Scorer, Statistics
 from polysense.core.prediction import Prediction
+from polysense.core.registry import extra_metrics, task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
+from polysense.core.task_spec import BatchRows, TargetReader
+from polysense.core.unsupported import Unsupported
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
-from polysense.evaluation.metrics.base import MAX_RANKED, MetricInfo
-from polysense.evaluation.metrics.compute import confusion_matrix, metrics_of, scorer
-from polysense.tasks.generation.texts import Texts, TextSource
-from polysense.tasks.reconstruction.reconstructions import Reconstructions, ReconstructionSource
+from polysense.evaluation.metrics.base import MAX_RANKED
+from polysense.evaluation.target_metrics import metrics_of
 
-__all__ = ["Evaluation", "Truth", "evaluate", "score"]
+__all__ = ["Evaluation", "Predict", "PredictMasked", "batch_statistics", "evaluate", "score"]
 
+Predict = Callable[[Batch], Mapping[str, Prediction]]
+"""A batch to its predictions by target; it sees to the device and to gradients being off."""
 
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """One target's true values for the evaluated rows.
-
-    Attributes:
-        values: int64 [rows] (classification), float32 [rows, outputs], or float32 [rows, 1 + segments, 3] (tagging, see
-            TargetBatch); anything where absent. int64 [rows, keys], what a row holds, 0 where that is missing
-            (contrastive). Zeros [rows] where the target is a text: its references are in `Evaluation.texts`.
-        present: bool [rows].
-    """
-
-    values: np.ndarray
-    present: np.ndarray
+PredictMasked = Callable[[Batch, Sequence[tuple[str, ...]]], Sequence[Mapping[str, Prediction]]]
+"""Likewise, once for each group of input columns, these masked."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,11 +44,7 @@ class Evaluation:
         metrics: {target: {metric: value with its interval}}, in the order in which they are reported.
         undefined: {target: {metric: reason}} for metrics that have no value.
         rows: int64 [rows], the evaluated rows of the table, ascending.
-        predictions: Per target, in the order of `rows`, in main memory.
-        truths: Per target, in the order of `rows`.
-        confusion: Per classification int64 [classes, classes], by true and predicted class.
-        texts: Per text target what was written and the references, in the order of `rows`.
-        restored: Per target that is columns, each row's errors, in the order of `rows`.
+        statistics: Per target what its predictions left behind, in the order of `rows`; see its task's spec.
         unreadable: Cells that became missing.
         confidence: Of the intervals.
         num_resamples: Of the bootstrap; 0 = values only.
@@ -65,11 +54,7 @@ class Evaluation:
     metrics: Mapping[str, Mapping[str, Interval]]
     undefined: Mapping[str, Mapping[str, str]]
     rows: np.ndarray
-    predictions: Mapping[str, Prediction]
-    truths: Mapping[str, Truth]
-    confusion: Mapping[str, np.ndarray] = field(default_factory=dict)
-    texts: Mapping[str, Texts] = field(default_factory=dict)
-    restored: Mapping[str, Reconstructions] = field(default_factory=dict)
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
     unreadable: tuple[Unreadable, ...] = ()
     confidence: float = 0.95
     num_resamples: int = 0
@@ -81,7 +66,7 @@ class Evaluation:
 
     def num_counted(self, target: str) -> int:
         """Rows that have the target; the metrics are over these."""
-        return int(np.count_nonzero(self.truths[target].present))
+        return int(np.count_nonzero(self.statistics[target]["present"]))
 
     def value(self, target: str, metric: str) -> float:
         """One metric's value; NaN where it is undefined."""
@@ -100,8 +85,8 @@ class Evaluation:
             for target, metrics in self.metrics.items()
         }
 
-    def as_summary_json(self) -> dict[str, Any]:
-        """What stands beside the metrics: how many rows, why a metric is undefined, the confusion matrices."""
+    def as_summary_json(self) -> dict[str, object]:
+        """What stands beside the metrics: how many rows, why a metric is undefined, and what else the task tells."""
         return {
             "num_rows": self.num_rows,
             "num_unreadable_cells": len(self.unreadable),
@@ -112,176 +97,215 @@ class Evaluation:
                     "num_counted": self.num_counted(target.name),
                     "num_without_target": self.num_rows - self.num_counted(target.name),
                     "undefined": dict(self.undefined[target.name]),
-                    "classes": list(target.classes),
-                    "confusion": self.confusion[target.name].tolist() if target.name in self.confusion else None,
+                    **self._summary(target),
                 }
                 for target in self.targets
             },
         }
 
+    def _summary(self, target: Target) -> Mapping[str, object]:
+        summary = task(target.task).summary
+        if isinstance(summary, Unsupported) or not self.num_counted(target.name):
+            return {}
+        return summary(target, self.statistics[target.name])
+
 
 def evaluate(
-    predict: Callable[[Batch], Mapping[str, Prediction]],
+    predict: Predict,
     batches: Iterable[Batch],
     targets: Sequence[Target],
     *,
+    masked: PredictMasked | None = None,
+    readers: Mapping[str, TargetReader] | None = None,
     bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
     groups: Mapping[int, object] | None = None,
-    texts: Mapping[str, TextSource] | None = None,
-    restored: Mapping[str, ReconstructionSource] | None = None,
 ) -> Evaluation:
     """Predicts every batch and scores the whole.
 
     Args:
-        predict: Predicts one batch, as it comes from `batches`; it sees to the device and to gradients being off.
-        batches: Rows that only fill a batch's shape (row -1) are dropped. A row must not come twice.
+        predict: Predicts one batch, as it comes from `batches`.
+        batches: With targets. Rows that only fill a batch's shape (row -1) are dropped. A row must not come twice.
         targets: What to score.
+        masked: Predicts a batch with some columns masked, for tasks that ask for it (`TaskSpec.masked_groups`); None:
+            their metrics have no value.
+        readers: Per target how its values are spelled, where it is a task that compares what is spelled.
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
         seed: Of the resamples.
         groups: The group (speaker, patient) of each row of the table, to resample whole groups.
-        texts: Per text target how its texts are read.
-        restored: Per target that is columns, how a batch's rows are measured. The columns themselves are not kept.
     """
     rows: list[np.ndarray] = []
-    parts: dict[str, list[Prediction]] = {target.name: [] for target in targets}
-    values: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
-    present: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
-    errors: dict[str, list[Reconstructions]] = {name: [] for name in restored or {}}
+    parts: dict[str, list[Statistics]] = {target.name: [] for target in targets}
     unreadable: list[Unreadable] = []
+    wanted = {target.name: tuple(task(target.task).masked_groups(target)) for target in targets}
+    masks = list(dict.fromkeys(group for groups_ in wanted.values() for group in groups_)) if masked else []
     for batch in batches:
         predictions = predict(batch)
-        own = batch.rows.cpu()
-        kept = torch.nonzero(own >= 0).flatten()
-        rows.append(own[kept].numpy())
+        more = masked(batch, masks) if masked is not None and masks else []
+        rows.append(batch.rows[batch.rows >= 0].cpu().numpy())
         unreadable += batch.unreadable
         for target in targets:
-            prediction = predictions[target.name]
-            if restored is not None and target.name in restored:
-                errors[target.name].append(restored[target.name](batch, prediction)[kept.numpy()])
-            parts[target.name].append(replace(prediction, columns={}).cpu()[kept])
-            truth = batch.targets.get(target.name)
-            if truth is None:
-                values[target.name].append(_no_values(target, len(kept)))
-                present[target.name].append(np.zeros(len(kept), dtype=bool))
-            else:
-                known = _no_values(target, len(kept)) if target.task is Task.GENERATION else truth.values.cpu()[kept]
-                values[target.name].append(np.asarray(known))
-                present[target.name].append(truth.present.cpu()[kept].numpy())
+            others = [one[target.name] for mask, one in zip(masks, more, strict=True) if mask in wanted[target.name]]
+            reader = (readers or {}).get(target.name)
+            parts[target.name].append(batch_statistics(target, batch, [predictions[target.name], *others], reader))
     table_rows = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
     order = np.argsort(table_rows, kind="stable")
     table_rows = table_rows[order]
     repeated = table_rows[1:][table_rows[1:] == table_rows[:-1]]
     assert not len(repeated), f"rows {repeated[:5].tolist()} were evaluated twice; they would count twice"
-    take = torch.from_numpy(order)
-    found = {
-        target.name: Prediction.concatenate(parts[target.name] or [_no_prediction(target)])[take] for target in targets
-    }
     return score(
         targets,
         table_rows,
-        found,
-        {
-            target.name: Truth(
-                _stacked([_no_values(target, 0), *values[target.name]])[order],
-                np.concatenate([np.zeros(0, dtype=bool), *present[target.name]])[order],
-            )
-            for target in targets
-        },
+        {name: _ordered(own, order) for name, own in parts.items()},
         unreadable=tuple(unreadable),
         bootstrap=bootstrap,
         confidence=confidence,
         seed=seed,
         groups=groups,
-        texts={name: source.of(table_rows, found[name].values) for name, source in (texts or {}).items()},
-        restored={name: Reconstructions.concatenate(own)[order] for name, own in errors.items() if own},
     )
+
+
+def batch_statistics(
+    target: Target,
+    batch: Batch,
+    predictions: Sequence[Prediction],
+    reader: TargetReader | None = None,
+) -> Statistics:
+    """What a batch's rows leave behind of a target; rows that only fill the shape are dropped.
+
+    Args:
+        target: What was predicted.
+        batch: Where it lacks the truth, no row counts.
+        predictions: Of the batch; then those with each of the task's `masked_groups` masked.
+        reader: How the target's values are spelled.
+    """
+    keep = (batch.rows >= 0).cpu()
+    if target.name not in batch.targets:
+        return {"present": np.zeros(int(keep.sum()), dtype=bool)}
+    rows = BatchRows(
+        numbers=batch.rows.cpu()[keep].numpy(),
+        present={name: column.present.cpu()[keep].numpy() for name, column in batch.columns.items()},
+        reader=reader,
+    )
+    outputs = [_arrays(prediction, keep) for prediction in predictions]
+    return task(target.task).row_statistics(target, outputs, _arrays(batch.targets[target.name], keep), rows)
+
+
+def _arrays(record: Prediction | TargetBatch, keep: torch.Tensor) -> dict[str, np.ndarray]:
+    """A record's tensors by name, with rows first; a model under autocast may give bfloat16, which numpy lacks."""
+    named = {item.name: getattr(record, item.name) for item in fields(record)}
+    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor) and value.dim()}
+    if isinstance(record, Prediction):
+        tensors |= record.measures
+    return {
+        name: (value.float() if value.dtype is torch.bfloat16 else value).cpu()[keep].numpy()
+        for name, value in tensors.items()
+    }
+
+
+def _ordered(parts: Sequence[Statistics], order: np.ndarray) -> Statistics:
+    """The batches' statistics as one, in the table's order."""
+    if not parts:
+        return {"present": np.zeros(0, dtype=bool)}
+    kinds = {name: values for part in parts for name, values in part.items()}
+    return {name: np.concatenate([_filled(part, name, like) for part in parts])[order] for name, like in kinds.items()}
+
+
+def _filled(part: Statistics, name: str, like: np.ndarray) -> np.ndarray:
+    """A part's array; zeros where a batch has no such truth, since none of its rows counts."""
+    return part[name] if name in part else np.zeros((len(part["present"]), *like.shape[1:]), dtype=like.dtype)
 
 
 def score(
     targets: Sequence[Target],
     rows: np.ndarray,
-    predictions: Mapping[str, Prediction],
-    truths: Mapping[str, Truth],
+    statistics: Mapping[str, Statistics],
     *,
+    refusals: Mapping[str, str] | None = None,
     unreadable: tuple[Unreadable, ...] = (),
     bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
     groups: Mapping[int, object] | None = None,
-    texts: Mapping[str, Texts] | None = None,
-    restored: Mapping[str, Reconstructions] | None = None,
 ) -> Evaluation:
-    """Scores predictions that are there already.
+    """Scores row statistics that are there already.
 
     Args:
         targets: What to score.
         rows: int64 [rows], the table's rows, ascending.
-        predictions: Per target, in the order of `rows`, in main memory.
-        truths: Likewise.
+        statistics: Per target, in the order of `rows`.
+        refusals: Per target for which there is no prediction, why; its metrics have no value.
         unreadable: Cells that became missing.
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
         seed: Of the resamples.
         groups: The group of each row of the table, to resample whole groups.
-        texts: Per text target what was written and the references, in the order of `rows`.
-        restored: Per target that is columns, each row's errors, in the order of `rows`.
     """
-    texts, restored = texts or {}, restored or {}
     metrics: dict[str, dict[str, Interval]] = {}
     undefined: dict[str, dict[str, str]] = {}
     for target in targets:
-        truth, prediction = truths[target.name], predictions[target.name]
-        counted = np.flatnonzero(truth.present)
-        more = (texts.get(target.name), restored.get(target.name))
-        score_rows = scorer(target, prediction, truth.values, truth.present, *more)
+        own, refusal = statistics[target.name], (refusals or {}).get(target.name)
+        infos = metrics_of(target)
+        counted = np.flatnonzero(own["present"])
+        if refusal is not None or not len(counted):
+            metrics[target.name] = {info.name: Interval(np.nan) for info in infos}
+            undefined[target.name] = dict.fromkeys(
+                metrics[target.name], refusal if refusal is not None else "no row has this target"
+            )
+            continue
+        score_rows = _Scorer(target, own)
         values = score_rows(np.ones((1, len(counted))))
         resampled: dict[str, list[np.ndarray]] = {}
-        if bootstrap and len(counted):
-            own = None if groups is None else _group_ids([groups[int(row)] for row in rows[counted]])
+        if bootstrap:
+            units = None if groups is None else _group_ids([groups[int(row)] for row in rows[counted]])
             rankings = score_rows.num_scores <= MAX_RANKED
-            for weights in multiplicities(len(counted), bootstrap, seed, groups=own):
-                for name, found in score_rows(weights, rankings=rankings).items():
-                    resampled.setdefault(name, []).append(found)
+            for weights in multiplicities(len(counted), bootstrap, seed, groups=units):
+                for name, one in score_rows(weights, rankings=rankings).items():
+                    resampled.setdefault(name, []).append(one)
         metrics[target.name] = {
             info.name: interval(
                 float(values[info.name][0]), np.concatenate([np.zeros(0), *resampled.get(info.name, ())]), confidence
             )
-            for info in metrics_of(target)
+            for info in infos
         }
         undefined[target.name] = {
-            info.name: _reason(info, len(counted))
-            for info in metrics_of(target)
-            if not np.isfinite(metrics[target.name][info.name].value)
+            info.name: _reason(info) for info in infos if not np.isfinite(metrics[target.name][info.name].value)
         }
     return Evaluation(
         targets=tuple(targets),
         metrics=metrics,
         undefined=undefined,
         rows=rows,
-        predictions=predictions,
-        truths=truths,
-        confusion={
-            target.name: confusion_matrix(
-                target, predictions[target.name], truths[target.name].values, truths[target.name].present
-            )
-            for target in targets
-            if target.task is Task.CLASSIFICATION
-        },
-        texts=texts,
-        restored=restored,
+        statistics=statistics,
         unreadable=unreadable,
         confidence=confidence,
         num_resamples=bootstrap,
     )
 
 
-def _reason(info: MetricInfo, num_counted: int) -> str:
+class _Scorer(Scorer):
+    """A target's own metrics and the added ones."""
+
+    def __init__(self, target: Target, statistics: Statistics) -> None:
+        self._target = target
+        self._own = task(target.task).scorer(target, statistics)
+        self.num_scores = self._own.num_scores
+        self._added = {
+            metric.name: extra for extra in extra_metrics(target.task) if (metric := extra.describe(target)) is not None
+        }
+        counted = np.flatnonzero(statistics["present"])
+        self._counted = {name: values[counted] for name, values in statistics.items()} if self._added else {}
+
+    def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
+        """Every metric for every resample; see Scorer."""
+        added = {name: extra.score(self._target, self._counted, weights) for name, extra in self._added.items()}
+        return self._own(weights, rankings=rankings) | added
+
+
+def _reason(info: Metric) -> str:
     """Why a metric has no value."""
-    if not num_counted:
-        return "no row has this target"
     return info.undefined_when or "a prediction is not a finite number"
 
 
@@ -289,39 +313,3 @@ def _group_ids(groups: Sequence[object]) -> np.ndarray:
     """Numbers groups in the order in which they first come; int64 [rows]."""
     ids: dict[object, int] = {}
     return np.array([ids.setdefault(group, len(ids)) for group in groups], dtype=np.int64)
-
-
-def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Truths of several batches; segments are padded to the most of any row."""
-    if parts[0].ndim == 3:
-        most = max(part.shape[1] for part in parts)
-        parts = [np.pad(part, ((0, 0), (0, most - part.shape[1]), (0, 0)), constant_values=-1) for part in parts]
-    return np.concatenate(parts)
-
-
-def _no_values(target: Target, num_rows: int) -> np.ndarray:
-    """Values of rows that all lack the target."""
-    if target.task in (Task.CLASSIFICATION, Task.GENERATION):
-        return np.zeros(num_rows, dtype=np.int64)
-    if target.task is Task.CONTRASTIVE:
-        return np.zeros((num_rows, target.num_outputs), dtype=np.int64)
-    if target.task is Task.TAGGING:
-        return np.tile(np.array([0.0, 0.0, -1.0], dtype=np.float32), (num_rows, 1, 1))
-    return np.full((num_rows, target.num_outputs), np.nan, dtype=np.float32)
-
-
-def _no_prediction(target: Target) -> Prediction:
-    """Predictions for no rows, so that an empty table is scored like any other."""
-    if target.task is Task.GENERATION:
-        return Prediction(torch.zeros(0, 0, dtype=torch.int64), padding_id=target.padding_id)
-    if target.task is Task.TAGGING:
-        return Prediction(torch.zeros(0, 1, 4), padding_id=-1)
-    if target.task is Task.REGRESSION:
-        return Prediction(torch.zeros(0, target.num_outputs))
-    if target.task is Task.CONTRASTIVE:
-        return Prediction(torch.zeros(0, len(target.members), 1))
-    if target.task is Task.RECONSTRUCTION:
-        return Prediction(torch.zeros(0, 1), errors=torch.zeros(0, len(target.members)))
-    if target.task is Task.MULTILABEL:
-        return Prediction(torch.zeros(0, target.num_outputs, dtype=torch.bool), torch.zeros(0, target.num_outputs))
-    return Prediction(torch.zeros(0, dtype=torch.int64), torch.zeros(0, target.num_outputs))

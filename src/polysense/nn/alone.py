@@ -19,7 +19,7 @@ __all__ = ["own_scores", "own_scores_of", "own_target", "own_targets"]
 
 _NAMES = {
     Task.GENERATION: "a text",
-    Task.CONTRASTIVE: "a shared space",
+    Task.RETRIEVAL: "a shared space",
     Task.RECONSTRUCTION: "a reconstruction",
 }
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from polysense.config.base import Family
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import ColumnBatch, TargetBatch
 from polysense.core.modality import Task
 from polysense.core.prediction import Loss, Prediction
 from polysense.core.schema import Column, Requirements, Target
@@ -130,6 +130,20 @@ class Head(nn.Module, ABC):
             texts: Token ids of every text (each reference is one), from the begin token to the end token.
         """
         raise AssertionError(f"{type(self).__name__} learns nothing from texts")
+
+    @property
+    def learns_from_columns(self) -> bool:
+        """Whether `fit_columns` is to be called before training."""
+        return False
+
+    def fit_columns(self, batches: Sequence[Mapping[str, ColumnBatch]]) -> None:
+        """Learns what is counted, not trained, such as a mean predictor, from training rows' input columns."""
+        raise AssertionError(f"{type(self).__name__} learns nothing from columns")
+
+    @property
+    def selection_metric(self) -> str | None:
+        """What the best checkpoint is selected by because of how this head is trained; None: by what its task says."""
+        return None
 
     @abstractmethod
     def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch ..."]:

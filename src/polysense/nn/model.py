@@ -295,7 +295,7 @@ class MultimodalModel(nn.Module):
     @property
     def whole_batch_heads(self) -> dict[str, Any]:
         """The heads whose loss compares the rows of a batch, by their targets."""
-        return {head.target.name: head for head in self._heads if head.target.task is Task.CONTRASTIVE}
+        return {head.target.name: head for head in self._heads if head.target.task is Task.RETRIEVAL}
 
     def own_outputs(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Raw outputs per target and, as in training, each column's own, whatever the mode."""

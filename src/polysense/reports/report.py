@@ -15,15 +15,15 @@ from typing import Any
 from markupsafe import Markup
 
 from polysense.core.files import write_text
+from polysense.core.registry import task
 from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
 from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict, gain_name
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.headline import headline_metrics
 from polysense.evaluation.metrics.base import MetricInfo
-from polysense.evaluation.metrics.compute import metrics_of, primary_metric
+from polysense.evaluation.target_metrics import headline_metric, metrics_of, shown_metrics
 from polysense.reports import charts
 from polysense.reports.environment import render, render_section
 from polysense.reports.names import FUSED_MODEL, metric_name
@@ -121,7 +121,7 @@ class _Headline:
 
     @staticmethod
     def of(report: Report, target: Target) -> _Headline:
-        info = primary_metric(target)
+        info = headline_metric(target)
         first = next(iter(report.comparisons.items()), None)
         return _Headline(
             target=target.name,
@@ -155,8 +155,8 @@ class _ScoreRow:
 
 def _results(report: Report, target: Target) -> ReportSection:
     """The model beside its baselines."""
-    evaluation, primary = report.evaluation, primary_metric(target)
-    infos = headline_metrics(target, evaluation.texts.get(target.name))
+    evaluation, primary = report.evaluation, headline_metric(target)
+    infos = shown_metrics(target, evaluation.statistics[target.name])
     entries = [(FUSED_MODEL, evaluation)]
     entries += [(baseline_name(name, target), other) for name, other in report.comparisons.items()]
     values = [one.metrics[target.name][primary.name] for _, one in entries]
@@ -177,6 +177,7 @@ def _results(report: Report, target: Target) -> ReportSection:
             "split": report.split,
             "evaluation": evaluation,
             "num_rows": evaluation.num_counted(target.name),
+            "absence": task(target.task).absence(target),
             "num_lacking": evaluation.num_rows - evaluation.num_counted(target.name),
             "scale": f"{metric_name(primary)}, {axis_end(low)} to {axis_end(high)}",
             "metrics": [(info, metric_name(info)) for info in infos],
@@ -237,7 +238,7 @@ def _training(report: Report) -> dict[str, Any] | None:
     mark = float(max(best)) if best else None
     scores = []
     for target in targets:
-        info = primary_metric(target)
+        info = headline_metric(target)
         points = series("validation", f"{target.name}/{info.name}")
         if points:
             scores.append((f"{target.name} {info.name}" if len(targets) > 1 else info.name, points))

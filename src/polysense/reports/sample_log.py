@@ -84,7 +84,7 @@ class SampleLog:
 
     def _choose(self, evaluation: Evaluation) -> list[int]:
         """Positions in the evaluation: rows that have a target, in an order of chance."""
-        present = np.any([truth.present for truth in evaluation.truths.values()], axis=0)
+        present = np.any([statistics["present"] for statistics in evaluation.statistics.values()], axis=0)
         order = permutation(len(present), self._seed, "samples")
         return [int(i) for i in order[present[order]][: self._num_samples]]
 
@@ -150,7 +150,7 @@ def _line(target: Target, row: int, one: SampleOutput) -> dict[str, Any]:
     if one.direction:
         line["direction"] = one.direction
     line |= {"truth": one.references[0], "predicted": output.value}
-    if target.task in (Task.CONTRASTIVE, Task.TAGGING):
+    if target.task in (Task.RETRIEVAL, Task.TAGGING):
         line["right"] = output.is_right
     return line if output.probability is None else {**line, "probability": round(output.probability, 4)}
 

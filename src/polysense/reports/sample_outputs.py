@@ -63,7 +63,7 @@ def outputs_of(
     processor = dataset.processor
     assert isinstance(processor, Processor)
     own = processor.targets[target.name]
-    if target.task is Task.CONTRASTIVE:
+    if target.task is Task.RETRIEVAL:
         return _searches(target, evaluation, position, epoch, dataset)
     if isinstance(own, TaggingTarget):
         return _segments(target, own, evaluation, position, epoch, dataset.table)
@@ -74,17 +74,19 @@ def outputs_of(
 def _segments(
     target: Target, processor: TaggingTarget, evaluation: Evaluation, position: int, epoch: int, table: Table
 ) -> list[SampleOutput]:
-    truth = evaluation.truths[target.name]
-    if not truth.present[position]:
+    statistics = evaluation.statistics[target.name]
+    if not statistics["present"][position]:
         return []
-    records = truth.values[position]
+    length = float(statistics["length"][position])
+    whole = np.array([(0.0, length, -1.0, 0.0)])
     # A truth has no probability; every segment's is 1.
-    wanted = processor.located(np.pad(records, ((0, 0), (0, 1)), constant_values=1.0), table, position)
-    found = processor.located(evaluation.predictions[target.name].values[position].float().numpy(), table, position)
+    truth = np.pad(statistics["truth"][position], ((0, 0), (0, 1)), constant_values=1.0)
+    wanted = processor.located(np.concatenate([whole, truth]), table, position)
+    found = processor.located(np.concatenate([whole, statistics["predicted"][position]]), table, position)
     if wanted is None or found is None:
         return []
     content, segments = wanted
-    extent = float(records[0, 1]) / target.units_per_second if target.units_per_second else float(len(content or ""))
+    extent = length / target.units_per_second if target.units_per_second else float(len(content or ""))
     marked = Marked(content=content, extent=extent, truth=segments, predicted=found[1], classes=target.classes)
     output = Output(epoch=epoch, value=spelled(content, found[1]), is_right=found[1] == segments)
     return [SampleOutput(references=[spelled(content, segments)], output=output, section=marked_section(marked))]
@@ -93,13 +95,13 @@ def _segments(
 def _searches(
     target: Target, evaluation: Evaluation, position: int, epoch: int, dataset: TableDataset
 ) -> list[SampleOutput]:
-    truth = evaluation.truths[target.name]
-    places = evaluation.predictions[target.name].values.float().numpy()
+    statistics = evaluation.statistics[target.name]
+    places, keys, present = (statistics[name] for name in ("embeddings", "keys", "present"))
     told = []
     for one, other in directions(target.members, target.anchor):
-        if position not in can_look(places, truth.values, truth.present, one, other):
+        if position not in can_look(places, keys, present, one, other):
             continue
-        (found,) = nearest(places, truth.values, one, other, [position], _NUM_NEIGHBORS)
+        (found,) = nearest(places, keys, one, other, [position], _NUM_NEIGHBORS)
         column = dataset.schema.column(target.members[other])
         value = f"rank {found.rank:g} of {found.num_candidates:,}: {_listed(found, column, dataset.table)}"
         told.append(
@@ -138,35 +140,33 @@ def output_of(
         epoch: From 1.
         render: One predicted value in the table's own terms.
     """
-    truth, prediction = evaluation.truths[target.name], evaluation.predictions[target.name]
-    if not truth.present[i]:
+    statistics = evaluation.statistics[target.name]
+    if not statistics["present"][i]:
         return None
     if target.task is Task.GENERATION:
-        texts = evaluation.texts.get(target.name)
-        if texts is None or texts.outputs is None:
+        if "predicted" not in statistics:
             return None
-        references, written = list(texts.references[i]), texts.outputs[i]
+        references, written = list(statistics["references"][i]), str(statistics["predicted"][i])
         return references, Output(epoch=epoch, value=written, is_right=written in references)
-    value = prediction.values[i].numpy()
+    if "truth" not in statistics:
+        return None
+    truth, value = statistics["truth"][i], statistics["predicted"][i]
     if target.task is Task.CLASSIFICATION:
-        right = target.classes[int(truth.values[i])]
-        assert prediction.probabilities is not None
-        probability = float(prediction.probabilities[i, int(value)])
         found = Output(
             epoch=epoch,
             value=target.classes[int(value)],
-            probability=probability,
-            is_right=bool(int(value) == truth.values[i]),
+            probability=float(statistics["probabilities"][i, int(value)]),
+            is_right=bool(value == truth),
         )
-        return [str(right)], found
+        return [str(target.classes[int(truth)])], found
     if target.task is Task.MULTILABEL:
-        wanted = [name for name, there in zip(target.classes, truth.values[i], strict=True) if there]
+        wanted = [name for name, there in zip(target.classes, truth, strict=True) if there]
         labels = ", ".join(map(str, render(value)))
         return [", ".join(wanted) or "none"], Output(
-            epoch=epoch, value=labels or "none", is_right=bool((value == (truth.values[i] > 0)).all())
+            epoch=epoch, value=labels or "none", is_right=bool((value == truth).all())
         )
     if target.task is Task.REGRESSION:
-        return [_numbers(target, truth.values[i])], Output(epoch=epoch, value=_numbers(target, value))
+        return [_numbers(target, truth)], Output(epoch=epoch, value=_numbers(target, value))
     return None
 
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from polysense.core.schema import Target
 from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.contribution_result import TargetContributions, amount, gain_name
-from polysense.evaluation.headline import headline_metrics
 from polysense.evaluation.metrics.base import MetricInfo
+from polysense.evaluation.target_metrics import shown_metrics
 from polysense.reports.names import FUSED_MODEL
 from polysense.reports.numerals import number
 from polysense.reports.report import Report
@@ -44,7 +44,7 @@ def report_text(report: Report) -> str:
 def metrics_table(report: Report, target: Target) -> Table:
     """The model's headline metrics over their intervals, then the baselines'; fits 80 characters."""
     evaluation = report.evaluation
-    infos = _fitting(headline_metrics(target, evaluation.texts.get(target.name)))
+    infos = _fitting(shown_metrics(target, evaluation.statistics[target.name]))
     title = f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", max_width=_NAME_WIDTH)

@@ -1,30 +1,24 @@
 """Which epoch was best.
 
-`auto` averages over the heads one metric each in which more is better and 1 is perfect, so heads of different tasks can
-be compared. Accuracy ties often on a small validation split; the lower loss decides then.
+Whether more of a metric is better is the metric's to say. `auto` averages over the targets one metric each in which
+more is better and 1 is perfect, so targets of different tasks can be compared. Accuracy ties often on a small
+validation split; the lower loss decides then.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from polysense.core.metric import Metric
 from polysense.errors import ConfigError
 
-__all__ = ["Best", "Monitor", "higher_is_better"]
+__all__ = ["Best", "Monitor"]
 
 _LOG = logging.getLogger("polysense.training")
-_LOWER = ("loss", "log_loss", "ece", "brier", "mae", "mse", "rmse", "error", "wer", "cer", "perplexity")
-_AUTO = ("accuracy", "average_precision", "f1_macro", "f1", "auroc", "r2")
-_FALLBACK = ("log_loss", "rmse", "mae", "loss")
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric, named `metric` or `metric/column`, is better."""
-    return metric.partition("/")[0] not in _LOWER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +42,16 @@ class Monitor:
     """Follows one metric, or one of each head, over the validations of a run.
 
     Args:
-        name: `head/metric`, `loss`, or `auto`.
-        heads: The heads' names.
-        preferred: Per head the metric that `auto` takes if it is there and a number.
+        name: `target/metric`, `loss`, or `auto`.
+        metrics: Per target what is measured of it.
+        preferred: Per target the metric that `auto` takes if it is there and a number.
     """
 
-    def __init__(self, name: str, heads: Sequence[str], preferred: Mapping[str, str] | None = None) -> None:
-        self._name, self._heads, self._preferred = name, tuple(heads), preferred or {}
+    def __init__(
+        self, name: str, metrics: Mapping[str, Sequence[Metric]], preferred: Mapping[str, str] | None = None
+    ) -> None:
+        self._name, self._metrics, self._preferred = name, metrics, preferred or {}
+        self._infos = {f"{head}/{info.name}": info for head, infos in metrics.items() for info in infos}
         self._keys: tuple[str, ...] = ()
         self.best: Best | None = None
         self.value: float | None = None
@@ -91,13 +88,13 @@ class Monitor:
         if missing:
             raise ConfigError(f"monitor: no validation metric is named {missing[0]!r}; {_choices(metrics)}")
         values = [metrics[key] for key in self._keys]
-        signs = [1.0 if higher_is_better(self._metric(key)) else -1.0 for key in self._keys]
+        signs = [1.0 if self._higher_is_better(key) else -1.0 for key in self._keys]
         self.score = sum(sign * value for sign, value in zip(signs, values, strict=True)) / len(values)
         self.value = self.score * signs[0] if len(set(signs)) == 1 else self.score
         if math.isnan(self.score):
             _LOG.warning("%s is not a number after epoch %d; it can't be the best", self.label, epoch)
             return False
-        losses = [metrics[key] for key in ("loss", *(f"{head}/log_loss" for head in self._heads)) if key in metrics]
+        losses = [metrics[key] for key in ("loss", *(f"{head}/log_loss" for head in self._metrics)) if key in metrics]
         tie = -losses[0] if losses and math.isfinite(losses[0]) else -math.inf
         if self.best is not None and (self.score, tie) <= (self.best.score, self.best.tie):
             return False
@@ -107,29 +104,51 @@ class Monitor:
     def _resolve(self, metrics: Mapping[str, float]) -> tuple[str, ...]:
         if self._name != "auto":
             return (self._name,)
-        for names in (_AUTO, _FALLBACK):
-            found = {head: self._first_finite(metrics, head, names) for head in self._heads}
-            keys = tuple(key for key in found.values() if key is not None)
+        for are_shares in (True, False):
+            followed = {head: self._first_finite(metrics, head, are_shares) for head in self._metrics}
+            keys = tuple(key for key in followed.values() if key is not None)
             if keys:
-                if len(keys) < len(found):
-                    without = [head for head, key in found.items() if key is None]
+                if len(keys) < len(followed):
+                    without = [head for head, key in followed.items() if key is None]
                     _LOG.warning("the best epoch is picked without %s: the validation says nothing of it", without)
                 return keys
         if "loss" in metrics:
             return ("loss",)
         raise ConfigError(
-            f"monitor: 'auto' finds nothing to follow for each of {list(self._heads)}; {_choices(metrics)}"
+            f"monitor: 'auto' finds nothing to follow for each of {list(self._metrics)}; {_choices(metrics)}"
         )
 
-    def _first_finite(self, metrics: Mapping[str, float], head: str, names: Sequence[str]) -> str | None:
-        preferred = [self._preferred[head]] if names is _AUTO and head in self._preferred else []
-        keys = [f"{head}/{name}" for name in (*preferred, *names)]
+    def _first_finite(self, metrics: Mapping[str, float], head: str, are_shares: bool) -> str | None:
+        """The first of a target's metrics that has a value.
+
+        Args:
+            metrics: The values.
+            head: The target's name.
+            are_shares: Whether of those in which more is better and 1 is perfect, the preferred and the selecting one
+                first; else of the losses and errors, which have no upper end.
+        """
+        infos = [info for info in self._metrics[head] if "/" not in info.name]
+        if are_shares:
+            names = [info.name for info in infos if info.higher_is_better and info.bounds[1] == 1.0]
+            first = [self._preferred.get(head, ""), *(info.name for info in infos if info.is_selection)]
+            names = [*first, *names]
+        else:
+            names = [info.name for info in infos if not info.higher_is_better and math.isinf(info.bounds[1])]
+            names.sort(key=lambda name: name != "log_loss")
+        keys = [f"{head}/{name}" for name in names]
         return next((key for key in keys if math.isfinite(metrics.get(key, math.nan))), None)
 
+    def _higher_is_better(self, key: str) -> bool:
+        """The training's own loss is no metric of a target; whatever else is followed is described."""
+        if key in self._infos:
+            return self._infos[key].higher_is_better
+        if key == "loss":
+            return False
+        raise ConfigError(f"monitor: nothing says whether more of {key!r} is better; {_choices(self._infos)}")
+
     def _metric(self, key: str) -> str:
-        """A key without its head, whose name may hold slashes."""
-        heads = [head for head in self._heads if key.startswith(f"{head}/")]
-        return key.removeprefix(f"{max(heads, key=len)}/") if heads else key
+        """A key without its target, whose name may hold slashes."""
+        return self._infos[key].name if key in self._infos else key
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must remember."""
@@ -145,5 +164,5 @@ class Monitor:
         self.best = None if state["best"] is None else Best(**state["best"])
 
 
-def _choices(metrics: Mapping[str, float]) -> str:
+def _choices(metrics: Collection[str]) -> str:
     return f"choose from: {', '.join(sorted(metrics)) or '(the validation gave none)'}"

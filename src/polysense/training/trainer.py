@@ -19,6 +19,7 @@ from torch import nn
 
 from polysense.core.batch import Batch
 from polysense.core.device import resolve_device, resolve_precision
+from polysense.core.metric import Metric
 from polysense.errors import PolysenseError, SplitError, TrainingError, TrainingInterrupted
 from polysense.training.balance import build_balance
 from polysense.training.callbacks.base import Callback
@@ -71,7 +72,8 @@ class Trainer:
         measured: Per split, "train" and "validation", batches in a fixed order, on which `config.balance` may measure
             the columns' losses.
         count_tokens: Counts each batch's tokens for the log; None for a log without them.
-        preferred: Per head the metric that `monitor: auto` takes, where there are reasons for one.
+        metrics: Per target what `validate` measures of it; None: nothing is known but the loss.
+        preferred: Per target the metric that `monitor: auto` takes, where there are reasons for one.
         callbacks: In place of `default_callbacks`.
         distributed: This process among its peers.
         resume_hint: What a user must do to resume, for the message after Ctrl-C.
@@ -91,6 +93,7 @@ class Trainer:
         augment: Augment | None = None,
         measured: Mapping[str, Iterable[Batch]] | None = None,
         count_tokens: CountTokens | None = None,
+        metrics: Mapping[str, Sequence[Metric]] | None = None,
         preferred: Mapping[str, str] | None = None,
         callbacks: Sequence[Callback] | None = None,
         distributed: Distributed | None = None,
@@ -138,8 +141,7 @@ class Trainer:
         self._run = Run(
             config=config,
             folder=folder,
-            # Without the losses of the model's parts, which no validation scores.
-            monitor=Monitor(config.monitor, tuple(preferred or self._step.heads), preferred),
+            monitor=Monitor(config.monitor, metrics or {}, preferred),
             steps=steps,
             num_parameters=sum(p.numel() for p in self._module.parameters() if p.requires_grad),
             save=lambda name: self._state.save(name),

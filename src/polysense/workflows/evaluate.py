@@ -15,9 +15,9 @@ from polysense.evaluation.evaluator import Evaluation
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.reports.report import Report
 from polysense.reports.terminal import report_text
+from polysense.workflows.blind_control import generates, shuffled_inputs
 from polysense.workflows.measure import SHUFFLED, evaluate_bundle
 from polysense.workflows.table_split import part_of
-from polysense.workflows.written import shuffled_inputs, writes
 
 __all__ = ["Scores", "evaluate"]
 
@@ -98,7 +98,7 @@ def evaluate(
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")
-    blind = shuffled_inputs(table, loaded.schema, seed) if writes(loaded.schema) else None
+    blind = shuffled_inputs(table, loaded.schema, seed) if generates(loaded.schema) else None
     passes = 1 if blind is None else 2
     found = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=_within(progress, 0, passes))
     if not any(found.num_counted(target.name) for target in loaded.schema.targets):

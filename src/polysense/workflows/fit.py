@@ -45,7 +45,7 @@ def fit(
     Args:
         source: A table's path, a table in memory, a recipe's path (.yaml), or with `resume` a run's folder.
         target: The column or columns to predict, where the source is a table.
-        task: "contrastive" brings the columns named as the target (by default all media and texts) into one space.
+        task: "retrieval" brings the columns named as the target (by default all media and texts) into one space.
             "reconstruction" restores the columns named as the target (by default all).
         output: The run's folder; by default runs/NAME-TIME.
         overrides: `a.b.c=value` changes of the recipe.
@@ -104,7 +104,7 @@ def new(
     Args:
         table: The table's path, or a table in memory.
         target: The column or columns to predict.
-        task: "contrastive" brings the columns named as the target (by default all media and texts) into one space.
+        task: "retrieval" brings the columns named as the target (by default all media and texts) into one space.
             "reconstruction" restores the columns named as the target (by default all).
         preset: "fast", "balanced" or "best".
         columns: Per column what you say it is, where inference is wrong.

@@ -15,8 +15,10 @@ from polysense.core.batch import Batch
 from polysense.core.json import parse_json, write_json, write_json_lines
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
+from polysense.core.registry import task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema, Target
+from polysense.core.unsupported import Unsupported
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
@@ -28,19 +30,19 @@ from polysense.evaluation.baselines import (
     unimodal_name,
 )
 from polysense.evaluation.contribution import contribution_rows, contributions
-from polysense.evaluation.evaluator import Evaluation, evaluate
+from polysense.evaluation.evaluator import Evaluation
 from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
 from polysense.reports.report import Report, write_report
 from polysense.reports.terminal import report_text
 from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
+from polysense.workflows.blind_control import generates, shuffled_inputs
+from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
 from polysense.workflows.reconstructed import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.representation.neighbors import write_space_pages
-from polysense.workflows.restored import reconstruction_sources
 from polysense.workflows.run import Run
 from polysense.workflows.train import train_model
-from polysense.workflows.written import shuffled_inputs, text_sources, writes
 
 __all__ = ["SHUFFLED", "evaluate_bundle", "measure", "only_column"]
 
@@ -65,16 +67,14 @@ def evaluate_bundle(
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are."""
-    device = bundle.device
     bundle.model.eval()
-    return evaluate(
-        lambda batch: bundle.model.predict(batch.to(device)),
-        _watched(PredictLoader(TableDataset(table, bundle.processor), bundle.schema), progress),
-        bundle.schema.targets,
+    dataset = TableDataset(table, bundle.processor)
+    return evaluate_model(
+        bundle.model,
+        dataset,
+        batches=_watched(PredictLoader(dataset, bundle.schema), progress),
         bootstrap=bootstrap,
         seed=seed,
-        texts=text_sources(bundle.processor, table),
-        restored=reconstruction_sources(bundle.model),
     )
 
 
@@ -135,7 +135,7 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
         name: {MAJORITY: constant_baseline(found, bootstrap=config.bootstrap, seed=seed)}
         for name, found in evaluations.items()
     }
-    if writes(run.bundle.schema):
+    if generates(run.bundle.schema):
         for name in evaluations:
             blind = shuffled_inputs(tables[name], run.bundle.schema, seed)
             if blind is not None:
@@ -174,10 +174,12 @@ def _add_unimodal(
     progress: bool,
 ) -> None:
     alone: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
-    over = {target.over for target in run.bundle.schema.targets if target.task is Task.TAGGING}
+    over = {task(target.task).lies_in(target) for target in run.bundle.schema.targets} - {None}
     for index, column in enumerate(run.recipe.data.columns):
         if over - {column}:
-            _log.info("no baseline of the column %r alone: segments lie in %s", column, ", ".join(sorted(over)))
+            _log.info(
+                "no baseline of the column %r alone: segments lie in %s", column, ", ".join(sorted(map(str, over)))
+            )
             continue
         _log.info("baseline: training on the column %r alone", column)
         recipe = only_column(run.recipe, column)
@@ -196,8 +198,8 @@ def _add_unimodal(
 
 
 def _contributed(schema: Schema) -> list[Target]:
-    """The targets that columns contribute to; a place in a shared space, or what is restored, is of a column itself."""
-    return [target for target in schema.targets if target.task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)]
+    """The targets whose tasks say what a column contributes to them."""
+    return [target for target in schema.targets if not isinstance(task(target.task).contribution, Unsupported)]
 
 
 def _shares(schema: Schema) -> bool:
@@ -297,7 +299,7 @@ def _text(run: Run, tables: Mapping[str, Table], judged: str | None, num_unreada
     lines = [f"run:      {run.folder}"]
     if run.recipe.evaluation.report and judged is not None:
         lines.append(f"report:   {run.folder / 'report.html'}")
-    shared = all(target.task is Task.CONTRASTIVE for target in run.bundle.schema.targets)
+    shared = all(target.task is Task.RETRIEVAL for target in run.bundle.schema.targets)
     use = "index {} TABLE -o INDEX" if shared else "predict {} TABLE -o predictions.csv"
     lines.append(f"use it:   polysense {use.format(shlex.quote(str(run.folder)))}")
     return "\n\n".join([*parts, "\n".join(lines)])

@@ -74,7 +74,7 @@ def prepare(
     Args:
         source: A recipe's path, a table's path, or a table in memory.
         target: The column or columns to predict, where the source is a table.
-        task: "contrastive": nothing is predicted, and the columns named as the target are brought into one space (if
+        task: "retrieval": nothing is predicted, and the columns named as the target are brought into one space (if
             none are, all texts, pictures, sounds and videos). "reconstruction": the columns named as the target (if
             none are, all) are restored from what is made of all columns.
         overrides: `a.b.c=value` changes of the recipe.
@@ -99,10 +99,10 @@ def prepare(
         if recipe.init_from is not None:
             recipe = like_bundle(recipe, inferred=False)
         return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=str(source))
-    if task not in (None, Task.CONTRASTIVE, Task.RECONSTRUCTION):
+    if task not in (None, Task.RETRIEVAL, Task.RECONSTRUCTION):
         raise ConfigError(
             f"task: found {task!r}; a target's column says what it is, and the only tasks without one are "
-            f"contrastive and reconstruction. To correct a guess: --column COLUMN={task}"
+            f"retrieval and reconstruction. To correct a guess: --column COLUMN={task}"
         )
     if target is None and task is None:
         table = read_table(source)
@@ -113,7 +113,7 @@ def prepare(
     table = read_table(source)
     targets = [target] if isinstance(target, str) else list(target or ())
     guesses = infer(table, [] if task else targets, overrides=dict(columns or {}))
-    if task == Task.CONTRASTIVE:
+    if task == Task.RETRIEVAL:
         guesses = members_only(guesses, targets)
     on_disk = isinstance(source, (str, Path))
     recipe = recipe_for(
@@ -129,7 +129,7 @@ def prepare(
             if guess.modality is Modality.IMAGE and guess.frames is None and _are_photos(table, guess.name)
         ],
     )
-    if task == Task.CONTRASTIVE:
+    if task == Task.RETRIEVAL:
         recipe = for_contrast(recipe, len(table))
     elif task == Task.RECONSTRUCTION:
         recipe = for_reconstruction(recipe, guesses, targets)

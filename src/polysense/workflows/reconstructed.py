@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.files import write_text
-from polysense.core.modality import Modality
+from polysense.core.modality import Modality, Task
 from polysense.core.preview import CellPreview, as_jpeg
 from polysense.core.random import permutation
 from polysense.core.schema import Column, Target
@@ -25,8 +26,6 @@ from polysense.modalities.image.preview import thumbnail
 from polysense.reports.environment import render
 from polysense.reports.previews import preview_input
 from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow
-from polysense.tasks.reconstruction.reconstructions import Reconstructions
-from polysense.workflows.restored import reconstruction_sources, restored_targets
 
 __all__ = ["RECONSTRUCTIONS", "write_reconstructions"]
 
@@ -50,7 +49,7 @@ def write_reconstructions(
     Returns:
         Whether there was anything to show.
     """
-    targets = restored_targets(bundle.model)
+    targets = [target for target in bundle.schema.targets if target.task is Task.RECONSTRUCTION]
     chosen = np.sort(permutation(len(table), seed, "reconstructions")[:num_rows])
     if not targets or not len(chosen):
         return False
@@ -71,7 +70,12 @@ def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) 
     moved = batch.to(next(model.parameters()).device)
     subsets = [frozenset(names), *(frozenset(names - {name}) for name in target.members)]
     whole, *filled = (found[target.name].cpu() for found in model.predict_subsets(moved, subsets))
-    errors = reconstruction_sources(model)[target.name](batch, whole)
+    others = [
+        torch.stack([column.present for other, column in batch.columns.items() if other != name]).any(dim=0)
+        if len(names) > 1
+        else torch.zeros(len(batch), dtype=torch.bool)
+        for name in target.members
+    ]
     truths = _spectrograms(model.head(target.name), moved, target)
     found: dict[int, list[ReconstructedCell]] = {}
     for index, position in enumerate(batch.rows.tolist()):
@@ -82,8 +86,11 @@ def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) 
                 bundle.processor.columns[name],
                 (truths.get(name), whole.columns[name], filled[member].columns[name] if len(names) > 1 else None),
                 index,
-                errors,
-                member,
+                (
+                    float(whole.measures["errors"][index, member]),
+                    float(filled[member].measures["errors"][index, member]) if others[member][index] else math.nan,
+                    float(whole.measures["mean_errors"][index, member]),
+                ),
                 _truth(bundle.schema.column(name), dataset, position),
             )
             for member, name in enumerate(target.members)
@@ -101,8 +108,7 @@ def _cell(
     processor: ColumnProcessor,
     values: tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None],
     index: int,
-    errors: Reconstructions,
-    member: int,
+    errors: tuple[float, float, float],
     truth: CellPreview,
 ) -> ReconstructedCell:
     spectrogram, restored, filled = values
@@ -113,9 +119,9 @@ def _cell(
         truth=truth,
         reconstructed=_as_preview(processor, column, restored[index]),
         imputed=None if filled is None else _as_preview(processor, column, filled[index]),
-        error=float(errors.errors[index, member]),
-        imputed_error=float(errors.filled_errors[index, member]),
-        mean_error=float(errors.mean_errors[index, member]),
+        error=errors[0],
+        imputed_error=errors[1],
+        mean_error=errors[2],
     )
 
 

@@ -25,10 +25,9 @@ from polysense.data.loader import PredictLoader, TrainLoader
 from polysense.data.measuring import row_lengths
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
-from polysense.evaluation.evaluator import evaluate
+from polysense.evaluation.target_metrics import metrics_of
 from polysense.nn.votes import fit_votes
 from polysense.recipe import Recipe
-from polysense.reports.sample_log import SampleLog
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.callbacks.tensorboard import TensorBoard
 from polysense.training.config import TrainingConfig
@@ -36,9 +35,9 @@ from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
+from polysense.workflows.head_fitting import fit_heads, selection_metrics
 from polysense.workflows.imputation.plan import Imputing, imputing_again, keep_imputer, plan_imputer, seen_rows, told
-from polysense.workflows.restored import fit_means, preferred_metrics, reconstruction_sources
-from polysense.workflows.written import WrittenValidation, fit_texts, writes
+from polysense.workflows.validation import Validation
 
 __all__ = ["FittedData", "fit_data", "train_model"]
 
@@ -167,8 +166,7 @@ def train_model(
     config = recipe.training
     torch.manual_seed(config.seed)
     model = recipe.model.build(schema)
-    fit_texts(model, data.train)
-    fit_means(model, data.train, config.seed)
+    fit_heads(model, data.train, config.seed)
     started = begin(model, recipe, data.start, folder, write=distributed.is_main)
 
     loader = TrainLoader(
@@ -188,39 +186,19 @@ def train_model(
 
     validate, samples = None, None
     if validation_set is not None:
-        written = None
-        if writes(schema):
-            written = WrittenValidation(
-                model,
-                validation_set,
-                num_rows=recipe.evaluation.written_rows,
-                num_samples=recipe.evaluation.samples,
-                folder=folder,
-                seed=config.seed,
-                resume=resume,
-            )
-        samples = SampleLog(
-            validation_set, num_samples=recipe.evaluation.samples, folder=folder, seed=config.seed, resume=resume
+        validation = Validation(
+            model,
+            validation_set,
+            num_rows=recipe.evaluation.written_rows,
+            num_samples=recipe.evaluation.samples,
+            folder=folder,
+            seed=config.seed,
+            resume=resume,
         )
-        if written is not None:
-            samples = written.samples
+        samples = validation.samples
 
         def validate() -> dict[str, float]:
-            if written is not None:
-                return written(lambda batch, write: model.predict(batch.to(trainer.device), write=write), trainer.epoch)
-            found = evaluate(
-                lambda batch: model.predict(batch.to(trainer.device)),
-                PredictLoader(validation_set, schema),
-                schema.targets,
-                bootstrap=0,
-                restored=reconstruction_sources(model),
-            )
-            samples.add(found, trainer.epoch)
-            return {
-                f"{head}/{metric}": value.value
-                for head, named in found.metrics.items()
-                for metric, value in named.items()
-            }
+            return validation(lambda batch, write: model.predict(batch.to(trainer.device), write=write), trainer.epoch)
 
     folder.mkdir(parents=True, exist_ok=True)
     callbacks = default_callbacks(config, folder)
@@ -246,7 +224,8 @@ def train_model(
         ),
         count_tokens=lambda batch: count_tokens(batch, schema),
         measured=_measured(data, config) if config.balance is not None else None,
-        preferred=preferred_metrics(model),
+        metrics={target.name: metrics_of(target) for target in schema.targets},
+        preferred=selection_metrics(model),
         callbacks=callbacks,
         distributed=distributed,
         resume_hint=f"Go on with: polysense train {folder} --resume",

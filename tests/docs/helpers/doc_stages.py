@@ -191,7 +191,7 @@ _ANIMALS = Stage(
     names={"TABLE": "animals.csv", "RUN": "trained"},
     train={
         "table": "animals.csv",
-        "task": "contrastive",
+        "task": "retrieval",
         "columns": dict.fromkeys(("animal", "label", "year"), "ignored"),
     },
 )

@@ -26,7 +26,7 @@ SCHEMA = Schema(
         Column(name=name, modality=Modality.CATEGORY, num_categories=7) for name in ("one", "other", "third")
     ),
     targets=(
-        Target(name="space", task=Task.CONTRASTIVE, columns=("one", "other"), members=("one", "other"), num_rows=9),
+        Target(name="space", task=Task.RETRIEVAL, columns=("one", "other"), members=("one", "other"), num_rows=9),
     ),
 )
 

@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from row_statistics import compute, statistics_of
 
 from polysense.core.prediction import Prediction
-from polysense.evaluation.metrics.compute import compute, confusion_matrix
-from polysense.tasks.classification.metrics import classification_metrics
+from polysense.tasks.classification.metrics import classification_metrics, confusion_matrix
 
 METRICS = importlib.import_module("torchmetrics.functional.classification")
 
@@ -137,7 +137,7 @@ def test_confusion_matrix_equals_torchmetrics(classification, predict_classes):
     truth = np.random.default_rng(2).integers(0, 4, 100)
     prediction = predict_classes(truth, 6)
     present = np.random.default_rng(3).random(100) < 0.7
-    found = confusion_matrix(classification(6), prediction, truth, present)
+    found = confusion_matrix(statistics_of(classification(6), prediction, truth, present), 6)
     expected = METRICS.multiclass_confusion_matrix(prediction.values[present], torch.tensor(truth[present]), 6)
     assert found.tolist() == expected.tolist()
 

@@ -7,11 +7,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from row_statistics import compute
 
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
-from polysense.evaluation.metrics.compute import compute
 
 METRICS = importlib.import_module("torchmetrics.functional.classification")
 

@@ -10,18 +10,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_statistics import statistics_of
 from sklearn.metrics import average_precision_score
 
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
-from polysense.evaluation.baselines import prior
-from polysense.evaluation.evaluator import Truth, score
-from polysense.evaluation.metrics.compute import metrics_of, primary_metric, selection_metric
-from polysense.tasks.retrieval.metrics import RetrievalScorer, directions, effective_rank, uniformity
+from polysense.evaluation.baselines import constant_baseline
+from polysense.evaluation.evaluator import score
+from polysense.evaluation.metrics.geometry import effective_rank, uniformity
+from polysense.evaluation.target_metrics import headline_metric, metrics_of, selection_metric
+from polysense.tasks.retrieval.metrics import RetrievalScorer, directions
 
 MEMBERS = ("a", "b")
-TARGET = Target(name="space", task=Task.CONTRASTIVE, columns=MEMBERS, members=MEMBERS)
+TARGET = Target(name="space", task=Task.RETRIEVAL, columns=MEMBERS, members=MEMBERS)
 
 
 def sphere(rows: int, size: int = 8, columns: int = 2, seed: int = 0) -> np.ndarray:
@@ -137,7 +139,7 @@ def test_who_lacks_a_column_is_found_and_does_not_look() -> None:
 
 def test_an_anchor_is_in_every_direction() -> None:
     assert directions(("a", "b", "c"), "b") == ((0, 1), (1, 0), (1, 2), (2, 1))
-    target = Target(name="s", task=Task.CONTRASTIVE, columns=tuple("abc"), members=tuple("abc"), anchor="b")
+    target = Target(name="s", task=Task.RETRIEVAL, columns=tuple("abc"), members=tuple("abc"), anchor="b")
     names = [info.name for info in metrics_of(target)]
     assert "recall_at_1/a to b" in names
     assert "recall_at_1/a to c" not in names
@@ -163,22 +165,23 @@ def test_the_shape_of_the_space() -> None:
 def test_scores_come_with_intervals_and_chance_beside_them() -> None:
     places = torch.from_numpy(sphere(30))
     places[:, 0] = places[:, 1] + 0.2 * places[:, 0]
-    truth = {"space": Truth(own_keys(30), np.ones(30, dtype=bool))}
-    found = score([TARGET], np.arange(30), {"space": Prediction(places)}, truth, bootstrap=200)
+    statistics = {"space": statistics_of(TARGET, Prediction(places), own_keys(30))}
+    found = score([TARGET], np.arange(30), statistics, bootstrap=200)
     best = found.metrics["space"]["mean_reciprocal_rank"]
     assert best.has_bounds
     assert best.low <= best.value <= best.high
     assert not found.metrics["space"]["uniformity/a"].has_bounds
     assert found.metrics["space"]["median_rank"].has_bounds
-    chance = score([TARGET], np.arange(30), {"space": prior(TARGET, 30)}, truth, bootstrap=0)
+    chance = constant_baseline(found, bootstrap=0)
     assert chance.value("space", "recall_at_1") == pytest.approx(1 / 30)
     assert found.value("space", "recall_at_1") > 10 / 30
-    assert primary_metric(TARGET).name == "recall_at_1"
+    assert headline_metric(TARGET).name == "recall_at_1"
     assert selection_metric(TARGET).name == "mean_reciprocal_rank"
 
 
 def test_nothing_to_find_has_no_value_and_says_why() -> None:
-    none = {"space": Truth(np.zeros((3, 2), dtype=np.int64), np.zeros(3, dtype=bool))}
-    found = score([TARGET], np.arange(3), {"space": Prediction(torch.full((3, 2, 4), torch.nan))}, none, bootstrap=10)
+    nothing, nowhere = np.zeros((3, 2), dtype=np.int64), Prediction(torch.full((3, 2, 4), torch.nan))
+    none = {"space": statistics_of(TARGET, nowhere, nothing, np.zeros(3, dtype=bool))}
+    found = score([TARGET], np.arange(3), none, bootstrap=10)
     assert math.isnan(found.value("space", "recall_at_1"))
     assert found.undefined["space"]["recall_at_1"] == "no row has this target"

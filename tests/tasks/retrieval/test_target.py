@@ -44,7 +44,7 @@ def test_a_row_has_a_key_for_each_column() -> None:
     processor = config.build("space")
     target = processor.fit(table)
     assert (target.task, target.columns, target.members, target.anchor) == (
-        Task.CONTRASTIVE, ("photo", "text", "kind"), ("photo", "text"), "text",
+        Task.RETRIEVAL, ("photo", "text", "kind"), ("photo", "text"), "text",
     )  # fmt: skip
     assert (target.num_rows, target.num_outputs) == (2, 3)
     found = [processor.transform(table, i) for i in range(4)]

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_statistics import statistics_of
 
 from polysense.core.modality import Task
+from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
-from polysense.tasks.tagging.metrics import TaggingScorer, match_events, tagging_metrics, tagging_primary
+from polysense.tasks.tagging.metrics import match_events, tagging_metrics, tagging_primary
 from polysense.tasks.tagging.segments import segments_of_tags
+from polysense.tasks.tagging.spec import SPEC
 
 CLASSES = ("LOC", "ORG", "PER")
 TEXT = Target(
@@ -45,8 +49,9 @@ def scores(
     lengths: list[float],
     weights: np.ndarray | None = None,
 ) -> dict[str, float]:
-    scorer = TaggingScorer(target, records(found, lengths, 4), records(true, lengths, 3), None)
-    values = scorer(np.ones((1, len(true))) if weights is None else weights)
+    prediction = Prediction(torch.from_numpy(records(found, lengths, 4)).float())
+    statistics = statistics_of(target, prediction, records(true, lengths, 3).astype(np.float32))
+    values = SPEC.scorer(target, statistics)(np.ones((1, len(true))) if weights is None else weights)
     assert list(values) == [info.name for info in tagging_metrics(target)]
     return {name: float(value[0]) for name, value in values.items()}
 

@@ -164,7 +164,7 @@ class Clock:
 
 
 def run_of(config: TrainingConfig, folder: Path, save: Callable[[str], Path]) -> Run:
-    monitor = Monitor("auto", ["label"])
+    monitor = Monitor("auto", {})
     return Run(config=config, folder=folder, monitor=monitor, steps=[5] * config.epochs, num_parameters=1, save=save)
 
 

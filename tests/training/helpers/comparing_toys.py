@@ -31,7 +31,7 @@ class SpaceModel(nn.Module):
             self.encoders = nn.ModuleList(
                 nn.Sequential(nn.Linear(WIDTH, HIDDEN), nn.GELU(), nn.Dropout(dropout)) for _ in COLUMNS
             )
-            target = Target(name="space", task=Task.CONTRASTIVE, columns=COLUMNS, members=COLUMNS)
+            target = Target(name="space", task=Task.RETRIEVAL, columns=COLUMNS, members=COLUMNS)
             self.head = ContrastiveHeadConfig(dropout=0.0, size=8, loss=loss, chunk=5).build(target, HIDDEN)
             self.age = nn.Linear(HIDDEN, 1)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))

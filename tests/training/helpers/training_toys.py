@@ -5,6 +5,7 @@ A module of its own, so that a test's subprocess can import it as well.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,10 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.metric import Metric
 from polysense.core.prediction import Loss
 from polysense.core.random import permutation, uniforms
 
 WIDTH = 6
+
+METRICS = {
+    "label": (
+        Metric(name="accuracy", higher_is_better=True, bounds=(0.0, 1.0), description="Share.", is_selection=True),
+        Metric(name="log_loss", higher_is_better=False, bounds=(0.0, math.inf), description="Nats.", is_finer=True),
+    ),
+    "age": (Metric(name="r2", higher_is_better=True, bounds=(-math.inf, 1.0), description="R2.", is_selection=True),),
+}
+"""What `validate` measures."""
 
 
 class ToyModel(nn.Module):

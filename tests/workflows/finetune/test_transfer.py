@@ -59,7 +59,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shared space of pictures and notes; the note is made of words, so its vocabulary is of these rows."""
     run = polysense.fit(
         rows(),
-        task="contrastive",
+        task="retrieval",
         target=["photo", "note"],
         columns={**KINDS, "label": "ignored"},
         preset="fast",

@@ -16,10 +16,11 @@ from PIL import Image
 import polysense
 from polysense.bundle import Bundle
 from polysense.cli.app import main
-from polysense.data.loader import PredictLoader
+from polysense.data.dataset import TableDataset
+from polysense.data.sources import read_table
 from polysense.errors import BundleError, ConfigError, TableError
+from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.imputation.impute import Imputed
-from polysense.workflows.restored import reconstruction_sources
 
 NAMES = ["id", "size, cm", "price", "kind", "day", "photo", "note"]
 SMALL = ["model.width=32", "training.epochs=15", "evaluation.bootstrap=20", "data.split.test=0.2"]
@@ -88,7 +89,7 @@ def _cells(path: Path) -> list[list[str]]:
 def test_filling_beats_the_mean_on_rows_that_were_held_out(bundle: Bundle) -> None:
     metrics = bundle.info["metrics"]["test"]["reconstruction"]
     for name in ("size, cm", "price", "kind", "day", "photo"):
-        found = metrics[f"filled_skill/{name}"]
+        found = metrics[f"imputed_skill/{name}"]
         assert found["low"] > 0.2, (name, found)
     assert metrics["accuracy/kind"]["value"] > 0.8
     assert metrics["accuracy/price"]["value"] is None  # a number is neither right nor wrong
@@ -98,18 +99,17 @@ def test_the_mean_predictor_has_no_skill(bundle: Bundle, folder: Path) -> None:
     scores = polysense.evaluate(bundle, folder / "train.csv", bootstrap=20)
     majority = scores.majority.metrics["reconstruction"]
     assert majority["skill"].value == pytest.approx(0.0, abs=1e-12)
-    assert majority["filled_skill"].value == pytest.approx(0.0, abs=1e-12)
+    assert majority["imputed_skill"].value == pytest.approx(0.0, abs=1e-12)
     assert majority["error/price"].value > scores.evaluation.value("reconstruction", "error/price")
     shares = np.mean([float(row[3] == "True") for row in _cells(folder / "train.csv")[1:]])
     assert majority["accuracy/kind"].value == pytest.approx(max(shares, 1 - shares), abs=1e-6)
-    assert "filled skill" in scores.text()
+    assert "imputed skill" in scores.text()
 
 
 def test_errors_are_the_heads_own_and_filling_is_a_table_without_the_column(bundle: Bundle, folder: Path) -> None:
     rows = pl.read_csv(folder / "train.csv", infer_schema=False).head(8).to_dicts()
-    measure = reconstruction_sources(bundle.model)["reconstruction"]
-    (batch,) = PredictLoader(bundle.dataset(rows, root=folder), bundle.schema)
-    found = measure(batch, bundle.model.predict(batch)["reconstruction"])
+    dataset = TableDataset(read_table(rows, root=folder), bundle.processor)
+    found = evaluate_model(bundle.model, dataset).statistics["reconstruction"]
     members = bundle.schema.target("reconstruction").members
     for index, name in enumerate(members):
         hidden = bundle.predict([{**row, name: None} for row in rows], root=folder).raw["reconstruction"]
@@ -118,10 +118,9 @@ def test_errors_are_the_heads_own_and_filling_is_a_table_without_the_column(bund
         whole = [bundle.processor.columns[name].restore(value.numpy()) for value in hidden.columns[name]]
         right = [str(cell) == row[name] for cell, row in zip(whole, rows, strict=True)]
         if name == "kind":
-            assert found.filled_hits[:8, index].tolist() == [float(one) for one in right]
-    assert found.errors.shape == (32, len(members))
-    assert not np.isnan(found.filled_errors[:8]).any()
-    assert np.isnan(found.errors[8:]).all()  # rows that fill the batch only
+            assert found["imputed_hits"][:, index].tolist() == [float(one) for one in right]
+    assert found["errors"].shape == (8, len(members))
+    assert not np.isnan(found["imputed_errors"]).any()
 
 
 def test_only_what_is_missing_is_written(bundle: Bundle, table: Path, folder: Path) -> None:

@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = write(home / "photos.csv", rows)
     polysense.fit(
         table,
-        task="contrastive",
+        task="retrieval",
         target=["photo", "text"],
         columns={"text": "text", "code": "ignored", "size": "ignored"},
         preset="fast",

@@ -47,7 +47,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
     return polysense.fit(
         table,
-        task="contrastive",
+        task="retrieval",
         target=["photo", "text"],
         columns={"text": "text", "colour": "ignored", "size": "ignored"},
         preset="fast",

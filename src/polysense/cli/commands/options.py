@@ -27,7 +27,7 @@ NoTarget: TypeAlias = Annotated[
     typer.Option(
         "--task",
         metavar="TASK",
-        help="Learn without a column to predict. contrastive: bring columns into one space, those named by --target, "
+        help="Learn without a column to predict. retrieval: bring columns into one space, those named by --target, "
         "or all texts, pictures, sounds and videos. reconstruction: restore columns, those named by --target, or all.",
         show_default=False,
     ),

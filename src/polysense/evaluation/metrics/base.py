@@ -1,59 +1,16 @@
-"""What a metric is, and the weighted sums that all of them are made of.
-
-A bootstrap resample is a row of multiplicities: how often each row of the table was drawn. So every sum over rows is a
-product with `weights [resamples, rows]`, and whatever depends on the rows alone (sorting scores, grouping classes) is
-done once, when a scorer is built, not once per resample.
-"""
+"""The weighted sums that metrics are made of: ratios, groups of rows, rankings of scores."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-
 import numpy as np
+
+from polysense.core.metric import Metric as MetricInfo
+from polysense.core.metric import Scorer
 
 __all__ = ["MAX_RANKED", "Grouping", "MetricInfo", "Rankings", "Scorer", "ratio"]
 
 MAX_RANKED = 2**21
 """Most scores (rows x classes) whose ranking is bootstrapped: about 10 s for 1,000 resamples on one slow core."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricInfo:
-    """What a metric's number means.
-
-    Attributes:
-        name: The metric's key in metrics.json.
-        higher_is_better: The direction.
-        bounds: The lowest and the highest value that it can take.
-        description: One plain sentence.
-        undefined_when: When there is no value (null in JSON), besides "no row has this target".
-    """
-
-    name: str
-    higher_is_better: bool
-    bounds: tuple[float, float]
-    description: str
-    undefined_when: str = ""
-
-
-class Scorer(ABC):
-    """All metrics of one target, for rows that are known to have it."""
-
-    num_scores: int = 0
-    """Scores that the ranking metrics sort (rows x classes); what their cost grows with."""
-
-    @abstractmethod
-    def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
-        """Every metric for every resample.
-
-        Args:
-            weights: float64 [resamples, rows], how often each row counts.
-            rankings: Whether to compute AUROC and average precision too; they take most of the time.
-
-        Returns:
-            Per metric float64 [resamples]; NaN where the metric is undefined.
-        """
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray, default: float = np.nan) -> np.ndarray:

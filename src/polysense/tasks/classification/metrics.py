@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysense.evaluation.metrics.base import Grouping, MetricInfo, Rankings, Scorer, ratio
+from polysense.core.metric import Metric, Scorer, Statistics
+from polysense.evaluation.metrics.base import Grouping, Rankings, ratio
 
-__all__ = ["NUM_BINS", "ClassificationScorer", "classification_metrics"]
+__all__ = ["NUM_BINS", "ClassificationScorer", "classification_metrics", "confusion_matrix"]
 
 NUM_BINS = 15
 """Bins of the expected calibration error (Guo et al., "On Calibration of Modern Neural Networks", 2017, section 5)."""
@@ -24,14 +25,14 @@ NUM_BINS = 15
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
-def classification_metrics(binary: bool) -> tuple[MetricInfo, ...]:
+def classification_metrics(binary: bool) -> tuple[Metric, ...]:
     """The metrics of a classification, in the order in which they are reported."""
     unit = (0.0, 1.0)
     one_class = "the rows' labels are all of one class"
     no_probabilities = "the predictions carry no (finite) probabilities"
 
-    def share(name: str, description: str) -> MetricInfo:
-        return MetricInfo(name=name, higher_is_better=True, bounds=unit, description=description)
+    def share(name: str, description: str) -> Metric:
+        return Metric(name=name, higher_is_better=True, bounds=unit, description=description)
 
     metrics = [
         share("accuracy", "Share of the rows whose most probable class is the right one."),
@@ -52,28 +53,28 @@ def classification_metrics(binary: bool) -> tuple[MetricInfo, ...]:
         ]
     against = "the positive (second) class" if binary else "each class against the rest, mean over the classes"
     metrics += [
-        MetricInfo(
+        Metric(
             name="auroc",
             higher_is_better=True,
             bounds=unit,
             description=f"Chance that a positive row is ranked above a negative one: {against}.",
             undefined_when=f"{one_class}, or {no_probabilities}",
         ),
-        MetricInfo(
+        Metric(
             name="average_precision",
             higher_is_better=True,
             bounds=unit,
             description=f"Area under the precision-recall curve: {against}.",
             undefined_when=f"no row has a positive label, or {no_probabilities}",
         ),
-        MetricInfo(
+        Metric(
             name="log_loss",
             higher_is_better=False,
             bounds=(0.0, float("inf")),
             description="Mean of -log of the right class's probability, in nats.",
             undefined_when=no_probabilities,
         ),
-        MetricInfo(
+        Metric(
             name="brier",
             higher_is_better=False,
             bounds=(0.0, 1.0 if binary else 2.0),
@@ -81,7 +82,7 @@ def classification_metrics(binary: bool) -> tuple[MetricInfo, ...]:
             + ("positive class's probability." if binary else "probabilities, summed over the classes."),
             undefined_when=no_probabilities,
         ),
-        MetricInfo(
+        Metric(
             name="ece",
             higher_is_better=False,
             bounds=unit,
@@ -164,3 +165,15 @@ class ClassificationScorer(Scorer):
         found["brier"] = ratio(sums[:, 1], total)
         found["ece"] = ratio(np.abs(sums[:, 2:]).sum(axis=1), total)
         return found
+
+
+def confusion_matrix(statistics: Statistics, num_classes: int) -> np.ndarray:
+    """Counts of the rows by true class (first axis) and predicted class; int64 [classes, classes].
+
+    Args:
+        statistics: See `ClassificationSpec`.
+        num_classes: All known classes.
+    """
+    rows = np.flatnonzero(statistics["present"])
+    pairs = statistics["truth"][rows].astype(np.int64) * num_classes + statistics["predicted"][rows]
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)

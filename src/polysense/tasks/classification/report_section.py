@@ -10,6 +10,7 @@ from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
+from polysense.tasks.classification.metrics import confusion_matrix
 
 __all__ = ["ConfusedPair", "confusion_section", "report_sections"]
 
@@ -42,10 +43,9 @@ class ConfusedPair:
 
 def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
     """The confusion matrix; none where no row counts."""
-    counts = evaluation.confusion.get(target.name)
-    if counts is None or not evaluation.num_counted(target.name):
+    if not evaluation.num_counted(target.name):
         return []
-    return [confusion_section(target, counts)]
+    return [confusion_section(target, confusion_matrix(evaluation.statistics[target.name], len(target.classes)))]
 
 
 def confusion_section(target: Target, counts: np.ndarray) -> ReportSection:

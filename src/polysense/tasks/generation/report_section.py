@@ -34,17 +34,17 @@ class GeneratedRow:
 
 def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
     """Ten rows; none where no text was generated."""
-    texts = evaluation.texts.get(target.name)
-    if texts is None or texts.outputs is None:
+    statistics = evaluation.statistics[target.name]
+    if "predicted" not in statistics:
         return []
     rows = [
         GeneratedRow(
             row=int(evaluation.rows[i]),
-            references=tuple(texts.references[i][:_MAX_REFERENCES]),
-            num_more=max(0, len(texts.references[i]) - _MAX_REFERENCES),
-            output=texts.outputs[i],
+            references=tuple(statistics["references"][i][:_MAX_REFERENCES]),
+            num_more=max(0, len(statistics["references"][i]) - _MAX_REFERENCES),
+            output=statistics["predicted"][i],
         )
-        for i in example_rows(evaluation.truths[target.name].present, _NUM_ROWS)
+        for i in example_rows(statistics["present"], _NUM_ROWS)
     ]
     if not rows:
         return []

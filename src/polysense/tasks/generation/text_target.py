@@ -23,6 +23,7 @@ import numpy as np
 from polysense.core.modality import Task
 from polysense.core.random import permutation
 from polysense.core.schema import Target
+from polysense.core.task_spec import TargetReader
 from polysense.data.media import short
 from polysense.data.prompt import Prompt
 from polysense.data.sources import Table
@@ -137,6 +138,9 @@ class TextTarget(TargetProcessor):
     def decode(self, ids: Iterable[int]) -> str:
         """The text that token ids spell, up to the end token."""
         return self._tokenizer.decode(ids)
+
+    def reader(self, table: Table) -> TargetReader:
+        return _Reader(self, table)
 
     def references(self, table: Table, i: int) -> list[str]:
         """All references of the row at position i, whole; none if it has no target or one that can't be read."""
@@ -289,3 +293,18 @@ class TextTarget(TargetProcessor):
             self._tokenizer = LanguageModelTokenizer.load(folder, lowercase=self.config.lowercase)
         else:
             self._tokenizer = OutputTokenizer.load(folder, self.config.tokens, lowercase=self.config.lowercase)
+
+
+class _Reader:
+    """A text target beside a table."""
+
+    def __init__(self, target: TextTarget, table: Table) -> None:
+        self._target, self._table = target, table
+
+    def spell(self, value: np.ndarray) -> str:
+        """Token ids as the text that they spell."""
+        return self._target.decode(value.tolist())
+
+    def references(self, row: int) -> list[str]:
+        """All references of a row; none if it has no target or one that can't be read."""
+        return self._target.references(self._table, row)

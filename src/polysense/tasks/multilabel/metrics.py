@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysense.evaluation.metrics.base import MetricInfo, Rankings, Scorer, ratio
+from polysense.core.metric import Metric, Scorer
+from polysense.evaluation.metrics.base import Rankings, ratio
 
 __all__ = ["MultilabelScorer", "multilabel_metrics"]
 
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
-def multilabel_metrics() -> tuple[MetricInfo, ...]:
+def multilabel_metrics() -> tuple[Metric, ...]:
     """The metrics of a multilabel target, in the order in which they are reported."""
     unit = (0.0, 1.0)
     no_probabilities = "the predictions carry no (finite) probabilities"
 
-    def share(name: str, description: str, undefined_when: str = "") -> MetricInfo:
-        return MetricInfo(
+    def share(name: str, description: str, undefined_when: str = "") -> Metric:
+        return Metric(
             name=name, higher_is_better=True, bounds=unit, description=description, undefined_when=undefined_when
         )
 
@@ -45,7 +46,7 @@ def multilabel_metrics() -> tuple[MetricInfo, ...]:
             "Area under the precision-recall curve, mean over the labels.",
             f"no row has a label, or {no_probabilities}",
         ),
-        MetricInfo(
+        Metric(
             name="log_loss",
             higher_is_better=False,
             bounds=(0.0, float("inf")),

@@ -24,7 +24,7 @@ from polysense.modalities.number.decoder import NumberDecoder
 from polysense.modalities.text.decoder import TokenDecoder
 from polysense.nn.column_decoder import ColumnDecoder, squared
 
-__all__ = ["MeanPredictor", "hits"]
+__all__ = ["MeanPredictor", "has_classes", "hits"]
 
 Columns = Mapping[str, ColumnBatch]
 
@@ -65,7 +65,7 @@ class MeanPredictor(nn.Module):
                 sums[index] += total.cpu()
                 counts[index] += count
         for index, (total, count) in enumerate(zip(sums, counts, strict=True)):
-            if _has_classes(self.decoders[index]):
+            if has_classes(self.decoders[index]):
                 total = total + 1.0  # what training never held is still possible
                 mean = (total / total.sum()).log()
             else:
@@ -80,7 +80,7 @@ class MeanPredictor(nn.Module):
             column = columns.get(decoder.column.name)
             if column is None or not self.counts[index]:
                 found.append(_nowhere(columns))
-            elif _has_classes(decoder):
+            elif has_classes(decoder):
                 wanted, known = _classes(decoder, column)
                 losses = -self._mean(index)[wanted]
                 found.append(_mean_over(losses, known))
@@ -97,7 +97,7 @@ class MeanPredictor(nn.Module):
         found = []
         for index, decoder in enumerate(self.decoders):
             column = columns.get(decoder.column.name)
-            if column is None or not self.counts[index] or not _has_classes(decoder):
+            if column is None or not self.counts[index] or not has_classes(decoder):
                 found.append(_nowhere(columns))
                 continue
             wanted, known = _classes(decoder, column)
@@ -122,7 +122,7 @@ def hits(
     for decoder in decoders:
         column = columns.get(decoder.column.name)
         said = predicted.get(decoder.column.name)
-        if column is None or said is None or not _has_classes(decoder):
+        if column is None or said is None or not has_classes(decoder):
             found.append(_nowhere(columns))
             continue
         wanted, known = _classes(decoder, column)
@@ -131,7 +131,8 @@ def hits(
     return torch.stack(found, dim=1)
 
 
-def _has_classes(decoder: ColumnDecoder) -> bool:
+def has_classes(decoder: ColumnDecoder) -> bool:
+    """Whether a column holds tokens or a category, which are right or wrong."""
     return isinstance(decoder, CategoryDecoder | TokenDecoder)
 
 
@@ -155,7 +156,7 @@ def _shape(decoder: ColumnDecoder) -> tuple[int, ...]:
 
 def _summed(decoder: ColumnDecoder, column: ColumnBatch) -> tuple[Tensor, int]:
     """The sum of the true values, float64, and their number."""
-    if _has_classes(decoder):
+    if has_classes(decoder):
         wanted, known = _classes(decoder, column)
         counts = torch.bincount(wanted[known], minlength=_shape(decoder)[0])
         return counts.double(), int(known.sum())

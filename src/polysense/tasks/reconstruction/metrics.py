@@ -5,7 +5,7 @@ input: the training mean of a number, of each pixel and of each band, the traini
 skill = 1 - error / its error: 0 is as good as the mean, 1 is perfect, below 0 is worse than not looking. Of numbers and
 pixels it is the share of variance explained, of tokens and categories McFadden's (1974) pseudo R2.
 
-A column may be restored from itself, so a second group of metrics hides it: "filled" is what the row's other columns
+A column may be restored from itself, so a second group of metrics hides it: "imputed" is what the row's other columns
 make of it, which is what filling in missing cells is worth.
 """
 
@@ -15,32 +15,34 @@ import math
 
 import numpy as np
 
+from polysense.core.metric import Metric, Scorer, Statistics
 from polysense.core.schema import Target
-from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
-from polysense.tasks.reconstruction.reconstructions import Reconstructions
-from polysense.tasks.retrieval.metrics import effective_rank
+from polysense.evaluation.metrics.base import ratio
+from polysense.evaluation.metrics.geometry import effective_rank
 
 __all__ = ["ReconstructionScorer", "reconstruction_metrics"]
 
-_NOT_FILLED = "no row has the column and another one beside it"
+_NOT_IMPUTED = "no row has the column and another one beside it"
 _NO_CLASSES = "the column holds no tokens or categories"
 _NO_MEAN = "the training mean makes no error, or is not known"
 
 
-def reconstruction_metrics(target: Target) -> tuple[MetricInfo, ...]:
+def reconstruction_metrics(target: Target) -> tuple[Metric, ...]:
     """The metrics of restored columns, in the order in which they are reported."""
     below_one = {"higher_is_better": True, "bounds": (-math.inf, 1.0)}
     share = {"higher_is_better": True, "bounds": (0.0, 1.0)}
     error = {"higher_is_better": False, "bounds": (0.0, math.inf)}
 
-    def info(name: str, kind: dict[str, object], description: str, undefined: str = "") -> MetricInfo:
-        return MetricInfo(name=name, description=description, undefined_when=undefined, **kind)  # type: ignore[arg-type]
+    def info(name: str, kind: dict[str, object], description: str, undefined: str = "") -> Metric:
+        return Metric(name=name, description=description, undefined_when=undefined, **kind)  # type: ignore[arg-type]
 
     found = [
         info("skill", below_one, "Mean over the columns of their skill: 1 - error / the mean predictor's.", _NO_MEAN),
-        info("filled_skill", below_one, "The same, each column hidden and filled from the row's others.", _NOT_FILLED),
+        info(
+            "imputed_skill", below_one, "The same, each column masked and imputed from the row's others.", _NOT_IMPUTED
+        ),
         info("accuracy", share, "Mean over columns of categories or tokens of the share that is right.", _NO_CLASSES),
-        info("filled_accuracy", share, "The same, each column hidden and filled from the others.", _NO_CLASSES),
+        info("imputed_accuracy", share, "The same, each column masked and imputed from the others.", _NO_CLASSES),
         info(
             "effective_rank",
             {"higher_is_better": True, "bounds": (1.0, math.inf)},
@@ -56,11 +58,13 @@ def reconstruction_metrics(target: Target) -> tuple[MetricInfo, ...]:
             info(
                 f"accuracy/{name}", share, f"Share of the tokens or categories of {name!r} that is right.", _NO_CLASSES
             ),
-            info(f"filled_error/{name}", error, f"Error of {name!r}, hidden and filled from the others.", _NOT_FILLED),
             info(
-                f"filled_skill/{name}", below_one, "1 - that error / the mean predictor's on these rows.", _NOT_FILLED
+                f"imputed_error/{name}", error, f"Error of {name!r}, masked and imputed from the others.", _NOT_IMPUTED
             ),
-            info(f"filled_accuracy/{name}", share, f"Share of {name!r} that is right, so filled.", _NO_CLASSES),
+            info(
+                f"imputed_skill/{name}", below_one, "1 - that error / the mean predictor's on these rows.", _NOT_IMPUTED
+            ),
+            info(f"imputed_accuracy/{name}", share, f"Share of {name!r} that is right, so imputed.", _NO_CLASSES),
         ]
     return tuple(found)
 
@@ -68,26 +72,26 @@ def reconstruction_metrics(target: Target) -> tuple[MetricInfo, ...]:
 class ReconstructionScorer(Scorer):
     """All metrics of restored columns."""
 
-    def __init__(self, target: Target, found: Reconstructions, codes: np.ndarray | None = None) -> None:
+    def __init__(self, target: Target, statistics: Statistics) -> None:
         """Takes each row's errors.
 
         Args:
-            target: What is restored.
-            found: Of the rows that count.
-            codes: float [rows, code size], of the same rows; None where they are not known.
+            target: What is reconstructed.
+            statistics: See `ReconstructionSpec`.
         """
-        self._rank = math.nan
-        if codes is not None and len(codes):
-            self._rank = effective_rank(codes - codes.mean(axis=0, dtype=np.float64))
+        rows = np.flatnonzero(statistics["present"])
+        errors = {name: values[rows] for name, values in statistics.items()}
+        codes = errors["codes"]
+        self._rank = effective_rank(codes - codes.mean(axis=0, dtype=np.float64)) if len(codes) else math.nan
         self._members = target.members
-        self._own = _Sums(found.errors, found.hits, found.mean_errors)
-        self._filled = _Sums(found.filled_errors, found.filled_hits, found.mean_errors)
+        self._own = _Sums(errors["errors"], errors["hits"], errors["mean_errors"])
+        self._imputed = _Sums(errors["imputed_errors"], errors["imputed_hits"], errors["mean_errors"])
 
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
         """Every metric for every resample; see Scorer. None of them is a ranking."""
         # Rows that are repeated have one code, which looks like a poorer set of codes: a resample has no value.
         result = {"effective_rank": np.where(weights.max(axis=1, initial=0.0) <= 1, self._rank, np.nan)}
-        for prefix, sums in (("", self._own), ("filled_", self._filled)):
+        for prefix, sums in (("", self._own), ("imputed_", self._imputed)):
             error, skill, accuracy = sums(weights)
             result[f"{prefix}skill"], result[f"{prefix}accuracy"] = _mean(skill), _mean(accuracy)
             for index, name in enumerate(self._members):

@@ -56,9 +56,9 @@ def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation
 
     columns = []
     for name in target.members:
-        scores = [own(f"{kind}/{name}") for kind in ("skill", "filled_skill", "error", "filled_error")]
+        scores = [own(f"{kind}/{name}") for kind in ("skill", "imputed_skill", "error", "imputed_error")]
         scores.append(of_mean(f"error/{name}"))
-        scores += [own(f"{kind}/{name}") for kind in ("accuracy", "filled_accuracy")]
+        scores += [own(f"{kind}/{name}") for kind in ("accuracy", "imputed_accuracy")]
         scores.append(of_mean(f"accuracy/{name}"))
         columns.append(ColumnScores(name=name, scores=tuple(scores)))
     heads = (

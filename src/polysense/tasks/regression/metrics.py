@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
+from polysense.core.metric import Metric, Scorer
+from polysense.evaluation.metrics.base import ratio
 
 __all__ = ["RegressionScorer", "regression_metrics"]
 
@@ -19,7 +20,7 @@ _NAMES = ("r2", "mae", "rmse", "pearson")
 _TOLERANCE = 1e-12
 
 
-def regression_metrics(columns: Sequence[str]) -> tuple[MetricInfo, ...]:
+def regression_metrics(columns: Sequence[str]) -> tuple[Metric, ...]:
     """The metrics of a regression, in the order in which they are reported.
 
     Args:
@@ -31,26 +32,26 @@ def regression_metrics(columns: Sequence[str]) -> tuple[MetricInfo, ...]:
         suffix = "" if column is None else f"/{column}"
         mean = " Mean over the columns." if column is None and len(columns) > 1 else ""
         found += [
-            MetricInfo(
+            Metric(
                 name=f"r2{suffix}",
                 higher_is_better=True,
                 bounds=(-float("inf"), 1.0),
                 description=f"Share of the variance that is explained; 0 = as good as the mean.{mean}",
                 undefined_when=constant,
             ),
-            MetricInfo(
+            Metric(
                 name=f"mae{suffix}",
                 higher_is_better=False,
                 bounds=(0.0, float("inf")),
                 description=f"Mean absolute error, in the table's units.{mean}",
             ),
-            MetricInfo(
+            Metric(
                 name=f"rmse{suffix}",
                 higher_is_better=False,
                 bounds=(0.0, float("inf")),
                 description=f"Root of the mean squared error, in the table's units.{mean}",
             ),
-            MetricInfo(
+            Metric(
                 name=f"pearson{suffix}",
                 higher_is_better=True,
                 bounds=(-1.0, 1.0),

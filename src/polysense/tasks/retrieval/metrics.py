@@ -23,10 +23,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
+from polysense.core.metric import Metric, Scorer
+from polysense.evaluation.metrics.base import ratio
+from polysense.evaluation.metrics.geometry import effective_rank, uniformity
 from polysense.tasks.retrieval.candidates import Candidates, there_of
 
-__all__ = ["DEPTHS", "RetrievalScorer", "directions", "effective_rank", "retrieval_metrics", "uniformity"]
+__all__ = ["DEPTHS", "RetrievalScorer", "directions", "retrieval_metrics"]
 
 DEPTHS = (1, 5, 10)
 """How many of the nearest are looked at."""
@@ -42,10 +44,10 @@ def directions(members: tuple[str, ...], anchor: str = "") -> tuple[tuple[int, i
     return tuple((a, b) for a, b in found if not anchor or anchor in (members[a], members[b]))
 
 
-def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[MetricInfo, ...]:
+def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metric, ...]:
     """The metrics of a shared space, in the order in which they are reported."""
     recalls = [
-        MetricInfo(
+        Metric(
             name=f"recall_at_{depth}",
             higher_is_better=True,
             bounds=(0.0, 1.0),
@@ -58,21 +60,21 @@ def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metri
         for depth in DEPTHS
     ]
     ranks = [
-        MetricInfo(
+        Metric(
             name="median_rank",
             higher_is_better=False,
             bounds=(1.0, math.inf),
             description="How far down the first right candidate stands, in the middle of all rows.",
             undefined_when=_NOBODY,
         ),
-        MetricInfo(
+        Metric(
             name="mean_reciprocal_rank",
             higher_is_better=True,
             bounds=(0.0, 1.0),
             description="Mean of 1 / rank of the first right candidate.",
             undefined_when=_NOBODY,
         ),
-        MetricInfo(
+        Metric(
             name="mean_average_precision",
             higher_is_better=True,
             bounds=(0.0, 1.0),
@@ -82,7 +84,7 @@ def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metri
     ]
     overall = [*recalls, *ranks]
     each = [
-        MetricInfo(
+        Metric(
             name=f"{info.name}/{members[a]} to {members[b]}",
             higher_is_better=info.higher_is_better,
             bounds=info.bounds,
@@ -93,7 +95,7 @@ def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metri
         for info in overall
     ]
     space = [
-        MetricInfo(
+        Metric(
             name="alignment",
             higher_is_better=False,
             bounds=(0.0, 4.0),
@@ -101,7 +103,7 @@ def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metri
             undefined_when=_NOBODY,
         ),
         *(
-            MetricInfo(
+            Metric(
                 name=f"uniformity/{name}",
                 higher_is_better=False,
                 bounds=(-8.0, 0.0),
@@ -111,7 +113,7 @@ def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metri
             for name in members
         ),
         *(
-            MetricInfo(
+            Metric(
                 name=f"effective_rank/{name}",
                 higher_is_better=True,
                 bounds=(1.0, math.inf),
@@ -288,37 +290,6 @@ def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     high = np.minimum((below <= total[:, None] / 2).sum(axis=1), len(values) - 1)
     middle: np.ndarray = np.where(total > 0, (ordered[low] + ordered[high]) / 2, np.nan)
     return middle
-
-
-def uniformity(places: np.ndarray) -> float:
-    """log of the mean of exp(-2 |x - y|^2) over the pairs of different rows; NaN with fewer than two rows.
-
-    Args:
-        places: float [rows, size], of length 1.
-    """
-    if len(places) < 2:
-        return math.nan
-    plain = places.astype(np.float32)
-    total = 0.0
-    for some in _chunks(len(plain), len(plain)):
-        total += float(np.exp(4.0 * np.minimum(plain[some] @ plain.T, 1.0) - 4.0).sum(dtype=np.float64))
-    own = float(np.exp(4.0 * np.minimum(np.square(plain).sum(axis=1), 1.0) - 4.0).sum(dtype=np.float64))
-    return math.log(max(total - own, 1e-300) / (len(plain) * (len(plain) - 1)))
-
-
-def effective_rank(places: np.ndarray) -> float:
-    """exp of the entropy of the singular values' shares; NaN with no rows.
-
-    Args:
-        places: float [rows, size].
-    """
-    if not len(places):
-        return math.nan
-    plain = places.astype(np.float64)
-    # The singular values by way of the smaller product: a split has more rows than a space has numbers.
-    values = np.sqrt(np.clip(np.linalg.eigvalsh(plain.T @ plain), 0.0, None))
-    shares = values[values > 0] / values.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def _chunks(num_rows: int, num_columns: int) -> Iterator[slice]:

@@ -47,7 +47,7 @@ class ContrastiveTargetConfig(TargetConfig):
     """
 
     reads_inputs: ClassVar[bool] = True
-    type: Literal["contrastive"] = "contrastive"
+    type: Literal["retrieval"] = "retrieval"
     columns: tuple[str, ...] | None = None
     anchor: str | None = None
     same: str | None = None
@@ -113,7 +113,7 @@ class ContrastiveTarget(TargetProcessor):
         _log.info("%s: %d of %d rows have two or more of the columns", where, paired.sum(), len(table))
         return Target(
             name=self.name,
-            task=Task.CONTRASTIVE,
+            task=Task.RETRIEVAL,
             columns=self.columns,
             num_rows=int(paired.sum()),
             members=self.config.columns,

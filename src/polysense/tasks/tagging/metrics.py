@@ -12,10 +12,13 @@ Every number is a ratio of sums over rows, so a bootstrap resample is one produc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from polysense.core.metric import Metric, Scorer, Statistics
 from polysense.core.schema import Target
-from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
+from polysense.evaluation.metrics.base import ratio
 
 __all__ = [
     "COLLAR",
@@ -49,7 +52,7 @@ def tagging_primary(target: Target) -> str:
     return f"{step}_accuracy" if sum(target.class_lengths) >= _EVERYWHERE else f"{whole}_f1"
 
 
-def tagging_metrics(target: Target) -> tuple[MetricInfo, ...]:
+def tagging_metrics(target: Target) -> tuple[Metric, ...]:
     """The metrics of segments, in the order in which they are reported."""
     whole, step = _words(target)
     timed = bool(target.units_per_second)
@@ -61,8 +64,8 @@ def tagging_metrics(target: Target) -> tuple[MetricInfo, ...]:
     )
     of = "the time" if timed else "the tokens"
 
-    def share(name: str, description: str, undefined_when: str = "") -> MetricInfo:
-        return MetricInfo(
+    def share(name: str, description: str, undefined_when: str = "") -> Metric:
+        return Metric(
             name=name, higher_is_better=True, bounds=(0.0, 1.0), description=description, undefined_when=undefined_when
         )
 
@@ -78,7 +81,7 @@ def tagging_metrics(target: Target) -> tuple[MetricInfo, ...]:
     found += [
         share(f"{step}_f1", f"F1 of {of} in segments, by class.", nothing),
         share(f"{step}_accuracy", f"Share of {of} with the right class, or rightly none."),
-        MetricInfo(
+        Metric(
             name="log_loss",
             higher_is_better=False,
             bounds=(0.0, float("inf")),
@@ -100,13 +103,21 @@ def segments_of(records: np.ndarray) -> np.ndarray:
 class TaggingScorer(Scorer):
     """All metrics of segments."""
 
-    def __init__(self, target: Target, predicted: np.ndarray, truth: np.ndarray, likelihood: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        predicted: Sequence[np.ndarray],
+        truth: Sequence[np.ndarray],
+        lengths: np.ndarray,
+        likelihood: np.ndarray | None,
+    ) -> None:
         """Counts what each row adds.
 
         Args:
             target: What is predicted.
-            predicted: float [rows, 1 + segments, 4], see `core.prediction.Prediction`.
-            truth: float [rows, 1 + segments, 3], see `core.batch.TargetBatch`.
+            predicted: Per row float [segments, 4]: start, end, class and probability.
+            truth: Per row float [segments, 3].
+            lengths: float [rows], of the column that the segments lie in.
             likelihood: float [rows, 3], if known.
         """
         self._target = target
@@ -114,8 +125,7 @@ class TaggingScorer(Scorer):
         counts = np.zeros((rows, num_classes, 7))
         whole = np.zeros((rows, 2))  # length, and how much of it is right
         for i in range(rows):
-            true, found = segments_of(truth[i]), segments_of(predicted[i])
-            whole[i] = _count(counts[i], true, found, float(truth[i, 0, 1]), target.units_per_second)
+            whole[i] = _count(counts[i], truth[i], predicted[i], float(lengths[i]), target.units_per_second)
         self._counts = counts.reshape(rows, -1)
         self._whole = whole
         self._likelihood = None if likelihood is None else likelihood.astype(np.float64)
@@ -151,7 +161,8 @@ def _count(
     counts: np.ndarray, true: np.ndarray, found: np.ndarray, length: float, units_per_second: float
 ) -> tuple[float, float]:
     """Adds a row's segments to its counts [classes, 7]; returns its length, and how much of it is right."""
-    found[:, 1] = np.minimum(found[:, 1], length)  # what is predicted without knowing the row has no end
+    # What is predicted without knowing the row has no end.
+    found = np.column_stack([found[:, 0], np.minimum(found[:, 1], length), found[:, 2]])
     found = found[found[:, 1] > found[:, 0]]
     np.add.at(counts[:, _TRUE], true[:, 2].astype(int), 1)
     np.add.at(counts[:, _FOUND], found[:, 2].astype(int), 1)
@@ -210,9 +221,15 @@ def _share(right: np.ndarray, of: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where((of == 0) & (other > 0), 0.0, ratio(right, of))
 
 
-def class_counts(target: Target, predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Per class its true segments, its predicted ones and those that are right; float64 [classes, 3]."""
+def class_counts(target: Target, statistics: Statistics) -> np.ndarray:
+    """Per class its true segments, its predicted ones and those that are right; float64 [classes, 3].
+
+    Args:
+        target: What is predicted.
+        statistics: See `TaggingSpec`.
+    """
     counts = np.zeros((len(target.classes), 7))
-    for i in range(len(truth)):
-        _count(counts, segments_of(truth[i]), segments_of(predicted[i]), float(truth[i, 0, 1]), target.units_per_second)
+    for i in np.flatnonzero(statistics["present"]).tolist():
+        length = float(statistics["length"][i])
+        _count(counts, statistics["truth"][i], statistics["predicted"][i], length, target.units_per_second)
     return counts[:, [_TRUE, _FOUND, _RIGHT]]

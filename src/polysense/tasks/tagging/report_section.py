@@ -12,7 +12,7 @@ from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.example_rows import example_rows
-from polysense.tasks.tagging.metrics import class_counts, segments_of
+from polysense.tasks.tagging.metrics import class_counts
 from polysense.tasks.tagging.tagged import Segment
 
 __all__ = ["ClassScores", "Timeline", "report_sections"]
@@ -85,20 +85,19 @@ class Timeline:
 
 def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
     """Each class's scores, and some rows."""
-    truth = evaluation.truths[target.name]
-    rows = np.flatnonzero(truth.present)
+    statistics = evaluation.statistics[target.name]
+    rows = np.flatnonzero(statistics["present"])
     if not len(rows):
         return []
-    predicted = evaluation.predictions[target.name].values.float().numpy()
-    counts = class_counts(target, predicted[rows], truth.values[rows])
+    counts = class_counts(target, statistics)
     order = np.argsort(-counts[:, 0], kind="stable")[:_MAX_CLASSES].tolist()
     classes = [
         ClassScores(name=target.classes[i], num_true=counts[i, 0], num_predicted=counts[i, 1], num_correct=counts[i, 2])
         for i in order
     ]
     timelines = [
-        _timeline(target, int(evaluation.rows[i]), truth.values[i], predicted[i])
-        for i in example_rows(truth.present, _NUM_ROWS)
+        _timeline(target, int(evaluation.rows[i]), *(statistics[name][i] for name in ("length", "truth", "predicted")))
+        for i in example_rows(statistics["present"], _NUM_ROWS)
     ]
     values = {
         "target": target,
@@ -110,11 +109,10 @@ def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation
     return [ReportSection(template="polysense.tasks.tagging:report.html.j2", values=values)]
 
 
-def _timeline(target: Target, row: int, truth: np.ndarray, predicted: np.ndarray) -> Timeline:
-    length = float(truth[0, 1])
+def _timeline(target: Target, row: int, length: float, truth: np.ndarray, predicted: np.ndarray) -> Timeline:
     unit = f"{length / target.units_per_second:.1f} s" if target.units_per_second else f"{length:.0f} tokens"
 
     def named(records: np.ndarray) -> tuple[Segment, ...]:
-        return tuple((start, end, target.classes[int(i)]) for start, end, i in segments_of(records)[:, :3].tolist())
+        return tuple((start, end, target.classes[int(i)]) for start, end, i in records[:, :3].tolist())
 
     return Timeline(row=row, length=length, unit=unit, truth=named(truth), predicted=named(predicted))

@@ -353,8 +353,8 @@ def _entry(plan: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entr
 
 
 def _evaluation(subrun: Subrun, split: str, targets: Sequence[Target]) -> Evaluation:
-    rows, predictions, truths, texts, restored = read_predictions(subrun, split, targets)
-    return score(targets, rows, predictions, truths, bootstrap=0, texts=texts, restored=restored)
+    rows, statistics = read_predictions(subrun, split, targets)
+    return score(targets, rows, statistics, bootstrap=0)
 
 
 def _ensemble(name: str, alone: Sequence[_Plan], targets: Sequence[Target], seeds: Sequence[int]) -> Entry:

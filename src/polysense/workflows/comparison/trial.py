@@ -17,33 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
-from polysense.core.files import replacing, write_text
-from polysense.core.json import json_text, parse_json, read_json, write_json
-from polysense.core.modality import Task
-from polysense.core.prediction import Prediction
+from polysense.core.files import write_text
+from polysense.core.json import json_text, read_json, write_json
+from polysense.core.metric import Statistics
 from polysense.core.schema import Target
 from polysense.core.version import VERSION
 from polysense.data.dataset import TableDataset
-from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
 from polysense.errors import CheckpointError
-from polysense.evaluation.evaluator import Evaluation, Truth, evaluate
+from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.statistics_file import read_statistics, write_statistics
 from polysense.recipe import Recipe
-from polysense.tasks.generation.texts import Texts
-from polysense.tasks.reconstruction.reconstructions import NAMES, Reconstructions
+from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import model_mark
-from polysense.workflows.restored import reconstruction_sources
 from polysense.workflows.train import FittedData, fit_data, train_model
-from polysense.workflows.written import text_sources
 
 __all__ = ["HELD_OUT", "Subrun", "Workshop", "fingerprint", "read_predictions", "read_result"]
 
 HELD_OUT = ("validation", "test")
-_OPTIONAL = ("probabilities", "scores", "likelihood")
 
 _log = logging.getLogger("polysense.workflows")
 
@@ -131,25 +125,9 @@ def read_result(subrun: Subrun, *, with_model: bool = False) -> dict[str, Any] |
 
 def read_predictions(
     subrun: Subrun, split: str, targets: Sequence[Target]
-) -> tuple[np.ndarray, dict[str, Prediction], dict[str, Truth], dict[str, Texts], dict[str, Reconstructions]]:
-    """Rows, predictions, truths, texts and errors of restored columns of a finished training."""
-    with np.load(subrun.folder / "predictions.npz", allow_pickle=False) as stored:
-        predictions, truths, texts, restored = {}, {}, {}, {}
-        for i, target in enumerate(targets):
-            key = f"{split}/{i}"
-            optional: dict[str, Any] = {
-                name: torch.from_numpy(stored[f"{key}/{name}"]) for name in _OPTIONAL if f"{key}/{name}" in stored
-            }
-            padding_id = {Task.GENERATION: target.padding_id, Task.TAGGING: -1}.get(target.task)
-            values = torch.from_numpy(stored[f"{key}/values"])
-            predictions[target.name] = Prediction(values, **optional, padding_id=padding_id)
-            if f"{key}/texts" in stored:
-                texts[target.name] = Texts(**parse_json(str(stored[f"{key}/texts"]), dict))
-            own = {name: stored[f"{key}/restored/{name}"] for name in NAMES if f"{key}/restored/{name}" in stored}
-            if own:
-                restored[target.name] = Reconstructions(**own)
-            truths[target.name] = Truth(stored[f"{key}/truth"], stored[f"{key}/present"])
-        return stored[f"{split}/rows"], predictions, truths, texts, restored
+) -> tuple[np.ndarray, Mapping[str, Statistics]]:
+    """The rows of a finished training, and what its predictions left behind, by target."""
+    return read_statistics(subrun.folder / "predictions.npz", split, targets)
 
 
 class Workshop:
@@ -199,7 +177,7 @@ class Workshop:
                 subrun.recipe, self._tables, folder, progress=False, data=data, save=self._keep
             )
         evaluations = {split: self._evaluate(bundle, split, subrun) for split in self._held_out}
-        _save_predictions(folder / "predictions.npz", evaluations)
+        write_statistics(folder / "predictions.npz", evaluations)
         found = {
             "identity": subrun.identity,
             "name": subrun.name,
@@ -236,16 +214,12 @@ class Workshop:
         return self._data
 
     def _evaluate(self, bundle: Bundle, split: str, subrun: Subrun) -> Evaluation:
-        device = bundle.device
         bundle.model.eval()
-        return evaluate(
-            lambda batch: bundle.model.predict(batch.to(device)),
-            PredictLoader(self._held_out[split], bundle.schema),
-            bundle.schema.targets,
+        return evaluate_model(
+            bundle.model,
+            self._held_out[split],
             bootstrap=subrun.recipe.evaluation.bootstrap if split == self._judged else 0,
             seed=subrun.seed,
-            texts=text_sources(bundle.processor, self._held_out[split].table),
-            restored=reconstruction_sources(bundle.model),
         )
 
 
@@ -260,35 +234,3 @@ def _begin(subrun: Subrun) -> bool:
     write_text(mark, subrun.identity + "\n")
     write_text(folder / "recipe.yaml", subrun.recipe.to_yaml(comments=False))
     return (folder / "checkpoints" / "last.safetensors").is_file()
-
-
-def _save_predictions(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
-    arrays: dict[str, np.ndarray] = {}
-    for split, evaluation in evaluations.items():
-        arrays[f"{split}/rows"] = evaluation.rows
-        for i, target in enumerate(evaluation.targets):
-            prediction, truth = evaluation.predictions[target.name], evaluation.truths[target.name]
-            arrays[f"{split}/{i}/values"] = _plain(prediction.values)
-            for name, tensor in zip(
-                _OPTIONAL, (prediction.probabilities, prediction.scores, prediction.likelihood), strict=True
-            ):
-                if tensor is not None:
-                    arrays[f"{split}/{i}/{name}"] = _plain(tensor)
-            if target.name in evaluation.texts:
-                texts = evaluation.texts[target.name]
-                plain = {"outputs": texts.outputs, "references": texts.references}
-                arrays[f"{split}/{i}/texts"] = np.array(json_text(plain))
-            if target.name in evaluation.restored:
-                arrays |= {
-                    f"{split}/{i}/restored/{name}": values
-                    for name, values in evaluation.restored[target.name].as_arrays().items()
-                }
-            arrays[f"{split}/{i}/truth"], arrays[f"{split}/{i}/present"] = truth.values, truth.present
-    with replacing(path) as part, part.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for options
-
-
-def _plain(tensor: torch.Tensor) -> np.ndarray:
-    """For the file; a model under autocast may give bfloat16, which numpy lacks."""
-    found: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    return found

@@ -373,7 +373,7 @@ def _skill(bundle: Bundle, cell: _Fillable) -> float | None:
     """What the model's own evaluation says of filling a column, on the test rows where there are any."""
     metrics = bundle.info.get("metrics") or {}
     for split in ("test", "validation"):
-        found = metrics.get(split, {}).get(cell.target.name, {}).get(f"filled_skill/{cell.member}", {}).get("value")
+        found = metrics.get(split, {}).get(cell.target.name, {}).get(f"imputed_skill/{cell.member}", {}).get("value")
         if found is not None:
             return float(found)
     return None

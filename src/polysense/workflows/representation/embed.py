@@ -200,7 +200,7 @@ def _without_others(table: Table, bundle: Bundle, column: str) -> Table:
 
 def shared_space(bundle: Bundle) -> Target | None:
     """The target that is a shared space, the first of several; None where there is none."""
-    return next((target for target in bundle.schema.targets if target.task is Task.CONTRASTIVE), None)
+    return next((target for target in bundle.schema.targets if target.task is Task.RETRIEVAL), None)
 
 
 def restored_from(bundle: Bundle) -> Target | None:

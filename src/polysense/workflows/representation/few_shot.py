@@ -217,7 +217,7 @@ def _check_target(bundle: Bundle, table: Table, target: str, wanted: Features) -
         (
             one
             for one in bundle.schema.targets
-            if target in one.columns and one.task not in (Task.CONTRASTIVE, Task.RECONSTRUCTION)
+            if target in one.columns and one.task not in (Task.RETRIEVAL, Task.RECONSTRUCTION)
         ),
         None,
     )

@@ -38,11 +38,11 @@ def write_space_pages(
         split: What the rows are called.
         seed: Of the choice.
     """
-    target = next((one for one in bundle.schema.targets if one.task is Task.CONTRASTIVE), None)
+    target = next((one for one in bundle.schema.targets if one.task is Task.RETRIEVAL), None)
     if target is None:
         return
-    places = evaluation.predictions[target.name].values.float().numpy()
-    truth = evaluation.truths[target.name]
+    statistics = evaluation.statistics[target.name]
+    places, keys, present = (statistics[name] for name in ("embeddings", "keys", "present"))
     drawn = np.sort(permutation(len(table), seed, "map")[:_MAPPED_ROWS])
     if np.isfinite(places[drawn]).all(axis=2).sum() >= 2:
         draw_map(
@@ -60,11 +60,11 @@ def write_space_pages(
         )
     dataset, searches = TableDataset(table, bundle.processor, with_targets=False), []
     for one, other in directions(target.members, target.anchor):
-        able = can_look(places, truth.values, truth.present, one, other)
+        able = can_look(places, keys, present, one, other)
         if not len(able):
             continue
         chosen = np.sort(able[permutation(len(able), seed, "neighbours")[:_QUERIES]])
-        found = nearest(places, truth.values, one, other, chosen, _NUM_NEIGHBORS)
+        found = nearest(places, keys, one, other, chosen, _NUM_NEIGHBORS)
         pair = f"{target.members[one]} to {target.members[other]}"
         metrics = evaluation.metrics[target.name]
         share, rank = metrics[f"recall_at_{_NUM_NEIGHBORS}/{pair}"], metrics[f"median_rank/{pair}"]

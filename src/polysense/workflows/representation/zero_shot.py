@@ -193,7 +193,7 @@ def _reader(bundle: Bundle, column: str, text_column: str | None) -> str:
     """The text column that reads the prompts."""
     space = shared_space(bundle)
     if space is None:
-        raise ConfigError("the model has no shared space; train one with: polysense train TABLE --task contrastive")
+        raise ConfigError("the model has no shared space; train one with: polysense train TABLE --task retrieval")
     if column not in space.members:
         raise ConfigError(f"column {column!r} is not in the shared space; there are: {', '.join(space.members)}")
     texts = [name for name in space.members if bundle.schema.column(name).modality is Modality.TEXT and name != column]

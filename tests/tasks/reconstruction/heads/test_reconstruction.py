@@ -155,15 +155,14 @@ def test_prediction_is_in_the_tables_terms(mode: str, columns: tuple[Column, ...
     assert (found.columns["type"] > 0).all()
     assert found.columns["day"].dtype == torch.float64
     assert all(values.isfinite().all() for values in found.columns.values())
-    assert found.errors is not None
     known = torch.stack([batch.columns[column.name].present for column in columns], dim=1)
     known[:, 4] &= batch.columns["type"].values[:, 0, 0] > 0  # the unknown category is no truth
-    assert (found.errors.isnan() == ~known).all()
+    assert (found.measures["errors"].isnan() == ~known).all()
     assert not torch.equal(known.all(), torch.tensor(True))
     # Corruption is of training alone: keys change nothing here.
     again = model.predict(batch)["all"]
     assert torch.equal(again.values, found.values)
-    torch.testing.assert_close(again.errors, found.errors, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(again.measures["errors"], found.measures["errors"], rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -181,8 +180,7 @@ def test_a_row_depends_on_itself_alone(mode: str, columns: tuple[Column, ...], b
     assert torch.equal(one.values[order], other.values)
     for name, values in one.columns.items():
         assert torch.equal(values[order], other.columns[name]), name
-    assert one.errors is not None
-    torch.testing.assert_close(one.errors[order], other.errors, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(one.measures["errors"][order], other.measures["errors"], rtol=0, atol=0, equal_nan=True)
 
 
 def test_an_absent_columns_storage_changes_nothing(columns: tuple[Column, ...], batch: Batch) -> None:
@@ -272,16 +270,14 @@ def test_weights_and_counts(columns: tuple[Column, ...], batch: Batch) -> None:
     loss = model.losses(model(batch), batch)["all"]
     assert loss.count == (known * weights).sum()
     assert model.counts(batch)["all"] == loss.count
-    errors = model.predict(batch)["all"].errors
-    assert errors is not None
+    errors = model.predict(batch)["all"].measures["errors"]
     torch.testing.assert_close(loss.total, (errors.nan_to_num() * weights).sum())
 
 
 def test_the_first_columns_restore_another(columns: tuple[Column, ...], batch: Batch) -> None:
     found = build(columns, "age").eval().predict(batch)["all"]
     assert list(found.columns) == ["age"]
-    assert found.errors is not None
-    assert found.errors.shape == (6, 1)
+    assert found.measures["errors"].shape == (6, 1)
 
 
 def test_the_divergence_weighs_in_as_the_training_goes_on(columns: tuple[Column, ...], batch: Batch) -> None:
@@ -374,8 +370,7 @@ def test_without_divergence_and_noise_the_variational_loss_is_the_deterministic_
     trained = model.losses(model(batch), batch)["all"].total
     model.eval()
     torch.testing.assert_close(trained, model.losses(model(batch), batch)["all"].total, rtol=0, atol=0)
-    errors = model.predict(batch)["all"].errors
-    assert errors is not None
+    errors = model.predict(batch)["all"].measures["errors"]
     torch.testing.assert_close(errors.nan_to_num().sum(), trained)
 
 

@@ -26,7 +26,7 @@ WIDTH, ROWS = 16, 7
 
 def target(*members: str, anchor: str = "", same: str | None = None) -> Target:
     columns = members if same is None else (*members, same)
-    return Target(name="space", task=Task.CONTRASTIVE, columns=columns, members=members, anchor=anchor)
+    return Target(name="space", task=Task.RETRIEVAL, columns=columns, members=members, anchor=anchor)
 
 
 def fused(*columns: str, rows: int = ROWS, seed: int = 0, absent: dict[str, list[int]] | None = None) -> Fused:

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from polysense.evaluation.metrics.base import MetricInfo, Scorer, ratio
-from polysense.tasks.generation.texts import Texts
+from polysense.core.metric import Metric as MetricInfo
+from polysense.core.metric import Scorer, Statistics
+from polysense.evaluation.metrics.base import ratio
 
 __all__ = ["GenerationScorer", "generation_metrics"]
 
@@ -54,22 +55,19 @@ def generation_metrics() -> tuple[MetricInfo, ...]:
 class GenerationScorer(Scorer):
     """All metrics of a text."""
 
-    def __init__(self, texts: Texts | None, rows: np.ndarray, likelihood: np.ndarray | None) -> None:
+    def __init__(self, statistics: Statistics) -> None:
         """Prepares what does not depend on the resample.
 
         Args:
-            texts: What was written, and the references; None: only the likelihood is judged.
-            rows: int64, which rows of `texts` have the target.
-            likelihood: float [rows that have the target, 3], see `Prediction.likelihood`.
+            statistics: See `GenerationSpec`; of the rows that have the target. Where no text was generated, only the
+                likelihood is judged.
         """
-        self._likelihood = None if likelihood is None else likelihood.astype(np.float64)
+        self._likelihood = statistics.get("likelihood")
         self._written: Scorer | None = None
-        if texts is not None and texts.outputs is not None:
+        if "predicted" in statistics:
             from polysense.tasks.generation.metrics.text import TextScorer
 
-            self._written = TextScorer(
-                [texts.references[row] for row in rows.tolist()], [texts.outputs[row] for row in rows.tolist()]
-            )
+            self._written = TextScorer(list(statistics["references"]), list(statistics["predicted"]))
 
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
         """Every metric for every resample; see Scorer."""

@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from polysense.core.batch import Batch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Column, Target
@@ -47,7 +47,7 @@ from polysense.nn.layers.transformer import sinusoidal
 from polysense.nn.truth import with_items
 from polysense.tasks.reconstruction.corruption import Corruption
 from polysense.tasks.reconstruction.decoders import DecodingLimits, column_decoder
-from polysense.tasks.reconstruction.mean import MeanPredictor
+from polysense.tasks.reconstruction.mean import MeanPredictor, has_classes, hits
 
 __all__ = ["ReconstructionHead", "ReconstructionHeadConfig"]
 
@@ -194,6 +194,21 @@ class ReconstructionHead(Head):
         if not config.variational:
             self.code = nn.Linear(width, config.code_size)
         self.unfold = nn.Linear(config.code_size, _CODE_TOKENS * width)
+
+    @property
+    def learns_from_columns(self) -> bool:
+        return True
+
+    def fit_columns(self, batches: Sequence[Mapping[str, ColumnBatch]]) -> None:
+        self.mean.fit(batches)
+
+    @property
+    def selection_metric(self) -> str | None:
+        """Where cells are masked in training, to be imputed from the others, it is how well that works.
+
+        Reconstructing a cell from itself goes on getting better long after.
+        """
+        return "imputed_skill" if len(self._columns) > 1 and self.corruption.hide > 0 else None
 
     # --- the inputs ----------------------------------------------------------------------------------------------
 
@@ -378,7 +393,7 @@ class ReconstructionHead(Head):
         if target is None:
             return found
         self._tell_of_cuts(target)
-        errors = []
+        errors, predicted = [], dict(found.columns)
         for decoder, own in zip(self._each(), tokens, strict=True):
             column = target.columns.get(decoder.column.name)
             if column is None:
@@ -386,7 +401,17 @@ class ReconstructionHead(Head):
                 continue
             known = decoder.known(column)
             errors.append(decoder.losses(own, column, known).masked_fill(~known.any(dim=1), torch.nan))
-        return replace(found, errors=torch.stack(errors, dim=1))
+            if has_classes(decoder) and not write:
+                predicted[decoder.column.name] = decoder.predict(own)
+        measures = {"errors": torch.stack(errors, dim=1)}
+        if columns := {name: target.columns[name] for name in self.target.members if name in target.columns}:
+            measures["hits"] = hits(self._each(), predicted, columns)
+            measures["mean_errors"], measures["mean_hits"] = self.mean.errors(columns), self.mean.hits(columns)
+        else:
+            measures |= dict.fromkeys(
+                ("hits", "mean_errors", "mean_hits"), torch.full_like(measures["errors"], torch.nan)
+            )
+        return replace(found, measures=measures)
 
     @property
     def _size(self) -> int:

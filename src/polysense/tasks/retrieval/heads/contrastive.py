@@ -59,7 +59,7 @@ class ContrastiveHeadConfig(HeadConfig):
             Li et al., 2021). It costs a pass through the fusion for each column. 0 builds nothing of it.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.CONTRASTIVE})
+    tasks: ClassVar[frozenset[Task]] = frozenset({Task.RETRIEVAL})
     compares_rows: ClassVar[bool] = True
     type: Literal["contrastive"] = "contrastive"
     size: int = 128

@@ -5,11 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_statistics import compute
 
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
-from polysense.evaluation.metrics.compute import compute, metrics_of, primary_metric, selection_metric
+from polysense.evaluation.target_metrics import headline_metric, metrics_of, selection_metric
 
 TASKS = (Task.CLASSIFICATION, Task.MULTILABEL, Task.REGRESSION)
 """Those whose metrics are means over rows; texts, tags and shared spaces have tests of their own."""
@@ -87,12 +88,12 @@ def test_uneven_classes_are_selected_by_macro_f1(counts, expected):
     classes = tuple(f"{i}" for i in range(len(counts) or 2))
     target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=classes, class_counts=counts)
     assert selection_metric(target).name == expected
-    assert primary_metric(target).name == "accuracy"
+    assert headline_metric(target).name == "accuracy"
 
 
 def test_other_tasks_have_their_own_choice():
     multilabel = Target(name="y", task=Task.MULTILABEL, columns=("y",), classes=("a",))
     regression = Target(name="y", task=Task.REGRESSION, columns=("y",))
-    assert (primary_metric(multilabel).name, selection_metric(multilabel).name) == ("f1_micro", "average_precision")
-    assert primary_metric(regression).name == selection_metric(regression).name == "r2"
-    assert primary_metric(regression).higher_is_better
+    assert (headline_metric(multilabel).name, selection_metric(multilabel).name) == ("f1_micro", "average_precision")
+    assert headline_metric(regression).name == selection_metric(regression).name == "r2"
+    assert headline_metric(regression).higher_is_better

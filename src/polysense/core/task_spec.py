@@ -1,0 +1,209 @@
+"""TaskSpec: everything that generic code asks of a task, so that no code outside `tasks/` names one.
+
+Required questions are abstract methods. Optional ones are attributes that every spec states: a method, or
+`Unsupported(reason)`, which pages and messages print. There is no default for either, because a default is an answer
+that nobody gave: a segmentation task once got a classification's majority baseline without a word.
+
+Predictions reach metrics as row statistics alone. A batch's outputs leave small arrays behind, one entry per row, and
+the outputs themselves are dropped; metrics, baselines, averages, samples and report sections read the statistics.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from polysense.core.metric import Metric, Scorer, Statistics
+from polysense.core.sample import Sample
+from polysense.core.schema import Target
+from polysense.core.unsupported import Unsupported
+
+__all__ = ["OPTIONAL", "Arrays", "BatchRows", "Contribution", "TargetReader", "TaskSpec"]
+
+Arrays: TypeAlias = Mapping[str, np.ndarray]
+"""What a head's prediction or a truth holds, by name, rows first."""
+
+
+OPTIONAL = (
+    "baselines",
+    "average",
+    "proper_score",
+    "contribution",
+    "explained",
+    "same",
+    "align",
+    "unit",
+    "candidates",
+    "summary",
+    "report_section",
+    "editor",
+)
+"""The optional questions."""
+
+
+@runtime_checkable
+class TargetReader(Protocol):
+    """A fitted target beside a table: how values are spelled, and what the table's rows hold."""
+
+    def spell(self, value: np.ndarray) -> object:
+        """One row's predicted value as the table would hold it."""
+
+    def references(self, row: int) -> Sequence[str]:
+        """What a row of the table holds, in words; several texts may do, and none if it lacks the target."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BatchRows:
+    """The rows of a batch beside their outputs.
+
+    Attributes:
+        numbers: int64 [rows], the rows' numbers in the table.
+        present: Per input column of the batch bool [rows], which rows have it.
+        reader: How the target's values are spelled; None where nothing is to be spelled.
+    """
+
+    numbers: np.ndarray
+    present: Arrays = field(default_factory=dict)
+    reader: TargetReader | None = None
+
+
+class TaskSpec(ABC):
+    """A task's answers. One instance, named SPEC, stands in the `spec` module of the task's folder.
+
+    Attributes:
+        name: The task's name, its folder's.
+        rank: Its place among the tasks wherever they are listed, the lowest first.
+        generates: Whether its predictions are generated step by step, which costs as many passes: a validation then
+            generates for some rows only, and a control without the right inputs says whether they were looked at.
+        baselines: `(target) -> {name: statistics -> statistics}`: what a model has to beat. A baseline is a function of
+            an evaluation's row statistics that puts its own predictions in the place of the model's. The first one
+            stands beside every score.
+        average: `(target, statistics of each expert, weights) -> statistics`: several predictions as one. The weights
+            are float64 [rows, experts] and sum to 1 in each row; what is not predicted is the first expert's.
+        proper_score: `(target, statistics) -> float64 [rows]`, higher is better, best in expectation for the true
+            distribution: what weights of experts are fitted by.
+        contribution: How columns' contributions are measured.
+        explained: `(target, statistics, choice) -> float64 [rows]`: the number that a map explains, such as one class's
+            log probability.
+        same: `(target, statistics, statistics) -> bool [rows]`: whether two predictions of a row are the same answer.
+        align: `(truth, geometry) -> truth`: what augmentation does to the target.
+        unit: `(target, statistics) -> int64 [rows]`: what predictions and bootstrap count by, where it is not the row.
+        candidates: The table that is encoded once per evaluation and looked among.
+        summary: `(target, statistics) -> {key: value}`: what stands beside the metrics in summary files.
+        report_section: "module:function" of the task's sections in the report, `(target, evaluation, baseline) ->
+            sections`. It is named and not imported, since few processes make pages.
+        editor: "module:function" of the editor that a person labels with.
+    """
+
+    name: ClassVar[str]
+    rank: ClassVar[int]
+    generates: ClassVar[bool]
+
+    baselines: Callable[[Target], Mapping[str, Callable[[Statistics], Statistics]]] | Unsupported
+    average: Callable[[Target, Sequence[Statistics], np.ndarray], Statistics] | Unsupported
+    proper_score: Callable[[Target, Statistics], np.ndarray] | Unsupported
+    contribution: Contribution | Unsupported
+    explained: Callable[[Target, Statistics, int], np.ndarray] | Unsupported
+    same: Callable[[Target, Statistics, Statistics], np.ndarray] | Unsupported
+    align: Callable[[Arrays, Arrays], Arrays] | Unsupported
+    unit: Callable[[Target, Statistics], np.ndarray] | Unsupported
+    candidates: Callable[[Target], str] | Unsupported
+    summary: Callable[[Target, Statistics], Mapping[str, object]] | Unsupported
+    report_section: str | Unsupported
+    editor: str | Unsupported
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        unanswered = [question for question in OPTIONAL if getattr(cls, question, None) is None]
+        if unanswered:
+            raise TypeError(
+                f"{cls.__module__}.{cls.__qualname__} does not say what its {', '.join(unanswered)} is; state it, or "
+                'refuse it: Unsupported("the reason, as the end of a sentence")'
+            )
+
+    @abstractmethod
+    def collate(
+        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+    ) -> Arrays:
+        """The truth of a batch, padded: `values`, `present`, and what else the task's truth holds.
+
+        Args:
+            target: The fitted target.
+            samples: Rows; at most `num_rows`, the rest lacks the target.
+            num_rows: Rows of the batch.
+            all_references: Whether a row has all its references, where a target has several.
+            prompt_length: What the batch's prompts are padded to.
+        """
+
+    @abstractmethod
+    def absence(self, target: Target) -> str:
+        """What a row lacks that does not have the target, after "rows have": "no label"."""
+
+    @abstractmethod
+    def lies_in(self, target: Target) -> str | None:
+        """The input column whose parts the target is about, such as segments of a text; None: it is about the row."""
+
+    @abstractmethod
+    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+        """Groups of input columns that an evaluation masks, one group at a time, to predict once more; mostly none."""
+
+    @abstractmethod
+    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+        """What a batch leaves behind: `present`, and what the metrics read.
+
+        Args:
+            target: What was predicted.
+            outputs: The head's arrays for the rows; then those with each of `masked_groups` masked.
+            truth: What `collate` made, for the same rows.
+            rows: Which rows they are.
+        """
+
+    @abstractmethod
+    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+        """What is measured, in the order in which it is reported.
+
+        Args:
+            target: What is predicted.
+            statistics: Of the rows, where they are there; they may decide which metrics are shown first.
+        """
+
+    @abstractmethod
+    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+        """The metrics' values as a function of bootstrap weights of the rows that have the target.
+
+        Args:
+            target: What was predicted.
+            statistics: Of all evaluated rows; those without the target may still be looked among.
+        """
+
+
+class Contribution(ABC):
+    """How much a column's presence is worth: measures over rows, comparable between subsets of columns.
+
+    Attributes:
+        measures: Their names, the one that decides first.
+        is_prior_without_columns: Whether the prediction from no column is the first baseline's; else it is the model's
+            own from an empty row, because that holds what the model knows of the language or of lengths.
+    """
+
+    measures: ClassVar[tuple[str, ...]]
+    is_prior_without_columns: ClassVar[bool]
+
+    @abstractmethod
+    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+        """What a row adds to each measure; float64 [rows, measures or what `measured` takes]."""
+
+    def measured(self, target: Target, values: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Every row's value of every measure for every subset; float64 [measures, rows, subsets].
+
+        Args:
+            target: What is predicted.
+            values: float64 [rows, subsets, ...], stacked `row_values`.
+            truth: The statistics' `truth`, for measures that depend on all rows.
+        """
+        del target, truth
+        return values.transpose(2, 0, 1)

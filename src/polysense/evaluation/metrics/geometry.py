@@ -1,0 +1,54 @@
+"""The shape of a set of embeddings: how evenly it fills the sphere, and along how many directions it lies.
+
+Wang & Isola, "Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere",
+2020, section 4; Roy & Vetterli, "The effective rank", 2007.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+__all__ = ["effective_rank", "uniformity"]
+
+_CHUNK = 2**22  # similarities in memory at once, 16 MB in float32
+
+
+def uniformity(places: np.ndarray) -> float:
+    """log of the mean of exp(-2 |x - y|^2) over the pairs of different rows; NaN with fewer than two rows.
+
+    Args:
+        places: float [rows, size], of length 1.
+    """
+    if len(places) < 2:
+        return math.nan
+    plain = places.astype(np.float32)
+    total = 0.0
+    for some in _chunks(len(plain)):
+        total += float(np.exp(4.0 * np.minimum(plain[some] @ plain.T, 1.0) - 4.0).sum(dtype=np.float64))
+    own = float(np.exp(4.0 * np.minimum(np.square(plain).sum(axis=1), 1.0) - 4.0).sum(dtype=np.float64))
+    return math.log(max(total - own, 1e-300) / (len(plain) * (len(plain) - 1)))
+
+
+def effective_rank(places: np.ndarray) -> float:
+    """exp of the entropy of the singular values' shares; NaN with no rows.
+
+    Args:
+        places: float [rows, size].
+    """
+    if not len(places):
+        return math.nan
+    plain = places.astype(np.float64)
+    # The singular values by way of the smaller product: a split has more rows than a space has numbers.
+    values = np.sqrt(np.clip(np.linalg.eigvalsh(plain.T @ plain), 0.0, None))
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def _chunks(num_rows: int) -> Iterator[slice]:
+    """Rows whose products with all rows fit into memory."""
+    step = max(1, _CHUNK // max(num_rows, 1))
+    for start in range(0, num_rows, step):
+        yield slice(start, start + step)

@@ -1,0 +1,143 @@
+"""Classification: a row belongs to one of several classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.sample import Sample
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.unsupported import Unsupported
+from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
+
+__all__ = ["SPEC", "ClassificationSpec"]
+
+# exp(entropy) of the class shares over the number of classes: 1 = even; 80/20 in two classes is 0.82, 85/15 is 0.76.
+_BALANCED = 0.8
+_EPSILON = float(np.finfo(np.float32).eps)
+
+
+class _Contribution(Contribution):
+    """Whether the class is right, and the log of its probability, which also sees moves that change no decision."""
+
+    measures = ("accuracy", "log_loss")
+    is_prior_without_columns = True
+
+    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+        correct = statistics["predicted"] == statistics["truth"]
+        return np.column_stack([correct, _log_probability(target, statistics)])
+
+
+class ClassificationSpec(TaskSpec):
+    """One of several classes. Its row statistics: `truth`, `predicted` and `probabilities`."""
+
+    name = "classification"
+    rank = 10
+    generates = False
+    contribution = _Contribution()
+    align = Unsupported("a row's class is the same however its cells are augmented")
+    unit = Unsupported("every row counts by itself")
+    candidates = Unsupported("the classes are part of the model")
+    report_section = "polysense.tasks.classification.report_section:report_sections"
+    editor = Unsupported("there is no editor for labels yet")
+
+    def collate(
+        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+    ) -> Arrays:
+        values, present = np.zeros(num_rows, dtype=np.int64), np.zeros(num_rows, dtype=bool)
+        for row, sample in enumerate(samples):
+            if (value := sample.targets.get(target.name)) is not None:
+                values[row], present[row] = value, True
+        return {"values": values, "present": present}
+
+    def absence(self, target: Target) -> str:
+        return f"no {target.name}"
+
+    def lies_in(self, target: Target) -> str | None:
+        return None
+
+    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+        return ()
+
+    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+        found = {"present": truth["present"], "truth": truth["values"], "predicted": outputs[0]["values"]}
+        if "probabilities" in outputs[0]:
+            found["probabilities"] = outputs[0]["probabilities"]
+        return found
+
+    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+        """Selected by accuracy, but by macro F1 where the training classes are uneven.
+
+        That is where there are fewer than 80% as many effective classes, exp of the entropy of their shares, as there
+        are classes: there a model that never names the rare classes looks good.
+        """
+        shares = np.array(target.class_counts, dtype=np.float64)
+        shares = shares[shares > 0] / max(shares.sum(), 1.0)
+        effective = float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else float(len(target.classes))
+        return marked(
+            classification_metrics(len(target.classes) == 2),
+            headline="accuracy",
+            selection="accuracy" if effective >= _BALANCED * len(target.classes) else "f1_macro",
+            finer="log_loss",
+            shown=("accuracy", "balanced_accuracy", "f1_macro", "auroc", "log_loss", "ece"),
+        )
+
+    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+        rows = np.flatnonzero(statistics["present"])
+        probabilities = statistics["probabilities"][rows] if "probabilities" in statistics else None
+        return ClassificationScorer(
+            statistics["predicted"][rows], probabilities, statistics["truth"][rows], len(target.classes)
+        )
+
+    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+        """The most frequent class, and the classes' training shares."""
+        counts = np.array(target.class_counts or (1,) * len(target.classes), dtype=np.float64)
+        shares = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / max(len(counts), 1))
+
+        def majority(statistics: Statistics) -> Statistics:
+            num_rows = len(statistics["present"])
+            return {
+                **statistics,
+                "predicted": np.full(num_rows, int(shares.argmax()), dtype=np.int64),
+                "probabilities": np.broadcast_to(shares.astype(np.float32), (num_rows, len(shares))),
+            }
+
+        return {"majority-class baseline": majority}
+
+    def average(self, target: Target, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
+        """The weighted mean of the experts' probabilities."""
+        stacked = np.stack([expert["probabilities"] for expert in experts], axis=1)
+        probabilities = np.einsum("re,rec->rc", weights, stacked).astype(np.float32)
+        return {**experts[0], "predicted": probabilities.argmax(axis=1), "probabilities": probabilities}
+
+    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+        """The log probability of the true class."""
+        return _log_probability(target, statistics)
+
+    def explained(self, target: Target, statistics: Statistics, choice: int) -> np.ndarray:
+        """The log probability of a class, by its position."""
+        found: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
+        return found
+
+    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+        """Whether the class is the same."""
+        found: np.ndarray = one["predicted"] == other["predicted"]
+        return found
+
+    def summary(self, target: Target, statistics: Statistics) -> Mapping[str, object]:
+        """The confusion matrix, by true and predicted class."""
+        counts = confusion_matrix(statistics, len(target.classes))
+        return {"classes": list(target.classes), "confusion": counts.tolist()}
+
+
+def _log_probability(target: Target, statistics: Statistics) -> np.ndarray:
+    assert "probabilities" in statistics, f"{target.name}: a classification predicts probabilities"
+    own = statistics["probabilities"][np.arange(len(statistics["truth"])), statistics["truth"]]
+    found: np.ndarray = np.log(np.clip(own.astype(np.float64), _EPSILON, 1.0))
+    return found
+
+
+SPEC = ClassificationSpec()

@@ -1,0 +1,187 @@
+"""Generation: a text for a row, written token by token: a caption, an answer, a transcript, a translation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.sample import Sample
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.unsupported import Unsupported
+from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
+from polysense.tasks.generation.metrics.words import are_unspaced
+
+__all__ = ["SPEC", "GenerationSpec"]
+
+_SHORT_TEXT = 4  # tokens, the end among them
+_SHOWN = ("cider", "bleu", "chrf", "exact_match", "token_f1", "wer", "log_loss")
+# Where a script puts no spaces between words, BLEU and the word error rate take a sentence for a word.
+_SHOWN_UNSPACED = ("cider", "chrf", "exact_match", "token_f1", "cer", "log_loss")
+
+
+class _Contribution(Contribution):
+    """The log probability of the true text, per token; nothing is generated, every row moves it, and it costs one pass.
+
+    Without any column the prediction is the model's own from an empty row, because it holds what the model knows of the
+    language; else every column would earn that too.
+    """
+
+    measures = ("log_likelihood",)
+    is_prior_without_columns = False
+
+    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+        return _log_likelihood(target, statistics)[:, None]
+
+
+class GenerationSpec(TaskSpec):
+    """Texts.
+
+    Its row statistics: `likelihood` [rows, 3], where it is known, of the true text: the summed log probability of its
+    tokens, how many of them were the likeliest, and their number. Where texts were generated: `predicted` (texts),
+    `references` (lists of texts), and `score`, the log probability per token.
+    """
+
+    name = "generation"
+    rank = 40
+    generates = True
+    contribution = _Contribution()
+    align = Unsupported("a row's text is the same however its cells are augmented")
+    unit = Unsupported("every row counts by itself")
+    candidates = Unsupported("texts are generated, not looked for")
+    explained = Unsupported("a text is not one number")
+    summary = Unsupported("its metrics say what there is to say")
+    report_section = "polysense.tasks.generation.report_section:report_sections"
+    editor = Unsupported("there is no editor for texts yet")
+
+    def collate(
+        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+    ) -> Arrays:
+        """Texts, padded; a row that lacks the target is padding alone."""
+        cells = [sample.targets.get(target.name) for sample in samples]
+        references = [[] if cell is None else _references(cell, target.begin_id) for cell in cells]
+        if not all_references:
+            references = [texts[:1] for texts in references]
+        several = max([1, *map(len, references)])
+        longest = max([2, *(len(text) for texts in references for text in texts)])
+        values = np.full((num_rows, several, longest), target.padding_id, dtype=np.int64)
+        lengths = np.zeros((num_rows, several), dtype=np.int64)
+        for row, texts in enumerate(references):
+            for index, text in enumerate(texts):
+                values[row, index, : len(text)] = text
+                lengths[row, index] = len(text)
+        present: np.ndarray = lengths.max(axis=1) > 0
+        if several == 1:
+            values, lengths = values[:, 0], lengths[:, 0]
+        truth: dict[str, np.ndarray] = {"values": values, "present": present, "lengths": lengths}
+        if any(target.name in sample.trained for sample in samples):
+            truth["earlier"] = _earlier(samples, target, num_rows, prompt_length)
+        return truth
+
+    def absence(self, target: Target) -> str:
+        return f"no {target.name}"
+
+    def lies_in(self, target: Target) -> str | None:
+        return None
+
+    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+        return ()
+
+    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+        (output,) = outputs
+        found = {"present": truth["present"]}
+        if "likelihood" in output:
+            found["likelihood"] = output["likelihood"].astype(np.float64)
+        if rows.reader is not None:
+            ids, scores = output["values"], output.get("scores", np.zeros(len(output["values"])))
+            found["predicted"] = _objects([str(rows.reader.spell(row)) for row in ids])
+            found["references"] = _objects([list(rows.reader.references(int(row))) for row in rows.numbers])
+            found["score"] = scores / np.maximum((ids != target.padding_id).sum(axis=1), 1)
+        return found
+
+    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+        """Selected by the share of the true tokens that are the likeliest, which needs nothing generated.
+
+        As with classes, their log loss grows worse with a model's confidence long before what it writes does. Answers
+        of a word or two are right or wrong, so exact match is their headline; of longer texts hardly one is right to
+        the letter, so theirs is chrF.
+        """
+        references = statistics["references"] if statistics is not None and "references" in statistics else ()
+        unspaced = are_unspaced([text for texts in references for text in texts])
+        return marked(
+            generation_metrics(),
+            headline="exact_match" if target.typical_length <= _SHORT_TEXT else "chrf",
+            selection="token_accuracy",
+            finer="chrf",
+            shown=_SHOWN_UNSPACED if unspaced else _SHOWN,
+        )
+
+    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+        rows = np.flatnonzero(statistics["present"])
+        return GenerationScorer({name: values[rows] for name, values in statistics.items()})
+
+    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+        """The training text that occurs most often."""
+
+        def majority(statistics: Statistics) -> Statistics:
+            rest = {name: values for name, values in statistics.items() if name != "likelihood"}
+            if "predicted" not in statistics:
+                return rest
+            return {**rest, "predicted": _objects([target.most_frequent] * len(statistics["present"]))}
+
+        return {"most frequent text": majority}
+
+    def average(self, target: Target, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
+        """In each row the text whose expert finds it likeliest, per token; texts have no mean."""
+        rest = {name: values for name, values in experts[0].items() if name != "likelihood"}
+        if any("predicted" not in expert for expert in experts):
+            return {name: values for name, values in rest.items() if name not in ("predicted", "references", "score")}
+        scores = np.stack([expert["score"] for expert in experts], axis=1)
+        best = np.where(weights > 0, scores, -np.inf).argmax(axis=1)
+        every = np.stack([expert["predicted"] for expert in experts], axis=1)
+        return {**rest, "predicted": every[np.arange(len(best)), best], "score": scores.max(axis=1)}
+
+    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+        """The log probability of the true text, per token."""
+        return _log_likelihood(target, statistics)
+
+    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+        """Whether the text is, to the letter."""
+        pairs = zip(one["predicted"], other["predicted"], strict=True)
+        return np.array([a == b for a, b in pairs], dtype=bool)
+
+
+def _log_likelihood(target: Target, statistics: Statistics) -> np.ndarray:
+    assert "likelihood" in statistics, f"{target.name}: nothing is known of how likely the truth is"
+    likelihood = statistics["likelihood"]
+    found: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
+    return found
+
+
+def _references(tokens: np.ndarray, begin_id: int) -> list[np.ndarray]:
+    """References that stand one after another, each with its begin token first."""
+    return np.split(tokens, np.flatnonzero(tokens == begin_id)[1:])
+
+
+def _earlier(samples: Sequence[Sample], target: Target, num_rows: int, length: int) -> np.ndarray:
+    """Which tokens of the prompts are trained on too, see `TargetBatch.earlier`."""
+    values = np.full((num_rows, length), target.padding_id, dtype=np.int64)
+    for row, sample in enumerate(samples):
+        trained = sample.trained.get(target.name)
+        if trained is not None and target.name in sample.targets:
+            chosen = np.flatnonzero(trained)
+            values[row, chosen] = sample.prompts[target.name][chosen]
+    return values
+
+
+def _objects(rows: Sequence[object]) -> np.ndarray:
+    """One object per row; object [rows]."""
+    found = np.empty(len(rows), dtype=object)
+    for row, value in enumerate(rows):
+        found[row] = value
+    return found
+
+
+SPEC = GenerationSpec()

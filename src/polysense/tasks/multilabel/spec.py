@@ -1,0 +1,133 @@
+"""Multilabel classification: a row has any number of several labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.sample import Sample
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.unsupported import Unsupported
+from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
+
+__all__ = ["SPEC", "MultilabelSpec"]
+
+_EPSILON = float(np.finfo(np.float32).eps)
+
+
+class _Contribution(Contribution):
+    """The F1 of a row's own labels, and the mean log probability of its true answers."""
+
+    measures = ("f1_samples", "log_loss")
+    is_prior_without_columns = True
+
+    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+        labels, predicted = statistics["truth"], statistics["predicted"]
+        sizes = labels.sum(axis=1) + predicted.sum(axis=1)
+        # F1 of one row's labels; a row with no label that gets none is right.
+        f1 = np.where(sizes > 0, 2 * (labels & predicted).sum(axis=1) / np.maximum(sizes, 1), 1.0)
+        return np.column_stack([f1, _log_probability(target, statistics)])
+
+
+class MultilabelSpec(TaskSpec):
+    """Any of several labels. Its row statistics: `truth`, `predicted` (bool each) and `probabilities`."""
+
+    name = "multilabel"
+    rank = 20
+    generates = False
+    contribution = _Contribution()
+    align = Unsupported("a row's labels are the same however its cells are augmented")
+    unit = Unsupported("every row counts by itself")
+    candidates = Unsupported("the labels are part of the model")
+    summary = Unsupported("every label is a question of its own, so nothing is taken for something else")
+    report_section = Unsupported("its metrics say what there is to say")
+    editor = Unsupported("there is no editor for labels yet")
+
+    def collate(
+        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+    ) -> Arrays:
+        values = np.zeros((num_rows, len(target.classes)), dtype=np.float32)
+        present = np.zeros(num_rows, dtype=bool)
+        for row, sample in enumerate(samples):
+            if (value := sample.targets.get(target.name)) is not None:
+                values[row], present[row] = value, True
+        return {"values": values, "present": present}
+
+    def absence(self, target: Target) -> str:
+        return f"no {target.name}"
+
+    def lies_in(self, target: Target) -> str | None:
+        return None
+
+    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+        return ()
+
+    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+        found = {
+            "present": truth["present"],
+            "truth": truth["values"] > 0.5,
+            "predicted": outputs[0]["values"].astype(bool),
+        }
+        if "probabilities" in outputs[0]:
+            found["probabilities"] = outputs[0]["probabilities"]
+        return found
+
+    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+        """Selected by average precision, which has no threshold in it."""
+        return marked(
+            multilabel_metrics(),
+            headline="f1_micro",
+            selection="average_precision",
+            finer="log_loss",
+            shown=("f1_micro", "f1_macro", "average_precision", "auroc", "exact_match", "log_loss"),
+        )
+
+    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+        rows = np.flatnonzero(statistics["present"])
+        probabilities = statistics["probabilities"][rows] if "probabilities" in statistics else None
+        return MultilabelScorer(statistics["predicted"][rows], probabilities, statistics["truth"][rows])
+
+    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+        """The labels' training shares, and each label that more than half of the training rows have."""
+        counts = np.array(target.class_counts or (1,) * len(target.classes), dtype=np.float64)
+        shares = np.clip(counts / max(target.num_rows, counts.max(initial=1.0)), 0.0, 1.0).astype(np.float32)
+
+        def majority(statistics: Statistics) -> Statistics:
+            probabilities = np.broadcast_to(shares, (len(statistics["present"]), len(shares)))
+            return {**statistics, "predicted": probabilities > 0.5, "probabilities": probabilities}
+
+        return {"majority-class baseline": majority}
+
+    def average(self, target: Target, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
+        """The weighted mean of the experts' probabilities."""
+        stacked = np.stack([expert["probabilities"] for expert in experts], axis=1)
+        probabilities = np.einsum("re,rec->rc", weights, stacked).astype(np.float32)
+        return {**experts[0], "predicted": probabilities > 0.5, "probabilities": probabilities}
+
+    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+        """The mean over the labels of the true answer's log probability."""
+        return _log_probability(target, statistics)
+
+    def explained(self, target: Target, statistics: Statistics, choice: int) -> np.ndarray:
+        """The log probability of a label, by its position."""
+        found: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
+        return found
+
+    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+        """Whether all labels are the same."""
+        found: np.ndarray = (one["predicted"] == other["predicted"]).all(axis=1)
+        return found
+
+
+def _log_probability(target: Target, statistics: Statistics) -> np.ndarray:
+    assert "probabilities" in statistics, f"{target.name}: a multilabel target predicts probabilities"
+    probabilities = statistics["probabilities"].astype(np.float64)
+    own = np.where(statistics["truth"], probabilities, 1.0 - probabilities)
+    found: np.ndarray = np.log(np.clip(own, _EPSILON, 1.0)).mean(axis=1)
+    return found
+
+
+SPEC = MultilabelSpec()

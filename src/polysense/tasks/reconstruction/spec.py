@@ -1,0 +1,123 @@
+"""Reconstruction: input columns decoded from one code of the whole row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.sample import Sample
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays, BatchRows, TaskSpec
+from polysense.core.unsupported import Unsupported
+from polysense.tasks.reconstruction.metrics import ReconstructionScorer, reconstruction_metrics
+
+__all__ = ["SPEC", "ReconstructionSpec"]
+
+_MOST_GROUPS = 8
+
+
+class ReconstructionSpec(TaskSpec):
+    """Input columns, reconstructed. The columns themselves are not kept: a table of images may not fit into memory.
+
+    Its row statistics are float64 [rows, columns], NaN where the true cell is not known: `errors` (mean squared, in the
+    column's standard deviations, or nats per token or category), `hits` (the share of tokens that is correct, or
+    whether the category is), `imputed_errors` and `imputed_hits` (the cell itself masked, reconstructed from the row's
+    others), `mean_errors` and `mean_hits` (of the training mean, or the most frequent). And `codes` [rows, size].
+    """
+
+    name = "reconstruction"
+    rank = 70
+    generates = False
+    average = Unsupported("codes of different models have nothing in common")
+    proper_score = Unsupported("its columns' errors have different units")
+    contribution = Unsupported("what is reconstructed are the columns themselves")
+    align = Unsupported("the truth is the augmented column itself")
+    unit = Unsupported("every row counts by itself")
+    candidates = Unsupported("nothing is looked for")
+    explained = Unsupported("a row's columns are not one number")
+    same = Unsupported("a reconstruction is not one answer")
+    summary = Unsupported("its metrics say what there is to say")
+    report_section = "polysense.tasks.reconstruction.report_section:report_sections"
+    editor = Unsupported("the truth is the columns themselves, so there is nothing to label")
+
+    def collate(
+        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+    ) -> Arrays:
+        values = np.zeros((num_rows, len(target.columns)), dtype=np.float32)
+        present = np.zeros(num_rows, dtype=bool)
+        for row, sample in enumerate(samples):
+            if (value := sample.targets.get(target.name)) is not None:
+                values[row], present[row] = value, True
+        return {"values": values, "present": present}
+
+    def absence(self, target: Target) -> str:
+        return "none of the columns"
+
+    def lies_in(self, target: Target) -> str | None:
+        return None
+
+    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+        """One column at a time while there are few.
+
+        Beyond eight every eighth together, about as many as training masks: else a table of thirty columns is read
+        thirty times for each validation, which took longer than its epoch.
+        """
+        members = target.members
+        return [tuple(members[first::_MOST_GROUPS]) for first in range(min(_MOST_GROUPS, len(members)))]
+
+    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+        whole, *masked = outputs
+        shape = (len(truth["present"]), len(target.members))
+        unknown = np.full(shape, np.nan)
+        imputed_errors, imputed_hits = unknown.copy(), unknown.copy()
+        for group, output in zip(self.masked_groups(target), masked, strict=False):
+            others = [present for column, present in rows.present.items() if column not in group]
+            there = np.any(others, axis=0) if others else np.zeros(shape[0], dtype=bool)
+            for index in map(target.members.index, group):
+                imputed_errors[:, index] = np.where(there, output["errors"][:, index], np.nan)
+                imputed_hits[:, index] = np.where(there, output["hits"][:, index], np.nan)
+        return {
+            "present": truth["present"],
+            "codes": whole["values"],
+            "imputed_errors": imputed_errors,
+            "imputed_hits": imputed_hits,
+            **{
+                name: whole[name].astype(np.float64) if name in whole else unknown
+                for name in ("errors", "hits", "mean_errors", "mean_hits")
+            },
+        }
+
+    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+        return marked(
+            reconstruction_metrics(target),
+            headline="skill",
+            selection="skill",
+            finer="imputed_skill",
+            shown=("skill", "imputed_skill", "accuracy", "imputed_accuracy"),
+        )
+
+    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+        return ReconstructionScorer(target, statistics)
+
+    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+        """The mean predictor, which says the same whatever is masked."""
+
+        def mean(statistics: Statistics) -> Statistics:
+            imputed = {
+                f"imputed_{kind}": np.where(np.isnan(statistics[f"imputed_{kind}"]), np.nan, statistics[f"mean_{kind}"])
+                for kind in ("errors", "hits")
+            }
+            return {
+                **statistics,
+                **imputed,
+                "errors": statistics["mean_errors"],
+                "hits": statistics["mean_hits"],
+                "codes": np.zeros((len(statistics["present"]), 1)),
+            }
+
+        return {"mean baseline": mean}
+
+
+SPEC = ReconstructionSpec()

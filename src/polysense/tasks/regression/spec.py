@@ -1,0 +1,130 @@
+"""Regression: one or several numbers for a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.sample import Sample
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.unsupported import Unsupported
+from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
+
+__all__ = ["SPEC", "RegressionSpec"]
+
+_SAME = 1e-6  # of a column's standard deviation
+
+
+class _Contribution(Contribution):
+    """R2, whose denominator is known only when all rows are: rows leave their squared errors until then."""
+
+    measures = ("r2",)
+    is_prior_without_columns = True
+
+    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+        error: np.ndarray = statistics["predicted"].astype(np.float64) - statistics["truth"]
+        return error**2
+
+    def measured(self, target: Target, values: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        truth = truth.astype(np.float64)
+        known = ~np.isnan(truth)
+        counts = known.sum(axis=0)
+        means = np.where(known, truth, 0.0).sum(axis=0) / np.maximum(counts, 1)
+        variance = np.where(known, (truth - means) ** 2, 0.0).sum(axis=0) / np.maximum(counts, 1)
+        # A column that does not vary among these rows has no R2; its training spread keeps the errors' scale.
+        training = np.array(target.std or (1.0,) * len(target.columns), dtype=np.float64) ** 2
+        variance = np.where(variance > 0, variance, np.where(training > 0, training, 1.0))
+        # Weighted so that the mean over rows is the mean over columns of each one's R2, unknown values counted out.
+        share = len(truth) / np.maximum(counts, 1) * (counts > 0) / max(int((counts > 0).sum()), 1)
+        explained = np.where(known[:, None, :], 1.0 - values / variance, 0.0)
+        scores: np.ndarray = (explained * share).sum(axis=2)
+        return scores[None]
+
+
+class RegressionSpec(TaskSpec):
+    """Numbers in the table's units. Its row statistics: `truth` (NaN = unknown) and `predicted`, [rows, columns]."""
+
+    name = "regression"
+    rank = 30
+    generates = False
+    contribution = _Contribution()
+    align = Unsupported("a row's number is the same however its cells are augmented")
+    unit = Unsupported("every row counts by itself")
+    candidates = Unsupported("a number is looked for nowhere")
+    summary = Unsupported("its metrics say what there is to say")
+    report_section = Unsupported("its metrics say what there is to say")
+    editor = Unsupported("there is no editor for numbers yet")
+
+    def collate(
+        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+    ) -> Arrays:
+        values = np.full((num_rows, len(target.columns)), np.nan, dtype=np.float32)
+        present = np.zeros(num_rows, dtype=bool)
+        for row, sample in enumerate(samples):
+            if (value := sample.targets.get(target.name)) is not None:
+                values[row], present[row] = value, True
+        return {"values": values, "present": present}
+
+    def absence(self, target: Target) -> str:
+        return f"no {target.name}"
+
+    def lies_in(self, target: Target) -> str | None:
+        return None
+
+    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+        return ()
+
+    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+        return {"present": truth["present"], "truth": truth["values"], "predicted": outputs[0]["values"]}
+
+    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+        return marked(
+            regression_metrics(target.columns),
+            headline="r2",
+            selection="r2",
+            finer="mae",
+            shown=("r2", "mae", "rmse", "pearson"),
+        )
+
+    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+        rows = np.flatnonzero(statistics["present"])
+        return RegressionScorer(statistics["predicted"][rows], statistics["truth"][rows], target.columns)
+
+    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+        """The training mean."""
+        means = np.array(target.mean or (0.0,) * len(target.columns), dtype=np.float32)
+
+        def mean(statistics: Statistics) -> Statistics:
+            return {**statistics, "predicted": np.broadcast_to(means, (len(statistics["present"]), len(means)))}
+
+        return {"mean baseline": mean}
+
+    def average(self, target: Target, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
+        """The weighted mean of the experts' numbers."""
+        stacked = np.stack([expert["predicted"] for expert in experts], axis=1)
+        return {**experts[0], "predicted": np.einsum("re,rec->rc", weights, stacked).astype(np.float32)}
+
+    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+        """The negative mean squared error over the known columns, each in its training standard deviation."""
+        scale = np.array(target.std or (1.0,) * len(target.columns), dtype=np.float64)
+        error = (statistics["predicted"].astype(np.float64) - statistics["truth"]) / np.where(scale > 0, scale, 1.0)
+        known = ~np.isnan(error)
+        found: np.ndarray = -np.where(known, error**2, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        return found
+
+    def explained(self, target: Target, statistics: Statistics, choice: int) -> np.ndarray:
+        """A column's number, by its position."""
+        found: np.ndarray = statistics["predicted"][:, choice].astype(np.float64)
+        return found
+
+    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+        """Whether all numbers are, to a millionth of the training standard deviation."""
+        scale = np.array(target.std or (1.0,) * len(target.columns), dtype=np.float64)
+        found: np.ndarray = (np.abs(one["predicted"] - other["predicted"]) <= _SAME * scale).all(axis=1)
+        return found
+
+
+SPEC = RegressionSpec()

@@ -1,0 +1,91 @@
+"""Retrieval: input columns brought into one joint embedding space, where the cells of a row lie close together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.sample import Sample
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays, BatchRows, TaskSpec
+from polysense.core.unsupported import Unsupported
+from polysense.tasks.retrieval.metrics import RetrievalScorer, retrieval_metrics
+
+__all__ = ["SPEC", "RetrievalSpec"]
+
+
+class RetrievalSpec(TaskSpec):
+    """A joint embedding space.
+
+    Its row statistics: `embeddings` [rows, columns, size], NaN where a column is absent, and `keys` int64 [rows,
+    columns or one more], what each cell holds, 0 where it is missing.
+    """
+
+    name = "retrieval"
+    rank = 60
+    generates = False
+    average = Unsupported("embeddings of different models lie in different spaces")
+    proper_score = Unsupported("a similarity is no probability")
+    contribution = Unsupported("an embedding is of one column alone, so no other column contributes to it")
+    align = Unsupported("what belongs together does so however its cells are augmented")
+    unit = Unsupported("every row counts by itself")
+    candidates = Unsupported("every row's cells are looked among; there is no table of their own")
+    explained = Unsupported("an embedding is not one number")
+    same = Unsupported("an embedding is not an answer")
+    summary = Unsupported("its metrics say what there is to say")
+    report_section = Unsupported("its map and its neighbors have pages of their own")
+    editor = Unsupported("pairs are the table's rows, so there is nothing to label")
+
+    def collate(
+        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+    ) -> Arrays:
+        values = np.zeros((num_rows, len(target.columns)), dtype=np.int64)
+        present = np.zeros(num_rows, dtype=bool)
+        for row, sample in enumerate(samples):
+            if (value := sample.targets.get(target.name)) is not None:
+                values[row] = value
+                # A row with one column alone belongs to nothing, and is still told apart from the others.
+                present[row] = np.count_nonzero(value[: len(target.members)]) >= 2
+        return {"values": values, "present": present}
+
+    def absence(self, target: Target) -> str:
+        return "fewer than two of the columns"
+
+    def lies_in(self, target: Target) -> str | None:
+        return None
+
+    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+        return ()
+
+    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+        return {"present": truth["present"], "keys": truth["values"], "embeddings": outputs[0]["values"]}
+
+    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+        """Selected by the mean reciprocal rank: recall at 1 moves in coarse steps on a small split."""
+        return marked(
+            retrieval_metrics(target.members, target.anchor),
+            headline="recall_at_1",
+            selection="mean_reciprocal_rank",
+            finer="mean_average_precision",
+            shown=("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_average_precision"),
+        )
+
+    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+        """Rows with one column alone search for nothing, and may be found."""
+        return RetrievalScorer(
+            statistics["embeddings"], statistics["keys"], statistics["present"], target.members, target.anchor
+        )
+
+    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+        """One place for everything: what is found is found by chance."""
+
+        def chance(statistics: Statistics) -> Statistics:
+            shape = (len(statistics["present"]), len(target.members), 1)
+            return {**statistics, "embeddings": np.ones(shape, dtype=np.float32)}
+
+        return {"chance": chance}
+
+
+SPEC = RetrievalSpec()

@@ -1,0 +1,142 @@
+"""Tagging: labeled segments of an input column, such as the names in a text or the events in a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.sample import Sample
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.unsupported import Unsupported
+from polysense.tasks.tagging.metrics import TaggingScorer, segments_of, tagging_metrics, tagging_primary
+
+__all__ = ["SPEC", "TaggingSpec"]
+
+_NO_END = 1e30  # a segment that ends where its row does, wherever that is
+_SHOWN = (
+    *(f"{whole}_{name}" for whole in ("entity", "segment") for name in ("f1", "precision", "recall")),
+    *(f"{step}_{name}" for step in ("token", "frame") for name in ("f1", "accuracy")),
+    "onset_f1",
+    "log_loss",
+)
+
+
+class _Contribution(Contribution):
+    """The log probability of the true labeling, by the column's length; every row moves it a little."""
+
+    measures = ("log_likelihood",)
+    is_prior_without_columns = False
+
+    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+        return _log_likelihood(target, statistics)[:, None]
+
+
+class TaggingSpec(TaskSpec):
+    """Labeled segments.
+
+    Its row statistics: `length` of the column, `truth` and `predicted`, per row float64 [segments, 3 or 4] of (start,
+    end, class, probability), and `likelihood`, where it is known.
+    """
+
+    name = "tagging"
+    rank = 50
+    generates = False
+    contribution = _Contribution()
+    average = Unsupported("segments have no mean")
+    align = Unsupported("the segments' column is augmented without moving anything in it")
+    unit = Unsupported("every row counts by itself")
+    candidates = Unsupported("the classes are part of the model")
+    explained = Unsupported("a labeling is not one number")
+    summary = Unsupported("its metrics say what there is to say")
+    report_section = "polysense.tasks.tagging.report_section:report_sections"
+    editor = Unsupported("there is no editor for segments yet")
+
+    def collate(
+        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+    ) -> Arrays:
+        """Segments, padded; a row that lacks the target is padding alone."""
+        cells = [sample.targets.get(target.name) for sample in samples]
+        longest = max([1, *(len(cell) for cell in cells if cell is not None)])
+        values = np.zeros((num_rows, longest, 3), dtype=np.float32)
+        values[:, :, 2] = -1.0
+        present = np.zeros(num_rows, dtype=bool)
+        for row, cell in enumerate(cells):
+            if cell is not None:
+                values[row, : len(cell)], present[row] = cell, True
+        return {"values": values, "present": present}
+
+    def absence(self, target: Target) -> str:
+        return f"no {target.name}"
+
+    def lies_in(self, target: Target) -> str | None:
+        return target.over
+
+    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+        return ()
+
+    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+        found = {
+            "present": truth["present"],
+            "length": truth["values"][:, 0, 1].astype(np.float64),
+            "truth": _ragged([segments_of(records) for records in truth["values"]]),
+            "predicted": _ragged([segments_of(records) for records in outputs[0]["values"]]),
+        }
+        if "likelihood" in outputs[0]:
+            found["likelihood"] = outputs[0]["likelihood"].astype(np.float64)
+        return found
+
+    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+        primary = tagging_primary(target)
+        return marked(tagging_metrics(target), headline=primary, selection=primary, finer="log_loss", shown=_SHOWN)
+
+    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+        rows = np.flatnonzero(statistics["present"])
+        likelihood = statistics["likelihood"][rows] if "likelihood" in statistics else None
+        return TaggingScorer(
+            target,
+            list(statistics["predicted"][rows]),
+            list(statistics["truth"][rows]),
+            statistics["length"][rows],
+            likelihood,
+        )
+
+    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+        """No segment, or the class that is more of the length than none is and than any other, everywhere."""
+        shares = [1.0 - sum(target.class_lengths), *target.class_lengths]
+        best = int(np.argmax(shares))
+        segments = np.array([(0.0, _NO_END, best - 1.0, shares[best])] if best else []).reshape(-1, 4)
+
+        def majority(statistics: Statistics) -> Statistics:
+            rest = {name: values for name, values in statistics.items() if name != "likelihood"}
+            return {**rest, "predicted": _ragged([segments.copy() for _ in statistics["present"]])}
+
+        return {"majority-class baseline": majority}
+
+    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+        """The log probability of the true labeling, by the column's length."""
+        return _log_likelihood(target, statistics)
+
+    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+        """Whether all segments are, their probabilities aside."""
+        pairs = zip(one["predicted"], other["predicted"], strict=True)
+        return np.array([np.array_equal(a[:, :3], b[:, :3]) for a, b in pairs], dtype=bool)
+
+
+def _log_likelihood(target: Target, statistics: Statistics) -> np.ndarray:
+    assert "likelihood" in statistics, f"{target.name}: nothing is known of how likely the truth is"
+    likelihood = statistics["likelihood"]
+    found: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
+    return found
+
+
+def _ragged(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """One array per row; object [rows]."""
+    found = np.empty(len(rows), dtype=object)
+    found[:] = rows
+    return found
+
+
+SPEC = TaggingSpec()

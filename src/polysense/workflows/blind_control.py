@@ -1,0 +1,50 @@
+"""Exchange the rows' media: a model that generates as well from a stranger's picture has not looked at the picture."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from polysense.core.modality import Modality
+from polysense.core.random import permutation
+from polysense.core.registry import task
+from polysense.core.schema import Schema
+from polysense.data.sources import Table
+
+__all__ = ["generates", "shuffled_inputs"]
+
+_MEDIA = (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
+
+
+def generates(schema: Schema) -> bool:
+    """Whether a target is generated step by step."""
+    return any(task(target.task).generates for target in schema.targets)
+
+
+def shuffled_inputs(table: Table, schema: Schema, seed: int) -> Table | None:
+    """The blind control's table: every row has the media of another row, all of them of the same one.
+
+    Who writes as well from a stranger's picture has not looked at the picture. Where no column is a picture, a sound or
+    a video, all inputs are exchanged.
+
+    Args:
+        table: The rows.
+        schema: Which columns are inputs.
+        seed: Of the exchange.
+
+    Returns:
+        None where there is no other row to take them from.
+    """
+    if len(table) < 2:
+        return None
+    media = [column.table_column for column in schema if column.modality in _MEDIA]
+    media = list(dict.fromkeys(media or [column.table_column for column in schema]))
+    # Each row takes those of the next one in a random order: one circle, so no row keeps its own.
+    order = permutation(len(table), seed, "shuffled inputs")
+    taken = np.empty_like(order)
+    taken[order] = np.roll(order, -1)
+    foreign = table.frame.select(name for name in media if table.has(name))[taken]
+    # What filled the row's cells was made of its own media.
+    return dataclasses.replace(table, frame=table.frame.with_columns(pl.Series(s) for s in foreign), fills=None)

@@ -1,0 +1,71 @@
+"""Evaluate a model: its predictions, some columns masked too, and how its targets are spelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+
+from polysense.core.batch import Batch
+from polysense.core.prediction import Prediction
+from polysense.core.task_spec import TargetReader
+from polysense.data.dataset import TableDataset
+from polysense.data.loader import PredictLoader
+from polysense.data.processor import Processor
+from polysense.data.sources import Table
+from polysense.evaluation.evaluator import Evaluation, Predict, evaluate
+from polysense.nn.model import MultimodalModel
+
+__all__ = ["evaluate_model", "fitted_processor", "target_readers"]
+
+
+def evaluate_model(
+    model: MultimodalModel,
+    dataset: TableDataset,
+    *,
+    predict: Predict | None = None,
+    generate: bool = True,
+    batches: Iterable[Batch] | None = None,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> Evaluation:
+    """Scores a model on prepared rows.
+
+    Args:
+        model: In eval mode.
+        dataset: Rows with targets.
+        predict: Predicts a batch; by default the model does, on its device.
+        generate: Whether what is generated step by step is; else only its likelihood is judged.
+        batches: Those of the data set, by default.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        seed: Of the resamples.
+    """
+    device = next(model.parameters()).device
+    names = frozenset(model.schema.names)
+
+    def masked(batch: Batch, groups: Sequence[tuple[str, ...]]) -> list[dict[str, Prediction]]:
+        subsets = [names - set(group) for group in groups]
+        with torch.inference_mode():
+            return model.predict_subsets(batch.to(device), subsets, write=generate)
+
+    return evaluate(
+        predict or (lambda batch: model.predict(batch.to(device), write=generate)),
+        PredictLoader(dataset, model.schema) if batches is None else batches,
+        model.schema.targets,
+        masked=masked,
+        readers=target_readers(fitted_processor(dataset), dataset.table) if generate else None,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+
+
+def target_readers(processor: Processor, table: Table) -> Mapping[str, TargetReader]:
+    """How targets are spelled, where what is spelled is compared."""
+    readers = {name: target.reader(table) for name, target in processor.targets.items()}
+    return {name: reader for name, reader in readers.items() if reader is not None}
+
+
+def fitted_processor(dataset: TableDataset) -> Processor:
+    """The fitted preprocessing that a data set was made with."""
+    assert isinstance(dataset.processor, Processor)
+    return dataset.processor

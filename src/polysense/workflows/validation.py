@@ -1,0 +1,81 @@
+"""Validate a model in training: every row's statistics, and of some rows what takes many passes to generate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from polysense.core.batch import Batch
+from polysense.core.prediction import Prediction
+from polysense.core.random import permutation
+from polysense.core.registry import task
+from polysense.data.dataset import TableDataset
+from polysense.nn.model import MultimodalModel
+from polysense.reports.sample_log import SampleLog
+from polysense.workflows.blind_control import generates
+from polysense.workflows.evaluating import evaluate_model, fitted_processor
+
+__all__ = ["Validation"]
+
+
+class Validation:
+    """The metrics after each epoch.
+
+    Args:
+        model: In training.
+        dataset: The validation rows.
+        num_rows: Rows for which outputs are generated; that costs as many steps as the longest text has tokens.
+        num_samples: Of them, how many are shown.
+        folder: The run's.
+        seed: Of the choice of rows.
+        resume: Whether the run is resumed.
+
+    Attributes:
+        samples: The rows that are shown.
+    """
+
+    def __init__(
+        self,
+        model: MultimodalModel,
+        dataset: TableDataset,
+        *,
+        num_rows: int,
+        num_samples: int,
+        folder: Path,
+        seed: int,
+        resume: bool = False,
+    ) -> None:
+        self._model, self._dataset = model, dataset
+        self._part: TableDataset | None = None
+        if generates(model.schema):
+            chosen = np.sort(permutation(len(dataset), seed, "written")[:num_rows])
+            if len(chosen) < len(dataset):
+                table, processor = dataset.table.select(chosen), fitted_processor(dataset)
+                self._part = TableDataset(table, processor, cache_bytes=dataset.cache_bytes)
+        shown = dataset if self._part is None else self._part
+        self.samples = SampleLog(shown, num_samples=num_samples, folder=folder, seed=seed, resume=resume)
+
+    def __call__(self, predict: Callable[[Batch, bool], Mapping[str, Prediction]], epoch: int) -> dict[str, float]:
+        """The metrics by target/metric.
+
+        Args:
+            predict: A batch, and whether outputs are generated, to predictions.
+            epoch: From 1, for the samples.
+        """
+        part = self._part
+        evaluation = evaluate_model(
+            self._model, self._dataset, predict=lambda batch: predict(batch, part is None), generate=part is None
+        )
+        metrics = evaluation.as_flat()
+        if part is not None and len(part):
+            evaluation = evaluate_model(self._model, part, predict=lambda batch: predict(batch, True))
+            generated = {target.name for target in self._model.schema.targets if task(target.task).generates}
+            for key, value in evaluation.as_flat().items():
+                target, _, _ = key.rpartition("/")
+                if target in generated and not np.isfinite(metrics[key]):
+                    metrics[key] = value
+        if part is None or len(part):
+            self.samples.add(evaluation, epoch)
+        return metrics
