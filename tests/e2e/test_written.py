@@ -141,8 +141,8 @@ def test_from_one_script_to_another(tmp_path: Path) -> None:
     assert "arabic, generation" in (folder / "bundle" / "README.md").read_text().replace("`", "")
     samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     assert len(samples) == 4 * 25
-    assert set(samples[0]) == {"epoch", "target", "row", "references", "written"}
-    assert "written" in (folder / "train.log").read_text()
+    assert set(samples[0]) == {"epoch", "target", "row", "references", "predicted", "correct"}
+    assert ", generated " in (folder / "train.log").read_text()
     unseen = run.bundle.predict([{"english": "семь и восемь"}, {"english": "七 😀"}]).frame
     assert unseen["arabic"].null_count() == 0
 

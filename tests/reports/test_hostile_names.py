@@ -148,7 +148,7 @@ def samples() -> str:
     segments = [(0.0, 3.0, HOSTILE)]
     text = Marked(content=HOSTILE, extent=9.0, truth=segments, predicted=[], classes=(HOSTILE,))
     clip = Marked(content=None, extent=9.0, truth=segments, predicted=segments, classes=("a",))
-    outputs = [Output(epoch=i, value=f"{HOSTILE}{i}", probability=0.5, is_right=True) for i in range(1, 60)]
+    outputs = [Output(epoch=i, value=f"{HOSTILE}{i}", probability=0.5, is_correct=True) for i in range(1, 60)]
     row = SampleRow(
         row=7,
         inputs=[CELL, ABSENT],

@@ -59,7 +59,7 @@ def test_classes_and_numbers_with_their_inputs(table: Path, tmp_path: Path) -> N
     }
     for line in found:
         truth = ["dark", "light"][line["row"] % 2]
-        assert line["target"] != "label" or (line["truth"] == truth and 0 <= line["probability"] <= 1)
+        assert line["target"] != "label" or (line["references"] == [truth] and 0 <= line["probability"] <= 1)
     page = (run.folder / "samples.html").read_text()
     assert len(re.findall("<h2>Row ", page)) == 12
     assert "<b>" not in page.replace("&lt;b&gt;", "")

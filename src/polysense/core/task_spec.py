@@ -40,6 +40,7 @@ OPTIONAL = (
     "candidates",
     "summary",
     "report_section",
+    "sample_outputs",
     "editor",
 )
 """The optional questions."""
@@ -96,6 +97,8 @@ class TaskSpec(ABC):
         summary: `(target, statistics) -> {key: value}`: what stands beside the metrics in summary files.
         report_section: "module:function" of the task's sections in the report, `(target, evaluation, baseline) ->
             sections`. It is named and not imported, since few processes make pages.
+        sample_outputs: "module:function" of one row's predictions in words, `(target, evaluation, position, dataset) ->
+            [SampleOutput]`; named, too.
         editor: "module:function" of the editor that a person labels with.
     """
 
@@ -114,6 +117,7 @@ class TaskSpec(ABC):
     candidates: Callable[[Target], str] | Unsupported
     summary: Callable[[Target, Statistics], Mapping[str, object]] | Unsupported
     report_section: str | Unsupported
+    sample_outputs: str | Unsupported
     editor: str | Unsupported
 
     def __init_subclass__(cls) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from polysense.core.preview import CellPreview
+from polysense.core.sample_output import Nearest
 from polysense.core.schema import Column
 from polysense.data.dataset import TableDataset
-from polysense.evaluation.neighbours import Nearest
 from polysense.reports.environment import render
 from polysense.reports.numerals import number
 from polysense.reports.previews import preview_cell
@@ -69,22 +69,21 @@ def query_tile(dataset: TableDataset, column: Column, row: int) -> Tile:
     return Tile(preview=_cell(dataset, column, row), caption=f"row {dataset.table.rows[row]}", mark="query")
 
 
-def neighbor_tiles(dataset: TableDataset, column: Column, nearest: Nearest, *, most: int) -> list[Tile]:
+def neighbor_tiles(dataset: TableDataset, nearest: Nearest) -> list[Tile]:
     """The nearest cells, best first, and the correct one where it is not among them.
 
     Args:
         dataset: The rows.
-        column: What is searched.
         nearest: One query's neighbors.
-        most: How many of them.
     """
+    column = dataset.schema.column(nearest.column)
     tiles: list[Tile] = []
-    pairs = list(zip(nearest.found, nearest.similarities, nearest.right, strict=True))[:most]
+    pairs = list(zip(nearest.rows, nearest.similarities, nearest.correct, strict=True))
     for row, similarity, is_correct in pairs:
         caption = f"row {dataset.table.rows[row]}\n{number(similarity)}"
         tiles.append(Tile(preview=_cell(dataset, column, row), caption=caption, mark="correct" if is_correct else ""))
     if not any(is_correct for _, _, is_correct in pairs):
-        row = nearest.best_right
+        row = nearest.best_correct
         caption = f"row {dataset.table.rows[row]}\nrank {nearest.rank:g} of {nearest.num_candidates:,}"
         tiles.append(Tile(preview=_cell(dataset, column, row), caption=caption, mark="missed"))
     return tiles

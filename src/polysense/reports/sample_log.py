@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,23 @@ import numpy as np
 
 from polysense.core.files import write_text
 from polysense.core.json import write_json_lines
-from polysense.core.modality import Task
 from polysense.core.random import permutation
-from polysense.core.schema import Target
+from polysense.core.registry import task
+from polysense.core.sample_output import SampleOutput
 from polysense.data.dataset import TableDataset
 from polysense.data.processor import Processor
 from polysense.evaluation.evaluator import Evaluation
+from polysense.reports.neighbors import neighbor_tiles
 from polysense.reports.previews import preview_input
-from polysense.reports.sample_outputs import SampleOutput, outputs_of
+from polysense.reports.sample_outputs import outputs_of
 from polysense.reports.samples import Output, SampleRow, render_samples
 from polysense.training.callbacks.tensorboard import Samples
 
 __all__ = ["SampleLog"]
 
 _log = logging.getLogger("polysense.reports")
+
+_KEYS = {"epoch", "target", "row", "predicted", "correct"}
 
 
 class SampleLog:
@@ -92,22 +94,23 @@ class SampleLog:
         references, outputs = dict(row.references), {name: list(earlier) for name, earlier in row.outputs.items()}
         sections, neighbors = dict(row.sections), dict(row.neighbors)
         for target in evaluation.targets:
-            for one in outputs_of(target, evaluation, position, epoch, self._dataset):
+            for one in outputs_of(target, evaluation, position, self._dataset):
                 name = f"{target.name}: {one.direction}" if one.direction else target.name
                 if name not in outputs:
                     outputs[name] = [_output(line) for line in self._lines if _name(line) == (row.row, name)]
+                line = _line(target.name, row.row, epoch, one)
+                self._lines.append(line)
+                outputs[name].append(_output(line))
                 references[name] = one.references
-                outputs[name].append(one.output)
                 if one.section is not None:
                     sections[name] = one.section
-                if one.neighbors:
-                    neighbors[name] = one.neighbors
-                self._lines.append(_line(target, row.row, one))
-                self._texts[f"row {row.row}/{name}"] = _markdown(one.references, one.output)
-                if target.task is Task.GENERATION:
+                if one.nearest is not None:
+                    neighbors[name] = neighbor_tiles(self._dataset, one.nearest)
+                self._texts[f"row {row.row}/{name}"] = _markdown(one)
+                if task(target.task).generates:
                     _log.info(
                         "epoch %d, %s, row %d: reference %r, generated %r",
-                        epoch, target.name, row.row, one.references[0], one.output.value,
+                        epoch, target.name, row.row, one.references[0], one.value,
                     )  # fmt: skip
         return dataclasses.replace(row, references=references, outputs=outputs, sections=sections, neighbors=neighbors)
 
@@ -123,7 +126,7 @@ class SampleLog:
                 line = json.loads(written)
             except ValueError:
                 continue
-            if isinstance(line, dict) and {"epoch", "target", "row"} <= line.keys() and line["epoch"] < epoch:
+            if isinstance(line, dict) and line.keys() >= _KEYS and line["epoch"] < epoch:
                 found.append(line)
         return found
 
@@ -141,18 +144,18 @@ class SampleLog:
         return SampleRow(row=number, inputs=inputs)
 
 
-def _line(target: Target, row: int, one: SampleOutput) -> dict[str, Any]:
+def _line(target: str, row: int, epoch: int, one: SampleOutput) -> dict[str, Any]:
     """A line of samples.jsonl."""
-    output = one.output
-    line: dict[str, Any] = {"epoch": output.epoch, "target": target.name, "row": row}
-    if target.task is Task.GENERATION:
-        return {**line, "references": one.references, "written": output.value}
-    if one.direction:
-        line["direction"] = one.direction
-    line |= {"truth": one.references[0], "predicted": output.value}
-    if target.task in (Task.RETRIEVAL, Task.TAGGING):
-        line["right"] = output.is_right
-    return line if output.probability is None else {**line, "probability": round(output.probability, 4)}
+    return {
+        "epoch": epoch,
+        "target": target,
+        "row": row,
+        **({"direction": one.direction} if one.direction else {}),
+        "references": list(one.references),
+        "predicted": one.value,
+        **({} if one.probability is None else {"probability": round(one.probability, 4)}),
+        "correct": one.is_correct,
+    }
 
 
 def _name(line: dict[str, Any]) -> tuple[int, str]:
@@ -163,21 +166,18 @@ def _name(line: dict[str, Any]) -> tuple[int, str]:
 
 def _output(line: dict[str, Any]) -> Output:
     """The other way round."""
-    if "written" in line:
-        is_right = line["written"] in line.get("references", ())
-        return Output(epoch=line["epoch"], value=str(line["written"]), is_right=is_right)
-    probability, value = line.get("probability"), str(line.get("predicted", ""))
-    if isinstance(line.get("right"), bool):
-        return Output(epoch=line["epoch"], value=value, is_right=line["right"])
-    # A number is neither right nor wrong.
-    right = None if probability is None and value != line.get("truth") else value == line.get("truth")
-    return Output(epoch=line["epoch"], value=value, probability=probability, is_right=right)
+    return Output(
+        epoch=line["epoch"],
+        value=str(line["predicted"]),
+        probability=line.get("probability"),
+        is_correct=line["correct"],
+    )
 
 
-def _markdown(references: Sequence[str], output: Output) -> str:
+def _markdown(one: SampleOutput) -> str:
     """For TensorBoard, literally: indented lines are code."""
     parts = []
-    for title, texts in (("target", references), ("prediction", [output.value])):
-        lines = [line for one in texts for line in (one.splitlines() or [""])]
+    for title, texts in (("target", one.references), ("prediction", [one.value])):
+        lines = [line for text in texts for line in (text.splitlines() or [""])]
         parts.append(f"{title}\n\n" + "\n".join(f"    {line}" for line in lines))
     return "\n\n".join(parts)

@@ -31,13 +31,13 @@ class Output:
         epoch: From 1.
         value: In words.
         probability: Of a class.
-        is_right: Whether it is correct; None where there is no right or wrong (numbers).
+        is_correct: Whether it is; None where there is no right or wrong (numbers).
     """
 
     epoch: int
     value: str
     probability: float | None = None
-    is_right: bool | None = None
+    is_correct: bool | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -105,7 +105,7 @@ def render_samples(title: str, rows: Sequence[SampleRow], epoch: int) -> str:
 
 def _history(outputs: Sequence[Output]) -> tuple[list[_Line], int, list[_Line]]:
     """The predictions, the newest first: latest lines, how many are left out, first lines."""
-    groups = itertools.groupby(outputs, key=lambda one: (one.value, one.is_right))
+    groups = itertools.groupby(outputs, key=lambda one: (one.value, one.is_correct))
     lines = [_Line.of(list(group)) for _, group in groups][::-1]
     if len(lines) <= _MAX_LINES:
         return lines, 0, []

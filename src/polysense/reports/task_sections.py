@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 from polysense.core.registry import task
 from polysense.core.report_section import ReportSection
@@ -10,7 +12,7 @@ from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
 from polysense.evaluation.evaluator import Evaluation
 
-__all__ = ["task_sections"]
+__all__ = ["named", "task_sections"]
 
 
 def task_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
@@ -21,9 +23,15 @@ def task_sections(target: Target, evaluation: Evaluation, baseline: Evaluation |
         evaluation: Of the model.
         baseline: Of what knows the training labels alone, on the same rows; None where it was not measured.
     """
-    named = task(target.task).report_section
-    if isinstance(named, Unsupported):
+    where = task(target.task).report_section
+    if isinstance(where, Unsupported):
         return []
-    module, _, function = named.partition(":")
-    sections: list[ReportSection] = vars(importlib.import_module(module))[function](target, evaluation, baseline)
+    sections: list[ReportSection] = named(where)(target, evaluation, baseline)
     return sections
+
+
+def named(where: str) -> Callable[..., Any]:
+    """The function that a spec names as "module:function"."""
+    module, _, function = where.partition(":")
+    result: Callable[..., Any] = vars(importlib.import_module(module))[function]
+    return result

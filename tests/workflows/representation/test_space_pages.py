@@ -78,7 +78,7 @@ def test_samples_show_the_three_nearest_and_go_on_after_a_stop(run: polysense.Ru
     lines = [json.loads(line) for line in (run.folder / "samples.jsonl").read_text().splitlines()]
     assert {line["direction"] for line in lines} == {"photo to text", "text to photo"}
     assert {line["epoch"] for line in lines} == {1, 2}
-    assert all(isinstance(line["right"], bool) and line["predicted"].startswith("rank ") for line in lines)
+    assert all(isinstance(line["correct"], bool) and line["predicted"].startswith("rank ") for line in lines)
     page = (run.folder / "samples.html").read_text()
     assert "embedding: photo to text" in page
     assert page.count('class="tile ') >= 3
@@ -141,6 +141,6 @@ def test_segments_are_marked_in_the_samples(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (run.folder / "samples.jsonl").read_text().splitlines()]
     assert lines
     for line in lines:
-        assert "](PER) saw [" in line["truth"]
-        assert isinstance(line["right"], bool)
+        assert "](PER) saw [" in line["references"][0]
+        assert isinstance(line["correct"], bool)
     assert '<mark class="c' in (run.folder / "samples.html").read_text()

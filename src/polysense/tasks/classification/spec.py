@@ -42,6 +42,7 @@ class ClassificationSpec(TaskSpec):
     unit = Unsupported("every row counts by itself")
     candidates = Unsupported("the classes are part of the model")
     report_section = "polysense.tasks.classification.report_section:report_sections"
+    sample_outputs = "polysense.tasks.classification.sample_output:sample_outputs"
     editor = Unsupported("there is no editor for labels yet")
 
     def collate(

@@ -54,6 +54,7 @@ class GenerationSpec(TaskSpec):
     explained = Unsupported("a text is not one number")
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.generation.report_section:report_sections"
+    sample_outputs = "polysense.tasks.generation.sample_output:sample_outputs"
     editor = Unsupported("there is no editor for texts yet")
 
     def collate(

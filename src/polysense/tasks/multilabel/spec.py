@@ -44,6 +44,7 @@ class MultilabelSpec(TaskSpec):
     candidates = Unsupported("the labels are part of the model")
     summary = Unsupported("every label is a question of its own, so nothing is taken for something else")
     report_section = Unsupported("its metrics say what there is to say")
+    sample_outputs = "polysense.tasks.multilabel.sample_output:sample_outputs"
     editor = Unsupported("there is no editor for labels yet")
 
     def collate(

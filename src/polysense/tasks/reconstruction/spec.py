@@ -40,6 +40,7 @@ class ReconstructionSpec(TaskSpec):
     same = Unsupported("a reconstruction is not one answer")
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.reconstruction.report_section:report_sections"
+    sample_outputs = Unsupported("its cells have a page of their own, reconstructions.html")
     editor = Unsupported("the truth is the columns themselves, so there is nothing to label")
 
     def collate(

@@ -56,6 +56,7 @@ class RegressionSpec(TaskSpec):
     candidates = Unsupported("a number is looked for nowhere")
     summary = Unsupported("its metrics say what there is to say")
     report_section = Unsupported("its metrics say what there is to say")
+    sample_outputs = "polysense.tasks.regression.sample_output:sample_outputs"
     editor = Unsupported("there is no editor for numbers yet")
 
     def collate(

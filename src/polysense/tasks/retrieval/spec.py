@@ -36,6 +36,7 @@ class RetrievalSpec(TaskSpec):
     same = Unsupported("an embedding is not an answer")
     summary = Unsupported("its metrics say what there is to say")
     report_section = Unsupported("its map and its neighbors have pages of their own")
+    sample_outputs = "polysense.tasks.retrieval.sample_output:sample_outputs"
     editor = Unsupported("pairs are the table's rows, so there is nothing to label")
 
     def collate(

@@ -52,6 +52,7 @@ class TaggingSpec(TaskSpec):
     explained = Unsupported("a labeling is not one number")
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.tagging.report_section:report_sections"
+    sample_outputs = "polysense.tasks.tagging.sample_output:sample_outputs"
     editor = Unsupported("there is no editor for segments yet")
 
     def collate(

@@ -13,9 +13,9 @@ from polysense.core.random import permutation
 from polysense.data.dataset import TableDataset
 from polysense.data.sources import Table
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.neighbours import can_look, nearest
 from polysense.reports.neighbors import Search, neighbor_tiles, query_tile, render_neighbors
 from polysense.tasks.retrieval.metrics import directions
+from polysense.tasks.retrieval.nearest import can_search, nearest
 from polysense.workflows.representation.embedding_map import draw_map
 
 __all__ = ["write_space_pages"]
@@ -60,11 +60,12 @@ def write_space_pages(
         )
     dataset, searches = TableDataset(table, bundle.processor, with_targets=False), []
     for one, other in directions(target.members, target.anchor):
-        able = can_look(places, keys, present, one, other)
+        able = can_search(places, keys, present, one, other)
         if not len(able):
             continue
         chosen = np.sort(able[permutation(len(able), seed, "neighbours")[:_QUERIES]])
-        found = nearest(places, keys, one, other, chosen, _NUM_NEIGHBORS)
+        found = nearest(places, keys, (one, other), chosen, _NUM_NEIGHBORS, column=target.members[other])
+        query = bundle.schema.column(target.members[one])
         pair = f"{target.members[one]} to {target.members[other]}"
         metrics = evaluation.metrics[target.name]
         share, rank = metrics[f"recall_at_{_NUM_NEIGHBORS}/{pair}"], metrics[f"median_rank/{pair}"]
@@ -74,15 +75,7 @@ def write_space_pages(
                 note=f"{len(able):,} queries: recall@{_NUM_NEIGHBORS} is {100 * share.value:.0f}% among "
                 f"{found[0].num_candidates:,} candidates, the median rank of the correct one {rank.value:.0f}. "
                 "✓ is correct. Where none of the nearest is, the correct one is last.",
-                rows=[
-                    [
-                        query_tile(dataset, bundle.schema.column(target.members[one]), each.position),
-                        *neighbor_tiles(
-                            dataset, bundle.schema.column(target.members[other]), each, most=_NUM_NEIGHBORS
-                        ),
-                    ]
-                    for each in found
-                ],
+                rows=[[query_tile(dataset, query, each.position), *neighbor_tiles(dataset, each)] for each in found],
             )
         )
     if searches:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polysense.evaluation.neighbours import can_look, nearest
 from polysense.tasks.retrieval.metrics import RetrievalScorer
+from polysense.tasks.retrieval.nearest import can_search, nearest
 
 
 def space(num_rows: int = 30) -> tuple[np.ndarray, np.ndarray]:
@@ -26,19 +26,19 @@ def test_it_agrees_with_the_metrics() -> None:
     present = np.ones(len(places), dtype=bool)
     scores = RetrievalScorer(places, keys, present, ("photo", "text"))(np.ones((1, len(places))))
     for one, other, name in ((0, 1, "photo to text"), (1, 0, "text to photo")):
-        rows = can_look(places, keys, present, one, other)
+        rows = can_search(places, keys, present, one, other)
         assert 7 not in rows
-        found = nearest(places, keys, one, other, rows, 5)
+        found = nearest(places, keys, (one, other), rows, 5, column="c")
         assert np.median([each.rank for each in found]) == scores[f"median_rank/{name}"][0]
-        assert np.mean([any(each.right) for each in found]) == pytest.approx(scores[f"recall_at_5/{name}"][0])
-        assert np.mean([each.right[0] for each in found]) == pytest.approx(scores[f"recall_at_1/{name}"][0])
-    assert nearest(places, keys, 0, 1, [], 5) == []
+        assert np.mean([any(each.correct) for each in found]) == pytest.approx(scores[f"recall_at_5/{name}"][0])
+        assert np.mean([each.correct[0] for each in found]) == pytest.approx(scores[f"recall_at_1/{name}"][0])
+    assert nearest(places, keys, (0, 1), [], 5, column="c") == []
 
 
 def test_a_text_that_comes_twice_is_found_once_and_right_for_both() -> None:
     places, keys = space()
-    found = {each.position: each for each in nearest(places, keys, 0, 1, [4, 9], 29)}
+    found = {each.position: each for each in nearest(places, keys, (0, 1), [4, 9], 29, column="c")}
     assert found[4].num_candidates == 29
-    assert found[4].best_right == found[9].best_right == 4
-    assert sum(found[9].right) == 1
+    assert found[4].best_correct == found[9].best_correct == 4
+    assert sum(found[9].correct) == 1
     assert list(found[4].similarities) == sorted(found[4].similarities, reverse=True)

@@ -1,0 +1,25 @@
+"""A row's class and the predicted one."""
+
+from __future__ import annotations
+
+from polysense.core.sample_output import SampleOutput
+from polysense.core.schema import Target
+from polysense.data.dataset import TableDataset
+from polysense.evaluation.evaluator import Evaluation
+
+__all__ = ["sample_outputs"]
+
+
+def sample_outputs(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
+    """The predicted class with its probability."""
+    statistics = evaluation.statistics[target.name]
+    if not statistics["present"][position]:
+        return []
+    truth, value = (int(statistics[name][position]) for name in ("truth", "predicted"))
+    output = SampleOutput(
+        references=[str(target.classes[truth])],
+        value=str(target.classes[value]),
+        probability=float(statistics["probabilities"][position, value]),
+        is_correct=value == truth,
+    )
+    return [output]

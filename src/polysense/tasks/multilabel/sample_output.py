@@ -1,0 +1,28 @@
+"""A row's labels and the predicted ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from polysense.core.sample_output import SampleOutput
+from polysense.core.schema import Target
+from polysense.data.dataset import TableDataset
+from polysense.evaluation.evaluator import Evaluation
+
+__all__ = ["sample_outputs"]
+
+
+def sample_outputs(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
+    """The predicted labels; correct if all of them are."""
+    statistics = evaluation.statistics[target.name]
+    if not statistics["present"][position]:
+        return []
+    truth, predicted = (statistics[name][position] > 0.5 for name in ("truth", "predicted"))
+
+    def listed(labels: np.ndarray) -> str:
+        names = [str(name) for name, there in zip(target.classes, labels, strict=True) if there]
+        return ", ".join(names) or "none"
+
+    return [
+        SampleOutput(references=[listed(truth)], value=listed(predicted), is_correct=bool((predicted == truth).all()))
+    ]
