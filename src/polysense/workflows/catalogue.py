@@ -125,8 +125,8 @@ def components(family: FamilyInfo) -> list[Component]:
     Raises:
         ConfigError: A third party's component can't be loaded.
     """
-    found = members(family.key)
-    modules = [config.__module__ for config in found.values()]
+    configs = members(family.key)
+    modules = [config.__module__ for config in configs.values()]
     return [
         Component(
             family=family.name,
@@ -139,7 +139,7 @@ def components(family: FamilyInfo) -> list[Component]:
             if modules.count(config.__module__) == 1
             else "",
         )
-        for name, config in found.items()
+        for name, config in configs.items()
     ]
 
 
@@ -196,12 +196,12 @@ def find(family: str, name: str | None = None) -> list[Component]:
     info = next((one for one in FAMILIES if family in (one.name, one.key)), None)
     if info is None:
         raise ConfigError(_unknown("family", family, [one.name for one in FAMILIES]))
-    found = components(info)
+    family_members = components(info)
     if name is None:
-        return found
-    named = [one for one in found if one.name == name]
+        return family_members
+    named = [one for one in family_members if one.name == name]
     if not named:
-        raise ConfigError(_unknown(info.key, name, [one.name for one in found]))
+        raise ConfigError(_unknown(info.key, name, [one.name for one in family_members]))
     return named
 
 
@@ -217,11 +217,11 @@ def overview() -> str:
     return "\n".join([*_columns(rows), "", "polysense list FAMILY lists one, polysense list FAMILY NAME explains one."])
 
 
-def listing(found: Sequence[Component], *, details: bool) -> str:
+def listing(listed: Sequence[Component], *, details: bool) -> str:
     """One line for each, or everything."""
     if details:
-        return "\n\n".join(_details(one) for one in found)
-    return "\n".join(_columns([(one.name, ", ".join(one.serves), _summary(one)) for one in found]))
+        return "\n\n".join(_details(one) for one in listed)
+    return "\n".join(_columns([(one.name, ", ".join(one.serves), _summary(one)) for one in listed]))
 
 
 def _summary(one: Component) -> str:

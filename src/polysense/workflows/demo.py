@@ -51,18 +51,18 @@ def demo(
     ]
     run = fit(table, target="label", output=folder, overrides=overrides, progress=progress)
     names = {"image": "image", "audio": "audio", "note": "text"}
-    found = {
+    accuracy = {
         short: run.baselines["test"][unimodal_name(column)].metrics["label"]["accuracy"]
         for column, short in names.items()
     }
-    found["ensemble"] = run.baselines["test"][UNIMODAL_ENSEMBLE].metrics["label"]["accuracy"]
-    found["majority"] = run.baselines["test"][MAJORITY].metrics["label"]["accuracy"]
-    found["fused"] = run.evaluations["test"].metrics["label"]["accuracy"]
-    best = max(found[short].value for short in names.values())
+    accuracy["ensemble"] = run.baselines["test"][UNIMODAL_ENSEMBLE].metrics["label"]["accuracy"]
+    accuracy["majority"] = run.baselines["test"][MAJORITY].metrics["label"]["accuracy"]
+    accuracy["fused"] = run.evaluations["test"].metrics["label"]["accuracy"]
+    best = max(accuracy[short].value for short in names.values())
     summary = DemoSummary(
-        test_accuracy={name: value.value for name, value in found.items()},
-        interval={name: [value.low, value.high] for name, value in found.items()},
-        gain_over_best_single=found["fused"].value - best,
+        test_accuracy={name: value.value for name, value in accuracy.items()},
+        interval={name: [value.low, value.high] for name, value in accuracy.items()},
+        gain_over_best_single=accuracy["fused"].value - best,
         contributions=None if run.contributions is None else run.contributions.summary_sentence(),
         seconds=round(time.perf_counter() - started, 1),
         folder=str(folder),

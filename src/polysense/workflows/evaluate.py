@@ -100,9 +100,9 @@ def evaluate(
             table.require(column, "target column")
     blind = shuffled_inputs(table, loaded.schema, seed) if generates(loaded.schema) else None
     passes = 1 if blind is None else 2
-    found = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=_within(progress, 0, passes))
-    if not any(found.num_counted(target.name) for target in loaded.schema.targets):
-        cells = "; ".join(str(cell) for cell in found.unreadable[:3])
+    evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=_within(progress, 0, passes))
+    if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
+        cells = "; ".join(str(cell) for cell in evaluation.unreadable[:3])
         raise TableError(
             f"{table.name}: no row has a target that can be read, so there is nothing to score"
             f"{': ' + cells if cells else ''}"
@@ -113,8 +113,8 @@ def evaluate(
     return Scores(
         table=table.name,
         shuffled=rival,
-        evaluation=found,
-        majority=constant_baseline(found, bootstrap=bootstrap, seed=seed),
+        evaluation=evaluation,
+        majority=constant_baseline(evaluation, bootstrap=bootstrap, seed=seed),
     )
 
 

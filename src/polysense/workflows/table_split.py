@@ -62,9 +62,9 @@ def part_of(bundle: Bundle, table: Table, part: str | None) -> Table:
         if recipe is not None and isinstance(recipe.data.split, ColumnSplitConfig):
             why = f"it has no column {recipe.data.split.column!r}, by which the model's own table was split"
         raise ConfigError(f"{table.name}: nothing tells which rows are its {part} split: {why}; leave out the split")
-    found = _parts(recipe, table)
+    parts = _parts(recipe, table)
     if part is None:
-        if trained := len(found.get("train", ())):
+        if trained := len(parts.get("train", ())):
             _log.warning(
                 "%s: %d of these %d rows are in the split that the model was trained on, so the scores are too good; "
                 "--split test (split='test') takes the test rows alone, --split all leaves this warning out",
@@ -73,19 +73,19 @@ def part_of(bundle: Bundle, table: Table, part: str | None) -> Table:
                 len(table),
             )
         return table
-    if part not in found:
-        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in found.items())
+    if part not in parts:
+        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in parts.items())
         raise TableError(f"{table.name}: no row is in the {part} split (there are {sizes or 'none at all'})")
-    return found[part]
+    return parts[part]
 
 
 def _parts(recipe: Recipe, table: Table) -> dict[str, Table]:
     strategy = recipe.data.split
     if not isinstance(strategy, ColumnSplitConfig):
-        found = split_tables(recipe.data, table, recipe.training.seed)
+        parts = split_tables(recipe.data, table, recipe.training.seed)
         # What the recipe names apart is another table's.
         apart = {"validation": recipe.data.validation, "test": recipe.data.test}
-        return {name: part for name, part in found.items() if apart.get(name) is None}
+        return {name: part for name, part in parts.items() if apart.get(name) is None}
     try:
         return split_tables(replace(recipe.data, validation=None, test=None), table, recipe.training.seed)
     except SplitError:  # a table of test rows alone, which is none to train on

@@ -22,7 +22,7 @@ from polysense.evaluation.comparison import Kind
 from polysense.training import step as training_step
 from polysense.training.interrupts import Interrupts
 from polysense.workflows.comparison.compare import Compared
-from polysense.workflows.comparison.trial import Workshop
+from polysense.workflows.comparison.trial import TrialRunner
 
 SMALL = ["model.width=16", "training.batch_size=16", "evaluation.bootstrap=20", "data.split.test=0.3"]
 Compare = Callable[..., Compared]
@@ -32,13 +32,13 @@ Compare = Callable[..., Compared]
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Notes what is really trained."""
     found: list[tuple[str, int]] = []
-    original = Workshop.run
+    original = TrialRunner.run
 
-    def run(self: Workshop, subrun: Any) -> dict[str, Any]:
-        found.append((subrun.name, subrun.seed))
-        return original(self, subrun)
+    def run(self: TrialRunner, trial: Any) -> dict[str, Any]:
+        found.append((trial.name, trial.seed))
+        return original(self, trial)
 
-    monkeypatch.setattr(Workshop, "run", run)
+    monkeypatch.setattr(TrialRunner, "run", run)
     return found
 
 
@@ -193,13 +193,13 @@ def test_what_fails_is_a_line_and_stops_nothing(
     with pytest.raises(TrainingError, match=r"no variant could be trained.*ConfigError"):
         compare(["model.fusion={type: transformer, num_heads: 3}"], output=tmp_path / "d", unimodal=False)
 
-    def run(self: Workshop, subrun: Any) -> dict[str, Any]:
-        if subrun.seed == 1 and subrun.name == "concat":
+    def run(self: TrialRunner, trial: Any) -> dict[str, Any]:
+        if trial.seed == 1 and trial.name == "concat":
             raise RuntimeError("shapes\ndiffer")
-        return original(self, subrun)
+        return original(self, trial)
 
-    original = Workshop.run
-    monkeypatch.setattr(Workshop, "run", run)
+    original = TrialRunner.run
+    monkeypatch.setattr(TrialRunner, "run", run)
     found = compare(output=tmp_path / "e", unimodal=False)
     assert found.comparison.row("concat").entry.failures == {1: "RuntimeError: shapes differ"}
     assert found.comparison.reference == "gated"

@@ -40,7 +40,7 @@ from polysense.workflows.comparison.pool import Outcome, run_all
 from polysense.workflows.comparison.sweep import Variant, folder_name, make_variants, parse_over
 from polysense.workflows.comparison.trial import (
     HELD_OUT,
-    Subrun,
+    Trial,
     fingerprint,
     read_predictions,
     read_result,
@@ -82,7 +82,7 @@ class _Plan:
 
     name: str
     kind: Kind
-    subruns: list[Subrun]
+    trials: list[Trial]
     failure: str = ""
     results: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
@@ -149,7 +149,7 @@ def compare(
     chosen_seeds = [prepared.recipe.training.seed + i for i in range(seeds)]
     segmented = {target.over for target in targets if target.over}
     alone = [name for name in prepared.recipe.data.columns if not segmented - {name}]  # the others hold no segments
-    if any(wanted.reads_inputs for wanted in prepared.recipe.data.targets.values()):
+    if any(target_config.reads_inputs for target_config in prepared.recipe.data.targets.values()):
         alone = []  # a target is the columns themselves
     plans = _plans(variants, prepared.recipe, chosen_seeds, folder, tables, alone=alone if unimodal else ())
     _train(plans, tables, judged, targets, chosen_seeds, keep=keep, jobs=jobs)
@@ -178,7 +178,7 @@ def compare(
             "split_seed": prepared.recipe.training.seed,
             "rows": {name: len(table) for name, table in tables.items()},
             "variants": {variant.name: list(variant.changes) for variant in variants},
-            "folders": {plan.name: str(plan.subruns[0].folder.parent) for plan in plans if plan.subruns},
+            "folders": {plan.name: str(plan.trials[0].folder.parent) for plan in plans if plan.trials},
         },
     )
     write_json(folder / "comparison.json", comparison.as_json())
@@ -198,8 +198,8 @@ def _judged(tables: Mapping[str, Table], split: str | None, prepared: Prepared) 
 def _targets(recipe: Recipe, table: Table) -> list[Target]:
     """The targets as every training fits them, from the training rows."""
     if any(config.lies_in_input for config in recipe.data.targets.values()):
-        asked = recipe.model.requirements(), recipe.model.target_requirements()
-        return list(Processor.fit(table, recipe.data, *asked).schema.targets)
+        requirements = recipe.model.requirements(), recipe.model.target_requirements()
+        return list(Processor.fit(table, recipe.data, *requirements).schema.targets)
     return [config.build(name).fit(table) for name, config in recipe.data.targets.items()]
 
 
@@ -208,10 +208,10 @@ def _folder(
 ) -> Path:
     if output is None:
         stem = re.sub(r"[^\w.-]+", "_", Path(prepared.source).stem)[:60] or "table"
-        asked = json_text(
+        settings = json_text(
             [prepared.source, list(prepared.recipe.data.targets), [k for k, _ in options], list(overrides)]
         )
-        output = Path("runs") / f"compare-{stem}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+        output = Path("runs") / f"compare-{stem}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
     folder = Path(output)
     if folder.is_file():
         raise ConfigError(f"{folder}: is a file, expected a folder for the comparison")
@@ -231,15 +231,15 @@ def _plans(
 ) -> list[_Plan]:
     table, taken = fingerprint(tables), list[str]()
 
-    def subruns(name: str, recipe: Recipe) -> list[Subrun]:
+    def trials(name: str, recipe: Recipe) -> list[Trial]:
         taken.append(folder_name(name, taken))
-        return [Subrun.of(name, seed, recipe, folder / "runs" / taken[-1] / str(seed), table) for seed in seeds]
+        return [Trial.of(name, seed, recipe, folder / "runs" / taken[-1] / str(seed), table) for seed in seeds]
 
     plans = [
         _Plan(
             name=variant.name,
             kind=Kind.VARIANT,
-            subruns=[] if variant.recipe is None else subruns(variant.name, variant.recipe),
+            trials=[] if variant.recipe is None else trials(variant.name, variant.recipe),
             failure=variant.failure,
         )
         for variant in variants
@@ -247,7 +247,7 @@ def _plans(
     if len(base.data.columns) > 1:
         for column in alone:
             name = _unlike(unimodal_name(column), [plan.name for plan in plans])
-            plans.append(_Plan(name=name, kind=Kind.ALONE, subruns=subruns(name, only_column(base, column))))
+            plans.append(_Plan(name=name, kind=Kind.ALONE, trials=trials(name, only_column(base, column))))
     return plans
 
 
@@ -267,34 +267,34 @@ def _train(
     jobs: int,
 ) -> None:
     """Fills in the plans' results and failures."""
-    owners = {subrun.folder: plan for plan in plans for subrun in plan.subruns}
+    owners = {trial.folder: plan for plan in plans for trial in plan.trials}
     todo = []
     # Seed by seed, so that a comparison that is interrupted has compared like with like. What shares its preprocessing
     # (all variants of a model) stays together.
     for kind_plans in ([p for p in plans if p.kind is Kind.VARIANT], *([p] for p in plans if p.kind is Kind.ALONE)):
-        todo += [subrun for row in zip(*(p.subruns for p in kind_plans if p.subruns), strict=True) for subrun in row]
+        todo += [trial for row in zip(*(p.trials for p in kind_plans if p.trials), strict=True) for trial in row]
     total = len(todo)
-    for subrun in list(todo):
-        found = read_result(subrun, with_model=keep)
-        if found is not None:
-            owners[subrun.folder].results[subrun.seed] = found
-            todo.remove(subrun)
+    for trial in list(todo):
+        result = read_result(trial, with_model=keep)
+        if result is not None:
+            owners[trial.folder].results[trial.seed] = result
+            todo.remove(trial)
     num_variants = sum(plan.kind is Kind.VARIANT for plan in plans)
     alone = len(plans) - num_variants
     also = f" and {alone} columns alone" if alone else ""
     before = f", {total - len(todo)} of them done before" if len(todo) < total else ""
     _log.info("%d variants%s, %d seed(s) each: %d trainings%s", num_variants, also, len(seeds), total, before)
 
-    def skip(subrun: Subrun) -> str:
+    def skip(trial: Trial) -> str:
         """A mistake in a recipe fails with every seed alike."""
-        plan = owners[subrun.folder]
+        plan = owners[trial.folder]
         return next(iter(plan.failures.values())) if plan.is_mistake else ""
 
     started, done = time.monotonic(), 0
     try:
         for outcome in run_all(todo, tables, judged, keep=keep, jobs=jobs, skip=skip):
             done += 1
-            _note(owners[outcome.subrun.folder], outcome)
+            _note(owners[outcome.trial.folder], outcome)
             left = (time.monotonic() - started) / done * (len(todo) - done)
             _log.info("%s", _line(outcome, targets, judged, total - len(todo) + done, total, left))
     except (KeyboardInterrupt, TrainingInterrupted):
@@ -305,15 +305,15 @@ def _train(
 
 def _note(plan: _Plan, outcome: Outcome) -> None:
     if outcome.result is not None:
-        plan.results[outcome.subrun.seed] = outcome.result
+        plan.results[outcome.trial.seed] = outcome.result
     else:
-        plan.failures[outcome.subrun.seed] = outcome.failure
+        plan.failures[outcome.trial.seed] = outcome.failure
         plan.is_mistake |= outcome.is_mistake
 
 
 def _line(outcome: Outcome, targets: Sequence[Target], judged: str, done: int, total: int, left: float) -> str:
     """One finished training, for the progress."""
-    head = f"[{done:>{len(str(total))}}/{total}] {outcome.subrun.name}, seed {outcome.subrun.seed}: "
+    head = f"[{done:>{len(str(total))}}/{total}] {outcome.trial.name}, seed {outcome.trial.seed}: "
     rest = f"; about {_duration(left)} left" if done < total else ""
     if outcome.result is None:
         return f"{head}failed: {outcome.failure}{rest}"
@@ -332,9 +332,9 @@ def _duration(seconds: float) -> str:
 def _flat(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> dict[str, float]:
     """target/metric to value, from metrics.json's shape."""
     return {
-        f"{target}/{name}": float("nan") if found["value"] is None else found["value"]
+        f"{target}/{name}": float("nan") if metric["value"] is None else metric["value"]
         for target, named in metrics.items()
-        for name, found in named.items()
+        for name, metric in named.items()
     }
 
 
@@ -352,8 +352,8 @@ def _entry(plan: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entr
     return Entry(name=plan.name, kind=plan.kind, values=values, failures=failures, facts=facts)
 
 
-def _evaluation(subrun: Subrun, split: str, targets: Sequence[Target]) -> Evaluation:
-    rows, statistics = read_predictions(subrun, split, targets)
+def _evaluation(trial: Trial, split: str, targets: Sequence[Target]) -> Evaluation:
+    rows, statistics = read_predictions(trial, split, targets)
     return score(targets, rows, statistics, bootstrap=0)
 
 
@@ -366,9 +366,9 @@ def _ensemble(name: str, alone: Sequence[_Plan], targets: Sequence[Target], seed
             failures[seed] = "a column alone could not be trained"
             continue
         for split in alone[0].results[seed]["metrics"]:
-            parts = [_evaluation(plan.subruns[position], split, targets) for plan in alone]
-            found = ensemble_baseline(parts, bootstrap=0)
-            values.setdefault(split, {})[seed] = overall(found.as_flat(), targets)
+            parts = [_evaluation(plan.trials[position], split, targets) for plan in alone]
+            ensemble = ensemble_baseline(parts, bootstrap=0)
+            values.setdefault(split, {})[seed] = overall(ensemble.as_flat(), targets)
     sums = {
         fact: sum(float(np.mean([result[fact] for result in plan.results.values()])) for plan in alone)
         for fact in ("parameters", "seconds")
@@ -386,10 +386,10 @@ def _constant_name(targets: Sequence[Target]) -> str:
 def _majority(name: str, trained: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
     """The most frequent class, or the mean; the same whatever the seed."""
     seed = next(iter(trained.results))
-    subrun = next(subrun for subrun in trained.subruns if subrun.seed == seed)
+    trial = next(trial for trial in trained.trials if trial.seed == seed)
     values = {}
     for split in trained.results[seed]["metrics"]:
-        constant = constant_baseline(_evaluation(subrun, split, targets), bootstrap=0)
-        found = overall(constant.as_flat(), targets)
-        values[split] = dict.fromkeys(seeds, found)
+        constant = constant_baseline(_evaluation(trial, split, targets), bootstrap=0)
+        score = overall(constant.as_flat(), targets)
+        values[split] = dict.fromkeys(seeds, score)
     return Entry(name=name, kind=Kind.MAJORITY, values=values)

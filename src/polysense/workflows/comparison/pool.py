@@ -22,7 +22,7 @@ import torch
 
 from polysense.data.sources import Table
 from polysense.errors import TrainingInterrupted, UserError
-from polysense.workflows.comparison.trial import Subrun, Workshop
+from polysense.workflows.comparison.trial import Trial, TrialRunner
 
 __all__ = ["Outcome", "run_all"]
 
@@ -32,31 +32,31 @@ class Outcome:
     """How a training ended.
 
     Attributes:
-        subrun: Which one.
+        trial: Which one.
         result: Its result.json; None if it failed.
         failure: Why it failed.
         is_mistake: Whether the recipe is at fault, so that another seed would fail too.
     """
 
-    subrun: Subrun
+    trial: Trial
     result: Mapping[str, Any] | None = None
     failure: str = ""
     is_mistake: bool = False
 
 
 def run_all(
-    subruns: Sequence[Subrun],
+    trials: Sequence[Trial],
     tables: Mapping[str, Table],
     judged: str,
     *,
     keep: bool,
     jobs: int,
-    skip: Callable[[Subrun], str],
+    skip: Callable[[Trial], str],
 ) -> Iterator[Outcome]:
     """Trains all of them, in this process or in several.
 
     Args:
-        subruns: What to train, in order.
+        trials: What to train, in order.
         tables: Per split.
         judged: The split whose metrics get an interval over rows.
         keep: Whether to save each model.
@@ -69,40 +69,40 @@ def run_all(
     Raises:
         TrainingInterrupted: Ctrl-C or SIGTERM; the state of what was under way was saved.
     """
-    if jobs > 1 and len(subruns) > 1:
-        yield from _in_processes(subruns, tables, judged, keep=keep, jobs=min(jobs, len(subruns)), skip=skip)
+    if jobs > 1 and len(trials) > 1:
+        yield from _in_processes(trials, tables, judged, keep=keep, jobs=min(jobs, len(trials)), skip=skip)
         return
-    workshop = Workshop(tables, judged, keep=keep)
-    for subrun in subruns:
-        reason = skip(subrun)
-        yield Outcome(subrun=subrun, failure=reason, is_mistake=True) if reason else _attempt(workshop, subrun)
+    runner = TrialRunner(tables, judged, keep=keep)
+    for trial in trials:
+        reason = skip(trial)
+        yield Outcome(trial=trial, failure=reason, is_mistake=True) if reason else _attempt(runner, trial)
 
 
-def _attempt(workshop: Workshop, subrun: Subrun) -> Outcome:
+def _attempt(runner: TrialRunner, trial: Trial) -> Outcome:
     """Trains one; whatever is wrong with it must not stop the others."""
     try:
-        return Outcome(subrun=subrun, result=workshop.run(subrun))
+        return Outcome(trial=trial, result=runner.run(trial))
     except TrainingInterrupted:
         raise
     except Exception as error:  # noqa: BLE001 (a third party's component may fail in any way)
         reason = " ".join(str(error).split())
         is_mistake = isinstance(error, UserError)
-        return Outcome(subrun=subrun, failure=f"{type(error).__name__}: {reason}", is_mistake=is_mistake)
+        return Outcome(trial=trial, failure=f"{type(error).__name__}: {reason}", is_mistake=is_mistake)
 
 
 def _in_processes(
-    subruns: Sequence[Subrun],
+    trials: Sequence[Trial],
     tables: Mapping[str, Table],
     judged: str,
     *,
     keep: bool,
     jobs: int,
-    skip: Callable[[Subrun], str],
+    skip: Callable[[Trial], str],
 ) -> Iterator[Outcome]:
     num_cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     settings = (tables, judged, keep, max(1, min(torch.get_num_threads(), num_cpus // jobs)))
     context = multiprocessing.get_context("spawn")
-    left = list(subruns)
+    left = list(trials)
     workers: dict[multiprocessing.connection.Connection, _Worker] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(_terminated_like_interrupted())
@@ -117,7 +117,7 @@ def _in_processes(
             yield from _distribute(workers, left, skip)
         except KeyboardInterrupt:
             for worker in workers.values():
-                if worker.subrun is not None and worker.process.pid is not None and worker.process.is_alive():
+                if worker.trial is not None and worker.process.pid is not None and worker.process.is_alive():
                     os.kill(worker.process.pid, signal.SIGINT)
             raise TrainingInterrupted("stopped; the state of the trainings under way is saved") from None
 
@@ -125,26 +125,26 @@ def _in_processes(
 @dataclass
 class _Worker:
     process: Any
-    subrun: Subrun | None = None
+    trial: Trial | None = None
 
 
 def _distribute(
     workers: Mapping[multiprocessing.connection.Connection, _Worker],
-    left: list[Subrun],
-    skip: Callable[[Subrun], str],
+    left: list[Trial],
+    skip: Callable[[Trial], str],
 ) -> Iterator[Outcome]:
     idle = list(workers)
     while True:
         while idle and left:
-            subrun = left.pop(0)
-            if reason := skip(subrun):
-                yield Outcome(subrun=subrun, failure=reason, is_mistake=True)
+            trial = left.pop(0)
+            if reason := skip(trial):
+                yield Outcome(trial=trial, failure=reason, is_mistake=True)
                 continue
             connection = idle.pop(0)
-            workers[connection].subrun = subrun
+            workers[connection].trial = trial
             with contextlib.suppress(BrokenPipeError):  # it died; `recv` says so
-                connection.send(subrun)
-        busy = [connection for connection, worker in workers.items() if worker.subrun is not None]
+                connection.send(trial)
+        busy = [connection for connection, worker in workers.items() if worker.trial is not None]
         if not busy:
             if left:
                 raise ChildProcessError("all training processes have died; the machine may be short of memory")
@@ -152,14 +152,14 @@ def _distribute(
         ready = multiprocessing.connection.wait(busy)
         for connection in [one for one in busy if one in ready]:
             worker = workers[connection]
-            done, worker.subrun = worker.subrun, None
+            done, worker.trial = worker.trial, None
             assert done is not None
             try:
                 outcome = connection.recv()
             except (EOFError, ConnectionResetError):
                 worker.process.join(timeout=5)
                 code = worker.process.exitcode
-                yield Outcome(subrun=done, failure=f"its process died (exit code {code}); it may lack memory")
+                yield Outcome(trial=done, failure=f"its process died (exit code {code}); it may lack memory")
                 continue
             if outcome is None:
                 raise KeyboardInterrupt
@@ -178,11 +178,11 @@ def _serve(
     if sys.platform != "win32":
         os.setpgrp()
     torch.set_num_threads(num_threads)
-    workshop = Workshop(tables, judged, keep=keep)
+    runner = TrialRunner(tables, judged, keep=keep)
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
-        while (subrun := connection.recv()) is not None:
+        while (trial := connection.recv()) is not None:
             try:
-                outcome: Outcome | None = _attempt(workshop, subrun)
+                outcome: Outcome | None = _attempt(runner, trial)
             except (TrainingInterrupted, KeyboardInterrupt):
                 outcome = None
             connection.send(outcome)

@@ -58,12 +58,12 @@ def parse_over(over: Mapping[str, Sequence[Any]] | Sequence[str]) -> list[tuple[
     if isinstance(over, str):
         over = [over]
     if isinstance(over, Mapping):
-        found = [(key, [v if isinstance(v, str) else json_text(v) for v in values]) for key, values in over.items()]
+        options = [(key, [v if isinstance(v, str) else json_text(v) for v in values]) for key, values in over.items()]
     else:
-        found = [_parse(option) for option in over]
-    if not found:
+        options = [_parse(option) for option in over]
+    if not options:
         raise ConfigError("nothing to compare is named; say what, as --over model.fusion.type=concat,gated")
-    for position, (key, values) in enumerate(found):
+    for position, (key, values) in enumerate(options):
         for fixed, reason in _FIXED.items():
             if key == fixed or key.startswith(f"{fixed}."):
                 raise ConfigError(f"--over {key}: {reason}")
@@ -72,9 +72,9 @@ def parse_over(over: Mapping[str, Sequence[Any]] | Sequence[str]) -> list[tuple[
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise ConfigError(f"--over {key} names {twice!r} twice")
-        if key in [other for other, _ in found[:position]]:
+        if key in [other for other, _ in options[:position]]:
             raise ConfigError(f"--over names {key} twice; give all its values in one option")
-    return found
+    return options
 
 
 def _parse(option: str) -> tuple[str, list[str]]:
@@ -156,6 +156,6 @@ def folder_name(name: str, taken: Sequence[str]) -> str:
     plain = re.sub(r"[^\w.=+-]+", "_", name).strip("_.")[:60] or "variant"
     lower = {other.lower() for other in taken}
     return next(
-        found for found in itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
-        if found.lower() not in lower
+        free for free in itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
+        if free.lower() not in lower
     )  # fmt: skip

@@ -35,7 +35,7 @@ from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import model_mark
 from polysense.workflows.train import FittedData, fit_data, train_model
 
-__all__ = ["HELD_OUT", "Subrun", "Workshop", "fingerprint", "read_predictions", "read_result"]
+__all__ = ["HELD_OUT", "Trial", "TrialRunner", "fingerprint", "read_predictions", "read_result"]
 
 HELD_OUT = ("validation", "test")
 
@@ -43,7 +43,7 @@ _log = logging.getLogger("polysense.workflows")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subrun:
+class Trial:
     """What to train.
 
     Attributes:
@@ -61,7 +61,7 @@ class Subrun:
     identity: str
 
     @staticmethod
-    def of(name: str, seed: int, recipe: Recipe, folder: Path, table: str) -> Subrun:
+    def of(name: str, seed: int, recipe: Recipe, folder: Path, table: str) -> Trial:
         """A variant's training with one seed.
 
         Args:
@@ -86,7 +86,7 @@ class Subrun:
         if own.init_from is not None:
             plain["init_from"]["bundle"] = model_mark(own.init_from.bundle)
         content = json_text([VERSION, table, plain], sort_keys=True)
-        return Subrun(
+        return Trial(
             name=name,
             seed=seed,
             recipe=own,
@@ -106,31 +106,31 @@ def fingerprint(tables: Mapping[str, Table]) -> str:
     return digest.hexdigest()
 
 
-def read_result(subrun: Subrun, *, with_model: bool = False) -> dict[str, Any] | None:
+def read_result(trial: Trial, *, with_model: bool = False) -> dict[str, Any] | None:
     """What a finished training left; None where there is none, or where it is another's.
 
     Args:
-        subrun: Which one.
+        trial: Which one.
         with_model: Whether it counts only if its model was saved too.
     """
     try:
-        found = read_json(subrun.folder / "result.json", dict)
+        result = read_json(trial.folder / "result.json", dict)
     except (OSError, ValueError):
         return None
-    if found.get("identity") != subrun.identity:
+    if result.get("identity") != trial.identity:
         return None
-    complete = (subrun.folder / "predictions.npz").is_file()
-    return found if complete and (not with_model or (subrun.folder / "bundle" / "bundle.json").is_file()) else None
+    complete = (trial.folder / "predictions.npz").is_file()
+    return result if complete and (not with_model or (trial.folder / "bundle" / "bundle.json").is_file()) else None
 
 
 def read_predictions(
-    subrun: Subrun, split: str, targets: Sequence[Target]
+    trial: Trial, split: str, targets: Sequence[Target]
 ) -> tuple[np.ndarray, Mapping[str, Statistics]]:
     """The rows of a finished training, and what its predictions left behind, by target."""
-    return read_statistics(subrun.folder / "predictions.npz", split, targets)
+    return read_statistics(trial.folder / "predictions.npz", split, targets)
 
 
-class Workshop:
+class TrialRunner:
     """Trains one after another, and keeps the fitted preprocessing and the decoded rows for the next one.
 
     Args:
@@ -145,7 +145,7 @@ class Workshop:
         self._data: FittedData | None = None
         self._held_out: dict[str, TableDataset] = {}
 
-    def run(self, subrun: Subrun) -> dict[str, Any]:
+    def run(self, trial: Trial) -> dict[str, Any]:
         """Trains, or goes on with, one of them.
 
         Returns:
@@ -155,33 +155,33 @@ class Workshop:
             PolysenseError: It can't be trained.
             TrainingInterrupted: Ctrl-C; the state was saved.
         """
-        found = read_result(subrun, with_model=self._keep)
-        if found is not None:
-            return found
-        folder = subrun.folder
-        data = self._fitted(subrun.recipe)
+        record = read_result(trial, with_model=self._keep)
+        if record is not None:
+            return record
+        folder = trial.folder
+        data = self._fitted(trial.recipe)
         try:
             bundle, result, _ = train_model(
-                subrun.recipe,
+                trial.recipe,
                 self._tables,
                 folder,
-                resume=_begin(subrun),
+                resume=_begin(trial),
                 progress=False,
                 data=data,
                 save=self._keep,
             )
         except CheckpointError as error:
-            _log.warning("%s, seed %d: begins anew: %s", subrun.name, subrun.seed, error)
+            _log.warning("%s, seed %d: begins anew: %s", trial.name, trial.seed, error)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             bundle, result, _ = train_model(
-                subrun.recipe, self._tables, folder, progress=False, data=data, save=self._keep
+                trial.recipe, self._tables, folder, progress=False, data=data, save=self._keep
             )
-        evaluations = {split: self._evaluate(bundle, split, subrun) for split in self._held_out}
+        evaluations = {split: self._evaluate(bundle, split, trial) for split in self._held_out}
         write_statistics(folder / "predictions.npz", evaluations)
-        found = {
-            "identity": subrun.identity,
-            "name": subrun.name,
-            "seed": subrun.seed,
+        record = {
+            "identity": trial.identity,
+            "name": trial.name,
+            "seed": trial.seed,
             "parameters": bundle.info["parameters"],
             "epochs": result.epochs,
             "best_epoch": result.best_epoch,
@@ -189,15 +189,15 @@ class Workshop:
             "samples_per_second": result.samples_per_second,
             "metrics": {split: evaluation.as_metrics_json() for split, evaluation in evaluations.items()},
         }
-        write_json(folder / "result.json", found)  # last: it says that the rest is there
+        write_json(folder / "result.json", record)  # last: it says that the rest is there
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        return found
+        return record
 
     def _fitted(self, recipe: Recipe) -> FittedData:
         """Fitted preprocessing for a recipe: that of the last one, if nothing that it depends on has changed."""
         data = recipe.data
-        asked = (recipe.model.requirements(), recipe.model.target_requirements())
-        parts: tuple[Any, ...] = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *asked)
+        requirements = (recipe.model.requirements(), recipe.model.target_requirements())
+        parts: tuple[Any, ...] = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *requirements)
         if data.impute is not None:  # what it may read depends on what heads are kept from reading
             parts = (*parts, data.impute, data.impute_media, recipe.model.heads)
         if recipe.init_from is not None:  # what moves, and brings its preprocessing, depends on the model too
@@ -213,24 +213,24 @@ class Workshop:
                 self._held_out["test"] = TableDataset(self._tables["test"], self._data.processor, cache_bytes=cache)
         return self._data
 
-    def _evaluate(self, bundle: Bundle, split: str, subrun: Subrun) -> Evaluation:
+    def _evaluate(self, bundle: Bundle, split: str, trial: Trial) -> Evaluation:
         bundle.model.eval()
         return evaluate_model(
             bundle.model,
             self._held_out[split],
-            bootstrap=subrun.recipe.evaluation.bootstrap if split == self._judged else 0,
-            seed=subrun.seed,
+            bootstrap=trial.recipe.evaluation.bootstrap if split == self._judged else 0,
+            seed=trial.seed,
         )
 
 
-def _begin(subrun: Subrun) -> bool:
+def _begin(trial: Trial) -> bool:
     """Makes the folder ready; whether an interrupted training of the same recipe is to go on in it."""
-    folder, mark = subrun.folder, subrun.folder / "identity"
-    own = mark.is_file() and mark.read_text(encoding="utf-8").strip() == subrun.identity
+    folder, mark = trial.folder, trial.folder / "identity"
+    own = mark.is_file() and mark.read_text(encoding="utf-8").strip() == trial.identity
     if folder.exists() and not own:
-        _log.warning("%s, seed %d: %s is of another recipe or table and is replaced", subrun.name, subrun.seed, folder)
+        _log.warning("%s, seed %d: %s is of another recipe or table and is replaced", trial.name, trial.seed, folder)
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(mark, subrun.identity + "\n")
-    write_text(folder / "recipe.yaml", subrun.recipe.to_yaml(comments=False))
+    write_text(mark, trial.identity + "\n")
+    write_text(folder / "recipe.yaml", trial.recipe.to_yaml(comments=False))
     return (folder / "checkpoints" / "last.safetensors").is_file()

@@ -169,15 +169,15 @@ def impute(
         cell.name: sum(value is None for value in table.cells(cell.name)) if table.has(cell.name) else len(table)
         for cell in chosen
     }
-    wanted = _wanted(table, chosen, every=unreadable == "fill")
+    looked_at = _wanted(table, chosen, every=unreadable == "fill")
     cells: dict[str, dict[int, Any]] = {cell.name: {} for cell in chosen}
     undecided: dict[str, int] = {}
     empty: list[int] = []
-    found: list[Unreadable] = []
-    part = table.select(wanted)
+    broken_cells: list[Unreadable] = []
+    part = table.select(looked_at)
     for batch, predictions in restored_batches(loaded.processor, loaded.model, part, progress, only_read=only_report):
-        found += batch.unreadable
-        rows = [(index, int(wanted[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
+        broken_cells += batch.unreadable
+        rows = [(index, int(looked_at[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
         present = present_rows(batch)
         broken = {(cell.source.row, cell.source.column) for cell in batch.unreadable}
         for index, row in rows:
@@ -209,7 +209,7 @@ def impute(
         empty_rows=tuple(sorted(empty)),
         undecided=undecided,
         skills={cell.name: skill for cell in chosen if (skill := _skill(loaded, cell)) is not None},
-        unreadable=tuple(sorted(found, key=lambda one: (one.source.row, one.source.column))),
+        unreadable=tuple(sorted(broken_cells, key=lambda one: (one.source.row, one.source.column))),
     )
 
 
@@ -219,15 +219,15 @@ def restored_by(bundle: Bundle) -> dict[str, Target]:
     Raises:
         BundleError: There are none.
     """
-    found = restored_columns(bundle.schema)
-    if not found:
+    restored = restored_columns(bundle.schema)
+    if not restored:
         tasks = ", ".join(f"{target.name} ({target.task})" for target in bundle.schema.targets)
         where = "the model" if bundle.folder is None else str(bundle.folder)
         raise BundleError(
             f"{where}: restores no columns, so it can fill none (its targets: {tasks}); train one that does: polysense "
             "train TABLE --task reconstruction"
         )
-    return found
+    return restored
 
 
 def why_unfilled(bundle: Bundle, member: str) -> str | None:
@@ -280,15 +280,15 @@ def _chosen(
     restored: Mapping[str, Target],
     table: Table,
     frame: polars.DataFrame,
-    asked: Sequence[str] | None,
+    requested: Sequence[str] | None,
     folder: Path | None,
 ) -> tuple[list[_Fillable], dict[str, str]]:
     """The columns to fill, and those with missing cells that can't be, with the reason."""
     processors = bundle.processor.columns
     sources = {member: processors[member].source for member in restored}
-    if asked is not None:
+    if requested is not None:
         known = {*sources, *sources.values()}
-        if unknown := [name for name in asked if name not in known]:
+        if unknown := [name for name in requested if name not in known]:
             raise ConfigError(
                 f"columns: {unknown[0]!r} is none of those that the model restores: {', '.join(map(repr, sources))}"
             )
@@ -301,8 +301,8 @@ def _chosen(
     chosen: list[_Fillable] = []
     refused: dict[str, str] = {}
     for member, name in sources.items():
-        wanted = asked is not None and (member in asked or name in asked)
-        if (asked is not None and not wanted) or (asked is None and not table.has(name)):
+        is_named = requested is not None and (member in requested or name in requested)
+        if (requested is not None and not is_named) or (requested is None and not table.has(name)):
             continue
         if any(other.name == name for other in chosen):
             continue  # two inputs are read from one column: the first is written
@@ -310,13 +310,13 @@ def _chosen(
         if why is None:
             stem = f"{_SAFE.sub('_', name)[:60]}-{len(chosen)}" if len(sources) > 1 else _SAFE.sub("_", name)[:60]
             chosen.append(_Fillable(name, member, restored[member], processors[member], folder, stem))
-        elif wanted:
+        elif is_named:
             raise ConfigError(f"{table.name}, column {name!r}: can't be filled: {why}")
         elif any(value is None for value in table.cells(name)):
             refused[name] = why
     for column in bundle.schema.columns:
         name = column.table_column
-        if asked is not None or name in sources.values() or not table.has(name):
+        if requested is not None or name in sources.values() or not table.has(name):
             continue
         if any(value is None for value in table.cells(name)):
             refused[name] = processors[column.name].why_unwritten or "the model reads it and does not restore it"
@@ -373,7 +373,7 @@ def _skill(bundle: Bundle, cell: _Fillable) -> float | None:
     """What the model's own evaluation says of filling a column, on the test rows where there are any."""
     metrics = bundle.info.get("metrics") or {}
     for split in ("test", "validation"):
-        found = metrics.get(split, {}).get(cell.target.name, {}).get(f"imputed_skill/{cell.member}", {}).get("value")
-        if found is not None:
-            return float(found)
+        skill = metrics.get(split, {}).get(cell.target.name, {}).get(f"imputed_skill/{cell.member}", {}).get("value")
+        if skill is not None:
+            return float(skill)
     return None

@@ -50,15 +50,15 @@ class Filled:
     @property
     def names(self) -> list[list[str]]:
         """Per row the columns that were filled, in the table's order; those of an earlier filling come first."""
-        found: list[list[str]] = [[] for _ in range(len(self.raw))]
+        imputed: list[list[str]] = [[] for _ in range(len(self.raw))]
         if self.mark in self.raw.columns:
-            found = [_earlier(cell) or [] for cell in self.raw[self.mark].to_list()]
+            imputed = [_earlier(cell) or [] for cell in self.raw[self.mark].to_list()]
         order = [name for name in self.raw.columns if name in self.cells]
         for name in [*order, *(name for name in self.cells if name not in order)]:
             for row in self.cells[name]:
-                if name not in found[row]:
-                    found[row].append(name)
-        return found
+                if name not in imputed[row]:
+                    imputed[row].append(name)
+        return imputed
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -163,8 +163,8 @@ def typed(column: pl.Series | None, spelled: Any, plain: Any) -> Any:
     if isinstance(kind, pl.Date):
         return datetime.datetime.fromisoformat(str(plain)).date()
     if isinstance(kind, pl.Datetime):
-        found = datetime.datetime.fromisoformat(str(plain))
-        return found if kind.time_zone is None else found.replace(tzinfo=datetime.UTC)
+        moment = datetime.datetime.fromisoformat(str(plain))
+        return moment if kind.time_zone is None else moment.replace(tzinfo=datetime.UTC)
     if isinstance(kind, pl.Time):
         return datetime.time.fromisoformat(str(plain))
     return str(spelled).encode() if isinstance(kind, pl.Binary) else str(spelled)

@@ -161,17 +161,17 @@ def embeddings(
                 name: moved.columns[name].present if name in moved.columns else torch.zeros_like(moved.rows).bool()
                 for name in schema.names
             }
-            found: dict[str | None, torch.Tensor] = {name: fused.unimodal[name].float() for name in schema.names}
-            found[None], there[None] = fused.pooled.float(), torch.stack(list(there.values())).any(dim=0)
+            vectors_of: dict[str | None, torch.Tensor] = {name: fused.unimodal[name].float() for name in schema.names}
+            vectors_of[None], there[None] = fused.pooled.float(), torch.stack(list(there.values())).any(dim=0)
             if space is not None:
                 places = model.head(space.name)(fused).float()
-                found |= {name: places[:, index] for index, name in enumerate(space.members)}
+                vectors_of |= {name: places[:, index] for index, name in enumerate(space.members)}
                 there[None] = torch.stack([there[name] for name in space.members]).any(dim=0)
-                found[None] = F.normalize(places.sum(dim=1), dim=1)
+                vectors_of[None] = F.normalize(places.sum(dim=1), dim=1)
             elif code is not None:
-                found[None] = model.head(code.name).read(fused.of(code.name), write=False).values.float()
+                vectors_of[None] = model.head(code.name).read(fused.of(code.name), write=False).values.float()
             real = batch.rows >= 0
-            for name, vectors in found.items():
+            for name, vectors in vectors_of.items():
                 parts[name].append(vectors.masked_fill(~there[name][:, None], torch.nan).cpu()[real].numpy())
         rows.append(batch.rows[real].numpy())
         unreadable.extend(batch.unreadable)

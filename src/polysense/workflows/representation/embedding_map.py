@@ -113,7 +113,7 @@ def map_rows(
     if max_rows < 2:
         raise ConfigError(f"max_rows: expected at least 2, found {max_rows}")
     loaded = as_bundle(bundle)
-    wanted = choose_features(loaded, "auto", columns)
+    requested = choose_features(loaded, "auto", columns)
     table = read_table(source, root=root)
     chosen = table.select(np.sort(permutation(len(table), seed, "map")[:max_rows]))
     if colour is None:
@@ -121,23 +121,23 @@ def map_rows(
     else:
         table.require(colour, "column to colour by")
     vectors: dict[str, np.ndarray]
-    if wanted.kind == "space":
+    if requested.kind == "space":
         placed = embeddings(loaded, chosen)
-        vectors, unreadable = {name: placed.vectors[name] for name in wanted.columns}, list(placed.unreadable)
+        vectors, unreadable = {name: placed.vectors[name] for name in requested.columns}, list(placed.unreadable)
     else:
-        found, unreadable = features([loaded.model.eval()], loaded, chosen, wanted, progress=progress)
-        vectors = {"": found[0]}
+        rows_of, unreadable = features([loaded.model.eval()], loaded, chosen, requested, progress=progress)
+        vectors = {"": rows_of[0]}
     return draw_map(
         loaded,
         chosen,
         vectors,
         Path(output),
-        columns=wanted.columns,
+        columns=requested.columns,
         color=colour,
         method=method,
         num_table=len(table),
         title=f"{table.name}: a map",
-        description=wanted.description if wanted.kind != "space" else _each_place(wanted.columns),
+        description=requested.description if requested.kind != "space" else _each_place(requested.columns),
         seed=seed,
         unreadable=unreadable,
     )
@@ -178,22 +178,22 @@ def draw_map(
     Raises:
         TableError: There are fewer than two points, or the page can't be written.
     """
-    there = {name: np.flatnonzero(~np.isnan(found).any(axis=1)) for name, found in vectors.items()}
+    there = {name: np.flatnonzero(~np.isnan(own).any(axis=1)) for name, own in vectors.items()}
     owners = [(name, int(row)) for name, rows in there.items() for row in rows]
     if len(owners) < 2:
         raise TableError(f"{table.name}: a map needs two rows that have the columns {', '.join(columns)}")
     points = np.concatenate([vectors[name][rows] for name, rows in there.items()])
     flat, variance = pca(points)
-    kept = {"PCA": kept_neighbours(points, flat)}
+    preserved = {"PCA": kept_neighbours(points, flat)}
     shares = " and ".join(f"{100 * share:.0f}%" for share in variance)
     layouts = [
-        _layout("PCA", flat, f"distances are true along the two directions that vary most ({shares} of it).", kept)
+        _layout("PCA", flat, f"distances are true along the two directions that vary most ({shares} of it).", preserved)
     ]
     curved = tsne(points, seed) if method == "tsne" else None
     if curved is not None:
-        kept["t-SNE"] = kept_neighbours(points, curved)
+        preserved["t-SNE"] = kept_neighbours(points, curved)
         note = "neighbours lie together; how far groups are from one another, and how large they are, says little."
-        layouts.insert(0, _layout("t-SNE", curved, note, kept))
+        layouts.insert(0, _layout("t-SNE", curved, note, preserved))
     rows = {row for _, row in owners}
     page = render_map(
         title,
@@ -217,7 +217,7 @@ def draw_map(
         num_points=len(points),
         features=description,
         variance=variance,
-        kept=kept,
+        kept=preserved,
         unreadable=tuple(unreadable),
     )
 
@@ -226,8 +226,8 @@ def _each_place(columns: Sequence[str]) -> str:
     return f"the embedding of each cell in the joint embedding space ({', '.join(columns)})"
 
 
-def _layout(name: str, places: np.ndarray, note: str, kept: Mapping[str, float]) -> Layout:
-    share = kept[name]
+def _layout(name: str, places: np.ndarray, note: str, preserved: Mapping[str, float]) -> Layout:
+    share = preserved[name]
     more = f" Of each point's ten nearest, {100 * share:.0f}% are near it here." if math.isfinite(share) else ""
     return Layout(name=name, positions=places, note=note + more)
 

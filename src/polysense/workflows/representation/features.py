@@ -75,18 +75,20 @@ def choose_features(bundle: Bundle, kind: str = "auto", columns: Sequence[str] |
     best: FeatureKind = "space" if space is not None else "code" if code is not None else "fused"
     chosen = next((one for one in get_args(FeatureKind) if one == kind), best)
     known = space.members if space is not None and chosen == "space" else names
-    wanted = tuple(dict.fromkeys(columns)) if columns else known
-    if unknown := [name for name in wanted if name not in known]:
+    chosen_columns = tuple(dict.fromkeys(columns)) if columns else known
+    if unknown := [name for name in chosen_columns if name not in known]:
         where = "is not in the shared space" if chosen == "space" and unknown[0] in names else "is no input column"
         raise ConfigError(f"columns: {unknown[0]!r} {where}; there are: {', '.join(known)}")
-    return Features(kind=chosen, columns=wanted, description=f"{_MEANINGS[chosen]} ({', '.join(wanted)})")
+    return Features(
+        kind=chosen, columns=chosen_columns, description=f"{_MEANINGS[chosen]} ({', '.join(chosen_columns)})"
+    )
 
 
 def features(
     models: Sequence[MultimodalModel],
     bundle: Bundle,
     table: Table,
-    wanted: Features,
+    requested: Features,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[np.ndarray], list[Unreadable]]:
@@ -96,52 +98,54 @@ def features(
         models: The bundle's own, or others that were built from its config.
         bundle: Whose preprocessing is used.
         table: The rows.
-        wanted: What is read off.
+        requested: What is read off.
         progress: Called with the rows that are done, and all.
 
     Returns:
         Per model float32 [rows, size] in the table's order, NaN in what a row lacks, and the cells that could not be
         read. A row without any of the columns is NaN throughout.
     """
-    head = {"space": shared_space, "code": restored_from}.get(wanted.kind, lambda _: None)(bundle)
+    head = {"space": shared_space, "code": restored_from}.get(requested.kind, lambda _: None)(bundle)
     loader = PredictLoader(TableDataset(table, bundle.processor, with_targets=False), bundle.schema)
     rows: list[np.ndarray] = []
     parts: list[list[np.ndarray]] = [[] for _ in models]
     unreadable: list[Unreadable] = []
     for batch in loader:
         real = batch.rows >= 0
-        for model, found in zip(models, parts, strict=True):
-            moved = batch.only(wanted.columns).to(next(model.parameters()).device)
+        for model, values in zip(models, parts, strict=True):
+            moved = batch.only(requested.columns).to(next(model.parameters()).device)
             with torch.inference_mode():
-                found.append(_read(model, moved, wanted, None if head is None else head.name).cpu()[real].numpy())
+                values.append(_read(model, moved, requested, None if head is None else head.name).cpu()[real].numpy())
         rows.append(batch.rows[real].numpy())
         unreadable.extend(batch.unreadable)
         if progress is not None:
             progress(sum(map(len, rows)), loader.num_rows)
     order = np.argsort(np.concatenate([np.zeros(0, dtype=np.int64), *rows]), kind="stable")
-    joined = [np.concatenate(found)[order] if found else np.zeros((0, 1), dtype=np.float32) for found in parts]
+    joined = [np.concatenate(values)[order] if values else np.zeros((0, 1), dtype=np.float32) for values in parts]
     return joined, unreadable
 
 
-def _read(model: MultimodalModel, batch: Batch, wanted: Features, head: str | None) -> torch.Tensor:
+def _read(model: MultimodalModel, batch: Batch, requested: Features, head: str | None) -> torch.Tensor:
     there = {
         name: batch.columns[name].present if name in batch.columns else torch.zeros_like(batch.rows).bool()
-        for name in wanted.columns
+        for name in requested.columns
     }
-    if wanted.kind == "tokens":
+    if requested.kind == "tokens":
         tokens = model.encode(batch)
-        means = [tokens[name].mean().float().masked_fill(~there[name][:, None], torch.nan) for name in wanted.columns]
+        means = [
+            tokens[name].mean().float().masked_fill(~there[name][:, None], torch.nan) for name in requested.columns
+        ]
         return torch.cat(means, dim=1)
     fused = model.fused(batch)
-    if wanted.kind == "space":
+    if requested.kind == "space":
         assert head is not None
-        found = F.normalize(model.head(head)(fused).float().sum(dim=1), dim=1)
-    elif wanted.kind == "code":
+        values = F.normalize(model.head(head)(fused).float().sum(dim=1), dim=1)
+    elif requested.kind == "code":
         assert head is not None
-        found = model.head(head).read(fused.of(head), write=False).values.float()
+        values = model.head(head).read(fused.of(head), write=False).values.float()
     else:
-        found = fused.pooled.float()
-    return found.masked_fill(~torch.stack(list(there.values())).any(dim=0)[:, None], torch.nan)
+        values = fused.pooled.float()
+    return values.masked_fill(~torch.stack(list(there.values())).any(dim=0)[:, None], torch.nan)
 
 
 def random_model(bundle: Bundle, seed: int) -> MultimodalModel:

@@ -128,10 +128,10 @@ def fewshot(
     """
     _check(shots, draws, methods)
     loaded = as_bundle(bundle)
-    wanted = choose_features(loaded, features_of, columns)
+    requested = choose_features(loaded, features_of, columns)
     table = read_table(source, root=root)
     table.require(target, "target column")
-    _check_target(loaded, table, target, wanted)
+    _check_target(loaded, table, target, requested)
     parts = _split(loaded, table, target, test)
     if "train" not in parts:
         raise TableError(f"{table.name}: has no training rows to draw labelled ones from")
@@ -148,33 +148,38 @@ def fewshot(
 
     models = [loaded.model.eval(), random_model(loaded, seed)]
     total = len(train_table) + len(test_table)
-    found, first = features(models, loaded, train_table, wanted, progress=_within(progress, 0, total))
-    asked, second = features(models, loaded, test_table, wanted, progress=_within(progress, len(train_table), total))
-    usable = (train_labels >= 0) & _there(found[0])
-    tested = (test_labels >= 0) & _there(asked[0])
+    train_features, first = features(models, loaded, train_table, requested, progress=_within(progress, 0, total))
+    test_features, second = features(
+        models, loaded, test_table, requested, progress=_within(progress, len(train_table), total)
+    )
+    usable = (train_labels >= 0) & _there(train_features[0])
+    tested = (test_labels >= 0) & _there(test_features[0])
     if unknown:
         notes.append(f"{unknown} {held_out} rows are of a class that no training row has, and are left out")
-    for name, labels, there in (("training", train_labels, found[0]), (held_out, test_labels, asked[0])):
+    for name, labels, there in (
+        ("training", train_labels, train_features[0]),
+        (held_out, test_labels, test_features[0]),
+    ):
         lacking = int(((labels >= 0) & ~_there(there)).sum())
         if lacking:
             notes.append(f"{lacking} labelled {name} rows have none of the columns, and are left out")
     if not tested.any():
         raise TableError(f"{test_table.name}: no {held_out} row has both a label in {target!r} and the columns")
-    kept, chosen = np.unique(train_labels[usable], return_inverse=True)
-    if len(kept) < 2:
+    class_ids, chosen = np.unique(train_labels[usable], return_inverse=True)
+    if len(class_ids) < 2:
         raise ColumnError(f"{train_table.name}, column {target!r}: fewer than two classes have a row with the columns")
     # Classes whose training rows all lack the columns can't be named.
     position = np.full(len(classes.names), -1)
-    position[kept] = np.arange(len(kept))
+    position[class_ids] = np.arange(len(class_ids))
     tested &= position[np.maximum(test_labels, 0)] >= 0
-    counts = np.bincount(chosen, minlength=len(kept))
+    counts = np.bincount(chosen, minlength=len(class_ids))
     truth = position[test_labels[tested]]
     scores = measure_shots(
-        _filled(found, found, usable),
+        _filled(train_features, train_features, usable),
         chosen,
-        _filled(asked, found, tested, usable),
+        _filled(test_features, train_features, tested, usable),
         truth,
-        num_classes=len(kept),
+        num_classes=len(class_ids),
         shots=list(dict.fromkeys(shots)),
         methods=list(dict.fromkeys(methods)),
         num_draws=draws,
@@ -182,8 +187,8 @@ def fewshot(
     )
     measured = FewShot(
         target=target,
-        features=wanted.description,
-        classes=tuple(classes.names[i] for i in kept),
+        features=requested.description,
+        classes=tuple(classes.names[i] for i in class_ids),
         class_counts=tuple(counts.tolist()),
         shots=tuple(dict.fromkeys(shots)),
         methods=tuple(dict.fromkeys(methods)),
@@ -206,9 +211,9 @@ def _check(shots: Sequence[int | None], draws: int, methods: Sequence[str]) -> N
         raise ConfigError(f"methods: expected some of {', '.join(METHODS)}; found {wrong[0] if methods else 'none'!r}")
 
 
-def _check_target(bundle: Bundle, table: Table, target: str, wanted: Features) -> None:
+def _check_target(bundle: Bundle, table: Table, target: str, requested: Features) -> None:
     """That the target holds classes, and that no input gives them away."""
-    reads = [name for name in wanted.columns if bundle.schema.column(name).table_column == target]
+    reads = [name for name in requested.columns if bundle.schema.column(name).table_column == target]
     if reads:
         others = [name for name in bundle.schema.names if name not in reads]
         hint = f"; read other columns: --columns {','.join(others)}" if others else ""
@@ -275,21 +280,21 @@ def _test_labels(classes: Classes, table: Table, target: str) -> tuple[np.ndarra
 
 def _there(values: np.ndarray) -> np.ndarray:
     """Which rows have any of the columns."""
-    found: np.ndarray = ~np.isnan(values).all(axis=1)
-    return found
+    present: np.ndarray = ~np.isnan(values).all(axis=1)
+    return present
 
 
 def _filled(
     values: list[np.ndarray], training: list[np.ndarray], rows: np.ndarray, usable: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """Some rows' features per encoder; what a row lacks is what training rows have on average, and so says nothing."""
-    found = {}
+    completed = {}
     for name, own, seen in zip((TRAINED, RANDOM), values, training, strict=True):
         known = seen[rows if usable is None else usable]
         there = ~np.isnan(known)
         means = np.where(there, known, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-        found[name] = np.where(np.isnan(own[rows]), means, own[rows])
-    return found
+        completed[name] = np.where(np.isnan(own[rows]), means, own[rows])
+    return completed
 
 
 def _within(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int, int], None] | None:

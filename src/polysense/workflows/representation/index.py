@@ -129,11 +129,11 @@ def index_table(
             table.require(loaded.processor.columns[column].source, "column to index")
         for low in range(0, len(table), _ROWS_AT_ONCE):
             block = table.select(np.arange(low, min(low + _ROWS_AT_ONCE, len(table))))
-            found = embeddings(loaded, block, only=column)
-            there, vectors = found.of(column)
-            unreadable.extend(found.unreadable)
+            embedded = embeddings(loaded, block, only=column)
+            there, vectors = embedded.of(column)
+            unreadable.extend(embedded.unreadable)
             if index is None:
-                index = VectorIndex.create(location, dim=found.vectors[column].shape[1], info=_info(loaded, column))
+                index = VectorIndex.create(location, dim=embedded.vectors[column].shape[1], info=_info(loaded, column))
             chosen = low + there
             replaced = index.update(names.gather(chosen), vectors, metadata[chosen])
             counts["replaced"] += replaced
@@ -187,21 +187,19 @@ def _row_ids(table: Table, column: str | None) -> pl.Series:
     if column is None:
         return pl.Series(table.rows)
     table.require(column, "column of row ids")
-    found = table.frame.get_column(column)
-    if not found.dtype.is_integer():
-        if found.dtype != pl.String:
-            raise SearchError(
-                f"{table.name}, column {column!r}: row ids are texts or whole numbers; found {found.dtype}"
-            )
-        found = found.str.strip_chars()
-        found = found.set(found == "", None)
-    twice = ~found.is_first_distinct()
-    for bad, what in ((found.is_null(), "has no row id"), (twice, "has the row id of another row")):
+    ids = table.frame.get_column(column)
+    if not ids.dtype.is_integer():
+        if ids.dtype != pl.String:
+            raise SearchError(f"{table.name}, column {column!r}: row ids are texts or whole numbers; found {ids.dtype}")
+        ids = ids.str.strip_chars()
+        ids = ids.set(ids == "", None)
+    twice = ~ids.is_first_distinct()
+    for bad, what in ((ids.is_null(), "has no row id"), (twice, "has the row id of another row")):
         if bad.any():
             where = int(bad.arg_true()[0])
-            cell = "" if found[where] is None else f": {found[where]!r}"
+            cell = "" if ids[where] is None else f": {ids[where]!r}"
             raise SearchError(f"{table.name}, column {column!r}: row {table.rows[where]} {what}{cell}")
-    return found
+    return ids
 
 
 def _metadata(table: Table, bundle: Bundle) -> pl.DataFrame:
@@ -235,10 +233,10 @@ def _absolute(root: Path, cell: str) -> str:
 
 def _numbers(series: pl.Series) -> pl.Series:
     """A column of texts that all spell numbers (not 007) as numbers: a CSV has nothing but texts."""
-    found = series.drop_nulls().str.strip_chars()
-    if not len(found) or found.str.contains(r"^[+-]?0\d").any():
+    texts = series.drop_nulls().str.strip_chars()
+    if not len(texts) or texts.str.contains(r"^[+-]?0\d").any():
         return series
     for pattern, kind in ((r"^[+-]?\d{1,18}$", pl.Int64), (r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", pl.Float64)):
-        if found.str.contains(pattern).all():
+        if texts.str.contains(pattern).all():
             return series.str.strip_chars().cast(kind)
     return series

@@ -64,7 +64,7 @@ def write_space_pages(
         if not len(able):
             continue
         chosen = np.sort(able[permutation(len(able), seed, "neighbours")[:_QUERIES]])
-        found = nearest(places, keys, (one, other), chosen, _NUM_NEIGHBORS, column=target.members[other])
+        ranked = nearest(places, keys, (one, other), chosen, _NUM_NEIGHBORS, column=target.members[other])
         query = bundle.schema.column(target.members[one])
         pair = f"{target.members[one]} to {target.members[other]}"
         metrics = evaluation.metrics[target.name]
@@ -73,9 +73,9 @@ def write_space_pages(
             Search(
                 title=f"{target.members[one]} to {target.members[other]}",
                 note=f"{len(able):,} queries: recall@{_NUM_NEIGHBORS} is {100 * share.value:.0f}% among "
-                f"{found[0].num_candidates:,} candidates, the median rank of the correct one {rank.value:.0f}. "
+                f"{ranked[0].num_candidates:,} candidates, the median rank of the correct one {rank.value:.0f}. "
                 "✓ is correct. Where none of the nearest is, the correct one is last.",
-                rows=[[query_tile(dataset, query, each.position), *neighbor_tiles(dataset, each)] for each in found],
+                rows=[[query_tile(dataset, query, each.position), *neighbor_tiles(dataset, each)] for each in ranked],
             )
         )
     if searches:

@@ -116,10 +116,10 @@ def query_vector(
     for item, weight in zip(items, weights or [1.0] * len(items), strict=True):
         row: dict[str, str | None] = {part.source: None for part in bundle.processor.columns.values()}
         row |= {bundle.processor.columns[item.column].source: item.value}
-        found = embeddings(bundle, [row], root=Path.cwd())
-        vectors = found.of(None if together else item.column)[1]
+        embedded = embeddings(bundle, [row], root=Path.cwd())
+        vectors = embedded.of(None if together else item.column)[1]
         if not len(vectors):
-            reason = found.unreadable[0].reason if found.unreadable else "it is empty"
+            reason = embedded.unreadable[0].reason if embedded.unreadable else "it is empty"
             raise SearchError(f"{item.text!r}: can't be read as {item.column!r}: {reason}")
         wide = vectors[0].astype(np.float64)
         wide = weight * wide / np.linalg.norm(wide)

@@ -170,9 +170,9 @@ def zero_shot(
         },
         schema={"class": polars.String, "similarity": polars.Float32},
     )
-    found = ZeroShot(frame=frame, similarities=similarities, classes=tuple(classes), unreadable=placed.unreadable)
+    result = ZeroShot(frame=frame, similarities=similarities, classes=tuple(classes), unreadable=placed.unreadable)
     if label is None:
-        return found
+        return result
     counted = np.flatnonzero(there & (truth >= 0))
     if not len(counted):
         raise ConfigError(f"{table.name}: no row has both the column {column!r} and a label that is one of the classes")
