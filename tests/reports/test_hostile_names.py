@@ -89,6 +89,7 @@ def report() -> str:
         Report(
             title=HOSTILE,
             evaluation=found,
+            num_columns=2,
             split=HOSTILE,
             comparisons={HOSTILE: found, "majority": constant_baseline(found, bootstrap=0)},
             history=[{"epoch": 1, "loss": 1.0, "validation": {f"{HOSTILE}/accuracy": 0.5}}],

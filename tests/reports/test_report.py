@@ -40,6 +40,7 @@ def report(world):
     return Report(
         title="a run",
         evaluation=model,
+        num_columns=2,
         comparisons={"labels only": constant_baseline(model, bootstrap=50)},
         contributions=contributions(
             world.predict_subsets, world.batches(), world.targets, world.columns, bootstrap=50, num_available=9999
@@ -94,14 +95,14 @@ def test_many_classes_list_the_most_frequent_confusions(world, make_world):
 
 def test_a_report_of_nothing_is_still_a_page(world):
     nothing = evaluate(world.predict, [], world.targets)
-    page = Page(render_report(Report(title="empty", evaluation=nothing)))
+    page = Page(render_report(Report(title="empty", num_columns=2, evaluation=nothing)))
     assert "no row has this target" in page.text
 
 
 def test_an_undefined_value_says_why(world):
     nothing = evaluate(world.predict, [], world.targets)
     reason = nothing.undefined["label"]["accuracy"]
-    assert f'<span title="{reason}">–</span>' in render_report(Report(title="empty", evaluation=nothing))
+    assert f'<span title="{reason}">–</span>' in render_report(Report(title="empty", num_columns=2, evaluation=nothing))
 
 
 def test_the_file_is_replaced_whole(report, tmp_path):
@@ -125,6 +126,15 @@ def test_the_terminal_tables_fit_80_characters(report, world):
     assert "…" not in shown
 
 
+def test_a_model_of_one_column_fuses_nothing(report, world):
+    for num_columns, name in ((1, "Model"), (2, "Fused model")):
+        alone = replace(report, num_columns=num_columns)
+        assert f'<th scope="row">{name}</th>' in render_report(alone)
+        console = Console(file=io.StringIO(), width=80)
+        console.print(metrics_table(alone, world.label))
+        assert f"\n {name}  " in console.file.getvalue()
+
+
 def test_a_texts_six_metrics_are_in_the_terminal(report, world):
     target = Target(name="text", task=Task.GENERATION, columns=("text",))
     names = [info.name for info in shown_metrics(target)]
@@ -132,7 +142,7 @@ def test_a_texts_six_metrics_are_in_the_terminal(report, world):
     evaluation = replace(
         report.evaluation, metrics={"text": values}, statistics={"text": report.evaluation.statistics["label"]}
     )
-    assert len(metrics_table(Report(title="t", evaluation=evaluation), target).columns) == 1 + 6
+    assert len(metrics_table(Report(title="t", num_columns=2, evaluation=evaluation), target).columns) == 1 + 6
 
 
 def test_markup_in_a_name_is_shown_in_the_terminal(report, world):
@@ -143,7 +153,7 @@ def test_markup_in_a_name_is_shown_in_the_terminal(report, world):
         statistics={target.name: report.evaluation.statistics["label"]},
     )
     console = Console(file=io.StringIO(), width=80)
-    console.print(metrics_table(Report(title="t", evaluation=evaluation), target))
+    console.print(metrics_table(Report(title="t", num_columns=2, evaluation=evaluation), target))
     assert "[bold]x[/bold]" in console.file.getvalue()
     found = report.contributions.targets[0]
     odd = replace(report.contributions, targets=(replace(found, target="[red]y[/red]"),))
@@ -208,6 +218,7 @@ def test_names_from_a_table_can_do_no_harm(world):
         Report(
             title=HOSTILE,
             evaluation=model,
+            num_columns=2,
             split=HOSTILE,
             comparisons={HOSTILE: constant_baseline(model, bootstrap=0)},
             contributions=contributions(subsets, batches(), [target], columns, bootstrap=10),

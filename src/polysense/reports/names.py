@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from polysense.evaluation.metrics.base import MetricInfo
 
-__all__ = ["FUSED_MODEL", "metric_name"]
-
-FUSED_MODEL = "Fused model"
-"""The trained model, beside its baselines."""
+__all__ = ["metric_name", "model_name"]
 
 _KNOWN = {"auroc": "AUROC", "r2": "R²", "mae": "MAE", "rmse": "RMSE", "ece": "ECE"}
+
+
+def model_name(num_columns: int) -> str:
+    """The trained model, beside its baselines; one of a single column fuses nothing."""
+    return "Fused model" if num_columns > 1 else "Model"
 
 
 def metric_name(info: MetricInfo) -> str:

@@ -1,4 +1,4 @@
-"""CellPreview a row's cells: thumbnails of images and frames, audio to see and to hear, excerpts of texts.
+"""Preview a row's cells: thumbnails of images and frames, audio to see and to hear, excerpts of texts.
 
 Made of preprocessed items, so that one sees what the model gets: the frames that were taken of a video, an image at the
 column's size, audio as one channel.

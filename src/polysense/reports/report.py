@@ -26,7 +26,7 @@ from polysense.evaluation.metrics.base import MetricInfo
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, shown_metrics
 from polysense.reports import charts
 from polysense.reports.environment import render, render_section
-from polysense.reports.names import FUSED_MODEL, metric_name
+from polysense.reports.names import metric_name, model_name
 from polysense.reports.numerals import axis_end
 from polysense.reports.task_sections import task_sections
 
@@ -44,6 +44,7 @@ class Report:
     Attributes:
         title: Of the run.
         evaluation: Of the trained model.
+        num_columns: Its input columns.
         split: The rows that it was evaluated on: "test", "validation" or a table's name.
         comparisons: The baselines on the same rows: the most frequent class, models of one column each, their ensemble.
         contributions: What each column contributed.
@@ -57,6 +58,7 @@ class Report:
 
     title: str
     evaluation: Evaluation
+    num_columns: int
     split: str = "test"
     comparisons: Mapping[str, Evaluation] = field(default_factory=dict)
     contributions: Contributions | None = None
@@ -157,7 +159,7 @@ def _results(report: Report, target: Target) -> ReportSection:
     """The model beside its baselines."""
     evaluation, primary = report.evaluation, headline_metric(target)
     infos = shown_metrics(target, evaluation.statistics[target.name])
-    entries = [(FUSED_MODEL, evaluation)]
+    entries = [(model_name(report.num_columns), evaluation)]
     entries += [(baseline_name(name, target), other) for name, other in report.comparisons.items()]
     values = [one.metrics[target.name][primary.name] for _, one in entries]
     low, high = charts.domain(values, high=primary.bounds[1])

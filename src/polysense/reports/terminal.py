@@ -16,7 +16,7 @@ from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.contribution_result import TargetContributions, amount, gain_name
 from polysense.evaluation.metrics.base import MetricInfo
 from polysense.evaluation.target_metrics import shown_metrics
-from polysense.reports.names import FUSED_MODEL
+from polysense.reports.names import model_name
 from polysense.reports.numerals import number
 from polysense.reports.report import Report
 
@@ -53,7 +53,7 @@ def metrics_table(report: Report, target: Target) -> Table:
         # The arrow hangs on the last word: on a line of its own it would belong to nothing.
         table.add_column(f"{info.name.replace('_', ' ')}\N{NO-BREAK SPACE}{arrow}", justify="right")
     own = [evaluation.metrics[target.name][info.name] for info in infos]
-    table.add_row(FUSED_MODEL, *(number(value.value) for value in own), style="bold")
+    table.add_row(model_name(report.num_columns), *(number(value.value) for value in own), style="bold")
     if evaluation.num_resamples:
         level = f"{100 * evaluation.confidence:g}% CI"
         table.add_row(f"{level} low", *(number(value.low) for value in own), style="dim")

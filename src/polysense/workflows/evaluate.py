@@ -29,12 +29,14 @@ class Scores:
     Attributes:
         table: The table's name.
         evaluation: Metrics with intervals, predictions, confusion matrices.
+        num_columns: Input columns of the model.
         majority: The most frequent class, the mean or the most frequent text, on the same rows.
         shuffled: Where a target is a text, the same model with every row's media taken from another row.
     """
 
     table: str
     evaluation: Evaluation
+    num_columns: int
     majority: Evaluation
     shuffled: Evaluation | None = None
 
@@ -57,7 +59,13 @@ class Scores:
     def text(self) -> str:
         """For people."""
         baselines = {MAJORITY: self.majority} | ({} if self.shuffled is None else {SHUFFLED: self.shuffled})
-        report = Report(title=self.table, evaluation=self.evaluation, split=self.table, comparisons=baselines)
+        report = Report(
+            title=self.table,
+            evaluation=self.evaluation,
+            num_columns=self.num_columns,
+            split=self.table,
+            comparisons=baselines,
+        )
         lines = [report_text(report)]
         cells = self.evaluation.unreadable
         lines += [f"unreadable, counted as missing: {cell}" for cell in cells[:10]]
@@ -114,6 +122,7 @@ def evaluate(
         table=table.name,
         shuffled=rival,
         evaluation=evaluation,
+        num_columns=len(loaded.schema.columns),
         majority=constant_baseline(evaluation, bootstrap=bootstrap, seed=seed),
     )
 

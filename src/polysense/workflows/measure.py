@@ -261,6 +261,7 @@ def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
     return Report(
         title=run.folder.name,
         evaluation=run.evaluations[split],
+        num_columns=len(run.bundle.schema.columns),
         split=split,
         comparisons=run.baselines[split],
         contributions=run.contributions if split == run.contribution_split else None,

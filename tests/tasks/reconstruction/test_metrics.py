@@ -127,7 +127,7 @@ def test_an_evaluation_keeps_errors_in_the_tables_order_and_no_columns() -> None
     majority = constant_baseline(found, bootstrap=0)
     assert majority.value("r", "skill") == pytest.approx(0.0)
     assert majority.value("r", "error/b") == pytest.approx(4.0)
-    page = render_report(Report(title="run", evaluation=found, comparisons={"majority": majority}))
+    page = render_report(Report(title="run", num_columns=2, evaluation=found, comparisons={"majority": majority}))
     assert "Reconstruction by column" in page
     assert "majority-class baseline" in page
 
