@@ -52,9 +52,9 @@ SHUFFLED = "shuffled inputs"
 _log = logging.getLogger("polysense.workflows")
 
 _PAGES = {
-    "neighbors.html": "What some rows find",
-    "map.html": "A map of the shared space",
-    RECONSTRUCTIONS: "Some cells beside what they are restored as",
+    "neighbors.html": "Nearest neighbors of some rows",
+    "map.html": "A map of the joint embedding space",
+    RECONSTRUCTIONS: "Cells and their reconstructions",
 }
 
 
