@@ -38,6 +38,10 @@ class FakeApi(ModuleType):
             summary=lambda: "trained", as_json=lambda: {"folder": Path("runs/a"), "metrics": metrics}
         )
 
+    def load(self, *arguments: Any, **options: Any) -> str:
+        self._note("load", arguments, options)
+        return "the loaded model"
+
     def new(self, *arguments: Any, **options: Any) -> str:
         self._note("new", arguments, options)
         return "data:\n  table: übung.csv\n"

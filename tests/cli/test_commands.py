@@ -201,3 +201,20 @@ def test_columns_may_have_any_name(columns: dict[str, str]) -> None:
 def test_a_column_option_needs_both_sides(option: str) -> None:
     with pytest.raises(ConfigError, match="expected NAME=KIND"):
         parse_columns([option])
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("predict", "predict run t.csv"),
+        ("evaluate", "evaluate run t.csv"),
+    ],
+)
+def test_a_named_device_is_where_the_model_is_loaded(api: FakeApi, command: str, line: str) -> None:
+    assert main(line.split()) == 0
+    assert main([*line.split(), "--device", "cpu"]) == 0
+    (_, by_path, _), loaded, (_, by_model, _) = api.calls
+    assert by_path == (Path("run"), Path("t.csv"))
+    assert loaded == ("load", (Path("run"),), {"device": "cpu"})
+    assert by_model == ("the loaded model", Path("t.csv"))
+    assert [name for name, _, _ in api.calls] == [command, "load", command]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from polysense.errors import ConfigError
 
-__all__ = ["TABLES", "VECTORS", "names", "writable"]
+__all__ = ["TABLES", "VECTORS", "names", "on_device", "writable"]
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 VECTORS = (".parquet", ".npz")
@@ -29,6 +30,20 @@ def names(given: str | None, option: str) -> list[str] | None:
     if not any(found):
         raise ConfigError(f"{option}: found {given!r}, expected names separated by commas")
     return [name for name in found if name]
+
+
+def on_device(bundle: Path, device: str) -> Any:
+    """A trained model for one of the public functions: loaded where a device is named, by its path where none is.
+
+    Raises:
+        BundleError: There is no bundle, or it is broken.
+        ConfigError: This machine has no such device.
+    """
+    if device == "auto":
+        return bundle
+    from polysense import api
+
+    return api.load(bundle, device=device)
 
 
 def writable(

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import VECTORS, writable
-from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.arguments import VECTORS, on_device, writable
+from polysense.cli.commands.options import Bundle, Device, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["embed"]
@@ -21,6 +21,7 @@ def embed(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the vectors: .parquet or .npz.")
     ],
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Write every row of a table as vectors, of each column and of all together.
@@ -33,7 +34,7 @@ def embed(
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
-        found = api.embeddings(bundle, table, progress=progress)
+        found = api.embeddings(on_device(bundle, device), table, progress=progress)
         found.write(output)
     console.write_unreadable(found.unreadable)
     entries = [

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Bundle, Decoding, Json, Table
+from polysense.cli.arguments import on_device
+from polysense.cli.commands.options import Bundle, Decoding, Device, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["evaluate"]
@@ -29,13 +30,16 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure a trained model on a labelled table."""
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("measuring") as progress:
-        evaluation = api.evaluate(bundle, table, bootstrap=bootstrap, decoding=decoding, split=split, progress=progress)
+        evaluation = api.evaluate(
+            on_device(bundle, device), table, bootstrap=bootstrap, decoding=decoding, split=split, progress=progress
+        )
     if as_json:
         console.write_json(evaluation.as_json())
     else:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import names, writable
-from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.arguments import names, on_device, writable
+from polysense.cli.commands.options import Bundle, Device, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -57,6 +57,7 @@ def fewshot(
             show_default=False,
         ),
     ] = None,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Classify rows from a few labelled ones per class, on what the model has learnt; nothing of it is trained.
@@ -72,7 +73,7 @@ def fewshot(
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
         found = api.fewshot(
-            bundle,
+            on_device(bundle, device),
             table,
             target=target,
             shots=numbers,

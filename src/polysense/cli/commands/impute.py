@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import names, writable
-from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.arguments import names, on_device, writable
+from polysense.cli.commands.options import Bundle, Device, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -48,6 +48,7 @@ def impute(
     force: Annotated[
         bool, typer.Option("--force", help="Let FILE be the table itself, which is then replaced.")
     ] = False,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Fill the missing cells of a table from what its rows have.
@@ -64,7 +65,7 @@ def impute(
 
     with console.reserved_stdout(as_json), rows_done("filling") as progress:
         found = api.impute(
-            bundle,
+            on_device(bundle, device),
             table,
             columns=names(columns, "--columns"),
             media=None if output is None else output.with_name(f"{output.stem}_media"),

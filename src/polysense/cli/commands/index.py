@@ -9,7 +9,8 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import names as split_names
-from polysense.cli.commands.options import Json
+from polysense.cli.arguments import on_device
+from polysense.cli.commands.options import Device, Json
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -66,6 +67,7 @@ def index(
     duplicates: Annotated[
         float | None, typer.Option(metavar="COSINE", help="Print all pairs of rows that are at least so similar.")
     ] = None,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Write a table's rows as vectors into an index, or manage an index.
@@ -90,7 +92,7 @@ def index(
 
         with console.reserved_stdout(as_json), rows_done("indexing") as progress:
             made = api.index_table(
-                bundle,
+                on_device(bundle, device),
                 table,
                 output,
                 column=column,

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import names
-from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.arguments import names, on_device
+from polysense.cli.commands.options import Bundle, Device, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -36,6 +36,7 @@ def show(
         str, typer.Option(metavar="NAME", help="tsne (with PCA on the page too), or pca alone.")
     ] = "tsne",
     max_rows: Annotated[int, typer.Option(metavar="N", help="Rows drawn of a larger table, chosen by chance.")] = 1000,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Draw a table's rows as points on one page, with their pictures: the nearer, the more alike to the model.
@@ -49,7 +50,7 @@ def show(
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
         found = api.map_rows(
-            bundle,
+            on_device(bundle, device),
             table,
             output,
             columns=names(columns, "--columns"),

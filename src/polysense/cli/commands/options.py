@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["Bundle", "Decoding", "Json", "NoTarget", "Overrides", "Source", "Table", "Targets"]
+__all__ = ["Bundle", "Decoding", "Device", "Json", "NoTarget", "Overrides", "Source", "Table", "Targets"]
 
 Bundle: TypeAlias = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A trained model: a run's folder, or the folder `bundle` in it.")
@@ -19,6 +19,12 @@ Decoding: TypeAlias = Annotated[
         help="How texts are written, if not as trained: decoding=beam decoding.beam_size=8, decoding=sample "
         "decoding.temperature=0.7 decoding.num_texts=3, ... `polysense list decodings` lists all.",
         show_default=False,
+    ),
+]
+Device: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="DEVICE", help="Where the model runs: auto (a GPU if there is one), cpu, cuda or mps."
     ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]

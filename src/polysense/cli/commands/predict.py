@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import writable
-from polysense.cli.commands.options import Bundle, Decoding, Json, Table
+from polysense.cli.arguments import on_device, writable
+from polysense.cli.commands.options import Bundle, Decoding, Device, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -30,6 +30,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    device: Device = "auto",
     as_json: Json = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Show texts as they are written, row by row; for people.")
@@ -43,7 +44,7 @@ def predict(
     if stream:
         if output is not None or as_json:
             raise ConfigError("--stream shows texts to people; leave it out with --output and --json")
-        _show(bundle, table, decoding)
+        _show(on_device(bundle, device), table, decoding)
         return
     if output is not None:
         writable(output, table, "the predictions")
@@ -51,7 +52,7 @@ def predict(
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("predicting") as progress:
-        predictions = api.predict(bundle, table, decoding=decoding, progress=progress)
+        predictions = api.predict(on_device(bundle, device), table, decoding=decoding, progress=progress)
         if output is not None:
             predictions.write(output)
     console.write_unreadable(predictions.unreadable)
@@ -70,7 +71,7 @@ def predict(
         console.write_text(f"wrote the predictions of {len(predictions.frame)} rows to {output}")
 
 
-def _show(bundle: Path, table: Path, decoding: list[str] | None) -> None:
+def _show(bundle: Any, table: Path, decoding: list[str] | None) -> None:
     """Every row's text as it is written, on a line of its own."""
     from polysense import api
 

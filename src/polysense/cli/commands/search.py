@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Json
+from polysense.cli.commands.options import Device, Json
 
 __all__ = ["search"]
 
@@ -54,6 +54,7 @@ def search(
         Path | None,
         typer.Option(metavar="FILE", help="Also draw query and results as one image (.png).", show_default=False),
     ] = None,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Search an index for the rows nearest to a query.
@@ -64,8 +65,8 @@ def search(
 
     with console.reserved_stdout(as_json):
         result = api.search(
-            index, query, k, filter=condition, bundle=bundle, weights=weight or None, exact=exact
-        )  # fmt: skip
+            index, query, k, filter=condition, bundle=bundle, weights=weight or None, exact=exact, device=device
+        )
         if contact_sheet is not None:
             result.save_contact_sheet(contact_sheet)
     if as_json:

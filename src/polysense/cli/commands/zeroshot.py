@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import names, writable
-from polysense.cli.commands.options import Bundle, Json, Table
+from polysense.cli.arguments import names, on_device, writable
+from polysense.cli.commands.options import Bundle, Device, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["zeroshot"]
@@ -55,6 +55,7 @@ def zeroshot(
             show_default=False,
         ),
     ] = None,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Classify rows by the class name that lies nearest in the shared space; no training, no examples."""
@@ -65,7 +66,7 @@ def zeroshot(
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
         found = api.zero_shot(
-            bundle,
+            on_device(bundle, device),
             table,
             column=column,
             classes=names(classes, "--classes"),

@@ -90,6 +90,7 @@ def search(
     bundle: Bundle | str | Path | None = None,
     weights: Sequence[float] | None = None,
     exact: bool | None = None,
+    device: str = "auto",
 ) -> SearchResult:
     """Searches an index for the rows nearest to a text, an image, an audio file, or several of them together.
 
@@ -103,6 +104,7 @@ def search(
         weights: One for each part of the query; a negative one leads away from it.
         exact: True: score every row. False: use the ANN index. None: the ANN index where its measured
             recall is 95% or more and it is faster.
+        device: Where a model that is named by its folder runs: auto, cpu, cuda or mps.
 
     Raises:
         UserError: The index or the model can't be read, they do not belong together, or the query can't be read.
@@ -111,7 +113,7 @@ def search(
     if bundle is None and "bundle" not in opened.info:
         raise SearchError(f"{opened.location}: remembers no model; name the one that made its vectors (--bundle)")
     try:
-        loaded = as_bundle(opened.info["bundle"] if bundle is None else bundle)
+        loaded = as_bundle(opened.info["bundle"] if bundle is None else bundle, device=device)
     except BundleError as error:
         if bundle is not None:
             raise
