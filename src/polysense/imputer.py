@@ -22,8 +22,8 @@ import polars as pl
 import torch
 
 from polysense.core.batch import Batch
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
+from polysense.core.registry import task
 from polysense.core.schema import Schema, Target
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
@@ -130,7 +130,7 @@ def restored_columns(schema: Schema) -> dict[str, Target]:
     """The input columns that a model restores, and the target that each is restored by."""
     found: dict[str, Target] = {}
     for target in schema.targets:
-        if target.task is Task.RECONSTRUCTION:
+        if task(target.task).reconstructs_columns:
             found |= {name: target for name in target.members if name not in found}
     return found
 

@@ -28,6 +28,17 @@ Arrays: TypeAlias = Mapping[str, np.ndarray]
 """What a head's prediction or a truth holds, by name, rows first."""
 
 
+_REQUIRED = (
+    "name",
+    "rank",
+    "generates",
+    "has_column",
+    "has_classes",
+    "embeds_columns",
+    "reconstructs_columns",
+    "decode",
+)
+
 OPTIONAL = (
     "baselines",
     "average",
@@ -97,6 +108,13 @@ class TaskSpec(ABC):
         summary: `(target, statistics) -> {key: value}`: what stands beside the metrics in summary files.
         report_section: "module:function" of the task's sections in the report, `(target, evaluation, baseline) ->
             sections`. It is named and not imported, since few processes make pages.
+        has_column: Whether it is read from columns of the table that are its own; else from the input columns.
+        has_classes: Whether a row that has it is of exactly one of `Target.classes`: splits are stratified by it, and
+            few-shot classification learns them.
+        embeds_columns: Whether it gives each of its members an embedding in one joint space.
+        reconstructs_columns: Whether it gives each of its members back from a code, for imputation.
+        decode: "module:function" from outputs to columns of the predictions' table, `(target, arrays, processor, table)
+            -> {column: values}`.
         sample_outputs: "module:function" of one row's predictions in words, `(target, evaluation, position, dataset) ->
             [SampleOutput]`; named, too.
         editor: "module:function" of the editor that a person labels with.
@@ -105,6 +123,11 @@ class TaskSpec(ABC):
     name: ClassVar[str]
     rank: ClassVar[int]
     generates: ClassVar[bool]
+    has_column: ClassVar[bool]
+    has_classes: ClassVar[bool]
+    embeds_columns: ClassVar[bool]
+    reconstructs_columns: ClassVar[bool]
+    decode: ClassVar[str]
 
     baselines: Callable[[Target], Mapping[str, Callable[[Statistics], Statistics]]] | Unsupported
     average: Callable[[Target, Sequence[Statistics], np.ndarray], Statistics] | Unsupported
@@ -122,7 +145,7 @@ class TaskSpec(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        unanswered = [question for question in OPTIONAL if getattr(cls, question, None) is None]
+        unanswered = [question for question in (*_REQUIRED, *OPTIONAL) if getattr(cls, question, None) is None]
         if unanswered:
             raise TypeError(
                 f"{cls.__module__}.{cls.__qualname__} does not say what its {', '.join(unanswered)} is; state it, or "

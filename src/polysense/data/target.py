@@ -29,6 +29,9 @@ __all__ = ["TargetConfig", "TargetProcessor"]
 class TargetConfig(Family, ABC, family="target", homes=("tasks.*.*target",)):
     """One thing to predict."""
 
+    task: ClassVar[str]
+    """The task that it is fitted as."""
+
     reads_inputs: ClassVar[bool] = False
     """Whether it is read from input columns, and so is no answer that an input could give away."""
 

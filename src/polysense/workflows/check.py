@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from polysense.core import registry
 from polysense.core.modality import Modality, Role, Task
 from polysense.core.sample import Unreadable
 from polysense.data.config import DataConfig
@@ -61,7 +62,7 @@ def check(
     warnings = [f"{guess.name}: {guess.reason}" for guess in guesses if "determines" in guess.reason]
     classes = {}
     for guess in guesses:
-        if guess.role is Role.TARGET and guess.task is Task.CLASSIFICATION:
+        if guess.role is Role.TARGET and guess.task is not None and registry.task(guess.task).has_classes:
             counts = Counter(str(cell) for cell in table.cells(guess.name, literal=True) if cell is not None)
             classes[guess.name] = dict(counts)
             rare = [name for name, count in counts.items() if count < _RARE]
@@ -118,7 +119,7 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
     A column that gives a target away is told of by its reason, whether the recipe reads it or not.
     """
     tasks = {
-        column: Task(wanted.type) if wanted.type in set(Task) else Task.GENERATION  # conversations
+        column: Task(wanted.task)
         for name, wanted in config.targets.items()
         if not wanted.reads_inputs
         for column in wanted.sources(name)

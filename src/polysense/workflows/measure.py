@@ -13,7 +13,6 @@ import numpy as np
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.json import parse_json, write_json, write_json_lines
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
@@ -300,7 +299,7 @@ def _text(run: Run, tables: Mapping[str, Table], judged: str | None, num_unreada
     lines = [f"run:      {run.folder}"]
     if run.recipe.evaluation.report and judged is not None:
         lines.append(f"report:   {run.folder / 'report.html'}")
-    shared = all(target.task is Task.RETRIEVAL for target in run.bundle.schema.targets)
+    shared = all(task(target.task).embeds_columns for target in run.bundle.schema.targets)
     use = "index {} TABLE -o INDEX" if shared else "predict {} TABLE -o predictions.csv"
     lines.append(f"use it:   polysense {use.format(shlex.quote(str(run.folder)))}")
     return "\n\n".join([*parts, "\n".join(lines)])

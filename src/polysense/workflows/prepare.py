@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Modality
+from polysense.core.registry import task as registry_task
+from polysense.core.registry import tasks
 from polysense.data.config import DataConfig
 from polysense.data.infer import ColumnGuess, infer
 from polysense.data.sources import Table, read_table
@@ -20,10 +22,8 @@ from polysense.errors import ConfigError, DecodeError
 from polysense.modalities.image.decode import decode_image
 from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.presets import recipe_for
-from polysense.presets.contrastive import for_contrast, members_only
-from polysense.presets.reconstruction import for_reconstruction
+from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
-from polysense.tasks.classification.target import ClassificationTargetConfig
 from polysense.workflows.finetune.transfer import like_bundle
 
 __all__ = ["Prepared", "is_recipe", "prepare", "split_tables"]
@@ -99,10 +99,11 @@ def prepare(
         if recipe.init_from is not None:
             recipe = like_bundle(recipe, inferred=False)
         return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=str(source))
-    if task not in (None, Task.RETRIEVAL, Task.RECONSTRUCTION):
+    without_column = [name for name, spec in tasks().items() if not spec.has_column]
+    if task is not None and task not in without_column:
         raise ConfigError(
             f"task: found {task!r}; a target's column says what it is, and the only tasks without one are "
-            f"retrieval and reconstruction. To correct a guess: --column COLUMN={task}"
+            f"{' and '.join(without_column)}. To correct a guess: --column COLUMN={task}"
         )
     if target is None and task is None:
         table = read_table(source)
@@ -113,8 +114,8 @@ def prepare(
     table = read_table(source)
     targets = [target] if isinstance(target, str) else list(target or ())
     guesses = infer(table, [] if task else targets, overrides=dict(columns or {}))
-    if task == Task.RETRIEVAL:
-        guesses = members_only(guesses, targets)
+    if task is not None:
+        guesses = inputs_for(task, guesses, targets)
     on_disk = isinstance(source, (str, Path))
     recipe = recipe_for(
         guesses,
@@ -129,10 +130,8 @@ def prepare(
             if guess.modality is Modality.IMAGE and guess.frames is None and _are_photos(table, guess.name)
         ],
     )
-    if task == Task.RETRIEVAL:
-        recipe = for_contrast(recipe, len(table))
-    elif task == Task.RECONSTRUCTION:
-        recipe = for_reconstruction(recipe, guesses, targets)
+    if task is not None:
+        recipe = recipe_without_target(task, recipe, guesses, targets, len(table))
     start = recipe.with_overrides(list(overrides)).init_from
     if start is not None:
         recipe = like_bundle(dataclasses.replace(recipe, init_from=start), inferred=True)
@@ -191,7 +190,7 @@ def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table
         )
     labels = None
     first = next(iter(config.targets.items()), None)
-    if first is not None and isinstance(first[1], ClassificationTargetConfig):
+    if first is not None and registry_task(first[1].task).has_classes:
         (column,) = first[1].sources(first[0])
         table.require(column, "target column")
         labels = table.cells(column, literal=True)

@@ -13,9 +13,10 @@ import torch
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.files import write_text
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Modality
 from polysense.core.preview import CellPreview, as_jpeg
 from polysense.core.random import permutation
+from polysense.core.registry import task
 from polysense.core.schema import Column, Target
 from polysense.data.column import ColumnProcessor
 from polysense.data.dataset import TableDataset
@@ -49,7 +50,7 @@ def write_reconstructions(
     Returns:
         Whether there was anything to show.
     """
-    targets = [target for target in bundle.schema.targets if target.task is Task.RECONSTRUCTION]
+    targets = [target for target in bundle.schema.targets if task(target.task).reconstructs_columns]
     chosen = np.sort(permutation(len(table), seed, "reconstructions")[:num_rows])
     if not targets or not len(chosen):
         return False

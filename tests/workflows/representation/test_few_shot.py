@@ -82,7 +82,7 @@ def test_the_same_again_and_other_draws_with_another_seed(run: polysense.Run, ta
 
 
 def test_numbers_labels_and_settings_that_can_not_be(run: polysense.Run, table: Path) -> None:
-    with pytest.raises(ColumnError, match="needs classes, and this is a regression: numbers from"):
+    with pytest.raises(ColumnError, match="needs classes, one per row, and this is regression: numbers from"):
         few(run, table, target="sum")
     with pytest.raises(ConfigError, match=r"'x' is an input of the model.*--columns y"):
         few(run, table, target="x")

@@ -37,6 +37,11 @@ class ClassificationSpec(TaskSpec):
     name = "classification"
     rank = 10
     generates = False
+    has_column = True
+    has_classes = True
+    embeds_columns = False
+    reconstructs_columns = False
+    decode = "polysense.tasks.classification.predicted:predicted_columns"
     contribution = _Contribution()
     align = Unsupported("a row's class is the same however its cells are augmented")
     unit = Unsupported("every row counts by itself")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class ClassificationTargetConfig(TargetConfig):
             training rows, sorted (numbers by value).
     """
 
+    task: ClassVar[str] = "classification"
     type: Literal["classification"] = "classification"
     column: str | None = None
     classes: tuple[str | int | float | bool, ...] | None = None

@@ -47,6 +47,11 @@ class GenerationSpec(TaskSpec):
     name = "generation"
     rank = 40
     generates = True
+    has_column = True
+    has_classes = False
+    embeds_columns = False
+    reconstructs_columns = False
+    decode = "polysense.tasks.generation.predicted:predicted_columns"
     contribution = _Contribution()
     align = Unsupported("a row's text is the same however its cells are augmented")
     unit = Unsupported("every row counts by itself")

@@ -60,6 +60,7 @@ class TextTargetConfig(TargetConfig):
             any.
     """
 
+    task: ClassVar[str] = "generation"
     may_be_input: ClassVar[bool] = True
     column: str | None = None
     tokens: Kind = "subwords"

@@ -38,6 +38,11 @@ class MultilabelSpec(TaskSpec):
     name = "multilabel"
     rank = 20
     generates = False
+    has_column = True
+    has_classes = False
+    embeds_columns = False
+    reconstructs_columns = False
+    decode = "polysense.tasks.multilabel.predicted:predicted_columns"
     contribution = _Contribution()
     align = Unsupported("a row's labels are the same however its cells are augmented")
     unit = Unsupported("every row counts by itself")

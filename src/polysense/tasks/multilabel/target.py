@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class MultilabelTargetConfig(TargetConfig):
             training rows. Cells that are lists need none.
     """
 
+    task: ClassVar[str] = "multilabel"
     type: Literal["multilabel"] = "multilabel"
     column: str | None = None
     classes: tuple[str | int | float | bool, ...] | None = None

@@ -30,6 +30,11 @@ class ReconstructionSpec(TaskSpec):
     name = "reconstruction"
     rank = 70
     generates = False
+    has_column = False
+    has_classes = False
+    embeds_columns = False
+    reconstructs_columns = True
+    decode = "polysense.tasks.reconstruction.predicted:predicted_columns"
     average = Unsupported("codes of different models have nothing in common")
     proper_score = Unsupported("its columns' errors have different units")
     contribution = Unsupported("what is reconstructed are the columns themselves")

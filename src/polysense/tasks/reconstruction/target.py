@@ -40,6 +40,7 @@ class ReconstructionTargetConfig(TargetConfig):
     """
 
     reads_inputs: ClassVar[bool] = True
+    task: ClassVar[str] = "reconstruction"
     type: Literal["reconstruction"] = "reconstruction"
     columns: tuple[str, ...] | None = None
     cells: tuple[str, ...] | None = None

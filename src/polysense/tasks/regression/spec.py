@@ -50,6 +50,11 @@ class RegressionSpec(TaskSpec):
     name = "regression"
     rank = 30
     generates = False
+    has_column = True
+    has_classes = False
+    embeds_columns = False
+    reconstructs_columns = False
+    decode = "polysense.tasks.regression.predicted:predicted_columns"
     contribution = _Contribution()
     align = Unsupported("a row's number is the same however its cells are augmented")
     unit = Unsupported("every row counts by itself")

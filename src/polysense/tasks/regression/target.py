@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class RegressionTargetConfig(TargetConfig):
         columns: The table's columns, one output each; null if there is one, named as the target.
     """
 
+    task: ClassVar[str] = "regression"
     type: Literal["regression"] = "regression"
     columns: tuple[str, ...] | None = None
 

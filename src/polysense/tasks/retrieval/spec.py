@@ -26,6 +26,11 @@ class RetrievalSpec(TaskSpec):
     name = "retrieval"
     rank = 60
     generates = False
+    has_column = False
+    has_classes = False
+    embeds_columns = True
+    reconstructs_columns = False
+    decode = "polysense.tasks.retrieval.predicted:predicted_columns"
     average = Unsupported("embeddings of different models lie in different spaces")
     proper_score = Unsupported("a similarity is no probability")
     contribution = Unsupported("an embedding is of one column alone, so no other column contributes to it")

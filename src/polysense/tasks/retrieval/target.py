@@ -47,6 +47,7 @@ class ContrastiveTargetConfig(TargetConfig):
     """
 
     reads_inputs: ClassVar[bool] = True
+    task: ClassVar[str] = "retrieval"
     type: Literal["retrieval"] = "retrieval"
     columns: tuple[str, ...] | None = None
     anchor: str | None = None

@@ -44,6 +44,11 @@ class TaggingSpec(TaskSpec):
     name = "tagging"
     rank = 50
     generates = False
+    has_column = True
+    has_classes = False
+    embeds_columns = False
+    reconstructs_columns = False
+    decode = "polysense.tasks.tagging.predicted:predicted_columns"
     contribution = _Contribution()
     average = Unsupported("segments have no mean")
     align = Unsupported("the segments' column is augmented without moving anything in it")

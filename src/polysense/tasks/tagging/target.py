@@ -55,6 +55,7 @@ class TaggingTargetConfig(TargetConfig):
     """
 
     lies_in_input: ClassVar[bool] = True
+    task: ClassVar[str] = "tagging"
     type: Literal["tagging"] = "tagging"
     column: str | None = None
     over: str | None = None

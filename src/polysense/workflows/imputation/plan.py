@@ -19,7 +19,7 @@ from typing import Any
 
 from polysense.bundle import IMPUTER, Bundle, load
 from polysense.core.json import read_json, write_json
-from polysense.core.modality import Task
+from polysense.core.registry import task
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.seen import SeenRows
@@ -160,7 +160,7 @@ def told(imputing: Imputing, tables: Mapping[str, Table]) -> dict[str, Any]:
 
 def seen_rows(bundle: Bundle, table: Table) -> dict[str, Any] | None:
     """What a bundle remembers of its training rows; None where it restores no columns, and so may not be an imputer."""
-    if all(target.task is not Task.RECONSTRUCTION for target in bundle.schema.targets):
+    if not any(task(target.task).reconstructs_columns for target in bundle.schema.targets):
         return None
     names = dict.fromkeys(column.table_column for column in bundle.schema.columns)
     return SeenRows.of(table, tuple(names)).as_json()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import replacing
 from polysense.core.json import json_text
-from polysense.core.modality import Task
+from polysense.core.registry import task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
@@ -200,12 +200,12 @@ def _without_others(table: Table, bundle: Bundle, column: str) -> Table:
 
 def shared_space(bundle: Bundle) -> Target | None:
     """The target that is a shared space, the first of several; None where there is none."""
-    return next((target for target in bundle.schema.targets if target.task is Task.RETRIEVAL), None)
+    return next((target for target in bundle.schema.targets if task(target.task).embeds_columns), None)
 
 
 def restored_from(bundle: Bundle) -> Target | None:
     """The target whose columns are restored from a code, the first of several; None where there is none."""
-    return next((target for target in bundle.schema.targets if target.task is Task.RECONSTRUCTION), None)
+    return next((target for target in bundle.schema.targets if task(target.task).reconstructs_columns), None)
 
 
 def _kinds(bundle: Bundle, space: Target | None) -> dict[str | None, str]:

@@ -12,8 +12,9 @@ import numpy as np
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_text
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Modality
 from polysense.core.random import permutation
+from polysense.core.registry import task
 from polysense.core.sample import Unreadable
 from polysense.data.cells import clean
 from polysense.data.dataset import TableDataset
@@ -267,7 +268,7 @@ def _points(
 def _own_classes(bundle: Bundle, table: Table) -> str | None:
     """The column of the first class that the model predicts, if the table has it."""
     for target in bundle.schema.targets:
-        if target.task is Task.CLASSIFICATION and table.has(target.columns[0]):
+        if task(target.task).has_classes and table.has(target.columns[0]):
             return target.columns[0]
     return None
 

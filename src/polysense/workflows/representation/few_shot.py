@@ -14,7 +14,7 @@ from rich.console import Console
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_text
 from polysense.core.json import json_text
-from polysense.core.modality import Task
+from polysense.core.registry import task
 from polysense.core.sample import Unreadable
 from polysense.data.evidence import Evidence
 from polysense.data.infer_target import guess_target
@@ -219,25 +219,17 @@ def _check_target(bundle: Bundle, table: Table, target: str, requested: Features
         hint = f"; read other columns: --columns {','.join(others)}" if others else ""
         raise ConfigError(f"column {target!r} is an input of the model, which would read the labels off it{hint}")
     own = next(
-        (
-            one
-            for one in bundle.schema.targets
-            if target in one.columns and one.task not in (Task.RETRIEVAL, Task.RECONSTRUCTION)
-        ),
+        (one for one in bundle.schema.targets if target in one.columns and task(one.task).has_column),
         None,
     )
-    if own is not None and own.task is Task.CLASSIFICATION:
+    if own is not None and task(own.task).has_classes:
         return
     guess = guess_target(Evidence(table, target, literal=True))
-    task = guess.task if own is None else own.task
-    if task is Task.REGRESSION:
+    kind = guess.task if own is None else own.task
+    if kind is None or not task(kind).has_classes:
         raise ColumnError(
-            f"{table.name}, column {target!r}: few-shot classification needs classes, and this is a {guess.reason}. "
-            "Make classes of it (cut numbers into ranges; spell codes as texts)"
-        )
-    if task is not Task.CLASSIFICATION:
-        raise ColumnError(
-            f"{table.name}, column {target!r}: few-shot classification needs one class per row; found {guess.reason}"
+            f"{table.name}, column {target!r}: few-shot classification needs classes, one per row, and this is "
+            f"{guess.reason}. Make classes of it (cut numbers into ranges; spell codes as texts)"
         )
 
 

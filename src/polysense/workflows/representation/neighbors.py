@@ -8,8 +8,8 @@ import numpy as np
 
 from polysense.bundle import Bundle
 from polysense.core.files import write_text
-from polysense.core.modality import Task
 from polysense.core.random import permutation
+from polysense.core.registry import task
 from polysense.data.dataset import TableDataset
 from polysense.data.sources import Table
 from polysense.evaluation.evaluator import Evaluation
@@ -38,7 +38,7 @@ def write_space_pages(
         split: What the rows are called.
         seed: Of the choice.
     """
-    target = next((one for one in bundle.schema.targets if one.task is Task.RETRIEVAL), None)
+    target = next((one for one in bundle.schema.targets if task(one.task).embeds_columns), None)
     if target is None:
         return
     statistics = evaluation.statistics[target.name]

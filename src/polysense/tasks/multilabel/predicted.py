@@ -1,0 +1,26 @@
+"""Predicted labels as columns of a table: a list in each row, and probabilities."""
+
+from __future__ import annotations
+
+import polars
+
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays
+from polysense.data.sources import Table
+from polysense.data.target import TargetProcessor
+
+__all__ = ["predicted_columns"]
+
+_MOST_CLASS_COLUMNS = 100
+
+
+def predicted_columns(target: Target, outputs: Arrays, processor: TargetProcessor, table: Table) -> dict[str, object]:
+    """The labels, and the probability of each where there are few; see `TaskSpec.decode`."""
+    cells = [processor.render(value) for value in outputs["values"]]
+    # Lists of strings where none has a label that would tell.
+    labels = polars.Series(cells) if any(cells) else polars.Series(cells, dtype=polars.List(polars.String))
+    columns: dict[str, object] = {target.name: labels}
+    if len(target.classes) <= _MOST_CLASS_COLUMNS:
+        for index, name in enumerate(target.classes):
+            columns[f"{target.name}_probability[{name}]"] = outputs["probabilities"][:, index]
+    return columns

@@ -1,0 +1,23 @@
+"""Reconstruction errors as columns of a table; what is reconstructed itself is `polysense impute`'s."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars
+
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays
+from polysense.data.sources import Table
+from polysense.data.target import TargetProcessor
+
+__all__ = ["predicted_columns"]
+
+
+def predicted_columns(target: Target, outputs: Arrays, processor: TargetProcessor, table: Table) -> dict[str, object]:
+    """The mean error over a row's columns, and each column's; null without a true cell. See `TaskSpec.decode`."""
+    errors = outputs["errors"].astype(np.float64)
+    known = ~np.isnan(errors)
+    total = np.where(known, errors, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    columns = {f"{target.name}.error": np.where(known.any(axis=1), total, np.nan)}
+    columns |= {f"{target.name}.{name}.error": errors[:, index] for index, name in enumerate(target.members)}
+    return {name: polars.Series(values).fill_nan(None) for name, values in columns.items()}

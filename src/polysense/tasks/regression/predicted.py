@@ -1,0 +1,15 @@
+"""Predicted numbers as columns of a table, named as the training table's."""
+
+from __future__ import annotations
+
+from polysense.core.schema import Target
+from polysense.core.task_spec import Arrays
+from polysense.data.sources import Table
+from polysense.data.target import TargetProcessor
+
+__all__ = ["predicted_columns"]
+
+
+def predicted_columns(target: Target, outputs: Arrays, processor: TargetProcessor, table: Table) -> dict[str, object]:
+    """A column for each of the target's; see `TaskSpec.decode`."""
+    return {column: outputs["values"][:, index] for index, column in enumerate(target.columns)}
