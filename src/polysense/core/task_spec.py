@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -22,7 +23,7 @@ from polysense.core.sample import Sample
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
 
-__all__ = ["OPTIONAL", "Arrays", "BatchRows", "Contribution", "TargetReader", "TaskSpec"]
+__all__ = ["OPTIONAL", "Answer", "Arrays", "BatchRows", "Contribution", "TargetClaim", "TargetReader", "TaskSpec"]
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 """What a head's prediction or a truth holds, by name, rows first."""
@@ -37,9 +38,11 @@ _REQUIRED = (
     "embeds_columns",
     "reconstructs_columns",
     "decode",
+    "answer",
 )
 
 OPTIONAL = (
+    "infer",
     "baselines",
     "average",
     "proper_score",
@@ -55,6 +58,37 @@ OPTIONAL = (
     "editor",
 )
 """The optional questions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetClaim:
+    """A task's claim on a target column.
+
+    Attributes:
+        confidence: From 0 to 1; the surest task gets the column. From `SURE` on the cells leave no doubt, and the claim
+            goes before what speaks against a target (all cells alike).
+        evidence: Why, for a person.
+        multiple: Whether a cell holds several items.
+        delimiter: What separates the items of a cell that is one text; None if cells are lists.
+        over: The input column that the target lies in; None if the cells don't tell.
+    """
+
+    SURE: ClassVar[float] = 0.85
+
+    confidence: float
+    evidence: str
+    multiple: bool = False
+    delimiter: str | None = None
+    over: str | None = None
+
+
+class Answer(StrEnum):
+    """What a target's cells are to an input that could give them away."""
+
+    CLASS = "a class, which another column may spell in its own way"
+    NUMBER = "a number, which another column may hold on another scale"
+    WORDS = "words, which another text may hold"
+    STRUCTURE = "a structure, which no other column spells"
 
 
 @runtime_checkable
@@ -115,6 +149,9 @@ class TaskSpec(ABC):
         reconstructs_columns: Whether it gives each of its members back from a code, for imputation.
         decode: "module:function" from outputs to columns of the predictions' table, `(target, arrays, processor, table)
             -> {column: values}`.
+        answer: What its cells are to an input that could give them away.
+        infer: "module:function" that recognizes a column, `(evidence, stated=False) -> TargetClaim | None`; `stated`:
+            the user says that it is this task's, and the claim says how its cells are read.
         sample_outputs: "module:function" of one row's predictions in words, `(target, evaluation, position, dataset) ->
             [SampleOutput]`; named, too.
         editor: "module:function" of the editor that a person labels with.
@@ -128,6 +165,9 @@ class TaskSpec(ABC):
     embeds_columns: ClassVar[bool]
     reconstructs_columns: ClassVar[bool]
     decode: ClassVar[str]
+    answer: ClassVar[Answer]
+
+    infer: str | Unsupported
 
     baselines: Callable[[Target], Mapping[str, Callable[[Statistics], Statistics]]] | Unsupported
     average: Callable[[Target, Sequence[Statistics], np.ndarray], Statistics] | Unsupported

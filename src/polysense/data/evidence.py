@@ -20,9 +20,10 @@ from polysense.data.sources import Table
 from polysense.errors import DecodeError
 from polysense.modalities.number.column import decimal_mark, parse_number
 
-__all__ = ["SAMPLE", "ColumnGuess", "Evidence", "cleaned", "format_number", "quote", "read_numbers"]
+__all__ = ["SAMPLE", "ColumnGuess", "Evidence", "cleaned", "format_number", "num_words", "quote", "read_numbers"]
 
 SAMPLE = 1_000
+_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,3 +149,8 @@ def quote(value: object) -> str:
 def format_number(value: float) -> str:
     """A number for a reason: 12,345 or 36.6."""
     return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def num_words(text: str) -> int:
+    """Words; where a script has no spaces between them, about two characters are one."""
+    return max(len(text.split()), len(_SPACELESS.findall(text)) // 2)

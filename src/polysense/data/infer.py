@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 
 from polysense.core.modality import Modality, Role, Task
-from polysense.data.evidence import ColumnGuess, Evidence, cleaned, quote
-from polysense.data.infer_target import find_delimiter, guess_target, num_words
+from polysense.core.registry import tasks
+from polysense.data.evidence import ColumnGuess, Evidence, cleaned, num_words, quote
+from polysense.data.infer_target import guess_target, stated_target
 from polysense.data.kinds import is_code, is_date, is_number, media_of_bytes, media_of_text
 from polysense.data.leaks import find_leaks
 from polysense.data.sources import Table, resolve
@@ -110,7 +111,8 @@ def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: Col
     Drawings of unseen concepts can be named, but not by a class that no row taught.
     """
     split = next((guess.name for guess in guesses.values() if guess.role is Role.SPLIT), None)
-    if target.task is not Task.CLASSIFICATION or split is None:
+    written = next((name for name, spec in tasks().items() if spec.generates), None)
+    if target.task is None or not tasks()[target.task].has_classes or split is None or written is None:
         return target
     answer = cleaned(table, target.name, literal=True)
     if answer.dtype != pl.String:
@@ -125,18 +127,18 @@ def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: Col
     if len(known) <= _FEW or len(held_out) <= _FEW or unseen < 0.5 * len(held_out) or sum(words) < 1.5 * len(words):
         return target
     reason = (
-        f"generation: texts, since training rows hold none of {unseen:,} of the {len(held_out):,} that are to be found "
+        f"{written}: texts, since training rows hold none of {unseen:,} of the {len(held_out):,} that are to be found "
         "in validation and test; if they are classes, its type is classification"
     )
-    return dataclasses.replace(target, task=Task.GENERATION, reason=reason)
+    return dataclasses.replace(target, task=Task(written), reason=reason)
 
 
 def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGuess:
     where = f"{table.name}, column {name!r}"
     roles = (Role.IGNORED, Role.GROUP, Role.SPLIT, Role.WEIGHT)
     inputs = [modality for modality in Modality if modality not in _UNSUPPORTED]
-    tasks = [task for task in Task if task not in (Task.RETRIEVAL, Task.RECONSTRUCTION)]  # which have no column
-    choices = [str(choice) for choice in (tasks if is_target else [*inputs, *roles])]
+    predicted = [name for name, spec in tasks().items() if spec.has_column]
+    choices = [str(choice) for choice in (predicted if is_target else [*inputs, *roles])]
     if not is_target and value in _UNSUPPORTED:
         raise ColumnError(f"{where}: {value} is not supported yet; choose from {', '.join(choices)}")
     if value not in choices:
@@ -146,10 +148,7 @@ def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGue
     evidence = Evidence(table, name, literal=is_target)
     reason = f"{value}: as stated"
     if is_target:
-        task = Task(value)
-        found = find_delimiter(evidence) if task is Task.MULTILABEL and not evidence.are_lists else None
-        several = task is Task.MULTILABEL or (task is Task.GENERATION and evidence.are_lists)
-        return ColumnGuess(name=name, role=Role.TARGET, task=task, delimiter=found, multiple=several, reason=reason)
+        return stated_target(evidence, value)
     if value in roles:
         return ColumnGuess(name=name, role=Role(value), reason=reason)
     modality, frames = Modality(value), None

@@ -19,8 +19,10 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from polysense.core.modality import Modality, Role, Task
+from polysense.core.modality import Modality, Role
 from polysense.core.random import permutation
+from polysense.core.registry import task
+from polysense.core.task_spec import Answer
 from polysense.data.evidence import SAMPLE, ColumnGuess, cleaned, read_numbers
 from polysense.data.sources import Table
 
@@ -84,20 +86,22 @@ def names_target(texts: Sequence[str], labels: Sequence[str]) -> tuple[float, fl
 
 def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGuess, stated: Collection[str]) -> None:
     """Marks the inputs that give a target away; what the user stated stays as it is."""
-    if target.task in (Task.MULTILABEL, Task.TAGGING):
+    assert target.task is not None, f"{target.name}: a target has a task"
+    kind = task(target.task).answer
+    if kind is Answer.STRUCTURE:
         return
     answer = cleaned(table, target.name, literal=True)
     for name, guess in guesses.items():
         if guess.role is not Role.INPUT or name in stated or guess.multiple:
             continue
-        if target.task is Task.GENERATION:
+        if kind is Answer.WORDS:
             # A text that has another text as its answer tells it one to one, as a question or a sentence should.
             found = None
             if guess.modality in (Modality.TEXT, Modality.CATEGORY):
                 found = _same_text(table, name, answer) or _made_from(table, name, answer)
             if found is None and guess.modality is Modality.CATEGORY:
                 _warn_of_part(table, guesses, guess, answer)
-        elif target.task is Task.REGRESSION:
+        elif kind is Answer.NUMBER:
             found = _same_number(table, name, answer) if guess.modality is Modality.NUMBER else None
         elif guess.modality is Modality.TEXT:
             # A text for each class, such as the product's description, gives it away without naming it.

@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
 
@@ -42,6 +42,8 @@ class ClassificationSpec(TaskSpec):
     embeds_columns = False
     reconstructs_columns = False
     decode = "polysense.tasks.classification.predicted:predicted_columns"
+    answer = Answer.CLASS
+    infer = "polysense.tasks.classification.infer:claim"
     contribution = _Contribution()
     align = Unsupported("a row's class is the same however its cells are augmented")
     unit = Unsupported("every row counts by itself")

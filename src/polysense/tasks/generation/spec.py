@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
 from polysense.tasks.generation.metrics.words import are_unspaced
@@ -52,6 +52,8 @@ class GenerationSpec(TaskSpec):
     embeds_columns = False
     reconstructs_columns = False
     decode = "polysense.tasks.generation.predicted:predicted_columns"
+    answer = Answer.WORDS
+    infer = "polysense.tasks.generation.infer:claim"
     contribution = _Contribution()
     align = Unsupported("a row's text is the same however its cells are augmented")
     unit = Unsupported("every row counts by itself")

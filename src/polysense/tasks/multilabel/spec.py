@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
 
@@ -43,6 +43,8 @@ class MultilabelSpec(TaskSpec):
     embeds_columns = False
     reconstructs_columns = False
     decode = "polysense.tasks.multilabel.predicted:predicted_columns"
+    answer = Answer.STRUCTURE
+    infer = "polysense.tasks.multilabel.infer:claim"
     contribution = _Contribution()
     align = Unsupported("a row's labels are the same however its cells are augmented")
     unit = Unsupported("every row counts by itself")

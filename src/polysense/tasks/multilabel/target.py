@@ -14,7 +14,7 @@ from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import DecodeError
 from polysense.modalities.category.column import category_key
-from polysense.tasks.classification.classes import Classes
+from polysense.tasks.classes import Classes
 
 __all__ = ["MultilabelTarget", "MultilabelTargetConfig"]
 

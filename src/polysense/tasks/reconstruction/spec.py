@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Arrays, BatchRows, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.reconstruction.metrics import ReconstructionScorer, reconstruction_metrics
 
@@ -35,6 +35,8 @@ class ReconstructionSpec(TaskSpec):
     embeds_columns = False
     reconstructs_columns = True
     decode = "polysense.tasks.reconstruction.predicted:predicted_columns"
+    answer = Answer.STRUCTURE
+    infer = Unsupported("it is read from the input columns")
     average = Unsupported("codes of different models have nothing in common")
     proper_score = Unsupported("its columns' errors have different units")
     contribution = Unsupported("what is reconstructed are the columns themselves")

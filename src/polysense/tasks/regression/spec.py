@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
 
@@ -55,6 +55,8 @@ class RegressionSpec(TaskSpec):
     embeds_columns = False
     reconstructs_columns = False
     decode = "polysense.tasks.regression.predicted:predicted_columns"
+    answer = Answer.NUMBER
+    infer = "polysense.tasks.regression.infer:claim"
     contribution = _Contribution()
     align = Unsupported("a row's number is the same however its cells are augmented")
     unit = Unsupported("every row counts by itself")

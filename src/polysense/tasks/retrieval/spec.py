@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Arrays, BatchRows, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.retrieval.metrics import RetrievalScorer, retrieval_metrics
 
@@ -31,6 +31,8 @@ class RetrievalSpec(TaskSpec):
     embeds_columns = True
     reconstructs_columns = False
     decode = "polysense.tasks.retrieval.predicted:predicted_columns"
+    answer = Answer.STRUCTURE
+    infer = Unsupported("it is read from the input columns")
     average = Unsupported("embeddings of different models lie in different spaces")
     proper_score = Unsupported("a similarity is no probability")
     contribution = Unsupported("an embedding is of one column alone, so no other column contributes to it")

@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.tagging.metrics import TaggingScorer, segments_of, tagging_metrics, tagging_primary
 
@@ -49,6 +49,8 @@ class TaggingSpec(TaskSpec):
     embeds_columns = False
     reconstructs_columns = False
     decode = "polysense.tasks.tagging.predicted:predicted_columns"
+    answer = Answer.STRUCTURE
+    infer = "polysense.tasks.tagging.infer:claim"
     contribution = _Contribution()
     average = Unsupported("segments have no mean")
     align = Unsupported("the segments' column is augmented without moving anything in it")

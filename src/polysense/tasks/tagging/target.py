@@ -27,7 +27,7 @@ from polysense.data.media import short
 from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
-from polysense.tasks.classification.classes import Classes
+from polysense.tasks.classes import Classes
 from polysense.tasks.tagging.segment_alignment import AudioRuler, Ruler, TextRuler, can_measure, find_over, ruler_of
 from polysense.tasks.tagging.segments import has_prefixes, segments_of_tags
 

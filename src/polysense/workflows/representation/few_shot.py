@@ -24,7 +24,7 @@ from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
 from polysense.evaluation.probes import METHODS
 from polysense.reports.few_shot import few_shot_table, render_few_shot
-from polysense.tasks.classification.classes import Classes
+from polysense.tasks.classes import Classes
 from polysense.workflows.prepare import split_tables
 from polysense.workflows.representation.features import Features, choose_features, features, random_model
 from polysense.workflows.table_split import is_same, recipe_of
