@@ -120,3 +120,34 @@ def test_the_fusion_leaves_out_what_is_absent(monkeypatch: pytest.MonkeyPatch) -
     torch.testing.assert_close(pooled(values["b"], absent), expected)
     assert torch.equal(pooled(values["b"] * 1e3, absent), pooled(values["b"], absent))
     assert not torch.equal(pooled(values["b"], there), expected)
+
+
+_METRICS = """
+import json
+import numpy as np
+from polysense.core.modality import Task
+from polysense.core.schema import Target
+from polysense.evaluation.evaluator import score
+from polysense.evaluation.target_metrics import metrics_of
+
+def target(*classes):
+    return Target(name="y", task=Task("classification"), columns=("y",), classes=classes)
+
+statistics = {
+    "present": np.ones(4, dtype=bool),
+    "truth": np.array([0, 1, 2, 2]),
+    "predicted": np.array([0, 0, 0, 2]),
+    "probabilities": np.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6]], dtype=np.float32),
+}
+evaluation = score([target("a", "b", "c")], np.arange(4), {"y": statistics}, bootstrap=100)
+own = evaluation.metrics["y"]["top_2_accuracy"]
+print(json.dumps({"value": own.value, "bounds": own.has_bounds,
+                  "of_two": [metric.name for metric in metrics_of(target("a", "b"))]}))
+"""
+
+
+def test_the_packages_metric_is_reported_like_the_tasks_own(installed: dict[str, str]) -> None:
+    found = json.loads(run(_METRICS, env=installed).splitlines()[-1])
+    assert found["value"] == 0.75
+    assert found["bounds"]
+    assert "top_2_accuracy" not in found["of_two"]

@@ -1,1 +1,1 @@
-"""An encoder, a fusion and a head for polysense, from a package of their own."""
+"""An encoder, a fusion, a head and a metric for polysense, from a package of their own."""
