@@ -39,7 +39,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from polysense.config.base import members
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
@@ -71,32 +70,35 @@ class Case:
     projected: bool
 
 
-def fitted(modality: Modality, size: Size, asked: Requirements) -> Column:
+def fitted(modality: str, size: Size, asked: Requirements) -> Column:
     """A column as fitting would leave it, with all that an encoder of its modality may ask for."""
     column = Column(name="column", modality=modality, typical_length=1)
     match modality:
-        case Modality.TEXT:
-            return column.replace(
+        case "text":
+            return dataclasses.replace(
+                column,
                 typical_length=size.text_length,
                 vocabulary_size=size.vocabulary,
                 vocabulary=tuple(f"word{index}" for index in range(size.vocabulary)),
                 document_frequencies=tuple(1 / (2 + index) for index in range(size.vocabulary)),
                 num_documents=10_000,
             )
-        case Modality.IMAGE:
-            return column.replace(
-                image_size=(size.side, size.side), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
+        case "image":
+            return dataclasses.replace(
+                column, image_size=(size.side, size.side), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
             )
-        case Modality.AUDIO:
-            return column.replace(typical_length=size.seconds * size.sample_rate, sample_rate=size.sample_rate)
-        case Modality.NUMBER:
+        case "audio":
+            return dataclasses.replace(
+                column, typical_length=size.seconds * size.sample_rate, sample_rate=size.sample_rate
+            )
+        case "number":
             edges = torch.linspace(-2, 2, (asked.num_quantiles or 1) + 1).tolist()
-            return column.replace(mean=(0.0,), std=(1.0,), quantiles=tuple(edges))
-        case Modality.CATEGORY:
+            return dataclasses.replace(column, mean=(0.0,), std=(1.0,), quantiles=tuple(edges))
+        case "category":
             buckets = asked.hash_buckets or 999
-            return column.replace(num_categories=buckets + 1, num_features=asked.num_hashes or 1)
+            return dataclasses.replace(column, num_categories=buckets + 1, num_features=asked.num_hashes or 1)
         case _:
-            return column.replace(mean=(0.0,), std=(1.0,), num_features=9)
+            return dataclasses.replace(column, mean=(0.0,), std=(1.0,), num_features=9)
 
 
 def random_column(column: Column, size: Size) -> ColumnBatch:
@@ -108,19 +110,19 @@ def random_column(column: Column, size: Size) -> ColumnBatch:
         return torch.linspace(longest / 2, longest, size.batch).round().long()[:, None]
 
     match column.modality:
-        case Modality.TEXT:
+        case "text":
             assert column.vocabulary_size is not None
             shape = (size.batch, 1, size.text_length)
             values = torch.randint(1, column.vocabulary_size, shape, generator=generator, dtype=torch.int32)
             lengths = spread(size.text_length)
-        case Modality.IMAGE:
+        case "image":
             shape = (size.batch, 1, 3, size.side, size.side)
             values = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        case Modality.AUDIO:
+        case "audio":
             samples = size.seconds * size.sample_rate
             noise = 3000 * torch.randn(size.batch, 1, samples, generator=generator)
             values, lengths = noise.to(torch.int16), spread(samples)
-        case Modality.CATEGORY:
+        case "category":
             assert column.num_categories is not None
             shape = (size.batch, 1, column.num_features)
             values = torch.randint(0, column.num_categories, shape, generator=generator)
@@ -142,7 +144,7 @@ def random_tokens(size: Size) -> dict[str, Tokens]:
     return found
 
 
-def settings(folder: Path, size: Size) -> dict[str, list[tuple[str, dict[str, Any], Modality | None]]]:
+def settings(folder: Path, size: Size) -> dict[str, list[tuple[str, dict[str, Any], str | None]]]:
     """What encoders are given that can't be built from their defaults, or are worth a second row."""
     bert(size, pooled=True).save_pretrained(folder / "bert")
     transformers_vit(size)[0].save_pretrained(folder / "vit")
@@ -152,8 +154,8 @@ def settings(folder: Path, size: Size) -> dict[str, list[tuple[str, dict[str, An
     whole = {"tune": "full"}
     return {
         "pretrained": [
-            ("pretrained (BERT)", {"path": str(folder / "bert"), **whole}, Modality.TEXT),
-            ("pretrained (ViT)", {"path": str(folder / "vit"), **whole}, Modality.IMAGE),
+            ("pretrained (BERT)", {"path": str(folder / "bert"), **whole}, "text"),
+            ("pretrained (ViT)", {"path": str(folder / "vit"), **whole}, "image"),
         ],
         "timm": [("timm (resnet18)", {"name": "resnet18", "pretrained": False, **whole}, None)],
         "word_vectors": [("word_vectors", {"path": str(folder / "vectors.txt")}, None)],
@@ -163,7 +165,7 @@ def settings(folder: Path, size: Size) -> dict[str, list[tuple[str, dict[str, An
 
 def cases(size: Size, folder: Path, only: Sequence[str], left_out: dict[str, str]) -> Iterator[Case]:
     """Everything that is registered; what can't be built is noted in `left_out`."""
-    needs: dict[str, list[tuple[str, dict[str, Any], Modality | None]]] = {}
+    needs: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {}
     encoders: Mapping[str, Any] = members(EncoderConfig.family)
     if {"pretrained", "timm", "word_vectors", "text_rnn"} & set(only or encoders):
         needs = settings(folder, size)
@@ -180,7 +182,7 @@ def cases(size: Size, folder: Path, only: Sequence[str], left_out: dict[str, str
                 left_out[name] = str(error)
                 continue
             # What asks a tokenizer or a processor of a folder is not asked: the column is as it is.
-            asked = Requirements() if kind == "pretrained" else config.requirements("column")
+            asked = Requirements() if kind == "pretrained" else config.requirements("column", "text")
             column = fitted(modality or min(config.modalities), size, asked)
 
             def make(config: Any = config, column: Column = column) -> nn.Module:

@@ -28,7 +28,6 @@ import polars as pl
 import polysense
 from polysense.bundle import Bundle
 from polysense.config.codec import from_dict
-from polysense.core.modality import Modality
 from polysense.core.random import generator, permutation
 from polysense.core.sample import SourceInfo
 from polysense.data.column import ColumnProcessor
@@ -39,7 +38,7 @@ from polysense.recipe import Recipe
 from polysense.workflows.imputation.impute import restored_by, why_unfilled
 from polysense.workflows.prepare import split_tables
 
-_MEASURED = (Modality.NUMBER, Modality.DATE, Modality.IMAGE)
+_MEASURED = ("number", "date", "image")
 _MOST_PICTURES = 2_000
 _SOURCE = SourceInfo(table="filled", row=0, column="")
 
@@ -101,7 +100,7 @@ def compare(
     processors = {
         bundle.processor.columns[name].source: bundle.processor.columns[name]
         for name in restored_by(bundle)
-        if bundle.processor.columns[name].column.modality is not Modality.AUDIO and why_unfilled(bundle, name) is None
+        if bundle.processor.columns[name].column.modality != "audio" and why_unfilled(bundle, name) is None
     }
     columns = [name for name in processors if test.has(name)]
     fewer, hidden = hide(test, columns, share, seed)
@@ -114,7 +113,7 @@ def compare(
         errors = {
             name: _errors(name, processors[name], train, test, filled, hidden[name], others, seed) for name in columns
         }
-    numbers = [name for name in columns if processors[name].column.modality is Modality.NUMBER and len(errors[name])]
+    numbers = [name for name in columns if processors[name].column.modality == "number" and len(errors[name])]
     found = [
         _summed(name, processors[name].column.modality in _MEASURED, errors[name], list(others), seed, bootstrap)
         for name in columns
@@ -134,7 +133,7 @@ def by_other_numbers(
     from sklearn.impute import IterativeImputer, KNNImputer
 
     del enable_iterative_imputer  # importing it is what it is for
-    names = [name for name, one in processors.items() if one.column.modality is Modality.NUMBER]
+    names = [name for name, one in processors.items() if one.column.modality == "number"]
     if len(names) < 2:
         return {}
 
@@ -214,12 +213,12 @@ def _value(processor: ColumnProcessor, table: Table, i: int, name: str) -> Any:
     if not items:
         return None
     column, item = processor.column, items[0]
-    if column.modality is Modality.IMAGE:
+    if column.modality == "image":
         assert column.std is not None
         return item.astype(np.float64) / 255 / np.array(column.std)[:, None, None]
     if column.modality in _MEASURED:
         return item[:1].astype(np.float64)
-    return str(cell).strip() if column.modality is Modality.TEXT else tuple(item.tolist())
+    return str(cell).strip() if column.modality == "text" else tuple(item.tolist())
 
 
 def _error(truth: Any, said: Any, measured: bool) -> float:

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality, Task
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.modality import Task
+from polysense.core.schema import Schema, Target
 from polysense.data.batching import RowBatchingConfig, TokenBatchingConfig
 from polysense.data.config import DataConfig
 from polysense.data.dataset import TableDataset
@@ -40,6 +40,7 @@ from polysense.data.processor import Processor
 from polysense.data.sources import read_table
 from polysense.modalities.text.column import TextColumnConfig
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.fusion.transformer import TransformerFusionConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
@@ -70,7 +71,7 @@ class Repeated:
 
 
 SCHEMA = Schema(
-    columns=(Column(name="source", modality=Modality.TEXT, vocabulary_size=VOCABULARY, typical_length=24),),
+    columns=(TextColumn(name="source", vocabulary_size=VOCABULARY, typical_length=24),),
     targets=(
         Target(
             name="caption", task=Task.GENERATION, columns=("caption",), vocabulary_size=VOCABULARY,

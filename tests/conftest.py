@@ -27,11 +27,17 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
+from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements, Schema, Target
 from polysense.data.column import ColumnConfig, ColumnProcessor
+from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.category.record import CategoryColumn
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.number.record import NumberColumn
+from polysense.modalities.text.record import TextColumn
 
 # Sums of floats depend on the number of threads, and two test workers share the machine.
 torch.set_num_threads(1)
@@ -212,18 +218,17 @@ def _tiny_language_model(kind: str, folder: Path) -> Path:
 def schema() -> Schema:
     return Schema(
         columns=(
-            Column(
+            ImageColumn(
                 name="photo",
-                modality=Modality.IMAGE,
                 image_size=(16, 24),
                 num_channels=3,
                 mean=(0.5, 0.4, 0.3),
                 std=(0.2, 0.2, 0.2),
             ),
-            Column(name="speech", modality=Modality.AUDIO, sample_rate=8000, typical_length=1600),
-            Column(name="note.of day", modality=Modality.TEXT, vocabulary_size=50, typical_length=8),
-            Column(name="age", modality=Modality.NUMBER, mean=(0.0,), std=(1.0,)),
-            Column(name="type", modality=Modality.CATEGORY, num_categories=5),
+            AudioColumn(name="speech", sample_rate=8000, typical_length=1600),
+            TextColumn(name="note.of day", vocabulary_size=50, typical_length=8),
+            NumberColumn(name="age", mean=0.0, std=1.0),
+            CategoryColumn(name="type", num_categories=5),
         ),
         targets=(
             Target(
@@ -260,16 +265,16 @@ def random_column(column: Column, batch: int, length: int, generator: torch.Gene
 
     lengths = torch.ones(batch, items, dtype=torch.int64)
     match column.modality:
-        case Modality.IMAGE:
+        case "image":
             height, width = column.image_size or (8, 8)
             values = integers(0, 256, batch, items, column.num_channels or 1, height, width).to(torch.uint8)
-        case Modality.AUDIO:
+        case "audio":
             values = integers(-9000, 9000, batch, items, length).to(torch.int16)
             lengths = integers(length // 2, length + 1, batch, items)
-        case Modality.TEXT:
+        case "text":
             values = integers(0, column.vocabulary_size or 1, batch, items, length).to(torch.int32)
             lengths = integers(1, length + 1, batch, items)
-        case Modality.NUMBER:
+        case "number":
             values = torch.randn(batch, items, 1, generator=generator)
         case _:
             values = integers(0, column.num_categories or 1, batch, items, 1)
@@ -280,7 +285,7 @@ def random_column(column: Column, batch: int, length: int, generator: torch.Gene
 def make_batch(schema: Schema) -> Callable[..., Batch]:
     def make(batch: int = 4, seed: int = 0, audio_length: int = 1600, text_length: int = 6) -> Batch:
         generator = torch.Generator().manual_seed(seed)
-        sizes = {Modality.AUDIO: audio_length, Modality.TEXT: text_length}
+        sizes = {"audio": audio_length, "text": text_length}
         return Batch(
             rows=torch.arange(batch),
             columns={c.name: random_column(c, batch, sizes.get(c.modality, 1), generator) for c in schema.columns},
@@ -329,6 +334,13 @@ def predict_classes() -> Callable[..., Prediction]:
 Fit = Callable[..., ColumnProcessor]
 
 
+def _requirements(config: ColumnConfig, fields: dict[str, Any]) -> Requirements:
+    """What an encoder of the column's modality asks for, by the record beside that of its columns."""
+    record = modality(config.modality).record
+    name = record.__name__.replace("Column", "Requirements")
+    return vars(sys.modules[record.__module__])[name](**fields) if fields else Requirements()
+
+
 @pytest.fixture
 def fit(tmp_path: Path) -> Fit:
     """Fits a column on cells and gives its processor."""
@@ -336,7 +348,7 @@ def fit(tmp_path: Path) -> Fit:
     def run(config: ColumnConfig, cells: Sequence[object], **requirements: Any) -> ColumnProcessor:
         processor = config.build("c")
         sources = [SourceInfo(table="t.csv", row=i, column="c") for i in range(len(cells))]
-        assert processor.fit(cells, sources, tmp_path, Requirements(**requirements)) is processor.column
+        assert processor.fit(cells, sources, tmp_path, _requirements(config, requirements)) is processor.column
         return processor
 
     return run

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from polysense.cli import console
-from polysense.core.modality import Modality
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ def test_everything_has_a_json_form(capsys: pytest.CaptureFixture[str]) -> None:
     console.write_json(
         {
             "path": Path("a/b"),
-            "kind": Modality.TEXT,
+            "kind": "text",
             "array": np.array([[1, 2]]),
             "scalar": np.float32(0.5),
             "tensor": torch.tensor([1.0, float("inf")]),

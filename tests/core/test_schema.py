@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from polysense.core.modality import Modality, Task
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.modality import Task
+from polysense.core.schema import Column, Requirements, Schema, Target
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.number.record import NumberColumn
+from polysense.modalities.text.record import TextColumn, TextRequirements
 
 
 def target(task: Task, num_classes: int = 0, columns: tuple[str, ...] = ("y",)) -> Target:
@@ -11,7 +14,7 @@ def target(task: Task, num_classes: int = 0, columns: tuple[str, ...] = ("y",)) 
 
 
 def test_the_order_is_kept_and_names_are_found() -> None:
-    columns = tuple(Column(name=name, modality=Modality.NUMBER) for name in ("z", "a", "m.n: o"))
+    columns = tuple(NumberColumn(name=name, mean=0.0, std=1.0) for name in ("z", "a", "m.n: o"))
     schema = Schema(columns=columns, targets=(target(Task.REGRESSION),))
     assert schema.names == ("z", "a", "m.n: o")
     assert list(schema) == list(columns)
@@ -20,18 +23,19 @@ def test_the_order_is_kept_and_names_are_found() -> None:
 
 
 def test_two_columns_of_one_name_are_refused() -> None:
-    column = Column(name="a", modality=Modality.TEXT)
+    column = TextColumn(name="a", vocabulary_size=10)
     with pytest.raises(AssertionError, match="duplicate column"):
         Schema(columns=(column, column), targets=())
     with pytest.raises(AssertionError, match="duplicate target"):
         Schema(columns=(), targets=(target(Task.REGRESSION), target(Task.REGRESSION)))
 
 
-def test_replace_completes_a_column_and_leaves_the_old_one() -> None:
-    guess = Column(name="a", modality=Modality.IMAGE)
-    fitted = guess.replace(image_size=(28, 32), num_channels=1, mean=(0.5,), std=(0.25,))
-    assert guess.image_size is None
-    assert (fitted.name, fitted.image_size, fitted.num_channels) == ("a", (28, 32), 1)
+def test_a_column_is_read_as_the_record_that_it_is() -> None:
+    column: Column = TextColumn(name="a", vocabulary_size=10)
+    assert TextColumn.of(column).vocabulary_size == column.num_ids == 10
+    with pytest.raises(AssertionError, match="'a': found TextColumn, expected ImageColumn"):
+        ImageColumn.of(column)
+    assert TextRequirements.of(Requirements()) == TextRequirements()
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.sample import Sample, SourceInfo, Unreadable
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.schema import Schema, Target
 from polysense.data.collate import FILLER, collate, round_up
 from polysense.data.levels import Level
+from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.category.record import CategoryColumn
+from polysense.modalities.date.record import DateColumn
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.number.record import NumberColumn
+from polysense.modalities.text.record import TextColumn
 
 SCHEMA = Schema(
     columns=(
-        Column(name="note", modality=Modality.TEXT, vocabulary_size=50, padding_id=3, multiple=True, max_items=2),
-        Column(name="photo", modality=Modality.IMAGE, image_size=(2, 3), num_channels=1),
-        Column(name="voice", modality=Modality.AUDIO, sample_rate=8000),
-        Column(name="age", modality=Modality.NUMBER),
-        Column(name="kind", modality=Modality.CATEGORY, num_categories=4),
+        TextColumn(name="note", vocabulary_size=50, padding_id=3, multiple=True, max_items=2),
+        ImageColumn(name="photo", image_size=(2, 3), num_channels=1, mean=(0.5,), std=(0.25,)),
+        AudioColumn(name="voice", sample_rate=8000),
+        NumberColumn(name="age", mean=0.0, std=1.0),
+        CategoryColumn(name="kind", num_categories=4),
     ),
     targets=(
         Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b")),
@@ -152,8 +158,8 @@ def test_round_up(length: int, multiple: int) -> None:
 def test_an_item_has_as_many_values_as_its_column_says() -> None:
     schema = Schema(
         columns=(
-            Column(name="day", modality=Modality.DATE, num_features=3),
-            Column(name="user", modality=Modality.CATEGORY, num_categories=9, num_features=2),
+            DateColumn(name="day", num_features=3, mean=0.0, std=1.0),
+            CategoryColumn(name="user", num_categories=9, num_features=2),
         ),
         targets=(),
     )

@@ -22,11 +22,11 @@ Fit = Callable[..., ColumnProcessor]
 
 
 def test_the_family_has_a_member_for_each_modality() -> None:
-    assert list(members("column")) == ["audio", "category", "date", "image", "number", "text"]
+    assert list(members("column")) == ["audio", "category", "date", "image", "number", "text", "video"]
     assert from_dict(ColumnConfig, {"type": "number"}) == NumberColumnConfig()
 
 
-@pytest.mark.parametrize("kind", ["audio", "category", "date", "image", "number", "text"])
+@pytest.mark.parametrize("kind", ["audio", "category", "date", "image", "number", "text", "video"])
 def test_an_empty_column_is_an_error(kind: str, fit: Fit) -> None:
     with pytest.raises(ColumnError, match=r"t\.csv, column 'c': all 2 training cells are missing"):
         fit(members("column")[kind](), [None, None])
@@ -34,7 +34,14 @@ def test_an_empty_column_is_an_error(kind: str, fit: Fit) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "cell"),
-    [("audio", "gone.wav"), ("image", "gone.png"), ("number", "twelve"), ("text", {}), ("category", b"a")],
+    [
+        ("audio", "gone.wav"),
+        ("image", "gone.png"),
+        ("video", "gone.mp4"),
+        ("number", "twelve"),
+        ("text", {}),
+        ("category", b"a"),
+    ],
 )
 def test_a_column_in_which_nothing_can_be_read_is_an_error_with_three_reasons(
     kind: str, cell: object, fit: Fit
@@ -45,7 +52,7 @@ def test_a_column_in_which_nothing_can_be_read_is_an_error_with_three_reasons(
 
 
 def test_a_few_unreadable_cells_do_not_matter_to_fitting(fit: Fit) -> None:
-    assert fit(NumberColumnConfig(), ["1", "x", "3", None]).column.mean == (2.0,)
+    assert fit(NumberColumnConfig(), ["1", "x", "3", None]).column.mean == 2.0
 
 
 def test_lists_are_several_items(fit: Fit, source: SourceInfo) -> None:

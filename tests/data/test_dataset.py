@@ -6,19 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.sample import Sample
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.schema import Schema, Target
 from polysense.data.collate import FILLER
 from polysense.data.dataset import TableDataset, choose_workers, free_memory, sample_bytes
 from polysense.data.sources import Table, read_table
+from polysense.modalities.audio.record import AudioColumn
 
 
 class Counting:
     """A preprocessing that counts its calls; `size` bytes of audio per row."""
 
     schema = Schema(
-        columns=(Column(name="voice", modality=Modality.AUDIO, sample_rate=8000),),
+        columns=(AudioColumn(name="voice", sample_rate=8000),),
         targets=(Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b")),),
     )
 

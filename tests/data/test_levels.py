@@ -4,16 +4,18 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.core.modality import Modality
 from polysense.core.sample import Sample
-from polysense.core.schema import Column, Schema
+from polysense.core.schema import Schema
 from polysense.data.levels import Level
+from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.text.record import TextColumn
 
 SCHEMA = Schema(
     columns=(
-        Column(name="note", modality=Modality.TEXT, typical_length=20, multiple=True, max_items=3),
-        Column(name="voice", modality=Modality.AUDIO, sample_rate=8000, typical_length=6000),
-        Column(name="photo", modality=Modality.IMAGE, image_size=(2, 2), num_channels=1),
+        TextColumn(name="note", typical_length=20, multiple=True, max_items=3, vocabulary_size=10),
+        AudioColumn(name="voice", sample_rate=8000, typical_length=6000),
+        ImageColumn(name="photo", image_size=(2, 2), num_channels=1, mean=(0.5,), std=(0.25,)),
     ),
     targets=(),
 )

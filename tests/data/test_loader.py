@@ -14,21 +14,24 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.random import generator
 from polysense.core.sample import Sample, Unreadable
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.schema import Schema, Target
 from polysense.data.collate import FILLER
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PREDICTION_BATCH_SIZE, PredictLoader, TrainLoader
 from polysense.data.sources import Table, read_table
 from polysense.errors import PolysenseError
+from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.text.record import TextColumn
 
 SCHEMA = Schema(
     columns=(
-        Column(name="photo", modality=Modality.IMAGE, image_size=(12, 12), num_channels=1, mean=(0.5,), std=(0.3,)),
-        Column(name="voice", modality=Modality.AUDIO, sample_rate=8000, typical_length=1600),
-        Column(name="note", modality=Modality.TEXT, vocabulary_size=40, typical_length=16, multiple=True, max_items=2),
+        ImageColumn(name="photo", image_size=(12, 12), num_channels=1, mean=(0.5,), std=(0.3,)),
+        AudioColumn(name="voice", sample_rate=8000, typical_length=1600),
+        TextColumn(name="note", vocabulary_size=40, typical_length=16, multiple=True, max_items=2),
     ),
     targets=(Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b", "c")),),
 )

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from polysense.core.sample import Sample
-from polysense.core.schema import Requirements
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
 from polysense.data.sources import Table, read_table
 from polysense.errors import BundleError, ColumnError, TableError
 from polysense.modalities.audio.column import AudioColumnConfig
+from polysense.modalities.audio.record import AudioRequirements
 from polysense.modalities.category.column import CategoryColumnConfig
 from polysense.modalities.image.column import ImageColumnConfig
 from polysense.modalities.number.column import NumberColumnConfig
@@ -238,7 +238,7 @@ def test_fitting_needs_columns_rows_and_what_it_names() -> None:
 
 def test_requirements_reach_their_column() -> None:
     config = DataConfig(columns={"snd": AudioColumnConfig(), "pic": ImageColumnConfig()})
-    processor = Processor.fit(table(), config, {"snd": Requirements(sample_rate=16000)})
+    processor = Processor.fit(table(), config, {"snd": AudioRequirements(sample_rate=16000)})
     assert processor.schema.column("snd").sample_rate == 16000
     assert processor.schema.column("pic").image_size == (10, 12)
 

@@ -22,6 +22,7 @@ from polysense.data.prompt import PromptTemplate
 from polysense.data.sources import read_table
 from polysense.errors import ColumnError, ConfigError, WeightsError
 from polysense.modalities.text.column import TextColumnConfig
+from polysense.tasks.generation.requirements import GenerationRequirements
 from polysense.tasks.generation.target import GenerationTargetConfig
 from polysense.tasks.generation.tokenizer import tidy
 
@@ -144,7 +145,7 @@ def test_a_cached_row_keeps_its_prompt() -> None:
 
 
 def required(path: Path) -> Requirements:
-    return Requirements(
+    return GenerationRequirements(
         tokenizer=str(path), num_embeddings=json.loads((path / "config.json").read_text())["vocab_size"]
     )
 
@@ -176,14 +177,14 @@ def test_a_language_models_tokens_and_its_special_ones(language_model: LanguageM
 
 def test_folders_whose_tokenizer_can_not_serve(language_model: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"holds no tokenizer; expected tokenizer\.json"):
-        processor(requirements=Requirements(tokenizer=str(tmp_path), num_embeddings=400))
+        processor(requirements=GenerationRequirements(tokenizer=str(tmp_path), num_embeddings=400))
     path = str(language_model("gpt2"))
     with pytest.raises(ColumnError, match=r"ids up to \d+, the language model knows 300; they don't belong together"):
-        processor(requirements=Requirements(tokenizer=path, num_embeddings=300))
+        processor(requirements=GenerationRequirements(tokenizer=path, num_embeddings=300))
     import transformers
 
     wrapper = transformers.AutoTokenizer.from_pretrained(path)
     wrapper.eos_token = None
     wrapper.save_pretrained(tmp_path)
     with pytest.raises(ColumnError, match="has no token that ends a text; set its eos_token"):
-        processor(requirements=Requirements(tokenizer=str(tmp_path), num_embeddings=400))
+        processor(requirements=GenerationRequirements(tokenizer=str(tmp_path), num_embeddings=400))

@@ -24,7 +24,7 @@ import polysense
 from polysense.bundle import Bundle
 from polysense.config.base import members
 from polysense.core.batch import Batch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
@@ -51,7 +51,7 @@ TARGETS = {
 }
 ANSWER = "answer"
 """The text target in the tokens of a pretrained language model, for the head that is one."""
-SEGMENTED = (Modality.TEXT, Modality.AUDIO)
+SEGMENTED = ("text", "audio")
 """What segments can lie in; a model without such a column has no such target."""
 
 # `auto` is a choice among the others, made before a model is built.
@@ -80,16 +80,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file.setframerate(8000)
             file.writeframes(samples.tobytes())
         cells = {
-            Modality.TEXT: f"a {words[index % 4]} lay here for {index} days",
-            Modality.IMAGE: f"{index}.png",
-            Modality.AUDIO: f"{index}.wav",
-            Modality.NUMBER: str(index / 3),
-            Modality.CATEGORY: ("north", "south", "east")[index % 3],
-            Modality.DATE: f"2024-0{1 + index}-1{index} 0{index}:30:00",
+            "text": f"a {words[index % 4]} lay here for {index} days",
+            "image": f"{index}.png",
+            "audio": f"{index}.wav",
+            "number": str(index / 3),
+            "category": ("north", "south", "east")[index % 3],
+            "date": f"2024-0{1 + index}-1{index} 0{index}:30:00",
         }
         targets = {"kind": "ab"[index % 2], "tags": ("x", "x,y", "y", "")[index % 4], "size": str(float(index))}
         targets["caption"] = ("", "a fruit", "two ripe fruits")[index % 3]
-        segments = {Modality.TEXT: [[2, 2 + len(words[index % 4]), "thing"]], Modality.AUDIO: [[0.02, 0.06, "noise"]]}
+        segments = {"text": [[2, 2 + len(words[index % 4]), "thing"]], "audio": [[0.02, 0.06, "noise"]]}
         targets |= {f"parts of {kind}": json.dumps(cell) for kind, cell in segments.items()}
         rows.append({**{k.value: "" if i % ROWS == index else c for i, (k, c) in enumerate(cells.items())}, **targets})
     rows.append({**dict.fromkeys(rows[0], ""), "kind": "a", "tags": "y", "size": "2.5", "caption": "nothing"})
@@ -129,7 +129,7 @@ def needs(language_model: Callable[[str], Path], tmp_path_factory: pytest.TempPa
 
 
 # The modality that an encoder of several is tried on.
-PREFERRED = {"pretrained": Modality.IMAGE}
+PREFERRED = {"pretrained": "image"}
 
 
 def _groups() -> list[Any]:

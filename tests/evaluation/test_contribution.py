@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
-from polysense.core.schema import Column, Target
+from polysense.core.schema import Target
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Verdict
 from polysense.evaluation.evaluator import evaluate
+from polysense.modalities.category.record import CategoryColumn
+from polysense.modalities.text.record import TextColumn
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_a_regression_is_measured_by_r2(found):
 def toy(rule, bits, truth):
     """Contributions to a rule: {column present: its values} -> the probability of "yes" per row."""
     target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("no", "yes"), class_counts=(1, 1))
-    columns = [Column(name=name, modality=Modality.CATEGORY) for name in bits]
+    columns = [CategoryColumn(name=name, num_categories=3) for name in bits]
     num_rows = len(truth)
 
     def subsets(batch, asked):
@@ -201,7 +203,7 @@ def test_multilabel_is_measured_by_each_rows_f1():
         columns={},
         targets={"y": TargetBatch(values=truth, present=torch.ones(3, dtype=torch.bool))},
     )
-    column = Column(name="x", modality=Modality.TEXT)
+    column = TextColumn(name="x", vocabulary_size=10)
     found = contributions(lambda _, asked: [{"y": perfect}] * len(asked), [batch], [target], [column], bootstrap=10)
     label = found.targets[0]
     assert label.measures == ("f1_samples", "log_loss")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,14 +15,13 @@ from torch import Tensor
 
 from polysense.config.base import describe, members
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
-COLUMN = Column(
+COLUMN = ImageColumn(
     name="photos",
-    modality=Modality.IMAGE,
     multiple=True,
     max_items=4,
     image_size=(6, 6),
@@ -145,7 +145,7 @@ def test_one_item_a_cell_gets_no_order() -> None:
     torch.manual_seed(0)
     single = members("encoder")["image_cnn"]()
     assert isinstance(single, EncoderConfig)
-    encoder = single.create(COLUMN.replace(multiple=False), 8).eval()
+    encoder = single.create(dataclasses.replace(COLUMN, multiple=False), 8).eval()
     batch = cells([[1]], seed=0)
     torch.testing.assert_close(encoder(batch).values, build("set")(batch).values)
 
@@ -164,7 +164,7 @@ def test_create_is_build_and_what_all_encoders_have() -> None:
 
     @dataclass(frozen=True, kw_only=True)
     class BlankConfig(EncoderConfig):
-        modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+        modalities: ClassVar[frozenset[str]] = frozenset({"image"})
 
         def build(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
             seen.append(resources)

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError, WeightsError
+from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.pretrained import Pretrained, PretrainedConfig
 
 transformers: Any = importlib.import_module("transformers")
@@ -113,22 +115,21 @@ def text_batch() -> ColumnBatch:
     return ColumnBatch(values=values, lengths=torch.tensor([[9], [4], [0]]))
 
 
-TEXT = Column(name="note", modality=Modality.TEXT, vocabulary_size=40)
-IMAGE = Column(
+TEXT = TextColumn(name="note", vocabulary_size=40)
+IMAGE = ImageColumn(
     name="photo",
-    modality=Modality.IMAGE,
     image_size=(32, 32),
     num_channels=3,
     mean=(0.5, 0.4, 0.3),
     std=(0.2, 0.2, 0.3),
 )
-AUDIO = Column(name="speech", modality=Modality.AUDIO, sample_rate=16000)
+AUDIO = AudioColumn(name="speech", sample_rate=16000)
 
 
 def test_text_equals_the_backbone_itself_and_ignores_padding(bert: Path) -> None:
     config = PretrainedConfig(path=str(bert))
-    assert config.requirements("note").tokenizer == str(bert)
-    assert config.requirements("note").max_tokens == 64
+    assert config.requirements("note", "text").tokenizer == str(bert)
+    assert config.requirements("note", "text").max_tokens == 64
     encoder = config.build(TEXT, 8).eval()
     batch = text_batch()
     tokens = encoder(batch)
@@ -155,7 +156,7 @@ def test_freezing(bert: Path) -> None:
 
 def test_image_takes_its_own_size_and_statistics_along(vit: Path) -> None:
     config = PretrainedConfig(path=str(vit), tune="full")
-    wanted = config.requirements("photo")
+    wanted = config.requirements("photo", "image")
     assert (wanted.image_size, wanted.num_channels) == ((32, 32), 3)
     assert wanted.mean == (0.5, 0.4, 0.3)
     encoder = config.build(IMAGE, 8)
@@ -168,7 +169,7 @@ def test_image_takes_its_own_size_and_statistics_along(vit: Path) -> None:
 
 def test_waveform_model_pads_and_masks(wav2vec2: Path) -> None:
     config = PretrainedConfig(path=str(wav2vec2))
-    assert config.requirements("speech").sample_rate == 16000
+    assert config.requirements("speech", "audio").sample_rate == 16000
     encoder = config.build(AUDIO, 8).eval()
     clips = torch.randint(-9000, 9000, (3, 1, 4000), generator=torch.Generator().manual_seed(0)).to(torch.int16)
     tokens = encoder(ColumnBatch(values=clips, lengths=torch.tensor([[4000], [2000], [0]])))

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.pretrained import Pretrained, PretrainedConfig
 
 transformers: Any = importlib.import_module("transformers")
-AUDIO = Column(name="speech", modality=Modality.AUDIO, sample_rate=16000)
+AUDIO = AudioColumn(name="speech", sample_rate=16000)
 
 _BLOCKS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 _WAVEFORM = _BLOCKS | {
@@ -309,7 +308,7 @@ def test_random_weights_need_a_config_only(kind: str, tmp_path: Path) -> None:
     for file in ("model.safetensors", "preprocessor_config.json"):
         (path / file).unlink()
     config = PretrainedConfig(path=str(path), weights="random", tune="full")
-    assert config.requirements("speech").sample_rate == 16000
+    assert config.requirements("speech", "audio").sample_rate == 16000
     encoder = config.build(AUDIO, 8).eval()
     assert encode(encoder, clips(2, 8000), 8000, 0).present.tolist() == [True, False]
     assert not list(encoder.pretrained_parameters())

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality, Task
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.modality import Task
+from polysense.core.schema import Schema, Target
 from polysense.core.tokens import Fused
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
+from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
@@ -21,8 +23,8 @@ from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
 ROWS = 5
 SCHEMA = Schema(
     columns=(
-        Column(name="image", modality=Modality.CATEGORY, num_categories=9),
-        Column(name="caption", modality=Modality.TEXT, vocabulary_size=20, typical_length=6),
+        CategoryColumn(name="image", num_categories=9),
+        TextColumn(name="caption", vocabulary_size=20, typical_length=6),
     ),
     targets=(
         Target(name="space", task=Task.RETRIEVAL, columns=("image", "caption"), members=("image", "caption")),

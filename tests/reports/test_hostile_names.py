@@ -15,16 +15,17 @@ import torch
 from html_page import HOSTILE, assert_harmless
 from row_statistics import Texts, statistics_of
 
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.preview import CellPreview
 from polysense.core.sample import SourceInfo, Unreadable
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.schema import Schema, Target
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Entry, Kind, Measure, compare_entries
 from polysense.evaluation.evaluator import Evaluation, score
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, Score
+from polysense.modalities.number.record import NumberColumn
 from polysense.reports import environment
 from polysense.reports.comparison import render_comparison
 from polysense.reports.embedding_map import Layout, MapPoint, render_map
@@ -209,7 +210,7 @@ def test_every_template_is_rendered_here(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def model_card() -> str:
     found = evaluation()
-    schema = Schema(columns=(Column(name=HOSTILE, modality=Modality.NUMBER),), targets=tuple(targets()))
+    schema = Schema(columns=(NumberColumn(name=HOSTILE, mean=0.0, std=1.0),), targets=tuple(targets()))
     part = {"part": HOSTILE, "from": "x" + HOSTILE, "tensors": 1, "numbers": 2}
     return render_model_card(
         ModelCard(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import polysense
-from polysense.core.modality import Modality, Role, Task
+from polysense.core.modality import Role, Task
 
 
 @pytest.fixture
@@ -41,16 +41,16 @@ def test_a_shared_space_is_checked_like_a_target(rows: list[dict[str, Any]]) -> 
     assert found.ok, found.problems
     assert found.num_tried == 60
     assert found.splits == {"train": 54, "validation": 6}
-    assert _roles(found)["thing"] == (Role.IGNORED, Modality.CATEGORY)
+    assert _roles(found)["thing"] == (Role.IGNORED, "category")
 
 
 def test_columns_can_be_stated(rows: list[dict[str, Any]]) -> None:
     found = polysense.check(rows, target="thing", columns={"name": "ignored", "same": "text"})
     roles = _roles(found)
     assert roles["name"][0] == Role.IGNORED
-    assert roles["same"] == (Role.INPUT, Modality.TEXT)
+    assert roles["same"] == (Role.INPUT, "text")
     without_target = polysense.check(rows, columns={"weight": "category"})
-    assert _roles(without_target)["weight"] == (Role.INPUT, Modality.CATEGORY)
+    assert _roles(without_target)["weight"] == (Role.INPUT, "category")
 
 
 def test_a_recipe_is_checked_as_it_stands(rows: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_a_recipe_is_checked_as_it_stands(rows: list[dict[str, Any]], tmp_path: 
     assert found.ok, found.problems
     assert _roles(found) == {
         "name": (Role.TARGET, Task.GENERATION),
-        "told": (Role.INPUT, Modality.TEXT),
+        "told": (Role.INPUT, "text"),
         "weight": (Role.WEIGHT, None),
-        "thing": (Role.INPUT, Modality.CATEGORY),
+        "thing": (Role.INPUT, "category"),
         "same": (Role.IGNORED, None),
         "where": (Role.SPLIT, None),
     }
@@ -86,5 +86,5 @@ def test_a_recipe_that_reads_the_answer_is_warned_of(rows: list[dict[str, Any]],
     )
     (tmp_path / "rows.jsonl").write_text(polysense.data.sources.read_table(rows).frame.write_ndjson())
     found = polysense.check(recipe)
-    assert _roles(found)["same"] == (Role.INPUT, Modality.CATEGORY)
+    assert _roles(found)["same"] == (Role.INPUT, "category")
     assert any("determines the target 'thing'" in warning for warning in found.warnings)

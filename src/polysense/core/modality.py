@@ -1,23 +1,10 @@
-"""The senses, the tasks, and what a column is for."""
+"""The tasks, and what a column is for."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Modality", "Role", "Task"]
-
-
-class Modality(StrEnum):
-    """What the cells of a column are."""
-
-    TEXT = "text"
-    IMAGE = "image"
-    AUDIO = "audio"
-    VIDEO = "video"
-    NUMBER = "number"
-    CATEGORY = "category"
-    DATE = "date"
-    SERIES = "series"
+__all__ = ["Role", "Task"]
 
 
 class Role(StrEnum):

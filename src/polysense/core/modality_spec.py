@@ -95,8 +95,18 @@ class Profile(ABC):
 
     @property
     @abstractmethod
-    def num_distinct(self) -> int:
-        """Distinct values in all rows."""
+    def file_shares(self) -> Mapping[str, float]:
+        """Per modality the share of the items that are its files, by their names or first bytes."""
+
+    @property
+    @abstractmethod
+    def recurs(self) -> bool:
+        """Whether values recur so often that they are names of a few things; the longer they are, the more often."""
+
+    @property
+    @abstractmethod
+    def is_index(self) -> bool:
+        """Whether the column counts the rows, by its values or its name."""
 
     @property
     @abstractmethod
@@ -114,6 +124,10 @@ class Profile(ABC):
         """Cells that are numbers or spell one."""
 
     @abstractmethod
+    def num_distinct(self) -> int:
+        """Distinct values in all rows."""
+
+    @abstractmethod
     def counts(self) -> str:
         """For a reason: how many values in how many rows."""
 
@@ -122,15 +136,15 @@ class Profile(ABC):
         """For a reason: a cell, quoted and short."""
 
     @abstractmethod
-    def extent(self) -> tuple[str, str, bool]:
+    def range_of_numbers(self) -> tuple[str, str, bool]:
         """Lowest and highest number, for a reason, and whether all are integers."""
 
     @abstractmethod
     def files(self, kind: str) -> str:
-        """For a reason: what the cells of files look like, and whether the files are there.
+        """For a reason: what the cells of files look like, and how many files and cells are missing.
 
         Args:
-            kind: Of what ("image").
+            kind: The modality that they are of.
         """
 
     @property
@@ -215,27 +229,28 @@ class Preview:
     """A cell as a person sees it.
 
     Attributes:
-        pictures: uint8 [height, width, 3] each, small.
-        sounds: (file, media type) each, to be played.
+        images: uint8 [height, width, 3] each, small.
+        audio: (file, media type) each, to be played.
         texts: Excerpts.
         note: What else is to be said: how many there are, how long.
-        stretches: Whether the pictures are wide, and run in time.
+        stretches: Whether the images are wide, and run in time.
     """
 
-    pictures: Sequence[np.ndarray] = field(default_factory=tuple)
-    sounds: Sequence[tuple[bytes, str]] = field(default_factory=tuple)
+    images: Sequence[np.ndarray] = field(default_factory=tuple)
+    audio: Sequence[tuple[bytes, str]] = field(default_factory=tuple)
     texts: Sequence[str] = field(default_factory=tuple)
     note: str = ""
     stretches: bool = False
 
 
 class FittedColumn(ABC):
-    """A column's fitted preprocessing; see `data.column.ColumnProcessor`."""
+    """A column's fitted preprocessing; see `data.column.ColumnProcessor`.
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The input column's."""
+    Attributes:
+        name: The input column's.
+    """
+
+    name: str
 
     @property
     @abstractmethod
@@ -257,7 +272,7 @@ class ModalitySpec(ABC):
         record: The class of its fitted columns.
         column_type: `type:` of its column config, which fits a column (`ColumnConfig.build`, `ColumnProcessor.fit`) and
             decodes cells (`ColumnProcessor.transform`).
-        is_file: Whether cells refer to files, or hold them.
+        extensions: Of its files, lower-case, without a dot; empty where cells are no files.
         is_numeric: Whether cells are numbers that can be compared and averaged.
         is_textual: Whether cells are words, which may name something that another column holds.
         is_discrete: Whether values are expected to recur, so that equal cells say something.
@@ -270,12 +285,22 @@ class ModalitySpec(ABC):
     nouns: ClassVar[tuple[str, str]]
     record: ClassVar[type[Column]]
     column_type: ClassVar[str]
-    is_file: ClassVar[bool]
+    extensions: ClassVar[frozenset[str]]
     is_numeric: ClassVar[bool]
     is_textual: ClassVar[bool]
     is_discrete: ClassVar[bool]
     dtype: ClassVar[type[np.generic]]
     length_multiple: ClassVar[int | None]
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether cells are free text, which says a thing in words of its own."""
+        return self.is_textual and not self.is_discrete
+
+    @property
+    def is_file(self) -> bool:
+        """Whether cells refer to files, or hold them."""
+        return bool(self.extensions)
 
     # Before anything is fitted.
 
@@ -284,8 +309,8 @@ class ModalitySpec(ABC):
         """How sure it is that a column's cells are its own, and why; None: they are not."""
 
     @abstractmethod
-    def recognizes(self, head: bytes, path: str | None) -> bool:
-        """Whether a file is one of its own, by its first bytes (at least 16; b"" if unknown) or else by its name."""
+    def recognizes(self, head: bytes) -> bool:
+        """Whether a file is one of its own, by its first 16 bytes."""
 
     @abstractmethod
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
@@ -307,20 +332,24 @@ class ModalitySpec(ABC):
         """Of an item, padded to a length (which is 1 where `length_multiple` is None)."""
 
     @abstractmethod
-    def padding(self, column: Column) -> float:
+    def padding(self, column: Column) -> int:
         """The value that fills an item up."""
 
     @abstractmethod
-    def cost(self, column: Column, length: float) -> float:
-        """Tokens that an item of a length counts as in a budget of memory and time."""
+    def cost(self, column: Column, length: float | int) -> float:
+        """Tokens that an item of a length counts as in a budget of memory and time; proportional to the length."""
 
     @abstractmethod
     def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
-        """The lengths of a cell's items in tokens, as they are padded, decoding no more than is needed for that.
+        """The lengths of a cell's items in their own units (tokens, samples; else 1), decoding no more than is needed.
 
         Raises:
             DecodeError: The cell can't be read.
         """
+
+    @abstractmethod
+    def longest(self, fitted: FittedColumn) -> int | None:
+        """The length that items are cut to; None where they are not."""
 
     @abstractmethod
     def item_column(self, column: Column) -> Column:
@@ -347,6 +376,18 @@ class ModalitySpec(ABC):
             most: Items that are shown, at most.
             side: Pixels of a thumbnail, at most.
             playable: Whether what can be played is to be there as a file.
+        """
+
+    @abstractmethod
+    def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview | None:
+        """What a model reconstructed of a cell, as a person sees it.
+
+        Args:
+            column: The fitted column.
+            value: What its decoder predicts for one row.
+
+        Returns:
+            None where the cell that `ColumnProcessor.restore` makes of it says it all.
         """
 
     @abstractmethod
@@ -383,10 +424,9 @@ class ModalitySpec(ABC):
             position: Of that item: an index in each dimension that has places (token; sample; row and column).
         """
 
-    @property
     @abstractmethod
-    def decoder(self) -> str | Unsupported:
-        """The dotted path of the `nn.column_decoder.ColumnDecoder` that makes items from a code."""
+    def decoder(self, column: Column) -> str | Unsupported:
+        """The dotted path of the `nn.column_decoder.ColumnDecoder` that makes a column's items from a code."""
 
     @abstractmethod
     def backbones(self, cells: Sequence[object]) -> Backbones | Unsupported:

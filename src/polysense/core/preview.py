@@ -10,7 +10,7 @@ from io import BytesIO
 import numpy as np
 from jaxtyping import UInt8
 
-__all__ = ["CellPreview", "as_jpeg", "data_uri", "side_by_side"]
+__all__ = ["CellPreview", "as_jpeg", "data_uri", "even_positions", "side_by_side"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +56,12 @@ def side_by_side(images: list[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, 
         canvas[: image.shape[0], left : left + image.shape[1]] = image
         left += image.shape[1] + 2
     return canvas
+
+
+def even_positions(num: int, wanted: int) -> list[int]:
+    """The middles of `wanted` equal stretches of `num` items; all of them where there are no more."""
+    wanted = min(num, wanted)
+    return [(2 * i + 1) * num // (2 * wanted) for i in range(wanted)]
 
 
 def data_uri(file: bytes, media_type: str) -> str:

@@ -7,79 +7,62 @@ training split: vocabulary size, sample rate, image size, lengths. Encoders and 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 
 __all__ = ["Column", "Requirements", "Schema", "Target"]
 
 
+C = TypeVar("C", bound="Column")
+R = TypeVar("R", bound="Requirements")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One input column.
+    """One input column; each modality's record adds what its encoders are built from.
 
     Attributes:
         name: The column's name, in the table too unless `source` says otherwise.
-        modality: What its cells are.
+        modality: The name of its modality.
         source: The table's column that it is read from; "": the one of its name.
         multiple: Whether a cell holds a list of items (several images, a dialogue's turns, a video's frames).
         max_items: Items in the longest cell seen at fitting; 1 unless `multiple`.
-        typical_length: The 95th percentile of an item's length at fitting, in tokens (text) or samples (audio).
-            It sets the scale of the length levels used at prediction; it never cuts anything.
-        vocabulary_size: Token ids run over [0, vocabulary_size) (text).
-        padding_id: The token id that fills the padding (text).
-        mask_id: The token id that stands for a hidden token: the tokenizer's own for that, else its unknown one, else
-            the padding's; None where fitted before there was one (text).
-        vocabulary: The token that each id stands for, as the tokenizer spells it (text; only if an encoder asks).
-        document_frequencies: The share of training texts that hold each token id (text; only if an encoder asks).
-        num_documents: How many training texts those shares were taken from (text).
-        num_categories: Category ids run over [0, num_categories); 0 is "unknown" (category).
-        num_features: Values in one item: the features of a date, the hashes of a hashed category; else 1.
-        collision_rate: Share of the distinct training values that share all their hashes with another (category);
-            None where ids are looked up.
-        quantiles: The edges of the bins that hold equal shares of the training values, ascending, scaled as the items
-            are (number); None where no encoder asks for them.
-        sample_rate: Samples per second of the decoded waveform (audio).
-        image_size: (height, width) in pixels after resizing (image).
-        num_channels: 1 for grey, 3 for RGB (image).
-        mean: Per channel (image, of values scaled to [0, 1]), or one number (number: the centre; date: in seconds
-            since 1970).
-        std: Likewise the scale.
+        typical_length: The 95th percentile of an item's length at fitting, in its own units (tokens, samples). It sets
+            the scale of the length buckets used at prediction; it never cuts anything.
     """
 
     name: str
-    modality: Modality
+    modality: str
     source: str = ""
     multiple: bool = False
     max_items: int = 1
     typical_length: int = 1
-    vocabulary_size: int | None = None
-    padding_id: int = 0
-    mask_id: int | None = None
-    vocabulary: tuple[str, ...] | None = None
-    document_frequencies: tuple[float, ...] | None = None
-    num_documents: int = 0
-    num_categories: int | None = None
-    num_features: int = 1
-    collision_rate: float | None = None
-    quantiles: tuple[float, ...] | None = None
-    sample_rate: int | None = None
-    image_size: tuple[int, int] | None = None
-    num_channels: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls: type[C], column: Column) -> C:
+        """The column as a record of this class; an encoder's `check` has seen to its modality before."""
+        assert isinstance(column, cls), (
+            f"column {column.name!r}: found {type(column).__name__}, expected {cls.__name__}"
+        )
+        return column
 
     @property
     def table_column(self) -> str:
         """The table's column that its cells stand in."""
         return self.source or self.name
 
-    def replace(self, **changes: Any) -> Column:
-        """A copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+    @property
+    def num_ids(self) -> int | None:
+        """Ids that an item's values run over, from 0; None where they are quantities."""
+        return None
+
+    @property
+    def rate(self) -> float | None:
+        """Positions of an item in a second; None where items do not run in time."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,38 +183,15 @@ class Schema:
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What an encoder asks of its column's preprocessing, or a head of its target's; None: "as fitted on the data".
+    """What an encoder asks of its column's preprocessing, or a head of its target's: nothing.
 
-    Attributes:
-        tokenizer: Folder or hub name of the tokenizer (text, generation).
-        revision: The hub revision of the tokenizer; None = the newest (generation).
-        num_embeddings: Token ids that the language model knows: [0, num_embeddings) (generation).
-        max_tokens: The longest sequence that the encoder or the language model takes (text, generation).
-        tokenization: "words" or "subwords", where the recipe leaves it open (text).
-        vocabulary: Whether Column.vocabulary is needed (text).
-        token_frequencies: Whether Column.document_frequencies is needed (text).
-        image_size: (height, width) in pixels (image).
-        num_channels: 1 or 3 (image).
-        mean: Per channel, of values scaled to [0, 1] (image).
-        std: Likewise.
-        sample_rate: Samples per second (audio).
-        num_quantiles: Bins that hold equal shares of the training values (number).
-        hash_buckets: Buckets that categories are hashed into (category).
-        num_hashes: Hash functions, each with its own buckets (category).
+    Each modality's or task's own subclass has fields, None where it stays "as fitted on the data".
     """
 
-    tokenizer: str | None = None
-    revision: str | None = None
-    num_embeddings: int | None = None
-    max_tokens: int | None = None
-    tokenization: str | None = None
-    vocabulary: bool = False
-    token_frequencies: bool = False
-    image_size: tuple[int, int] | None = None
-    num_channels: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    sample_rate: int | None = None
-    num_quantiles: int | None = None
-    hash_buckets: int | None = None
-    num_hashes: int | None = None
+    @classmethod
+    def of(cls: type[R], requirements: Requirements) -> R:
+        """The requirements as a record of this class; where nothing is asked, its defaults."""
+        if type(requirements) is Requirements:
+            return cls()
+        assert isinstance(requirements, cls), f"found {type(requirements).__name__}, expected {cls.__name__}"
+        return requirements

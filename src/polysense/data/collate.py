@@ -13,31 +13,17 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality
-from polysense.core.registry import task
+from polysense.core.registry import modality, task
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Column, Schema, Target
 
-__all__ = ["FILLER", "PROMPT_MULTIPLE", "VARIABLE_LENGTH", "collate", "round_up"]
+__all__ = ["FILLER", "PROMPT_MULTIPLE", "collate", "round_up"]
 
 #: The row index of a row that only fills the shape.
 FILLER = -1
 
-#: The modalities whose items differ in length, and what their padded length is a multiple of: 8 tokens keep matrix
-#: units aligned, 400 samples are 25 ms at 16 kHz, so that few distinct shapes occur.
-VARIABLE_LENGTH = {Modality.TEXT: 8, Modality.AUDIO: 400}
-
 #: What the padded length of prompts is a multiple of.
 PROMPT_MULTIPLE = 8
-
-_DTYPES = {
-    Modality.TEXT: np.int32,
-    Modality.IMAGE: np.uint8,
-    Modality.AUDIO: np.int16,
-    Modality.NUMBER: np.float32,
-    Modality.CATEGORY: np.int64,
-    Modality.DATE: np.float32,
-}
 
 
 def round_up(length: int, multiple: int) -> int:
@@ -61,7 +47,7 @@ def collate(
         samples: Rows; one whose `row` is `FILLER` fills the shape only.
         schema: Which columns and targets the batch has, and in which order.
         with_targets: Whether the batch has targets; a row that lacks one is marked absent in it.
-        shape: Per column its exact (items, length); length counts only for text and audio. A column that is not named
+        shape: Per column its exact (items, length); length counts only where items have one. A column that is not named
             has no items: it is known to be absent, and costs nothing. None: as the rows need.
         prompts: Per target whose texts go on from prompts, the exact length of these. None: as the rows need.
         num_rows: Rows of the batch, filled up with rows that have nothing; None: as many as samples.
@@ -116,23 +102,16 @@ def collate(
 def _needed(cells: Sequence[Sequence[np.ndarray]], column: Column) -> tuple[int, int]:
     """(items, length) of the largest cell, the length rounded up."""
     items = max(1, *map(len, cells))
-    multiple = VARIABLE_LENGTH.get(column.modality)
+    multiple = modality(column.modality).length_multiple
     if multiple is None:
         return items, 1
     return items, round_up(max((len(item) for cell in cells for item in cell), default=0), multiple)
 
 
 def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, items: int, length: int) -> ColumnBatch:
-    dtype = _DTYPES[column.modality]
-    has_length = column.modality in VARIABLE_LENGTH
-    if column.modality is Modality.IMAGE:
-        assert column.num_channels is not None
-        assert column.image_size is not None
-        item_shape: tuple[int, ...] = (column.num_channels, *column.image_size)
-    else:
-        item_shape = (length,) if has_length else (column.num_features,)
-    padding = column.padding_id if column.modality is Modality.TEXT else 0
-    values = np.full((num_rows, items, *item_shape), padding, dtype)
+    spec = modality(column.modality)
+    has_length = spec.length_multiple is not None
+    values = np.full((num_rows, items, *spec.item_shape(column, length)), spec.padding(column), spec.dtype)
     lengths = np.zeros((num_rows, items), dtype=np.int64)
     for row, cell in enumerate(cells):
         for index, item in enumerate(cell):  # numpy raises if an item is larger than the shape: nothing is cut silently

@@ -18,17 +18,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
-from polysense.core.modality import Modality
+from polysense.core.modality_spec import FittedColumn
 from polysense.core.random import permutation
+from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
-from polysense.errors import BundleError, ColumnError, DecodeError
+from polysense.errors import BundleError, ColumnError, ConfigError, DecodeError
 
 __all__ = ["NUM_SAMPLED", "ColumnConfig", "ColumnProcessor", "TrainingCells", "sampled"]
 
@@ -48,6 +49,8 @@ class ColumnConfig(Family, ABC, family="column", homes=("modalities.*.column",))
             video's pictures and its sound.
     """
 
+    modality: ClassVar[str]  # its columns' modality
+
     column: str | None = None
 
     def source(self, name: str) -> str:
@@ -59,7 +62,7 @@ class ColumnConfig(Family, ABC, family="column", homes=("modalities.*.column",))
         """The preprocessing of the column of that name, not yet fitted."""
 
 
-class ColumnProcessor(ABC):
+class ColumnProcessor(FittedColumn):
     """The preprocessing of one input column.
 
     Attributes:
@@ -114,7 +117,7 @@ class ColumnProcessor(ABC):
             )
         guess = Column(
             name=self.name,
-            modality=self._modality,
+            modality=self.config.modality,
             source=self.config.column or "",
             multiple=max_items > 1,
             max_items=max_items,
@@ -170,7 +173,7 @@ class ColumnProcessor(ABC):
         """
         other = copy.copy(self)
         other.name, other.config = name, dataclasses.replace(self.config, column=column)
-        other._column = self.column.replace(name=name, source=column or "")
+        other._column = dataclasses.replace(self.column, name=name, source=column or "")
         return other
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -185,11 +188,11 @@ class ColumnProcessor(ABC):
             BundleError: The state or its files are broken.
         """
         try:
-            column = Column(**{key: _frozen(key, value) for key, value in state["column"].items()})
+            column = _record(state["column"])
             processor = from_dict(ColumnConfig, state["config"], where="the saved column").build(column.name)  # type: ignore[type-abstract]
             processor._column = column
             processor._restore(state, folder)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (ConfigError, KeyError, TypeError, ValueError, OSError) as error:
             raise BundleError(f"{folder}: the saved preprocessing of a column can't be read: {error}") from error
         return processor
 
@@ -201,7 +204,7 @@ class ColumnProcessor(ABC):
     @property
     def is_media(self) -> bool:
         """Whether cells refer to files."""
-        return self._modality in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
+        return modality(self.config.modality).is_file
 
     @property
     def why_unwritten(self) -> str | None:
@@ -222,12 +225,24 @@ class ColumnProcessor(ABC):
         assert self.why_unwritten is None, f"column {self.name!r}: {self.why_unwritten}"
         return self._cell_of(value, spelled)
 
+    def shift(self, items: Sequence[np.ndarray]) -> str | None:
+        """How items of another table lie outside what was fitted, for a warning; None if they do not.
+
+        Args:
+            items: Some of the other table's, as `transform` gives them.
+        """
+        return None
+
+    def conflict(self, cells: Sequence[object]) -> str | None:
+        """Why cells of another table can't be read as the training cells were ("its decimal mark is ..."), or None."""
+        return None
+
     @property
     def joins_lists(self) -> bool:
         """Whether a cell that is a list is one item and not several."""
         return False
 
-    _modality: Modality
+    ending: ClassVar[str] = ""  # of the files that `restore` makes
     _why_unwritten: str | None = None
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
@@ -250,14 +265,19 @@ class ColumnProcessor(ABC):
         """What has been learned beyond the Column."""
         return {}
 
-    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:  # noqa: B027 (most have nothing to take back)
+    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
         """Takes back what `_state` gave."""
 
 
-def _frozen(key: str, value: Any) -> Any:
-    if key == "modality":
-        return Modality(value)
-    return tuple(value) if isinstance(value, list) else value
+def _record(plain: Mapping[str, Any]) -> Column:
+    """A column's record, of the class of its modality; records may hold others."""
+    record: Any = modality(plain["modality"]).record
+    values = {}
+    for key, value in plain.items():
+        is_record = isinstance(value, dict) and "modality" in value
+        values[key] = _record(value) if is_record else tuple(value) if isinstance(value, list) else value
+    column: Column = record(**values)
+    return column
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,11 @@ class DataConfig(Config):
     cache: Literal["auto", "none", "memory"] = "auto"
     num_workers: int | Literal["auto"] = "auto"
 
+    @property
+    def modalities(self) -> dict[str, str]:
+        """Per input column its modality."""
+        return {name: column.modality for name, column in self.columns.items()}
+
     def __post_init__(self) -> None:
         if not 0.0 <= self.modality_dropout < 1.0:
             raise ValueError("modality_dropout: expected at least 0 and less than 1")

@@ -7,22 +7,49 @@ are counted over all rows, which polars does in milliseconds.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from polysense.core.modality import Modality, Role, Task
+from polysense.core.modality import Role, Task
+from polysense.core.modality_spec import Profile
 from polysense.core.random import permutation
 from polysense.data.cells import MISSING
-from polysense.data.sources import Table
+from polysense.data.numbers import decimal_mark, is_number, parse_number
+from polysense.data.sniff import file_kind, is_code, kind_of_bytes
+from polysense.data.sources import Table, resolve
 from polysense.errors import DecodeError
-from polysense.modalities.number.column import decimal_mark, parse_number
 
-__all__ = ["SAMPLE", "ColumnGuess", "Evidence", "cleaned", "format_number", "num_words", "quote", "read_numbers"]
+__all__ = [
+    "GROUP_NAMES",
+    "ID_NAMES",
+    "INDEX_NAMES",
+    "SAMPLE",
+    "ColumnGuess",
+    "Evidence",
+    "cleaned",
+    "format_number",
+    "num_words",
+    "quote",
+    "read_numbers",
+]
 
 SAMPLE = 1_000
+ID_NAMES = {"id", "ids", "uuid", "guid", "key", "pk", "hash", "md5", "sha1", "sha256"}
+INDEX_NAMES = {"index", "idx", "rowid", "rownum", "unnamed"}
+GROUP_NAMES = {
+    "patient", "subject", "participant", "user", "person", "customer", "speaker", "session", "dialogue", "dialog",
+    "conversation", "case", "study", "group", "author", "writer", "donor",
+}  # fmt: skip
+_COUNT_NAMES = {"num", "n", "count", "number", "total"}
+_MAJORITY = 0.9  # of the cells that are numbers, or texts
+_CODES = 0.8  # likewise of texts that are codes
+_MAX_CATEGORIES = 1_000
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -39,76 +66,210 @@ class ColumnGuess:
         delimiter: What separates the labels of a multilabel target that is one text; None if cells are lists.
         over: The input column that the target lies in (tagging); None if that is not told by its cells.
         column: The table's column, where it has another name.
-        frames: Pictures that each video of an image column is taken as; None where there are no videos.
         reason: One sentence with the evidence.
     """
 
     name: str
     role: Role
-    modality: Modality | None = None
+    modality: str | None = None
     task: Task | None = None
     multiple: bool = False
     delimiter: str | None = None
     over: str | None = None
     column: str | None = None
-    frames: int | None = None
     reason: str
 
 
-class Evidence:
-    """Facts about one column of a table.
+class Evidence(Profile):
+    """Facts about one column of a table; each is looked up at most once.
 
     Attributes:
         table: The table.
-        name: The column's name.
-        series: All rows, missing cells null.
-        cells: Up to 1,000 cells that are not missing, in the table's order.
-        positions: Where they stand in the table, and cells that are missing after all.
-        num_rows: Rows of the table.
-        num_present: Rows whose cell is not missing.
-        words: The words in the column's name, lower-case ("classID" has class and id).
-        last_word: The last word of the name.
+        literal: Whether "NA" and its like are values (targets) and not missing (inputs).
+        series: The column over all rows, missing cells null.
+        positions: Where `cells` stand in the table, and cells that are missing after all.
     """
 
     def __init__(self, table: Table, name: str, literal: bool) -> None:
-        self.table, self.name, self.literal = table, name, literal
+        self.table, self.literal, self._name = table, literal, name
         self.series = cleaned(table, name, literal)
-        self.num_rows = len(table)
-        self.num_present = self.num_rows - self.series.null_count()
         present = np.flatnonzero(self.series.is_not_null().to_numpy())
         chosen = np.sort(present[permutation(len(present), "infer")[:SAMPLE]])
         self.positions = chosen.tolist()
         cells = [table.cell(int(i), name, literal=literal) for i in chosen]
-        self.cells = [cell for cell in cells if cell is not None]
-        words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-        self.words = set(words)
-        self.last_word = words[-1] if words else ""
+        self._cells = [cell for cell in cells if cell is not None]
+        self._words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
 
     @property
+    def name(self) -> str:
+        """See `Profile`, as of all below."""
+        return self._name
+
+    @property
+    def words(self) -> frozenset[str]:
+        return frozenset(self._words)
+
+    @property
+    def last_word(self) -> str:
+        return self._words[-1] if self._words else ""
+
+    @property
+    def root(self) -> Path:
+        return self.table.root
+
+    @property
+    def cells(self) -> list[object]:
+        return self._cells
+
+    @cached_property
+    def items(self) -> list[object]:
+        parts = (cell if isinstance(cell, list) else [cell] for cell in self.cells)
+        return [item for part in parts for item in part if item is not None]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        return [cell for cell in self.cells if isinstance(cell, str)]
+
+    @cached_property
     def are_lists(self) -> bool:
-        """Whether the cells are lists."""
         return bool(self.cells) and sum(isinstance(cell, list) for cell in self.cells) >= 0.5 * len(self.cells)
 
+    @property
+    def num_rows(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def num_present(self) -> int:
+        return self.num_rows - self.series.null_count()
+
+    @cached_property
+    def file_shares(self) -> Mapping[str, float]:
+        counts = Counter(kind for kind in map(file_kind, self.items) if kind is not None)
+        if not counts and not self.are_lists:
+            counts = self._files_by_content()
+        return {name: count / max(1, len(self.items)) for name, count in counts.items()}
+
+    def _files_by_content(self) -> Counter[str]:
+        """Paths without an extension that name files: told by the files' first bytes, of 20 at most."""
+        texts = [text for text in self.texts if " " not in text.strip() and len(text) < 256]
+        if len(texts) < len(self.cells) or not any(c in text for text in texts[:20] for c in "/\\"):
+            return Counter()
+        kinds: Counter[str] = Counter()
+        looked_at = texts[:20]
+        for text in looked_at:
+            try:
+                with resolve(self.root, text).open("rb") as stream:
+                    kind = kind_of_bytes(stream.read(16))
+            except (OSError, DecodeError):
+                continue
+            if kind is not None:
+                kinds[kind] += 1
+        return Counter({kind: len(texts) * count // len(looked_at) for kind, count in kinds.items()})
+
+    @cached_property
+    def are_remote(self) -> bool:
+        paths = [item for item in self.items if isinstance(item, str)]
+        return sum(bool(re.match(r"(?!file:)\w+://", path)) for path in paths) > 0.5 * len(paths)
+
+    def files(self, kind: str) -> str:
+        listed = "lists of " if self.are_lists else ""
+        paths = [item for item in self.items if isinstance(item, str)]
+        held = f"paths such as {quote(paths[0])}{self._existing(paths)}" if paths else f"{kind} files held in the table"
+        missing = self.num_rows - self.num_present
+        return f"{listed}{held}, " + (f"{missing:,} of {self.num_rows:,} missing" if missing else "none missing")
+
+    def _existing(self, paths: list[str]) -> str:
+        """For a reason: whether the files are there; a sample of 20."""
+        looked_for = paths[:20]
+        num_there = 0
+        for path in looked_for:
+            try:
+                num_there += resolve(self.root, path).is_file()
+            except (OSError, DecodeError):
+                continue
+        if num_there == len(looked_for):
+            return ""
+        return f" ({num_there or 'none'} of {len(looked_for)} looked for under {self.root} is there)"
+
+    @cached_property
+    def num_numbers(self) -> int:
+        return sum(map(is_number, self.cells))
+
+    @cached_property
+    def mean_words(self) -> float:
+        return float(np.mean([num_words(text) for text in self.texts])) if self.texts else 0.0
+
+    @cached_property
+    def recurs(self) -> bool:
+        distinct, words = self.num_distinct(), self.mean_words
+        per_value = self.num_present / max(1, distinct)
+        return distinct <= _MAX_CATEGORIES and (
+            (per_value >= 10 and words <= 6)
+            or (per_value >= 5 and distinct <= 50 and words <= 6)
+            or (per_value >= 2 and distinct <= 10 and words <= 4)
+            or (per_value >= 50 and distinct <= 20)
+        )
+
+    @cached_property
+    def is_index(self) -> bool:
+        if self.num_numbers < _MAJORITY * len(self.cells):
+            return False
+        return self.last_word in INDEX_NAMES or (
+            self.num_distinct() == self.num_present >= 10
+            and (self._is_running() or bool(self.words & (ID_NAMES | INDEX_NAMES)))
+        )
+
+    def _is_running(self) -> bool:
+        """Whether unique integers are 0, 1, 2, ... or 1, 2, 3, ... in some order."""
+        numbers = self.series.drop_nulls().cast(pl.Float64, strict=False)
+        values = np.sort(numbers.to_numpy())  # what is spelled oddly is NaN
+        return values[0] in (0, 1) and bool(np.all(np.diff(values) == 1))
+
+    @cached_property
+    def code(self) -> str | None:
+        numeric = [cell for cell in self.cells if is_number(cell)]
+        if len(numeric) >= _MAJORITY * len(self.cells):
+            if all(isinstance(cell, bool) for cell in self.cells):
+                return None
+            if any(isinstance(cell, str) and re.match(r"0\d", cell.strip()) for cell in numeric):
+                return "digits with leading zeros"  # "007" is a code; as a number it would become 7
+            low, high, is_whole = self.range_of_numbers()
+            named = self.last_word in ID_NAMES or (self.last_word in GROUP_NAMES and not self.words & _COUNT_NAMES)
+            return f"integers {low} to {high}" if is_whole and not self.is_index and named else None
+        if len(self.texts) < _MAJORITY * len(self.cells):
+            return None
+        are_codes = sum(map(is_code, self.texts)) >= _CODES * len(self.texts)
+        is_named = self.last_word in ID_NAMES
+        return f"codes such as {quote(self.texts[0])}" if are_codes and (not self.recurs or is_named) else None
+
     def num_distinct(self) -> int:
-        """Distinct values in all rows, missing aside."""
+        return self._num_distinct
+
+    @cached_property
+    def _num_distinct(self) -> int:
         return int(self.series.drop_nulls().n_unique())
 
     def counts(self) -> str:
-        """For a reason: how many values in how many rows."""
         missing = self.num_rows - self.num_present
         return f"{self.num_distinct():,} distinct values in {self.num_present:,} rows" + (
             f" ({missing:,} missing)" if missing else ""
         )
 
+    def example(self) -> str:
+        if self.are_lists or not self.texts or self.num_distinct() <= 1:
+            return quote(self.items[0])
+        short = self.mean_words < 4
+        return quote(max(self.texts[:20], key=len) if short else self.texts[0])
+
     def range_of_numbers(self) -> tuple[str, str, bool]:
-        """Lowest and highest number, and whether all are integers; of the cells looked at if some are spelled oddly."""
+        """Of the cells looked at if some are spelled oddly."""
         numbers = self.series.drop_nulls().cast(pl.Float64, strict=False)
         if not numbers.is_null().any() and numbers.is_finite().all():
-            found = numbers.to_numpy()
+            values = numbers.to_numpy()
         else:
-            found = read_numbers(self.cells)
-            found = found[np.isfinite(found)]
-        return format_number(found.min()), format_number(found.max()), bool(np.all(found == np.round(found)))
+            values = read_numbers(self.cells)
+            values = values[np.isfinite(values)]
+        return format_number(values.min()), format_number(values.max()), bool(np.all(values == np.round(values)))
 
 
 def cleaned(table: Table, name: str, literal: bool) -> pl.Series:

@@ -19,9 +19,9 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from polysense.core.modality import Modality, Role
+from polysense.core.modality import Role
 from polysense.core.random import permutation
-from polysense.core.registry import task
+from polysense.core.registry import modality, task
 from polysense.core.task_spec import Answer
 from polysense.data.evidence import SAMPLE, ColumnGuess, cleaned, read_numbers
 from polysense.data.sources import Table
@@ -94,19 +94,20 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
     for name, guess in guesses.items():
         if guess.role is not Role.INPUT or name in stated or guess.multiple:
             continue
+        spec = modality(guess.modality or "")
         if kind is Answer.WORDS:
             # A text that has another text as its answer tells it one to one, as a question or a sentence should.
             found = None
-            if guess.modality in (Modality.TEXT, Modality.CATEGORY):
+            if spec.is_textual:
                 found = _same_text(table, name, answer) or _made_from(table, name, answer)
-            if found is None and guess.modality is Modality.CATEGORY:
+            if found is None and spec.is_textual and spec.is_discrete:
                 _warn_of_part(table, guesses, guess, answer)
         elif kind is Answer.NUMBER:
-            found = _same_number(table, name, answer) if guess.modality is Modality.NUMBER else None
-        elif guess.modality is Modality.TEXT:
+            found = _same_number(table, name, answer) if spec.is_numeric else None
+        elif spec.is_textual and not spec.is_discrete:
             # A text for each class, such as the product's description, gives it away without naming it.
             found = _names_class(table, name, answer) or _tells_class(cleaned(table, name, literal=False), answer)
-        elif guess.modality in (Modality.CATEGORY, Modality.NUMBER):
+        elif spec.is_discrete:
             column = cleaned(table, name, literal=False)
             found = _tells_class(column, answer)
             if found is None:

@@ -1,9 +1,8 @@
 """Lengths of rows in tokens: what batches are grouped by, and what is counted for the log.
 
-A column's tokens are its own: of a text what its tokenizer gives (rounded up to 8, as batches are padded), of sound
-1/25 s, which is what strided encoders make of it. A picture counts as 64, everything else as 1. So a budget of padded
-tokens stands for memory and time only up to a factor that the model decides; within one run it is the same for all
-batches, which is what it is for.
+What an item counts as, its modality says (`ModalitySpec.cost`): a text its tokens, sound 25 a second, which is what
+strided encoders make of it, an image 64, a number 1. So a budget of padded tokens stands for memory and time only up to
+a factor that the model decides; within one run it is the same for all batches, which is what it is for.
 """
 
 from __future__ import annotations
@@ -13,15 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysense.core.batch import Batch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column, Schema
+from polysense.core.registry import modality
+from polysense.core.schema import Schema
 
-__all__ = ["FRAMES_PER_SECOND", "PICTURE", "RowLengths", "TokenCount", "count_tokens"]
-
-#: Tokens that a second of sound counts as.
-FRAMES_PER_SECOND = 25
-#: Tokens that a picture counts as.
-PICTURE = 64
+__all__ = ["RowLengths", "TokenCount", "count_tokens"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +55,7 @@ class TokenCount:
     """A batch's tokens.
 
     Attributes:
-        inputs: Of text, and of sound in units of 1/25 s.
+        inputs: Of the columns whose items have a length.
         targets: Of texts to be written, each but the first, as the loss counts them.
         padded: Both of them with their padding, the first tokens of texts too.
         valid: The same without the padding.
@@ -73,25 +67,18 @@ class TokenCount:
     valid: float = 0.0
 
 
-def per_token(column: Column) -> float:
-    """How much of a column's own measure makes a token: samples of a sound, else 1."""
-    if column.modality is Modality.AUDIO and column.sample_rate is not None:
-        return column.sample_rate / FRAMES_PER_SECOND
-    return 1.0
-
-
 def count_tokens(batch: Batch, schema: Schema) -> TokenCount:
     """Counts a batch in main memory; a few microseconds for each column.
 
-    Columns without a length (pictures, numbers, categories) have no padding and are not counted.
+    Columns whose items have one shape have no padding and are not counted.
     """
     inputs = targets = padded = valid = 0.0
     for column in schema:
         found = batch.columns.get(column.name)
-        if found is not None and column.modality in (Modality.TEXT, Modality.AUDIO):
-            unit = per_token(column)
-            inputs += found.lengths.sum().item() / unit
-            padded += found.values.numel() / unit
+        spec = modality(column.modality)
+        if found is not None and spec.length_multiple is not None:
+            inputs += spec.cost(column, found.lengths.sum().item())
+            padded += spec.cost(column, found.values.numel())
     for prompt in batch.prompts.values():
         inputs += prompt.lengths.sum().item()
         padded += prompt.values.numel()

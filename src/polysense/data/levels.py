@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from polysense.core.registry import modality
 from polysense.core.sample import Sample
 from polysense.core.schema import Column, Schema, Target
-from polysense.data.collate import PROMPT_MULTIPLE, VARIABLE_LENGTH, round_up
+from polysense.data.collate import PROMPT_MULTIPLE, round_up
 
 __all__ = ["Level"]
 
@@ -24,7 +25,7 @@ class Level:
     """A level, hashable.
 
     Attributes:
-        exponent: Text and audio are padded to typical_length * 2^exponent, from -2 on.
+        exponent: Items that have a length are padded to typical_length * 2^exponent, from -2 on.
         items: Per column of the schema the items that a cell is padded to: what the schema says, or for a cell that
             has more, the next power of two.
         prompt_exponent: Prompts are padded to typical_prompt * 2^prompt_exponent, from -2 on. They have one of their
@@ -43,7 +44,7 @@ class Level:
         for column in schema:
             cell = sample.values.get(column.name, ())
             items.append(column.max_items if len(cell) <= column.max_items else 1 << (len(cell) - 1).bit_length())
-            if column.modality in VARIABLE_LENGTH:
+            if modality(column.modality).length_multiple is not None:
                 longest = max(map(len, cell), default=0)
                 while _padded_length(column, exponent) < longest:
                     exponent += 1
@@ -78,7 +79,7 @@ class Level:
 
 
 def _padded_length(column: Column, exponent: int) -> int:
-    multiple = VARIABLE_LENGTH.get(column.modality)
+    multiple = modality(column.modality).length_multiple
     if multiple is None:
         return 1
     return _scaled(column.typical_length, exponent, multiple)

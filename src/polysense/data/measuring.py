@@ -15,16 +15,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from polysense.core.modality import Modality
 from polysense.core.random import permutation
-from polysense.data.collate import VARIABLE_LENGTH, round_up
+from polysense.core.registry import modality
+from polysense.core.unsupported import Unsupported
+from polysense.data.collate import round_up
 from polysense.data.column import NUM_SAMPLED, ColumnProcessor
-from polysense.data.lengths import FRAMES_PER_SECOND, PICTURE, RowLengths
+from polysense.data.lengths import RowLengths
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import DecodeError
-from polysense.modalities.audio.decode import audio_info
-from polysense.modalities.text.column import TextProcessor
 
 __all__ = ["row_lengths"]
 
@@ -65,55 +64,33 @@ def row_lengths(
 
 
 def _column(table: Table, name: str, processor: ColumnProcessor, *, exact: bool) -> tuple[np.ndarray, np.ndarray]:
-    modality = processor.column.modality
-    if modality is Modality.TEXT:
-        return _texts(table, name, processor, exact=exact)
-    items, longest = np.zeros(len(table), dtype=np.int64), np.zeros(len(table), dtype=np.int64)
-    for i in range(len(table)):
+    column = processor.column
+    spec = modality(column.modality)
+
+    def lengths(i: int) -> list[int]:
         cell = table.cell(i, name)
-        parts = [part for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
-        items[i] = len(parts)
-        if modality is Modality.AUDIO:
-            longest[i] = max((_frames(part, table) for part in parts), default=0)
-        elif parts:
-            longest[i] = PICTURE if modality in (Modality.IMAGE, Modality.VIDEO) else 1
-    return items, longest
-
-
-def _frames(cell: object, table: Table) -> int:
-    """Units of 1/25 s, as the header says; 0 for what can't be read, which is absent in the batch as well."""
-    try:
-        rate, frames, _ = audio_info(cell, table.root)
-    except DecodeError:
-        return 0
-    return math.ceil(frames * FRAMES_PER_SECOND / rate)
-
-
-def _texts(table: Table, name: str, processor: ColumnProcessor, *, exact: bool) -> tuple[np.ndarray, np.ndarray]:
-    # A copy: what is cut here is cut once more, told and counted where the row is read for training.
-    quiet = copy.copy(processor)
-    if isinstance(quiet, TextProcessor):
-        quiet.num_truncated = 1
-
-    def tokens(i: int) -> list[int]:
-        try:
-            return [len(item) for item in quiet.transform(table.cell(i, name), table.source(i, name), table.root)]
-        except DecodeError:
+        if cell is None:
             return []
+        try:
+            return spec.measure(processor, cell, table.source(i, name), table.root)
+        except DecodeError:
+            return []  # absent in the batch as well
 
-    def characters(i: int) -> list[int]:
-        cell = table.cell(i, name)
-        return [len(str(part)) for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
+    sizes: Callable[[int], list[int]] | None = None
+    if not isinstance(spec.estimate, Unsupported):
+        estimate = spec.estimate
 
-    found = _each(len(table), tokens, characters, exact=exact)
-    limit = quiet.max_tokens if isinstance(quiet, TextProcessor) else None
-    multiple = VARIABLE_LENGTH[Modality.TEXT]
-    longest = [max(lengths, default=0) for lengths in found]
-    if limit is not None:
-        longest = [min(length, limit) for length in longest]
+        def sizes(i: int) -> list[int]:
+            return estimate(table.cell(i, name))
+
+    rows = _each(len(table), lengths, sizes, exact=exact)
+    limit, multiple = spec.longest(processor), spec.length_multiple
+    longest = [max(row, default=0) if limit is None else min(max(row, default=0), limit) for row in rows]
+    if multiple is not None:
+        longest = [round_up(length, multiple) if length else 0 for length in longest]
     return (
-        np.array([len(lengths) for lengths in found], dtype=np.int64),
-        np.array([round_up(length, multiple) if length else 0 for length in longest], dtype=np.int64),
+        np.array([len(row) for row in rows], dtype=np.int64),
+        np.array([math.ceil(spec.cost(column, length)) for length in longest], dtype=np.int64),
     )
 
 
@@ -143,10 +120,10 @@ def _target(table: Table, target: TargetProcessor, *, exact: bool) -> tuple[np.n
 
 
 def _each(
-    num_rows: int, tokens: Callable[[int], list[int]], characters: Callable[[int], list[int]], *, exact: bool
+    num_rows: int, tokens: Callable[[int], list[int]], characters: Callable[[int], list[int]] | None, *, exact: bool
 ) -> list[list[int]]:
-    """Per row the tokens of each item: counted, or estimated from characters."""
-    if exact:
+    """Per row the length of each item: measured, or estimated from characters where there are any."""
+    if exact or characters is None:
         return [tokens(i) for i in range(num_rows)]
     sample = np.sort(permutation(num_rows, "length sample")[:NUM_SAMPLED]).tolist()
     known = sum(sum(tokens(i)) for i in sample)

@@ -21,17 +21,17 @@ from polysense.core.schema import Requirements, Schema
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.filling import Filler
+from polysense.data.numbers import decimal_mark, parse_number
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import BundleError, ColumnError, DecodeError
-from polysense.modalities.number.column import decimal_mark, parse_number
 
 __all__ = ["Processor"]
 
 _log = logging.getLogger("polysense.data.processor")
 
 T = TypeVar("T")
-_VERSION = 1
+_VERSION = 2
 _FILE = "processor.json"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polysense.data.cells import MISSING
 from polysense.data.evidence import Evidence
-from polysense.data.kinds import is_number
+from polysense.data.numbers import is_number
 
 __all__ = ["are_codes", "are_numbers"]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from polysense.core.modality import Modality
 from polysense.evaluation.bootstrap import Interval
 
 __all__ = ["ColumnContribution", "Contributions", "TargetContributions", "Verdict", "amount", "gain_name", "unit"]
@@ -47,7 +46,7 @@ class ColumnContribution:
     """
 
     name: str
-    modality: Modality
+    modality: str
     num_present: int
     shapley: Mapping[str, Interval]
     alone: Mapping[str, Interval]
@@ -164,7 +163,7 @@ def _target_json(target: TargetContributions) -> dict[str, Any]:
         "full": pairs(target.full),
         "columns": {
             column.name: {
-                "modality": column.modality.value,
+                "modality": column.modality,
                 "num_present": column.num_present,
                 "verdict": column.verdict.value,
                 "note": column.note,
@@ -212,7 +211,7 @@ def gain_name(measure: str) -> str:
 
 def _named(column: ColumnContribution) -> str:
     """The column, with its modality unless it bears that name."""
-    return column.name if column.name.lower() == column.modality.value else f"{column.name} ({column.modality.value})"
+    return column.name if column.name.lower() == column.modality else f"{column.name} ({column.modality})"
 
 
 def _listing(names: Sequence[str]) -> str:

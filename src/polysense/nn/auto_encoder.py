@@ -11,95 +11,29 @@ their data names it by `path`.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from polysense.core.modality import Modality
+from polysense.config.base import members
+from polysense.config.codec import from_dict
+from polysense.core import registry
+from polysense.core.modality_spec import Backbones
 from polysense.core.schema import Column, Requirements
+from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError, WeightsError
-from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
-from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
-from polysense.modalities.date.encoders.mlp import DateMLPConfig
-from polysense.modalities.image.encoders.resnet import ResNetConfig
-from polysense.modalities.image.encoders.timm import TimmConfig
-from polysense.modalities.number.encoders.mlp import NumberMLPConfig
-from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.nn.encoder import Encoder, EncoderConfig
-from polysense.nn.pretrained import PretrainedConfig
 
-__all__ = ["AutoEncoderConfig", "is_mostly_english"]
-
-_ENGLISH = (
-    "sentence-transformers/all-MiniLM-L6-v2",
-    "sentence-transformers/all-mpnet-base-v2",
-    "BAAI/bge-small-en-v1.5",
-    "distilbert/distilbert-base-uncased",
-    "distilbert-base-uncased",
-    "google-bert/bert-base-uncased",
-    "bert-base-uncased",
-    "FacebookAI/roberta-base",
-    "roberta-base",
-)
-_MULTILINGUAL = (
-    "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
-    "intfloat/multilingual-e5-small",
-    "distilbert/distilbert-base-multilingual-cased",
-    "google-bert/bert-base-multilingual-cased",
-    "bert-base-multilingual-cased",
-    "FacebookAI/xlm-roberta-base",
-    "xlm-roberta-base",
-)
-_IMAGE = (
-    "timm/resnet50.a1_in1k",
-    "facebook/dinov2-small",
-    "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
-    "timm/convnext_tiny.fb_in22k_ft_in1k",
-    "google/vit-base-patch16-224-in21k",
-    "google/vit-base-patch16-224",
-    "facebook/dinov2-base",
-    "microsoft/resnet-50",
-    "facebook/convnext-tiny-224",
-    "timm/resnet18.a1_in1k",
-    "microsoft/resnet-18",
-)
-_AUDIO = (  # wav2vec2's cost goes with a clip's length; Whisper pads each to 30 s, AST to 10 s
-    "facebook/wav2vec2-base",
-    "facebook/hubert-base-ls960",
-    "microsoft/wavlm-base",
-    "facebook/wav2vec2-base-960h",
-    "openai/whisper-tiny",
-    "openai/whisper-base",
-    "MIT/ast-finetuned-audioset-10-10-0.4593",
-)
-_SCRATCH: Mapping[Modality, EncoderConfig] = {
-    Modality.TEXT: TextTransformerConfig(),
-    Modality.IMAGE: ResNetConfig(),
-    Modality.AUDIO: AudioCNNConfig(),
-    Modality.NUMBER: NumberMLPConfig(),
-    Modality.CATEGORY: CategoryEmbeddingConfig(),
-    Modality.DATE: DateMLPConfig(),
-}
+__all__ = ["AutoEncoderConfig"]
 
 _WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
-)
-_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
-_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-
-# Frequent words of English, and of other languages in Latin letters; none is frequent in both.
-_ENGLISH_WORDS = re.compile(r"(?:the|of|and|to|is|that|it|for|with|this|you|not|have|from|be|are)")
-_OTHER_WORDS = re.compile(
-    r"(?:der|das|und|ist|nicht|ein|eine|den|von|zu|mit|que|de|la|el|los|las|es|un|una|por|le|les|et|des|est|une|du|pas"
-    r"|di|che|sono|het|een|van|niet|em|uma|nie|jest|och|att|det|som)"
 )
 
 
@@ -114,7 +48,6 @@ class AutoEncoderConfig(EncoderConfig):
         learning_rate_scale: A pretrained backbone's learning rate over the rest's.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset(_SCRATCH)
     type: Literal["auto"] = "auto"
     path: str | None = None
     tune: Literal["frozen", "full"] | int = "frozen"
@@ -124,12 +57,16 @@ class AutoEncoderConfig(EncoderConfig):
         if isinstance(self.tune, int) and self.tune < 1:
             raise ConfigError(f"tune: {self.tune} blocks; write `frozen` to open none")
 
-    def resolve(self, modality: Modality, texts: Iterable[object] = ()) -> tuple[EncoderConfig, str]:
+    @classmethod
+    def reads(cls) -> frozenset[str]:
+        return frozenset(registry.modalities())
+
+    def resolve(self, modality: str, cells: Iterable[object] = ()) -> tuple[EncoderConfig, str]:
         """Decides; once for a training, before preprocessing is fitted.
 
         Args:
             modality: Of the column.
-            texts: Of a text column some cells, for whether a multilingual backbone is called for.
+            cells: Some of its cells, for whether a multilingual backbone is called for.
 
         Returns:
             A concrete encoder, and in a sentence why this one.
@@ -138,44 +75,38 @@ class AutoEncoderConfig(EncoderConfig):
             ConfigError: The path holds no backbone for such a column.
             WeightsError: There is no such folder, or it is incomplete.
         """
-        if modality not in self.modalities:
-            raise ConfigError(f"the encoder 'auto' takes {', '.join(sorted(self.modalities))}; found {modality}")
+        backbones = registry.modality(modality).backbones(list(cells))
+        if isinstance(backbones, Unsupported):
+            if self.path is not None:
+                raise ConfigError(f"path: {self.path}: {backbones}; leave it out")
+            scratch = self._from_scratch(modality)
+            return scratch, f"{scratch.type}, trained from scratch: {backbones}"
         if self.path is not None:
-            return self._given(modality, self.path)
-        scratch = dataclasses.replace(_SCRATCH[modality], items=self.items)
-        if modality in (Modality.NUMBER, Modality.CATEGORY, Modality.DATE):
-            return scratch, f"{scratch.type}, trained from scratch: {modality} columns have no pretrained backbones"
-        names, kind = self._candidates(modality, texts)
+            return self._of_path(self.path, backbones)
         root = _cache()
-        for name in names:
+        for name in backbones.names:
             folder = _snapshot(root, name)
-            if folder is not None and _is_complete(folder, modality):
-                config = self._in_folder(folder, modality)
+            if folder is not None and _is_complete(folder, backbones):
+                config = self._in_folder(folder, backbones)
                 return config, f"pretrained {name}, which the local Hugging Face cache holds ({folder})"
+        scratch = self._from_scratch(modality)
         return scratch, (
             f"{scratch.type}, trained from scratch: no path is given, and the local Hugging Face cache ({root}) holds "
-            f"none of the {len(names)} {kind} backbones that are looked for, such as {names[0]}"
+            f"none of the {len(backbones.names)} {backbones.kind} backbones that are looked for, such as "
+            f"{backbones.names[0]}"
         )
 
-    def requirements(self, column_name: str) -> Requirements:
+    def requirements(self, column_name: str, modality: str) -> Requirements:
         raise _unresolved(f"model.encoders.{column_name}")
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
         raise _unresolved(f"model.encoders.{column.name}")
 
-    def _candidates(self, modality: Modality, texts: Iterable[object]) -> tuple[tuple[str, ...], str]:
-        if modality is Modality.IMAGE:
-            return _IMAGE, "image"
-        if modality is Modality.AUDIO:
-            return _AUDIO, "audio"
-        if is_mostly_english(texts):
-            return _ENGLISH + _MULTILINGUAL, "text"
-        # An English vocabulary cuts other scripts into unknown tokens: from scratch is better than that.
-        return _MULTILINGUAL, "multilingual text"
+    def _from_scratch(self, modality: str) -> EncoderConfig:
+        plain = {**registry.modality(modality).default_encoder(None), "items": self.items}
+        return from_dict(EncoderConfig, plain, where="the encoder 'auto'")
 
-    def _given(self, modality: Modality, path: str) -> tuple[EncoderConfig, str]:
-        if modality in (Modality.NUMBER, Modality.CATEGORY, Modality.DATE):
-            raise ConfigError(f"path: {path}: {modality} columns have no pretrained backbones; leave it out")
+    def _of_path(self, path: str, backbones: Backbones) -> tuple[EncoderConfig, str]:
         folder = Path(path).expanduser()
         if folder.is_file():
             raise ConfigError(
@@ -184,41 +115,47 @@ class AutoEncoderConfig(EncoderConfig):
                 f"`type: word_vectors`"
             )
         if folder.is_dir():
-            config = self._in_folder(folder, modality)
-            return config, f"pretrained, since path is given: {path} holds a {_framework(config)} model"
+            config = self._in_folder(folder, backbones)
+            return config, f"pretrained, since path is given: {path} holds a {config.framework} model"
         if path.startswith((".", "/", "~")) or path.count("/") > 1:
             raise WeightsError(f"path: {path}: no such folder; expected one written by save_pretrained, or a hub name")
         cached = _snapshot(_cache(), path.removeprefix("hf-hub:"))
-        if cached is not None and _is_complete(cached, modality):
-            config = self._in_folder(cached, modality)
+        if cached is not None and _is_complete(cached, backbones):
+            config = self._in_folder(cached, backbones)
             where = f"which the local Hugging Face cache holds ({cached})"
         else:
-            is_timm = _names_timm(path, modality)
-            config = self._timm(path.removeprefix("timm/")) if is_timm else self._transformers(path)
-            where = "which the local Hugging Face cache does not hold, so it is asked of the hub"
-        return config, f"pretrained, since path is given: {path}, a {_framework(config)} model, {where}"
-
-    def _in_folder(self, folder: Path, modality: Modality) -> EncoderConfig:
-        settings = _settings(folder)
-        if "model_type" in settings:
-            return self._transformers(str(folder))
-        if "architecture" not in settings:
-            raise WeightsError(
-                f"{folder / 'config.json'}: names neither a model_type (transformers) nor an architecture (timm)"
+            config = next(
+                each.of_backbone(path, self._options) for each in _encoders(backbones.encoders) if each.knows(path)
             )
-        if modality is not Modality.IMAGE:
-            raise ConfigError(f"path: {folder}: holds the timm model {settings['architecture']}, which takes images")
-        if not any((folder / name).is_file() for name in _WEIGHTS):
-            raise WeightsError(f"{folder}: holds timm's config.json, but no weights ({_WEIGHTS[0]})")
-        return self._timm(str(folder))
+            where = "which the local Hugging Face cache does not hold, so it is asked of the hub"
+        return config, f"pretrained, since path is given: {path}, a {config.framework} model, {where}"
 
-    def _transformers(self, path: str) -> PretrainedConfig:
-        return PretrainedConfig(
-            path=path, tune=self.tune, learning_rate_scale=self.learning_rate_scale, items=self.items
+    def _in_folder(self, folder: Path, backbones: Backbones) -> EncoderConfig:
+        settings = _settings(folder)
+        for each in _encoders(backbones.encoders):
+            if each.loads(settings):
+                if not each.needs_processor and not any((folder / name).is_file() for name in _WEIGHTS):
+                    raise WeightsError(
+                        f"{folder}: holds {each.framework}'s config.json, but no weights ({_WEIGHTS[0]})"
+                    )
+                return each.of_backbone(str(folder), self._options)
+        for each in _encoders(members("encoder")):
+            if each.loads(settings):
+                nouns = " or ".join(registry.modality(name).nouns[1] for name in sorted(each.modalities))
+                model = settings.get("architecture", "?")
+                raise ConfigError(f"path: {folder}: holds the {each.framework} model {model}, which takes {nouns}")
+        raise WeightsError(
+            f"{folder / 'config.json'}: names neither a model_type (transformers) nor an architecture (timm)"
         )
 
-    def _timm(self, name: str) -> TimmConfig:
-        return TimmConfig(name=name, tune=self.tune, learning_rate_scale=self.learning_rate_scale, items=self.items)
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"tune": self.tune, "learning_rate_scale": self.learning_rate_scale, "items": self.items}
+
+
+def _encoders(types: Iterable[str]) -> list[type[EncoderConfig]]:
+    known = members("encoder")
+    return [each for name in types if issubclass(each := known[name], EncoderConfig)]
 
 
 def _unresolved(where: str) -> ConfigError:
@@ -226,19 +163,6 @@ def _unresolved(where: str) -> ConfigError:
         f"{where}: the encoder 'auto' stands for one that is chosen when a training starts, and has not been chosen "
         f"here; name an encoder, or call resolve(modality) on its config first"
     )
-
-
-def _framework(config: EncoderConfig) -> str:
-    return "timm" if isinstance(config, TimmConfig) else "transformers"
-
-
-def _names_timm(name: str, modality: Modality) -> bool:
-    """Whether a hub name that is not cached is timm's: by its prefix, or as an architecture of timm's."""
-    if modality is not Modality.IMAGE or "/" in name:
-        return name.startswith(("timm/", "hf-hub:"))
-    import timm
-
-    return bool(timm.is_model(name.split(".")[0]))
 
 
 def _cache() -> Path:
@@ -261,7 +185,7 @@ def _snapshot(root: Path, name: str) -> Path | None:
     return folder if revision and folder.is_dir() else None
 
 
-def _is_complete(folder: Path, modality: Modality) -> bool:
+def _is_complete(folder: Path, backbones: Backbones) -> bool:
     """Whether a snapshot can be loaded: a download that broke off, or one of a tokenizer only, can't."""
 
     def has(names: Iterable[str]) -> bool:
@@ -273,9 +197,8 @@ def _is_complete(folder: Path, modality: Modality) -> bool:
         settings = _settings(folder)
     except WeightsError:
         return False
-    if "model_type" not in settings:
-        return "architecture" in settings
-    return has(_TOKENIZERS if modality is Modality.TEXT else _PROCESSORS)
+    encoder = next((each for each in _encoders(backbones.encoders) if each.loads(settings)), None)
+    return encoder is not None and (not encoder.needs_processor or has(backbones.files))
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -289,24 +212,3 @@ def _settings(folder: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise WeightsError(f"{path}: found {type(settings).__name__}, expected a model's settings")
     return settings
-
-
-def is_mostly_english(texts: Iterable[object], limit: int = 500) -> bool:
-    """Whether texts are mostly English, by their letters and most frequent words; True where nothing tells.
-
-    Args:
-        texts: Cells; what is no text is left alone, lists are looked into.
-        limit: Cells that are looked at, the first ones.
-    """
-    letters = foreign = num_words = english = other = 0
-    for cell, _ in zip(texts, range(limit), strict=False):
-        for text in cell if isinstance(cell, list) else (cell,):
-            if isinstance(text, str):
-                letters += sum(map(str.isalpha, text))
-                foreign += sum(c.isalpha() and not c.isascii() for c in text)
-                words = text.lower().split()
-                num_words += len(words)
-                english += sum(_ENGLISH_WORDS.fullmatch(word) is not None for word in words)
-                other += sum(_OTHER_WORDS.fullmatch(word) is not None for word in words)
-    # A "de" here and there is a name: in running text of these languages every fourth word is one of the list.
-    return foreign <= 0.1 * letters and other <= max(english, 0.05 * num_words)

@@ -8,6 +8,8 @@ stand in one class per kind, because they must agree on where a place lies.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -17,10 +19,27 @@ from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.nn.layers.draws import normals
 
-__all__ = ["ColumnDecoder", "ScaledValueDecoder", "SingleValueDecoder", "linear_rowwise", "squared"]
+__all__ = ["ColumnDecoder", "DecodingLimits", "ScaledValueDecoder", "SingleValueDecoder", "linear_rowwise", "squared"]
 
 _LINEAR_FROM = 10.0  # standard deviations; beyond, one mistyped value would outweigh a whole table
 _LARGEST = 1e30  # whose square root's double is still a float32
+
+
+@dataclass(frozen=True)
+class DecodingLimits:
+    """How finely and how much of a column is reconstructed.
+
+    Attributes:
+        patch_size: Of images, in pixels; auto decides by their size.
+        max_tokens: Of texts; None decides by the training texts.
+        max_seconds: Of sounds; None decides by the training sounds.
+        num_mels: Bands of their spectrograms.
+    """
+
+    patch_size: int | Literal["auto"] = "auto"
+    max_tokens: int | None = None
+    max_seconds: float | None = None
+    num_mels: int = 64
 
 
 class ColumnDecoder(nn.Module, ABC):
@@ -39,6 +58,17 @@ class ColumnDecoder(nn.Module, ABC):
         super().__init__()
         self.column = column
         self.num_places = num_places
+
+    @classmethod
+    @abstractmethod
+    def create(cls, column: Column, width: int, limits: DecodingLimits) -> ColumnDecoder:
+        """The decoder of a fitted column.
+
+        Args:
+            column: The column.
+            width: Of the tokens that are read.
+            limits: How much of it is reconstructed.
+        """
 
     @abstractmethod
     def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
@@ -74,6 +104,10 @@ class ColumnDecoder(nn.Module, ABC):
     @abstractmethod
     def predict(self, tokens: Float[Tensor, "batch places width"]) -> Shaped[Tensor, "batch ..."]:
         """What the column holds, see `Prediction.columns`."""
+
+    def compared(self, column: ColumnBatch) -> Shaped[Tensor, "batch ..."] | None:
+        """The truth in the terms of `predict`, where the cell itself is in others."""
+        return None
 
     def num_cut(self, column: ColumnBatch) -> Int[Tensor, ""]:
         """Rows whose cell is longer than what is restored."""

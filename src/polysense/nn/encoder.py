@@ -10,15 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from polysense.config.base import Family
+from polysense.core import registry
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -39,11 +39,16 @@ class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pret
             effect where every cell holds one item.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset()
+    modalities: ClassVar[frozenset[str]] = frozenset()
+    framework: ClassVar[str] = ""  # of the pretrained backbones that it loads
+    needs_processor: ClassVar[bool] = False  # whether these need a tokenizer's or processor's file
     items: Literal["sequence", "set"] = "sequence"
 
     def create(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
         """Builds the encoder and gives it what every encoder has; the arguments are those of `build`."""
+        self.check(column)
+        if column.modality not in self.modalities:
+            column = registry.modality(column.modality).item_column(column)
         encoder = self.build(column, width, resources)
         encoder.ordered = self.items == "sequence"
         return encoder
@@ -59,15 +64,43 @@ class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pret
         """
         raise ConfigError(f"the encoder {self.type!r} can't be built: its config has no build method")
 
-    def requirements(self, column_name: str) -> Requirements:
+    def requirements(self, column_name: str, modality: str) -> Requirements:
         """What this encoder asks of the column's preprocessing; only a pretrained one asks for anything."""
-        del column_name
+        del column_name, modality
         return Requirements()
+
+    @classmethod
+    def reads(cls) -> frozenset[str]:
+        """The modalities that it takes: its own, and those whose items are of these, as a video's frames are images."""
+        through = {name for name, spec in registry.modalities().items() if spec.item_modality in cls.modalities}
+        return cls.modalities | through
+
+    @classmethod
+    def loads(cls, settings: Mapping[str, object]) -> bool:
+        """Whether it loads the folder of a pretrained backbone whose config.json holds these settings."""
+        del settings
+        return False
+
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        """Whether a name that is no folder is one of its pretrained backbones', as far as the name tells."""
+        del name
+        return False
+
+    @classmethod
+    def of_backbone(cls, name: str, options: Mapping[str, Any]) -> EncoderConfig:
+        """The config that runs a backbone.
+
+        Args:
+            name: Its name, or its folder.
+            options: `tune`, `learning_rate_scale` and `items`.
+        """
+        raise ConfigError(f"the encoder {cls.type!r} loads no backbones; found {name}")
 
     def check(self, column: Column) -> None:
         """Raises ConfigError if the column is of a modality that this encoder can't take."""
-        if column.modality not in self.modalities:
-            kinds = ", ".join(sorted(self.modalities))
+        if column.modality not in self.reads():
+            kinds = ", ".join(sorted(self.reads()))
             raise ConfigError(
                 f"the encoder {self.type!r} takes {kinds}; column {column.name!r} is {column.modality}. Choose another "
                 f"encoder for it under model.encoders, or correct its type under data.columns"

@@ -69,9 +69,13 @@ class ModelConfig(Config):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name} must be at least 0; found {getattr(self, name)}")
 
-    def requirements(self) -> dict[str, Requirements]:
-        """Per column, what its encoder asks of the preprocessing."""
-        return {name: encoder.requirements(name) for name, encoder in self.encoders.items()}
+    def requirements(self, modalities: Mapping[str, str]) -> dict[str, Requirements]:
+        """Per column, what its encoder asks of the preprocessing.
+
+        Args:
+            modalities: Of the columns.
+        """
+        return {name: encoder.requirements(name, modalities[name]) for name, encoder in self.encoders.items()}
 
     def target_requirements(self) -> dict[str, Requirements]:
         """Per target, what its head asks of the preprocessing."""

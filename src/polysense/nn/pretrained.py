@@ -1,42 +1,34 @@
-"""Any transformers backbone for text, images or audio, by local path or hub name.
+"""Any transformers backbone, by local path or hub name.
 
-The backbone brings its preprocessing along: tokenizer, picture size and statistics, sample rate. Frozen, tuned as a
+The backbone brings its preprocessing along: tokenizer, image size and statistics, sample rate. Frozen, tuned as a
 whole, or with the last k blocks open. A bundle keeps the backbone's config and weights, so a trained model never asks
 for the original again. With `weights: random` only the architecture is taken, which tells what the weights are worth.
 
-A model that takes a fixed stretch of audio (Whisper: 30 s; AST: about 10 s) is run over consecutive stretches, since
-cutting a recording there would be a silent change; `nn.layers.pretrained_audio` says how, and how rows are kept apart.
-
-Two things that transformers does in training are switched off: its own masking of wav2vec2-like features, which draws
-from numpy's global generator (not reproducible) and fails on clips under 0.2 s, and the dropping of whole layers, which
-leaves parameters without a gradient where several processes wait for one.
+`Pretrained` is what the modalities' own encoders have in common; each says what its backbones ask of the preprocessing
+and how they are run (`modalities.*.encoders.pretrained`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
+from polysense.core import registry
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
+from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError, WeightsError
 from polysense.nn.encoder import Encoder, EncoderConfig
-from polysense.nn.layers.pretrained_audio import (
-    encode_spectrograms,
-    encode_waveforms,
-    is_audio,
-    is_waveform,
-    keep_rows_apart,
-)
 
-__all__ = ["Pretrained", "PretrainedConfig", "open_blocks"]
+__all__ = ["Pretrained", "PretrainedConfig", "first_attribute", "from_pretrained", "open_blocks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +38,7 @@ class PretrainedConfig(EncoderConfig):
     Attributes:
         path: A local folder as save_pretrained writes it, or a hub name.
         weights: "pretrained", or "random" for the architecture alone: then the folder needs only its config.json, and
-            the tokenizer and the picture's statistics come from the data.
+            the tokenizer and the image's statistics come from the data.
         tune: "frozen", "full", or how many of the last blocks learn.
         learning_rate_scale: The backbone's learning rate over the rest's.
         revision: The hub revision; null = the newest.
@@ -54,7 +46,8 @@ class PretrainedConfig(EncoderConfig):
             run in consecutive stretches, since attention's cost grows with the square of the length.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TEXT, Modality.IMAGE, Modality.AUDIO})
+    framework: ClassVar[str] = "transformers"
+    needs_processor: ClassVar[bool] = True
     type: Literal["pretrained"] = "pretrained"
     path: str
     weights: Literal["pretrained", "random"] = "pretrained"
@@ -71,44 +64,28 @@ class PretrainedConfig(EncoderConfig):
         if isinstance(self.tune, int) and self.tune < 1:
             raise ConfigError(f"tune: {self.tune} blocks; write `frozen` to open none")
 
+    @classmethod
+    def reads(cls) -> frozenset[str]:
+        every = registry.modalities().items()
+        return frozenset(name for name, spec in every if not isinstance(spec.pretrained, Unsupported))
+
+    @classmethod
+    def loads(cls, settings: Mapping[str, object]) -> bool:
+        return "model_type" in settings
+
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        return True
+
+    @classmethod
+    def of_backbone(cls, name: str, options: Mapping[str, Any]) -> PretrainedConfig:
+        return cls(path=name, **options)
+
     def build(self, column: Column, width: int, resources: Path | None = None) -> Pretrained:
         self.check(column)
-        import transformers
+        return _encoder(column.modality).open(self, column, width, resources)
 
-        path = self.path if resources is None else str(resources)
-        settings = _from_pretrained(transformers.AutoConfig, path, self.revision)
-        if is_audio(settings):
-            # Set whether the config names them or not: the models take True for what it doesn't name.
-            settings.apply_spec_augment, settings.layerdrop, settings.encoder_layerdrop = False, 0.0, 0.0
-        if self.weights == "random" and column.modality is Modality.TEXT:
-            settings.vocab_size, settings.pad_token_id = column.vocabulary_size, column.padding_id
-        extractor = None
-        if column.modality is Modality.AUDIO:
-            extractor = self._extractor(settings, path)
-        if resources is None and self.weights == "pretrained":
-            backbone = _from_pretrained(transformers.AutoModel, path, self.revision, config=settings)
-        else:
-            factory: Any = transformers.AutoModel
-            backbone = factory.from_config(settings)
-        return Pretrained(self, column, width, backbone, extractor)
-
-    def _extractor(self, settings: Any, path: str) -> Any:
-        """The model's feature extractor; for an architecture alone the usual one of its kind."""
-        import transformers
-
-        if self.weights == "pretrained" or (Path(path) / "preprocessor_config.json").is_file():
-            return _from_pretrained(transformers.AutoFeatureExtractor, path, self.revision)
-        usual: Any
-        if settings.model_type == "whisper":
-            usual, seconds = transformers.WhisperFeatureExtractor, settings.max_source_positions * 2 // 100
-            return usual(feature_size=settings.num_mel_bins, chunk_length=seconds)
-        if settings.model_type == "audio-spectrogram-transformer":
-            usual = transformers.ASTFeatureExtractor
-            return usual(num_mel_bins=settings.num_mel_bins, max_length=settings.max_length)
-        usual = transformers.Wav2Vec2FeatureExtractor
-        return usual(sampling_rate=16_000, do_normalize=True)
-
-    def requirements(self, column_name: str) -> Requirements:
+    def requirements(self, column_name: str, modality: str) -> Requirements:
         """Reads the backbone's own config, tokenizer and processor settings.
 
         Raises:
@@ -116,36 +93,22 @@ class PretrainedConfig(EncoderConfig):
         """
         import transformers
 
-        settings = _from_pretrained(transformers.AutoConfig, self.path, self.revision)
+        settings = from_pretrained(transformers.AutoConfig, self.path, self.revision)
         if getattr(settings, "vision_config", None) is not None:
             raise ConfigError(
                 f"model.encoders.{column_name}: {self.path} holds a model of several modalities; name its text, image "
                 f"or audio part alone (for CLIP, save model.vision_model with save_pretrained and give that folder)"
             )
-        if is_audio(settings):
-            return Requirements(sample_rate=int(self._extractor(settings, self.path).sampling_rate))
-        if first_attribute(settings, ("image_size", "patch_size", "num_channels")) is not None:
-            if self.weights == "random":
-                edge = getattr(settings, "image_size", None)
-                size = None if edge is None else (edge, edge) if isinstance(edge, int) else tuple(edge)
-                return Requirements(image_size=size, num_channels=settings.num_channels)
-            processor = _from_pretrained(transformers.AutoImageProcessor, self.path, self.revision)
-            size = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", False) else None
-            height, width = _height_width(size or processor.size)
-            mean = tuple(float(value) for value in processor.image_mean)
-            return Requirements(
-                image_size=(height, width),
-                num_channels=len(mean),
-                mean=mean,
-                std=tuple(float(value) for value in processor.image_std),
-            )
-        longest = int(getattr(settings, "max_position_embeddings", 0) or 0)
-        # RoBERTa-like models lose padding_idx + 1 positions to the padding's offset.
-        if settings.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer"):
-            longest -= int(settings.pad_token_id or 0) + 1
-        return Requirements(
-            tokenizer=None if self.weights == "random" else self.path, max_tokens=longest if longest > 0 else None
-        )
+        return _encoder(modality).asked(self, settings)
+
+
+def _encoder(modality: str) -> type[Pretrained]:
+    path = registry.modality(modality).pretrained
+    if isinstance(path, Unsupported):
+        raise ConfigError(f"the encoder 'pretrained' takes no {modality} columns: {path}")
+    module, _, name = path.rpartition(".")
+    encoder: type[Pretrained] = vars(importlib.import_module(module))[name]
+    return encoder
 
 
 def first_attribute(settings: Any, names: tuple[str, ...]) -> Any:
@@ -153,15 +116,7 @@ def first_attribute(settings: Any, names: tuple[str, ...]) -> Any:
     return next((getattr(settings, name) for name in names if getattr(settings, name, None) is not None), None)
 
 
-def _height_width(size: Any) -> tuple[int, int]:
-    plain = dict(size)
-    if "height" in plain and "width" in plain:
-        return int(plain["height"]), int(plain["width"])
-    edge = int(plain.get("shortest_edge") or plain.get("longest_edge") or next(iter(plain.values())))
-    return edge, edge
-
-
-def _from_pretrained(factory: Any, path: str, revision: str | None, **options: Any) -> Any:
+def from_pretrained(factory: Any, path: str, revision: str | None, **options: Any) -> Any:
     """Loads from a folder or the hub; whatever goes wrong becomes one clear error."""
     local = Path(path).expanduser()
     looks_local = local.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
@@ -221,10 +176,13 @@ def _unreached(output: Tensor, parameters: Iterator[nn.Parameter]) -> list[nn.Pa
 
 
 class Pretrained(Encoder):
-    """A backbone's last hidden states, projected to the model's width."""
+    """A backbone's last hidden states, projected to the model's width.
 
-    mean: Tensor
-    std: Tensor
+    Attributes:
+        backbone: The transformers model, without a decoder.
+        settings: Its config.
+        extractor: Its feature extractor, where it needs one.
+    """
 
     def __init__(
         self, config: PretrainedConfig, column: Column, width: int, backbone: nn.Module, extractor: Any
@@ -236,18 +194,50 @@ class Pretrained(Encoder):
         settings = model.config
         self.settings: Any = settings
         self.backbone: Any = model.get_encoder() if settings.is_encoder_decoder else model
-        self.reads_waveform = is_waveform(settings)
-        if self.reads_waveform:
-            keep_rows_apart(self.backbone)
+        self.prepare()
         open_blocks(self.backbone, config.tune)
         hidden = int(first_attribute(settings, ("hidden_size", "d_model", "dim")) or settings.hidden_sizes[-1])
         self.norm = nn.LayerNorm(hidden)
         self.project = nn.Linear(hidden, width)
-        if column.modality is Modality.IMAGE:
-            assert column.mean is not None
-            assert column.std is not None
-            self.register_buffer("mean", torch.tensor(column.mean).view(1, -1, 1, 1) * 255, persistent=False)
-            self.register_buffer("std", torch.tensor(column.std).view(1, -1, 1, 1) * 255, persistent=False)
+
+    @classmethod
+    def open(cls, config: PretrainedConfig, column: Column, width: int, resources: Path | None) -> Pretrained:
+        """Builds the encoder; the arguments are those of `EncoderConfig.build`."""
+        import transformers
+
+        path = config.path if resources is None else str(resources)
+        settings = from_pretrained(transformers.AutoConfig, path, config.revision)
+        cls.adapt(settings, config, column)
+        extractor = cls.feature_extractor(settings, config, path)
+        if resources is None and config.weights == "pretrained":
+            backbone = from_pretrained(transformers.AutoModel, path, config.revision, config=settings)
+        else:
+            factory: Any = transformers.AutoModel
+            backbone = factory.from_config(settings)
+        return cls(config, column, width, backbone, extractor)
+
+    @classmethod
+    @abstractmethod
+    def asked(cls, config: PretrainedConfig, settings: Any) -> Requirements:
+        """What a backbone of these settings asks of the column's preprocessing."""
+
+    @classmethod
+    def adapt(cls, settings: Any, config: PretrainedConfig, column: Column) -> None:
+        """Changes the settings before the backbone is made."""
+
+    @classmethod
+    def feature_extractor(cls, settings: Any, config: PretrainedConfig, path: str) -> Any:
+        """What makes the backbone's inputs on the device; None where the column's items are these."""
+        return None
+
+    def prepare(self) -> None:
+        """Changes the backbone once it is there, before any of it is frozen."""
+
+    @abstractmethod
+    def hidden(
+        self, values: Shaped[Tensor, "items ..."], lengths: Int[Tensor, " items"]
+    ) -> tuple[Float[Tensor, "items length size"], Bool[Tensor, "items length"]]:
+        """The backbone's last hidden states, and which are valid."""
 
     def encode_items(
         self,
@@ -260,15 +250,7 @@ class Pretrained(Encoder):
             # A frozen backbone is an extractor: no dropout, whatever mode the model around it is in.
             self.backbone.eval()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            if self.column.modality is Modality.TEXT:
-                hidden, mask = self._text(values, lengths)
-            elif self.column.modality is Modality.IMAGE:
-                hidden, mask = self._image(values, lengths)
-            elif self.reads_waveform:
-                seconds = self.config.max_seconds
-                hidden, mask = encode_waveforms(self.backbone, self.extractor, values, lengths, seconds)
-            else:
-                hidden, mask = encode_spectrograms(self.backbone, self.extractor, values, lengths)
+            hidden, mask = self.hidden(values, lengths)
         tokens = self.project(self.norm(hidden))
         if self.training and not frozen:
             # Poolers and the like are not asked; a parameter without a gradient would keep other processes waiting.
@@ -276,21 +258,6 @@ class Pretrained(Encoder):
             for parameter in _unreached(hidden, self.backbone.parameters()):
                 tokens = tokens + parameter.flatten()[:1].sum() * 0.0
         return Tokens(tokens, mask, (hidden.shape[1],))
-
-    def _text(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        mask = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
-        # A row without a token still needs one key to attend to; what comes out is masked.
-        attended = mask.clone()
-        attended[:, 0] = True
-        output = self.backbone(input_ids=values.long(), attention_mask=attended.long())
-        return output.last_hidden_state, mask
-
-    def _image(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.backbone(pixel_values=(values.float() - self.mean) / self.std)
-        hidden = output.last_hidden_state
-        if hidden.dim() == 4:  # a convolutional backbone
-            hidden = hidden.flatten(2).transpose(1, 2)
-        return hidden, (lengths > 0)[:, None].expand(-1, hidden.shape[1])
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         if self.config.weights == "random":

@@ -5,10 +5,14 @@ Three sizes: `fast` for a first look, `balanced` (the default), `best` for when 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from polysense.core.modality import Modality, Role, Task
+from polysense.config.codec import from_dict
+from polysense.core.modality import Role, Task
+from polysense.core.modality_spec import ModelSize
+from polysense.core.registry import modality
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
@@ -16,21 +20,6 @@ from polysense.data.infer import ColumnGuess
 from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig, SplitConfig
 from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, ConfigError
-from polysense.modalities.audio.augment import AudioTransformConfig
-from polysense.modalities.audio.column import AudioColumnConfig
-from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
-from polysense.modalities.category.column import CategoryColumnConfig
-from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
-from polysense.modalities.date.column import DateColumnConfig
-from polysense.modalities.date.encoders.mlp import DateMLPConfig
-from polysense.modalities.image.augment import ImageTransformConfig
-from polysense.modalities.image.column import ImageColumnConfig
-from polysense.modalities.image.encoders.resnet import ResNetConfig
-from polysense.modalities.number.column import NumberColumnConfig
-from polysense.modalities.number.encoders.mlp import NumberMLPConfig
-from polysense.modalities.text.augment import TextTransformConfig
-from polysense.modalities.text.column import TextColumnConfig
-from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.fusion import FusionConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
@@ -89,60 +78,26 @@ PRESETS: Mapping[str, Size] = {
     "best": Size(width=(128, 192), channels=32, layers=3, budget=150_000, min_epochs=20, max_epochs=100, ema=0.995),
 }
 
-_COLUMNS: Mapping[Modality, Callable[[], ColumnConfig]] = {
-    Modality.TEXT: TextColumnConfig,
-    Modality.IMAGE: ImageColumnConfig,
-    Modality.AUDIO: AudioColumnConfig,
-    Modality.NUMBER: NumberColumnConfig,
-    Modality.CATEGORY: CategoryColumnConfig,
-    Modality.DATE: DateColumnConfig,
-}
-
 
 def _column(guess: ColumnGuess) -> ColumnConfig:
     assert guess.modality is not None
-    column = _COLUMNS[guess.modality]()
-    if isinstance(column, ImageColumnConfig) and guess.frames is not None:
-        column = replace(column, frames=guess.frames)
-    return replace(column, column=guess.column)
+    plain = {"type": modality(guess.modality).column_type, "column": guess.column}
+    return from_dict(ColumnConfig, plain, where=f"data.columns.{guess.name}")  # type: ignore[type-abstract]
 
 
-def _encoder(modality: Modality, size: Size) -> EncoderConfig:
-    match modality:
-        case Modality.TEXT:
-            return TextTransformerConfig(num_layers=size.layers)
-        case Modality.IMAGE:
-            return ResNetConfig(channels=size.channels)
-        case Modality.AUDIO:
-            return AudioCNNConfig(channels=max(size.channels // 2, 4))
-        case Modality.NUMBER:
-            return NumberMLPConfig()
-        case Modality.CATEGORY:
-            return CategoryEmbeddingConfig()
-        case Modality.DATE:
-            return DateMLPConfig()
-        case other:
-            raise ColumnError(f"there is no encoder for {other} columns yet; leave the column out of data.columns")
+def _encoder(name: str, kind: str, size: Size) -> EncoderConfig:
+    plain = modality(kind).default_encoder(ModelSize(channels=size.channels, layers=size.layers))
+    return from_dict(EncoderConfig, plain, where=f"model.encoders.{name}")
 
 
-def _transforms(
-    inputs: Sequence[tuple[str, Modality]], photos: Collection[str], videos: Collection[str]
-) -> dict[str, TransformConfig]:
-    found: dict[str, TransformConfig] = {}
-    for name, modality in inputs:
-        match modality:
-            case Modality.IMAGE:
-                # A mirrored photo shows the same thing; a mirrored digit, letter or chest does not.
-                # The frames of a video move together, or what moves in them is lost in what doesn't.
-                found[name] = ImageTransformConfig(flip=name in photos, erase_probability=0.0, together=name in videos)
-            case Modality.AUDIO:
-                # White noise on recordings that are noisy already cost 7 points on degraded speech.
-                found[name] = AudioTransformConfig(noise_probability=0.0)
-            case Modality.TEXT:
-                found[name] = TextTransformConfig()
-            case _:
-                pass
-    return found
+def _transforms(inputs: Sequence[tuple[str, str]]) -> dict[str, TransformConfig]:
+    """How columns are varied of which no cell is known."""
+    plain = {name: modality(kind).default_augmentation((), Path()) for name, kind in inputs}
+    return {
+        name: from_dict(TransformConfig, each, where=f"data.transforms.{name}")  # type: ignore[type-abstract]
+        for name, each in plain.items()
+        if each is not None
+    }
 
 
 def _target(task: Task, delimiter: str | None, hidden: int, layers: int) -> tuple[TargetConfig, HeadConfig]:
@@ -203,7 +158,7 @@ def recipe_for(
     table: str | None = None,
     validation: str | None = None,
     test: str | None = None,
-    photos: Collection[str] = (),
+    transforms: Mapping[str, TransformConfig] | None = None,
 ) -> Recipe:
     """A recipe for an inferred table.
 
@@ -214,7 +169,7 @@ def recipe_for(
         table: Path of the training table.
         validation: Path of a validation table of its own.
         test: Path of a test table of its own.
-        photos: Image columns that hold photographs, which may be mirrored in training.
+        transforms: Per input column how its cells are varied in training; None decides by their modalities alone.
 
     Raises:
         ConfigError: There is no such preset.
@@ -237,15 +192,15 @@ def recipe_for(
             table=table,
             validation=validation,
             test=test,
-            columns={g.name: _column(g) for g in guesses if g.role is Role.INPUT and g.modality in _COLUMNS},
+            columns={g.name: _column(g) for g in guesses if g.role is Role.INPUT and g.modality is not None},
             targets={name: target for name, (target, _) in pairs.items()},
-            transforms=_transforms(inputs, photos, videos={g.name for g in guesses if g.frames is not None}),
+            transforms=_transforms(inputs) if transforms is None else dict(transforms),
             weight=_named(guesses, Role.WEIGHT),
             split=_split(guesses, num_rows, validation is not None, test is not None),
         ),
         model=ModelConfig(
             width=width,
-            encoders={name: _encoder(modality, size) for name, modality in inputs},
+            encoders={name: _encoder(name, kind, size) for name, kind in inputs},
             fusion=_fusion(len(inputs), is_written=any(task is Task.GENERATION for _, task, _ in targets)),
             # A text has no columns' own losses.
             unimodal_loss=0.5 if len(inputs) > 1 and any(t is not Task.GENERATION for _, t, _ in targets) else 0.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from polysense.core.modality import Modality, Role
+from polysense.core.modality import Role
 from polysense.data.infer import ColumnGuess
 from polysense.errors import ColumnError
 from polysense.nn.fusion.concat import ConcatFusionConfig
@@ -18,7 +18,7 @@ __all__ = ["SPACE", "for_contrast", "members_only"]
 SPACE = "embedding"
 """The target's name in such a recipe."""
 
-_TOLD_APART = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
+_TOLD_APART = ("text", "image", "audio", "video")
 
 
 def members_only(guesses: Sequence[ColumnGuess], named: Sequence[str]) -> list[ColumnGuess]:

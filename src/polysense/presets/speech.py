@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from polysense.core.modality import Modality, Role, Task
+from polysense.core.modality import Role, Task
 from polysense.data.evidence import ColumnGuess
 from polysense.modalities.audio.encoders.conformer import ConformerConfig
 from polysense.recipe import Recipe
@@ -17,7 +17,7 @@ __all__ = ["for_speech"]
 _FEW_ROWS = 1_000
 _SMALL_BATCH = 8
 
-_SAYING = (Modality.AUDIO, Modality.TEXT, Modality.IMAGE, Modality.VIDEO)
+_SAYING = ("audio", "text", "image", "video")
 
 
 def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, num_rows: int) -> Recipe:
@@ -43,7 +43,7 @@ def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, 
     """
     media = [guess for guess in guesses if guess.role is Role.INPUT and guess.modality in _SAYING]
     asked = [guess.name for guess in guesses if guess.role is Role.TARGET and guess.task is Task.GENERATION]
-    if not asked or len(media) != 1 or media[0].modality is not Modality.AUDIO:
+    if not asked or len(media) != 1 or media[0].modality != "audio":
         return recipe
     targets, heads = dict(recipe.data.targets), dict(recipe.model.heads)
     for name in asked:

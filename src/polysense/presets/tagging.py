@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from polysense.core.modality import Modality, Role, Task
+from polysense.core.modality import Role, Task
 from polysense.data.evidence import ColumnGuess
 from polysense.modalities.audio.augment import AudioTransformConfig
 from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
@@ -33,7 +33,7 @@ def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int)
     if not asked:
         return recipe
     inputs = {guess.name: guess for guess in guesses if guess.role is Role.INPUT}
-    places = [name for name, guess in inputs.items() if guess.modality in (Modality.TEXT, Modality.AUDIO)]
+    places = [name for name, guess in inputs.items() if guess.modality in ("text", "audio")]
     columns, targets, transforms = dict(recipe.data.columns), dict(recipe.data.targets), dict(recipe.data.transforms)
     encoders = dict(recipe.model.encoders)
     for guess in asked:

@@ -84,7 +84,7 @@ def importance_table(contribution: TargetContributions) -> Table:
         style = styles.get(column.verdict.value, "dim")
         bounds = f"{amount(measure, share.low)} to {amount(measure, share.high)}" if share.has_bounds else "–"
         table.add_row(
-            f"{escape(column.name)} [dim]{column.modality.value}[/dim]",
+            f"{escape(column.name)} [dim]{column.modality}[/dim]",
             f"[{style}]{column.verdict.value}[/{style}]",
             amount(measure, share.value) if math.isfinite(share.value) else "–",
             bounds,

@@ -7,15 +7,12 @@ import dataclasses
 import numpy as np
 import polars as pl
 
-from polysense.core.modality import Modality
 from polysense.core.random import permutation
-from polysense.core.registry import task
+from polysense.core.registry import modality, task
 from polysense.core.schema import Schema
 from polysense.data.sources import Table
 
 __all__ = ["generates", "shuffled_inputs"]
-
-_MEDIA = (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
 
 
 def generates(schema: Schema) -> bool:
@@ -39,7 +36,7 @@ def shuffled_inputs(table: Table, schema: Schema, seed: int) -> Table | None:
     """
     if len(table) < 2:
         return None
-    media = [column.table_column for column in schema if column.modality in _MEDIA]
+    media = [column.table_column for column in schema if modality(column.modality).is_file]
     media = list(dict.fromkeys(media or [column.table_column for column in schema]))
     # Each row takes those of the next one in a random order: one circle, so no row keeps its own.
     order = permutation(len(table), seed, "shuffled inputs")

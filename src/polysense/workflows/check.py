@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polysense.core import registry
-from polysense.core.modality import Modality, Role, Task
+from polysense.core.modality import Role, Task
 from polysense.core.sample import Unreadable
 from polysense.data.config import DataConfig
 from polysense.data.evidence import quote
@@ -86,7 +86,7 @@ def check(
         processor = Processor.fit(
             tables["train"],
             config,
-            model.requirements(),
+            model.requirements(config.modalities),
             model.target_requirements(),
             {} if start is None else start.columns,
             {} if start is None else start.targets,
@@ -137,8 +137,8 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
     guesses = []
     for guess in found:
         for name in readers.get(guess.name, ()):
-            modality = Modality(config.columns[name].type)
-            agreed = guess.role is Role.INPUT and guess.modality is modality
+            modality = config.columns[name].modality
+            agreed = guess.role is Role.INPUT and guess.modality == modality
             reason = guess.reason if agreed else f"{modality}: as the recipe says (found {guess.reason})"
             source = None if name == guess.name else guess.name
             guesses.append(replace(guess, name=name, role=Role.INPUT, modality=modality, column=source, reason=reason))

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from polysense.core.modality import Modality
+from polysense.config.codec import from_dict
+from polysense.core.modality import Role
+from polysense.core.registry import modality, tasks
 from polysense.core.registry import task as registry_task
-from polysense.core.registry import tasks
+from polysense.data.augmentation.base import TransformConfig
 from polysense.data.config import DataConfig
 from polysense.data.infer import ColumnGuess, infer
 from polysense.data.sources import Table, read_table
 from polysense.data.split import FractionSplitConfig, split
-from polysense.errors import ConfigError, DecodeError
-from polysense.modalities.image.decode import decode_image
+from polysense.errors import ConfigError
 from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.presets import recipe_for
 from polysense.presets.without_target import inputs_for, recipe_without_target
@@ -28,9 +27,8 @@ from polysense.workflows.finetune.transfer import like_bundle
 
 __all__ = ["Prepared", "is_recipe", "prepare", "split_tables"]
 
-_LOOKED_AT = 8
-_LOOKED_AT_TEXTS = 500
-_SMALLEST_PHOTO = 96
+_LOOKED_AT = 500  # cells, for the language of texts
+_LOOKED_AT_FILES = 2_000  # of which a few are opened
 
 _log = logging.getLogger("polysense.workflows")
 
@@ -124,11 +122,7 @@ def prepare(
         table=str(Path(source).resolve()) if on_disk else None,
         validation=None if validation is None else str(Path(validation).resolve()),
         test=None if test is None else str(Path(test).resolve()),
-        photos=[
-            guess.name
-            for guess in guesses
-            if guess.modality is Modality.IMAGE and guess.frames is None and _are_photos(table, guess.name)
-        ],
+        transforms=_transforms(table, guesses),
     )
     if task is not None:
         recipe = recipe_without_target(task, recipe, guesses, targets, len(table))
@@ -149,26 +143,25 @@ def _resolve_auto(recipe: Recipe, table: Table) -> Recipe:
     encoders = dict(recipe.model.encoders)
     for name, encoder in encoders.items():
         if isinstance(encoder, AutoEncoderConfig):
-            modality = Modality(recipe.data.columns[name].type)
-            source = recipe.data.columns[name].source(name)
-            texts = table.cells(source)[:_LOOKED_AT_TEXTS] if modality is Modality.TEXT and table.has(source) else ()
-            encoders[name], why = encoder.resolve(modality, [text for text in texts if isinstance(text, str)])
+            column = recipe.data.columns[name]
+            source = column.source(name)
+            is_read = table.has(source) and not modality(column.modality).is_file
+            cells = table.cells(source)[:_LOOKED_AT] if is_read else ()
+            encoders[name], why = encoder.resolve(column.modality, cells)
             _log.info("column %r: %s", name, why)
     return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoders=encoders))
 
 
-def _are_photos(table: Table, column: str) -> bool:
-    """Whether a column's pictures look like photographs: in colour, and large enough to be more than a symbol."""
-    cells = [cell for cell in table.cells(column)[:2000] if isinstance(cell, (str, bytes, dict))]
-    votes: list[bool] = []
-    for cell in cells[:: max(len(cells) // _LOOKED_AT, 1)][:_LOOKED_AT]:
-        try:
-            pixels = decode_image(cell, table.root)
-        except DecodeError:
-            continue
-        channels, height, width = pixels.shape
-        votes.append(channels == 3 and min(height, width) >= _SMALLEST_PHOTO and bool(np.ptp(pixels, axis=0).max() > 8))
-    return 2 * sum(votes) > len(votes)
+def _transforms(table: Table, guesses: Sequence[ColumnGuess]) -> dict[str, TransformConfig]:
+    """Per input column how its cells are varied in training, by what they are."""
+    transforms = {}
+    for guess in guesses:
+        if guess.role is Role.INPUT and guess.modality is not None:
+            cells = table.cells(guess.column or guess.name)[:_LOOKED_AT_FILES]
+            plain = modality(guess.modality).default_augmentation(cells, table.root)
+            if plain is not None:
+                transforms[guess.name] = from_dict(TransformConfig, plain, where=f"data.transforms.{guess.name}")  # type: ignore[type-abstract]
+    return transforms
 
 
 def _quoted(path: str | Path) -> str:

@@ -13,17 +13,14 @@ import torch
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.files import write_text
-from polysense.core.modality import Modality
 from polysense.core.preview import CellPreview, as_jpeg
 from polysense.core.random import permutation
-from polysense.core.registry import task
+from polysense.core.registry import modality, task
 from polysense.core.schema import Column, Target
 from polysense.data.column import ColumnProcessor
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
-from polysense.modalities.audio.preview import log_mel_image
-from polysense.modalities.image.preview import thumbnail
 from polysense.reports.environment import render
 from polysense.reports.previews import preview_input
 from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow
@@ -131,24 +128,19 @@ def _spectrograms(head: Any, batch: Batch, target: Target) -> Mapping[str, torch
     found = {}
     for decoder in head.mean.decoders:
         name = decoder.column.name
-        if decoder.column.modality is Modality.AUDIO and name in batch.columns:
-            column = batch.columns[name]
-            true = decoder.log_mel(column.values[:, 0], column.lengths[:, 0])[0].cpu()
-            # As many frames as are restored, so that they lie under each other.
-            frames = decoder.num_places * (decoder.output.out_features // decoder.log_mel.num_mels)
-            found[name] = torch.nn.functional.pad(true, (0, frames - true.shape[-1]))
+        if name in batch.columns:
+            truth = decoder.compared(batch.columns[name])
+            if truth is not None:
+                found[name] = truth.cpu()
     return found
 
 
 def _as_preview(processor: ColumnProcessor, column: Column, value: torch.Tensor) -> CellPreview:
     """What is restored, to be looked at."""
     array: np.ndarray = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
-    if column.modality is Modality.IMAGE:
-        pixels = np.clip(np.rint(array * 255), 0, 255).astype(np.uint8)
-        return CellPreview(column=column.name, images=[as_jpeg(thumbnail(pixels))])
-    if column.modality is Modality.AUDIO:
-        picture = as_jpeg(log_mel_image(array.astype(np.float32)))
-        return CellPreview(column=column.name, images=[picture], stretches=True)
+    preview = modality(column.modality).preview_reconstruction(column, array)
+    if preview is not None:
+        return CellPreview(column=column.name, images=list(map(as_jpeg, preview.images)), stretches=preview.stretches)
     if processor.why_unwritten is not None:
         return CellPreview(column=column.name, note=processor.why_unwritten, is_absent=True)
     cell = processor.restore(array)

@@ -108,7 +108,7 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         processor = Processor.fit(
             tables["train"],
             recipe.data,
-            recipe.model.requirements(),
+            recipe.model.requirements(recipe.data.modalities),
             recipe.model.target_requirements(),
             {} if start is None else start.columns,
             {} if start is None else start.targets,
@@ -182,7 +182,7 @@ def train_model(
         batching=config.batching.build(config.batch_size, data.lengths if config.batching.needs_lengths else None),
     )
     watched = _Watched(loader)
-    transforms = {name: transform.build(schema.column(name)) for name, transform in recipe.data.transforms.items()}
+    transforms = {name: transform.create(schema.column(name)) for name, transform in recipe.data.transforms.items()}
 
     validate, samples = None, None
     if validation_set is not None:

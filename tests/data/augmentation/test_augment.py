@@ -9,30 +9,33 @@ from hypothesis import strategies as st
 
 from polysense.config.base import members
 from polysense.core.batch import Batch
-from polysense.core.modality import Modality
 from polysense.core.sample import Sample
-from polysense.core.schema import Column, Schema
-from polysense.data.augmentation.augment import augment, default_transforms
+from polysense.core.schema import Schema
+from polysense.data.augmentation.augment import augment
 from polysense.data.augmentation.base import Transform
 from polysense.data.collate import FILLER, collate
 from polysense.modalities.audio.augment import AudioTransformConfig
+from polysense.modalities.audio.record import AudioColumn
 from polysense.modalities.image.augment import ImageTransformConfig
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.number.record import NumberColumn
 from polysense.modalities.text.augment import TextTransformConfig
+from polysense.modalities.text.record import TextColumn
 
 SCHEMA = Schema(
     columns=(
-        Column(name="photo", modality=Modality.IMAGE, image_size=(28, 28), num_channels=1, mean=(0.2,), std=(0.3,)),
-        Column(name="voice", modality=Modality.AUDIO, sample_rate=8000),
-        Column(name="note", modality=Modality.TEXT, vocabulary_size=100),
-        Column(name="age", modality=Modality.NUMBER),
+        ImageColumn(name="photo", image_size=(28, 28), num_channels=1, mean=(0.2,), std=(0.3,)),
+        AudioColumn(name="voice", sample_rate=8000),
+        TextColumn(name="note", vocabulary_size=100),
+        NumberColumn(name="age", mean=0.0, std=1.0),
     ),
     targets=(),
 )
 
 
 def transforms() -> dict[str, Transform]:
-    configs = {column.name: (default_transforms(column), column) for column in SCHEMA}
-    return {name: config.build(column) for name, (config, column) in configs.items() if config is not None}
+    configs = {"photo": ImageTransformConfig(), "voice": AudioTransformConfig(), "note": TextTransformConfig()}
+    return {name: config.create(SCHEMA.column(name)) for name, config in configs.items()}
 
 
 def sample(row: int, share: float = 0.7) -> Sample:
@@ -131,18 +134,6 @@ def test_dropout_of_a_column_does_not_depend_on_other_columns() -> None:
     spared = present(one).sum(dim=1) > 1  # where one is left, which one depends on the others
     for name in smaller.names:
         assert torch.equal(one.columns[name].present[spared], other.columns[name].present[spared])
-
-
-def test_defaults_are_safe() -> None:
-    photo = SCHEMA.column("photo")
-    assert default_transforms(photo) == ImageTransformConfig(flip=False)
-    assert default_transforms(photo.replace(num_channels=3)) == ImageTransformConfig(flip=False)
-    assert default_transforms(photo.replace(image_size=(128, 128))) == ImageTransformConfig(flip=False)
-    assert default_transforms(photo.replace(num_channels=3, image_size=(128, 96))) == ImageTransformConfig(flip=True)
-    assert default_transforms(photo.replace(num_channels=3, image_size=(128, 95))) == ImageTransformConfig(flip=False)
-    assert default_transforms(SCHEMA.column("voice")) == AudioTransformConfig()
-    assert default_transforms(SCHEMA.column("note")) == TextTransformConfig()
-    assert default_transforms(SCHEMA.column("age")) is None
 
 
 def test_the_family_is_registered() -> None:

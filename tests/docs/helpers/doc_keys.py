@@ -15,6 +15,7 @@ from polysense.config.codec import from_dict
 from polysense.recipe import Recipe
 
 _ENCODERS = {
+    "video": "resnet",
     "text": "embedding_bag",
     "image": "image_cnn",
     "audio": "audio_cnn",
@@ -60,7 +61,7 @@ def complete(plain: dict[str, Any]) -> Recipe:
     columns, encoders = data.setdefault("columns", {}), model.setdefault("encoders", {})
     targets, heads = data.setdefault("targets", {}), model.setdefault("heads", {})
     for name, encoder in encoders.items():
-        modalities = members("encoder")[_type(encoder)].modalities if _type(encoder) != "auto" else {"text"}
+        modalities = members("encoder")[_type(encoder)].reads() if _type(encoder) != "auto" else {"text"}
         columns.setdefault(name, {"type": next(kind for kind in _ENCODERS if kind in modalities)})
     for name in data.get("transforms", {}):
         columns.setdefault(name, {"type": _type(data["transforms"][name])})

@@ -8,10 +8,13 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.sample import SourceInfo, Unreadable
-from polysense.core.schema import Column, Target
+from polysense.core.schema import Target
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.number.record import NumberColumn
+from polysense.modalities.text.record import TextColumn
 
 
 class World:
@@ -31,9 +34,9 @@ class World:
         )
         self.targets = (self.label, self.price)
         self.columns = (
-            Column(name="strong", modality=Modality.IMAGE),
-            Column(name="weak", modality=Modality.TEXT),
-            Column(name="noise", modality=Modality.NUMBER),
+            ImageColumn(name="strong", image_size=(8, 8), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+            TextColumn(name="weak", vocabulary_size=10),
+            NumberColumn(name="noise", mean=0.0, std=1.0),
         )
         self.labels = draws.integers(0, num_classes, num_rows)
         self.prices = draws.normal(2.0, 1.5, num_rows).astype(np.float32)

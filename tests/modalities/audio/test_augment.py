@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.audio.augment import NUM_DRAWS, AudioTransformConfig
+from polysense.modalities.audio.record import AudioColumn
 
-COLUMN = Column(name="voice", modality=Modality.AUDIO, sample_rate=8000)
+COLUMN = AudioColumn(name="voice", sample_rate=8000)
 rng = np.random.default_rng(1)
 LENGTHS = torch.from_numpy(rng.integers(0, 900, (24, 2)))
 LENGTHS[::5, 0] = 0

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.data.kinds import is_date
 from polysense.errors import DecodeError
-from polysense.modalities.date.parse import Moment, date_unit, day_first, parse_date
+from polysense.modalities.date.parse import SPELLED, Moment, date_unit, day_first, parse_date
 
 DAY = datetime.date(2024, 1, 31)
 
@@ -26,7 +25,7 @@ DAY = datetime.date(2024, 1, 31)
 )  # fmt: skip
 def test_common_spellings(text: str) -> None:
     assert parse_date(text, day_first=True) == Moment(DAY)
-    assert is_date(text)
+    assert SPELLED.fullmatch(text.strip())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,15 +11,13 @@ from hypothesis import strategies as st
 
 from polysense.config.codec import from_dict
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.data.augmentation.base import TransformConfig
 from polysense.errors import ConfigError
 from polysense.modalities.image.augment import ImageTransformConfig
+from polysense.modalities.image.record import ImageColumn
 
-COLUMN = Column(
+COLUMN = ImageColumn(
     name="photo",
-    modality=Modality.IMAGE,
     image_size=(20, 26),
     num_channels=3,
     mean=(0.2, 0.4, 0.6),
@@ -76,7 +76,7 @@ def test_absent_pictures_stay_and_the_input_is_not_changed() -> None:
 
 def test_seed_epoch_row_and_column_all_count() -> None:
     transform = ImageTransformConfig().build(COLUMN)
-    twin = ImageTransformConfig().build(COLUMN.replace(name="photo2"))
+    twin = ImageTransformConfig().build(dataclasses.replace(COLUMN, name="photo2"))
     results = [
         transform(batch(), ROWS, 0, 0),
         transform(batch(), ROWS, 1, 0),
@@ -108,7 +108,7 @@ def test_a_turn_does_not_shear() -> None:
     """A disc in an oblong picture stays a disc, and its centre stays at the same distance from the picture's."""
     y, x = torch.meshgrid(torch.arange(60), torch.arange(120), indexing="ij")
     disc = (((y - 30) ** 2 + (x - 75) ** 2) < 144).to(torch.uint8) * 255
-    column = COLUMN.replace(num_channels=1, mean=(0.0,), std=(1.0,), image_size=(60, 120))
+    column = dataclasses.replace(COLUMN, num_channels=1, mean=(0.0,), std=(1.0,), image_size=(60, 120))
     images = ColumnBatch(values=disc.expand(40, 1, 1, 60, 120), lengths=torch.ones(40, 1, dtype=torch.int64))
     found = still(rotate_degrees=90.0).build(column)(images, np.arange(40), 0, 0).values[:, 0, 0].double()
     mass = found.sum(dim=(1, 2))
@@ -124,7 +124,7 @@ def test_a_turn_does_not_shear() -> None:
 def test_geometry_agrees_with_affine_grid() -> None:
     """The written-out coordinates are those of torch's own matrix form."""
     config = ImageTransformConfig(rotate_degrees=30.0, scale=0.3, translate=0.2)
-    transform = config.build(COLUMN.replace(image_size=(20, 20)))
+    transform = config.build(dataclasses.replace(COLUMN, image_size=(20, 20)))
     draws = rng.random((16, 13))
     grid = transform._grid(draws, torch.zeros(16, 3, 20, 20))
     angle = np.radians(30) * (2 * draws[:, 1] - 1)
@@ -149,7 +149,7 @@ def test_what_comes_in_from_outside_has_the_mean_colour() -> None:
 
 
 def test_erasing_covers_the_asked_for_area() -> None:
-    column = COLUMN.replace(image_size=(50, 50), num_channels=1, mean=(0.4,), std=(1.0,))
+    column = dataclasses.replace(COLUMN, image_size=(50, 50), num_channels=1, mean=(0.4,), std=(1.0,))
     white = ColumnBatch(
         values=torch.full((600, 1, 1, 50, 50), 255, dtype=torch.uint8), lengths=torch.ones(600, 1).long()
     )
@@ -211,7 +211,7 @@ def test_a_hue_turned_by_a_third_moves_red_towards_green() -> None:
 
 
 def test_grey_pictures_have_no_colour_to_change() -> None:
-    column = COLUMN.replace(num_channels=1, mean=(0.5,), std=(1.0,))
+    column = dataclasses.replace(COLUMN, num_channels=1, mean=(0.5,), std=(1.0,))
     grey = ColumnBatch(values=PIXELS[:, :, :1], lengths=LENGTHS)
     transform = still(hue_degrees=90.0, saturation=0.5, grey_probability=1.0).build(column)
     assert torch.equal(transform(grey, ROWS, 0, 0).values, grey.values)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnProcessor
-from polysense.data.kinds import is_number
+from polysense.data.numbers import decimal_mark, is_number, parse_number
 from polysense.errors import DecodeError
-from polysense.modalities.number.column import NumberColumnConfig, decimal_mark, parse_number
+from polysense.modalities.number.column import NumberColumnConfig
+from polysense.modalities.number.record import NumberRequirements
 
 Fit = Callable[..., ColumnProcessor]
 SOURCE = SourceInfo(table="t", row=0, column="c")
@@ -60,8 +61,8 @@ def test_the_columns_decimal_mark_settles_what_a_cell_leaves_open(fit: Fit) -> N
     assert decimal_mark(["0,5", "0.5"]) is None
     assert parse_number("1,234", ",") == 1.234
     assert parse_number("1.234", ",") == 1234
-    assert fit(NumberColumnConfig(), ["1,234", "1,5", "1,3"]).column.mean == (1.3,)
-    assert fit(NumberColumnConfig(), ["1,234", "1500", "1,300"]).column.mean == (1300.0,)
+    assert fit(NumberColumnConfig(), ["1,234", "1,5", "1,3"]).column.mean == 1.3
+    assert fit(NumberColumnConfig(), ["1,234", "1500", "1,300"]).column.mean == 1300.0
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([".", ","]))
@@ -83,27 +84,27 @@ def test_inference_and_preprocessing_agree_on_what_is_a_number(text: str) -> Non
 def test_an_outlier_does_not_move_the_scale(fit: Fit) -> None:
     values = np.random.default_rng(0).normal(50, 10, 2001).tolist()
     column = fit(NumberColumnConfig(), [*values, 1e9]).column
-    assert column.mean[0] == pytest.approx(50, abs=1)
-    assert column.std[0] == pytest.approx(10, abs=0.6)
+    assert column.mean == pytest.approx(50, abs=1)
+    assert column.std == pytest.approx(10, abs=0.6)
     standard = fit(NumberColumnConfig(scaling="standard"), values).column
-    assert standard.mean[0] == pytest.approx(np.mean(values))
-    assert standard.std[0] == pytest.approx(np.std(values))
-    assert fit(NumberColumnConfig(scaling="none"), values).column.mean == (0.0,)
+    assert standard.mean == pytest.approx(np.mean(values))
+    assert standard.std == pytest.approx(np.std(values))
+    assert fit(NumberColumnConfig(scaling="none"), values).column.mean == 0.0
 
 
 def test_without_a_range_the_deviation_and_without_that_one(fit: Fit) -> None:
     mostly_zero = [0.0] * 8 + [10.0, 20.0]
-    assert fit(NumberColumnConfig(), mostly_zero).column.std[0] == pytest.approx(np.std(mostly_zero))
-    assert fit(NumberColumnConfig(), [3, 3]).column.std == (1.0,)
-    assert fit(NumberColumnConfig(), [True, False, "1"]).column.mean == (1.0,)
+    assert fit(NumberColumnConfig(), mostly_zero).column.std == pytest.approx(np.std(mostly_zero))
+    assert fit(NumberColumnConfig(), [3, 3]).column.std == 1.0
+    assert fit(NumberColumnConfig(), [True, False, "1"]).column.mean == 1.0
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20), st.data())
 def test_values_come_out_standardised_and_finite(values: list[float], data: st.DataObject) -> None:
     processor = NumberColumnConfig().build("c")
     column = processor.fit(values, [SOURCE] * len(values), Path(), Requirements())
-    assert math.isfinite(column.mean[0])
-    assert 0 < column.std[0] < math.inf
+    assert math.isfinite(column.mean)
+    assert 0 < column.std < math.inf
     value = data.draw(st.sampled_from(values) | st.floats(allow_nan=False))
     try:
         (found,) = processor.transform(value, SOURCE, Path())
@@ -112,7 +113,7 @@ def test_values_come_out_standardised_and_finite(values: list[float], data: st.D
     assert found.dtype == np.float32
     assert found.shape == (1,)
     assert np.isfinite(found).all()
-    assert found[0] == pytest.approx((value - column.mean[0]) / column.std[0], rel=1e-6, abs=1e-30)
+    assert found[0] == pytest.approx((value - column.mean) / column.std, rel=1e-6, abs=1e-30)
 
 
 def test_saving_and_loading_changes_nothing(fit: Fit, tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_quantiles_only_if_asked_for(fit: Fit) -> None:
     assert fit(NumberColumnConfig(), [1, 2, 3]).column.quantiles is None
     values = np.random.default_rng(0).normal(50, 10, 1000)
     column = fit(NumberColumnConfig(), values.tolist(), num_quantiles=8).column
-    scaled = (values - column.mean[0]) / column.std[0]
+    scaled = (values - column.mean) / column.std
     np.testing.assert_allclose(column.quantiles, np.quantile(scaled, np.linspace(0, 1, 9)))
     counts, _ = np.histogram(scaled, column.quantiles)
     assert counts.min() >= 124
@@ -137,7 +138,7 @@ def test_quantiles_only_if_asked_for(fit: Fit) -> None:
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20), st.integers(1, 10))
 def test_edges_ascend_so_that_float32_tells_them_apart(values: list[float], num: int) -> None:
     processor = NumberColumnConfig().build("c")
-    column = processor.fit(values, [SOURCE] * len(values), Path(), Requirements(num_quantiles=num))
+    column = processor.fit(values, [SOURCE] * len(values), Path(), NumberRequirements(num_quantiles=num))
     assert column.quantiles is not None
     edges = np.array(column.quantiles, dtype=np.float32)
     assert 2 <= len(edges) <= num + 1

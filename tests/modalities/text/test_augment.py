@@ -7,13 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.text.augment import TextTransformConfig
+from polysense.modalities.text.record import TextColumn
 
 PADDING = 9999
-COLUMN = Column(name="note", modality=Modality.TEXT, vocabulary_size=10_000, padding_id=PADDING)
+COLUMN = TextColumn(name="note", vocabulary_size=10_000, padding_id=PADDING)
 ROWS = np.arange(40) + 3
 LENGTHS = torch.from_numpy(np.random.default_rng(2).integers(0, 33, (40, 2)))
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality, Task
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.modality import Task
+from polysense.core.schema import Schema, Target
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
+from polysense.modalities.number.record import NumberColumn
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.ensemble import EnsembleFusionConfig
 from polysense.nn.fusion.late import LateFusionConfig
@@ -26,7 +27,7 @@ NAMES = ("a", "b", "c")
 def schema(names: tuple[str, ...] = NAMES, task: Task = Task.CLASSIFICATION) -> Schema:
     classes = ("x", "y", "z") if task is Task.CLASSIFICATION else ()
     return Schema(
-        columns=tuple(Column(name=n, modality=Modality.NUMBER, mean=(0.0,), std=(1.0,)) for n in names),
+        columns=tuple(NumberColumn(name=n, mean=0.0, std=1.0) for n in names),
         targets=(
             Target(
                 name="label",

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality, Task
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.modality import Task
+from polysense.core.schema import Schema, Target
 from polysense.errors import ConfigError
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
+from polysense.modalities.category.record import CategoryColumn
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
@@ -22,9 +23,7 @@ from polysense.nn.objectives.image_text_matching import hard_negatives
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
 
 SCHEMA = Schema(
-    columns=tuple(
-        Column(name=name, modality=Modality.CATEGORY, num_categories=7) for name in ("one", "other", "third")
-    ),
+    columns=tuple(CategoryColumn(name=name, num_categories=7) for name in ("one", "other", "third")),
     targets=(
         Target(name="space", task=Task.RETRIEVAL, columns=("one", "other"), members=("one", "other"), num_rows=9),
     ),

@@ -19,6 +19,7 @@ from polysense.data.target import TargetProcessor
 from polysense.errors import ConfigError, DecodeError
 from polysense.tasks.generation.chat_target import ChatTarget, ChatTargetConfig
 from polysense.tasks.generation.conversation import Turn, render, turns_of
+from polysense.tasks.generation.requirements import GenerationRequirements
 
 LanguageModel = Callable[[str], Path]
 
@@ -40,7 +41,7 @@ def fitted(path: Path | None = None, cells: tuple[Any, ...] = (FIRST, SECOND), *
     required = Requirements()
     if path is not None:
         size = json.loads((path / "config.json").read_text())["vocab_size"]
-        required = Requirements(tokenizer=str(path), num_embeddings=size)
+        required = GenerationRequirements(tokenizer=str(path), num_embeddings=size)
     target = ChatTargetConfig(**settings).build("messages")
     target.fit(table(*cells), required, {"photo": "image", "note": "text"})
     return target

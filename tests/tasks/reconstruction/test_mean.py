@@ -8,21 +8,23 @@ import pytest
 import torch
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
+from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.category.record import CategoryColumn
+from polysense.modalities.date.record import DateColumn
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.number.record import NumberColumn
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.column_decoder import ColumnDecoder
 from polysense.tasks.reconstruction.decoders import DecodingLimits, column_decoder
 from polysense.tasks.reconstruction.mean import MeanPredictor, hits
 
 COLUMNS = [
-    Column(name="number", modality=Modality.NUMBER, mean=(5.0,), std=(2.0,)),
-    Column(name="kind", modality=Modality.CATEGORY, num_categories=4),
-    Column(name="text", modality=Modality.TEXT, vocabulary_size=6, padding_id=0, typical_length=3),
-    Column(
-        name="photo", modality=Modality.IMAGE, image_size=(4, 6), num_channels=1, mean=(0.5,), std=(0.25,), max_items=1
-    ),
-    Column(name="sound", modality=Modality.AUDIO, sample_rate=8000, typical_length=800),
-    Column(name="clock", modality=Modality.DATE, mean=(0.0,), std=(1.0,), num_features=2),
+    NumberColumn(name="number", mean=5.0, std=2.0),
+    CategoryColumn(name="kind", num_categories=4),
+    TextColumn(name="text", vocabulary_size=6, padding_id=0, typical_length=3),
+    ImageColumn(name="photo", image_size=(4, 6), num_channels=1, mean=(0.5,), std=(0.25,), max_items=1),
+    AudioColumn(name="sound", sample_rate=8000, typical_length=800),
+    DateColumn(name="clock", mean=0.0, std=1.0, num_features=2),
 ]
 
 

@@ -67,12 +67,12 @@ def test_hashed_categories_are_read_and_not_restored(caplog: pytest.LogCaptureFi
     assert processor.schema.target("whole").members == target.target.members == ("age",)
     assert target.columns == target.target.columns == ("age",)
     assert processor.schema.names == ("age", "place")
-    assert caplog.text.count("place: hashed categories are read and not restored") == 1
+    assert caplog.text.count("read and not reconstructed: place: its categories are hashed") == 1
     found = [processor.transform(read_table(ROWS), i, with_targets=True).targets.get("whole") for i in range(4)]
     assert [None if each is None else each.tolist() for each in found] == [[1], None, [1], None]
     # Said once, when it is learned, and not whenever it is loaded.
     processor.save(tmp_path)
     assert Processor.load(tmp_path).targets["whole"].target == target.target
-    assert caplog.text.count("hashed categories are read") == 1
-    with pytest.raises(ColumnError, match=r"place: hashed categories can't be restored"):
+    assert caplog.text.count("read and not reconstructed") == 1
+    with pytest.raises(ColumnError, match=r"can be reconstructed \(place: its categories are hashed"):
         Processor.fit(read_table(ROWS), replace(hashed, targets={"w": ReconstructionTargetConfig(columns=("place",))}))

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.sample import Sample
-from polysense.core.schema import Column, Schema
+from polysense.core.schema import Schema
 from polysense.data.collate import collate
 from polysense.data.config import DataConfig
 from polysense.data.sources import read_table
@@ -18,6 +18,7 @@ from polysense.data.target import TargetProcessor
 from polysense.errors import ColumnError, PolysenseError
 from polysense.modalities.image.column import ImageColumnConfig
 from polysense.modalities.text.column import TextColumnConfig
+from polysense.modalities.text.record import TextColumn
 from polysense.tasks.retrieval.target import ContrastiveTargetConfig, cell_key
 
 
@@ -53,7 +54,7 @@ def test_a_row_has_a_key_for_each_column() -> None:
     assert keys[0, 1] == keys[3, 1]
     assert keys[1, 2] == keys[2, 2]
     assert (keys == 0).tolist() == [[False] * 3, [False] * 3, [False, True, False], [True, False, True]]
-    schema = Schema(columns=(Column(name="text", modality=Modality.TEXT),), targets=(target,))
+    schema = Schema(columns=(TextColumn(name="text", vocabulary_size=10),), targets=(target,))
     samples = [Sample(row=i, targets={"space": keys[i]}) for i in range(4)]
     batch = collate([*samples, Sample(row=4)], schema).targets["space"]
     assert batch.values.tolist() == [*keys.tolist(), [0, 0, 0]]

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.nn.encoder import Encoder, EncoderConfig
@@ -26,7 +25,7 @@ class OrderOfMagnitudeConfig(EncoderConfig):
         dropout: On the token.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.NUMBER})
+    modalities: ClassVar[frozenset[str]] = frozenset({"number"})
     type: Literal["order_of_magnitude"] = "order_of_magnitude"
     dropout: float = 0.0
 

@@ -13,18 +13,11 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.random import fold, uniforms
-from polysense.core.schema import Column, Schema
-from polysense.data.augmentation.base import Transform, TransformConfig
-from polysense.modalities.audio.augment import AudioTransformConfig
-from polysense.modalities.image.augment import ImageTransformConfig
-from polysense.modalities.text.augment import TextTransformConfig
+from polysense.core.schema import Schema
+from polysense.data.augmentation.base import Transform
 
-__all__ = ["augment", "default_transforms"]
-
-# Below this a mirrored picture is as likely a letter, a digit or a symbol.
-_SMALLEST_TO_FLIP = 96
+__all__ = ["augment"]
 
 
 def augment(
@@ -81,15 +74,3 @@ def _drop(
     spared = torch.zeros_like(keep).scatter_(1, last[:, None], True) & ~keep.any(dim=1, keepdim=True)
     keep |= spared & present
     return {name: columns[name].masked(keep[:, i]) for i, name in enumerate(names)}
-
-
-def default_transforms(column: Column) -> TransformConfig | None:
-    """What is safe for a column of which nothing but the schema is known; None: leave it as it is."""
-    if column.modality is Modality.IMAGE:
-        size = column.image_size or (0, 0)
-        return ImageTransformConfig(flip=column.num_channels == 3 and min(size) >= _SMALLEST_TO_FLIP)
-    if column.modality is Modality.AUDIO:
-        return AudioTransformConfig()
-    if column.modality is Modality.TEXT:
-        return TextTransformConfig()
-    return None

@@ -16,6 +16,7 @@ import numpy as np
 from polysense.config.base import Family
 from polysense.core.batch import ColumnBatch
 from polysense.core.random import uniforms
+from polysense.core.registry import modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
 
@@ -25,6 +26,10 @@ __all__ = ["Transform", "TransformConfig", "item_uniforms"]
 @dataclass(frozen=True, kw_only=True)
 class TransformConfig(Family, ABC, family="transform", homes=("modalities.*.augment",)):
     """How a column's cells are varied in training."""
+
+    def create(self, column: Column) -> Transform:
+        """The transform for a column, of whose items it is: a video's frames are images."""
+        return self.build(modality(column.modality).item_column(column))
 
     @abstractmethod
     def build(self, column: Column) -> Transform:

@@ -18,11 +18,11 @@ from jaxtyping import Float, Float64, Int16, Int64
 from torch import Tensor
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.random import generator, uniforms
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
-from polysense.data.collate import VARIABLE_LENGTH, round_up
+from polysense.data.collate import round_up
+from polysense.modalities.audio.record import AudioColumn
 
 __all__ = ["NUM_DRAWS", "AudioTransform", "AudioTransformConfig"]
 
@@ -30,6 +30,7 @@ __all__ = ["NUM_DRAWS", "AudioTransform", "AudioTransformConfig"]
 NUM_DRAWS = 16
 
 _TABLE_SIZE = 2**17
+_MULTIPLE = 400  # samples that a batch is padded to, see `AudioSpec`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +68,13 @@ class AudioTransformConfig(TransformConfig):
 
     def build(self, column: Column) -> AudioTransform:
         """The transform for an audio column."""
-        return AudioTransform(self, column)
+        return AudioTransform(self, AudioColumn.of(column))
 
 
 class AudioTransform(Transform):
     """See `AudioTransformConfig`."""
 
-    def __init__(self, config: AudioTransformConfig, column: Column) -> None:
-        assert column.sample_rate is not None, f"the audio column {column.name!r} has no sample rate"
+    def __init__(self, config: AudioTransformConfig, column: AudioColumn) -> None:
         self.config = config
         self._name = f"audio:{column.name}"
         self._max_shift = round(config.shift * column.sample_rate)
@@ -151,7 +151,7 @@ def _root_mean_square(samples: Tensor, lengths: Tensor) -> Float64[Tensor, " ite
 def _delay(samples: Tensor, later: Tensor, most: int) -> Int16[Tensor, "items longer"]:
     """int16 [items, samples], each item after `later` zeros, at most `most`; nothing is cut."""
     num, length = samples.shape
-    longer = round_up(length + most, VARIABLE_LENGTH[Modality.AUDIO])
+    longer = round_up(length + most, _MULTIPLE)
     padded = samples.new_zeros(num, most + longer)
     padded[:, most : most + length] = samples
     start = torch.arange(num, device=samples.device) * padded.shape[1] + most - later

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.errors import ColumnError
 from polysense.modalities.audio.decode import audio_info, decode_audio
+from polysense.modalities.audio.record import AudioColumn, AudioRequirements
 
 __all__ = ["AudioColumnConfig", "AudioProcessor"]
 
@@ -30,6 +30,7 @@ class AudioColumnConfig(ColumnConfig):
             the training recordings, but 16000 if that is higher.
     """
 
+    modality: ClassVar[str] = "audio"
     type: Literal["audio"] = "audio"
     sample_rate: int | Literal["auto"] = "auto"
 
@@ -46,10 +47,15 @@ class AudioProcessor(ColumnProcessor):
     """Decodes and resamples recordings; each item is int16 [samples]."""
 
     config: AudioColumnConfig
-    _modality = Modality.AUDIO
     _why_unwritten = "a sound is reconstructed as a spectrogram, and no sound is made of one"
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+    @property
+    def column(self) -> AudioColumn:
+        """See `ColumnProcessor`."""
+        return AudioColumn.of(super().column)
+
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> AudioColumn:
+        requirements = AudioRequirements.of(requirements)
         infos = cells.read(self.name, "recordings", lambda cell, _: audio_info(cell, root), NUM_SAMPLED)
         asked, required = self.config.sample_rate, requirements.sample_rate
         if asked != "auto" and required is not None and asked != required:
@@ -66,8 +72,14 @@ class AudioProcessor(ColumnProcessor):
             rate = min(_HIGHEST, max(counts, key=lambda rate: (counts[rate], rate)))
         lengths = [frames * rate / source_rate for source_rate, frames, _ in infos]
         typical = max(1, round(float(np.quantile(lengths, 0.95))))
-        return guess.replace(sample_rate=rate, typical_length=typical)
+        return AudioColumn(
+            name=guess.name,
+            source=guess.source,
+            multiple=guess.multiple,
+            max_items=guess.max_items,
+            sample_rate=rate,
+            typical_length=typical,
+        )
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
-        assert self.column.sample_rate is not None
         return decode_audio(value, root, sample_rate=self.column.sample_rate)

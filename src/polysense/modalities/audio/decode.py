@@ -27,7 +27,22 @@ import soxr
 from polysense.data.media import Media, describe_bytes, locate, short
 from polysense.errors import DecodeError
 
-__all__ = ["audio_info", "decode_audio"]
+__all__ = ["EXTENSIONS", "audio_info", "decode_audio", "is_signature"]
+
+EXTENSIONS = frozenset(
+    {"wav", "wave", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "aifc", "wma", "amr",
+     "au", "caf"}
+)  # fmt: skip
+
+_SIGNATURES = (
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"FORM",
+    b"#!AMR",
+    b"\xff\xf1",
+    b"\xff\xf9",
+)  # last: AAC in ADTS
 
 _BLOCK = 2**18  # frames
 _RATES = (1_000, 768_000)  # beyond, a header is damaged; resampling from 1 Hz would multiply the length by 16,000
@@ -46,6 +61,16 @@ _CONTAINERS = (  # (offset, first bytes) of what FFmpeg may be given
 
 T = TypeVar("T")
 Blocks = Callable[[], Iterator[np.ndarray]]
+
+
+def is_signature(head: bytes) -> bool:
+    """Whether a file that begins so (16 bytes) is a sound."""
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WAVE"
+    if head[4:8] == b"ftyp":
+        return head[8:11] == b"M4A"
+    is_mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06 != 0
+    return is_mpeg or head.startswith(_SIGNATURES)
 
 
 def decode_audio(cell: object, root: Path, *, sample_rate: int) -> np.ndarray:

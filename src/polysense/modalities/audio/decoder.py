@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
-from polysense.nn.column_decoder import ColumnDecoder
+from polysense.modalities.audio.record import AudioColumn
+from polysense.nn.column_decoder import ColumnDecoder, DecodingLimits
 from polysense.nn.layers.draws import normals
 from polysense.nn.layers.spectrogram import LogMel
 
@@ -35,8 +36,9 @@ class SoundDecoder(ColumnDecoder):
         num_mels: Bands.
     """
 
-    def __init__(self, column: Column, width: int, max_seconds: float | None, num_mels: int) -> None:
-        assert column.sample_rate is not None
+    column: AudioColumn
+
+    def __init__(self, column: AudioColumn, width: int, max_seconds: float | None, num_mels: int) -> None:
         samples = column.typical_length if max_seconds is None else max_seconds * column.sample_rate
         hop = LogMel(column.sample_rate, 1).hop
         frames = max(1, math.ceil(samples / hop))
@@ -45,6 +47,10 @@ class SoundDecoder(ColumnDecoder):
         self._hop, self._num_frames = hop, self.num_places * self._span
         self.log_mel = LogMel(column.sample_rate, num_mels)
         self.output = nn.Linear(width, num_mels * self._span)
+
+    @classmethod
+    def create(cls, column: Column, width: int, limits: DecodingLimits) -> SoundDecoder:
+        return cls(AudioColumn.of(column), width, limits.max_seconds, limits.num_mels)
 
     def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
         return self._frames(column).view(-1, self.num_places, self._span).any(dim=2)
@@ -84,12 +90,14 @@ class SoundDecoder(ColumnDecoder):
         spans: Tensor = self.output(tokens).float().view(len(tokens), self.num_places, -1, self._span)
         return spans.transpose(1, 2).reshape(len(tokens), -1, self._num_frames)
 
+    def compared(self, column: ColumnBatch) -> Float[Tensor, "batch bands frames"]:
+        return _fitted(self.log_mel(column.values[:, 0], column.lengths[:, 0])[0], self._num_frames)
+
     def num_cut(self, column: ColumnBatch) -> Int[Tensor, ""]:
         return (column.lengths[:, 0] > self._num_frames * self._hop).sum()
 
     @property
     def most(self) -> str:
-        assert self.column.sample_rate is not None
         return f"the first {self._num_frames * self._hop / self.column.sample_rate:.3g} seconds"
 
     def _frames(self, column: ColumnBatch) -> Bool[Tensor, "batch frames"]:

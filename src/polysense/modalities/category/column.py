@@ -17,21 +17,23 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media import short
 from polysense.errors import ColumnError, DecodeError
+from polysense.modalities.category.record import CategoryColumn, CategoryRequirements
 
-__all__ = ["CategoryColumnConfig", "CategoryProcessor", "category_key", "hashed_ids"]
+HASHED = "its categories are hashed, and a bucket can't be turned back into what it holds"
+
+__all__ = ["HASHED", "CategoryColumnConfig", "CategoryProcessor", "category_key", "hashed_ids"]
 
 _log = logging.getLogger("polysense.data.columns")
 
@@ -86,6 +88,7 @@ class CategoryColumnConfig(ColumnConfig):
         num_hashes: Hash functions, each with its own buckets; two values are confused only if they share all.
     """
 
+    modality: ClassVar[str] = "category"
     type: Literal["category"] = "category"
     min_count: int = 1
     hash_buckets: int | None = None
@@ -114,7 +117,6 @@ class CategoryProcessor(ColumnProcessor):
     """
 
     config: CategoryColumnConfig
-    _modality = Modality.CATEGORY
 
     def __init__(self, name: str, config: CategoryColumnConfig) -> None:
         super().__init__(name, config)
@@ -124,20 +126,39 @@ class CategoryProcessor(ColumnProcessor):
         self._ids: dict[str, int] = {}
         self._spellings: dict[str, str] = {}
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+    @property
+    def column(self) -> CategoryColumn:
+        """See `ColumnProcessor`."""
+        return CategoryColumn.of(super().column)
+
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> CategoryColumn:
+        requirements = CategoryRequirements.of(requirements)
         keys = cells.read(self.name, "categories", lambda cell, _: category_key(cell))
         counts = Counter(key for key in keys if key is not None)
         buckets, hashes = self._hashing(requirements)
         if buckets is not None:
             self._hash_into(buckets)
             rate = self._collision_rate(counts, buckets, hashes)
-            return guess.replace(num_categories=buckets + 1, num_features=hashes, collision_rate=rate)
+            return self._fitted(guess, buckets + 1, num_features=hashes, collision_rate=rate)
         kept = [key for key, count in counts.items() if count >= self.config.min_count]
         self._know(sorted(kept, key=lambda key: (-counts[key], key)))
         self._spellings = _spellings(item for item, _ in cells.items())
-        return guess.replace(num_categories=len(self.categories))
+        return self._fitted(guess, len(self.categories))
 
-    def _hashing(self, requirements: Requirements) -> tuple[int | None, int]:
+    def _fitted(
+        self, guess: Column, num_categories: int, num_features: int = 1, collision_rate: float | None = None
+    ) -> CategoryColumn:
+        return CategoryColumn(
+            name=guess.name,
+            source=guess.source,
+            multiple=guess.multiple,
+            max_items=guess.max_items,
+            num_categories=num_categories,
+            num_features=num_features,
+            collision_rate=collision_rate,
+        )
+
+    def _hashing(self, requirements: CategoryRequirements) -> tuple[int | None, int]:
         """Buckets and hash functions, by the config or as the encoder asks; None, 1 for a list of categories."""
         config = self.config
         asked = requirements.hash_buckets
@@ -174,7 +195,7 @@ class CategoryProcessor(ColumnProcessor):
 
     def _hash_into(self, num_buckets: int | None) -> None:
         self.num_buckets = num_buckets
-        self._why_unwritten = None if num_buckets is None else "its categories are hashed; no hash can be turned back"
+        self._why_unwritten = None if num_buckets is None else HASHED
 
     def _know(self, names: list[str]) -> None:
         self.categories = (None, *names)
@@ -193,6 +214,12 @@ class CategoryProcessor(ColumnProcessor):
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
         key = self.categories[int(value)]
         return key if key is None or not spelled else self._spellings.get(key, key)
+
+    def shift(self, items: Sequence[np.ndarray]) -> str | None:
+        unknown = 0.0 if self.num_buckets is not None else float(np.mean(np.stack(list(items)) == 0))
+        if unknown <= 0.5:
+            return None
+        return f"{unknown:.0%} of its cells hold a category that its encoder does not know: they all look the same"
 
     def _state(self, folder: Path) -> dict[str, Any]:
         return {

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
-from polysense.errors import ConfigError
-from polysense.nn.column_decoder import SingleValueDecoder
+from polysense.modalities.category.record import CategoryColumn
+from polysense.nn.column_decoder import DecodingLimits, SingleValueDecoder
 from polysense.nn.layers.draws import uniforms
 
 __all__ = ["CategoryDecoder"]
@@ -21,15 +21,15 @@ _NEVER = -1e30
 class CategoryDecoder(SingleValueDecoder):
     """A category; the unknown one, id 0, is neither learnt nor chosen."""
 
-    def __init__(self, column: Column, width: int) -> None:
+    column: CategoryColumn
+
+    def __init__(self, column: CategoryColumn, width: int) -> None:
         super().__init__(column)
-        assert column.num_categories is not None
-        if column.collision_rate is not None:
-            raise ConfigError(
-                f"column {column.name!r} hashes its categories, and a bucket can't be turned back into what it holds; "
-                f"name the other columns under the target's `columns`, or give it an encoder that keeps a list"
-            )
         self.output = nn.Linear(width, column.num_categories)
+
+    @classmethod
+    def create(cls, column: Column, width: int, limits: DecodingLimits) -> CategoryDecoder:
+        return cls(CategoryColumn.of(column), width)
 
     def known(self, column: ColumnBatch) -> Bool[Tensor, "batch 1"]:
         return (column.lengths[:, :1] > 0) & (column.values[:, 0, :1] > 0)
@@ -38,7 +38,6 @@ class CategoryDecoder(SingleValueDecoder):
         if replace == 0:
             return column
         name, num = self.column.name, column.values[0].numel()
-        assert self.column.num_categories is not None
         other = 1 + (uniforms(keys, num, f"category {name}") * (self.column.num_categories - 1)).long()
         chosen = uniforms(keys, num, f"replaced {name}") < replace
         values = torch.where(chosen.view(column.values.shape), other.view(column.values.shape), column.values)

@@ -21,17 +21,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media import short
 from polysense.errors import DecodeError
 from polysense.modalities.date.parse import DateUnit, DayFirst, Moment, date_unit, day_first, parse_date
+from polysense.modalities.date.record import DateColumn
 from polysense.modalities.date.spelling import moment_at, spell, spell_number, spelling_of
 
 __all__ = ["DateColumnConfig", "DateProcessor", "date_features"]
@@ -53,6 +53,7 @@ class DateColumnConfig(ColumnConfig):
             dates with points are read day first, others month first, with a warning.
     """
 
+    modality: ClassVar[str] = "date"
     type: Literal["date"] = "date"
     day_first: Literal["auto"] | bool = "auto"
 
@@ -73,7 +74,6 @@ class DateProcessor(ColumnProcessor):
     """
 
     config: DateColumnConfig
-    _modality = Modality.DATE
 
     def __init__(self, name: str, config: DateColumnConfig) -> None:
         super().__init__(name, config)
@@ -83,7 +83,12 @@ class DateProcessor(ColumnProcessor):
         self.has_times = False
         self.spelling = ""
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+    @property
+    def column(self) -> DateColumn:
+        """See `ColumnProcessor`."""
+        return DateColumn.of(super().column)
+
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> DateColumn:
         self.unit = date_unit(item for item, _ in cells.items(_NUM_SAMPLED))
         if self.config.day_first == "auto":
             self._settle(day_first(item for item, _ in cells.items()))
@@ -100,7 +105,15 @@ class DateProcessor(ColumnProcessor):
             has_times=self.has_times,
         )
         centre, scale = _range([moment.since_1970 for moment in moments])
-        return guess.replace(mean=(centre,), std=(scale,), num_features=self._num_features)
+        return DateColumn(
+            name=guess.name,
+            source=guess.source,
+            multiple=guess.multiple,
+            max_items=guess.max_items,
+            mean=centre,
+            std=scale,
+            num_features=self._num_features,
+        )
 
     def _settle(self, found: DayFirst) -> None:
         self.day_first = found.value
@@ -143,9 +156,13 @@ class DateProcessor(ColumnProcessor):
             wanted = "a date" if self.has_dates else "a time of day alone, as most of the training cells are"
             raise DecodeError(f"found {short(value)}, expected {wanted}")
         column = self.column
-        assert column.mean is not None
-        assert column.std is not None
-        return date_features(moment, column.mean[0], column.std[0], has_times=self.has_times)
+        return date_features(moment, column.mean, column.std, has_times=self.has_times)
+
+    def conflict(self, cells: Sequence[object]) -> str | None:
+        unit = date_unit(cells)
+        if unit == self.unit:
+            return None
+        return f"its dates are {_unit(self.unit)} there and {_unit(unit)} here"
 
     def _state(self, folder: Path) -> dict[str, Any]:
         return {
@@ -213,3 +230,7 @@ def _range(seconds: Sequence[float]) -> tuple[float, float]:
         if high > low:
             return (low + high) / 2, (high - low) / 2
     return low, _DAY
+
+
+def _unit(unit: str | None) -> str:
+    return "dates" if unit is None else f"numbers ({unit})"

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
-from polysense.nn.column_decoder import ScaledValueDecoder, linear_rowwise, squared
+from polysense.modalities.date.record import DateColumn
+from polysense.nn.column_decoder import DecodingLimits, ScaledValueDecoder, linear_rowwise, squared
 
 __all__ = ["DateDecoder"]
 
@@ -21,14 +22,18 @@ _CALENDAR = 12  # features of a date that is more than a time of day
 class DateDecoder(ScaledValueDecoder):
     """A date as the time since 1970; of a column of times of day, as the point of the day."""
 
-    def __init__(self, column: Column, width: int) -> None:
+    column: DateColumn
+
+    def __init__(self, column: DateColumn, width: int) -> None:
         super().__init__(column)
-        assert column.mean is not None
-        assert column.std is not None
-        self._mean, self._std = column.mean[0], column.std[0]
+        self._mean, self._std = column.mean, column.std
         # A day has no beginning for a clock: 23:59 lies beside 00:00, so it is a sine and a cosine.
         self._is_clock = column.num_features < _CALENDAR
         self.output = nn.Linear(width, 2 if self._is_clock else 1)
+
+    @classmethod
+    def create(cls, column: Column, width: int, limits: DecodingLimits) -> DateDecoder:
+        return cls(DateColumn.of(column), width)
 
     def losses(
         self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, places: Bool[Tensor, "batch 1"]

@@ -20,6 +20,7 @@ from torch import Tensor
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
+from polysense.modalities.image.record import ImageColumn
 
 __all__ = ["ImageTransform", "ImageTransformConfig"]
 
@@ -77,16 +78,16 @@ class ImageTransformConfig(TransformConfig):
 
     def build(self, column: Column) -> ImageTransform:
         """The transform for an image column."""
-        return ImageTransform(self, column)
+        return ImageTransform(self, ImageColumn.of(column))
 
 
 class ImageTransform(Transform):
     """See `ImageTransformConfig`."""
 
-    def __init__(self, config: ImageTransformConfig, column: Column) -> None:
+    def __init__(self, config: ImageTransformConfig, column: ImageColumn) -> None:
         self.config = config
         self._name = f"image:{column.name}"
-        self._mean = torch.tensor(column.mean if column.mean is not None else (0.5,)).view(1, -1, 1, 1) * 255
+        self._mean = torch.tensor(column.mean).view(1, -1, 1, 1) * 255
 
     def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
         """Varies the present pictures of a batch; uint8 [batch, items, channels, height, width]."""

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
-from polysense.nn.column_decoder import ColumnDecoder
+from polysense.modalities.image.record import ImageColumn
+from polysense.nn.column_decoder import ColumnDecoder, DecodingLimits
 from polysense.nn.layers.draws import normals
 
 __all__ = ["PixelDecoder"]
@@ -36,11 +37,9 @@ class PixelDecoder(ColumnDecoder):
     std: Tensor
     inside: Tensor
 
-    def __init__(self, column: Column, width: int, patch_size: int | Literal["auto"]) -> None:
-        assert column.image_size is not None
-        assert column.num_channels is not None
-        assert column.mean is not None
-        assert column.std is not None
+    column: ImageColumn
+
+    def __init__(self, column: ImageColumn, width: int, patch_size: int | Literal["auto"]) -> None:
         height, width_in_pixels = self._size = column.image_size
         side = _patch_size(self._size) if patch_size == "auto" else min(patch_size, max(self._size))
         self._side, self._grid = side, (-(-height // side), -(-width_in_pixels // side))
@@ -51,6 +50,10 @@ class PixelDecoder(ColumnDecoder):
         # The last patches may jut out of the picture.
         inside = self._patches(torch.ones(1, column.num_channels, *self._size))[0]
         self.register_buffer("inside", inside, persistent=False)
+
+    @classmethod
+    def create(cls, column: Column, width: int, limits: DecodingLimits) -> PixelDecoder:
+        return cls(ImageColumn.of(column), width, limits.patch_size)
 
     def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
         return (column.lengths[:, :1] > 0).expand(-1, self.num_places)

@@ -3,96 +3,31 @@
 The centre is the median and the scale the interquartile range / 1.349 (the standard deviation, were the values
 normal): one mistyped value of a million does not squeeze all others together, as it does with mean and deviation.
 Where a quarter of the values or more are equal on both sides the range is 0 and the standard deviation stands in.
-
-Which of comma and point is the decimal mark is settled for the column, not for the cell: "1,234" alone could be either,
-but in a column that also holds "0,5" it is 1.234.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
-from polysense.data.cells import MISSING
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
-from polysense.data.kinds import is_number
 from polysense.data.media import short
+from polysense.data.numbers import decimal_mark, parse_number, stripped
 from polysense.errors import DecodeError
+from polysense.modalities.number.record import NumberColumn, NumberRequirements
 
-__all__ = ["NumberColumnConfig", "NumberProcessor", "decimal_mark", "parse_number"]
+__all__ = ["NumberColumnConfig", "NumberProcessor"]
 
 _NUM_SAMPLED = 50_000  # the median of as many is known to 0.6% of the scale
 _MOST_DECIMALS = 6
-_NOISE = re.compile(r"[\s'%]")
-# A mark that can't stand before thousands: not followed by exactly three digits, or preceded by a bare 0 or nothing.
-_DECIMAL = re.compile(r"(?:\d([.,])(?:\d{0,2}|\d{4,})(?!\d)|(?<![\d.,])0?([.,])\d+)(?:[eE]|$)")
-
-
-def decimal_mark(values: Iterable[object]) -> Literal[".", ","] | None:
-    """The decimal mark of a column's texts; None if nothing tells, or both occur."""
-    marks: set[str] = set()
-    for value in values:
-        if isinstance(value, str) and ("," in value or "." in value) and is_number(value):
-            text = _NOISE.sub("", value).lstrip("+-−")
-            found = _DECIMAL.search(text)
-            if found:
-                marks.add(found[1] or found[2])
-            elif "," in text and "." in text:
-                marks.add(text[max(text.rfind(","), text.rfind("."))])
-    return marks.pop() if len(marks) == 1 else None  # type: ignore[return-value]
-
-
-def parse_number(value: object, mark: Literal[".", ","] | None = None) -> float | None:
-    """A number as people write it: "1,5", "1 000", "1.234,5", "50%" (50), "1e3", True (1).
-
-    Args:
-        value: A cell.
-        mark: The column's decimal mark. Without it the last mark is the decimal one, unless it stands several times or
-            is a comma before exactly three digits ("1,234").
-
-    Returns:
-        A finite float; None if the cell is missing.
-
-    Raises:
-        DecodeError: It is not a number, or not a finite one.
-    """
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, str) and value.strip() in MISSING:
-        return None
-    if isinstance(value, list) and len(value) == 1:
-        return parse_number(value[0], mark)
-    if not is_number(value):
-        raise DecodeError(f"found {short(value)}, expected a number")
-    try:
-        number = _spelled(value, mark) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
-    except (ValueError, OverflowError):
-        raise DecodeError(f"found {short(value)}, expected a number that a float can hold") from None
-    if not math.isfinite(number):
-        raise DecodeError(f"found {short(value)}, expected a finite number")
-    return number
-
-
-def _spelled(value: str, mark: Literal[".", ","] | None) -> float:
-    text = _NOISE.sub("", value).replace("−", "-")
-    if mark is None:
-        last = max(text.rfind("."), text.rfind(","))
-        mark = "," if last >= 0 and text[last] == "," else "."
-        other = "." if mark == "," else ","
-        before_thousands = mark == "," and other not in text and re.search(r"[1-9]\d*,\d{3}(?:[eE]|$)", text)
-        if text.count(mark) > 1 or before_thousands:
-            mark = "." if mark == "," else ","
-    text = text.replace("." if mark == "," else ",", "")
-    return float(text.replace(mark, "."))
+_FAR = 5.0  # scales: half of the values lie where there was hardly one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +39,7 @@ class NumberColumnConfig(ColumnConfig):
             mean and standard deviation, none leaves them as they are.
     """
 
+    modality: ClassVar[str] = "number"
     type: Literal["number"] = "number"
     scaling: Literal["robust", "standard", "none"] = "robust"
 
@@ -121,14 +57,19 @@ class NumberProcessor(ColumnProcessor):
     """
 
     config: NumberColumnConfig
-    _modality = Modality.NUMBER
 
     def __init__(self, name: str, config: NumberColumnConfig) -> None:
         super().__init__(name, config)
         self.mark: Literal[".", ","] | None = None
         self.decimals: int | None = None
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+    @property
+    def column(self) -> NumberColumn:
+        """See `ColumnProcessor`."""
+        return NumberColumn.of(super().column)
+
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> NumberColumn:
+        requirements = NumberRequirements.of(requirements)
         self.mark = decimal_mark(item for item, _ in cells.items(_NUM_SAMPLED))
         found = cells.read(self.name, "numbers", lambda cell, _: parse_number(cell, self.mark), _NUM_SAMPLED)
         values = np.array([number for number in found if number is not None])
@@ -138,16 +79,22 @@ class NumberProcessor(ColumnProcessor):
         if requirements.num_quantiles is not None:
             with np.errstate(over="ignore"):
                 edges = _edges((values - centre) / scale, requirements.num_quantiles)
-        return guess.replace(mean=(centre,), std=(scale,), quantiles=edges)
+        return NumberColumn(
+            name=guess.name,
+            source=guess.source,
+            multiple=guess.multiple,
+            max_items=guess.max_items,
+            mean=centre,
+            std=scale,
+            quantiles=edges,
+        )
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
         column = self.column
-        assert column.mean is not None
-        assert column.std is not None
         number = parse_number(value, self.mark)
         if number is None:
             return None
-        scaled = (number - column.mean[0]) / column.std[0]
+        scaled = (number - column.mean) / column.std
         if not abs(scaled) < 3e38:
             raise DecodeError(f"found {short(value)}, which is too far from the training values to be scaled")
         return np.array([scaled], dtype=np.float32)
@@ -165,6 +112,21 @@ class NumberProcessor(ColumnProcessor):
         if spelled:
             return text.replace(".", ",") if self.mark == "," else text
         return float(text) if "." in text or "e" in text else int(text)
+
+    def shift(self, items: Sequence[np.ndarray]) -> str | None:
+        middle = float(np.median(np.stack(list(items))))
+        if abs(middle) <= _FAR:
+            return None
+        return (
+            f"its numbers lie {abs(middle):.1f} scales away from those that its encoder was trained on; is it another "
+            f"unit?"
+        )
+
+    def conflict(self, cells: Sequence[object]) -> str | None:
+        mark = decimal_mark(cells)
+        if mark and self.mark and mark != self.mark:
+            return f"its decimal mark is {self.mark!r} there and {mark!r} here"
+        return None
 
     def _state(self, folder: Path) -> dict[str, Any]:
         return {"mark": self.mark, "decimals": self.decimals}
@@ -184,7 +146,7 @@ def _decimals(values: Iterable[object], mark: Literal[".", ","] | None) -> int |
             continue
         if number is None or number.is_integer():  # "1,234" may be a thousand and more
             continue
-        text = _NOISE.sub("", value) if isinstance(value, str) else repr(number)
+        text = stripped(value) if isinstance(value, str) else repr(number)
         digits = len(text) - 1 - max(text.rfind("."), text.rfind(","))
         if digits > _MOST_DECIMALS or "e" in text.lower():
             return None

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
-from polysense.nn.column_decoder import ScaledValueDecoder, linear_rowwise, squared
+from polysense.modalities.number.record import NumberColumn
+from polysense.nn.column_decoder import DecodingLimits, ScaledValueDecoder, linear_rowwise, squared
 
 __all__ = ["NumberDecoder"]
 
@@ -15,12 +16,16 @@ __all__ = ["NumberDecoder"]
 class NumberDecoder(ScaledValueDecoder):
     """A number; its error is squared up to ten standard deviations, and grows linearly beyond."""
 
-    def __init__(self, column: Column, width: int) -> None:
+    column: NumberColumn
+
+    def __init__(self, column: NumberColumn, width: int) -> None:
         super().__init__(column)
-        assert column.mean is not None
-        assert column.std is not None
-        self._mean, self._std = column.mean[0], column.std[0]
+        self._mean, self._std = column.mean, column.std
         self.output = nn.Linear(width, 1)
+
+    @classmethod
+    def create(cls, column: Column, width: int, limits: DecodingLimits) -> NumberDecoder:
+        return cls(NumberColumn.of(column), width)
 
     def losses(
         self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, places: Bool[Tensor, "batch 1"]

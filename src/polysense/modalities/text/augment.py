@@ -16,6 +16,7 @@ import torch
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
+from polysense.modalities.text.record import TextColumn
 
 __all__ = ["TextTransform", "TextTransformConfig"]
 
@@ -41,13 +42,13 @@ class TextTransformConfig(TransformConfig):
 
     def build(self, column: Column) -> TextTransform:
         """The transform for a text column."""
-        return TextTransform(self, column)
+        return TextTransform(self, TextColumn.of(column))
 
 
 class TextTransform(Transform):
     """See `TextTransformConfig`."""
 
-    def __init__(self, config: TextTransformConfig, column: Column) -> None:
+    def __init__(self, config: TextTransformConfig, column: TextColumn) -> None:
         self.config = config
         self._padding_id = column.padding_id
         self._name = f"text:{column.name}"

@@ -18,26 +18,27 @@ each forked worker process once they have run. They are switched off unless the 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from polysense.core.files import write_text
-from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media import short
 from polysense.data.pretrained_tokenizer import fast_tokenizer
 from polysense.errors import ColumnError, DecodeError
+from polysense.modalities.text.record import TextColumn, TextRequirements
 
 __all__ = ["TextColumnConfig", "TextProcessor", "join_words"]
 
@@ -88,6 +89,7 @@ class TextColumnConfig(ColumnConfig):
             pretrained encoder can take only so many).
     """
 
+    modality: ClassVar[str] = "text"
     type: Literal["text"] = "text"
     tokenizer: str | None = None
     tokens: Literal["auto", "subwords", "words"] = "auto"
@@ -122,7 +124,6 @@ class TextProcessor(ColumnProcessor):
     """
 
     config: TextColumnConfig
-    _modality = Modality.TEXT
 
     def __init__(self, name: str, config: TextColumnConfig) -> None:
         super().__init__(name, config)
@@ -146,6 +147,11 @@ class TextProcessor(ColumnProcessor):
         """Whether a cell that is a list is one text."""
         return self.config.words
 
+    @property
+    def column(self) -> TextColumn:
+        """See `ColumnProcessor`."""
+        return TextColumn.of(super().column)
+
     def _joined(self, cell: list[Any]) -> str:
         return " ".join(join_words(cell))
 
@@ -158,7 +164,8 @@ class TextProcessor(ColumnProcessor):
         read = self._text(text)
         return read, self.tokenizer.encode(read).offsets if read.strip() else []
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> TextColumn:
+        requirements = TextRequirements.of(requirements)
         asked, required = self.config.tokenizer, requirements.tokenizer
         if asked is not None and required is not None and asked != required:
             raise ColumnError(
@@ -188,20 +195,24 @@ class TextProcessor(ColumnProcessor):
             self._report_unknown(encoded)
         tokens = {position: token for token, position in tokenizer.get_vocab(with_added_tokens=True).items()}
         size = max(tokens) + 1  # some published vocabularies have holes
-        column = guess.replace(
+        fitted = TextColumn(
+            name=guess.name,
+            source=guess.source,
+            multiple=guess.multiple,
+            max_items=guess.max_items,
             typical_length=max(1, int(np.ceil(np.quantile([len(ids) for ids in encoded], 0.95)))),
             vocabulary_size=size,
             padding_id=padding_id,
             mask_id=next((i for i in map(tokenizer.token_to_id, _MASKS) if i is not None), padding_id),
         )
         if requirements.vocabulary:
-            column = column.replace(vocabulary=tuple(tokens.get(i, "") for i in range(size)))
+            fitted = dataclasses.replace(fitted, vocabulary=tuple(tokens.get(i, "") for i in range(size)))
         if requirements.token_frequencies:
             counts, num_documents = self._count_documents(cells, size)
             frequencies = tuple((counts / max(num_documents, 1)).tolist())
-            column = column.replace(document_frequencies=frequencies, num_documents=num_documents)
+            fitted = dataclasses.replace(fitted, document_frequencies=frequencies, num_documents=num_documents)
         self.num_truncated = 0
-        return column
+        return fitted
 
     def _ids(self, cell: Any, source: SourceInfo) -> list[int]:
         return self._encode(self._text(cell), source)
@@ -289,6 +300,13 @@ class TextProcessor(ColumnProcessor):
         if not text:
             return None
         return text.split() if self.config.words else text
+
+    def shift(self, items: Sequence[np.ndarray]) -> str | None:
+        unknown_id = self.unknown_id
+        share = 0.0 if unknown_id is None else float(np.mean(np.concatenate(list(items)) == unknown_id))
+        if share <= 0.5:
+            return None
+        return f"{share:.0%} of its words have no id in the vocabulary that comes with its encoder"
 
     def _state(self, folder: Path) -> dict[str, Any]:
         tokenizer = Tokenizer.from_str(self.tokenizer.to_str())

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
-from polysense.nn.column_decoder import ColumnDecoder
+from polysense.modalities.text.record import TextColumn
+from polysense.nn.column_decoder import ColumnDecoder, DecodingLimits
 from polysense.nn.layers.draws import uniforms
 from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 
@@ -34,12 +35,17 @@ class TokenDecoder(ColumnDecoder):
         max_tokens: That are restored; None: as many as 95% of the training texts have.
     """
 
-    def __init__(self, column: Column, width: int, max_tokens: int | None) -> None:
+    column: TextColumn
+
+    def __init__(self, column: TextColumn, width: int, max_tokens: int | None) -> None:
         super().__init__(column, min(column.typical_length, _MOST_TOKENS) if max_tokens is None else max_tokens)
-        assert column.vocabulary_size is not None
         self._padding = column.padding_id
         self._mask = column.padding_id if column.mask_id is None else column.mask_id
         self.output = nn.Linear(width, column.vocabulary_size)
+
+    @classmethod
+    def create(cls, column: Column, width: int, limits: DecodingLimits) -> TokenDecoder:
+        return cls(TextColumn.of(column), width, limits.max_tokens)
 
     def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
         lengths = column.lengths[:, :1]
@@ -56,7 +62,6 @@ class TokenDecoder(ColumnDecoder):
     def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
         if replace == 0:
             return column
-        assert self.column.vocabulary_size is not None
         name, (_, items, length) = self.column.name, column.values.shape
         there = torch.arange(length, device=keys.device) < column.lengths[..., None]
         # One name for each item, so that a token's draw does not depend on how far others are padded.

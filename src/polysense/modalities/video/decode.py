@@ -25,13 +25,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from polysense.core.modality import Modality
-from polysense.data.kinds import media_of_bytes, media_of_text
+from polysense.core.preview import even_positions
 from polysense.data.media import Media, describe_bytes, locate
+from polysense.data.raster import MAX_PIXELS, open_animation
+from polysense.data.raster import is_signature as is_raster
+from polysense.data.sniff import kind_of_bytes
 from polysense.errors import DecodeError
-from polysense.modalities.image.decode import MAX_PIXELS, open_animation
 
-__all__ = ["Frame", "decode_video", "even_positions", "is_video", "num_wanted", "video_info"]
+__all__ = ["EXTENSIONS", "Frame", "decode_video", "is_signature", "num_wanted", "video_info"]
+
+EXTENSIONS = frozenset(
+    {"mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv", "mts", "m2ts"}
+)  # fmt: skip
+
+_SIGNATURES = (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"FLV\x01")
 
 _MAX_PACKETS = 10_000_000  # four days at 30 frames a second
 _FAR = 16  # frames: a seek costs about as much as decoding so many
@@ -79,16 +86,13 @@ class _Timeline:
         return (self.stamps[-1] - self.stamps[0]) * self.unit * num / (num - 1) if num > 1 else 0.0
 
 
-def is_video(cell: object, root: Path) -> bool:
-    """Whether a cell is a video; told by its name if it has one, else by its first bytes. Moving pictures are not."""
-    name = cell.get("path") if isinstance(cell, dict) and cell.get("bytes") is None else cell
-    if isinstance(name, (str, Path)):
-        kind = media_of_text(str(name))
-        if kind is not None:
-            return kind is Modality.VIDEO
-    elif not isinstance(cell, (bytes, bytearray, memoryview, dict)):
-        return False
-    return media_of_bytes(locate(cell, root, "image").head(_HEAD)) is Modality.VIDEO
+def is_signature(head: bytes) -> bool:
+    """Whether a file that begins so (16 bytes) is a video."""
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"AVI "
+    if head[4:8] == b"ftyp":
+        return head[8:11] not in (b"M4A", b"avi", b"hei", b"mif")  # sound; AVIF and HEIF images
+    return head.startswith(_SIGNATURES)
 
 
 def decode_video(
@@ -118,7 +122,7 @@ def decode_video(
     """
     assert num_frames >= 1
     media = locate(cell, root, "video")
-    if media_of_bytes(media.head(_HEAD)) is Modality.IMAGE:
+    if is_raster(media.head(_HEAD)):
         moving = open_animation(
             media,
             lambda num, seconds: even_positions(num, num_wanted(seconds, num_frames, frames_per_second)),
@@ -146,7 +150,7 @@ def video_info(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
         DecodeError: As `decode_video`.
     """
     media = locate(cell, root, "video")
-    if media_of_bytes(media.head(_HEAD)) is Modality.IMAGE:
+    if is_raster(media.head(_HEAD)):
         counted: list[tuple[int, float]] = []
 
         def first(num: int, seconds: float) -> list[int]:
@@ -166,12 +170,6 @@ def video_info(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
     return _with_av(media, read)
 
 
-def even_positions(num: int, wanted: int) -> list[int]:
-    """The middles of `wanted` equal stretches of `num` frames; all of them where there are no more."""
-    wanted = min(num, wanted)
-    return [(2 * i + 1) * num // (2 * wanted) for i in range(wanted)]
-
-
 def num_wanted(seconds: float, num_frames: int, frames_per_second: float | None) -> int:
     """How many frames are wanted of a video of that length."""
     if frames_per_second is None:
@@ -182,7 +180,7 @@ def num_wanted(seconds: float, num_frames: int, frames_per_second: float | None)
 def _with_av(media: Media, read: Callable[[Any, Callable[[], Any]], T]) -> T:
     """Runs `read` on the opened container and a way to open it again; what FFmpeg raises becomes a DecodeError."""
     head = media.head()
-    if media_of_bytes(head[:_HEAD]) is not Modality.VIDEO and not _may_be_video(head, media):
+    if not is_signature(head[:_HEAD]) and not _may_be_video(head, media):
         raise DecodeError(f"{describe_bytes(head) or 'is not a video in a known format'}, expected a video")
     import av
 
@@ -209,12 +207,12 @@ def _with_av(media: Media, read: Callable[[Any, Callable[[], Any]], T]) -> T:
 
 def _may_be_video(head: bytes, media: Media) -> bool:
     """Containers without a signature of their own: what they hold is seen when they are opened."""
-    named = media.path is not None and media_of_text(media.path.name) is Modality.VIDEO
+    named = media.path is not None and media.path.suffix[1:].lower() in EXTENSIONS
     is_stream = head[:1] == b"\x47" and head[188:189] in (b"", b"\x47")  # MPEG-TS, in packets of 188 bytes
     return (
         is_stream
         or head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip")
-        or (named and describe_bytes(head) is None and media_of_bytes(head[:_HEAD]) is None)
+        or (named and describe_bytes(head) is None and kind_of_bytes(head) is None)
     )
 
 

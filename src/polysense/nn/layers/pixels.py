@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-
-from polysense.core.schema import Column
 
 __all__ = ["Standardise"]
 
@@ -18,20 +18,19 @@ class Standardise(nn.Module):
     the network: at 64 px ResNet-18, many channels on small maps, takes 1.5 times as long in it, a small CNN 0.75 times.
 
     Args:
-        column: A fitted image column.
+        mean: Per channel, of pixels scaled to [0, 1].
+        std: Likewise.
         channels_last: Whether the result is channels-last on a CPU too.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, column: Column, channels_last: bool = False) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], channels_last: bool = False) -> None:
         super().__init__()
         self.channels_last = channels_last
-        assert column.mean is not None, f"column {column.name!r} has no mean; fit it first"
-        assert column.std is not None, f"column {column.name!r} has no standard deviation; fit it first"
-        self.register_buffer("mean", torch.tensor(column.mean).view(1, -1, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(column.std).view(1, -1, 1, 1) * 255, persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
 
     def forward(
         self, pixels: UInt8[Tensor, "items channels height width"]

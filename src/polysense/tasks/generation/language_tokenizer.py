@@ -20,9 +20,9 @@ from tokenizers import Tokenizer
 
 from polysense.core.files import write_text
 from polysense.core.json import write_json
-from polysense.core.schema import Requirements
 from polysense.data.pretrained_tokenizer import fast_tokenizer
 from polysense.errors import BundleError, ColumnError, WeightsError
+from polysense.tasks.generation.requirements import GenerationRequirements
 from polysense.tasks.generation.tokenizer import tidy
 
 __all__ = ["LanguageModelTokenizer"]
@@ -77,7 +77,7 @@ class LanguageModelTokenizer:
         return found
 
     @staticmethod
-    def open(required: Requirements, target: str, *, lowercase: bool) -> LanguageModelTokenizer:
+    def open(required: GenerationRequirements, target: str, *, lowercase: bool) -> LanguageModelTokenizer:
         """The tokenizer that a head asks for.
 
         Args:

@@ -30,6 +30,7 @@ from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
+from polysense.tasks.generation.requirements import GenerationRequirements
 from polysense.tasks.generation.tokenizer import Kind, OutputTokenizer
 
 __all__ = ["TextTarget", "TextTargetConfig"]
@@ -217,8 +218,9 @@ class TextTarget(TargetProcessor):
         self, table: Table, cells: Sequence[object], rows: Sequence[int]
     ) -> OutputTokenizer | LanguageModelTokenizer:
         config = self.config
-        if self._required.tokenizer is not None:
-            return self._settled(LanguageModelTokenizer.open(self._required, self.name, lowercase=config.lowercase))
+        required = GenerationRequirements.of(self._required)
+        if required.tokenizer is not None:
+            return self._settled(LanguageModelTokenizer.open(required, self.name, lowercase=config.lowercase))
         texts: list[str] = []
         for i in dict.fromkeys(rows):
             texts += self._vocabulary_texts(table, cells[i], i)

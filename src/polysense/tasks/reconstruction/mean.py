@@ -137,17 +137,12 @@ def has_classes(decoder: ColumnDecoder) -> bool:
 
 
 def _shape(decoder: ColumnDecoder) -> tuple[int, ...]:
-    column = decoder.column
     if isinstance(decoder, CategoryDecoder):
-        assert column.num_categories is not None
-        return (column.num_categories,)
+        return (decoder.column.num_categories,)
     if isinstance(decoder, TokenDecoder):
-        assert column.vocabulary_size is not None
-        return (column.vocabulary_size,)
+        return (decoder.column.vocabulary_size,)
     if isinstance(decoder, PixelDecoder):
-        assert column.num_channels is not None
-        assert column.image_size is not None
-        return (column.num_channels, *column.image_size)
+        return (decoder.column.num_channels, *decoder.column.image_size)
     if isinstance(decoder, SoundDecoder):
         return (decoder.log_mel.num_mels, 1)
     assert isinstance(decoder, NumberDecoder | DateDecoder)
@@ -191,6 +186,7 @@ def _classes(
     known = decoder.known(column)
     if isinstance(decoder, CategoryDecoder):
         return column.values[:, 0, :1].long().masked_fill(~known, 0), known
+    assert isinstance(decoder, TokenDecoder)
     ids = column.values[:, 0].long()
     ids = F.pad(ids, (0, decoder.num_places - ids.shape[1]), value=decoder.column.padding_id)
     past = torch.arange(decoder.num_places, device=ids.device) >= column.lengths[:, :1]

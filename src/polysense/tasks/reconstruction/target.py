@@ -17,7 +17,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.modality import Task
+from polysense.core.registry import modality
 from polysense.core.schema import Target
+from polysense.core.unsupported import Unsupported
 from polysense.data.cells import clean
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table
@@ -103,23 +105,18 @@ class ReconstructionTarget(TargetProcessor):
             return
         members = self._target.members
         known = {name: columns[name].column for name in members if name in columns and columns[name].is_fitted}
-        hashed = {name for name, column in known.items() if column.collision_rate is not None}
-        if not hashed:
+        answers = {name: modality(column.modality).decoder(column) for name, column in known.items()}
+        refused = {name: answer for name, answer in answers.items() if isinstance(answer, Unsupported)}
+        if not refused:
             return
-        names = ", ".join(name for name in members if name in hashed)
-        kept = tuple(name for name in members if name not in hashed)
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        kept = tuple(name for name in members if name not in refused)
         if not kept:
             raise ColumnError(
-                f"target {self.name!r}: {names}: hashed categories can't be restored, as a bucket can't be turned back "
-                "into what it holds, and there is nothing else; restore other columns too, or don't hash (no "
-                "data.columns.NAME.hash_buckets, another encoder than hashed_category)"
+                f"target {self.name!r}: none of its columns can be reconstructed ({reasons}); name other columns too, "
+                f"or read these in another way"
             )
-        _log.warning(
-            "target %r: %s: hashed categories are read and not restored: a bucket can't be turned back into what it "
-            "holds",
-            self.name,
-            names,
-        )
+        _log.warning("target %r: read and not reconstructed: %s", self.name, reasons)
         sources = self.config.sources(self.name)
         cells = tuple(cell for name, cell in zip(members, sources, strict=True) if name in kept)
         self.config = replace(self.config, columns=kept, cells=None if cells == kept else cells)

@@ -12,10 +12,10 @@ import numpy as np
 from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.data.media import short
+from polysense.data.numbers import decimal_mark, parse_number
 from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
-from polysense.modalities.number.column import decimal_mark, parse_number
 
 __all__ = ["RegressionTarget", "RegressionTargetConfig"]
 

@@ -183,7 +183,6 @@ def ruler_of(
             cell = cell[0] if cell else ""
         return TextRuler(column, cell)
     assert isinstance(column, AudioProcessor)
-    assert column.column.sample_rate is not None
     rate = column.column.sample_rate
     if isinstance(cell, list) and len(cell) != 1:
         raise DecodeError(f"found {len(cell)} recordings in column {column.name!r}, expected one")

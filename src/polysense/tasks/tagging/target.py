@@ -162,7 +162,7 @@ class TaggingTarget(TargetProcessor):
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
         self._seconds_per_label = 0.0
         shares, placed = self._measure(table, read)
-        timed = self._column.column.sample_rate is not None
+        timed = self._column.column.rate is not None
         if not placed:
             reason = next(iter(self._reasons(table, read)), first or "give some labels")
             raise ColumnError(f"{where}: no training row has labels that lie in column {self._over!r}; first {reason}")
@@ -180,7 +180,7 @@ class TaggingTarget(TargetProcessor):
             over=self._over,
             boundaries=self._prefixes or (not timed and not self._writes_labels),
             class_lengths=shares,
-            units_per_second=float(self._column.column.sample_rate or 0.0),
+            units_per_second=float(self._column.column.rate or 0.0),
         )
 
     def _labels(self, found: Labelled) -> list[object]:

@@ -198,7 +198,7 @@ def _judged(tables: Mapping[str, Table], split: str | None, prepared: Prepared) 
 def _targets(recipe: Recipe, table: Table) -> list[Target]:
     """The targets as every training fits them, from the training rows."""
     if any(config.lies_in_input for config in recipe.data.targets.values()):
-        requirements = recipe.model.requirements(), recipe.model.target_requirements()
+        requirements = recipe.model.requirements(recipe.data.modalities), recipe.model.target_requirements()
         return list(Processor.fit(table, recipe.data, *requirements).schema.targets)
     return [config.build(name).fit(table) for name, config in recipe.data.targets.items()]
 

@@ -196,7 +196,7 @@ class TrialRunner:
     def _fitted(self, recipe: Recipe) -> FittedData:
         """Fitted preprocessing for a recipe: that of the last one, if nothing that it depends on has changed."""
         data = recipe.data
-        requirements = (recipe.model.requirements(), recipe.model.target_requirements())
+        requirements = (recipe.model.requirements(recipe.data.modalities), recipe.model.target_requirements())
         parts: tuple[Any, ...] = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *requirements)
         if data.impute is not None:  # what it may read depends on what heads are kept from reading
             parts = (*parts, data.impute, data.impute_media, recipe.model.heads)

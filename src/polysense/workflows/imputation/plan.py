@@ -26,9 +26,6 @@ from polysense.data.seen import SeenRows
 from polysense.data.sources import Table
 from polysense.errors import BundleError, CheckpointError, ConfigError
 from polysense.imputer import Imputer
-from polysense.modalities.date.column import DateProcessor
-from polysense.modalities.date.parse import date_unit
-from polysense.modalities.number.column import NumberProcessor, decimal_mark
 from polysense.recipe import Recipe
 from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
 from polysense.workflows.finetune.shift import doubts
@@ -224,20 +221,8 @@ def _otherwise(processor: ColumnProcessor, table: Table) -> str | None:
     """How a column's cells are spelled otherwise than those that an imputer was trained on."""
     if not table.has(processor.source):
         return None
-    if isinstance(processor, NumberProcessor):
-        mark = decimal_mark(table.cells(processor.source)[:_NUM_SAMPLED])
-        if mark and processor.mark and mark != processor.mark:
-            return f"its decimal mark is {processor.mark!r} there and {mark!r} here"
-    if isinstance(processor, DateProcessor):
-        cells = [cell for cell in table.cells(processor.source) if cell is not None][:_NUM_SAMPLED]
-        unit = date_unit(cells)
-        if cells and unit != processor.unit:
-            return f"its dates are {_unit(processor.unit)} there and {_unit(unit)} here"
-    return None
-
-
-def _unit(unit: str | None) -> str:
-    return "dates" if unit is None else f"numbers ({unit})"
+    cells = [cell for cell in table.cells(processor.source) if cell is not None][:_NUM_SAMPLED]
+    return processor.conflict(cells) if cells else None
 
 
 def _seen(bundle: Bundle, tables: Mapping[str, Table]) -> Iterator[tuple[str, list[int]]]:

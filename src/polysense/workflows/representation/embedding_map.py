@@ -12,13 +12,12 @@ import numpy as np
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_text
-from polysense.core.modality import Modality
 from polysense.core.random import permutation
-from polysense.core.registry import task
+from polysense.core.registry import modality, task
 from polysense.core.sample import Unreadable
 from polysense.data.cells import clean
 from polysense.data.dataset import TableDataset
-from polysense.data.kinds import is_number
+from polysense.data.numbers import is_number
 from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
 from polysense.evaluation.projection import kept_neighbours, pca, tsne
@@ -33,7 +32,6 @@ MAP_METHODS = ("tsne", "pca")
 
 _SIDE = 72  # pixels of an embedded picture: about 2 KB
 _FEWEST_NUMBERS = 12  # different numbers from which colours are a scale and not a class each
-_PER_COLUMN = {Modality.IMAGE: 0, Modality.AUDIO: 1, Modality.TEXT: 2}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -242,9 +240,10 @@ def _points(
 ) -> list[MapPoint]:
     dataset = TableDataset(table, bundle.processor, with_targets=False)
     # Of a row that is one point its picture or sound is shown, and its texts; else everything that it has.
-    kinds = {name: bundle.schema.column(name).modality for name in columns}
+    specs = {name: modality(bundle.schema.column(name).modality) for name in columns}
     telling = sorted(
-        (name for name in columns if kinds[name] in _PER_COLUMN), key=lambda name: _PER_COLUMN[kinds[name]]
+        (name for name in columns if specs[name].is_file or specs[name].is_prose),
+        key=lambda name: (not specs[name].is_file, specs[name].rank),
     )
     previews: dict[tuple[str, int], list[Any]] = {}
     needed: dict[int, list[str]] = {}

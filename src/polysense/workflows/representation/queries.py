@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from polysense.bundle import Bundle
-from polysense.core.modality import Modality
-from polysense.data.kinds import media_of_text
+from polysense.core.registry import modality
+from polysense.core.schema import Column
+from polysense.data.sniff import kind_of_path
 from polysense.errors import SearchError
 from polysense.workflows.representation.embed import embeddings, shared_space
 
@@ -58,17 +59,17 @@ def parse_item(text: str, bundle: Bundle, column: str | None) -> Item:
     name, equals, value = text.partition("=")
     if equals and name in bundle.schema.names:
         chosen = name
-        medium = next(one.modality for one in bundle.schema.columns if one.name == name)
+        medium: str | None = next(one.modality for one in bundle.schema.columns if one.name == name)
     else:
-        value, medium = text, media_of_text(text) or Modality.TEXT
+        value, medium = text, kind_of_path(text)
         place = Path(text).expanduser()
-        if medium is Modality.TEXT and "/" in text and len(text) < _LONGEST_PATH and place.exists():
+        if medium is None and "/" in text and len(text) < _LONGEST_PATH and place.exists():
             kind = "a folder" if place.is_dir() else "a file without an ending that says what it is"
             raise SearchError(
                 f"{text}: is {kind}; expected a text, or the file of a picture, sound or video. COLUMN=VALUE says "
                 "which column reads it"
             )
-        fitting = [one.name for one in bundle.schema.columns if one.modality is medium and one.name in usable]
+        fitting = [one.name for one in bundle.schema.columns if _fits(one, medium) and one.name in usable]
         if not fitting:
             kinds = ", ".join(f"{one.name} ({one.modality})" for one in bundle.schema.columns if one.name in usable)
             raise SearchError(
@@ -84,7 +85,7 @@ def parse_item(text: str, bundle: Bundle, column: str | None) -> Item:
     if chosen not in usable:
         raise SearchError(f"{text!r}: column {chosen!r} can't be compared with the index: {why}: {', '.join(usable)}")
     file = None
-    if medium in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO):
+    if medium is not None and modality(medium).is_file:
         file = Path(value).expanduser().absolute()
         if not file.is_file():
             what = "names no file" if not value.strip() else "is a folder" if file.is_dir() else "no such file"
@@ -140,5 +141,10 @@ def _comparable(bundle: Bundle, column: str | None) -> tuple[Sequence[str], str]
     return [column], "without a shared space that it is in, a column is compared with itself alone, here"
 
 
-def _article(medium: Modality) -> str:
-    return {Modality.IMAGE: "an image", Modality.AUDIO: "a sound", Modality.VIDEO: "a video"}.get(medium, "a text")
+def _fits(column: Column, medium: str | None) -> bool:
+    """Whether a column reads a file of a medium, or without one a text."""
+    return modality(column.modality).is_prose if medium is None else column.modality == medium
+
+
+def _article(medium: str | None) -> str:
+    return "a text" if medium is None else modality(medium).nouns[0]

@@ -12,7 +12,7 @@ import polars
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import replacing
-from polysense.core.modality import Modality
+from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
 from polysense.data.sources import read_table
 from polysense.errors import ConfigError, TableError
@@ -196,7 +196,9 @@ def _reader(bundle: Bundle, column: str, text_column: str | None) -> str:
         raise ConfigError("the model has no shared space; train one with: polysense train TABLE --task retrieval")
     if column not in space.members:
         raise ConfigError(f"column {column!r} is not in the shared space; there are: {', '.join(space.members)}")
-    texts = [name for name in space.members if bundle.schema.column(name).modality is Modality.TEXT and name != column]
+    texts = [
+        name for name in space.members if modality(bundle.schema.column(name).modality).is_prose and name != column
+    ]
     if text_column is not None:
         if text_column not in texts:
             raise ConfigError(

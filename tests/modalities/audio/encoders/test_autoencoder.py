@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.autoencoder import AudioAutoencoder, AudioAutoencoderConfig
+from polysense.modalities.audio.record import AudioColumn
 
-COLUMN = Column(name="speech", modality=Modality.AUDIO, sample_rate=8000, typical_length=8000)
+COLUMN = AudioColumn(name="speech", sample_rate=8000, typical_length=8000)
 
 
 def build(width: int = 32, column: Column = COLUMN, **options: object) -> AudioAutoencoder:
@@ -50,7 +52,7 @@ def test_it_learns_to_restore_far_better_than_the_mean(detach: bool) -> None:
 
 
 def test_the_loss_is_the_error_per_valid_frame_of_each_row() -> None:
-    encoder = build(column=COLUMN.replace(multiple=True, max_items=2), dropout=0.0).train()
+    encoder = build(column=dataclasses.replace(COLUMN, multiple=True, max_items=2), dropout=0.0).train()
     encoder.ordered = False
     values = torch.randint(-9000, 9000, (3, 2, 4000), generator=torch.Generator().manual_seed(0)).to(torch.int16)
     lengths = torch.tensor([[4000, 1000], [2345, 0], [0, 0]])

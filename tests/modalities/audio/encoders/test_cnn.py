@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.autoencoder import AudioAutoencoderConfig
@@ -16,6 +17,8 @@ from polysense.modalities.audio.encoders.conformer import ConformerConfig
 from polysense.modalities.audio.encoders.rnn import AudioCNNLSTMConfig
 from polysense.modalities.audio.encoders.transformer import AudioTransformerConfig
 from polysense.modalities.audio.encoders.waveform_cnn import WaveformCNNConfig
+from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 CONFIGS: list[EncoderConfig] = [
@@ -32,7 +35,7 @@ CONFIGS: list[EncoderConfig] = [
     AudioAutoencoderConfig(detach=True),
 ]
 EVERY = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.type)
-COLUMN = Column(name="speech", modality=Modality.AUDIO, sample_rate=8000, typical_length=8000)
+COLUMN = AudioColumn(name="speech", sample_rate=8000, typical_length=8000)
 
 
 def clips(*shape: int, seed: int = 0) -> Tensor:
@@ -119,7 +122,7 @@ def test_silence_is_finite(config: EncoderConfig) -> None:
 
 @EVERY
 def test_several_clips_in_a_cell(config: EncoderConfig) -> None:
-    encoder = build(config, COLUMN.replace(multiple=True, max_items=3))
+    encoder = build(config, dataclasses.replace(COLUMN, multiple=True, max_items=3))
     lengths = torch.tensor([[4000, 900, 0], [100, 0, 0]])
     column = ColumnBatch(values=clips(2, 3, 4000), lengths=lengths, draws=torch.rand(2, 16))
     tokens = encoder(column)
@@ -133,7 +136,7 @@ def test_several_clips_in_a_cell(config: EncoderConfig) -> None:
 @EVERY
 @pytest.mark.parametrize("rate", [4000, 11025, 44100])
 def test_any_sample_rate(config: EncoderConfig, rate: int) -> None:
-    column = COLUMN.replace(sample_rate=rate, typical_length=rate)
+    column = dataclasses.replace(COLUMN, sample_rate=rate, typical_length=rate)
     tokens = build(config, column).eval()(ColumnBatch(values=clips(1, 1, rate), lengths=torch.tensor([[rate]])))
     assert tokens.mask.all()
     assert 10 <= tokens.values.shape[1] <= 40
@@ -176,4 +179,4 @@ def test_low_precision(config: EncoderConfig) -> None:
 def test_only_sound_is_taken() -> None:
     for config in CONFIGS:
         with pytest.raises(ConfigError, match="takes audio"):
-            config.build(Column(name="note", modality=Modality.TEXT, vocabulary_size=5), 16)
+            config.build(TextColumn(name="note", vocabulary_size=5), 16)

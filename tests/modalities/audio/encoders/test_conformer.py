@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.conformer import ConformerConfig
+from polysense.modalities.audio.record import AudioColumn
 
-COLUMN = Column(name="speech", modality=Modality.AUDIO, sample_rate=8000, typical_length=8000)
+COLUMN = AudioColumn(name="speech", sample_rate=8000, typical_length=8000)
 
 
 def clip(seconds: float) -> ColumnBatch:

@@ -6,17 +6,16 @@ import pytest
 import torch
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.modalities.audio.encoders.autoencoder import AudioAutoencoderConfig
 from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
 from polysense.modalities.audio.encoders.rnn import AudioCNNLSTMConfig
 from polysense.modalities.audio.encoders.transformer import AudioTransformerConfig
 from polysense.modalities.audio.encoders.waveform_cnn import WaveformCNNConfig
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import EncoderConfig
 
 NUM_SAMPLES = 600 * 16_000
-COLUMN = Column(name="talk", modality=Modality.AUDIO, sample_rate=16_000, typical_length=NUM_SAMPLES)
+COLUMN = AudioColumn(name="talk", sample_rate=16_000, typical_length=NUM_SAMPLES)
 CONFIGS: list[EncoderConfig] = [
     AudioCNNConfig(),
     AudioCNNLSTMConfig(),

@@ -7,12 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.rnn import AudioCNNLSTMConfig
+from polysense.modalities.audio.record import AudioColumn
 
-COLUMN = Column(name="speech", modality=Modality.AUDIO, sample_rate=8000, typical_length=8000)
+COLUMN = AudioColumn(name="speech", sample_rate=8000, typical_length=8000)
 
 
 def clip(length: int, seed: int = 0) -> torch.Tensor:

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.conformer import ConformerConfig
 from polysense.modalities.audio.encoders.spectrogram import AttentiveSpectrogramConfig
 from polysense.modalities.audio.encoders.transformer import AudioTransformerConfig
+from polysense.modalities.audio.record import AudioColumn
 
 CONFIGS = (AudioTransformerConfig, ConformerConfig)
 
@@ -28,6 +27,6 @@ def test_attention_reaches_at_least_one_token(config: type[AttentiveSpectrogramC
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_heads_that_do_not_divide_the_width_name_the_column(config: type[AttentiveSpectrogramConfig]) -> None:
-    column = Column(name="voice", modality=Modality.AUDIO, sample_rate=16000)
+    column = AudioColumn(name="voice", sample_rate=16000)
     with pytest.raises(ConfigError, match=r"model\.encoders\.voice: 3 heads do not divide the model's width of 16"):
         config(num_heads=3).build(column, 16)

@@ -6,12 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.modalities.audio.encoders.waveform_cnn import WaveformCNNConfig
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.layers.transformer import sinusoidal
 
-COLUMN = Column(name="speech", modality=Modality.AUDIO, sample_rate=8000, typical_length=8000)
+COLUMN = AudioColumn(name="speech", sample_rate=8000, typical_length=8000)
 
 
 def test_it_is_m5_with_group_normalisation() -> None:

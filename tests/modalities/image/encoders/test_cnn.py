@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.cnn import ImageCNN, ImageCNNConfig
+from polysense.modalities.image.record import ImageColumn
 
 
 @pytest.mark.parametrize("norm", ["group", "batch", "none"])
@@ -35,9 +35,7 @@ def test_it_is_the_textbooks(norm: str) -> None:
 
 
 def column(height: int, width: int) -> Column:
-    return Column(
-        name="photo", modality=Modality.IMAGE, image_size=(height, width), num_channels=1, mean=(0.5,), std=(0.2,)
-    )
+    return ImageColumn(name="photo", image_size=(height, width), num_channels=1, mean=(0.5,), std=(0.2,))
 
 
 @pytest.mark.parametrize(("size", "grid"), [((28, 28), (7, 7)), ((30, 45), (8, 12)), ((3, 9), (2, 5))])

@@ -8,19 +8,17 @@ import torch
 from torch import nn
 
 from polysense.config.base import members
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.modalities.image.encoders.deep_resnet import DeepResNet, DeepResNetConfig
 from polysense.modalities.image.encoders.feature_map import FeatureMap
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.layers.batchnorm import BatchNorm
 
 torchvision: Any = importlib.import_module("torchvision")
 
 
 def network_of(name: str, size: int, **options: Any) -> tuple[DeepResNet, FeatureMap]:
-    column = Column(
+    column = ImageColumn(
         name="photo",
-        modality=Modality.IMAGE,
         image_size=(size, size),
         num_channels=3,
         mean=(0.5, 0.4, 0.3),

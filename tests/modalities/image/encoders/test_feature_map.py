@@ -10,10 +10,10 @@ from torch import nn
 
 from polysense.config.base import members
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.modalities.image.encoders.feature_map import CellProjection, FeatureMap
 from polysense.modalities.image.encoders.resnet import image_tokens
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -29,9 +29,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def column(height: int, width: int, channels: int = 3) -> Column:
-    return Column(
+    return ImageColumn(
         name="photo",
-        modality=Modality.IMAGE,
         image_size=(height, width),
         num_channels=channels,
         mean=(0.5, 0.4, 0.3)[:channels],

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError, WeightsError
 from polysense.modalities.image.encoders.timm import Timm, TimmConfig
+from polysense.modalities.image.record import ImageColumn
 
 timm: Any = importlib.import_module("timm")
 
@@ -25,9 +25,8 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def column(height: int = 32, width: int = 32, channels: int = 3) -> Column:
-    return Column(
+    return ImageColumn(
         name="photo",
-        modality=Modality.IMAGE,
         image_size=(height, width),
         num_channels=channels,
         mean=(0.5, 0.4, 0.3)[:channels],
@@ -123,7 +122,7 @@ def test_a_bundle_needs_no_original(tmp_path: Path) -> None:
     arguments = {"img_size": (32, 48), "in_chans": 1}
     timm.models.save_for_hf(source, str(tmp_path / "mine"), model_args=arguments, safe_serialization=True)
     config = TimmConfig(name=str(tmp_path / "mine"))
-    asked = config.requirements("photo")
+    asked = config.requirements("photo", "image")
     assert (asked.image_size, asked.num_channels) == ((32, 48), 1)
     encoder = config.build(of, 8).eval()
     batch = pictures(of, [1, 1])
@@ -138,7 +137,7 @@ def test_a_bundle_needs_no_original(tmp_path: Path) -> None:
     again.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(again(batch).values, encoder(batch).values)
     with pytest.raises(WeightsError, match=r"expected a folder with timm's config\.json"):
-        config.requirements("photo")
+        config.requirements("photo", "image")
 
 
 def test_a_local_weights_file(tmp_path: Path) -> None:
@@ -154,7 +153,7 @@ def test_a_local_weights_file(tmp_path: Path) -> None:
     assert list(random("resnet10t", of).pretrained_parameters()) == []
     tuned = TimmConfig(name="resnet10t", weights=str(tmp_path / "w.safetensors"), tune="full").build(of, 8)
     assert len(list(tuned.pretrained_parameters())) == len([p for p in tuned.backbone.parameters() if p.requires_grad])
-    assert config.requirements("photo").num_channels == 3
+    assert config.requirements("photo", "image").num_channels == 3
 
 
 def test_a_frozen_backbone_is_an_extractor(tmp_path: Path) -> None:

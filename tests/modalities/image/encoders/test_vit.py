@@ -9,18 +9,17 @@ import torch
 from torch import nn
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.vit import ViTConfig
+from polysense.modalities.image.record import ImageColumn
 
 timm: Any = importlib.import_module("timm")
 
 
 def column(height: int, width: int) -> Column:
-    return Column(
+    return ImageColumn(
         name="photo",
-        modality=Modality.IMAGE,
         image_size=(height, width),
         num_channels=3,
         mean=(0.5, 0.4, 0.3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -11,24 +12,28 @@ import torch
 from torch import Tensor, nn
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
+from polysense.core.registry import modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
 from polysense.modalities.category.encoders.hashed import HashedCategory, HashedCategoryConfig
+from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.date.encoders.mlp import DateMLPConfig
+from polysense.modalities.date.record import DateColumn
+from polysense.modalities.image.record import ImageColumn
 from polysense.modalities.number.encoders.feature_tokenizer import FeatureTokenizer, FeatureTokenizerConfig
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.number.encoders.periodic import Periodic, PeriodicConfig
 from polysense.modalities.number.encoders.piecewise_linear import PiecewiseLinear, PiecewiseLinearConfig
+from polysense.modalities.number.record import NumberColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 from polysense.nn.fusion.transformer import TransformerFusion, TransformerFusionConfig
 
-NUMBER = Column(name="age", modality=Modality.NUMBER, mean=(0.0,), std=(1.0,), quantiles=(-1.5, -0.2, 0.1, 2.0))
-CATEGORY = Column(name="shop", modality=Modality.CATEGORY, num_categories=7)
-HASHED = Column(name="user", modality=Modality.CATEGORY, num_categories=11, num_features=2, collision_rate=0.1)
-DATE = Column(name="day", modality=Modality.DATE, mean=(0.0,), std=(1.0,), num_features=14)
+NUMBER = NumberColumn(name="age", mean=0.0, std=1.0, quantiles=(-1.5, -0.2, 0.1, 2.0))
+CATEGORY = CategoryColumn(name="shop", num_categories=7)
+HASHED = CategoryColumn(name="user", num_categories=11, num_features=2, collision_rate=0.1)
+DATE = DateColumn(name="day", mean=0.0, std=1.0, num_features=14)
 
 ALL: list[tuple[EncoderConfig, Column]] = [
     (NumberMLPConfig(), NUMBER),
@@ -48,8 +53,8 @@ names = pytest.mark.parametrize(
 
 def cells(column: Column, batch: int, items: int = 1, seed: int = 0) -> ColumnBatch:
     generator = torch.Generator().manual_seed(seed)
-    shape = (batch, items, column.num_features)
-    if column.modality is Modality.CATEGORY:
+    shape = (batch, items, *modality(column.modality).item_shape(column, 1))
+    if column.modality == "category":
         values = torch.randint(0, column.num_categories or 1, shape, generator=generator)
     else:
         values = torch.randn(shape, generator=generator)
@@ -91,7 +96,7 @@ def test_every_parameter_learns_and_an_absent_row_teaches_nothing(config: Encode
 
 @names
 def test_several_items_in_a_cell(config: EncoderConfig, column: Column) -> None:
-    encoder = build(config, column.replace(multiple=True, max_items=3)).eval()
+    encoder = build(config, dataclasses.replace(column, multiple=True, max_items=3)).eval()
     batch = cells(column, 2, items=3)
     tokens = encoder(ColumnBatch(values=batch.values, lengths=torch.tensor([[1, 1, 0], [1, 0, 0]])))
     assert tokens.mask.tolist() == [[True, True, False], [True, False, False]]
@@ -103,7 +108,10 @@ def test_several_items_in_a_cell(config: EncoderConfig, column: Column) -> None:
 @names
 def test_other_columns_are_refused(config: EncoderConfig, column: Column) -> None:
     with pytest.raises(ConfigError, match="Choose another encoder for it"):
-        config.build(Column(name="photo", modality=Modality.IMAGE, image_size=(8, 8), num_channels=3), 8)
+        config.build(
+            ImageColumn(name="photo", image_size=(8, 8), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+            8,
+        )
 
 
 @pytest.mark.parametrize("config", [NumberMLPConfig(), PiecewiseLinearConfig(), PeriodicConfig()])
@@ -132,14 +140,14 @@ def ple(x: float, edges: tuple[float, ...]) -> list[float]:
 
 @pytest.mark.parametrize("edges", [(-1.5, -0.2, 0.1, 2.0), (0.0, 1.0), (-1.0, 0.0, 4.0)])
 def test_piecewise_linear_is_the_papers_equation(edges: tuple[float, ...]) -> None:
-    encoder = build(PiecewiseLinearConfig(), NUMBER.replace(quantiles=edges))
+    encoder = build(PiecewiseLinearConfig(), dataclasses.replace(NUMBER, quantiles=edges))
     assert isinstance(encoder, PiecewiseLinear)
     values = torch.cat([torch.linspace(-5, 5, 101), torch.tensor(edges)])
     expected = torch.tensor([ple(float(value), edges) for value in values])
     torch.testing.assert_close(encoder.encoding(values), expected, rtol=1e-5, atol=1e-5)
     tokens = encoder(ColumnBatch(values=values[:, None, None], lengths=torch.ones(len(values), 1, dtype=torch.int64)))
     torch.testing.assert_close(tokens.values[:, 0], torch.relu(encoder.linear(expected)), rtol=1e-4, atol=1e-4)
-    assert PiecewiseLinearConfig(num_bins=5).requirements("age").num_quantiles == 5
+    assert PiecewiseLinearConfig(num_bins=5).requirements("age", "number").num_quantiles == 5
     assert "left" not in encoder.state_dict()
 
 
@@ -175,7 +183,7 @@ def fitted(config: EncoderConfig, column: Column, target: Callable[[Tensor], Ten
 
 def test_what_each_number_encoder_is_for() -> None:
     edges = tuple(torch.linspace(-2, 2, 33).tolist())
-    column = NUMBER.replace(quantiles=edges)
+    column = dataclasses.replace(NUMBER, quantiles=edges)
     quick = lambda x: torch.sin(12 * x)  # noqa: E731
     steps = lambda x: ((x / 0.5).floor() % 2) * 2 - 1  # noqa: E731
     plain = fitted(NumberMLPConfig(), column, quick), fitted(NumberMLPConfig(), column, steps)
@@ -192,10 +200,10 @@ def test_hashed_categories_sum_a_row_of_each_table() -> None:
     ids = batch.values[:, 0]
     expected = encoder.mlp(first[ids[:, 0]] + second[ids[:, 1]])
     torch.testing.assert_close(encoder(batch).values[:, 0], expected)
-    asked = HashedCategoryConfig(hash_buckets=10, num_hashes=3).requirements("user")
+    asked = HashedCategoryConfig(hash_buckets=10, num_hashes=3).requirements("user", "category")
     assert (asked.hash_buckets, asked.num_hashes) == (10, 3)
-    one = build(HashedCategoryConfig(num_hashes=1), HASHED.replace(num_features=1))
-    assert one(cells(HASHED.replace(num_features=1), 4)).values.shape == (4, 1, 12)
+    one = build(HashedCategoryConfig(num_hashes=1), dataclasses.replace(HASHED, num_features=1))
+    assert one(cells(dataclasses.replace(HASHED, num_features=1), 4)).values.shape == (4, 1, 12)
     for wrong in ({"hash_buckets": 1}, {"num_hashes": 0}):
         with pytest.raises(ConfigError):
             HashedCategoryConfig(**wrong)
@@ -254,7 +262,7 @@ class ReferenceFTTransformer(nn.Module):
     def forward(self, columns: list[ColumnBatch]) -> Tensor:
         feature_tokens, means = [], []
         for i, (tokenizer, column) in enumerate(zip(self.tokenizers, columns, strict=True)):
-            if tokenizer.column.modality is Modality.CATEGORY:
+            if tokenizer.column.modality == "category":
                 token = tokenizer.weight[column.values[:, 0, 0]] + tokenizer.bias
             else:
                 token = column.values[:, 0] * tokenizer.weight + tokenizer.bias
@@ -270,7 +278,7 @@ class ReferenceFTTransformer(nn.Module):
 
 def test_tokenizer_and_transformer_are_an_ft_transformer_up_to_what_is_said() -> None:
     width, heads = 16, 4
-    columns = [NUMBER, NUMBER.replace(name="height"), CATEGORY]
+    columns = [NUMBER, dataclasses.replace(NUMBER, name="height"), CATEGORY]
     tokenizers = [copy.deepcopy(build(FeatureTokenizerConfig(), column, width)) for column in columns]
     fusion = TransformerFusionConfig(num_heads=heads, dropout=0.0).build([c.name for c in columns], width)
     assert isinstance(fusion, TransformerFusion)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.text.column import TextColumnConfig
 from polysense.modalities.text.encoders.bag_of_words import BagOfWords, BagOfWordsConfig, hashed_pairs
+from polysense.modalities.text.record import TextColumn
 
 sklearn_text: Any = importlib.import_module("sklearn.feature_extraction.text")
 
@@ -39,9 +39,8 @@ def dense(values: torch.Tensor, lengths: torch.Tensor) -> np.ndarray:
 
 def column(counts: np.ndarray) -> Column:
     shares = tuple(((counts > 0).sum(axis=0) / len(counts)).tolist())
-    return Column(
+    return TextColumn(
         name="note",
-        modality=Modality.TEXT,
         vocabulary_size=SIZE,
         document_frequencies=shares,
         num_documents=len(counts),
@@ -82,7 +81,7 @@ def test_from_texts_it_is_the_tfidf_vectorizer(tmp_path: Path) -> None:
     processor = TextColumnConfig(min_frequency=1).build("note")
     sources = [SourceInfo(table="t", row=i, column="note") for i in range(len(texts))]
     config = BagOfWordsConfig()
-    fitted = processor.fit(texts, sources, tmp_path, config.requirements("note"))
+    fitted = processor.fit(texts, sources, tmp_path, config.requirements("note", "text"))
     vectorizer = sklearn_text.TfidfVectorizer(token_pattern=r"\w+").fit(texts)
     for text in [*texts, "cat cat dog"]:
         row = torch.from_numpy(processor.transform(text, sources[0], tmp_path)[0])[None]
@@ -113,7 +112,7 @@ def test_a_text_with_little_to_say_stays_near_neutral_after_normalising() -> Non
 
 
 def test_the_order_counts_only_with_pairs() -> None:
-    fitted = Column(name="note", modality=Modality.TEXT, vocabulary_size=SIZE)
+    fitted = TextColumn(name="note", vocabulary_size=SIZE)
     values = torch.tensor([[3, 4, 5], [5, 4, 3]], dtype=torch.int32)
     lengths = torch.tensor([3, 3])
     for ngrams, same in ((1, True), (2, False)):
@@ -124,9 +123,8 @@ def test_the_order_counts_only_with_pairs() -> None:
 
 
 def test_a_pair_is_as_rare_as_its_rarer_word() -> None:
-    fitted = Column(
+    fitted = TextColumn(
         name="note",
-        modality=Modality.TEXT,
         vocabulary_size=4,
         document_frequencies=(0.0, 1.0, 0.5, 0.1),
         num_documents=10,
@@ -158,10 +156,10 @@ def test_pairs_collide_as_often_as_said() -> None:
 
 def test_it_asks_for_what_it_needs_and_says_what_is_missing() -> None:
     config = BagOfWordsConfig()
-    assert config.requirements("note").tokenization == "words"
-    assert config.requirements("note").token_frequencies
-    assert not replace(config, weighting="counts").requirements("note").token_frequencies
-    bare = Column(name="note", modality=Modality.TEXT, vocabulary_size=SIZE)
+    assert config.requirements("note", "text").tokenization == "words"
+    assert config.requirements("note", "text").token_frequencies
+    assert not replace(config, weighting="counts").requirements("note", "text").token_frequencies
+    bare = TextColumn(name="note", vocabulary_size=SIZE)
     with pytest.raises(ConfigError, match="document frequencies"):
         config.build(bare, 4)
     assert isinstance(replace(config, weighting="binary").build(bare, 4), BagOfWords)

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.text.encoders.cnn import TextCNN, TextCNNConfig
+from polysense.modalities.text.record import TextColumn
 
-COLUMN = Column(name="note", modality=Modality.TEXT, vocabulary_size=20)
+COLUMN = TextColumn(name="note", vocabulary_size=20)
 VALUES = torch.randint(0, 20, (4, 9), dtype=torch.int32, generator=torch.Generator().manual_seed(1))
 LENGTHS = torch.tensor([9, 1, 4, 7])
 

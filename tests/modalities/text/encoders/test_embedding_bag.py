@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
+from polysense.core.schema import Requirements
 from polysense.errors import ConfigError
 from polysense.modalities.text.encoders.bag_of_words import hashed_pairs
 from polysense.modalities.text.encoders.embedding_bag import EmbeddingBagConfig
+from polysense.modalities.text.record import TextColumn
 
-COLUMN = Column(name="note", modality=Modality.TEXT, vocabulary_size=20)
+COLUMN = TextColumn(name="note", vocabulary_size=20)
 
 
 @pytest.mark.parametrize("ngrams", [1, 2])
@@ -35,6 +35,6 @@ def test_it_is_torchs_embedding_bag_of_each_text(pooling: Literal["mean", "sum",
 
 
 def test_it_reads_subwords_unless_told_otherwise() -> None:
-    assert EmbeddingBagConfig().requirements("note").tokenization is None
+    assert EmbeddingBagConfig().requirements("note", "text") == Requirements()
     with pytest.raises(ConfigError, match="num_buckets"):
         EmbeddingBagConfig(num_buckets=0)

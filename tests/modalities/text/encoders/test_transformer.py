@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 import torch
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.data.column import ColumnProcessor
@@ -21,12 +21,12 @@ from polysense.modalities.text.encoders.cnn import TextCNNConfig
 from polysense.modalities.text.encoders.embedding_bag import EmbeddingBagConfig
 from polysense.modalities.text.encoders.rnn import TextRNNConfig
 from polysense.modalities.text.encoders.word_vectors import WordVectorsConfig
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 WORDS = ("<pad>", "<unk>", *(f"w{i}" for i in range(28)))
-COLUMN = Column(
+COLUMN = TextColumn(
     name="note",
-    modality=Modality.TEXT,
     vocabulary_size=30,
     vocabulary=WORDS,
     document_frequencies=(0.0, 0.5, *(1 / (i + 1) for i in range(28))),
@@ -123,7 +123,7 @@ def test_dropout_is_off_outside_training(config: EncoderConfig) -> None:
 
 
 def test_texts_of_a_dialogue_keep_their_positions(config: EncoderConfig) -> None:
-    encoder = build(config, COLUMN.replace(multiple=True, max_items=3)).eval()
+    encoder = build(config, dataclasses.replace(COLUMN, multiple=True, max_items=3)).eval()
     values = torch.zeros(2, 3, 4, dtype=torch.int32)
     values[0, 0, :3] = torch.tensor([3, 4, 5])
     values[0, 1, :2] = torch.tensor([6, 7])
@@ -160,7 +160,7 @@ def test_every_script_reaches_the_tokens(config: EncoderConfig, tmp_path: Path) 
     cells = [text for texts in TEXTS.values() for text in texts] * 2
     processor = TextColumnConfig().build("note")
     sources = [SourceInfo(table="t", row=i, column="note") for i in range(len(cells))]
-    column = processor.fit(cells, sources, tmp_path, config.requirements("note"))
+    column = processor.fit(cells, sources, tmp_path, config.requirements("note", "text"))
     state = processor.save(tmp_path / "saved")
     loaded = ColumnProcessor.load(state, tmp_path / "saved")
     assert loaded.column == column

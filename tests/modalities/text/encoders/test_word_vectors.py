@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import logging
 from pathlib import Path
@@ -10,15 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.errors import BundleError, ConfigError, WeightsError
 from polysense.modalities.text.encoders.word_vectors import WordVectorsConfig, read_vectors
+from polysense.modalities.text.record import TextColumn
 
 VOCABULARY = ("<pad>", "<unk>", "cat", "dog", "zürich", "new york", "gone")
-COLUMN = Column(
+COLUMN = TextColumn(
     name="note",
-    modality=Modality.TEXT,
     vocabulary_size=7,
     vocabulary=VOCABULARY,
     document_frequencies=(0.0, 0.2, 0.8, 0.4, 0.2, 0.2, 0.2),
@@ -132,8 +131,8 @@ def test_frozen_vectors_stay_and_tuned_ones_learn(tmp_path: Path) -> None:
 def test_random_vectors_have_the_spread_of_the_known_ones(tmp_path: Path) -> None:
     torch.manual_seed(0)
     words = tuple(f"w{i}" for i in range(200))
-    column = COLUMN.replace(
-        vocabulary_size=202, vocabulary=("<pad>", "<unk>", *words), document_frequencies=(0.1,) * 202
+    column = dataclasses.replace(
+        COLUMN, vocabulary_size=202, vocabulary=("<pad>", "<unk>", *words), document_frequencies=(0.1,) * 202
     )
     path = tmp_path / "v.txt"
     numbers = np.random.default_rng(0).normal(scale=3.0, size=(100, 20))
@@ -163,8 +162,8 @@ def test_a_bundle_needs_no_file(tmp_path: Path) -> None:
 
 
 def test_it_asks_for_the_words() -> None:
-    wanted = WordVectorsConfig(path="v.txt").requirements("note")
+    wanted = WordVectorsConfig(path="v.txt").requirements("note", "text")
     assert (wanted.tokenization, wanted.vocabulary, wanted.token_frequencies) == ("words", True, True)
-    bare = Column(name="note", modality=Modality.TEXT, vocabulary_size=7)
+    bare = TextColumn(name="note", vocabulary_size=7)
     with pytest.raises(ConfigError, match="fit it again"):
         WordVectorsConfig(path="v.txt").build(bare, 4)

@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from polysense.core.batch import TargetBatch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.number.record import NumberColumn
 from polysense.nn.decoding.base import DecodingConfig
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.best_path import BestPathConfig
@@ -26,8 +29,8 @@ from polysense.tasks.generation.heads.ctc import CTCHead, CTCHeadConfig
 from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHead, CTCAttentionHeadConfig
 
 WIDTH, ROWS, LENGTH, VOCABULARY = 16, 5, 8, 9
-SPEECH = Column(name="speech", modality=Modality.AUDIO, sample_rate=8000)
-AGE = Column(name="age", modality=Modality.NUMBER)
+SPEECH = AudioColumn(name="speech", sample_rate=8000)
+AGE = NumberColumn(name="age", mean=0.0, std=1.0)
 TARGET = Target(
     name="words",
     task=Task.GENERATION,
@@ -239,9 +242,11 @@ def test_a_language_model_prefers_what_was_written_in_training() -> None:
 
 
 def test_which_column_is_read() -> None:
-    photo = Column(name="photo", modality=Modality.IMAGE)
-    lips = Column(name="lips", modality=Modality.IMAGE, multiple=True)
-    other = Column(name="noise", modality=Modality.AUDIO)
+    photo = ImageColumn(name="photo", image_size=(8, 8), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    lips = ImageColumn(
+        name="lips", multiple=True, image_size=(8, 8), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
+    )
+    other = AudioColumn(name="noise", sample_rate=16_000)
     config = CTCHeadConfig()
     for columns, found in (
         ((AGE, photo, SPEECH, lips), "speech"),
@@ -270,11 +275,13 @@ def test_a_picture_is_read_column_by_column_and_a_sequence_picture_by_picture() 
         )
         return found
 
-    line = Column(name="line", modality=Modality.IMAGE)
+    line = ImageColumn(name="line", image_size=(8, 8), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     found, valid = read(line, (3, 4))
     torch.testing.assert_close(found[0], values[0].view(3, 4, WIDTH).mean(dim=0))
     assert valid.tolist() == [[True] * 4, [False] * 4]
-    lips = Column(name="lips", modality=Modality.IMAGE, multiple=True)
+    lips = ImageColumn(
+        name="lips", multiple=True, image_size=(8, 8), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
+    )
     found, _ = read(lips, (3, 2, 2))
     torch.testing.assert_close(found[0], values[0].view(3, 4, WIDTH).mean(dim=1))
     found, _ = read(lips, (3, 2, 2), steps="columns")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch, TargetBatch
 from polysense.core.modality import Task
-from polysense.core.schema import Target
+from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError, WeightsError
 from polysense.nn.decoding.beam import BeamSearchConfig
@@ -407,7 +407,7 @@ def test_a_text_that_never_fits_is_an_error_at_once(language_model: LanguageMode
 def test_a_random_language_model_needs_only_a_config(language_model: LanguageModel, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((language_model("llama") / "config.json").read_text())
     config = LanguageModelHeadConfig(path=str(tmp_path), weights="random", tune="full")
-    assert config.requirements("answer").tokenizer is None
+    assert config.requirements("answer") == Requirements()
     target = Target(
         name="answer", task=Task.GENERATION, columns=("a",), vocabulary_size=50, padding_id=0, begin_id=1, end_id=2,
         max_length=5,

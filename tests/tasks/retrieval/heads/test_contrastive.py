@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from polysense.core.batch import TargetBatch
-from polysense.core.modality import Modality, Task
-from polysense.core.schema import Column, Target
+from polysense.core.modality import Task
+from polysense.core.schema import Target
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.text.record import TextColumn
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHead, ContrastiveHeadConfig
 
 WIDTH, ROWS = 16, 7
@@ -247,6 +248,6 @@ def test_the_temperature_learns_and_stays_below_one_hundred() -> None:
 def test_wrong_settings_are_named() -> None:
     with pytest.raises(ConfigError, match="size must be at least 1"):
         ContrastiveHeadConfig(size=0)
-    columns = [Column(name="a", modality=Modality.TEXT)]
+    columns = [TextColumn(name="a", vocabulary_size=10)]
     with pytest.raises(ConfigError, match="'b' is no input column"):
         head().connect(columns)

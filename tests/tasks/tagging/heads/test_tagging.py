@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polysense.core.batch import TargetBatch
-from polysense.core.modality import Modality, Task
-from polysense.core.schema import Column, Target
+from polysense.core.modality import Task
+from polysense.core.schema import Target
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.text.record import TextColumn
 from polysense.tasks.tagging.heads.tagging import TaggingHead, TaggingHeadConfig
 
 WIDTH = 8
@@ -203,9 +204,9 @@ def test_how_likely_the_truth_is() -> None:
 
 
 def test_the_column_must_be_there() -> None:
-    column = Column(name="text", modality=Modality.TEXT)
+    column = TextColumn(name="text", vocabulary_size=10)
     head().connect([column])
     with pytest.raises(ConfigError, match="is no input"):
-        head().connect([column.replace(name="note")])
+        head().connect([dataclasses.replace(column, name="note")])
     with pytest.raises(ConfigError, match="several items"):
-        head().connect([column.replace(multiple=True)])
+        head().connect([dataclasses.replace(column, multiple=True)])

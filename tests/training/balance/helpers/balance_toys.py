@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Modality, Task
+from polysense.core.modality import Task
 from polysense.core.random import permutation, uniforms
-from polysense.core.schema import Column, Schema, Target
+from polysense.core.schema import Schema, Target
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
+from polysense.modalities.number.record import NumberColumn
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.model import ModelConfig, MultimodalModel
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
@@ -38,7 +39,7 @@ BALANCES: dict[str, BalanceConfig] = {
     "staged_by_order": StagedFreezingConfig(order=("noise", "vague", "clear"), stage_epochs=1),
 }
 SCHEMA = Schema(
-    columns=tuple(Column(name=name, modality=Modality.NUMBER, mean=(0.0,), std=(1.0,)) for name in NAMES),
+    columns=tuple(NumberColumn(name=name, mean=0.0, std=1.0) for name in NAMES),
     targets=(
         Target(
             name="label",

@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 from polysense.nn.layers.convolution import ValidGroupNorm
 from polysense.nn.layers.spectrogram import AugmentedLogMel
@@ -56,7 +56,7 @@ class AudioAutoencoderConfig(EncoderConfig):
         max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
+    modalities: ClassVar[frozenset[str]] = frozenset({"audio"})
     type: Literal["audio_autoencoder"] = "audio_autoencoder"
     num_mels: int = 40
     channels: int = 64
@@ -75,15 +75,15 @@ class AudioAutoencoderConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioAutoencoder:
         self.check(column)
+        column = AudioColumn.of(column)
         return AudioAutoencoder(self, column, width)
 
 
 class AudioAutoencoder(Encoder):
     """Log-mel, two strided convolutions over time, a narrow code; its mirror image restores the log-mel."""
 
-    def __init__(self, config: AudioAutoencoderConfig, column: Column, width: int) -> None:
+    def __init__(self, config: AudioAutoencoderConfig, column: AudioColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.sample_rate is not None
         self.config = config
         # Bands are channels here, and a warped band would be a different target: no warp.
         self.spectrogram = AugmentedLogMel(

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.audio.encoders.spectrogram import SpectrogramEncoderConfig
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Encoder
 from polysense.nn.layers.convolution import ResidualBlock
 from polysense.nn.layers.transformer import sinusoidal
@@ -50,15 +51,15 @@ class AudioCNNConfig(SpectrogramEncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioCNN:
         self.check(column)
+        column = AudioColumn.of(column)
         return AudioCNN(self, column, width)
 
 
 class AudioCNN(Encoder):
     """Log-mel, a strided stem, residual stages, the remaining bands joined into each time step."""
 
-    def __init__(self, config: AudioCNNConfig, column: Column, width: int) -> None:
+    def __init__(self, config: AudioCNNConfig, column: AudioColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.sample_rate is not None
         self.spectrogram = config.spectrogram(column)
         channels = config.channels
         # Not normalised: the spectrogram is, and this layer's output is the largest by far.

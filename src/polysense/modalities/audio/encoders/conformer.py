@@ -23,6 +23,7 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.spectrogram import AttentiveSpectrogramConfig
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Encoder
 from polysense.nn.layers.conformer import ConformerBlock
 
@@ -49,13 +50,14 @@ class ConformerConfig(AttentiveSpectrogramConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Conformer:
         self.check(column)
+        column = AudioColumn.of(column)
         return Conformer(self, column, width)
 
 
 class Conformer(Encoder):
     """Log-mel, two strided convolutions, all bands joined into each time step, Conformer blocks."""
 
-    def __init__(self, config: ConformerConfig, column: Column, width: int) -> None:
+    def __init__(self, config: ConformerConfig, column: AudioColumn, width: int) -> None:
         super().__init__(column, width)
         self.subsampling = config.subsampling(column, width)
         self.dropout = nn.Dropout(config.dropout)

@@ -25,6 +25,7 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.spectrogram import SpectrogramEncoderConfig
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Encoder
 from polysense.nn.layers.convolution import ResidualBlock
 from polysense.nn.layers.recurrent import BidirectionalRNN
@@ -55,13 +56,14 @@ class AudioCNNLSTMConfig(SpectrogramEncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioCNNLSTM:
         self.check(column)
+        column = AudioColumn.of(column)
         return AudioCNNLSTM(self, column, width)
 
 
 class AudioCNNLSTM(Encoder):
     """Log-mel, a strided stem, two residual stages, a bidirectional LSTM, a projection."""
 
-    def __init__(self, config: AudioCNNLSTMConfig, column: Column, width: int) -> None:
+    def __init__(self, config: AudioCNNLSTMConfig, column: AudioColumn, width: int) -> None:
         super().__init__(column, width)
         self.spectrogram = config.spectrogram(column)
         channels = config.channels

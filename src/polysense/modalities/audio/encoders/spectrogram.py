@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from polysense.core.modality import Modality
-from polysense.core.schema import Column
 from polysense.errors import ConfigError
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.layers.spectrogram import AugmentedLogMel
 from polysense.nn.layers.subsampling import SECONDS_PER_TOKEN, Subsampling
@@ -35,7 +34,7 @@ class SpectrogramEncoderConfig(EncoderConfig):
             would, in standard deviations of the clip's spectrogram; 0 switches it off.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
+    modalities: ClassVar[frozenset[str]] = frozenset({"audio"})
     num_mels: int = 40
     max_time_mask: float = 0.1
     max_frequency_mask: float = 0.1
@@ -43,9 +42,8 @@ class SpectrogramEncoderConfig(EncoderConfig):
     max_time_stretch: float = 0.0
     max_band_gain: float = 0.0
 
-    def spectrogram(self, column: Column) -> AugmentedLogMel:
+    def spectrogram(self, column: AudioColumn) -> AugmentedLogMel:
         """The layer that makes the spectrogram of an audio column's samples."""
-        assert column.sample_rate is not None
         return AugmentedLogMel(
             column.sample_rate,
             self.num_mels,
@@ -90,7 +88,7 @@ class AttentiveSpectrogramConfig(SpectrogramEncoderConfig):
         """Tokens that one attends to, either way."""
         return round(self.attention_seconds / SECONDS_PER_TOKEN)
 
-    def subsampling(self, column: Column, width: int) -> Subsampling:
+    def subsampling(self, column: AudioColumn, width: int) -> Subsampling:
         """The layer from an audio column's samples to tokens.
 
         Raises:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.audio.encoders.spectrogram import AttentiveSpectrogramConfig
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Encoder
 from polysense.nn.layers.local_attention import LocalTransformerBlock
 from polysense.nn.layers.transformer import sinusoidal
@@ -41,13 +42,14 @@ class AudioTransformerConfig(AttentiveSpectrogramConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> AudioTransformer:
         self.check(column)
+        column = AudioColumn.of(column)
         return AudioTransformer(self, column, width)
 
 
 class AudioTransformer(Encoder):
     """Log-mel, two strided convolutions, all bands joined into each time step, transformer blocks."""
 
-    def __init__(self, config: AudioTransformerConfig, column: Column, width: int) -> None:
+    def __init__(self, config: AudioTransformerConfig, column: AudioColumn, width: int) -> None:
         super().__init__(column, width)
         self.subsampling = config.subsampling(column, width)
         self.dropout = nn.Dropout(config.dropout)

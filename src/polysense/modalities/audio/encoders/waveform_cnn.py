@@ -23,9 +23,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
+from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 from polysense.nn.layers.convolution import ValidGroupNorm
 from polysense.nn.layers.transformer import sinusoidal
@@ -44,22 +44,22 @@ class WaveformCNNConfig(EncoderConfig):
         dropout: On the last feature map.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
+    modalities: ClassVar[frozenset[str]] = frozenset({"audio"})
     type: Literal["waveform_cnn"] = "waveform_cnn"
     channels: int = 32
     dropout: float = 0.2
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> WaveformCNN:
         self.check(column)
+        column = AudioColumn.of(column)
         return WaveformCNN(self, column, width)
 
 
 class WaveformCNN(Encoder):
     """A strided filter bank and three pooled convolutions, all group-normalised, then a projection."""
 
-    def __init__(self, config: WaveformCNNConfig, column: Column, width: int) -> None:
+    def __init__(self, config: WaveformCNNConfig, column: AudioColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.sample_rate is not None
         channels = config.channels
         self.stride = max(round(column.sample_rate / 2000), 1)  # 0.5 ms
         self.kernel = max(column.sample_rate // 100, self.stride)  # 10 ms

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.category.record import CategoryColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["CategoryEmbedding", "CategoryEmbeddingConfig"]
@@ -26,12 +26,13 @@ class CategoryEmbeddingConfig(EncoderConfig):
         size: Width of the embedding before the perceptron.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.CATEGORY})
+    modalities: ClassVar[frozenset[str]] = frozenset({"category"})
     type: Literal["category_embedding"] = "category_embedding"
     size: int = 32
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> CategoryEmbedding:
         self.check(column)
+        column = CategoryColumn.of(column)
         if column.num_features > 1:
             raise ConfigError(
                 f"the encoder {self.type!r} reads one id, column {column.name!r} is hashed by {column.num_features} "
@@ -43,9 +44,8 @@ class CategoryEmbeddingConfig(EncoderConfig):
 class CategoryEmbedding(Encoder):
     """An embedding, then a multilayer perceptron."""
 
-    def __init__(self, config: CategoryEmbeddingConfig, column: Column, width: int) -> None:
+    def __init__(self, config: CategoryEmbeddingConfig, column: CategoryColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.num_categories is not None
         self.embedding = nn.Embedding(column.num_categories, config.size)
         # Training never sees "unknown": a zero vector stands for the average category, not for noise.
         nn.init.zeros_(self.embedding.weight[0])

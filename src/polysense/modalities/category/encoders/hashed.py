@@ -23,10 +23,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.category.record import CategoryColumn, CategoryRequirements
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["HashedCategory", "HashedCategoryConfig"]
@@ -42,7 +42,7 @@ class HashedCategoryConfig(EncoderConfig):
         size: Width of the embedding before the perceptron.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.CATEGORY})
+    modalities: ClassVar[frozenset[str]] = frozenset({"category"})
     type: Literal["hashed_category"] = "hashed_category"
     hash_buckets: int = 4096
     num_hashes: int = 2
@@ -54,11 +54,12 @@ class HashedCategoryConfig(EncoderConfig):
         if not 1 <= self.num_hashes <= 8:
             raise ConfigError(f"num_hashes: found {self.num_hashes}, expected 1 to 8")
 
-    def requirements(self, column_name: str) -> Requirements:
-        return Requirements(hash_buckets=self.hash_buckets, num_hashes=self.num_hashes)
+    def requirements(self, column_name: str, modality: str) -> Requirements:
+        return CategoryRequirements(hash_buckets=self.hash_buckets, num_hashes=self.num_hashes)
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> HashedCategory:
         self.check(column)
+        column = CategoryColumn.of(column)
         return HashedCategory(self, column, width)
 
 
@@ -67,9 +68,8 @@ class HashedCategory(Encoder):
 
     starts: Tensor
 
-    def __init__(self, config: HashedCategoryConfig, column: Column, width: int) -> None:
+    def __init__(self, config: HashedCategoryConfig, column: CategoryColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.num_categories is not None
         tables = column.num_features
         # One table that holds all, which is one look-up.
         self.embedding = nn.Embedding(tables * column.num_categories, config.size)

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
+from polysense.modalities.date.record import DateColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["DateMLP", "DateMLPConfig"]
@@ -30,19 +30,20 @@ class DateMLPConfig(EncoderConfig):
         hidden: Width of the hidden layer.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.DATE})
+    modalities: ClassVar[frozenset[str]] = frozenset({"date"})
     type: Literal["date_mlp"] = "date_mlp"
     hidden: int = 64
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> DateMLP:
         self.check(column)
+        column = DateColumn.of(column)
         return DateMLP(self, column, width)
 
 
 class DateMLP(Encoder):
     """asinh, then a multilayer perceptron."""
 
-    def __init__(self, config: DateMLPConfig, column: Column, width: int) -> None:
+    def __init__(self, config: DateMLPConfig, column: DateColumn, width: int) -> None:
         super().__init__(column, width)
         self.mlp = nn.Sequential(
             nn.Linear(column.num_features, config.hidden), nn.GELU(), nn.Linear(config.hidden, width)

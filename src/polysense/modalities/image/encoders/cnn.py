@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.feature_map import FeatureMap
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.layers.batchnorm import BatchNorm
 from polysense.nn.layers.convolution import ValidGroupNorm
@@ -42,7 +42,7 @@ class ImageCNNConfig(EncoderConfig):
         dropout: On the last map.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     type: Literal["image_cnn"] = "image_cnn"
     channels: int = 32
     stages: int | Literal["auto"] = "auto"
@@ -58,8 +58,7 @@ class ImageCNNConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)
-        assert column.image_size is not None
-        assert column.num_channels is not None
+        column = ImageColumn.of(column)
         height, columns = column.image_size
         stages = max(math.floor(math.log2(min(height, columns) / 4)), 1) if self.stages == "auto" else self.stages
         network = ImageCNN(column.num_channels, self.channels, stages, self.convolutions, self.norm)

@@ -23,11 +23,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.feature_map import FeatureMap
 from polysense.modalities.image.encoders.resnet import SMALL
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
 
 __all__ = ["ConvNeXt", "ConvNeXtConfig"]
@@ -53,7 +53,7 @@ class ConvNeXtConfig(EncoderConfig):
         dropout: On the last map.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     type: Literal["convnext"] = "convnext"
     size: Literal["atto", "femto", "pico", "nano", "tiny"] = "atto"
     stem: Literal["auto", "imagenet", "small"] = "auto"
@@ -66,8 +66,7 @@ class ConvNeXtConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)
-        assert column.image_size is not None
-        assert column.num_channels is not None
+        column = ImageColumn.of(column)
         small = self.stem == "small" or (self.stem == "auto" and min(column.image_size) < SMALL)
         blocks, channels = _SIZES[self.size]
         network = ConvNeXt(column.num_channels, blocks, channels, small, self.stochastic_depth)

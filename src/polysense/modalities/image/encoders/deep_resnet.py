@@ -21,10 +21,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.modalities.image.encoders.feature_map import FeatureMap
 from polysense.modalities.image.encoders.resnet import SMALL
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.layers.batchnorm import BatchNorm
 
@@ -41,7 +41,7 @@ class DeepResNetConfig(EncoderConfig):
         dropout: On the last map.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     blocks: ClassVar[tuple[int, ...]]
     bottleneck: ClassVar[bool] = False
     stem: Literal["auto", "imagenet", "small"] = "auto"
@@ -49,8 +49,7 @@ class DeepResNetConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)
-        assert column.image_size is not None
-        assert column.num_channels is not None
+        column = ImageColumn.of(column)
         small = self.stem == "small" or (self.stem == "auto" and min(column.image_size) < SMALL)
         network = DeepResNet(column.num_channels, self.blocks, self.bottleneck, small)
         # Every halving rounds up.

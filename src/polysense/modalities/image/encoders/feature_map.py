@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.image.encoders.resnet import SMALL, image_tokens
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Encoder
 from polysense.nn.layers.batchnorm import BatchNorm, over_present
 from polysense.nn.layers.pixels import Standardise
@@ -65,7 +65,7 @@ class FeatureMap(Encoder):
 
     def __init__(
         self,
-        column: Column,
+        column: ImageColumn,
         width: int,
         network: nn.Module,
         num_channels: int,
@@ -75,8 +75,7 @@ class FeatureMap(Encoder):
         channels_last: bool = False,
     ) -> None:
         super().__init__(column, width)
-        assert column.image_size is not None
-        self.standardise = Standardise(column, channels_last)
+        self.standardise = Standardise(column.mean, column.std, channels_last)
         self.network = network
         self.grid = grid
         self.dropout = nn.Dropout(dropout)

@@ -21,9 +21,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 from polysense.nn.layers.convolution import ResidualBlock
 from polysense.nn.layers.pixels import Standardise
@@ -46,7 +46,7 @@ class ResNetConfig(EncoderConfig):
         dropout: On the last feature map.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     type: Literal["resnet"] = "resnet"
     channels: int = 16
     blocks: int = 1
@@ -55,6 +55,7 @@ class ResNetConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> ResNet:
         self.check(column)
+        column = ImageColumn.of(column)
         return ResNet(self, column, width)
 
 
@@ -78,11 +79,9 @@ def image_tokens(
 class ResNet(Encoder):
     """A strided stem, then stages of residual blocks and pooling; tokens are the cells of the last feature map."""
 
-    def __init__(self, config: ResNetConfig, column: Column, width: int) -> None:
+    def __init__(self, config: ResNetConfig, column: ImageColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.image_size is not None
-        assert column.num_channels is not None
-        self.standardise = Standardise(column, channels_last=True)
+        self.standardise = Standardise(column.mean, column.std, channels_last=True)
         height, columns = column.image_size
         halvings = max(round(math.log2(min(height, columns) / 6)), 1)
         # The stem halves a large picture twice or more: its stages at half resolution would cost five times the rest.

@@ -11,7 +11,7 @@ Where batch normalisation is tuned, absent pictures stay out of its statistics, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,11 +21,11 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from polysense.core.json import write_json
-from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError, WeightsError
 from polysense.modalities.image.encoders.resnet import image_tokens
+from polysense.modalities.image.record import ImageColumn, ImageRequirements
 from polysense.nn.encoder import Encoder, EncoderConfig
 from polysense.nn.layers.pixels import Standardise
 from polysense.nn.pretrained import open_blocks
@@ -46,7 +46,8 @@ class TimmConfig(EncoderConfig):
         learning_rate_scale: The backbone's learning rate over the rest's, where it is pretrained.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
+    framework: ClassVar[str] = "timm"
     type: Literal["timm"] = "timm"
     name: str
     pretrained: bool = True
@@ -64,6 +65,7 @@ class TimmConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Timm:
         self.check(column)
+        column = ImageColumn.of(column)
         if resources is not None:
             arguments: dict[str, Any] = json.loads((resources / "timm.json").read_text())
             name = arguments.pop("architecture", self.name)
@@ -85,13 +87,30 @@ class TimmConfig(EncoderConfig):
         from_elsewhere = settings if name != self.name else {}
         return Timm(self, column, width, _create(name, overlay, from_elsewhere, arguments), name, arguments)
 
-    def requirements(self, column_name: str) -> Requirements:
+    @classmethod
+    def loads(cls, settings: Mapping[str, object]) -> bool:
+        return "architecture" in settings and "model_type" not in settings
+
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        """By its prefix, or as an architecture of timm's."""
+        if "/" in name:
+            return name.startswith(("timm/", "hf-hub:"))
+        import timm
+
+        return bool(timm.is_model(name.split(".")[0]))
+
+    @classmethod
+    def of_backbone(cls, name: str, options: Mapping[str, Any]) -> TimmConfig:
+        return cls(name=name.removeprefix("timm/"), **options)
+
+    def requirements(self, column_name: str, modality: str) -> Requirements:
         """The architecture's own picture size and statistics; a random network takes the data's."""
         if not self.pretrained:
-            return Requirements()
+            return ImageRequirements()
         _, settings, _ = _source(self.name)
         channels, height, width = settings["input_size"]
-        return Requirements(
+        return ImageRequirements(
             image_size=(height, width),
             num_channels=channels,
             mean=tuple(settings["mean"]),
@@ -181,10 +200,12 @@ def _reached(output: Tensor) -> set[int]:
 class Timm(Encoder):
     """A backbone's last feature map or token sequence, projected to the model's width."""
 
+    column: ImageColumn
+
     def __init__(
         self,
         config: TimmConfig,
-        column: Column,
+        column: ImageColumn,
         width: int,
         backbone: nn.Module,
         architecture: str,
@@ -204,14 +225,13 @@ class Timm(Encoder):
             if isinstance(module, nn.modules.batchnorm._BatchNorm)
             and not any(parameter.requires_grad for parameter in module.parameters())
         ]
-        self.standardise = Standardise(column)
+        self.standardise = Standardise(column.mean, column.std)
         hidden = int(backbone.num_features)  # type: ignore[arg-type]
         self.norm = nn.LayerNorm(hidden)
         self.project = nn.Linear(hidden, width)
 
     def _try_out(self) -> None:
         """Checks that the backbone takes the column's pictures, and freezes what does not lead to its features."""
-        assert self.column.image_size is not None
         height, columns = self.column.image_size
         patch = getattr(getattr(self.backbone, "patch_embed", None), "patch_size", None) or (1, 1)
         if height % patch[0] or columns % patch[1]:
@@ -222,7 +242,7 @@ class Timm(Encoder):
             )
         if self.frozen:
             return
-        picture = torch.zeros(1, self.column.num_channels or 3, height, columns)
+        picture = torch.zeros(1, self.column.num_channels, height, columns)
         self.backbone.eval()
         try:
             with torch.enable_grad():

@@ -15,9 +15,9 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.modalities.image.encoders.feature_map import FeatureMap
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.layers.batchnorm import BatchNorm
 
@@ -40,7 +40,7 @@ class VGGConfig(EncoderConfig):
         dropout: On the last map.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     type: Literal["vgg"] = "vgg"
     depth: Literal[11, 13, 16, 19] = 11
     batch_norm: bool = True
@@ -49,8 +49,7 @@ class VGGConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)
-        assert column.image_size is not None
-        assert column.num_channels is not None
+        column = ImageColumn.of(column)
         network = VGG(column.num_channels, column.image_size, self.depth, self.batch_norm)
         return FeatureMap(column, width, network, _CHANNELS[-1], network.grid, self.positions, self.dropout)
 

@@ -21,11 +21,11 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.resnet import grid_positions
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 from polysense.nn.layers.pixels import Standardise
 from polysense.nn.layers.transformer import TransformerBlock
@@ -46,7 +46,7 @@ class ViTConfig(EncoderConfig):
         dropout: On embeddings and in every block.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     type: Literal["vit"] = "vit"
     patch: int | Literal["auto"] = "auto"
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
@@ -61,23 +61,22 @@ class ViTConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> ViT:
         self.check(column)
+        column = ImageColumn.of(column)
         return ViT(self, column, width)
 
 
 class ViT(Encoder):
     """Patches, positions, transformer blocks, a last normalisation, and a projection where the widths differ."""
 
-    def __init__(self, config: ViTConfig, column: Column, width: int) -> None:
+    def __init__(self, config: ViTConfig, column: ImageColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.image_size is not None
-        assert column.num_channels is not None
         inner = config.width or width
         shorter = min(column.image_size)
         automatic = 4 if shorter < 64 else 8 if shorter < 128 else 16
         self.patch: int = automatic if config.patch == "auto" else config.patch
         height, columns = (-(-side // self.patch) for side in column.image_size)
         self.grid = (height, columns)
-        self.standardise = Standardise(column)
+        self.standardise = Standardise(column.mean, column.std)
         self.embedding = nn.Linear(column.num_channels * self.patch**2, inner)
         self.positions = None
         if config.positions == "learned":

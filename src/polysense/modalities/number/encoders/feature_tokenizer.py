@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
+from polysense.core.registry import modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -37,14 +37,15 @@ __all__ = ["FeatureTokenizer", "FeatureTokenizerConfig"]
 class FeatureTokenizerConfig(EncoderConfig):
     """A number times a learned vector, or a category's embedding, plus a bias: the FT-Transformer's tokenizer."""
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.NUMBER, Modality.CATEGORY})
+    modalities: ClassVar[frozenset[str]] = frozenset({"number", "category"})
     type: Literal["feature_tokenizer"] = "feature_tokenizer"
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureTokenizer:
         self.check(column)
-        if column.num_features > 1:
+        (num_features,) = modality(column.modality).item_shape(column, 1)
+        if num_features > 1:
             raise ConfigError(
-                f"the encoder {self.type!r} reads one id, column {column.name!r} is hashed by {column.num_features} "
+                f"the encoder {self.type!r} reads one id, column {column.name!r} is hashed by {num_features} "
                 f"functions: use hashed_category, or set num_hashes to 1 under data.columns"
             )
         return FeatureTokenizer(column, width)
@@ -55,11 +56,8 @@ class FeatureTokenizer(Encoder):
 
     def __init__(self, column: Column, width: int) -> None:
         super().__init__(column, width)
-        self.is_category = column.modality is Modality.CATEGORY
-        rows = 1
-        if self.is_category:
-            assert column.num_categories is not None
-            rows = column.num_categories
+        self.is_category = column.num_ids is not None
+        rows = column.num_ids or 1
         bound = width**-0.5  # as the paper's implementation has it
         self.weight = nn.Parameter(torch.empty(rows, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
+from polysense.modalities.number.record import NumberColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["NumberMLP", "NumberMLPConfig"]
@@ -31,19 +31,20 @@ class NumberMLPConfig(EncoderConfig):
         hidden: Width of the hidden layer.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.NUMBER})
+    modalities: ClassVar[frozenset[str]] = frozenset({"number"})
     type: Literal["number_mlp"] = "number_mlp"
     hidden: int = 64
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> NumberMLP:
         self.check(column)
+        column = NumberColumn.of(column)
         return NumberMLP(self, column, width)
 
 
 class NumberMLP(Encoder):
     """asinh, then a multilayer perceptron."""
 
-    def __init__(self, config: NumberMLPConfig, column: Column, width: int) -> None:
+    def __init__(self, config: NumberMLPConfig, column: NumberColumn, width: int) -> None:
         super().__init__(column, width)
         self.mlp = nn.Sequential(nn.Linear(1, config.hidden), nn.GELU(), nn.Linear(config.hidden, width))
 

@@ -23,10 +23,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.number.record import NumberColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["Periodic", "PeriodicConfig"]
@@ -45,7 +45,7 @@ class PeriodicConfig(EncoderConfig):
             what changes quicker, and noise; worth trying between 0.01 and 10.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.NUMBER})
+    modalities: ClassVar[frozenset[str]] = frozenset({"number"})
     type: Literal["periodic"] = "periodic"
     num_frequencies: int = 48
     sigma: float = 0.1
@@ -58,13 +58,14 @@ class PeriodicConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Periodic:
         self.check(column)
+        column = NumberColumn.of(column)
         return Periodic(self, column, width)
 
 
 class Periodic(Encoder):
     """Sines and cosines, a linear layer and a ReLU."""
 
-    def __init__(self, config: PeriodicConfig, column: Column, width: int) -> None:
+    def __init__(self, config: PeriodicConfig, column: NumberColumn, width: int) -> None:
         super().__init__(column, width)
         self.frequencies = nn.Parameter(torch.randn(config.num_frequencies) * config.sigma)
         self.linear = nn.Linear(2 * config.num_frequencies, width)

@@ -23,10 +23,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.number.record import NumberColumn, NumberRequirements
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["PiecewiseLinear", "PiecewiseLinearConfig"]
@@ -44,7 +44,7 @@ class PiecewiseLinearConfig(EncoderConfig):
         activation: What follows the linear layer: relu, or none.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.NUMBER})
+    modalities: ClassVar[frozenset[str]] = frozenset({"number"})
     type: Literal["piecewise_linear"] = "piecewise_linear"
     num_bins: int = 48
     activation: Literal["relu", "none"] = "relu"
@@ -53,11 +53,12 @@ class PiecewiseLinearConfig(EncoderConfig):
         if self.num_bins < 1:
             raise ConfigError(f"num_bins: found {self.num_bins}, expected at least 1")
 
-    def requirements(self, column_name: str) -> Requirements:
-        return Requirements(num_quantiles=self.num_bins)
+    def requirements(self, column_name: str, modality: str) -> Requirements:
+        return NumberRequirements(num_quantiles=self.num_bins)
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> PiecewiseLinear:
         self.check(column)
+        column = NumberColumn.of(column)
         return PiecewiseLinear(self, column, width)
 
 
@@ -69,7 +70,7 @@ class PiecewiseLinear(Encoder):
     lowest: Tensor
     highest: Tensor
 
-    def __init__(self, config: PiecewiseLinearConfig, column: Column, width: int) -> None:
+    def __init__(self, config: PiecewiseLinearConfig, column: NumberColumn, width: int) -> None:
         super().__init__(column, width)
         assert column.quantiles is not None
         edges = torch.tensor(column.quantiles, dtype=torch.float64)

@@ -23,10 +23,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.text.record import TextColumn, TextRequirements
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["BagOfWords", "BagOfWordsConfig", "hashed_pairs"]
@@ -46,7 +46,7 @@ class BagOfWordsConfig(EncoderConfig):
         num_buckets: Pairs are hashed into this many features; only with ngrams 2.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TEXT})
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
     type: Literal["bag_of_words"] = "bag_of_words"
     weighting: Literal["counts", "binary", "tfidf"] = "tfidf"
     log_counts: bool = False
@@ -59,6 +59,7 @@ class BagOfWordsConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> BagOfWords:
         self.check(column)
+        column = TextColumn.of(column)
         if self.weighting == "tfidf" and column.document_frequencies is None:
             raise ConfigError(
                 f"the encoder bag_of_words with weighting tfidf needs the words' document frequencies, and column "
@@ -66,9 +67,9 @@ class BagOfWordsConfig(EncoderConfig):
             )
         return BagOfWords(self, column, width)
 
-    def requirements(self, column_name: str) -> Requirements:
+    def requirements(self, column_name: str, modality: str) -> Requirements:
         """Words, and for tf-idf how many texts hold each."""
-        return Requirements(tokenization="words", token_frequencies=self.weighting == "tfidf")
+        return TextRequirements(tokenization="words", token_frequencies=self.weighting == "tfidf")
 
 
 class BagOfWords(Encoder):
@@ -76,9 +77,8 @@ class BagOfWords(Encoder):
 
     idf: Tensor
 
-    def __init__(self, config: BagOfWordsConfig, column: Column, width: int) -> None:
+    def __init__(self, config: BagOfWordsConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.vocabulary_size is not None
         self.config = config
         self.vocabulary_size = column.vocabulary_size
         num_features = column.vocabulary_size + (config.num_buckets if config.ngrams == 2 else 0)

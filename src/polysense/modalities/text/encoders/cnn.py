@@ -20,10 +20,10 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["TextCNN", "TextCNNConfig"]
@@ -42,7 +42,7 @@ class TextCNNConfig(EncoderConfig):
             every token.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TEXT})
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
     type: Literal["text_cnn"] = "text_cnn"
     widths: tuple[int, ...] = (3, 4, 5)
     num_filters: int = 100
@@ -59,15 +59,15 @@ class TextCNNConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> TextCNN:
         self.check(column)
+        column = TextColumn.of(column)
         return TextCNN(self, column, width)
 
 
 class TextCNN(Encoder):
     """Token embeddings, a convolution of each width, a projection to the model's width."""
 
-    def __init__(self, config: TextCNNConfig, column: Column, width: int) -> None:
+    def __init__(self, config: TextCNNConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.vocabulary_size is not None
         self.config = config
         self.embedding = nn.Embedding(column.vocabulary_size, config.embedding_size)
         self.convolutions = nn.ModuleList(

@@ -17,11 +17,11 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.text.encoders.bag_of_words import hashed_pairs
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["EmbeddingBag", "EmbeddingBagConfig"]
@@ -38,7 +38,7 @@ class EmbeddingBagConfig(EncoderConfig):
         dropout: On the pooled vector.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TEXT})
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
     type: Literal["embedding_bag"] = "embedding_bag"
     pooling: Literal["mean", "sum", "max"] = "mean"
     ngrams: Literal[1, 2] = 1
@@ -51,15 +51,15 @@ class EmbeddingBagConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> EmbeddingBag:
         self.check(column)
+        column = TextColumn.of(column)
         return EmbeddingBag(self, column, width)
 
 
 class EmbeddingBag(Encoder):
     """One token per text: its tokens' embeddings, pooled."""
 
-    def __init__(self, config: EmbeddingBagConfig, column: Column, width: int) -> None:
+    def __init__(self, config: EmbeddingBagConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.vocabulary_size is not None
         self.config = config
         self.vocabulary_size = column.vocabulary_size
         self.padding = column.vocabulary_size + (config.num_buckets if config.ngrams == 2 else 0)

@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["TextRNN", "TextRNNConfig"]
@@ -44,7 +44,7 @@ class TextRNNConfig(EncoderConfig):
             the top layer.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TEXT})
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
     type: Literal["text_rnn"] = "text_rnn"
     cell: Literal["lstm", "gru"] = "lstm"
     bidirectional: bool = True
@@ -61,6 +61,7 @@ class TextRNNConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> TextRNN:
         self.check(column)
+        column = TextColumn.of(column)
         return TextRNN(self, column, width)
 
 
@@ -72,9 +73,8 @@ class TextRNN(Encoder):
         backwards: Likewise from the last token back; none unless bidirectional.
     """
 
-    def __init__(self, config: TextRNNConfig, column: Column, width: int) -> None:
+    def __init__(self, config: TextRNNConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.vocabulary_size is not None
         self.config = config
         self.embedding = nn.Embedding(column.vocabulary_size, config.embedding_size)
         cell = nn.LSTM if config.cell == "lstm" else nn.GRU

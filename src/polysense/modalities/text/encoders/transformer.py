@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.core.modality import Modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 from polysense.nn.layers.transformer import TransformerBlock, sinusoidal
 
@@ -33,7 +33,7 @@ class TextTransformerConfig(EncoderConfig):
         dropout: On embeddings and in every block.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TEXT})
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
     type: Literal["text_transformer"] = "text_transformer"
     num_layers: int = 2
     num_heads: int = 4
@@ -41,15 +41,15 @@ class TextTransformerConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> TextTransformer:
         self.check(column)
+        column = TextColumn.of(column)
         return TextTransformer(self, column, width)
 
 
 class TextTransformer(Encoder):
     """Subword embeddings, sinusoidal positions, transformer blocks."""
 
-    def __init__(self, config: TextTransformerConfig, column: Column, width: int) -> None:
+    def __init__(self, config: TextTransformerConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
-        assert column.vocabulary_size is not None
         self.embedding = nn.Embedding(column.vocabulary_size, width)
         # As loud as the sinusoidal positions, whose mean square is 1/2, would otherwise drown it at 0.02.
         nn.init.normal_(self.embedding.weight, std=1.0)

@@ -31,10 +31,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.json import write_json
-from polysense.core.modality import Modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import BundleError, ConfigError, WeightsError
+from polysense.modalities.text.record import TextColumn, TextRequirements
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 __all__ = ["Coverage", "WordVectors", "WordVectorsConfig", "read_vectors"]
@@ -57,7 +57,7 @@ class WordVectorsConfig(EncoderConfig):
         dropout: On the words' vectors.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.TEXT})
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
     type: Literal["word_vectors"] = "word_vectors"
     path: str
     tune: Literal["frozen", "full"] = "frozen"
@@ -73,6 +73,7 @@ class WordVectorsConfig(EncoderConfig):
             WeightsError: The file can't be read, or has none of the column's words.
         """
         self.check(column)
+        column = TextColumn.of(column)
         if column.vocabulary is None or column.document_frequencies is None:
             raise ConfigError(
                 f"the encoder word_vectors needs the words of column {column.name!r}, whose preprocessing was fitted "
@@ -94,9 +95,9 @@ class WordVectorsConfig(EncoderConfig):
                 vectors[missing] = torch.randn(int(missing.sum()), vectors.shape[1]) * spread
         return WordVectors(self, column, width, vectors, coverage)
 
-    def requirements(self, column_name: str) -> Requirements:
+    def requirements(self, column_name: str, modality: str) -> Requirements:
         """Words, which they are, and how many texts hold each (for the coverage)."""
-        return Requirements(tokenization="words", vocabulary=True, token_frequencies=True)
+        return TextRequirements(tokenization="words", vocabulary=True, token_frequencies=True)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class WordVectors(Encoder):
     def __init__(
         self,
         config: WordVectorsConfig,
-        column: Column,
+        column: TextColumn,
         width: int,
         vectors: Float[Tensor, "vocabulary dimension"],
         coverage: Coverage,

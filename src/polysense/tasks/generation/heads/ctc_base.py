@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from polysense.config.base import Config
 from polysense.core.batch import TargetBatch
-from polysense.core.modality import Modality
+from polysense.core.registry import modality
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -71,9 +71,9 @@ class FrameReaderConfig(Config):
                     return column
             raise ConfigError(f"{where}: no input column {self.column!r} among {', '.join(c.name for c in columns)}")
         groups = (
-            [c for c in columns if c.modality is Modality.AUDIO],
-            [c for c in columns if c.modality is Modality.VIDEO or (c.modality is Modality.IMAGE and c.multiple)],
-            [c for c in columns if c.modality is Modality.IMAGE],
+            [c for c in columns if c.modality == "audio"],
+            [c for c in columns if _has_frames(c) and c.multiple],
+            [c for c in columns if _has_frames(c)],
             list(columns),
         )
         found = next(group for group in groups if group or group is groups[-1])
@@ -197,8 +197,8 @@ class FrameReader(nn.Module):
         steps = self.config.steps
         if steps == "auto":
             steps = "tokens"
-            if column.modality in (Modality.IMAGE, Modality.VIDEO):
-                steps = "items" if column.multiple or column.modality is Modality.VIDEO else "columns"
+            if _has_frames(column):
+                steps = "items" if column.multiple else "columns"
         # A column that the batch lacks is one masked token, whatever it would unfold to.
         if steps == "tokens" or len(grid) < 2:
             return values, mask
@@ -245,3 +245,8 @@ class FrameReader(nn.Module):
             self._said_how_many = True
             _log.warning("target %r: %d training rows are too short for their texts", name, len(self._too_short))
         self._too_short |= found
+
+
+def _has_frames(column: Column) -> bool:
+    """Whether its items are images, as a video's are."""
+    return modality(column.modality).item_modality == "image"

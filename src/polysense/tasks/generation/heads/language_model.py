@@ -42,6 +42,7 @@ from polysense.tasks.generation.heads.autoregressive import (
     token_likelihood,
     token_losses,
 )
+from polysense.tasks.generation.requirements import GenerationRequirements
 
 __all__ = ["LanguageModelHead", "LanguageModelHeadConfig"]
 
@@ -115,7 +116,7 @@ class LanguageModelHeadConfig(WritingHeadConfig):
         if self.weights == "random":
             return Requirements()
         settings = open_config(self.path, self.revision).get_text_config()
-        return Requirements(
+        return GenerationRequirements(
             tokenizer=self.path,
             revision=self.revision,
             num_embeddings=int(settings.vocab_size),

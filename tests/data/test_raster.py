@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from polysense.data.raster import decode_image, image_size, open_image
 from polysense.errors import DecodeError
-from polysense.modalities.image.decode import decode_image, image_size, open_image
 
 ROOT = Path("/")
 

@@ -1,4 +1,4 @@
-"""A video in an image column is its frames; the sound of the same file can be a column of its own."""
+"""A video is its frames; the sound of the same file can be a column of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import polysense
+from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
@@ -23,6 +24,8 @@ from polysense.errors import ConfigError, DecodeError
 from polysense.modalities.audio.column import AudioColumnConfig
 from polysense.modalities.image.augment import ImageTransformConfig
 from polysense.modalities.image.column import ImageColumnConfig
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.video.column import VideoColumnConfig
 from polysense.tasks.classification.target import ClassificationTargetConfig
 
 Fit = Callable[..., ColumnProcessor]
@@ -58,9 +61,10 @@ def levels(items: list[np.ndarray]) -> list[int]:
 
 
 def test_a_video_is_its_frames(fit: Fit) -> None:
-    column = fit(ImageColumnConfig(frames=4), [clip(20), clip(12), None])
+    column = fit(VideoColumnConfig(frames=4), [clip(20), clip(12), None])
     assert (column.column.multiple, column.column.max_items) == (True, 4)
-    assert (column.column.image_size, column.column.num_channels) == ((24, 32), 1)
+    frame = ImageColumn.of(modality("video").item_column(column.column))
+    assert (frame.image_size, frame.num_channels, frame.multiple, frame.max_items) == ((24, 32), 1, True, 4)
     assert levels(transform(column, clip(20))) == pytest.approx([2, 7, 12, 17], abs=1)
     assert levels(transform(column, clip(3))) == pytest.approx([0, 1, 2], abs=1), "a shorter one gives all that it has"
     picture = np.full((24, 32, 3), 80, np.uint8)
@@ -72,31 +76,35 @@ def test_a_video_is_its_frames(fit: Fit) -> None:
 
 
 def test_frames_per_second(fit: Fit) -> None:
-    column = fit(ImageColumnConfig(frames_per_second=5.0), [clip(20), clip(12)])
+    column = fit(VideoColumnConfig(frames_per_second=5.0), [clip(20), clip(12)])
     assert column.column.max_items == 10
     assert [len(transform(column, clip(num))) for num in (20, 12, 2, 30)] == [10, 6, 1, 15]
-    limited = fit(ImageColumnConfig(frames_per_second=5.0, frames=3), [clip(20)])
+    limited = fit(VideoColumnConfig(frames_per_second=5.0, frames=3), [clip(20)])
     assert len(transform(limited, clip(20))) == 3
 
 
-def test_pictures_alone_are_as_ever(fit: Fit) -> None:
+def test_moving_images_are_videos_only_if_the_column_says_so(fit: Fit) -> None:
     moving = io.BytesIO()
     frames = [Image.fromarray(np.full((8, 8), 8 * i, np.uint8)) for i in range(1, 5)]
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:], duration=100)
-    pictures = [np.full((8, 8), 8, np.uint8)] * 3
-    column = fit(ImageColumnConfig(), [*pictures, moving.getvalue()])
+    images = [np.full((8, 8), 8, np.uint8)] * 3
+    column = fit(ImageColumnConfig(), [*images, moving.getvalue()])
     assert (column.column.multiple, column.column.max_items) == (False, 1)
-    assert levels(transform(column, moving.getvalue())) == [1], "the first picture of a moving one"
-    assert len(transform(column, clip(20))) == 1, "where no cell had several, a video is the frame in its middle"
+    assert levels(transform(column, moving.getvalue())) == [1], "the first frame of a moving one"
     with pytest.raises(DecodeError, match="holds 2 items; each cell of the training rows held one"):
-        transform(column, pictures[:2])
-    assert levels(transform(fit(ImageColumnConfig(frames=2), [moving.getvalue()]), moving.getvalue())) == [2, 4]
+        transform(column, images[:2])
+    with pytest.raises(DecodeError, match="video"):
+        transform(column, clip(20))
+    assert levels(transform(fit(VideoColumnConfig(frames=2), [moving.getvalue()]), moving.getvalue())) == [2, 4]
+    single = fit(VideoColumnConfig(frames=1), [clip(20)])
+    assert single.column.multiple is False
+    assert levels(transform(single, clip(20))) == pytest.approx([10], abs=1), "the frame in its middle"
 
 
 @pytest.mark.parametrize("settings", [{"frames": 0}, {"frames_per_second": 0.0}, {"frames_per_second": 1e9}])
 def test_settings_that_make_no_sense(settings: dict[str, float]) -> None:
     with pytest.raises((ConfigError, ValueError), match="frames"):
-        ImageColumnConfig(**settings)  # type: ignore[arg-type]
+        VideoColumnConfig(**settings)  # type: ignore[arg-type]
 
 
 def table(folder: Path, num: int = 24) -> Path:
@@ -111,7 +119,7 @@ def table(folder: Path, num: int = 24) -> Path:
 def test_one_file_is_two_inputs(tmp_path: Path) -> None:
     read = read_table(table(tmp_path))
     config = DataConfig(
-        columns={"clip": ImageColumnConfig(frames=3), "sound": AudioColumnConfig(column="clip")},
+        columns={"clip": VideoColumnConfig(frames=3), "sound": AudioColumnConfig(column="clip")},
         targets={"label": ClassificationTargetConfig()},
     )
     processor = Processor.fit(read, config)

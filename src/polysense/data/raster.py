@@ -1,4 +1,4 @@
-"""Images as uint8 arrays: any common file format in, grey or RGB out, whole or not at all.
+"""Raster files as uint8 arrays: any common file format in, grey or RGB out, whole or not at all.
 
 Pillow decodes, restricted to the formats below: its full list runs Ghostscript on a PostScript file. A JPEG that is
 much larger than needed is decoded at a fraction of its size (`draft`, 2-4 times faster). The number of pixels is
@@ -30,11 +30,27 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from polysense.data.media import Media, describe_bytes, locate, short
 from polysense.errors import DecodeError
 
-__all__ = ["MAX_PIXELS", "decode_image", "image_size", "is_animation", "open_animation", "open_image"]
+__all__ = [
+    "EXTENSIONS",
+    "MAX_PIXELS",
+    "decode_image",
+    "image_size",
+    "is_animation",
+    "is_signature",
+    "open_animation",
+    "open_image",
+]
+
+EXTENSIONS = frozenset(
+    {"png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "tif", "tiff", "bmp", "ppm", "pgm", "pbm", "pnm",
+     "tga", "jp2", "avif", "heic", "heif", "ico", "apng"}
+)  # fmt: skip
+
 
 MAX_PIXELS = 100_000_000
 """Default limit: 100 megapixels are 300 MB as RGB; the largest cameras have about 150."""
 
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"\0\0\0\x0cjP  ")
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
 _READ_WHOLE = 64 * 2**20  # bytes: below, one read is faster than Pillow's many small ones (0.076 against 0.108 ms)
 _UPRIGHT = {
@@ -54,6 +70,15 @@ _PILLOW_ERRORS = (
     SyntaxError, IndexError, TypeError, KeyError, struct.error,
     AttributeError, ZeroDivisionError, RuntimeError, AssertionError,
 )  # fmt: skip
+
+
+def is_signature(head: bytes) -> bool:
+    """Whether a file that begins so (16 bytes) is a raster image."""
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"
+    if head[4:8] == b"ftyp":
+        return head[8:11] in (b"avi", b"hei", b"mif")
+    return head.startswith(_SIGNATURES)
 
 
 def decode_image(

@@ -1,0 +1,113 @@
+"""Resize: images brought to one size for a column, with the geometry of what was done.
+
+One object serves a column and whatever has to follow it: a mask, boxes, a map that goes back to original pixels. Its
+`matrix` says where a point of the original lies in the result, and its `resized` takes any array over the same pixels
+along, class ids included (`nearest`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+from PIL import Image
+
+__all__ = ["Fit", "Resize", "common_size", "moments"]
+
+Fit = Literal["pad", "crop", "stretch"]
+
+_LONGEST = 128  # pixels: above it, a network trained from scratch gains little and costs in proportion to the area
+_MULTIPLE = 8  # three halvings without a remainder
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How an image of any size becomes one of a given size.
+
+    Attributes:
+        size: (height, width) of the result.
+        fit: pad keeps the shape and fills the rest; crop keeps it and cuts what juts out; stretch bends it.
+    """
+
+    size: tuple[int, int]
+    fit: Fit = "pad"
+
+    def inner(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) that an image is scaled to, before it is padded or cropped."""
+        if self.fit == "stretch" or (height, width) == self.size:
+            return self.size
+        scales = self.size[0] / height, self.size[1] / width
+        scale = min(scales) if self.fit == "pad" else max(scales)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def matrix(self, height: int, width: int) -> Float64[np.ndarray, "3 3"]:
+        """From (x, y, 1) in an image of that size to (x, y, 1) in the result; pixel i spans [i, i + 1]."""
+        inner = self.inner(height, width)
+        top, left = (_offset(have, want) for have, want in zip(inner, self.size, strict=True))
+        return np.array([[inner[1] / width, 0, left], [0, inner[0] / height, top], [0, 0, 1]], dtype=np.float64)
+
+    def scaled(self, image: Image.Image, *, nearest: bool = False) -> Image.Image:
+        """The image, scaled only."""
+        height, width = self.inner(image.height, image.width)
+        if image.size == (width, height):
+            return image
+        return image.resize((width, height), Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR)
+
+    def placed(
+        self, pixels: Shaped[np.ndarray, "channels height width"], fill: Shaped[np.ndarray, " num"]
+    ) -> Shaped[np.ndarray, "num new_height new_width"]:
+        """Scaled pixels in the middle of the result, cut where they jut out; contiguous. One channel is spread over
+        as many as `fill` has."""
+        shape = (len(fill), *self.size)
+        if pixels.shape == shape:
+            return np.ascontiguousarray(pixels)
+        canvas = np.empty(shape, dtype=pixels.dtype)
+        canvas[:] = fill[:, None, None]
+        source, target = [slice(None)], [slice(None)]
+        for have, want in zip(pixels.shape[1:], self.size, strict=True):
+            shared = min(have, want)
+            source.append(slice((have - shared) // 2, (have - shared) // 2 + shared))
+            target.append(slice((want - shared) // 2, (want - shared) // 2 + shared))
+        canvas[tuple(target)] = pixels[tuple(source)]
+        return canvas
+
+    def resized(
+        self, pixels: Shaped[np.ndarray, "height width"], fill: int, *, nearest: bool = True
+    ) -> Shaped[np.ndarray, "new_height new_width"]:
+        """One uint8 plane over the same pixels, such as a mask of class ids: scaled and placed."""
+        image = self.scaled(Image.fromarray(pixels), nearest=nearest)
+        plane: np.ndarray = self.placed(np.array(image)[None], np.array([fill], dtype=pixels.dtype))[0]
+        return plane
+
+
+def _offset(have: int, want: int) -> int:
+    shared = min(have, want)
+    return (want - shared) // 2 - (have - shared) // 2
+
+
+def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """(height, width) for a column: the images' own if all are equal and at most 128 pixels high and wide; else their
+    median height and width, shrunk together until the longer is at most 128, each rounded to a multiple of 8."""
+    if len(set(sizes)) == 1 and max(sizes[0]) <= _LONGEST:
+        return sizes[0]
+    height, width = median(size[0] for size in sizes), median(size[1] for size in sizes)
+    scale = min(1.0, _LONGEST / max(height, width))
+    return _rounded(height * scale), _rounded(width * scale)
+
+
+def _rounded(pixels: float) -> int:
+    return max(_MULTIPLE, int(pixels / _MULTIPLE + 0.5) * _MULTIPLE)
+
+
+def moments(image: Image.Image) -> Float64[np.ndarray, "3 4"]:
+    """Whether it is grey; means of R, G, B and grey; means of their squares; all of values in [0, 1]."""
+    pixels = np.asarray(image)
+    grey = pixels if pixels.ndim == 2 else np.asarray(image.convert("L"))
+    is_grey = pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+    planes = [grey] * 3 if pixels.ndim == 2 else [pixels[..., channel] for channel in range(3)]
+    values = [plane.astype(np.float64) / 255 for plane in [*planes, grey]]
+    return np.array([[is_grey] * 4, [v.mean() for v in values], [(v * v).mean() for v in values]])

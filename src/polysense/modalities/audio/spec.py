@@ -1,0 +1,170 @@
+"""The audio modality: recordings, as int16 samples at one rate for the column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from polysense.core.modality_spec import (
+    Backbones,
+    Claim,
+    Corruption,
+    FittedColumn,
+    ModalitySpec,
+    ModelSize,
+    Place,
+    Preview,
+    Profile,
+)
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column
+from polysense.core.unsupported import Unsupported
+from polysense.data.files import claim_files, file_identity
+from polysense.modalities.audio.column import AudioProcessor
+from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
+from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
+from polysense.modalities.audio.record import AudioColumn
+
+__all__ = ["SPEC", "AudioSpec"]
+
+_TOKENS_PER_SECOND = 25  # what strided encoders make of sound
+_MAX_SOUNDS = 3
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_BACKBONES = (  # wav2vec2's cost goes with a clip's length; Whisper pads each to 30 s, AST to 10 s
+    "facebook/wav2vec2-base",
+    "facebook/hubert-base-ls960",
+    "microsoft/wavlm-base",
+    "facebook/wav2vec2-base-960h",
+    "openai/whisper-tiny",
+    "openai/whisper-base",
+    "MIT/ast-finetuned-audioset-10-10-0.4593",
+)
+
+
+class AudioSpec(ModalitySpec):
+    """See `ModalitySpec`."""
+
+    name, rank, nouns = "audio", 30, ("a sound", "recordings")
+    record, column_type = AudioColumn, "audio"
+    extensions = EXTENSIONS
+    is_numeric, is_textual, is_discrete = False, False, False
+    dtype, length_multiple = np.int16, 400  # samples, 25 ms at 16 kHz: few distinct shapes occur
+
+    def claim(self, profile: Profile) -> Claim | None:
+        return claim_files(self, profile)
+
+    def recognizes(self, head: bytes) -> bool:
+        return is_signature(head)
+
+    def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
+        return {"type": "audio_cnn"} | ({} if size is None else {"channels": max(size.channels // 2, 4)})
+
+    def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object]:
+        # White noise on recordings that are noisy already cost 7 points on degraded speech.
+        return {"type": "audio", "noise_probability": 0.0}
+
+    def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
+        return (length,)
+
+    def padding(self, column: Column) -> int:
+        return 0
+
+    def cost(self, column: Column, length: float | int) -> float:
+        return length * _TOKENS_PER_SECOND / AudioColumn.of(column).sample_rate
+
+    def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
+        rate = AudioColumn.of(fitted.column).sample_rate
+        infos = [audio_info(part, root) for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
+        return [math.ceil(frames * rate / source_rate) for source_rate, frames, _ in infos]
+
+    def longest(self, fitted: FittedColumn) -> int | None:
+        return None
+
+    def item_column(self, column: Column) -> Column:
+        return column
+
+    @property
+    def item_modality(self) -> str:
+        return self.name
+
+    def preview(
+        self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
+    ) -> Preview:
+        rate = AudioColumn.of(column).sample_rate
+        chosen = items[: min(most, _MAX_SOUNDS)]
+        sounds = [as_playable(item, rate) for item in chosen] if playable else []
+        seconds = ", ".join(f"{len(item) / rate:.1f} s" for item in chosen)
+        return Preview(
+            images=[spectrogram_image(item) for item in chosen],
+            audio=[sound for sound in sounds if sound is not None],
+            note=seconds + (f", and {len(items) - len(chosen)} more" if len(items) > len(chosen) else ""),
+            stretches=True,
+        )
+
+    def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview:
+        return Preview(images=[log_mel_image(value.astype(np.float32))], stretches=True)
+
+    def summary(self, column: Column) -> Mapping[str, str]:
+        column = AudioColumn.of(column)
+        return {
+            "sample rate": f"{column.sample_rate:,} Hz",
+            "length of a long clip": f"{column.typical_length / column.sample_rate:.3g} s",
+        }
+
+    def identity(self, cell: object) -> str:
+        return file_identity(cell)
+
+    @property
+    def estimate(self) -> Unsupported:
+        return Unsupported("a recording's length is read from its header")
+
+    @property
+    def corruptions(self) -> Mapping[str, Corruption]:
+        return {"noise": _noise, "clipping": _clip, "gaps": _gaps}
+
+    def locate(
+        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
+    ) -> Place | Unsupported:
+        assert isinstance(fitted, AudioProcessor)
+        rate = fitted.column.sample_rate
+        return Place(unit="seconds", start=(position[0] / rate,), end=((position[0] + 1) / rate,), item=item)
+
+    def decoder(self, column: Column) -> str:
+        return "polysense.modalities.audio.decoder.SoundDecoder"
+
+    def backbones(self, cells: Sequence[object]) -> Backbones:
+        return Backbones(names=_BACKBONES, kind="audio", files=_PROCESSORS)
+
+    @property
+    def pretrained(self) -> str:
+        return "polysense.modalities.audio.encoders.pretrained.PretrainedAudio"
+
+
+def _as_samples(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip(np.rint(values), -32768, 32767), dtype=np.int16)
+
+
+def _noise(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """White noise, 20 to 0 dB below the clip's own power."""
+    decibels = (20, 15, 10, 5, 0)[severity - 1]
+    level = float(np.sqrt(np.mean(item.astype(np.float64) ** 2))) * 10 ** (-decibels / 20)
+    return _as_samples(item + generator.normal(0, level, len(item)))
+
+
+def _clip(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """Samples cut off above 60% to 5% of the clip's loudest."""
+    limit = max(1.0, float(np.abs(item.astype(np.int32)).max(initial=0)) * (0.6, 0.4, 0.2, 0.1, 0.05)[severity - 1])
+    return _as_samples(np.clip(item, -limit, limit))
+
+
+def _gaps(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """Stretches of 50 ms silenced, 5% to 50% of them, as a bad connection does."""
+    size = max(1, AudioColumn.of(column).sample_rate // 20)
+    silent = generator.random(-(-len(item) // size)) < (0.05, 0.1, 0.2, 0.35, 0.5)[severity - 1]
+    return np.where(np.repeat(silent, size)[: len(item)], 0, item).astype(np.int16)
+
+
+SPEC = AudioSpec()

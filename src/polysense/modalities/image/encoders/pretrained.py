@@ -1,0 +1,69 @@
+"""A transformers backbone for images (ViT-like or convolutional), with its own size and statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+
+from polysense.core.schema import Column
+from polysense.errors import ConfigError
+from polysense.modalities.image.record import ImageColumn, ImageRequirements
+from polysense.nn.pretrained import Pretrained, PretrainedConfig, first_attribute, from_pretrained
+
+__all__ = ["PretrainedImage"]
+
+
+class PretrainedImage(Pretrained):
+    """One token for each patch or cell of the backbone's last feature map."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, config: PretrainedConfig, column: Column, width: int, backbone: nn.Module, extractor: Any
+    ) -> None:
+        super().__init__(config, column, width, backbone, extractor)
+        column = ImageColumn.of(column)
+        self.register_buffer("mean", torch.tensor(column.mean).view(1, -1, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(column.std).view(1, -1, 1, 1) * 255, persistent=False)
+
+    @classmethod
+    def asked(cls, config: PretrainedConfig, settings: Any) -> ImageRequirements:
+        import transformers
+
+        if first_attribute(settings, ("image_size", "patch_size", "num_channels")) is None:
+            raise ConfigError(f"{config.path}: holds a model of the type {settings.model_type}, which takes no images")
+        if config.weights == "random":
+            edge = getattr(settings, "image_size", None)
+            size = None if edge is None else (edge, edge) if isinstance(edge, int) else tuple(edge)
+            return ImageRequirements(image_size=size, num_channels=settings.num_channels)
+        processor = from_pretrained(transformers.AutoImageProcessor, config.path, config.revision)
+        size = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", False) else None
+        height, width = _height_width(size or processor.size)
+        mean = tuple(float(value) for value in processor.image_mean)
+        return ImageRequirements(
+            image_size=(height, width),
+            num_channels=len(mean),
+            mean=mean,
+            std=tuple(float(value) for value in processor.image_std),
+        )
+
+    def hidden(
+        self, values: UInt8[Tensor, "items channels height width"], lengths: Int[Tensor, " items"]
+    ) -> tuple[Float[Tensor, "items length size"], Bool[Tensor, "items length"]]:
+        output = self.backbone(pixel_values=(values.float() - self.mean) / self.std)
+        hidden = output.last_hidden_state
+        if hidden.dim() == 4:  # a convolutional backbone
+            hidden = hidden.flatten(2).transpose(1, 2)
+        return hidden, (lengths > 0)[:, None].expand(-1, hidden.shape[1])
+
+
+def _height_width(size: Any) -> tuple[int, int]:
+    plain = dict(size)
+    if "height" in plain and "width" in plain:
+        return int(plain["height"]), int(plain["width"])
+    edge = int(plain.get("shortest_edge") or plain.get("longest_edge") or next(iter(plain.values())))
+    return edge, edge

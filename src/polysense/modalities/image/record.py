@@ -1,0 +1,44 @@
+"""What was learned of a column of images, and what an encoder can ask of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from polysense.core.schema import Column, Requirements
+
+__all__ = ["ImageColumn", "ImageRequirements"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageColumn(Column):
+    """A column of images.
+
+    Attributes:
+        image_size: (height, width) in pixels after resizing.
+        num_channels: 1 for grey, 3 for RGB.
+        mean: Per channel, of values scaled to [0, 1].
+        std: Likewise the standard deviation.
+    """
+
+    modality: str = "image"
+    image_size: tuple[int, int]
+    num_channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequirements(Requirements):
+    """What an encoder asks of a column of images.
+
+    Attributes:
+        image_size: (height, width) in pixels.
+        num_channels: 1 or 3.
+        mean: Per channel, of values scaled to [0, 1].
+        std: Likewise.
+    """
+
+    image_size: tuple[int, int] | None = None
+    num_channels: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None

@@ -1,0 +1,190 @@
+"""The image modality: raster files, as uint8 pixels of one size for the column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from polysense.core.modality_spec import (
+    Backbones,
+    Claim,
+    Corruption,
+    FittedColumn,
+    ModalitySpec,
+    ModelSize,
+    Place,
+    Preview,
+    Profile,
+)
+from polysense.core.preview import even_positions
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column
+from polysense.core.unsupported import Unsupported
+from polysense.data.files import claim_files, file_identity
+from polysense.data.raster import EXTENSIONS, decode_image, image_size, is_signature
+from polysense.errors import DecodeError
+from polysense.modalities.image.column import ImageProcessor
+from polysense.modalities.image.preview import thumbnail
+from polysense.modalities.image.record import ImageColumn
+
+__all__ = ["SPEC", "ImageSpec"]
+
+_TOKENS = 64  # that an image counts as in a budget
+_SMALLEST_PHOTO = 96  # pixels: below, a mirrored image is as likely a letter, a digit or a symbol
+_NUM_LOOKED_AT = 8
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_BACKBONES = (
+    "timm/resnet50.a1_in1k",
+    "facebook/dinov2-small",
+    "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
+    "timm/convnext_tiny.fb_in22k_ft_in1k",
+    "google/vit-base-patch16-224-in21k",
+    "google/vit-base-patch16-224",
+    "facebook/dinov2-base",
+    "microsoft/resnet-50",
+    "facebook/convnext-tiny-224",
+    "timm/resnet18.a1_in1k",
+    "microsoft/resnet-18",
+)
+
+
+class ImageSpec(ModalitySpec):
+    """See `ModalitySpec`."""
+
+    name, rank, nouns = "image", 20, ("an image", "images")
+    record, column_type = ImageColumn, "image"
+    extensions = EXTENSIONS
+    is_numeric, is_textual, is_discrete = False, False, False
+    dtype, length_multiple = np.uint8, None
+
+    def claim(self, profile: Profile) -> Claim | None:
+        return claim_files(self, profile)
+
+    def recognizes(self, head: bytes) -> bool:
+        return is_signature(head)
+
+    def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
+        return {"type": "resnet"} | ({} if size is None else {"channels": size.channels})
+
+    def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object]:
+        # A mirrored photo shows the same thing; a mirrored digit, letter or chest does not.
+        return {"type": "image", "flip": _are_photos(cells, root), "erase_probability": 0.0}
+
+    def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
+        column = ImageColumn.of(column)
+        return (column.num_channels, *column.image_size)
+
+    def padding(self, column: Column) -> int:
+        return 0
+
+    def cost(self, column: Column, length: float | int) -> float:
+        return float(_TOKENS * length)
+
+    def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
+        return [1 for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
+
+    def longest(self, fitted: FittedColumn) -> int | None:
+        return None
+
+    def item_column(self, column: Column) -> Column:
+        return column
+
+    @property
+    def item_modality(self) -> str:
+        return self.name
+
+    def preview(
+        self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
+    ) -> Preview:
+        images = [thumbnail(items[i], side) for i in even_positions(len(items), most)]
+        note = f"{len(images)} of {len(items)} images" if len(items) > len(images) else ""
+        return Preview(images=images, note=note)
+
+    def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview:
+        return Preview(images=[thumbnail(_as_pixels(value * 255))])
+
+    def summary(self, column: Column) -> Mapping[str, str]:
+        column = ImageColumn.of(column)
+        height, width = column.image_size
+        return {"size": f"{width} x {height} pixels", "channels": "grey" if column.num_channels == 1 else "RGB"}
+
+    def identity(self, cell: object) -> str:
+        return file_identity(cell)
+
+    @property
+    def estimate(self) -> Unsupported:
+        return Unsupported("an image's cost does not depend on the cell")
+
+    @property
+    def corruptions(self) -> Mapping[str, Corruption]:
+        return {"noise": _noise, "blur": _blur, "contrast": _contrast, "brightness": _brightness}
+
+    def locate(
+        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
+    ) -> Place | Unsupported:
+        assert isinstance(fitted, ImageProcessor)
+        parts = [part for part in cell if part is not None] if isinstance(cell, list) else [cell]
+        matrix = np.linalg.inv(fitted.resize().matrix(*image_size(parts[item], root)))
+        row, column = position
+        start, end = matrix @ (column, row, 1), matrix @ (column + 1, row + 1, 1)
+        return Place(
+            unit="pixels", start=(float(start[0]), float(start[1])), end=(float(end[0]), float(end[1])), item=item
+        )
+
+    def decoder(self, column: Column) -> str:
+        return "polysense.modalities.image.decoder.PixelDecoder"
+
+    def backbones(self, cells: Sequence[object]) -> Backbones:
+        return Backbones(names=_BACKBONES, kind="image", files=_PROCESSORS, encoders=("timm", "pretrained"))
+
+    @property
+    def pretrained(self) -> str:
+        return "polysense.modalities.image.encoders.pretrained.PretrainedImage"
+
+
+def _are_photos(cells: Sequence[object], root: Path) -> bool:
+    """Whether images look like photographs: in color, and large enough to be more than a symbol."""
+    known = [cell for cell in cells if isinstance(cell, (str, bytes, dict))]
+    votes: list[bool] = []
+    for cell in known[:: max(len(known) // _NUM_LOOKED_AT, 1)][:_NUM_LOOKED_AT]:
+        try:
+            pixels = decode_image(cell, root)
+        except DecodeError:
+            continue
+        channels, height, width = pixels.shape
+        votes.append(channels == 3 and min(height, width) >= _SMALLEST_PHOTO and bool(np.ptp(pixels, axis=0).max() > 8))
+    return 2 * sum(votes) > len(votes)
+
+
+def _as_pixels(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
+
+
+def _noise(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """White noise of a standard deviation of 4% to 26% of full white (Hendrycks and Dietterich, ICLR 2019, has 8-38%
+    on ImageNet)."""
+    return _as_pixels(item + generator.normal(0, 255 * (0.04, 0.08, 0.12, 0.18, 0.26)[severity - 1], item.shape))
+
+
+def _blur(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """A Gaussian of a radius of 0.5% to 5% of the shorter side."""
+    radius = min(item.shape[1:]) * (0.005, 0.01, 0.02, 0.035, 0.05)[severity - 1]
+    blurred = [np.array(Image.fromarray(plane).filter(ImageFilter.GaussianBlur(radius))) for plane in item]
+    return np.stack(blurred)
+
+
+def _contrast(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """Contrast cut to 75% to 15%."""
+    mean = item.mean(axis=(1, 2), keepdims=True)
+    return _as_pixels(mean + (item - mean) * (0.75, 0.6, 0.45, 0.3, 0.15)[severity - 1])
+
+
+def _brightness(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """10% to 50% of full white added."""
+    return _as_pixels(item + 255 * (0.1, 0.2, 0.3, 0.4, 0.5)[severity - 1])
+
+
+SPEC = ImageSpec()

@@ -1,0 +1,214 @@
+"""The text modality: strings in any language, as token ids."""
+
+from __future__ import annotations
+
+import copy
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from polysense.core.modality_spec import (
+    Backbones,
+    Claim,
+    Corruption,
+    FittedColumn,
+    ModalitySpec,
+    ModelSize,
+    Place,
+    Preview,
+    Profile,
+)
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column
+from polysense.core.unsupported import Unsupported
+from polysense.modalities.text.column import TextProcessor
+from polysense.modalities.text.record import TextColumn
+
+__all__ = ["SPEC", "TextSpec", "is_mostly_english"]
+
+_MAJORITY = 0.9  # of the cells; numbers among texts are read as texts
+_MAX_EXCERPTS = 20
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+_ENGLISH = (
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "sentence-transformers/all-mpnet-base-v2",
+    "BAAI/bge-small-en-v1.5",
+    "distilbert/distilbert-base-uncased",
+    "distilbert-base-uncased",
+    "google-bert/bert-base-uncased",
+    "bert-base-uncased",
+    "FacebookAI/roberta-base",
+    "roberta-base",
+)
+_MULTILINGUAL = (
+    "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+    "intfloat/multilingual-e5-small",
+    "distilbert/distilbert-base-multilingual-cased",
+    "google-bert/bert-base-multilingual-cased",
+    "bert-base-multilingual-cased",
+    "FacebookAI/xlm-roberta-base",
+    "xlm-roberta-base",
+)
+# Frequent words of English, and of other languages in Latin letters; none is frequent in both.
+_ENGLISH_WORDS = re.compile(r"(?:the|of|and|to|is|that|it|for|with|this|you|not|have|from|be|are)")
+_OTHER_WORDS = re.compile(
+    r"(?:der|das|und|ist|nicht|ein|eine|den|von|zu|mit|que|de|la|el|los|las|es|un|una|por|le|les|et|des|est|une|du|pas"
+    r"|di|che|sono|het|een|van|niet|em|uma|nie|jest|och|att|det|som)"
+)
+
+
+class TextSpec(ModalitySpec):
+    """See `ModalitySpec`."""
+
+    name, rank, nouns = "text", 10, ("a text", "texts")
+    record, column_type = TextColumn, "text"
+    extensions: ClassVar[frozenset[str]] = frozenset()
+    is_numeric, is_textual, is_discrete = False, True, False
+    dtype, length_multiple = np.int32, 8  # tokens: 8 keep matrix units aligned
+
+    def claim(self, profile: Profile) -> Claim | None:
+        if profile.are_lists:
+            items = profile.items
+            if not items or not all(isinstance(item, str) for item in items):
+                return None
+            longest = max(len(cell) for cell in profile.cells if isinstance(cell, list))
+            evidence = f"lists of up to {longest:,} texts such as {profile.example()}"
+            return Claim(confidence=Claim.SURE, evidence=evidence, multiple=True)
+        if len(profile.texts) < _MAJORITY * len(profile.cells):
+            return None
+        words = profile.mean_words
+        average = "1 word" if words == 1 else f"{words:.3g} words"
+        return Claim(confidence=0.5, evidence=f"{profile.counts()}, {average} on average, such as {profile.example()}")
+
+    def recognizes(self, head: bytes) -> bool:
+        return False
+
+    def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
+        return {"type": "text_transformer"} | ({} if size is None else {"num_layers": size.layers})
+
+    def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object]:
+        return {"type": "text"}
+
+    def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
+        return (length,)
+
+    def padding(self, column: Column) -> int:
+        return TextColumn.of(column).padding_id
+
+    def cost(self, column: Column, length: float | int) -> float:
+        return float(length)
+
+    def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
+        assert isinstance(fitted, TextProcessor)
+        # A copy: what is cut here is cut once more, logged and counted where the row is read for training.
+        quiet = copy.copy(fitted)
+        quiet.num_truncated = 1
+        return [len(item) for item in quiet.transform(cell, source, root)]
+
+    def longest(self, fitted: FittedColumn) -> int | None:
+        assert isinstance(fitted, TextProcessor)
+        return fitted.max_tokens
+
+    def item_column(self, column: Column) -> Column:
+        return column
+
+    @property
+    def item_modality(self) -> str:
+        return self.name
+
+    def preview(
+        self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
+    ) -> Preview:
+        parts = [part for part in cell if part is not None] if isinstance(cell, list) else [cell]
+        note = f"and {len(parts) - _MAX_EXCERPTS} more" if len(parts) > _MAX_EXCERPTS else ""
+        texts = [f"{part:.6g}" if isinstance(part, float) else str(part) for part in parts[:_MAX_EXCERPTS]]
+        return Preview(texts=texts, note=note)
+
+    def preview_reconstruction(self, column: Column, value: np.ndarray) -> None:
+        return None
+
+    def summary(self, column: Column) -> Mapping[str, str]:
+        column = TextColumn.of(column)
+        return {"tokens known": f"{column.vocabulary_size:,}", "tokens of a long text": f"{column.typical_length:,}"}
+
+    def identity(self, cell: object) -> str:
+        parts = cell if isinstance(cell, list) else [cell]
+        return "\0".join(unicodedata.normalize("NFC", str(part)).strip() for part in parts)
+
+    @property
+    def estimate(self) -> Callable[[object], list[int]]:
+        def characters(cell: object) -> list[int]:
+            return [len(str(part)) for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
+
+        return characters
+
+    @property
+    def corruptions(self) -> Mapping[str, Corruption]:
+        return {"dropped tokens": _drop_tokens, "swapped tokens": _swap_tokens}
+
+    def locate(
+        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
+    ) -> Place | Unsupported:
+        assert isinstance(fitted, TextProcessor)
+        if fitted.joins_lists and isinstance(cell, list):
+            return Unsupported("the cell's words are joined to one text, which stands nowhere in the table")
+        parts = [part for part in cell if part is not None] if isinstance(cell, list) else [cell]
+        _, places = fitted.located(parts[item])
+        start, end = places[position[0]]
+        return Place(unit="characters", start=(float(start),), end=(float(end),), item=item)
+
+    def decoder(self, column: Column) -> str:
+        return "polysense.modalities.text.decoder.TokenDecoder"
+
+    def backbones(self, cells: Sequence[object]) -> Backbones:
+        if is_mostly_english(cells):
+            return Backbones(names=_ENGLISH + _MULTILINGUAL, kind="text", files=_TOKENIZERS)
+        # An English vocabulary cuts other scripts into unknown tokens: from scratch is better than that.
+        return Backbones(names=_MULTILINGUAL, kind="multilingual text", files=_TOKENIZERS)
+
+    @property
+    def pretrained(self) -> str:
+        return "polysense.modalities.text.encoders.pretrained.PretrainedText"
+
+
+def _drop_tokens(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """Leaves out 5% to 40% of the tokens; the first stays."""
+    kept = generator.random(len(item)) >= (0.05, 0.1, 0.2, 0.3, 0.4)[severity - 1]
+    kept[:1] = True
+    return item[kept]
+
+
+def _swap_tokens(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """Exchanges 5% to 40% of the tokens with their right neighbors."""
+    result = item.copy()
+    for i in np.flatnonzero(generator.random(max(len(item) - 1, 0)) < (0.05, 0.1, 0.2, 0.3, 0.4)[severity - 1]):
+        result[i], result[i + 1] = result[i + 1], result[i]
+    return result
+
+
+def is_mostly_english(texts: Iterable[object], limit: int = 500) -> bool:
+    """Whether texts are mostly English, by their letters and most frequent words; True where nothing tells.
+
+    Args:
+        texts: Cells; what is no text is left alone, lists are looked into.
+        limit: Cells that are looked at, the first ones.
+    """
+    letters = foreign = num_words = english = other = 0
+    for cell, _ in zip(texts, range(limit), strict=False):
+        for text in cell if isinstance(cell, list) else (cell,):
+            if isinstance(text, str):
+                letters += sum(map(str.isalpha, text))
+                foreign += sum(c.isalpha() and not c.isascii() for c in text)
+                words = text.lower().split()
+                num_words += len(words)
+                english += sum(_ENGLISH_WORDS.fullmatch(word) is not None for word in words)
+                other += sum(_OTHER_WORDS.fullmatch(word) is not None for word in words)
+    # A "de" here and there is a name: in running text of these languages every fourth word is one of the list.
+    return foreign <= 0.1 * letters and other <= max(english, 0.05 * num_words)
+
+
+SPEC = TextSpec()

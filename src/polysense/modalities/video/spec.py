@@ -1,0 +1,181 @@
+"""The video modality: frames, each of which is an item of the image modality."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from polysense.core.modality_spec import (
+    Backbones,
+    Claim,
+    Corruption,
+    FittedColumn,
+    ModalitySpec,
+    ModelSize,
+    Place,
+    Preview,
+    Profile,
+)
+from polysense.core.registry import modality
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column
+from polysense.core.unsupported import Unsupported
+from polysense.data.files import claim_files, file_identity
+from polysense.data.raster import is_animation
+from polysense.modalities.video.column import FRAMES, VideoProcessor
+from polysense.modalities.video.decode import EXTENSIONS, is_signature, num_wanted, video_info
+from polysense.modalities.video.record import VideoColumn
+
+__all__ = ["SPEC", "VideoSpec"]
+
+_NUM_LOOKED_AT = 20
+
+
+class VideoSpec(ModalitySpec):
+    """See `ModalitySpec`."""
+
+    name, rank, nouns = "video", 40, ("a video", "videos")
+    record, column_type = VideoColumn, "video"
+    extensions = EXTENSIONS
+    is_numeric, is_textual, is_discrete = False, False, False
+    dtype, length_multiple = np.uint8, None
+
+    def claim(self, profile: Profile) -> Claim | None:
+        shares = profile.file_shares
+        how = f"{FRAMES} frames of each (frames)"
+        if shares.get(self.name, 0.0) > 0:
+            # An image among videos is a video of one frame.
+            return claim_files(self, profile, besides=(self.item_modality,), how=how)
+        if shares.get(self.item_modality, 0.0) > 0 and self._move(profile):
+            return claim_files(self, profile, besides=(self.item_modality,), how=f"moving images, {how}")
+        return None
+
+    def _move(self, profile: Profile) -> bool:
+        """Whether most images are moving ones, of 20 looked at; only formats that are made for it."""
+        items = profile.items
+        able = [item for item in items if _can_move(item)]
+        looked_at = able[:_NUM_LOOKED_AT]
+        moving = sum(is_animation(item, profile.root) for item in looked_at)
+        return 2 * len(able) > len(items) and 2 * moving > len(looked_at)
+
+    def recognizes(self, head: bytes) -> bool:
+        return is_signature(head)
+
+    @property
+    def _frame(self) -> ModalitySpec:
+        return modality(self.item_modality)
+
+    def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
+        return self._frame.default_encoder(size)
+
+    def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object] | None:
+        # The frames of a video move together, or what moves in them is lost in what doesn't.
+        frame = self._frame.default_augmentation((), root)
+        return None if frame is None else {**frame, "together": True}
+
+    def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
+        return self._frame.item_shape(self.item_column(column), length)
+
+    def padding(self, column: Column) -> int:
+        return self._frame.padding(self.item_column(column))
+
+    def cost(self, column: Column, length: float | int) -> float:
+        return self._frame.cost(self.item_column(column), length)
+
+    def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
+        assert isinstance(fitted, VideoProcessor)
+        parts = [part for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
+        config = fitted.config
+        if not fitted.column.multiple:
+            return [1 for _ in parts]
+        if config.frames_per_second is None:
+            return [1 for _ in parts for _ in range(config.num_frames)]
+        numbers = []
+        for part in parts:
+            _, num_there, seconds = video_info(part, root, max_pixels=config.max_pixels)
+            numbers.append(min(num_there, num_wanted(seconds, config.num_frames, config.frames_per_second)))
+        return [1 for number in numbers for _ in range(number)]
+
+    def longest(self, fitted: FittedColumn) -> int | None:
+        return None
+
+    def item_column(self, column: Column) -> Column:
+        column = VideoColumn.of(column)
+        return dataclasses.replace(
+            column.frame, name=column.name, source=column.source, multiple=column.multiple, max_items=column.max_items
+        )
+
+    @property
+    def item_modality(self) -> str:
+        return "image"
+
+    def preview(
+        self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
+    ) -> Preview:
+        return self._frame.preview(self.item_column(column), cell, items, most=most, side=side, playable=playable)
+
+    def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview | None:
+        return self._frame.preview_reconstruction(self.item_column(column), value)
+
+    def summary(self, column: Column) -> Mapping[str, str]:
+        return {"frames": str(column.max_items), **self._frame.summary(self.item_column(column))}
+
+    def identity(self, cell: object) -> str:
+        return file_identity(cell)
+
+    @property
+    def estimate(self) -> Unsupported:
+        return Unsupported("a video's cost is read from its header")
+
+    @property
+    def corruptions(self) -> Mapping[str, Corruption] | Unsupported:
+        damages = self._frame.corruptions
+        if isinstance(damages, Unsupported):
+            return damages
+        return {name: _of_a_frame(self, damage) for name, damage in damages.items()}
+
+    def locate(
+        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
+    ) -> Place | Unsupported:
+        assert isinstance(fitted, VideoProcessor)
+        if isinstance(cell, list):
+            return Unsupported("several videos in a cell follow one another without a mark where one ends")
+        size, _, _ = video_info(cell, root, max_pixels=fitted.config.max_pixels)
+        frame = np.zeros((*size, 3), dtype=np.uint8)
+        place = self._frame.locate(fitted.frames, frame, root, 0, position)
+        return (
+            place
+            if isinstance(place, Unsupported)
+            else Place(unit=place.unit, start=place.start, end=place.end, item=item)
+        )
+
+    def decoder(self, column: Column) -> str | Unsupported:
+        return self._frame.decoder(self.item_column(column))
+
+    def backbones(self, cells: Sequence[object]) -> Backbones | Unsupported:
+        return self._frame.backbones(())
+
+    @property
+    def pretrained(self) -> str | Unsupported:
+        return self._frame.pretrained
+
+
+def _of_a_frame(spec: VideoSpec, damage: Corruption) -> Corruption:
+    def corrupt(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+        return damage(item, spec.item_column(column), severity, generator)
+
+    return corrupt
+
+
+def _can_move(item: object) -> bool:
+    if isinstance(item, dict):
+        item = item.get("bytes") or item.get("path")
+    if isinstance(item, bytes):
+        return item[:4] == b"GIF8" or item[8:12] == b"WEBP"
+    return isinstance(item, str) and item.strip().lower().endswith((".gif", ".webp", ".apng"))
+
+
+SPEC = VideoSpec()

@@ -1,0 +1,304 @@
+"""Every registered modality answers every required question, and answers or refuses every optional one."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from polysense.config.base import members
+from polysense.config.codec import from_dict
+from polysense.core.modality import Role
+from polysense.core.modality_spec import Backbones, ModalitySpec, ModelSize, Place, Preview
+from polysense.core.registry import modalities, modality
+from polysense.core.sample import Sample, SourceInfo
+from polysense.core.schema import Column, Requirements, Schema
+from polysense.core.unsupported import Unsupported
+from polysense.data.augmentation.base import TransformConfig
+from polysense.data.collate import collate
+from polysense.data.column import ColumnConfig, ColumnProcessor
+from polysense.data.evidence import Evidence
+from polysense.data.infer import infer
+from polysense.data.sources import read_table
+from polysense.nn.column_decoder import ColumnDecoder, DecodingLimits
+from polysense.nn.encoder import EncoderConfig
+from polysense.nn.pretrained import Pretrained
+
+SOURCE = SourceInfo(table="t", row=0, column="x")
+ROOT = Path()
+
+
+def rng(i: int) -> np.random.Generator:
+    return np.random.default_rng(i)
+
+
+def image(i: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(rng(i).integers(0, 256, (20, 32, 3), dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def sound(i: int) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, (rng(i).normal(0, 0.1, 4000 + 400 * i)).astype(np.float32), 8000, format="WAV")
+    return file.getvalue()
+
+
+def video(i: int) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        stream = out.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for k in range(10):
+            pixels = np.full((24, 32, 3), 20 * k + i, np.uint8)
+            pixels[:, ::4] = 250
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode())
+    return file.getvalue()
+
+
+@cache
+def cells(kind: str) -> Sequence[object]:
+    """Twelve cells that are surely of a kind."""
+    each = range(12)
+    return {
+        "text": [f"{'quick brown foxes ' * (1 + i)}jump over {i} lazy dogs" for i in each],
+        "image": [image(i) for i in each],
+        "audio": [sound(i) for i in each],
+        "video": [video(i) for i in each],
+        "number": [0.5 + 3.7 * i for i in each],
+        "category": ["red", "green", "blue"] * 4,
+        "date": [f"2024-03-{1 + i:02d}" for i in each],
+    }[kind]
+
+
+@cache
+def fitted(kind: str) -> ColumnProcessor:
+    config = from_dict(ColumnConfig, {"type": modality(kind).column_type}, where="test")  # type: ignore[type-abstract]
+    processor = config.build("x")
+    processor.fit(cells(kind), [SOURCE] * len(cells(kind)), ROOT, Requirements())
+    return processor
+
+
+def items(kind: str, i: int = 0) -> list[np.ndarray]:
+    return fitted(kind).transform(cells(kind)[i], SOURCE, ROOT)
+
+
+KINDS = list(modalities())
+every = pytest.mark.parametrize("kind", KINDS)
+
+
+def test_the_kinds_come_in_their_stated_order() -> None:
+    ranks = [spec.rank for spec in modalities().values()]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) == len(ranks), "two kinds of one rank stand in the order of their names by accident"
+
+
+@every
+def test_it_claims_its_own_cells_and_no_others(kind: str) -> None:
+    table = read_table({"x": cells(kind)})
+    claims = {name: spec.claim(Evidence(table, "x", literal=False)) for name, spec in modalities().items()}
+    claim = claims[kind]
+    assert claim is not None
+    assert claim.evidence
+    surest = max(given.confidence for given in claims.values() if given is not None)
+    assert claim.confidence == surest
+    (guess,) = infer(table, [])
+    assert guess.modality == kind
+    assert (guess.role is Role.INPUT) is claim.is_used
+
+
+@every
+def test_files_are_recognized_by_their_first_bytes_alone(kind: str) -> None:
+    for name in KINDS:
+        cell = cells(name)[0]
+        if isinstance(cell, bytes):
+            assert modality(kind).recognizes(cell[:16]) is (kind == name)
+    assert not modality(kind).recognizes(b"")
+    assert modality(kind).is_file is isinstance(cells(kind)[0], bytes)
+
+
+@every
+def test_fitting_gives_its_record_and_survives_saving(kind: str, tmp_path: Path) -> None:
+    spec, processor = modality(kind), fitted(kind)
+    assert type(processor.column) is spec.record
+    assert processor.column.modality == kind
+    again = ColumnProcessor.load(processor.save(tmp_path), tmp_path)
+    assert again.column == processor.column
+    assert all(map(np.array_equal, again.transform(cells(kind)[3], SOURCE, ROOT), items(kind, 3)))
+
+
+@every
+def test_items_are_of_the_stated_type_shape_and_length(kind: str) -> None:
+    spec, column = modality(kind), fitted(kind).column
+    for i, cell in enumerate(cells(kind)):
+        found = items(kind, i)
+        assert spec.measure(fitted(kind), cell, SOURCE, ROOT) == [
+            1 if spec.length_multiple is None else len(item) for item in found
+        ]
+        for item in found:
+            assert item.dtype == spec.dtype
+            assert item.shape == spec.item_shape(column, len(item))
+    assert spec.cost(column, 20) == pytest.approx(2 * spec.cost(column, 10))
+    assert np.array(spec.padding(column), dtype=spec.dtype) == spec.padding(column)
+    estimate = spec.estimate
+    assert isinstance(estimate, Unsupported) or len(estimate(cells(kind)[0])) == len(items(kind))
+    longest = spec.longest(fitted(kind))
+    assert longest is None or longest > 0
+
+
+@every
+def test_its_default_encoder_reads_a_batch(kind: str) -> None:
+    spec, column = modality(kind), fitted(kind).column
+    for size in (None, ModelSize(channels=4, layers=1)):
+        config = from_dict(EncoderConfig, dict(spec.default_encoder(size)), where="test")
+        assert kind in config.reads()
+    encoder = config.create(column, 16).eval()
+    samples = [Sample(row=i, values={"x": items(kind, i)}) for i in range(3)]
+    batch = collate(samples, Schema(columns=(column,), targets=()))
+    tokens = encoder(batch.columns["x"])
+    assert tokens.values.shape[0] == 3
+    assert tokens.mask.any(dim=1).all()
+    assert spec.item_column(column).modality == spec.item_modality
+    if spec.item_modality != kind:
+        assert spec.item_column(column).multiple == column.multiple
+
+
+@every
+def test_its_default_augmentation_varies_a_batch(kind: str) -> None:
+    column = fitted(kind).column
+    plain = modality(kind).default_augmentation(cells(kind), ROOT)
+    if plain is None:
+        return
+    transform = from_dict(TransformConfig, dict(plain), where="test").create(column)  # type: ignore[type-abstract]
+    samples = [Sample(row=i, values={"x": items(kind, i)}) for i in range(6)]
+    batch = collate(samples, Schema(columns=(column,), targets=())).columns["x"]
+    changed = transform(batch, np.arange(6), 0, 0)
+    assert changed.values.dtype == batch.values.dtype
+    assert (changed.lengths > 0).equal(batch.lengths > 0)
+
+
+@every
+def test_a_person_can_look_at_it(kind: str) -> None:
+    spec, column = modality(kind), fitted(kind).column
+    preview = spec.preview(column, cells(kind)[0], items(kind), most=2, side=16, playable=True)
+    assert preview.images or preview.audio or preview.texts
+    assert all(each.dtype == np.uint8 and each.shape[2] == 3 for each in preview.images)
+    facts = spec.summary(column)
+    assert facts
+    assert all(isinstance(value, str) and value for value in facts.values())
+    assert all(spec.nouns)
+
+
+@every
+def test_same_cells_have_one_identity(kind: str) -> None:
+    spec = modality(kind)
+    first, second, last = cells(kind)[0], cells(kind)[1], cells(kind)[-1]
+    assert spec.identity(first) == spec.identity(first)
+    assert len({spec.identity(cell) for cell in (first, second, last)}) == len({first, second, last})
+
+
+@every
+def test_damage_grows_with_its_severity_and_spares_the_original(kind: str) -> None:
+    damages = modality(kind).corruptions
+    if isinstance(damages, Unsupported):
+        assert damages.reason
+        return
+    item = items(kind, 11)[0]
+    before = item.copy()
+    for name, damage in damages.items():
+        sizes = []
+        for severity in (1, 5):
+            result = damage(item, fitted(kind).column, severity, rng(0))
+            assert result.dtype == item.dtype, name
+            same_shape = result.shape == item.shape
+            sizes.append(float(np.abs(result - item.astype(float)).sum()) if same_shape else len(item) - len(result))
+        assert sizes[1] > 0, name
+        assert sizes[0] < sizes[1], name
+    assert np.array_equal(item, before)
+
+
+@every
+def test_a_position_is_found_in_the_cell_or_why_not(kind: str) -> None:
+    spec, item = modality(kind), items(kind)[0]
+    position = (2, 3) if item.ndim == 3 else (0,)
+    place = spec.locate(fitted(kind), cells(kind)[0], ROOT, 0, position)
+    assert isinstance(place, Place | Unsupported)
+    if isinstance(place, Place) and place.unit != "value":
+        assert len(place.start) == len(place.end)
+        assert all(start < end for start, end in zip(place.start, place.end, strict=True))
+
+
+def test_places_are_those_of_the_cell() -> None:
+    text, spec = cells("text")[0], modality("text")
+    assert isinstance(text, str)
+    place = spec.locate(fitted("text"), text, ROOT, 0, (0,))
+    assert isinstance(place, Place)
+    assert text[int(place.start[0]) : int(place.end[0])].strip() in text.split()[0]
+    second = modality("audio").locate(fitted("audio"), cells("audio")[0], ROOT, 0, (8000,))
+    assert isinstance(second, Place)
+    assert second.start == (1.0,)
+    pixel = modality("image").locate(fitted("image"), cells("image")[0], ROOT, 0, (4, 7))
+    assert pixel == Place(unit="pixels", start=(7.0, 4.0), end=(8.0, 5.0)), "images of one small size are kept as is"
+
+
+@every
+def test_its_decoder_is_there_or_refused(kind: str) -> None:
+    spec, column = modality(kind), fitted(kind).column
+    path = spec.decoder(column)
+    if isinstance(path, Unsupported):
+        assert path.reason
+        return
+    decoder = resolved(path)
+    assert issubclass(decoder, ColumnDecoder)
+    made = decoder.create(spec.item_column(column), 8, DecodingLimits())
+    assert made.num_places >= 1
+
+
+@every
+def test_pretrained_backbones_are_named_or_refused(kind: str) -> None:
+    spec = modality(kind)
+    backbones, path = spec.backbones(cells(kind)), spec.pretrained
+    assert isinstance(backbones, Unsupported) is isinstance(path, Unsupported)
+    if isinstance(backbones, Backbones):
+        assert backbones.names
+        assert set(backbones.encoders) <= set(members("encoder"))
+    if isinstance(path, str):
+        assert issubclass(resolved(path), Pretrained)
+
+
+@every
+def test_a_reconstruction_can_be_looked_at(kind: str) -> None:
+    spec, column = modality(kind), fitted(kind).column
+    shape = {"audio": (64, 20), "image": (3, 20, 32), "video": (3, 20, 32)}.get(kind, ())
+    preview = spec.preview_reconstruction(column, np.zeros(shape, dtype=np.float32))
+    assert preview is None or isinstance(preview, Preview)
+    assert preview is None or preview.images
+
+
+def test_hashed_categories_are_not_decoded() -> None:
+    hashed = from_dict(ColumnConfig, {"type": "category", "hash_buckets": 8}, where="test")  # type: ignore[type-abstract]
+    processor = hashed.build("x")
+    column = processor.fit(cells("category"), [SOURCE] * 12, ROOT, Requirements())
+    refusal = modality("category").decoder(column)
+    assert isinstance(refusal, Unsupported)
+    assert "hashed" in refusal.reason
+
+
+def test_specs_are_instances_of_the_contract() -> None:
+    assert all(isinstance(spec, ModalitySpec) for spec in modalities().values())
+    assert Column(name="x", modality="smell").num_ids is None, "the base knows nothing of ids"
+
+
+def resolved(path: str) -> type:
+    module, _, name = path.rpartition(".")
+    found: type = vars(importlib.import_module(module))[name]
+    return found
