@@ -98,7 +98,7 @@ class Processor:
         if not len(table):
             raise ColumnError(f"{table.name}: there are no training rows")
         requirements, target_requirements = requirements or {}, target_requirements or {}
-        inputs = {name: column.type for name, column in config.columns.items()}
+        inputs = config.modalities
         fitted_columns, fitted_targets = fitted_columns or {}, fitted_targets or {}
         targets = {name: fitted_targets.get(name) or target.build(name) for name, target in config.targets.items()}
         columns = {name: fitted_columns.get(name) or column.build(name) for name, column in config.columns.items()}
@@ -108,7 +108,7 @@ class Processor:
             if transform is not None and transform.moves:
                 raise ColumnError(
                     f"data.transforms.{target.over}: moves what the segments of target {target.name!r} mark; "
-                    + ("set shift to 0" if transform.type == "audio" else "leave it out")
+                    + (f"set {' and '.join(transform.moving)} to 0" if transform.moving else "leave it out")
                 )
         for name, column in config.columns.items():  # before a filler adds what the table lacks
             table.require(column.source(name), "input column")

@@ -17,10 +17,7 @@ from polysense.data.media import short
 from polysense.data.sources import Table
 from polysense.errors import ConfigError, DecodeError
 
-__all__ = ["MEDIA", "Prompt", "PromptTemplate", "as_text"]
-
-MEDIA = frozenset({"image", "audio", "video"})
-"""The kinds of input columns whose place a prompt can name."""
+__all__ = ["Prompt", "PromptTemplate", "as_text"]
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 

@@ -50,7 +50,7 @@ def demo(
         "evaluation.baselines=true",
     ]
     run = fit(table, target="label", output=folder, overrides=overrides, progress=progress)
-    names = {"image": "image", "audio": "audio", "note": "text"}
+    names = {"image": "image", "audio": "audio", "note": "text"}  # not a kind: columns of the demo table
     accuracy = {
         short: run.baselines["test"][unimodal_name(column)].metrics["label"]["accuracy"]
         for column, short in names.items()

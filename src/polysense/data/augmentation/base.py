@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class TransformConfig(Family, ABC, family="transform", homes=("modalities.*.augm
     @abstractmethod
     def build(self, column: Column) -> Transform:
         """The transform for a column."""
+
+    moving: ClassVar[tuple[str, ...]] = ()  # settings of what moves
 
     @property
     def moves(self) -> bool:

@@ -27,7 +27,7 @@ __all__ = ["MISSING", "NUM_ROWS", "make_demo"]
 NUM_ROWS = 1797
 """As many rows as there are handwritten digits: each is used once."""
 
-MISSING = {"image": 0.05, "audio": 0.08, "note": 0.40}
+MISSING = {"image": 0.05, "audio": 0.08, "note": 0.40}  # not a kind: columns of the demo table
 """The share of empty cells in each column, rounded up to whole cells."""
 
 # Of every ten rows of a digit, and of every ten voices. A large test split, because the demo compares four models by
@@ -103,7 +103,7 @@ def make_demo(folder: str | Path, *, seed: int = 0, num_rows: int = NUM_ROWS) ->
         raise UserError(f"the demo's table can have 30 to {NUM_ROWS:,} rows, not {num_rows:,}: choose another num_rows")
     folder = Path(folder)
     try:
-        for name in ("image", "audio"):
+        for name in ("image", "audio"):  # not a kind
             (folder / name).mkdir(parents=True, exist_ok=True)
         return _write(folder, seed, num_rows)
     except OSError as error:
@@ -123,7 +123,7 @@ def _write(folder: Path, seed: int, num_rows: int) -> Path:
 
     rows, provenance = [], []
     for row in range(num_rows):
-        cells = {"image": "", "audio": "", "note": ""}
+        cells = {"image": "", "audio": "", "note": ""}  # not a kind
         if not missing["image"][row]:
             cells["image"] = f"image/{row:04d}.png"
             picture = degrade_picture(pictures[chosen[row]], random.generator(seed, "demo picture", row))
@@ -137,7 +137,7 @@ def _write(folder: Path, seed: int, num_rows: int) -> Path:
         rows.append([*cells.values(), int(labels[row]), splits[row]])
         provenance.append([row, int(chosen[row]), speech.voices[speech.voice[recordings[row]]]])
 
-    _write_csv(folder / "data.csv", ["image", "audio", "note", "label", "split"], rows)
+    _write_csv(folder / "data.csv", ["image", "audio", "note", "label", "split"], rows)  # not a kind
     _write_csv(folder / "provenance.csv", ["row", "handwritten", "voice"], provenance)
     shares = ", ".join(f"{share:.0%} of `{column}`" for column, share in MISSING.items())
     readme = _README.format(num=f"{num_rows:,}", seed=seed, rate=f"{speech.sample_rate:,}", missing=shares)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class AudioTransformConfig(TransformConfig):
         noise_snr_db: The lowest and the highest ratio of sound to noise, in decibels.
     """
 
+    moving: ClassVar[tuple[str, ...]] = ("shift",)
     type: Literal["audio"] = "audio"
     probability: float = 1.0
     gain_db: float = 6.0

@@ -14,8 +14,9 @@ from typing import Literal
 
 import numpy as np
 
+from polysense.core.registry import modality
 from polysense.data.media import short
-from polysense.data.prompt import MEDIA, Prompt, PromptTemplate, as_text
+from polysense.data.prompt import Prompt, PromptTemplate, as_text
 from polysense.data.sources import Table
 from polysense.errors import ColumnError, ConfigError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
@@ -128,7 +129,8 @@ class GenerationTarget(TextTarget):
                     f"data.targets.{self.name}.prompt: names {{{column}}}, but {table.name} has no such column (it has "
                     f"{', '.join(table.names)}); write {{{{ and }}}} for braces"
                 )
-        return tuple(column for column in self._template.columns if self._inputs.get(column) in MEDIA)
+        files = {name for name, kind in self._inputs.items() if modality(kind).is_file}
+        return tuple(column for column in self._template.columns if column in files)
 
     def _prompt(self, table: Table, i: int, placeholders: Mapping[str, int]) -> Prompt | None:
         assert self._template is not None

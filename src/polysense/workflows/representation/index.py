@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from polysense.bundle import Bundle, as_bundle
+from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
 from polysense.data.sources import Table, read_table, resolve
 from polysense.errors import DecodeError, SearchError
@@ -163,7 +164,7 @@ def index_table(
 def _info(bundle: Bundle, column: str | None) -> dict[str, Any]:
     assert bundle.folder is not None
     files = [part for part in bundle.processor.columns.values() if part.is_media]
-    files.sort(key=lambda part: part.column.modality != "image")
+    files.sort(key=lambda part: modality(part.column.modality).rank)
     return {
         "bundle": str(bundle.folder.absolute()),
         "fingerprint": fingerprint(bundle),
@@ -205,7 +206,7 @@ def _row_ids(table: Table, column: str | None) -> pl.Series:
 def _metadata(table: Table, bundle: Bundle) -> pl.DataFrame:
     """The table's cells for filters and results: paths made absolute, numbers in texts made numbers, files left out."""
     media = {part.source for part in bundle.processor.columns.values() if part.is_media}
-    texts = {part.source for part in bundle.processor.columns.values() if part.column.modality == "text"}
+    texts = {part.source for part in bundle.processor.columns.values() if modality(part.column.modality).is_prose}
     columns = []
     for series in table.frame:
         if isinstance(series.dtype, pl.Struct) and "path" in (field.name for field in series.dtype.fields):
