@@ -19,9 +19,6 @@ OWING = {
     "nn/model.py",
     "nn/objectives/image_text_matching.py",
     "nn/truth.py",
-    "recipe.py",
-    "workflows/imputation/plan.py",
-    "workflows/measure.py",
     "workflows/reconstructed.py",
     "workflows/representation/neighbors.py",
 }

@@ -14,7 +14,6 @@ from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError
 from polysense.nn.head import HeadConfig
 from polysense.nn.model import ModelConfig
-from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
 from polysense.training.config import TrainingConfig
 
 __all__ = ["EvaluationConfig", "InitFromConfig", "Recipe", "load_recipe"]
@@ -131,7 +130,7 @@ class Recipe(Config):
 
     def _check_answer(self, name: str, target: TargetConfig, head: HeadConfig) -> None:
         """Whether a head is kept from reading its own answer."""
-        hidden = head.without if isinstance(head, WritingHeadConfig) else ()
+        hidden = head.excluded
         for column in hidden:
             if column not in self.data.columns:
                 known = ", ".join(self.data.columns)

@@ -68,6 +68,16 @@ class HeadConfig(Family, family="head", homes=("tasks.*.heads.*",)):
         del target_name
         return Requirements()
 
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Input columns that the head must never see, such as the caption that it is to generate."""
+        return ()
+
+    def for_column(self, column: str) -> HeadConfig:
+        """The head of a model that has this input column alone."""
+        del column
+        return self
+
     def check(self, target: Target) -> None:
         """Raises ConfigError if the target is of a task that this head can't serve."""
         if target.task not in self.tasks:

@@ -30,11 +30,9 @@ from polysense.evaluation.baselines import (
 )
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.evaluator import Evaluation
-from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
 from polysense.reports.report import Report, write_report
 from polysense.reports.terminal import report_text
-from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
 from polysense.workflows.blind_control import generates, shuffled_inputs
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
@@ -102,18 +100,11 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
         model=dataclasses.replace(
             recipe.model,
             encoders={name: recipe.model.encoders[name]},
-            heads={target: _head_of(head, name) for target, head in recipe.model.heads.items()},
+            heads={target: head.for_column(name) for target, head in recipe.model.heads.items()},
         ),
         init_from=without_parts(recipe, [name]),
         evaluation=dataclasses.replace(recipe.evaluation, baselines=False, contribution=False, samples=0),
     )
-
-
-def _head_of(head: HeadConfig, column: str) -> HeadConfig:
-    """A head as it is beside one column alone."""
-    if not isinstance(head, WritingHeadConfig):
-        return head
-    return dataclasses.replace(head, without=tuple(name for name in head.without if name == column))
 
 
 def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadable], *, progress: bool) -> None:

@@ -27,7 +27,6 @@ from polysense.data.sources import Table
 from polysense.errors import BundleError, CheckpointError, ConfigError
 from polysense.imputer import Imputer
 from polysense.recipe import Recipe
-from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
 from polysense.workflows.finetune.shift import doubts
 from polysense.workflows.imputation.impute import restored_by, why_unfilled
 
@@ -176,9 +175,7 @@ def _answers(recipe: Recipe) -> tuple[set[str], set[str]]:
         if processor.over is not None:
             lies_in.add(columns[processor.over].source)
         lies_in |= {*processor.prompt_columns}
-        head = recipe.model.heads[name]
-        if isinstance(head, WritingHeadConfig):
-            answers |= {columns[hidden].source for hidden in head.without}
+        answers |= {columns[hidden].source for hidden in recipe.model.heads[name].excluded}
     return answers, lies_in
 
 

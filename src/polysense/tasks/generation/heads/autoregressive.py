@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -40,6 +40,13 @@ class WritingHeadConfig(HeadConfig, ABC):
     writes: ClassVar[bool] = True
     without: tuple[str, ...] = ()
     decoding: DecodingConfig = field(default_factory=GreedyConfig)
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        return self.without
+
+    def for_column(self, column: str) -> HeadConfig:
+        return replace(self, without=tuple(name for name in self.without if name == column))
 
 
 class WritingHead(Head, ABC):
