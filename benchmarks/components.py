@@ -213,8 +213,7 @@ def outputs(result: Any) -> list[Tensor]:
     if isinstance(result, Tokens):
         return [result.values]
     if isinstance(result, Fused):
-        votes = [] if result.votes is None else [result.votes]
-        return [result.tokens.values, result.pooled, *votes, *result.losses.values()]
+        return [result.joined().values, result.pooled]
     return list(result) if isinstance(result, tuple) else [result]
 
 

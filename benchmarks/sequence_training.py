@@ -42,7 +42,8 @@ from polysense.modalities.text.column import TextColumnConfig
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.modalities.text.record import TextColumn
 from polysense.nn.fusion.transformer import TransformerFusionConfig
-from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.nn.model import MultimodalModel
+from polysense.nn.model_config import ModelConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
 from polysense.tasks.classification.target import ClassificationTargetConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
@@ -114,8 +115,8 @@ def by_hand(model: MultimodalModel, batches: Sequence[Batch], epochs: int = 1) -
     started = CLOCK()
     for _ in range(epochs):
         for batch in batches:
-            loss = next(iter(model.losses(model(batch), batch).values()))
-            (loss.total / loss.count).backward()
+            loss = next(iter(model(batch).losses.values()))
+            (loss.total.sum() / loss.count.sum()).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

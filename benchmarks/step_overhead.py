@@ -33,7 +33,8 @@ from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.data.dataset import TableDataset, choose_workers
 from polysense.data.loader import TrainLoader
 from polysense.data.processor import Processor
-from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.nn.model import MultimodalModel
+from polysense.nn.model_config import ModelConfig
 from polysense.recipe import Recipe
 from polysense.training.config import TrainingConfig
 from polysense.training.trainer import Trainer
@@ -103,8 +104,9 @@ def by_hand(model: MultimodalModel, epochs: Callable[[int], Any], num_epochs: in
     started = time.perf_counter()
     for epoch in range(num_epochs):
         for batch in epochs(epoch):
-            loss = model.losses(model(batch), batch)["label"]
-            (loss.total / loss.count).backward()
+            losses, weights = model(batch).losses, model.loss_weights
+            means = [weights[name] * loss.total.sum() / loss.count.sum().clamp(min=1) for name, loss in losses.items()]
+            torch.stack(means).sum().backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

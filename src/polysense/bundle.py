@@ -41,8 +41,9 @@ from polysense.data.sources import Table, read_table
 from polysense.errors import BundleError, ConfigError, TableError
 from polysense.imputer import Imputer
 from polysense.nn.decoding.options import DecodingOptions, changed
-from polysense.nn.model import ModelConfig, MultimodalModel
-from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig
+from polysense.nn.model import MultimodalModel
+from polysense.nn.model_config import ModelConfig
+from polysense.tasks.generation.heads.autoregressive import WritingHead, WritingHeadConfig
 from polysense.tasks.generation.pieces import pieces
 from polysense.tasks.generation.text_target import TextTarget
 
@@ -211,9 +212,14 @@ class Bundle:
             name: replace(head, decoding=decodings[name]) if isinstance(head, WritingHeadConfig) else head
             for name, head in heads.items()
         }
+        redecoded = {
+            name: head.redecoded(decodings[name])
+            for name, head in self.model.by_target().items()
+            if isinstance(head, WritingHead) and name in decodings
+        }
         return replace(
             self,
-            model=self.model.redecoded(decodings).eval(),
+            model=self.model.with_heads(redecoded).eval(),
             model_config=replace(self.model_config, heads=chosen),
             folder=None,
         )
@@ -283,8 +289,10 @@ class Bundle:
             _log.warning("unreadable, counted as missing: %s", cell)
         batch = replace(batch, rows=torch.where(batch.rows == 0, row, batch.rows))
         bundle.model.eval()
-        fused = bundle.model.fused(batch.to(bundle.device))
-        return pieces(processor.decode(ids) for ids in bundle.model.head(name).stream(fused.of(name), 0))
+        moved, head = batch.to(bundle.device), bundle.model.head(name)
+        assert isinstance(head, WritingHead)
+        fused, context = bundle.model.fused(moved, name), bundle.model.context(moved, name)
+        return pieces(processor.decode(ids) for ids in head.stream(fused, context, 0))
 
     def streamed(self, target: str | None = None) -> str:
         """The name of the target that `stream` writes.
@@ -323,7 +331,7 @@ class Bundle:
             progress(0, len(dataset))
         for batch in PredictLoader(dataset, self.schema, batch_size):
             real = batch.rows >= 0
-            for name, prediction in self.model.predict(batch.to(device)).items():
+            for name, prediction in self.model.predict(batch.to(device))[0].items():
                 parts[name].append(_without_media(prediction).cpu()[real])
             rows.append(batch.rows[real].numpy())
             present.append(

@@ -158,7 +158,7 @@ def restored_batches(
     for batch in loader:
         if progress is not None:
             progress(done, loader.num_rows)
-        found = {} if only_read else model.predict(batch.to(device))
+        found = {} if only_read else model.predict(batch.to(device))[0]
         yield batch, {name: prediction.cpu() for name, prediction in found.items()}
         done += int((batch.rows >= 0).sum())
     if progress is not None:

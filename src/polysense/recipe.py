@@ -13,7 +13,7 @@ from polysense.data.config import DataConfig
 from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError
 from polysense.nn.head import HeadConfig
-from polysense.nn.model import ModelConfig
+from polysense.nn.model_config import ModelConfig
 from polysense.training.config import TrainingConfig
 
 __all__ = ["EvaluationConfig", "InitFromConfig", "Recipe", "load_recipe"]

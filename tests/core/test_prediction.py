@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from polysense.core.prediction import Loss, Prediction
+from polysense.core.prediction import Prediction
 
 
 def make(start: int, rows: int) -> Prediction:
@@ -32,11 +32,3 @@ def test_rows_are_taken_by_mask_and_by_position() -> None:
     assert by_position.values.tolist() == [3, 0]
     assert by_position.probabilities is not None
     torch.testing.assert_close(by_position.probabilities[0], torch.tensor([0.3, 0.7]))
-
-
-def test_split_batches_give_the_same_mean_loss() -> None:
-    # What (sum, count) is for: uneven micro-batches must not change the mean.
-    terms, weights = torch.tensor([1.0, 2.0, 3.0, 10.0]), torch.tensor([1.0, 0.5, 0.0, 2.0])
-    parts = [Loss((terms * weights)[rows].sum(), weights[rows].sum()) for rows in (slice(0, 3), slice(3, 4))]
-    mean = sum(part.total for part in parts) / sum(part.count for part in parts)
-    torch.testing.assert_close(mean, (terms * weights).sum() / weights.sum())

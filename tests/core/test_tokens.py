@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils import _pytree as pytree
 
-from polysense.core.batch import ColumnBatch
-from polysense.core.tokens import Fused, Tokens
+from polysense.core.tokens import Fused, FusedColumn, Tokens
 
 
 def make(batch: int = 2, grid: tuple[int, ...] = (2, 3), width: int = 4, seed: int = 0) -> Tokens:
@@ -87,22 +86,37 @@ def test_tokens_are_a_pytree() -> None:
     assert torch.equal(doubled.mask, tokens.mask)
 
 
+def column(seed: int = 0, grid: tuple[int, ...] = (2, 3)) -> FusedColumn:
+    tokens = make(grid=grid, seed=seed)
+    return FusedColumn(tokens, torch.ones(2, 4), tokens.present, torch.ones(2, 1, dtype=torch.int64))
+
+
 def test_fused_is_a_pytree_and_keeps_names_with_dots() -> None:
-    spans = {"left.eye": (0, 4), "note: text": (4, 6)}
-    votes = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
-    prompt = ColumnBatch(values=torch.ones(2, 1, 3), lengths=torch.ones(2, 1, dtype=torch.int64), draws=votes)
-    lengths = {name: torch.ones(2, 1, dtype=torch.int64) for name in spans}
     fused = Fused(
-        make(), torch.zeros(2, 4), spans, {name: torch.ones(2, 4) for name in spans}, votes=votes,
-        rows=torch.arange(2), lengths=lengths, prompts={"answer": prompt},
-    )  # fmt: skip
+        torch.zeros(2, 4),
+        {"left.eye": column(), "note: text": column(1, (2,))},
+        {"items": Fused(torch.zeros(5, 4), {})},
+    )
     moved = pytree.tree_map(lambda leaf: leaf + 1 if leaf is not None and leaf.is_floating_point() else leaf, fused)
     assert isinstance(moved, Fused)
-    assert dict(moved.spans) == spans
-    assert moved.tokens.grid == (2, 3)
+    assert list(moved.columns) == ["left.eye", "note: text"]
+    assert moved.columns["left.eye"].tokens.grid == (2, 3)
     assert torch.equal(moved.pooled, torch.ones(2, 4))
-    assert {name: float(one.mean()) for name, one in moved.unimodal.items()} == dict.fromkeys(spans, 2.0)
-    assert torch.equal(moved.votes, votes + 1)
-    assert torch.equal(moved.prompts["answer"].values, prompt.values + 1)
-    assert torch.equal(moved.rows, fused.rows)
-    assert len([leaf for leaf in pytree.tree_leaves(fused) if leaf is not None]) == 12
+    assert torch.equal(moved.related["items"].pooled, torch.ones(5, 4))
+    assert torch.equal(moved.columns["note: text"].summary, torch.full((2, 4), 2.0))
+    assert torch.equal(moved.columns["note: text"].lengths, fused.columns["note: text"].lengths)
+
+
+def test_joined_tokens_know_where_in_their_own_column_they_stand() -> None:
+    fused = Fused(torch.zeros(2, 4), {"a": column(), "b": column(1, (2,))})
+    joined = fused.joined()
+    assert joined.grid == (8,)
+    assert torch.equal(joined.values[:, 6:], fused.columns["b"].tokens.values)
+    assert fused.positions().tolist() == [0, 1, 2, 3, 4, 5, 0, 1]
+
+
+def test_a_column_alone_is_its_summary_and_its_tokens() -> None:
+    fused = Fused(torch.zeros(2, 4), {"a": column(), "b": column(1)})
+    alone = fused.unimodal("b")
+    assert torch.equal(alone.pooled, fused.columns["b"].summary)
+    assert list(alone.columns) == ["b"]

@@ -34,7 +34,9 @@ from polysense.data.processor import Processor
 from polysense.data.sources import Table, read_table
 from polysense.data.target import TargetConfig
 from polysense.nn.encoder import EncoderConfig
-from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.nn.model import MultimodalModel
+from polysense.nn.model_config import ModelConfig
+from polysense.nn.objectives.unimodal import UnimodalConfig
 
 WIDTH, ROWS = 16, 6
 GROUP = 4
@@ -218,9 +220,11 @@ def _two_steps(model: MultimodalModel, batches: list[Batch]) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for batch in batches[:2]:
         optimizer.zero_grad()
-        losses = model.losses(model(batch), batch)
+        losses = model(batch).losses
         counts = model.counts(batch)
-        total = sum(model.head_weights[name] * loss.total / counts[name].clamp(min=1) for name, loss in losses.items())
+        total = sum(
+            model.loss_weights[name] * loss.total.sum() / counts[name].clamp(min=1) for name, loss in losses.items()
+        )
         assert isinstance(total, torch.Tensor)
         assert total.isfinite()
         total.backward()
@@ -242,7 +246,7 @@ def test_every_encoder_with_every_fusion_and_head(
         encoders=prepared.encoders,
         fusion=fusion_config,
         heads=heads,
-        unimodal_loss=0.5,
+        objectives={"unimodal": UnimodalConfig()},
     )
     processor = prepared.only(heads)
     dataset, schema = TableDataset(prepared.table, processor, cache_bytes=2**30), processor.schema
@@ -257,9 +261,9 @@ def test_every_encoder_with_every_fusion_and_head(
     whole = next(iter(PredictLoader(dataset, schema, ROWS + 1)))
     for missing in (None, *schema.names):
         batch = whole.only([name for name in schema.names if name != missing])
-        after = loaded.model.predict(batch)
+        (after,) = loaded.model.predict(batch)
         if missing is None:
-            before = model.predict(batch)
+            (before,) = model.predict(batch)
             for name in before:  # bit for bit; a place that is not there is NaN in both
                 torch.testing.assert_close(after[name].values, before[name].values, rtol=0, atol=0, equal_nan=True)
         for target in schema.targets:
@@ -268,7 +272,7 @@ def test_every_encoder_with_every_fusion_and_head(
             assert found.isfinite().all(), (missing, target.name)
             if values.probabilities is not None:
                 assert values.probabilities.isfinite().all(), (missing, target.name)
-    nothing = loaded.model.predict(dataclasses.replace(whole, columns={}))
+    (nothing,) = loaded.model.predict(whole.only([]))
     for target in schema.targets:
         values = nothing[target.name].values
         assert bool(values.isnan().all() if target.task is Task.RETRIEVAL else values.isfinite().all()), target.name

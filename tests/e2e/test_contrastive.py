@@ -247,7 +247,7 @@ def test_mistakes_are_named(table: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(PolysenseError, match="'foto' is no input column"):
         polysense.load_recipe(path)
-    with pytest.raises(ConfigError, match="has none; choose another fusion"):
+    with pytest.raises(ConfigError, match="there is no fusion 'late' any more; write another fusion, and the heads"):
         polysense.fit(
             table,
             task="retrieval",

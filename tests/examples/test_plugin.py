@@ -32,12 +32,14 @@ with contextlib.redirect_stdout(shown):
 run = polysense.fit(
     rows, target="label", output=folder / "run", progress=False, columns={"shop": "category"},
     overrides=[
-        "model.encoders.size.type=order_of_magnitude", "model.fusion.type=maximum", "model.heads.label.type=cosine",
+        "model.encoders.size.type=order_of_magnitude", "model.fusion.type=maximum", "model.heads={label: cosine}",
+        "model.objectives={agreement: agreement}",
         "model.width=16", "training.epochs=1", "training.batch_size=32", "training.tensorboard=false",
         "evaluation.bootstrap=0", "evaluation.report=false",
     ],
 )
 again = polysense.load(run.folder)
+losses = sorted(again.model.loss_weights)
 named = {name: type(part).__name__ for name, part in (
     ("encoder", again.model.encoders[0]), ("fusion", again.model.fusion), ("head", again.model.heads[0]))}
 frames = {}
@@ -45,7 +47,7 @@ for missing in ("nothing", "size", "shop", "noise"):
     frame = again.predict([{k: v for k, v in row.items() if k != missing} for row in rows]).frame
     frames[missing] = frame["label_probability"].is_finite().all() and len(frame) == len(rows)
 same = again.predict(rows).frame.equals(run.bundle.predict(rows).frame)
-print(json.dumps({"shown": shown.getvalue(), "named": named, "finite": frames, "same": same,
+print(json.dumps({"shown": shown.getvalue(), "named": named, "finite": frames, "same": same, "losses": losses,
                   "steps": run.training.steps}))
 """
 
@@ -83,10 +85,13 @@ def test_the_package_lists_trains_saves_loads_and_predicts(installed: dict[str, 
     heads = json.loads(found["shown"][found["shown"].index("[\n") :])
     cosine = next(head for head in heads if head["name"] == "cosine")
     assert cosine["package"] == "polysense-example"
-    assert [parameter["name"] for parameter in cosine["parameters"]] == ["loss_weight", "hidden", "dropout", "scale"]
+    assert [parameter["name"] for parameter in cosine["parameters"]] == [
+        "loss_weight", "hidden", "dropout", "scale", "separation",
+    ]  # fmt: skip
     assert next(head for head in heads if head["name"] == "classification")["package"] is None
     assert found["named"] == {"encoder": "OrderOfMagnitude", "fusion": "MaximumFusion", "head": "CosineHead"}
     assert found["steps"] == 2
+    assert found["losses"] == ["agreement/cosine", "label/cross_entropy", "label/separation"]
     assert found["finite"] == dict.fromkeys(("nothing", "size", "shop", "noise"), True)
     assert found["same"]
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from model_helpers import outputs as outputs_of
+from model_helpers import totals
 from torch import Tensor
 
 from polysense.core.batch import Batch
+from polysense.core.rows import RowLoss
 from polysense.core.schema import Schema
 from polysense.core.tokens import Tokens
 from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
@@ -19,25 +23,32 @@ from polysense.modalities.category.encoders.embedding import CategoryEmbeddingCo
 from polysense.modalities.image.encoders.resnet import ResNetConfig
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
-from polysense.nn.absence import some_columns, stand_in
-from polysense.nn.fusion.base import FusionConfig
+from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.fusion.gated import GatedFusionConfig
-from polysense.nn.fusion.late import LateFusionConfig
-from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.nn.head import HeadConfig, Logits
+from polysense.nn.masking import some_columns, stand_in
+from polysense.nn.model import MultimodalModel
+from polysense.nn.model_config import ModelConfig
+from polysense.nn.objectives.ranking import RankingConfig
+from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
 from polysense.tasks.multilabel.heads.multilabel import MultilabelHeadConfig
 from polysense.tasks.regression.heads.regression import RegressionHeadConfig
+from polysense.training.balance.measure import unimodal_scores
 
 
 def build(
     schema: Schema,
     *,
-    unimodal_loss: float = 0.0,
-    ranking_loss: float = 0.0,
+    unimodal: float = 0.0,
+    ranking: float = 0.0,
     missing: str = "masked",
-    fusion: FusionConfig | None = None,
+    ensemble: bool = False,
 ) -> MultimodalModel:
     torch.manual_seed(0)
+    label: HeadConfig = ClassificationHeadConfig()
+    if ensemble:
+        label = EnsembleHeadConfig(head=label, weights="gate")
     return ModelConfig(
         width=32,
         encoders={
@@ -47,63 +58,65 @@ def build(
             "age": NumberMLPConfig(hidden=8),
             "type": CategoryEmbeddingConfig(size=4),
         },
-        fusion=GatedFusionConfig() if fusion is None else fusion,
+        fusion=GatedFusionConfig(),
         heads={
-            "label": ClassificationHeadConfig(),
+            "label": label,
             "tags": MultilabelHeadConfig(hidden=8),
             "size": RegressionHeadConfig(),
         },
-        unimodal_loss=unimodal_loss,
-        ranking_loss=ranking_loss,
+        objectives={"unimodal": UnimodalConfig(weight=unimodal), "ranking": RankingConfig(weight=ranking)},
         missing=missing,  # type: ignore[arg-type]
     ).build(schema)
 
 
-def trained(model: MultimodalModel, batch: Batch, seed: int = 1) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The outputs of a forward in training, and each parameter's gradient."""
+def trained(
+    model: MultimodalModel, batch: Batch, names: Sequence[str] | None = None, seed: int = 1
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The losses of a forward in training, and each parameter's gradient of the sum of some."""
     model.zero_grad()
     torch.manual_seed(seed)
-    outputs = model.train()(batch)
-    sum(loss.total for loss in model.losses(outputs, batch).values()).backward()  # type: ignore[union-attr]
-    return outputs, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    losses = totals(model.train(), batch)
+    sum(losses[name] for name in names or losses).backward()  # type: ignore[union-attr]
+    return losses, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 # --- the ranking loss ------------------------------------------------------------------------------------------------
 
 
-def test_a_ranking_loss_of_weight_0_changes_no_bit(schema: Schema, make_batch: Callable[..., Batch]) -> None:
-    without, ranked, batch = build(schema), build(schema, ranking_loss=0.5), make_batch()
+def test_a_ranking_loss_changes_no_bit_of_the_rest(schema: Schema, make_batch: Callable[..., Batch]) -> None:
+    without, ranked, batch = build(schema), build(schema, ranking=0.5), make_batch()
     assert all(torch.equal(v, ranked.state_dict()[k]) for k, v in without.state_dict().items())
-    outputs, gradients = trained(without, batch)
-    with_subset, _ = trained(ranked, batch)
-    # The subset is drawn and read last, so the rest of the forward is the same.
-    assert set(with_subset) == {*outputs, *(f"{name}\0some columns" for name in outputs)}
-    assert all(torch.equal(value, with_subset[name]) for name, value in outputs.items())
-    ranked.ranking_loss = 0.0
-    weightless, same = trained(ranked, batch)
-    assert set(weightless) == set(outputs)
+    losses, gradients = trained(without, batch)
+    beside, same = trained(ranked, batch, list(losses))
+    # The subset is sampled and read last, so the rest of the forward is the same.
+    assert set(beside) == {*losses, *(f"ranking/{name}" for name in losses)}
+    assert all(torch.equal(value, beside[name]) for name, value in losses.items())
     assert all(torch.equal(gradient, same[name]) for name, gradient in gradients.items())
 
 
 def test_the_hinge_counts_only_rows_that_more_columns_make_worse(
     schema: Schema, make_batch: Callable[..., Batch]
 ) -> None:
-    model, batch = build(schema, ranking_loss=0.5).train(), make_batch()
-    batch = dataclasses.replace(batch, weights=torch.tensor([1.0, 2.0, 0.5, 1.5]))
+    model, batch = build(schema, ranking=0.5).train(), make_batch()
+    state = model._run(batch, None)
     values = batch.targets["label"].values
-    right, wrong = (torch.nn.functional.one_hot(values, 3).float() * scale for scale in (4.0, -4.0))
-    outputs, _ = trained(model, batch)
-    plain = {name: output for name, output in outputs.items() if "\0" not in name} | {"label": right}
-    joint = model.losses(plain, batch)["label"].total
-    better = model.losses(plain | {"label\0some columns": wrong}, batch)["label"].total
-    assert torch.equal(better, joint), "a full loss below the subset's costs nothing"
-    mixed = torch.where(torch.tensor([True, False, True, False])[:, None], right, wrong)
-    plain["label"] = mixed
-    joint = model.losses(plain, batch)["label"].total
-    worse = model.losses(plain | {"label\0some columns": right}, batch)["label"].total
-    each = torch.nn.functional.cross_entropy(wrong, values, reduction="none")
-    each = each - torch.nn.functional.cross_entropy(right, values, reduction="none")
-    torch.testing.assert_close(worse - joint, 0.5 * (2.0 * each[1] + 1.5 * each[3]))
+    right, wrong = (Logits(torch.nn.functional.one_hot(values, 3).float() * scale) for scale in (4.0, -4.0))
+    head, truth = model.head("label"), batch.targets["label"]
+    best, worst = head.loss(right, truth), head.loss(wrong, truth)
+
+    def hinge(more: dict[str, RowLoss], fewer: Logits) -> Tensor:
+        read = state.read
+        given = replace(
+            state,
+            losses={**{name: h.loss(state.outputs[name], state.truths[name]) for name, h in state.heads.items()},
+                    "label": more},
+            read=lambda name, fused: fewer if name == "label" else read(name, fused),
+        )  # fmt: skip
+        return model.by_objective()["ranking"](given)["label"].total  # type: ignore[no-any-return]
+
+    assert not hinge(best, wrong).any(), "a full loss below the subset's costs nothing"
+    torch.testing.assert_close(hinge(worst, right), worst["loss"].total - best["loss"].total)
+    assert model.loss_weights["ranking/label"] == 0.5
 
 
 PRESENCE = st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=8)
@@ -116,8 +129,8 @@ def test_a_subset_is_neither_empty_nor_all_where_there_is_a_choice(presence: lis
         name: Tokens(torch.ones(len(before), 2, 4), before[:, i, None] & torch.tensor([True, i == 0]), (2,))
         for i, name in enumerate("abc")
     }
-    torch.manual_seed(seed)
-    after = torch.stack([column.present for column in some_columns(tokens).values()], dim=1)
+    keys = torch.arange(len(before)) * 31 + seed
+    after = torch.stack([column.present for column in some_columns(tokens, keys).values()], dim=1)
     assert not bool((after & ~before).any()), "nothing appears"
     there, kept = before.sum(dim=1), after.sum(dim=1)
     assert torch.equal(kept[there < 2], there[there < 2])
@@ -127,8 +140,7 @@ def test_a_subset_is_neither_empty_nor_all_where_there_is_a_choice(presence: lis
 
 def test_every_size_of_a_subset_and_every_column_occurs() -> None:
     tokens = {name: Tokens(torch.ones(3000, 1, 2), torch.ones(3000, 1, dtype=torch.bool), (1,)) for name in "abc"}
-    torch.manual_seed(0)
-    kept = torch.stack([column.present for column in some_columns(tokens).values()], dim=1)
+    kept = torch.stack([column.present for column in some_columns(tokens, torch.arange(3000)).values()], dim=1)
     sizes = kept.sum(dim=1).bincount(minlength=4) / 3000
     # Four standard errors of a share of a half are 0.037.
     assert sizes.tolist() == pytest.approx([0.0, 0.5, 0.5, 0.0], abs=0.037)
@@ -147,7 +159,9 @@ def test_with_nothing_missing_learned_tokens_change_no_bit(schema: Schema, make_
     assert all(torch.equal(gradient, same_gradients[name]) for name, gradient in gradients.items())
     for model in (masked, learned):
         model.eval()
-    assert all(torch.equal(value, learned(batch)[name]) for name, value in masked(batch).items())
+    assert all(
+        torch.equal(value, outputs_of(learned, batch)[name]) for name, value in outputs_of(masked, batch).items()
+    )
 
 
 @pytest.mark.parametrize("absent", ["photo", "age"])
@@ -160,9 +174,9 @@ def test_a_learned_token_learns_only_from_rows_that_lack_its_column(
     columns = {n: c.masked(keep) if n == absent else c for n, c in batch.columns.items()}
     _, gradients = trained(model, dataclasses.replace(batch, columns=columns))
     for index, name in enumerate(schema.names):
-        assert bool(gradients[f"missing.{index}"].any()) == (name == absent), name
+        assert bool(gradients[f"fusion.missing.{index}"].any()) == (name == absent), name
     _, gradients = trained(model, batch)
-    assert not any(gradients[f"missing.{index}"].any() for index in range(len(schema.names)))
+    assert not any(gradients[f"fusion.missing.{index}"].any() for index in range(len(schema.names)))
 
 
 def test_a_token_stands_in_once_and_only_where_all_is_absent() -> None:
@@ -176,51 +190,39 @@ def test_a_token_stands_in_once_and_only_where_all_is_absent() -> None:
 # --- each loss apart -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fusion", [GatedFusionConfig(), LateFusionConfig(weights="gate")])
-def test_the_loss_is_the_weighted_sum_of_the_losses_apart(
-    schema: Schema, make_batch: Callable[..., Batch], fusion: FusionConfig
-) -> None:
-    model, batch = build(schema, unimodal_loss=0.5, fusion=fusion).train(), make_batch()
+def without_ages(batch: Batch) -> tuple[Batch, Tensor]:
+    """Three rows have a photo, none an age."""
     keep = torch.tensor([True, False, True, True])
-    batch = dataclasses.replace(
+    masked = dataclasses.replace(
         batch, columns={n: c.masked(keep) if n == "photo" else c for n, c in batch.columns.items()}
-    ).only([name for name in batch.columns if name != "age"])
-    assert model.loss_weights is not None
-    model.loss_weights.copy_(torch.tensor([0.9, 0.1, 0.2, 0.3, 0.4, 0.5]))
+    )
+    return masked.only([name for name in batch.columns if name != "age"]), keep
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_each_column_has_a_loss_of_its_own(schema: Schema, make_batch: Callable[..., Batch], ensemble: bool) -> None:
+    model = build(schema, unimodal=0.5, ensemble=ensemble).train()
+    batch, keep = without_ages(make_batch())
     with torch.no_grad():
-        outputs = model(batch)
-        apart, together = model.own_losses(outputs, batch), model.losses(outputs, batch)
-    for name, parts in apart.items():
-        assert len(parts) == 1 + len(schema.names)
-        total = sum(weight * part.total for weight, part in zip(model.loss_weights, parts, strict=True))
-        torch.testing.assert_close(total, together[name].total)
-        assert torch.equal(parts[0].count, together[name].count)
-        assert float(parts[1].count) == (6.0 if name == "size" else 3.0), "three rows have a photo"
-        assert float(parts[4].count) == float(parts[4].total) == 0.0, "no row has an age"
-
-
-def test_outputs_apart_in_evaluation_hold_the_predictions(schema: Schema, make_batch: Callable[..., Batch]) -> None:
-    model, batch = build(schema, unimodal_loss=0.5).eval(), make_batch()
-    apart, plain = model.own_outputs(batch), model(batch)
-    assert all(torch.equal(value, apart[name]) for name, value in plain.items())
-    assert len(apart) == len(plain) * (1 + len(schema.names))
-    assert all(torch.equal(value, model.own_outputs(batch)[name]) for name, value in apart.items())
+        losses = model.losses(batch)
+    for target, named in model.unimodal_losses().items():
+        assert set(named.columns) == set(schema.names)
+        assert named.together in losses
+        photo, age = (losses[named.columns[name]].total for name in ("photo", "age"))
+        assert bool((photo[~keep] == 0).all()), target
+        assert bool((photo[keep] > 0).all())
+        assert not age.any()
 
 
 def test_scores_are_probabilities_of_what_is_right(schema: Schema, make_batch: Callable[..., Batch]) -> None:
-    model, batch = build(schema, unimodal_loss=0.5).eval(), make_batch()
-    keep = torch.tensor([True, False, True, True])
-    batch = dataclasses.replace(
-        batch, columns={n: c.masked(keep) if n == "photo" else c for n, c in batch.columns.items()}
-    ).only([name for name in batch.columns if name != "age"])
-    outputs = model.own_outputs(batch)
-    totals, counts = model.own_scores(outputs, batch)
+    model = build(schema, unimodal=0.5).eval()
+    batch, keep = without_ages(make_batch())
+    losses = model.losses(batch)
+    sums, counts = unimodal_scores(model, losses, batch)
     assert counts.tolist() == [9.0, 12.0, 12.0, 0.0, 12.0], "of three targets, and three rows have a photo"
-    label = outputs["label\0photo"].softmax(1)[torch.arange(4), batch.targets["label"].values]
-    tags, wanted = outputs["tags\0photo"].sigmoid(), batch.targets["tags"].values
-    tags = torch.where(wanted > 0, tags, 1 - tags).prod(dim=1).sqrt()  # the geometric mean over two labels
-    size = batch.targets["size"].values
-    squares = (outputs["size\0photo"] - (size - torch.tensor([10.0, -5.0])) / torch.tensor([2.0, 4.0])) ** 2
-    numbers = torch.exp(-squares.mean(dim=1))
-    torch.testing.assert_close(totals[0], ((label + tags + numbers) * keep).sum())
-    assert bool((totals[counts > 0] <= counts[counts > 0]).all())
+    expected = torch.zeros(())
+    for target, num in (("label", 1), ("tags", 1), ("size", 2)):
+        loss = losses[model.unimodal_losses()[target].columns["photo"]].total.detach()
+        expected = expected + (torch.exp(-loss / num) * keep).sum()
+    torch.testing.assert_close(sums[0], expected)
+    assert bool((sums[counts > 0] <= counts[counts > 0]).all())

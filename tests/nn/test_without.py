@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from model_helpers import predictions, totals
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.modality import Task
 from polysense.core.schema import Schema, Target
-from polysense.core.tokens import Fused
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
 from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.modalities.text.record import TextColumn
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
-from polysense.nn.model import ModelConfig, MultimodalModel
-from polysense.tasks.generation.heads.autoregressive import _part
+from polysense.nn.model import MultimodalModel
+from polysense.nn.model_config import ModelConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
 
@@ -92,24 +92,22 @@ def test_changing_the_caption_changes_neither_text_nor_loss(change: str, fusion:
     trained = model(fusion, missing=missing)
     trained.eval()
     inputs, other = batch(), CHANGED[change]()
-    one, two = trained.predict(inputs)["text"], trained.predict(other)["text"]
+    one, two = predictions(trained, inputs)["text"], predictions(trained, other)["text"]
     assert torch.equal(one.values, two.values)
     assert torch.equal(one.scores, two.scores)  # type: ignore[arg-type]
     assert torch.equal(one.likelihood, two.likelihood)  # type: ignore[arg-type]
-    losses = [trained.losses(trained(each), each)["text"].total for each in (inputs, other)]
+    losses = [totals(trained, each)["text"] for each in (inputs, other)]
     assert torch.equal(losses[0], losses[1])
 
 
 def test_in_training_no_gradient_comes_from_the_text_to_the_caption() -> None:
     trained = model("transformer").train()
     inputs = batch()
-    loss = trained.losses(trained(inputs), inputs)["text"].total
+    loss = totals(trained, inputs)["text"]
     caption = list(trained.column_encoders["caption"].parameters())
     gradients = torch.autograd.grad(loss, caption, allow_unused=True)
     assert all(gradient is None or not gradient.any() for gradient in gradients)
-    image = torch.autograd.grad(
-        trained.losses(trained(inputs), inputs)["text"].total, list(trained.column_encoders["image"].parameters())
-    )
+    image = torch.autograd.grad(totals(trained, inputs)["text"], list(trained.column_encoders["image"].parameters()))
     assert any(gradient.any() for gradient in image)
 
 
@@ -118,19 +116,19 @@ def test_the_same_head_leaks_where_it_reads_the_caption(fusion: str) -> None:
     """So that the tests above can fail: with a transformer the image's own tokens hold what the caption says."""
     trained = model(fusion, without=()).eval()
     inputs, other = batch(), batch(seed=3)
-    losses = [trained.losses(trained(each), each)["text"].total for each in (inputs, other)]
+    losses = [totals(trained, each)["text"] for each in (inputs, other)]
     assert not torch.equal(losses[0], losses[1])
 
 
 def test_the_other_head_reads_on() -> None:
     blind, seeing = model("transformer").eval(), model("transformer", without=()).eval()
-    assert torch.equal(blind.predict(batch())["space"].values, seeing.predict(batch())["space"].values)
+    assert torch.equal(predictions(blind, batch())["space"].values, predictions(seeing, batch())["space"].values)
 
 
-def test_views_are_cut_and_carried_like_the_rest() -> None:
-    fused = model("concat").eval().fused(batch())
-    assert isinstance(fused.of("text"), Fused)
-    assert fused.of("space") is fused
-    part = _part(fused, slice(1, 3))
-    assert len(part.of("text").pooled) == 2
-    assert part.of("text").lengths["caption"].shape == (2, 0)
+def test_nothing_is_left_of_what_a_head_excludes() -> None:
+    trained = model("concat").eval()
+    fused = trained.fused(batch(), "text")
+    assert fused.columns["caption"].lengths.shape == (ROWS, 0)
+    assert fused.columns["caption"].tokens.grid == (1,)
+    assert not fused.columns["caption"].tokens.values.any()
+    assert trained.fused(batch(), "space").columns["caption"].present.all()

@@ -60,14 +60,14 @@ def test_cutting_a_batch_up_changes_nothing(rows: list[int], data: st.DataObject
 def test_it_is_the_weighted_mean_over_all_rows() -> None:
     batch = rows_batch(np.arange(12))
     model = ToyModel(dropout=0.0)
-    losses = model.losses(model(batch), batch)
-    (losses["label"].total / losses["label"].count + 0.5 * losses["age"].total / losses["age"].count).backward()
+    losses = {name: (loss.total.sum(), loss.count.sum()) for name, loss in model(batch).losses.items()}
+    (losses["label"][0] / losses["label"][1] + 0.5 * losses["age"][0] / losses["age"][1]).backward()
     expected = {n: p.detach() - 0.1 * p.grad for n, p in model.named_parameters() if p.grad is not None}
     got, seen = weights_after(split(range(12), [5, 6]))
     for name, weight in expected.items():
         torch.testing.assert_close(got[name], weight, rtol=0, atol=1e-6)
-    torch.testing.assert_close(seen[:2], torch.stack([losses["label"].total, losses["age"].total]).detach())
-    torch.testing.assert_close(seen[2:4], torch.stack([losses["label"].count, losses["age"].count]))
+    torch.testing.assert_close(seen[:2], torch.stack([losses["label"][0], losses["age"][0]]).detach())
+    torch.testing.assert_close(seen[2:4], torch.stack([losses["label"][1], losses["age"][1]]))
 
 
 def test_a_head_without_targets_is_left_alone() -> None:
@@ -81,7 +81,7 @@ def test_a_head_without_targets_is_left_alone() -> None:
 
 def test_no_target_at_all_changes_nothing() -> None:
     model = ToyModel(dropout=0.0)
-    model.head_weights = {"age": 1.0}
+    model.loss_weights = {"age": 1.0}
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     make_step(model)(split(range(8), [], age_present=False), 0, 0, 0)
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())

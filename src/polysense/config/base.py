@@ -20,7 +20,7 @@ import importlib.metadata
 import inspect
 import pkgutil
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,9 +34,13 @@ _homes: dict[str, tuple[str, ...]] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Base of all settings: frozen, keyword-only, unknown keys rejected when read."""
+    """Base of all settings: frozen, keyword-only, unknown keys rejected when read.
+
+    `replaced` names keys that there were once (of a family also types), and what to write instead.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    replaced: ClassVar[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)

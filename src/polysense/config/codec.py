@@ -225,12 +225,16 @@ def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> st
     code, found = problem["type"], problem["input"]
     if code in ("extra_forbidden", "unexpected_keyword_argument"):
         choices = _keys(kind)
+        if isinstance(kind, type) and issubclass(kind, Config) and path[-1] in kind.replaced:
+            return f"{name}: there is no such key any more; write {kind.replaced[path[-1]]}"
         near = difflib.get_close_matches(path[-1], choices, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{name}: no such key{hint} (known here: {', '.join(choices)})"
     if code in ("union_tag_invalid", "union_tag_not_found"):
         choices = list(members(kind.family)) if isinstance(kind, type) and issubclass(kind, Family) else []
         tag = found.get("type") if isinstance(found, Mapping) else found
+        if isinstance(kind, type) and issubclass(kind, Family) and str(tag) in kind.replaced:
+            return f"{name}: there is no {kind.family} {tag!r} any more; write {kind.replaced[str(tag)]}"
         near = difflib.get_close_matches(str(tag), choices, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         what = "no type given" if code == "union_tag_not_found" else f"no {kind.family} is named {_short(tag)}{hint}"

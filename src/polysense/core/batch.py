@@ -83,7 +83,7 @@ class Truth:
 
     def rows(self: AnyTruth, chosen: Shaped[Tensor, " rows"] | slice) -> AnyTruth:
         """Some of the rows."""
-        return map_tensors(lambda tensor: tensor[chosen], self)
+        return map_tensors(lambda tensor: tensor[chosen] if tensor.dim() else tensor, self)
 
     def masked(self: AnyTruth, keep: Bool[Tensor, " batch"]) -> AnyTruth:
         """The same truth, absent in the rows where `keep` is False."""
@@ -106,18 +106,11 @@ class TargetBatch(Truth):
             training [batch, references]. None for other tasks.
         earlier: int64 [batch, prompt_length], the prompt's token ids where they are earlier answers that are trained
             on too (a chat), the padding id everywhere else (generation). None where no row has any.
-        columns: The input columns as they are before anything of them is hidden, where these are the truth
-            (reconstruction). The model hands them over; no loader does.
-        keys: Likewise `Batch.keys`.
-        progress: Likewise `Batch.progress`.
     """
 
     values: Shaped[Tensor, "batch ..."]
     lengths: Int[Tensor, "batch ..."] | None = None
     earlier: Int[Tensor, "batch prompt_length"] | None = None
-    columns: Mapping[str, ColumnBatch] = field(default_factory=dict)
-    keys: Int[Tensor, " batch"] | None = None
-    progress: Float[Tensor, ""] | None = None
 
 
 @pytree_node

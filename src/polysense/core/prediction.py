@@ -10,7 +10,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Loss", "Prediction"]
+__all__ = ["Prediction"]
+
+_MEASURES = ("errors", "hits", "mean_errors", "mean_hits")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,23 @@ class Prediction:
     alternative_scores: Float[Tensor, "batch texts"] | None = None
     columns: Mapping[str, Shaped[Tensor, "batch ..."]] = field(default_factory=dict)
     measures: Mapping[str, Float[Tensor, "batch columns"]] = field(default_factory=dict)
+
+    @staticmethod
+    def from_arrays(
+        arrays: Mapping[str, Tensor], *, padding_id: int | None = None, columns: Mapping[str, Tensor] | None = None
+    ) -> Prediction:
+        """A head's arrays, which are named as the fields are."""
+        return Prediction(
+            arrays["values"],
+            arrays.get("probabilities"),
+            arrays.get("scores"),
+            arrays.get("likelihood"),
+            padding_id,
+            arrays.get("alternatives"),
+            arrays.get("alternative_scores"),
+            {} if columns is None else columns,
+            {name: arrays[name] for name in _MEASURES if name in arrays},
+        )
 
     def cpu(self) -> Prediction:
         """A copy in main memory."""
@@ -113,19 +132,3 @@ def _padded(values: list[Tensor], padding_id: int, dim: int = 1) -> list[Tensor]
         F.pad(each, (*[0, 0] * (each.dim() - 1 - dim), 0, longest - each.shape[dim]), value=padding_id)
         for each in values
     ]
-
-
-@dataclass(frozen=True, eq=False)
-class Loss:
-    """A loss as a sum and what to divide it by.
-
-    Whoever trains divides by counts summed over micro-batches and ranks, so accumulation, unequal lengths and
-    several ranks change nothing.
-
-    Attributes:
-        total: Scalar, the weighted sum over what was counted.
-        count: Scalar, the sum of the weights of what was counted; no gradient.
-    """
-
-    total: Float[Tensor, ""]
-    count: Float[Tensor, ""]

@@ -7,14 +7,14 @@ part of the structure: two trees are alike only if these are equal.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-__all__ = ["map_tensors", "pytree_node", "static", "tensors"]
+__all__ = ["concatenate", "map_tensors", "pytree_node", "static", "tensors"]
 
 T = TypeVar("T")
 
@@ -53,6 +53,16 @@ def pytree_node(cls: type[T]) -> type[T]:
 def map_tensors(change: Callable[[Tensor], Tensor], tree: T) -> T:
     """The same tree with every tensor changed; what is no tensor stays."""
     return cast("T", pytree.tree_map_only(torch.Tensor, change, tree))
+
+
+def concatenate(trees: Sequence[T]) -> T:
+    """The rows of several trees of one structure, one after another."""
+
+    def joined(*leaves: object) -> object:
+        parts = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        return torch.cat(parts) if parts else leaves[0]
+
+    return cast("T", pytree.tree_map(joined, *trees))
 
 
 def tensors(tree: object) -> list[Tensor]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
-from polysense.core.batch import ColumnBatch
 from polysense.core.pytree import pytree_node, static
 
-__all__ = ["Features", "Fused", "Tokens"]
+__all__ = ["Features", "Fused", "FusedColumn", "Tokens"]
 
 
 @pytree_node
@@ -91,66 +88,56 @@ class Features:
     layers: tuple[Tokens, ...]
 
 
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class FusedColumn:
+    """One column after the fusion.
+
+    Attributes:
+        tokens: Its part of the fused sequence, 0 where masked.
+        summary: Its own summary, from before the columns are fused; 0 where absent.
+        present: Which rows have it. A learned token that stands in for an absent cell is not the column.
+        lengths: Lengths of what was encoded (tokens of text, samples; 0 = absent), for heads that say where in a column
+            something is.
+        geometry: Per row the matrix from the original's pixels to the encoder's input, for predictions that go back
+            to it; None where nothing was moved.
+    """
+
+    tokens: Tokens
+    summary: Float[Tensor, "batch width"]
+    present: Bool[Tensor, " batch"]
+    lengths: Int[Tensor, "batch items"]
+    geometry: Float[Tensor, "batch 3 3"] | None = None
+
+
+@pytree_node
 @dataclass(frozen=True, eq=False)
 class Fused:
     """What the fusion makes of all columns.
 
     Attributes:
-        tokens: The fused sequence of all columns, for heads that attend or unfold.
-        pooled: [batch, width], its summary. A row with nothing present gets a learned summary, never NaN.
-        spans: Which slice of `tokens` came from which column.
-        unimodal: Each column's own summary, [batch, width].
-        losses: In training, the fusion's own losses per row, by name.
-        votes: [batch, experts], of a decision-level fusion: how much each column's own head counts, and last the head
-            of `pooled` where there is one more; 0 where the column is absent. None: heads read `pooled` alone.
-        rows: [batch] row indices in the table, for heads that draw at random at prediction; -1 = filler. None where
-            nobody knows them.
-        lengths: Per column [batch, items], the lengths of what was encoded (tokens, samples; 0 = absent), for heads
-            that say where in a column something is. A column that the batch lacks is not there.
-        prompts: Per target what its text is to go on from (`Batch.prompts`).
-        grids: Per column the shape that its span unfolds to (`Tokens.grid`).
-        views: What heads that don't read all columns see, by target: fused as if the others had never been there.
+        pooled: The summary of all columns. A row with nothing present gets a learned one, never NaN.
+        columns: Per column, in the schema's order.
+        related: Likewise of related tables' rows (items, histories, sampled negatives), on their own batch axis.
     """
 
-    tokens: Tokens
     pooled: Float[Tensor, "batch width"]
-    spans: Mapping[str, tuple[int, int]]
-    unimodal: Mapping[str, Float[Tensor, "batch width"]]
-    losses: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
-    votes: Float[Tensor, "batch experts"] | None = None
-    rows: Int[Tensor, " batch"] | None = None
-    lengths: Mapping[str, Int[Tensor, "batch items"]] = field(default_factory=dict)
-    prompts: Mapping[str, ColumnBatch] = field(default_factory=dict)
-    grids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    views: Mapping[str, Fused] = field(default_factory=dict)
+    columns: Mapping[str, FusedColumn]
+    related: Mapping[str, Fused] = field(default_factory=dict)
 
-    def of(self, target: str) -> Fused:
-        """What the head of a target reads."""
-        return self.views.get(target, self)
+    def joined(self) -> Tokens:
+        """All columns' tokens as one sequence, in order."""
+        every = [column.tokens for column in self.columns.values()]
+        values = torch.cat([tokens.values for tokens in every], dim=1)
+        return Tokens(values, torch.cat([tokens.mask for tokens in every], dim=1), (values.shape[1],))
 
+    def positions(self) -> Int[Tensor, " length"]:
+        """Where in its own column each of the `joined` tokens stands, from 0."""
+        each = [
+            torch.arange(column.tokens.mask.shape[1], device=self.pooled.device) for column in self.columns.values()
+        ]
+        return torch.cat(each)
 
-def _fused_from(leaves: Iterable[Any], shapes: Any) -> Fused:
-    tokens, pooled, unimodal, losses, votes, rows, lengths, prompts, views = leaves
-    spans, grids = shapes
-    return Fused(tokens, pooled, spans, unimodal, losses, votes, rows, lengths, prompts, grids, views)
-
-
-pytree.register_pytree_node(
-    Fused,
-    lambda fused: (
-        [
-            fused.tokens,
-            fused.pooled,
-            dict(fused.unimodal),
-            dict(fused.losses),
-            fused.votes,
-            fused.rows,
-            dict(fused.lengths),
-            dict(fused.prompts),
-            dict(fused.views),
-        ],
-        (dict(fused.spans), dict(fused.grids)),
-    ),
-    _fused_from,
-    serialized_type_name="polysense.core.tokens.Fused",
-)
+    def unimodal(self, column: str) -> Fused:
+        """What a head reads that sees this column alone: its summary, and its tokens."""
+        return Fused(self.columns[column].summary, {column: self.columns[column]})

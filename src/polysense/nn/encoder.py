@@ -51,6 +51,7 @@ class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pret
             column = registry.modality(column.modality).item_column(column)
         encoder = self.build(column, width, resources)
         encoder.ordered = self.items == "sequence"
+        encoder.learning_rate_scale = float(vars(self).get("learning_rate_scale", 1.0))
         return encoder
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
@@ -116,9 +117,13 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         ordered: Whether the order of a cell's items counts (`items: sequence`).
+        learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
     """
 
+    FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "own_losses")
+
     ordered: bool = True
+    learning_rate_scale: float = 1.0
 
     def __init__(self, column: Column, width: int) -> None:
         super().__init__()

@@ -1,34 +1,48 @@
-"""Head: Fused to one target's outputs, loss and prediction."""
+"""Head: Fused to one target's outputs, losses and prediction.
+
+A head's output is a dataclass of its own (a pytree, see `core.pytree`), tensors with rows first: a mask, a validity or
+a scale is a field and hides in no logit. Losses are per row, each with its own count, which is known before the forward
+(a text's tokens, a picture's pixels), so that sums over micro-batches and ranks divide exactly.
+
+Whatever touches parameters runs in a method that `FORWARD_METHODS` names: sharded parameters are gathered around these
+(`register_fsdp_forward_method`), and around nothing else. So an output is never a view of a parameter.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from polysense.config.base import Family
-from polysense.core.batch import ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, Truth
 from polysense.core.modality import Task
-from polysense.core.prediction import Loss, Prediction
+from polysense.core.prediction import Prediction
+from polysense.core.pytree import pytree_node
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Requirements, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
+from polysense.nn.decoding.stepper import Stepper
 
-__all__ = ["Head", "HeadConfig", "Space", "readout", "safe", "weighted"]
+__all__ = ["BaseHead", "Head", "HeadConfig", "Logits", "Space", "readout", "safe", "weighted"]
 
+O = TypeVar("O")  # noqa: E741  # a head's output
 
 Space: TypeAlias = Literal["logits", "probabilities"]
 """Where the outputs of several experts are combined."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig(Family, family="head", homes=("tasks.*.heads.*",)):
+class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.heads.*")):
     """How one target is read from what was fused.
 
     Attributes:
@@ -38,22 +52,20 @@ class HeadConfig(Family, family="head", homes=("tasks.*.heads.*",)):
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset()
-    writes: ClassVar[bool] = False
-    """Whether it writes its output step by step; columns have no heads of their own for such a target."""
-    compares_rows: ClassVar[bool] = False
-    """Whether its loss is about a whole batch, because rows are compared; columns have no heads of their own either."""
-    restores: ClassVar[bool] = False
-    """Whether its truth are the input columns, which say nothing of one column alone: nor then."""
+    unimodal: ClassVar[bool] = False
+    """Whether a column alone can have such a head: it reads `Fused.pooled` and nothing else, and `combine` is there."""
+    contrasts_rows: ClassVar[bool] = False
+    """Whether its loss compares the rows of a batch with one another."""
     type: str
     loss_weight: float = 1.0
     hidden: int = 0
     dropout: float = 0.1
 
-    def build(self, target: Target, width: int) -> Head:
+    def build(self, target: Target, width: int) -> BaseHead:
         """Builds the head for a fitted target."""
         raise ConfigError(f"the head {self.type!r} can't be built: its config has no build method")
 
-    def create(self, target: Target, width: int, resources: Path | None = None) -> Head:
+    def create(self, target: Target, width: int, resources: Path | None = None) -> BaseHead:
         """Builds the head; one that has files of its own replaces this.
 
         Args:
@@ -87,17 +99,8 @@ class HeadConfig(Family, family="head", homes=("tasks.*.heads.*",)):
             )
 
 
-def readout(width: int, hidden: int, dropout: float, num_outputs: int) -> nn.Sequential:
-    """From a summary to outputs: linear, or with one hidden layer."""
-    if hidden == 0:
-        return nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, num_outputs))
-    return nn.Sequential(
-        nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, num_outputs)
-    )
-
-
-class Head(nn.Module, ABC):
-    """Reads Fused for one target.
+class BaseHead(nn.Module, ABC):
+    """What every head answers, whatever its output is; subclass `Head`.
 
     Args:
         target: The fitted target.
@@ -105,13 +108,19 @@ class Head(nn.Module, ABC):
 
     Attributes:
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
-        without: Input columns that it doesn't read; the model keeps them from it.
+        excludes: Input columns that it must never see; the model keeps them from it.
+        contrasts_rows: Whether `loss` compares rows with one another. Then the training step gathers outputs and truths
+            over micro-batches and ranks, so `loss` may use no parameters: what it learns (a temperature) is a field of
+            the output.
     """
 
-    learning_rate_scale: float = 1.0
-    without: tuple[str, ...] = ()
+    FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "read", "loss", "predict", "brief", "score", "decoder")
 
-    def __init__(self, target: Target, loss_weight: float) -> None:
+    learning_rate_scale: float = 1.0
+    excludes: tuple[str, ...] = ()
+    contrasts_rows: bool = False
+
+    def __init__(self, target: Target, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.target = target
         self.loss_weight = loss_weight
@@ -123,10 +132,66 @@ class Head(nn.Module, ABC):
             ConfigError: None of them can be read, or several can and the recipe names none.
         """
 
+    # --- training ------------------------------------------------------------------------------------------------
+
+    def truth(self, batch: Batch) -> Truth | None:
+        """What it learns from: the batch's truth of its target, unless the inputs are the truth. None without one."""
+        return batch.targets.get(self.target.name)
+
+    def corrupt(self, batch: Batch) -> Batch:
+        """The batch as encoders get it in training. A head that reconstructs hides what its loss then asks for."""
+        return batch
+
     @property
-    def auxiliary_losses(self) -> Mapping[str, float]:
-        """Training losses beside its target's: name to weight. The model takes them, as they need more than Fused."""
+    def loss_weights(self) -> Mapping[str, float]:
+        """The weight of each loss that `loss` and `count` name, beside `loss_weight`; of weight 0 it is only logged."""
+        return {"loss": 1.0}
+
+    @property
+    def loss_names(self) -> dict[str, str]:
+        """What its losses are called among all of a model's: a single one like its target."""
+        name, losses = self.target.name, list(self.loss_weights)
+        return {losses[0]: name} if len(losses) == 1 else {loss: f"{name}/{loss}" for loss in losses}
+
+    @abstractmethod
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        """What each row adds to the divisor of each loss, from the truth alone; 0 where it is absent."""
+
+    # --- prediction ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
+        """What is predicted, as arrays with rows first, in the names of `Prediction`'s fields."""
+
+    def brief(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
+        """The cheap part of `predict`, where nobody will read texts or reconstructed columns."""
+        return self.predict(fused, context)
+
+    def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
+        """Arrays that say how well the truth is explained (likelihoods, errors); they change no prediction."""
         return {}
+
+    def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+        """The incremental decoder at the beginning of a text, one row for each row of the batch.
+
+        Args:
+            fused: What is read.
+            context: Of the rows; a prompt is among its inputs.
+            max_new_tokens: How often it will be called at most.
+            use_cache: Whether to keep what is computed for the past, or to compute it anew for each token: slow, for
+                comparison.
+        """
+        raise AssertionError(f"{type(self).__name__} generates nothing token by token")
+
+    def adapters_off(self) -> AbstractContextManager[None]:
+        """Within it the head is what it was before low-rank adapters."""
+        return nullcontext()
+
+    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
+        """The arrays of `predict` and `score` as a Prediction."""
+        return Prediction.from_arrays(arrays)
+
+    # --- the rest ------------------------------------------------------------------------------------------------
 
     @property
     def learns_from_texts(self) -> bool:
@@ -155,58 +220,6 @@ class Head(nn.Module, ABC):
         """What the best checkpoint is selected by because of how this head is trained; None: by what its task says."""
         return None
 
-    @abstractmethod
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch ..."]:
-        """The raw outputs: logits, or standardised numbers.
-
-        Args:
-            fused: What is read.
-            target: The truth, for a head that is trained to go on from it (teacher forcing); others leave it alone.
-        """
-
-    @abstractmethod
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        """Each row's loss, summed over what `row_counts` counts in it; 0 where the target is absent."""
-
-    @abstractmethod
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
-        """What each row adds to what the summed loss is divided by, known without a forward; 0 where absent."""
-
-    def loss(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch, weights: Float[Tensor, " batch"]) -> Loss:
-        """Summed over the rows that have the target; its count equals `count`'s."""
-        return Loss((self.row_losses(outputs, target) * weights).sum(), self.count(target, weights))
-
-    def count(self, target: TargetBatch, weights: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
-        """What the summed loss is divided by."""
-        return (self.row_counts(target) * weights).sum()
-
-    def combine(
-        self, outputs: Float[Tensor, "batch experts ..."], votes: Float[Tensor, "batch experts"], space: Space
-    ) -> Float[Tensor, "batch ..."]:
-        """Several experts' outputs as one: their mean, weighted by votes.
-
-        Args:
-            outputs: What `forward` gave for each expert.
-            votes: How much each counts in each row.
-            space: Where a head whose outputs are logits combines them: "logits", p = softmax(sum_m w_m l_m), in which
-                votes need not sum to 1, or "probabilities".
-        """
-        return weighted(outputs, votes / votes.sum(dim=1, keepdim=True).clamp(min=1e-12))
-
-    @abstractmethod
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        """The outputs in the table's own terms."""
-
-    def read(self, fused: Fused, target: TargetBatch | None = None, *, write: bool = True) -> Prediction:
-        """The prediction for what was fused; a head that writes replaces this.
-
-        Args:
-            fused: What is read.
-            target: The truth where it is known, for a head that says how likely it finds it. It changes no prediction.
-            write: Whether a head that writes does so, or only says how likely the truth is, which costs far less.
-        """
-        return self.predict(self(fused))
-
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that came with weights, which learn more slowly."""
         return iter(())
@@ -215,13 +228,82 @@ class Head(nn.Module, ABC):
         """Writes what `create` needs besides the config and the weights, such as a pretrained model's own config."""
 
 
+class Head(BaseHead, Generic[O]):
+    """Reads Fused for one target; its output is an `O`, a pytree."""
+
+    @abstractmethod
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> O:
+        """The outputs: logits, standardized numbers, whatever the losses need.
+
+        Args:
+            fused: What is read.
+            context: What is known of the rows.
+            truth: For a head that is conditioned on it in training (teacher forcing); others leave it alone.
+        """
+
+    def forward(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> O:
+        """The same as `read`."""
+        return self.read(fused, context, truth)
+
+    @abstractmethod
+    def loss(self, output: O, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        """Each row's losses.
+
+        Args:
+            output: What `read` gave.
+            truth: Of the same rows.
+            own: Of a head that contrasts rows: those whose losses are asked for, compared with all.
+        """
+
+    def arrays(self, output: O) -> dict[str, Tensor]:
+        """An output as what is predicted: arrays with rows first. By default its own fields, as they are."""
+        assert dataclasses.is_dataclass(output), f"{type(self).__name__}: its output is a {type(output).__name__}"
+        return {name: value for name, value in vars(output).items() if isinstance(value, Tensor)}
+
+    def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
+        """By default the arrays of what is read."""
+        return self.arrays(self.read(fused, context))
+
+    def combine(self, outputs: Sequence[O], weights: Float[Tensor, "batch experts"], space: Space) -> O:
+        """Several experts' outputs as one, for heads that a column alone can have.
+
+        Args:
+            outputs: What `read` gave for each expert.
+            weights: How much each counts in each row.
+            space: Where a head whose outputs are logits combines them: "logits", p = softmax(sum_m w_m l_m), in which
+                weights need not sum to 1, or "probabilities".
+        """
+        raise AssertionError(f"{type(self).__name__} combines no experts; its config says `unimodal = False`")
+
+
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """The output of a head that is one readout of the summary.
+
+    Attributes:
+        values: Logits, or standardized numbers.
+    """
+
+    values: Float[Tensor, "batch outputs"]
+
+
+def readout(width: int, hidden: int, dropout: float, num_outputs: int) -> nn.Sequential:
+    """From a summary to outputs: linear, or with one hidden layer."""
+    if hidden == 0:
+        return nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, num_outputs))
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, num_outputs)
+    )
+
+
 def weighted(
-    outputs: Float[Tensor, "batch experts ..."], votes: Float[Tensor, "batch experts"]
+    outputs: Float[Tensor, "batch experts ..."], weights: Float[Tensor, "batch experts"]
 ) -> Float[Tensor, "batch ..."]:
-    """The sum over experts of votes times outputs."""
-    return torch.einsum("be...,be->b...", outputs.float(), votes.float())
+    """The sum over experts of weights times outputs."""
+    return torch.einsum("be...,be->b...", outputs.float(), weights.float())
 
 
-def safe(values: Shaped[Tensor, "batch ..."], present: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
+def safe(values: Shaped[Tensor, "batch ..."], present: Bool[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
     """Values with 0 where absent, so that arithmetic there stays finite and its gradient 0."""
     return values.masked_fill(~present, 0)

@@ -8,15 +8,14 @@ Its tensors are named from the part on, so that a part is the same wherever it s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from polysense.nn.model import MultimodalModel
+from polysense.nn.model import MultimodalModel
+from polysense.nn.objectives.unimodal import UnimodalHeads
 
-__all__ = ["hold", "mismatch", "move", "parameter_groups", "part_names", "part_tensors"]
+__all__ = ["hold", "mismatch", "move", "part_names", "part_tensors", "scale"]
 
 
 def part_names(model: MultimodalModel) -> tuple[str, ...]:
@@ -30,12 +29,8 @@ def part_names(model: MultimodalModel) -> tuple[str, ...]:
 
 def part_tensors(model: MultimodalModel, part: str) -> dict[str, Tensor]:
     """A part's weights and running statistics, by their names within the part; changing one changes the model."""
-    found = {}
-    for name, tensor in model.state_dict().items():
-        for prefix, within in _prefixes(model, part).items():
-            if name == prefix or (prefix.endswith(".") and name.startswith(prefix)):
-                found[within + name.removeprefix(prefix)] = tensor
-    return found
+    tensors = model.state_dict()
+    return {within: tensors[name] for name, within in _names(model, part, list(tensors)).items()}
 
 
 def mismatch(model: MultimodalModel, part: str, source: MultimodalModel, source_part: str) -> str | None:
@@ -74,44 +69,34 @@ def hold(model: MultimodalModel, parts: Sequence[str]) -> None:
     Encoders stay in evaluation mode too (`MultimodalModel.train`): their running statistics stand still.
     """
     for part in parts:
-        for parameter in _parameters(model, part):
+        for parameter in _parameters(model, part).values():
             parameter.requires_grad_(False)
     model.held = tuple(parts)
 
 
-def held_encoders(model: MultimodalModel) -> list[nn.Module]:
-    """The encoders that are held fixed."""
-    return [encoder for name, encoder in model.column_encoders.items() if f"encoders.{name}" in model.held]
+def scale(model: MultimodalModel, scales: Mapping[str, float]) -> None:
+    """Lets parts learn at a rate of their own, over the rest's; pretrained parts' own scales are multiplied by it."""
+    for part, factor in scales.items():
+        for name in _parameters(model, part):
+            model.parameter_scales[name] = model.parameter_scales.get(name, 1.0) * factor
 
 
-def parameter_groups(model: MultimodalModel) -> list[dict[str, Any]]:
-    """Trainable parameters by learning-rate scale: pretrained parts, and those of `part_scales`, learn more slowly."""
-    scales: dict[int, float] = {}
-    encoders: list[Any] = list(model.encoders)
-    for column, encoder in zip(model.schema.columns, encoders, strict=True):
-        for parameter in encoder.pretrained_parameters():
-            scales[id(parameter)] = model.learning_rate_scales[column.name]
-    heads: list[Any] = list(model.heads)
-    for head in heads:
-        for parameter in head.pretrained_parameters():
-            scales[id(parameter)] = head.learning_rate_scale
-    for part, scale in model.part_scales.items():
-        for parameter in _parameters(model, part):
-            scales[id(parameter)] = scales.get(id(parameter), 1.0) * scale
-    groups: dict[float, list[nn.Parameter]] = {1.0: []}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            groups.setdefault(scales.get(id(parameter), 1.0), []).append(parameter)
-    return [{"params": params, "lr_scale": scale} for scale, params in groups.items()]
+def _parameters(model: MultimodalModel, part: str) -> dict[str, nn.Parameter]:
+    parameters = dict(model.named_parameters())
+    return {name: parameters[name] for name in _names(model, part, list(parameters))}
 
 
-def _parameters(model: MultimodalModel, part: str) -> list[nn.Parameter]:
-    prefixes = _prefixes(model, part)
-    return [
-        parameter
-        for name, parameter in model.named_parameters()
-        if any(name == prefix or (prefix.endswith(".") and name.startswith(prefix)) for prefix in prefixes)
-    ]
+def _names(model: MultimodalModel, part: str, names: Sequence[str]) -> dict[str, str]:
+    """Which of a model's tensors are a part's, and their names within it."""
+    chosen = {}
+    for name in names:
+        for prefix, within in _prefixes(model, part).items():
+            # What stands in for a column goes with its encoder.
+            if part == "fusion" and name.startswith("fusion.missing."):
+                continue
+            if name == prefix or (prefix.endswith(".") and name.startswith(prefix)):
+                chosen[name] = within + name.removeprefix(prefix)
+    return chosen
 
 
 def _prefixes(model: MultimodalModel, part: str) -> Mapping[str, str]:
@@ -121,13 +106,12 @@ def _prefixes(model: MultimodalModel, part: str) -> Mapping[str, str]:
         return {"fusion.": ""}
     if kind == "encoders":
         index = model.schema.names.index(name)
-        return {f"encoders.{index}.": "", f"missing.{index}": "stand-in"}
+        return {f"encoders.{index}.": "", f"fusion.missing.{index}": "missing-modality token"}
     index = [target.name for target in model.schema.targets].index(name)
     prefixes = {f"heads.{index}.": ""}
-    if index in model.own_targets:
-        position = model.own_targets.index(index)
-        for column in range(len(model.unimodal_heads)):
-            prefixes[f"unimodal_heads.{column}.{position}."] = f"own head {column}/"
+    for position, objective in enumerate(model.by_objective().values()):
+        if isinstance(objective, UnimodalHeads) and name in objective.targets:
+            prefixes[f"objectives.{position}.heads.{objective.targets.index(name)}."] = "unimodal head "
     return prefixes
 
 

@@ -21,12 +21,13 @@ from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSp
 from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, ConfigError
 from polysense.nn.encoder import EncoderConfig
+from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.fusion import FusionConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
-from polysense.nn.fusion.late import LateFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
 from polysense.nn.head import HeadConfig
-from polysense.nn.model import ModelConfig
+from polysense.nn.model_config import ModelConfig
+from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.presets.speech import for_speech
 from polysense.presets.tagging import for_tagging
 from polysense.recipe import Recipe
@@ -136,18 +137,21 @@ def _named(guesses: Sequence[ColumnGuess], role: Role) -> str | None:
 
 
 def _fusion(num_inputs: int, *, is_written: bool) -> FusionConfig:
-    """Concatenation; of several columns also each one's own decision, as far as validation rows bear it out.
+    """Concatenation. A text is written from all columns' tokens, which have to know of one another: a question of its
+    picture.
+    """
+    return TransformerFusionConfig() if is_written and num_inputs > 1 else ConcatFusionConfig()
 
-    A text is written from all columns' tokens, which have to know of one another: a question of its picture.
+
+def _ensemble(head: HeadConfig, num_inputs: int, *, is_written: bool) -> HeadConfig:
+    """Beside what all columns together say also each one's own decision, as far as validation rows bear it out.
 
     On a table of mixed columns with voices that were not heard in training: 91% and a log loss of 0.33, against 87% and
     0.38 for concatenation alone.
     """
-    if num_inputs == 1:
-        return ConcatFusionConfig()
-    if is_written:
-        return TransformerFusionConfig()
-    return LateFusionConfig(weights="validation", joint=ConcatFusionConfig())
+    if num_inputs == 1 or is_written or not head.unimodal:
+        return head
+    return EnsembleHeadConfig(head=head, weights="validation", joint=True)
 
 
 def recipe_for(
@@ -187,6 +191,8 @@ def recipe_for(
     width = size.width[0] if small else size.width[1]
     pairs = {name: _target(task, delimiter, hidden=width, layers=size.layers) for name, task, delimiter in targets}
     epochs = min(max(round(size.budget / max(num_rows, 1)), size.min_epochs), size.max_epochs)
+    is_written = any(task is Task.GENERATION for _, task, _ in targets)
+    some_unimodal = any(head.unimodal for _, head in pairs.values())
     recipe = Recipe(
         data=DataConfig(
             table=table,
@@ -201,10 +207,10 @@ def recipe_for(
         model=ModelConfig(
             width=width,
             encoders={name: _encoder(name, kind, size) for name, kind in inputs},
-            fusion=_fusion(len(inputs), is_written=any(task is Task.GENERATION for _, task, _ in targets)),
-            # A text has no columns' own losses.
-            unimodal_loss=0.5 if len(inputs) > 1 and any(t is not Task.GENERATION for _, t, _ in targets) else 0.0,
-            heads={name: head for name, (_, head) in pairs.items()},
+            fusion=_fusion(len(inputs), is_written=is_written),
+            heads={name: _ensemble(head, len(inputs), is_written=is_written) for name, (_, head) in pairs.items()},
+            # A text has no columns' own losses; an ensemble's experts have theirs.
+            objectives={"unimodal": UnimodalConfig()} if is_written and len(inputs) > 1 and some_unimodal else {},
         ),
         training=TrainingConfig(
             epochs=epochs,

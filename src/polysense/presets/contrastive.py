@@ -62,8 +62,6 @@ def for_contrast(recipe: Recipe, num_rows: int) -> Recipe:
         recipe,
         # A hidden cell is a pair less.
         data=replace(recipe.data, targets={SPACE: ContrastiveTargetConfig(columns=columns)}, modality_dropout=0.0),
-        model=replace(
-            recipe.model, fusion=ConcatFusionConfig(), heads={SPACE: ContrastiveHeadConfig()}, unimodal_loss=0.0
-        ),
+        model=replace(recipe.model, fusion=ConcatFusionConfig(), heads={SPACE: ContrastiveHeadConfig()}, objectives={}),
         training=replace(recipe.training, batch_size=64 if num_rows < 2_000 else 128 if num_rows < 50_000 else 256),
     )

@@ -50,6 +50,6 @@ def for_reconstruction(recipe: Recipe, guesses: Sequence[ColumnGuess], named: Se
             recipe.model,
             fusion=ConcatFusionConfig(),
             heads={RECONSTRUCTION: ReconstructionHeadConfig(hide=_HIDDEN if several else 0.0)},
-            unimodal_loss=0.0,
+            objectives={},
         ),
     )

@@ -12,7 +12,9 @@ from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
 from polysense.modalities.audio.encoders.transformer import AudioTransformerConfig
 from polysense.modalities.text.augment import TextTransformConfig
 from polysense.modalities.text.column import TextColumnConfig
+from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
+from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.recipe import Recipe
 from polysense.tasks.tagging.target import TaggingTargetConfig
 
@@ -54,6 +56,7 @@ def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int)
         if isinstance(encoders[over], AudioCNNConfig):  # a token for 80 ms, where this one has 40
             encoders[over] = AudioTransformerConfig(num_layers=num_layers)
     written = all(guess.task in _WRITTEN for guess in guesses if guess.role is Role.TARGET)
+    heads = recipe.model.heads
     return replace(
         recipe,
         data=replace(recipe.data, columns=columns, targets=targets, transforms=transforms),
@@ -61,6 +64,7 @@ def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int)
             recipe.model,
             encoders=encoders,
             fusion=TransformerFusionConfig(),
-            unimodal_loss=0.0 if written else recipe.model.unimodal_loss,
+            heads={name: head.head if isinstance(head, EnsembleHeadConfig) else head for name, head in heads.items()},
+            objectives={} if written else {"unimodal": UnimodalConfig()},
         ),
     )

@@ -28,8 +28,8 @@ class Record:
     """What was seen over some steps.
 
     Attributes:
-        loss: The weighted sum of the heads' losses.
-        heads: Each head's mean loss; NaN if no row had its target.
+        loss: The weighted sum of all losses.
+        heads: Each loss's mean, by target, or by objective; NaN if no row counted for it.
         grad_norm: The mean norm of the gradient before clipping; 0 if it isn't clipped.
         samples_per_second: Rows per second in all processes together.
         input_tokens_per_second: Likewise tokens of text, and of sound in units of 1/25 s; 0 where nobody counts them.
@@ -75,8 +75,8 @@ class _Work:
 class Meter:
     """Sums over the steps since the last record and over the epoch."""
 
-    def __init__(self, head_weights: Mapping[str, float], distributed: Distributed, device: torch.device) -> None:
-        self._weights, self._distributed, self._device = dict(head_weights), distributed, device
+    def __init__(self, loss_weights: Mapping[str, float], distributed: Distributed, device: torch.device) -> None:
+        self._weights, self._distributed, self._device = dict(loss_weights), distributed, device
         self._pending: list[Tensor] = []
         self._origins: list[tuple[int, int, float, list[Tensor]]] = []
         width = 2 * len(self._weights) + 1

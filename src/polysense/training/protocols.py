@@ -6,26 +6,26 @@ network is as good a model as ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from polysense.core.batch import Batch, TargetBatch
-from polysense.core.prediction import Loss
+from polysense.core.batch import Batch
+from polysense.core.rows import ColumnLosses, ModelOutput, RowLoss
 from polysense.data.lengths import TokenCount
 
 __all__ = [
     "Augment",
     "ColumnsModel",
+    "ContrastingHead",
+    "ContrastingModel",
     "CountTokens",
     "Loader",
     "ParameterGroup",
     "TrainableModel",
     "Validate",
-    "WholeBatchHead",
-    "WholeBatchModel",
 ]
 
 
@@ -45,86 +45,81 @@ class ParameterGroup(TypedDict):
 
 @runtime_checkable
 class TrainableModel(Protocol):
-    """A `torch.nn.Module` with heads.
+    """A `torch.nn.Module` with losses.
 
-    Every parameter that takes part in training must be touched by `forward` and `losses` for every batch, also where a
-    batch lacks a modality or a target (with a zero gradient): several processes would wait for one another otherwise.
+    Every parameter that takes part in training must be touched by `forward` for every batch, also where a batch lacks a
+    modality or a target (with a zero gradient): several processes would wait for one another otherwise.
     """
 
-    def __call__(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Outputs per target."""
-        ...
+    def __call__(
+        self, batch: Batch, only: Collection[str] | None = None, deferred: Collection[str] = ()
+    ) -> ModelOutput:
+        """Outputs per target and, in training, the losses of each row.
 
-    def losses(self, outputs: Mapping[str, Any], batch: Batch) -> Mapping[str, Loss]:
-        """The loss per target as a sum and a count; a sum over nothing is 0."""
+        Args:
+            batch: With truths.
+            only: The targets that are read, without losses; None for all.
+            deferred: Targets whose losses the step takes itself.
+        """
         ...
 
     def counts(self, batch: Batch) -> Mapping[str, Float[Tensor, ""]]:
-        """Per target the count that `losses` would give, without a forward pass."""
+        """What each loss is divided by, without a forward pass."""
         ...
 
     @property
-    def head_weights(self) -> Mapping[str, float]:
-        """Per target its weight in the loss, in the targets' order."""
+    def loss_weights(self) -> Mapping[str, float]:
+        """Each loss's weight in the sum, in the order of the log."""
         ...
 
-    def parameter_groups(self) -> Sequence[Mapping[str, Any]]:
+    def parameter_groups(self) -> Sequence[Mapping[str, object]]:
         """Parameters trained unlike the rest, each a `ParameterGroup`; those in no group form the default one."""
         ...
 
 
 @runtime_checkable
 class ColumnsModel(TrainableModel, Protocol):
-    """A model whose columns can be balanced: each has an encoder, and perhaps heads of its own."""
+    """A model whose columns can be balanced: each has an encoder, and perhaps losses of its own."""
 
-    @property
-    def loss_weights(self) -> Tensor | None:
-        """[1 + columns] the weight of the loss of all columns together and of each column's own, for writing as well.
-
-        None where columns have no losses of their own.
-        """
-        ...
+    loss_weights: dict[str, float]
 
     @property
     def column_encoders(self) -> Mapping[str, nn.Module]:
         """Each column's encoder, in order."""
         ...
 
-    def own_outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Outputs with each column's own among them, whatever the mode."""
+    def unimodal_losses(self) -> Mapping[str, ColumnLosses]:
+        """Per target the losses of each column alone; empty without any."""
         ...
 
-    def own_losses(self, outputs: Mapping[str, Any], batch: Batch) -> Mapping[str, Sequence[Loss]]:
-        """Per target the loss of all columns together, then each column's own over the rows that have it."""
-        ...
-
-    def own_scores(
-        self, outputs: Mapping[str, Any], batch: Batch
-    ) -> tuple[Float[Tensor, " columns"], Float[Tensor, " columns"]]:
-        """Per column how right it is alone, from 0 to 1, summed over rows, and what to divide that by."""
+    def losses(self, batch: Batch) -> Mapping[str, RowLoss]:
+        """Every loss, whatever the mode."""
         ...
 
 
 @runtime_checkable
-class WholeBatchHead(Protocol):
-    """A head whose loss compares the rows of a batch with one another."""
+class ContrastingHead(Protocol):
+    """A head whose loss compares the rows of a batch with one another; it uses no parameters."""
 
-    def row_losses(self, outputs: Tensor, target: TargetBatch, rows: slice | None = None) -> Float[Tensor, " rows"]:
-        """The losses of some rows, compared with all; outputs and target are those of all."""
+    def truth(self, batch: Batch) -> object:
+        """What it learns from."""
+        ...
+
+    def loss(self, output: Any, truth: Any, own: slice | None = None) -> Mapping[str, RowLoss]:
+        """The losses of some rows, compared with all; output and truth are those of all."""
         ...
 
     @property
-    def loss_parameters(self) -> Sequence[nn.Parameter]:
-        """What the loss itself learns, such as a temperature."""
+    def loss_names(self) -> Mapping[str, str]:
+        """What its losses are called in the model."""
         ...
 
 
 @runtime_checkable
-class WholeBatchModel(TrainableModel, Protocol):
+class ContrastingModel(TrainableModel, Protocol):
     """A model that may have losses that are no sums over rows."""
 
-    @property
-    def whole_batch_heads(self) -> Mapping[str, WholeBatchHead]:
+    def contrasting(self) -> Mapping[str, ContrastingHead]:
         """The heads whose loss compares rows, by target; mostly none."""
         ...
 

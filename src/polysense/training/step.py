@@ -1,9 +1,9 @@
 """One optimisation step over k micro-batches and all processes.
 
-The loss is the sum over heads of weight * total / count, where the count is summed over the micro-batches and processes
-before anything is differentiated. So how a batch is cut up changes nothing, whatever the rows' lengths and missing
-targets; averaging each piece's mean would weigh a row by how full its piece happens to be. A head that no row of the
-whole batch has a target for gets the factor 0, and stays in the graph, so no process waits for its gradients.
+The loss is the sum over losses of weight * total / count, where each count is summed over the micro-batches and
+processes before anything is differentiated. So how a batch is cut up changes nothing, whatever the rows' lengths and
+missing targets; averaging each piece's mean would weigh a row by how full its piece happens to be. A loss that no row
+of the whole batch has a target for gets the factor 0, and stays in the graph, so no process waits for its gradients.
 
 Dropout is seeded with (seed, epoch, step, rank) at each step: a resumed run draws what it would have drawn.
 """
@@ -11,23 +11,25 @@ Dropout is seeded with (seed, epoch, step, rank) at each step: a resumed run dra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from polysense.core.batch import Batch
 from polysense.core.device import autocast
 from polysense.core.random import fold
+from polysense.core.rows import ModelOutput
 from polysense.errors import TrainingError
 from polysense.training.balance.base import Balance
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
-from polysense.training.protocols import Augment, TrainableModel, WholeBatchModel
+from polysense.training.gradient_cache import GradientCache, buffers_kept
+from polysense.training.protocols import Augment, ContrastingModel, TrainableModel
 from polysense.training.schedule import Schedule
-from polysense.training.whole_batch import WholeBatch, buffers_kept
 
 __all__ = ["Step", "not_finite"]
 
@@ -54,7 +56,7 @@ class Step:
     def __init__(
         self,
         model: TrainableModel,
-        forward: Callable[[Batch], object],
+        forward: Callable[..., object],
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         *,
@@ -75,18 +77,15 @@ class Step:
         self._clip_norm, self._precision, self._seed, self._device = clip_norm, precision, seed, device
         self._distributed, self._augment, self._average = distributed, augment, average
         self._balance = balance
-        self.heads = tuple(model.head_weights)
-        self._comparing = model.whole_batch_heads if isinstance(model, WholeBatchModel) else {}
-        # Times the world's size, because DistributedDataParallel averages gradients and they are to be summed.
-        weights = [model.head_weights[head] * distributed.world_size for head in self.heads]
-        self._weights = torch.tensor(weights, device=device)
+        self.losses = tuple(model.loss_weights)
+        self._contrasting = model.contrasting() if isinstance(model, ContrastingModel) else {}
         # Reading a number waits for the GPU, and is free on the CPU: there each loss is checked before it does harm.
         self._check = device.type == "cpu"
         self._peak_lr, self.lr = lr, 0.0
 
     def __call__(
         self, batches: Sequence[Batch], epoch: int, step: int, global_step: int
-    ) -> Float[Tensor, " heads_and_counts_and_norm"]:
+    ) -> Float[Tensor, " losses_and_counts_and_norm"]:
         """Makes one step.
 
         Args:
@@ -96,7 +95,7 @@ class Step:
             global_step: Over the run, from 0; sets the learning rate.
 
         Returns:
-            Each head's summed loss in this process, each head's count over all, and the gradient's norm (0 if it isn't
+            Each loss's sum in this process, each one's count over all, and the gradient's norm (0 if it isn't
             clipped), still on the device.
 
         Raises:
@@ -108,17 +107,20 @@ class Step:
 
         # 1. What to divide by.
         counts = self._distributed.sum(self._counts(batches))
-        scales = torch.where(counts > 0, self._weights / counts, torch.zeros_like(counts))
+        # Times the world's size, because gradients are averaged over processes and are to be summed.
+        peers = self._distributed.world_size
+        weights = [self._model.loss_weights[name] * peers for name in self.losses]
+        scales = torch.where(counts > 0, torch.tensor(weights, device=self._device) / counts, torch.zeros_like(counts))
 
         # 2. What needs the whole batch at once.
-        whole = self._whole_batch(batches, epoch, step)
+        cache = self._cache(batches, epoch, step)
 
         # 3. Gradients, piece by piece.
         summed = torch.zeros_like(counts)
         for i, batch in enumerate(batches):
             batch = self._augmented(batch, epoch)
             with self._sync(last=i == len(batches) - 1):
-                totals = self._totals(batch, epoch, step, whole, i)
+                totals = self._totals(batch, epoch, step, cache, i)
                 torch.autograd.backward((totals * scales).sum())
             summed += totals.detach()
         if self._balance is not None:
@@ -139,11 +141,11 @@ class Step:
         return torch.cat([summed, counts, norm])
 
     def _counts(self, batches: Sequence[Batch]) -> Tensor:
-        """Each head's count over this process's micro-batches."""
+        """Each loss's count over this process's micro-batches."""
         pieces = []
         for batch in batches:
             counts = self._model.counts(batch)
-            pieces.append(torch.stack([counts[head] for head in self.heads]))
+            pieces.append(torch.stack([counts[name] for name in self.losses]))
         return (pieces[0] if len(pieces) == 1 else torch.stack(pieces).sum(dim=0)).float()
 
     def _augmented(self, batch: Batch, epoch: int) -> Batch:
@@ -153,50 +155,44 @@ class Step:
         with torch.no_grad():
             return self._augment(batch, epoch)
 
-    def _whole_batch(self, batches: Sequence[Batch], epoch: int, step: int) -> WholeBatch | None:
-        """The losses that compare rows, where these lie in several micro-batches or processes."""
-        if not self._comparing or (len(batches) == 1 and self._distributed.world_size == 1):
+    def _cache(self, batches: Sequence[Batch], epoch: int, step: int) -> GradientCache | None:
+        """The losses that contrast rows, where these lie in several micro-batches or processes."""
+        if not self._contrasting or (len(batches) == 1 and self._distributed.world_size == 1):
             return None
-        whole = WholeBatch(self._comparing, self._distributed, batches)
+        cache = GradientCache(self._contrasting, self._distributed, batches)
         if len(batches) > 1:
-            with torch.no_grad(), buffers_kept(self._model):
-                whole.fill([self._outputs(self._model, self._augmented(batch, epoch)) for batch in batches])
+            only = tuple(self._contrasting)
+            with torch.no_grad(), buffers_kept(self._model), autocast(self._device, self._precision):
+                cache.fill([self._model(self._augmented(batch, epoch), only=only).outputs for batch in batches])
             self._seed_dropout(epoch, step)  # the second forward draws what the first one drew
-        return whole
+        return cache
 
-    def _outputs(self, forward: Callable[[Batch], object], batch: Batch) -> Mapping[str, Tensor]:
-        """Each head's outputs, in single precision."""
+    def _totals(self, batch: Batch, epoch: int, step: int, cache: GradientCache | None, position: int) -> Tensor:
+        """Each loss summed over a micro-batch."""
         with autocast(self._device, self._precision):
-            outputs = forward(batch)
-            assert isinstance(outputs, Mapping), (
-                f"forward gave a {type(outputs).__name__}, expected a mapping by target"
-            )
-        if self._precision != torch.float32:
-            outputs = {head: output.float() for head, output in outputs.items()}
-        return outputs
-
-    def _totals(self, batch: Batch, epoch: int, step: int, whole: WholeBatch | None, position: int) -> Tensor:
-        """Each head's summed loss over a micro-batch."""
-        outputs = self._outputs(self._forward, batch)
-        losses = self._model.losses(outputs, batch)
-        if whole is not None:
-            losses = whole.losses(losses, outputs, position)
+            output = self._forward(batch) if cache is None else self._forward(batch, deferred=tuple(self._contrasting))
+        assert isinstance(output, ModelOutput), f"forward gave a {type(output).__name__}, expected a ModelOutput"
+        sums = {name: loss.total.sum() for name, loss in output.losses.items()}
+        if cache is not None:
+            sums |= cache.totals(output.outputs, position)
         if self._balance is not None:
-            self._balance.observe(outputs, batch, epoch)
-        totals = torch.stack([losses[head].total for head in self.heads])
+            self._balance.observe(output.losses, batch, epoch)
+        totals = torch.stack([sums[name] for name in self.losses]).float()
         if self._check and not math.isfinite(totals.sum().item()):
-            for head, total in zip(self.heads, totals.tolist(), strict=True):
+            for name, total in zip(self.losses, totals.tolist(), strict=True):
                 if not math.isfinite(total):
-                    output = outputs.get(head)  # a part's own loss stands under another key
-                    bad = None if output is None else ~output.isfinite().flatten(1).all(dim=1)
+                    rows = batch.rows.tolist()
+                    bad = ~output.losses[name].total.isfinite() if name in output.losses else None
                     culprits = [] if bad is None else batch.rows[bad].tolist()
-                    raise not_finite(
-                        f"the loss of {head!r}", total, epoch, step, batch.rows.tolist(), self.lr, culprits
-                    )
+                    raise not_finite(f"the loss of {name!r}", total, epoch, step, rows, self.lr, culprits)
         return totals
 
     def _sync(self, *, last: bool) -> AbstractContextManager[object]:
         """Gradients are exchanged with the last piece only."""
+        forward: object = self._forward
+        if isinstance(forward, FSDPModule):
+            forward.set_requires_gradient_sync(last)
+            return nullcontext()
         if last or self._distributed.world_size == 1:
             return nullcontext()
         assert isinstance(self._forward, nn.parallel.DistributedDataParallel)
@@ -224,7 +220,7 @@ def not_finite(
     """The error for a loss or a gradient that is infinite or not a number."""
     where = f"in epoch {epoch + 1}, step {step + 1}"
     if culprits and len(culprits) < len(rows):
-        who = f"the model's outputs are not finite for rows {_listed(culprits)}, of a batch of {len(rows)}"
+        who = f"it is not finite in rows {_listed(culprits)}, of a batch of {len(rows)}"
     else:
         who = f"the batch held rows {_listed(rows)}"
     return TrainingError(

@@ -137,7 +137,7 @@ class Trainer:
             average=self._average,
             balance=self._balance,
         )
-        self._meter = Meter(model.head_weights, self._distributed, self._device)
+        self._meter = Meter(model.loss_weights, self._distributed, self._device)
         self._run = Run(
             config=config,
             folder=folder,

@@ -46,10 +46,10 @@ def evaluate_model(
     def masked(batch: Batch, groups: Sequence[tuple[str, ...]]) -> list[dict[str, Prediction]]:
         subsets = [names - set(group) for group in groups]
         with torch.inference_mode():
-            return model.predict_subsets(batch.to(device), subsets, write=generate)
+            return model.predict(batch.to(device), subsets, write=generate)
 
     return evaluate(
-        predict or (lambda batch: model.predict(batch.to(device), write=generate)),
+        predict or (lambda batch: model.predict(batch.to(device), write=generate)[0]),
         PredictLoader(dataset, model.schema) if batches is None else batches,
         model.schema.targets,
         masked=masked,

@@ -204,7 +204,7 @@ def _contributions(run: Run, table: Table) -> Any:
     chosen = table.select(contribution_rows(len(table), max_rows=config.contribution_rows, seed=seed))
 
     def predict(batch: Batch, subsets: list[frozenset[str]]) -> list[dict[str, Prediction]]:
-        return bundle.model.predict_subsets(batch.to(device), subsets, write=False)
+        return bundle.model.predict(batch.to(device), subsets, write=False)
 
     return contributions(
         predict,

@@ -67,7 +67,7 @@ def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) 
     model, names = bundle.model.eval(), set(bundle.schema.names)
     moved = batch.to(next(model.parameters()).device)
     subsets = [frozenset(names), *(frozenset(names - {name}) for name in target.members)]
-    whole, *filled = (found[target.name].cpu() for found in model.predict_subsets(moved, subsets))
+    whole, *filled = (found[target.name].cpu() for found in model.predict(moved, subsets))
     others = [
         torch.stack([column.present for other, column in batch.columns.items() if other != name]).any(dim=0)
         if len(names) > 1

@@ -26,7 +26,8 @@ from polysense.data.measuring import row_lengths
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
 from polysense.evaluation.target_metrics import metrics_of
-from polysense.nn.votes import fit_votes
+from polysense.nn.ensemble_head import EnsembleHead
+from polysense.nn.ensemble_weights import fit_ensemble_weights
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.callbacks.tensorboard import TensorBoard
@@ -198,7 +199,9 @@ def train_model(
         samples = validation.samples
 
         def validate() -> dict[str, float]:
-            return validation(lambda batch, write: model.predict(batch.to(trainer.device), write=write), trainer.epoch)
+            return validation(
+                lambda batch, write: model.predict(batch.to(trainer.device), write=write)[0], trainer.epoch
+            )
 
     folder.mkdir(parents=True, exist_ok=True)
     callbacks = default_callbacks(config, folder)
@@ -232,14 +235,13 @@ def train_model(
     )
     with loader:
         result = trainer.fit(resume=resume)
-    if model.fusion.fits_votes and "fusion" not in model.held:
+    if any(isinstance(head, EnsembleHead) and head.fits_weights for head in model.heads):
         if validation_set is None:
-            _log.warning("there are no validation rows to fit the columns' votes on: they stay as they were")
+            _log.warning("there are no validation rows to fit the fusion weights on: they stay as they were")
         else:
-            votes = fit_votes(model, PredictLoader(validation_set, schema))
-            names = [*schema.names, "all together"][: len(votes)]
-            shown = ", ".join(f"{name} {vote:.2f}" for name, vote in zip(names, votes.tolist(), strict=True))
-            _log.info("votes fitted on %d validation rows: %s", len(validation_set), shown)
+            for target, weights in fit_ensemble_weights(model, PredictLoader(validation_set, schema)).items():
+                shown = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+                _log.info("%s: fusion weights fitted on %d validation rows: %s", target, len(validation_set), shown)
     info = {
         "rows": {name: len(table) for name, table in tables.items()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -73,7 +73,8 @@ def complete(plain: dict[str, Any]) -> Recipe:
     for name, column in columns.items():
         encoders.setdefault(name, {"type": _ENCODERS[_type(column)]})
     for name, head in heads.items():
-        targets.setdefault(name, {"type": next(iter(members("head")[_type(head)].tasks))})
+        inner = head["head"] if isinstance(head, dict) and "head" in head else head
+            targets.setdefault(name, {"type": next(iter(members("head")[_type(inner)].tasks))})
     if not targets:
         targets["label"] = {"type": "classification"}
     for name, target in targets.items():

@@ -9,16 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from head_helpers import spans
 from torch import Tensor
 
 from polysense.config.base import members
 from polysense.core.tokens import Fused, Tokens
 from polysense.nn.fusion import Fusion, FusionConfig
-from polysense.nn.fusion.adversarial import AdversarialFusion, AdversarialFusionConfig
 from polysense.nn.fusion.attention_pooling import AttentionPoolingFusionConfig
 from polysense.nn.fusion.film import FilmFusionConfig
-from polysense.nn.fusion.gated import GatedFusionConfig
-from polysense.nn.fusion.late import LateFusionConfig
 from polysense.nn.fusion.recurrent import RecurrentFusionConfig
 from polysense.nn.fusion.sum import SumFusionConfig
 
@@ -35,11 +33,6 @@ CONFIGS: dict[str, Any] = {
     "film-a": FilmFusionConfig(condition="a"),
     "recurrent-lstm": RecurrentFusionConfig(cell="lstm", num_layers=2),
     "recurrent-2-steps": RecurrentFusionConfig(max_steps=2),
-    "late-learned": LateFusionConfig(weights="learned"),
-    "late-gate": LateFusionConfig(weights="gate"),
-    "late-joint": LateFusionConfig(joint=GatedFusionConfig()),
-    "adversarial-film": AdversarialFusionConfig(inner=FilmFusionConfig()),
-    "adversarial-recurrent": AdversarialFusionConfig(inner=RecurrentFusionConfig()),
 }
 every_fusion = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
@@ -83,11 +76,11 @@ def assert_same(one: Fused, other: Fused, columns: Sequence[str], rows: Tensor |
 
     close(one.pooled[rows], other.pooled)
     for name in columns:
-        close(one.unimodal[name][rows], other.unimodal[name])
+        close(one.columns[name].summary[rows], other.columns[name].summary)
         found = []
         for fused, chosen in ((one, rows), (other, slice(None))):
-            first, last = fused.spans[name]
-            values, mask = fused.tokens.values[chosen, first:last], fused.tokens.mask[chosen, first:last]
+            first, last = spans(fused)[name]
+            values, mask = fused.joined().values[chosen, first:last], fused.joined().mask[chosen, first:last]
             found.append(values[mask])
         close(found[0], found[1])
 
@@ -137,7 +130,7 @@ def slices(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Fusio
 
 def modulations(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Any) -> Tensor:
     """One entry of a list per column but the condition; without the condition, nothing is modulated."""
-    condition = (fusion.inner if isinstance(fusion, AdversarialFusion) else fusion).condition
+    condition = fusion.condition
     if condition not in kept:
         return torch.zeros_like(full[name])
     modulated = [column for column in range(len(fusion.columns)) if column != condition]
@@ -156,16 +149,13 @@ def pairs(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Fusion
 
 # Per fusion, which of its parameters belong to columns, and how; all others are shared.
 RULES: dict[str, dict[str, Rule]] = {
-    "adversarial": {r"discriminator\.out\.": stacked},
     "attention_pooling": {r"project\.": listed, "column_embedding": stacked},
     "bilinear": {r"(linear|factor)\.": listed},
     "bottleneck": {r"(project|blocks)\.": listed, "summary": stacked},
     "concat": {r"project\.weight": blocks},
     "cross_attention": {r"(project|blocks)\.": listed, "summary": stacked, r"pairs\.": pairs},
-    "ensemble": {},
     "film": {r"(features|out)\.": listed, r"modulation\.": modulations},
     "gated": {r"transform\.": listed, r"gate\.": gates},
-    "late": {"score": scores, r"gate\.": scores},
     "low_rank": {"factors": stacked},
     "perceiver": {r"project\.": listed, "column_embedding": stacked},
     "recurrent": {r"project\.": listed},
@@ -209,10 +199,6 @@ def test_an_absent_column_is_a_forward_on_the_others_alone(config: Any) -> None:
             fused = fusion(absent(tokens, *(set("abc") - set(names))))
             expected = over_subset(config, fusion, kept)({name: tokens[name] for name in names})
         assert_same(fused, expected, names)
-        if fused.votes is not None and expected.votes is not None:
-            joint = [len(fusion.columns)] if fusion.num_experts > len(fusion.columns) else []
-            torch.testing.assert_close(fused.votes[:, kept + joint], expected.votes, atol=1e-6, rtol=1e-6)
-            assert (fused.votes[:, [index for index in range(3) if index not in kept]] == 0).all()
 
 
 @every_fusion
@@ -266,10 +252,9 @@ def test_a_row_with_nothing_gives_the_learned_summary_and_every_parameter_a_fini
     fusion, tokens = build(config).train(), ragged()
     fused = fusion(tokens)
     torch.testing.assert_close(fused.pooled[-1], fusion.nothing)
-    assert all(part.isfinite().all() for part in (fused.pooled, fused.tokens.values))
+    assert all(part.isfinite().all() for part in (fused.pooled, fused.joined().values))
     # What a task's head reads, and nothing else: no parameter may be left untouched, or ranks wait for one another.
-    read = [fused.pooled, *fused.losses.values(), *([] if fused.votes is None else [fused.votes])]
-    torch.stack([(part * torch.randn(part.shape)).sum() for part in read]).sum().backward()
+    (fused.pooled * torch.randn(fused.pooled.shape)).sum().backward()
     for name, parameter in fusion.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name
@@ -284,7 +269,7 @@ def test_only_empty_rows_give_finite_gradients(config: Any) -> None:
     tokens = absent(make_tokens(batch=2), *"abc")
     values = {name: t.values.requires_grad_() for name, t in tokens.items()}
     fused = fusion(tokens)
-    (fused.pooled.sum() + sum(loss.sum() for loss in fused.losses.values())).backward()
+    fused.pooled.sum().backward()
     for parameter in [*fusion.parameters(), *values.values()]:
         assert parameter.grad is None or parameter.grad.isfinite().all()
 
@@ -295,8 +280,8 @@ def test_one_column_and_five(config: Any, columns: str) -> None:
     fusion, tokens = build(config, columns), make_tokens(columns)
     fused = fusion(tokens)
     assert fused.pooled.shape == (7, WIDTH)
-    assert fused.tokens.values.shape == (7, sum(LENGTHS[name] for name in columns), WIDTH)
-    assert torch.equal(fused.tokens.mask, torch.cat([tokens[name].mask for name in columns], dim=1))
+    assert fused.joined().values.shape == (7, sum(LENGTHS[name] for name in columns), WIDTH)
+    assert torch.equal(fused.joined().mask, torch.cat([tokens[name].mask for name in columns], dim=1))
     fused.pooled.square().sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in fusion.parameters())
     # Every column counts.

@@ -66,16 +66,16 @@ def test_one_query_stays_within_the_tokens_and_can_choose_one() -> None:
     columns = tokens()
     fused = fusion(columns)
     for row in range(4):
-        valid = fused.tokens.values[row, fused.tokens.mask[row]]
+        valid = fused.joined().values[row, fused.joined().mask[row]]
         assert (fused.pooled[row] <= valid.amax(0) + 1e-6).all()
         assert (fused.pooled[row] >= valid.amin(0) - 1e-6).all()
     with torch.no_grad():
         # A query far along one token's direction reads that token alone.
-        wanted = fused.tokens.values[0, 3]
-        fusion.queries.copy_(1e4 * (wanted - fused.tokens.values[0, fused.tokens.mask[0]].mean(dim=0))[None])
-    scores = fused.tokens.values[0] @ fusion.queries[0]
-    best = scores.masked_fill(~fused.tokens.mask[0], -math.inf).argmax()
-    torch.testing.assert_close(fusion(columns).pooled[0], fused.tokens.values[0, best])
+        wanted = fused.joined().values[0, 3]
+        fusion.queries.copy_(1e4 * (wanted - fused.joined().values[0, fused.joined().mask[0]].mean(dim=0))[None])
+    scores = fused.joined().values[0] @ fusion.queries[0]
+    best = scores.masked_fill(~fused.joined().mask[0], -math.inf).argmax()
+    torch.testing.assert_close(fusion(columns).pooled[0], fused.joined().values[0, best])
 
 
 def test_no_query_is_refused() -> None:

@@ -29,7 +29,7 @@ def test_it_is_the_sum_over_the_pairs_that_are_present(present: str) -> None:
         for name, column in tokens().items()
     }
     fused = fusion(columns)
-    x = {name: (index, fused.unimodal[name]) for index, name in enumerate("abcd") if name in present}
+    x = {name: (index, fused.columns[name].summary) for index, name in enumerate("abcd") if name in present}
     expected = sum(fusion.linear[index](value) for index, value in x.values()) + fusion.out.bias
     for (m, x_m), (n, x_n) in itertools.combinations(x.values(), 2):
         expected = expected + (fusion.factor[m](x_m).tanh() * fusion.factor[n](x_n).tanh()) @ fusion.out.weight.T

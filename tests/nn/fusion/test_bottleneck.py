@@ -43,7 +43,7 @@ def test_one_column_is_a_plain_transformer_over_its_tokens_and_the_bottleneck(fu
     columns["a"] = Tokens(columns["a"].values, mask, (5,))
     fused = fusion(columns)
 
-    start = fused.unimodal["a"][:, None] + fusion.summary
+    start = fused.columns["a"].summary[:, None] + fusion.summary
     x = torch.cat([start, fusion.project[0](columns["a"].values)], dim=1)
     valid = torch.cat([torch.ones(3, 1, dtype=torch.bool), mask], dim=1)
     for layer, block in enumerate(stack):
@@ -53,7 +53,7 @@ def test_one_column_is_a_plain_transformer_over_its_tokens_and_the_bottleneck(fu
         x = block(x, valid)
     x = fusion.norm(x)
     torch.testing.assert_close(fused.pooled, x[:, 0], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(fused.tokens.values[mask], x[:, 1:6][mask], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(fused.joined().values[mask], x[:, 1:6][mask], rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_of_another_column_comes_below_the_first_exchange() -> None:
@@ -82,7 +82,7 @@ def test_without_the_bottleneck_columns_do_not_meet() -> None:
     fusion = config.build("ab", WIDTH).eval()
     columns = tokens(3, 4)
     changed = columns | {"b": Tokens(torch.randn(3, 4, WIDTH), columns["b"].mask, (4,))}
-    before, after = fusion(columns).tokens.values[:, :3], fusion(changed).tokens.values[:, :3]
+    before, after = fusion(columns).joined().values[:, :3], fusion(changed).joined().values[:, :3]
     assert (before - after).abs().max() > 1e-4
 
     def sever(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -93,7 +93,7 @@ def test_without_the_bottleneck_columns_do_not_meet() -> None:
     for blocks in fusion.blocks:
         for block in blocks[config.fusion_start :]:
             block.register_forward_pre_hook(sever)
-    assert torch.equal(fusion(columns).tokens.values[:, :3], fusion(changed).tokens.values[:, :3])
+    assert torch.equal(fusion(columns).joined().values[:, :3], fusion(changed).joined().values[:, :3])
 
 
 def test_the_next_bottleneck_is_the_mean_over_present_columns() -> None:
@@ -117,7 +117,7 @@ def test_every_parameter_gets_a_gradient_even_where_a_column_is_absent() -> None
     columns = tokens(3, 4)
     columns["b"] = columns["b"].masked(torch.zeros(3, dtype=torch.bool))
     fused = fusion(columns)
-    assert fused.tokens.values.isfinite().all()
+    assert fused.joined().values.isfinite().all()
     fused.pooled.square().sum().backward()
     for name, parameter in fusion.named_parameters():
         assert parameter.grad is not None, name

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from head_helpers import spans
 from torch import Tensor
 
 from polysense.core.tokens import Tokens
@@ -55,7 +56,7 @@ def test_a_column_alone_goes_straight_to_self_attention() -> None:
     columns = tokens(3, 4)
     columns["b"] = columns["b"].masked(torch.zeros(3, dtype=torch.bool))
     fused = fusion(columns)
-    start = (fused.unimodal["a"] + fusion.summary[0])[:, None]
+    start = (fused.columns["a"].summary + fusion.summary[0])[:, None]
     x = torch.cat([start, fusion.project[0](columns["a"].values)], dim=1)
     for block in fusion.blocks[0]:
         x = block(x, torch.ones(3, 4, dtype=torch.bool))
@@ -88,9 +89,9 @@ def test_an_absent_column_equals_a_fusion_over_the_others(kept: list[int]) -> No
     fused, alone = whole(masked), part({name: columns[name] for name in names})
     torch.testing.assert_close(fused.pooled, alone.pooled, rtol=1e-6, atol=1e-6)
     for name in names:
-        (start, stop), (first, last) = fused.spans[name], alone.spans[name]
+        (start, stop), (first, last) = spans(fused)[name], spans(alone)[name]
         torch.testing.assert_close(
-            fused.tokens.values[:, start:stop], alone.tokens.values[:, first:last], rtol=1e-6, atol=1e-6
+            fused.joined().values[:, start:stop], alone.joined().values[:, first:last], rtol=1e-6, atol=1e-6
         )
 
 
@@ -100,7 +101,7 @@ def test_every_parameter_gets_a_gradient_even_where_a_column_is_absent() -> None
     columns = tokens(3, 4)
     columns["b"] = columns["b"].masked(torch.zeros(3, dtype=torch.bool))
     fused = fusion(columns)
-    assert fused.tokens.values.isfinite().all()
+    assert fused.joined().values.isfinite().all()
     fused.pooled.square().sum().backward()
     for name, parameter in fusion.named_parameters():
         assert parameter.grad is not None, name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from head_helpers import spans
 from torch.nn import functional as F
 
 from polysense.core.tokens import Tokens
@@ -42,15 +43,15 @@ def test_the_condition_scales_and_shifts_every_other_columns_features(
 ) -> None:
     fusion, columns = trained(FilmFusionConfig(condition=condition)), tokens()
     fused = fusion(columns)
-    c = fused.unimodal["abc"[place]]
+    c = fused.columns["abc"[place]].summary
     expected = fusion.bias.expand(5, 8)
     for index, name in enumerate("abc"):
         values = features(fusion, index, columns[name])
         if index != place:
             gamma, beta = fusion.modulation[others.index(index)](c).chunk(2, dim=-1)
             values = (1 + gamma)[:, None] * values + beta[:, None]
-        first, last = fused.spans[name]
-        torch.testing.assert_close(fused.tokens.values[:, first:last], values, atol=1e-6, rtol=1e-6)
+        first, last = spans(fused)[name]
+        torch.testing.assert_close(fused.joined().values[:, first:last], values, atol=1e-6, rtol=1e-6)
         expected = expected + fusion.out[index](values.relu().mean(dim=1))
     torch.testing.assert_close(fused.pooled, expected, atol=1e-6, rtol=1e-6)
 
@@ -61,8 +62,8 @@ def test_at_the_start_it_is_the_identity() -> None:
     columns = tokens()
     fused = fusion(columns)
     for index, name in enumerate("abc"):
-        first, last = fused.spans[name]
-        assert torch.equal(fused.tokens.values[:, first:last], features(fusion, index, columns[name]))
+        first, last = spans(fused)[name]
+        assert torch.equal(fused.joined().values[:, first:last], features(fusion, index, columns[name]))
     # Yet it learns to modulate from the first step.
     fused.pooled.square().sum().backward()
     assert all(parameter.grad.abs().amax() > 0 for parameter in fusion.modulation.parameters())
@@ -76,7 +77,7 @@ def test_an_absent_condition_is_the_identity_too() -> None:
         for parameter in fusion.modulation.parameters():
             parameter.zero_()
     torch.testing.assert_close(fused.pooled, fusion(columns).pooled, atol=0, rtol=0)
-    torch.testing.assert_close(fused.tokens.values, fusion(columns).tokens.values, atol=0, rtol=0)
+    torch.testing.assert_close(fused.joined().values, fusion(columns).joined().values, atol=0, rtol=0)
 
 
 def test_the_condition_alone_is_still_read() -> None:

@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from head_helpers import spans
 from torch import nn
 
 from polysense.config.base import members
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.adversarial import AdversarialFusionConfig
 from polysense.nn.fusion.attention_pooling import AttentionPoolingFusionConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
-from polysense.nn.fusion.ensemble import EnsembleFusionConfig
 from polysense.nn.fusion.gated import GatedFusionConfig
-from polysense.nn.fusion.late import LateFusionConfig
 from polysense.nn.fusion.sum import SumFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
 
@@ -48,11 +46,11 @@ def test_gated_is_a_convex_mixture_of_what_is_present() -> None:
     columns = tokens()
     columns["b"] = columns["b"].masked(torch.zeros(6, dtype=torch.bool))
     fused = fusion(columns)
-    hidden = torch.stack([torch.tanh(fusion.transform[i](fused.unimodal[n])) for i, n in ((0, "a"), (2, "c"))])
+    hidden = torch.stack([torch.tanh(fusion.transform[i](fused.columns[n].summary)) for i, n in ((0, "a"), (2, "c"))])
     assert (fused.pooled <= hidden.amax(0) + 1e-6).all()
     assert (fused.pooled >= hidden.amin(0) - 1e-6).all()
     only = fusion({n: t if n == "a" else t.masked(torch.zeros(6, dtype=torch.bool)) for n, t in columns.items()})
-    torch.testing.assert_close(only.pooled, torch.tanh(fusion.transform[0](only.unimodal["a"])))
+    torch.testing.assert_close(only.pooled, torch.tanh(fusion.transform[0](only.columns["a"].summary)))
 
 
 def test_transformer_without_positions_does_not_see_the_order_within_a_column() -> None:
@@ -64,16 +62,13 @@ def test_transformer_without_positions_does_not_see_the_order_within_a_column() 
     shuffled["c"] = Tokens(columns["c"].values[:, order], columns["c"].mask, (5,))
     torch.testing.assert_close(fusion(columns).pooled, fusion(shuffled).pooled, rtol=1e-5, atol=1e-5)
     fused = fusion(columns)
-    assert dict(fused.spans) == {"a": (0, 3), "b": (3, 4), "c": (4, 9)}
-    assert fused.tokens.values.shape == (6, 9, 16)
+    assert spans(fused) == {"a": (0, 3), "b": (3, 4), "c": (4, 9)}
+    assert fused.joined().values.shape == (6, 9, 16)
 
 
 # What adds the columns' evidence up can't tell x XOR y: a linear head on its summary is right in at most 3 of 4 cells.
 LINEAR: dict[str, Any] = {
-    "adversarial": AdversarialFusionConfig(inner=ConcatFusionConfig(dropout=0.0)),  # as linear as what is inside it
     "concat": ConcatFusionConfig(dropout=0.0),
-    "ensemble": EnsembleFusionConfig(),  # the summary only; its votes add the columns' own logits up
-    "late": LateFusionConfig(),  # likewise
     "sum": SumFusionConfig(dropout=0.0),
     # One query: the side of a linear boundary is the sign of a sum of one term per token (attention_pooling.py).
     "attention_pooling-1": AttentionPoolingFusionConfig(num_queries=1, dropout=0.0),
@@ -85,7 +80,7 @@ INTERACTING: dict[str, Any] = {
     name: member(**({"dropout": 0.0} if "dropout" in {f.name for f in fields(member)} else {}))
     for name, member in members("fusion").items()
     if name not in LINEAR and member.__module__.startswith("polysense.")
-} | {"adversarial-gated": AdversarialFusionConfig(inner=GatedFusionConfig(dropout=0.0))}
+}
 
 
 def xor_accuracy(config: Any) -> float:

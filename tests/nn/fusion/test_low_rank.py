@@ -30,7 +30,7 @@ def test_it_is_a_weighted_sum_of_products_of_factors() -> None:
     for rank in range(3):
         product = torch.ones(5, 8)
         for index, name in enumerate("abc"):
-            product = product * (F.pad(fused.unimodal[name], (0, 1), value=1.0) @ fusion.factors[index, rank])
+            product = product * (F.pad(fused.columns[name].summary, (0, 1), value=1.0) @ fusion.factors[index, rank])
         expected = expected + fusion.rank_weights[rank] * product
     torch.testing.assert_close(fused.pooled, expected, atol=1e-6, rtol=1e-6)
 

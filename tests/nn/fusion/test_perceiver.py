@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from head_helpers import spans
 from torch.overrides import TorchFunctionMode
 
 from polysense.core.tokens import Tokens
@@ -41,7 +42,7 @@ def test_one_latent_without_self_attention_is_attention_pooling() -> None:
         alpha = torch.softmax(k @ q / WIDTH**0.5, dim=0)
         hidden = fusion.latents[0] + reading.attention_out(alpha @ v)
         present = [name for name in "ab" if columns[name].present[row]]
-        start = torch.stack([fused.unimodal[name][row] for name in present]).mean(0)
+        start = torch.stack([fused.columns[name].summary[row] for name in present]).mean(0)
         expected = fusion.norm(hidden + reading.feed_forward(hidden) + start)
         torch.testing.assert_close(fused.pooled[row], expected, rtol=1e-5, atol=1e-5)
 
@@ -63,8 +64,8 @@ def test_tokens_stay_the_columns_own_and_never_meet_one_another() -> None:
     columns = tokens(3, 5)
     columns["b"].values.requires_grad_()
     fused = fusion(columns)
-    assert dict(fused.spans) == {"a": (0, 3), "b": (3, 8)}
-    (gradient,) = torch.autograd.grad(fused.tokens.values[:, 4].square().sum(), columns["b"].values)
+    assert spans(fused) == {"a": (0, 3), "b": (3, 8)}
+    (gradient,) = torch.autograd.grad(fused.joined().values[:, 4].square().sum(), columns["b"].values)
     assert gradient[:, 1].any()
     assert not gradient[:, [0, 2, 3, 4]].any()
 

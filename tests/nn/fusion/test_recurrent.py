@@ -82,7 +82,7 @@ def test_holes_in_a_mask_take_no_time() -> None:
     holes.values[0, [0, 2, 5]] = dense.values[0]
     one, two = fusion({"a": dense, "b": other}), fusion({"a": holes, "b": other})
     torch.testing.assert_close(one.pooled, two.pooled, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(one.tokens.values[0, :3], two.tokens.values[0, [0, 2, 5]], atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(one.joined().values[0, :3], two.joined().values[0, [0, 2, 5]], atol=1e-6, rtol=1e-6)
 
 
 def test_order_counts_and_both_directions_reach_the_tokens() -> None:
@@ -94,7 +94,7 @@ def test_order_counts_and_both_directions_reach_the_tokens() -> None:
     values = columns["b"].values.clone().requires_grad_()
     fused = fusion(columns | {"b": Tokens(values, columns["b"].mask, (5,))})
     # The middle token of a hears b before and after it.
-    (gradient,) = torch.autograd.grad(fused.tokens.values[0, 2].sum(), values)
+    (gradient,) = torch.autograd.grad(fused.joined().values[0, 2].sum(), values)
     assert (gradient.abs().sum(dim=2) > 0).all()
 
 

@@ -23,7 +23,7 @@ def test_it_is_one_matrix_over_the_outer_product() -> None:
     torch.manual_seed(0)
     fusion = TensorFusionConfig(dim=3).build("abc", 8).eval()
     fused = fusion(tokens("abc"))
-    a, b, c = (F.pad(fusion.project[i](fused.unimodal[n]), (0, 1), value=1.0) for i, n in enumerate("abc"))
+    a, b, c = (F.pad(fusion.project[i](fused.columns[n].summary), (0, 1), value=1.0) for i, n in enumerate("abc"))
     weight = fusion.out.weight.view(8, 4, 4, 4)
     expected = torch.einsum("oijk,bi,bj,bk->bo", weight, a, b, c) + fusion.out.bias
     torch.testing.assert_close(fused.pooled, expected, atol=1e-6, rtol=1e-6)
@@ -35,7 +35,7 @@ def test_an_absent_column_leaves_the_slice_at_its_constant() -> None:
     columns = tokens("abc")
     columns["b"] = columns["b"].masked(torch.zeros(5, dtype=torch.bool))
     fused = fusion(columns)
-    a, c = (F.pad(fusion.project[i](fused.unimodal[n]), (0, 1), value=1.0) for i, n in ((0, "a"), (2, "c")))
+    a, c = (F.pad(fusion.project[i](fused.columns[n].summary), (0, 1), value=1.0) for i, n in ((0, "a"), (2, "c")))
     slice_at_one = fusion.out.weight.view(8, 4, 4, 4)[:, :, 3]
     expected = torch.einsum("oik,bi,bk->bo", slice_at_one, a, c) + fusion.out.bias
     torch.testing.assert_close(fused.pooled, expected, atol=1e-6, rtol=1e-6)

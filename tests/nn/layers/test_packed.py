@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from head_helpers import Probe, Rows
 from torch import Tensor
 
 from polysense.core.batch import TargetBatch
 from polysense.core.modality import Task
 from polysense.core.schema import Target
-from polysense.core.tokens import Fused, Tokens
+from polysense.core.tokens import Tokens
 from polysense.nn.layers.decoder import DecoderBlock
 from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 from polysense.nn.layers.packed import Backend, pack
 from polysense.tasks.generation.heads import decoder as generation
-from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
+from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 
 WIDTH, MEMORY = 32, 5
 LENGTHS = [4, 0, 7, 1, 3]
@@ -108,14 +109,14 @@ def test_flex_attention_follows_the_same_rule(multiple: int) -> None:
     assert not torch.isclose(changed[0, :4], found[0, :4]).all()
 
 
-def head(packing: bool | str, *, vocabulary: int = 40, **settings: Any) -> GenerationHead:
+def head(packing: bool | str, *, vocabulary: int = 40, **settings: Any) -> Probe:
     target = Target(
         name="caption", task=Task.GENERATION, columns=("caption",), vocabulary_size=vocabulary,
         padding_id=0, begin_id=1, end_id=2, max_length=12,
     )  # fmt: skip
     torch.manual_seed(3)
     made = GenerationHeadConfig(dropout=0.0, packing=packing, **settings).build(target, WIDTH)  # type: ignore[arg-type]
-    return made.train()
+    return Probe(made.train())
 
 
 def texts(lengths: list[int], vocabulary: int = 40) -> TargetBatch:
@@ -129,12 +130,12 @@ def texts(lengths: list[int], vocabulary: int = 40) -> TargetBatch:
     return TargetBatch(values=values, present=counts > 0, lengths=counts)
 
 
-def fused(rows: int) -> Fused:
+def fused(rows: int) -> Rows:
     _, memory, mask = inputs(2, [1] * rows)
     mask = mask.clone()
     mask[-1] = False  # nothing but the summary
     pooled = torch.randn(rows, WIDTH, generator=torch.Generator().manual_seed(5)).requires_grad_()
-    return Fused(Tokens(memory, mask, (MEMORY,)), pooled, {"a": (0, 2), "b": (2, MEMORY)}, {})
+    return Rows(Tokens(memory, mask, (MEMORY,)), pooled, {"a": (0, 2), "b": (2, MEMORY)}, {})
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

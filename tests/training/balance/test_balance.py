@@ -14,8 +14,6 @@ from training_toys import ToyLoader, ToyModel
 from polysense.config.base import members
 from polysense.config.codec import from_dict, to_dict
 from polysense.errors import CheckpointError, ConfigError
-from polysense.nn.fusion.ensemble import EnsembleFusionConfig
-from polysense.nn.fusion.late import LateFusionConfig
 from polysense.training.balance.gradient_blending import GradientBlendingConfig
 from polysense.training.balance.ogm_ge import OGMGEConfig
 from polysense.training.callbacks.base import Callback
@@ -93,7 +91,7 @@ def test_it_changes_the_run(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", BALANCES)
 @pytest.mark.parametrize(
     "model",
-    [{"names": ("clear",)}, {"fusion": EnsembleFusionConfig()}, {"fusion": LateFusionConfig(weights="validation")}],
+    [{"names": ("clear",)}, {"ensemble": {"apart": True}}, {"ensemble": {"weights": "validation"}}],
 )
 def test_where_nothing_can_be_balanced_nothing_is_done(
     tmp_path: Path, name: str, model: dict[str, Any], caplog: pytest.LogCaptureFixture
@@ -108,8 +106,8 @@ def test_where_nothing_can_be_balanced_nothing_is_done(
 
 
 @pytest.mark.parametrize("name", BALANCES)
-def test_it_serves_late_fusion_whose_votes_are_trained(tmp_path: Path, name: str) -> None:
-    model = make_model(fusion=LateFusionConfig(weights="gate"), unimodal_loss=0.0)
+def test_it_serves_an_ensemble_whose_weights_are_trained(tmp_path: Path, name: str) -> None:
+    model = make_model(ensemble={"weights": "gate"}, objectives={})
     make_trainer(tmp_path, model, BALANCES[name]).fit()
     assert all(value.isfinite().all() for value in model.state_dict().values())
 

@@ -76,6 +76,12 @@ def test_shares_are_never_negative_and_sum_to_1(a: list[float], b: list[float], 
         assert min(shares) >= 0
 
 
+def weights_of(model: MultimodalModel) -> list[float]:
+    """Of the loss of all columns and of each one's own."""
+    named = model.unimodal_losses()["label"]
+    return [model.loss_weights[name] for name in (named.together, *named.columns.values())]
+
+
 def test_each_loss_is_measured_over_the_rows_that_have_it() -> None:
     model = make_model().eval()
     rows = measured()
@@ -84,16 +90,13 @@ def test_each_loss_is_measured_over_the_rows_that_have_it() -> None:
     with torch.no_grad():
         for target, weight in (("label", 1.0), ("size", 0.5)):
             sums = torch.zeros(4, 2, dtype=torch.float64)
+            named = model.unimodal_losses()[target]
             for batch in rows["validation"]:
-                outputs = model.own_outputs(batch)
-                head = model.head(target)
-                each = [head.loss(outputs[target], batch.targets[target], batch.weights)]
+                every = model.losses(batch)
+                sums[0] += torch.stack([every[target].total.sum(), every[target].count.sum()])
                 for i, name in enumerate(NAMES):
-                    part = batch.targets[target]
-                    here = type(part)(values=part.values, present=part.present & batch.columns[name].present)
-                    own = model.unimodal_heads[i][("label", "size").index(target)]  # type: ignore[index]
-                    each.append(own.loss(outputs[f"{target}\0{name}"], here, batch.weights))
-                sums += torch.tensor([[float(loss.total), float(loss.count)] for loss in each])
+                    loss, here = every[named.columns[name]], batch.columns[name].present
+                    sums[1 + i] += torch.stack([loss.total.sum(), (loss.count * here).sum()])
             expected += weight * sums[:, 0] / sums[:, 1]
     assert found == pytest.approx(expected.tolist(), rel=1e-6)
     assert not model.training
@@ -119,8 +122,7 @@ def test_the_weights_reach_the_model_and_the_logs(tmp_path: Path) -> None:
     for weights in logged:
         assert sum(weights.values()) == pytest.approx(2.5, abs=1e-5)
         assert min(weights.values()) >= 2.5 * 0.1 / 4 - 1e-6 or weights == logged[0]
-    assert model.loss_weights is not None
-    assert model.loss_weights.tolist() == pytest.approx(list(logged[-1].values()), abs=1e-6)
+    assert weights_of(model) == pytest.approx(list(logged[-1].values()), abs=1e-6)
     assert (tmp_path / "train.log").read_text().count("the losses weigh all columns") == 2
 
 
@@ -129,8 +131,9 @@ def test_the_blend_is_that_of_the_measured_losses(tmp_path: Path) -> None:
     before, after = make_model(), make_model()
     result = make_trainer(tmp_path, after, GradientBlendingConfig(evenly=0.0), epochs=1).fit()
 
-    def measure(model: torch.nn.Module) -> Losses:
-        own = OwnLosses(model, measured(), torch.device("cpu"), Distributed())  # type: ignore[arg-type]
+    def measure(model: MultimodalModel) -> Losses:
+        model.loss_weights.update(make_model().loss_weights)  # a target weighs as in the recipe
+        own = OwnLosses(model, measured(), torch.device("cpu"), Distributed())
         return losses(own("train"), own("validation"))
 
     shares = blend(measure(before), measure(after.eval()))
@@ -141,8 +144,7 @@ def test_the_blend_is_that_of_the_measured_losses(tmp_path: Path) -> None:
 def test_a_column_of_weight_0_is_not_lost_for_ever(tmp_path: Path) -> None:
     model = make_model()
     make_trainer(tmp_path, model, GradientBlendingConfig(evenly=0.2)).fit()
-    assert model.loss_weights is not None
-    assert float(model.loss_weights.min()) >= 2.5 * 0.2 / 4 - 1e-6
+    assert min(weights_of(model)) >= 2.5 * 0.2 / 4 - 1e-6
 
 
 def test_measuring_alone_changes_no_bit(tmp_path: Path) -> None:
@@ -155,8 +157,8 @@ def test_measuring_alone_changes_no_bit(tmp_path: Path) -> None:
 
 
 def test_what_it_needs_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"set model\.unimodal_loss above 0"):
-        make_trainer(tmp_path, make_model(unimodal_loss=0.0), GradientBlendingConfig())
+    with pytest.raises(ConfigError, match=r"add the objective: model\.objectives\.unimodal=unimodal"):
+        make_trainer(tmp_path, make_model(objectives={}), GradientBlendingConfig())
     with pytest.raises(ConfigError, match=r"on validation rows, and there are none.*data\.split"):
         make_trainer(tmp_path, make_model(), GradientBlendingConfig(), splits=("train",))
 
@@ -173,5 +175,4 @@ def test_where_nothing_falls_the_weights_stay(tmp_path: Path, caplog: pytest.Log
     with caplog.at_level(logging.INFO, logger="polysense"):
         make_trainer(tmp_path, model, GradientBlendingConfig(), epochs=1, optimizer=away).fit()
     assert "the weights stay as they were" in caplog.text
-    assert model.loss_weights is not None
-    assert model.loss_weights.tolist() == [1.0, 0.5, 0.5, 0.5]
+    assert weights_of(model) == [1.0, 0.5, 0.5, 0.5]

@@ -17,6 +17,7 @@ from torch import Tensor
 from polysense.core.batch import Batch
 from polysense.errors import ConfigError
 from polysense.nn.model import MultimodalModel
+from polysense.nn.objectives.unimodal import UnimodalHeads
 from polysense.training.balance import build_balance
 from polysense.training.balance.base import Balance
 from polysense.training.balance.ogm_ge import OGMGEConfig, coefficients
@@ -68,25 +69,28 @@ def test_coefficients_lie_between_0_and_1_and_the_weakest_is_free(rows: list[tup
 def gradients(model: MultimodalModel, batches: list[Batch], balance: Balance | None) -> dict[str, Tensor]:
     model.zero_grad()
     for batch in batches:
-        outputs = model(batch)
+        losses = model(batch).losses
         if balance is not None:
-            balance.observe(outputs, batch, 0)
-        sum(loss.total for loss in model.losses(outputs, batch).values()).backward()  # type: ignore[union-attr]
+            balance.observe(losses, batch, 0)
+        sum(loss.total.sum() for loss in losses.values()).backward()  # type: ignore[union-attr]
     if balance is not None:
         balance.adjust(0, 0)
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
+@torch.inference_mode()
 def scores(model: MultimodalModel, batch: Batch) -> list[float]:
     """Each column's mean score, spelt out."""
-    with torch.no_grad():
-        outputs = model(batch)
-    found = []
+    fused = model.fused(batch)
+    objective = model.by_objective()["unimodal"]
+    assert isinstance(objective, UnimodalHeads)
+    heads, found = objective.by_column(), []
     for name in NAMES:
         label, size = batch.targets["label"], batch.targets["size"]
         here = batch.columns[name].present
-        right = outputs[f"label\0{name}"].softmax(1)[torch.arange(len(batch)), label.values]
-        close = torch.exp(-((outputs[f"size\0{name}"] - size.values)[:, 0] ** 2))
+        alone = {t: heads[t][name].read(fused.unimodal(name), model.context(batch)).values for t in ("label", "size")}
+        right = alone["label"].softmax(1)[torch.arange(len(batch)), label.values]
+        close = torch.exp(-((alone["size"] - size.values)[:, 0] ** 2))
         weights = [1.0 * batch.weights * (label.present & here), 0.5 * batch.weights * (size.present & here)]
         total = (right * weights[0]).sum() + (torch.where(size.present, close, 0.0) * weights[1]).sum()
         found.append(float(total / (weights[0].sum() + weights[1].sum())))
@@ -159,8 +163,8 @@ def test_it_acts_in_its_epochs_and_says_so(tmp_path: Path) -> None:
 
 
 def test_what_it_needs_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"set model\.unimodal_loss above 0"):
-        make_trainer(tmp_path, make_model(unimodal_loss=0.0), OGMGEConfig())
+    with pytest.raises(ConfigError, match=r"add the objective: model\.objectives\.unimodal=unimodal"):
+        make_trainer(tmp_path, make_model(objectives={}), OGMGEConfig())
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": -0.1}, {"start_epoch": 0}, {"start_epoch": 3, "end_epoch": 2}])

@@ -96,8 +96,8 @@ def test_frozen_weights_are_frozen_in_the_average_too(tmp_path: Path) -> None:
 
 
 def test_what_it_needs_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"set model\.unimodal_loss above 0"):
-        make_trainer(tmp_path, make_model(unimodal_loss=0.0), StagedFreezingConfig())
+    with pytest.raises(ConfigError, match=r"add the objective: model\.objectives\.unimodal=unimodal"):
+        make_trainer(tmp_path, make_model(objectives={}), StagedFreezingConfig())
     with pytest.raises(ConfigError, match=r"there are none.*training\.balance\.order"):
         make_trainer(tmp_path, make_model(), StagedFreezingConfig(), splits=("train",))
     with pytest.raises(ConfigError, match=r"found clear, vague, and the columns are clear, vague, noise"):
@@ -105,7 +105,7 @@ def test_what_it_needs_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"at least 4 epochs"):
         make_trainer(tmp_path, make_model(), StagedFreezingConfig(), epochs=3)
     # An order of one's own needs neither heads nor validation rows.
-    make_trainer(tmp_path, make_model(unimodal_loss=0.0), StagedFreezingConfig(order=ORDER), splits=()).fit()
+    make_trainer(tmp_path, make_model(objectives={}), StagedFreezingConfig(order=ORDER), splits=()).fit()
 
 
 @pytest.mark.parametrize("wrong", [{"probe_epochs": 0}, {"stage_epochs": 0}, {"order": ("a", "a")}])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.modality import Task
-from polysense.core.prediction import Loss
 from polysense.core.random import permutation, uniforms
+from polysense.core.rows import ModelOutput, RowContext, RowLoss
 from polysense.core.schema import Target
-from polysense.core.tokens import Fused, Tokens
+from polysense.core.tokens import Fused, FusedColumn, Tokens
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
 
 WIDTH, HIDDEN = 6, 32
@@ -36,40 +36,36 @@ class SpaceModel(nn.Module):
             self.age = nn.Linear(HIDDEN, 1)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.seen: Tensor
-        self.head_weights = {"space": 1.0, "age": 0.5}
+        self.loss_weights = {"space": 1.0, "age": 0.5}
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, only: Any = None, deferred: Any = ()) -> ModelOutput:
         if self.training:
             self.seen += 1
-        unimodal, lengths = {}, {}
+        columns = {}
         for name, encoder in zip(COLUMNS, self.encoders, strict=True):
             column = batch.columns[name]
-            unimodal[name] = encoder(column.values[:, 0]) * column.present[:, None]
-            lengths[name] = column.lengths
-        pooled = unimodal["a"] + unimodal["b"]
-        tokens = Tokens(pooled[:, None], torch.ones(len(batch), 1, dtype=torch.bool), (1,))
-        fused = Fused(tokens, pooled, {}, unimodal, rows=batch.rows, lengths=lengths)
-        return {"space": self.head(fused), "age": self.age(unimodal["a"])[:, 0]}
-
-    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Loss]:
-        age = batch.targets["age"]
-        error = (outputs["age"] - age.values) ** 2 * batch.weights
-        return {
-            "space": self.head.loss(outputs["space"], batch.targets["space"], batch.weights),
-            "age": Loss(error.sum(), batch.weights.sum()),
-        }
+            summary = encoder(column.values[:, 0]) * column.present[:, None]
+            tokens = Tokens(summary[:, None], column.present[:, None], (1,))
+            columns[name] = FusedColumn(tokens, summary, column.present, column.lengths)
+        fused = Fused(columns["a"].summary + columns["b"].summary, columns)
+        space = self.head(fused, RowContext(batch.rows, batch.rows))
+        outputs = {"space": space, "age": self.age(columns["a"].summary)[:, 0]}
+        if only is not None:
+            return ModelOutput({name: outputs[name] for name in only}, {})
+        age, weights = batch.targets["age"], batch.weights
+        losses = {"age": RowLoss((outputs["age"] - age.values) ** 2 * weights, weights)}
+        if "space" not in deferred:
+            losses["space"] = self.head.loss(space, batch.targets["space"])["loss"].weighted(weights)
+        return ModelOutput(outputs, losses)
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:
-        return {
-            "space": self.head.count(batch.targets["space"], batch.weights),
-            "age": batch.weights.sum(),
-        }
+        space = self.head.count(batch.targets["space"])["loss"]
+        return {"space": (space * batch.weights).sum(), "age": batch.weights.sum()}
 
     def parameter_groups(self) -> list[Any]:
         return []
 
-    @property
-    def whole_batch_heads(self) -> dict[str, Any]:
+    def contrasting(self) -> dict[str, Any]:
         return {"space": self.head}
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.metric import Metric
-from polysense.core.prediction import Loss
 from polysense.core.random import permutation, uniforms
+from polysense.core.rows import ModelOutput, RowLoss
 
 WIDTH = 6
 
@@ -44,26 +44,27 @@ class ToyModel(nn.Module):
             self.age = nn.Linear(hidden, 1)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.seen: Tensor
-        self.head_weights = {"label": 1.0, "age": 0.5}
+        self.loss_weights = {"label": 1.0, "age": 0.5}
         self.groups: list[Any] = []
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, only: Any = None, deferred: Any = ()) -> ModelOutput:
         if self.training:
             self.seen += 1
         column = batch.columns["x"]
         valid = torch.arange(column.values.shape[2]) < column.lengths[:, :1]
         values = (column.values[:, 0] * valid[..., None]).sum(1) / column.lengths.clamp(min=1)
         hidden = self.body(values)
-        return {"label": self.label(hidden), "age": self.age(hidden)[:, 0]}
+        outputs = {"label": self.label(hidden), "age": self.age(hidden)[:, 0]}
+        return ModelOutput(outputs, self.losses(outputs, batch))
 
-    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Loss]:
-        counts = self.counts(batch)
+    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, RowLoss]:
+        weights = {name: batch.weights * target.present for name, target in batch.targets.items()}
         label, age = batch.targets["label"], batch.targets["age"]
         each = nn.functional.cross_entropy(outputs["label"], label.values, reduction="none")
         error = (outputs["age"] - torch.where(age.present, age.values, 0.0)) ** 2
         return {
-            "label": Loss((each * batch.weights * label.present).sum(), counts["label"]),
-            "age": Loss((error * batch.weights * age.present).sum(), counts["age"]),
+            "label": RowLoss(each * weights["label"], weights["label"]),
+            "age": RowLoss(error * weights["age"], weights["age"]),
         }
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:
@@ -121,10 +122,10 @@ def validate(model: ToyModel) -> Callable[[], dict[str, float]]:
         assert not model.training
         assert not torch.is_grad_enabled()
         batch = rows_batch(np.arange(1000, 1032))
-        outputs = model(batch)
-        losses = model.losses(outputs, batch)
-        accuracy = (outputs["label"].argmax(1) == batch.targets["label"].values).float().mean().item()
-        values = {name: (loss.total / loss.count).item() for name, loss in losses.items()}
+        output = model(batch)
+        losses = output.losses
+        accuracy = (output.outputs["label"].argmax(1) == batch.targets["label"].values).float().mean().item()
+        values = {name: (loss.total.sum() / loss.count.sum()).item() for name, loss in losses.items()}
         return {
             "label/accuracy": accuracy,
             "label/log_loss": values["label"],

@@ -119,10 +119,10 @@ def test_moved_parts_are_bit_equal_before_the_first_step_and_come_with_their_pre
 
 def test_started_from_itself_without_a_step_it_predicts_the_same(tmp_path: Path) -> None:
     source = rows()
-    first = trained(recipe_for(source, "model.unimodal_loss=0.5"), source, tmp_path / "first")
+    first = trained(recipe_for(source, "model.objectives={unimodal: unimodal}"), source, tmp_path / "first")
     recipe = recipe_for(
         source,
-        "model.unimodal_loss=0.5",
+        "model.objectives={unimodal: unimodal}",
         "training.epochs=0",
         "training.seed=7",
         "init_from.parts=[encoders, fusion, heads]",
@@ -322,14 +322,14 @@ def test_numbers_of_another_unit_and_unknown_words_are_said(tmp_path: Path, capl
 def test_every_tensor_belongs_to_a_part_and_halves_are_noticed(tmp_path: Path) -> None:
     source = rows(24)
     bundle = trained(
-        recipe_for(source, "model.unimodal_loss=0.5", "model.missing=learned", "training.epochs=0"),
+        recipe_for(source, "model.objectives={unimodal: unimodal}", "model.missing=learned", "training.epochs=0"),
         source,
         tmp_path / "run",
     )
     model = bundle.model
     parts = [tensor for part in part_names(model) for tensor in part_tensors(model, part).values()]
     state = model.state_dict()
-    assert len(parts) == len(state) - sum(name == "loss_weights" for name in state)
+    assert len(parts) == len(state)
     assert mismatch(model, "encoders.photo", model, "encoders.note") is not None
 
 

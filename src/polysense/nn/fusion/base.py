@@ -11,15 +11,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from polysense.config.base import Family
-from polysense.core.tokens import Fused, Tokens
+from polysense.core.batch import ColumnBatch
+from polysense.core.tokens import Fused, FusedColumn, Tokens
 from polysense.errors import ConfigError
-from polysense.nn.head import Space
+from polysense.nn.masking import stand_in
 
 __all__ = ["Fusion", "FusionConfig"]
 
@@ -27,6 +29,13 @@ __all__ = ["Fusion", "FusionConfig"]
 @dataclass(frozen=True, kw_only=True)
 class FusionConfig(Family, family="fusion", homes=("nn.fusion.*",)):
     """How the columns' tokens become one."""
+
+    replaced: ClassVar[Mapping[str, str]] = {
+        "late": "another fusion, and the heads as {type: ensemble, head: {type: ...}, weights: ..., joint: true}",
+        "ensemble": "another fusion, and the heads as {type: ensemble, head: {type: ...}, apart: true, "
+        "space: probabilities}",
+        "adversarial": "the inner fusion, and model.objectives={adversary: {type: adversary}}",
+    }
 
     def build(self, columns: Sequence[str], width: int) -> Fusion:
         """Builds the fusion for these columns, in this order."""
@@ -39,6 +48,9 @@ class Fusion(nn.Module, ABC):
     Args:
         columns: The columns' names, in the order that everything stacked follows.
         width: Width of the tokens.
+
+    Attributes:
+        missing: The learned missing-modality tokens, see `learn_missing`; None: an absent column is left out.
     """
 
     def __init__(self, columns: Sequence[str], width: int) -> None:
@@ -47,6 +59,7 @@ class Fusion(nn.Module, ABC):
         self.width = width
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in columns)
         self.nothing = nn.Parameter(torch.zeros(width))
+        self.missing: nn.ParameterList | None = None
 
     @abstractmethod
     def fuse(
@@ -64,93 +77,47 @@ class Fusion(nn.Module, ABC):
 
         Returns:
             The fused sequence, the columns' tokens one after another, and its summary; a row with nothing present may
-            hold anything
-            finite.
+            hold anything finite.
         """
 
-    @property
-    def auxiliary_losses(self) -> Mapping[str, float]:
-        """Training losses of its own, such as an adversary's: name to weight."""
-        return {}
+    def learn_missing(self) -> None:
+        """Gives every column a learned token that stands in where a row lacks it, instead of nothing at all."""
+        self.missing = nn.ParameterList(nn.Parameter(torch.randn(self.width) * 0.02) for _ in self.columns)
 
-    def auxiliary(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-        pooled: Float[Tensor, "batch width"],
-    ) -> dict[str, Float[Tensor, " batch"]]:
-        """Those losses per row, 0 where nothing is present; asked for in training only.
+    @final  # type: ignore[misc]  # torch declares `forward` as an attribute
+    def forward(self, tokens: Mapping[str, Tokens], columns: Mapping[str, ColumnBatch] | None = None) -> Fused:
+        """Joins all columns; every one must be there, if only as an all-False mask.
 
         Args:
-            tokens: What `fuse` was given.
-            summaries: Likewise.
-            present: Likewise.
-            pooled: What it gave.
+            tokens: Per column.
+            columns: What was encoded, for heads that say where in it something is. Without it a column's length is its
+                number of valid tokens.
         """
-        return {}
-
-    @property
-    def num_experts(self) -> int:
-        """Heads whose outputs are combined: the columns' own, and perhaps one of what was fused; 0: only that one."""
-        return 0
-
-    @property
-    def trains_votes(self) -> bool:
-        """Whether the task's loss of the combined outputs is trained on, and not only each expert's own."""
-        return True
-
-    @property
-    def fits_votes(self) -> bool:
-        """Whether the votes are to be fitted on validation rows once everything is trained."""
-        return False
-
-    def prior(self) -> Float[Tensor, " experts"]:
-        """The votes before they were fitted."""
-        raise AssertionError(f"{type(self).__name__} has no votes to fit")
-
-    def set_votes(self, votes: Float[Tensor, " experts"]) -> None:
-        """Takes up fitted votes."""
-        raise AssertionError(f"{type(self).__name__} has no votes to fit")
-
-    @property
-    def space(self) -> Space:
-        """Where the experts' outputs are combined."""
-        return "logits"
-
-    def votes(
-        self, summaries: Float[Tensor, "batch columns width"], present: Bool[Tensor, "batch columns"]
-    ) -> Float[Tensor, "batch experts"] | None:
-        """How much each expert counts, 0 where its column is absent; None without experts."""
-        return None
-
-    def forward(self, tokens: Mapping[str, Tokens]) -> Fused:
-        """Joins all columns; every one must be there, if only as an all-False mask."""
         ordered = [tokens[name] for name in self.columns]
-        present = torch.stack([column.present for column in ordered], dim=1)
-        unimodal = [
-            norm(column.mean()) * column.present[:, None] for norm, column in zip(self.norms, ordered, strict=True)
-        ]
-        summaries = torch.stack(unimodal, dim=1)
+        there = [column.present for column in ordered]
+        if self.missing is not None:
+            ordered = [stand_in(column, token) for column, token in zip(ordered, self.missing, strict=True)]
+        present = torch.stack([column.present for column in ordered] if self.missing is not None else there, dim=1)
+        normed = [norm(column.mean()) for norm, column in zip(self.norms, ordered, strict=True)]
+        own = [summary * present[:, i, None] for i, summary in enumerate(normed)]
+        summaries = torch.stack(own, dim=1)
         fused, pooled = self.fuse(ordered, summaries, present)
-        losses = self.auxiliary(ordered, summaries, present, pooled) if self.training and self.auxiliary_losses else {}
         pooled = torch.where(present.any(dim=1)[:, None], pooled, self.nothing.to(pooled.dtype))
         if self.training:
             # A fusion may read tokens alone; the norms are touched even so, or DDP waits for their gradients for ever.
             pooled = pooled + summaries.sum(dim=1).to(pooled.dtype) * 0.0
-        spans: dict[str, tuple[int, int]] = {}
-        start = 0
-        for name, column in zip(self.columns, ordered, strict=True):
-            spans[name] = (start, start + column.mask.shape[1])
-            start += column.mask.shape[1]
-        votes = self.votes(summaries, present)
-        return Fused(fused, pooled, spans, dict(zip(self.columns, unimodal, strict=True)), losses, votes)
-
-    def nested(self) -> Fusion:
-        """This fusion as a part of another, which normalises the summaries and fills rows with nothing itself."""
-        self.norms = nn.ModuleList()
-        self.nothing.requires_grad_(False)
-        return self
+        sizes = [column.mask.shape[1] for column in ordered]
+        values = torch.split(fused.values.masked_fill(~fused.mask[:, :, None], 0.0), sizes, dim=1)
+        masks = torch.split(fused.mask, sizes, dim=1)
+        each = {}
+        for i, name in enumerate(self.columns):
+            # What stands in for a column is neither its tokens' resolution nor the column.
+            part = Tokens(values[i], masks[i], ordered[i].grid, ordered[i].pyramid)
+            lengths, geometry = ordered[i].mask.sum(dim=1, keepdim=True), None
+            if columns is not None:
+                lengths, geometry = columns[name].lengths * there[i][:, None], columns[name].geometry
+            each[name] = FusedColumn(part, own[i], there[i], lengths, geometry)
+        return Fused(pooled, each)
 
     @staticmethod
     def join(tokens: Sequence[Tokens]) -> Tokens:

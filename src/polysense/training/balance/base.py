@@ -6,7 +6,7 @@ reaches the others fades before they have learnt what they could (Wang, Tran, Fe
 gradients. They cost a pass over some rows now and then, or a little in each step, and nothing at prediction.
 
 Their published gains vary from study to study, so compare with the simple remedy, columns' own losses
-(`model.unimodal_loss`), and with the unimodal ensemble before you rely on one.
+(`model.objectives`, type unimodal), and with the unimodal ensemble before you rely on one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from polysense.config.base import Family
 from polysense.core.batch import Batch
+from polysense.core.rows import ColumnLosses, RowLoss
 from polysense.errors import ConfigError
 from polysense.training.balance.measure import OwnLosses
 from polysense.training.distributed import Distributed
@@ -60,18 +60,19 @@ class Setting:
         """The columns' names, in the model's order."""
         return tuple(self.model.column_encoders)
 
-    def require_own_heads(self, name: str) -> Tensor:
-        """The weights of the losses.
+    def require_unimodal_losses(self, name: str) -> Mapping[str, ColumnLosses]:
+        """Per target the losses of each column alone.
 
         Raises:
-            ConfigError: The columns have no heads of their own.
+            ConfigError: The columns have no losses of their own.
         """
-        if self.model.loss_weights is None:
+        losses = self.model.unimodal_losses()
+        if not losses:
             raise ConfigError(
                 f"training.balance: {name} looks at how each column does alone, and the columns have no losses of "
-                "their own; set model.unimodal_loss above 0, for example to 0.5"
+                "their own; add the objective: model.objectives.unimodal=unimodal"
             )
-        return self.model.loss_weights
+        return losses
 
     def require_rows(self, name: str, *splits: str, instead: str = "") -> None:
         """Checks that there are rows to measure on.
@@ -108,8 +109,8 @@ class Balance(ABC):  # noqa: B024 (a member overrides the hooks that it needs)
     def start(self) -> None:  # noqa: B027
         """Before the first step of a run that is not resumed."""
 
-    def observe(self, outputs: Mapping[str, Tensor], batch: Batch, epoch: int) -> None:  # noqa: B027
-        """After each forward pass in training, with what it gave."""
+    def observe(self, losses: Mapping[str, RowLoss], batch: Batch, epoch: int) -> None:  # noqa: B027
+        """After each forward pass in training, with the losses that it gave."""
 
     def adjust(self, epoch: int, step: int) -> None:  # noqa: B027
         """Once a step's gradients are complete, before they are clipped and used."""
@@ -167,7 +168,8 @@ def build_balance(
     if len(model.column_encoders) < 2:
         _LOG.info("training.balance does nothing: there is a single column")
         return None
-    if model.loss_weights is not None and not model.loss_weights[0].item():
+    alone = model.unimodal_losses().values()
+    if alone and not any(model.loss_weights[named.together] for named in alone):
         _LOG.info("training.balance does nothing: the columns are trained each on its own")
         return None
     return config.build(

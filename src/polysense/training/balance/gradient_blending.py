@@ -22,8 +22,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
 from polysense.errors import ConfigError
 from polysense.training.balance.base import ALL_COLUMNS, Balance, BalanceConfig, Setting
 
@@ -36,7 +34,7 @@ _LOG = logging.getLogger("polysense.training")
 class GradientBlendingConfig(BalanceConfig):
     """Gradient blending: losses weighted by their gain on validation rows over the square of their overfitting.
 
-    Needs model.unimodal_loss above 0, which gives the weights that it starts from, and validation rows.
+    Needs the objective unimodal, whose weight it starts from, and validation rows.
 
     Attributes:
         every_epochs: Epochs from one measurement to the next.
@@ -104,7 +102,7 @@ def blend(before: Losses, after: Losses, *, min_overfitting: float = 0.01) -> li
 
 
 class GradientBlending(Balance):
-    """Measures each loss every few epochs and writes the model's `loss_weights`.
+    """Measures each loss every few epochs and changes the model's `loss_weights`.
 
     Args:
         config: Its settings.
@@ -113,11 +111,16 @@ class GradientBlending(Balance):
 
     def __init__(self, config: GradientBlendingConfig, setting: Setting) -> None:
         self._config, self._setting = config, setting
-        self._weights = setting.require_own_heads("gradient_blending")
+        self._losses = setting.require_unimodal_losses("gradient_blending")
         setting.require_rows("gradient_blending", "train", "validation")
         self._names = (ALL_COLUMNS, *setting.columns)
+        # Of all columns together and of each alone, beside the target's own weight.
+        self._targets = {t: setting.model.loss_weights[named.together] for t, named in self._losses.items()}
+        target, first = next(iter(self._losses.items()))
+        alone = [setting.model.loss_weights[name] / self._targets[target] for name in first.columns.values()]
+        self._weights = [1.0, *alone]
         # As in the recipe: the learning rate and the clipping keep their meaning.
-        self._total = float(self._weights.sum())
+        self._total = sum(self._weights)
         self._before: Losses | None = None
 
     def start(self) -> None:
@@ -135,7 +138,7 @@ class GradientBlending(Balance):
                 _LOG.info("gradient blending: no loss fell on validation rows; the weights stay as they were")
             else:
                 self._set(shares)
-        return {name: round(weight, 6) for name, weight in zip(self._names, self._weights.tolist(), strict=True)}
+        return {name: round(weight, 6) for name, weight in zip(self._names, self._weights, strict=True)}
 
     def _measure(self) -> Losses:
         train, validation = (self._setting.own_losses(split) for split in ("train", "validation"))
@@ -143,19 +146,26 @@ class GradientBlending(Balance):
 
     def _set(self, shares: Sequence[float]) -> None:
         even = self._config.evenly / len(shares)
-        weights = [self._total * (even + (1 - self._config.evenly) * share) for share in shares]
-        with torch.no_grad():
-            self._weights.copy_(torch.tensor(weights))
-        shown = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(self._names, weights, strict=True))
+        self._apply([self._total * (even + (1 - self._config.evenly) * share) for share in shares])
+        shown = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(self._names, self._weights, strict=True))
         _LOG.info("gradient blending: the losses weigh %s", shown)
 
+    def _apply(self, weights: list[float]) -> None:
+        self._weights = weights
+        for target, named in self._losses.items():
+            own, names = self._targets[target], (named.together, *named.columns.values())
+            changed = dict(zip(names, (own * weight for weight in weights), strict=True))
+            self._setting.model.loss_weights.update(changed)
+
     def state(self) -> dict[str, Any]:
-        """See `Balance`; the weights themselves are the model's, and saved with it."""
+        """See `Balance`."""
         if self._before is None:
-            return {"train": None, "validation": None}
-        return {"train": list(self._before.train), "validation": list(self._before.validation)}
+            return {"train": None, "validation": None, "weights": self._weights}
+        before = self._before
+        return {"train": list(before.train), "validation": list(before.validation), "weights": self._weights}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """See `Balance`."""
+        self._apply(list(state["weights"]))
         if state["train"] is not None:
             self._before = Losses(train=tuple(state["train"]), validation=tuple(state["validation"]))

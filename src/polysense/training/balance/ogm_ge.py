@@ -8,7 +8,7 @@ the noise that makes stochastic gradient descent generalise. As in the authors' 
 all columns, and to weights of two dimensions or more, not to biases and gains; it is drawn for the unscaled gradient.
 
 What differs: the paper reads s_m off slices of a linear classifier over concatenated features; here it is read off the
-columns' own heads, so any fusion will do, and `model.unimodal_loss` must be above 0. With more than two columns rho_m
+columns' own heads, so any fusion will do, and the objective `unimodal` is needed. With more than two columns rho_m
 is the ratio to the mean of the others. A target that is not a class has no right class: the score of a row is then
 exp(-loss), which for a class's cross entropy is the same.
 
@@ -28,8 +28,10 @@ from torch import Tensor
 
 from polysense.core.batch import Batch
 from polysense.core.random import fold
+from polysense.core.rows import RowLoss
 from polysense.errors import ConfigError
 from polysense.training.balance.base import Balance, BalanceConfig, Setting
+from polysense.training.balance.measure import unimodal_scores
 
 __all__ = ["OGMGE", "OGMGEConfig", "coefficients"]
 
@@ -38,7 +40,7 @@ __all__ = ["OGMGE", "OGMGEConfig", "coefficients"]
 class OGMGEConfig(BalanceConfig):
     """OGM-GE: smaller gradients for the encoder of the column that is ahead, and noise for all encoders.
 
-    Needs model.unimodal_loss above 0. Acts most with training.optimizer.type=sgd: AdamW undoes much of the scaling.
+    Needs the objective unimodal. Acts most with training.optimizer.type=sgd: AdamW undoes much of the scaling.
 
     Attributes:
         alpha: How strongly the column that is ahead is held back; its gradients are multiplied by
@@ -98,7 +100,7 @@ class OGMGE(Balance):
     """
 
     def __init__(self, config: OGMGEConfig, setting: Setting) -> None:
-        setting.require_own_heads("ogm_ge")
+        setting.require_unimodal_losses("ogm_ge")
         self._config, self._setting = config, setting
         num_columns = len(setting.columns)
         self._seen = torch.zeros(2, num_columns, device=setting.device)
@@ -106,11 +108,11 @@ class OGMGE(Balance):
         self._sum = torch.zeros(num_columns, device=setting.device)
         self._steps = 0
 
-    def observe(self, outputs: Mapping[str, Tensor], batch: Batch, epoch: int) -> None:
+    def observe(self, losses: Mapping[str, RowLoss], batch: Batch, epoch: int) -> None:
         """See `Balance`."""
         if self._acts(epoch):
             with torch.no_grad():
-                self._seen += torch.stack(self._setting.model.own_scores(outputs, batch))
+                self._seen += torch.stack(unimodal_scores(self._setting.model, losses, batch))
 
     @torch.no_grad()
     def adjust(self, epoch: int, step: int) -> None:

@@ -33,7 +33,7 @@ _LOG = logging.getLogger("polysense.training")
 class StagedFreezingConfig(BalanceConfig):
     """Staged freezing: the weakest column's encoder learns first, the others join it one after another.
 
-    Without `order` it needs model.unimodal_loss above 0 and validation rows.
+    Without `order` it needs the objective unimodal and validation rows.
 
     Attributes:
         order: The columns, weakest first; null finds out in the first `probe_epochs`.
@@ -73,7 +73,7 @@ class StagedFreezing(Balance):
         self._order = config.order
         columns = setting.columns
         if config.order is None:
-            setting.require_own_heads("staged_freezing")
+            setting.require_unimodal_losses("staged_freezing")
             instead = ", or say the columns' order as training.balance.order"
             setting.require_rows("staged_freezing", "validation", instead=instead)
         elif set(config.order) != set(columns):

@@ -86,7 +86,7 @@ class Beside:
                 yield f"there is no target {source!r} (there are: {', '.join(old.heads)})"
                 return
             yield from _differences(new.heads[name], old.heads[source], f"model.heads.{name}")
-            if len(self._bundle.model.unimodal_heads):
+            if self._bundle.model.unimodal_losses():
                 yield from self._order_reasons("its columns' own heads are of")
             yield from self._target_reasons(name, source)
 

@@ -28,7 +28,7 @@ from polysense.data.target import TargetProcessor
 from polysense.errors import CheckpointError, ConfigError
 from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.nn.model import MultimodalModel
-from polysense.nn.parts import hold, mismatch, move
+from polysense.nn.parts import hold, mismatch, move, scale
 from polysense.recipe import InitFromConfig, Recipe
 from polysense.workflows.finetune.compatibility import Beside
 from polysense.workflows.finetune.shift import doubts
@@ -143,7 +143,7 @@ def begin(model: MultimodalModel, recipe: Recipe, start: Start | None, folder: P
             )
     hold(model, report["frozen"])
     if report["learning_rate_scale"] != 1.0:
-        model.part_scales = {moved["part"]: report["learning_rate_scale"] for moved in report["moved"]}
+        scale(model, {moved["part"]: report["learning_rate_scale"] for moved in report["moved"]})
     return {key: value for key, value in report.items() if key != "config"}
 
 

@@ -157,19 +157,19 @@ def embeddings(
         moved = batch.only(read).to(device)
         with torch.inference_mode():
             fused = model.fused(moved)
-            there: dict[str | None, torch.Tensor] = {
-                name: moved.columns[name].present if name in moved.columns else torch.zeros_like(moved.rows).bool()
-                for name in schema.names
-            }
-            vectors_of: dict[str | None, torch.Tensor] = {name: fused.unimodal[name].float() for name in schema.names}
+            there: dict[str | None, torch.Tensor] = {name: moved.columns[name].present for name in schema.names}
+            columns = fused.columns
+            vectors_of: dict[str | None, torch.Tensor] = {name: columns[name].summary.float() for name in schema.names}
             vectors_of[None], there[None] = fused.pooled.float(), torch.stack(list(there.values())).any(dim=0)
             if space is not None:
-                places = model.head(space.name)(fused).float()
+                context = model.context(moved, space.name)
+                places = model.head(space.name).brief(model.fused(moved, space.name), context)["values"].nan_to_num()
                 vectors_of |= {name: places[:, index] for index, name in enumerate(space.members)}
                 there[None] = torch.stack([there[name] for name in space.members]).any(dim=0)
                 vectors_of[None] = F.normalize(places.sum(dim=1), dim=1)
             elif code is not None:
-                vectors_of[None] = model.head(code.name).read(fused.of(code.name), write=False).values.float()
+                context = model.context(moved, code.name)
+                vectors_of[None] = model.head(code.name).brief(model.fused(moved, code.name), context)["values"].float()
             real = batch.rows >= 0
             for name, vectors in vectors_of.items():
                 parts[name].append(vectors.masked_fill(~there[name][:, None], torch.nan).cpu()[real].numpy())

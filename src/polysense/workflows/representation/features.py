@@ -126,23 +126,19 @@ def features(
 
 
 def _read(model: MultimodalModel, batch: Batch, requested: Features, head: str | None) -> torch.Tensor:
-    there = {
-        name: batch.columns[name].present if name in batch.columns else torch.zeros_like(batch.rows).bool()
-        for name in requested.columns
-    }
+    there = {name: batch.columns[name].present for name in requested.columns}
     if requested.kind == "tokens":
         tokens = model.encode(batch)
         means = [
             tokens[name].mean().float().masked_fill(~there[name][:, None], torch.nan) for name in requested.columns
         ]
         return torch.cat(means, dim=1)
-    fused = model.fused(batch)
-    if requested.kind == "space":
+    fused = model.fused(batch, head)
+    if requested.kind in ("space", "code"):
         assert head is not None
-        values = F.normalize(model.head(head)(fused).float().sum(dim=1), dim=1)
-    elif requested.kind == "code":
-        assert head is not None
-        values = model.head(head).read(fused.of(head), write=False).values.float()
+        values = model.head(head).brief(fused, model.context(batch, head))["values"].float()
+        if requested.kind == "space":
+            values = F.normalize(values.nan_to_num().sum(dim=1), dim=1)
     else:
         values = fused.pooled.float()
     return values.masked_fill(~torch.stack(list(there.values())).any(dim=0)[:, None], torch.nan)

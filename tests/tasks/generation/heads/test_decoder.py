@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from head_helpers import Probe, Rows
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch
 from polysense.core.modality import Task
 from polysense.core.schema import Target
-from polysense.core.tokens import Fused, Tokens
+from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.greedy import GreedyConfig
-from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
+from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 
 WIDTH, ROWS, LENGTH, VOCABULARY = 32, 6, 9, 40
 
@@ -35,13 +36,13 @@ def target(vocabulary: int = VOCABULARY, max_length: int = 12) -> Target:
     )
 
 
-def fused(seed: int = 0, rows: int = ROWS) -> Fused:
+def fused(seed: int = 0, rows: int = ROWS) -> Rows:
     generator = torch.Generator().manual_seed(seed)
     mask = torch.rand(rows, LENGTH, generator=generator) > 0.3
     mask[-1] = False
     values = torch.randn(rows, LENGTH, WIDTH, generator=generator)
     pooled = torch.randn(rows, WIDTH, generator=generator)
-    return Fused(Tokens(values, mask, (LENGTH,)), pooled, {"a": (0, 4), "b": (4, LENGTH)}, {})
+    return Rows(Tokens(values, mask, (LENGTH,)), pooled, {"a": (0, 4), "b": (4, LENGTH)}, {})
 
 
 def head(
@@ -52,7 +53,7 @@ def head(
     beam_size: int = 1,
     length_penalty: float = 0.6,
     **settings: Any,
-) -> GenerationHead:
+) -> Probe:
     """An untrained head whose choices are far from even, and whose texts end somewhere."""
     torch.manual_seed(seed)
     if beam_size > 1:
@@ -63,10 +64,10 @@ def head(
         for parameter in [*made.blocks.parameters(), *([] if made.output is None else made.output.parameters())]:
             parameter.mul_(sharp)
         made.bias[2] = 6.0
-    return made
+    return Probe(made)
 
 
-def write(one: GenerationHead, source: Fused, *, use_cache: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+def write(one: Probe, source: Rows, *, use_cache: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
     """Each row's first text, and its score."""
     written = one.write(source, use_cache=use_cache)
     return written.ids[:, 0], written.scores[:, 0]
@@ -155,13 +156,13 @@ def test_a_row_does_not_depend_on_its_batch_mates(beam_size: int) -> None:
     one = head(beam_size=beam_size)
     whole = fused()
     order = torch.tensor([3, 0, 5, 1, 2, 4])
-    mixed = Fused(
+    mixed = Rows(
         Tokens(whole.tokens.values[order], whole.tokens.mask[order], whole.tokens.grid),
         whole.pooled[order],
         whole.spans,
         {},
     )
-    other = Fused(
+    other = Rows(
         Tokens(
             torch.cat([whole.tokens.values[:1], 9 * fused(7).tokens.values[1:]]),
             torch.cat([whole.tokens.mask[:1], fused(7).tokens.mask[1:]]),
@@ -186,7 +187,7 @@ def test_junk_in_masked_tokens_changes_nothing() -> None:
     one = head()
     source = fused()
     junk = torch.where(source.tokens.mask[:, :, None], source.tokens.values, torch.tensor(1e6))
-    spoilt = Fused(Tokens(junk, source.tokens.mask, source.tokens.grid), source.pooled, source.spans, {})
+    spoilt = Rows(Tokens(junk, source.tokens.mask, source.tokens.grid), source.pooled, source.spans, {})
     assert torch.equal(write(one, source)[0], write(one, spoilt)[0])
 
 
@@ -197,14 +198,14 @@ def test_the_loss_is_a_sum_over_tokens() -> None:
     losses, counts = one.row_losses(outputs, known), one.row_counts(known)
     assert counts.tolist() == [4, 2, 0, 7, 1, 3]
     for row, length in enumerate([5, 3, 0, 8, 2, 4]):
-        logits = outputs[row, : max(length - 1, 0)]
+        logits = outputs.logits[row, : max(length - 1, 0)]
         expected = F.cross_entropy(logits, known.values[row, 1 : max(length, 1)], reduction="sum") if length else 0.0
         torch.testing.assert_close(losses[row], torch.as_tensor(expected).reshape(()))
     # Padded longer, with other batch mates: the same.
     longer = TargetBatch(values=F.pad(known.values, (0, 5)), present=known.present, lengths=known.lengths)
     torch.testing.assert_close(one.row_losses(one(fused(), longer), longer), losses)
-    whole = one.loss(outputs, known, torch.ones(ROWS))
-    torch.testing.assert_close(whole.total / whole.count, losses.sum() / counts.sum())
+    whole = one.loss(outputs, known)["loss"]
+    torch.testing.assert_close(whole.total.sum() / whole.count.sum(), losses.sum() / counts.sum())
 
 
 def test_a_later_token_is_not_seen() -> None:
@@ -213,7 +214,7 @@ def test_a_later_token_is_not_seen() -> None:
     changed = known.values.clone()
     changed[:, 5:7] = 7
     other = TargetBatch(values=changed, present=known.present, lengths=known.lengths)
-    first, second = one(fused(), known), one(fused(), other)
+    first, second = one(fused(), known).logits, one(fused(), other).logits
     torch.testing.assert_close(first[:, :5], second[:, :5])
     assert not torch.allclose(first[:, 5:], second[:, 5:])
 

@@ -10,23 +10,24 @@ from typing import Any
 
 import pytest
 import torch
+from head_helpers import Probe, Rows
 from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch, TargetBatch
 from polysense.core.modality import Task
 from polysense.core.schema import Requirements, Target
-from polysense.core.tokens import Fused, Tokens
+from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError, WeightsError
 from polysense.nn.decoding.beam import BeamSearchConfig
-from polysense.tasks.generation.heads.language_model import LanguageModelHead, LanguageModelHeadConfig
+from polysense.tasks.generation.heads.language_model import LanguageModelHeadConfig
 
 WIDTH, ROWS, LENGTH, PROMPT = 16, 5, 8, 6
 
 LanguageModel = Callable[[str], Path]
 
 
-def head(path: Path, *, placeholders: tuple[str, ...] = (), start: bool = False, **settings: Any) -> LanguageModelHead:
+def head(path: Path, *, placeholders: tuple[str, ...] = (), start: bool = False, **settings: Any) -> Probe:
     torch.manual_seed(1)
     config = LanguageModelHeadConfig(path=str(path), **settings)
     size = config.requirements("answer").num_embeddings
@@ -44,10 +45,10 @@ def head(path: Path, *, placeholders: tuple[str, ...] = (), start: bool = False,
         placeholders=placeholders,
         max_length=7,
     )
-    return config.create(target, WIDTH).eval()
+    return Probe(config.create(target, WIDTH).eval())
 
 
-def fused(seed: int = 0, rows: int = ROWS) -> Fused:
+def fused(seed: int = 0, rows: int = ROWS) -> Rows:
     """A column of 2 x 2 tokens ("photo") and one of 4 ("note"); the last row has neither and no prompt."""
     generator = torch.Generator().manual_seed(seed)
     mask = torch.ones(rows, LENGTH, dtype=torch.bool)
@@ -59,7 +60,7 @@ def fused(seed: int = 0, rows: int = ROWS) -> Fused:
     prompt = torch.randint(3, 200, (rows, 1, PROMPT), generator=generator)
     lengths = torch.tensor([[PROMPT], [2], [0], [4], [0]])[:rows]
     present = torch.ones(rows, 1, dtype=torch.int64)
-    return Fused(
+    return Rows(
         Tokens(values, mask, (LENGTH,)),
         torch.randn(rows, WIDTH, generator=generator),
         {"photo": (0, 4), "note": (4, LENGTH)},
@@ -71,7 +72,7 @@ def fused(seed: int = 0, rows: int = ROWS) -> Fused:
     )
 
 
-def take(whole: Fused, rows: list[int]) -> Fused:
+def take(whole: Rows, rows: list[int]) -> Rows:
     """Some rows."""
     prompt = whole.prompts["answer"]
     return replace(
@@ -84,7 +85,7 @@ def take(whole: Fused, rows: list[int]) -> Fused:
     )
 
 
-def texts(one: LanguageModelHead, lengths: tuple[int, ...] = (4, 7, 3, 0, 5), seed: int = 0) -> TargetBatch:
+def texts(one: Probe, lengths: tuple[int, ...] = (4, 7, 3, 0, 5), seed: int = 0) -> TargetBatch:
     generator = torch.Generator().manual_seed(seed)
     target = one.target
     values = torch.full((len(lengths), max(lengths)), target.padding_id)
@@ -144,7 +145,7 @@ def test_logits_are_the_language_models_own(language_model: LanguageModel, kind:
         pieces.append(one.model.get_input_embeddings()(target.values[row, 1:-1]))
         embeddings = torch.cat(pieces)[None]
         expected = one.model(inputs_embeds=embeddings).logits[0, -6:]
-    torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.logits[row], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -199,7 +200,7 @@ def test_losses_are_of_the_answer_alone(language_model: LanguageModel) -> None:
     with torch.no_grad():
         outputs = one(fused(), target)
         losses = one.row_losses(outputs, target)
-    expected = F.cross_entropy(outputs[1, :6], target.values[1, 1:7], reduction="sum")
+    expected = F.cross_entropy(outputs.logits[1, :6], target.values[1, 1:7], reduction="sum")
     torch.testing.assert_close(losses[1], expected)
     assert losses[3] == 0
 
@@ -228,7 +229,7 @@ def test_earlier_answers_of_a_chat_are_trained_on_where_they_are_marked(language
     assert (one.row_counts(both) - one.row_counts(target)).tolist() == [2, 0, 0, 0, 0]
 
 
-def gradients(one: LanguageModelHead) -> tuple[set[str], set[str]]:
+def gradients(one: Probe) -> tuple[set[str], set[str]]:
     """The names of what got a gradient that is not 0, and of what got none, after a training step's backward."""
     target = texts(one)
     one.train()
@@ -266,16 +267,16 @@ def test_lora_starts_as_nothing_and_can_be_merged(language_model: LanguageModel,
     lora.load_state_dict({n: v for n, v in frozen.state_dict().items() if not n.startswith("model.")}, strict=False)
     target = texts(frozen)
     with torch.no_grad():
-        assert torch.equal(lora(fused(), target), frozen(fused(), target))
+        assert torch.equal(lora(fused(), target).logits, frozen(fused(), target).logits)
         for name, parameter in lora.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
-        adapted = lora(fused(), target)
-        assert not torch.allclose(adapted, frozen(fused(), target), atol=1e-2)
+        adapted = lora(fused(), target).logits
+        assert not torch.allclose(adapted, frozen(fused(), target).logits, atol=1e-2)
         for module in lora.model.modules():
             if type(module).__name__ in ("Linear", "Conv1D") and type(module).__module__.startswith("peft"):
                 module.merge()
-        torch.testing.assert_close(lora(fused(), target), adapted, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(lora(fused(), target).logits, adapted, rtol=1e-3, atol=1e-3)
 
 
 def test_lora_takes_named_layers_only(language_model: LanguageModel) -> None:
@@ -297,7 +298,7 @@ def test_gradient_checkpointing_changes_no_gradient(language_model: LanguageMode
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-5)
 
 
-def orders(one: LanguageModelHead, source: Fused) -> Iterator[list[str]]:
+def orders(one: Probe, source: Rows) -> Iterator[list[str]]:
     """What each row reads, by name."""
     marks = torch.arange(1.0, 1 + LENGTH)[None, :, None].expand(ROWS, -1, WIDTH)
 
@@ -318,13 +319,13 @@ def orders(one: LanguageModelHead, source: Fused) -> Iterator[list[str]]:
         def forward(self, ids: Tensor) -> Tensor:
             return (ids + 100.0)[:, :, None].expand(-1, -1, 32)
 
-    one.connector = Marks()  # type: ignore[assignment]
-    one.norm = torch.nn.Identity()  # type: ignore[assignment]
+    one.module.connector = Marks()
+    one.module.norm = torch.nn.Identity()
     torch.nn.init.zeros_(one.position_scale)
     one.model.set_input_embeddings(Ids())
-    tokens = Tokens(marks.clone(), source.tokens.mask, source.tokens.grid)
+    marked = replace(source, tokens=Tokens(marks.clone(), source.tokens.mask, source.tokens.grid))
     with torch.no_grad():
-        prefix = one._prefix(replace(source, tokens=tokens), 1)
+        prefix = one._prefix(marked.fused(), marked.context(), 1)
     for values, mask in zip(prefix.values[:, :, 0], prefix.mask, strict=True):
         yield [name(value) for value in values[mask].tolist()[1:]]
 
@@ -412,7 +413,7 @@ def test_a_random_language_model_needs_only_a_config(language_model: LanguageMod
         name="answer", task=Task.GENERATION, columns=("a",), vocabulary_size=50, padding_id=0, begin_id=1, end_id=2,
         max_length=5,
     )  # fmt: skip
-    one = config.create(target, WIDTH).eval()
+    one = Probe(config.create(target, WIDTH).eval())
     written = one.write(replace(fused(), prompts={}))
     assert written.ids.shape[2] <= 5
     assert not ((written.ids == 1).any())
@@ -426,7 +427,7 @@ def test_resources_are_enough_to_build_it_again(language_model: LanguageModel, t
         assert not list((tmp_path / tune).glob("*.safetensors")), "weights are the bundle's"
         again = replace(one.config, path="/nowhere").create(one.target, WIDTH, tmp_path / tune).eval()
         again.load_state_dict(one.state_dict())
-        assert torch.equal(again.write(fused()).ids, one.write(fused()).ids)
+        assert torch.equal(Probe(again).write(fused()).ids, one.write(fused()).ids)
 
 
 def test_errors_say_what_to_do(language_model: LanguageModel, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from model_helpers import predictions, totals
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.modality import Task
+from polysense.core.pytree import tensors
 from polysense.core.random import fold
 from polysense.core.schema import Column, Schema, Target
 from polysense.errors import ConfigError
@@ -22,10 +24,13 @@ from polysense.modalities.date.record import DateColumn
 from polysense.modalities.image.encoders.resnet import ResNetConfig
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
+from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
-from polysense.nn.fusion.late import LateFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
-from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.nn.model import MultimodalModel
+from polysense.nn.model_config import ModelConfig
+from polysense.nn.objectives.ranking import RankingConfig
+from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
 from polysense.tasks.reconstruction.heads.reconstruction import ReconstructionHeadConfig
 
@@ -111,7 +116,7 @@ def gradients(model: MultimodalModel, batches: list[Batch]) -> dict[str, torch.T
     count = torch.stack([model.counts(batch)["all"] for batch in batches]).sum()
     model.zero_grad()
     for batch in batches:
-        (model.losses(model(batch), batch)["all"].total / count).backward()
+        (totals(model, batch)["all"] / count).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -144,7 +149,7 @@ def test_every_parameter_gets_a_gradient_and_accumulation_changes_nothing(
 @pytest.mark.parametrize("mode", MODES)
 def test_prediction_is_in_the_tables_terms(mode: str, columns: tuple[Column, ...], batch: Batch) -> None:
     model = build(columns, **MODES[mode]).eval()
-    found = model.predict(keyed(batch))["all"]
+    found = predictions(model, keyed(batch))["all"]
     assert found.values.shape == (6, WIDTH if mode == "masked" else 16)
     photo, speech, note = found.columns["photo"], found.columns["speech"], found.columns["note.of day"]
     assert photo.shape == (6, 3, 16, 24)
@@ -164,7 +169,7 @@ def test_prediction_is_in_the_tables_terms(mode: str, columns: tuple[Column, ...
     assert (found.measures["errors"].isnan() == ~known).all()
     assert not torch.equal(known.all(), torch.tensor(True))
     # Corruption is of training alone: keys change nothing here.
-    again = model.predict(batch)["all"]
+    again = predictions(model, batch)["all"]
     assert torch.equal(again.values, found.values)
     torch.testing.assert_close(again.measures["errors"], found.measures["errors"], rtol=0, atol=0, equal_nan=True)
 
@@ -180,7 +185,7 @@ def test_a_row_depends_on_itself_alone(mode: str, columns: tuple[Column, ...], b
             for name, column in batch.columns.items()
         },
     )
-    one, other = model.predict(batch)["all"], model.predict(moved)["all"]
+    one, other = predictions(model, batch)["all"], predictions(model, moved)["all"]
     assert torch.equal(one.values[order], other.values)
     for name, values in one.columns.items():
         assert torch.equal(values[order], other.columns[name]), name
@@ -198,28 +203,31 @@ def test_an_absent_columns_storage_changes_nothing(columns: tuple[Column, ...], 
         )
         for name, column in batch.columns.items()
     }
-    losses = [
-        model.losses(model(each), each)["all"].total for each in (batch, dataclasses.replace(batch, columns=junk))
-    ]
+    losses = [totals(model, each)["all"] for each in (batch, dataclasses.replace(batch, columns=junk))]
     assert losses[0] == losses[1]
 
 
 def test_without_any_corruption_a_ratio_of_0_is_bit_identical(columns: tuple[Column, ...], batch: Batch) -> None:
     model = build(columns, mask=0.0, hide=0.0, noise=0.0, replace=0.0).train()
-    assert torch.equal(model(keyed(batch))["all"], model(batch)["all"])
-    total = model.losses(model(keyed(batch)), keyed(batch))["all"].total
-    assert total == model.losses(model(batch), batch)["all"].total
+    one, other = (tensors(model(each).outputs["all"]) for each in (keyed(batch), batch))
+    assert all(torch.equal(left, right) for left, right in zip(one, other, strict=True))
+    total = totals(model, keyed(batch))["all"]
+    assert total == totals(model, batch)["all"]
 
 
 def test_the_loss_is_on_hidden_places_alone(columns: tuple[Column, ...], batch: Batch) -> None:
     """Changing what was not hidden changes nothing, once the outputs are given."""
     model = build(columns, mask=0.3, memory="tokens").train()
-    head = model.head("all")
+    head: Any = model.head("all")
     batch = keyed(batch)
-    outputs = model(batch)
+    output = model(batch).outputs["all"]
+
+    def total(given: Batch) -> torch.Tensor:
+        return head.loss(output, head.truth(given))["loss"].total.sum()
+
     hidden = head.corruption.hidden(list(head.decoders), batch.columns, batch.keys)
     assert hidden["photo"].places[1].sum() == round(0.3 * 24)
-    before = model.losses(outputs, batch)["all"].total
+    before = total(batch)
     other = dict(batch.columns)
     pixels = hidden["photo"].places.view(6, 4, 6).repeat_interleave(4, 1).repeat_interleave(4, 2)[:, None, None]
     photo = torch.where(pixels, other["photo"].values, 255 - other["photo"].values)
@@ -230,17 +238,17 @@ def test_the_loss_is_on_hidden_places_alone(columns: tuple[Column, ...], batch: 
     age = torch.where(hidden["age"].absent[:, None, None], other["age"].values, other["age"].values + 1)
     other["age"] = ColumnBatch(values=age, lengths=other["age"].lengths)
     unhidden = dataclasses.replace(batch, columns=other)
-    assert model.losses(outputs, unhidden)["all"].total == before
+    assert total(unhidden) == before
     other["photo"] = ColumnBatch(values=255 - photo, lengths=other["photo"].lengths)
-    assert model.losses(outputs, unhidden)["all"].total != before
+    assert total(unhidden) != before
 
 
 @pytest.mark.parametrize("mode", ["denoising", "masked", "hiding"])
 def test_corruption_is_a_function_of_seed_epoch_and_row(mode: str, columns: tuple[Column, ...], batch: Batch) -> None:
     head = build(columns, **MODES[mode]).train().head("all")
-    one = head.corrupted(keyed(batch)).columns
-    part = head.corrupted(keyed(rows(batch, slice(2, 4)))).columns
-    later = head.corrupted(keyed(batch, epoch=1)).columns
+    one = head.corrupt(keyed(batch)).columns
+    part = head.corrupt(keyed(rows(batch, slice(2, 4)))).columns
+    later = head.corrupt(keyed(batch, epoch=1)).columns
     changed = 0
     for name, column in one.items():
         assert torch.equal(column.values[2:4], part[name].values), name
@@ -249,19 +257,19 @@ def test_corruption_is_a_function_of_seed_epoch_and_row(mode: str, columns: tupl
             torch.equal(column.values, later[name].values) and torch.equal(column.lengths, later[name].lengths)
         )
     assert changed >= 3
-    assert head.corrupted(batch) is batch
+    assert head.corrupt(batch) is batch
 
 
 def test_one_cell_of_a_row_always_stays(columns: tuple[Column, ...], batch: Batch) -> None:
     head = build(columns, hide=0.9, mask=0.9).train().head("all")
     for epoch in range(20):
-        left = head.corrupted(keyed(batch, epoch)).columns
+        left = head.corrupt(keyed(batch, epoch)).columns
         there = torch.stack([left[name].present for name in left], dim=1)
         assert there[:5].any(dim=1).all()
         assert not there[5].any()
     # Where other columns are read too, what is restored may go altogether.
     head = build(columns, "photo", hide=0.9).train().head("all")
-    left = head.corrupted(keyed(batch)).columns
+    left = head.corrupt(keyed(batch)).columns
     assert left["photo"].present.sum() < batch.columns["photo"].present.sum()
     assert torch.equal(left["age"].lengths, batch.columns["age"].lengths)
 
@@ -271,15 +279,15 @@ def test_weights_and_counts(columns: tuple[Column, ...], batch: Batch) -> None:
     known = torch.stack([batch.columns[column.name].present for column in columns], dim=1)
     known[:, 4] &= batch.columns["type"].values[:, 0, 0] > 0
     weights = torch.tensor([2.0, 0.0, 1.0, 1.0, 1.0, 1.0])
-    loss = model.losses(model(batch), batch)["all"]
-    assert loss.count == (known * weights).sum()
-    assert model.counts(batch)["all"] == loss.count
-    errors = model.predict(batch)["all"].measures["errors"]
-    torch.testing.assert_close(loss.total, (errors.nan_to_num() * weights).sum())
+    loss = model.losses(batch)["all"]
+    assert loss.count.sum() == (known * weights).sum()
+    assert model.counts(batch)["all"] == loss.count.sum()
+    errors = predictions(model, batch)["all"].measures["errors"]
+    torch.testing.assert_close(loss.total.sum(), (errors.nan_to_num() * weights).sum())
 
 
 def test_the_first_columns_restore_another(columns: tuple[Column, ...], batch: Batch) -> None:
-    found = build(columns, "age").eval().predict(batch)["all"]
+    found = predictions(build(columns, "age").eval(), batch)["all"]
     assert list(found.columns) == ["age"]
     assert found.measures["errors"].shape == (6, 1)
 
@@ -290,7 +298,7 @@ def test_the_divergence_weighs_in_as_the_training_goes_on(columns: tuple[Column,
 
     def loss(model: MultimodalModel, progress: float | None) -> torch.Tensor:
         given = dataclasses.replace(keyed(batch), progress=None if progress is None else torch.tensor(progress))
-        return model.losses(model(given), given)["all"].total
+        return totals(model, given)["all"]
 
     whole, slow = model(0.5, 0.0), model(0.5, 0.4)
     none, full = loss(model(0.0, 0.0), 0.3), loss(whole, 0.3)
@@ -324,14 +332,14 @@ def _overfit(model: MultimodalModel, batch: Batch, steps: int, lr: float = 3e-3)
     for epoch in range(steps):
         given = keyed(batch, epoch)
         optimizer.zero_grad()
-        loss = model.losses(model(given), given)["all"]
-        (loss.total / loss.count).backward()
+        loss = model.losses(given)["all"]
+        (loss.total.sum() / loss.count.sum()).backward()
         optimizer.step()
         schedule.step()
     model.eval()
     with torch.no_grad():
-        loss = model.losses(model(batch), batch)["all"]
-    return float(loss.total / loss.count)
+        loss = model.losses(batch)["all"]
+    return float(loss.total.sum() / loss.count.sum())
 
 
 def _stripes(each: torch.Tensor) -> torch.Tensor:
@@ -352,7 +360,7 @@ def test_a_tiny_mixed_table_is_learnt_by_heart(columns: tuple[Column, ...], batc
     batch = dataclasses.replace(batch, columns=given)
     model = build(columns, num_mels=8, code_size=32)
     assert _overfit(model, batch, 200, lr=1e-2) < 0.05
-    found = model.predict(batch)["all"]
+    found = predictions(model, batch)["all"]
     age, there = batch.columns["age"].values[:, 0, 0], batch.columns["age"].present
     torch.testing.assert_close(found.columns["age"][there], age[there], rtol=0, atol=0.3)
     note = batch.columns["note.of day"]
@@ -371,47 +379,49 @@ def test_without_divergence_and_noise_the_variational_loss_is_the_deterministic_
 ) -> None:
     model = build(columns, variational=True, beta=0.0)
     model.train()
-    trained = model.losses(model(batch), batch)["all"].total
+    trained = totals(model, batch)["all"]
     model.eval()
-    torch.testing.assert_close(trained, model.losses(model(batch), batch)["all"].total, rtol=0, atol=0)
-    errors = model.predict(batch)["all"].measures["errors"]
+    torch.testing.assert_close(trained, totals(model, batch)["all"], rtol=0, atol=0)
+    errors = predictions(model, batch)["all"].measures["errors"]
     torch.testing.assert_close(errors.nan_to_num().sum(), trained)
 
 
 def test_the_divergence_counts_by_beta(columns: tuple[Column, ...], batch: Batch) -> None:
-    totals = []
+    losses = []
     for beta in (0.0, 1.0, 2.0):
         model = build(columns, variational=True, beta=beta).eval()
-        totals.append(model.losses(model(batch), batch)["all"].total)
-    assert totals[1] > totals[0]
-    torch.testing.assert_close(totals[2] - totals[1], totals[1] - totals[0], rtol=1e-3, atol=1e-3)
+        losses.append(totals(model, batch)["all"])
+    assert losses[1] > losses[0]
+    torch.testing.assert_close(losses[2] - losses[1], losses[1] - losses[0], rtol=1e-3, atol=1e-3)
 
 
 def test_an_absent_column_is_the_product_without_it(columns: tuple[Column, ...], batch: Batch) -> None:
     """Whatever the absent column's expert would say."""
     model = build(columns, variational=True).eval()
     fewer = batch.only([name for name in batch.columns if name != "photo"])
-    one = model.predict(fewer)["all"].values
+    one = predictions(model, fewer)["all"].values
     with torch.no_grad():
         for parameter in model.head("all").experts[0].parameters():
             parameter.mul_(100.0)
-    other = model.predict(fewer)["all"].values
+    other = predictions(model, fewer)["all"].values
     torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-    assert not torch.allclose(model.predict(batch)["all"].values[1], other[1])
+    assert not torch.allclose(predictions(model, batch)["all"].values[1], other[1])
     # The row with nothing has the prior's mean.
     assert (other[5] == 0).all()
 
 
 def test_terms_are_the_joint_each_column_alone_and_a_subset(columns: tuple[Column, ...], batch: Batch) -> None:
     model = build(columns, variational=True).train()
-    head = model.head("all")
-    outputs = model(keyed(batch))["all"]
-    places = sum(decoder.num_places for decoder in head.decoders)
-    rows_of_numbers = -(-(2 * 16 + len(columns)) // WIDTH)
-    assert outputs.shape == (6, (2 + len(columns)) * (places + rows_of_numbers), WIDTH)
-    assert model(batch)["all"].shape == (6, places + rows_of_numbers, WIDTH)
-    assert torch.equal(outputs, model(keyed(batch))["all"])
-    assert not torch.equal(outputs, model(keyed(batch, epoch=1))["all"])
+    head: Any = model.head("all")
+    output: Any = model(keyed(batch)).outputs["all"]
+    assert len(output.terms) == 2 + len(columns)
+    assert [tokens.shape[1] for tokens in output.terms[0].tokens] == [d.num_places for d in head.decoders]
+    assert output.terms[1].sources.sum(dim=1).max() == 1
+    alone: Any = model(batch).outputs["all"]
+    assert len(alone.terms) == 1
+    again, later = (model(each).outputs["all"] for each in (keyed(batch), keyed(batch, epoch=1)))
+    assert all(torch.equal(one, other) for one, other in zip(tensors(output), tensors(again), strict=True))
+    assert not all(torch.equal(one, other) for one, other in zip(tensors(output), tensors(later), strict=True))
 
 
 # --- what makes no sense ----------------------------------------------------------------------------------------------
@@ -449,8 +459,8 @@ def test_columns_that_can_not_be_restored_are_refused(columns: tuple[Column, ...
     with pytest.raises(ConfigError, match="its categories are hashed"):
         build(hashed)
     build(hashed, "age", "photo")
-    with pytest.raises(ConfigError, match=r"'late' combines the decisions .* a reconstruction"):
-        build(columns, fusion=LateFusionConfig())
+    with pytest.raises(ConfigError, match="a column alone can't have 'reconstruction'"):
+        EnsembleHeadConfig(head=ReconstructionHeadConfig())
     with pytest.raises(ConfigError, match="is no input column"):
         build(columns, "nobody")
 
@@ -464,13 +474,13 @@ def test_columns_heads_of_their_own_serve_the_other_targets(columns: tuple[Colum
         "label": ClassificationHeadConfig(),
     }
     config = ModelConfig(
-        width=WIDTH, encoders=encoders(columns), fusion=TransformerFusionConfig(), heads=heads, unimodal_loss=0.5,
-        ranking_loss=0.1,
+        width=WIDTH, encoders=encoders(columns), fusion=TransformerFusionConfig(), heads=heads,
+        objectives={"unimodal": UnimodalConfig(), "ranking": RankingConfig(weight=0.1)},
     )  # fmt: skip
     model = config.build(schema).train()
     truth = TargetBatch(values=torch.tensor([0, 1, 0, 1, 0, 1]), present=torch.ones(6, dtype=torch.bool))
     given = keyed(dataclasses.replace(batch, targets={"label": truth}))
-    losses = model.losses(model(given), given)
-    assert all(loss.total.isfinite() for loss in losses.values())
-    (losses["all"].total + losses["label"].total).backward()
+    losses = totals(model, given)
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()  # type: ignore[union-attr]
     assert all(p.grad is not None for p in model.parameters())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from head_helpers import Probe, Rows, losses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -17,10 +19,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from polysense.core.batch import TargetBatch
 from polysense.core.modality import Task
 from polysense.core.schema import Target
-from polysense.core.tokens import Fused, Tokens
+from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.text.record import TextColumn
-from polysense.tasks.retrieval.heads.contrastive import ContrastiveHead, ContrastiveHeadConfig
+from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig, Embeddings
 
 WIDTH, ROWS = 16, 7
 
@@ -30,19 +32,34 @@ def target(*members: str, anchor: str = "", same: str | None = None) -> Target:
     return Target(name="space", task=Task.RETRIEVAL, columns=columns, members=members, anchor=anchor)
 
 
-def fused(*columns: str, rows: int = ROWS, seed: int = 0, absent: dict[str, list[int]] | None = None) -> Fused:
+def fused(*columns: str, rows: int = ROWS, seed: int = 0, absent: dict[str, list[int]] | None = None) -> Rows:
     generator = torch.Generator().manual_seed(seed)
-    unimodal, lengths = {}, {}
-    for column in columns:
-        gone = torch.zeros(rows, dtype=torch.bool)
-        gone[(absent or {}).get(column, [])] = True
-        unimodal[column] = torch.randn(rows, WIDTH, generator=generator) * ~gone[:, None]
-        lengths[column] = (~gone).long()[:, None]
-    tokens = Tokens(torch.zeros(rows, 1, WIDTH), torch.ones(rows, 1, dtype=torch.bool), (1,))
-    return Fused(
-        tokens, torch.zeros(rows, WIDTH), dict.fromkeys(columns, (0, 1)), unimodal, rows=torch.arange(rows),
-        lengths=lengths,
-    )  # fmt: skip
+    summaries, there = {}, torch.ones(rows, len(columns), dtype=torch.bool)
+    for index, column in enumerate(columns):
+        there[(absent or {}).get(column, []), index] = False
+        summaries[column] = torch.randn(rows, WIDTH, generator=generator) * there[:, index, None]
+    tokens = Tokens(torch.zeros(rows, len(columns), WIDTH), there, (len(columns),))
+    spans = {column: (index, index + 1) for index, column in enumerate(columns)}
+    return Rows(tokens, torch.zeros(rows, WIDTH), spans, summaries)
+
+
+class Space(Probe):
+    """The head, whose embeddings are plain tensors here."""
+
+    def __call__(self, rows: Rows, truth: Any = None) -> Tensor:
+        values: Tensor = super().__call__(rows).values
+        return values
+
+    def embeddings(self, values: Tensor) -> Embeddings:
+        nothing = torch.zeros(len(values))
+        return Embeddings(values, self.log_sharpness.exp() + nothing, self.bias + nothing)
+
+    def row_losses(self, output: Any, truth: Any) -> Tensor:
+        return losses(self.module, self.embeddings(output), truth)
+
+    def loss(self, output: Tensor, truth: TargetBatch, weights: Tensor) -> SimpleNamespace:
+        total = (self.row_losses(output, truth) * weights).sum()
+        return SimpleNamespace(total=total, count=(self.row_counts(truth) * weights).sum())
 
 
 def truth(keys: list[list[int]]) -> TargetBatch:
@@ -55,9 +72,10 @@ def distinct(rows: int = ROWS, columns: int = 2) -> TargetBatch:
     return TargetBatch(values=values, present=torch.ones(rows, dtype=torch.bool))
 
 
-def head(of: Target | None = None, **config: Any) -> ContrastiveHead:
+def head(of: Target | None = None, **config: Any) -> Space:
     torch.manual_seed(0)
-    return ContrastiveHeadConfig(**{"dropout": 0.0, "size": 8, **config}).build(of or target("a", "b"), WIDTH)
+    made = ContrastiveHeadConfig(**{"dropout": 0.0, "size": 8, **config}).build(of or target("a", "b"), WIDTH)
+    return Space(made)
 
 
 def plain_loss(places: np.ndarray, keys: np.ndarray, loss: str, repeats: str, sharpness: float, bias: float) -> float:
@@ -119,12 +137,12 @@ def test_infonce_is_the_mean_cross_entropy_of_both_directions() -> None:
 def test_chunks_and_recomputation_change_nothing(loss: str, repeats: str, chunk: int, keys: list[list[int]]) -> None:
     """Value and every gradient, against autograd over the whole matrix."""
 
-    def gradients(one: ContrastiveHead, whole: bool) -> list[Tensor]:
+    def gradients(one: Space, whole: bool) -> list[Tensor]:
         outputs = one(fused("a", "b", rows=len(keys))).detach().double().requires_grad_()
         known = truth(keys)
         weights = torch.linspace(0.5, 2, len(keys))
-        losses = _whole(one, outputs, known) if whole else one.row_losses(outputs, known)
-        total = (losses * weights).sum()
+        rows = _whole(one, outputs, known) if whole else one.row_losses(outputs, known)
+        total = (rows * weights).sum()
         return [total.detach(), *torch.autograd.grad(total, [outputs, one.log_sharpness, one.bias])]
 
     made = [head(target("a", "b", same="group"), loss=loss, repeats=repeats, chunk=size) for size in (chunk, 100)]
@@ -135,7 +153,7 @@ def test_chunks_and_recomputation_change_nothing(loss: str, repeats: str, chunk:
         torch.testing.assert_close(left.float(), right.float(), rtol=1e-5, atol=1e-5)
 
 
-def _whole(one: ContrastiveHead, outputs: Tensor, known: TargetBatch) -> Tensor:
+def _whole(one: Space, outputs: Tensor, known: TargetBatch) -> Tensor:
     """The same in one piece, with autograd's own graph."""
     from polysense.nn.layers.contrastive import Comparison
 
@@ -173,7 +191,7 @@ def test_a_place_is_of_its_column_alone_and_of_its_row_alone() -> None:
     there = fused("a", "b", "c")
     outputs = one(there)
     torch.testing.assert_close(outputs.norm(dim=2), torch.ones(ROWS, 3))
-    other = replace(there, unimodal={**there.unimodal, "b": there.unimodal["b"] + 1}, pooled=there.pooled + 3)
+    other = replace(there, summaries={**there.summaries, "b": there.summaries["b"] + 1}, pooled=there.pooled + 3)
     assert torch.equal(one(other)[:, [0, 2]], outputs[:, [0, 2]])
     assert not torch.equal(one(other)[:, 1], outputs[:, 1])
 
@@ -182,14 +200,13 @@ def test_what_is_absent_has_no_place_and_no_gradient() -> None:
     one = head()
     outputs = one(fused("a", "b", absent={"a": [0, 3]}))
     assert torch.equal((outputs != 0).any(dim=2), torch.tensor([[r not in (0, 3), True] for r in range(ROWS)]))
-    prediction = one.predict(outputs)
-    assert torch.equal(prediction.values.isnan().all(dim=2), (outputs == 0).all(dim=2))
+    predicted = one.arrays(one.embeddings(outputs))["values"]
+    assert torch.equal(predicted.isnan().all(dim=2), (outputs == 0).all(dim=2))
     # A learned stand-in is no place of the column either.
     learned = fused("a", "b")
-    learned = replace(learned, lengths={**learned.lengths, "a": torch.zeros(ROWS, 1, dtype=torch.int64)})
+    there = learned.tokens.mask & torch.tensor([False, True])
+    learned = replace(learned, tokens=Tokens(learned.tokens.values, there, learned.tokens.grid))
     assert (one(learned)[:, 0] == 0).all()
-    # Nor is a column that the whole batch lacks.
-    assert (one(replace(learned, lengths={"b": learned.lengths["b"]}))[:, 0] == 0).all()
 
 
 def test_rows_that_lack_a_column_are_counted_out_and_are_still_told_apart() -> None:
@@ -242,7 +259,7 @@ def test_the_temperature_learns_and_stays_below_one_hundred() -> None:
     assert (sigmoid.log_sharpness.exp().item(), sigmoid.bias.item()) == (pytest.approx(10), -10)
     sigmoid.row_losses(sigmoid(fused("a", "b")), distinct()).sum().backward()
     assert sigmoid.bias.grad is not None
-    assert not head(learn_temperature=False).loss_parameters
+    assert not head(learn_temperature=False).log_sharpness.requires_grad
 
 
 def test_wrong_settings_are_named() -> None:

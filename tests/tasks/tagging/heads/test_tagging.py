@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from head_helpers import Probe, Rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polysense.core.batch import TargetBatch
 from polysense.core.modality import Task
 from polysense.core.schema import Target
-from polysense.core.tokens import Fused, Tokens
+from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.text.record import TextColumn
-from polysense.tasks.tagging.heads.tagging import TaggingHead, TaggingHeadConfig
+from polysense.tasks.tagging.heads.tagging import StepLabels, TaggingHeadConfig
 
 WIDTH = 8
 TEXT = Target(
@@ -34,23 +35,22 @@ TEXT = Target(
 AUDIO = dataclasses.replace(TEXT, boundaries=False, over="clip", units_per_second=100.0)
 
 
-def head(target: Target = TEXT, **settings: Any) -> TaggingHead:
+def head(target: Target = TEXT, **settings: Any) -> Probe:
     torch.manual_seed(0)
-    return TaggingHeadConfig(**settings).build(target, WIDTH).eval()
+    return Probe(TaggingHeadConfig(**settings).build(target, WIDTH).eval())
 
 
-def fused(lengths: list[int], steps: int, over: str = "text", raw: list[int] | None = None, seed: int = 0) -> Fused:
+def fused(lengths: list[int], steps: int, over: str = "text", raw: list[int] | None = None, seed: int = 0) -> Rows:
     """A column of these many valid tokens, behind three tokens of another one."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(len(lengths), 3 + steps, WIDTH, generator=generator)
     own = torch.arange(steps) < torch.tensor(lengths)[:, None]
     mask = torch.cat([torch.ones(len(lengths), 3, dtype=torch.bool), own], dim=1)
     pooled = torch.randn(len(lengths), WIDTH, generator=generator)
-    return Fused(
+    return Rows(
         Tokens(values, mask, (3 + steps,)),
         pooled,
         {"other": (0, 3), over: (3, 3 + steps)},
-        {"other": pooled, over: pooled},
         lengths={over: torch.tensor(raw or lengths)[:, None]},
     )
 
@@ -66,10 +66,9 @@ def segments(*rows: list[tuple[float, float, int]], lengths: list[float]) -> Tar
     return TargetBatch(values=values, present=torch.ones(len(rows), dtype=torch.bool))
 
 
-def one_hot(labels: torch.Tensor, num_labels: int, mask: torch.Tensor) -> torch.Tensor:
+def one_hot(labels: torch.Tensor, num_labels: int, mask: torch.Tensor) -> StepLabels:
     """Outputs that are sure of these labels."""
-    logits = torch.nn.functional.one_hot(labels, num_labels).float() * 50
-    return torch.cat([logits, mask[:, :, None].float()], dim=2)
+    return StepLabels(torch.nn.functional.one_hot(labels, num_labels).float() * 50, mask)
 
 
 def test_bio_labels_of_tokens() -> None:
@@ -114,7 +113,6 @@ def test_other_rows_and_padding_change_nothing(crf: bool) -> None:
         both,
         tokens=Tokens(both.tokens.values[1:, :7], both.tokens.mask[1:, :7], (7,)),
         pooled=both.pooled[1:],
-        unimodal={},
         spans={"other": (0, 3), "text": (3, 7)},
         lengths={"text": torch.tensor([[3]])},
     )
@@ -132,7 +130,7 @@ def test_the_loss_is_a_sum_over_tokens(crf: bool) -> None:
     losses = model.row_losses(outputs, truth)
     assert losses[2] == 0, "a column that is dropped has nothing to learn from"
     if not crf:
-        log_p = outputs[:, :, :-1].log_softmax(dim=2)
+        log_p = outputs.logits.log_softmax(dim=2)
         expected = -(log_p[0, 0, 0] + log_p[0, 1, 1] + log_p[0, 2, 2] + log_p[0, 3, 0])
         torch.testing.assert_close(losses[0], expected)
         torch.testing.assert_close(losses[1], -(log_p[1, 0, 3] + log_p[1, 1, 0]))

@@ -18,8 +18,11 @@ from polysense.core.random import permutation, uniforms
 from polysense.core.schema import Schema, Target
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.number.record import NumberColumn
+from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
-from polysense.nn.model import ModelConfig, MultimodalModel
+from polysense.nn.model import MultimodalModel
+from polysense.nn.model_config import ModelConfig
+from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
 from polysense.tasks.regression.heads.regression import RegressionHeadConfig
 from polysense.training.balance import BalanceConfig
@@ -55,19 +58,22 @@ SCHEMA = Schema(
 
 
 def make_model(
-    seed: int = 0, *, dropout: float = 0.1, fusion: Any = None, names: tuple[str, ...] = NAMES, **config: Any
+    seed: int = 0, *, dropout: float = 0.1, ensemble: Any = None, names: tuple[str, ...] = NAMES, **config: Any
 ) -> MultimodalModel:
+    heads: dict[str, Any] = {
+        "label": ClassificationHeadConfig(dropout=dropout),
+        "size": RegressionHeadConfig(dropout=dropout, loss_weight=0.5),
+    }
+    if ensemble is not None:
+        heads = {name: EnsembleHeadConfig(head=head, **ensemble) for name, head in heads.items()}
     schema = Schema(columns=tuple(c for c in SCHEMA.columns if c.name in names), targets=SCHEMA.targets)
     settings = ModelConfig(
         **{
             "width": 8,
             "encoders": {name: NumberMLPConfig(hidden=8) for name in names},
-            "fusion": ConcatFusionConfig(dropout=dropout) if fusion is None else fusion,
-            "heads": {
-                "label": ClassificationHeadConfig(dropout=dropout),
-                "size": RegressionHeadConfig(dropout=dropout, loss_weight=0.5),
-            },
-            "unimodal_loss": 0.5,
+            "fusion": ConcatFusionConfig(dropout=dropout),
+            "heads": heads,
+            "objectives": {"unimodal": UnimodalConfig()},
             **config,
         }
     )
@@ -87,9 +93,10 @@ def rows_batch(rows: np.ndarray, *, columns: tuple[str, ...] = NAMES) -> Batch:
     return Batch(
         rows=torch.from_numpy(rows),
         columns={
-            name: ColumnBatch(values=values[:, i : i + 1, None], lengths=present[:, i : i + 1].long())
+            name: ColumnBatch(
+                values=values[:, i : i + 1, None], lengths=present[:, i : i + 1].long() * (name in columns)
+            )
             for i, name in enumerate(NAMES)
-            if name in columns
         },
         targets={
             "label": TargetBatch(values=label, present=draws[:, 7] > 0.1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import TargetBatch, Truth
 from polysense.core.modality import Task
-from polysense.core.prediction import Prediction
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
-from polysense.nn.head import Head, HeadConfig, Space, readout, weighted
+from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
 
 __all__ = ["ClassificationHead", "ClassificationHeadConfig"]
 
@@ -36,6 +36,7 @@ class ClassificationHeadConfig(HeadConfig):
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.CLASSIFICATION})
+    unimodal: ClassVar[bool] = True
     type: Literal["classification"] = "classification"
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
     label_smoothing: float = 0.0
@@ -66,7 +67,7 @@ def class_weights(config: str | Mapping[str, float], target: Target) -> list[flo
     return [float(config.get(name, 1.0)) for name in target.classes]
 
 
-class ClassificationHead(Head):
+class ClassificationHead(Head[Logits]):
     """Logits from the fused summary."""
 
     class_weights: Tensor
@@ -78,26 +79,34 @@ class ClassificationHead(Head):
         weights = torch.tensor(class_weights(config.class_weights, target))
         self.register_buffer("class_weights", weights, persistent=False)
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch classes"]:
-        outputs: Tensor = self.readout(fused.pooled)
-        return outputs
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Logits:
+        return Logits(self.readout(fused.pooled))
 
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        losses = F.cross_entropy(outputs.float(), target.values, reduction="none", label_smoothing=self.label_smoothing)
-        return losses * self.row_counts(target)
+    def loss(self, output: Logits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
+        counts = self._counts(truth)
+        losses = F.cross_entropy(
+            output.values.float(), truth.values, reduction="none", label_smoothing=self.label_smoothing
+        )
+        return {"loss": RowLoss(losses * counts, counts)}
 
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
-        return target.present * self.class_weights[target.values]
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        assert isinstance(truth, TargetBatch)
+        return {"loss": self._counts(truth)}
 
-    def combine(
-        self, outputs: Float[Tensor, "batch experts ..."], votes: Float[Tensor, "batch experts"], space: Space
-    ) -> Float[Tensor, "batch ..."]:
+    def _counts(self, truth: TargetBatch) -> Float[Tensor, " batch"]:
+        return truth.present * self.class_weights[truth.values]
+
+    def arrays(self, output: Logits) -> dict[str, Tensor]:
+        probabilities = output.values.float().softmax(dim=-1)
+        return {"values": probabilities.argmax(dim=-1), "probabilities": probabilities}
+
+    def combine(self, outputs: Sequence[Logits], weights: Float[Tensor, "batch experts"], space: Space) -> Logits:
+        stacked = torch.stack([output.values for output in outputs], dim=1)
         if space == "logits":
-            return weighted(outputs, votes)
-        shares = votes / votes.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        # The log of a mean of probabilities, whose softmax is that mean; a floor keeps rows without votes finite.
-        return (outputs.float().log_softmax(dim=-1) + shares.clamp(min=1e-30).log()[:, :, None]).logsumexp(dim=1)
-
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        probabilities = outputs.float().softmax(dim=-1)
-        return Prediction(probabilities.argmax(dim=-1), probabilities)
+            return Logits(weighted(stacked, weights))
+        shares = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        # The log of a mean of probabilities, whose softmax is that mean; a floor keeps rows without weights finite.
+        return Logits(
+            (stacked.float().log_softmax(dim=-1) + shares.clamp(min=1e-30).log()[:, :, None]).logsumexp(dim=1)
+        )

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils import _pytree as pytree
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import TargetBatch, Truth
 from polysense.core.prediction import Prediction
+from polysense.core.pytree import map_tensors, pytree_node
+from polysense.core.rows import RowContext
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig, Stepper, Written
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.head import Head, HeadConfig
 
-__all__ = ["WritingHead", "WritingHeadConfig", "token_likelihood", "token_losses"]
+__all__ = ["TokenOutput", "WritingHead", "WritingHeadConfig", "num_tokens", "token_likelihood", "token_losses"]
+
+O = TypeVar("O")  # noqa: E741  # a head's output
 
 _MOST_TEXTS = 4096  # with a vocabulary of 8000 their log probabilities alone are 128 MiB
 
@@ -37,7 +40,6 @@ class WritingHeadConfig(HeadConfig, ABC):
         decoding: How a text is written. It can be changed after training, for each prediction.
     """
 
-    writes: ClassVar[bool] = True
     without: tuple[str, ...] = ()
     decoding: DecodingConfig = field(default_factory=GreedyConfig)
 
@@ -49,7 +51,21 @@ class WritingHeadConfig(HeadConfig, ABC):
         return replace(self, without=tuple(name for name in self.without if name == column))
 
 
-class WritingHead(Head, ABC):
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class TokenOutput:
+    """What a decoder says of each token of the true text after the first, from those before it.
+
+    Attributes:
+        losses: In training each token's, which need not keep logits over a vocabulary.
+        logits: Elsewhere.
+    """
+
+    losses: Float[Tensor, "batch length"] | None = None
+    logits: Float[Tensor, "batch length vocabulary"] | None = None
+
+
+class WritingHead(Head[O], ABC):
     """Writes a text from the fused tokens.
 
     Args:
@@ -57,76 +73,79 @@ class WritingHead(Head, ABC):
         target: The fitted target.
 
     Attributes:
-        decoder: How it writes.
+        strategy: How it writes.
     """
 
     def __init__(self, config: WritingHeadConfig, target: Target) -> None:
         super().__init__(target, config.loss_weight)
-        self.without = config.without
-        self.decoder = config.decoding.build(target)
+        self.excludes = config.without
+        self.strategy = config.decoding.build(target)
 
-    def redecoded(self, decoding: DecodingConfig) -> WritingHead:
+    def redecoded(self, decoding: DecodingConfig) -> WritingHead[O]:
         """The same head, weights shared, that writes in another way."""
         other = copy.copy(self)
-        other.decoder = decoding.build(self.target)
+        other.strategy = decoding.build(self.target)
         return other
 
     @abstractmethod
-    def stepper(self, fused: Fused, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+    def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
         """The model at the beginning of a text, one row for each row of what was fused.
 
         Args:
             fused: What is written from.
+            context: Of the rows; a prompt is among its inputs.
             max_new_tokens: How often it will be called at most.
             use_cache: Whether to keep what is computed for the past, or to compute it anew for each token: slow, for
                 comparison.
         """
 
     @abstractmethod
-    def likelihood(self, fused: Fused, target: TargetBatch) -> Float[Tensor, "batch 3"]:
+    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
         """Of the true text, see `Prediction.likelihood`."""
 
-    def read(self, fused: Fused, target: TargetBatch | None = None, *, write: bool = True) -> Prediction:
-        values, scores = torch.zeros(len(fused.pooled), 0, dtype=torch.int64, device=fused.pooled.device), None
-        alternatives, alternative_scores = None, None
-        if write:
-            written = self.write(fused)
-            values, scores = written.ids[:, 0], written.scores[:, 0]
-            if written.ids.shape[1] > 1:
-                alternatives, alternative_scores = written.ids[:, 1:], written.scores[:, 1:]
-        return Prediction(
-            values,
-            scores=scores,
-            likelihood=None if target is None else self.likelihood(fused, target),
-            padding_id=self.target.padding_id,
-            alternatives=alternatives,
-            alternative_scores=alternative_scores,
-        )
+    def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
+        written = self.write(fused, context)
+        arrays = {"values": written.ids[:, 0], "scores": written.scores[:, 0]}
+        if written.ids.shape[1] > 1:
+            arrays |= {"alternatives": written.ids[:, 1:], "alternative_scores": written.scores[:, 1:]}
+        return arrays
+
+    def brief(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
+        return {"values": torch.zeros(len(fused.pooled), 0, dtype=torch.int64, device=fused.pooled.device)}
+
+    def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
+        assert isinstance(truth, TargetBatch)
+        return {"likelihood": self.likelihood(fused, context, truth)}
+
+    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
+        return Prediction.from_arrays(arrays, padding_id=self.target.padding_id)
 
     @torch.no_grad()
-    def write(self, fused: Fused, *, use_cache: bool = True) -> Written:
-        """Texts from the fused tokens, each row's as if it were alone; arguments as in `stepper`."""
-        limit = self.decoder.max_new_tokens
+    def write(self, fused: Fused, context: RowContext, *, use_cache: bool = True) -> Written:
+        """Texts from the fused tokens, each row's as if it were alone; arguments as in `decoder`."""
+        limit = self.strategy.max_new_tokens
         written = [
-            self.decoder.write(self.stepper(part, limit, use_cache=use_cache), _rows(part))
-            for part in self._parts(fused)
+            self.strategy.write(self.decoder(part, of_part, limit, use_cache=use_cache), of_part.rows)
+            for part, of_part in self._parts(fused, context)
         ]
         return written[0] if len(written) == 1 else Written.concatenate(written, self.target.padding_id)
 
-    def stream(self, fused: Fused, row: int) -> Iterator[list[int]]:
+    def stream(self, fused: Fused, context: RowContext, row: int) -> Iterator[list[int]]:
         """The text of one row while it is written, the same that `write` gives.
 
         Args:
             fused: All rows of the batch: what is computed, to the last bits, depends on their number.
+            context: Of all rows.
             row: Position in the batch.
 
         Yields:
             After each token the ids that will not change any more: what all texts that are followed have in common.
             The last is the whole text.
         """
-        parts = self._parts(fused)
-        index, row = divmod(row, len(parts[0].pooled))
-        steps = self._steps(parts[index])
+        parts = self._parts(fused, context)
+        index, row = divmod(row, len(parts[0][0].pooled))
+        part, of_part = parts[index]
+        steps = self._steps(part, of_part)
         latest = None
         while True:
             # Not around a yield: what is done between two tokens is none of this mode's business.
@@ -143,15 +162,23 @@ class WritingHead(Head, ABC):
         assert latest is not None
         yield _unpadded(latest, self.target.padding_id)
 
-    def _steps(self, fused: Fused) -> Iterator[Written]:
-        yield from self.decoder.steps(self.stepper(fused, self.decoder.max_new_tokens), _rows(fused))
+    def _steps(self, fused: Fused, context: RowContext) -> Iterator[Written]:
+        yield from self.strategy.steps(self.decoder(fused, context, self.strategy.max_new_tokens), context.rows)
 
-    def _parts(self, fused: Fused) -> list[Fused]:
+    def _parts(self, fused: Fused, context: RowContext) -> list[tuple[Fused, RowContext]]:
         """The batch in as many parts as keep what is followed at once small enough for memory."""
-        rows, at_once = len(fused.pooled), max(1, _MOST_TEXTS // self.decoder.texts_at_once)
+        rows, at_once = len(fused.pooled), max(1, _MOST_TEXTS // self.strategy.texts_at_once)
         if at_once >= rows:
-            return [fused]
-        return [_part(fused, slice(start, start + at_once)) for start in range(0, rows, at_once)]
+            return [(fused, context)]
+        starts = [slice(start, start + at_once) for start in range(0, rows, at_once)]
+        return [(_part(fused, chosen), _part(context, chosen)) for chosen in starts]
+
+
+def num_tokens(truth: Truth) -> Float[Tensor, " batch"]:
+    """What each row's text adds to the divisor: its tokens after the begin token."""
+    assert isinstance(truth, TargetBatch)
+    assert truth.lengths is not None
+    return ((truth.lengths - 1).clamp(min=0) * truth.present).float()
 
 
 def token_losses(
@@ -188,17 +215,12 @@ def token_likelihood(
     return torch.stack([log_probability, right.sum(dim=1).float(), counted.sum(dim=1).float()], dim=1)
 
 
-def _part(fused: Fused, rows: slice) -> Fused:
-    part: Fused = pytree.tree_map(lambda tensor: None if tensor is None else tensor[rows], fused)
-    return part
+T = TypeVar("T")
+
+
+def _part(tree: T, rows: slice) -> T:
+    return map_tensors(lambda tensor: tensor[rows] if tensor.dim() else tensor, tree)
 
 
 def _unpadded(ids: Int[Tensor, " length"], padding_id: int) -> list[int]:
     return [token for token in ids.tolist() if token != padding_id]
-
-
-def _rows(fused: Fused) -> Int[Tensor, " batch"]:
-    """Row indices; without a table, positions in the batch."""
-    if fused.rows is not None:
-        return fused.rows.to(fused.pooled.device)
-    return torch.arange(len(fused.pooled), device=fused.pooled.device)

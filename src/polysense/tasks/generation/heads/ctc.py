@@ -22,9 +22,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import TargetBatch, Truth
 from polysense.core.modality import Task
-from polysense.core.prediction import Prediction
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig
@@ -32,8 +32,8 @@ from polysense.nn.decoding.best_path import BestPathConfig
 from polysense.nn.decoding.speech import SpeechStepper, SpeechWeights
 from polysense.nn.decoding.speech_beam import SpeechBeam
 from polysense.nn.layers.ctc import PrefixScores
-from polysense.tasks.generation.heads.autoregressive import WritingHead, WritingHeadConfig
-from polysense.tasks.generation.heads.ctc_base import FrameReader, FrameReaderConfig
+from polysense.tasks.generation.heads.autoregressive import WritingHead, WritingHeadConfig, num_tokens
+from polysense.tasks.generation.heads.ctc_base import FrameReader, FrameReaderConfig, Frames
 
 __all__ = ["CTCHead", "CTCHeadConfig"]
 
@@ -59,7 +59,7 @@ class CTCHeadConfig(FrameReaderConfig, WritingHeadConfig):
         return CTCHead(self, target, width)
 
 
-class CTCHead(WritingHead):
+class CTCHead(WritingHead[Frames]):
     """Reads one column's frames."""
 
     def __init__(self, config: CTCHeadConfig, target: Target, width: int) -> None:
@@ -76,39 +76,36 @@ class CTCHead(WritingHead):
     def fit_texts(self, texts: Iterable[Sequence[int]]) -> None:
         self.frames.fit_texts(texts)
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch frames vocabulary"]:
-        """Logits of each frame's token; see `FrameReader`."""
-        outputs: Tensor = self.frames(fused, target)
-        return outputs
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Frames:
+        assert truth is None or isinstance(truth, TargetBatch)
+        frames: Frames = self.frames(fused, context, truth)
+        return frames
 
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        return self.frames.losses(outputs, target)
+    def loss(self, output: Frames, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
+        return {"loss": RowLoss(self.frames.losses(output, truth), num_tokens(truth))}
 
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
-        assert target.lengths is not None
-        return ((target.lengths - 1).clamp(min=0) * target.present).float()
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        return {"loss": num_tokens(truth)}
 
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        """The text of each frame's likeliest token."""
-        return Prediction(self.frames.best_path(outputs), padding_id=self.target.padding_id)
-
-    def stepper(self, fused: Fused, max_new_tokens: int, *, use_cache: bool = True) -> SpeechStepper:
+    def decoder(
+        self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True
+    ) -> SpeechStepper:
         """Scores of next tokens, summed over alignments; what it keeps is the only way it has to compute them."""
-        weights = self.decoder.weights if isinstance(self.decoder, SpeechBeam) else SpeechWeights()
-        return SpeechStepper(
-            *self.frames.normalised(self(fused)), self.target, weights, language_model=self.frames.language_model
-        )
+        weights = self.strategy.weights if isinstance(self.strategy, SpeechBeam) else SpeechWeights()
+        frames = self.frames.normalized(self.read(fused, context))
+        return SpeechStepper(*frames, self.target, weights, language_model=self.frames.language_model)
 
-    def likelihood(self, fused: Fused, target: TargetBatch) -> Float[Tensor, "batch 3"]:
+    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
         """Of the true text: its log probability, its tokens that are the likeliest after those before, their number.
 
         A text that is too long for its frames, whose log probability would be -inf, counts as one that is guessed.
         """
-        outputs = self(fused)
-        prefixes = PrefixScores(*self.frames.normalised(outputs), self.target.padding_id, self.target.end_id)
-        right = torch.zeros_like(target.present, dtype=torch.float32)
-        for wanted in target.values[:, 1:].unbind(dim=1):
-            right += (prefixes().argmax(dim=-1) == wanted) & (wanted != self.target.padding_id)
-            prefixes.advance(wanted)
-        counts = self.row_counts(target)
-        return torch.stack([self.frames.log_likelihood(outputs, target), right * target.present, counts], dim=1)
+        frames = self.read(fused, context)
+        prefixes = PrefixScores(*self.frames.normalized(frames), self.target.padding_id, self.target.end_id)
+        right = torch.zeros_like(truth.present, dtype=torch.float32)
+        for expected in truth.values[:, 1:].unbind(dim=1):
+            right += (prefixes().argmax(dim=-1) == expected) & (expected != self.target.padding_id)
+            prefixes.advance(expected)
+        log_likelihood = self.frames.log_likelihood(frames, truth)
+        return torch.stack([log_likelihood, right * truth.present, num_tokens(truth)], dim=1)

@@ -5,13 +5,13 @@ the loss is 0.3 CTC + 0.7 attention. The CTC can only align from left to right, 
 learn and, on a few hours of speech, does not; the decoder knows what it has written, which the CTC does not. Both are
 read at once when a text is written (see `decoding.speech`), so neither skips, repeats or makes up words.
 
-Both parts' losses are sums over the same tokens, so one count serves. A text that is too long for its frames teaches
+Both parts' losses are sums over the same tokens, and logged apart. A text that is too long for its frames teaches
 the decoder alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -19,9 +19,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import TargetBatch, Truth
 from polysense.core.modality import Task
-from polysense.core.prediction import Prediction
+from polysense.core.pytree import pytree_node
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -30,8 +31,8 @@ from polysense.nn.decoding.best_path import BestPath
 from polysense.nn.decoding.prefix_beam import PrefixBeam
 from polysense.nn.decoding.speech import SpeechStepper, SpeechWeights
 from polysense.nn.decoding.speech_beam import SpeechBeam, SpeechBeamConfig
-from polysense.tasks.generation.heads.autoregressive import WritingHead
-from polysense.tasks.generation.heads.ctc_base import FrameReader, FrameReaderConfig
+from polysense.tasks.generation.heads.autoregressive import TokenOutput, WritingHead, num_tokens
+from polysense.tasks.generation.heads.ctc_base import FrameReader, FrameReaderConfig, Frames
 from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
 
 __all__ = ["CTCAttentionHead", "CTCAttentionHeadConfig"]
@@ -64,7 +65,21 @@ class CTCAttentionHeadConfig(FrameReaderConfig, GenerationHeadConfig):
         return CTCAttentionHead(self, target, width)
 
 
-class CTCAttentionHead(WritingHead):
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class SpeechOutput:
+    """What both parts say.
+
+    Attributes:
+        attention: The decoder's tokens.
+        frames: The CTC's.
+    """
+
+    attention: TokenOutput
+    frames: Frames
+
+
+class CTCAttentionHead(WritingHead[SpeechOutput]):
     """A frame reader and a decoder."""
 
     def __init__(self, config: CTCAttentionHeadConfig, target: Target, width: int) -> None:
@@ -83,41 +98,42 @@ class CTCAttentionHead(WritingHead):
     def fit_texts(self, texts: Iterable[Sequence[int]]) -> None:
         self.frames.fit_texts(texts)
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch 2"]:
-        """Each row's loss in the decoder and in the frames, which share no shape."""
-        assert target is not None, f"{self.target.name}: without the true text there is no loss"
-        written = self.attention.row_losses(self.attention(fused, target), target)
-        return torch.stack([written, self.frames.losses(self.frames(fused, target), target)], dim=1)
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        return {"attention": 1 - self.ctc_weight, "ctc": self.ctc_weight}
 
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        written, heard = outputs.unbind(dim=1)
-        return ((1 - self.ctc_weight) * written + self.ctc_weight * heard) * target.present
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> SpeechOutput:
+        assert isinstance(truth, TargetBatch), f"{self.target.name}: without the true text there is no loss"
+        return SpeechOutput(self.attention.read(fused, context, truth), self.frames(fused, context, truth))
 
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
-        return self.attention.row_counts(target)
+    def loss(self, output: SpeechOutput, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
+        return {
+            "attention": self.attention.loss(output.attention, truth)["loss"],
+            "ctc": RowLoss(self.frames.losses(output.frames, truth), num_tokens(truth)),
+        }
 
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        """No texts, for losses hold none; `read` writes them."""
-        nothing = torch.zeros(len(outputs), 0, dtype=torch.int64, device=outputs.device)
-        return Prediction(nothing, padding_id=self.target.padding_id)
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        return dict.fromkeys(self.loss_weights, num_tokens(truth))
 
-    def stepper(self, fused: Fused, max_new_tokens: int, *, use_cache: bool = True) -> SpeechStepper:
+    def decoder(
+        self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True
+    ) -> SpeechStepper:
         weights = SpeechWeights(ctc=self.ctc_weight)
-        if isinstance(self.decoder, SpeechBeam):
-            weights = self.decoder.weights
+        if isinstance(self.strategy, SpeechBeam):
+            weights = self.strategy.weights
         attention = None
-        if not isinstance(self.decoder, (BestPath, PrefixBeam)):
-            attention = self.attention.stepper(fused, max_new_tokens, use_cache=use_cache)
-        return SpeechStepper(
-            *self.frames.normalised(self.frames(fused)), self.target, weights, attention, self.frames.language_model
-        )
+        if not isinstance(self.strategy, (BestPath, PrefixBeam)):
+            attention = self.attention.decoder(fused, context, max_new_tokens, use_cache=use_cache)
+        frames = self.frames.normalized(self.frames(fused, context))
+        return SpeechStepper(*frames, self.target, weights, attention, self.frames.language_model)
 
-    def likelihood(self, fused: Fused, target: TargetBatch) -> Float[Tensor, "batch 3"]:
+    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
         """Of the true text, as the decoder finds it; its log probability is both parts', weighted as they are trained.
 
         A text that is too long for its frames counts, for the CTC, as one that is guessed.
         """
-        found = self.attention.likelihood(fused, target)
-        heard = self.frames.log_likelihood(self.frames(fused), target)
-        both = self.ctc_weight * heard + (1 - self.ctc_weight) * found[:, 0]
-        return torch.cat([both[:, None], found[:, 1:]], dim=1)
+        attended = self.attention.likelihood(fused, context, truth)
+        aligned = self.frames.log_likelihood(self.frames(fused, context), truth)
+        both = self.ctc_weight * aligned + (1 - self.ctc_weight) * attended[:, 0]
+        return torch.cat([both[:, None], attended[:, 1:]], dim=1)

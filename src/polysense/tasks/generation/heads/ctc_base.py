@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from polysense.config.base import Config
 from polysense.core.batch import TargetBatch
+from polysense.core.pytree import pytree_node
 from polysense.core.registry import modality
+from polysense.core.rows import RowContext
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -25,7 +27,7 @@ from polysense.nn.head import readout
 from polysense.nn.layers.ctc import collapse, ctc_losses, frames_needed
 from polysense.nn.layers.ngram import NgramModel
 
-__all__ = ["FrameReader", "FrameReaderConfig"]
+__all__ = ["FrameReader", "FrameReaderConfig", "Frames"]
 
 _log = logging.getLogger("polysense.nn.heads")
 
@@ -84,6 +86,20 @@ class FrameReaderConfig(Config):
         return found[0]
 
 
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """What each frame says.
+
+    Attributes:
+        logits: Of its token.
+        valid: Which frames there are.
+    """
+
+    logits: Float[Tensor, "batch frames vocabulary"]
+    valid: Bool[Tensor, "batch frames"]
+
+
 class FrameReader(nn.Module):
     """Logits of each frame's token.
 
@@ -133,13 +149,12 @@ class FrameReader(nn.Module):
             self.target.name, self.language_model.num_sequences, self.language_model.order,
         )  # fmt: skip
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch frames vocabulary"]:
+    def forward(self, fused: Fused, context: RowContext, target: TargetBatch | None = None) -> Frames:
         """Logits of each frame's token.
-
-        No frame says the begin token: in its place stands whether the frame is valid, 1 or 0.
 
         Args:
             fused: What is read.
+            context: Of the rows.
             target: In training, rows whose text is too long for their frames are reported.
         """
         values, mask = self._steps(fused)
@@ -147,53 +162,44 @@ class FrameReader(nn.Module):
         batch, steps, _ = logits.shape
         logits = logits.view(batch, steps * self.config.upsampling, -1)
         valid = mask.repeat_interleave(self.config.upsampling, dim=1)
-        if self.training:
-            # What the frames don't come from is touched even so, or several processes wait for its gradients for ever.
-            logits = logits + ((fused.pooled.sum() + fused.tokens.values.sum()) * 0.0).to(logits.dtype)
-            if target is not None:
-                self._report(valid.sum(dim=1), target, fused.rows)
-        logits[:, :, self.target.begin_id] = valid.to(logits.dtype)
-        return logits
+        if self.training and target is not None:
+            self._report(valid.sum(dim=1), target, context.rows)
+        return Frames(logits, valid)
 
-    def normalised(
-        self, outputs: Float[Tensor, "batch frames vocabulary"]
-    ) -> tuple[Float[Tensor, "batch frames vocabulary"], Int[Tensor, " batch"]]:
+    def normalized(self, frames: Frames) -> tuple[Float[Tensor, "batch frames vocabulary"], Int[Tensor, " batch"]]:
         """float32 log probabilities of the valid frames, first in each row, and how many there are."""
-        valid = outputs[:, :, self.target.begin_id] > 0.5
-        log_probabilities = (outputs.float() + self.never).log_softmax(dim=-1)
+        valid = frames.valid
+        log_probabilities = (frames.logits.float() + self.never).log_softmax(dim=-1)
         if self.column is not None and self.column.multiple:
             # A cell's items follow one another, each with its own padding.
             order = torch.argsort((~valid).to(torch.int8), dim=1, stable=True)
             log_probabilities = log_probabilities.gather(1, order[:, :, None].expand_as(log_probabilities))
         return log_probabilities, valid.sum(dim=1)
 
-    def losses(self, outputs: Float[Tensor, "batch frames vocabulary"], target: TargetBatch) -> Float[Tensor, " batch"]:
+    def losses(self, frames: Frames, target: TargetBatch) -> Float[Tensor, " batch"]:
         """-log P(text | frames) of each row; 0 where the target is absent or too long for the frames."""
         texts, lengths = self._texts(target)
-        return ctc_losses(*self.normalised(outputs), texts, lengths, self.target.padding_id) * target.present
+        return ctc_losses(*self.normalized(frames), texts, lengths, self.target.padding_id) * target.present
 
-    def log_likelihood(
-        self, outputs: Float[Tensor, "batch frames vocabulary"], target: TargetBatch
-    ) -> Float[Tensor, " batch"]:
+    def log_likelihood(self, frames: Frames, target: TargetBatch) -> Float[Tensor, " batch"]:
         """log P(text | frames); a text that is too long for its frames counts as one that is guessed evenly."""
         texts, lengths = self._texts(target)
-        log_probabilities, num_frames = self.normalised(outputs)
+        log_probabilities, num_frames = self.normalized(frames)
         found = -ctc_losses(log_probabilities, num_frames, texts, lengths, self.target.padding_id)
         guessed = -(lengths + 1) * torch.log((self.never == 0).sum())
         return torch.where(frames_needed(texts, lengths) > num_frames, guessed, found) * target.present
 
-    def best_path(self, outputs: Float[Tensor, "batch frames vocabulary"]) -> Int[Tensor, "batch length"]:
+    def best_path(self, frames: Frames) -> Int[Tensor, "batch length"]:
         """The text of each frame's likeliest token."""
-        log_probabilities, num_frames = self.normalised(outputs)
+        log_probabilities, num_frames = self.normalized(frames)
         valid = torch.arange(log_probabilities.shape[1], device=num_frames.device) < num_frames[:, None]
         return collapse(log_probabilities.argmax(dim=-1), valid, self.target.padding_id)[0]
 
     def _steps(self, fused: Fused) -> tuple[Float[Tensor, "batch steps width"], Bool[Tensor, "batch steps"]]:
         column = self.column
         assert column is not None, f"the head of {self.target.name!r} was not told of the columns"
-        start, end = fused.spans[column.name]
-        values, mask = fused.tokens.values[:, start:end], fused.tokens.mask[:, start:end]
-        grid = fused.grids.get(column.name, (end - start,))
+        tokens = fused.columns[column.name].tokens
+        values, mask, grid = tokens.values, tokens.mask, tokens.grid
         steps = self.config.steps
         if steps == "auto":
             steps = "tokens"
@@ -221,14 +227,14 @@ class FrameReader(nn.Module):
         lengths = (target.lengths - 1 - (last == self.target.end_id).long()).clamp(min=0)
         return target.values[:, 1:], lengths
 
-    def _report(self, num_frames: Int[Tensor, " batch"], target: TargetBatch, rows: Tensor | None) -> None:
+    def _report(self, num_frames: Int[Tensor, " batch"], target: TargetBatch, rows: Tensor) -> None:
         """Says once which row is too short for its text, and once more how many are, after all have been seen."""
         if self._said_how_many:
             return
         texts, lengths = self._texts(target)
         needed = frames_needed(texts, lengths)
         short = (needed > num_frames) & (num_frames > 0) & target.present
-        if rows is None or not bool(short.any()):
+        if not bool(short.any()):
             return
         name = self.target.name
         at = int(torch.nonzero(short)[0, 0])

@@ -21,9 +21,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import TargetBatch, Truth
 from polysense.core.modality import Task
-from polysense.core.prediction import Prediction
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -33,8 +33,10 @@ from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 from polysense.nn.layers.packed import Packing, pack
 from polysense.nn.layers.transformer import TransformerBlock, sinusoidal
 from polysense.tasks.generation.heads.autoregressive import (
+    TokenOutput,
     WritingHead,
     WritingHeadConfig,
+    num_tokens,
     token_likelihood,
     token_losses,
 )
@@ -83,7 +85,7 @@ class GenerationHeadConfig(WritingHeadConfig):
         return GenerationHead(self, target, width)
 
 
-class GenerationHead(WritingHead):
+class GenerationHead(WritingHead[TokenOutput]):
     """Writes a text from the fused tokens."""
 
     never: Tensor
@@ -113,27 +115,25 @@ class GenerationHead(WritingHead):
 
     # --- teacher forcing -----------------------------------------------------------------------------------------
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch length_less_one ..."]:
-        """What is said of each token of the true text after the first, from those before it.
-
-        Returns:
-            In training its loss, [batch, length less one]; else its logits, [batch, length less one, vocabulary].
-        """
-        assert target is not None, f"{self.target.name}: without the true text there is nothing to go on from"
-        memory, mask = self._memory(fused)
-        given, wanted = target.values[:, :-1], target.values[:, 1:]
-        packing = self._packing(target, mask) if self.training else None
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> TokenOutput:
+        assert isinstance(truth, TargetBatch), (
+            f"{self.target.name}: without the true text there is nothing to go on from"
+        )
+        memory, mask = self._memory(fused, context)
+        given, expected = truth.values[:, :-1], truth.values[:, 1:]
+        packing = self._packing(truth, mask) if self.training else None
         if packing is not None:
             tokens = self._embed_at(packing.pack(given), packing.positions)
             for block in self.blocks:
                 tokens = block.packed(tokens, memory, packing)  # type: ignore[operator]
-            return packing.unpack(self._losses(tokens, packing.pack(wanted)))
+            return TokenOutput(losses=packing.unpack(self._losses(tokens, packing.pack(expected))))
         tokens = self._embed(given, 0)
         for block in self.blocks:
             tokens = block(tokens, memory, mask)
         if self.training:
-            return self._losses(tokens.flatten(0, 1), wanted.flatten()).view(wanted.shape)
-        return self._logits(tokens)
+            losses = self._losses(tokens.flatten(0, 1), expected.flatten())
+            return TokenOutput(losses=losses.view(expected.shape))
+        return TokenOutput(logits=self._logits(tokens))
 
     def _packing(self, target: TargetBatch, memory_mask: Bool[Tensor, "batch memory"]) -> Packing | None:
         """How the batch's texts are packed; None where padding costs less."""
@@ -148,44 +148,42 @@ class GenerationHead(WritingHead):
         packing = pack(lengths, longest, memory_mask)
         return packing if len(packing.index) else None
 
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        if outputs.dim() == 2:
-            return outputs.sum(dim=1) * target.present
-        return (
-            token_losses(outputs, target.values[:, 1:], self.target.padding_id, self.label_smoothing) * target.present
-        )
+    def loss(self, output: TokenOutput, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
+        if output.losses is not None:
+            losses = output.losses.sum(dim=1)
+        else:
+            assert output.logits is not None
+            losses = token_losses(output.logits, truth.values[:, 1:], self.target.padding_id, self.label_smoothing)
+        return {"loss": RowLoss(losses * truth.present, self.count(truth)["loss"])}
 
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
-        assert target.lengths is not None
-        return ((target.lengths - 1).clamp(min=0) * target.present).float()
-
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        """The likeliest token at each position after the true ones."""
-        return Prediction(outputs.argmax(dim=-1), padding_id=self.target.padding_id)
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        return {"loss": num_tokens(truth)}
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def likelihood(self, fused: Fused, target: TargetBatch) -> Float[Tensor, "batch 3"]:
-        outputs, wanted = self(fused, target), target.values[:, 1:]
-        return token_likelihood(outputs, wanted, self.target.padding_id) * target.present[:, None]
+    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
+        logits = self.read(fused, context, truth).logits
+        assert logits is not None
+        return token_likelihood(logits, truth.values[:, 1:], self.target.padding_id) * truth.present[:, None]
 
-    def stepper(self, fused: Fused, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
-        memory, mask = self._memory(fused)
+    def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+        memory, mask = self._memory(fused, context)
         return _Stepper(self, memory, mask, max_new_tokens, use_cache)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
-    def _memory(self, fused: Fused) -> tuple[Float[Tensor, "batch memory width"], Bool[Tensor, "batch memory"]]:
+    def _memory(
+        self, fused: Fused, context: RowContext
+    ) -> tuple[Float[Tensor, "batch memory width"], Bool[Tensor, "batch memory"]]:
         """What is attended to: the summary, all columns' tokens with their positions, and the prompt."""
-        values, mask = fused.tokens.values, fused.tokens.mask
-        positions = torch.zeros(values.shape[1], dtype=torch.int64, device=values.device)
-        for start, end in fused.spans.values():
-            positions[start:end] = torch.arange(end - start, device=values.device)
-        tokens = self.memory_norm(values) + self.position_scale * sinusoidal(positions, values.shape[2])
+        joined = fused.joined()
+        values, mask = joined.values, joined.mask
+        tokens = self.memory_norm(values) + self.position_scale * sinusoidal(fused.positions(), values.shape[2])
         tokens = tokens.masked_fill(~mask[:, :, None], 0.0)
         memory = torch.cat([self.pooled_norm(fused.pooled)[:, None].to(tokens.dtype), tokens], dim=1)
         mask = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
-        prompt = fused.prompts.get(self.target.name)
+        prompt = context.inputs.get("prompt")
         if self.prompt_block is None or prompt is None:
             return memory, mask
         ids = prompt.values[:, 0].long()
@@ -203,13 +201,13 @@ class GenerationHead(WritingHead):
         return embedded
 
     def _losses(
-        self, tokens: Float[Tensor, "tokens width"], wanted: Int[Tensor, " tokens"]
+        self, tokens: Float[Tensor, "tokens width"], expected: Int[Tensor, " tokens"]
     ) -> Float[Tensor, " tokens"]:
         return linear_cross_entropy(
             self.norm(tokens),
             self.embedding.weight if self.output is None else self.output.weight,
             self.bias,
-            wanted,
+            expected,
             ignore=self.target.padding_id,
             label_smoothing=self.label_smoothing,
         )

@@ -25,9 +25,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import TargetBatch, Truth
 from polysense.core.modality import Task
-from polysense.core.prediction import Prediction
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -37,6 +37,7 @@ from polysense.nn.layers.connectors import ConnectorKind, MLPConnector, connecto
 from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
 from polysense.nn.layers.transformer import sinusoidal
 from polysense.tasks.generation.heads.autoregressive import (
+    TokenOutput,
     WritingHead,
     WritingHeadConfig,
     token_likelihood,
@@ -139,7 +140,7 @@ class LanguageModelHeadConfig(WritingHeadConfig):
         return self.create(target, width)
 
 
-class LanguageModelHead(WritingHead):
+class LanguageModelHead(WritingHead[TokenOutput]):
     """Writes a text with a language model."""
 
     never: Tensor
@@ -188,51 +189,50 @@ class LanguageModelHead(WritingHead):
 
     # --- teacher forcing -----------------------------------------------------------------------------------------
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch length vocabulary"]:
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> TokenOutput:
         """Logits of each token of the true text after the first, from those before it; before them, where there are
         earlier answers to be trained on, of each token of the prompt."""
-        assert target is not None, f"{self.target.name}: without the true text there is nothing to go on from"
+        assert isinstance(truth, TargetBatch), (
+            f"{self.target.name}: without the true text there is nothing to go on from"
+        )
         model = self._ready()
-        answer = target.values[:, 1:-1]
-        prefix = self._prefix(fused, answer.shape[1] + 1)
+        answer = truth.values[:, 1:-1]
+        prefix = self._prefix(fused, context, answer.shape[1] + 1)
         values = torch.cat([prefix.values, model.embed(answer).to(prefix.values.dtype)], dim=1)
         mask = torch.cat([prefix.mask, answer != self.target.padding_id], dim=1)
         start = prefix.mask.shape[1] - 1
-        if target.earlier is None:
-            return model(values, mask, torch.arange(start, values.shape[1], device=values.device))[0]
+        if truth.earlier is None:
+            return TokenOutput(
+                logits=model(values, mask, torch.arange(start, values.shape[1], device=values.device))[0]
+            )
         # The prompt's tokens are the last pieces; media between them make the stretch longer that they lie in.
-        places = prefix.places[:, prefix.places.shape[1] - target.earlier.shape[1] :]
-        first = 0 if self.target.placeholders else max(start - target.earlier.shape[1], 0)
+        places = prefix.places[:, prefix.places.shape[1] - truth.earlier.shape[1] :]
+        first = 0 if self.target.placeholders else max(start - truth.earlier.shape[1], 0)
         logits = model(values, mask, torch.arange(first, values.shape[1], device=values.device))[0]
         before = (places - 1 - first).clamp(min=0)[:, :, None].expand(-1, -1, logits.shape[2])
-        return torch.cat([logits.gather(1, before), logits[:, start - first :]], dim=1)
+        return TokenOutput(logits=torch.cat([logits.gather(1, before), logits[:, start - first :]], dim=1))
 
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        return (
-            token_losses(outputs, self._wanted(target), self.target.padding_id, self.config.label_smoothing)
-            * target.present
-        )
+    def loss(self, output: TokenOutput, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
+        assert output.logits is not None
+        smoothing = self.config.label_smoothing
+        losses = token_losses(output.logits, _expected(truth), self.target.padding_id, smoothing)
+        return {"loss": RowLoss(losses * truth.present, self.count(truth)["loss"])}
 
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
-        return (self._wanted(target) != self.target.padding_id).sum(dim=1).float() * target.present
-
-    def _wanted(self, target: TargetBatch) -> Int[Tensor, "batch length"]:
-        """The token that each output is to predict; padding where none."""
-        answer = target.values[:, 1:]
-        return answer if target.earlier is None else torch.cat([target.earlier, answer], dim=1)
-
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        """The likeliest token at each position after the true ones."""
-        return Prediction(outputs.argmax(dim=-1), padding_id=self.target.padding_id)
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        assert isinstance(truth, TargetBatch)
+        return {"loss": (_expected(truth) != self.target.padding_id).sum(dim=1).float() * truth.present}
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def likelihood(self, fused: Fused, target: TargetBatch) -> Float[Tensor, "batch 3"]:
-        outputs, wanted = self(fused, target), self._wanted(target)
-        return token_likelihood(outputs, wanted, self.target.padding_id) * target.present[:, None]
+    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
+        logits = self.read(fused, context, truth).logits
+        assert logits is not None
+        return token_likelihood(logits, _expected(truth), self.target.padding_id) * truth.present[:, None]
 
-    def stepper(self, fused: Fused, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
-        return _Stepper(self._ready(), self._prefix(fused, max_new_tokens), self.target, self.never, use_cache)
+    def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+        prefix = self._prefix(fused, context, max_new_tokens)
+        return _Stepper(self._ready(), prefix, self.target, self.never, use_cache)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -242,11 +242,12 @@ class LanguageModelHead(WritingHead):
             self.model.eval()
         return self._language_model
 
-    def _prefix(self, fused: Fused, room: int) -> Prefix:
+    def _prefix(self, fused: Fused, context: RowContext, room: int) -> Prefix:
         """What is read before the answer.
 
         Args:
             fused: What it is made of.
+            context: Of the rows; the prompt is among its inputs.
             room: Tokens of the answer that are fed to the language model at most.
         """
         model, target = self._language_model, self.target
@@ -258,7 +259,7 @@ class LanguageModelHead(WritingHead):
         # 2. The columns' tokens, each of which knows its column and item.
         media, media_mask, groups = self._media(fused)
         # 3. The prompt.
-        prompt = fused.prompts.get(target.name)
+        prompt = context.inputs.get("prompt")
         ids = torch.zeros(batch, 0, dtype=torch.int64, device=device) if prompt is None else prompt.values[:, 0].long()
         length = torch.arange(ids.shape[1], device=device)
         mask = length.expand_as(ids) < (0 if prompt is None else prompt.lengths)
@@ -276,24 +277,23 @@ class LanguageModelHead(WritingHead):
         """All columns' tokens as embeddings, which are valid, and their groups (see `order_with_placeholders`)."""
         batch, device = len(fused.pooled), fused.pooled.device
         values, masks, groups = [], [], []
-        for name, (start, end) in fused.spans.items():
-            grid = fused.grids.get(name, (end - start,))
-            items = fused.lengths[name].shape[1] if name in fused.lengths else 1
+        for name, column in fused.columns.items():
+            tokens, grid, items = column.tokens, column.tokens.grid, column.lengths.shape[1]
             if len(grid) > 1 and grid[0] == items:
                 grid = grid[1:]
             else:
                 items = 1
-            own = fused.tokens.values[:, start:end].reshape(batch * items, -1, fused.tokens.values.shape[2])
-            mask = fused.tokens.mask[:, start:end].reshape(batch * items, -1)
+            own = tokens.values.reshape(batch * items, -1, tokens.values.shape[2])
+            mask = tokens.mask.reshape(batch * items, -1)
             positions = torch.arange(own.shape[1], device=device)
             own = self.norm(own) + self.position_scale * sinusoidal(positions, own.shape[2])
             made, valid = self.connector(own.masked_fill(~mask[:, :, None], 0.0), mask, grid)
             values.append(made.reshape(batch, -1, made.shape[2]))
             masks.append(valid.reshape(batch, -1))
             placeholders = self.target.placeholders
-            column = placeholders.index(name) if name in placeholders else -2
+            group = placeholders.index(name) if name in placeholders else -2
             each = torch.arange(items, device=device).repeat_interleave(made.shape[1])
-            groups.append((column * MOST_ITEMS + each).expand(batch, -1))
+            groups.append((group * MOST_ITEMS + each).expand(batch, -1))
         return torch.cat(values, dim=1), torch.cat(masks, dim=1), torch.cat(groups, dim=1)
 
     def _shortened(self, mask: Tensor, prompt_length: int, room: int, limit: int) -> Tensor:
@@ -331,6 +331,12 @@ class LanguageModelHead(WritingHead):
     def save_resources(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.settings.save_pretrained(str(folder))
+
+
+def _expected(truth: TargetBatch) -> Int[Tensor, "batch length"]:
+    """The token that each output is to predict; padding where none."""
+    answer = truth.values[:, 1:]
+    return answer if truth.earlier is None else torch.cat([truth.earlier, answer], dim=1)
 
 
 def _without_dropout(model: nn.Module) -> None:

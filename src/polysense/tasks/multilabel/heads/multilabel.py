@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import TargetBatch, Truth
 from polysense.core.modality import Task
-from polysense.core.prediction import Prediction
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
-from polysense.nn.head import Head, HeadConfig, Space, readout, weighted
+from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
 
 __all__ = ["MultilabelHead", "MultilabelHeadConfig"]
 
@@ -33,6 +34,7 @@ class MultilabelHeadConfig(HeadConfig):
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.MULTILABEL})
+    unimodal: ClassVar[bool] = True
     type: Literal["multilabel"] = "multilabel"
     class_weights: Literal["none", "balanced"] = "none"
     threshold: float = 0.5
@@ -42,7 +44,7 @@ class MultilabelHeadConfig(HeadConfig):
         return MultilabelHead(self, target, width)
 
 
-class MultilabelHead(Head):
+class MultilabelHead(Head[Logits]):
     """One logit per label from the fused summary."""
 
     positive_weight: Tensor
@@ -57,27 +59,26 @@ class MultilabelHead(Head):
             positive = ((target.num_rows - counts).clamp(min=1) / counts.clamp(min=1)).clamp(max=100.0)
         self.register_buffer("positive_weight", positive, persistent=False)
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch classes"]:
-        outputs: Tensor = self.readout(fused.pooled)
-        return outputs
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Logits:
+        return Logits(self.readout(fused.pooled))
 
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
+    def loss(self, output: Logits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
         losses = F.binary_cross_entropy_with_logits(
-            outputs.float(), target.values, pos_weight=self.positive_weight, reduction="none"
+            output.values.float(), truth.values, pos_weight=self.positive_weight, reduction="none"
         ).mean(dim=1)
-        return losses * target.present
+        return {"loss": RowLoss(losses * truth.present, truth.present.float())}
 
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
-        return target.present.float()
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        return {"loss": truth.present.float()}
 
-    def combine(
-        self, outputs: Float[Tensor, "batch experts ..."], votes: Float[Tensor, "batch experts"], space: Space
-    ) -> Float[Tensor, "batch ..."]:
+    def arrays(self, output: Logits) -> dict[str, Tensor]:
+        probabilities = output.values.float().sigmoid()
+        return {"values": probabilities >= self.threshold, "probabilities": probabilities}
+
+    def combine(self, outputs: Sequence[Logits], weights: Float[Tensor, "batch experts"], space: Space) -> Logits:
+        stacked = torch.stack([output.values for output in outputs], dim=1)
         if space == "logits":
-            return weighted(outputs, votes)
-        shares = votes / votes.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        return weighted(outputs.float().sigmoid(), shares).logit(eps=1e-7)
-
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        probabilities = outputs.float().sigmoid()
-        return Prediction(probabilities >= self.threshold, probabilities)
+            return Logits(weighted(stacked, weights))
+        shares = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        return Logits(weighted(stacked.float().sigmoid(), shares).logit(eps=1e-7))

@@ -29,12 +29,14 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, Truth
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
+from polysense.core.pytree import pytree_node
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -44,7 +46,6 @@ from polysense.nn.layers.draws import normals, uniforms
 from polysense.nn.layers.gaussians import divergence, product_of_experts
 from polysense.nn.layers.query_decoder import QueryDecoder
 from polysense.nn.layers.transformer import sinusoidal
-from polysense.nn.truth import with_items
 from polysense.tasks.reconstruction.corruption import Corruption
 from polysense.tasks.reconstruction.decoders import DecodingLimits, column_decoder
 from polysense.tasks.reconstruction.mean import MeanPredictor, has_classes, hits
@@ -91,7 +92,6 @@ class ReconstructionHeadConfig(HeadConfig):
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.RECONSTRUCTION})
-    restores: ClassVar[bool] = True
     type: Literal["reconstruction"] = "reconstruction"
     dropout: float = 0.0
     memory: Literal["code", "tokens"] = "code"
@@ -143,11 +143,55 @@ class ReconstructionHeadConfig(HeadConfig):
         return ReconstructionHead(self, target, width)
 
 
-class ReconstructionHead(Head):
-    """Restores columns.
+@pytree_node
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReconstructionTruth(Truth):
+    """What is reconstructed: the input columns as they are before anything of them is hidden.
 
-    Its outputs are one tensor [batch, tokens, width], for each term of the loss (one, unless it is variational and in
-    training) first the code, folded and padded, and then a token for each place of each column.
+    Attributes:
+        columns: Those that have storage.
+        keys: The batch's RNG keys, which say what was hidden; None where nothing was.
+        progress: The share of the training that is done; None outside of it.
+    """
+
+    columns: Mapping[str, ColumnBatch]
+    keys: Int[Tensor, " batch"] | None = None
+    progress: Float[Tensor, ""] | None = None
+
+
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class CodeTerm:
+    """A code and what is decoded from it.
+
+    Attributes:
+        code: The code; of a variational one the mean.
+        log_variance: Of a variational code.
+        sources: Which input columns it comes from.
+        tokens: Per member of the target a token for each place.
+    """
+
+    code: Float[Tensor, "batch size"]
+    log_variance: Float[Tensor, "batch size"] | None
+    sources: Bool[Tensor, "batch columns"]
+    tokens: tuple[Float[Tensor, "batch _ width"], ...]
+
+
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What is made of the fused columns.
+
+    Attributes:
+        terms: Of the loss: one of all columns; of a variational code in training also one of each column alone and one
+            of a random subset.
+    """
+
+    terms: tuple[CodeTerm, ...]
+
+
+class ReconstructionHead(Head[Reconstruction]):
+    """Restores columns.
 
     Attributes:
         decoders: Per member of the target how its tokens are read.
@@ -182,7 +226,7 @@ class ReconstructionHead(Head):
         self.mean = MeanPredictor(self._each())
         self._columns = tuple(named)
         queries = sum(decoder.num_places for decoder in self._each())
-        self.decoder = QueryDecoder(queries, width, config.num_layers, config.num_heads, config.dropout)
+        self.query_decoder = QueryDecoder(queries, width, config.num_layers, config.num_heads, config.dropout)
         if config.variational:
             self.experts = nn.ModuleList(nn.Linear(width, 2 * config.code_size) for _ in columns)
         else:
@@ -212,33 +256,41 @@ class ReconstructionHead(Head):
 
     # --- the inputs ----------------------------------------------------------------------------------------------
 
-    def corrupted(self, batch: Batch) -> Batch:
-        """The batch as the encoders get it in training; as it is where there are no keys to draw from."""
+    def truth(self, batch: Batch) -> ReconstructionTruth:
+        columns = {name: column for name, column in batch.columns.items() if column.lengths.shape[1]}
+        present = torch.zeros(len(batch), dtype=torch.bool, device=batch.device)
+        for name in self.target.members:
+            present = present | batch.columns[name].present
+        return ReconstructionTruth(present=present, columns=columns, keys=batch.keys, progress=batch.progress)
+
+    def corrupt(self, batch: Batch) -> Batch:
+        """The batch with places and cells hidden; as it is where there are no keys to draw from."""
         if batch.keys is None or self.corruption.is_none:
             return batch
-        corrupted = self.corruption(self._each(), with_items(batch.columns), batch.keys)
+        corrupted = self.corruption(self._each(), self.truth(batch).columns, batch.keys)
         return replace(batch, columns={**batch.columns, **corrupted})
 
     # --- the decoder ---------------------------------------------------------------------------------------------
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch tokens width"]:
-        """The code and the columns' tokens, for each term of the loss."""
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Reconstruction:
+        sources = torch.stack([fused.columns[name].present for name in self._columns], dim=1)
         if self._config.variational:
-            outputs = self._variational(fused, None if target is None else target.keys)
+            # What is sampled in training comes with the truth; without keys there, nothing is.
+            samples = truth.keys if self.training and isinstance(truth, ReconstructionTruth) else None
+            return self._variational(fused, sources, samples)
+        code = self.norm(fused.pooled)
+        if self._config.memory == "code":
+            code = self.code(code)
+            memory, mask = self._unfolded(code)
         else:
-            if self._config.memory == "code":
-                code = self.code(self.norm(fused.pooled))
-                memory, mask = self._unfolded(code)
-            else:
-                code = self.norm(fused.pooled)
-                memory, mask = self._tokens(fused, code)
-            outputs = torch.cat([self._folded(code), self.decoder(memory, mask).float()], dim=1)
-        if self.training:
-            # What this way of reading has no use for is touched all the same, or DDP waits for its gradients.
-            idle = fused.pooled.float().sum(dim=1) + fused.tokens.values.float().sum(dim=(1, 2))
-            idle = idle + sum(summary.float().sum(dim=1) for summary in fused.unimodal.values())
-            outputs = outputs + idle[:, None, None] * 0.0
-        return outputs
+            memory, mask = self._tokens(fused, code)
+        return Reconstruction(
+            (CodeTerm(code.float(), None, sources, self._of_members(self.query_decoder(memory, mask))),)
+        )
+
+    def _of_members(self, tokens: Float[Tensor, "batch places width"]) -> tuple[Tensor, ...]:
+        """Each member's own tokens."""
+        return torch.split(tokens.float(), [decoder.num_places for decoder in self._each()], dim=1)
 
     def _unfolded(
         self, code: Float[Tensor, "rows size"]
@@ -250,176 +302,141 @@ class ReconstructionHead(Head):
         self, fused: Fused, summary: Float[Tensor, "batch width"]
     ) -> tuple[Float[Tensor, "batch memory width"], Bool[Tensor, "batch memory"]]:
         """The summary, and all columns' tokens with their positions."""
-        values, mask = fused.tokens.values, fused.tokens.mask
-        positions = torch.zeros(values.shape[1], dtype=torch.int64, device=values.device)
-        for start, end in fused.spans.values():
-            positions[start:end] = torch.arange(end - start, device=values.device)
-        tokens = self.token_norm(values) + self.position_scale * sinusoidal(positions, values.shape[2])
+        joined = fused.joined()
+        values, mask = joined.values, joined.mask
+        tokens = self.token_norm(values) + self.position_scale * sinusoidal(fused.positions(), values.shape[2])
         tokens = tokens.masked_fill(~mask[:, :, None], 0.0)
         memory = torch.cat([summary[:, None].to(tokens.dtype), tokens], dim=1)
         return memory, torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
 
-    def _variational(self, fused: Fused, keys: Tensor | None) -> Float[Tensor, "batch tokens width"]:
-        """The same for the terms of the loss: all columns, in training also each alone and a random subset."""
-        size, draws = self._config.code_size, keys if self.training else None
+    def _variational(
+        self, fused: Fused, present: Bool[Tensor, "batch columns"], samples: Int[Tensor, " batch"] | None
+    ) -> Reconstruction:
+        """The terms of the loss: all columns, in training also each alone and a random subset."""
+        size = self._config.code_size
         opinions = torch.stack(
-            [expert(fused.unimodal[name]).float() for name, expert in zip(self._columns, self.experts, strict=True)],
+            [
+                expert(fused.columns[name].summary).float()
+                for name, expert in zip(self._columns, self.experts, strict=True)
+            ],
             dim=1,
         )
         means, log_variances = opinions[..., :size], opinions[..., size:].clamp(-_MOST_LOG_VARIANCE, _MOST_LOG_VARIANCE)
-        terms = _terms(self._present(fused), [self._columns.index(name) for name in self.target.members], draws)
-        numbers, codes = [], []
-        for index, present in enumerate(terms):
-            mean, log_variance = product_of_experts(means, log_variances, present)
-            code = mean
-            if draws is not None:
-                code = mean + normals(draws, size, f"code {index}") * (0.5 * log_variance).exp()
-            codes.append(code)
-            numbers.append(self._folded(torch.cat([mean, log_variance, present.float()], dim=1)))
-        tokens = self.decoder(*self._unfolded(torch.cat(codes))).float()
-        parts = [torch.cat(pair, dim=1) for pair in zip(numbers, tokens.chunk(len(terms)), strict=True)]
-        return torch.cat(parts, dim=1)
-
-    def _present(self, fused: Fused) -> Bool[Tensor, "batch columns"]:
-        """Which columns are there; a learned token may stand in for an absent one, which is not the column."""
-        found = []
-        for name in self._columns:
-            there = (fused.unimodal[name] != 0).any(dim=1)
-            if fused.rows is not None:
-                lengths = fused.lengths.get(name)
-                there = there & (lengths > 0).any(dim=1) if lengths is not None else torch.zeros_like(there)
-            found.append(there)
-        return torch.stack(found, dim=1)
-
-    # --- the outputs as one tensor -------------------------------------------------------------------------------
-
-    @property
-    def _num_numbers(self) -> int:
-        """Numbers beside the tokens: the code, or mean, log variance and which columns they come from."""
-        if self._config.variational:
-            return 2 * self._config.code_size + len(self._columns)
-        return self._size
-
-    @property
-    def _num_rows(self) -> int:
-        return -(-self._num_numbers // self._width)
-
-    def _folded(self, numbers: Float[Tensor, "batch size"]) -> Float[Tensor, "batch rows width"]:
-        room = self._num_rows * self._width - numbers.shape[1]
-        return nn.functional.pad(numbers.float(), (0, room)).view(len(numbers), self._num_rows, self._width)
-
-    def _read_terms(
-        self, outputs: Float[Tensor, "batch tokens width"]
-    ) -> list[tuple[Float[Tensor, "batch size"], list[Float[Tensor, "batch places width"]]]]:
-        """Per term its numbers and each column's tokens."""
-        places = [decoder.num_places for decoder in self._each()]
-        found = []
-        for term in torch.split(outputs, self._num_rows + sum(places), dim=1):
-            first, *tokens = torch.split(term, [self._num_rows, *places], dim=1)
-            found.append((first.flatten(1)[:, : self._num_numbers], tokens))
-        return found
+        sources = _terms(present, [self._columns.index(name) for name in self.target.members], samples)
+        codes, experts = [], []
+        for index, chosen in enumerate(sources):
+            mean, log_variance = product_of_experts(means, log_variances, chosen)
+            experts.append((mean, log_variance))
+            noise = 0.0 if samples is None else normals(samples, size, f"code {index}") * (0.5 * log_variance).exp()
+            codes.append(mean + noise)
+        tokens = self.query_decoder(*self._unfolded(torch.cat(codes))).chunk(len(codes))
+        return Reconstruction(
+            tuple(
+                CodeTerm(mean, log_variance, chosen, self._of_members(own))
+                for (mean, log_variance), chosen, own in zip(experts, sources, tokens, strict=True)
+            )
+        )
 
     # --- the loss ------------------------------------------------------------------------------------------------
 
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        scored, terms = self._scored(target), self._read_terms(outputs)
+    def loss(self, output: Reconstruction, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, ReconstructionTruth)
+        scored = self._scored(truth)
         weights = self._weights
-        if self._draws(target):  # a number is hidden in some rows only, and is to weigh no less than a picture
+        if self._hides(truth):  # a number is hidden in some rows only, and is to weigh no less than a picture
             each = zip(self._each(), weights, strict=True)
             weights = tuple(weight / self.corruption.share_scored(decoder) for decoder, weight in each)
-        total = outputs[:, 0, 0] * 0.0  # in the graph even where nothing is scored
-        for index, (numbers, tokens) in enumerate(terms):
-            for decoder, weight, own in zip(self._each(), weights, tokens, strict=True):
+        total = output.terms[0].tokens[0][:, 0, 0] * 0.0  # in the graph even where nothing is scored
+        for index, term in enumerate(output.terms):
+            for decoder, weight, tokens in zip(self._each(), weights, term.tokens, strict=True):
                 name = decoder.column.name
                 if name not in scored:
                     continue
-                error = decoder.losses(own, target.columns[name], scored[name])
+                error = decoder.losses(tokens, truth.columns[name], scored[name])
                 if self._config.variational and index > 0:  # a subset speaks for its own columns alone
-                    error = error * numbers[:, 2 * self._config.code_size + self._columns.index(name)]
+                    error = error * term.sources[:, self._columns.index(name)]
                 total = total + weight * error
-            if self._config.variational:
-                mean, log_variance = numbers[:, : 2 * self._config.code_size].chunk(2, dim=1)
-                total = total + self._beta(target) * divergence(mean, log_variance) * target.present
+            if term.log_variance is not None:
+                total = total + self._beta(truth) * divergence(term.code, term.log_variance) * truth.present
         if self.training:
             idle = [p for decoder in self._each() if decoder.column.name not in scored for p in decoder.parameters()]
-            total = total + sum((parameter.flatten()[:1].sum() for parameter in idle), outputs.new_zeros(())) * 0.0
-        return total / len(terms)
+            total = total + sum((parameter.flatten()[:1].sum() for parameter in idle), total.new_zeros(())) * 0.0
+        return {"loss": RowLoss(total / len(output.terms), self.count(truth)["loss"])}
 
-    def _beta(self, target: TargetBatch) -> float | Float[Tensor, ""]:
+    def _beta(self, truth: ReconstructionTruth) -> float | Float[Tensor, ""]:
         """The divergence's weight at this point of the training."""
         beta, warmup = self._config.beta, self._config.beta_warmup
-        if not warmup or not self.training or target.progress is None:
+        if not warmup or not self.training or truth.progress is None:
             return beta
-        return beta * (target.progress / warmup).clamp(max=1.0)
+        return beta * (truth.progress / warmup).clamp(max=1.0)
 
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         """The weights of the columns whose true cells are known."""
-        total = torch.zeros(len(target.present), device=target.present.device)
+        assert isinstance(truth, ReconstructionTruth)
+        total = torch.zeros(len(truth.present), device=truth.present.device)
         for decoder, weight in zip(self._each(), self._weights, strict=True):
-            if (column := target.columns.get(decoder.column.name)) is not None:
+            if (column := truth.columns.get(decoder.column.name)) is not None:
                 total = total + weight * decoder.known(column).any(dim=1)
-        return total
+        return {"loss": total}
 
-    def _draws(self, target: TargetBatch) -> bool:
+    def _hides(self, truth: ReconstructionTruth) -> bool:
         """Whether something was hidden from the encoders."""
-        return self.training and target.keys is not None
+        return self.training and truth.keys is not None
 
-    def _scored(self, target: TargetBatch) -> dict[str, Bool[Tensor, "batch places"]]:
+    def _scored(self, truth: ReconstructionTruth) -> dict[str, Bool[Tensor, "batch places"]]:
         """Per column that the batch has, the places that the loss is on: the known ones, or those that were hidden."""
-        there = [decoder for decoder in self._each() if decoder.column.name in target.columns]
-        known = {decoder.column.name: decoder.known(target.columns[decoder.column.name]) for decoder in there}
-        if not self.corruption.mask or not self._draws(target):
+        there = [decoder for decoder in self._each() if decoder.column.name in truth.columns]
+        known = {decoder.column.name: decoder.known(truth.columns[decoder.column.name]) for decoder in there}
+        if not self.corruption.mask or not self._hides(truth):
             return known
-        assert target.keys is not None
-        hidden = self.corruption.hidden(self._each(), target.columns, target.keys)
+        assert truth.keys is not None
+        hidden = self.corruption.hidden(self._each(), truth.columns, truth.keys)
         return {name: places & hidden[name].places for name, places in known.items()}
 
     # --- predictions ---------------------------------------------------------------------------------------------
 
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        numbers, tokens = self._read_terms(outputs)[0]
-        return Prediction(
-            numbers[:, : self._size],
-            columns={
-                decoder.column.name: decoder.predict(own) for decoder, own in zip(self._each(), tokens, strict=True)
-            },
-        )
+    def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
+        """The code as `values`, and what each member holds as `column_0`, `column_1`, ..."""
+        term = self.read(fused, context).terms[0]
+        arrays = {"values": term.code}
+        for index, (decoder, tokens) in enumerate(zip(self._each(), term.tokens, strict=True)):
+            arrays[f"column_{index}"] = decoder.predict(tokens)
+        return arrays
 
-    def read(self, fused: Fused, target: TargetBatch | None = None, *, write: bool = True) -> Prediction:
-        """The columns, the code, and each column's error where it is known; without columns unless `write`."""
-        outputs = self(fused, target)
-        numbers, tokens = self._read_terms(outputs)[0]
-        found = self.predict(outputs) if write else Prediction(numbers[:, : self._size])
-        if target is None:
-            return found
-        self._tell_of_cuts(target)
-        errors, predicted = [], dict(found.columns)
-        for decoder, own in zip(self._each(), tokens, strict=True):
-            column = target.columns.get(decoder.column.name)
+    def brief(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
+        return {"values": self.read(fused, context).terms[0].code}
+
+    def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
+        """Each column's error where it is known, its hits, and the mean predictor's."""
+        assert isinstance(truth, ReconstructionTruth)
+        self._tell_of_cuts(truth)
+        errors, predicted = [], {}
+        for decoder, tokens in zip(self._each(), self.read(fused, context).terms[0].tokens, strict=True):
+            column = truth.columns.get(decoder.column.name)
             if column is None:
-                errors.append(torch.full_like(own[:, 0, 0], torch.nan))
+                errors.append(torch.full_like(tokens[:, 0, 0], torch.nan))
                 continue
             known = decoder.known(column)
-            errors.append(decoder.losses(own, column, known).masked_fill(~known.any(dim=1), torch.nan))
-            if has_classes(decoder) and not write:
-                predicted[decoder.column.name] = decoder.predict(own)
+            errors.append(decoder.losses(tokens, column, known).masked_fill(~known.any(dim=1), torch.nan))
+            if has_classes(decoder):
+                predicted[decoder.column.name] = decoder.predict(tokens)
         measures = {"errors": torch.stack(errors, dim=1)}
-        if columns := {name: target.columns[name] for name in self.target.members if name in target.columns}:
+        if columns := {name: truth.columns[name] for name in self.target.members if name in truth.columns}:
             measures["hits"] = hits(self._each(), predicted, columns)
             measures["mean_errors"], measures["mean_hits"] = self.mean.errors(columns), self.mean.hits(columns)
         else:
-            measures |= dict.fromkeys(
-                ("hits", "mean_errors", "mean_hits"), torch.full_like(measures["errors"], torch.nan)
-            )
-        return replace(found, measures=measures)
+            nothing = torch.full_like(measures["errors"], torch.nan)
+            measures |= dict.fromkeys(("hits", "mean_errors", "mean_hits"), nothing)
+        return measures
 
-    @property
-    def _size(self) -> int:
-        return self._config.code_size if self._config.memory == "code" else self._width
+    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
+        members = {name: f"column_{index}" for index, name in enumerate(self.target.members)}
+        columns = {name: arrays[key] for name, key in members.items() if key in arrays}
+        return Prediction.from_arrays(arrays, columns=columns)
 
-    def _tell_of_cuts(self, target: TargetBatch) -> None:
+    def _tell_of_cuts(self, truth: ReconstructionTruth) -> None:
         for decoder in self._each():
-            column = target.columns.get(decoder.column.name)
+            column = truth.columns.get(decoder.column.name)
             if column is None or self._cut_told:
                 continue
             if number := int(decoder.num_cut(column).item()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,12 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import TargetBatch, Truth
 from polysense.core.modality import Task
-from polysense.core.prediction import Prediction
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
-from polysense.nn.head import Head, HeadConfig, readout, safe
+from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, safe, weighted
 
 __all__ = ["RegressionHead", "RegressionHeadConfig"]
 
@@ -32,6 +33,7 @@ class RegressionHeadConfig(HeadConfig):
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.REGRESSION})
+    unimodal: ClassVar[bool] = True
     type: Literal["regression"] = "regression"
     loss: Literal["mse", "mae", "huber"] = "mse"
 
@@ -40,7 +42,7 @@ class RegressionHeadConfig(HeadConfig):
         return RegressionHead(self, target, width)
 
 
-class RegressionHead(Head):
+class RegressionHead(Head[Logits]):
     """Standardised numbers from the fused summary; a row may lack some of several targets (NaN)."""
 
     mean: Tensor
@@ -53,27 +55,33 @@ class RegressionHead(Head):
         self.register_buffer("mean", torch.tensor(target.mean, dtype=torch.float32), persistent=False)
         self.register_buffer("std", torch.tensor(target.std, dtype=torch.float32), persistent=False)
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch outputs"]:
-        outputs: Tensor = self.readout(fused.pooled)
-        return outputs
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Logits:
+        return Logits(self.readout(fused.pooled))
 
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        known = self._known(target)
-        wanted = (safe(target.values, known) - self.mean) / self.std
+    def loss(self, output: Logits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
+        known = _known(truth)
+        expected = (safe(truth.values, known) - self.mean) / self.std
         match self.kind:
             case "mse":
-                losses = F.mse_loss(outputs.float(), wanted, reduction="none")
+                losses = F.mse_loss(output.values.float(), expected, reduction="none")
             case "mae":
-                losses = F.l1_loss(outputs.float(), wanted, reduction="none")
+                losses = F.l1_loss(output.values.float(), expected, reduction="none")
             case _:
-                losses = F.huber_loss(outputs.float(), wanted, reduction="none")
-        return (losses * known).sum(dim=1)
+                losses = F.huber_loss(output.values.float(), expected, reduction="none")
+        return {"loss": RowLoss((losses * known).sum(dim=1), known.sum(dim=1).float())}
 
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
-        return self._known(target).sum(dim=1).float()
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        assert isinstance(truth, TargetBatch)
+        return {"loss": _known(truth).sum(dim=1).float()}
 
-    def _known(self, target: TargetBatch) -> Bool[Tensor, "batch outputs"]:
-        return ~target.values.isnan() & target.present[:, None]
+    def arrays(self, output: Logits) -> dict[str, Tensor]:
+        return {"values": output.values.float() * self.std + self.mean}
 
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        return Prediction(outputs.float() * self.std + self.mean)
+    def combine(self, outputs: Sequence[Logits], weights: Float[Tensor, "batch experts"], space: Space) -> Logits:
+        stacked = torch.stack([output.values for output in outputs], dim=1)
+        return Logits(weighted(stacked, weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)))
+
+
+def _known(truth: TargetBatch) -> Bool[Tensor, "batch outputs"]:
+    return ~truth.values.isnan() & truth.present[:, None]

@@ -22,16 +22,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import TargetBatch, Truth
 from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
+from polysense.core.pytree import pytree_node
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig, readout
 from polysense.nn.layers.crf import LinearChainCRF
 
-__all__ = ["TaggingHead", "TaggingHeadConfig"]
+__all__ = ["StepLabels", "TaggingHead", "TaggingHeadConfig"]
 
 _RAREST = 1e-3  # share of the length below which "balanced" weighs a class no more, and what a prior is at least
 _PADDING = -1
@@ -53,7 +55,6 @@ class TaggingHeadConfig(HeadConfig):
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.TAGGING})
-    writes: ClassVar[bool] = True
     type: Literal["tagging"] = "tagging"
     crf: bool = False
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
@@ -70,7 +71,21 @@ class TaggingHeadConfig(HeadConfig):
         return TaggingHead(self, target, width)
 
 
-class TaggingHead(Head):
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class StepLabels:
+    """Each step's label, the valid ones of a row first.
+
+    Attributes:
+        logits: Of each label, in float32.
+        mask: Which steps are valid.
+    """
+
+    logits: Float[Tensor, "batch steps labels"]
+    mask: Bool[Tensor, "batch steps"]
+
+
+class TaggingHead(Head[StepLabels]):
     """Labels from one column's fused tokens.
 
     Label 0 is "in no segment". Without boundaries class c is 1 + c; with them 1 + 2c begins a segment and 2 + 2c goes
@@ -103,19 +118,17 @@ class TaggingHead(Head):
 
     # --- labels --------------------------------------------------------------------------------------------------
 
-    def forward(self, fused: Fused, target: TargetBatch | None = None) -> Float[Tensor, "batch steps labels_and_mask"]:
-        """Logits of each label for each of the column's tokens, the valid ones first; the last channel is the mask."""
-        start, end = fused.spans[self.target.over]
-        mask = fused.tokens.mask[:, start:end]
-        order = (~mask).int().argsort(dim=1, stable=True)
-        tokens = fused.tokens.values[:, start:end]
-        tokens = tokens.gather(1, order[:, :, None].expand_as(tokens))
-        logits = self.readout(tokens + self.summary(fused.pooled)[:, None].to(tokens.dtype)).float()
-        return torch.cat([logits, mask.gather(1, order)[:, :, None].float()], dim=2)
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> StepLabels:
+        tokens = fused.columns[self.target.over].tokens
+        order = (~tokens.mask).int().argsort(dim=1, stable=True)
+        values = tokens.values.gather(1, order[:, :, None].expand_as(tokens.values))
+        logits = self.readout(values + self.summary(fused.pooled)[:, None].to(values.dtype)).float()
+        return StepLabels(logits, tokens.mask.gather(1, order))
 
-    def row_losses(self, outputs: Float[Tensor, "batch ..."], target: TargetBatch) -> Float[Tensor, " batch"]:
-        logits, mask = _parts(outputs)
-        labels = self.labels(target, mask)
+    def loss(self, output: StepLabels, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
+        logits, mask = output.logits, output.mask
+        labels = self.labels(truth, mask)
         if self.chain is not None:
             losses = -self.chain.log_likelihood(logits, labels, mask)
         else:
@@ -124,13 +137,15 @@ class TaggingHead(Head):
                 logits.transpose(1, 2), labels, reduction="none", label_smoothing=self.label_smoothing
             )
             losses = (losses * weights).sum(dim=1)
-        return losses * target.values[:, 0, 1] / mask.sum(dim=1).clamp(min=1) * target.present
+        total = losses * truth.values[:, 0, 1] / mask.sum(dim=1).clamp(min=1) * truth.present
+        return {"loss": RowLoss(total, self.count(truth)["loss"])}
 
-    def row_counts(self, target: TargetBatch) -> Float[Tensor, " batch"]:
-        lengths, classes = target.values[:, :, 1] - target.values[:, :, 0], target.values[:, :, 2].long()
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        assert isinstance(truth, TargetBatch)
+        lengths, classes = truth.values[:, :, 1] - truth.values[:, :, 0], truth.values[:, :, 2].long()
         inside = lengths * (classes >= 0)
         rest = (lengths[:, 0] - inside.sum(dim=1)).clamp(min=0) * self.weights[0]
-        return ((inside * self.weights[1 + classes.clamp(min=0)]).sum(dim=1) + rest) * target.present
+        return {"loss": ((inside * self.weights[1 + classes.clamp(min=0)]).sum(dim=1) + rest) * truth.present}
 
     def labels(self, target: TargetBatch, mask: Bool[Tensor, "batch steps"]) -> Int[Tensor, "batch steps"]:
         """Each token's label; 0 where the mask is False.
@@ -172,23 +187,21 @@ class TaggingHead(Head):
 
     # --- prediction ----------------------------------------------------------------------------------------------
 
-    def predict(self, outputs: Float[Tensor, "batch ..."]) -> Prediction:
-        """Segments in tokens, where the column's own lengths are not known."""
-        _, mask = _parts(outputs)
-        return Prediction(self._segments(outputs, mask.sum(dim=1).float()), padding_id=_PADDING)
+    def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
+        """Segments in the column's own steps."""
+        column = fused.columns[self.target.over]
+        return {"values": self._segments(self.read(fused, context), column.lengths.sum(dim=1).float())}
 
-    def read(self, fused: Fused, target: TargetBatch | None = None, *, write: bool = True) -> Prediction:
-        outputs = self(fused)
-        lengths = fused.lengths.get(self.target.over)
-        known = torch.zeros(len(outputs), device=outputs.device) if lengths is None else lengths.sum(dim=1).float()
-        # A column that was masked out after it was encoded still has its length.
-        known = known * (outputs[:, :, -1] > 0).any(dim=1)
-        likelihood = None if target is None else self._likelihood(outputs, target)
-        return Prediction(self._segments(outputs, known), likelihood=likelihood, padding_id=_PADDING)
+    def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
+        assert isinstance(truth, TargetBatch)
+        return {"likelihood": self._likelihood(self.read(fused, context), truth)}
 
-    def _likelihood(self, outputs: Tensor, target: TargetBatch) -> Float[Tensor, "batch 3"]:
+    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
+        return Prediction.from_arrays(arrays, padding_id=_PADDING)
+
+    def _likelihood(self, output: StepLabels, target: TargetBatch) -> Float[Tensor, "batch 3"]:
         """Of the true labels, over the column's own length; by the training shares in rows that lack the column."""
-        logits, mask = _parts(outputs)
+        logits, mask = output.logits, output.mask
         labels = self.labels(target, mask)
         num = mask.sum(dim=1).clamp(min=1)
         length = target.values[:, 0, 1]
@@ -214,9 +227,9 @@ class TaggingHead(Head):
             dim=1,
         )
 
-    def _segments(self, outputs: Tensor, lengths: Float[Tensor, " batch"]) -> Float[Tensor, "batch records 4"]:
+    def _segments(self, output: StepLabels, lengths: Float[Tensor, " batch"]) -> Float[Tensor, "batch records 4"]:
         """Runs of labels as segments of the column's own length, the whole column first."""
-        logits, mask = _parts(outputs)
+        logits, mask = output.logits, output.mask
         if self.chain is not None:
             labels, marginals = self.chain.best(logits, mask), self.chain.marginals(logits, mask)
         else:
@@ -236,7 +249,7 @@ class TaggingHead(Head):
             probability = probability + marginals.gather(2, other.clamp(min=0)[:, :, None])[:, :, 0] * (labels > 0)
         total = F.pad(probability.cumsum(dim=1), (1, 0))
         step = lengths / mask.sum(dim=1).clamp(min=1)
-        found = outputs.new_full((len(outputs), 1 + int(begins.sum(dim=1).max()), 4), float(_PADDING))
+        found = logits.new_full((len(logits), 1 + int(begins.sum(dim=1).max()), 4), float(_PADDING))
         found[:, 0] = 0.0
         found[:, 0, 1], found[:, 0, 2] = lengths, -1.0
         rows, first = begins.nonzero(as_tuple=True)
@@ -248,11 +261,6 @@ class TaggingHead(Head):
             dim=1,
         ).to(found.dtype)
         return found
-
-
-def _parts(outputs: Float[Tensor, "batch ..."]) -> tuple[Tensor, Tensor]:
-    """Logits in float32, and the mask."""
-    return outputs[:, :, :-1].float(), outputs[:, :, -1] > 0.5
 
 
 def _class_weights(config: TaggingHeadConfig, target: Target) -> list[float]:

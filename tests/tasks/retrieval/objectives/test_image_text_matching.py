@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_helpers import predictions, totals
 from torch.nn import functional as F
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
@@ -18,9 +19,10 @@ from polysense.modalities.category.encoders.embedding import CategoryEmbeddingCo
 from polysense.modalities.category.record import CategoryColumn
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
-from polysense.nn.model import ModelConfig, MultimodalModel
-from polysense.nn.objectives.image_text_matching import hard_negatives
+from polysense.nn.model import MultimodalModel
+from polysense.nn.model_config import ModelConfig
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
+from polysense.tasks.retrieval.objectives.image_text_matching import ImageTextMatchingConfig, hard_negatives
 
 SCHEMA = Schema(
     columns=tuple(CategoryColumn(name=name, num_categories=7) for name in ("one", "other", "third")),
@@ -37,7 +39,8 @@ def model(matching: float = 1.0, fusion: str = "concat", seed: int = 0) -> Multi
         width=16,
         encoders={name: CategoryEmbeddingConfig() for name in SCHEMA.names},
         fusion=fusions[fusion],
-        heads={"space": ContrastiveHeadConfig(size=8, matching=matching, hidden=32, dropout=0.0)},
+        heads={"space": ContrastiveHeadConfig(size=8, hidden=32, dropout=0.0)},
+        objectives={"matching": ImageTextMatchingConfig(weight=matching, hidden=32, dropout=0.0)},
     ).build(SCHEMA)
 
 
@@ -106,24 +109,21 @@ def test_a_draw_is_a_function_of_the_rows_key() -> None:
 
 def test_without_matching_a_model_is_bit_for_bit_what_it_was() -> None:
     plain, matched = model(matching=0.0), model(matching=0.5)
-    assert plain.head("space").matcher is None
-    assert set(plain.head_weights) == {"space"}
-    assert matched.head_weights == {"space": 1.0, "space/matching": 0.5}
+    assert len(plain.objectives) == 0
+    assert plain.loss_weights == {"space": 1.0}
+    assert matched.loss_weights == {"space": 1.0, "matching/matching": 0.5}
     theirs = matched.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in plain.state_dict().items())
     cells = torch.arange(1, 7)
     inputs = batch(cells, cells)
+    losses = []
     for each in (plain, matched):
-        each.train()
         torch.manual_seed(1)
-    torch.manual_seed(1)
-    one = plain(inputs)
-    torch.manual_seed(1)
-    other = matched(inputs)
-    assert torch.equal(one["space"], other["space"])
-    assert torch.equal(plain.losses(one, inputs)["space"].total, matched.losses(other, inputs)["space"].total)
+        losses.append(totals(each.train(), inputs)["space"])
+    assert torch.equal(*losses)
     matched.load_state_dict({**theirs, **plain.state_dict()})
-    assert torch.equal(plain.eval().predict(inputs)["space"].values, matched.eval().predict(inputs)["space"].values)
+    one, other = (predictions(each.eval(), inputs)["space"].values for each in (plain, matched))
+    assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("fusion", ["concat", pytest.param("transformer", marks=pytest.mark.slow)])
@@ -139,8 +139,8 @@ def test_a_pair_that_only_both_columns_together_tell_is_learnt(fusion: str) -> N
         # The same kind of pair is no negative of another one of it.
         inputs = batch(one, other, keys=torch.stack([one, other + 100], dim=1))
         torch.manual_seed(step)
-        losses = trained.losses(trained(inputs), inputs)
-        loss = losses["space/matching"].total / losses["space/matching"].count
+        matching = trained(inputs).losses["matching/matching"]
+        loss = matching.total.sum() / matching.count.sum()
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -156,11 +156,20 @@ def test_rows_with_nothing_to_be_told_from_do_not_count() -> None:
     cells = torch.arange(1, 5)
     same = torch.ones(4, 2, dtype=torch.int64)  # all rows hold the same
     inputs = batch(cells, cells, keys=same)
-    losses = trained.losses(trained(inputs), inputs)
-    assert losses["space/matching"].total == 0
-    assert losses["space/matching"].count == 4
+    matching = trained(inputs).losses["matching/matching"]
+    assert matching.total.sum() == 0
+    assert matching.count.sum() == 4
 
 
 def test_a_weight_below_zero_is_refused() -> None:
-    with pytest.raises(ConfigError, match="matching must be at least 0"):
-        ContrastiveHeadConfig(matching=-1.0)
+    with pytest.raises(ConfigError, match="weight must be at least 0"):
+        ImageTextMatchingConfig(weight=-1.0)
+
+
+def test_a_target_that_is_none_is_named() -> None:
+    with pytest.raises(ConfigError, match="target is label; expected the one contrastive target among space"):
+        ModelConfig(
+            encoders={name: CategoryEmbeddingConfig() for name in SCHEMA.names},
+            heads={"space": ContrastiveHeadConfig()},
+            objectives={"matching": ImageTextMatchingConfig(target="label")},
+        ).build(SCHEMA)

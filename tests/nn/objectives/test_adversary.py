@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -10,19 +10,51 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.config.base import Config
-from polysense.config.codec import dump_yaml, from_dict, json_schema, parse_yaml
-from polysense.core.tokens import Tokens
+from polysense.core.batch import Batch
+from polysense.core.rows import RowContext, RowLoss
+from polysense.core.schema import Schema
+from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
-from polysense.nn.fusion import FusionConfig
-from polysense.nn.fusion.adversarial import AdversarialFusionConfig, reverse_gradient
+from polysense.modalities.number.record import NumberColumn
+from polysense.nn.fusion import Fusion, FusionConfig
 from polysense.nn.fusion.bottleneck import BottleneckFusionConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.gated import GatedFusionConfig
-from polysense.nn.fusion.late import LateFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
+from polysense.nn.objectives import Blueprint, TrainingState
+from polysense.nn.objectives.adversary import Adversary, AdversaryConfig, reverse_gradient
 
 WIDTH = 16
+
+
+class Watched(nn.Module):
+    """A fusion and its adversary, as the model has them."""
+
+    def __init__(
+        self, config: AdversaryConfig, names: str, inner: FusionConfig | None = None, width: int = WIDTH
+    ) -> None:
+        super().__init__()
+        self.fusion: Fusion = (inner or ConcatFusionConfig()).build(names, width)
+        schema = Schema(columns=tuple(NumberColumn(name=name, mean=0.0, std=1.0) for name in names), targets=())
+        self.adversary: Adversary = config.build(Blueprint(schema, width, {}))
+
+    def forward(self, columns: dict[str, Tokens]) -> tuple[Fused, dict[str, Tensor]]:
+        fused = self.fusion(columns)
+        return fused, {name: loss.total for name, loss in self.losses(fused).items()}
+
+    def losses(self, fused: Fused) -> dict[str, RowLoss]:
+        rows = torch.arange(len(fused.pooled))
+
+        def never(*given: Any) -> Any:
+            raise AssertionError
+
+        state = TrainingState(
+            batch=Batch(rows=rows, columns={}), truths={}, context=RowContext(rows, rows), tokens={}, fused=fused,
+            heads={}, outputs={}, losses={}, encoders={}, encode=never, fuse=never, read=never,
+            adapters_off=nullcontext,
+        )  # fmt: skip
+        losses: dict[str, RowLoss] = self.adversary(state)
+        return losses
 
 
 def tokens(*lengths: int, batch: int = 4) -> dict[str, Tokens]:
@@ -50,20 +82,24 @@ def test_reversal_keeps_values_and_multiplies_gradients_by_minus_lambda(strength
 def adversary_gradients(strength: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Of the adversary's loss: with respect to all before the discriminator, and to the discriminator."""
     torch.manual_seed(0)
-    fusion = AdversarialFusionConfig(strength=strength).build("ab", WIDTH).train()
+    watched = Watched(AdversaryConfig(strength=strength), "ab").train()
     columns = tokens(3, 4)
-    fusion(columns).losses["adversary"].sum().backward()
-    named = [(name, p.grad) for name, p in fusion.named_parameters()] + [(n, c.values.grad) for n, c in columns.items()]
+    watched(columns)[1]["column"].sum().backward()
+    named = [(name, p.grad) for name, p in watched.named_parameters()] + [
+        (n, c.values.grad) for n, c in columns.items()
+    ]
     reached = {name: gradient for name, gradient in named if gradient is not None and gradient.any()}
-    own = {name: gradient for name, gradient in reached.items() if name.startswith("discriminator.")}
+    own = {name: gradient for name, gradient in reached.items() if name.startswith("adversary.")}
     return {name: gradient for name, gradient in reached.items() if name not in own}, own
 
 
 def test_encoders_work_against_the_discriminator_which_learns_at_full_strength() -> None:
     before, own = adversary_gradients(1.0)
     before_thrice, own_thrice = adversary_gradients(3.0)
-    assert set(before) == {"a", "b"} | {f"norms.{i}.{kind}" for i in range(2) for kind in ("weight", "bias")}
-    assert set(own) == {f"discriminator.{layer}.{kind}" for layer in ("hidden", "out") for kind in ("weight", "bias")}
+    assert set(before) == {"a", "b"} | {f"fusion.norms.{i}.{kind}" for i in range(2) for kind in ("weight", "bias")}
+    assert set(own) == {
+        f"adversary.discriminator.{layer}.{kind}" for layer in ("hidden", "out") for kind in ("weight", "bias")
+    }
     for name, gradient in before.items():
         torch.testing.assert_close(before_thrice[name], 3 * gradient)
     for name, gradient in own.items():
@@ -72,24 +108,24 @@ def test_encoders_work_against_the_discriminator_which_learns_at_full_strength()
 
 def test_a_step_along_the_encoders_gradient_makes_the_discriminator_worse() -> None:
     torch.manual_seed(0)
-    fusion = AdversarialFusionConfig().build("ab", WIDTH).train()
+    watched = Watched(AdversaryConfig(), "ab").train()
     columns = tokens(3, 4)
-    before = fusion(columns).losses["adversary"].sum()
+    before = watched(columns)[1]["column"].sum()
     before.backward()
     moved = {n: Tokens(c.values.detach() - 0.1 * c.values.grad, c.mask, c.grid) for n, c in columns.items()}
-    assert fusion(moved).losses["adversary"].sum() > before
+    assert watched(moved)[1]["column"].sum() > before
 
 
-def test_the_discriminator_sees_what_the_inner_fusion_is_given() -> None:
+def test_the_discriminator_sees_what_the_fusion_is_given() -> None:
     torch.manual_seed(0)
-    fusion = AdversarialFusionConfig().build("ab", WIDTH).train()
-    for norm in fusion.norms:
+    watched = Watched(AdversaryConfig(), "ab").train()
+    for norm in watched.fusion.norms:
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
     seen: list[Tensor] = []
-    fusion.discriminator.hidden.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
-    fused = fusion(tokens(3, 4))
-    summaries = torch.stack([fused.unimodal["a"], fused.unimodal["b"]], dim=1)
+    watched.adversary.discriminator.hidden.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    fused, _ = watched(tokens(3, 4))
+    summaries = torch.stack([fused.columns["a"].summary, fused.columns["b"].summary], dim=1)
     assert len(seen) == 2  # for its guesses, and for its steepness
     for given in seen:
         assert torch.equal(given, summaries)
@@ -97,7 +133,7 @@ def test_the_discriminator_sees_what_the_inner_fusion_is_given() -> None:
 
 def test_steepness_is_the_squared_norm_of_the_jacobian() -> None:
     torch.manual_seed(0)
-    discriminator = AdversarialFusionConfig().build("abc", WIDTH).discriminator
+    discriminator = Watched(AdversaryConfig(), "abc").adversary.discriminator
     x = torch.randn(2, 3, WIDTH)
     steepness = discriminator.steepness(x)
     for row in range(2):
@@ -111,51 +147,51 @@ def test_steepness_is_the_squared_norm_of_the_jacobian() -> None:
     [ConcatFusionConfig(), GatedFusionConfig(), TransformerFusionConfig(), BottleneckFusionConfig()],
     ids=lambda config: config.type,
 )
-def test_lambda_0_is_bit_identical_to_the_inner_fusion(inner: FusionConfig) -> None:
+def test_lambda_0_is_bit_identical_to_the_fusion_alone(inner: FusionConfig) -> None:
     """Encoders, fusion and head after three steps in training mode, dropout included."""
 
-    def train(config: FusionConfig) -> dict[str, Tensor]:
+    def train(strength: float | None) -> dict[str, Tensor]:
         torch.manual_seed(0)
         encoders = nn.ModuleList([nn.Linear(5, WIDTH), nn.Linear(5, WIDTH)])
-        fusion: Any = config.build("ab", WIDTH).train()
+        watched = Watched(AdversaryConfig(strength=strength or 0.0), "ab", inner).train()
         head = nn.Linear(WIDTH, 2)  # built after the fusion, as in the model
-        parts = nn.ModuleDict({"encoders": encoders, "fusion": fusion, "head": head})
+        parts = nn.ModuleDict({"encoders": encoders, "watched": watched, "head": head})
         optimizer = torch.optim.AdamW(parts.parameters(), lr=1e-2)
         x, labels = torch.randn(8, 2, 3, 5), torch.arange(8) % 2
         mask = torch.ones(8, 3, dtype=torch.bool)
         for _ in range(3):
-            fused = fusion({n: Tokens(encoders[i](x[:, i]), mask, (3,)) for i, n in enumerate("ab")})
+            fused = watched.fusion({n: Tokens(encoders[i](x[:, i]), mask, (3,)) for i, n in enumerate("ab")})
             loss = F.cross_entropy(head(fused.pooled), labels)
-            for name, weight in fusion.auxiliary_losses.items():
-                loss = loss + weight * fused.losses[name].mean()
+            if strength is not None:
+                for name, each in watched.losses(fused).items():
+                    loss = loss + watched.adversary.weights[name] * each.total.mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return {name.replace("fusion.inner.", "fusion."): value for name, value in parts.state_dict().items()}
+        return parts.state_dict()
 
-    plain, watched = train(inner), train(AdversarialFusionConfig(inner=inner, strength=0.0))
-    assert {name for name in watched if name not in plain} == {
-        f"fusion.discriminator.{layer}.{kind}" for layer in ("hidden", "out") for kind in ("weight", "bias")
-    }
+    plain, watched = train(None), train(0.0)
     for name, value in plain.items():
-        assert torch.equal(value, watched[name]), name
+        assert torch.equal(value, watched[name]) or "discriminator" in name, name
 
 
 def test_an_absent_column_is_not_guessed() -> None:
     torch.manual_seed(0)
-    fusion = AdversarialFusionConfig().build("abc", WIDTH).train()
+    watched = Watched(AdversaryConfig(), "abc").train()
     columns = tokens(3, 4, 2)
+    whole = columns["b"].values
     columns["b"] = columns["b"].masked(torch.tensor([True, False, False, True]))
     columns["a"] = columns["a"].masked(torch.tensor([True, True, False, True]))
     columns["c"] = columns["c"].masked(torch.tensor([True, True, False, True]))
-    fused = fusion(columns)
-    found = torch.stack(list(fused.losses.values()), dim=1)
+    fused, losses = watched(columns)
+    found = torch.stack(list(losses.values()), dim=1)
     assert not found[2].any()
     assert (found[[0, 1, 3]] > 0).all()
-    guesses = fusion.discriminator(torch.stack(list(fused.unimodal.values()), dim=1))[1].log_softmax(-1)
-    torch.testing.assert_close(fused.losses["adversary"][1], -(guesses[0, 0] + guesses[2, 2]) / 2)
-    fused.losses["adversary"].sum().backward()
-    gradient = columns["b"].values.grad
+    summaries = torch.stack([column.summary for column in fused.columns.values()], dim=1)
+    guesses = watched.adversary.discriminator(summaries)[1].log_softmax(-1)
+    torch.testing.assert_close(losses["column"][1], -(guesses[0, 0] + guesses[2, 2]) / 2)
+    losses["column"].sum().backward()
+    gradient = whole.grad
     assert gradient is not None
     assert gradient[0].any()
     assert not gradient[1:3].any()
@@ -163,67 +199,20 @@ def test_an_absent_column_is_not_guessed() -> None:
 
 def test_every_parameter_gets_a_gradient() -> None:
     torch.manual_seed(0)
-    fusion = AdversarialFusionConfig().build("ab", WIDTH).train()
+    watched = Watched(AdversaryConfig(), "ab").train()
     columns = tokens(3, 4)
     columns["b"] = columns["b"].masked(torch.zeros(4, dtype=torch.bool))
-    fused = fusion(columns)
-    (fused.pooled.square().sum() + sum(loss.sum() for loss in fused.losses.values())).backward()
-    for name, parameter in fusion.named_parameters():
+    fused, losses = watched(columns)
+    (fused.pooled.square().sum() + sum(loss.sum() for loss in losses.values())).backward()
+    for name, parameter in watched.named_parameters():
         assert not parameter.requires_grad or parameter.grad is not None, name
-    assert not fusion.eval()(columns).losses
-
-
-def test_the_inner_fusions_own_losses_are_kept() -> None:
-    torch.manual_seed(0)
-    fusion = AdversarialFusionConfig(inner=GatedFusionConfig()).build("ab", WIDTH).train()
-    inner = AdversarialFusionConfig(smoothness=0.5).build("ab", WIDTH).nested()
-    fusion.inner = inner  # any fusion with losses; a recipe can't nest this one
-    inner.auxiliary = lambda *given: {"own": torch.full((4,), 7.0)}
-    assert dict(fusion.auxiliary_losses)["adversary"] == 1.0
-    losses = fusion(tokens(3, 4)).losses
-    assert set(losses) == {"own", "adversary", "adversary_steepness"}
-    assert torch.equal(losses["own"], torch.full((4,), 7.0))
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipeConfig(Config):
-    fusion: FusionConfig = field(default_factory=AdversarialFusionConfig)
-
-
-def test_a_recipe_names_the_inner_fusion() -> None:
-    text = """
-        fusion:
-          type: adversarial
-          strength: 0.5
-          inner: {type: bottleneck, num_layers: 4}
-    """
-    recipe = from_dict(RecipeConfig, parse_yaml(text))
-    expected = AdversarialFusionConfig(strength=0.5, inner=BottleneckFusionConfig(num_layers=4))
-    assert recipe.fusion == expected
-    assert from_dict(RecipeConfig, parse_yaml(dump_yaml(recipe))) == recipe
-    assert from_dict(RecipeConfig, {"fusion": {"type": "adversarial", "inner": "gated"}}).fusion == (
-        AdversarialFusionConfig(inner=GatedFusionConfig())
-    )
-    assert "adversarial" in str(json_schema(RecipeConfig))
-    with pytest.raises(ConfigError, match=r"fusion\.inner\.num_layer: no such key"):
-        from_dict(RecipeConfig, {"fusion": {"type": "adversarial", "inner": {"type": "bottleneck", "num_layer": 4}}})
-    with pytest.raises(ConfigError, match="can't be inside another"):
-        from_dict(RecipeConfig, {"fusion": {"type": "adversarial", "inner": "adversarial"}})
 
 
 @pytest.mark.parametrize("options", [{"strength": -0.1}, {"smoothness": -1.0}, {"hidden": 0}])
 def test_settings_without_sense_are_refused(options: dict[str, Any]) -> None:
     (name,) = options
     with pytest.raises(ConfigError, match=f"{name} must be at least"):
-        AdversarialFusionConfig(**options)
-
-
-def test_decisions_are_nothing_to_work_on_but_an_adversary_may_be_inside_them() -> None:
-    with pytest.raises(ConfigError, match="'late' combines decisions"):
-        AdversarialFusionConfig(inner=LateFusionConfig()).build("ab", WIDTH)
-    torch.manual_seed(0)
-    fusion = LateFusionConfig(joint=AdversarialFusionConfig()).build("ab", WIDTH).train()
-    assert set(fusion(tokens(3, 4)).losses) == {"adversary", "adversary_steepness"}
+        AdversaryConfig(**options)
 
 
 def rows(num: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -243,22 +232,22 @@ def trained(strength: float, num_steps: int = 400) -> tuple[float, float, float]
     # Encoders that start alike: what differs between the columns is the data's offset.
     encoders = nn.ModuleList([nn.Linear(4, width), nn.Linear(4, width)])
     encoders[1].load_state_dict(encoders[0].state_dict())
-    fusion = AdversarialFusionConfig(inner=ConcatFusionConfig(dropout=0.0), strength=strength).build("ab", width)
+    watched = Watched(AdversaryConfig(strength=strength), "ab", ConcatFusionConfig(dropout=0.0), width)
     head = nn.Linear(width, 2)
-    parameters = [*encoders.parameters(), *fusion.parameters(), *head.parameters()]
+    parameters = [*encoders.parameters(), *watched.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam([p for p in parameters if p.requires_grad], lr=3e-3)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=num_steps)
 
     def run(x: Tensor) -> Any:
         mask = torch.ones(len(x), 1, dtype=torch.bool)
-        return fusion({n: Tokens(encoders[i](x[:, i : i + 1]), mask, (1,)) for i, n in enumerate("ab")})
+        return watched.fusion({n: Tokens(encoders[i](x[:, i : i + 1]), mask, (1,)) for i, n in enumerate("ab")})
 
     for _ in range(num_steps):
         x, labels = rows(64, generator)
         fused = run(x)
         loss = F.cross_entropy(head(fused.pooled), labels)
-        for name, weight in fusion.auxiliary_losses.items():
-            loss = loss + weight * fused.losses[name].mean()
+        for name, each in watched.losses(fused).items():
+            loss = loss + watched.adversary.weights[name] * each.total.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -268,9 +257,9 @@ def trained(strength: float, num_steps: int = 400) -> tuple[float, float, float]
         x, labels = rows(2000, generator)
         fused = run(x)
         task = (head(fused.pooled).argmax(1) == labels).float().mean().item()
-        summaries = torch.stack([fused.unimodal["a"], fused.unimodal["b"]], dim=1)
+        summaries = torch.stack([fused.columns["a"].summary, fused.columns["b"].summary], dim=1)
         which = torch.arange(2).expand(2000, -1)
-        discriminator = (fusion.discriminator(summaries).argmax(-1) == which).float().mean().item()
+        discriminator = (watched.adversary.discriminator(summaries).argmax(-1) == which).float().mean().item()
     probe = nn.Sequential(nn.Linear(width, 32), nn.GELU(), nn.Linear(32, 2))
     optimizer = torch.optim.Adam(probe.parameters(), lr=1e-2)
     for _ in range(100):

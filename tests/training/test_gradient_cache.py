@@ -16,15 +16,16 @@ from comparing_toys import SpaceLoader, SpaceModel, pairs_batch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from polysense.core.rows import ModelOutput
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
+from polysense.training.gradient_cache import buffers_kept
 from polysense.training.optim import sort_parameters
 from polysense.training.schedule import ConstantConfig
 from polysense.training.sgd import SGDConfig
 from polysense.training.step import Step
 from polysense.training.trainer import Trainer
-from polysense.training.whole_batch import buffers_kept
 
 
 def after(rows: Sequence[int], cuts: Sequence[int], *, augment: Any = None, **model: Any) -> tuple[SpaceModel, Tensor]:
@@ -56,9 +57,9 @@ def test_without_the_cache_they_would_not() -> None:
     """What the cache is for: the sum of the pieces' own losses is another loss."""
     model = SpaceModel()
     parts = [pairs_batch(np.arange(6)), pairs_batch(np.arange(6, 12))]
-    apart = sum(model.losses(model(part), part)["space"].total.item() for part in parts)
+    apart = sum(model(part).losses["space"].total.sum().item() for part in parts)
     whole = pairs_batch(np.arange(12))
-    assert model.losses(model(whole), whole)["space"].total.item() > apart * 1.05
+    assert model(whole).losses["space"].total.sum().item() > apart * 1.05
 
 
 def test_dropout_draws_the_same_in_both_forwards() -> None:
@@ -66,10 +67,10 @@ def test_dropout_draws_the_same_in_both_forwards() -> None:
     draws: list[Tensor] = []
 
     class Watched(SpaceModel):
-        def forward(self, batch: Any) -> dict[str, Tensor]:
-            outputs = super().forward(batch)
-            draws.append(outputs["space"].detach())
-            return outputs
+        def forward(self, batch: Any, only: Any = None, deferred: Any = ()) -> ModelOutput:
+            output = super().forward(batch, only, deferred)
+            draws.append(output.outputs["space"].values.detach())  # type: ignore[attr-defined]
+            return output
 
     made = Watched(dropout=0.5)
     config = SGDConfig(lr=0.1)
@@ -129,7 +130,9 @@ from safetensors.torch import save_file
 from comparing_toys import SpaceLoader, SpaceModel
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.config import TrainingConfig
+from polysense.core.rows import ModelOutput
 from polysense.training.distributed import Distributed
+from polysense.training.gradient_cache import buffers_kept
 from polysense.training.sgd import SGDConfig
 from polysense.training.trainer import Trainer
 

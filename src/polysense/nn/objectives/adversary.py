@@ -1,9 +1,9 @@
-"""Adversarial alignment: L = L_task + L_domain(GRL_lambda(h)), around any other fusion.
+"""Adversarial alignment: L = L_task + L_domain(GRL_lambda(h)), whatever the fusion.
 
 A discriminator learns to tell from a column's summary which column it is. A gradient-reversal layer between them (Ganin
 and Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", 2015, section 3) passes the summary on unchanged and
 its gradient back times -lambda, so that the encoders learn to make it fail: a space in which the columns look alike.
-The discriminator sees the very summaries that the inner fusion is given.
+The discriminator sees the very summaries that the fusion is given.
 
 It pays where one column should stand in for another. It removes what only one column knows, which is most of the reason
 to have several, so it is off unless a recipe asks for it. The discriminator works in training alone; with lambda = 0
@@ -13,27 +13,27 @@ Two players who learn at the same pace go round in circles: on two columns that 
 2 seeds), a plain discriminator still got 73 to 77% where chance is 50%, and a new one, trained on the finished
 summaries, 99.9%. So the discriminator is kept smooth by a penalty on its gradient, and learns ten times as fast as what
 it watches: then (3 seeds) it ends at 52 to 59%, a new one at 71 to 87%. Columns look alike to the discriminator they
-learnt to deceive, not to everyone. And it is the summaries that are aligned, which an inner fusion that reads tokens
-uses little.
+learned to deceive, not to everyone. And it is the summaries that are aligned, which a fusion that reads tokens uses
+little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-from polysense.core.tokens import Tokens
+from polysense.core.rows import RowLoss
 from polysense.errors import ConfigError
-from polysense.nn.fusion.base import Fusion, FusionConfig
-from polysense.nn.fusion.concat import ConcatFusionConfig
+from polysense.nn.objectives.base import Blueprint, Objective, ObjectiveConfig, TrainingState
 
-__all__ = ["AdversarialFusion", "AdversarialFusionConfig", "reverse_gradient"]
+__all__ = ["Adversary", "AdversaryConfig", "reverse_gradient"]
 
 
 _PACE = 10.0
@@ -41,13 +41,13 @@ _PACE = 10.0
 
 class _ReverseGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength
+    def forward(ctx: FunctionCtx, x: Tensor, strength: float) -> Tensor:
+        vars(ctx)["strength"] = strength
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * -ctx.strength, None
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * -vars(ctx)["strength"], None
 
 
 def reverse_gradient(x: Float[Tensor, "*shape"], strength: float) -> Float[Tensor, "*shape"]:
@@ -92,86 +92,62 @@ class _Discriminator(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialFusionConfig(FusionConfig):
-    """Another fusion, with an adversary that makes the columns' summaries indistinguishable; removes unique signal.
+class AdversaryConfig(ObjectiveConfig):
+    """An adversary that makes the columns' summaries indistinguishable; removes what only one column knows.
 
     Attributes:
-        inner: The fusion itself; any but a decision-level one.
+        weight: Of the discriminator's loss in the sum.
         strength: Lambda: how strongly the encoders work against the discriminator, next to the task's loss. 0 lets it
             watch without changing anything.
         smoothness: Weight of the penalty on the discriminator's gradient, without which the two may never settle.
         hidden: Width of the discriminator's hidden layer.
     """
 
-    type: Literal["adversarial"] = "adversarial"
-    inner: FusionConfig = field(default_factory=ConcatFusionConfig)
+    type: Literal["adversary"] = "adversary"
     strength: float = 1.0
     smoothness: float = 1.0
     hidden: int = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, value in (("strength", self.strength), ("smoothness", self.smoothness)):
             if value < 0:
                 raise ConfigError(f"{name} must be at least 0; found {value}")
         if self.hidden < 1:
             raise ConfigError(f"hidden must be at least 1; found {self.hidden}")
-        if isinstance(self.inner, AdversarialFusionConfig):
-            raise ConfigError("an adversarial fusion can't be inside another; give inner the type of what is to fuse")
 
-    def build(self, columns: Sequence[str], width: int) -> AdversarialFusion:
-        return AdversarialFusion(self, columns, width)
+    def build(self, blueprint: Blueprint) -> Adversary:
+        return Adversary(self, blueprint)
 
 
-class AdversarialFusion(Fusion):
-    """The inner fusion and the discriminator."""
+class Adversary(Objective):
+    """The discriminator."""
 
-    def __init__(self, config: AdversarialFusionConfig, columns: Sequence[str], width: int) -> None:
-        super().__init__(columns, width)
-        self.strength = config.strength
-        self.smoothness = config.smoothness
-        self.inner = config.inner.build(columns, width).nested()
-        if self.inner.num_experts:
-            raise ConfigError(
-                f"model.fusion.inner: {config.inner.type!r} combines decisions, and fuses nothing for an adversary to "
-                f"work on; put the adversarial fusion into a late one instead, as its `joint`"
-            )
+    def __init__(self, config: AdversaryConfig, blueprint: Blueprint) -> None:
+        super().__init__()
+        self.strength, self._weight, self._smoothness = config.strength, config.weight, config.smoothness
         # Built apart from the random stream, so that what is built next starts as it would without an adversary.
         with torch.random.fork_rng(devices=[]):
-            self.discriminator = _Discriminator(width, config.hidden, len(self.columns))
-
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
-        return self.inner.fuse(tokens, summaries, present)
+            self.discriminator = _Discriminator(blueprint.width, config.hidden, len(blueprint.schema.columns))
 
     @property
-    def auxiliary_losses(self) -> Mapping[str, float]:
-        return {**self.inner.auxiliary_losses, "adversary": 1.0, "adversary_steepness": self.smoothness}
+    def weights(self) -> Mapping[str, float]:
+        return {"column": self._weight, "steepness": self._weight * self._smoothness}
 
-    def auxiliary(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-        pooled: Float[Tensor, "batch width"],
-    ) -> dict[str, Float[Tensor, " batch"]]:
-        losses = self.inner.auxiliary(tokens, summaries, present, pooled)
-        if self.strength > 0:
-            seen = reverse_gradient(summaries, self.strength)
-        else:
-            # A path that carries only zeros could still change the order in which gradients are summed.
-            seen = summaries.detach()
+    def forward(self, state: TrainingState) -> dict[str, RowLoss]:
+        columns = state.fused.columns.values()
+        summaries = torch.stack([column.summary for column in columns], dim=1)
+        present = torch.stack([column.present for column in columns], dim=1)
+        # A path that carries only zeros could still change the order in which gradients are summed.
+        seen = reverse_gradient(summaries, self.strength) if self.strength > 0 else summaries.detach()
         guesses = self.discriminator(seen).float()
-        which = torch.arange(len(self.columns), device=guesses.device).expand(len(guesses), -1)
+        which = torch.arange(present.shape[1], device=guesses.device).expand(len(guesses), -1)
         wrong = F.cross_entropy(guesses.transpose(1, 2), which, reduction="none")
         # The penalty is the discriminator's own: detached, it says nothing to the encoders.
         steepness = self.discriminator.steepness(summaries.detach())
         share = present / present.sum(dim=1, keepdim=True).clamp(min=1)
+        real = (state.batch.rows >= 0).float()
         return {
-            **losses,
-            "adversary": (wrong * share).sum(dim=1),
-            "adversary_steepness": (steepness * share).sum(dim=1),
+            "column": RowLoss((wrong * share).sum(dim=1), real),
+            "steepness": RowLoss((steepness * share).sum(dim=1), real),
         }

@@ -1,0 +1,230 @@
+"""Ensemble head (decision-level fusion): every column decides alone, and the decisions are combined.
+
+p = softmax(sum_m w_m l_m), over experts that share encoders: one head per column, reading that column's own summary.
+The weights w are uniform over what is present; learned with the rest; given by a gate that sees all columns, a mixture
+of experts (Jacobs et al., "Adaptive mixtures of local experts", 1991); or fitted on the validation rows once the
+experts are trained. The last is for columns that generalize unequally: training rows say that a memorized column is
+excellent, only rows that were not trained on say how much it may be trusted. It calibrates too, since the weights need
+not sum to 1.
+
+Decisions add up and do not interact: of two columns whose exclusive or is the answer, each is silent. `joint` adds one
+more expert, which reads what was fused. With `apart`, no loss of the combination is trained on: each expert is a model
+of its own, and their averaged probabilities are the baseline that a fusion must beat, because balancing methods
+"struggle to surpass even simple baselines, such as ensembles" (arXiv 2411.07335).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polysense.core.batch import Truth
+from polysense.core.prediction import Prediction
+from polysense.core.pytree import map_tensors, pytree_node, tensors
+from polysense.core.rows import ColumnLosses, RowContext, RowLoss
+from polysense.core.schema import Column, Target
+from polysense.core.tokens import Fused
+from polysense.errors import ConfigError
+from polysense.nn.head import Head, HeadConfig, Space
+
+__all__ = ["EnsembleHead", "EnsembleHeadConfig", "Experts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleHeadConfig(HeadConfig):
+    """A head per column, their decisions combined (late fusion, unimodal ensemble).
+
+    Attributes:
+        loss_weight: This target's share in the sum of losses, where a model has several.
+        hidden: Not used; that of `head` counts.
+        dropout: Likewise.
+        head: The head that every column has.
+        weights: How much each expert counts: "uniform"; "learned" (one weight each, trained with the rest); "gate" (a
+            mixture of experts: weights that depend on the row); or "validation" (each expert is trained on its own
+            loss, then the weights are fitted on the validation rows).
+        joint: Whether one more expert reads what was fused, for what only columns together show.
+        space: What is combined: "logits", or "probabilities".
+        apart: Whether each expert is trained on its own loss alone; always so with weights: validation.
+        expert_loss: Weight of each column's own loss; null: where experts are trained apart 0.5 beside a joint one,
+            whose weight is 1, and 1 without; else 0.
+    """
+
+    type: Literal["ensemble"] = "ensemble"
+    head: HeadConfig = field(kw_only=True)
+    weights: Literal["uniform", "learned", "gate", "validation"] = "uniform"
+    joint: bool = False
+    space: Space = "logits"
+    apart: bool = False
+    expert_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.head.unimodal:
+            raise ConfigError(
+                f"head: a column alone can't have {self.head.type!r}, because it reads more than a summary or combines "
+                "no experts; take that head itself, and a fusion such as transformer"
+            )
+        if self.expert_loss is not None and self.expert_loss < 0:
+            raise ConfigError(f"expert_loss must be at least 0; found {self.expert_loss}")
+
+    @property
+    def trains_apart(self) -> bool:
+        """Whether no loss of the combination is trained on."""
+        return self.apart or self.weights == "validation"
+
+    def build(self, target: Target, width: int) -> EnsembleHead:
+        self.head.check(target)
+        return EnsembleHead(self, target, width)
+
+
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class Experts:
+    """What every expert gave, and their combination.
+
+    Attributes:
+        combined: As the experts' own head gives it.
+        each: Per expert, the columns in order, then the joint one.
+        present: Which experts each row has; the joint one where it has any column.
+    """
+
+    combined: object
+    each: tuple[object, ...]
+    present: Bool[Tensor, "batch experts"]
+
+
+class EnsembleHead(Head[Experts]):
+    """The experts and their weights.
+
+    Attributes:
+        experts: A head per column, then the joint one.
+        fitted: The weights that `fit_ensemble_weights` found, with weights: validation.
+    """
+
+    fitted: Tensor
+
+    def __init__(self, config: EnsembleHeadConfig, target: Target, width: int) -> None:
+        super().__init__(target, config.loss_weight)
+        self._config, self._width = config, width
+        self.columns: tuple[str, ...] = ()
+        self.experts = nn.ModuleList()
+
+    def connect(self, columns: Sequence[Column]) -> None:
+        config, self.columns = self._config, tuple(column.name for column in columns)
+        num = len(self.columns) + config.joint
+        self.experts.extend(config.head.build(self.target, self._width) for _ in range(num))
+        if config.weights == "learned":
+            self.scores = nn.Parameter(torch.zeros(num))
+        elif config.weights == "gate":
+            self.gate = nn.Linear(len(self.columns) * self._width, num)
+        elif config.weights == "validation":
+            self.register_buffer("fitted", self.prior())
+
+    @property
+    def column_losses(self) -> ColumnLosses:
+        """What the experts' own losses are called among all of a model's."""
+        names, experts = self.loss_names, self.expert_names
+        own = {column: names[expert] for column, expert in zip(self.columns, experts, strict=False)}
+        return ColumnLosses(names[experts[-1] if self._config.joint else "loss"], own)
+
+    @property
+    def space(self) -> Space:
+        """What is combined."""
+        return self._config.space
+
+    @property
+    def fits_weights(self) -> bool:
+        """Whether the weights are to be fitted on validation rows once everything is trained."""
+        return self._config.weights == "validation"
+
+    @property
+    def expert_names(self) -> tuple[str, ...]:
+        """What the experts' own losses are called."""
+        names = tuple(f"expert {column}" for column in self.columns)
+        return (*names, "joint expert") if self._config.joint else names
+
+    def prior(self) -> Float[Tensor, " experts"]:
+        """The weights before any validation row was seen: the joint expert alone, or all alike."""
+        num = len(self.columns)
+        if self._config.joint:
+            return torch.tensor([0.0] * num + [1.0])
+        return torch.full((num,), 1 / num)
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        own = self._config.expert_loss
+        apart, joint = self._config.trains_apart, self._config.joint
+        if own is None:
+            own = (0.5 if joint else 1.0) if apart else 0.0
+        weights = {"loss": 0.0 if apart else 1.0, **dict.fromkeys(self.expert_names, own)}
+        return {**weights, self.expert_names[-1]: float(apart)} if joint else weights
+
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Experts:
+        heads = self.heads()
+        outputs = [head(fused.unimodal(name), context) for name, head in zip(self.columns, heads, strict=False)]
+        present = torch.stack([fused.columns[name].present for name in self.columns], dim=1)
+        if self._config.joint:
+            outputs.append(heads[-1](fused, context))
+            present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
+        weights = self._weights(fused, present)
+        # Experts that learn apart are combined without a gradient: their combination teaches nobody.
+        each = [map_tensors(torch.detach, output) for output in outputs] if self._config.trains_apart else outputs
+        return Experts(self.combined(each, weights, fused, context), tuple(outputs), present)
+
+    def combined(
+        self, outputs: Sequence[object], weights: Float[Tensor, "batch experts"], fused: Fused, context: RowContext
+    ) -> object:
+        """The experts' outputs as one. A row without any expert is read from the learned summary of nothing."""
+        head = self.heads()[-1]
+        combined = head.combine(outputs, weights, self._config.space)
+        some = weights.sum(dim=1) > 0
+        nothing = outputs[-1] if self._config.joint else head(fused, context)
+        pairs = zip(tensors(combined), tensors(nothing), strict=True)
+        chosen = iter(
+            [torch.where(some.view(-1, *[1] * (one.dim() - 1)), one, other.to(one.dtype)) for one, other in pairs]
+        )
+        return map_tensors(lambda _: next(chosen), combined)
+
+    def heads(self) -> list[Head[object]]:
+        """The experts."""
+        return [head for head in self.experts if isinstance(head, Head)]
+
+    def _weights(self, fused: Fused, present: Bool[Tensor, "batch experts"]) -> Float[Tensor, "batch experts"]:
+        match self._config.weights:
+            case "uniform":
+                return present / present.sum(dim=1, keepdim=True).clamp(min=1)
+            case "validation":
+                return present * self.fitted
+            case "learned":
+                scores = self.scores.expand(len(present), -1)
+            case _:
+                summaries = torch.cat([fused.columns[name].summary for name in self.columns], dim=1)
+                scores = self.gate(summaries).float()
+        # A finite floor keeps a row without any column from giving NaN; it has no weights.
+        return scores.masked_fill(~present, torch.finfo(scores.dtype).min).softmax(dim=-1) * present
+
+    def loss(self, output: Experts, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        counts = self.count(truth)
+        heads = self.heads()
+        losses = {"loss": RowLoss(self._total(heads[-1], output.combined, truth), counts["loss"])}
+        for index, (name, head) in enumerate(zip(self.expert_names, heads, strict=True)):
+            total = self._total(head, output.each[index], truth.masked(output.present[:, index]))
+            losses[name] = RowLoss(total, counts[name])
+        return losses
+
+    @staticmethod
+    def _total(head: Head[object], output: object, truth: Truth) -> Float[Tensor, " batch"]:
+        return head.loss(output, truth)["loss"].total
+
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        return dict.fromkeys(self.loss_weights, self.heads()[-1].count(truth)["loss"])
+
+    def arrays(self, output: Experts) -> dict[str, Tensor]:
+        return self.heads()[-1].arrays(output.combined)
+
+    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
+        return self.heads()[-1].prediction(arrays)
