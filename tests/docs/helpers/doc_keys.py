@@ -74,7 +74,7 @@ def complete(plain: dict[str, Any]) -> Recipe:
         encoders.setdefault(name, {"type": _ENCODERS[_type(column)]})
     for name, head in heads.items():
         inner = head["head"] if isinstance(head, dict) and "head" in head else head
-            targets.setdefault(name, {"type": next(iter(members("head")[_type(inner)].tasks))})
+        targets.setdefault(name, {"type": next(iter(members("head")[_type(inner)].tasks))})
     if not targets:
         targets["label"] = {"type": "classification"}
     for name, target in targets.items():
