@@ -38,10 +38,17 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from polysense.config.base import members
+from polysense.core import registry
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.category.record import CategoryColumn, CategoryRequirements
+from polysense.modalities.date.record import DateColumn
+from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.number.record import NumberColumn, NumberRequirements
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.fusion import FusionConfig
 from references import ENCODERS, FUSIONS, Reference, Size, bert, transformers_vit
@@ -72,11 +79,10 @@ class Case:
 
 def fitted(modality: str, size: Size, asked: Requirements) -> Column:
     """A column as fitting would leave it, with all that an encoder of its modality may ask for."""
-    column = Column(name="column", modality=modality, typical_length=1)
     match modality:
         case "text":
-            return dataclasses.replace(
-                column,
+            return TextColumn(
+                name="column",
                 typical_length=size.text_length,
                 vocabulary_size=size.vocabulary,
                 vocabulary=tuple(f"word{index}" for index in range(size.vocabulary)),
@@ -84,21 +90,20 @@ def fitted(modality: str, size: Size, asked: Requirements) -> Column:
                 num_documents=10_000,
             )
         case "image":
-            return dataclasses.replace(
-                column, image_size=(size.side, size.side), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
-            )
+            side = (size.side, size.side)
+            return ImageColumn(name="column", image_size=side, num_channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
         case "audio":
-            return dataclasses.replace(
-                column, typical_length=size.seconds * size.sample_rate, sample_rate=size.sample_rate
-            )
+            length = size.seconds * size.sample_rate
+            return AudioColumn(name="column", typical_length=length, sample_rate=size.sample_rate)
         case "number":
-            edges = torch.linspace(-2, 2, (asked.num_quantiles or 1) + 1).tolist()
-            return dataclasses.replace(column, mean=(0.0,), std=(1.0,), quantiles=tuple(edges))
+            edges = torch.linspace(-2, 2, (NumberRequirements.of(asked).num_quantiles or 1) + 1).tolist()
+            return NumberColumn(name="column", mean=0.0, std=1.0, quantiles=tuple(edges))
         case "category":
-            buckets = asked.hash_buckets or 999
-            return dataclasses.replace(column, num_categories=buckets + 1, num_features=asked.num_hashes or 1)
+            hashed = CategoryRequirements.of(asked)
+            buckets = hashed.hash_buckets or 999
+            return CategoryColumn(name="column", num_categories=buckets + 1, num_features=hashed.num_hashes or 1)
         case _:
-            return dataclasses.replace(column, mean=(0.0,), std=(1.0,), num_features=9)
+            return DateColumn(name="column", mean=0.0, std=1.0, num_features=9)
 
 
 def random_column(column: Column, size: Size) -> ColumnBatch:
@@ -111,9 +116,10 @@ def random_column(column: Column, size: Size) -> ColumnBatch:
 
     match column.modality:
         case "text":
-            assert column.vocabulary_size is not None
             shape = (size.batch, 1, size.text_length)
-            values = torch.randint(1, column.vocabulary_size, shape, generator=generator, dtype=torch.int32)
+            values = torch.randint(
+                1, TextColumn.of(column).vocabulary_size, shape, generator=generator, dtype=torch.int32
+            )
             lengths = spread(size.text_length)
         case "image":
             shape = (size.batch, 1, 3, size.side, size.side)
@@ -123,11 +129,12 @@ def random_column(column: Column, size: Size) -> ColumnBatch:
             noise = 3000 * torch.randn(size.batch, 1, samples, generator=generator)
             values, lengths = noise.to(torch.int16), spread(samples)
         case "category":
-            assert column.num_categories is not None
-            shape = (size.batch, 1, column.num_features)
-            values = torch.randint(0, column.num_categories, shape, generator=generator)
+            shape = (size.batch, 1, *registry.modality(column.modality).item_shape(column, 1))
+            values = torch.randint(0, CategoryColumn.of(column).num_categories, shape, generator=generator)
         case _:
-            values = torch.randn(size.batch, 1, column.num_features, generator=generator)
+            values = torch.randn(
+                size.batch, 1, *registry.modality(column.modality).item_shape(column, 1), generator=generator
+            )
     return ColumnBatch(values=values, lengths=lengths)
 
 
@@ -182,8 +189,9 @@ def cases(size: Size, folder: Path, only: Sequence[str], left_out: dict[str, str
                 left_out[name] = str(error)
                 continue
             # What asks a tokenizer or a processor of a folder is not asked: the column is as it is.
-            asked = Requirements() if kind == "pretrained" else config.requirements("column", "text")
-            column = fitted(modality or min(config.modalities), size, asked)
+            modality = modality or min(config.reads())
+            asked = Requirements() if kind == "pretrained" else config.requirements("column", modality)
+            column = fitted(modality, size, asked)
 
             def make(config: Any = config, column: Column = column) -> nn.Module:
                 encoder: nn.Module = config.create(column, size.width)

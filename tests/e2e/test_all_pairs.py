@@ -93,7 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         targets["caption"] = ("", "a fruit", "two ripe fruits")[index % 3]
         segments = {"text": [[2, 2 + len(words[index % 4]), "thing"]], "audio": [[0.02, 0.06, "noise"]]}
         targets |= {f"parts of {kind}": json.dumps(cell) for kind, cell in segments.items()}
-        rows.append({**{k.value: "" if i % ROWS == index else c for i, (k, c) in enumerate(cells.items())}, **targets})
+        rows.append({**{k: "" if i % ROWS == index else c for i, (k, c) in enumerate(cells.items())}, **targets})
     rows.append({**dict.fromkeys(rows[0], ""), "kind": "a", "tags": "y", "size": "2.5", "caption": "nothing"})
     (root / "table.json").write_text(json.dumps(rows))
     return root
@@ -158,7 +158,7 @@ def prepared(request: pytest.FixtureRequest, folder: Path, needs: dict[str, dict
     names: tuple[str, ...] = request.param
     configs: dict[str, Any] = {name: members("encoder")[name](**needs.get(name, {})) for name in names}
     source = json.loads((folder / "table.json").read_text())
-    modality = {name: PREFERRED.get(name, sorted(configs[name].modalities)[0]) for name in names}
+    modality = {name: PREFERRED.get(name, sorted(configs[name].reads())[0]) for name in names}
     over = next((name for name in names if modality[name] in SEGMENTED), None)
     asked = dict(TARGETS)
     if over is None:
@@ -169,7 +169,7 @@ def prepared(request: pytest.FixtureRequest, folder: Path, needs: dict[str, dict
     if over is not None:
         cells["parts"] = f"parts of {modality[over]}"
     rows = [
-        {**{name: row[modality[name].value] for name in names}, **{key: row[cell] for key, cell in cells.items()}}
+        {**{name: row[modality[name]] for name in names}, **{key: row[cell] for key, cell in cells.items()}}
         for row in source
     ]
     settings: dict[Task, dict[str, Any]] = {
@@ -178,7 +178,7 @@ def prepared(request: pytest.FixtureRequest, folder: Path, needs: dict[str, dict
         # A bucket can't be turned back into its category.
         Task.RECONSTRUCTION: {"columns": tuple(name for name in names if name != "hashed_category")},
     }
-    columns: Any = {name: members(ColumnConfig.family)[modality[name].value]() for name in names}
+    columns: Any = {name: members(ColumnConfig.family)[modality[name]]() for name in names}
     targets: Any = {
         column: members(TargetConfig.family)[task.value](**settings.get(task, {})) for task, column in asked.items()
     }
@@ -189,7 +189,7 @@ def prepared(request: pytest.FixtureRequest, folder: Path, needs: dict[str, dict
     processor = Processor.fit(
         table,
         data,
-        {name: config.requirements(name) for name, config in configs.items()},
+        {name: config.requirements(name, modality[name]) for name, config in configs.items()},
         {ANSWER: writer.requirements(ANSWER)},
     )
     return Prepared(configs, processor, table)

@@ -22,6 +22,7 @@ import polysense.recipe  # noqa: F401 (importing it registers everything that a 
 from polysense.config.base import Config, describe, members
 from polysense.config.codec import to_dict
 from polysense.errors import ConfigError
+from polysense.nn.encoder import EncoderConfig
 
 __all__ = ["FAMILIES", "Component", "FamilyInfo", "Parameter", "components", "find", "listing", "markdown", "overview"]
 
@@ -119,6 +120,12 @@ class Component:
     about: str
 
 
+def _served(config: type[Config]) -> tuple[str, ...]:
+    """The modalities that an encoder takes, or the tasks that a head serves."""
+    served = config.reads() if issubclass(config, EncoderConfig) else getattr(config, "tasks", ())
+    return tuple(sorted(map(str, served)))
+
+
 def components(family: FamilyInfo) -> list[Component]:
     """A family's members, sorted by name.
 
@@ -132,7 +139,7 @@ def components(family: FamilyInfo) -> list[Component]:
             family=family.name,
             name=name,
             summary=describe(config)[0],
-            serves=tuple(sorted(map(str, getattr(config, "modalities", None) or getattr(config, "tasks", None) or ()))),
+            serves=_served(config),
             parameters=_parameters(config),
             package=_package(family.key, name, config),
             about=(sys.modules[config.__module__].__doc__ or "").strip()

@@ -226,3 +226,37 @@ def test_a_setting_out_of_range_is_named(key: str, value: float) -> None:
         ImageTransformConfig(**{key: value})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=key):
         from_dict(TransformConfig, {"type": "image", key: value})  # type: ignore[type-abstract]
+
+
+def test_the_geometry_says_where_a_point_comes_to_lie() -> None:
+    column = dataclasses.replace(COLUMN, image_size=(60, 80), num_channels=1, mean=(0.0,), std=(1.0,))
+    config = ImageTransformConfig(
+        rotate_degrees=25.0, scale=0.2, flip=True, brightness=0.0, contrast=0.0, erase_probability=0.0, probability=0.8
+    )
+    pixels = torch.zeros(40, 1, 1, 60, 80, dtype=torch.uint8)
+    pixels[:, :, :, 25:29, 45:49] = 255  # its middle is the point (47, 27)
+    given = ColumnBatch(values=pixels, lengths=torch.ones(40, 1, dtype=torch.int64))
+    varied = config.build(column)(given, np.arange(40), seed=1, epoch=0)
+    assert varied.geometry is not None
+    light = varied.values[:, 0, 0].float()
+    weight = light.sum(dim=(1, 2))
+    x = (light.sum(dim=1) * (torch.arange(80) + 0.5)).sum(dim=1) / weight
+    y = (light.sum(dim=2) * (torch.arange(60) + 0.5)).sum(dim=1) / weight
+    expected = varied.geometry @ torch.tensor([47.0, 27.0, 1.0])
+    torch.testing.assert_close(torch.stack([x, y], dim=1), expected[:, :2], rtol=0, atol=0.3)
+    assert (varied.geometry == torch.eye(3)).all(dim=(1, 2)).any(), "what is not varied stays where it was"
+    half = dataclasses.replace(given, values=pixels[::2], lengths=given.lengths[::2])
+    again = config.build(column)(half, np.arange(0, 40, 2), seed=1, epoch=0)
+    assert torch.equal(again.geometry, varied.geometry[::2])  # type: ignore[arg-type]
+
+
+def test_images_of_a_cell_that_move_apart_have_no_common_geometry() -> None:
+    column = dataclasses.replace(COLUMN, image_size=(20, 20), num_channels=1, mean=(0.0,), std=(1.0,))
+    given = ColumnBatch(
+        values=torch.zeros(3, 2, 1, 20, 20, dtype=torch.uint8), lengths=torch.ones(3, 2, dtype=torch.int64)
+    )
+    rows = np.arange(3)
+    assert ImageTransformConfig().build(column)(given, rows, 0, 0).geometry is None
+    together = ImageTransformConfig(together=True).build(column)(given, rows, 0, 0).geometry
+    assert together is not None
+    assert together.shape == (3, 3, 3)

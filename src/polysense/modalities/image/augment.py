@@ -7,6 +7,7 @@ default: a mirrored digit, letter or chest is another one; so are changes of col
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -104,7 +105,19 @@ class ImageTransform(Transform):
             index = chosen.nonzero()[:, 0]
             changed = pixels.clone()
             changed[index] = self._vary(pixels[index], draws[index.numpy()])
-        return ColumnBatch(values=changed.view_as(column.values), lengths=column.lengths, draws=column.draws)
+        return dataclasses.replace(
+            column, values=changed.view_as(column.values), geometry=self._moved(column, draws, num_items)
+        )
+
+    def _moved(self, column: ColumnBatch, draws: np.ndarray, num_items: int) -> Float[Tensor, "batch 3 3"] | None:
+        """The column's geometry after this; None where a row's images are each moved in a way of its own."""
+        config = self.config
+        if not (config.rotate_degrees or config.scale or config.translate or config.flip):
+            return column.geometry
+        if num_items > 1 and not config.together:
+            return None
+        own = self._geometry(draws[::num_items], *column.values.shape[-2:]).to(column.values.device)
+        return own if column.geometry is None else own @ column.geometry
 
     def _vary(
         self, pixels: UInt8[Tensor, "images channels height width"], draws: np.ndarray
@@ -143,19 +156,36 @@ class ImageTransform(Transform):
         ]
         return torch.cat([torch.as_tensor(part) for part in parts], dim=1)
 
-    def _grid(self, draws: np.ndarray, values: Tensor) -> Float[Tensor, "images height width 2"]:
-        """Where each pixel of the result is taken from, in grid_sample's coordinates (-1 to 1)."""
+    def _affine(self, draws: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where a place of the result is taken from, [images, 2] each: by its x, by its y, and wherever it is; in
+        grid_sample's coordinates (-1 to 1)."""
         config = self.config
-        height, width = values.shape[2:]
         angle = math.radians(config.rotate_degrees) * _symmetric(draws[:, 1])
         shrink = (1 + config.scale) ** -_symmetric(draws[:, 2])
         mirror = np.where(draws[:, 11] < 0.5, -1.0, 1.0) if config.flip else 1.0
         # Coordinates run from -1 to 1 along both sides, so a turn needs the sides' ratio not to shear.
         sine, cosine = np.sin(angle) * shrink, np.cos(angle) * shrink
-        of_x = _pair(mirror * cosine, sine * width / height, values)
-        of_y = _pair(-mirror * sine * height / width, cosine, values)
         move = 2 * config.translate
-        offset = _pair(move * _symmetric(draws[:, 3]), move * _symmetric(draws[:, 4]), values)
+        return (
+            np.stack([mirror * cosine, sine * width / height], axis=-1),
+            np.stack([-mirror * sine * height / width, cosine], axis=-1),
+            np.stack([move * _symmetric(draws[:, 3]), move * _symmetric(draws[:, 4])], axis=-1),
+        )
+
+    def _geometry(self, draws: np.ndarray, height: int, width: int) -> Float[Tensor, "images 3 3"]:
+        """From (x, y, 1) in the image as it came, in pixels, to the same point in the result."""
+        taken = np.zeros((len(draws), 3, 3))
+        taken[:, :2, 0], taken[:, :2, 1], taken[:, :2, 2] = self._affine(draws, height, width)
+        taken[:, 2, 2] = 1.0
+        to_pixels = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
+        matrices = np.linalg.inv(to_pixels @ taken @ np.linalg.inv(to_pixels))
+        varied = draws[:, 0] < self.config.probability
+        return torch.from_numpy(np.where(varied[:, None, None], matrices, np.eye(3)).astype(np.float32))
+
+    def _grid(self, draws: np.ndarray, values: Tensor) -> Float[Tensor, "images height width 2"]:
+        """Where each pixel of the result is taken from, in grid_sample's coordinates."""
+        height, width = values.shape[2:]
+        of_x, of_y, offset = (_pair(part, values) for part in self._affine(draws, height, width))
         x = ((torch.arange(width, device=values.device) + 0.5) * (2 / width) - 1)[None, None, :, None]
         y = ((torch.arange(height, device=values.device) + 0.5) * (2 / height) - 1)[None, :, None, None]
         # Written out rather than F.affine_grid: a batched matrix product may round otherwise for another batch size.
@@ -185,9 +215,9 @@ def _symmetric(draws: np.ndarray) -> np.ndarray:
     return 2 * draws - 1
 
 
-def _pair(x: np.ndarray, y: np.ndarray, like: Tensor) -> Float[Tensor, "images 1 1 2"]:
+def _pair(pairs: np.ndarray, like: Tensor) -> Float[Tensor, "images 1 1 2"]:
     """Two floats per image, on the device of `like`."""
-    return torch.from_numpy(np.stack([x, y], axis=-1).astype(np.float32)).to(like.device)[:, None, None]
+    return torch.from_numpy(pairs.astype(np.float32)).to(like.device)[:, None, None]
 
 
 def _per_image(values: np.ndarray, like: Tensor) -> Float[Tensor, "images 1 1 1"]:
