@@ -20,11 +20,6 @@ OWING = {
     "modalities": set[str](),
     "tasks": {
         "bundle.py",
-        "core/schema.py",
-        "nn/alone.py",
-        "nn/model.py",
-        "nn/objectives/image_text_matching.py",
-        "nn/truth.py",
         "workflows/reconstructed.py",
         "workflows/representation/neighbors.py",
     },

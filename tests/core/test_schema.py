@@ -36,17 +36,3 @@ def test_a_column_is_read_as_the_record_that_it_is() -> None:
     with pytest.raises(AssertionError, match="'a': found TextColumn, expected ImageColumn"):
         ImageColumn.of(column)
     assert TextRequirements.of(Requirements()) == TextRequirements()
-
-
-@pytest.mark.parametrize(
-    ("made", "outputs", "binary"),
-    [
-        (target(Task.CLASSIFICATION, 2), 2, True),
-        (target(Task.CLASSIFICATION, 3), 3, False),
-        (target(Task.MULTILABEL, 2), 2, False),
-        (target(Task.REGRESSION, columns=("a", "b", "c")), 3, False),
-    ],
-)
-def test_outputs_and_binary(made: Target, outputs: int, binary: bool) -> None:
-    assert made.num_outputs == outputs
-    assert made.is_binary is binary

@@ -130,14 +130,6 @@ class Target:
     answers: tuple[tuple[int, ...], ...] = ()
 
     @property
-    def num_outputs(self) -> int:
-        """Classes, labels, regression targets or tokens to choose from; the keys of a row that shares a space."""
-        if self.task is Task.GENERATION:
-            return self.vocabulary_size
-        per_column = self.task in (Task.REGRESSION, Task.RETRIEVAL, Task.RECONSTRUCTION)
-        return len(self.columns) if per_column else len(self.classes)
-
-    @property
     def first_placeholder(self) -> int:
         """The token id of the first of `placeholders`; the others follow it."""
         return self.vocabulary_size - len(self.placeholders)
@@ -146,11 +138,6 @@ class Target:
     def never_written(self) -> tuple[int, ...]:
         """The token ids that no text holds after its begin token: padding, begin and placeholders."""
         return (self.padding_id, self.begin_id, *range(self.first_placeholder, self.vocabulary_size))
-
-    @property
-    def is_binary(self) -> bool:
-        """Whether this is a classification into two classes; the second is the positive one."""
-        return self.task is Task.CLASSIFICATION and len(self.classes) == 2
 
 
 @dataclass(frozen=True, kw_only=True)

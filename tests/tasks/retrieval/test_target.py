@@ -47,7 +47,7 @@ def test_a_row_has_a_key_for_each_column() -> None:
     assert (target.task, target.columns, target.members, target.anchor) == (
         Task.RETRIEVAL, ("photo", "text", "kind"), ("photo", "text"), "text",
     )  # fmt: skip
-    assert (target.num_rows, target.num_outputs) == (2, 3)
+    assert (target.num_rows, len(target.columns)) == (2, 3)
     found = [processor.transform(table, i) for i in range(4)]
     keys = np.array(found)
     assert keys[0, 0] == keys[2, 0] != keys[1, 0]
