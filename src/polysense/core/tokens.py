@@ -60,8 +60,11 @@ class Tokens:
 
     def cleared(self) -> Tokens:
         """The same tokens, 0 wherever the mask is False, at every level of the pyramid."""
-        values = self.values.masked_fill(~self.mask[:, :, None], 0.0)
-        return Tokens(values, self.mask, self.grid, tuple(level.cleared() for level in self.pyramid))
+        levels = tuple(level.cleared() for level in self.pyramid)
+        # Where looking costs nothing, what is valid throughout is left as it is.
+        if self.mask.is_cpu and not torch.compiler.is_compiling() and bool(self.mask.all()):
+            return Tokens(self.values, self.mask, self.grid, levels)
+        return Tokens(self.values.masked_fill(~self.mask[:, :, None], 0.0), self.mask, self.grid, levels)
 
     def masked(self, keep: Bool[Tensor, " batch"]) -> Tokens:
         """The same tokens, absent in the rows where `keep` is False."""

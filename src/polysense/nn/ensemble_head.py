@@ -160,8 +160,15 @@ class EnsembleHead(Head[Experts]):
         apart, joint = self._config.trains_apart, self._config.joint
         if own is None:
             own = (0.5 if joint else 1.0) if apart else 0.0
-        weights = {"loss": 0.0 if apart else 1.0, **dict.fromkeys(self.expert_names, own)}
-        return {**weights, self.expert_names[-1]: float(apart)} if joint else weights
+        weights = dict.fromkeys(self.expert_names, own)
+        if joint:
+            weights[self.expert_names[-1]] = float(apart)
+        # Beside a joint expert that learns apart, the combination is a matter of prediction alone.
+        return weights if self._learns_beside_joint else {"loss": 0.0 if apart else 1.0, **weights}
+
+    @property
+    def _learns_beside_joint(self) -> bool:
+        return self._config.trains_apart and self._config.joint
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Experts:
         heads = self.heads()
@@ -170,6 +177,8 @@ class EnsembleHead(Head[Experts]):
         if self._config.joint:
             outputs.append(heads[-1](fused, context))
             present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
+        if self._learns_beside_joint and self.training:
+            return Experts(outputs[-1], tuple(outputs), present)
         weights = self._weights(fused, present)
         # Experts that learn apart are combined without a gradient: their combination teaches nobody.
         each = [map_tensors(torch.detach, output) for output in outputs] if self._config.trains_apart else outputs
@@ -210,7 +219,9 @@ class EnsembleHead(Head[Experts]):
     def loss(self, output: Experts, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
         counts = self.count(truth)
         heads = self.heads()
-        losses = {"loss": RowLoss(self._total(heads[-1], output.combined, truth), counts["loss"])}
+        losses = {}
+        if "loss" in counts:
+            losses["loss"] = RowLoss(self._total(heads[-1], output.combined, truth), counts["loss"])
         for index, (name, head) in enumerate(zip(self.expert_names, heads, strict=True)):
             total = self._total(head, output.each[index], truth.masked(output.present[:, index]))
             losses[name] = RowLoss(total, counts[name])

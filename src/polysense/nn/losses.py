@@ -45,7 +45,9 @@ def loss_counts(
         counts |= {head.loss_names[loss]: count for loss, count in head.count(truth).items()}
     for name, objective in objectives.items():
         counts |= {f"{name}/{loss}": count for loss, count in objective.count(batch, heads).items()}
-    return {name: (count * batch.weights).sum() for name, count in counts.items()}
+    # Many losses are counted alike: each tensor is summed once.
+    sums = {id(count): (count * batch.weights).sum() for count in counts.values()}
+    return {name: sums[id(count)] for name, count in counts.items()}
 
 
 def loss_rows(

@@ -67,7 +67,7 @@ class Fusion(nn.Module, ABC):
         tokens: Sequence[Tokens],
         summaries: Float[Tensor, "batch columns width"],
         present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
         """Combines what is present.
 
         Args:
@@ -76,8 +76,8 @@ class Fusion(nn.Module, ABC):
             present: Which columns each row has.
 
         Returns:
-            The fused sequence, the columns' tokens one after another, and its summary; a row with nothing present may
-            hold anything finite.
+            The fused sequence, the columns' tokens one after another, or None where they stay as they are; and its
+            summary. A row with nothing present may hold anything finite.
         """
 
     def learn_missing(self) -> None:
@@ -107,8 +107,10 @@ class Fusion(nn.Module, ABC):
             # A fusion may read tokens alone; the norms are touched even so, or DDP waits for their gradients for ever.
             pooled = pooled + summaries.sum(dim=1).to(pooled.dtype) * 0.0
         sizes = [column.mask.shape[1] for column in ordered]
-        values = torch.split(fused.values.masked_fill(~fused.mask[:, :, None], 0.0), sizes, dim=1)
-        masks = torch.split(fused.mask, sizes, dim=1)
+        values, masks = [column.values for column in ordered], [column.mask for column in ordered]
+        if fused is not None:
+            values = list(torch.split(fused.cleared().values, sizes, dim=1))
+            masks = list(torch.split(fused.mask, sizes, dim=1))
         each = {}
         for i, name in enumerate(self.columns):
             # What stands in for a column is neither its tokens' resolution nor the column.

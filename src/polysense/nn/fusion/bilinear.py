@@ -64,11 +64,11 @@ class BilinearFusion(Fusion):
         tokens: Sequence[Tokens],
         summaries: Float[Tensor, "batch columns width"],
         present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
         columns = self.dropout(summaries).unbind(dim=1)
         linear = torch.stack([layer(x) for layer, x in zip(self.linear, columns, strict=True)], dim=-1).sum(dim=-1)
         # In fp32: the identity subtracts two sums that are nearly equal where few columns are present.
         u = torch.stack([layer(x) for layer, x in zip(self.factor, columns, strict=True)], dim=1).float().tanh()
         u = u * present[:, :, None]
         pairs = (u.sum(dim=1).square() - u.square().sum(dim=1)) / 2
-        return self.join(tokens), linear + self.out(pairs.to(linear.dtype))
+        return None, linear + self.out(pairs.to(linear.dtype))

@@ -47,5 +47,5 @@ class ConcatFusion(Fusion):
         tokens: Sequence[Tokens],
         summaries: Float[Tensor, "batch columns width"],
         present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
-        return self.join(tokens), self.project(self.dropout(summaries.flatten(1)))
+    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
+        return None, self.project(self.dropout(summaries.flatten(1)))

@@ -50,7 +50,7 @@ class GatedFusion(Fusion):
         tokens: Sequence[Tokens],
         summaries: Float[Tensor, "batch columns width"],
         present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
         summaries = self.dropout(summaries)
         # [batch, width, columns]: a softmax over the last dimension gives the same bits wherever a row stands.
         hidden = torch.stack(
@@ -59,4 +59,4 @@ class GatedFusion(Fusion):
         scores = self.gate(summaries.flatten(1)).unflatten(1, (self.width, -1))
         # A finite floor keeps a row without any column from giving NaN; its result is replaced by the learned summary.
         scores = scores.masked_fill(~present[:, None, :], torch.finfo(scores.dtype).min)
-        return self.join(tokens), (scores.softmax(dim=-1) * hidden * present[:, None, :]).sum(dim=-1)
+        return None, (scores.softmax(dim=-1) * hidden * present[:, None, :]).sum(dim=-1)

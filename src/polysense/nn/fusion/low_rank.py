@@ -68,10 +68,10 @@ class LowRankFusion(Fusion):
         tokens: Sequence[Tokens],
         summaries: Float[Tensor, "batch columns width"],
         present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
         with torch.autocast(summaries.device.type, enabled=False):
             x = F.pad(self.dropout(summaries).float(), (0, 1), value=1.0)
             factors = torch.einsum("bmi,mrio->bmro", x, self.factors.float())
             factors = torch.where(present[:, :, None, None], factors, 1.0)
             pooled = torch.einsum("bro,r->bo", factors.prod(dim=1), self.rank_weights.float())
-            return self.join(tokens), pooled + self.bias.float()
+            return None, pooled + self.bias.float()

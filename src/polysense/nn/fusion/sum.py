@@ -55,10 +55,10 @@ class SumFusion(Fusion):
         tokens: Sequence[Tokens],
         summaries: Float[Tensor, "batch columns width"],
         present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
         summaries = self.dropout(summaries)
         projected = [project(summaries[:, index]) for index, project in enumerate(self.project)]
         total = torch.stack(projected, dim=-1).sum(dim=-1)
         if self.mean:
             total = total / present.sum(dim=1).clamp(min=1)[:, None]
-        return self.join(tokens), total + self.bias
+        return None, total + self.bias

@@ -87,7 +87,7 @@ class TensorFusion(Fusion):
         tokens: Sequence[Tokens],
         summaries: Float[Tensor, "batch columns width"],
         present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
         with torch.autocast(summaries.device.type, enabled=False):
             summaries = self.dropout(summaries).float()
             product = summaries.new_ones(len(summaries), 1)
@@ -96,4 +96,4 @@ class TensorFusion(Fusion):
                 z = F.linear(summaries[:, index], project.weight.float(), project.bias.float())
                 z = F.pad(z * present[:, index, None], (0, 1), value=1.0)
                 product = (product[:, :, None] * z[:, None, :]).flatten(1)
-            return self.join(tokens), F.linear(product, self.out.weight.float(), self.out.bias.float())
+            return None, F.linear(product, self.out.weight.float(), self.out.bias.float())
