@@ -21,7 +21,7 @@ import polysense
 from polysense.bundle import Bundle
 from polysense.data.sources import read_table
 from polysense.errors import CheckpointError, ConfigError
-from polysense.nn.parts import mismatch, part_names, part_tensors
+from polysense.nn.parts import mismatch, part_names, part_tensors, scale
 from polysense.recipe import Recipe
 from polysense.workflows.finetune.transfer import plan_start, without_parts
 from polysense.workflows.measure import only_column
@@ -179,7 +179,7 @@ def test_moved_parts_learn_at_their_own_rate(pretrained: Path) -> None:
     data = fit_data(recipe, {"train": read_table(source)})
     model = recipe.model.build(data.processor.schema)
     assert data.start is not None
-    model.part_scales = dict.fromkeys(data.start.moves, 0.1)
+    scale(model, dict.fromkeys(data.start.moves, 0.1))
     groups = {group["lr_scale"]: {id(p) for p in group["params"]} for group in model.parameter_groups()}
     assert set(groups) == {1.0, 0.1}
     slow = {id(p) for name in ("photo", "note") for p in model.column_encoders[name].parameters()}
