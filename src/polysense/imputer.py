@@ -72,10 +72,10 @@ class Imputer:
         """
         if table.fills is not None and table.fills.by is self:
             return table
-        found = self._known.get(table)
-        if found is None:  # a training table is asked for several times
-            found = self._known[table] = self._filled(replace(table, fills=None))
-        return found
+        result = self._known.get(table)
+        if result is None:  # a training table is asked for several times
+            result = self._known[table] = self._filled(replace(table, fills=None))
+        return result
 
     def counts(self, table: Table) -> dict[str, tuple[int, int]]:
         """Per column how many cells are filled, and how many were missing."""
@@ -128,11 +128,11 @@ class Imputer:
 
 def restored_columns(schema: Schema) -> dict[str, Target]:
     """The input columns that a model restores, and the target that each is restored by."""
-    found: dict[str, Target] = {}
+    results: dict[str, Target] = {}
     for target in schema.targets:
         if task(target.task).reconstructs_columns:
-            found |= {name: target for name in target.members if name not in found}
-    return found
+            results |= {name: target for name in target.members if name not in results}
+    return results
 
 
 def restored_batches(
@@ -158,8 +158,8 @@ def restored_batches(
     for batch in loader:
         if progress is not None:
             progress(done, loader.num_rows)
-        found = {} if only_read else model.predict(batch.to(device))[0]
-        yield batch, {name: prediction.cpu() for name, prediction in found.items()}
+        result = {} if only_read else model.predict(batch.to(device))[0]
+        yield batch, {name: prediction.cpu() for name, prediction in result.items()}
         done += int((batch.rows >= 0).sum())
     if progress is not None:
         progress(done, loader.num_rows)
@@ -175,8 +175,8 @@ def present_rows(batch: Batch) -> np.ndarray:
 
 def as_array(value: torch.Tensor) -> np.ndarray:
     """For numpy, which lacks bfloat16."""
-    found: np.ndarray = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
-    return found
+    result: np.ndarray = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
+    return result
 
 
 def _lacks(table: Table, name: str) -> list[bool]:

@@ -80,8 +80,8 @@ class InitFromConfig(Config):
         if self.parts is not None and not self.parts:
             raise ConfigError("init_from.parts: names nothing; null moves what fits, and init_from: null nothing")
         if self.learning_rate_scale <= 0:
-            found = self.learning_rate_scale
-            raise ConfigError(f"init_from.learning_rate_scale must be above 0; found {found} (to hold parts: freeze)")
+            result = self.learning_rate_scale
+            raise ConfigError(f"init_from.learning_rate_scale must be above 0; found {result} (to hold parts: freeze)")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:

@@ -126,9 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _hoist(arguments: Sequence[str]) -> list[str]:
     """Brings the global options before the command, where the parser wants them."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    found = [argument for argument in arguments[:end] if argument in _GLOBAL_OPTIONS]
+    results = [argument for argument in arguments[:end] if argument in _GLOBAL_OPTIONS]
     rest = [argument for argument in arguments[:end] if argument not in _GLOBAL_OPTIONS]
-    return [*found, *rest, *arguments[end:]]
+    return [*results, *rest, *arguments[end:]]
 
 
 def _end(error: Exception) -> int:
@@ -158,9 +158,9 @@ def _end(error: Exception) -> int:
             console.write_error("error: out of memory; lower training.batch_size, or free some memory")
             return 1
         case _:
-            found = " ".join(str(error).split())
+            result = " ".join(str(error).split())
             console.write_error(
-                f"error: {type(error).__name__}: {found}\nthis is a bug in polysense; run again with --debug"
+                f"error: {type(error).__name__}: {result}\nthis is a bug in polysense; run again with --debug"
             )
             return 1
 

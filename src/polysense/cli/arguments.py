@@ -26,10 +26,10 @@ def names(given: str | None, option: str) -> list[str] | None:
     """
     if given is None:
         return None
-    found = [name.strip() for name in next(csv.reader([given], skipinitialspace=True), [])]
-    if not any(found):
+    results = [name.strip() for name in next(csv.reader([given], skipinitialspace=True), [])]
+    if not any(results):
         raise ConfigError(f"{option}: found {given!r}, expected names separated by commas")
-    return [name for name in found if name]
+    return [name for name in results if name]
 
 
 def on_device(bundle: Path, device: str) -> Any:

@@ -102,8 +102,8 @@ def _torch_cuda() -> str | None:
     if spec is None or spec.origin is None:
         return None
     text = _read(str(Path(spec.origin).with_name("version.py"))) or ""
-    found = re.search(r"^(?:cuda|hip)\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
-    return found.group(1) if found else None
+    match = re.search(r"^(?:cuda|hip)\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
+    return match.group(1) if match else None
 
 
 def _read(path: str) -> str | None:
@@ -187,7 +187,7 @@ def examine(probe: Probe | None = None) -> Diagnosis:
     """Looks for everything that is known to break, worst first."""
     probe = probe or Probe()
     versions = {"python": ".".join(map(str, probe.python))}
-    versions |= {name: found for name in _SHOWN if (found := probe.version(name)) is not None}
+    versions |= {name: result for name in _SHOWN if (result := probe.version(name)) is not None}
     checks = (
         _requirements,
         _tested_range,
@@ -220,8 +220,8 @@ def _note(name: str, message: str, remedy: str) -> Finding:
 
 def _release(version: str) -> tuple[int, ...]:
     """The numbers of a version, without what marks builds and pre-releases: 2.15.0+cu132 is (2, 15, 0)."""
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(map(int, found.group().split("."))) if found else ()
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(map(int, match.group().split("."))) if match else ()
 
 
 def _satisfies(version: str, specifiers: str) -> bool:
@@ -244,22 +244,22 @@ def _required(probe: Probe, package: str) -> Iterator[tuple[str, str]]:
     """The (name, specifiers) that a package needs always; what hangs on an extra or a platform is left out."""
     for line in probe.requirements(package):
         requirement, _, marker = line.partition(";")
-        found = re.match(r"\s*([\w.-]+)(?:\[[^\]]*\])?\s*\(?([^)]*)\)?", requirement)
-        if found and not marker.strip():
-            yield found.group(1), found.group(2).strip()
+        match = re.match(r"\s*([\w.-]+)(?:\[[^\]]*\])?\s*\(?([^)]*)\)?", requirement)
+        if match and not marker.strip():
+            yield match.group(1), match.group(2).strip()
 
 
 def _requirements(probe: Probe) -> Iterator[Finding]:
     if probe.python < (3, 11):
         yield _broken("python", f"Python is {'.'.join(map(str, probe.python))}", "install Python 3.11 or later")
     for name, specifiers in _required(probe, "polysense"):
-        found = probe.version(name)
-        if found is None:
+        result = probe.version(name)
+        if result is None:
             yield _broken(name, f"{name} is not installed", f"pip install '{name}{specifiers}'")
-        elif not _satisfies(found, specifiers):
+        elif not _satisfies(result, specifiers):
             yield _broken(
                 name,
-                f"{name} is {found}, polysense needs {specifiers}",
+                f"{name} is {result}, polysense needs {specifiers}",
                 f"pip install '{name}{specifiers}'; if another package holds it back, give polysense an environment "
                 "of its own",
             )
@@ -331,19 +331,19 @@ def _torch_builds(probe: Probe) -> Iterator[Finding]:
 
 
 def _torchaudio(probe: Probe) -> Iterator[Finding]:
-    found, torch = probe.version("torchaudio"), probe.version("torch")
-    if found is None:
+    result, torch = probe.version("torchaudio"), probe.version("torch")
+    if result is None:
         return
-    if torch is not None and _release(found)[:2] == _release(torch)[:2]:
+    if torch is not None and _release(result)[:2] == _release(torch)[:2]:
         yield _warning(
             "torchaudio",
-            f"torchaudio {found} is installed; 2.11 is its last release, and it will break imports with the next torch",
+            f"torchaudio {result} is installed; 2.11 is its last release, and imports break with the next torch",
             "pip uninstall torchaudio; polysense does not use it",
         )
     else:
         yield _broken(
             "torchaudio",
-            f"torchaudio {found} is installed beside torch {torch}: importing it fails, and transformers and peft "
+            f"torchaudio {result} is installed beside torch {torch}: importing it fails, and transformers and peft "
             "import it where they find it",
             "pip uninstall torchaudio; polysense does not use it",
         )
@@ -420,8 +420,8 @@ def _machine(probe: Probe) -> Iterator[Finding]:
 
 def _free_memory(probe: Probe) -> int | None:
     """Bytes that this process may still take: the machine's, or its container's where that has less."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", probe.read("/proc/meminfo") or "", re.MULTILINE)
-    free = [int(found.group(1)) * 1024] if found else []
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", probe.read("/proc/meminfo") or "", re.MULTILINE)
+    free = [int(match.group(1)) * 1024] if match else []
     limit = (probe.read("/sys/fs/cgroup/memory.max") or "").strip()
     used = (probe.read("/sys/fs/cgroup/memory.current") or "").strip()
     if limit.isdigit() and used.isdigit():

@@ -98,18 +98,18 @@ def members(family: str) -> dict[str, type[Family]]:
     """
     for home in _homes.pop(family, ()):
         _import_all("polysense", home.split("."))
-    found = _families.setdefault(family, {})
+    result = _families.setdefault(family, {})
     for point in importlib.metadata.entry_points(group=f"polysense.{family}"):
-        if point.name not in found:
+        if point.name not in result:
             try:
-                found[point.name] = point.load()
+                result[point.name] = point.load()
             except Exception as error:
                 package = point.dist.name if point.dist else "?"
                 raise ConfigError(
                     f"the {family} {point.name!r} of the package {package} can't be loaded from {point.value}: "
                     f"{error}; mend or uninstall that package"
                 ) from error
-    return dict(sorted(found.items()))
+    return dict(sorted(result.items()))
 
 
 def _import_all(package: str, pattern: Sequence[str]) -> None:

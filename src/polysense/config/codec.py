@@ -222,7 +222,7 @@ def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> st
     """One of pydantic's complaints in our words: path, found, expected, choices."""
     path, kind, value = _locate(config, plain, list(problem["loc"]))
     name = ".".join(path)
-    code, found = problem["type"], problem["input"]
+    code, result = problem["type"], problem["input"]
     if code in ("extra_forbidden", "unexpected_keyword_argument"):
         choices = _keys(kind)
         if isinstance(kind, type) and issubclass(kind, Config) and path[-1] in kind.replaced:
@@ -232,7 +232,7 @@ def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> st
         return f"{name}: no such key{hint} (known here: {', '.join(choices)})"
     if code in ("union_tag_invalid", "union_tag_not_found"):
         choices = list(members(kind.family)) if isinstance(kind, type) and issubclass(kind, Family) else []
-        tag = found.get("type") if isinstance(found, Mapping) else found
+        tag = result.get("type") if isinstance(result, Mapping) else result
         if isinstance(kind, type) and issubclass(kind, Family) and str(tag) in kind.replaced:
             return f"{name}: there is no {kind.family} {tag!r} any more; write {kind.replaced[str(tag)]}"
         near = difflib.get_close_matches(str(tag), choices, n=1)
@@ -245,7 +245,7 @@ def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> st
     context = problem.get("ctx", {})
     if "error" in context:  # our own ValueError raised in a __post_init__
         message = str(context["error"])
-    return f"{name or type(value).__name__}: found {_short(found)}; {message[:1].lower()}{message[1:]}"
+    return f"{name or type(value).__name__}: found {_short(result)}; {message[:1].lower()}{message[1:]}"
 
 
 def _locate(config: Any, plain: Any, location: list[Any]) -> tuple[list[str], Any, Any]:

@@ -109,8 +109,8 @@ class Prediction:
             alternatives = list(_padded(known, padding_id, dim=2))
 
         def joined(tensors: list[Tensor | None]) -> Tensor | None:
-            found = [tensor for tensor in tensors if tensor is not None]
-            return torch.cat(found) if found else None
+            results = [tensor for tensor in tensors if tensor is not None]
+            return torch.cat(results) if results else None
 
         return Prediction(
             torch.cat(values),

@@ -155,12 +155,12 @@ class ByRows(Batching):
         if self._total is None:
             return [order[start : start + size] for start in range(0, len(order), size)]
         in_pool = size * min(self._pool, -(-self.num_steps(len(order)) // 2))
-        found = [
+        results = [
             rows[start : start + size]
             for rows in _sorted_pools(order, self._total, in_pool)
             for start in range(0, len(rows), size)
         ]
-        return _shuffled(found, seed, epoch)
+        return _shuffled(results, seed, epoch)
 
 
 class ByTokens(Batching):
@@ -186,22 +186,22 @@ class ByTokens(Batching):
     def steps(self, order: np.ndarray, seed: int, epoch: int) -> Sequence[np.ndarray]:
         """See `Batching`."""
         in_pool = min(self._in_pool, -(-len(order) // 2))
-        found = [step for rows in _sorted_pools(order, self._total, in_pool) for step in self._cut(rows)]
-        return _shuffled(found, seed, epoch)
+        results = [step for rows in _sorted_pools(order, self._total, in_pool) for step in self._cut(rows)]
+        return _shuffled(results, seed, epoch)
 
     def _cut(self, rows: np.ndarray) -> list[np.ndarray]:
         """Cuts rows, the shortest first, into steps within the budget."""
         items, longest, total = self._lengths.items[rows], self._lengths.longest[rows], self._total[rows]
-        found, start = [], 0
+        result, start = [], 0
         while start < len(rows):
             most = max(1, self._max_tokens // int(total[start]))  # no row after it is shorter
             part = slice(start, start + most)
             per_row = (np.maximum.accumulate(items[part]) * np.maximum.accumulate(longest[part])).sum(axis=1)
             padded = np.maximum(per_row, 1) * np.arange(1, len(per_row) + 1)
             end = start + max(1, int(np.searchsorted(padded, self._max_tokens, side="right")))
-            found.append(rows[start:end])
+            result.append(rows[start:end])
             start = end
-        return found
+        return result
 
 
 def _sorted_pools(order: np.ndarray, total: np.ndarray, size: int) -> list[np.ndarray]:

@@ -142,11 +142,11 @@ def _truth(
 
 def _prompts(samples: Sequence[Sample], target: Target, num_rows: int, length: int | None) -> ColumnBatch:
     """Prompts, padded; a row without one has a prompt of length 0."""
-    found = [sample.prompts.get(target.name, ()) for sample in samples]
-    length = round_up(max(map(len, found), default=0), PROMPT_MULTIPLE) if length is None else length
+    results = [sample.prompts.get(target.name, ()) for sample in samples]
+    length = round_up(max(map(len, results), default=0), PROMPT_MULTIPLE) if length is None else length
     values = np.full((num_rows, 1, length), target.padding_id, dtype=np.int32)
     lengths = np.zeros((num_rows, 1), dtype=np.int64)
-    for row, prompt in enumerate(found):
+    for row, prompt in enumerate(results):
         values[row, 0, : len(prompt)] = prompt  # numpy raises if it is longer: nothing is cut silently
         lengths[row, 0] = len(prompt)
     return ColumnBatch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths))

@@ -161,8 +161,8 @@ class ColumnProcessor(FittedColumn):
         return items
 
     def _items(self, value: Any, source: SourceInfo, root: Path) -> list[np.ndarray]:
-        found = self._item(value, source, root)
-        return found if isinstance(found, list) else [] if found is None else [found]
+        result = self._item(value, source, root)
+        return result if isinstance(result, list) else [] if result is None else [result]
 
     def taken_over(self, name: str, column: str | None) -> ColumnProcessor:
         """The same fitted preprocessing for an input column of another model, whose encoder came along with it.
@@ -317,25 +317,25 @@ class TrainingCells:
         Raises:
             ColumnError: None of them can be read; gives the first three reasons.
         """
-        found: list[T] = []
+        results: list[T] = []
         failed: list[str] = []
         for item, source in self.items(limit):
             try:
-                found.append(decode(item, source))
+                results.append(decode(item, source))
             except DecodeError as error:
                 failed.append(f"row {source.row}: {error}")
-        if not found and not failed:
+        if not results and not failed:
             table = self.sources[self.present[0]].table
             raise ColumnError(f"{table}, column {name!r}: its training cells hold empty lists only; leave it out")
-        if not found:
+        if not results:
             table = self.sources[self.present[0]].table
             raise ColumnError(
                 f"{table}, column {name!r}: none of the {len(failed)} training cells that were tried can be read as "
                 f"{what}; give the column another type, or leave it out. The first: " + "; ".join(failed[:3])
             )
         if failed and tell:
-            _log.info("column %r: %d of %d sampled cells can't be read", name, len(failed), len(failed) + len(found))
-        return found
+            _log.info("column %r: %d of %d sampled cells can't be read", name, len(failed), len(failed) + len(results))
+        return results
 
 
 def sampled(positions: Sequence[int], limit: int = NUM_SAMPLED) -> Sequence[int]:

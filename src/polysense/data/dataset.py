@@ -133,7 +133,7 @@ class TableDataset:
 def _arrays(sample: Sample) -> list[np.ndarray]:
     values = [item for items in sample.values.values() for item in items]
     others = (*sample.targets.values(), *sample.prompts.values(), *sample.trained.values())
-    return values + [found for found in others if isinstance(found, np.ndarray)]
+    return values + [result for result in others if isinstance(result, np.ndarray)]
 
 
 def sample_bytes(sample: Sample) -> int:
@@ -152,23 +152,23 @@ def free_memory() -> int:
 
     Where neither says (not Linux), a quarter of the installed memory, or 4 GiB if that is unknown too.
     """
-    found = []
+    results = []
     try:
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        found.append(int(fields["MemAvailable"].split()[0]) * 1024)
+        results.append(int(fields["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError):
         try:
-            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
+            results.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
         except (AttributeError, OSError, ValueError):  # Windows has no sysconf
-            found.append(4 * 2**30)
+            results.append(4 * 2**30)
     try:
         group = Path("/sys/fs/cgroup")
         limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
         if limit != "max":
-            found.append(max(0, int(limit) - int(used)))
+            results.append(max(0, int(limit) - int(used)))
     except (OSError, ValueError):
         pass  # no control group, or one of version 1
-    return min(found)
+    return min(results)
 
 
 def choose_workers(dataset: TableDataset, num_cpus: int, *, budget: int | None = None) -> tuple[int, int]:

@@ -97,20 +97,20 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
         spec = modality(guess.modality or "")
         if kind is Answer.WORDS:
             # A text that has another text as its answer tells it one to one, as a question or a sentence should.
-            found = None
+            result = None
             if spec.is_textual:
-                found = _same_text(table, name, answer) or _made_from(table, name, answer)
-            if found is None and spec.is_textual and spec.is_discrete:
+                result = _same_text(table, name, answer) or _made_from(table, name, answer)
+            if result is None and spec.is_textual and spec.is_discrete:
                 _warn_of_part(table, guesses, guess, answer)
         elif kind is Answer.NUMBER:
-            found = _same_number(table, name, answer) if spec.is_numeric else None
+            result = _same_number(table, name, answer) if spec.is_numeric else None
         elif spec.is_textual and not spec.is_discrete:
             # A text for each class, such as the product's description, gives it away without naming it.
-            found = _names_class(table, name, answer) or _tells_class(cleaned(table, name, literal=False), answer)
+            result = _names_class(table, name, answer) or _tells_class(cleaned(table, name, literal=False), answer)
         elif spec.is_discrete:
             column = cleaned(table, name, literal=False)
-            found = _tells_class(column, answer)
-            if found is None:
+            result = _tells_class(column, answer)
+            if result is None:
                 share, kappa = tells(answer, column)
                 if kappa >= _CAUTION:
                     guesses[name] = replace(
@@ -120,10 +120,10 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
                     )
                     logger.warning("%s, column %r: %s", table.name, name, guesses[name].reason)
         else:
-            found = None
-        if found:
+            result = None
+        if result:
             reason = (
-                f"ignored: it {found.format(target=repr(target.name))}; to use it, name it under columns with its type"
+                f"ignored: it {result.format(target=repr(target.name))}; to use it, name it under columns with its type"
             )
             guesses[name] = replace(guess, role=Role.IGNORED, modality=guess.modality, reason=reason)
             logger.warning("%s, column %r: %s", table.name, name, reason)

@@ -74,11 +74,11 @@ def count_tokens(batch: Batch, schema: Schema) -> TokenCount:
     """
     inputs = targets = padded = valid = 0.0
     for column in schema:
-        found = batch.columns.get(column.name)
+        result = batch.columns.get(column.name)
         spec = modality(column.modality)
-        if found is not None and spec.length_multiple is not None:
-            inputs += spec.cost(column, found.lengths.sum().item())
-            padded += spec.cost(column, found.values.numel())
+        if result is not None and spec.length_multiple is not None:
+            inputs += spec.cost(column, result.lengths.sum().item())
+            padded += spec.cost(column, result.values.numel())
     for prompt in batch.prompts.values():
         inputs += prompt.lengths.sum().item()
         padded += prompt.values.numel()

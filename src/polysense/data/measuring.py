@@ -114,8 +114,8 @@ def _target(table: Table, target: TargetProcessor, *, exact: bool) -> tuple[np.n
         parts = [part for cell in cells for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
         return [len(str(part)) for part in parts]
 
-    found = _each(len(table), tokens, characters, exact=exact)
-    longest = np.array([max(lengths, default=0) for lengths in found], dtype=np.int64)
+    result = _each(len(table), tokens, characters, exact=exact)
+    longest = np.array([max(lengths, default=0) for lengths in result], dtype=np.int64)
     return np.minimum(longest, 1), longest
 
 

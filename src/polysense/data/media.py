@@ -115,8 +115,8 @@ def locate(cell: object, root: Path, kind: str) -> Media:
     except ValueError as error:  # a NUL byte or a lone surrogate in the name
         raise DecodeError(f"found {short(cell)}, expected the path of an {kind} file: {error}") from None
     if not stat.S_ISREG(status.st_mode):
-        found = next((name for test, name in _KINDS if test(status.st_mode)), "not a regular file")
-        raise DecodeError(f"is {found}, expected an {kind} file: {short(str(path), 300)}")
+        result = next((name for test, name in _KINDS if test(status.st_mode)), "not a regular file")
+        raise DecodeError(f"is {result}, expected an {kind} file: {short(str(path), 300)}")
     if status.st_size == 0:
         raise DecodeError(f"is empty (0 bytes), expected an {kind} file")
     return Media(path, None, status.st_size)

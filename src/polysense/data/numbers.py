@@ -43,9 +43,9 @@ def decimal_mark(values: Iterable[object]) -> Literal[".", ","] | None:
     for value in values:
         if isinstance(value, str) and ("," in value or "." in value) and is_number(value):
             text = stripped(value).lstrip("+-−")
-            found = _DECIMAL.search(text)
-            if found:
-                marks.add(found[1] or found[2])
+            match = _DECIMAL.search(text)
+            if match:
+                marks.add(match[1] or match[2])
             elif "," in text and "." in text:
                 marks.add(text[max(text.rfind(","), text.rfind("."))])
     return marks.pop() if len(marks) == 1 else None  # type: ignore[return-value]

@@ -198,9 +198,9 @@ class Processor:
                 items = () if target.over is None else sample.values.get(target.over, ())
                 value = target.transform(table, i, items)
             except DecodeError as error:
-                found = Unreadable(source=table.source(i, ", ".join(target.columns)), reason=str(error))
-                if found not in unreadable:  # a prompt may be read from the same cell
-                    unreadable.append(found)
+                result = Unreadable(source=table.source(i, ", ".join(target.columns)), reason=str(error))
+                if result not in unreadable:  # a prompt may be read from the same cell
+                    unreadable.append(result)
                 continue
             if value is not None:
                 sample.targets[name] = value
@@ -266,8 +266,8 @@ def _file(cell: object, column: ColumnProcessor) -> str | None:
     """The path that a media cell names, for the list of what could not be read."""
     if not column.is_media:
         return None
-    found = cell.get("path") if isinstance(cell, dict) else cell
-    return found[:500] if isinstance(found, str) else None
+    result = cell.get("path") if isinstance(cell, dict) else cell
+    return result[:500] if isinstance(result, str) else None
 
 
 def _cells(table: Table, column: str) -> Sequence[object]:

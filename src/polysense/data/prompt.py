@@ -99,11 +99,11 @@ class PromptTemplate:
         Raises:
             DecodeError: A cell is no text.
         """
-        found: list[str | int] = [""]
+        results: list[str | int] = [""]
         for text, column in self.parts:
             if column in placeholders:
                 assert column is not None
-                found += [placeholders[column], ""]
+                results += [placeholders[column], ""]
                 continue
             if column is not None:
                 cell = table.cell(i, column) if table.has(column) else None
@@ -112,10 +112,10 @@ class PromptTemplate:
                 except DecodeError as error:
                     raise DecodeError(f"the prompt's column {column!r}: {error}") from None
             assert text is not None
-            last = found[-1]
+            last = results[-1]
             assert isinstance(last, str)
-            found[-1] = last + text
-        return [piece for piece in found if piece != ""]
+            results[-1] = last + text
+        return [piece for piece in results if piece != ""]
 
 
 def as_text(cell: object, expected: str = "a text") -> str:

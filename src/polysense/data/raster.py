@@ -164,7 +164,7 @@ def open_animation(
     Raises:
         DecodeError: It can't be read up to the last one that is wanted.
     """
-    found = []
+    results = []
     with BytesIO(media.read()) as file, _pillow():
         image = _open(file, max_pixels)
         num, time = _num_pictures(image), 0.0
@@ -176,11 +176,11 @@ def open_animation(
                 image.seek(position)
                 _check_size(image, max_pixels)
             if position in wanted:
-                found.append((time, _finish(image.copy() if num > 1 else image)))
+                results.append((time, _finish(image.copy() if num > 1 else image)))
             elif num > 1:
                 image.load()
             time += _seconds_shown(image)
-    return found
+    return results
 
 
 def _num_pictures(image: Image.Image) -> int:
@@ -233,15 +233,15 @@ def _open(file: BytesIO | BufferedReader, max_pixels: int) -> Image.Image:
         content = describe_bytes(file.read(512)) or "is not an image, or its header is damaged"
         raise DecodeError(f"{content}; expected one of {', '.join(_FORMATS)}") from None
     except Image.DecompressionBombError as error:
-        found = re.search(r"\d+(?= pixels\))", str(error))
-        pixels = f"{int(found[0]):,}" if found else "too many"
+        match = re.search(r"\d+(?= pixels\))", str(error))
+        pixels = f"{int(match[0]):,}" if match else "too many"
         raise DecodeError(_too_large(pixels, max_pixels)) from None
     _check_size(image, max_pixels)
     return image
 
 
-def _too_large(found: str, max_pixels: int) -> str:
-    return f"has {found} pixels, more than the limit of {max_pixels:,}; shrink it, or raise the column's max_pixels"
+def _too_large(size: str, max_pixels: int) -> str:
+    return f"has {size} pixels, more than the limit of {max_pixels:,}; shrink it, or raise the column's max_pixels"
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

@@ -45,9 +45,9 @@ class SeenRows:
             table: The rows.
             columns: Those of its columns that tell rows apart.
         """
-        found = sorted(set(_hashes(table, columns)))
-        below = found[_NUM_KEPT] if len(found) > _NUM_KEPT else _ALL
-        return SeenRows(columns=tuple(columns), below=below, hashes=frozenset(found[:_NUM_KEPT]))
+        result = sorted(set(_hashes(table, columns)))
+        below = result[_NUM_KEPT] if len(result) > _NUM_KEPT else _ALL
+        return SeenRows(columns=tuple(columns), below=below, hashes=frozenset(result[:_NUM_KEPT]))
 
     def count(self, table: Table, besides: Table) -> tuple[int, int]:
         """How many of a table's rows can be looked up, and how many of these are among those seen.

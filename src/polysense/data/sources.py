@@ -102,20 +102,20 @@ class Table:
         """
         self.require(column)
         value = self.frame.get_column(column)[i]
-        found = clean(value.to_list() if isinstance(value, pl.Series) else value, literal)
-        if found is None and self.fills is not None and column in self.fills.cells:
+        result = clean(value.to_list() if isinstance(value, pl.Series) else value, literal)
+        if result is None and self.fills is not None and column in self.fills.cells:
             return self.fills.cells[column].get(int(self.rows[i]))
-        return found
+        return result
 
     def cells(self, column: str, *, literal: bool = False) -> list[object]:
         """All cells of a column; equal to `cell` on each position, much faster."""
         self.require(column)
-        found = clean_all(self.frame.get_column(column), literal)
+        result = clean_all(self.frame.get_column(column), literal)
         filled = {} if self.fills is None else self.fills.cells.get(column, {})
         if not filled:
-            return found
+            return result
         rows = self.rows.tolist()
-        return [filled.get(row) if cell is None else cell for row, cell in zip(rows, found, strict=True)]
+        return [filled.get(row) if cell is None else cell for row, cell in zip(rows, result, strict=True)]
 
     def source(self, i: int, column: str, file: str | None = None) -> SourceInfo:
         """Where the cell at position i comes from."""
@@ -206,8 +206,8 @@ def _read_file(path: Path) -> pl.DataFrame:
     try:
         if path.is_dir():
             tables = sorted(p.name for p in path.iterdir() if _extension(p) in _READERS)
-            found = f"; it holds {', '.join(tables[:5])}" if tables else ""
-            raise TableError(f"{path}: is a directory, expected a table file{found}")
+            result = f"; it holds {', '.join(tables[:5])}" if tables else ""
+            raise TableError(f"{path}: is a directory, expected a table file{result}")
         if not path.exists():
             inside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             near = _near(path.name, inside) if inside else ""
@@ -410,8 +410,8 @@ def _from_mapping(source: Mapping[Any, Any], label: str) -> pl.DataFrame:
         columns[str(key)] = list(cells)
     lengths = {name: len(cells) for name, cells in columns.items()}
     if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name!r} {length:,}" for name, length in lengths.items())
-        raise TableError(f"{label}: the columns are not equally long: {found}")
+        result = ", ".join(f"{name!r} {length:,}" for name, length in lengths.items())
+        raise TableError(f"{label}: the columns are not equally long: {result}")
     return _from_columns(columns, max(lengths.values(), default=0), label)
 
 

@@ -246,7 +246,7 @@ class ColumnSplitConfig(SplitConfig):
         for cell in cells:
             name = "(missing)" if cell is None else cell
             counts[name] = counts.get(name, 0) + 1
-        found = ", ".join(f"{value!r} ({count:,} rows)" for value, count in list(counts.items())[:12])
+        result = ", ".join(f"{value!r} ({count:,} rows)" for value, count in list(counts.items())[:12])
         named = {value: SPLITS.index(name) for name, spellings in _SPELLINGS.items() for value in spellings}
         for part, values in enumerate((self.train, self.validation, self.test)):
             if values is None:
@@ -257,13 +257,13 @@ class ColumnSplitConfig(SplitConfig):
                     near = difflib.get_close_matches(value, counts, n=1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
                     raise SplitError(
-                        f"{where}: no row has the value {value!r}, which the split asks for{hint} Found {found}"
+                        f"{where}: no row has the value {value!r}, which the split asks for{hint} Found {result}"
                     )
                 named[value] = part
         parts = np.array([-1 if cell is None else named.get(cell, -1) for cell in cells], dtype=np.int8)
         if not (parts == 0).any():
             raise SplitError(
-                f"{where}: no row is for training: found {found or 'no rows'}, expected 'train' or 'training'; name "
+                f"{where}: no row is for training: found {result or 'no rows'}, expected 'train' or 'training'; name "
                 f"the split's values, for example split.train=[{next(iter(counts), 'a')}]"
             )
         unused = {value: count for value, count in counts.items() if named.get(value, -1) < 0}

@@ -96,7 +96,7 @@ class Entry:
 
     def measured(self, split: str, key: str) -> dict[int, float]:
         """A measure's value by seed."""
-        return {seed: found[key] for seed, found in sorted(self.values.get(split, {}).items()) if key in found}
+        return {seed: result[key] for seed, result in sorted(self.values.get(split, {}).items()) if key in result}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,13 +255,13 @@ def measures_of(targets: Sequence[Target]) -> tuple[Measure, ...]:
 
     With several targets the mean of what they are selected by comes first: it ranks.
     """
-    found = [Measure(key=_OVERALL)] if len(targets) > 1 else []
+    result = [Measure(key=_OVERALL)] if len(targets) > 1 else []
     for target in targets:
         for info in (selection_metric(target), finer_metric(target)):
-            found.append(
+            result.append(
                 Measure(key=f"{target.name}/{info.name}", higher_is_better=info.higher_is_better, bounds=info.bounds)
             )
-    return tuple(found)
+    return tuple(result)
 
 
 def overall(values: Mapping[str, float], targets: Sequence[Target]) -> dict[str, float]:
@@ -335,9 +335,9 @@ def _differences(
     entries: Sequence[Entry], reference: Entry | None, measures: Sequence[Measure], split: str, confidence: float
 ) -> dict[str, dict[str, Difference]]:
     """Per entry and measure, to the reference."""
-    found: dict[str, dict[str, Difference]] = {entry.name: {} for entry in entries}
+    results: dict[str, dict[str, Difference]] = {entry.name: {} for entry in entries}
     if reference is None:
-        return found
+        return results
     for measure in measures:
         base = reference.measured(split, measure.key)
         for is_variant in (True, False):
@@ -351,8 +351,8 @@ def _differences(
                 if differences:
                     mean = mean_interval(differences, confidence)
                     finding = _finding(mean.value, p, corrected, measure, 1 - confidence)
-                    found[entry.name][measure.key] = Difference(mean=mean, p=p, p_holm=corrected, finding=finding)
-    return found
+                    results[entry.name][measure.key] = Difference(mean=mean, p=p, p_holm=corrected, finding=finding)
+    return results
 
 
 def _finding(mean: float, p: float, p_holm: float, measure: Measure, level: float) -> Finding:
@@ -366,9 +366,9 @@ def _finding(mean: float, p: float, p_holm: float, measure: Measure, level: floa
 
 
 def _interval(entry: Entry, split: str, measure: Measure, confidence: float) -> Interval:
-    found = mean_interval(list(entry.measured(split, measure.key).values()), confidence)
+    result = mean_interval(list(entry.measured(split, measure.key).values()), confidence)
     low, high = measure.bounds
-    return Interval(found.value, max(found.low, low), min(found.high, high)) if found.has_bounds else found
+    return Interval(result.value, max(result.low, low), min(result.high, high)) if result.has_bounds else result
 
 
 def _mean(entry: Entry, split: str, measure: Measure) -> bool:
@@ -382,14 +382,14 @@ def _sortable(entry: Entry, split: str, measure: Measure) -> float:
     return -math.inf if math.isnan(value) else value if measure.higher_is_better else -value
 
 
-def _difference_json(found: Difference | None) -> dict[str, Any] | None:
-    if found is None:
+def _difference_json(difference: Difference | None) -> dict[str, Any] | None:
+    if difference is None:
         return None
     return {
-        **found.mean.as_json(),
-        "p": _number(found.p),
-        "p_holm": _number(found.p_holm),
-        "finding": str(found.finding),
+        **difference.mean.as_json(),
+        "p": _number(difference.p),
+        "p_holm": _number(difference.p_holm),
+        "finding": str(difference.finding),
     }
 
 

@@ -178,7 +178,7 @@ def _contributions(
         return unit
 
     everything, nothing = frozenset(column.name for column in columns), frozenset[str]()
-    found = []
+    results = []
     for m, column in enumerate(columns):
         alone, rest = frozenset({column.name}), everything - {column.name}
         shapley = of(plan.coefficients[:, m].mean(axis=0))
@@ -193,7 +193,7 @@ def _contributions(
                     gain = of(value(everything - {other}) - value(rest - {other}))[measures[0]]
                     if gain.low > 0:
                         stands_in_for.append(other)
-        found.append(
+        results.append(
             ColumnContribution(
                 name=column.name,
                 modality=column.modality,
@@ -218,23 +218,23 @@ def _contributions(
         exact=plan.exact,
         nothing=of(value(nothing)),
         full=of(value(everything)),
-        columns=tuple(found),
+        columns=tuple(results),
         subsets=tuple(sorted(named, key=lambda entry: (len(entry[0]), [order[name] for name in entry[0]]))),
     )
 
 
-def _widened(found: Interval, samples: np.ndarray, confidence: float) -> Interval:
+def _widened(estimate: Interval, samples: np.ndarray, confidence: float) -> Interval:
     """Adds the noise of having drawn only some orders, by the spread between pairs of them."""
-    if not found.has_bounds:
-        return found
+    if not estimate.has_bounds:
+        return estimate
     error = float(samples.std(ddof=1)) / math.sqrt(len(samples)) * NormalDist().inv_cdf((1 + confidence) / 2)
-    low, high = math.hypot(found.value - found.low, error), math.hypot(found.high - found.value, error)
-    return Interval(found.value, found.value - low, found.value + high)
+    low, high = math.hypot(estimate.value - estimate.low, error), math.hypot(estimate.high - estimate.value, error)
+    return Interval(estimate.value, estimate.value - low, estimate.value + high)
 
 
-def _verdict(found: Sequence[tuple[Interval, Interval]]) -> Verdict:
+def _verdict(effects: Sequence[tuple[Interval, Interval]]) -> Verdict:
     """Judges a column by (Shapley value, loss by removal) in the score, then in the log loss; see Verdict."""
-    (share, drop), *finer = found
+    (share, drop), *finer = effects
     if _sign(share) > 0:
         return Verdict.HELPS if _sign(drop) >= 0 else Verdict.NONE
     if _sign(share) < 0:
@@ -246,7 +246,7 @@ def _verdict(found: Sequence[tuple[Interval, Interval]]) -> Verdict:
     return Verdict.NONE
 
 
-def _sign(found: Interval) -> int:
+def _sign(effect: Interval) -> int:
     """1 or -1 where the interval (without one, the value) lies on one side of 0, else 0."""
-    low, high = (found.low, found.high) if found.has_bounds else (found.value, found.value)
+    low, high = (effect.low, effect.high) if effect.has_bounds else (effect.value, effect.value)
     return int(low > 0) - int(high < 0)

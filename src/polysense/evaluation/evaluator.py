@@ -81,7 +81,7 @@ class Evaluation:
     def as_metrics_json(self) -> dict[str, dict[str, dict[str, float | None]]]:
         """{target: {metric: {"value", "low", "high"}}}, None for what is undefined."""
         return {
-            target: {metric: found.as_json() for metric, found in metrics.items()}
+            target: {metric: result.as_json() for metric, result in metrics.items()}
             for target, metrics in self.metrics.items()
         }
 

@@ -100,12 +100,12 @@ class FewShot:
     @property
     def short_classes(self) -> dict[int, dict[str, int]]:
         """Per number of shots the classes that have fewer training rows, and how many; they give all that they have."""
-        found = {
+        results = {
             shots: {n: have for n, have in zip(self.classes, self.class_counts, strict=True) if have < shots}
             for shots in self.shots
             if shots is not None
         }
-        return {shots: named for shots, named in found.items() if named}
+        return {shots: named for shots, named in results.items() if named}
 
     def score(self, encoder: str, method: str, shots: int | None) -> Score:
         """One of the scores."""
@@ -129,12 +129,12 @@ class FewShot:
 
     def remarks(self) -> list[str]:
         """What to know of the figures, a sentence each."""
-        found = [f"features: {self.features}", *self.notes]
+        results = [f"features: {self.features}", *self.notes]
         for shots, named in self.short_classes.items():
             listed = ", ".join(f"{name} ({have})" for name, have in list(named.items())[:8])
             more = f" and {len(named) - 8} more" if len(named) > 8 else ""
-            found.append(f"{shots} shots: fewer training rows, all taken, in {len(named)} classes: {listed}{more}")
-        return found
+            results.append(f"{shots} shots: fewer training rows, all taken, in {len(named)} classes: {listed}{more}")
+        return results
 
 
 def method_name(method: str) -> str:
@@ -190,8 +190,8 @@ def measure_shots(
                         seed=seed,
                     )
                     right.setdefault(name, []).append(guesses == test_labels)
-            for name, found in right.items():
-                scores.append(_score(name, method, count, found, right.get(RANDOM), test_labels, seed))
+            for name, result in right.items():
+                scores.append(_score(name, method, count, result, right.get(RANDOM), test_labels, seed))
     return tuple(scores)
 
 
@@ -226,9 +226,9 @@ def _score(
     )
 
 
-def _share(found: Interval) -> Interval:
+def _share(score: Interval) -> Interval:
     """The interval of a share; few draws that are far apart would else reach beyond 0 and 1."""
-    return Interval(found.value, max(found.low, 0.0), min(found.high, 1.0)) if found.has_bounds else found
+    return Interval(score.value, max(score.low, 0.0), min(score.high, 1.0)) if score.has_bounds else score
 
 
 def _over_rows(values: np.ndarray, seed: int) -> Interval:

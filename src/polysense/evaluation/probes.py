@@ -39,9 +39,9 @@ def centred(
     features: Float[np.ndarray, "rows size"], mean: Float[np.ndarray, " size"]
 ) -> Float[np.ndarray, "rows size"]:
     """Features about a mean, each of length 1; a row that is the mean itself stays 0."""
-    found: np.ndarray = features.astype(np.float64) - mean
-    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-    return found
+    result: np.ndarray = features.astype(np.float64) - mean
+    result /= np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1e-12)
+    return result
 
 
 def draw_shots(
@@ -103,13 +103,13 @@ def _prototypes(train: np.ndarray, labels: np.ndarray, test: np.ndarray, known: 
     means = np.stack([train[labels == name].mean(axis=0) for name in known])
     # |x - c|^2 without |x|^2, which is the same for every class.
     scores = test @ means.T - np.square(means).sum(axis=1) / 2
-    found: np.ndarray = known[scores.argmax(axis=1)]
-    return found
+    result: np.ndarray = known[scores.argmax(axis=1)]
+    return result
 
 
 def _neighbours(train: np.ndarray, labels: np.ndarray, test: np.ndarray, num_classes: int, most: int) -> np.ndarray:
     most = min(most, len(train))
-    found = np.empty(len(test), dtype=np.int64)
+    result = np.empty(len(test), dtype=np.int64)
     step = max(1, _CHUNK // len(train))
     for start in range(0, len(test), step):
         scores = test[start : start + step] @ train.T
@@ -117,8 +117,8 @@ def _neighbours(train: np.ndarray, labels: np.ndarray, test: np.ndarray, num_cla
         votes = np.exp((np.take_along_axis(scores, nearest, axis=1) - 1.0) / _TEMPERATURE)
         rows = np.repeat(np.arange(len(scores)), most)
         totals = np.bincount(rows * num_classes + labels[nearest].ravel(), votes.ravel(), len(scores) * num_classes)
-        found[start : start + step] = totals.reshape(len(scores), num_classes).argmax(axis=1)
-    return found
+        result[start : start + step] = totals.reshape(len(scores), num_classes).argmax(axis=1)
+    return result
 
 
 def _linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
@@ -126,8 +126,8 @@ def _linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed:
     scale = np.sqrt(train.shape[1])
     train, test = train * scale, test * scale
     penalty = _penalty(train, labels, seed)
-    found: np.ndarray = _fitted(train, labels, [penalty])[0].predict(test)
-    return found
+    result: np.ndarray = _fitted(train, labels, [penalty])[0].predict(test)
+    return result
 
 
 def _penalty(train: np.ndarray, labels: np.ndarray, seed: int) -> float:
@@ -171,7 +171,7 @@ def _fitted(train: np.ndarray, labels: np.ndarray, penalties: Any) -> list[Any]:
     from threadpoolctl import threadpool_limits  # which scikit-learn brings
 
     start: tuple[np.ndarray, np.ndarray] | None = None
-    found: dict[float, Any] = {}
+    results: dict[float, Any] = {}
     for penalty in sorted(penalties, reverse=True):
         model = LogisticRegression(C=1.0 / penalty, max_iter=200, tol=1e-4, warm_start=True)
         if start is not None:
@@ -182,8 +182,8 @@ def _fitted(train: np.ndarray, labels: np.ndarray, penalties: Any) -> list[Any]:
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(train, labels)
         start = (model.coef_, model.intercept_)
-        found[penalty] = model
-    return [found[penalty] for penalty in penalties]
+        results[penalty] = model
+    return [results[penalty] for penalty in penalties]
 
 
 def balanced_accuracy(right: Bool[np.ndarray, " rows"], truth: Int[np.ndarray, " rows"]) -> float:

@@ -59,8 +59,8 @@ def tsne(vectors: Float[np.ndarray, "rows size"], seed: int = 0) -> Float[np.nda
     start = start / max(float(start[:, 0].std()), 1e-12) * 1e-4
     perplexity = min(_PERPLEXITY, (len(vectors) - 1) / 3)
     model = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=1)
-    found: np.ndarray = np.asarray(model.fit_transform(small.astype(np.float32)), dtype=np.float64)
-    return found
+    result: np.ndarray = np.asarray(model.fit_transform(small.astype(np.float32)), dtype=np.float64)
+    return result
 
 
 def kept_neighbours(
@@ -87,5 +87,5 @@ def kept_neighbours(
 def _nearest(points: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
     gaps = np.square(points).sum(axis=1) - 2 * points[rows] @ points.T
     gaps[np.arange(len(rows)), rows] = np.inf
-    found: np.ndarray = np.argpartition(gaps, count - 1, axis=1)[:, :count]
-    return found
+    result: np.ndarray = np.argpartition(gaps, count - 1, axis=1)[:, :count]
+    return result

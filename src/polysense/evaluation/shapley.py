@@ -97,5 +97,5 @@ def _exact(names: tuple[str, ...]) -> Coalitions:
 def _always(names: tuple[str, ...]) -> tuple[frozenset[str], ...]:
     """None, all, each alone, all but one; without repetitions, in that order."""
     everything = frozenset(names)
-    found = [frozenset[str](), everything, *(frozenset({name}) for name in names)]
-    return tuple(dict.fromkeys([*found, *(everything - {name} for name in names)]))
+    results = [frozenset[str](), everything, *(frozenset({name}) for name in names)]
+    return tuple(dict.fromkeys([*results, *(everything - {name} for name in names)]))

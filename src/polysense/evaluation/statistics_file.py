@@ -76,7 +76,7 @@ def _read(name: str, own: Statistics) -> np.ndarray:
         rows = json.loads(str(own[f"{name}#{_JSON}"]))
     else:
         rows = np.split(own[f"{name}#{_VALUES}"], np.cumsum(own[f"{name}#{_LENGTHS}"])[:-1])
-    found = np.empty(len(rows), dtype=object)
+    result = np.empty(len(rows), dtype=object)
     for i, row in enumerate(rows):
-        found[i] = row
-    return found
+        result[i] = row
+    return result

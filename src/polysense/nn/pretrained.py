@@ -155,8 +155,8 @@ def open_blocks(backbone: nn.Module, tune: str | int) -> None:
         stacks = [m for m in lists if len({type(block) for block in m}) == 1]
         blocks = max(stacks, key=lambda stack: sum(p.numel() for p in stack.parameters()), default=None)
         if blocks is None or len(blocks) < tune:
-            found = 0 if blocks is None else len(blocks)
-            raise ConfigError(f"tune: asks for the last {tune} blocks, the backbone has {found}; write `full`")
+            result = 0 if blocks is None else len(blocks)
+            raise ConfigError(f"tune: asks for the last {tune} blocks, the backbone has {result}; write `full`")
         for block in list(blocks)[len(blocks) - tune :]:
             block.requires_grad_(True)
 

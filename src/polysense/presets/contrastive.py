@@ -34,8 +34,10 @@ def members_only(guesses: Sequence[ColumnGuess], named: Sequence[str]) -> list[C
     inputs = {guess.name: guess for guess in guesses if guess.role is Role.INPUT}
     for name in named:
         if name not in inputs:
-            found = next((guess.reason for guess in guesses if guess.name == name), "there is no such column")
-            raise ColumnError(f"column {name!r} can't share a space ({found}); say what it is, as --column {name}=text")
+            result = next((guess.reason for guess in guesses if guess.name == name), "there is no such column")
+            raise ColumnError(
+                f"column {name!r} can't share a space ({result}); say what it is, as --column {name}=text"
+            )
     members = list(named) or [name for name, guess in inputs.items() if guess.modality in _TOLD_APART]
     if len(set(members)) < 2:
         kinds = ", ".join(f"{name} ({guess.modality})" for name, guess in inputs.items())

@@ -35,8 +35,8 @@ def for_reconstruction(recipe: Recipe, guesses: Sequence[ColumnGuess], named: Se
     inputs = tuple(recipe.data.columns)
     for name in named:
         if name not in inputs:
-            found = next((guess.reason for guess in guesses if guess.name == name), "there is no such column")
-            raise ColumnError(f"column {name!r} can't be restored ({found}); say what it is, as --column {name}=text")
+            result = next((guess.reason for guess in guesses if guess.name == name), "there is no such column")
+            raise ColumnError(f"column {name!r} can't be restored ({result}); say what it is, as --column {name}=text")
     several = sum(guess.role is Role.INPUT for guess in guesses) > 1
     return replace(
         recipe,

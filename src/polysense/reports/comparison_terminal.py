@@ -52,17 +52,17 @@ def _ranking(comparison: Comparison, measure: Measure) -> Table:
     table.add_column("interval", no_wrap=True)
     table.add_column("", no_wrap=True)
     for rank, row in enumerate(comparison.rows, 1):
-        found = row.means[measure.key]
-        cells = [number(found.value), _bounds(found), "", "", ""]
+        result = row.means[measure.key]
+        cells = [number(result.value), _bounds(result), "", "", ""]
         difference = row.differences.get(measure.key)
         if row.entry.name == comparison.reference:
             cells[4] = "selected on validation" if row.selected else "reference"
         elif difference is not None:
             cells[2:] = [signed(difference.mean.value), _bounds(difference.mean, sign=True), difference.finding.value]
-        elif not math.isfinite(found.value):
+        elif not math.isfinite(result.value):
             cells[4] = "failed"
         style = "bold" if row.selected else "dim" if row.entry.kind is not Kind.VARIANT else ""
-        place = str(rank) if math.isfinite(found.value) else "–"
+        place = str(rank) if math.isfinite(result.value) else "–"
         table.add_row(place, escape(row.entry.name), *cells, style=style)
     return table
 
@@ -79,8 +79,8 @@ def _others(comparison: Comparison) -> Table:
     for row in comparison.rows:
         cells = [escape(row.entry.name)]
         if len(table.columns) == len(comparison.measures) + 4:
-            found = row.validation.get(comparison.measures[0].key)
-            cells.append("" if found is None else number(found.value))
+            result = row.validation.get(comparison.measures[0].key)
+            cells.append("" if result is None else number(result.value))
         cells += [_marked(row, measure) for measure in comparison.measures[1:]]
         cells += [count(row.entry.facts.get(name)) for name in ("parameters", "seconds", "samples_per_second")]
         table.add_row(*cells)
@@ -94,6 +94,6 @@ def _marked(row: Row, measure: Measure) -> str:
     return number(row.means[measure.key].value) + ("" if difference is None else signs.get(difference.finding, "  "))
 
 
-def _bounds(found: Interval, *, sign: bool = False) -> str:
+def _bounds(interval: Interval, *, sign: bool = False) -> str:
     shown = signed if sign else number
-    return f"{shown(found.low)} to {shown(found.high)}" if found.has_bounds else ""
+    return f"{shown(interval.low)} to {shown(interval.high)}" if interval.has_bounds else ""

@@ -147,9 +147,9 @@ def _colors(points: Sequence[MapPoint], columns: Sequence[str], color: str | Non
     if numbers:
         low, high = min(numbers), max(numbers)
         shares = [(v - low) / ((high - low) or 1.0) if isinstance(v, float) else None for v in values]
-        found = [_OTHER if share is None else _ramp(share) for share in shares]
+        results = [_OTHER if share is None else _ramp(share) for share in shares]
         keys = {"missing": _OTHER} if len(numbers) < len(values) else {}
-        return _Colors(of_point=found, keys=keys, ramp=(low, high))
+        return _Colors(of_point=results, keys=keys, ramp=(low, high))
     counts: dict[str, int] = {}
     for value in values:
         if value is not None:

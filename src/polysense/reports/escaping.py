@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[\w .,:/@%+-]+")
 
 def visible(value: object) -> str:
     """The text of a value with each invisible character as its code; markup is left as it is."""
-    return value if isinstance(value, Markup) else _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
+    return value if isinstance(value, Markup) else _INVISIBLE.sub(lambda result: f"\\u{ord(result[0]):04x}", str(value))
 
 
 def lines(value: str, separator: str = "br") -> Markup:

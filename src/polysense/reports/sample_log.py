@@ -116,7 +116,7 @@ class SampleLog:
 
     def _earlier(self, epoch: int) -> list[dict[str, Any]]:
         """Lines of the epochs before this one; what a killed run wrote half is left out."""
-        found = []
+        results = []
         try:
             text = (self._folder / "samples.jsonl").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
@@ -127,8 +127,8 @@ class SampleLog:
             except ValueError:
                 continue
             if isinstance(line, dict) and line.keys() >= _KEYS and line["epoch"] < epoch:
-                found.append(line)
-        return found
+                results.append(line)
+        return results
 
     def _drawn(self, position: int) -> SampleRow:
         """A row with its inputs."""

@@ -29,7 +29,7 @@ class Classes:
 
     @staticmethod
     def learn(
-        where: str, name: str, found: Sequence[object], fixed: Sequence[object] | None, first: str | None
+        where: str, name: str, values: Sequence[object], fixed: Sequence[object] | None, first: str | None
     ) -> tuple[Classes, tuple[int, ...]]:
         """The classes and how often each stands among the found labels.
 
@@ -38,7 +38,7 @@ class Classes:
         """
         counts: Counter[str] = Counter()
         spellings: dict[str, Counter[str]] = {}
-        for value in found:
+        for value in values:
             key = category_key(value)
             if key is not None:
                 counts[key] += 1
@@ -59,8 +59,8 @@ class Classes:
             raise ColumnError(
                 f"{where}: no training row has one of the classes {_listed(keys)}; found {_listed(list(counts))}"
             )
-        kinds = {type(value) for value in found if value is not None}
-        whole = all(not isinstance(value, float) or value.is_integer() for value in found)
+        kinds = {type(value) for value in values if value is not None}
+        whole = all(not isinstance(value, float) or value.is_integer() for value in values)
         kind = "bool" if kinds == {bool} else "int" if kinds and kinds <= {int, float} and whole else "str"
         # The most frequent spelling; of equally frequent ones the first by name.
         names = [min(spellings[key], key=lambda text, key=key: (-spellings[key][text], text)) for key in keys]  # type: ignore[misc]

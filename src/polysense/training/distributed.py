@@ -86,8 +86,8 @@ class Distributed:
         plain = padded.to(torch.uint8) if rows.dtype == torch.bool else padded
         parts = [torch.empty_like(plain) for _ in counts]
         dist.all_gather(parts, plain)
-        found = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]).to(rows.dtype)
-        return found, sum(counts[: self.rank])
+        result = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]).to(rows.dtype)
+        return result, sum(counts[: self.rank])
 
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether the flag is set in any process."""

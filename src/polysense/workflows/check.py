@@ -125,7 +125,7 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
         for column in wanted.sources(name)
         if table.has(column)
     }
-    found = infer(table, list(tasks), overrides={name: str(task) for name, task in tasks.items()})
+    result = infer(table, list(tasks), overrides={name: str(task) for name, task in tasks.items()})
     readers: dict[str, list[str]] = {}
     for name, column in config.columns.items():
         readers.setdefault(column.source(name), []).append(name)
@@ -135,7 +135,7 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
     if isinstance(config.split, ColumnSplitConfig):
         roles |= {config.split.group: Role.GROUP, config.split.column: Role.SPLIT}
     guesses = []
-    for guess in found:
+    for guess in result:
         for name in readers.get(guess.name, ()):
             modality = config.columns[name].modality
             agreed = guess.role is Role.INPUT and guess.modality == modality
@@ -153,11 +153,11 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
 
 
 def _columns(table: Any, guesses: Sequence[Any]) -> list[dict[str, Any]]:
-    found = []
+    results = []
     for guess in guesses:
         cells = table.cells(guess.column or guess.name)
         kind = guess.task if guess.role is Role.TARGET else guess.modality
-        found.append(
+        results.append(
             {
                 "name": guess.name,
                 "role": str(guess.role),
@@ -166,4 +166,4 @@ def _columns(table: Any, guesses: Sequence[Any]) -> list[dict[str, Any]]:
                 "reason": guess.reason,
             }
         )
-    return found
+    return results

@@ -122,8 +122,8 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
         name: evaluate_bundle(run.bundle, tables[name], bootstrap=config.bootstrap, seed=seed) for name in held_out
     }
     baselines: dict[str, dict[str, Evaluation]] = {
-        name: {MAJORITY: constant_baseline(found, bootstrap=config.bootstrap, seed=seed)}
-        for name, found in evaluations.items()
+        name: {MAJORITY: constant_baseline(result, bootstrap=config.bootstrap, seed=seed)}
+        for name, result in evaluations.items()
     }
     if generates(run.bundle.schema):
         for name in evaluations:
@@ -149,7 +149,7 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
             num_rows=config.samples,
             seed=seed,
         )
-    cells = {name: list(found.unreadable) for name, found in evaluations.items()}
+    cells = {name: list(result.unreadable) for name, result in evaluations.items()}
     if config.report and judged is not None:
         write_space_pages(run.bundle, tables[judged], evaluations[judged], run.folder, judged, seed)
     _write(run, tables, {"train": list(unreadable), **cells}, judged)
@@ -175,11 +175,11 @@ def _add_unimodal(
         recipe = only_column(run.recipe, column)
         bundle, _, _ = train_model(recipe, tables, run.folder / "baselines" / str(index), progress=progress)
         for name in evaluations:
-            found = evaluate_bundle(
+            result = evaluate_bundle(
                 bundle, tables[name], bootstrap=recipe.evaluation.bootstrap, seed=recipe.training.seed
             )
-            baselines[name][unimodal_name(column)] = found
-            alone[name].append(found)
+            baselines[name][unimodal_name(column)] = result
+            alone[name].append(result)
     for name, parts in alone.items():
         if len(parts) > 1:
             baselines[name][UNIMODAL_ENSEMBLE] = ensemble_baseline(

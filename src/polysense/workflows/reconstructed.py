@@ -67,7 +67,7 @@ def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) 
     model, names = bundle.model.eval(), set(bundle.schema.names)
     moved = batch.to(next(model.parameters()).device)
     subsets = [frozenset(names), *(frozenset(names - {name}) for name in target.members)]
-    whole, *filled = (found[target.name].cpu() for found in model.predict(moved, subsets))
+    whole, *filled = (results[target.name].cpu() for results in model.predict(moved, subsets))
     others = [
         torch.stack([column.present for other, column in batch.columns.items() if other != name]).any(dim=0)
         if len(names) > 1
@@ -75,11 +75,11 @@ def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) 
         for name in target.members
     ]
     truths = _spectrograms(model.head(target.name), moved, target)
-    found: dict[int, list[ReconstructedCell]] = {}
+    results: dict[int, list[ReconstructedCell]] = {}
     for index, position in enumerate(batch.rows.tolist()):
         if position < 0:
             continue
-        found[position] = [
+        results[position] = [
             _cell(
                 bundle.processor.columns[name],
                 (truths.get(name), whole.columns[name], filled[member].columns[name] if len(names) > 1 else None),
@@ -93,7 +93,7 @@ def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) 
             )
             for member, name in enumerate(target.members)
         ]
-    return found
+    return results
 
 
 def _truth(column: Column, dataset: TableDataset, position: int) -> CellPreview:
@@ -125,14 +125,14 @@ def _cell(
 
 def _spectrograms(head: Any, batch: Batch, target: Target) -> Mapping[str, torch.Tensor]:
     """Of each sound the true spectrogram: what is compared, so what is shown."""
-    found = {}
+    results = {}
     for decoder in head.mean.decoders:
         name = decoder.column.name
         if name in batch.columns:
             truth = decoder.compared(batch.columns[name])
             if truth is not None:
-                found[name] = truth.cpu()
-    return found
+                results[name] = truth.cpu()
+    return results
 
 
 def _as_preview(processor: ColumnProcessor, column: Column, value: torch.Tensor) -> CellPreview:

@@ -29,10 +29,10 @@ def check(
     from polysense import api
 
     with console.reserved_stdout(as_json):
-        found = api.check(source, target=target or None, task=task, overrides=overrides or (), columns=columns)
+        result = api.check(source, target=target or None, task=task, overrides=overrides or (), columns=columns)
     if as_json:
-        console.write_json(found.as_json())
+        console.write_json(result.as_json())
     else:
-        console.write_text(found.text())
-    if not found.ok:
+        console.write_text(result.text())
+    if not result.ok:
         raise typer.Exit(2)

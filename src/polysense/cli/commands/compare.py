@@ -58,7 +58,7 @@ def compare(
     from polysense import api
 
     with console.reserved_stdout(as_json):
-        found = api.compare(
+        result = api.compare(
             source,
             over,
             target=target or None,
@@ -73,6 +73,6 @@ def compare(
             keep=keep,
         )
     if as_json:
-        console.write_json(found.as_json())
+        console.write_json(result.as_json())
     else:
-        console.write_text(found.summary())
+        console.write_text(result.summary())

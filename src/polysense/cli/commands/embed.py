@@ -34,21 +34,21 @@ def embed(
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
-        found = api.embeddings(on_device(bundle, device), table, progress=progress)
-        found.write(output)
-    console.write_unreadable(found.unreadable)
+        result = api.embeddings(on_device(bundle, device), table, progress=progress)
+        result.write(output)
+    console.write_unreadable(result.unreadable)
     entries = [
-        {"column": name, "kind": kind, "size": found.vectors[name].shape[1], "num_rows": len(found.of(name)[0])}
-        for name, kind in found.kinds.items()
+        {"column": name, "kind": kind, "size": result.vectors[name].shape[1], "num_rows": len(result.of(name)[0])}
+        for name, kind in result.kinds.items()
     ]
     if as_json:
-        unreadable = [cell.as_dict() for cell in found.unreadable]
+        unreadable = [cell.as_dict() for cell in result.unreadable]
         console.write_json(
-            {"num_rows": len(found.rows), "output": output, "vectors": entries, "unreadable": unreadable}
+            {"num_rows": len(result.rows), "output": output, "vectors": entries, "unreadable": unreadable}
         )
         return
     lines = [
         f"  {entry['column'] or '(all together)'}: {entry['num_rows']} vectors of {entry['size']}, {entry['kind']}"
         for entry in entries
     ]
-    console.write_text("\n".join([f"wrote {len(found.rows)} rows to {output}", *lines]))
+    console.write_text("\n".join([f"wrote {len(result.rows)} rows to {output}", *lines]))

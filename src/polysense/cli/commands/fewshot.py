@@ -72,7 +72,7 @@ def fewshot(
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
-        found = api.fewshot(
+        result = api.fewshot(
             on_device(bundle, device),
             table,
             target=target,
@@ -85,12 +85,12 @@ def fewshot(
             seed=seed,
             progress=progress,
         )
-    written = [] if output is None else found.write(output)
-    console.write_unreadable(found.unreadable)
+    written = [] if output is None else result.write(output)
+    console.write_unreadable(result.unreadable)
     if as_json:
-        console.write_json({**found.as_json(), "output": written})
+        console.write_json({**result.as_json(), "output": written})
         return
-    console.write_text("\n".join([found.text(), *(f"wrote {path}" for path in written)]))
+    console.write_text("\n".join([result.text(), *(f"wrote {path}" for path in written)]))
 
 
 def parse_shots(given: str) -> list[int | None]:
@@ -99,9 +99,9 @@ def parse_shots(given: str) -> list[int | None]:
     Raises:
         ConfigError: A part is neither a whole number nor `all`.
     """
-    found: list[int | None] = []
+    results: list[int | None] = []
     for part in names(given, "--shots") or ():
         if part != "all" and not part.isdecimal():
             raise ConfigError(f"--shots {given}: found {part!r}, expected whole numbers or all, as 1,2,4,all")
-        found.append(None if part == "all" else int(part))
-    return found
+        results.append(None if part == "all" else int(part))
+    return results

@@ -64,7 +64,7 @@ def impute(
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("filling") as progress:
-        found = api.impute(
+        result = api.impute(
             on_device(bundle, device),
             table,
             columns=names(columns, "--columns"),
@@ -74,9 +74,9 @@ def impute(
             progress=progress,
         )
         if output is not None and not only_report:
-            found.write(output)
-    console.write_unreadable(found.unreadable)
+            result.write(output)
+    console.write_unreadable(result.unreadable)
     if as_json:
-        console.write_json({**found.as_json(), "output": None if only_report else output})
+        console.write_json({**result.as_json(), "output": None if only_report else output})
     else:
-        console.write_text(found.text() + ("" if only_report else f"\nwrote {output}"))
+        console.write_text(result.text() + ("" if only_report else f"\nwrote {output}"))

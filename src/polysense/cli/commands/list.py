@@ -40,8 +40,8 @@ def show(
         else:
             console.write_text(catalogue.overview())
         return
-    found = catalogue.find(family, name)
+    result = catalogue.find(family, name)
     if as_json:
-        console.write_json(found)
+        console.write_json(result)
     else:
-        console.write_text(catalogue.listing(found, details=name is not None or console.is_verbose()))
+        console.write_text(catalogue.listing(result, details=name is not None or console.is_verbose()))

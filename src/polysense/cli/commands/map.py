@@ -49,7 +49,7 @@ def show(
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
-        found = api.map_rows(
+        result = api.map_rows(
             on_device(bundle, device),
             table,
             output,
@@ -59,8 +59,8 @@ def show(
             max_rows=max_rows,
             progress=progress,
         )
-    console.write_unreadable(found.unreadable)
+    console.write_unreadable(result.unreadable)
     if as_json:
-        console.write_json(found.as_json())
+        console.write_json(result.as_json())
     else:
-        console.write_text(found.text())
+        console.write_text(result.text())

@@ -65,7 +65,7 @@ def zeroshot(
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
-        found = api.zero_shot(
+        result = api.zero_shot(
             on_device(bundle, device),
             table,
             column=column,
@@ -76,11 +76,11 @@ def zeroshot(
             progress=progress,
         )
         if output is not None:
-            found.write(output)
-    console.write_unreadable(found.unreadable)
+            result.write(output)
+    console.write_unreadable(result.unreadable)
     if as_json:
         console.write_json(
-            {**found.as_json(), "output": output, "rows": found.frame.to_dicts() if output is None else None}
+            {**result.as_json(), "output": output, "rows": result.frame.to_dicts() if output is None else None}
         )
     else:
-        console.write_text(found.text() if output is None else f"{found.text()}\nwrote {output}")
+        console.write_text(result.text() if output is None else f"{result.text()}\nwrote {output}")

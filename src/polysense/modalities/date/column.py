@@ -92,8 +92,8 @@ class DateProcessor(ColumnProcessor):
         self.unit = date_unit(item for item, _ in cells.items(_NUM_SAMPLED))
         if self.config.day_first == "auto":
             self._settle(day_first(item for item, _ in cells.items()))
-        found = cells.read(self.name, "dates", lambda cell, _: self._moment(cell), _NUM_SAMPLED)
-        moments = [moment for moment in found if moment is not None]
+        result = cells.read(self.name, "dates", lambda cell, _: self._moment(cell), _NUM_SAMPLED)
+        moments = [moment for moment in result if moment is not None]
         self.has_dates = 2 * sum(moment.date is not None for moment in moments) >= len(moments)
         moments = [moment for moment in moments if (moment.date is not None) is self.has_dates]
         self.has_times = not self.has_dates or len({moment.seconds for moment in moments}) > 1
@@ -115,11 +115,11 @@ class DateProcessor(ColumnProcessor):
             num_features=self._num_features,
         )
 
-    def _settle(self, found: DayFirst) -> None:
-        self.day_first = found.value
-        if found.num_day_first or found.num_month_first or found.num_open:
-            doubtful = found.is_guess or (found.num_day_first > 0 and found.num_month_first > 0)
-            _log.log(logging.WARNING if doubtful else logging.INFO, "column %r: %s", self.name, found)
+    def _settle(self, order: DayFirst) -> None:
+        self.day_first = order.value
+        if order.num_day_first or order.num_month_first or order.num_open:
+            doubtful = order.is_guess or (order.num_day_first > 0 and order.num_month_first > 0)
+            _log.log(logging.WARNING if doubtful else logging.INFO, "column %r: %s", self.name, order)
 
     @property
     def _num_features(self) -> int:
@@ -195,20 +195,20 @@ def date_features(moment: Moment, centre: float, scale: float, *, has_times: boo
         cosine of the time of year and of the time of month; seven numbers, 1 at the weekday (Monday first), else 0;
         sine and cosine of the time of day.
     """
-    found: list[float] = []
+    results: list[float] = []
     of_day = min(moment.seconds / _DAY, 1.0)
     if moment.date is not None:
         date = moment.date
         days_in_year = 366 if calendar.isleap(date.year) else 365
         day_of_year = date.toordinal() - date.replace(month=1, day=1).toordinal()
         days_in_month = calendar.monthrange(date.year, date.month)[1]
-        found.append((moment.since_1970 - centre) / scale)
-        found += _round((day_of_year + of_day) / days_in_year)
-        found += _round((date.day - 1 + of_day) / days_in_month)
-        found += [1.0 if date.weekday() == day else 0.0 for day in range(7)]
+        results.append((moment.since_1970 - centre) / scale)
+        results += _round((day_of_year + of_day) / days_in_year)
+        results += _round((date.day - 1 + of_day) / days_in_month)
+        results += [1.0 if date.weekday() == day else 0.0 for day in range(7)]
     if has_times:
-        found += _round(of_day)
-    return np.array(found, dtype=np.float32)
+        results += _round(of_day)
+    return np.array(results, dtype=np.float32)
 
 
 def _clock(seconds: float) -> tuple[int, int, int]:

@@ -120,16 +120,16 @@ def day_first(values: Iterable[object]) -> DayFirst:
     """
     first = second = unclear = points = 0
     for value in values:
-        found = SPELLED.fullmatch(value.strip()) if isinstance(value, str) else None
-        if found is None or found["a"] is None:
+        result = SPELLED.fullmatch(value.strip()) if isinstance(value, str) else None
+        if result is None or result["a"] is None:
             continue
-        a, b = int(found["a"]), int(found["b"])
+        a, b = int(result["a"]), int(result["b"])
         if (a > 12) != (b > 12):
             first += a > 12
             second += b > 12
         elif a <= 12 and a != b:
             unclear += 1
-            points += found["mark"] == "."
+            points += result["mark"] == "."
     value_ = first > second if first != second else 2 * points > unclear
     return DayFirst(value_, first, second, unclear)
 
@@ -173,17 +173,17 @@ def parse_date(value: object, day_first: bool = False, unit: DateUnit | None = N
         if number is not None:
             return _counted(number, unit)
         if isinstance(value, str):
-            found = _spelled(value.strip(), day_first)
+            result = _spelled(value.strip(), day_first)
         elif isinstance(value, datetime.datetime | datetime.date | datetime.time):
-            found = _spelled(value.isoformat(), day_first)
+            result = _spelled(value.isoformat(), day_first)
         else:
-            found = None
+            result = None
     except (ValueError, OverflowError) as error:
         raise DecodeError(f"found {short(value)}, which is no date: {error}") from None
-    if found is None:
+    if result is None:
         hint = "" if _number(value) is None else " (numbers are read as dates where most of the column is numbers)"
         raise DecodeError(f"found {short(value)}, expected a date such as 2024-01-31 or 2024-01-31 23:59:00{hint}")
-    return found
+    return result
 
 
 def _number(value: object) -> float | None:
@@ -217,50 +217,50 @@ def _counted(number: float, unit: DateUnit | None) -> Moment:
 
 
 def _spelled(text: str, day_first: bool) -> Moment | None:
-    found = SPELLED.fullmatch(text)
-    if found is None:
+    match = SPELLED.fullmatch(text)
+    if match is None:
         return _compact(text)
-    if found["alone_hour"] is not None:
-        return Moment(None, _clock(found, "alone_"))
-    seconds = _clock(found, "") if found["hour"] is not None else 0.0
-    return Moment(_day(found, day_first), seconds, _offset(found["zone"]))
+    if match["alone_hour"] is not None:
+        return Moment(None, _clock(match, "alone_"))
+    seconds = _clock(match, "") if match["hour"] is not None else 0.0
+    return Moment(_day(match, day_first), seconds, _offset(match["zone"]))
 
 
 def _compact(text: str) -> Moment | None:
     """ISO 8601's basic form, 20240131T235900Z, and a month, 2024-01."""
-    found = _COMPACT.fullmatch(text)
-    if found is None:
+    match = _COMPACT.fullmatch(text)
+    if match is None:
         return None
-    year, month, day, hour, minute, second, _ = found.groups()
+    year, month, day, hour, minute, second, _ = match.groups()
     clock = datetime.time(int(hour or 0), int(minute or 0), int(second or 0))
     seconds = clock.hour * 3600.0 + clock.minute * 60.0 + clock.second
     return Moment(datetime.date(int(year), int(month), int(day or 1)), seconds)
 
 
-def _day(found: re.Match[str], day_first: bool) -> datetime.date:
-    if found["y"] is not None:
-        return datetime.date(int(found["y"]), int(found["m"]), int(found["d"]))
-    if found["a"] is not None:
-        first, second, year = int(found["a"]), int(found["b"]), int(found["ab_year"])
+def _day(match: re.Match[str], day_first: bool) -> datetime.date:
+    if match["y"] is not None:
+        return datetime.date(int(match["y"]), int(match["m"]), int(match["d"]))
+    if match["a"] is not None:
+        first, second, year = int(match["a"]), int(match["b"]), int(match["ab_year"])
         day, month = (first, second) if day_first else (second, first)
         if month > 12 >= day:
             order = "day first" if day_first else "month first"
             raise ValueError(f"there is no month {month}, and this column is read {order} (day_first)")
-        if len(found["ab_year"]) == 2:
+        if len(match["ab_year"]) == 2:
             year += 1900 if year >= 69 else 2000  # as POSIX has it
         return datetime.date(year, month, day)
-    name = (found["month"] or found["us_month"]).lower()
+    name = (match["month"] or match["us_month"]).lower()
     number = next((i for i, full in enumerate(_MONTHS, start=1) if full.startswith(name)), 0)
     if not number:
         raise ValueError(f"there is no month {name!r}")
-    return datetime.date(int(found["year"] or found["us_year"]), number, int(found["day"] or found["us_day"]))
+    return datetime.date(int(match["year"] or match["us_year"]), number, int(match["day"] or match["us_day"]))
 
 
-def _clock(found: re.Match[str], prefix: str) -> float:
+def _clock(match: re.Match[str], prefix: str) -> float:
     """Seconds since midnight."""
-    hour, minute = int(found[prefix + "hour"]), int(found[prefix + "minute"])
-    second = float((found[prefix + "second"] or "0").replace(",", "."))
-    half = found[prefix + "half"]
+    hour, minute = int(match[prefix + "hour"]), int(match[prefix + "minute"])
+    second = float((match[prefix + "second"] or "0").replace(",", "."))
+    half = match[prefix + "half"]
     if half is not None:
         if not 1 <= hour <= 12:
             raise ValueError(f"there is no hour {hour} {half.lower()}m")

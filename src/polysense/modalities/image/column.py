@@ -83,12 +83,12 @@ class ImageProcessor(ColumnProcessor):
             )
         # The statistics are those of the resized images, each counting equally, without the padding.
         resize = Resize(size, config.fit)
-        found = np.array(
+        result = np.array(
             cells.read(self.name, "images", lambda cell, _: moments(self._scaled(cell, root, resize)), NUM_SAMPLED)
         )
         if channels is None:
-            channels = 1 if found[:, 0, 0].all() else 3
-        _, means, squares = found.mean(axis=0)
+            channels = 1 if result[:, 0, 0].all() else 3
+        _, means, squares = result.mean(axis=0)
         if channels == 1:
             means, squares = means[3:], squares[3:]
         else:

@@ -71,8 +71,8 @@ class NumberProcessor(ColumnProcessor):
     def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> NumberColumn:
         requirements = NumberRequirements.of(requirements)
         self.mark = decimal_mark(item for item, _ in cells.items(_NUM_SAMPLED))
-        found = cells.read(self.name, "numbers", lambda cell, _: parse_number(cell, self.mark), _NUM_SAMPLED)
-        values = np.array([number for number in found if number is not None])
+        result = cells.read(self.name, "numbers", lambda cell, _: parse_number(cell, self.mark), _NUM_SAMPLED)
+        values = np.array([number for number in result if number is not None])
         self.decimals = _decimals((item for item, _ in cells.items(_NUM_SAMPLED)), self.mark)
         centre, scale = _statistics(values, self.config.scaling)
         edges = None

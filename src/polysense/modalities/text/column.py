@@ -418,9 +418,9 @@ def _padding_id(tokenizer: Tokenizer, folder: Path) -> int:
                 raise ColumnError(f"{folder / file}: is not the JSON of a tokenizer: {error}") from None
             names.append(token.get("content") if isinstance(token, dict) else token)
     for name in (*names, _PADDING, "[PAD]"):
-        found = tokenizer.token_to_id(name) if isinstance(name, str) else None
-        if found is not None:
-            return found
+        result = tokenizer.token_to_id(name) if isinstance(name, str) else None
+        if result is not None:
+            return result
     return 0  # never read: the padding lies beyond an item's length
 
 

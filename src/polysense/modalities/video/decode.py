@@ -134,10 +134,10 @@ def decode_video(
         stream = _stream(container, max_pixels)
         timeline = _timeline(container, stream)
         wanted = _stamps(timeline, num_wanted(timeline.seconds, num_frames, frames_per_second))
-        found = _decoded(container, stream, timeline, wanted, max_pixels, reopen)
+        result = _decoded(container, stream, timeline, wanted, max_pixels, reopen)
         first, reformatter = timeline.stamps[0], _reformatter()
         return [
-            Frame((stamp - first) * timeline.unit, _pixels(frame, reformatter, size_hint)) for stamp, frame in found
+            Frame((stamp - first) * timeline.unit, _pixels(frame, reformatter, size_hint)) for stamp, frame in result
         ]
 
     return _with_av(media, read)
@@ -295,17 +295,17 @@ def _decoded(
         if decoder.start_for(stamp, None if shown is None else shown[0]):
             shown = ahead = None
         while shown is None or shown[0] < stamp:
-            found = ahead or decoder.next()
+            result = ahead or decoder.next()
             ahead = None
-            if found is None:
+            if result is None:
                 break
-            if found[0] > stamp:
-                ahead = found
+            if result[0] > stamp:
+                ahead = result
                 if shown is None and decoder.start_over():  # the seek went too far
                     ahead = None
                     continue
                 break
-            shown = found
+            shown = result
         if shown is None or not _is_near(timeline.stamps, shown[0], stamp):
             at = (stamp - timeline.stamps[0]) * timeline.unit
             raise DecodeError(f"the video is damaged: the frame at {at:.2f} s can't be decoded")
@@ -313,10 +313,10 @@ def _decoded(
         yield stamp, shown[1]
 
 
-def _is_near(stamps: Sequence[int], found: int, wanted: int) -> bool:
-    if found == wanted:
+def _is_near(stamps: Sequence[int], position: int, wanted: int) -> bool:
+    if position == wanted:
         return True
-    return abs(bisect.bisect_left(stamps, found) - bisect.bisect_left(stamps, wanted)) <= _NEAR
+    return abs(bisect.bisect_left(stamps, position) - bisect.bisect_left(stamps, wanted)) <= _NEAR
 
 
 class _Decoder:

@@ -63,7 +63,7 @@ class Ranking(Decoder):
     def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
         assert self.trie is not None
         batch, device, trie = len(rows), rows.device, self.trie
-        found = []
+        results = []
         scores = torch.zeros(batch, 1, device=device)
         nodes, token = torch.zeros(1, dtype=torch.int64), torch.full((batch,), self.begin_id, device=device)
         for first, last in trie.levels[1:]:
@@ -72,14 +72,14 @@ class Ranking(Decoder):
             tokens = trie.tokens[first:last]
             scores = scores[:, origin] + steps[:, origin.to(device), tokens.to(device)]
             over = trie.num_children[first:last] == 0
-            found.append(scores[:, over])
+            results.append(scores[:, over])
             nodes, scores, token = torch.arange(first, last)[~over], scores[:, ~over], tokens[~over].to(device)
             if not len(nodes):
                 break
             starts = torch.arange(batch)[:, None] * steps.shape[1]
             stepper.reorder((starts + origin[~over]).flatten().to(device))
             token = token.repeat(batch)
-        every = torch.cat(found, dim=1)
+        every = torch.cat(results, dim=1)
         if self._config.normalise:
             every = every.log_softmax(dim=1)
         ranked, order = every.sort(dim=1, descending=True, stable=True)

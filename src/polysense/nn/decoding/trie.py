@@ -90,9 +90,9 @@ class Trie:
     def child(self, nodes: Int[Tensor, " rows"], tokens: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
         """The node that a token leads to; one without children leads to itself. Other tokens lead anywhere."""
         keys = self.parents[1:] * self.vocabulary_size + self.tokens[1:]
-        found = torch.searchsorted(keys, nodes * self.vocabulary_size + tokens) + 1
-        found = found.clamp(max=len(self.parents) - 1)
-        return torch.where(self.num_children[nodes] > 0, found, nodes)
+        result = torch.searchsorted(keys, nodes * self.vocabulary_size + tokens) + 1
+        result = result.clamp(max=len(self.parents) - 1)
+        return torch.where(self.num_children[nodes] > 0, result, nodes)
 
     def mask(self, nodes: Int[Tensor, " rows"]) -> Float[Tensor, "rows vocabulary"]:
         """0 for the tokens that a node is followed by, else -inf; all 0 where the answer is over."""

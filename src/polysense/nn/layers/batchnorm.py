@@ -61,5 +61,5 @@ def over_present(
     present = lengths.nonzero().squeeze(1)
     if len(present) == len(items):
         return network(items)
-    found = network(items[present])
-    return found.new_zeros(len(items), *found.shape[1:]).index_copy(0, present, found)
+    result = network(items[present])
+    return result.new_zeros(len(items), *result.shape[1:]).index_copy(0, present, result)

@@ -170,8 +170,8 @@ class CausalLM:
     @property
     def max_positions(self) -> int | None:
         """The longest sequence that it takes, if it says so."""
-        found = getattr(self.settings, "max_position_embeddings", None)
-        return int(found) if found else None
+        result = getattr(self.settings, "max_position_embeddings", None)
+        return int(result) if result else None
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings of token ids; ids that it does not know are taken for 0, they are to be masked."""

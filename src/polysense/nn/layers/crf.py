@@ -85,11 +85,11 @@ class LinearChainCRF(nn.Module):
                 score = torch.where(valid, best + emissions[:, step], score)
                 origins.append(torch.where(valid, origin, stay))
             label = (score + self.end).argmax(dim=1)
-            found = [label]
+            results = [label]
             for origin in reversed(origins):
                 label = origin.gather(1, label[:, None])[:, 0]
-                found.append(label)
-            return torch.stack(found[::-1], dim=1) * mask
+                results.append(label)
+            return torch.stack(results[::-1], dim=1) * mask
 
     def _start(self) -> Float[Tensor, " labels"]:
         return self.begin + self.never_first
@@ -108,20 +108,20 @@ class LinearChainCRF(nn.Module):
         """Log sums over all labellings up to each step, by its label; after the last valid step they stay."""
         follow = self._follow()
         score = self._start() + emissions[:, 0]
-        found = [score]
+        results = [score]
         for step in range(1, emissions.shape[1]):
             onward = (score[:, :, None] + follow).logsumexp(dim=1) + emissions[:, step]
             score = torch.where(mask[:, step, None], onward, score)
-            found.append(score)
-        return torch.stack(found, dim=1)
+            results.append(score)
+        return torch.stack(results, dim=1)
 
     def _backward(self, emissions: Tensor, mask: Tensor) -> Float[Tensor, "batch steps labels"]:
         """Log sums over all labellings after each step, by its label."""
         follow = self._follow()
         score = self.end.expand(emissions.shape[0], -1)
-        found = [score]
+        results = [score]
         for step in range(emissions.shape[1] - 1, 0, -1):
             onward = (follow + (emissions[:, step] + score)[:, None, :]).logsumexp(dim=2)
             score = torch.where(mask[:, step, None], onward, score)
-            found.append(score)
-        return torch.stack(found[::-1], dim=1)
+            results.append(score)
+        return torch.stack(results[::-1], dim=1)

@@ -129,16 +129,16 @@ class NgramModel(nn.Module):
 
     def advance(self, contexts: Int[Tensor, " rows"], tokens: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
         """The contexts after a token more: the longest that was seen."""
-        found = torch.zeros_like(contexts)
+        result = torch.zeros_like(contexts)
         open_ = torch.ones_like(contexts, dtype=torch.bool)
         for _ in range(self.order):
             key = contexts * self.vocabulary_size + tokens
             edge = torch.searchsorted(self.keys, key).clamp(max=len(self.keys) - 1)
             here = open_ & (self.keys[edge] == key)
-            found = torch.where(here, self.following[edge], found)
+            result = torch.where(here, self.following[edge], result)
             open_ = open_ & ~here
             contexts = self.shorter[contexts]
-        return found
+        return result
 
     def log_probabilities(self, contexts: Int[Tensor, " rows"]) -> Float[Tensor, "rows vocabulary"]:
         """Of every next token after the contexts; -inf for what is never written."""
@@ -147,10 +147,10 @@ class NgramModel(nn.Module):
             here = self.depth[contexts] == level
             levels.append((here, contexts))
             contexts = torch.where(here, self.shorter[contexts], contexts)
-        found = self.unigram.expand(len(contexts), -1)
+        result = self.unigram.expand(len(contexts), -1)
         for here, each in reversed(levels):
-            found = torch.where(here[:, None], self.backoff[each][:, None] * found + self._seen(each), found)
-        return found.log()
+            result = torch.where(here[:, None], self.backoff[each][:, None] * result + self._seen(each), result)
+        return result.log()
 
     def _seen(self, contexts: Tensor) -> Tensor:
         """The shares of what was seen after each context, 0 of the rest."""

@@ -86,7 +86,7 @@ def order_with_placeholders(
     group = torch.where(is_placeholder, column * MOST_ITEMS + rank, -1)
     groups = torch.where(groups < 0, -2, groups)
     # Each token of the prompt has the key 1 + its position; what is in front has 0.
-    found = group[:, None, :] == groups[:, :, None]
+    result = group[:, None, :] == groups[:, :, None]
     position = torch.arange(1, ids.shape[1] + 1, device=ids.device)
-    media_keys = (found * position).amax(dim=2) if ids.shape[1] else torch.zeros_like(groups)
+    media_keys = (result * position).amax(dim=2) if ids.shape[1] else torch.zeros_like(groups)
     return media_keys.masked_fill(~present, 0), position.expand_as(ids), mask & ~is_placeholder

@@ -138,9 +138,9 @@ def encode_waveforms(
     return hidden, mask
 
 
-def _scatter(found: Tensor, chosen: Bool[Tensor, "clips stretches"]) -> Tensor:
+def _scatter(features: Tensor, chosen: Bool[Tensor, "clips stretches"]) -> Tensor:
     """Chosen stretches' results at their places, zeros elsewhere."""
-    return found.new_zeros(*chosen.shape, *found.shape[1:]).index_put((chosen,), found)
+    return features.new_zeros(*chosen.shape, *features.shape[1:]).index_put((chosen,), features)
 
 
 def _run_padded(backbone: Any, signal: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,16 +188,16 @@ def encode_spectrograms(
             clips.append(np.pad(clip, (0, max(rate // 40 - len(clip), 0))))  # one window of 25 ms at least
     features = extractor(clips, sampling_rate=rate, return_tensors="pt")
     name = "input_features" if "input_features" in features else "input_values"
-    found = backbone(features[name].to(values.device, next(backbone.parameters()).dtype)).last_hidden_state
+    result = backbone(features[name].to(values.device, next(backbone.parameters()).dtype)).last_hidden_state
 
     chosen = torch.arange(max(wanted)) < torch.tensor(wanted)[:, None]
-    hidden = _scatter(found, chosen.to(values.device))
+    hidden = _scatter(result, chosen.to(values.device))
     starts = torch.arange(max(wanted), device=lengths.device) * stretch.num_places
     rest = num_places[:, None] - starts
     mask = torch.arange(stretch.num_places, device=rest.device) < rest[..., None]
     if _is_ast(backbone.config):
         # Two class tokens, then the patches, all times of the lowest bands first.
-        num_bands = (found.shape[1] - 2) // stretch.num_places
+        num_bands = (result.shape[1] - 2) // stretch.num_places
         mask = torch.cat([mask[..., :1].expand(-1, -1, 2), mask.repeat(1, 1, num_bands)], dim=2)
     return hidden.flatten(1, 2), mask.flatten(1)
 

@@ -110,7 +110,7 @@ class LogMel(nn.Module):
         left = self.fft_size // 2
         needed = (num_frames - 1) * self.hop + self.fft_size
         signal = nn.functional.pad(signal, (left, max(needed - left - signal.shape[1], 0)))
-        found: Tensor = torch.stft(
+        result: Tensor = torch.stft(
             signal,
             self.fft_size,
             hop_length=self.hop,
@@ -119,7 +119,7 @@ class LogMel(nn.Module):
             center=False,
             return_complex=True,
         )[..., :num_frames]
-        return found
+        return result
 
 
 class AugmentedLogMel(nn.Module):

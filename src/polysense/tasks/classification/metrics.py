@@ -141,7 +141,7 @@ class ClassificationScorer(Scorer):
         f1 = ratio(2 * hits, true + predicted, 0.0)
         seen = (true + predicted) > 0
         num_seen = seen.sum(axis=1)
-        found = {
+        results = {
             "accuracy": accuracy,
             "balanced_accuracy": ratio(recall.sum(axis=1), (true > 0).sum(axis=1)),
             "f1_macro": ratio(f1.sum(axis=1), num_seen),
@@ -154,17 +154,17 @@ class ClassificationScorer(Scorer):
         }
         if self._binary:
             empty = np.where(total > 0, 0.0, np.nan)
-            found |= {"precision": precision[:, 1] + empty, "recall": recall[:, 1] + empty, "f1": f1[:, 1] + empty}
+            results |= {"precision": precision[:, 1] + empty, "recall": recall[:, 1] + empty, "f1": f1[:, 1] + empty}
         nothing = np.full(len(weights), np.nan)
         if self._per_row is None:
-            return found | dict.fromkeys(("auroc", "average_precision", "log_loss", "brier", "ece"), nothing)
+            return results | dict.fromkeys(("auroc", "average_precision", "log_loss", "brier", "ece"), nothing)
         if rankings:
-            found["auroc"], found["average_precision"] = self._rankings(weights)
+            results["auroc"], results["average_precision"] = self._rankings(weights)
         sums = weights @ self._per_row
-        found["log_loss"] = ratio(sums[:, 0], total)
-        found["brier"] = ratio(sums[:, 1], total)
-        found["ece"] = ratio(np.abs(sums[:, 2:]).sum(axis=1), total)
-        return found
+        results["log_loss"] = ratio(sums[:, 0], total)
+        results["brier"] = ratio(sums[:, 1], total)
+        results["ece"] = ratio(np.abs(sums[:, 2:]).sum(axis=1), total)
+        return results
 
 
 def confusion_matrix(statistics: Statistics, num_classes: int) -> np.ndarray:

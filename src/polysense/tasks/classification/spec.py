@@ -71,10 +71,10 @@ class ClassificationSpec(TaskSpec):
         return ()
 
     def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
-        found = {"present": truth["present"], "truth": truth["values"], "predicted": outputs[0]["values"]}
+        results = {"present": truth["present"], "truth": truth["values"], "predicted": outputs[0]["values"]}
         if "probabilities" in outputs[0]:
-            found["probabilities"] = outputs[0]["probabilities"]
-        return found
+            results["probabilities"] = outputs[0]["probabilities"]
+        return results
 
     def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         """Selected by accuracy, but by macro F1 where the training classes are uneven.
@@ -127,13 +127,13 @@ class ClassificationSpec(TaskSpec):
 
     def explained(self, target: Target, statistics: Statistics, choice: int) -> np.ndarray:
         """The log probability of a class, by its position."""
-        found: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
-        return found
+        result: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
+        return result
 
     def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
         """Whether the class is the same."""
-        found: np.ndarray = one["predicted"] == other["predicted"]
-        return found
+        result: np.ndarray = one["predicted"] == other["predicted"]
+        return result
 
     def summary(self, target: Target, statistics: Statistics) -> Mapping[str, object]:
         """The confusion matrix, by true and predicted class."""
@@ -144,8 +144,8 @@ class ClassificationSpec(TaskSpec):
 def _log_probability(target: Target, statistics: Statistics) -> np.ndarray:
     assert "probabilities" in statistics, f"{target.name}: a classification predicts probabilities"
     own = statistics["probabilities"][np.arange(len(statistics["truth"])), statistics["truth"]]
-    found: np.ndarray = np.log(np.clip(own.astype(np.float64), _EPSILON, 1.0))
-    return found
+    result: np.ndarray = np.log(np.clip(own.astype(np.float64), _EPSILON, 1.0))
+    return result
 
 
 SPEC = ClassificationSpec()

@@ -86,7 +86,7 @@ class ChatTarget(TextTarget):
         return [f"{turn.role.capitalize()}: {turn.text}" for turn in turns_of(cell)]
 
     def _placeholders(self, table: Table) -> tuple[str, ...] | None:
-        found: dict[str, str] = {}
+        results: dict[str, str] = {}
         for kind in MARKS:
             columns = [name for name, of in self._inputs.items() if of == kind]
             named = (self.config.media or {}).get(kind)
@@ -101,9 +101,9 @@ class ChatTarget(TextTarget):
                     f"{{{kind}: {columns[0]}}}"
                 )
             if named or columns:
-                found[kind] = named or columns[0]
-        self._media = found
-        return tuple(found.values())
+                results[kind] = named or columns[0]
+        self._media = results
+        return tuple(results.values())
 
     def _settled(self, tokenizer: LanguageModelTokenizer) -> LanguageModelTokenizer:
         """A chat template says itself what comes first and what ends a turn, which need not be what ends a text."""
@@ -135,13 +135,13 @@ class ChatTarget(TextTarget):
         for text, is_answer in self._spelled(turns) if turns else ():
             for piece in _MARK.split(text):
                 if piece in MARKS.values():
-                    found = [marks[piece]] if piece in marks else []
+                    result = [marks[piece]] if piece in marks else []
                 elif isinstance(self._tokenizer, LanguageModelTokenizer):
-                    found = self._tokenizer.encode(piece, control=True)
+                    result = self._tokenizer.encode(piece, control=True)
                 else:
-                    found = self._tokenizer.encode(piece)
-                ids += found
-                trained += [is_answer and piece not in MARKS.values()] * len(found)
+                    result = self._tokenizer.encode(piece)
+                ids += result
+                trained += [is_answer and piece not in MARKS.values()] * len(result)
         return Prompt(np.array(ids, dtype=np.int32), np.array(trained, dtype=bool))
 
     def _spelled(self, turns: Sequence[Turn]) -> list[tuple[str, bool]]:

@@ -138,8 +138,8 @@ def render(turns: Sequence[Turn], template: str | None, named: Mapping[str, str]
     messages: list[Any] = [{"role": turn.role, "content": turn.text} for turn in turns]
     options: dict[str, Any] = {**named, "chat_template": template, "add_generation_prompt": reply}
     try:
-        found: Any = render_jinja_template([messages], **options)
+        result: Any = render_jinja_template([messages], **options)
     except (TemplateError, ValueError, TypeError) as error:
         roles = ", ".join(turn.role for turn in turns) or "no turn"
         raise DecodeError(f"the tokenizer's chat template refuses {roles}: {error}") from None
-    return str(found[0][0])
+    return str(result[0][0])

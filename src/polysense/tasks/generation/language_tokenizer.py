@@ -73,8 +73,8 @@ class LanguageModelTokenizer:
     def unknown(self) -> int | None:
         """The id of what the vocabulary lacks; None where it lacks nothing."""
         token = self.named.get("unk_token")
-        found: int | None = None if token is None else self.tokenizer.token_to_id(token)
-        return found
+        result: int | None = None if token is None else self.tokenizer.token_to_id(token)
+        return result
 
     @staticmethod
     def open(required: GenerationRequirements, target: str, *, lowercase: bool) -> LanguageModelTokenizer:
@@ -104,7 +104,7 @@ class LanguageModelTokenizer:
             None if folder.is_dir() else required.revision,
         )
         ends = (wrapper.eos_token_id, wrapper.sep_token_id, wrapper.bos_token_id)
-        end = next((found for found in ends if found is not None), None)
+        end = next((result for result in ends if result is not None), None)
         if end is None:
             raise ColumnError(
                 f"target {target!r}: the tokenizer of {path!r} has no token that ends a text; set its eos_token and "

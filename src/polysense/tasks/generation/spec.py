@@ -99,15 +99,15 @@ class GenerationSpec(TaskSpec):
 
     def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
         (output,) = outputs
-        found = {"present": truth["present"]}
+        results = {"present": truth["present"]}
         if "likelihood" in output:
-            found["likelihood"] = output["likelihood"].astype(np.float64)
+            results["likelihood"] = output["likelihood"].astype(np.float64)
         if rows.reader is not None:
             ids, scores = output["values"], output.get("scores", np.zeros(len(output["values"])))
-            found["predicted"] = _objects([str(rows.reader.spell(row)) for row in ids])
-            found["references"] = _objects([list(rows.reader.references(int(row))) for row in rows.numbers])
-            found["score"] = scores / np.maximum((ids != target.padding_id).sum(axis=1), 1)
-        return found
+            results["predicted"] = _objects([str(rows.reader.spell(row)) for row in ids])
+            results["references"] = _objects([list(rows.reader.references(int(row))) for row in rows.numbers])
+            results["score"] = scores / np.maximum((ids != target.padding_id).sum(axis=1), 1)
+        return results
 
     def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         """Selected by the share of the true tokens that are the likeliest, which needs nothing generated.
@@ -164,8 +164,8 @@ class GenerationSpec(TaskSpec):
 def _log_likelihood(target: Target, statistics: Statistics) -> np.ndarray:
     assert "likelihood" in statistics, f"{target.name}: nothing is known of how likely the truth is"
     likelihood = statistics["likelihood"]
-    found: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
-    return found
+    result: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
+    return result
 
 
 def _references(tokens: np.ndarray, begin_id: int) -> list[np.ndarray]:
@@ -186,10 +186,10 @@ def _earlier(samples: Sequence[Sample], target: Target, num_rows: int, length: i
 
 def _objects(rows: Sequence[object]) -> np.ndarray:
     """One object per row; object [rows]."""
-    found = np.empty(len(rows), dtype=object)
+    result = np.empty(len(rows), dtype=object)
     for row, value in enumerate(rows):
-        found[row] = value
-    return found
+        result[row] = value
+    return result
 
 
 SPEC = GenerationSpec()

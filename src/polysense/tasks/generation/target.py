@@ -68,12 +68,12 @@ class GenerationTarget(TextTarget):
         return () if self._template is None else self._template.columns
 
     def _texts(self, cell: object) -> list[str]:
-        found = []
+        results = []
         for item in cell if isinstance(cell, list) else [cell]:
             text = tidy(as_text(item, "a text or a list of texts"))
             if text:
-                found.append(text)
-        return found
+                results.append(text)
+        return results
 
     def _answers(self, cell: object) -> list[list[int]]:
         # "Answer:" goes on with " yes", which for most language models is another token than "yes".
@@ -104,16 +104,16 @@ class GenerationTarget(TextTarget):
                 f"texts gave: {named}; set data.targets.{self.name}.tokens to subwords or min_frequency to 1, or leave "
                 "them out of answers"
             )
-        found = tuple(dict.fromkeys((*ids, self._tokenizer.end_id) for ids in spelled.values()))
-        listed = {ids[:-1] for ids in found}
+        result = tuple(dict.fromkeys((*ids, self._tokenizer.end_id) for ids in spelled.values()))
+        listed = {ids[:-1] for ids in result}
         others = [text for text in counts if tuple(self._answers(text)[0]) not in listed]
-        _log.info("%s: only the %d listed answers can be written", where, len(found))
+        _log.info("%s: only the %d listed answers can be written", where, len(result))
         if others:
             _log.warning(
                 "%s: %d of %d training texts are none of the listed answers, first %s; they are learnt, but never "
                 "written", where, sum(counts[text] for text in others), counts.total(), short(others[0]),
             )  # fmt: skip
-        return found
+        return result
 
     def _placeholders(self, table: Table) -> tuple[str, ...] | None:
         if self._template is None:

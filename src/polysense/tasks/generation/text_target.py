@@ -176,12 +176,12 @@ class TextTarget(TargetProcessor):
         first = None
         for i, cell in enumerate(cells[0]):
             try:
-                found = self._texts(cell)
+                result = self._texts(cell)
             except DecodeError as error:
                 first = first or f"{table.source(i, column)}: {error}"
                 continue
-            texts += found
-            rows += [i] * len(found)
+            texts += result
+            rows += [i] * len(result)
         if not texts:
             raise ColumnError(f"{where}: no training row has a text; {'first ' + first if first else 'give some'}")
         counts = Counter(texts)
@@ -273,15 +273,15 @@ class TextTarget(TargetProcessor):
     def _value(self, cells: list[object]) -> np.ndarray | None:
         ids: list[int] = []
         limit, too_long = self.config.max_tokens, self.config.too_long
-        for found in self._answers(cells[0]):
+        for result in self._answers(cells[0]):
             end = [self._tokenizer.end_id]
-            if limit is not None and len(found) > limit:
+            if limit is not None and len(result) > limit:
                 self.num_too_long += 1
                 if too_long == "refuse":
-                    raise DecodeError(f"found a text of {len(found)} tokens, expected at most max_tokens={limit}")
+                    raise DecodeError(f"found a text of {len(result)} tokens, expected at most max_tokens={limit}")
                 if too_long == "truncate":
-                    found, end = found[:limit], []
-            ids += [self._tokenizer.begin_id, *found, *end]
+                    result, end = result[:limit], []
+            ids += [self._tokenizer.begin_id, *result, *end]
         return np.array(ids, dtype=np.int32) if ids else None
 
     def render(self, value: Any) -> str:

@@ -113,10 +113,10 @@ class OutputTokenizer:
                 special_tokens=[*_SPECIAL, _UNKNOWN],
                 show_progress=False,
             )
-        found = OutputTokenizer(tokenizer, kind, lowercase)
-        tokenizer.train_from_iterator(_batches(found._spelled(text) for text in texts), trainer)
+        result = OutputTokenizer(tokenizer, kind, lowercase)
+        tokenizer.train_from_iterator(_batches(result._spelled(text) for text in texts), trainer)
         tokenizer.encode_special_tokens = True
-        return found
+        return result
 
     @property
     def padding_id(self) -> int:
@@ -146,8 +146,8 @@ class OutputTokenizer:
     @property
     def unknown(self) -> int | None:
         """The id of what the vocabulary lacks; None where it lacks nothing."""
-        found: int | None = self.tokenizer.token_to_id(_UNKNOWN)
-        return found
+        result: int | None = self.tokenizer.token_to_id(_UNKNOWN)
+        return result
 
     def encode(self, text: str) -> list[int]:
         """A text's token ids, without begin and end."""

@@ -83,17 +83,17 @@ class MultilabelScorer(Scorer):
         total = weights.sum(axis=1)
         empty = np.where(total > 0, 0.0, np.nan)
         hits, predicted, true = (weights @ part for part in self._counts)
-        found: dict[str, np.ndarray] = {}
+        results: dict[str, np.ndarray] = {}
         scores = (("f1", 2 * hits, true + predicted), ("precision", hits, predicted), ("recall", hits, true))
         for name, numerator, denominator in scores:
-            found[f"{name}_micro"] = ratio(numerator.sum(axis=1), denominator.sum(axis=1), 0.0) + empty
-            found[f"{name}_macro"] = ratio(numerator, denominator, 0.0).mean(axis=1) + empty
+            results[f"{name}_micro"] = ratio(numerator.sum(axis=1), denominator.sum(axis=1), 0.0) + empty
+            results[f"{name}_macro"] = ratio(numerator, denominator, 0.0).mean(axis=1) + empty
         per_row = ratio(weights @ self._per_row, total[:, None])
-        found["exact_match"], found["label_accuracy"] = per_row[:, 0], per_row[:, 1]
+        results["exact_match"], results["label_accuracy"] = per_row[:, 0], per_row[:, 1]
         if not self._has_probabilities:
             nothing = np.full(len(weights), np.nan)
-            return found | dict.fromkeys(("auroc", "average_precision", "log_loss"), nothing)
-        found["log_loss"] = per_row[:, 2]
+            return results | dict.fromkeys(("auroc", "average_precision", "log_loss"), nothing)
+        results["log_loss"] = per_row[:, 2]
         if rankings:
-            found["auroc"], found["average_precision"] = self._rankings(weights)
-        return found
+            results["auroc"], results["average_precision"] = self._rankings(weights)
+        return results

@@ -74,14 +74,14 @@ class MultilabelSpec(TaskSpec):
         return ()
 
     def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
-        found = {
+        results = {
             "present": truth["present"],
             "truth": truth["values"] > 0.5,
             "predicted": outputs[0]["values"].astype(bool),
         }
         if "probabilities" in outputs[0]:
-            found["probabilities"] = outputs[0]["probabilities"]
-        return found
+            results["probabilities"] = outputs[0]["probabilities"]
+        return results
 
     def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         """Selected by average precision, which has no threshold in it."""
@@ -121,21 +121,21 @@ class MultilabelSpec(TaskSpec):
 
     def explained(self, target: Target, statistics: Statistics, choice: int) -> np.ndarray:
         """The log probability of a label, by its position."""
-        found: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
-        return found
+        result: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
+        return result
 
     def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
         """Whether all labels are the same."""
-        found: np.ndarray = (one["predicted"] == other["predicted"]).all(axis=1)
-        return found
+        result: np.ndarray = (one["predicted"] == other["predicted"]).all(axis=1)
+        return result
 
 
 def _log_probability(target: Target, statistics: Statistics) -> np.ndarray:
     assert "probabilities" in statistics, f"{target.name}: a multilabel target predicts probabilities"
     probabilities = statistics["probabilities"].astype(np.float64)
     own = np.where(statistics["truth"], probabilities, 1.0 - probabilities)
-    found: np.ndarray = np.log(np.clip(own, _EPSILON, 1.0)).mean(axis=1)
-    return found
+    result: np.ndarray = np.log(np.clip(own, _EPSILON, 1.0)).mean(axis=1)
+    return result
 
 
 SPEC = MultilabelSpec()

@@ -92,31 +92,31 @@ class Corruption:
         last = torch.where(present, draws, -1.0).argmax(dim=1)
         spared = torch.zeros_like(lost).scatter_(1, last[:, None], True)
         lost &= ~(spared & ((lost == present).all(dim=1) & ~keeps)[:, None])
-        found = {}
+        results = {}
         for index, decoder in enumerate(there):
             name, absent = decoder.column.name, lost[:, index]
             known = decoder.known(columns[name])
             places = known & absent[:, None]
             if self.mask and decoder.num_places > 1:
                 places = places | _some(known, uniforms(keys, decoder.num_places, f"mask {name}"), self.mask)
-            found[name] = Hidden(absent, places)
-        return found
+            results[name] = Hidden(absent, places)
+        return results
 
     def __call__(
         self, decoders: Sequence[ColumnDecoder], columns: Mapping[str, ColumnBatch], keys: Int[Tensor, " batch"]
     ) -> dict[str, ColumnBatch]:
         """The columns as the encoders get them; arguments as in `hidden`."""
-        found = dict(columns)
+        result = dict(columns)
         for decoder in decoders:
             name = decoder.column.name
-            if (self.noise or self.replace) and name in found:
-                found[name] = decoder.noisy(found[name], keys, self.noise, self.replace)
+            if (self.noise or self.replace) and name in result:
+                result[name] = decoder.noisy(result[name], keys, self.noise, self.replace)
         named = {decoder.column.name: decoder for decoder in decoders}
         for name, hidden in self.hidden(decoders, columns, keys).items():
             if self.mask and named[name].num_places > 1:
-                found[name] = named[name].hidden(found[name], hidden.places)
-            found[name] = found[name].masked(~hidden.absent)
-        return found
+                result[name] = named[name].hidden(result[name], hidden.places)
+            result[name] = result[name].masked(~hidden.absent)
+        return result
 
     def _lost(self, decoder: ColumnDecoder, keys: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """Which cells are to be absent."""

@@ -75,34 +75,34 @@ class MeanPredictor(nn.Module):
 
     def errors(self, columns: Columns) -> Float[Tensor, "batch columns"]:
         """Per row and column the error of saying the mean; NaN where the true cell is not known."""
-        found = []
+        results = []
         for index, decoder in enumerate(self.decoders):
             column = columns.get(decoder.column.name)
             if column is None or not self.counts[index]:
-                found.append(_nowhere(columns))
+                results.append(_nowhere(columns))
             elif has_classes(decoder):
                 wanted, known = _classes(decoder, column)
                 losses = -self._mean(index)[wanted]
-                found.append(_mean_over(losses, known))
+                results.append(_mean_over(losses, known))
             else:
                 truth, known = _measured(decoder, column)
                 difference = truth - self._mean(index)
                 is_scalar = isinstance(decoder, NumberDecoder | DateDecoder)
                 errors = squared(difference) if is_scalar else difference**2
-                found.append(_mean_over(errors.flatten(1), known.expand(errors.shape).flatten(1)))
-        return torch.stack(found, dim=1)
+                results.append(_mean_over(errors.flatten(1), known.expand(errors.shape).flatten(1)))
+        return torch.stack(results, dim=1)
 
     def hits(self, columns: Columns) -> Float[Tensor, "batch columns"]:
         """Likewise the share that is right by saying the most frequent; NaN too where there is no right or wrong."""
-        found = []
+        results = []
         for index, decoder in enumerate(self.decoders):
             column = columns.get(decoder.column.name)
             if column is None or not self.counts[index] or not has_classes(decoder):
-                found.append(_nowhere(columns))
+                results.append(_nowhere(columns))
                 continue
             wanted, known = _classes(decoder, column)
-            found.append(_mean_over((wanted == self._mean(index).argmax()).float(), known))
-        return torch.stack(found, dim=1)
+            results.append(_mean_over((wanted == self._mean(index).argmax()).float(), known))
+        return torch.stack(results, dim=1)
 
     def _mean(self, index: int) -> Tensor:
         return self.get_buffer(f"mean_{index}")
@@ -118,17 +118,17 @@ def hits(
         predicted: `Prediction.columns`; one that is not there counts as not known.
         columns: The truth.
     """
-    found = []
+    results = []
     for decoder in decoders:
         column = columns.get(decoder.column.name)
         said = predicted.get(decoder.column.name)
         if column is None or said is None or not has_classes(decoder):
-            found.append(_nowhere(columns))
+            results.append(_nowhere(columns))
             continue
         wanted, known = _classes(decoder, column)
         said = said.view(len(wanted), -1)
-        found.append(_mean_over((said == wanted).float(), known))
-    return torch.stack(found, dim=1)
+        results.append(_mean_over((said == wanted).float(), known))
+    return torch.stack(results, dim=1)
 
 
 def has_classes(decoder: ColumnDecoder) -> bool:

@@ -36,7 +36,7 @@ def reconstruction_metrics(target: Target) -> tuple[Metric, ...]:
     def info(name: str, kind: dict[str, object], description: str, undefined: str = "") -> Metric:
         return Metric(name=name, description=description, undefined_when=undefined, **kind)  # type: ignore[arg-type]
 
-    found = [
+    results = [
         info("skill", below_one, "Mean over the columns of their skill: 1 - error / the mean predictor's.", _NO_MEAN),
         info(
             "imputed_skill", below_one, "The same, each column masked and imputed from the row's others.", _NOT_IMPUTED
@@ -52,7 +52,7 @@ def reconstruction_metrics(target: Target) -> tuple[Metric, ...]:
     ]
     units = "mean squared, in the column's standard deviations, or nats per token or category"
     for name in target.members:
-        found += [
+        results += [
             info(f"error/{name}", error, f"Error of {name!r}: {units}."),
             info(f"skill/{name}", below_one, f"1 - error of {name!r} / the mean predictor's.", _NO_MEAN),
             info(
@@ -66,7 +66,7 @@ def reconstruction_metrics(target: Target) -> tuple[Metric, ...]:
             ),
             info(f"imputed_accuracy/{name}", share, f"Share of {name!r} that is right, so imputed.", _NO_CLASSES),
         ]
-    return tuple(found)
+    return tuple(results)
 
 
 class ReconstructionScorer(Scorer):

@@ -27,11 +27,11 @@ def regression_metrics(columns: Sequence[str]) -> tuple[Metric, ...]:
         columns: The target's columns, in the predictions' order.
     """
     constant = "the known values are all the same"
-    found = []
+    results = []
     for column in (None, *columns) if len(columns) > 1 else (None,):
         suffix = "" if column is None else f"/{column}"
         mean = " Mean over the columns." if column is None and len(columns) > 1 else ""
-        found += [
+        results += [
             Metric(
                 name=f"r2{suffix}",
                 higher_is_better=True,
@@ -59,7 +59,7 @@ def regression_metrics(columns: Sequence[str]) -> tuple[Metric, ...]:
                 undefined_when=f"{constant}, or the predictions are",
             ),
         ]
-    return tuple(found)
+    return tuple(results)
 
 
 class RegressionScorer(Scorer):
@@ -82,11 +82,11 @@ class RegressionScorer(Scorer):
         stacked = np.stack(per_column)
         defined = ~np.isnan(stacked)
         means = ratio(np.where(defined, stacked, 0.0).sum(axis=0), defined.sum(axis=0))
-        found = dict(zip(_NAMES, means, strict=True))
+        result = dict(zip(_NAMES, means, strict=True))
         if len(self._columns) > 1:
             for column, scores in zip(self._columns, per_column, strict=True):
-                found |= {f"{name}/{column}": row for name, row in zip(_NAMES, scores, strict=True)}
-        return found
+                result |= {f"{name}/{column}": row for name, row in zip(_NAMES, scores, strict=True)}
+        return result
 
 
 def _moments(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:

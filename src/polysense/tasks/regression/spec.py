@@ -120,19 +120,19 @@ class RegressionSpec(TaskSpec):
         scale = np.array(target.std or (1.0,) * len(target.columns), dtype=np.float64)
         error = (statistics["predicted"].astype(np.float64) - statistics["truth"]) / np.where(scale > 0, scale, 1.0)
         known = ~np.isnan(error)
-        found: np.ndarray = -np.where(known, error**2, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-        return found
+        result: np.ndarray = -np.where(known, error**2, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        return result
 
     def explained(self, target: Target, statistics: Statistics, choice: int) -> np.ndarray:
         """A column's number, by its position."""
-        found: np.ndarray = statistics["predicted"][:, choice].astype(np.float64)
-        return found
+        result: np.ndarray = statistics["predicted"][:, choice].astype(np.float64)
+        return result
 
     def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
         """Whether all numbers are, to a millionth of the training standard deviation."""
         scale = np.array(target.std or (1.0,) * len(target.columns), dtype=np.float64)
-        found: np.ndarray = (np.abs(one["predicted"] - other["predicted"]) <= _SAME * scale).all(axis=1)
-        return found
+        result: np.ndarray = (np.abs(one["predicted"] - other["predicted"]) <= _SAME * scale).all(axis=1)
+        return result
 
 
 SPEC = RegressionSpec()

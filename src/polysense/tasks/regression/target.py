@@ -72,12 +72,12 @@ class RegressionTarget(TargetProcessor):
                 raise ColumnError(
                     f"{where}: no training row has a number; first {failed[0] if failed else 'give some'}"
                 )
-            found = np.array(numbers)
-            mean, spread = float(found.mean()), float(found.std())
+            result = np.array(numbers)
+            mean, spread = float(result.mean()), float(result.std())
             if not 0 < spread < _LARGEST:
                 reason = f"all {len(numbers)} training values are {numbers[0]:g}, there is nothing to learn"
                 if spread != 0:
-                    reason = f"its values reach {np.abs(found).max():g}, too large to scale; divide them beforehand"
+                    reason = f"its values reach {np.abs(result).max():g}, too large to scale; divide them beforehand"
                 raise ColumnError(f"{where}: {reason}")
             means.append(mean)
             spreads.append(spread)

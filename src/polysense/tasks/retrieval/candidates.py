@@ -9,8 +9,8 @@ __all__ = ["Candidates", "there_of"]
 
 def there_of(places: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Which cells take part: those that the table has and the model could place; bool [rows, columns]."""
-    found: np.ndarray = np.isfinite(places).all(axis=2) & (keys[:, : places.shape[1]] != 0)
-    return found
+    result: np.ndarray = np.isfinite(places).all(axis=2) & (keys[:, : places.shape[1]] != 0)
+    return result
 
 
 class Candidates:
@@ -43,8 +43,8 @@ class Candidates:
 
     def scores(self, rows: np.ndarray, column: int) -> np.ndarray:
         """Similarities of some rows' cells of another column to every candidate; float32 [rows, candidates]."""
-        found: np.ndarray = self._places[rows, column].astype(np.float32) @ self._pool.T
-        return found
+        result: np.ndarray = self._places[rows, column].astype(np.float32) @ self._pool.T
+        return result
 
     def right(self, rows: np.ndarray, column: int) -> np.ndarray:
         """Which candidates belong to some rows: any that a row holds with an equal key; bool [rows, candidates]."""
@@ -53,5 +53,5 @@ class Candidates:
         for key in shared:
             mine = self._keys[rows, key][:, None]
             same |= (mine == self._keys[self._holders, key]) & (mine != 0)
-        found: np.ndarray = np.logical_or.reduceat(same[:, self._by_candidate], self._starts, axis=1)
-        return found
+        result: np.ndarray = np.logical_or.reduceat(same[:, self._by_candidate], self._starts, axis=1)
+        return result

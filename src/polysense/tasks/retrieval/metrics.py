@@ -40,8 +40,8 @@ _REPEATED = "it is of all rows together"
 
 def directions(members: tuple[str, ...], anchor: str = "") -> tuple[tuple[int, int], ...]:
     """Which column looks for which, as positions; each with the anchor only, where there is one."""
-    found = itertools.permutations(range(len(members)), 2)
-    return tuple((a, b) for a, b in found if not anchor or anchor in (members[a], members[b]))
+    result = itertools.permutations(range(len(members)), 2)
+    return tuple((a, b) for a, b in result if not anchor or anchor in (members[a], members[b]))
 
 
 def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metric, ...]:
@@ -176,14 +176,14 @@ class RetrievalScorer(Scorer):
         }
 
     def _of(self, column: int) -> np.ndarray:
-        found: np.ndarray = self._places[self._there[:, column], column]
-        return found
+        result: np.ndarray = self._places[self._there[:, column], column]
+        return result
 
     def _search(self, a: int, b: int, keys: np.ndarray, counted: np.ndarray) -> _Search:
         """Where each row's a finds its b."""
         among = Candidates(self._places, keys, b)
         looking = counted[self._there[counted, a]]
-        found: dict[str, list[np.ndarray]] = {}
+        results: dict[str, list[np.ndarray]] = {}
         kept = []
         for some in _chunks(len(looking), max(among.num_holders, 1)):
             rows = looking[some]
@@ -193,34 +193,34 @@ class RetrievalScorer(Scorer):
             hit = right.any(axis=1)
             kept.append(rows[hit])
             for name, values in _ranked(among.scores(rows[hit], a), right[hit]).items():
-                found.setdefault(name, []).append(values)
+                results.setdefault(name, []).append(values)
         rows = np.concatenate([np.zeros(0, dtype=np.int64), *kept])
         return _Search(
             rows=np.searchsorted(counted, rows),
-            values={name: np.concatenate(parts) for name, parts in found.items()},
+            values={name: np.concatenate(parts) for name, parts in results.items()},
         )
 
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
         """Every metric for every resample; see Scorer."""
-        found: dict[str, np.ndarray] = {}
+        results: dict[str, np.ndarray] = {}
         names = [*(f"recall_at_{depth}" for depth in DEPTHS), "mean_reciprocal_rank", "mean_average_precision"]
         for direction, search in self._searches.items():
             own = weights[:, search.rows]
             counts = own.sum(axis=1)
             for name in names:
                 values = search.values.get(name, np.zeros(0))
-                found[f"{name}/{direction}"] = ratio(own @ values, counts)
-            found[f"median_rank/{direction}"] = _weighted_median(search.values.get("rank", np.zeros(0)), own)
+                results[f"{name}/{direction}"] = ratio(own @ values, counts)
+            results[f"median_rank/{direction}"] = _weighted_median(search.values.get("rank", np.zeros(0)), own)
         for name in [*names, "median_rank"]:
-            each = np.stack([found[f"{name}/{direction}"] for direction in self._searches])
+            each = np.stack([results[f"{name}/{direction}"] for direction in self._searches])
             known = np.isfinite(each)
-            found[name] = ratio(np.where(known, each, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
-        found["alignment"] = ratio(weights @ self._distance, weights @ self._pairs)
+            results[name] = ratio(np.where(known, each, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
+        results["alignment"] = ratio(weights @ self._distance, weights @ self._pairs)
         once = weights.max(axis=1, initial=0.0) <= 1
         for name, value in self._space.items():
             # Rows that are repeated lie in one place, which looks like a poorer space: a resample has no value.
-            found[name] = np.where(once, value, np.nan)
-        return found
+            results[name] = np.where(once, value, np.nan)
+        return results
 
 
 def _ranked(scores: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
@@ -235,34 +235,34 @@ def _ranked(scores: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
     tied = scores == best[:, None]
     right_ties = (tied & right).sum(axis=1)
     wrong_ties = tied.sum(axis=1) - right_ties
-    found: dict[str, np.ndarray] = {"rank": ahead + 1 + wrong_ties / (right_ties + 1)}
+    results: dict[str, np.ndarray] = {"rank": ahead + 1 + wrong_ties / (right_ties + 1)}
     for depth in DEPTHS:
-        found[f"recall_at_{depth}"] = 1.0 - _all_wrong(depth - ahead, wrong_ties, right_ties)
+        results[f"recall_at_{depth}"] = 1.0 - _all_wrong(depth - ahead, wrong_ties, right_ties)
     reciprocal = 1.0 / (ahead + 1)
     for row in np.flatnonzero(wrong_ties):
         wrong, places = wrong_ties[row], np.arange(wrong_ties[row] + 1)
         # The probability that the first so many of the equal ones are all wrong.
         all_wrong = np.concatenate([[1.0], np.cumprod((wrong - places) / (wrong + right_ties[row] - places))])
         reciprocal[row] = ((all_wrong[:-1] - all_wrong[1:]) / (ahead[row] + 1 + places)).sum()
-    found["mean_reciprocal_rank"] = reciprocal
+    results["mean_reciprocal_rank"] = reciprocal
     precision = 1.0 / (ahead + tied.sum(axis=1))
     several = np.flatnonzero(right.sum(axis=1) > 1)
     if len(several):  # sorting is what takes the time
         precision[several] = _average_precision(scores[several], right[several])
-    found["mean_average_precision"] = precision
-    return found
+    results["mean_average_precision"] = precision
+    return results
 
 
 def _all_wrong(taken: np.ndarray, wrong: np.ndarray, right: np.ndarray) -> np.ndarray:
     """The probability that the first `taken` of some wrong and right ones in random order are all wrong."""
     taken = np.clip(taken, 0, None)
-    found = np.ones(len(taken))
+    result = np.ones(len(taken))
     for step in range(int(taken.max(initial=0))):
         share = np.clip(wrong - step, 0, None) / np.maximum(wrong + right - step, 1)
-        found *= np.where(step < taken, share, 1.0)
-        if not found.any():
+        result *= np.where(step < taken, share, 1.0)
+        if not result.any():
             break
-    return found
+    return result
 
 
 def _average_precision(scores: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -107,9 +107,9 @@ class ContrastiveTarget(TargetProcessor):
                 "belongs together"
             )
         for index, column in enumerate(self.config.columns):
-            found = np.unique(keys[:, index][keys[:, index] != 0])
-            if len(found) < 2:
-                what = "is empty in all training rows" if not len(found) else "holds the same in all training rows"
+            result = np.unique(keys[:, index][keys[:, index] != 0])
+            if len(result) < 2:
+                what = "is empty in all training rows" if not len(result) else "holds the same in all training rows"
                 raise ColumnError(f"{where}: the column {column!r} {what}; there is nothing to tell apart")
         _log.info("%s: %d of %d rows have two or more of the columns", where, paired.sum(), len(table))
         return Target(

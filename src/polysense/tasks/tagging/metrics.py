@@ -70,15 +70,15 @@ def tagging_metrics(target: Target) -> tuple[Metric, ...]:
         )
 
     nothing = "there is no segment, true or predicted"
-    found = [
+    results = [
         share(f"{whole}_f1", f"F1 of segments, right in {right}.", nothing),
         share(f"{whole}_precision", f"Share of the predicted segments that are right in {right}.", nothing),
         share(f"{whole}_recall", f"Share of the true segments that are found, right in {right}.", nothing),
         share(f"{whole}_f1_macro", "Mean of the classes' F1, of those that have a segment.", nothing),
     ]
     if timed:
-        found.append(share("onset_f1", "F1 of segments, right in class and beginning, whatever their end.", nothing))
-    found += [
+        results.append(share("onset_f1", "F1 of segments, right in class and beginning, whatever their end.", nothing))
+    results += [
         share(f"{step}_f1", f"F1 of {of} in segments, by class.", nothing),
         share(f"{step}_accuracy", f"Share of {of} with the right class, or rightly none."),
         Metric(
@@ -90,8 +90,8 @@ def tagging_metrics(target: Target) -> tuple[Metric, ...]:
         ),
     ]
     if 1 < len(target.classes) <= _MAX_CLASSES:
-        found += [share(f"{whole}_f1/{name}", f"F1 of the segments of {name!r}.", nothing) for name in target.classes]
-    return tuple(found)
+        results += [share(f"{whole}_f1/{name}", f"F1 of the segments of {name!r}.", nothing) for name in target.classes]
+    return tuple(results)
 
 
 def segments_of(records: np.ndarray) -> np.ndarray:
@@ -139,7 +139,7 @@ class TaggingScorer(Scorer):
         length = weights @ self._whole
         f1 = _f1(by_class[..., _RIGHT], by_class[..., _FOUND], by_class[..., _TRUE])
         defined = ~np.isnan(f1)
-        found = {
+        results = {
             f"{whole}_f1": _f1(total[:, _RIGHT], total[:, _FOUND], total[:, _TRUE]),
             f"{whole}_precision": _share(total[:, _RIGHT], total[:, _FOUND], total[:, _TRUE]),
             f"{whole}_recall": _share(total[:, _RIGHT], total[:, _TRUE], total[:, _FOUND]),
@@ -151,38 +151,38 @@ class TaggingScorer(Scorer):
         }
         if self._likelihood is not None:
             sums = weights @ self._likelihood
-            found["log_loss"] = ratio(-sums[:, 0], sums[:, 2])
+            results["log_loss"] = ratio(-sums[:, 0], sums[:, 2])
         for i, name in enumerate(target.classes):
-            found[f"{whole}_f1/{name}"] = f1[:, i]
-        return {info.name: found[info.name] for info in tagging_metrics(target)}
+            results[f"{whole}_f1/{name}"] = f1[:, i]
+        return {info.name: results[info.name] for info in tagging_metrics(target)}
 
 
 def _count(
-    counts: np.ndarray, true: np.ndarray, found: np.ndarray, length: float, units_per_second: float
+    counts: np.ndarray, true: np.ndarray, predicted: np.ndarray, length: float, units_per_second: float
 ) -> tuple[float, float]:
     """Adds a row's segments to its counts [classes, 7]; returns its length, and how much of it is right."""
     # What is predicted without knowing the row has no end.
-    found = np.column_stack([found[:, 0], np.minimum(found[:, 1], length), found[:, 2]])
-    found = found[found[:, 1] > found[:, 0]]
+    predicted = np.column_stack([predicted[:, 0], np.minimum(predicted[:, 1], length), predicted[:, 2]])
+    predicted = predicted[predicted[:, 1] > predicted[:, 0]]
     np.add.at(counts[:, _TRUE], true[:, 2].astype(int), 1)
-    np.add.at(counts[:, _FOUND], found[:, 2].astype(int), 1)
+    np.add.at(counts[:, _FOUND], predicted[:, 2].astype(int), 1)
     np.add.at(counts[:, _TRUE_LENGTH], true[:, 2].astype(int), true[:, 1] - true[:, 0])
-    np.add.at(counts[:, _FOUND_LENGTH], found[:, 2].astype(int), found[:, 1] - found[:, 0])
-    upper = np.minimum(true[:, None, 1], found[None, :, 1])
-    overlap = np.clip(upper - np.maximum(true[:, None, 0], found[None, :, 0]), 0.0, None)
-    same = true[:, None, 2] == found[None, :, 2]
+    np.add.at(counts[:, _FOUND_LENGTH], predicted[:, 2].astype(int), predicted[:, 1] - predicted[:, 0])
+    upper = np.minimum(true[:, None, 1], predicted[None, :, 1])
+    overlap = np.clip(upper - np.maximum(true[:, None, 0], predicted[None, :, 0]), 0.0, None)
+    same = true[:, None, 2] == predicted[None, :, 2]
     np.add.at(counts[:, _SHARED], true[:, 2].astype(int), (overlap * same).sum(axis=1))
     if units_per_second:
-        begins = np.abs(true[:, None, 0] - found[None, :, 0]) / units_per_second <= COLLAR + _ROUNDING
+        begins = np.abs(true[:, None, 0] - predicted[None, :, 0]) / units_per_second <= COLLAR + _ROUNDING
         span = np.maximum(COLLAR, _OFFSET_SHARE * (true[:, 1] - true[:, 0]) / units_per_second)
-        ends = np.abs(true[:, None, 1] - found[None, :, 1]) / units_per_second <= span[:, None] + _ROUNDING
+        ends = np.abs(true[:, None, 1] - predicted[None, :, 1]) / units_per_second <= span[:, None] + _ROUNDING
     else:
-        begins = np.abs(true[:, None, 0] - found[None, :, 0]) < _ROUNDING
-        ends = np.abs(true[:, None, 1] - found[None, :, 1]) < _ROUNDING
+        begins = np.abs(true[:, None, 0] - predicted[None, :, 0]) < _ROUNDING
+        ends = np.abs(true[:, None, 1] - predicted[None, :, 1]) < _ROUNDING
     for kind, allowed in ((_RIGHT, same & begins & ends), (_ONSETS, same & begins)):
         for i in match_events(allowed):
             counts[int(true[i, 2]), kind] += 1
-    either = (true[:, 1] - true[:, 0]).sum() + (found[:, 1] - found[:, 0]).sum() - overlap.sum()
+    either = (true[:, 1] - true[:, 0]).sum() + (predicted[:, 1] - predicted[:, 0]).sum() - overlap.sum()
     return length, max(length - either, 0.0) + float((overlap * same).sum())
 
 
@@ -212,8 +212,8 @@ def match_events(allowed: np.ndarray) -> list[int]:
     return sorted(owner.values())
 
 
-def _f1(right: np.ndarray, found: np.ndarray, true: np.ndarray) -> np.ndarray:
-    return ratio(2 * right, found + true)
+def _f1(right: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return ratio(2 * right, predicted + true)
 
 
 def _share(right: np.ndarray, of: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -20,8 +20,8 @@ _TAG = re.compile(r"([BILUSEM])[-_](.+)", re.DOTALL)
 
 def has_prefixes(tags: Sequence[str]) -> bool:
     """Whether tags spell segments: every one is O or has a prefix, and not all are O."""
-    found = [_TAG.fullmatch(tag) for tag in tags if tag != OUTSIDE]
-    return bool(found) and all(found)
+    results = [_TAG.fullmatch(tag) for tag in tags if tag != OUTSIDE]
+    return bool(results) and all(results)
 
 
 def segments_of_tags(tags: Sequence[str], *, strict: bool = False) -> list[tuple[int, int, str]]:
@@ -35,14 +35,14 @@ def segments_of_tags(tags: Sequence[str], *, strict: bool = False) -> list[tuple
     Returns:
         (start, end, class) in order, the end not included.
     """
-    found: list[tuple[int, int, str]] = []
+    results: list[tuple[int, int, str]] = []
     start, current = 0, ""
     closed = True  # after L, U, E or S the segment can't go on
 
     def end(position: int) -> None:
         nonlocal current
         if current:
-            found.append((start, position, current))
+            results.append((start, position, current))
         current = ""
 
     for position, tag in enumerate(tags):
@@ -57,4 +57,4 @@ def segments_of_tags(tags: Sequence[str], *, strict: bool = False) -> list[tuple
                 start, current = position, name
         closed = prefix in "LUES"
     end(len(tags))
-    return found
+    return results

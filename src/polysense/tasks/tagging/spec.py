@@ -86,15 +86,15 @@ class TaggingSpec(TaskSpec):
         return ()
 
     def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
-        found = {
+        results = {
             "present": truth["present"],
             "length": truth["values"][:, 0, 1].astype(np.float64),
             "truth": _ragged([segments_of(records) for records in truth["values"]]),
             "predicted": _ragged([segments_of(records) for records in outputs[0]["values"]]),
         }
         if "likelihood" in outputs[0]:
-            found["likelihood"] = outputs[0]["likelihood"].astype(np.float64)
-        return found
+            results["likelihood"] = outputs[0]["likelihood"].astype(np.float64)
+        return results
 
     def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         primary = tagging_primary(target)
@@ -136,15 +136,15 @@ class TaggingSpec(TaskSpec):
 def _log_likelihood(target: Target, statistics: Statistics) -> np.ndarray:
     assert "likelihood" in statistics, f"{target.name}: nothing is known of how likely the truth is"
     likelihood = statistics["likelihood"]
-    found: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
-    return found
+    result: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
+    return result
 
 
 def _ragged(rows: Sequence[np.ndarray]) -> np.ndarray:
     """One array per row; object [rows]."""
-    found = np.empty(len(rows), dtype=object)
-    found[:] = rows
-    return found
+    result = np.empty(len(rows), dtype=object)
+    result[:] = rows
+    return result
 
 
 SPEC = TaggingSpec()

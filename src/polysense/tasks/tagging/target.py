@@ -118,11 +118,11 @@ class TaggingTarget(TargetProcessor):
         """Settles which column the segments lie in; see the base."""
         asked, where = self.config.over, f"target {self.name!r}"
         if asked is None:
-            found = find_over(columns)
-            if len(found) != 1:
-                several = f"it may be {' or '.join(map(repr, found))}" if found else "none is a text or a recording"
+            result = find_over(columns)
+            if len(result) != 1:
+                several = f"it may be {' or '.join(map(repr, result))}" if result else "none is a text or a recording"
                 raise ColumnError(f"{where}: which input column do its segments lie in? {several}; say so with `over`")
-            asked = found[0]
+            asked = result[0]
         if asked not in columns:
             raise ColumnError(f"{where}: over names {asked!r}, which is no input column ({', '.join(columns)})")
         if not can_measure(columns[asked]):
@@ -146,12 +146,12 @@ class TaggingTarget(TargetProcessor):
         first = None
         for i, cell in enumerate(cells[0]):
             try:
-                found = read_labelled(cell)
+                result = read_labelled(cell)
             except DecodeError as error:
                 first = first or f"{table.source(i, self.columns[0])}: {error}"
                 continue
-            if found is not None:
-                read[i] = found
+            if result is not None:
+                read[i] = result
         lists = [one.labels for one in read.values() if one.labels]
         self._writes_labels = 2 * len(lists) > sum(1 for one in read.values() if one.labels or one.segments)
         spelled = [str(label) for labels in lists for label in labels if not self._is_outside(label)]
@@ -183,12 +183,12 @@ class TaggingTarget(TargetProcessor):
             units_per_second=float(self._column.column.rate or 0.0),
         )
 
-    def _labels(self, found: Labelled) -> list[object]:
+    def _labels(self, labels: Labelled) -> list[object]:
         """The label of each segment of a cell, wherever it lies."""
-        if found.labels is None:
-            return [label for _, _, label in found.segments]
-        places = [(float(i), i + 1.0) for i in range(len(found.labels))]
-        return [label for _, _, label in self._joined(found.labels, places)]
+        if labels.labels is None:
+            return [label for _, _, label in labels.segments]
+        places = [(float(i), i + 1.0) for i in range(len(labels.labels))]
+        return [label for _, _, label in self._joined(labels.labels, places)]
 
     def _measure(self, table: Table, read: Mapping[int, Labelled]) -> tuple[tuple[float, ...], int]:
         """Each class's share of the length of some rows, and how many of them could be placed."""
@@ -214,17 +214,17 @@ class TaggingTarget(TargetProcessor):
         return tuple((totals / max(whole, 1.0)).tolist()), placed
 
     def _reasons(self, table: Table, read: Mapping[int, Labelled]) -> Sequence[str]:
-        found = []
+        results = []
         for i in self._sample(read):
             try:
                 ruler = self._ruler(table, i)
                 if ruler is None:
-                    found.append(f"{table.source(i, self._over)}: is empty")
+                    results.append(f"{table.source(i, self._over)}: is empty")
                 else:
                     self._records(read[i], ruler)
             except DecodeError as error:
-                found.append(f"{table.source(i, self.columns[0])}: {error}")
-        return found
+                results.append(f"{table.source(i, self.columns[0])}: {error}")
+        return results
 
     @staticmethod
     def _sample(read: Mapping[int, Labelled]) -> list[int]:
@@ -237,8 +237,8 @@ class TaggingTarget(TargetProcessor):
         raise AssertionError(f"target {self.name!r} is read with its column")
 
     def _located(self, cells: list[object], table: Table, i: int, items: Sequence[np.ndarray]) -> np.ndarray | None:
-        found = read_labelled(cells[0])
-        if found is None:
+        result = read_labelled(cells[0])
+        if result is None:
             return None
         if not len(items):
             assert self._column is not None
@@ -247,7 +247,7 @@ class TaggingTarget(TargetProcessor):
             raise DecodeError(f"found labels, but the cell of {self._over!r} that they lie in {what}")
         ruler = self._ruler(table, i, items)
         assert ruler is not None
-        return self._records(found, ruler)
+        return self._records(result, ruler)
 
     def _ruler(self, table: Table, i: int, items: Sequence[np.ndarray] = (), length: int | None = None) -> Ruler | None:
         assert self._column is not None
@@ -255,12 +255,12 @@ class TaggingTarget(TargetProcessor):
         cell = table.cell(i, source) if table.has(source) else None
         return ruler_of(self._column, cell, table.root, items, length)
 
-    def _records(self, found: Labelled, ruler: Ruler) -> np.ndarray:
+    def _records(self, labels: Labelled, ruler: Ruler) -> np.ndarray:
         """A cell's segments in steps, the whole column first."""
-        segments = found.segments
-        if found.labels is not None:
-            segments = self._joined(found.labels, ruler.places(len(found.labels))) if found.labels else []
-            if not found.labels and self._is_fitted_on_words and ruler.length:
+        segments = labels.segments
+        if labels.labels is not None:
+            segments = self._joined(labels.labels, ruler.places(len(labels.labels))) if labels.labels else []
+            if not labels.labels and self._is_fitted_on_words and ruler.length:
                 ruler.places(0)
         records: list[tuple[float, float, float]] = [(0.0, float(ruler.length), -1.0)]
         last: tuple[float, float, object] | None = None
@@ -309,17 +309,17 @@ class TaggingTarget(TargetProcessor):
             if wrong is not None:
                 raise DecodeError(f"found the label {wrong!r}, expected a prefix, such as B-{wrong} or I-{wrong}")
             return [(places[a][0], places[b - 1][1], name) for a, b, name in segments_of_tags(tags)]
-        found: list[tuple[float, float, object]] = []
+        results: list[tuple[float, float, object]] = []
         run = 0
         for i, label in enumerate(labels):
             if self._is_outside(label):
                 continue
-            if run and found and labels[i - 1] == label:
-                found[-1] = (found[-1][0], places[i][1], label)
+            if run and results and labels[i - 1] == label:
+                results[-1] = (results[-1][0], places[i][1], label)
             else:
-                found.append((*places[i], label))
+                results.append((*places[i], label))
             run = 1
-        return found
+        return results
 
     def _is_outside(self, label: object) -> bool:
         return label is None or str(label).strip() in ("", self.config.outside)
@@ -354,11 +354,11 @@ class TaggingTarget(TargetProcessor):
         if self._writes_labels:
             return self._as_labels(segments, ruler)
         scores: list[float | None] = [round(one["score"], 4) for one in segments]
-        found = [
+        results = [
             {**ruler.terms(one["start"], one["end"]), "label": one["label"], "score": score}
             for one, score in zip(segments, scores, strict=True)
         ]
-        return found, scores
+        return results, scores
 
     def located(
         self, value: np.ndarray, table: Table, i: int
@@ -386,8 +386,8 @@ class TaggingTarget(TargetProcessor):
         return self._writes_labels
 
     def _label(self, position: int) -> int | str:
-        found = self._classes.render(position)
-        return found if type(found) is int else str(found)
+        result = self._classes.render(position)
+        return result if type(result) is int else str(result)
 
     def _as_labels(self, segments: Sequence[Mapping[str, Any]], ruler: Ruler) -> tuple[list[str], list[float | None]]:
         """One label for each word or frame: that of the segment which covers most of it."""
@@ -463,17 +463,17 @@ _EXPECTED = 'a list of labels, or of segments such as {"start": 0, "end": 5, "la
 
 def _segment(item: object) -> tuple[float, float, object]:
     if isinstance(item, dict):
-        found = [
+        result = [
             next((item[key] for key in keys if item.get(key) is not None), None) for keys in (_STARTS, _ENDS, _LABELS)
         ]
     else:
-        found = list(item) if isinstance(item, list) else []
-    if len(found) != 3 or any(value is None or isinstance(value, (list, dict)) for value in found):
+        result = list(item) if isinstance(item, list) else []
+    if len(result) != 3 or any(value is None or isinstance(value, (list, dict)) for value in result):
         raise DecodeError(f"found the segment {short(item)}, expected start, end and label")
     try:
-        start, end = float(found[0]), float(found[1])  # type: ignore[arg-type]
+        start, end = float(result[0]), float(result[1])  # type: ignore[arg-type]
     except ValueError:
         raise DecodeError(f"found the segment {short(item)}, expected numbers for its start and its end") from None
     if not (np.isfinite(start) and np.isfinite(end)):
         raise DecodeError(f"found the segment {short(item)}, expected finite numbers for its start and its end")
-    return start, end, found[2]
+    return start, end, result[2]

@@ -345,9 +345,9 @@ def _named(name: str, parts: Sequence[str], where: str, *, single: bool = False)
         return [name]
     if name in ("encoders", "heads") and not single:
         return [part for part in parts if part.startswith(f"{name}.")]
-    found = [part for part in parts if part.partition(".")[2] == name]
-    if len(found) == 1:
-        return found
-    if found:
-        raise ConfigError(f"{where}: {name!r} may be {' or '.join(found)}; write which")
+    results = [part for part in parts if part.partition(".")[2] == name]
+    if len(results) == 1:
+        return results
+    if results:
+        raise ConfigError(f"{where}: {name!r} may be {' or '.join(results)}; write which")
     raise ConfigError(f"{where}: there is no part {name!r}; the parts are {', '.join(parts)}")

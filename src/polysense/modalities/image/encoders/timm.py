@@ -143,14 +143,14 @@ def _source(name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
             settings["file"] = str(files[0])
         return architecture, settings, dict(config.get("model_args") or {})
     try:
-        found: Any = timm.get_pretrained_cfg(name)
+        result: Any = timm.get_pretrained_cfg(name)
     except RuntimeError:
-        found = None
-    if found is None or not timm.is_model(name.split(".")[0]):
+        result = None
+    if result is None or not timm.is_model(name.split(".")[0]):
         near = timm.list_models(f"*{name.split('.')[0]}*")[:5]
         hint = f"; similar: {', '.join(near)}" if near else ""
         raise ConfigError(f"timm knows no model {name!r}{hint}")
-    return name, found.to_dict(), {}
+    return name, result.to_dict(), {}
 
 
 def _no_weights(name: str, error: Exception) -> WeightsError:
@@ -296,8 +296,8 @@ class Timm(Encoder):
             # Not all backbones take an empty batch; one junk picture times 0 touches every parameter.
             junk = self._features(x[:1])
             return (junk * 0.0).expand(len(x), *junk.shape[1:])
-        found = self._features(x[present])
-        return found.new_zeros(len(x), *found.shape[1:]).index_copy(0, present, found)
+        result = self._features(x[present])
+        return result.new_zeros(len(x), *result.shape[1:]).index_copy(0, present, result)
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         if not self.config.pretrained:

@@ -84,10 +84,10 @@ class WordVectorsConfig(EncoderConfig):
             vectors = torch.zeros(len(column.vocabulary), dimension)
         else:
             path = Path(self.path).expanduser()
-            found, known = read_vectors(path, column.vocabulary)
+            result, known = read_vectors(path, column.vocabulary)
             coverage = _coverage(known, column.vocabulary, column.document_frequencies)
             _report(path, column.name, column.vocabulary, coverage)
-            vectors = torch.from_numpy(found)
+            vectors = torch.from_numpy(result)
             if self.missing == "random":
                 missing = torch.from_numpy(~known)
                 missing[column.padding_id] = False

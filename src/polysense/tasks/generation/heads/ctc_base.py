@@ -78,12 +78,12 @@ class FrameReaderConfig(Config):
             [c for c in columns if _has_frames(c)],
             list(columns),
         )
-        found = next(group for group in groups if group or group is groups[-1])
-        if len(found) != 1:
+        result = next(group for group in groups if group or group is groups[-1])
+        if len(result) != 1:
             raise ConfigError(
-                f"{where}: auto could be any of {', '.join(c.name for c in found)}; say whose steps spell the text"
+                f"{where}: auto could be any of {', '.join(c.name for c in result)}; say whose steps spell the text"
             )
-        return found[0]
+        return result[0]
 
 
 @pytree_node
@@ -185,9 +185,9 @@ class FrameReader(nn.Module):
         """log P(text | frames); a text that is too long for its frames counts as one that is guessed evenly."""
         texts, lengths = self._texts(target)
         log_probabilities, num_frames = self.normalized(frames)
-        found = -ctc_losses(log_probabilities, num_frames, texts, lengths, self.target.padding_id)
+        result = -ctc_losses(log_probabilities, num_frames, texts, lengths, self.target.padding_id)
         guessed = -(lengths + 1) * torch.log((self.never == 0).sum())
-        return torch.where(frames_needed(texts, lengths) > num_frames, guessed, found) * target.present
+        return torch.where(frames_needed(texts, lengths) > num_frames, guessed, result) * target.present
 
     def best_path(self, frames: Frames) -> Int[Tensor, "batch length"]:
         """The text of each frame's likeliest token."""
@@ -238,7 +238,7 @@ class FrameReader(nn.Module):
             return
         name = self.target.name
         at = int(torch.nonzero(short)[0, 0])
-        found = set(rows[short].tolist())
+        result = set(rows[short].tolist())
         if not self._too_short:
             _log.warning(
                 "target %r: the text of training row %d has %d tokens and takes %d frames, its %r gives %d; such rows "
@@ -247,10 +247,10 @@ class FrameReader(nn.Module):
                 name, int(rows[at]), int(lengths[at]), int(needed[at]), self.column.name if self.column else "",
                 int(num_frames[at]), self.config.upsampling, name, name,
             )  # fmt: skip
-        elif found & self._too_short:
+        elif result & self._too_short:
             self._said_how_many = True
             _log.warning("target %r: %d training rows are too short for their texts", name, len(self._too_short))
-        self._too_short |= found
+        self._too_short |= result
 
 
 def _has_frames(column: Column) -> bool:

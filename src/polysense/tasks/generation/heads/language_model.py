@@ -129,7 +129,7 @@ class LanguageModelHeadConfig(WritingHeadConfig):
         self.check(target)
         settings = open_config(self.path if resources is None else str(resources), self.revision)
         if self.weights == "random":
-            for part in {id(found): found for found in (settings, settings.get_text_config())}.values():
+            for part in {id(result): result for result in (settings, settings.get_text_config())}.values():
                 part.vocab_size = target.vocabulary_size
                 part.pad_token_id, part.bos_token_id, part.eos_token_id = target.padding_id, None, target.end_id
         known = self.weights == "random" or resources is not None
@@ -325,8 +325,8 @@ class LanguageModelHead(WritingHead[TokenOutput]):
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         if self.config.weights == "random" or self.config.tune != "full":
             return iter(())
-        found: Iterator[nn.Parameter] = self.model.parameters()
-        return found
+        result: Iterator[nn.Parameter] = self.model.parameters()
+        return result
 
     def save_resources(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

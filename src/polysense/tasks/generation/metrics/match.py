@@ -41,11 +41,11 @@ def exact_match_statistics(
         float64 [rows, 2]: 0 or 1, 1.
     """
     check_texts(references, hypotheses)
-    found = np.ones((len(hypotheses), 2))
+    result = np.ones((len(hypotheses), 2))
     for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
         written = list(tokenize(hypothesis))
-        found[row, 0] = any(list(tokenize(text)) == written for text in texts)
-    return found
+        result[row, 0] = any(list(tokenize(text)) == written for text in texts)
+    return result
 
 
 def vqa_accuracy_statistics(
@@ -68,17 +68,17 @@ def vqa_accuracy_statistics(
         float64 [rows, 2]: the accuracy, 1.
     """
     check_texts(references, hypotheses)
-    found = np.ones((len(hypotheses), 2))
+    result = np.ones((len(hypotheses), 2))
     for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
         written = _with_digits(tokenize(hypothesis))
         same = sum(_with_digits(tokenize(text)) == written for text in texts)
         if len(texts) < _NUM_ANSWERS:
-            found[row, 0] = same > 0
+            result[row, 0] = same > 0
         else:
             # Of those who gave this answer each leaves one fewer behind.
             left_out = same * min(1.0, (same - 1) / 3) + (len(texts) - same) * min(1.0, same / 3)
-            found[row, 0] = left_out / len(texts)
-    return found
+            result[row, 0] = left_out / len(texts)
+    return result
 
 
 def token_f1_statistics(
@@ -97,11 +97,11 @@ def token_f1_statistics(
         float64 [rows, 2]: the F1, 1. Two texts without words match, one does not.
     """
     check_texts(references, hypotheses)
-    found = np.ones((len(hypotheses), 2))
+    result = np.ones((len(hypotheses), 2))
     for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
         written = Counter(tokenize(hypothesis))
-        found[row, 0] = max(_f1(written, Counter(tokenize(text))) for text in texts)
-    return found
+        result[row, 0] = max(_f1(written, Counter(tokenize(text))) for text in texts)
+    return result
 
 
 def _f1(written: Counter[str], expected: Counter[str]) -> float:

@@ -72,13 +72,13 @@ class GenerationScorer(Scorer):
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
         """Every metric for every resample; see Scorer."""
         unknown = np.full(len(weights), np.nan)
-        found = {info.name: unknown for info in generation_metrics()}
+        results = {info.name: unknown for info in generation_metrics()}
         if self._written is not None:
-            found |= self._written(weights)
+            results |= self._written(weights)
         if self._likelihood is not None:
             log_probability, right, count = (weights @ self._likelihood).T
             loss = ratio(-log_probability, count)
-            found["log_loss"] = loss
-            found["perplexity"] = np.exp(np.minimum(loss, _LARGEST_EXPONENT))
-            found["token_accuracy"] = ratio(right, count)
-        return found
+            results["log_loss"] = loss
+            results["perplexity"] = np.exp(np.minimum(loss, _LARGEST_EXPONENT))
+            results["token_accuracy"] = ratio(right, count)
+        return results

@@ -140,5 +140,5 @@ class TextScorer(Scorer):
         """Every metric for every resample; see Scorer. None of them is a ranking."""
         sums = weights @ self._rows
         empty = np.where(weights.sum(axis=1) > 0, 0.0, np.nan)
-        found = {name: value(sums[:, columns]) + empty for name, (columns, value) in self._scores.items()}
-        return found | {name: distinct(weights) for name, distinct in self._distinct.items()}
+        results = {name: value(sums[:, columns]) + empty for name, (columns, value) in self._scores.items()}
+        return results | {name: distinct(weights) for name, distinct in self._distinct.items()}

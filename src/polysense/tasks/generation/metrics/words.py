@@ -75,15 +75,15 @@ class _Plain(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         category = unicodedata.category(chr(code))
-        found = chr(code)
+        result = chr(code)
         if code in _DROPPED:
-            found = ""
+            result = ""
         elif code in _QUOTES:
-            found = "'"
+            result = "'"
         elif code >= 0x80 and (category[0] in "PZ" or category == "Cc"):
-            found = " "
-        self[code] = found
-        return found
+            result = " "
+        self[code] = result
+        return result
 
 
 class _Unpunctuated(dict[int, str]):
@@ -114,8 +114,8 @@ def check_texts(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) 
         raise ValueError(f"found {len(references)} rows of references and {len(hypotheses)} hypotheses")
     for row, texts in enumerate(references):
         if isinstance(texts, str) or not len(texts):
-            found = f"the text {texts[:40]!r}" if isinstance(texts, str) else "none"
-            raise ValueError(f"row {row}: expected a list of one or more references, found {found}")
+            result = f"the text {texts[:40]!r}" if isinstance(texts, str) else "none"
+            raise ValueError(f"row {row}: expected a list of one or more references, found {result}")
 
 
 def composed(text: str) -> str:

@@ -176,10 +176,10 @@ class TaggingHead(Head[StepLabels]):
         own = classes.long().gather(1, owner.clamp(min=0))
         if self.boundaries:
             before = F.pad(owner[:, :-1], (1, 0), value=-1)
-            found = 1 + 2 * own + (owner == before)
+            result = 1 + 2 * own + (owner == before)
         else:
-            found = 1 + own
-        return found.masked_fill((owner < 0) | ~mask, 0)
+            result = 1 + own
+        return result.masked_fill((owner < 0) | ~mask, 0)
 
     def _classes(self, labels: Int[Tensor, "batch steps"]) -> Int[Tensor, "batch steps"]:
         """0 for none, 1 + class."""
@@ -206,10 +206,10 @@ class TaggingHead(Head[StepLabels]):
         num = mask.sum(dim=1).clamp(min=1)
         length = target.values[:, 0, 1]
         if self.chain is not None:
-            found = self.chain.log_likelihood(logits, labels, mask)
+            result = self.chain.log_likelihood(logits, labels, mask)
             best = self.chain.best(logits, mask)
         else:
-            found = (logits.log_softmax(dim=2).gather(2, labels[:, :, None])[:, :, 0] * mask).sum(dim=1)
+            result = (logits.log_softmax(dim=2).gather(2, labels[:, :, None])[:, :, 0] * mask).sum(dim=1)
             best = logits.argmax(dim=2)
         right = ((best == labels) & mask).sum(dim=1)
         lengths, classes = target.values[:, :, 1] - target.values[:, :, 0], target.values[:, :, 2].long()
@@ -220,7 +220,7 @@ class TaggingHead(Head[StepLabels]):
         there = mask.any(dim=1)
         return torch.stack(
             [
-                torch.where(there, found * length / num, blind) * target.present,
+                torch.where(there, result * length / num, blind) * target.present,
                 torch.where(there, right * length / num, blind_right) * target.present,
                 length * target.present,
             ],
@@ -249,18 +249,18 @@ class TaggingHead(Head[StepLabels]):
             probability = probability + marginals.gather(2, other.clamp(min=0)[:, :, None])[:, :, 0] * (labels > 0)
         total = F.pad(probability.cumsum(dim=1), (1, 0))
         step = lengths / mask.sum(dim=1).clamp(min=1)
-        found = logits.new_full((len(logits), 1 + int(begins.sum(dim=1).max()), 4), float(_PADDING))
-        found[:, 0] = 0.0
-        found[:, 0, 1], found[:, 0, 2] = lengths, -1.0
+        result = logits.new_full((len(logits), 1 + int(begins.sum(dim=1).max()), 4), float(_PADDING))
+        result[:, 0] = 0.0
+        result[:, 0, 1], result[:, 0, 2] = lengths, -1.0
         rows, first = begins.nonzero(as_tuple=True)
         _, last = closes.nonzero(as_tuple=True)
         rank = begins.long().cumsum(dim=1)[rows, first]
         mean = (total[rows, last + 1] - total[rows, first]) / (last + 1 - first)
-        found[rows, rank] = torch.stack(
+        result[rows, rank] = torch.stack(
             [first * step[rows], (last + 1) * step[rows], (classes[rows, first] - 1).float(), mean.clamp(max=1.0)],
             dim=1,
-        ).to(found.dtype)
-        return found
+        ).to(result.dtype)
+        return result
 
 
 def _class_weights(config: TaggingHeadConfig, target: Target) -> list[float]:
