@@ -250,9 +250,8 @@ def test_sounds_are_found_in_noise(tmp_path: Path) -> None:
 
 def test_what_a_recipe_cannot_ask(tmp_path: Path) -> None:
     rows = sentences(40)
-    with pytest.raises(
-        ConfigError, match=r"'late' combines the decisions .* and segments, as target 'tags' is, has none"
-    ):
-        fit([{**row, "n": i} for i, row in enumerate(rows)], tmp_path / "a", "tags", "model.fusion.type=late")
+    ensemble = "model.heads.tags={type: ensemble, head: {type: tagging}}"
+    with pytest.raises(ConfigError, match="a column alone can't have 'tagging'"):
+        fit([{**row, "n": i} for i, row in enumerate(rows)], tmp_path / "a", "tags", ensemble)
     with pytest.raises(ColumnError, match="moves what the segments of target 'tags' mark"):
         fit(rows, tmp_path / "b", "tags", "data.transforms.words.type=text")

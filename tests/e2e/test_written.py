@@ -186,16 +186,14 @@ def test_empty_and_many_references_and_resuming(tmp_path: Path) -> None:
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
-def test_votes_have_no_text_to_vote_on(tmp_path: Path) -> None:
+def test_texts_are_not_combined(tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", [{k: row[k] for k in ("photo", "side", "caption")} for row in pictures(tmp_path)])
-    with pytest.raises(
-        ConfigError, match=r"'late' combines the decisions .* and a text, as target 'caption' is, has none"
-    ):
+    with pytest.raises(ConfigError, match="a column alone can't have 'generation'"):
         polysense.fit(
             table,
             target="caption",
             output=tmp_path / "run",
-            overrides=[*EXACT, "model.fusion.type=late"],
+            overrides=[*EXACT, "model.heads.caption={type: ensemble, head: {type: generation}}"],
             columns={"side": "category"},
             progress=False,
         )

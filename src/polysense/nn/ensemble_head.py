@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from polysense.config.base import members
 from polysense.core.batch import Truth
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import map_tensors, pytree_node, tensors
@@ -70,6 +71,12 @@ class EnsembleHeadConfig(HeadConfig):
             )
         if self.expert_loss is not None and self.expert_loss < 0:
             raise ConfigError(f"expert_loss must be at least 0; found {self.expert_loss}")
+
+    @classmethod
+    def serves(cls) -> frozenset[str]:
+        """The tasks of the heads that a column alone can have."""
+        heads = [head for head in members(cls.family).values() if issubclass(head, HeadConfig) and head.unimodal]
+        return frozenset(task for head in heads for task in head.serves())
 
     @property
     def trains_apart(self) -> bool:

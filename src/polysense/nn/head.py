@@ -61,6 +61,11 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
     hidden: int = 0
     dropout: float = 0.1
 
+    @classmethod
+    def serves(cls) -> frozenset[str]:
+        """The tasks that it serves."""
+        return frozenset(map(str, cls.tasks))
+
     def build(self, target: Target, width: int) -> BaseHead:
         """Builds the head for a fitted target."""
         raise ConfigError(f"the head {self.type!r} can't be built: its config has no build method")

@@ -23,6 +23,7 @@ from polysense.config.base import Config, describe, members
 from polysense.config.codec import to_dict
 from polysense.errors import ConfigError
 from polysense.nn.encoder import EncoderConfig
+from polysense.nn.head import HeadConfig
 
 __all__ = ["FAMILIES", "Component", "FamilyInfo", "Parameter", "components", "find", "listing", "markdown", "overview"]
 
@@ -52,6 +53,12 @@ FAMILIES = (
     ),
     FamilyInfo(name="fusions", key="fusion", where="model.fusion", text="Join the columns' tokens."),
     FamilyInfo(name="heads", key="head", where="model.heads.TARGET", text="Read a target from what was fused."),
+    FamilyInfo(
+        name="objectives",
+        key="objective",
+        where="model.objectives.NAME",
+        text="Add losses beside the targets' own, in training alone.",
+    ),
     FamilyInfo(
         name="decodings", key="decoding", where="model.heads.TARGET.decoding", text="Choose the tokens of a text."
     ),
@@ -122,8 +129,9 @@ class Component:
 
 def _served(config: type[Config]) -> tuple[str, ...]:
     """The modalities that an encoder takes, or the tasks that a head serves."""
-    served = config.reads() if issubclass(config, EncoderConfig) else getattr(config, "tasks", ())
-    return tuple(sorted(map(str, served)))
+    if issubclass(config, EncoderConfig):
+        return tuple(sorted(config.reads()))
+    return tuple(sorted(config.serves())) if issubclass(config, HeadConfig) else ()
 
 
 def components(family: FamilyInfo) -> list[Component]:

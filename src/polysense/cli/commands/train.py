@@ -10,7 +10,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import Json, NoTarget, Overrides, Source, Targets
-from polysense.core.registry import modalities
+from polysense.core.kind_names import kind_names
 from polysense.errors import ConfigError
 
 __all__ = ["Columns", "Preset", "parse_columns", "train"]
@@ -21,7 +21,7 @@ Columns: TypeAlias = Annotated[
         "--column",
         "-c",
         metavar="NAME=KIND",
-        help=f"What a column is, where the guess is wrong: {', '.join(modalities())} or ignored. "
+        help=f"What a column is, where the guess is wrong: {', '.join(kind_names('modality'))} or ignored. "
         "NAME=KIND:COLUMN takes a column in as one more input: sound=audio:clip. May be given several times.",
         show_default=False,
     ),

@@ -78,7 +78,7 @@ def test_a_row_is_its_own_token_whoever_stands_beside_it(config: EncoderConfig, 
     assert tokens.present.tolist() == [True, True, True, False, True]
     assert torch.isfinite(tokens.values).all()
     for row in range(5):
-        alone = encoder(ColumnBatch(values=batch.values[row : row + 1], lengths=batch.lengths[row : row + 1]))
+        alone = encoder(ColumnBatch(values=batch.values[row : row + 1], lengths=lengths[row : row + 1]))
         torch.testing.assert_close(tokens.values[row : row + 1], alone.values, rtol=1e-5, atol=1e-6)
 
 
