@@ -11,8 +11,8 @@ def test_the_families_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:13]] == [
-        "encoders", "fusions", "heads", "objectives", "decodings", "columns", "targets", "transforms", "splits", "batchings",
-        "optimizers", "balances", "schedules",
+        "encoders", "fusions", "heads", "objectives", "decodings", "columns", "targets", "transforms", "splits",
+        "batchings", "optimizers", "balances", "schedules",
     ]  # fmt: skip
     assert all(int(line.split()[1]) >= 2 for line in lines[:13])
 
