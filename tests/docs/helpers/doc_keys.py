@@ -12,17 +12,10 @@ from typing import Any
 import polysense.recipe  # noqa: F401 (registers every component)
 from polysense.config.base import Family, members
 from polysense.config.codec import from_dict
+from polysense.core.registry import modalities
 from polysense.recipe import Recipe
 
-_ENCODERS = {
-    "video": "resnet",
-    "text": "embedding_bag",
-    "image": "image_cnn",
-    "audio": "audio_cnn",
-    "number": "number_mlp",
-    "category": "category_embedding",
-    "date": "date_mlp",
-}
+_ENCODERS = {name: str(spec.default_encoder(None)["type"]) for name, spec in modalities().items()}
 _HEADS = {"chat": "generation"}
 
 
@@ -61,8 +54,8 @@ def complete(plain: dict[str, Any]) -> Recipe:
     columns, encoders = data.setdefault("columns", {}), model.setdefault("encoders", {})
     targets, heads = data.setdefault("targets", {}), model.setdefault("heads", {})
     for name, encoder in encoders.items():
-        modalities = members("encoder")[_type(encoder)].reads() if _type(encoder) != "auto" else {"text"}
-        columns.setdefault(name, {"type": next(kind for kind in _ENCODERS if kind in modalities)})
+        read = members("encoder")[_type(encoder)].reads() if _type(encoder) != "auto" else {"text"}
+        columns.setdefault(name, {"type": next(kind for kind in _ENCODERS if kind in read)})
     for name in data.get("transforms", {}):
         columns.setdefault(name, {"type": _type(data["transforms"][name])})
     for target in targets.values():
