@@ -1,0 +1,1 @@
+"""Time series: one channel or several, measured at steps."""

@@ -1,0 +1,161 @@
+"""Time series: channels picked by name and scaled each by itself; a missing step stays missing.
+
+Channels differ in unit (degrees, g, volts), so each is centered and scaled by its own training steps: by median and
+interquartile range, which a spike does not move.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column, Requirements
+from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.errors import ColumnError, DecodeError
+from polysense.modalities.series.decode import Series, read_series
+from polysense.modalities.series.record import SeriesColumn
+
+__all__ = ["SeriesColumnConfig", "SeriesProcessor"]
+
+_LARGEST = 3e38
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesColumnConfig(ColumnConfig):
+    """A time series: a list of numbers, a list of channels, or a .npy, .csv, .tsv or .parquet file.
+
+    Attributes:
+        channels: The channels that are used, by their names in the files ("0", "1", ... where they have none); null
+            uses all of them. A file's clock (time, timestamp) is none.
+        scaling: How each channel's values are brought to a common scale. robust by median and interquartile range,
+            standard by mean and standard deviation, none leaves them as they are.
+        center_each: Whether each series' own mean is taken away first, so that only what changes within it counts.
+    """
+
+    modality: ClassVar[str] = "series"
+    type: Literal["series"] = "series"
+    channels: tuple[str, ...] | None = None
+    scaling: Literal["robust", "standard", "none"] = "robust"
+    center_each: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channels is not None and len(set(self.channels)) != len(self.channels):
+            raise ValueError(f"channels: expected different names, found {', '.join(self.channels)}")
+        if self.channels == ():
+            raise ValueError("channels: name at least one, or null for all")
+
+    def build(self, name: str) -> SeriesProcessor:
+        """The preprocessing of the column of that name, not yet fitted."""
+        return SeriesProcessor(name, self)
+
+
+class SeriesProcessor(ColumnProcessor):
+    """Reads and scales series; each item is float32 [steps, channels], NaN where not measured. Nothing is cut."""
+
+    config: SeriesColumnConfig
+
+    @property
+    def column(self) -> SeriesColumn:
+        """See `ColumnProcessor`."""
+        return SeriesColumn.of(super().column)
+
+    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> SeriesColumn:
+        series = cells.read(self.name, "time series", lambda cell, _: read_series(cell, root), NUM_SAMPLED)
+        names = self._names(series)
+        parts = []
+        for one in series:
+            try:
+                parts.append(self._selected(one, names))
+            except DecodeError:
+                continue  # listed when its row is read
+        if not parts:
+            raise ColumnError(f"column {self.name!r}: no training series has the channels {', '.join(names)}")
+        steps = np.concatenate(parts)
+        centers, scales = [], []
+        for channel in steps.T:
+            center, scale = _statistics(channel[~np.isnan(channel)], self.config.scaling)
+            centers.append(center)
+            scales.append(scale)
+        rates = [one.steps_per_second for one in series if one.steps_per_second is not None]
+        return SeriesColumn(
+            name=guess.name,
+            source=guess.source,
+            multiple=guess.multiple,
+            max_items=guess.max_items,
+            typical_length=max(1, round(float(np.quantile([len(part) for part in parts], 0.95)))),
+            channels=names,
+            mean=tuple(centers),
+            std=tuple(scales),
+            steps_per_second=float(np.median(rates)) if rates else None,
+        )
+
+    def _names(self, series: Sequence[Series]) -> tuple[str, ...]:
+        """The channels: those that the recipe names, else those of most training series."""
+        if self.config.channels is not None:
+            return self.config.channels
+        counts = Counter(_names_of(one) for one in series)
+        return max(counts, key=lambda names: (counts[names], names))
+
+    def _selected(self, series: Series, names: Sequence[str]) -> np.ndarray:
+        """float64 [steps, channels] in the column's order."""
+        known = _names_of(series)
+        lacking = [name for name in names if name not in known]
+        if lacking:
+            raise DecodeError(
+                f"has the channels {', '.join(known)}, expected {', '.join(names)}; {', '.join(lacking)} "
+                f"{'is' if len(lacking) == 1 else 'are'} missing"
+            )
+        values = series.values[:, [known.index(name) for name in names]]
+        if np.isnan(values).all():
+            raise DecodeError(f"holds no number in the channels {', '.join(names)}")
+        if self.config.center_each:
+            measured = ~np.isnan(values)
+            sums = np.where(measured, values, 0.0).sum(axis=0)
+            values = values - sums / np.maximum(measured.sum(axis=0), 1)
+        return values
+
+    def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
+        column = self.column
+        values = self._selected(read_series(value, root), column.channels)
+        with np.errstate(over="ignore"):
+            scaled: np.ndarray = (values - np.array(column.mean)) / np.array(column.std)
+        if not (np.isnan(scaled) | (np.abs(scaled) < _LARGEST)).all():
+            raise DecodeError("holds a value that is too far from the training values to be scaled")
+        return scaled.astype(np.float32)
+
+    @property
+    def joins_lists(self) -> bool:
+        """A list of numbers or of channels is one series; a list of files is several."""
+        return True
+
+    def _joined(self, cell: list[Any]) -> object:
+        several = all(part is None or isinstance(part, (str, bytes, dict, np.ndarray)) for part in cell)
+        return cell if several else tuple(cell)
+
+
+def _names_of(series: Series) -> tuple[str, ...]:
+    if series.channels is not None:
+        return series.channels
+    return tuple(str(position) for position in range(series.values.shape[1]))
+
+
+def _statistics(values: np.ndarray, scaling: str) -> tuple[float, float]:
+    """(center, scale) of one channel, finite, the scale positive."""
+    if scaling == "none" or not len(values):
+        return 0.0, 1.0
+    # Values up to 1e308 would overflow in differences and squares: in units of the largest they can't.
+    unit = max(1.0, float(np.abs(values).max()))
+    values = values / unit
+    if scaling == "standard":
+        center, scale = float(values.mean()), float(values.std())
+    else:
+        low, center, high = (float(value) for value in np.quantile(values, (0.25, 0.5, 0.75)))
+        scale = (high - low) / 1.349 or float(values.std())
+    scale *= unit
+    return center * unit, scale if scale > 0 and np.isfinite(scale) else 1.0

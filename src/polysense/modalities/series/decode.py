@@ -1,0 +1,202 @@
+"""Cells read as time series: lists of numbers, lists of channels, and files (.npy, .csv, .tsv, .parquet).
+
+A step that was not measured stays missing (NaN); nothing is filled in. A file's column that is a clock (`time`, `t s`,
+`timestamp`, ...) is no channel: a model would learn when a recording was made. Where it counts seconds, it gives the
+sampling rate.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from polysense.data.media import Media, locate, short
+from polysense.errors import DecodeError
+
+__all__ = ["MAX_VALUES", "SUFFIXES", "Series", "is_numeric_list", "read_series"]
+
+SUFFIXES = (".npy", ".csv", ".tsv", ".parquet")
+"""Files that are read."""
+
+MAX_VALUES = 2**26
+"""Steps times channels of one series: half a gigabyte as float64."""
+
+_NPY_MAGIC = b"\x93NUMPY"
+_PARQUET_MAGIC = b"PAR1"
+_CLOCK = re.compile(r"(t|time|times|timestamp|seconds?|secs?|s|date|datetime|index)([\s_(\[].*)?", re.IGNORECASE)
+_IN_SECONDS = re.compile(r"(t|time|seconds?|secs?|s)([\s_(\[]+(s|secs?|seconds?)[\])]?)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One series.
+
+    Attributes:
+        values: float64 [steps, channels], NaN where not measured.
+        channels: Their names; None where the cell has none.
+        steps_per_second: From its clock; None where there is none that counts seconds.
+    """
+
+    values: np.ndarray
+    channels: tuple[str, ...] | None = None
+    steps_per_second: float | None = None
+
+
+def is_numeric_list(cell: object) -> bool:
+    """Whether a cell is a list of numbers, or of equally long lists of numbers; numbers may be missing (null)."""
+    if not isinstance(cell, (list, tuple)) or not cell:
+        return False
+    if any(isinstance(part, (list, tuple)) for part in cell):
+        return (
+            all(isinstance(part, (list, tuple)) for part in cell)
+            and len({len(part) for part in cell}) == 1
+            and len(cell[0]) > 0
+            and all(_is_number(value) for part in cell for value in part)
+            and any(value is not None for part in cell for value in part)
+        )
+    return all(map(_is_number, cell)) and any(value is not None for value in cell)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def read_series(cell: object, root: Path) -> Series:
+    """Reads a cell.
+
+    Args:
+        cell: [numbers], one channel; [[numbers], ...], a list for each channel, equally long; a path relative to
+            `root`, or bytes, of a .npy file ([steps] or [steps, channels]) or of a .csv, .tsv or .parquet file (a row
+            for each step, a column for each channel, with a header).
+        root: The folder that relative paths start from.
+
+    Raises:
+        DecodeError: It is none of these, has no step, channels of unequal length, or what is not a number.
+    """
+    if isinstance(cell, np.ndarray):
+        return Series(_checked(cell))
+    if isinstance(cell, (list, tuple)):
+        return Series(_from_lists(cell))
+    media = locate(cell, root, "time series")
+    suffix = "" if media.path is None else media.path.suffix.lower()
+    head = media.head(16)
+    if head.startswith(_NPY_MAGIC):
+        return Series(_from_npy(media))
+    if head.startswith(_PARQUET_MAGIC):
+        return _from_frame(_frame(media, "Parquet", lambda file: pl.read_parquet(file)))
+    if suffix in (".npy", ".parquet"):
+        raise DecodeError(f"is no {suffix} file: it starts with {short(head)}")
+    if b"\0" in media.head(4096):
+        raise DecodeError(f"is a binary file that starts with {short(head)}, expected one of {', '.join(SUFFIXES)}")
+    separator = "\t" if suffix == ".tsv" else ","
+    return _from_frame(
+        _frame(media, "CSV", lambda file: pl.read_csv(file, separator=separator, infer_schema_length=None))
+    )
+
+
+def _from_lists(cell: Sequence[object]) -> np.ndarray:
+    if not cell:
+        raise DecodeError("found an empty list, expected at least one step")
+    if not any(isinstance(part, (list, tuple)) for part in cell):
+        return _checked(np.array([_number(value) for value in cell], dtype=np.float64))
+    channels = []
+    for position, part in enumerate(cell):
+        if not isinstance(part, (list, tuple)):
+            raise DecodeError(f"channel {position}: found {short(part)}, expected a list of numbers")
+        channels.append([_number(value) for value in part])
+    lengths = sorted({len(channel) for channel in channels})
+    if len(lengths) > 1:
+        raise DecodeError(
+            f"found channels of {lengths[0]} to {lengths[-1]} steps, expected the same for all; write null for steps "
+            f"that a channel lacks"
+        )
+    return _checked(np.array(channels, dtype=np.float64).T)
+
+
+def _number(value: object) -> float:
+    if value is None:
+        return np.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise DecodeError(f"found {short(value)}, expected a number or null")
+    try:
+        return float(value)
+    except OverflowError:
+        raise DecodeError(f"found {short(value)}, which is too large for a float") from None
+
+
+def _from_npy(media: Media) -> np.ndarray:
+    try:
+        # Never unpickled: a pickle runs code. The size in the header is checked by numpy against the bytes that follow.
+        array = np.load(io.BytesIO(media.read()), allow_pickle=False)
+    except (ValueError, OSError, EOFError, MemoryError) as error:
+        raise DecodeError(f"can't be read as a .npy file: {_first_line(error)}") from None
+    if not isinstance(array, np.ndarray):
+        raise DecodeError("holds several arrays, expected one")
+    return _checked(array)
+
+
+def _frame(media: Media, kind: str, read: object) -> pl.DataFrame:
+    try:
+        frame = read(io.BytesIO(media.read()))  # type: ignore[operator]
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise DecodeError(f"can't be read as a {kind} file: {_first_line(error)}") from None
+    assert isinstance(frame, pl.DataFrame)
+    if not len(frame) or not frame.width:
+        raise DecodeError(f"holds no step: {len(frame)} rows and {frame.width} columns, expected a header and numbers")
+    return frame
+
+
+def _from_frame(frame: pl.DataFrame) -> Series:
+    names = [name for name in frame.columns if not _CLOCK.fullmatch(name.strip())]
+    clocks = [name for name in frame.columns if name not in names]
+    if not names:  # a single column that is called `t` is what there is
+        names, clocks = frame.columns, []
+    columns = []
+    for name in names:
+        kind = frame.schema[name]
+        if not (kind.is_numeric() or kind == pl.Null or kind == pl.Boolean):
+            raise DecodeError(
+                f"its column {name!r} holds {short(frame[name].drop_nulls().first())}, expected numbers in every "
+                f"column but a clock (time, timestamp)"
+            )
+        columns.append(frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
+    rate = next((_rate(frame[name]) for name in clocks if _IN_SECONDS.fullmatch(name.strip())), None)
+    return Series(_checked(np.stack(columns, axis=1)), tuple(names), rate)
+
+
+def _rate(clock: pl.Series) -> float | None:
+    """Steps per second by the median step of a clock that counts seconds."""
+    if not clock.dtype.is_numeric():
+        return None
+    steps = np.diff(clock.cast(pl.Float64).drop_nulls().to_numpy())
+    steps = steps[np.isfinite(steps) & (steps > 0)]
+    return float(1 / np.median(steps)) if len(steps) else None
+
+
+def _checked(array: np.ndarray) -> np.ndarray:
+    """float64 [steps, channels]; infinite values count as not measured."""
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise DecodeError(f"has the shape {list(array.shape)}, expected [steps] or [steps, channels]")
+    if not array.shape[0] or not array.shape[1]:
+        raise DecodeError(f"has the shape {list(array.shape)}, expected at least one step and one channel")
+    if array.size > MAX_VALUES:
+        raise DecodeError(f"has {array.shape[0]:,} x {array.shape[1]:,} values, expected at most {MAX_VALUES:,}")
+    if array.dtype.kind not in "fiub":
+        raise DecodeError(f"has values of the type {array.dtype}, expected numbers")
+    values = array.astype(np.float64)
+    values[~np.isfinite(values)] = np.nan
+    if np.isnan(values).all():
+        raise DecodeError("holds no number: every step is missing")
+    return values
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,80 @@
+"""A bidirectional GRU over steps (Cho et al., 2014), after a strided convolution; tokens run along time.
+
+The convolution makes one vector of a few steps, which shortens what the recurrence has to carry; 1 leaves every step.
+What follows what is in every token, as far as a state remembers. Steps come one after another, so a long series takes
+longer than with the convolutional encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polysense.core.schema import Column
+from polysense.core.tokens import Tokens
+from polysense.errors import ConfigError
+from polysense.modalities.series.encoders.channels import with_indicators
+from polysense.modalities.series.record import SeriesColumn
+from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.layers.recurrent import BidirectionalRNN
+
+__all__ = ["SeriesGRU", "SeriesGRUConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesGRUConfig(EncoderConfig):
+    """A bidirectional GRU over a series, trained from scratch.
+
+    Attributes:
+        stride: Steps that the convolution before it makes one of.
+        hidden: Units of the GRU in each direction; null = half the model's width.
+        num_layers: Layers of the GRU.
+        dropout: Before the GRU and between its layers.
+    """
+
+    modalities: ClassVar[frozenset[str]] = frozenset({"series"})
+    type: Literal["series_gru"] = "series_gru"
+    stride: int = 4
+    hidden: int | None = None
+    num_layers: int = 1
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.stride < 1 or self.num_layers < 1:
+            raise ConfigError(
+                f"stride and num_layers: at least 1; found a stride of {self.stride} and {self.num_layers} layers"
+            )
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> SeriesGRU:
+        self.check(column)
+        return SeriesGRU(self, column, width)
+
+
+class SeriesGRU(Encoder):
+    """A strided convolution, the GRU, a projection."""
+
+    def __init__(self, config: SeriesGRUConfig, column: Column, width: int) -> None:
+        super().__init__(column, width)
+        self.stride = config.stride
+        units = config.hidden or -(-width // 2)
+        self.stem = nn.Conv1d(2 * SeriesColumn.of(column).num_channels, width, config.stride, stride=config.stride)
+        self.dropout = nn.Dropout(config.dropout)
+        self.gru = BidirectionalRNN(nn.GRU, width, units, config.num_layers, config.dropout)
+        self.project = nn.Linear(2 * units, width)
+
+    def encode_items(
+        self,
+        values: Shaped[Tensor, "items ..."],
+        lengths: Int[Tensor, " items"],
+        draws: Float[Tensor, "items draws"] | None,
+    ) -> Tokens:
+        steps, valid = with_indicators(values, lengths)
+        x = F.pad(steps.transpose(1, 2), (0, -steps.shape[1] % self.stride))
+        x = self.dropout(F.gelu(self.stem(x)).transpose(1, 2))
+        mask = F.pad(valid, (0, -valid.shape[1] % self.stride))[:, :: self.stride]
+        return Tokens(self.project(self.gru(x, mask.sum(dim=1))), mask, (x.shape[1],))

@@ -1,0 +1,184 @@
+"""The series modality: measurements in time, as float32 [steps, channels], NaN where not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from polysense.core.modality_spec import (
+    Backbones,
+    Claim,
+    Corruption,
+    FittedColumn,
+    ModalitySpec,
+    ModelSize,
+    Place,
+    Preview,
+    Profile,
+)
+from polysense.core.sample import SourceInfo
+from polysense.core.schema import Column
+from polysense.core.unsupported import Unsupported
+from polysense.data.files import claim_files, file_identity
+from polysense.errors import DecodeError
+from polysense.modalities.series.augment import LENGTH_MULTIPLE
+from polysense.modalities.series.decode import SUFFIXES, is_numeric_list, read_series
+from polysense.modalities.series.record import SeriesColumn
+from polysense.modalities.series.sparkline import sparkline
+
+__all__ = ["SPEC", "SeriesSpec"]
+
+_MAJORITY = 0.9  # of the cells; the others will be missing
+_LEAST_STEPS = 4  # shorter lists of numbers are more often coordinates or ratings
+_STEPS_PER_TOKEN = 8
+
+
+class SeriesSpec(ModalitySpec):
+    """See `ModalitySpec`."""
+
+    name, rank, nouns = "series", 45, ("a time series", "time series")
+    record, column_type = SeriesColumn, "series"
+    extensions = frozenset(suffix.removeprefix(".") for suffix in SUFFIXES)
+    is_numeric, is_textual, is_discrete = False, False, False
+    dtype, length_multiple = np.float32, LENGTH_MULTIPLE
+
+    def claim(self, profile: Profile) -> Claim | None:
+        numeric = [cell for cell in profile.cells if is_numeric_list(cell)]
+        if len(numeric) < _MAJORITY * len(profile.cells) or not numeric:
+            return self._claim_files(profile)
+        steps = sorted(len(cell[0]) if isinstance(cell[0], (list, tuple)) else len(cell) for cell in numeric)  # type: ignore[index,arg-type]
+        channels = {len(cell) if isinstance(cell[0], (list, tuple)) else 1 for cell in numeric}  # type: ignore[index,arg-type]
+        if steps[len(steps) // 2] < _LEAST_STEPS or len(channels) > 1:
+            return None
+        count = channels.pop()
+        return Claim(
+            confidence=Claim.SURE,
+            evidence=f"lists of {steps[0]:,} to {steps[-1]:,} numbers"
+            + (f" in {count} channels" if count > 1 else "")
+            + f", in {profile.num_present:,} of {profile.num_rows:,} rows",
+        )
+
+    def _claim_files(self, profile: Profile) -> Claim | None:
+        """Files whose names end like those of series, if the first can be read as one."""
+        claim = claim_files(self, profile)
+        if claim is None:
+            return None
+        for item in profile.items[:20]:
+            try:
+                read_series(item, profile.root)
+            except DecodeError:
+                continue
+            return claim
+        return None
+
+    def recognizes(self, head: bytes) -> bool:
+        return head.startswith(b"\x93NUMPY")
+
+    def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
+        return {"type": "series_cnn"} | ({} if size is None else {"channels": max(size.channels, 16)})
+
+    def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object]:
+        return {"type": "series"}
+
+    def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
+        return length, SeriesColumn.of(column).num_channels
+
+    def padding(self, column: Column) -> int:
+        return 0
+
+    def cost(self, column: Column, length: int | float) -> float:
+        return length / _STEPS_PER_TOKEN
+
+    def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
+        return [len(item) for item in fitted.transform(cell, source, root)]
+
+    def longest(self, fitted: FittedColumn) -> int | None:
+        return None
+
+    def item_column(self, column: Column) -> Column:
+        return column
+
+    @property
+    def item_modality(self) -> str:
+        return self.name
+
+    def preview(
+        self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
+    ) -> Preview:
+        column = SeriesColumn.of(column)
+        chosen = items[:most]
+        rate = column.steps_per_second
+        lengths = [f"{len(item):,} steps" + (f", {len(item) / rate:.3g} s" if rate else "") for item in chosen]
+        more = f", and {len(items) - len(chosen)} more" if len(items) > len(chosen) else ""
+        return Preview(
+            images=[sparkline(item, 2 * side, side // 2) for item in chosen],
+            note="; ".join(lengths) + more,
+            stretches=True,
+        )
+
+    def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview | None:
+        return None
+
+    def summary(self, column: Column) -> Mapping[str, str]:
+        column = SeriesColumn.of(column)
+        facts = {
+            "channels": ", ".join(column.channels),
+            "length of a long series": f"{column.typical_length:,} steps",
+        }
+        if column.steps_per_second is not None:
+            facts["sampling rate"] = f"{column.steps_per_second:.3g} a second"
+        return facts
+
+    def identity(self, cell: object) -> str:
+        return repr(cell) if isinstance(cell, (list, tuple)) else file_identity(cell)
+
+    @property
+    def estimate(self) -> Unsupported:
+        return Unsupported("a file says how long it is only when it is read")
+
+    @property
+    def corruptions(self) -> Mapping[str, Corruption]:
+        return {"noise": _noise, "gaps": _gaps, "drift": _drift}
+
+    def locate(
+        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
+    ) -> Place | Unsupported:
+        rate = SeriesColumn.of(fitted.column).steps_per_second
+        if rate is None:
+            return Unsupported("no clock stands beside the steps")
+        return Place(unit="seconds", start=(position[0] / rate,), end=((position[0] + 1) / rate,), item=item)
+
+    def decoder(self, column: Column) -> Unsupported:
+        return Unsupported("series of any length and rate are encoded, and not made from a code")
+
+    def backbones(self, cells: Sequence[object]) -> Backbones | Unsupported:
+        return Unsupported("there is no pretrained backbone for series of any channels")
+
+    @property
+    def pretrained(self) -> Unsupported:
+        return Unsupported("there is no pretrained backbone for series of any channels")
+
+
+def _noise(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """Noise of a tenth to twice each channel's scale."""
+    noisy: np.ndarray = item + generator.normal(0, (0.1, 0.25, 0.5, 1.0, 2.0)[severity - 1], item.shape)
+    return noisy.astype(item.dtype)
+
+
+def _gaps(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """Stretches of a twentieth of the series not measured, 5% to 50% of them."""
+    size = max(1, len(item) // 20)
+    lost = generator.random(-(-len(item) // size)) < (0.05, 0.1, 0.2, 0.35, 0.5)[severity - 1]
+    return np.where(np.repeat(lost, size)[: len(item), None], np.nan, item).astype(item.dtype)
+
+
+def _drift(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """A straight line from 0 to a quarter to four times each channel's scale, up or down."""
+    slope = generator.choice((-1.0, 1.0), item.shape[1]) * (0.25, 0.5, 1.0, 2.0, 4.0)[severity - 1]
+    drifting: np.ndarray = item + np.linspace(0, 1, len(item))[:, None] * slope
+    return drifting.astype(item.dtype)
+
+
+SPEC = SeriesSpec()

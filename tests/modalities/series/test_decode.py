@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polysense.errors import DecodeError
+from polysense.modalities.series.decode import is_numeric_list, read_series
+
+NUMBERS = st.lists(st.none() | st.integers(-1000, 1000) | st.floats(-1e6, 1e6), min_size=1, max_size=30)
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@given(NUMBERS)
+def test_a_list_is_one_channel_and_null_is_missing(cell: list[float | None]) -> None:
+    if all(value is None for value in cell):
+        with pytest.raises(DecodeError, match="every step is missing"):
+            read_series(cell, Path())
+        return
+    values = read_series(cell, Path()).values
+    assert values.shape == (len(cell), 1)
+    for value, expected in zip(values[:, 0], cell, strict=True):
+        assert np.isnan(value) if expected is None else value == expected
+
+
+def test_a_list_of_lists_is_a_channel_each() -> None:
+    values = read_series([[1, 2, None], [4.5, 5, 6]], Path()).values
+    np.testing.assert_array_equal(values, [[1, 4.5], [2, 5], [np.nan, 6]])
+
+
+@pytest.mark.parametrize("shape", [(7,), (7, 1), (7, 3)])
+@pytest.mark.parametrize("kind", ["path", "bytes", "array"])
+def test_npy_has_steps_first(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
+    array = np.random.default_rng(0).normal(size=shape)
+    (tmp_path / "a.npy").write_bytes(npy(array))
+    cell: object = {"path": "a.npy", "bytes": npy(array), "array": array}[kind]
+    np.testing.assert_array_equal(read_series(cell, tmp_path).values, array.reshape(7, -1))
+
+
+def test_a_file_has_named_channels_and_its_clock_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("t (s),x,y z\n0.0,1,2\n0.02,,3\n0.04,5,6\n0.06,7,8\n")
+    series = read_series("a.csv", tmp_path)
+    assert series.channels == ("x", "y z")
+    assert series.steps_per_second == pytest.approx(50)
+    np.testing.assert_array_equal(series.values, [[1, 2], [np.nan, 3], [5, 6], [7, 8]])
+
+
+@pytest.mark.parametrize("clock", ["time", "timestamp", "Time", "date", "index", "t s", "seconds"])
+def test_clocks_are_known_by_their_names(tmp_path: Path, clock: str) -> None:
+    pl.DataFrame({clock: [1, 2, 3], "tension": [1.0, 2.0, 3.0]}).write_csv(tmp_path / "a.csv")
+    assert read_series("a.csv", tmp_path).channels == ("tension",)
+
+
+def test_parquet_and_tsv_are_read_alike(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"x": [1.5, None, 3.0], "y": [4, 5, 6]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.write_csv(tmp_path / "a.tsv", separator="\t")
+    first, second = (read_series(name, tmp_path) for name in ("a.parquet", "a.tsv"))
+    assert first.channels == second.channels == ("x", "y")
+    np.testing.assert_array_equal(first.values, second.values)
+    np.testing.assert_array_equal(first.values, [[1.5, 4], [np.nan, 5], [3, 6]])
+
+
+def test_infinite_values_count_as_not_measured() -> None:
+    np.testing.assert_array_equal(read_series([1.0, float("inf"), 2.0], Path()).values[:, 0], [1, np.nan, 2])
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ([], "empty list"),
+        ([[1, 2], [3]], "channels of 1 to 2 steps"),
+        ([1, "two"], "found 'two', expected a number"),
+        ([[1], 2], "channel 1: found 2, expected a list"),
+        ([True, 1], "found True, expected a number"),
+        ([10**400], "too large for a float"),
+        (np.zeros((2, 2, 2)), r"the shape \[2, 2, 2\]"),
+        (np.zeros((0, 2)), "at least one step"),
+        (b"\x93NUMPY\x01\x00", "can't be read as a .npy file"),
+        (b"PAR1 and no more", "can't be read as a Parquet file"),
+        (b"\x00\x01\x02", "is a binary file"),
+        (b"a,b\n", "holds no step"),
+        (b"a,b\nx,1\n", "its column 'a' holds 'x', expected numbers"),
+        (b"", "is empty"),
+        ("nowhere.npy", "no such file"),
+        (3.5, r"found 3\.5"),
+    ],
+)
+def test_what_is_no_series_says_why(tmp_path: Path, cell: object, message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        read_series(cell, tmp_path)
+
+
+def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DecodeError, match=r"can't be read as a \.npy file"):
+        read_series("a.npy", tmp_path)
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\x93NUMPY", b"PAR1", b"a,b\n1,2\n"]))
+def test_any_bytes_end_in_numbers_or_in_a_message(data: bytes, head: bytes) -> None:
+    with contextlib.suppress(DecodeError):
+        values = read_series(head + data, Path()).values
+        assert values.ndim == 2
+        assert not np.isinf(values).any()
+
+
+@pytest.mark.parametrize(
+    ("cell", "answer"),
+    [
+        ([1, 2.5, None], True),
+        ([[1, 2], [3, None]], True),
+        ([None, None], False),
+        ([[1, 2], [3]], False),
+        (["a.npy"], False),
+        ([], False),
+        ([[]], False),
+        ("[1]", False),
+        ([True], False),
+    ],
+)
+def test_numeric_lists(cell: object, answer: bool) -> None:
+    assert is_numeric_list(cell) is answer
