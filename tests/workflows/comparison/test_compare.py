@@ -270,7 +270,12 @@ def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(rows: list[dict
     line = [sys.executable, "-m", "polysense", "compare", str(tmp_path / "t.csv"), *SMALL, "training.epochs=40"]
     line += ["--target", "label", "--over", "model.fusion.type=concat,gated", "--seeds", "2", "--jobs", "2"]
     line += ["-o", str(tmp_path / "c"), "--no-unimodal"]
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+
+    def listens() -> None:
+        """A shell's background jobs inherit that Ctrl-C is ignored."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, preexec_fn=listens) as process:
         assert process.stderr is not None
         for shown in process.stderr:
             if "[1/4]" in shown:
