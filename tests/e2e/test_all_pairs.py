@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import runpy
 import wave
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from polysense.bundle import Bundle
 from polysense.config.base import members
 from polysense.core.batch import Batch
 from polysense.core.modality import Task
+from polysense.core.registry import modalities
 from polysense.core.schema import Target
 from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
@@ -88,6 +90,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "category": ("north", "south", "east")[index % 3],
             "date": f"2024-0{1 + index}-1{index} 0{index}:30:00",
         }
+        for kind in modalities():  # a modality's tests bring its own example
+            example = Path(__file__).parents[1] / "modalities" / kind / "example_cell.py"
+            if kind not in cells and example.exists():
+                (root / f"{index}.{kind}").write_bytes(runpy.run_path(str(example))["example_cell"](index))
+                cells[kind] = f"{index}.{kind}"
         targets = {"kind": "ab"[index % 2], "tags": ("x", "x,y", "y", "")[index % 4], "size": str(float(index))}
         targets["caption"] = ("", "a fruit", "two ripe fruits")[index % 3]
         segments = {"text": [[2, 2 + len(words[index % 4]), "thing"]], "audio": [[0.02, 0.06, "noise"]]}
