@@ -163,7 +163,7 @@ def test_items_are_of_the_stated_type_shape_and_length(kind: str) -> None:
 @every
 def test_its_default_encoder_reads_a_batch(kind: str) -> None:
     spec, column = modality(kind), fitted(kind).column
-    for size in (None, ModelSize(channels=4, layers=1)):
+    for size in (None, ModelSize(channels=4, layers=1, width=8)):
         config = from_dict(EncoderConfig, dict(spec.default_encoder(size)), where="test")
         assert kind in config.reads()
     encoder = config.create(column, 16).eval()

@@ -184,10 +184,12 @@ class ModelSize:
     Attributes:
         channels: First-stage channels of an image's network; others follow in proportion.
         layers: Transformer blocks.
+        width: Of the tokens.
     """
 
     channels: int
     layers: int
+    width: int
 
 
 @dataclass(frozen=True, kw_only=True)

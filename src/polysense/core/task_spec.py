@@ -19,11 +19,22 @@ from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics
+from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
 
-__all__ = ["OPTIONAL", "Answer", "Arrays", "BatchRows", "Contribution", "TargetClaim", "TargetReader", "TaskSpec"]
+__all__ = [
+    "OPTIONAL",
+    "Answer",
+    "Arrays",
+    "BatchRows",
+    "Contribution",
+    "TargetClaim",
+    "TargetReader",
+    "TaskPreset",
+    "TaskSpec",
+]
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 """What a head's prediction or a truth holds, by name, rows first."""
@@ -43,6 +54,7 @@ _REQUIRED = (
 
 OPTIONAL = (
     "infer",
+    "preset",
     "baselines",
     "average",
     "proper_score",
@@ -80,6 +92,19 @@ class TargetClaim:
     multiple: bool = False
     delimiter: str | None = None
     over: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPreset:
+    """What a recipe says of a column that is taken for a task's, as plain values with a `type`.
+
+    Attributes:
+        target: The target.
+        head: Its head.
+    """
+
+    target: Mapping[str, object]
+    head: Mapping[str, object]
 
 
 class Answer(StrEnum):
@@ -152,6 +177,8 @@ class TaskSpec(ABC):
         answer: What its cells are to an input that could give them away.
         infer: "module:function" that recognizes a column, `(evidence, stated=False) -> TargetClaim | None`; `stated`:
             the user says that it is this task's, and the claim says how its cells are read.
+        preset: `(size, delimiter) -> TaskPreset`: the default target and head of a column that was taken for the
+            task's; the delimiter is the claim's.
         sample_outputs: "module:function" of one row's predictions in words, `(target, evaluation, position, dataset) ->
             [SampleOutput]`; named, too.
         editor: "module:function" of the editor that a person labels with.
@@ -168,6 +195,7 @@ class TaskSpec(ABC):
     answer: ClassVar[Answer]
 
     infer: str | Unsupported
+    preset: Callable[[ModelSize, str | None], TaskPreset] | Unsupported
 
     baselines: Callable[[Target], Mapping[str, Callable[[Statistics], Statistics]]] | Unsupported
     average: Callable[[Target, Sequence[Statistics], np.ndarray], Statistics] | Unsupported

@@ -24,14 +24,15 @@ def guess_target(evidence: Evidence) -> ColumnGuess:
     where = f"{evidence.table.name}, target column {evidence.name!r}"
     if not evidence.cells:
         raise ColumnError(f"{where}: all {evidence.num_rows:,} cells are missing; nothing can be learnt from it")
-    if isinstance(evidence.cells[0], (bytes, dict)):
-        raise ColumnError(
-            f"{where}: found {type(evidence.cells[0]).__name__} cells; expected classes, numbers or lists of labels"
-        )
     claims = {name: claim for name in tasks() if (claim := _claim(name, evidence)) is not None}
     name = max(claims, key=lambda name: claims[name].confidence, default=None)  # of equals, the first
     if name is not None and claims[name].confidence >= TargetClaim.SURE:
         return _guess(evidence, name, claims[name])
+    if isinstance(evidence.cells[0], (bytes, dict)):
+        raise ColumnError(
+            f"{where}: found {type(evidence.cells[0]).__name__} cells, which no task reads "
+            f"({', '.join(tasks())}); expected classes, numbers or lists of labels"
+        )
     if evidence.num_distinct() == 1:
         raise ColumnError(
             f"{where}: has the same value, {quote(evidence.cells[0])}, in all {evidence.num_present:,} rows that have "

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polysense.config.codec import from_dict
-from polysense.core.modality import Role, Task
+from polysense.core import registry
+from polysense.core.modality import Role
 from polysense.core.modality_spec import ModelSize
-from polysense.core.registry import modality
+from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
@@ -31,16 +32,6 @@ from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.presets.speech import for_speech
 from polysense.presets.tagging import for_tagging
 from polysense.recipe import Recipe
-from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
-from polysense.tasks.classification.target import ClassificationTargetConfig
-from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
-from polysense.tasks.generation.target import GenerationTargetConfig
-from polysense.tasks.multilabel.heads.multilabel import MultilabelHeadConfig
-from polysense.tasks.multilabel.target import MultilabelTargetConfig
-from polysense.tasks.regression.heads.regression import RegressionHeadConfig
-from polysense.tasks.regression.target import RegressionTargetConfig
-from polysense.tasks.tagging.heads.tagging import TaggingHeadConfig
-from polysense.tasks.tagging.target import TaggingTargetConfig
 from polysense.training.adam import AdamWConfig
 from polysense.training.config import TrainingConfig
 
@@ -82,18 +73,18 @@ PRESETS: Mapping[str, Size] = {
 
 def _column(guess: ColumnGuess) -> ColumnConfig:
     assert guess.modality is not None
-    plain = {"type": modality(guess.modality).column_type, "column": guess.column}
+    plain = {"type": registry.modality(guess.modality).column_type, "column": guess.column}
     return from_dict(ColumnConfig, plain, where=f"data.columns.{guess.name}")  # type: ignore[type-abstract]
 
 
-def _encoder(name: str, kind: str, size: Size) -> EncoderConfig:
-    plain = modality(kind).default_encoder(ModelSize(channels=size.channels, layers=size.layers))
+def _encoder(name: str, kind: str, size: ModelSize) -> EncoderConfig:
+    plain = registry.modality(kind).default_encoder(size)
     return from_dict(EncoderConfig, plain, where=f"model.encoders.{name}")
 
 
 def _transforms(inputs: Sequence[tuple[str, str]]) -> dict[str, TransformConfig]:
     """How columns are varied of which no cell is known."""
-    plain = {name: modality(kind).default_augmentation((), Path()) for name, kind in inputs}
+    plain = {name: registry.modality(kind).default_augmentation((), Path()) for name, kind in inputs}
     return {
         name: from_dict(TransformConfig, each, where=f"data.transforms.{name}")  # type: ignore[type-abstract]
         for name, each in plain.items()
@@ -101,21 +92,12 @@ def _transforms(inputs: Sequence[tuple[str, str]]) -> dict[str, TransformConfig]
     }
 
 
-def _target(task: Task, delimiter: str | None, hidden: int, layers: int) -> tuple[TargetConfig, HeadConfig]:
-    match task:
-        case Task.CLASSIFICATION:
-            return ClassificationTargetConfig(), ClassificationHeadConfig(hidden=hidden)
-        case Task.MULTILABEL:
-            return MultilabelTargetConfig(delimiter=delimiter), MultilabelHeadConfig(hidden=hidden)
-        case Task.REGRESSION:
-            return RegressionTargetConfig(), RegressionHeadConfig(hidden=hidden)
-        case Task.TAGGING:
-            return TaggingTargetConfig(), TaggingHeadConfig()
-        case Task.GENERATION:
-            return GenerationTargetConfig(), GenerationHeadConfig(num_layers=max(layers, 2))
-        case other:
-            # A shared space has no column of its own; see `contrastive`.
-            raise AssertionError(f"a column is never taken for a {other} target")
+def _target(name: str, task: str, delimiter: str | None, size: ModelSize) -> tuple[TargetConfig, HeadConfig]:
+    preset = registry.task(task).preset
+    assert not isinstance(preset, Unsupported), f"{name}: a column is never taken for a {task} target: {preset}"
+    plain = preset(size, delimiter)
+    target = from_dict(TargetConfig, plain.target, where=f"data.targets.{name}")  # type: ignore[type-abstract]
+    return target, from_dict(HeadConfig, plain.head, where=f"model.heads.{name}")
 
 
 def _split(guesses: Sequence[ColumnGuess], num_rows: int, has_validation: bool, has_test: bool) -> SplitConfig:
@@ -189,9 +171,10 @@ def recipe_for(
         raise ColumnError(f"no column can serve as an input:\n{reasons}\nname one with --column NAME=MODALITY")
     small = num_rows <= SMALL_TABLE
     width = size.width[0] if small else size.width[1]
-    pairs = {name: _target(task, delimiter, hidden=width, layers=size.layers) for name, task, delimiter in targets}
+    sizes = ModelSize(channels=size.channels, layers=size.layers, width=width)
+    pairs = {name: _target(name, task, delimiter, sizes) for name, task, delimiter in targets}
     epochs = min(max(round(size.budget / max(num_rows, 1)), size.min_epochs), size.max_epochs)
-    is_written = any(task is Task.GENERATION for _, task, _ in targets)
+    is_written = any(registry.task(task).generates for _, task, _ in targets)
     some_unimodal = any(head.unimodal for _, head in pairs.values())
     recipe = Recipe(
         data=DataConfig(
@@ -206,7 +189,7 @@ def recipe_for(
         ),
         model=ModelConfig(
             width=width,
-            encoders={name: _encoder(name, kind, size) for name, kind in inputs},
+            encoders={name: _encoder(name, kind, sizes) for name, kind in inputs},
             fusion=_fusion(len(inputs), is_written=is_written),
             heads={name: _ensemble(head, len(inputs), is_written=is_written) for name, (_, head) in pairs.items()},
             # A text has no columns' own losses; an ensemble's experts have theirs.

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
 from polysense.tasks.generation.metrics.words import are_unspaced
@@ -63,6 +64,10 @@ class GenerationSpec(TaskSpec):
     report_section = "polysense.tasks.generation.report_section:report_sections"
     sample_outputs = "polysense.tasks.generation.sample_output:sample_outputs"
     editor = Unsupported("there is no editor for texts yet")
+
+    def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
+        """A decoder of two layers at least."""
+        return TaskPreset(target={"type": self.name}, head={"type": self.name, "num_layers": max(size.layers, 2)})
 
     def collate(
         self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
 
@@ -53,6 +54,12 @@ class MultilabelSpec(TaskSpec):
     report_section = Unsupported("its metrics say what there is to say")
     sample_outputs = "polysense.tasks.multilabel.sample_output:sample_outputs"
     editor = Unsupported("there is no editor for labels yet")
+
+    def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
+        """A hidden layer of the tokens' width."""
+        return TaskPreset(
+            target={"type": self.name, "delimiter": delimiter}, head={"type": self.name, "hidden": size.width}
+        )
 
     def collate(
         self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int

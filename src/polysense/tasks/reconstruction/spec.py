@@ -37,6 +37,7 @@ class ReconstructionSpec(TaskSpec):
     decode = "polysense.tasks.reconstruction.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = Unsupported("it is read from the input columns")
+    preset = Unsupported("it is read from the input columns")
     average = Unsupported("codes of different models have nothing in common")
     proper_score = Unsupported("its columns' errors have different units")
     contribution = Unsupported("what is reconstructed are the columns themselves")

@@ -33,6 +33,7 @@ class RetrievalSpec(TaskSpec):
     decode = "polysense.tasks.retrieval.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = Unsupported("it is read from the input columns")
+    preset = Unsupported("it is read from the input columns")
     average = Unsupported("embeddings of different models lie in different spaces")
     proper_score = Unsupported("a similarity is no probability")
     contribution = Unsupported("an embedding is of one column alone, so no other column contributes to it")

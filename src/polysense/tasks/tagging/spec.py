@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.tagging.metrics import TaggingScorer, segments_of, tagging_metrics, tagging_primary
 
@@ -61,6 +62,10 @@ class TaggingSpec(TaskSpec):
     report_section = "polysense.tasks.tagging.report_section:report_sections"
     sample_outputs = "polysense.tasks.tagging.sample_output:sample_outputs"
     editor = Unsupported("there is no editor for segments yet")
+
+    def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
+        """A label for each token, linear in it."""
+        return TaskPreset(target={"type": self.name}, head={"type": self.name})
 
     def collate(
         self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
