@@ -17,7 +17,7 @@ from training_toys import METRICS, ToyLoader, ToyModel, validate
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
-from polysense.training.sgd import SGDConfig
+from polysense.training.optimizers import SGDConfig
 from polysense.training.trainer import Trainer
 
 # 21 rows in micro-batches of 4: the last one has a single row, so the second process has none of it.
@@ -38,7 +38,7 @@ from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.callbacks.early_stopping import EarlyStopping
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
-from polysense.training.sgd import SGDConfig
+from polysense.training.optimizers import SGDConfig
 from polysense.training.trainer import Trainer
 
 folder, settings = Path({folder!r}), {settings!r}

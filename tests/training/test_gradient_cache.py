@@ -22,8 +22,8 @@ from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
 from polysense.training.gradient_cache import buffers_kept
 from polysense.training.optim import sort_parameters
+from polysense.training.optimizers import SGDConfig
 from polysense.training.schedule import ConstantConfig
-from polysense.training.sgd import SGDConfig
 from polysense.training.step import Step
 from polysense.training.trainer import Trainer
 
@@ -133,7 +133,7 @@ from polysense.training.config import TrainingConfig
 from polysense.core.rows import ModelOutput
 from polysense.training.distributed import Distributed
 from polysense.training.gradient_cache import buffers_kept
-from polysense.training.sgd import SGDConfig
+from polysense.training.optimizers import SGDConfig
 from polysense.training.trainer import Trainer
 
 folder, settings = Path({folder!r}), {settings!r}

@@ -16,7 +16,6 @@ from training_toys import ToyLoader, ToyModel
 from polysense.config import base
 from polysense.config.codec import from_dict
 from polysense.errors import CheckpointError, ConfigError
-from polysense.training.adam import AdamConfig, AdamWConfig
 from polysense.training.checkpoint import pack, unpack
 from polysense.training.config import TrainingConfig
 from polysense.training.optim import (
@@ -26,7 +25,7 @@ from polysense.training.optim import (
     optimizer_state,
     sort_parameters,
 )
-from polysense.training.sgd import SGDConfig
+from polysense.training.optimizers import AdamConfig, AdamWConfig, SGDConfig
 from polysense.training.trainer import Trainer
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from polysense.nn.model import MultimodalModel
 from polysense.training.distributed import Distributed
 from polysense.training.optim import sort_parameters
+from polysense.training.optimizers import SGDConfig
 from polysense.training.schedule import ConstantConfig
-from polysense.training.sgd import SGDConfig
 from polysense.training.step import Step
 
 SCRIPT = """

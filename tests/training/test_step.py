@@ -17,8 +17,8 @@ from polysense.core.batch import Batch
 from polysense.errors import TrainingError
 from polysense.training.distributed import Distributed
 from polysense.training.optim import sort_parameters
+from polysense.training.optimizers import SGDConfig
 from polysense.training.schedule import ConstantConfig
-from polysense.training.sgd import SGDConfig
 from polysense.training.step import Step
 
 

@@ -31,9 +31,9 @@ from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.callbacks.early_stopping import EarlyStopping
 from polysense.training.checkpoint import load_checkpoint
 from polysense.training.config import TrainingConfig
+from polysense.training.optimizers import SGDConfig
 from polysense.training.run import Run, TrainResult
 from polysense.training.schedule import PlateauConfig
-from polysense.training.sgd import SGDConfig
 from polysense.training.trainer import Trainer
 
 Make = Callable[..., Trainer]

@@ -7,6 +7,7 @@ done once, when a scorer is built, not once per resample.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 
 from polysense.core.schema import Target
 
-__all__ = ["ExtraMetric", "Metric", "Scorer", "Statistics", "marked"]
+__all__ = ["ExtraMetric", "Metric", "Scorer", "Statistics", "higher", "lower", "marked"]
 
 Statistics: TypeAlias = Mapping[str, np.ndarray]
 """What predictions leave behind: small arrays with rows first (object arrays where rows are ragged), among them
@@ -50,6 +51,24 @@ class Metric:
     is_selection: bool = False
     is_finer: bool = False
     is_shown: bool = False
+
+
+def higher(
+    name: str, description: str, undefined_when: str = "", *, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Metric:
+    """A metric of which more is better, by default a share."""
+    return Metric(
+        name=name, higher_is_better=True, bounds=bounds, description=description, undefined_when=undefined_when
+    )
+
+
+def lower(
+    name: str, description: str, undefined_when: str = "", *, bounds: tuple[float, float] = (0.0, math.inf)
+) -> Metric:
+    """A metric of which less is better, by default an error or a rate."""
+    return Metric(
+        name=name, higher_is_better=False, bounds=bounds, description=description, undefined_when=undefined_when
+    )
 
 
 def marked(

@@ -41,7 +41,6 @@ class EnsembleHeadConfig(HeadConfig):
     """A head per column, their decisions combined (late fusion, unimodal ensemble).
 
     Attributes:
-        loss_weight: This target's share in the sum of losses, where a model has several.
         hidden: Not used; that of `head` counts.
         dropout: Likewise.
         head: The head that every column has.

@@ -32,8 +32,8 @@ from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.presets.speech import for_speech
 from polysense.presets.tagging import for_tagging
 from polysense.recipe import Recipe
-from polysense.training.adam import AdamWConfig
 from polysense.training.config import TrainingConfig
+from polysense.training.optimizers import AdamWConfig
 
 __all__ = ["PRESETS", "SMALL_TABLE", "Size", "recipe_for"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polysense.evaluation.metrics.base import MetricInfo
+from polysense.core.metric import Metric
 
 __all__ = ["metric_name", "model_name"]
 
@@ -14,7 +14,7 @@ def model_name(num_columns: int) -> str:
     return "Fused model" if num_columns > 1 else "Model"
 
 
-def metric_name(info: MetricInfo) -> str:
+def metric_name(info: Metric) -> str:
     """The metric's name, with the column that it is of."""
     base, _, column = info.name.partition("/")
     return _KNOWN.get(base, base.replace("_", " ").replace("f1", "F1")) + (f" of {column}" if column else "")

@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from polysense.core.files import write_text
+from polysense.core.metric import Metric
 from polysense.core.registry import task
 from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
@@ -22,7 +23,6 @@ from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict, gain_name
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.metrics.base import MetricInfo
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, shown_metrics
 from polysense.reports import charts
 from polysense.reports.environment import render, render_section
@@ -270,7 +270,7 @@ def _unreadable_by_column(evaluation: Evaluation) -> dict[str, int]:
     return counts
 
 
-def _metric_lines(evaluation: Evaluation, target: Target) -> list[tuple[MetricInfo, Interval, str]]:
+def _metric_lines(evaluation: Evaluation, target: Target) -> list[tuple[Metric, Interval, str]]:
     """Every metric with its value, or why it has none."""
     reasons = evaluation.undefined[target.name]
     metrics = evaluation.metrics[target.name]

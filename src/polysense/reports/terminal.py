@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from polysense.core.metric import Metric
 from polysense.core.schema import Target
 from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.contribution_result import TargetContributions, amount, gain_name
-from polysense.evaluation.metrics.base import MetricInfo
 from polysense.evaluation.target_metrics import shown_metrics
 from polysense.reports.names import model_name
 from polysense.reports.numerals import number
@@ -94,7 +94,7 @@ def importance_table(contribution: TargetContributions) -> Table:
     return table
 
 
-def _fitting(infos: Sequence[MetricInfo]) -> list[MetricInfo]:
+def _fitting(infos: Sequence[Metric]) -> list[Metric]:
     """The first metrics, as many as fit beside the names."""
     fitting, width = [], _NAME_WIDTH
     for info in infos:

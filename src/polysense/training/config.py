@@ -8,11 +8,10 @@ from typing import Literal
 from polysense.config.base import Config
 from polysense.data.batching import BatchingConfig, RowBatchingConfig
 from polysense.errors import ConfigError
-from polysense.training.adam import AdamWConfig
 from polysense.training.balance import BalanceConfig
 from polysense.training.optim import OptimizerConfig
+from polysense.training.optimizers import AdamWConfig
 from polysense.training.schedule import CosineConfig, ScheduleConfig
-from polysense.training.sgd import SGDConfig  # noqa: F401 (a family's member is registered by its import)
 
 __all__ = ["TrainingConfig"]
 

@@ -70,7 +70,6 @@ class CosineConfig(ScheduleConfig):
     """Warm-up, then half a cosine down (Loshchilov, Hutter, "SGDR", ICLR 2017, equation 5, one cycle).
 
     Attributes:
-        warmup: Fraction of all steps over which the learning rate rises linearly from 0.
         final: The learning rate at the end, as a fraction of its peak.
     """
 
@@ -98,28 +97,13 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantConfig(ScheduleConfig):
-    """Warm-up, then constant.
-
-    Attributes:
-        warmup: Fraction of all steps over which the learning rate rises linearly from 0.
-    """
+    """Warm-up, then constant."""
 
     type: Literal["constant"] = "constant"
 
     def build(self, total_steps: int) -> Schedule:
         """The schedule of a run of that many optimisation steps."""
-        return Constant(self.warmup_steps(total_steps))
-
-
-class Constant(Schedule):
-    """Warm-up, then constant."""
-
-    def __init__(self, warmup_steps: int) -> None:
-        self._warmup = warmup_steps
-
-    def factor(self, step: int) -> float:
-        """See `Schedule`."""
-        return _warmed(step, self._warmup)
+        return Cosine(total_steps, self.warmup_steps(total_steps), 1.0)  # down to where it began
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +111,6 @@ class PlateauConfig(ScheduleConfig):
     """Warm-up, then constant, and less each time the monitored metric stops improving.
 
     Attributes:
-        warmup: Fraction of all steps over which the learning rate rises linearly from 0.
         reduction: What the learning rate is multiplied by.
         patience: Validations without improvement before it is.
         final: It never falls below this fraction of its peak.

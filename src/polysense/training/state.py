@@ -176,7 +176,7 @@ class State:
         changed = [
             f"{name} was {state['order'][name]} and is {now}"
             for name, now in self._order().items()
-            if state["order"].get(name, now) != now  # a checkpoint without the key is from before there was a choice
+            if state["order"][name] != now
         ]
         if changed and state["step"]:
             raise CheckpointError(
@@ -190,19 +190,14 @@ class State:
                 f"{path}: was trained with {state['optimizer']}, whose state {config.optimizer.type} can't use; "
                 f"set training.optimizer.type={state['optimizer']}, or start a new run"
             )
-        # A checkpoint without the key is from before there was any.
-        was, now = state.get("balance"), self._balance_type
+        was, now = state["balance"], self._balance_type
         if was != now:
             raise CheckpointError(
-                f"{path}: was trained with training.balance={_type(was)}, which this recipe sets to {_type(now)}; "
-                "resume with what the run was started with, or start a new run"
+                f"{path}: was trained with training.balance={was or 'null'}, which this recipe sets to "
+                f"{now or 'null'}; resume with what the run was started with, or start a new run"
             )
         if self._average is not None and state["ema_steps"] is None:
             raise CheckpointError(f"{path}: was trained with training.ema=null; resume with that, or start a new run")
-
-
-def _type(name: str | None) -> str:
-    return "null" if name is None else name
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -159,10 +159,7 @@ def components(family: FamilyInfo) -> list[Component]:
 
 
 def _parameters(config: type[Config]) -> tuple[Parameter, ...]:
-    texts: dict[str, str] = {}
-    for one in reversed(config.__mro__):
-        if issubclass(one, Config):
-            texts |= describe(one)[1]
+    texts = describe(config)[1]
     return tuple(
         Parameter(
             name=field.name,

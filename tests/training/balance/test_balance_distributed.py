@@ -13,7 +13,7 @@ import torch
 from balance_toys import BALANCES, make_model, make_trainer
 from safetensors.torch import load_file
 
-from polysense.training.sgd import SGDConfig
+from polysense.training.optimizers import SGDConfig
 
 SCRIPT = """
 import json, sys
@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 from balance_toys import BALANCES, make_model, make_trainer
 from safetensors.torch import save_file
 from polysense.training.distributed import Distributed
-from polysense.training.sgd import SGDConfig
+from polysense.training.optimizers import SGDConfig
 
 folder, peers = Path({folder!r}), Distributed.from_environment()
 assert peers.world_size == 2

@@ -19,7 +19,7 @@ from polysense.training.balance.measure import OwnLosses
 from polysense.training.callbacks.jsonl import JsonlLog
 from polysense.training.callbacks.text_log import TextLog
 from polysense.training.distributed import Distributed
-from polysense.training.sgd import SGDConfig
+from polysense.training.optimizers import SGDConfig
 
 
 def losses(train: list[float], validation: list[float]) -> Losses:

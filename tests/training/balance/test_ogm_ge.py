@@ -22,7 +22,7 @@ from polysense.training.balance import build_balance
 from polysense.training.balance.base import Balance
 from polysense.training.balance.ogm_ge import OGMGEConfig, coefficients
 from polysense.training.distributed import Distributed
-from polysense.training.sgd import SGDConfig
+from polysense.training.optimizers import SGDConfig
 
 
 def made(model: MultimodalModel, **config: Any) -> Balance:

@@ -14,8 +14,8 @@ from polysense.errors import ConfigError
 from polysense.nn.model import MultimodalModel
 from polysense.training.balance.staged_freezing import StagedFreezingConfig
 from polysense.training.callbacks.base import Callback
+from polysense.training.optimizers import SGDConfig
 from polysense.training.run import Run
-from polysense.training.sgd import SGDConfig
 
 ORDER = ("noise", "vague", "clear")
 

@@ -21,9 +21,8 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from polysense.training.adam import AdamWConfig
 from polysense.training.optim import OptimizerConfig, sort_parameters
-from polysense.training.sgd import SGDConfig
+from polysense.training.optimizers import AdamWConfig, SGDConfig
 
 CONFIGS: dict[str, OptimizerConfig] = {
     "adamw": AdamWConfig(lr=0.01, weight_decay=0.1),

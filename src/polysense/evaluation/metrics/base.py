@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysense.core.metric import Metric as MetricInfo
-from polysense.core.metric import Scorer
-
-__all__ = ["MAX_RANKED", "Grouping", "MetricInfo", "Rankings", "Scorer", "ratio"]
+__all__ = ["MAX_RANKED", "Grouping", "Rankings", "ratio"]
 
 MAX_RANKED = 2**21
 """Most scores (rows x classes) whose ranking is bootstrapped: about 10 s for 1,000 resamples on one slow core."""

@@ -27,11 +27,7 @@ __all__ = ["Ranking", "RankingConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class RankingConfig(ObjectiveConfig):
-    """Asks that one column more never makes a row's loss worse (SimMLM).
-
-    Attributes:
-        weight: Of the loss.
-    """
+    """Asks that one column more never makes a row's loss worse (SimMLM)."""
 
     type: Literal["ranking"] = "ranking"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysense.core.metric import Metric, Scorer, Statistics
+from polysense.core.metric import Metric, Scorer, Statistics, higher, lower
 from polysense.evaluation.metrics.base import Grouping, Rankings, ratio
 
 __all__ = ["NUM_BINS", "ClassificationScorer", "classification_metrics", "confusion_matrix"]
@@ -27,70 +27,45 @@ _EPSILON = float(np.finfo(np.float32).eps)
 
 def classification_metrics(binary: bool) -> tuple[Metric, ...]:
     """The metrics of a classification, in the order in which they are reported."""
-    unit = (0.0, 1.0)
     one_class = "the rows' labels are all of one class"
     no_probabilities = "the predictions carry no (finite) probabilities"
-
-    def share(name: str, description: str) -> Metric:
-        return Metric(name=name, higher_is_better=True, bounds=unit, description=description)
-
-    metrics = [
-        share("accuracy", "Share of the rows whose most probable class is the right one."),
-        share("balanced_accuracy", "Mean over the classes of the share of their rows that are recognised."),
-        share("f1_macro", "Mean of the classes' F1; every class counts the same."),
-        share("f1_weighted", "Mean of the classes' F1, weighted by their rows."),
-        share("precision_macro", "Mean over the classes of the share of their predictions that are right."),
-        share("recall_macro", "Mean over the classes that occur or are predicted of the share that is recognised."),
-        share("f1_micro", "F1 over all rows together; the accuracy, where a row has one class."),
-        share("precision_micro", "Precision over all rows together; the accuracy, where a row has one class."),
-        share("recall_micro", "Recall over all rows together; the accuracy, where a row has one class."),
-    ]
-    if binary:
-        metrics += [
-            share("precision", "Of the rows predicted to be positive (the second class), the share that is."),
-            share("recall", "Of the positive rows (the second class), the share that is found."),
-            share("f1", "Harmonic mean of the positive (second) class's precision and recall."),
-        ]
+    positive = (
+        higher("precision", "Of the rows predicted to be positive (the second class), the share that is."),
+        higher("recall", "Of the positive rows (the second class), the share that is found."),
+        higher("f1", "Harmonic mean of the positive (second) class's precision and recall."),
+    )
     against = "the positive (second) class" if binary else "each class against the rest, mean over the classes"
-    metrics += [
-        Metric(
-            name="auroc",
-            higher_is_better=True,
-            bounds=unit,
-            description=f"Chance that a positive row is ranked above a negative one: {against}.",
-            undefined_when=f"{one_class}, or {no_probabilities}",
+    squared = "positive class's probability." if binary else "probabilities, summed over the classes."
+    return (
+        higher("accuracy", "Share of the rows whose most probable class is the right one."),
+        higher("balanced_accuracy", "Mean over the classes of the share of their rows that are recognized."),
+        higher("f1_macro", "Mean of the classes' F1; every class counts the same."),
+        higher("f1_weighted", "Mean of the classes' F1, weighted by their rows."),
+        higher("precision_macro", "Mean over the classes of the share of their predictions that are right."),
+        higher("recall_macro", "Mean over the classes that occur or are predicted of the share that is recognized."),
+        higher("f1_micro", "F1 over all rows together; the accuracy, where a row has one class."),
+        higher("precision_micro", "Precision over all rows together; the accuracy, where a row has one class."),
+        higher("recall_micro", "Recall over all rows together; the accuracy, where a row has one class."),
+        *(positive if binary else ()),
+        higher(
+            "auroc",
+            f"Chance that a positive row is ranked above a negative one: {against}.",
+            f"{one_class}, or {no_probabilities}",
         ),
-        Metric(
-            name="average_precision",
-            higher_is_better=True,
-            bounds=unit,
-            description=f"Area under the precision-recall curve: {against}.",
-            undefined_when=f"no row has a positive label, or {no_probabilities}",
+        higher(
+            "average_precision",
+            f"Area under the precision-recall curve: {against}.",
+            f"no row has a positive label, or {no_probabilities}",
         ),
-        Metric(
-            name="log_loss",
-            higher_is_better=False,
-            bounds=(0.0, float("inf")),
-            description="Mean of -log of the right class's probability, in nats.",
-            undefined_when=no_probabilities,
+        lower("log_loss", "Mean of -log of the right class's probability, in nats.", no_probabilities),
+        lower("brier", f"Mean squared error of the {squared}", no_probabilities, bounds=(0.0, 1.0 if binary else 2.0)),
+        lower(
+            "ece",
+            f"Expected calibration error: gap between confidence and accuracy, in {NUM_BINS} bins.",
+            no_probabilities,
+            bounds=(0.0, 1.0),
         ),
-        Metric(
-            name="brier",
-            higher_is_better=False,
-            bounds=(0.0, 1.0 if binary else 2.0),
-            description="Mean squared error of the "
-            + ("positive class's probability." if binary else "probabilities, summed over the classes."),
-            undefined_when=no_probabilities,
-        ),
-        Metric(
-            name="ece",
-            higher_is_better=False,
-            bounds=unit,
-            description=f"Expected calibration error: gap between confidence and accuracy, in {NUM_BINS} bins.",
-            undefined_when=no_probabilities,
-        ),
-    ]
-    return tuple(metrics)
+    )
 
 
 class ClassificationScorer(Scorer):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polysense.core.metric import Metric, Scorer
+from polysense.core.metric import Metric, Scorer, higher, lower
 from polysense.evaluation.metrics.base import Rankings, ratio
 
 __all__ = ["MultilabelScorer", "multilabel_metrics"]
@@ -19,39 +19,30 @@ _EPSILON = float(np.finfo(np.float32).eps)
 
 def multilabel_metrics() -> tuple[Metric, ...]:
     """The metrics of a multilabel target, in the order in which they are reported."""
-    unit = (0.0, 1.0)
     no_probabilities = "the predictions carry no (finite) probabilities"
-
-    def share(name: str, description: str, undefined_when: str = "") -> Metric:
-        return Metric(
-            name=name, higher_is_better=True, bounds=unit, description=description, undefined_when=undefined_when
-        )
-
     return (
-        share("f1_micro", "F1 over all labels of all rows together."),
-        share("f1_macro", "Mean of the labels' F1; every label counts the same."),
-        share("precision_micro", "Of all labels predicted, the share that is right."),
-        share("recall_micro", "Of all labels that rows have, the share that is found."),
-        share("precision_macro", "Mean over the labels of the share of their predictions that are right."),
-        share("recall_macro", "Mean over the labels of the share of their rows that are found."),
-        share("exact_match", "Share of the rows whose labels are all right."),
-        share("label_accuracy", "Share of all yes-or-no answers that are right; high where labels are rare."),
-        share(
+        higher("f1_micro", "F1 over all labels of all rows together."),
+        higher("f1_macro", "Mean of the labels' F1; every label counts the same."),
+        higher("precision_micro", "Of all labels predicted, the share that is right."),
+        higher("recall_micro", "Of all labels that rows have, the share that is found."),
+        higher("precision_macro", "Mean over the labels of the share of their predictions that are right."),
+        higher("recall_macro", "Mean over the labels of the share of their rows that are found."),
+        higher("exact_match", "Share of the rows whose labels are all right."),
+        higher("label_accuracy", "Share of all yes-or-no answers that are right; high where labels are rare."),
+        higher(
             "auroc",
             "Chance that a row with the label is ranked above one without, mean over the labels.",
             f"no label has both rows that have it and rows that lack it, or {no_probabilities}",
         ),
-        share(
+        higher(
             "average_precision",
             "Area under the precision-recall curve, mean over the labels.",
             f"no row has a label, or {no_probabilities}",
         ),
-        Metric(
-            name="log_loss",
-            higher_is_better=False,
-            bounds=(0.0, float("inf")),
-            description="Mean of -log of the right answer's probability over rows and labels, in nats.",
-            undefined_when=no_probabilities,
+        lower(
+            "log_loss",
+            "Mean of -log of the right answer's probability over rows and labels, in nats.",
+            no_probabilities,
         ),
     )
 

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from polysense.core.metric import Metric, Scorer, Statistics
+from polysense.core.metric import Metric, Scorer, Statistics, higher, lower
 from polysense.core.schema import Target
 from polysense.evaluation.metrics.base import ratio
 from polysense.evaluation.metrics.geometry import effective_rank
@@ -29,42 +29,36 @@ _NO_MEAN = "the training mean makes no error, or is not known"
 
 def reconstruction_metrics(target: Target) -> tuple[Metric, ...]:
     """The metrics of restored columns, in the order in which they are reported."""
-    below_one = {"higher_is_better": True, "bounds": (-math.inf, 1.0)}
-    share = {"higher_is_better": True, "bounds": (0.0, 1.0)}
-    error = {"higher_is_better": False, "bounds": (0.0, math.inf)}
-
-    def info(name: str, kind: dict[str, object], description: str, undefined: str = "") -> Metric:
-        return Metric(name=name, description=description, undefined_when=undefined, **kind)  # type: ignore[arg-type]
-
+    skill = (-math.inf, 1.0)
     results = [
-        info("skill", below_one, "Mean over the columns of their skill: 1 - error / the mean predictor's.", _NO_MEAN),
-        info(
-            "imputed_skill", below_one, "The same, each column masked and imputed from the row's others.", _NOT_IMPUTED
+        higher(
+            "skill", "Mean over the columns of their skill: 1 - error / the mean predictor's.", _NO_MEAN, bounds=skill
         ),
-        info("accuracy", share, "Mean over columns of categories or tokens of the share that is right.", _NO_CLASSES),
-        info("imputed_accuracy", share, "The same, each column masked and imputed from the others.", _NO_CLASSES),
-        info(
+        higher(
+            "imputed_skill",
+            "The same, each column masked and imputed from the row's others.",
+            _NOT_IMPUTED,
+            bounds=skill,
+        ),
+        higher("accuracy", "Mean over columns of categories or tokens of the share that is right.", _NO_CLASSES),
+        higher("imputed_accuracy", "The same, each column masked and imputed from the others.", _NO_CLASSES),
+        higher(
             "effective_rank",
-            {"higher_is_better": True, "bounds": (1.0, math.inf)},
             "Along how many directions the codes spread about their mean. Without bounds.",
             "no code is known",
+            bounds=(1.0, math.inf),
         ),
     ]
     units = "mean squared, in the column's standard deviations, or nats per token or category"
     for name in target.members:
+        imputed = "1 - that error / the mean predictor's on these rows."
         results += [
-            info(f"error/{name}", error, f"Error of {name!r}: {units}."),
-            info(f"skill/{name}", below_one, f"1 - error of {name!r} / the mean predictor's.", _NO_MEAN),
-            info(
-                f"accuracy/{name}", share, f"Share of the tokens or categories of {name!r} that is right.", _NO_CLASSES
-            ),
-            info(
-                f"imputed_error/{name}", error, f"Error of {name!r}, masked and imputed from the others.", _NOT_IMPUTED
-            ),
-            info(
-                f"imputed_skill/{name}", below_one, "1 - that error / the mean predictor's on these rows.", _NOT_IMPUTED
-            ),
-            info(f"imputed_accuracy/{name}", share, f"Share of {name!r} that is right, so imputed.", _NO_CLASSES),
+            lower(f"error/{name}", f"Error of {name!r}: {units}."),
+            higher(f"skill/{name}", f"1 - error of {name!r} / the mean predictor's.", _NO_MEAN, bounds=skill),
+            higher(f"accuracy/{name}", f"Share of the tokens or categories of {name!r} that is right.", _NO_CLASSES),
+            lower(f"imputed_error/{name}", f"Error of {name!r}, masked and imputed from the others.", _NOT_IMPUTED),
+            higher(f"imputed_skill/{name}", imputed, _NOT_IMPUTED, bounds=skill),
+            higher(f"imputed_accuracy/{name}", f"Share of {name!r} that is right, so imputed.", _NO_CLASSES),
         ]
     return tuple(results)
 

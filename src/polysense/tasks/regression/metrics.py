@@ -6,11 +6,12 @@ mean of MAE or RMSE adds up different units where the columns have them; R2 and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from polysense.core.metric import Metric, Scorer
+from polysense.core.metric import Metric, Scorer, higher, lower
 from polysense.evaluation.metrics.base import ratio
 
 __all__ = ["RegressionScorer", "regression_metrics"]
@@ -32,31 +33,19 @@ def regression_metrics(columns: Sequence[str]) -> tuple[Metric, ...]:
         suffix = "" if column is None else f"/{column}"
         mean = " Mean over the columns." if column is None and len(columns) > 1 else ""
         results += [
-            Metric(
-                name=f"r2{suffix}",
-                higher_is_better=True,
-                bounds=(-float("inf"), 1.0),
-                description=f"Share of the variance that is explained; 0 = as good as the mean.{mean}",
-                undefined_when=constant,
+            higher(
+                f"r2{suffix}",
+                f"Share of the variance that is explained; 0 = as good as the mean.{mean}",
+                constant,
+                bounds=(-math.inf, 1.0),
             ),
-            Metric(
-                name=f"mae{suffix}",
-                higher_is_better=False,
-                bounds=(0.0, float("inf")),
-                description=f"Mean absolute error, in the table's units.{mean}",
-            ),
-            Metric(
-                name=f"rmse{suffix}",
-                higher_is_better=False,
-                bounds=(0.0, float("inf")),
-                description=f"Root of the mean squared error, in the table's units.{mean}",
-            ),
-            Metric(
-                name=f"pearson{suffix}",
-                higher_is_better=True,
+            lower(f"mae{suffix}", f"Mean absolute error, in the table's units.{mean}"),
+            lower(f"rmse{suffix}", f"Root of the mean squared error, in the table's units.{mean}"),
+            higher(
+                f"pearson{suffix}",
+                f"Correlation of prediction and value.{mean}",
+                f"{constant}, or the predictions are",
                 bounds=(-1.0, 1.0),
-                description=f"Correlation of prediction and value.{mean}",
-                undefined_when=f"{constant}, or the predictions are",
             ),
         ]
     return tuple(results)

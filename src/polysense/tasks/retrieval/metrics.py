@@ -19,11 +19,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polysense.core.metric import Metric, Scorer
+from polysense.core.metric import Metric, Scorer, higher, lower
 from polysense.evaluation.metrics.base import ratio
 from polysense.evaluation.metrics.geometry import effective_rank, uniformity
 from polysense.tasks.retrieval.candidates import Candidates, there_of
@@ -46,84 +46,58 @@ def directions(members: tuple[str, ...], anchor: str = "") -> tuple[tuple[int, i
 
 def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metric, ...]:
     """The metrics of a shared space, in the order in which they are reported."""
-    recalls = [
-        Metric(
-            name=f"recall_at_{depth}",
-            higher_is_better=True,
-            bounds=(0.0, 1.0),
-            description=f"Share of the rows that find what belongs to them among the {depth} nearest; mean over the "
-            "directions."
-            if depth > 1
-            else "Share of the rows whose nearest candidate belongs to them; mean over the directions.",
-            undefined_when=_NOBODY,
-        )
-        for depth in DEPTHS
-    ]
-    ranks = [
-        Metric(
-            name="median_rank",
-            higher_is_better=False,
+    overall = [
+        *(
+            higher(
+                f"recall_at_{depth}",
+                f"Share of the rows that find what belongs to them among the {depth} nearest; mean over the directions."
+                if depth > 1
+                else "Share of the rows whose nearest candidate belongs to them; mean over the directions.",
+                _NOBODY,
+            )
+            for depth in DEPTHS
+        ),
+        lower(
+            "median_rank",
+            "How far down the first right candidate stands, in the middle of all rows.",
+            _NOBODY,
             bounds=(1.0, math.inf),
-            description="How far down the first right candidate stands, in the middle of all rows.",
-            undefined_when=_NOBODY,
         ),
-        Metric(
-            name="mean_reciprocal_rank",
-            higher_is_better=True,
-            bounds=(0.0, 1.0),
-            description="Mean of 1 / rank of the first right candidate.",
-            undefined_when=_NOBODY,
-        ),
-        Metric(
-            name="mean_average_precision",
-            higher_is_better=True,
-            bounds=(0.0, 1.0),
-            description="Mean over the rows of the precision at each of their right candidates.",
-            undefined_when=_NOBODY,
+        higher("mean_reciprocal_rank", "Mean of 1 / rank of the first right candidate.", _NOBODY),
+        higher(
+            "mean_average_precision", "Mean over the rows of the precision at each of their right candidates.", _NOBODY
         ),
     ]
-    overall = [*recalls, *ranks]
     each = [
-        Metric(
+        replace(
+            info,
             name=f"{info.name}/{members[a]} to {members[b]}",
-            higher_is_better=info.higher_is_better,
-            bounds=info.bounds,
             description=f"The same where {members[a]} looks for {members[b]}.",
             undefined_when=f"no row has both {members[a]} and {members[b]}",
         )
         for a, b in directions(members, anchor)
         for info in overall
     ]
-    space = [
-        Metric(
-            name="alignment",
-            higher_is_better=False,
-            bounds=(0.0, 4.0),
-            description="Mean squared distance of the columns of a row.",
-            undefined_when=_NOBODY,
-        ),
-        *(
-            Metric(
-                name=f"uniformity/{name}",
-                higher_is_better=False,
-                bounds=(-8.0, 0.0),
-                description=f"How evenly the places of {name} fill the sphere; 0: all in one place. Without bounds.",
-                undefined_when="fewer than two rows have the column",
-            )
-            for name in members
-        ),
-        *(
-            Metric(
-                name=f"effective_rank/{name}",
-                higher_is_better=True,
-                bounds=(1.0, math.inf),
-                description=f"Along how many directions the places of {name} lie. Without bounds.",
-                undefined_when="no row has the column",
-            )
-            for name in members
-        ),
+    alignment = lower("alignment", "Mean squared distance of the columns of a row.", _NOBODY, bounds=(0.0, 4.0))
+    uniformities = [
+        lower(
+            f"uniformity/{name}",
+            f"How evenly the places of {name} fill the sphere; 0: all in one place. Without bounds.",
+            "fewer than two rows have the column",
+            bounds=(-8.0, 0.0),
+        )
+        for name in members
     ]
-    return (*overall, *each, *space)
+    ranks = [
+        higher(
+            f"effective_rank/{name}",
+            f"Along how many directions the places of {name} lie. Without bounds.",
+            "no row has the column",
+            bounds=(1.0, math.inf),
+        )
+        for name in members
+    ]
+    return (*overall, *each, alignment, *uniformities, *ranks)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

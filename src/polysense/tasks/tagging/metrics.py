@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polysense.core.metric import Metric, Scorer, Statistics
+from polysense.core.metric import Metric, Scorer, Statistics, higher, lower
 from polysense.core.schema import Target
 from polysense.evaluation.metrics.base import ratio
 
@@ -64,33 +64,28 @@ def tagging_metrics(target: Target) -> tuple[Metric, ...]:
     )
     of = "the time" if timed else "the tokens"
 
-    def share(name: str, description: str, undefined_when: str = "") -> Metric:
-        return Metric(
-            name=name, higher_is_better=True, bounds=(0.0, 1.0), description=description, undefined_when=undefined_when
-        )
-
     nothing = "there is no segment, true or predicted"
     results = [
-        share(f"{whole}_f1", f"F1 of segments, right in {right}.", nothing),
-        share(f"{whole}_precision", f"Share of the predicted segments that are right in {right}.", nothing),
-        share(f"{whole}_recall", f"Share of the true segments that are found, right in {right}.", nothing),
-        share(f"{whole}_f1_macro", "Mean of the classes' F1, of those that have a segment.", nothing),
+        higher(f"{whole}_f1", f"F1 of segments, right in {right}.", nothing),
+        higher(f"{whole}_precision", f"Share of the predicted segments that are right in {right}.", nothing),
+        higher(f"{whole}_recall", f"Share of the true segments that are found, right in {right}.", nothing),
+        higher(f"{whole}_f1_macro", "Mean of the classes' F1, of those that have a segment.", nothing),
     ]
     if timed:
-        results.append(share("onset_f1", "F1 of segments, right in class and beginning, whatever their end.", nothing))
+        results.append(higher("onset_f1", "F1 of segments, right in class and beginning, whatever their end.", nothing))
     results += [
-        share(f"{step}_f1", f"F1 of {of} in segments, by class.", nothing),
-        share(f"{step}_accuracy", f"Share of {of} with the right class, or rightly none."),
-        Metric(
-            name="log_loss",
-            higher_is_better=False,
-            bounds=(0.0, float("inf")),
-            description="Mean negative log probability of a step's true label, in nats.",
-            undefined_when="nothing is known of how likely the true labels are",
+        higher(f"{step}_f1", f"F1 of {of} in segments, by class.", nothing),
+        higher(f"{step}_accuracy", f"Share of {of} with the right class, or rightly none."),
+        lower(
+            "log_loss",
+            "Mean negative log probability of a step's true label, in nats.",
+            "nothing is known of how likely the true labels are",
         ),
     ]
     if 1 < len(target.classes) <= _MAX_CLASSES:
-        results += [share(f"{whole}_f1/{name}", f"F1 of the segments of {name!r}.", nothing) for name in target.classes]
+        results += [
+            higher(f"{whole}_f1/{name}", f"F1 of the segments of {name!r}.", nothing) for name in target.classes
+        ]
     return tuple(results)
 
 

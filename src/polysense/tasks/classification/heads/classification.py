@@ -27,9 +27,6 @@ class ClassificationHeadConfig(HeadConfig):
     """Softmax over the classes, trained with cross entropy.
 
     Attributes:
-        loss_weight: This target's share in the sum of losses, where a model has several.
-        hidden: Width of a hidden layer before the output; 0 = linear.
-        dropout: Before the output.
         class_weights: "none"; "balanced": each class weighs as if all were equally frequent; or a weight per class
             name (others weigh 1).
         label_smoothing: Share of the target probability that is spread over all classes.

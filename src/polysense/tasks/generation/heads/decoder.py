@@ -51,7 +51,6 @@ class GenerationHeadConfig(WritingHeadConfig):
     """A transformer decoder that writes a text, attending to the tokens of all columns.
 
     Attributes:
-        loss_weight: This target's share in the sum of losses, where a model has several.
         hidden: Of no use here: leave it at 0.
         dropout: Within the decoder.
         num_layers: Transformer blocks of the decoder.

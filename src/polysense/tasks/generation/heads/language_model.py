@@ -55,7 +55,6 @@ class LanguageModelHeadConfig(WritingHeadConfig):
     """A pretrained causal language model (GPT-2, Llama, Qwen, ...) that goes on from the tokens of all columns.
 
     Attributes:
-        loss_weight: This target's share in the sum of losses, where a model has several.
         hidden: Of no use here: leave it at 0.
         dropout: Before LoRA's adapters.
         path: A local folder as save_pretrained writes it, tokenizer included, or a hub name.

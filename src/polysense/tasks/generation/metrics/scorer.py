@@ -6,48 +6,42 @@ ones before it, so it says little of a text that went astray early; the other me
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
-from polysense.core.metric import Metric as MetricInfo
-from polysense.core.metric import Scorer, Statistics
+from polysense.core.metric import Metric, Scorer, Statistics, higher, lower
 from polysense.evaluation.metrics.base import ratio
 
 __all__ = ["GenerationScorer", "generation_metrics"]
 
-_INFINITE = float("inf")
 _UNWRITTEN = "no text was written"
 _UNKNOWN = "nothing is known of how likely the true texts are"
 _LARGEST_EXPONENT = 700.0  # exp(710) is infinite
 
 
-def generation_metrics() -> tuple[MetricInfo, ...]:
+def generation_metrics() -> tuple[Metric, ...]:
     """The metrics of written texts, in the order in which they are reported."""
     from polysense.tasks.generation.metrics import text  # a dozen modules that other tasks never need
 
     return (
         *(replace(info, undefined_when=info.undefined_when or _UNWRITTEN) for info in text.generation_metrics()),
-        MetricInfo(
-            name="token_accuracy",
-            higher_is_better=True,
-            bounds=(0.0, 1.0),
-            description="Share of the true tokens that are the likeliest after the true ones before them.",
-            undefined_when=_UNKNOWN,
+        higher(
+            "token_accuracy",
+            "Share of the true tokens that are the likeliest after the true ones before them.",
+            _UNKNOWN,
         ),
-        MetricInfo(
-            name="log_loss",
-            higher_is_better=False,
-            bounds=(0.0, _INFINITE),
-            description="Mean negative log probability of a true token after the true ones before it, in nats.",
-            undefined_when=_UNKNOWN,
+        lower(
+            "log_loss",
+            "Mean negative log probability of a true token after the true ones before it, in nats.",
+            _UNKNOWN,
         ),
-        MetricInfo(
-            name="perplexity",
-            higher_is_better=False,
-            bounds=(1.0, _INFINITE),
-            description="exp(log loss): among how many equally likely tokens the model seems to choose.",
-            undefined_when=_UNKNOWN,
+        lower(
+            "perplexity",
+            "exp(log loss): among how many equally likely tokens the model seems to choose.",
+            _UNKNOWN,
+            bounds=(1.0, math.inf),
         ),
     )
 

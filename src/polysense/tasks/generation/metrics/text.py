@@ -11,12 +11,13 @@ of weights and rows, and no text is read twice. The texts are first brought into
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from polysense.evaluation.metrics.base import MetricInfo, Scorer
+from polysense.core.metric import Metric, Scorer, higher, lower
 from polysense.tasks.generation.metrics.bleu import bleu_score, bleu_statistics
 from polysense.tasks.generation.metrics.chrf import chrf_score, chrf_statistics
 from polysense.tasks.generation.metrics.cider import cider_statistics
@@ -38,60 +39,42 @@ from polysense.tasks.generation.metrics.words import (
 
 __all__ = ["TextScorer", "generation_metrics"]
 
-_INFINITY = float("inf")
 
-
-def generation_metrics() -> tuple[MetricInfo, ...]:
+def generation_metrics() -> tuple[Metric, ...]:
     """The metrics of a text, in the order in which they are reported."""
 
-    def share(name: str, description: str) -> MetricInfo:
-        return MetricInfo(name=name, higher_is_better=True, bounds=(0.0, 1.0), description=description)
-
-    def rate(name: str, description: str) -> MetricInfo:
-        return MetricInfo(name=name, higher_is_better=False, bounds=(0.0, _INFINITY), description=description)
-
-    def hundred(name: str, description: str) -> MetricInfo:
-        return MetricInfo(name=name, higher_is_better=True, bounds=(0.0, 100.0), description=description)
-
-    def distinct(n: int) -> MetricInfo:
-        return MetricInfo(
-            name=f"distinct_{n}",
-            higher_is_better=True,
-            bounds=(0.0, 1.0),
-            description=f"Share of all {n}-word sequences written that are no repeats; without bounds, since a "
-            "bootstrap repeats rows.",
-            undefined_when=f"no text has {n} words" if n > 1 else "no text has a word",
-        )
-
+    repeats = "-word sequences written that are no repeats; without bounds, since a bootstrap repeats rows."
+    positive, percent = (0.0, math.inf), (0.0, 100.0)
     return (
-        MetricInfo(
-            name="cider",
-            higher_is_better=True,
+        higher(
+            "cider",
+            "CIDEr-D: n-grams shared with the references, rare ones counting more (papers print it x 100).",
             bounds=(0.0, 10.0),
-            description="CIDEr-D: n-grams shared with the references, rare ones counting more (papers print it x 100).",
         ),
-        hundred("bleu", "BLEU-4 (sacreBLEU): n-grams shared with the references; 0 where no text has four words."),
-        hundred("chrf", "chrF2 (sacreBLEU): character n-grams shared with the best reference; serves every script."),
-        share("rouge_l", "ROUGE-L: longest sequence of words shared with the references, in order."),
-        share("exact_match", "Share of the rows whose text is a reference, but for case, punctuation and articles."),
-        share("vqa_accuracy", "An answer that 3 of 10 people gave is right; with fewer than 10, one that any gave."),
-        share("token_f1", "Mean over the rows of the F1 of the words shared with the best reference (SQuAD)."),
-        rate("wer", "Word error rate: edits over the references' words; says little where a script has no spaces."),
-        rate("cer", "Character error rate: edits over the references' characters, spaces among them."),
-        distinct(1),
-        distinct(2),
-        MetricInfo(
-            name="length",
-            higher_is_better=True,
-            bounds=(0.0, _INFINITY),
-            description="Mean number of words written; neither direction is better by itself.",
+        higher(
+            "bleu",
+            "BLEU-4 (sacreBLEU): n-grams shared with the references; 0 where no text has four words.",
+            bounds=percent,
         ),
-        MetricInfo(
-            name="length_ratio",
-            higher_is_better=True,
-            bounds=(0.0, _INFINITY),
-            description="Words written for each word of the nearest references; 1 is right, above 1 is too long.",
-            undefined_when="the references have no words",
+        higher(
+            "chrf",
+            "chrF2 (sacreBLEU): character n-grams shared with the best reference; serves every script.",
+            bounds=percent,
+        ),
+        higher("rouge_l", "ROUGE-L: longest sequence of words shared with the references, in order."),
+        higher("exact_match", "Share of the rows whose text is a reference, but for case, punctuation and articles."),
+        higher("vqa_accuracy", "An answer that 3 of 10 people gave is right; with fewer than 10, one that any gave."),
+        higher("token_f1", "Mean over the rows of the F1 of the words shared with the best reference (SQuAD)."),
+        lower("wer", "Word error rate: edits over the references' words; says little where a script has no spaces."),
+        lower("cer", "Character error rate: edits over the references' characters, spaces among them."),
+        higher("distinct_1", f"Share of all 1{repeats}", "no text has a word"),
+        higher("distinct_2", f"Share of all 2{repeats}", "no text has 2 words"),
+        higher("length", "Mean number of words written; neither direction is better by itself.", bounds=positive),
+        higher(
+            "length_ratio",
+            "Words written for each word of the nearest references; 1 is right, above 1 is too long.",
+            "the references have no words",
+            bounds=positive,
         ),
     )
 

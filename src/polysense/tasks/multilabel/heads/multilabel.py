@@ -26,9 +26,6 @@ class MultilabelHeadConfig(HeadConfig):
     """A yes or no for each label, trained with binary cross entropy.
 
     Attributes:
-        loss_weight: This target's share in the sum of losses, where a model has several.
-        hidden: Width of a hidden layer before the output; 0 = linear.
-        dropout: Before the output.
         class_weights: "none", or "balanced": a label's positives weigh as much as its negatives together.
         threshold: A label is predicted where its probability is at least this.
     """

@@ -64,7 +64,6 @@ class ReconstructionHeadConfig(HeadConfig):
     """Input columns restored from one code: an autoencoder, denoising, masked or variational.
 
     Attributes:
-        loss_weight: This target's share in the sum of losses, where a model has several.
         hidden: Not used; the decoder's size is `num_layers`.
         dropout: In the decoder.
         memory: What the decoder reads. code: a bottleneck of `code_size` numbers. tokens: all fused tokens, for masked

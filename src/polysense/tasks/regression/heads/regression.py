@@ -26,9 +26,6 @@ class RegressionHeadConfig(HeadConfig):
     """One number per target column.
 
     Attributes:
-        loss_weight: This target's share in the sum of losses, where a model has several.
-        hidden: Width of a hidden layer before the output; 0 = linear.
-        dropout: Before the output.
         loss: "mse"; "mae"; or "huber": squared up to one standard deviation, absolute beyond.
     """
 

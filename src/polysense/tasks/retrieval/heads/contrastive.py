@@ -48,9 +48,6 @@ class ContrastiveHeadConfig(HeadConfig):
     """A shared space: the columns of a row are brought close to one another and away from those of other rows.
 
     Attributes:
-        loss_weight: This target's share in the sum of losses, where a model has several.
-        hidden: Width of a hidden layer before the space; 0 = linear.
-        dropout: Before the space.
         size: Numbers that a place in the space has.
         loss: infonce: which of all rows belongs to this one (CLIP); better in large batches. siglip: does this pair
             belong together, for each pair by itself.

@@ -44,9 +44,7 @@ class TaggingHeadConfig(HeadConfig):
     """A label for each token of one column, trained with cross entropy or as a chain.
 
     Attributes:
-        loss_weight: This target's share in the sum of losses, where a model has several.
         hidden: Width of a hidden layer before the labels; 0 = linear.
-        dropout: Before the output.
         crf: Whether neighbouring labels are learnt together, by a linear-chain conditional random field. Better
             segments from little data; slow for long sequences.
         class_weights: "none", "balanced" (each class, and "in none", weighs the same in total), or a weight for each

@@ -1,10 +1,10 @@
-"""Stochastic gradient descent."""
+"""The optimizers of `torch.optim` that a recipe can name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -12,7 +12,48 @@ from torch import nn
 from polysense.errors import ConfigError
 from polysense.training.optim import OptimizerConfig, OptimizerGroup, can_fuse, keep_kernel
 
-__all__ = ["SGDConfig"]
+__all__ = ["AdamConfig", "AdamWConfig", "SGDConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AdamConfig(OptimizerConfig):
+    """What Adam and AdamW share.
+
+    Attributes:
+        betas: Decay of the running means of the gradient and of its square.
+        eps: Added to the denominator.
+    """
+
+    optimizer: ClassVar[type[torch.optim.Adam]]
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas must be at least 0 and below 1; found {list(self.betas)}")
+
+    def build(self, groups: Sequence[OptimizerGroup]) -> torch.optim.Adam:
+        """See `OptimizerConfig`."""
+        return keep_kernel(self.optimizer(groups, betas=self.betas, eps=self.eps, fused=can_fuse(groups) or None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWConfig(_AdamConfig):
+    """AdamW (Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2)."""
+
+    optimizer = torch.optim.AdamW
+    type: Literal["adamw"] = "adamw"
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamConfig(_AdamConfig):
+    """Adam (Kingma, Ba, ICLR 2015, algorithm 1); weight decay, if any, is added to the gradient."""
+
+    optimizer = torch.optim.Adam
+    type: Literal["adam"] = "adam"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +61,6 @@ class SGDConfig(OptimizerConfig):
     """Stochastic gradient descent with momentum.
 
     Attributes:
-        lr: Peak learning rate.
-        weight_decay: How strongly weight matrices are pulled to 0; biases, norms and embeddings are spared.
         momentum: Share of the last step that is repeated.
         nesterov: Whether the gradient is taken ahead of the momentum's step.
     """
