@@ -7,12 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytest
 import torch
 
 import polysense
 from polysense import bundle as bundles
-from polysense.bundle import FORMAT, Bundle, as_bundle, load
+from polysense.bundle import FORMAT, Bundle, Predictions, as_bundle, load
+from polysense.data.cells import MEDIA
+from polysense.data.sources import read_table
 from polysense.errors import BundleError, ConfigError
 
 SMALL = ["model.width=16", "training.epochs=1", "training.tensorboard=false", "evaluation.bootstrap=0",
@@ -76,3 +79,19 @@ def test_a_bundle_goes_to_the_device_that_is_asked_for(folder: Path, monkeypatch
     own = load(folder, device="cpu")
     assert as_bundle(own) is own  # it stays where it is
     assert isinstance(as_bundle(folder), Bundle)
+
+
+def test_files_are_written_beside_the_predictions_and_read_as_paths(tmp_path: Path) -> None:
+    cells = [{"bytes": b"one", "path": "0.png"}, None, {"bytes": b"three", "path": "2.png"}]
+    frame = polars.DataFrame({"a/b": polars.Series(cells, dtype=MEDIA), "n": [1, 2, 3]})
+    predictions = Predictions(frame, {})
+    assert predictions.with_files()["a/b"].to_list() == ["b25l", None, "dGhyZWU="]
+    for ending in (".csv", ".jsonl", ".parquet"):
+        path = tmp_path / f"out{ending}"
+        (tmp_path / f"out{ending}.files" / "0_a_b").mkdir(parents=True)
+        (tmp_path / f"out{ending}.files" / "0_a_b" / "9.png").touch()  # of an earlier table
+        predictions.write(path)
+        table = read_table(path)
+        paths = table.cells("a/b")
+        assert [path and (table.root / str(path)).read_bytes() for path in paths] == [b"one", None, b"three"]
+        assert {file.name for file in (tmp_path / f"out{ending}.files").rglob("*.png")} == {"0.png", "2.png"}

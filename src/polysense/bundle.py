@@ -12,8 +12,10 @@ bundle/
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +35,7 @@ from polysense.core.prediction import Prediction
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema
 from polysense.core.version import VERSION
+from polysense.data.cells import MEDIA
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.predicted import predicted_columns
@@ -56,6 +59,7 @@ IMPUTER = "imputer"
 """The folder, within a bundle's, of the bundle that fills missing cells for it."""
 
 _MANIFEST = "bundle.json"
+_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 _log = logging.getLogger("polysense.bundle")
 
@@ -79,35 +83,60 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def with_files(self, folder: Path | None = None) -> polars.DataFrame:
+        """The frame with the files that it holds as texts: in base64, or their paths beside a folder.
+
+        Args:
+            folder: Where they are written, each column's in a folder of its own; what was there is replaced.
+        """
+        held = [name for name, kind in self.frame.schema.items() if kind == MEDIA]
+        columns = []
+        for index, name in enumerate(held):
+            cells: list[Any] = self.frame[name].to_list()
+            if folder is None:
+                texts = [None if cell is None else base64.b64encode(cell["bytes"]).decode("ascii") for cell in cells]
+            else:
+                inner = f"{index}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
+                with replacing_folder(folder / inner) as part:
+                    for cell in cells:
+                        if cell is not None:
+                            (part / cell["path"]).write_bytes(cell["bytes"])
+                texts = [None if cell is None else f"{folder.name}/{inner}/{cell['path']}" for cell in cells]
+            columns.append(polars.Series(name, texts, dtype=polars.String))
+        return self.frame.with_columns(columns)
+
     def write(self, path: Path | str) -> None:
         """Writes the frame as .csv, .tsv, .jsonl or .parquet, and unreadable cells beside it as PATH.unreadable.jsonl.
 
+        Files that it holds, such as masks, are written to the folder PATH.files; the table has their paths, relative to
+        its own folder.
+
         Raises:
-            TableError: The ending is none of these, or the file can't be written.
+            TableError: The ending is none of these, or a file can't be written.
         """
         path = Path(path)
-        # A list of labels is a JSON text where the format has no lists.
-        lists = [name for name, kind in self.frame.schema.items() if isinstance(kind, polars.List)]
-        flat = self.frame.with_columns(
-            polars.Series(name, [json.dumps(cell, ensure_ascii=False) for cell in self.frame[name].to_list()])
-            for name in lists
-        )
+        if path.suffix.lower() not in _ENDINGS:
+            raise TableError(
+                f"{path}: can't write {path.suffix or 'a file without an ending'}; use {', '.join(_ENDINGS)}"
+            )
         try:
+            frame = self.with_files(path.with_name(path.name + ".files"))
+            # A list of labels is a JSON text where the format has no lists.
+            lists = [name for name, kind in frame.schema.items() if isinstance(kind, polars.List)]
+            flat = frame.with_columns(
+                polars.Series(name, [json.dumps(cell, ensure_ascii=False) for cell in frame[name].to_list()])
+                for name in lists
+            )
             with replacing(path) as part:
                 match path.suffix.lower():
                     case ".csv":
                         flat.write_csv(part)
                     case ".tsv":
                         flat.write_csv(part, separator="\t")
-                    case ".jsonl" | ".ndjson":
-                        self.frame.write_ndjson(part)
                     case ".parquet":
-                        self.frame.write_parquet(part)
-                    case other:
-                        raise TableError(
-                            f"{path}: can't write {other or 'a file without an ending'}; use .csv, .tsv, .jsonl or "
-                            ".parquet"
-                        )
+                        frame.write_parquet(part)
+                    case _:
+                        frame.write_ndjson(part)
             beside = path.with_name(path.name + ".unreadable.jsonl")
             if self.unreadable:
                 write_json_lines(beside, [cell.as_dict() for cell in self.unreadable])

@@ -66,6 +66,7 @@ class FakeApi(ModuleType):
             frame=frame,
             unreadable=[Unreadable(source=source, reason="cut in half")] * self.num_unreadable,
             write=lambda path: frame.write_csv(path),
+            with_files=lambda: frame,
         )
 
     def demo(self, *arguments: Any, **options: Any) -> Any:

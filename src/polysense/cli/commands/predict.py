@@ -62,11 +62,11 @@ def predict(
                 "num_rows": len(predictions.frame),
                 "output": output,
                 "unreadable": [cell.as_dict() for cell in predictions.unreadable],
-                "predictions": predictions.frame.to_dicts() if output is None else None,
+                "predictions": predictions.with_files().to_dicts() if output is None else None,
             }
         )
     elif output is None:
-        console.write_text(predictions.frame.write_ndjson())
+        console.write_text(predictions.with_files().write_ndjson())
     else:
         console.write_text(f"wrote the predictions of {len(predictions.frame)} rows to {output}")
 
