@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.device import resolve_device
 from polysense.core.files import replacing, replacing_folder
+from polysense.core.geometry import Geometry
 from polysense.core.json import read_json, write_json, write_json_lines
 from polysense.core.prediction import Prediction
 from polysense.core.sample import Unreadable
@@ -355,6 +356,7 @@ class Bundle:
         rows: list[np.ndarray] = []
         parts: dict[str, list[Prediction]] = {target.name: [] for target in self.schema.targets}
         present: list[np.ndarray] = []
+        located: dict[str, list[Geometry]] = {}
         unreadable: list[Unreadable] = []
         if progress is not None:
             progress(0, len(dataset))
@@ -363,6 +365,8 @@ class Bundle:
             for name, prediction in self.model.predict(batch.to(device))[0].items():
                 parts[name].append(_without_media(prediction).cpu()[real])
             rows.append(batch.rows[real].numpy())
+            for name, cells in batch.located(real).items():
+                located.setdefault(name, []).append(cells)
             present.append(
                 np.stack(
                     [
@@ -379,16 +383,20 @@ class Bundle:
                 progress(sum(map(len, rows)), len(dataset))
         if not rows:
             raise TableError("the table has no rows to predict")
-        order = torch.from_numpy(np.argsort(np.concatenate(rows), kind="stable"))
-        raw = {name: Prediction.concatenate(part)[order] for name, part in parts.items()}
+        order = np.argsort(np.concatenate(rows), kind="stable")
+        raw = {name: Prediction.concatenate(part)[torch.from_numpy(order)] for name, part in parts.items()}
+        geometry = {name: Geometry.concatenate(part)[order] for name, part in located.items()}
         unreadable.sort(key=lambda cell: (cell.source.row, cell.source.column))
-        frame = self._frame(raw, np.concatenate(present)[order.numpy()], dataset.table)
+        frame = self._frame(raw, np.concatenate(present)[order], geometry, dataset.table)
         return Predictions(frame, raw, tuple(unreadable))
 
-    def _frame(self, raw: Mapping[str, Prediction], present: np.ndarray, table: Table) -> polars.DataFrame:
+    def _frame(
+        self, raw: Mapping[str, Prediction], present: np.ndarray, geometry: Mapping[str, Geometry], table: Table
+    ) -> polars.DataFrame:
         columns: dict[str, Any] = {}
         for target in self.schema.targets:
-            columns |= predicted_columns(target, raw[target.name], self.processor.targets[target.name], table)
+            processor = self.processor.targets[target.name]
+            columns |= predicted_columns(target, raw[target.name], processor, table, geometry)
         names = self.schema.names
         columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
         if table.fills is not None:

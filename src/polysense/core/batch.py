@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from polysense.core.geometry import Geometry
 from polysense.core.pytree import map_tensors, pytree_node, static
 from polysense.core.sample import Unreadable
 
@@ -31,8 +32,9 @@ class ColumnBatch:
         draws: [batch, draws] uniforms in [0, 1), a pure function of (seed, epoch, row), for augmentations that only
             an encoder can apply (SpecAugment on its own spectrogram); None outside training.
         keys: [batch] RNG keys, for an encoder that samples; None where nothing is to be sampled.
-        geometry: [batch, 3, 3], the affine map from the original's pixels to `values`' own; None where they are the
-            same, or where nothing lies anywhere.
+        geometry: [batch, 3, 3], the affine map from the original's pixels to `values`' own, see `core.geometry`; NaN
+            where a row's items lie in no one way. None where nothing is moved, as in a column of numbers.
+        sizes: [batch, 2], (height, width) of the original; 0 where it is absent. None where items have no places.
     """
 
     values: Shaped[Tensor, "batch items ..."]
@@ -40,11 +42,18 @@ class ColumnBatch:
     draws: Float[Tensor, "batch draws"] | None = None
     keys: Int[Tensor, " batch"] | None = None
     geometry: Float[Tensor, "batch 3 3"] | None = None
+    sizes: Int[Tensor, "batch 2"] | None = None
 
     @property
     def present(self) -> Bool[Tensor, " batch"]:
         """Which rows have at least one item."""
         return (self.lengths > 0).any(dim=1)
+
+    def located(self, rows: Bool[Tensor, " batch"]) -> Geometry | None:
+        """Where some rows' cells lie, in main memory; None where items have no places in an original."""
+        if self.geometry is None or self.sizes is None:
+            return None
+        return Geometry(self.geometry.cpu()[rows].double().numpy(), self.sizes.cpu()[rows].numpy())
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ColumnBatch:
         """A copy on another device."""
@@ -162,6 +171,11 @@ class Batch:
     def pin_memory(self) -> Batch:
         """A copy in page-locked memory (torch's DataLoader calls this)."""
         return map_tensors(lambda tensor: tensor.pin_memory(), self)
+
+    def located(self, rows: Bool[Tensor, " batch"]) -> dict[str, Geometry]:
+        """Where some rows' cells lie, in main memory, for each column whose items have places in an original."""
+        each = {name: column.located(rows) for name, column in self.columns.items()}
+        return {name: geometry for name, geometry in each.items() if geometry is not None}
 
     def only(self, names: Collection[str]) -> Batch:
         """The batch with every other column absent."""

@@ -278,6 +278,8 @@ class ModalitySpec(ABC):
         is_numeric: Whether cells are numbers that can be compared and averaged.
         is_textual: Whether cells are words, which may name something that another column holds.
         is_discrete: Whether values are expected to recur, so that equal cells say something.
+        is_spatial: Whether an item is an image, whose pixels lie somewhere in the original: batches then carry their
+            geometry (`ColumnProcessor.placed`).
         dtype: Of items.
         length_multiple: What the padded length of items is a multiple of; None where all items have one shape.
     """
@@ -291,6 +293,7 @@ class ModalitySpec(ABC):
     is_numeric: ClassVar[bool]
     is_textual: ClassVar[bool]
     is_discrete: ClassVar[bool]
+    is_spatial: ClassVar[bool] = False
     dtype: ClassVar[type[np.generic]]
     length_multiple: ClassVar[int | None]
 

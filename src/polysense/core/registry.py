@@ -15,7 +15,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
 from polysense.core.metric import ExtraMetric
@@ -23,7 +23,7 @@ from polysense.core.modality_spec import ModalitySpec
 from polysense.core.task_spec import TaskSpec
 from polysense.errors import ConfigError
 
-__all__ = ["by_name", "extra_metrics", "modalities", "modality", "specs", "task", "tasks"]
+__all__ = ["by_name", "extra_metrics", "modalities", "modality", "named", "specs", "task", "tasks"]
 
 
 @runtime_checkable
@@ -81,6 +81,13 @@ def extra_metrics(task_name: str) -> tuple[ExtraMetric, ...]:
     """What installed packages measure of a task beside its own metrics, in the order of their names."""
     every = [extra for extra in _loaded("metric", ExtraMetric) if isinstance(extra, ExtraMetric)]
     return tuple(extra for extra in every if extra.task == task_name)
+
+
+def named(where: str) -> Callable[..., object]:
+    """The function that a spec names as "module:function"."""
+    module, _, function = where.partition(":")
+    result: Callable[..., object] = vars(importlib.import_module(module))[function]
+    return result
 
 
 def specs(kind: str, home: str, base: type) -> list[object]:

@@ -18,6 +18,7 @@ from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from polysense.core.geometry import Geometry
 from polysense.core.metric import Metric, Scorer, Statistics
 from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
@@ -135,11 +136,13 @@ class BatchRows:
         numbers: int64 [rows], the rows' numbers in the table.
         present: Per input column of the batch bool [rows], which rows have it.
         reader: How the target's values are spelled; None where nothing is to be spelled.
+        geometry: Per input column whose items have places, where each row's cell lies: back to original pixels.
     """
 
     numbers: np.ndarray
     present: Arrays = field(default_factory=dict)
     reader: TargetReader | None = None
+    geometry: Mapping[str, Geometry] = field(default_factory=dict)
 
 
 class TaskSpec(ABC):
@@ -161,7 +164,10 @@ class TaskSpec(ABC):
         explained: `(target, statistics, choice) -> float64 [rows]`: the number that a map explains, such as one class's
             log probability.
         same: `(target, statistics, statistics) -> bool [rows]`: whether two predictions of a row are the same answer.
-        align: `(truth, geometry) -> truth`: what augmentation does to the target.
+        align: "module:function" of what augmentation does to a target that lies in a column (`lies_in`), `(target,
+            truth, matrices, column) -> truth`. `truth` is a `core.batch.Truth` as collated; `matrices` float32 [batch,
+            3, 3], from the column's values before augmentation to those after it (see `core.geometry`; NaN where no
+            matrix says it); `column` is augmented. All lie on one device. It is named, since specs import no torch.
         unit: `(target, statistics) -> int64 [rows]`: what predictions and bootstrap count by, where it is not the row.
         candidates: The table that is encoded once per evaluation and looked among.
         summary: `(target, statistics) -> {key: value}`: what stands beside the metrics in summary files.
@@ -172,8 +178,8 @@ class TaskSpec(ABC):
             few-shot classification learns them.
         embeds_columns: Whether it gives each of its members an embedding in one joint space.
         reconstructs_columns: Whether it gives each of its members back from a code, for imputation.
-        decode: "module:function" from outputs to columns of the predictions' table, `(target, arrays, processor, table)
-            -> {column: values}`.
+        decode: "module:function" from outputs to columns of the predictions' table, `(target, arrays, processor, table,
+            geometry) -> {column: values}`; `geometry` as in `BatchRows`.
         answer: What its cells are to an input that could give them away.
         infer: "module:function" that recognizes a column, `(evidence, stated=False) -> TargetClaim | None`; `stated`:
             the user says that it is this task's, and the claim says how its cells are read.
@@ -203,7 +209,7 @@ class TaskSpec(ABC):
     contribution: Contribution | Unsupported
     explained: Callable[[Target, Statistics, int], np.ndarray] | Unsupported
     same: Callable[[Target, Statistics, Statistics], np.ndarray] | Unsupported
-    align: Callable[[Arrays, Arrays], Arrays] | Unsupported
+    align: str | Unsupported
     unit: Callable[[Target, Statistics], np.ndarray] | Unsupported
     candidates: Callable[[Target], str] | Unsupported
     summary: Callable[[Target, Statistics], Mapping[str, object]] | Unsupported

@@ -8,6 +8,7 @@ that few shapes occur); at prediction the shape is given, because a result may n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -66,6 +67,8 @@ def collate(
         # One item even where no row has the column: training then sees few shapes, and compile one graph.
         size = _needed(cells, column) if shape is None else shape.get(column.name, (0, 1))
         columns[column.name] = _pad(cells, column, num_rows, *size)
+        if modality(column.modality).is_spatial:
+            columns[column.name] = _placed(samples, column.name, columns[column.name])
     rows = np.full(num_rows, FILLER, dtype=np.int64)
     weights = np.zeros(num_rows, dtype=np.float32)
     unreadable: list[Unreadable] = []
@@ -122,6 +125,19 @@ def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, i
                 values[row, index] = item
                 lengths[row, index] = 1
     return ColumnBatch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths))
+
+
+def _placed(samples: Sequence[Sample], name: str, column: ColumnBatch) -> ColumnBatch:
+    """The column with where each row's cell lies."""
+    matrices = np.tile(np.eye(3, dtype=np.float32), (len(column.lengths), 1, 1))
+    sizes = np.zeros((len(column.lengths), 2), dtype=np.int64)
+    for row, sample in enumerate(samples):
+        placement = sample.placements.get(name)
+        if placement is not None:
+            matrices[row], sizes[row] = placement.matrix, placement.size
+        elif sample.values.get(name):
+            matrices[row] = np.nan
+    return replace(column, geometry=torch.from_numpy(matrices), sizes=torch.from_numpy(sizes))
 
 
 def _truth(

@@ -18,12 +18,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
+from polysense.core.geometry import Placement
 from polysense.core.modality_spec import FittedColumn
 from polysense.core.random import permutation
 from polysense.core.registry import modality
@@ -31,13 +32,24 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
 from polysense.errors import BundleError, ColumnError, ConfigError, DecodeError
 
-__all__ = ["NUM_SAMPLED", "ColumnConfig", "ColumnProcessor", "TrainingCells", "sampled"]
+__all__ = ["NUM_SAMPLED", "ColumnConfig", "ColumnProcessor", "Item", "PlacedItem", "TrainingCells", "sampled"]
 
 NUM_SAMPLED = 500
 """Cells that media statistics and lengths are taken from."""
 
 T = TypeVar("T")
 _log = logging.getLogger("polysense.data.columns")
+
+
+class PlacedItem(NamedTuple):
+    """An item, and where its values lie in the original."""
+
+    values: np.ndarray
+    placement: Placement
+
+
+Item: TypeAlias = np.ndarray | PlacedItem
+"""What one value of a cell becomes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,13 +151,25 @@ class ColumnProcessor(FittedColumn):
         Raises:
             DecodeError: The cell, or one item of its list, can't be read; the message says why, not where.
         """
+        return self.placed(cell, source, root)[0]
+
+    def placed(self, cell: object, source: SourceInfo, root: Path) -> tuple[list[np.ndarray], Placement | None]:
+        """As `transform`, with where the items lie in the original; None where they have no places there, or where each
+        lies in a way of its own, as images of different sizes do."""
+        items = self._parts(cell, source, root)
+        placements = [item.placement for item in items if isinstance(item, PlacedItem)]
+        alike = bool(placements) and all(placement.same(placements[0]) for placement in placements[1:])
+        values = [item.values if isinstance(item, PlacedItem) else item for item in items]
+        return values, placements[0] if alike else None
+
+    def _parts(self, cell: object, source: SourceInfo, root: Path) -> Sequence[Item]:
         if self.joins_lists and isinstance(cell, list):
             cell = self._joined(cell)
         if cell is None:
             return []
         if not isinstance(cell, list):
             return self._items(cell, source, root)
-        items = []
+        items: list[Item] = []
         for position, part in enumerate(cell):
             if part is None:
                 continue
@@ -160,9 +184,11 @@ class ColumnProcessor(FittedColumn):
             )
         return items
 
-    def _items(self, value: Any, source: SourceInfo, root: Path) -> list[np.ndarray]:
+    def _items(self, value: Any, source: SourceInfo, root: Path) -> Sequence[Item]:
         result = self._item(value, source, root)
-        return result if isinstance(result, list) else [] if result is None else [result]
+        if isinstance(result, np.ndarray | PlacedItem):
+            return [result]
+        return () if result is None else result
 
     def taken_over(self, name: str, column: str | None) -> ColumnProcessor:
         """The same fitted preprocessing for an input column of another model, whose encoder came along with it.
@@ -258,8 +284,11 @@ class ColumnProcessor(FittedColumn):
         """Learns; returns the guess completed."""
 
     @abstractmethod
-    def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | list[np.ndarray] | None:
-        """One item as an array, None if there is nothing in it, a list if it is several; raises DecodeError."""
+    def _item(self, value: Any, source: SourceInfo, root: Path) -> Item | Sequence[Item] | None:
+        """One item as an array, placed where it is an image; None if there is nothing in it, a list if it is several.
+
+        Raises DecodeError.
+        """
 
     def _state(self, folder: Path) -> dict[str, Any]:
         """What has been learned beyond the Column."""

@@ -104,6 +104,7 @@ class TableDataset:
         return Sample(
             row=sample.row,
             values={name: list(items) for name, items in sample.values.items()},
+            placements=dict(sample.placements),
             targets=dict(sample.targets),
             prompts=dict(sample.prompts),
             trained=dict(sample.trained),
@@ -133,6 +134,7 @@ class TableDataset:
 def _arrays(sample: Sample) -> list[np.ndarray]:
     values = [item for items in sample.values.values() for item in items]
     others = (*sample.targets.values(), *sample.prompts.values(), *sample.trained.values())
+    values += [placement.matrix for placement in sample.placements.values()]
     return values + [result for result in others if isinstance(result, np.ndarray)]
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-
 from polysense.core.modality import Role, Task
-from polysense.core.registry import tasks
+from polysense.core.registry import named, tasks
 from polysense.core.task_spec import TargetClaim
 from polysense.core.unsupported import Unsupported
 from polysense.data.evidence import ColumnGuess, Evidence, quote
@@ -62,9 +59,9 @@ def _claim(name: str, evidence: Evidence, *, stated: bool = False) -> TargetClai
     infer = tasks()[name].infer
     if isinstance(infer, Unsupported):
         return None
-    module, _, function = infer.partition(":")
-    claim: Callable[..., TargetClaim | None] = vars(importlib.import_module(module))[function]
-    return claim(evidence, stated=stated)
+    claim = named(infer)(evidence, stated=stated)
+    assert claim is None or isinstance(claim, TargetClaim), f"{infer} gave a {type(claim).__name__}"
+    return claim
 
 
 def _guess(evidence: Evidence, name: str, claim: TargetClaim) -> ColumnGuess:

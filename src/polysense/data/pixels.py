@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 from PIL import Image
 
-__all__ = ["Fit", "Resize", "common_size", "moments"]
+__all__ = ["Fit", "Resize", "common_size", "moments", "to_original"]
 
 Fit = Literal["pad", "crop", "stretch"]
 
@@ -50,12 +50,28 @@ class Resize:
         top, left = (_offset(have, want) for have, want in zip(inner, self.size, strict=True))
         return np.array([[inner[1] / width, 0, left], [0, inner[0] / height, top], [0, 0, 1]], dtype=np.float64)
 
-    def scaled(self, image: Image.Image, *, nearest: bool = False) -> Image.Image:
-        """The image, scaled only."""
-        height, width = self.inner(image.height, image.width)
-        if image.size == (width, height):
+    def scaled(
+        self,
+        image: Image.Image,
+        size: tuple[int, int] | None = None,
+        box: tuple[float, float, float, float] | None = None,
+        *,
+        nearest: bool = False,
+    ) -> Image.Image:
+        """The image, scaled only.
+
+        Args:
+            image: The original, or a reduced copy of it.
+            size: (height, width) of the original, where the image is a reduced copy.
+            box: What of the copy is the original, see `raster.Upright`.
+            nearest: For class ids, which have no mean.
+        """
+        whole = (0.0, 0.0, float(image.width), float(image.height))
+        height, width = self.inner(*(size or (image.height, image.width)))
+        if image.size == (width, height) and box in (None, whole):
             return image
-        return image.resize((width, height), Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR)
+        method = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+        return image.resize((width, height), method, box or whole)
 
     def placed(
         self, pixels: Shaped[np.ndarray, "channels height width"], fill: Shaped[np.ndarray, " num"]
@@ -82,6 +98,30 @@ class Resize:
         image = self.scaled(Image.fromarray(pixels), nearest=nearest)
         plane: np.ndarray = self.placed(np.array(image)[None], np.array([fill], dtype=pixels.dtype))[0]
         return plane
+
+
+def to_original(
+    plane: Shaped[np.ndarray, "height width"],
+    matrix: Shaped[np.ndarray, "3 3"],
+    size: tuple[int, int],
+    *,
+    fill: float | int = 0,
+    nearest: bool = True,
+) -> Shaped[np.ndarray, "new_height new_width"]:
+    """A plane over the model's input, brought back to an original's pixels.
+
+    Args:
+        plane: uint8, int32 or float32, such as a mask of class ids or one class's probabilities.
+        matrix: From the original to the input (`core.geometry.Geometry.matrices`).
+        size: (height, width) of the original.
+        fill: What the model did not see: what `crop` cut off.
+        nearest: For class ids; else bilinear.
+    """
+    method = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+    coefficients = tuple(matrix[:2].flatten().tolist())  # Pillow, too, counts from pixels' edges
+    return np.array(
+        Image.fromarray(plane).transform(size[::-1], Image.Transform.AFFINE, coefficients, method, fillcolor=fill)
+    )
 
 
 def _offset(have: int, want: int) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Mapping
 from dataclasses import fields
 
 import torch
 
+from polysense.core.geometry import Geometry
 from polysense.core.prediction import Prediction
-from polysense.core.registry import task
+from polysense.core.registry import named, task
 from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
@@ -18,7 +19,7 @@ __all__ = ["predicted_columns"]
 
 
 def predicted_columns(
-    target: Target, prediction: Prediction, processor: TargetProcessor, table: Table
+    target: Target, prediction: Prediction, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
 ) -> dict[str, object]:
     """A target's columns of the predictions' frame.
 
@@ -27,11 +28,10 @@ def predicted_columns(
         prediction: For the table's rows, in order.
         processor: The target's fitted preprocessing.
         table: The rows.
+        geometry: Per input column whose items have places, where the rows' cells lie.
     """
-    module, _, function = task(target.task).decode.partition(":")
-    columns: dict[str, object] = vars(importlib.import_module(module))[function](
-        target, _arrays(prediction), processor, table
-    )
+    columns = named(task(target.task).decode)(target, _arrays(prediction), processor, table, geometry)
+    assert isinstance(columns, dict), f"{target.name}: its columns are a {type(columns).__name__}"
     return columns
 
 

@@ -161,13 +161,15 @@ class Processor:
             if cell is None:
                 continue
             try:
-                items = column.transform(cell, table.source(i, source), table.root)
+                items, placement = column.placed(cell, table.source(i, source), table.root)
             except DecodeError as error:
                 # Under the input's own name: two inputs may read one column.
                 unreadable.append(Unreadable(source=table.source(i, name, _file(cell, column)), reason=str(error)))
                 continue
             if items:
                 sample.values[name] = items
+                if placement is not None:
+                    sample.placements[name] = placement
         self._read_prompts(sample, table, i, unreadable, with_targets)
         if with_targets:
             self._read_targets(sample, table, i, unreadable)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader, BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -33,12 +34,14 @@ from polysense.errors import DecodeError
 __all__ = [
     "EXTENSIONS",
     "MAX_PIXELS",
+    "Upright",
     "decode_image",
     "image_size",
     "is_animation",
     "is_signature",
     "open_animation",
     "open_image",
+    "open_upright",
 ]
 
 EXTENSIONS = frozenset(
@@ -108,20 +111,51 @@ def open_image(
     cell: object, root: Path, *, size_hint: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
     """As `decode_image`, but a loaded PIL image of mode "L" or "RGB", for resizing."""
+    return open_upright(cell, root, size_hint=size_hint, max_pixels=max_pixels).image
+
+
+class Upright(NamedTuple):
+    """A loaded image, which may be a reduced copy of the original.
+
+    Attributes:
+        image: Of mode "L" or "RGB".
+        size: (height, width) of the original, upright.
+        box: (left, top, right, bottom) of the original within the image: a reduced JPEG ends in a fraction of a pixel.
+    """
+
+    image: Image.Image
+    size: tuple[int, int]
+    box: tuple[float, float, float, float]
+
+
+def open_upright(
+    cell: object, root: Path, *, size_hint: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+) -> Upright:
+    """As `open_image`, with the original's size."""
     if isinstance(cell, np.ndarray):
-        return _from_array(cell, max_pixels)
+        return _whole(_from_array(cell, max_pixels))
     if isinstance(cell, Image.Image):
         _check_size(cell, max_pixels)
         with _pillow():
-            return _finish(cell)
+            return _whole(_finish(cell))
     with _file(cell, root) as file, _pillow():
         image = _open(file, max_pixels)
-        if size_hint is not None and image.format in ("JPEG", "MPO"):
-            height, width = size_hint
-            if _orientation(image) >= 5:
-                height, width = width, height
-            image.draft(None, (width, height))
-        return _finish(image)
+        if size_hint is None or image.format not in ("JPEG", "MPO"):
+            return _whole(_finish(image))
+        orientation, (width, height) = _orientation(image), image.size
+        drafted = image.draft(None, size_hint if orientation >= 5 else size_hint[::-1])
+        wide, high = (width, height) if drafted is None else drafted[1][2:]
+        image = _finish(image)
+        if orientation >= 5:
+            width, height, wide, high = height, width, high, wide
+        # A reduced image's last pixels are fractions, and lie where its right and lower end were before it was turned.
+        left = image.width - wide if orientation in (2, 3, 6, 7) else 0.0
+        top = image.height - high if orientation in (3, 4, 7, 8) else 0.0
+        return Upright(image, (height, width), (left, top, float(left + wide), float(top + high)))
+
+
+def _whole(image: Image.Image) -> Upright:
+    return Upright(image, (image.height, image.width), (0.0, 0.0, float(image.width), float(image.height)))
 
 
 def image_size(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

@@ -188,6 +188,7 @@ def batch_statistics(
         numbers=batch.rows.cpu()[keep].numpy(),
         present={name: column.present.cpu()[keep].numpy() for name, column in batch.columns.items()},
         reader=reader,
+        geometry=batch.located(keep),
     )
     outputs = [_arrays(prediction, keep) for prediction in predictions]
     return task(target.task).row_statistics(target, outputs, _arrays(batch.targets[target.name], keep), rows)

@@ -102,6 +102,8 @@ class Step:
             TrainingError: A loss or the gradient is not finite (on the CPU; elsewhere it shows in the result).
         """
         self._seed_dropout(epoch, step)
+        # First of all: what a loss counts may depend on what augmentation leaves of a target.
+        batches = [self._augmented(batch, epoch) for batch in batches]
         factor = self._schedule.factor(global_step)
         self.lr = self._peak_lr * factor
 
@@ -118,7 +120,6 @@ class Step:
         # 3. Gradients, piece by piece.
         summed = torch.zeros_like(counts)
         for i, batch in enumerate(batches):
-            batch = self._augmented(batch, epoch)
             with self._sync(last=i == len(batches) - 1):
                 totals = self._totals(batch, epoch, step, cache, i)
                 torch.autograd.backward((totals * scales).sum())
@@ -163,7 +164,7 @@ class Step:
         if len(batches) > 1:
             only = tuple(self._contrasting)
             with torch.no_grad(), buffers_kept(self._model), autocast(self._device, self._precision):
-                cache.fill([self._model(self._augmented(batch, epoch), only=only).outputs for batch in batches])
+                cache.fill([self._model(batch, only=only).outputs for batch in batches])
             self._seed_dropout(epoch, step)  # the second forward draws what the first one drew
         return cache
 

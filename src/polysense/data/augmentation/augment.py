@@ -2,6 +2,9 @@
 
 Modality dropout teaches a model to do without: each present cell is left out with a small probability, but never all
 of a row's. It is the same masking that a missing cell goes through, so nothing new has to be learned for it.
+
+A target that lies in a column (a mask, segments) follows what moves there: its task aligns the truth by the matrices
+that the column's transform gives, so heads and objectives see inputs and truth that belong together.
 """
 
 from __future__ import annotations
@@ -11,11 +14,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from polysense.core.batch import Batch, ColumnBatch
+from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.random import fold, uniforms
+from polysense.core.registry import named, task
 from polysense.core.schema import Schema
 from polysense.data.augmentation.base import Transform
+from polysense.data.augmentation.warp import composed
 
 __all__ = ["augment"]
 
@@ -45,18 +52,52 @@ def augment(
             which waits for the GPU.
 
     Returns:
-        A new batch on the same device, with the keys that the model's own draws are made from, and the progress.
+        A new batch on the same device, its truths aligned, with the keys that the model's own draws are made from and
+        the progress.
     """
     rows = batch.rows.cpu().numpy() if rows is None else rows
-    columns = dict(batch.columns)
+    columns, moved = dict(batch.columns), dict[str, Tensor]()
     if modality_dropout > 0:
         columns = _drop(columns, schema, rows, seed, epoch, modality_dropout)
     for name, transform in transforms.items():
         if name in columns:
-            columns[name] = transform(columns[name], rows, seed, epoch)
+            columns[name], matrices = _transformed(columns[name], transform, rows, seed, epoch)
+            if matrices is not None:
+                moved[name] = matrices
     keys = torch.from_numpy(fold(seed, epoch, rows).view(np.int64)).to(batch.device)
     progress = None if epochs is None else torch.tensor((epoch + 1) / epochs, device=batch.device)
-    return dataclasses.replace(batch, columns=columns, keys=keys, progress=progress)
+    targets = _aligned(batch.targets, schema, columns, moved)
+    return dataclasses.replace(batch, columns=columns, targets=targets, keys=keys, progress=progress)
+
+
+def _transformed(
+    column: ColumnBatch, transform: Transform, rows: np.ndarray, seed: int, epoch: int
+) -> tuple[ColumnBatch, Float[Tensor, "batch 3 3"] | None]:
+    """The augmented column, whose geometry still starts from the original; and how its values moved."""
+    before = column.geometry
+    column = transform(dataclasses.replace(column, geometry=None), rows, seed, epoch)
+    moved = column.geometry
+    if before is not None:
+        column = dataclasses.replace(column, geometry=before if moved is None else composed(moved, before))
+    return column, moved
+
+
+def _aligned(
+    truths: Mapping[str, TargetBatch],
+    schema: Schema,
+    columns: Mapping[str, ColumnBatch],
+    moved: Mapping[str, Float[Tensor, "batch 3 3"]],
+) -> Mapping[str, TargetBatch]:
+    """The truths, those that lie in a column that moved as it now lies."""
+    changed = dict(truths)
+    for target in schema.targets if moved else ():
+        spec = task(target.task)
+        name = spec.lies_in(target)
+        if name is not None and name in moved and target.name in truths and isinstance(spec.align, str):
+            truth = named(spec.align)(target, truths[target.name], moved[name], columns[name])
+            assert isinstance(truth, TargetBatch), f"{spec.align} gave a {type(truth).__name__}, expected a truth"
+            changed[target.name] = truth
+    return changed
 
 
 def _drop(

@@ -56,13 +56,15 @@ class Transform(ABC):
         """Varies a batch.
 
         Args:
-            column: The column's cells; not changed.
+            column: The column's cells; not changed. Without geometry.
             rows: int64 [batch], the cells' rows in the table.
             seed: With the epoch, the row and the column, what the draws are a function of.
             epoch: Likewise.
 
         Returns:
-            A new batch, on the same device, of the same types.
+            A new batch, on the same device, of the same types. Its `geometry` says how the values moved: per row the
+            matrix from where something lay to where it lies (see `core.geometry`); NaN in a row where no one matrix
+            says it, None where nothing moved. What is covered or changed in place has not moved.
         """
 
 

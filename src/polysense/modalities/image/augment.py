@@ -14,13 +14,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
+from polysense.data.augmentation.warp import sample
 from polysense.modalities.image.record import ImageColumn
 
 __all__ = ["ImageTransform", "ImageTransformConfig"]
@@ -48,7 +48,8 @@ class ImageTransformConfig(TransformConfig):
         grey_probability: Take the colours of this fraction of the varied pictures away.
         flip: Mirror half of the pictures left to right. Only where a mirrored picture means the same.
         erase_probability: Cover a rectangle of this fraction of the varied pictures with the mean colour (Zhong et
-            al., "Random erasing data augmentation", AAAI 2020).
+            al., "Random erasing data augmentation", AAAI 2020). Nothing moves: a mask keeps its labels under the
+            rectangle, to be told from what surrounds it.
         erase_max_area: The largest such rectangle, as a fraction of the picture; the smallest is 2%.
         together: Whether all pictures of a cell are varied alike, as the frames of a video have to be.
     """
@@ -109,15 +110,23 @@ class ImageTransform(Transform):
             column, values=changed.view_as(column.values), geometry=self._moved(column, draws, num_items)
         )
 
-    def _moved(self, column: ColumnBatch, draws: np.ndarray, num_items: int) -> Float[Tensor, "batch 3 3"] | None:
-        """The column's geometry after this; None where a row's images are each moved in a way of its own."""
+    @property
+    def _moves(self) -> bool:
         config = self.config
-        if not (config.rotate_degrees or config.scale or config.translate or config.flip):
-            return column.geometry
-        if num_items > 1 and not config.together:
+        return bool(config.rotate_degrees or config.scale or config.translate or config.flip)
+
+    def _moved(self, column: ColumnBatch, draws: np.ndarray, num_items: int) -> Float[Tensor, "batch 3 3"] | None:
+        """How each row's images moved; NaN where a row's images each moved in a way of its own."""
+        if not self._moves:
             return None
-        own = self._geometry(draws[::num_items], *column.values.shape[-2:]).to(column.values.device)
-        return own if column.geometry is None else own @ column.geometry
+        first = draws[::num_items]
+        varied = (first[:, 0] < self.config.probability)[:, None, None]
+        matrices = np.where(varied, np.linalg.inv(self._sources(first, *column.values.shape[-2:])), np.eye(3))
+        moved = torch.from_numpy(matrices.astype(np.float32)).to(column.values.device)
+        if num_items == 1 or self.config.together:
+            return moved
+        apart = (column.lengths > 0).sum(dim=1) > 1
+        return moved.masked_fill(apart[:, None, None], math.nan)
 
     def _vary(
         self, pixels: UInt8[Tensor, "images channels height width"], draws: np.ndarray
@@ -126,11 +135,10 @@ class ImageTransform(Transform):
         values = pixels.float()
         if values.shape[1] == 3 and (config.saturation or config.hue_degrees or config.grey_probability):
             values = self._coloured(values, draws)
-        values.sub_(mean)  # now 0 is the mean colour, which is what grid_sample fills in
-        if config.rotate_degrees or config.scale or config.translate or config.flip:
-            values = F.grid_sample(
-                values, self._grid(draws, values), mode="bilinear", padding_mode="zeros", align_corners=False
-            )
+        values.sub_(mean)  # now 0 is the mean colour, which comes in from outside
+        if self._moves:
+            sources = torch.from_numpy(self._sources(draws, *values.shape[2:]).astype(np.float32))
+            values = sample(values, sources.to(values.device))
         if config.contrast:
             values.mul_(_per_image((1 + config.contrast) ** _symmetric(draws[:, 5]), values))
         if config.brightness:
@@ -156,40 +164,21 @@ class ImageTransform(Transform):
         ]
         return torch.cat([torch.as_tensor(part) for part in parts], dim=1)
 
-    def _affine(self, draws: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where a place of the result is taken from, [images, 2] each: by its x, by its y, and wherever it is; in
-        grid_sample's coordinates (-1 to 1)."""
+    def _sources(self, draws: np.ndarray, height: int, width: int) -> Float64[np.ndarray, "images 3 3"]:
+        """From a point of each result to where it is taken from: turned and scaled around the middle, then moved."""
         config = self.config
         angle = math.radians(config.rotate_degrees) * _symmetric(draws[:, 1])
         shrink = (1 + config.scale) ** -_symmetric(draws[:, 2])
         mirror = np.where(draws[:, 11] < 0.5, -1.0, 1.0) if config.flip else 1.0
-        # Coordinates run from -1 to 1 along both sides, so a turn needs the sides' ratio not to shear.
         sine, cosine = np.sin(angle) * shrink, np.cos(angle) * shrink
-        move = 2 * config.translate
-        return (
-            np.stack([mirror * cosine, sine * width / height], axis=-1),
-            np.stack([-mirror * sine * height / width, cosine], axis=-1),
-            np.stack([move * _symmetric(draws[:, 3]), move * _symmetric(draws[:, 4])], axis=-1),
-        )
-
-    def _geometry(self, draws: np.ndarray, height: int, width: int) -> Float[Tensor, "images 3 3"]:
-        """From (x, y, 1) in the image as it came, in pixels, to the same point in the result."""
-        taken = np.zeros((len(draws), 3, 3))
-        taken[:, :2, 0], taken[:, :2, 1], taken[:, :2, 2] = self._affine(draws, height, width)
-        taken[:, 2, 2] = 1.0
-        to_pixels = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
-        matrices = np.linalg.inv(to_pixels @ taken @ np.linalg.inv(to_pixels))
-        varied = draws[:, 0] < self.config.probability
-        return torch.from_numpy(np.where(varied[:, None, None], matrices, np.eye(3)).astype(np.float32))
-
-    def _grid(self, draws: np.ndarray, values: Tensor) -> Float[Tensor, "images height width 2"]:
-        """Where each pixel of the result is taken from, in grid_sample's coordinates."""
-        height, width = values.shape[2:]
-        of_x, of_y, offset = (_pair(part, values) for part in self._affine(draws, height, width))
-        x = ((torch.arange(width, device=values.device) + 0.5) * (2 / width) - 1)[None, None, :, None]
-        y = ((torch.arange(height, device=values.device) + 0.5) * (2 / height) - 1)[None, :, None, None]
-        # Written out rather than F.affine_grid: a batched matrix product may round otherwise for another batch size.
-        return of_x * x + (of_y * y + offset)
+        x, y = width / 2, height / 2
+        matrices = np.zeros((len(draws), 3, 3))
+        matrices[:, 0, 0], matrices[:, 0, 1] = mirror * cosine, -mirror * sine
+        matrices[:, 1, 0], matrices[:, 1, 1] = sine, cosine
+        matrices[:, 0, 2] = x - mirror * (cosine * x - sine * y) + config.translate * width * _symmetric(draws[:, 3])
+        matrices[:, 1, 2] = y - (sine * x + cosine * y) + config.translate * height * _symmetric(draws[:, 4])
+        matrices[:, 2, 2] = 1.0
+        return matrices
 
     def _erased(self, draws: np.ndarray, values: Tensor) -> Tensor:
         """Bool [images, 1, height, width]: the covered pixels."""
@@ -213,11 +202,6 @@ class ImageTransform(Transform):
 def _symmetric(draws: np.ndarray) -> np.ndarray:
     """[0, 1) to [-1, 1)."""
     return 2 * draws - 1
-
-
-def _pair(pairs: np.ndarray, like: Tensor) -> Float[Tensor, "images 1 1 2"]:
-    """Two floats per image, on the device of `like`."""
-    return torch.from_numpy(pairs.astype(np.float32)).to(like.device)[:, None, None]
 
 
 def _per_image(values: np.ndarray, like: Tensor) -> Float[Tensor, "images 1 1 1"]:

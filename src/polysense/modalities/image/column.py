@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from PIL import Image
 
+from polysense.core.geometry import Placement
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
-from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, PlacedItem, TrainingCells
 from polysense.data.pixels import Fit, Resize, common_size, moments
-from polysense.data.raster import MAX_PIXELS, image_size, open_image
+from polysense.data.raster import MAX_PIXELS, image_size, open_upright
 from polysense.data.sniff import file_kind
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
@@ -84,7 +85,7 @@ class ImageProcessor(ColumnProcessor):
         # The statistics are those of the resized images, each counting equally, without the padding.
         resize = Resize(size, config.fit)
         result = np.array(
-            cells.read(self.name, "images", lambda cell, _: moments(self._scaled(cell, root, resize)), NUM_SAMPLED)
+            cells.read(self.name, "images", lambda cell, _: moments(self._scaled(cell, root, resize)[0]), NUM_SAMPLED)
         )
         if channels is None:
             channels = 1 if result[:, 0, 0].all() else 3
@@ -109,16 +110,16 @@ class ImageProcessor(ColumnProcessor):
     def _size(self, cell: Any, root: Path) -> tuple[int, int]:
         return image_size(cell, root, max_pixels=self.config.max_pixels)
 
-    def _scaled(self, cell: Any, root: Path, resize: Resize) -> Image.Image:
-        """The image, decoded and scaled, its shape kept unless `stretch`."""
+    def _scaled(self, cell: Any, root: Path, resize: Resize) -> tuple[Image.Image, tuple[int, int]]:
+        """The image, decoded and scaled, its shape kept unless `stretch`; and the original's (height, width)."""
         try:
-            image = open_image(cell, root, size_hint=resize.size, max_pixels=self.config.max_pixels)
+            upright = open_upright(cell, root, size_hint=resize.size, max_pixels=self.config.max_pixels)
         except DecodeError as error:
             kind = file_kind(cell)
             if kind is None or kind == self.config.modality:
                 raise
             raise DecodeError(f"{error}; a column of the type {kind} reads it") from None
-        return resize.scaled(image)
+        return resize.scaled(*upright), upright.size
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
         pixels = np.clip(np.rint(value * 255), 0, 255).astype(np.uint8)
@@ -126,14 +127,15 @@ class ImageProcessor(ColumnProcessor):
         Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
         return file.getvalue()
 
-    def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
+    def _item(self, value: Any, source: SourceInfo, root: Path) -> PlacedItem:
         column, resize = self.column, self.resize()
-        image = self._scaled(value, root, resize)
+        image, size = self._scaled(value, root, resize)
         if image.mode == "RGB" and column.num_channels == 1:
             image = image.convert("L")
         pixels = np.array(image)
         fill = np.clip(np.rint(np.array(column.mean) * 255), 0, 255).astype(np.uint8)
-        return resize.placed(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), fill)
+        values = resize.placed(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), fill)
+        return PlacedItem(values, Placement(resize.matrix(*size), size))
 
 
 def _agreed(name: str, key: str, asked: Any, required: Any) -> Any:

@@ -58,7 +58,7 @@ class ImageSpec(ModalitySpec):
     record, column_type = ImageColumn, "image"
     extensions = EXTENSIONS
     is_numeric, is_textual, is_discrete = False, False, False
-    dtype, length_multiple = np.uint8, None
+    is_spatial, dtype, length_multiple = True, np.uint8, None
 
     def claim(self, profile: Profile) -> Claim | None:
         return claim_files(self, profile)

@@ -6,7 +6,7 @@ every encoder of images reads videos, and frames are resized and normalized as i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,7 +18,7 @@ from polysense.config.codec import from_dict
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
-from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.data.column import ColumnConfig, ColumnProcessor, Item, PlacedItem, TrainingCells
 from polysense.data.pixels import Fit
 from polysense.data.raster import MAX_PIXELS
 from polysense.modalities.video.decode import decode_video, num_wanted, video_info
@@ -140,9 +140,9 @@ class VideoProcessor(ColumnProcessor):
         image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BILINEAR)
         return np.array(image)
 
-    def _item(self, value: Any, source: SourceInfo, root: Path) -> list[np.ndarray]:
+    def _item(self, value: Any, source: SourceInfo, root: Path) -> Sequence[Item]:
         if isinstance(value, np.ndarray):  # an image among videos
-            return self.frames.transform(value, source, root)
+            return self._frame_items(value, None, source, root)
         # Where no training cell had more than one frame, the model knows no place for more.
         num_frames = self.config.num_frames if self.column.multiple else 1
         frame = self.column.frame
@@ -155,7 +155,16 @@ class VideoProcessor(ColumnProcessor):
             size_hint=(height, width),
             max_pixels=self.config.max_pixels,
         )
-        return [item for one in frames for item in self.frames.transform(one.pixels, source, root)]
+        return [item for one in frames for item in self._frame_items(one.pixels, one.size, source, root)]
+
+    def _frame_items(
+        self, pixels: np.ndarray, size: tuple[int, int] | None, source: SourceInfo, root: Path
+    ) -> list[Item]:
+        """A frame, perhaps reduced from a size, as the column's item."""
+        items, placement = self.frames.placed(pixels, source, root)
+        if placement is None:
+            return [*items]
+        return [PlacedItem(item, placement if size is None else placement.reduced(size)) for item in items]
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
         return self.frames.restore(value, spelled=spelled)

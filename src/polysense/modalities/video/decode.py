@@ -56,11 +56,13 @@ class Frame:
 
     Attributes:
         time: Seconds after the first frame.
-        pixels: uint8 [height, width, 3], upright.
+        pixels: uint8 [height, width, 3], upright; perhaps reduced.
+        size: (height, width) of the original, upright.
     """
 
     time: float
     pixels: np.ndarray
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def decode_video(
             lambda num, seconds: even_positions(num, num_wanted(seconds, num_frames, frames_per_second)),
             max_pixels=max_pixels,
         )
-        return [Frame(time, np.array(picture.convert("RGB"))) for time, picture in moving]
+        return [Frame(time, np.array(picture.convert("RGB")), picture.size[::-1]) for time, picture in moving]
 
     def read(container: Any, reopen: Callable[[], Any]) -> list[Frame]:
         stream = _stream(container, max_pixels)
@@ -137,7 +139,7 @@ def decode_video(
         result = _decoded(container, stream, timeline, wanted, max_pixels, reopen)
         first, reformatter = timeline.stamps[0], _reformatter()
         return [
-            Frame((stamp - first) * timeline.unit, _pixels(frame, reformatter, size_hint)) for stamp, frame in result
+            Frame((stamp - first) * timeline.unit, *_pixels(frame, reformatter, size_hint)) for stamp, frame in result
         ]
 
     return _with_av(media, read)
@@ -382,9 +384,10 @@ def _reformatter() -> Any:
     return VideoReformatter()
 
 
-def _pixels(frame: Any, reformatter: Any, size_hint: tuple[int, int] | None) -> np.ndarray:
+def _pixels(frame: Any, reformatter: Any, size_hint: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
     turns = _quarters(frame)
     width, height = frame.width, frame.height
+    size = (height, width) if turns % 2 == 0 else (width, height)
     if size_hint is not None:
         wide, high = size_hint[::-1] if turns % 2 == 0 else size_hint
         factor = max((f for f in (1, 2, 4, 8) if width // f >= wide and height // f >= high), default=1)
@@ -392,4 +395,4 @@ def _pixels(frame: Any, reformatter: Any, size_hint: tuple[int, int] | None) -> 
     # Averaging areas, as a JPEG is reduced; the default leaves out lines when it shrinks. In one thread: starting them
     # for each frame takes 1 ms, converting a small one 0.02 ms.
     small = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
-    return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
+    return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns)), size

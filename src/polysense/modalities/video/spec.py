@@ -41,7 +41,7 @@ class VideoSpec(ModalitySpec):
     record, column_type = VideoColumn, "video"
     extensions = EXTENSIONS
     is_numeric, is_textual, is_discrete = False, False, False
-    dtype, length_multiple = np.uint8, None
+    is_spatial, dtype, length_multiple = True, np.uint8, None
 
     def claim(self, profile: Profile) -> Claim | None:
         shares = profile.file_shares

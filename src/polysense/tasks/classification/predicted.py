@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from polysense.core.geometry import Geometry
 from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
@@ -14,7 +17,9 @@ __all__ = ["predicted_columns"]
 _MOST_CLASS_COLUMNS = 100
 
 
-def predicted_columns(target: Target, outputs: Arrays, processor: TargetProcessor, table: Table) -> dict[str, object]:
+def predicted_columns(
+    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+) -> dict[str, object]:
     """The class, its probability, and the probability of each class where there are few; see `TaskSpec.decode`."""
     values, probabilities = outputs["values"], outputs["probabilities"]
     columns: dict[str, object] = {

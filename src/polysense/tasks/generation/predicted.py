@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import polars
 
+from polysense.core.geometry import Geometry
 from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
@@ -14,7 +16,9 @@ from polysense.data.target import TargetProcessor
 __all__ = ["predicted_columns"]
 
 
-def predicted_columns(target: Target, outputs: Arrays, processor: TargetProcessor, table: Table) -> dict[str, object]:
+def predicted_columns(
+    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+) -> dict[str, object]:
     """The texts and their log probabilities; see `TaskSpec.decode`."""
     texts = [processor.render(value) for value in outputs["values"]]
     columns: dict[str, object] = {

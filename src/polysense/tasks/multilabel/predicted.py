@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars
 
+from polysense.core.geometry import Geometry
 from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
@@ -14,7 +17,9 @@ __all__ = ["predicted_columns"]
 _MOST_CLASS_COLUMNS = 100
 
 
-def predicted_columns(target: Target, outputs: Arrays, processor: TargetProcessor, table: Table) -> dict[str, object]:
+def predicted_columns(
+    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+) -> dict[str, object]:
     """The labels, and the probability of each where there are few; see `TaskSpec.decode`."""
     cells = [processor.render(value) for value in outputs["values"]]
     # Lists of strings where none has a label that would tell.

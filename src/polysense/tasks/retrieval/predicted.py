@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars
 
+from polysense.core.geometry import Geometry
 from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
@@ -13,7 +16,9 @@ from polysense.data.target import TargetProcessor
 __all__ = ["predicted_columns"]
 
 
-def predicted_columns(target: Target, outputs: Arrays, processor: TargetProcessor, table: Table) -> dict[str, object]:
+def predicted_columns(
+    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+) -> dict[str, object]:
     """Lists of numbers, null where the column is absent; see `TaskSpec.decode`."""
     return {
         f"{target.name}[{name}]": _embeddings(outputs["values"][:, index]) for index, name in enumerate(target.members)

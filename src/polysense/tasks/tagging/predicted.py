@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars
 
+from polysense.core.geometry import Geometry
 from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
@@ -15,7 +17,9 @@ from polysense.tasks.tagging.target import TaggingTarget
 __all__ = ["predicted_columns"]
 
 
-def predicted_columns(target: Target, outputs: Arrays, processor: TargetProcessor, table: Table) -> dict[str, object]:
+def predicted_columns(
+    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+) -> dict[str, object]:
     """Segments or labels; null where the column that they lie in is absent. See `TaskSpec.decode`."""
     assert isinstance(processor, TaggingTarget), f"{target.name}: {type(processor).__name__} spells no segments"
     rows = [processor.render_row(value, table, i) for i, value in enumerate(outputs["values"])]
