@@ -58,7 +58,7 @@ def test_numbers_have_the_columns_digits_and_decimal_mark(
 def test_categories_are_spelled_as_the_table_does(fit: Fit, tmp_path: Path) -> None:
     fitted = fit(CategoryColumnConfig(), ["True", "True", "FALSE", " red", "red", "1.0"])
     for processor in (fitted, _reloaded(fitted, tmp_path / "c")):
-        names = processor.save(tmp_path / "d")["categories"]
+        names = processor.column.categories
         found = {name: processor.restore(np.array(i)) for i, name in enumerate(names, start=1)}
         assert found == {"true": "True", "false": "FALSE", "red": "red", "1": "1.0"}
         assert processor.restore(np.array(names.index("true") + 1), spelled=False) == "true"
@@ -97,7 +97,7 @@ def test_a_date_is_spelled_as_its_column(fit: Fit, source: SourceInfo, tmp_path:
     fitted = fit(DateColumnConfig(), cells)
     for processor in (fitted, _reloaded(fitted, tmp_path / "c")):
         for cell in cells:
-            moment = parse_date(cell, fitted.day_first, fitted.unit)  # type: ignore[attr-defined]
+            moment = parse_date(cell, fitted.column.day_first, fitted.column.unit)  # type: ignore[attr-defined]
             assert moment is not None
             assert processor.restore(np.array(moment.since_1970)) == cell
 

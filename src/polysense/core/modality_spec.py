@@ -5,9 +5,9 @@ modality's own fields, and comes as an argument. Specs import neither torch nor 
 of their config, decoders by a dotted path that is imported when a model is built. So a table can be looked at, and an
 exported model can predict, without torch.
 
-Every member that is not listed under "May be refused" has to be answered. The others are answered or `Unsupported`,
-with the reason that messages print; there are no defaults that would be right for one modality and silently wrong for
-the next.
+Every abstract member has to be answered; those under "May be refused" are answered or `Unsupported`, with the reason
+that messages print. A default would be right for one modality and silently wrong for the next, so what many have in
+common is answered by a base that says whom it is right for: `ValueSpec` for single values, `FileSpec` for files.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ __all__ = [
     "Place",
     "Preview",
     "Profile",
+    "parts",
 ]
 
 Corruption = Callable[[np.ndarray, Column, int, np.random.Generator], np.ndarray]
@@ -244,6 +245,16 @@ class Preview:
     note: str = ""
     stretches: bool = False
 
+    @classmethod
+    def of_texts(cls, values: Sequence[object], note: str = "") -> Preview:
+        """Values in words; of a float six digits."""
+        return cls(texts=[f"{value:.6g}" if isinstance(value, float) else str(value) for value in values], note=note)
+
+
+def parts(cell: object) -> list[object]:
+    """What a cell holds: the items of a list that are there, or itself."""
+    return [part for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
+
 
 class FittedColumn(ABC):
     """A column's fitted preprocessing; see `data.column.ColumnProcessor`.
@@ -352,19 +363,19 @@ class ModalitySpec(ABC):
             DecodeError: The cell can't be read.
         """
 
-    @abstractmethod
     def longest(self, fitted: FittedColumn) -> int | None:
         """The length that items are cut to; None where they are not."""
+        return None
 
-    @abstractmethod
     def item_column(self, column: Column) -> Column:
         """The record that an encoder of single items is built from: `column`, or one of another modality whose encoders
         read these items (a video's frames are images)."""
+        return column
 
     @property
-    @abstractmethod
     def item_modality(self) -> str:
         """The modality of `item_column`."""
+        return self.name
 
     # For people.
 
@@ -383,7 +394,6 @@ class ModalitySpec(ABC):
             playable: Whether what can be played is to be there as a file.
         """
 
-    @abstractmethod
     def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview | None:
         """What a model reconstructed of a cell, as a person sees it.
 
@@ -394,6 +404,7 @@ class ModalitySpec(ABC):
         Returns:
             None where the cell that `ColumnProcessor.restore` makes of it says it all.
         """
+        return None
 
     @abstractmethod
     def summary(self, column: Column) -> Mapping[str, str]:

@@ -127,14 +127,11 @@ class ColumnProcessor(FittedColumn):
             raise ColumnError(
                 f"{where}, column {self.name!r}: all {len(cells)} training cells are missing; leave this column out"
             )
-        guess = Column(
-            name=self.name,
-            modality=self.config.modality,
-            source=self.config.column or "",
-            multiple=max_items > 1,
-            max_items=max_items,
+        fitted = self._fit(TrainingCells(cells, sources, present), root, requirements)
+        max_items *= fitted.max_items
+        self._column = dataclasses.replace(
+            fitted, source=self.config.column or "", multiple=max_items > 1, max_items=max_items
         )
-        self._column = self._fit(guess, TrainingCells(cells, sources, present), root, requirements)
         return self._column
 
     def transform(self, cell: object, source: SourceInfo, root: Path) -> list[np.ndarray]:
@@ -269,7 +266,11 @@ class ColumnProcessor(FittedColumn):
         return False
 
     ending: ClassVar[str] = ""  # of the files that `restore` makes
-    _why_unwritten: str | None = None
+
+    @property
+    def _why_unwritten(self) -> str | None:
+        """Why no cell can be made of a reconstruction, beside that there are several in one; None if one can."""
+        return None
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
         """The cell that a reconstruction is; see `restore`."""
@@ -280,8 +281,9 @@ class ColumnProcessor(FittedColumn):
         raise AssertionError(f"column {self.name!r} joins no lists")
 
     @abstractmethod
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
-        """Learns; returns the guess completed."""
+    def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> Column:
+        """Learns; gives the record, of which `fit` adds where the cells stand and how many items one holds. `max_items`
+        is how many items one value of a cell becomes at most."""
 
     @abstractmethod
     def _item(self, value: Any, source: SourceInfo, root: Path) -> Item | Sequence[Item] | None:
@@ -291,7 +293,7 @@ class ColumnProcessor(FittedColumn):
         """
 
     def _state(self, folder: Path) -> dict[str, Any]:
-        """What has been learned beyond the Column."""
+        """What has been learned and has no place in the record, such as a tokenizer's file."""
         return {}
 
     def _restore(self, state: Mapping[str, Any], folder: Path) -> None:

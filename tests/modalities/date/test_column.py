@@ -111,18 +111,18 @@ def test_offsets_move_the_instant_not_the_clock(fit: Fit) -> None:
 def test_the_order_is_the_columns(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="polysense.data.columns"):
         processor = fit(DateColumnConfig(), ["03/04/2024"] * 9 + ["25/04/2024"])
-    assert processor.day_first
+    assert processor.column.day_first
     assert "day first, as 1 of 10 cells can only be read so" in caplog.text
     assert item(processor, "03/04/2024")[WEEK].argmax() == datetime.date(2024, 4, 3).weekday()
     with pytest.raises(DecodeError, match="read day first"):
         processor.transform("04/25/2024", SOURCE, Path())
     caplog.clear()
-    assert not fit(DateColumnConfig(), ["03/04/2024", "05/06/2024"]).day_first
+    assert not fit(DateColumnConfig(), ["03/04/2024", "05/06/2024"]).column.day_first
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "month first by convention, no cell tells; set day_first" in caplog.text
     caplog.clear()
-    assert fit(DateColumnConfig(day_first=True), ["03/04/2024", "05/06/2024"]).day_first
-    assert not fit(DateColumnConfig(day_first=False), ["03.04.2024"]).day_first
+    assert fit(DateColumnConfig(day_first=True), ["03/04/2024", "05/06/2024"]).column.day_first
+    assert not fit(DateColumnConfig(day_first=False), ["03.04.2024"]).column.day_first
     assert not caplog.records
 
 

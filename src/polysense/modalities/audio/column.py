@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.sample import SourceInfo
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.errors import ColumnError
 from polysense.modalities.audio.decode import audio_info, decode_audio
@@ -47,14 +47,13 @@ class AudioProcessor(ColumnProcessor):
     """Decodes and resamples recordings; each item is int16 [samples]."""
 
     config: AudioColumnConfig
-    _why_unwritten = "a sound is reconstructed as a spectrogram, and no sound is made of one"
 
     @property
     def column(self) -> AudioColumn:
         """See `ColumnProcessor`."""
         return AudioColumn.of(super().column)
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> AudioColumn:
+    def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> AudioColumn:
         requirements = AudioRequirements.of(requirements)
         infos = cells.read(self.name, "recordings", lambda cell, _: audio_info(cell, root), NUM_SAMPLED)
         asked, required = self.config.sample_rate, requirements.sample_rate
@@ -73,13 +72,14 @@ class AudioProcessor(ColumnProcessor):
         lengths = [frames * rate / source_rate for source_rate, frames, _ in infos]
         typical = max(1, round(float(np.quantile(lengths, 0.95))))
         return AudioColumn(
-            name=guess.name,
-            source=guess.source,
-            multiple=guess.multiple,
-            max_items=guess.max_items,
+            name=self.name,
             sample_rate=rate,
             typical_length=typical,
         )
+
+    @property
+    def _why_unwritten(self) -> str:
+        return "a sound is reconstructed as a spectrogram, and no sound is made of one"
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
         return decode_audio(value, root, sample_rate=self.column.sample_rate)

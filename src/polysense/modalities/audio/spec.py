@@ -8,21 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
+from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     Backbones,
-    Claim,
     Corruption,
     FittedColumn,
-    ModalitySpec,
     ModelSize,
     Place,
     Preview,
-    Profile,
+    parts,
 )
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
-from polysense.data.files import claim_files, file_identity
 from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
 from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
@@ -44,17 +42,13 @@ _BACKBONES = (  # wav2vec2's cost goes with a clip's length; Whisper pads each t
 )
 
 
-class AudioSpec(ModalitySpec):
+class AudioSpec(FileSpec):
     """See `ModalitySpec`."""
 
     name, rank, nouns = "audio", 30, ("a sound", "recordings")
     record, column_type = AudioColumn, "audio"
     extensions = EXTENSIONS
-    is_numeric, is_textual, is_discrete = False, False, False
     dtype, length_multiple = np.int16, 400  # samples, 25 ms at 16 kHz: few distinct shapes occur
-
-    def claim(self, profile: Profile) -> Claim | None:
-        return claim_files(self, profile)
 
     def recognizes(self, head: bytes) -> bool:
         return is_signature(head)
@@ -69,26 +63,13 @@ class AudioSpec(ModalitySpec):
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
         return (length,)
 
-    def padding(self, column: Column) -> int:
-        return 0
-
     def cost(self, column: Column, length: float | int) -> float:
         return length * _TOKENS_PER_SECOND / AudioColumn.of(column).sample_rate
 
     def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
         rate = AudioColumn.of(fitted.column).sample_rate
-        infos = [audio_info(part, root) for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
+        infos = [audio_info(part, root) for part in parts(cell)]
         return [math.ceil(frames * rate / source_rate) for source_rate, frames, _ in infos]
-
-    def longest(self, fitted: FittedColumn) -> int | None:
-        return None
-
-    def item_column(self, column: Column) -> Column:
-        return column
-
-    @property
-    def item_modality(self) -> str:
-        return self.name
 
     def preview(
         self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
@@ -113,13 +94,6 @@ class AudioSpec(ModalitySpec):
             "sample rate": f"{column.sample_rate:,} Hz",
             "length of a long clip": f"{column.typical_length / column.sample_rate:.3g} s",
         }
-
-    def identity(self, cell: object) -> str:
-        return file_identity(cell)
-
-    @property
-    def estimate(self) -> Unsupported:
-        return Unsupported("a recording's length is read from its header")
 
     @property
     def corruptions(self) -> Mapping[str, Corruption]:

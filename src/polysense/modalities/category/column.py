@@ -17,15 +17,16 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from polysense.core.sample import SourceInfo
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media import short
 from polysense.errors import ColumnError, DecodeError
@@ -111,52 +112,45 @@ class CategoryProcessor(ColumnProcessor):
     """Looks up or hashes categories; each item is int64 [1], or [hashes].
 
     Attributes:
-        categories: In id order; the first, id 0, is None, the unknown one. That alone where categories are hashed.
         num_unknown: Cells read so far whose category training did not hold. They are not unreadable.
-        num_buckets: What categories are hashed into, None where they are looked up.
     """
 
     config: CategoryColumnConfig
 
     def __init__(self, name: str, config: CategoryColumnConfig) -> None:
         super().__init__(name, config)
-        self.categories: tuple[str | None, ...] = (None,)
         self.num_unknown = 0
-        self.num_buckets: int | None = None
-        self._ids: dict[str, int] = {}
-        self._spellings: dict[str, str] = {}
 
     @property
     def column(self) -> CategoryColumn:
         """See `ColumnProcessor`."""
         return CategoryColumn.of(super().column)
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> CategoryColumn:
+    def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> CategoryColumn:
         requirements = CategoryRequirements.of(requirements)
         keys = cells.read(self.name, "categories", lambda cell, _: category_key(cell))
         counts = Counter(key for key in keys if key is not None)
         buckets, hashes = self._hashing(requirements)
         if buckets is not None:
-            self._hash_into(buckets)
             rate = self._collision_rate(counts, buckets, hashes)
-            return self._fitted(guess, buckets + 1, num_features=hashes, collision_rate=rate)
-        kept = [key for key, count in counts.items() if count >= self.config.min_count]
-        self._know(sorted(kept, key=lambda key: (-counts[key], key)))
-        self._spellings = _spellings(item for item, _ in cells.items())
-        return self._fitted(guess, len(self.categories))
-
-    def _fitted(
-        self, guess: Column, num_categories: int, num_features: int = 1, collision_rate: float | None = None
-    ) -> CategoryColumn:
+            return CategoryColumn(name=self.name, num_categories=buckets + 1, num_features=hashes, collision_rate=rate)
+        frequent = (key for key, count in counts.items() if count >= self.config.min_count)
+        categories = sorted(frequent, key=lambda key: (-counts[key], key))
+        spelled = _spellings(item for item, _ in cells.items())
         return CategoryColumn(
-            name=guess.name,
-            source=guess.source,
-            multiple=guess.multiple,
-            max_items=guess.max_items,
-            num_categories=num_categories,
-            num_features=num_features,
-            collision_rate=collision_rate,
+            name=self.name,
+            num_categories=1 + len(categories),
+            categories=tuple(categories),
+            spellings=tuple(spelled.get(key, key) for key in categories),
         )
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.column.categories, start=1)}
+
+    @property
+    def _why_unwritten(self) -> str | None:
+        return HASHED if self.column.is_hashed else None
 
     def _hashing(self, requirements: CategoryRequirements) -> tuple[int | None, int]:
         """Buckets and hash functions, by the config or as the encoder asks; None, 1 for a list of categories."""
@@ -193,45 +187,26 @@ class CategoryProcessor(ColumnProcessor):
         )  # fmt: skip
         return rate
 
-    def _hash_into(self, num_buckets: int | None) -> None:
-        self.num_buckets = num_buckets
-        self._why_unwritten = None if num_buckets is None else HASHED
-
-    def _know(self, names: list[str]) -> None:
-        self.categories = (None, *names)
-        self._ids = {name: position for position, name in enumerate(names, start=1)}
-
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
         key = category_key(value)
         if key is None:
             return None
-        if self.num_buckets is not None:
-            return np.array(hashed_ids(key, self.num_buckets, self.column.num_features), dtype=np.int64)
+        column = self.column
+        if column.is_hashed:
+            return np.array(hashed_ids(key, column.num_categories - 1, column.num_features), dtype=np.int64)
         position = self._ids.get(key, 0)
         self.num_unknown += position == 0
         return np.array([position], dtype=np.int64)
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
-        key = self.categories[int(value)]
-        return key if key is None or not spelled else self._spellings.get(key, key)
+        names = self.column.spellings if spelled else self.column.categories
+        return names[int(value) - 1] if value else None
 
     def shift(self, items: Sequence[np.ndarray]) -> str | None:
-        unknown = 0.0 if self.num_buckets is not None else float(np.mean(np.stack(list(items)) == 0))
+        unknown = 0.0 if self.column.is_hashed else float(np.mean(np.stack(list(items)) == 0))
         if unknown <= 0.5:
             return None
         return f"{unknown:.0%} of its cells hold a category that its encoder does not know: they all look the same"
-
-    def _state(self, folder: Path) -> dict[str, Any]:
-        return {
-            "categories": list(self.categories[1:]),
-            "num_buckets": self.num_buckets,
-            "spellings": self._spellings,
-        }
-
-    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
-        self._know(list(state["categories"]))
-        self._hash_into(state.get("num_buckets"))
-        self._spellings = dict(state.get("spellings", {}))
 
 
 def _spellings(values: Iterable[object]) -> dict[str, str]:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Mapping
 
 import numpy as np
 
-from polysense.core.modality_spec import (
-    Claim,
-    FittedColumn,
-    ModalitySpec,
-    ModelSize,
-    Place,
-    Preview,
-    Profile,
-)
-from polysense.core.sample import SourceInfo
+from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
+from polysense.core.value_spec import ValueSpec
 from polysense.errors import DecodeError
 from polysense.modalities.category.column import HASHED, category_key
 from polysense.modalities.category.record import CategoryColumn
@@ -32,14 +22,13 @@ _MAX_CODES, _FEWEST_ROWS = 100, 10  # codes say something if each occurs often
 _CODE_NAMES = {"class", "label", "category", "cat", "type", "kind", "code", "cls", "grade", "zip", "zipcode"}
 
 
-class CategorySpec(ModalitySpec):
+class CategorySpec(ValueSpec):
     """See `ModalitySpec`."""
 
     name, rank, nouns = "category", 60, ("a category", "categories")
     record, column_type = CategoryColumn, "category"
-    extensions: ClassVar[frozenset[str]] = frozenset()
     is_numeric, is_textual, is_discrete = False, True, True
-    dtype, length_multiple = np.int64, None
+    dtype = np.int64
 
     def claim(self, profile: Profile) -> Claim | None:
         if profile.are_lists or any(isinstance(cell, (dict, bytes)) for cell in profile.cells[:1]):
@@ -79,45 +68,11 @@ class CategorySpec(ModalitySpec):
             return None
         return f"{profile.counts()}, such as {profile.example()}"
 
-    def recognizes(self, head: bytes) -> bool:
-        return False
-
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "category_embedding"}
 
-    def default_augmentation(self, cells: Sequence[object], root: Path) -> None:
-        return None
-
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
         return (CategoryColumn.of(column).num_features,)
-
-    def padding(self, column: Column) -> int:
-        return 0
-
-    def cost(self, column: Column, length: float | int) -> float:
-        return float(length)
-
-    def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
-        return [1 for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
-
-    def longest(self, fitted: FittedColumn) -> int | None:
-        return None
-
-    def item_column(self, column: Column) -> Column:
-        return column
-
-    @property
-    def item_modality(self) -> str:
-        return self.name
-
-    def preview(
-        self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
-    ) -> Preview:
-        parts = [part for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
-        return Preview(texts=[f"{part:.6g}" if isinstance(part, float) else str(part) for part in parts[:most]])
-
-    def preview_reconstruction(self, column: Column, value: np.ndarray) -> None:
-        return None
 
     def summary(self, column: Column) -> Mapping[str, str]:
         column = CategoryColumn.of(column)
@@ -133,29 +88,13 @@ class CategorySpec(ModalitySpec):
             return str(cell)
 
     @property
-    def estimate(self) -> Unsupported:
-        return Unsupported("a category counts as one token")
-
-    @property
     def corruptions(self) -> Unsupported:
         return Unsupported("a category is the same or another one; it has no degrees")
 
-    def locate(
-        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
-    ) -> Place | Unsupported:
-        return Place(unit="value", item=item)
-
     def decoder(self, column: Column) -> str | Unsupported:
-        if CategoryColumn.of(column).collision_rate is not None:
+        if CategoryColumn.of(column).is_hashed:
             return Unsupported(HASHED)
         return "polysense.modalities.category.decoder.CategoryDecoder"
-
-    def backbones(self, cells: Sequence[object]) -> Unsupported:
-        return Unsupported("category columns have no pretrained backbones")
-
-    @property
-    def pretrained(self) -> Unsupported:
-        return Unsupported("category columns have no pretrained backbones")
 
 
 SPEC = CategorySpec()

@@ -15,10 +15,11 @@ why a split by time is the honest test of a model that reads them.
 from __future__ import annotations
 
 import calendar
+import contextlib
 import datetime
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -26,7 +27,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.sample import SourceInfo
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media import short
 from polysense.errors import DecodeError
@@ -63,122 +64,84 @@ class DateColumnConfig(ColumnConfig):
 
 
 class DateProcessor(ColumnProcessor):
-    """Reads dates; each item is float32 [features], see `date_features`.
-
-    Attributes:
-        day_first: Whether the day stands before the month in all-digit dates.
-        unit: What numbers count, None if they are no dates here.
-        has_dates: False where the column holds times of day only.
-        has_times: Whether the time of day differs between cells.
-        spelling: How most of the training cells that are text are spelled, see `data.date_spelling`.
-    """
+    """Reads dates; each item is float32 [features], see `date_features`."""
 
     config: DateColumnConfig
-
-    def __init__(self, name: str, config: DateColumnConfig) -> None:
-        super().__init__(name, config)
-        self.day_first = config.day_first is True
-        self.unit: DateUnit | None = None
-        self.has_dates = True
-        self.has_times = False
-        self.spelling = ""
 
     @property
     def column(self) -> DateColumn:
         """See `ColumnProcessor`."""
         return DateColumn.of(super().column)
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> DateColumn:
-        self.unit = date_unit(item for item, _ in cells.items(_NUM_SAMPLED))
-        if self.config.day_first == "auto":
-            self._settle(day_first(item for item, _ in cells.items()))
-        result = cells.read(self.name, "dates", lambda cell, _: self._moment(cell), _NUM_SAMPLED)
+    def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> DateColumn:
+        unit = date_unit(item for item, _ in cells.items(_NUM_SAMPLED))
+        asked = self.config.day_first
+        order = self._settled(day_first(item for item, _ in cells.items())) if asked == "auto" else asked
+        result = cells.read(self.name, "dates", lambda cell, _: parse_date(cell, order, unit), _NUM_SAMPLED)
         moments = [moment for moment in result if moment is not None]
-        self.has_dates = 2 * sum(moment.date is not None for moment in moments) >= len(moments)
-        moments = [moment for moment in moments if (moment.date is not None) is self.has_dates]
-        self.has_times = not self.has_dates or len({moment.seconds for moment in moments}) > 1
+        has_dates = 2 * sum(moment.date is not None for moment in moments) >= len(moments)
+        moments = [moment for moment in moments if (moment.date is not None) is has_dates]
+        has_times = not has_dates or len({moment.seconds for moment in moments}) > 1
         texts = (item.strip() for item, _ in cells.items(_NUM_SPELLED) if isinstance(item, str))
-        read = ((text, self._readable(text)) for text in texts)
-        self.spelling = spelling_of(
-            ((text, moment) for text, moment in read if moment is not None),
-            has_dates=self.has_dates,
-            has_times=self.has_times,
-        )
-        centre, scale = _range([moment.since_1970 for moment in moments])
+        center, scale = _range([moment.since_1970 for moment in moments])
         return DateColumn(
-            name=guess.name,
-            source=guess.source,
-            multiple=guess.multiple,
-            max_items=guess.max_items,
-            mean=centre,
+            name=self.name,
+            mean=center,
             std=scale,
-            num_features=self._num_features,
+            num_features=(12 if has_dates else 0) + (2 if has_times else 0),
+            day_first=order,
+            unit=unit,
+            has_dates=has_dates,
+            has_times=has_times,
+            spelling=spelling_of(_readable(texts, order, unit), has_dates=has_dates, has_times=has_times),
         )
 
-    def _settle(self, order: DayFirst) -> None:
-        self.day_first = order.value
+    def _settled(self, order: DayFirst) -> bool:
         if order.num_day_first or order.num_month_first or order.num_open:
             doubtful = order.is_guess or (order.num_day_first > 0 and order.num_month_first > 0)
             _log.log(logging.WARNING if doubtful else logging.INFO, "column %r: %s", self.name, order)
-
-    @property
-    def _num_features(self) -> int:
-        return (12 if self.has_dates else 0) + (2 if self.has_times else 0)
-
-    def _moment(self, value: Any) -> Moment | None:
-        return parse_date(value, self.day_first, self.unit)
-
-    def _readable(self, text: str) -> Moment | None:
-        try:
-            return self._moment(text)
-        except DecodeError:
-            return None
+        return order.value
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
-        moment = moment_at(float(value), has_dates=self.has_dates, has_times=self.has_times)
+        column = self.column
+        moment = moment_at(float(value), has_dates=column.has_dates, has_times=column.has_times)
         if moment is None:
             return None
-        if self.unit is not None:
-            number = spell_number(moment, self.unit)
+        if column.unit is not None:
+            number = spell_number(moment, column.unit)
             return str(number) if spelled else number
         if spelled:
-            return spell(moment, self.spelling)
+            return spell(moment, column.spelling)
         clock = datetime.time(*_clock(moment.seconds))
         if moment.date is None:
             return clock.isoformat()
-        return datetime.datetime.combine(moment.date, clock).isoformat() if self.has_times else moment.date.isoformat()
+        when = datetime.datetime.combine(moment.date, clock) if column.has_times else moment.date
+        return when.isoformat()
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
-        moment = self._moment(value)
+        column = self.column
+        moment = parse_date(value, column.day_first, column.unit)
         if moment is None:
             return None
-        if (moment.date is not None) is not self.has_dates:
-            wanted = "a date" if self.has_dates else "a time of day alone, as most of the training cells are"
-            raise DecodeError(f"found {short(value)}, expected {wanted}")
-        column = self.column
-        return date_features(moment, column.mean, column.std, has_times=self.has_times)
+        if (moment.date is not None) is not column.has_dates:
+            expected = "a date" if column.has_dates else "a time of day alone, as most of the training cells are"
+            raise DecodeError(f"found {short(value)}, expected {expected}")
+        return date_features(moment, column.mean, column.std, has_times=column.has_times)
 
     def conflict(self, cells: Sequence[object]) -> str | None:
         unit = date_unit(cells)
-        if unit == self.unit:
+        if unit == self.column.unit:
             return None
-        return f"its dates are {_unit(self.unit)} there and {_unit(unit)} here"
+        return f"its dates are {_unit(self.column.unit)} there and {_unit(unit)} here"
 
-    def _state(self, folder: Path) -> dict[str, Any]:
-        return {
-            "day_first": self.day_first,
-            "unit": self.unit,
-            "has_dates": self.has_dates,
-            "has_times": self.has_times,
-            "spelling": self.spelling,
-        }
 
-    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
-        self.day_first = bool(state["day_first"])
-        self.unit = state["unit"]
-        self.has_dates, self.has_times = bool(state["has_dates"]), bool(state["has_times"])
-        known = spelling_of((), has_dates=self.has_dates, has_times=self.has_times)
-        self.spelling = state.get("spelling") or known
+def _readable(texts: Iterable[str], order: bool, unit: DateUnit | None) -> Iterator[tuple[str, Moment]]:
+    """The texts that are dates, and what they mean."""
+    for text in texts:
+        with contextlib.suppress(DecodeError):
+            moment = parse_date(text, order, unit)
+            if moment is not None:
+                yield text, moment
 
 
 def date_features(moment: Moment, centre: float, scale: float, *, has_times: bool) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polysense.core.schema import Column
+from polysense.modalities.date.parse import DateUnit
 
 __all__ = ["DateColumn"]
 
@@ -17,9 +18,19 @@ class DateColumn(Column):
         mean: The middle of the training range, in seconds since 1970.
         std: Half its width, in seconds.
         num_features: Values in one item, see `date_features`.
+        day_first: Whether the day stands before the month in all-digit dates.
+        unit: What numbers count; None if they are no dates here.
+        has_dates: False where the column holds times of day only.
+        has_times: Whether the time of day differs between cells.
+        spelling: How most of the training cells that are text are spelled, see `spelling.spelling_of`.
     """
 
     modality: str = "date"
     mean: float
     std: float
     num_features: int
+    day_first: bool = False
+    unit: DateUnit | None = None
+    has_dates: bool = True
+    has_times: bool = False
+    spelling: str = ""

@@ -15,7 +15,7 @@ from PIL import Image
 
 from polysense.core.geometry import Placement
 from polysense.core.sample import SourceInfo
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, PlacedItem, TrainingCells
 from polysense.data.pixels import Fit, Resize, common_size, moments
 from polysense.data.raster import MAX_PIXELS, image_size, open_upright
@@ -73,7 +73,7 @@ class ImageProcessor(ColumnProcessor):
         """What brings an image to the column's size, and says where a point of it comes to lie."""
         return Resize(self.column.image_size, self.config.fit)
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> ImageColumn:
+    def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> ImageColumn:
         requirements, config = ImageRequirements.of(requirements), self.config
         size = _agreed(self.name, "size", config.size, requirements.image_size)
         required = requirements.num_channels or (len(requirements.mean) if requirements.mean else None)
@@ -97,10 +97,7 @@ class ImageProcessor(ColumnProcessor):
         spread = np.sqrt(np.maximum(squares - means**2, 0.0))
         spread = np.where(spread < 1e-3, 1.0, spread)  # one flat color throughout: nothing to scale by
         return ImageColumn(
-            name=guess.name,
-            source=guess.source,
-            multiple=guess.multiple,
-            max_items=guess.max_items,
+            name=self.name,
             image_size=size,
             num_channels=channels,
             mean=requirements.mean or tuple(float(value) for value in means),

@@ -8,22 +8,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     Backbones,
-    Claim,
     Corruption,
     FittedColumn,
-    ModalitySpec,
     ModelSize,
     Place,
     Preview,
-    Profile,
+    parts,
 )
 from polysense.core.preview import even_positions
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
-from polysense.data.files import claim_files, file_identity
 from polysense.data.raster import EXTENSIONS, decode_image, image_size, is_signature
 from polysense.errors import DecodeError
 from polysense.modalities.image.column import ImageProcessor
@@ -51,17 +49,13 @@ _BACKBONES = (
 )
 
 
-class ImageSpec(ModalitySpec):
+class ImageSpec(FileSpec):
     """See `ModalitySpec`."""
 
     name, rank, nouns = "image", 20, ("an image", "images")
     record, column_type = ImageColumn, "image"
     extensions = EXTENSIONS
-    is_numeric, is_textual, is_discrete = False, False, False
     is_spatial, dtype, length_multiple = True, np.uint8, None
-
-    def claim(self, profile: Profile) -> Claim | None:
-        return claim_files(self, profile)
 
     def recognizes(self, head: bytes) -> bool:
         return is_signature(head)
@@ -77,24 +71,11 @@ class ImageSpec(ModalitySpec):
         column = ImageColumn.of(column)
         return (column.num_channels, *column.image_size)
 
-    def padding(self, column: Column) -> int:
-        return 0
-
     def cost(self, column: Column, length: float | int) -> float:
         return float(_TOKENS * length)
 
     def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
-        return [1 for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
-
-    def longest(self, fitted: FittedColumn) -> int | None:
-        return None
-
-    def item_column(self, column: Column) -> Column:
-        return column
-
-    @property
-    def item_modality(self) -> str:
-        return self.name
+        return [1 for _ in parts(cell)]
 
     def preview(
         self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
@@ -111,13 +92,6 @@ class ImageSpec(ModalitySpec):
         height, width = column.image_size
         return {"size": f"{width} x {height} pixels", "channels": "grey" if column.num_channels == 1 else "RGB"}
 
-    def identity(self, cell: object) -> str:
-        return file_identity(cell)
-
-    @property
-    def estimate(self) -> Unsupported:
-        return Unsupported("an image's cost does not depend on the cell")
-
     @property
     def corruptions(self) -> Mapping[str, Corruption]:
         return {"noise": _noise, "blur": _blur, "contrast": _contrast, "brightness": _brightness}
@@ -126,8 +100,7 @@ class ImageSpec(ModalitySpec):
         self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
     ) -> Place | Unsupported:
         assert isinstance(fitted, ImageProcessor)
-        parts = [part for part in cell if part is not None] if isinstance(cell, list) else [cell]
-        matrix = np.linalg.inv(fitted.resize().matrix(*image_size(parts[item], root)))
+        matrix = np.linalg.inv(fitted.resize().matrix(*image_size(parts(cell)[item], root)))
         row, column = position
         start, end = matrix @ (column, row, 1), matrix @ (column + 1, row + 1, 1)
         return Place(

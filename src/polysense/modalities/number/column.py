@@ -8,7 +8,7 @@ Where a quarter of the values or more are equal on both sides the range is 0 and
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.sample import SourceInfo
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media import short
 from polysense.data.numbers import decimal_mark, parse_number, stripped
@@ -49,49 +49,37 @@ class NumberColumnConfig(ColumnConfig):
 
 
 class NumberProcessor(ColumnProcessor):
-    """Reads and scales numbers; each item is float32 [1], (x - centre) / scale. No value is cut off.
-
-    Attributes:
-        mark: The column's decimal mark; None where nothing tells.
-        decimals: Digits after it in the training cells at most; None where there are more than a float32 knows.
-    """
+    """Reads and scales numbers; each item is float32 [1], (x - center) / scale. No value is cut off."""
 
     config: NumberColumnConfig
-
-    def __init__(self, name: str, config: NumberColumnConfig) -> None:
-        super().__init__(name, config)
-        self.mark: Literal[".", ","] | None = None
-        self.decimals: int | None = None
 
     @property
     def column(self) -> NumberColumn:
         """See `ColumnProcessor`."""
         return NumberColumn.of(super().column)
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> NumberColumn:
+    def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> NumberColumn:
         requirements = NumberRequirements.of(requirements)
-        self.mark = decimal_mark(item for item, _ in cells.items(_NUM_SAMPLED))
-        result = cells.read(self.name, "numbers", lambda cell, _: parse_number(cell, self.mark), _NUM_SAMPLED)
+        mark = decimal_mark(item for item, _ in cells.items(_NUM_SAMPLED))
+        result = cells.read(self.name, "numbers", lambda cell, _: parse_number(cell, mark), _NUM_SAMPLED)
         values = np.array([number for number in result if number is not None])
-        self.decimals = _decimals((item for item, _ in cells.items(_NUM_SAMPLED)), self.mark)
         centre, scale = _statistics(values, self.config.scaling)
         edges = None
         if requirements.num_quantiles is not None:
             with np.errstate(over="ignore"):
                 edges = _edges((values - centre) / scale, requirements.num_quantiles)
         return NumberColumn(
-            name=guess.name,
-            source=guess.source,
-            multiple=guess.multiple,
-            max_items=guess.max_items,
+            name=self.name,
             mean=centre,
             std=scale,
             quantiles=edges,
+            mark=mark,
+            decimals=_decimals((item for item, _ in cells.items(_NUM_SAMPLED)), mark),
         )
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
         column = self.column
-        number = parse_number(value, self.mark)
+        number = parse_number(value, column.mark)
         if number is None:
             return None
         scaled = (number - column.mean) / column.std
@@ -100,17 +88,17 @@ class NumberProcessor(ColumnProcessor):
         return np.array([scaled], dtype=np.float32)
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
-        number = float(value)
+        number, column = float(value), self.column
         if not math.isfinite(number):
             return None
-        if self.decimals is None:
+        if column.decimals is None:
             number = float(f"{number:.7g}")  # what a float32 knows
             text = str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
         else:
-            text = f"{number:.{self.decimals}f}"
+            text = f"{number:.{column.decimals}f}"
             text = text.removeprefix("-") if float(text) == 0 else text
         if spelled:
-            return text.replace(".", ",") if self.mark == "," else text
+            return text.replace(".", ",") if column.mark == "," else text
         return float(text) if "." in text or "e" in text else int(text)
 
     def shift(self, items: Sequence[np.ndarray]) -> str | None:
@@ -124,16 +112,10 @@ class NumberProcessor(ColumnProcessor):
 
     def conflict(self, cells: Sequence[object]) -> str | None:
         mark = decimal_mark(cells)
-        if mark and self.mark and mark != self.mark:
-            return f"its decimal mark is {self.mark!r} there and {mark!r} here"
+        fitted = self.column.mark
+        if mark and fitted and mark != fitted:
+            return f"its decimal mark is {fitted!r} there and {mark!r} here"
         return None
-
-    def _state(self, folder: Path) -> dict[str, Any]:
-        return {"mark": self.mark, "decimals": self.decimals}
-
-    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
-        self.mark = state["mark"]
-        self.decimals = state.get("decimals")
 
 
 def _decimals(values: Iterable[object], mark: Literal[".", ","] | None) -> int | None:

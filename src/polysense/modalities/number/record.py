@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from polysense.core.schema import Column, Requirements
 
@@ -18,12 +19,16 @@ class NumberColumn(Column):
         std: The scale that is divided by.
         quantiles: The edges of the bins that hold equal shares of the training values, ascending, scaled as the items
             are; None where no encoder asks for them.
+        mark: The column's decimal mark; None where nothing tells.
+        decimals: Digits after it in the training cells at most; None where there are more than a float32 knows.
     """
 
     modality: str = "number"
     mean: float
     std: float
     quantiles: tuple[float, ...] | None = None
+    mark: Literal[".", ","] | None = None
+    decimals: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Mapping
 
 import numpy as np
 
-from polysense.core.modality_spec import (
-    Claim,
-    Corruption,
-    FittedColumn,
-    ModalitySpec,
-    ModelSize,
-    Place,
-    Preview,
-    Profile,
-)
-from polysense.core.sample import SourceInfo
+from polysense.core.modality_spec import Claim, Corruption, ModelSize, Profile
 from polysense.core.schema import Column
-from polysense.core.unsupported import Unsupported
+from polysense.core.value_spec import ValueSpec
 from polysense.data.numbers import parse_number
 from polysense.errors import DecodeError
 from polysense.modalities.number.record import NumberColumn
@@ -31,14 +19,13 @@ _MAJORITY = 0.9  # of the cells; the others will be missing
 _FEW = 20  # integers with at most so many values may be codes
 
 
-class NumberSpec(ModalitySpec):
+class NumberSpec(ValueSpec):
     """See `ModalitySpec`."""
 
     name, rank, nouns = "number", 50, ("a number", "numbers")
     record, column_type = NumberColumn, "number"
-    extensions: ClassVar[frozenset[str]] = frozenset()
     is_numeric, is_textual, is_discrete = True, False, True
-    dtype, length_multiple = np.float32, None
+    dtype = np.float32
 
     def claim(self, profile: Profile) -> Claim | None:
         num_cells = len(profile.cells)
@@ -55,45 +42,11 @@ class NumberSpec(ModalitySpec):
         hint = "; if they are codes without an order, its type is category" if few else ""
         return Claim(confidence=0.6, evidence=f"integers from {low} to {high}, {profile.counts()}{rest}{hint}")
 
-    def recognizes(self, head: bytes) -> bool:
-        return False
-
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "number_mlp"}
 
-    def default_augmentation(self, cells: Sequence[object], root: Path) -> None:
-        return None
-
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
         return (1,)
-
-    def padding(self, column: Column) -> int:
-        return 0
-
-    def cost(self, column: Column, length: float | int) -> float:
-        return float(length)
-
-    def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
-        return [1 for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
-
-    def longest(self, fitted: FittedColumn) -> int | None:
-        return None
-
-    def item_column(self, column: Column) -> Column:
-        return column
-
-    @property
-    def item_modality(self) -> str:
-        return self.name
-
-    def preview(
-        self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
-    ) -> Preview:
-        parts = [part for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
-        return Preview(texts=[f"{part:.6g}" if isinstance(part, float) else str(part) for part in parts[:most]])
-
-    def preview_reconstruction(self, column: Column, value: np.ndarray) -> None:
-        return None
 
     def summary(self, column: Column) -> Mapping[str, str]:
         column = NumberColumn.of(column)
@@ -106,27 +59,11 @@ class NumberSpec(ModalitySpec):
             return str(cell)
 
     @property
-    def estimate(self) -> Unsupported:
-        return Unsupported("a number counts as one token")
-
-    @property
     def corruptions(self) -> Mapping[str, Corruption]:
         return {"noise": _noise}
 
-    def locate(
-        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
-    ) -> Place | Unsupported:
-        return Place(unit="value", item=item)
-
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.number.decoder.NumberDecoder"
-
-    def backbones(self, cells: Sequence[object]) -> Unsupported:
-        return Unsupported("number columns have no pretrained backbones")
-
-    @property
-    def pretrained(self) -> Unsupported:
-        return Unsupported("number columns have no pretrained backbones")
 
 
 def _noise(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:

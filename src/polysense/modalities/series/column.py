@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.sample import SourceInfo
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.series.decode import Series, read_series
@@ -65,7 +65,7 @@ class SeriesProcessor(ColumnProcessor):
         """See `ColumnProcessor`."""
         return SeriesColumn.of(super().column)
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> SeriesColumn:
+    def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> SeriesColumn:
         series = cells.read(self.name, "time series", lambda cell, _: read_series(cell, root), NUM_SAMPLED)
         names = self._names(series)
         parts = []
@@ -84,10 +84,7 @@ class SeriesProcessor(ColumnProcessor):
             scales.append(scale)
         rates = [one.steps_per_second for one in series if one.steps_per_second is not None]
         return SeriesColumn(
-            name=guess.name,
-            source=guess.source,
-            multiple=guess.multiple,
-            max_items=guess.max_items,
+            name=self.name,
             typical_length=max(1, round(float(np.quantile([len(part) for part in parts], 0.95)))),
             channels=names,
             mean=tuple(centers),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from polysense.core.file_spec import FileSpec, file_identity
 from polysense.core.modality_spec import (
     Backbones,
     Claim,
     Corruption,
     FittedColumn,
-    ModalitySpec,
     ModelSize,
     Place,
     Preview,
@@ -21,7 +21,6 @@ from polysense.core.modality_spec import (
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
-from polysense.data.files import claim_files, file_identity
 from polysense.errors import DecodeError
 from polysense.modalities.series.augment import LENGTH_MULTIPLE
 from polysense.modalities.series.decode import SUFFIXES, is_numeric_list, read_series
@@ -35,19 +34,18 @@ _LEAST_STEPS = 4  # shorter lists of numbers are more often coordinates or ratin
 _STEPS_PER_TOKEN = 8
 
 
-class SeriesSpec(ModalitySpec):
+class SeriesSpec(FileSpec):
     """See `ModalitySpec`."""
 
     name, rank, nouns = "series", 45, ("a time series", "time series")
     record, column_type = SeriesColumn, "series"
     extensions = frozenset(suffix.removeprefix(".") for suffix in SUFFIXES)
-    is_numeric, is_textual, is_discrete = False, False, False
     dtype, length_multiple = np.float32, LENGTH_MULTIPLE
 
     def claim(self, profile: Profile) -> Claim | None:
         numeric = [cell for cell in profile.cells if is_numeric_list(cell)]
         if len(numeric) < _MAJORITY * len(profile.cells) or not numeric:
-            return self._claim_files(profile)
+            return self._claim_series_files(profile)
         steps = sorted(len(cell[0]) if isinstance(cell[0], (list, tuple)) else len(cell) for cell in numeric)  # type: ignore[index,arg-type]
         channels = {len(cell) if isinstance(cell[0], (list, tuple)) else 1 for cell in numeric}  # type: ignore[index,arg-type]
         if steps[len(steps) // 2] < _LEAST_STEPS or len(channels) > 1:
@@ -60,9 +58,9 @@ class SeriesSpec(ModalitySpec):
             + f", in {profile.num_present:,} of {profile.num_rows:,} rows",
         )
 
-    def _claim_files(self, profile: Profile) -> Claim | None:
+    def _claim_series_files(self, profile: Profile) -> Claim | None:
         """Files whose names end like those of series, if the first can be read as one."""
-        claim = claim_files(self, profile)
+        claim = self.claim_files(profile)
         if claim is None:
             return None
         for item in profile.items[:20]:
@@ -85,24 +83,11 @@ class SeriesSpec(ModalitySpec):
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
         return length, SeriesColumn.of(column).num_channels
 
-    def padding(self, column: Column) -> int:
-        return 0
-
     def cost(self, column: Column, length: int | float) -> float:
         return length / _STEPS_PER_TOKEN
 
     def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
         return [len(item) for item in fitted.transform(cell, source, root)]
-
-    def longest(self, fitted: FittedColumn) -> int | None:
-        return None
-
-    def item_column(self, column: Column) -> Column:
-        return column
-
-    @property
-    def item_modality(self) -> str:
-        return self.name
 
     def preview(
         self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
@@ -118,9 +103,6 @@ class SeriesSpec(ModalitySpec):
             stretches=True,
         )
 
-    def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview | None:
-        return None
-
     def summary(self, column: Column) -> Mapping[str, str]:
         column = SeriesColumn.of(column)
         facts = {
@@ -133,10 +115,6 @@ class SeriesSpec(ModalitySpec):
 
     def identity(self, cell: object) -> str:
         return repr(cell) if isinstance(cell, (list, tuple)) else file_identity(cell)
-
-    @property
-    def estimate(self) -> Unsupported:
-        return Unsupported("a file says how long it is only when it is read")
 
     @property
     def corruptions(self) -> Mapping[str, Corruption]:

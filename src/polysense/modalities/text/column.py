@@ -33,7 +33,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from polysense.core.files import write_text
 from polysense.core.sample import SourceInfo
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media import short
 from polysense.data.pretrained_tokenizer import fast_tokenizer
@@ -164,7 +164,7 @@ class TextProcessor(ColumnProcessor):
         read = self._text(text)
         return read, self.tokenizer.encode(read).offsets if read.strip() else []
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> TextColumn:
+    def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> TextColumn:
         requirements = TextRequirements.of(requirements)
         asked, required = self.config.tokenizer, requirements.tokenizer
         if asked is not None and required is not None and asked != required:
@@ -196,10 +196,7 @@ class TextProcessor(ColumnProcessor):
         tokens = {position: token for token, position in tokenizer.get_vocab(with_added_tokens=True).items()}
         size = max(tokens) + 1  # some published vocabularies have holes
         fitted = TextColumn(
-            name=guess.name,
-            source=guess.source,
-            multiple=guess.multiple,
-            max_items=guess.max_items,
+            name=self.name,
             typical_length=max(1, int(np.ceil(np.quantile([len(ids) for ids in encoded], 0.95)))),
             vocabulary_size=size,
             padding_id=padding_id,

@@ -21,6 +21,7 @@ from polysense.core.modality_spec import (
     Place,
     Preview,
     Profile,
+    parts,
 )
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
@@ -113,36 +114,24 @@ class TextSpec(ModalitySpec):
         assert isinstance(fitted, TextProcessor)
         return fitted.max_tokens
 
-    def item_column(self, column: Column) -> Column:
-        return column
-
-    @property
-    def item_modality(self) -> str:
-        return self.name
-
     def preview(
         self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
     ) -> Preview:
-        parts = [part for part in cell if part is not None] if isinstance(cell, list) else [cell]
-        note = f"and {len(parts) - _MAX_EXCERPTS} more" if len(parts) > _MAX_EXCERPTS else ""
-        texts = [f"{part:.6g}" if isinstance(part, float) else str(part) for part in parts[:_MAX_EXCERPTS]]
-        return Preview(texts=texts, note=note)
-
-    def preview_reconstruction(self, column: Column, value: np.ndarray) -> None:
-        return None
+        texts = parts(cell)
+        note = f"and {len(texts) - _MAX_EXCERPTS} more" if len(texts) > _MAX_EXCERPTS else ""
+        return Preview.of_texts(texts[:_MAX_EXCERPTS], note)
 
     def summary(self, column: Column) -> Mapping[str, str]:
         column = TextColumn.of(column)
         return {"tokens known": f"{column.vocabulary_size:,}", "tokens of a long text": f"{column.typical_length:,}"}
 
     def identity(self, cell: object) -> str:
-        parts = cell if isinstance(cell, list) else [cell]
-        return "\0".join(unicodedata.normalize("NFC", str(part)).strip() for part in parts)
+        return "\0".join(unicodedata.normalize("NFC", str(part)).strip() for part in parts(cell))
 
     @property
     def estimate(self) -> Callable[[object], list[int]]:
         def characters(cell: object) -> list[int]:
-            return [len(str(part)) for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
+            return [len(str(part)) for part in parts(cell)]
 
         return characters
 
@@ -156,8 +145,7 @@ class TextSpec(ModalitySpec):
         assert isinstance(fitted, TextProcessor)
         if fitted.joins_lists and isinstance(cell, list):
             return Unsupported("the cell's words are joined to one text, which stands nowhere in the table")
-        parts = [part for part in cell if part is not None] if isinstance(cell, list) else [cell]
-        _, places = fitted.located(parts[item])
+        _, places = fitted.located(parts(cell)[item])
         start, end = places[position[0]]
         return Place(unit="characters", start=(float(start),), end=(float(end),), item=item)
 

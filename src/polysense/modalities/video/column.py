@@ -17,7 +17,7 @@ from PIL import Image
 from polysense.config.codec import from_dict
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, Item, PlacedItem, TrainingCells
 from polysense.data.pixels import Fit
 from polysense.data.raster import MAX_PIXELS
@@ -105,7 +105,7 @@ class VideoProcessor(ColumnProcessor):
         """See `ColumnProcessor`."""
         return VideoColumn.of(super().column)
 
-    def _fit(self, guess: Column, cells: TrainingCells, root: Path, requirements: Requirements) -> VideoColumn:
+    def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> VideoColumn:
         config, num_frames = self.config, self.config.num_frames
         if config.frames_per_second is not None:
             infos = cells.read(
@@ -116,12 +116,9 @@ class VideoProcessor(ColumnProcessor):
         middles = cells.read(self.name, "videos", lambda cell, source: (self._middle(cell, root), source), _NUM_VIDEOS)
         frames, sources = [frame for frame, _ in middles], [source for _, source in middles]
         frame = self.frames.fit(frames, sources, root, requirements)
-        num_items = guess.max_items * num_frames
         return VideoColumn(
-            name=guess.name,
-            source=guess.source,
-            multiple=num_items > 1,
-            max_items=num_items,
+            name=self.name,
+            max_items=num_frames,
             frame=frame,
         )
 

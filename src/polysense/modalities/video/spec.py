@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     Backbones,
     Claim,
@@ -18,12 +19,12 @@ from polysense.core.modality_spec import (
     Place,
     Preview,
     Profile,
+    parts,
 )
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
-from polysense.data.files import claim_files, file_identity
 from polysense.data.raster import is_animation
 from polysense.modalities.video.column import FRAMES, VideoProcessor
 from polysense.modalities.video.decode import EXTENSIONS, is_signature, num_wanted, video_info
@@ -34,13 +35,12 @@ __all__ = ["SPEC", "VideoSpec"]
 _NUM_LOOKED_AT = 20
 
 
-class VideoSpec(ModalitySpec):
+class VideoSpec(FileSpec):
     """See `ModalitySpec`."""
 
     name, rank, nouns = "video", 40, ("a video", "videos")
     record, column_type = VideoColumn, "video"
     extensions = EXTENSIONS
-    is_numeric, is_textual, is_discrete = False, False, False
     is_spatial, dtype, length_multiple = True, np.uint8, None
 
     def claim(self, profile: Profile) -> Claim | None:
@@ -48,9 +48,9 @@ class VideoSpec(ModalitySpec):
         how = f"{FRAMES} frames of each (frames)"
         if shares.get(self.name, 0.0) > 0:
             # An image among videos is a video of one frame.
-            return claim_files(self, profile, besides=(self.item_modality,), how=how)
+            return self.claim_files(profile, besides=(self.item_modality,), how=how)
         if shares.get(self.item_modality, 0.0) > 0 and self._move(profile):
-            return claim_files(self, profile, besides=(self.item_modality,), how=f"moving images, {how}")
+            return self.claim_files(profile, besides=(self.item_modality,), how=f"moving images, {how}")
         return None
 
     def _move(self, profile: Profile) -> bool:
@@ -87,20 +87,16 @@ class VideoSpec(ModalitySpec):
 
     def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
         assert isinstance(fitted, VideoProcessor)
-        parts = [part for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
         config = fitted.config
         if not fitted.column.multiple:
-            return [1 for _ in parts]
+            return [1 for _ in parts(cell)]
         if config.frames_per_second is None:
-            return [1 for _ in parts for _ in range(config.num_frames)]
+            return [1 for _ in parts(cell) for _ in range(config.num_frames)]
         numbers = []
-        for part in parts:
+        for part in parts(cell):
             _, num_there, seconds = video_info(part, root, max_pixels=config.max_pixels)
             numbers.append(min(num_there, num_wanted(seconds, config.num_frames, config.frames_per_second)))
         return [1 for number in numbers for _ in range(number)]
-
-    def longest(self, fitted: FittedColumn) -> int | None:
-        return None
 
     def item_column(self, column: Column) -> Column:
         column = VideoColumn.of(column)
@@ -122,13 +118,6 @@ class VideoSpec(ModalitySpec):
 
     def summary(self, column: Column) -> Mapping[str, str]:
         return {"frames": str(column.max_items), **self._frame.summary(self.item_column(column))}
-
-    def identity(self, cell: object) -> str:
-        return file_identity(cell)
-
-    @property
-    def estimate(self) -> Unsupported:
-        return Unsupported("a video's cost is read from its header")
 
     @property
     def corruptions(self) -> Mapping[str, Corruption] | Unsupported:
