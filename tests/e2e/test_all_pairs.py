@@ -7,26 +7,21 @@ path), is given what it needs in `needs`.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
-import runpy
-import wave
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from every_kind import LARGE, READS, ROWS, TARGETS, lies_in, needs_of, settings_of, write_rows
 
 import polysense
 from polysense.bundle import Bundle
 from polysense.config.base import members
 from polysense.core.batch import Batch
-from polysense.core.modality import Task
-from polysense.core.registry import modalities
+from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
@@ -40,28 +35,15 @@ from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
 
-WIDTH, ROWS = 16, 6
+WIDTH = 16
 GROUP = 4
 """Encoders in one model."""
 
-TARGETS = {
-    Task.CLASSIFICATION: "kind",
-    Task.MULTILABEL: "tags",
-    Task.REGRESSION: "size",
-    Task.GENERATION: "caption",
-    Task.TAGGING: "parts",
-    Task.RETRIEVAL: "space",
-    Task.RECONSTRUCTION: "whole",
-}
 ANSWER = "answer"
 """The text target in the tokens of a pretrained language model, for the head that is one."""
-SEGMENTED = ("text", "audio")
-"""What segments can lie in; a model without such a column has no such target."""
 
 # `auto` is a choice among the others, made before a model is built.
 ENCODERS = [name for name in members("encoder") if name != "auto"]
-LARGE = ("resnet18", "resnet34", "resnet50", "vgg", "convnext")
-"""One of them is tried with every fusion each time, the rest where slow tests are asked for."""
 FUSIONS = list(members("fusion"))
 HEADS = [name for name, config in members("head").items() if config.tasks]  # type: ignore[attr-defined]
 """Those that serve a task; an ensemble is made of them."""
@@ -71,73 +53,15 @@ HEADS = [name for name, config in members("head").items() if config.tasks]  # ty
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table with a column of every modality; each is empty in some row, and one row is empty altogether."""
     root = tmp_path_factory.mktemp("pairs")
-    generator = np.random.default_rng(0)
-    words = ("red apple", "green pear", "blue plum", "left unsaid")
-    rows: list[dict[str, Any]] = []
-    for index in range(ROWS):
-        Image.fromarray(generator.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(root / f"{index}.png")
-        samples = (3000 * generator.standard_normal(700 + 100 * index)).astype("<i2")
-        with wave.open(str(root / f"{index}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(8000)
-            file.writeframes(samples.tobytes())
-        cells = {
-            "text": f"a {words[index % 4]} lay here for {index} days",
-            "image": f"{index}.png",
-            "audio": f"{index}.wav",
-            "number": str(index / 3),
-            "category": ("north", "south", "east")[index % 3],
-            "date": f"2024-0{1 + index}-1{index} 0{index}:30:00",
-        }
-        for kind in modalities():  # a modality's tests bring its own example
-            example = Path(__file__).parents[1] / "modalities" / kind / "example_cell.py"
-            if kind not in cells and example.exists():
-                (root / f"{index}.{kind}").write_bytes(runpy.run_path(str(example))["example_cell"](index))
-                cells[kind] = f"{index}.{kind}"
-        targets = {"kind": "ab"[index % 2], "tags": ("x", "x,y", "y", "")[index % 4], "size": str(float(index))}
-        targets["caption"] = ("", "a fruit", "two ripe fruits")[index % 3]
-        segments = {"text": [[2, 2 + len(words[index % 4]), "thing"]], "audio": [[0.02, 0.06, "noise"]]}
-        targets |= {f"parts of {kind}": json.dumps(cell) for kind, cell in segments.items()}
-        rows.append({**{k: "" if i % ROWS == index else c for i, (k, c) in enumerate(cells.items())}, **targets})
-    rows.append({**dict.fromkeys(rows[0], ""), "kind": "a", "tags": "y", "size": "2.5", "caption": "nothing"})
-    (root / "table.json").write_text(json.dumps(rows))
+    (root / "table.json").write_text(json.dumps(write_rows(root)))
     return root
 
 
 @pytest.fixture(scope="module")
-def needs(language_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What encoders need that can't be built from their defaults."""
-    root = tmp_path_factory.mktemp("needs")
-    transformers: Any = importlib.import_module("transformers")
-    settings = transformers.ViTConfig(
-        image_size=16, patch_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
-    )
-    transformers.ViTModel(settings).save_pretrained(root / "vit")
-    preprocessing = {
-        "image_processor_type": "ViTImageProcessor",
-        "size": {"height": 16, "width": 16},
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.2, 0.2, 0.2],
-    }
-    (root / "vit" / "preprocessor_config.json").write_text(json.dumps(preprocessing))
-    lines = [f"{word} {' '.join(['0.5'] * 5)}" for word in ("red", "apple", "lay")]
-    (root / "vectors.txt").write_text("\n".join(lines))
-    return {
-        "pretrained": {"path": str(root / "vit")},
-        "timm": {"name": "test_resnet", "pretrained": False, "tune": "full"},
-        "word_vectors": {"path": str(root / "vectors.txt")},
-        # Small ones of their kind.
-        "convnext": {"size": "atto"},
-        "vgg": {"depth": 11},
-        "vit": {"num_layers": 1},
-        # Heads.
-        "language_model": {"path": str(language_model("gpt2"))},
-    }
-
-
-# The modality that an encoder of several is tried on.
-PREFERRED = {"pretrained": "image"}
+def needs(
+    language_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, dict[str, Any]]:
+    return needs_of(tmp_path_factory.mktemp("needs"), language_model)
 
 
 def _groups() -> list[Any]:
@@ -160,35 +84,29 @@ class Prepared:
 
 
 @pytest.fixture(scope="module", params=_groups(), ids="+".join)
-def prepared(request: pytest.FixtureRequest, folder: Path, needs: dict[str, dict[str, Any]]) -> Prepared:
+def prepared(request: pytest.FixtureRequest, folder: Path, needs: Mapping[str, dict[str, Any]]) -> Prepared:
     names: tuple[str, ...] = request.param
     configs: dict[str, Any] = {name: members("encoder")[name](**needs.get(name, {})) for name in names}
     source = json.loads((folder / "table.json").read_text())
-    modality = {name: PREFERRED.get(name, sorted(configs[name].reads())[0]) for name in names}
-    over = next((name for name in names if modality[name] in SEGMENTED), None)
-    asked = dict(TARGETS)
-    if over is None:
-        del asked[Task.TAGGING]
-    if len(names) < 2:
-        del asked[Task.RETRIEVAL]
-    cells = {column: column for task, column in asked.items() if task not in (Task.RETRIEVAL, Task.RECONSTRUCTION)}
-    if over is not None:
-        cells["parts"] = f"parts of {modality[over]}"
+    modality = {name: READS.get(name, sorted(configs[name].reads()))[0] for name in names}
+    columns: Any = {name: members(ColumnConfig.family)[modality[name]]() for name in names}
+    # A bucket can't be turned back into its category.
+    reconstructed = tuple(name for name in names if name != "hashed_category")
+    targets: Any = {}
+    cells: dict[str, str] = {}
+    for kind, target in TARGETS.items():
+        over = next((name for name in names if modality[name] in lies_in(kind)), None)
+        if (lies_in(kind) and over is None) or (task(kind).embeds_columns and len(names) < 2):
+            continue
+        given_back = reconstructed if task(kind).reconstructs_columns else ()
+        targets[target] = members(TargetConfig.family)[kind](**settings_of(kind, over, given_back))
+        if task(kind).has_column:
+            cells[target] = target if over is None else f"{target} of {modality[over]}"
+    targets[ANSWER] = members(TargetConfig.family)["generation"](column=TARGETS["generation"])  # type: ignore[call-arg]
     rows = [
         {**{name: row[modality[name]] for name in names}, **{key: row[cell] for key, cell in cells.items()}}
         for row in source
     ]
-    settings: dict[Task, dict[str, Any]] = {
-        Task.MULTILABEL: {"delimiter": ","},
-        Task.TAGGING: {"over": over},
-        # A bucket can't be turned back into its category.
-        Task.RECONSTRUCTION: {"columns": tuple(name for name in names if name != "hashed_category")},
-    }
-    columns: Any = {name: members(ColumnConfig.family)[modality[name]]() for name in names}
-    targets: Any = {
-        column: members(TargetConfig.family)[task.value](**settings.get(task, {})) for task, column in asked.items()
-    }
-    targets[ANSWER] = members(TargetConfig.family)["generation"](column=TARGETS[Task.GENERATION])  # type: ignore[call-arg]
     table = read_table(rows, root=folder)
     data = DataConfig(columns=columns, targets=targets)
     writer: Any = members("head")["language_model"](**needs["language_model"])
@@ -201,14 +119,14 @@ def prepared(request: pytest.FixtureRequest, folder: Path, needs: dict[str, dict
     return Prepared(configs, processor, table)
 
 
-def _heads(index: int, tasks: Collection[Task], first: str, needs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _heads(index: int, kinds: Collection[str], first: str, needs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """A head per target, so that every registered head is in some model; which of a task's heads, by `index`.
 
     One that reads a column of its own reads the first.
     """
     found = {}
-    for task in tasks:
-        serving = [head for head in HEADS if task in members("head")[head].tasks]  # type: ignore[attr-defined]
+    for kind in kinds:
+        serving = [head for head in HEADS if kind in members("head")[head].tasks]  # type: ignore[attr-defined]
         name = serving[index % len(serving)]
         config: Any = members("head")[name]
         reads_one = any(field.name == "column" for field in dataclasses.fields(config))
@@ -216,7 +134,7 @@ def _heads(index: int, tasks: Collection[Task], first: str, needs: dict[str, dic
         head = config(**settings)
         if config.unimodal and index % 3:
             head = members("head")["ensemble"](head=head, joint=index % 3 == 2)  # type: ignore[call-arg]
-        found[ANSWER if name == "language_model" else TARGETS[task]] = head
+        found[ANSWER if name == "language_model" else TARGETS[kind]] = head
     return found
 
 
@@ -243,12 +161,12 @@ def _two_steps(model: MultimodalModel, batches: list[Batch]) -> None:
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_every_encoder_with_every_fusion_and_head(
-    prepared: Prepared, fusion: str, needs: dict[str, dict[str, Any]], tmp_path: Path
+    prepared: Prepared, fusion: str, needs: Mapping[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     fusion_config: Any = members("fusion")[fusion]()
     given = {target.target.task for target in prepared.processor.targets.values()}
-    tasks = [task for task in TARGETS if task in given]
-    heads = _heads(FUSIONS.index(fusion), tasks, next(iter(prepared.encoders)), needs)
+    kinds = [kind for kind in TARGETS if kind in given]
+    heads = _heads(FUSIONS.index(fusion), kinds, next(iter(prepared.encoders)), needs)
     config = ModelConfig(
         width=WIDTH,
         encoders=prepared.encoders,
@@ -276,14 +194,16 @@ def test_every_encoder_with_every_fusion_and_head(
                 torch.testing.assert_close(after[name].values, before[name].values, rtol=0, atol=0, equal_nan=True)
         for target in schema.targets:
             values = after[target.name]
-            found = values.values if target.task is not Task.RETRIEVAL else _there(values.values, target, batch)
+            embeds = task(target.task).embeds_columns
+            found = _there(values.values, target, batch) if embeds else values.values
             assert found.isfinite().all(), (missing, target.name)
             if values.probabilities is not None:
                 assert values.probabilities.isfinite().all(), (missing, target.name)
     (nothing,) = loaded.model.predict(whole.only([]))
     for target in schema.targets:
         values = nothing[target.name].values
-        assert bool(values.isnan().all() if target.task is Task.RETRIEVAL else values.isfinite().all()), target.name
+        embeds = task(target.task).embeds_columns
+        assert bool(values.isnan().all() if embeds else values.isfinite().all()), target.name
 
 
 def _there(places: torch.Tensor, target: Target, batch: Batch) -> torch.Tensor:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import soundfile
@@ -53,24 +52,10 @@ def sound(i: int) -> bytes:
     return file.getvalue()
 
 
-def video(i: int) -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
-        for k in range(10):
-            pixels = np.full((24, 32, 3), 20 * k + i, np.uint8)
-            pixels[:, ::4] = 250
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        out.mux(stream.encode())
-    return file.getvalue()
-
-
 EXAMPLES = {
     "text": lambda i: f"{'quick brown foxes ' * (1 + i)}jump over {i} lazy dogs",
     "image": image,
     "audio": sound,
-    "video": video,
     "number": lambda i: 0.5 + 3.7 * i,
     "category": lambda i: ("red", "green", "blue")[i % 3],
     "date": lambda i: f"2024-03-{1 + i:02d}",
