@@ -11,7 +11,26 @@ from torch import Tensor
 
 from polysense.core.pytree import pytree_node, static
 
-__all__ = ["Features", "Fused", "FusedColumn", "Tokens"]
+__all__ = ["Features", "Fused", "FusedColumn", "PyramidLevel", "Tokens"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PyramidLevel:
+    """A level of an encoder's pyramid, and how it lies over what the encoder reads.
+
+    Along each axis cell i stands for the positions from i * stride up to (i + 1) * stride of the encoder's input (rows
+    and columns of pixels after resizing, samples, steps). The last cell may reach beyond the input's end: an axis of n
+    positions has ceil(n / stride) cells (some pretrained networks drop what their strides leave over, and have fewer).
+
+    Attributes:
+        stride: Positions of the input for each cell, along each axis.
+        width: Width of its vectors, which are not normalized; that of the model's tokens does not matter.
+        grid: Cells along each axis of one item; None where they follow an item's length.
+    """
+
+    stride: tuple[int, ...]
+    width: int
+    grid: tuple[int, ...] | None = None
 
 
 @pytree_node
@@ -25,8 +44,9 @@ class Tokens:
         mask: [batch, length]; True = valid. A row whose modality is absent has an all-False mask.
         grid: The static shape that `length` unfolds to: (height, width) for an image, (time,) for audio and text,
             (time, height, width) for video, (1,) for a number. Several items in a cell come first: (items, ...).
-        pyramid: The same column at other resolutions, from fine to coarse, for heads that predict densely. Each level
-            has a grid of its own, and none has a pyramid.
+        pyramid: The same column at other resolutions, from fine to coarse, where a head that predicts densely asks for
+            it (`BaseHead.reads_pyramids`); `Encoder.levels` says how they lie over the input. Each level has a grid and
+            a width of its own, and none has a pyramid. Several items in a cell come first: (items, ...).
     """
 
     values: Float[Tensor, "batch length width"]

@@ -6,6 +6,7 @@ every encoder serves them.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from polysense.config.base import Family
 from polysense.core import registry
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column, Requirements
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.nn.layers.transformer import sinusoidal
 
@@ -118,10 +119,12 @@ class Encoder(nn.Module, ABC):
     Attributes:
         ordered: Whether the order of a cell's items counts (`items: sequence`).
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
+        gives_pyramid: Whether its tokens have a pyramid, of the levels that `levels` names, whatever is absent.
     """
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "own_losses")
 
+    gives_pyramid: bool = False
     ordered: bool = True
     learning_rate_scale: float = 1.0
 
@@ -139,6 +142,25 @@ class Encoder(nn.Module, ABC):
     ) -> Tokens:
         """Encodes single items. An item of length 0 is absent: its mask must be all False, its values may be junk."""
 
+    @property
+    def levels(self) -> tuple[PyramidLevel, ...]:
+        """The levels of the pyramid that it can give, from fine to coarse; () = it has no feature maps."""
+        return ()
+
+    def give_pyramid(self) -> tuple[PyramidLevel, ...]:
+        """Has the encoder give a pyramid from now on; the feature maps are there anyway, so no weights are added.
+
+        Raises:
+            ConfigError: It has none.
+        """
+        if not self.levels:
+            raise ConfigError(
+                f"model.encoders.{self.column.name}: a head reads this column's feature maps, and "
+                f"{type(self).__name__} has none; choose a convolutional encoder or one with patches"
+            )
+        self.gives_pyramid = True
+        return self.levels
+
     @final  # type: ignore[misc]  # torch declares `forward` as an attribute
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encodes a column; a cell's items follow one another along the length, and what is masked is 0."""
@@ -149,17 +171,12 @@ class Encoder(nn.Module, ABC):
         tokens = self._encode_present(column.values.flatten(0, 1), column.lengths.flatten(), draws)
         if not self.column.multiple:
             return tokens.cleared()
-        levels = tuple(self._of_cells(level, batch, items) for level in tokens.pyramid)
-        return replace(self._of_cells(tokens, batch, items), pyramid=levels).cleared()
-
-    def _of_cells(self, tokens: Tokens, batch: int, items: int) -> Tokens:
-        """The tokens of items as those of the cells that they lie in."""
-        values = tokens.values.reshape(batch, items, -1, self.width)
         if self.ordered:
             # Which item a token came from, so that order within a cell (a dialogue, a sequence of pictures) is kept.
-            positions = sinusoidal(torch.arange(items, device=values.device), self.width).to(values.dtype)
-            values = values + positions[:, None, :]
-        return Tokens(values.flatten(1, 2), tokens.mask.reshape(batch, -1), (items, *tokens.grid))
+            positions = sinusoidal(torch.arange(items, device=tokens.values.device), self.width).to(tokens.values.dtype)
+            tokens = replace(tokens, values=tokens.values + positions.repeat(batch, 1)[:, None])
+        levels = tuple(_of_cells(level, batch, items) for level in tokens.pyramid)
+        return replace(_of_cells(tokens, batch, items), pyramid=levels).cleared()
 
     def _lacks(self, column: ColumnBatch) -> bool:
         """Whether it is known, without waiting for an accelerator, that no row has the column.
@@ -176,10 +193,19 @@ class Encoder(nn.Module, ABC):
     def _nothing(self, column: ColumnBatch) -> Tokens:
         """One masked token a row. Every parameter is touched all the same: peers would wait for its gradient."""
         tokens = Tokens.nothing(len(column.lengths), self.width, column.lengths.device)
+        if self.gives_pyramid:
+            tokens = replace(tokens, pyramid=tuple(self._empty(level, tokens) for level in self.levels))
         if not self.training:
             return tokens
         touched = sum((p.flatten()[:1].sum() * 0.0 for p in self.parameters() if p.requires_grad), torch.zeros(()))
         return replace(tokens, values=tokens.values + touched.to(tokens.values.dtype))
+
+    def _empty(self, level: PyramidLevel, tokens: Tokens) -> Tokens:
+        """A level of the pyramid where no row has the column."""
+        grid = level.grid or (1,) * len(level.stride)
+        mask = tokens.mask.new_zeros(len(tokens.mask), math.prod(grid))
+        values = tokens.values.new_zeros(*mask.shape, level.width)
+        return Tokens(values, mask, (1, *grid) if self.column.multiple else grid)
 
     def _encode_present(
         self,
@@ -228,6 +254,12 @@ class Encoder(nn.Module, ABC):
 
     def save_resources(self, folder: Path) -> None:
         """Writes what `build` needs besides the config and the weights, such as a backbone's own config."""
+
+
+def _of_cells(tokens: Tokens, batch: int, items: int) -> Tokens:
+    """The tokens of items as those of the cells that they lie in."""
+    values = tokens.values.reshape(batch, -1, tokens.values.shape[2])
+    return Tokens(values, tokens.mask.reshape(batch, -1), (items, *tokens.grid))
 
 
 def _spread(tokens: Tokens, rows: Int[Tensor, " some"], batch: int) -> Tokens:

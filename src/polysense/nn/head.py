@@ -29,7 +29,7 @@ from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Requirements, Target
-from polysense.core.tokens import Fused
+from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
 from polysense.nn.decoding.stepper import Stepper
 
@@ -114,6 +114,8 @@ class BaseHead(nn.Module, ABC):
     Attributes:
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
         excludes: Input columns that it must never see; the model keeps them from it.
+        reads_pyramids: Input columns whose feature maps it reads (`Tokens.pyramid`), which encoders give only where a
+            head asks; settled by `connect` at the latest.
         contrasts_rows: Whether `loss` compares rows with one another. Then the training step gathers outputs and truths
             over micro-batches and ranks, so `loss` may use no parameters: what it learns (a temperature) is a field of
             the output.
@@ -123,6 +125,7 @@ class BaseHead(nn.Module, ABC):
 
     learning_rate_scale: float = 1.0
     excludes: tuple[str, ...] = ()
+    reads_pyramids: tuple[str, ...] = ()
     contrasts_rows: bool = False
 
     def __init__(self, target: Target, loss_weight: float = 1.0) -> None:
@@ -135,6 +138,12 @@ class BaseHead(nn.Module, ABC):
 
         Raises:
             ConfigError: None of them can be read, or several can and the recipe names none.
+        """
+
+    def connect_pyramids(self, levels: Mapping[str, tuple[PyramidLevel, ...]]) -> None:
+        """Told once, after `connect`, what the pyramids of the columns in `reads_pyramids` are, from fine to coarse.
+
+        A head makes the layers here whose shape depends on it.
         """
 
     # --- training ------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -29,8 +30,10 @@ def without(tokens: Mapping[str, Tokens], columns: Collection[str]) -> dict[str,
     rest = dict(tokens)
     for name in columns:
         if name in rest:
-            values = rest[name].values
-            rest[name] = Tokens.nothing(len(values), values.shape[2], values.device, values.dtype)
+            values, levels = rest[name].values, rest[name].pyramid
+            nothing = Tokens.nothing(len(values), values.shape[2], values.device, values.dtype)
+            there = torch.zeros_like(nothing.mask[:, 0])
+            rest[name] = replace(nothing, pyramid=tuple(level.masked(there) for level in levels))
     return rest
 
 

@@ -84,6 +84,9 @@ class ModelConfig(Config):
         for index, target in enumerate(schema.targets):
             head = self.heads[target.name].create(target, self.width, _folder(resources, f"head_{index}"))
             head.connect([column for column in schema.columns if column.name not in head.excludes])
+            if head.reads_pyramids:
+                by_name = dict(zip(schema.names, encoders, strict=True))
+                head.connect_pyramids({name: by_name[name].give_pyramid() for name in head.reads_pyramids})
             heads.append(head)
         # Built after the rest, so that an objective leaves every other initial weight as it is.
         blueprint = Blueprint(schema, self.width, self.heads)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import importlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from polysense.core import registry
@@ -234,10 +234,8 @@ class Pretrained(Encoder):
         """Changes the backbone once it is there, before any of it is frozen."""
 
     @abstractmethod
-    def hidden(
-        self, values: Shaped[Tensor, "items ..."], lengths: Int[Tensor, " items"]
-    ) -> tuple[Float[Tensor, "items length size"], Bool[Tensor, "items length"]]:
-        """The backbone's last hidden states, and which are valid."""
+    def hidden(self, values: Shaped[Tensor, "items ..."], lengths: Int[Tensor, " items"]) -> Tokens:
+        """The backbone's last hidden states, with its feature maps as a pyramid where one is asked for."""
 
     def encode_items(
         self,
@@ -250,14 +248,14 @@ class Pretrained(Encoder):
             # A frozen backbone is an extractor: no dropout, whatever mode the model around it is in.
             self.backbone.eval()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            hidden, mask = self.hidden(values, lengths)
-        tokens = self.project(self.norm(hidden))
+            hidden = self.hidden(values, lengths)
+        tokens = self.project(self.norm(hidden.values))
         if self.training and not frozen:
             # Poolers and the like are not asked; a parameter without a gradient would keep other processes waiting.
             # Only they are touched: a second gradient, of zeros, for all of BERT would cost a tenth of the step.
-            for parameter in _unreached(hidden, self.backbone.parameters()):
+            for parameter in _unreached(hidden.values, self.backbone.parameters()):
                 tokens = tokens + parameter.flatten()[:1].sum() * 0.0
-        return Tokens(tokens, mask, (hidden.shape[1],))
+        return replace(hidden, values=tokens)
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         if self.config.weights == "random":

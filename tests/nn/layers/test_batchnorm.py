@@ -39,10 +39,10 @@ def test_only_what_is_present_is_seen() -> None:
     x = torch.randn(5, 2, 8, 6)
     x[2] = torch.nan
     x[4] = torch.inf
-    found = over_present(network, x, torch.tensor([1, 7, 0, 1, 0]))
+    (found,) = over_present(lambda each: [network(each)], x, torch.tensor([1, 7, 0, 1, 0]))
     torch.testing.assert_close(found[[0, 1, 3]], network(x[[0, 1, 3]]))
     assert not found[[2, 4]].any()
-    found = over_present(network, x, torch.zeros(5, dtype=torch.int64))
+    (found,) = over_present(lambda each: [network(each)], x, torch.zeros(5, dtype=torch.int64))
     assert found.shape == (5, 3, 3, 2)
     assert not found.any()
     network.zero_grad()

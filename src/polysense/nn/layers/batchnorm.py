@@ -6,7 +6,7 @@ has no picture must not be in the batch at all; in prediction it normalises by r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -47,19 +47,19 @@ class BatchNorm(nn.Module):
 
 
 def over_present(
-    network: Callable[[Tensor], Tensor], items: Float[Tensor, "items ..."], lengths: Int[Tensor, " items"]
-) -> Float[Tensor, "items ..."]:
+    network: Callable[[Tensor], Sequence[Tensor]], items: Float[Tensor, "items ..."], lengths: Int[Tensor, " items"]
+) -> Sequence[Tensor]:
     """Runs a network over the items of length above 0 alone; the others get zeros.
 
     With no item present the network runs over an empty batch, so that every parameter still has a (zero) gradient.
 
     Args:
-        network: From a batch of items to a batch of anything of a fixed shape.
+        network: From a batch of items to batches of anything of a fixed shape, such as feature maps.
         items: All items; absent ones may hold junk.
         lengths: 0 = absent.
     """
     present = lengths.nonzero().squeeze(1)
     if len(present) == len(items):
         return network(items)
-    result = network(items[present])
-    return result.new_zeros(len(items), *result.shape[1:]).index_copy(0, present, result)
+    results = network(items[present])
+    return [each.new_zeros(len(items), *each.shape[1:]).index_copy(0, present, each) for each in results]

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-__all__ = ["ResidualBlock", "ValidGroupNorm", "conv3x3"]
+from polysense.core.tokens import Tokens
+
+__all__ = ["ResidualBlock", "ValidGroupNorm", "conv3x3", "time_level"]
 
 _GROUP = 8
 
@@ -90,6 +92,11 @@ class ValidGroupNorm(nn.Module):
             return F.group_norm(x, self.num_groups, self.weight, self.bias)
         normalised: Tensor = _ValidGroupNorm.apply(x, valid, self.weight, self.bias, self.num_groups)
         return normalised
+
+
+def time_level(x: Float[Tensor, "items channels height steps"], keep: Float[Tensor, "items 1 1 steps"]) -> Tokens:
+    """A feature map whose columns run along time as a level of a pyramid; `keep` is 0 at padding."""
+    return Tokens(x.permute(0, 3, 1, 2).flatten(2), keep[:, 0, 0] > 0, (x.shape[3],))
 
 
 def conv3x3(num_inputs: int, num_outputs: int, stride: tuple[int, int] = (1, 1)) -> nn.Conv2d:

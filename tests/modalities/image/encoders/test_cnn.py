@@ -41,7 +41,7 @@ def column(height: int, width: int) -> Column:
 @pytest.mark.parametrize(("size", "grid"), [((28, 28), (7, 7)), ((30, 45), (8, 12)), ((3, 9), (2, 5))])
 def test_the_depth_follows_the_picture(size: tuple[int, int], grid: tuple[int, int]) -> None:
     encoder = ImageCNNConfig(channels=8).build(column(*size), 8)
-    assert encoder.grid == grid
+    assert encoder.grids[-1] == grid
 
 
 def test_impossible_settings_are_named() -> None:

@@ -59,16 +59,16 @@ def test_it_equals_torchvisions(name: str) -> None:
         reference.train(mode)
         with torch.no_grad():
             found, expected = network(x), reference(x)
-        assert found.shape[2:] == encoder.grid
+        assert found.shape[2:] == encoder.grids[-1]
         torch.testing.assert_close(found.flatten(1), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_stem_follows_the_picture() -> None:
     small, encoder = network_of("resnet18", 28)
-    assert encoder.grid == (4, 4)
+    assert encoder.grids[-1] == (4, 4)
     assert small.stem[0].stride == (1, 1)
     assert small(torch.randn(2, 3, 28, 28)).shape[2:] == (4, 4)
     large, encoder = network_of("resnet18", 70)
-    assert encoder.grid == (3, 3)
+    assert encoder.grids[-1] == (3, 3)
     assert large.stem[0].kernel_size == (7, 7)
     assert large(torch.randn(2, 3, 70, 70)).shape[2:] == (3, 3)

@@ -11,8 +11,7 @@ from torch import nn
 from polysense.config.base import members
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
-from polysense.modalities.image.encoders.feature_map import CellProjection, FeatureMap
-from polysense.modalities.image.encoders.resnet import image_tokens
+from polysense.modalities.image.encoders.feature_map import CellProjection, FeatureMap, image_tokens
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.schema import Column
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.audio.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Encoder
-from polysense.nn.layers.convolution import ResidualBlock
+from polysense.nn.layers.convolution import ResidualBlock, time_level
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["AudioCNN", "AudioCNNConfig"]
@@ -76,6 +76,16 @@ class AudioCNN(Encoder):
         nn.init.normal_(self.projection, std=math.sqrt(anchors / inputs))
         self.bias = nn.Parameter(torch.zeros(width))
 
+    @property
+    def levels(self) -> tuple[PyramidLevel, ...]:
+        """The bands of a time are side by side."""
+        log_mel, channels = self.spectrogram.log_mel, self.stem.out_channels
+        hop, num_mels = log_mel.hop, log_mel.num_mels
+        return tuple(
+            PyramidLevel(stride=(hop * 2 ** (i + 1),), width=channels * 2**i * -(-num_mels // 2 ** (i + 1)))
+            for i in range(3)
+        )
+
     def encode_items(
         self,
         values: Shaped[Tensor, "items ..."],
@@ -87,11 +97,13 @@ class AudioCNN(Encoder):
         x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)
         keep = keep[..., ::2]
         x = F.relu(self.stem(x), inplace=True) * keep
+        maps = [(x, keep)]
         for stage in self.stages:
             # Values are not negative and padding is 0, so a pair that is half padding gives its valid half.
             x = F.max_pool2d(x, 2, ceil_mode=True)
             keep = keep[..., ::2]
             x = stage(x, keep)
+            maps.append((x, keep))
         valid = keep[:, 0, 0, :] > 0
         steps = self.dropout(x).permute(0, 3, 1, 2).flatten(2)
         if self.own:
@@ -100,7 +112,8 @@ class AudioCNN(Encoder):
             tokens = steps @ self.projection[0] + self.bias
         length = tokens.shape[1]
         positions = sinusoidal(torch.arange(length, device=tokens.device), self.width).to(tokens.dtype)
-        return Tokens(tokens + 0.1 * positions, valid, (length,))
+        levels = tuple(time_level(*each) for each in maps) if self.gives_pyramid else ()
+        return Tokens(tokens + 0.1 * positions, valid, (length,), levels)
 
 
 def _near_anchors(valid: Bool[Tensor, "items steps"]) -> Float[Tensor, "items steps anchors"]:

@@ -13,10 +13,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from polysense.core.schema import Column
+from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioRequirements
 from polysense.nn.layers.pretrained_audio import (
@@ -67,9 +68,9 @@ class PretrainedAudio(Pretrained):
         if self.reads_waveform:
             keep_rows_apart(self.backbone)
 
-    def hidden(
-        self, values: Int[Tensor, "items samples"], lengths: Int[Tensor, " items"]
-    ) -> tuple[Float[Tensor, "items length size"], Bool[Tensor, "items length"]]:
+    def hidden(self, values: Int[Tensor, "items samples"], lengths: Int[Tensor, " items"]) -> Tokens:
         if self.reads_waveform:
-            return encode_waveforms(self.backbone, self.extractor, values, lengths, self.config.max_seconds)
-        return encode_spectrograms(self.backbone, self.extractor, values, lengths)
+            hidden, mask = encode_waveforms(self.backbone, self.extractor, values, lengths, self.config.max_seconds)
+        else:
+            hidden, mask = encode_spectrograms(self.backbone, self.extractor, values, lengths)
+        return Tokens(hidden, mask, (mask.shape[1],))

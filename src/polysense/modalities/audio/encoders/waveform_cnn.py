@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.schema import Column
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
-from polysense.nn.layers.convolution import ValidGroupNorm
+from polysense.nn.layers.convolution import ValidGroupNorm, time_level
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["WaveformCNN", "WaveformCNNConfig"]
@@ -68,9 +68,14 @@ class WaveformCNN(Encoder):
         self.layers = nn.ModuleList(
             nn.Conv1d(before, after, 3, padding=1, bias=False) for before, after in pairwise(widths)
         )
+        self.widths = widths
         self.norms = nn.ModuleList(ValidGroupNorm(count) for count in widths)
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(widths[-1], width)
+
+    @property
+    def levels(self) -> tuple[PyramidLevel, ...]:
+        return tuple(PyramidLevel(stride=(self.stride * _POOL**i,), width=width) for i, width in enumerate(self.widths))
 
     def encode_items(
         self,
@@ -88,15 +93,18 @@ class WaveformCNN(Encoder):
         valid = steps < ((lengths + self.stride - 1) // self.stride)[:, None]
         keep = valid[:, None, None, :].to(x.dtype)
         x = F.relu(self.norms[0](x[:, :, None], keep), inplace=True)
+        maps = [(x, keep)]
         for layer, norm in zip(self.layers, self.norms[1:], strict=True):
             # Values are not negative and padding is 0: a group that is partly padding gives its valid part.
             x = F.max_pool2d(x, (1, _POOL), ceil_mode=True)
             keep = keep[..., ::_POOL]
             x = F.relu(norm(layer(x[:, :, 0])[:, :, None], keep), inplace=True)
+            maps.append((x, keep))
         mask = keep[:, 0, 0, :] > 0
         tokens = self.project(self.dropout(x[:, :, 0].transpose(1, 2)))
         positions = sinusoidal(torch.arange(tokens.shape[1], device=x.device), self.width).to(tokens.dtype)
-        return Tokens(tokens + 0.1 * positions, mask, (tokens.shape[1],))
+        levels = tuple(time_level(*each) for each in maps) if self.gives_pyramid else ()
+        return Tokens(tokens + 0.1 * positions, mask, (tokens.shape[1],), levels)
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
-from polysense.modalities.image.encoders.feature_map import FeatureMap
+from polysense.modalities.image.encoders.feature_map import FeatureMap, FeatureNetwork
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.layers.batchnorm import BatchNorm
@@ -62,13 +62,10 @@ class ImageCNNConfig(EncoderConfig):
         height, columns = column.image_size
         stages = max(math.floor(math.log2(min(height, columns) / 4)), 1) if self.stages == "auto" else self.stages
         network = ImageCNN(column.num_channels, self.channels, stages, self.convolutions, self.norm)
-        grid = (-(-height // 2**stages), -(-columns // 2**stages))
-        return FeatureMap(
-            column, width, network, network.num_channels, grid, self.positions, self.dropout, channels_last=True
-        )
+        return FeatureMap(column, width, network, self.positions, self.dropout)
 
 
-class ImageCNN(nn.Module):
+class ImageCNN(FeatureNetwork):
     """Stages of `convolutions` times (3x3 convolution, normalisation, ReLU), then 2x2 max-pooling.
 
     Args:
@@ -79,11 +76,13 @@ class ImageCNN(nn.Module):
         norm: "group", "batch" or "none".
     """
 
+    channels_last: ClassVar[bool] = True
+
     def __init__(self, num_inputs: int, channels: int, num_stages: int, convolutions: int, norm: str) -> None:
         super().__init__()
         self.stages = nn.ModuleList()
-        for stage in range(num_stages):
-            outputs = channels * min(2**stage, 8)
+        widths = [channels * min(2**stage, 8) for stage in range(num_stages)]
+        for outputs in widths:
             layers: list[nn.Module] = []
             for _ in range(convolutions):
                 convolution = nn.Conv2d(num_inputs, outputs, 3, padding=1, bias=norm == "none")
@@ -94,12 +93,12 @@ class ImageCNN(nn.Module):
                 layers.append(nn.ReLU(inplace=True))
                 num_inputs = outputs
             self.stages.append(nn.Sequential(*layers))
-        self.num_channels = num_inputs
+        self.channels = (*widths, widths[-1])
+        self.strides = tuple(2**stage for stage in range(num_stages + 1))
 
-    def forward(
-        self, x: Float[Tensor, "items channels height width"]
-    ) -> Float[Tensor, "items outchannels lastheight lastwidth"]:
-        """The last stage's map. An odd side is halved upwards, so nothing at the edge is lost."""
+    def maps(self, x: Float[Tensor, "items channels height width"]) -> list[Tensor]:
+        maps = [x]
         for stage in self.stages:
-            x = F.max_pool2d(stage(x), 2, ceil_mode=True)
-        return x
+            maps[-1] = stage(maps[-1])
+            maps.append(F.max_pool2d(maps[-1], 2, ceil_mode=True))
+        return maps

@@ -25,8 +25,7 @@ from torch.nn import functional as F
 
 from polysense.core.schema import Column
 from polysense.errors import ConfigError
-from polysense.modalities.image.encoders.feature_map import FeatureMap
-from polysense.modalities.image.encoders.resnet import SMALL
+from polysense.modalities.image.encoders.feature_map import SMALL, FeatureMap, FeatureNetwork
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
 
@@ -70,11 +69,7 @@ class ConvNeXtConfig(EncoderConfig):
         small = self.stem == "small" or (self.stem == "auto" and min(column.image_size) < SMALL)
         blocks, channels = _SIZES[self.size]
         network = ConvNeXt(column.num_channels, blocks, channels, small, self.stochastic_depth)
-        # Every halving rounds up.
-        factor = 8 if small else 32
-        height, columns = (-(-side // factor) for side in column.image_size)
-        grid = (height, columns)
-        return FeatureMap(column, width, network, channels[-1], grid, dropout=self.dropout, channels_last=True)
+        return FeatureMap(column, width, network, dropout=self.dropout)
 
 
 class _ChannelNorm(nn.LayerNorm):
@@ -124,7 +119,7 @@ class _Patches(nn.Module):
         return out
 
 
-class ConvNeXt(nn.Module):
+class ConvNeXt(FeatureNetwork):
     """A stem, four stages of blocks with a halving between them, and a last normalisation of each cell.
 
     Args:
@@ -135,10 +130,14 @@ class ConvNeXt(nn.Module):
         stochastic_depth: How often the last block is skipped in training.
     """
 
+    channels_last: ClassVar[bool] = True
+
     def __init__(
         self, num_inputs: int, blocks: Sequence[int], channels: Sequence[int], small: bool, stochastic_depth: float
     ) -> None:
         super().__init__()
+        self.channels = tuple(channels)
+        self.strides = (1, 2, 4, 8) if small else (4, 8, 16, 32)
         self.stem: nn.Module = _Patches(num_inputs, channels[0], 4)
         if small:
             self.stem = nn.Conv2d(num_inputs, channels[0], 3, padding=1)
@@ -154,22 +153,11 @@ class ConvNeXt(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def features(
-        self, x: Float[Tensor, "items channels height width"]
-    ) -> Float[Tensor, "items outchannels lastheight lastwidth"]:
-        """The last stage's map."""
-        x = self._normalise(0, self.stem(x))
-        for index, stage in enumerate(self.stages):
-            if index:
-                x = self.halvings[index - 1](self._normalise(index, x))
-            x = stage(x)
-        return x
-
-    def forward(
-        self, x: Float[Tensor, "items channels height width"]
-    ) -> Float[Tensor, "items outchannels lastheight lastwidth"]:
-        """The last stage's map, each cell normalised."""
-        return self._normalise(len(self.stages), self.features(x))
+    def maps(self, x: Float[Tensor, "items channels height width"]) -> list[Tensor]:
+        maps = [self.stages[0](self._normalise(0, self.stem(x)))]
+        for index, stage in enumerate(self.stages[1:]):
+            maps.append(stage(self.halvings[index](self._normalise(index + 1, maps[-1]))))
+        return [*maps[:-1], self._normalise(len(self.stages), maps[-1])]
 
     def _normalise(self, index: int, x: Tensor) -> Tensor:
         normalised: Tensor = self.norms[index](x.permute(0, 2, 3, 1))

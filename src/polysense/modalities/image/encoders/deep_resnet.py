@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.schema import Column
-from polysense.modalities.image.encoders.feature_map import FeatureMap
-from polysense.modalities.image.encoders.resnet import SMALL
+from polysense.modalities.image.encoders.feature_map import SMALL, FeatureMap, FeatureNetwork
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.layers.batchnorm import BatchNorm
@@ -52,10 +51,7 @@ class DeepResNetConfig(EncoderConfig):
         column = ImageColumn.of(column)
         small = self.stem == "small" or (self.stem == "auto" and min(column.image_size) < SMALL)
         network = DeepResNet(column.num_channels, self.blocks, self.bottleneck, small)
-        # Every halving rounds up.
-        factor = 8 if small else 32
-        height, columns = (-(-side // factor) for side in column.image_size)
-        return FeatureMap(column, width, network, network.num_channels, (height, columns), dropout=self.dropout)
+        return FeatureMap(column, width, network, dropout=self.dropout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +108,7 @@ class _Block(nn.Module):
         return F.relu(out + self.shortcut(x), inplace=True)
 
 
-class DeepResNet(nn.Module):
+class DeepResNet(FeatureNetwork):
     """A stem, then four stages of residual blocks; all but the first stage halve the map.
 
     Args:
@@ -129,10 +125,9 @@ class DeepResNet(nn.Module):
         else:
             stem = nn.Conv2d(num_inputs, 64, 7, stride=2, padding=3, bias=False)
         self.stem = nn.Sequential(stem, BatchNorm(64), nn.ReLU(inplace=True))
-        if not small:
-            self.stem.append(nn.MaxPool2d(3, stride=2, padding=1))
+        self.pooled = not small
         self.stages = nn.ModuleList()
-        channels = 64
+        channels, widths = 64, list[int]()
         for stage, num_blocks in enumerate(blocks):
             inner = 64 * 2**stage
             outputs = 4 * inner if bottleneck else inner
@@ -145,7 +140,9 @@ class DeepResNet(nn.Module):
                 )
             )
             channels = outputs
-        self.num_channels = channels
+            widths.append(outputs)
+        self.channels = tuple(widths) if small else (64, *widths)
+        self.strides = (1, 2, 4, 8) if small else (2, 4, 8, 16, 32)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -153,11 +150,11 @@ class DeepResNet(nn.Module):
                 # Starting as the identity (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1).
                 nn.init.zeros_(module.norms[-1].weight)  # type: ignore[arg-type]
 
-    def forward(
-        self, x: Float[Tensor, "items channels height width"]
-    ) -> Float[Tensor, "items outchannels lastheight lastwidth"]:
-        """The last stage's map, 512 channels (2048 with bottlenecks)."""
-        x = self.stem(x)
-        for stage in self.stages:
-            x = stage(x)
-        return x
+    def maps(self, x: Float[Tensor, "items channels height width"]) -> list[Tensor]:
+        maps = [self.stem(x)]
+        if self.pooled:
+            maps.append(F.max_pool2d(maps[-1], 3, stride=2, padding=1))
+        maps[-1] = self.stages[0](maps[-1])
+        for stage in self.stages[1:]:
+            maps.append(stage(maps[-1]))
+        return maps

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from polysense.core.schema import Column
+from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.image.encoders.feature_map import image_level, levels_of
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
 from polysense.nn.pretrained import Pretrained, PretrainedConfig, first_attribute, from_pretrained
 
@@ -51,14 +55,38 @@ class PretrainedImage(Pretrained):
             std=tuple(float(value) for value in processor.image_std),
         )
 
-    def hidden(
-        self, values: UInt8[Tensor, "items channels height width"], lengths: Int[Tensor, " items"]
-    ) -> tuple[Float[Tensor, "items length size"], Bool[Tensor, "items length"]]:
-        output = self.backbone(pixel_values=(values.float() - self.mean) / self.std)
+    def hidden(self, values: UInt8[Tensor, "items channels height width"], lengths: Int[Tensor, " items"]) -> Tokens:
+        output = self.backbone(
+            pixel_values=(values.float() - self.mean) / self.std, output_hidden_states=self.gives_pyramid
+        )
         hidden = output.last_hidden_state
+        pyramid = tuple(image_level(each, lengths) for each in self._maps(output)) if self.gives_pyramid else ()
         if hidden.dim() == 4:  # a convolutional backbone
-            hidden = hidden.flatten(2).transpose(1, 2)
-        return hidden, (lengths > 0)[:, None].expand(-1, hidden.shape[1])
+            return replace(image_level(hidden, lengths), pyramid=pyramid)
+        mask = (lengths > 0)[:, None].expand(-1, hidden.shape[1])
+        return Tokens(hidden, mask, (hidden.shape[1],), pyramid)
+
+    @cached_property
+    def levels(self) -> tuple[PyramidLevel, ...]:
+        """The deepest map of each resolution; of a vision transformer the last patches."""
+        column = ImageColumn.of(self.column)
+        picture = torch.zeros(1, column.num_channels, *column.image_size, device=self.mean.device)
+        training = self.backbone.training
+        with torch.no_grad():
+            maps = self._maps(self.backbone.eval()(pixel_values=picture, output_hidden_states=True))
+        self.backbone.train(training)
+        return levels_of(maps, column.image_size)
+
+    def _maps(self, output: Any) -> list[Tensor]:
+        """[items, channels, height, width], from fine to coarse."""
+        every = getattr(output, "reshaped_hidden_states", None) or output.hidden_states
+        maps = {each.shape[2:]: each for each in every if each.dim() == 4}
+        patch = first_attribute(self.settings, ("patch_size",))
+        if maps or not isinstance(patch, int):
+            return list(maps.values())
+        height, columns = (side // patch for side in ImageColumn.of(self.column).image_size)
+        # Class and register tokens come before the patches.
+        return [output.last_hidden_state[:, -height * columns :].transpose(1, 2).unflatten(2, (height, columns))]
 
 
 def _height_width(size: Any) -> tuple[int, int]:

@@ -16,22 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.schema import Column
-from polysense.core.tokens import Tokens
+from polysense.modalities.image.encoders.feature_map import FeatureMap, FeatureNetwork, each_cell_its_own
 from polysense.modalities.image.record import ImageColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import EncoderConfig
 from polysense.nn.layers.convolution import ResidualBlock
-from polysense.nn.layers.pixels import Standardise
-from polysense.nn.layers.transformer import sinusoidal
 
-__all__ = ["SMALL", "ResNet", "ResNetConfig", "grid_positions", "image_tokens"]
-
-SMALL = 64  # pixels: the side up to which a picture counts as drawn to its frame
+__all__ = ["ResNet", "ResNetConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,85 +48,64 @@ class ResNetConfig(EncoderConfig):
     positions: Literal["auto", "own", "shared"] = "auto"
     dropout: float = 0.3
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> ResNet:
+    def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)
         column = ImageColumn.of(column)
-        return ResNet(self, column, width)
+        network = ResNet(
+            column.num_channels,
+            column.image_size,
+            self.channels,
+            self.blocks,
+            # A photograph's cells are averaged, so they must say more each.
+            widened=not each_cell_its_own(column, self.positions),
+        )
+        return FeatureMap(column, width, network, self.positions, self.dropout)
 
 
-def grid_positions(grid: tuple[int, int], width: int, device: torch.device) -> Float[Tensor, "cells width"]:
-    """2-D sinusoidal position embeddings of a grid's cells: half the width for the row, half for the column."""
-    (height, columns), half = grid, width // 2
-    rows = sinusoidal(torch.arange(height, device=device), half)[:, None, :].expand(-1, columns, -1)
-    cols = sinusoidal(torch.arange(columns, device=device), width - half)[None, :, :].expand(height, -1, -1)
-    return torch.cat([rows, cols], dim=-1).flatten(0, 1)
+class ResNet(FeatureNetwork):
+    """A strided stem, then stages of residual blocks and pooling.
 
+    Args:
+        num_inputs: Channels of the picture.
+        image_size: Its height and width.
+        channels: Channels of the stem.
+        blocks: Residual blocks in each stage.
+        widened: Whether one more block doubles the last map's channels.
+    """
 
-def image_tokens(
-    values: Float[Tensor, "items cells width"], grid: tuple[int, int], lengths: Int[Tensor, " items"]
-) -> Tokens:
-    """A feature map's cells, row by row, as tokens with 2-D sinusoidal positions."""
-    positions = grid_positions(grid, values.shape[-1], values.device)
-    mask = (lengths > 0)[:, None].expand(-1, values.shape[1])
-    return Tokens(values + 0.1 * positions.to(values.dtype), mask, grid)
+    channels_last: ClassVar[bool] = True
 
-
-class ResNet(Encoder):
-    """A strided stem, then stages of residual blocks and pooling; tokens are the cells of the last feature map."""
-
-    def __init__(self, config: ResNetConfig, column: ImageColumn, width: int) -> None:
-        super().__init__(column, width)
-        self.standardise = Standardise(column.mean, column.std, channels_last=True)
-        height, columns = column.image_size
-        halvings = max(round(math.log2(min(height, columns) / 6)), 1)
+    def __init__(self, num_inputs: int, image_size: tuple[int, int], channels: int, blocks: int, widened: bool) -> None:
+        super().__init__()
+        halvings = max(round(math.log2(min(image_size) / 6)), 1)
         # The stem halves a large picture twice or more: its stages at half resolution would cost five times the rest.
         num_strides = max(halvings - 3, 2 if halvings > 3 else 1)
-        channels = config.channels
         self.stem = nn.ModuleList()
-        num_inputs = column.num_channels
         for _ in range(num_strides):
             # Not normalised: the picture is, and this layer's output is the largest by far.
             self.stem.append(nn.Conv2d(num_inputs, channels, 5, stride=2, padding=2))
             num_inputs = channels
+        widths = [channels] * num_strides
         self.stages = nn.ModuleList()
         for stage in range(halvings - num_strides):
-            outputs = min(config.channels * 2 ** (stage + 1), config.channels * 8)
+            outputs = min(channels * 2 ** (stage + 1), channels * 8)
             self.stages.append(
                 nn.Sequential(
-                    *(ResidualBlock(channels if block == 0 else outputs, outputs) for block in range(config.blocks))
+                    *(ResidualBlock(num_inputs if block == 0 else outputs, outputs) for block in range(blocks))
                 )
             )
-            channels = outputs
-        for _ in range(halvings):
-            height, columns = -(-height // 2), -(-columns // 2)
-        self.own = config.positions == "own" or (config.positions == "auto" and max(column.image_size) <= SMALL)
-        # A photograph's cells are averaged, so they must say more each.
-        self.last: nn.Module = nn.Identity() if self.own else ResidualBlock(channels, 2 * channels)
-        channels = channels if self.own else 2 * channels
-        self.dropout = nn.Dropout(config.dropout)
-        cells = height * columns if self.own else 1
-        self.projection = nn.Parameter(torch.empty(cells, channels, width))
-        # The tokens' mean over cells has the spread that one linear layer over all of them would give.
-        nn.init.normal_(self.projection, std=math.sqrt(cells / channels))
-        self.bias = nn.Parameter(torch.zeros(cells, width))
+            num_inputs = outputs
+            widths = [*widths[:-1], outputs, outputs]
+        self.last: nn.Module = ResidualBlock(num_inputs, 2 * num_inputs) if widened else nn.Identity()
+        self.channels = (*widths[:-1], 2 * num_inputs if widened else num_inputs)
+        self.strides = tuple(2**halving for halving in range(1, halvings + 1))
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
-        x = self.standardise(values)
+    def maps(self, x: Float[Tensor, "items channels height width"]) -> list[Tensor]:
+        maps: list[Tensor] = []
         for layer in self.stem:
-            x = F.relu(layer(x), inplace=True)
+            maps.append(x := F.relu(layer(x), inplace=True))
         for stage in self.stages:
-            x = stage(x)
-            x = F.max_pool2d(x, 2, ceil_mode=True)
-        x = self.last(x)
-        _, _, height, columns = x.shape
-        cells = self.dropout(x).flatten(2)
-        if self.own:
-            tokens = torch.einsum("bcl,lcw->blw", cells, self.projection) + self.bias
-        else:
-            tokens = cells.transpose(1, 2) @ self.projection[0] + self.bias
-        return image_tokens(tokens, (height, columns), lengths)
+            maps[-1] = stage(x)
+            maps.append(x := F.max_pool2d(maps[-1], 2, ceil_mode=True))
+        maps[-1] = self.last(x)
+        return maps

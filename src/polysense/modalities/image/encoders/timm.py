@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,11 +23,12 @@ from torch import Tensor, nn
 
 from polysense.core.json import write_json
 from polysense.core.schema import Column, Requirements
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError, WeightsError
-from polysense.modalities.image.encoders.resnet import image_tokens
+from polysense.modalities.image.encoders.feature_map import image_level, image_tokens
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
 from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.layers.batchnorm import over_present
 from polysense.nn.layers.pixels import Standardise
 from polysense.nn.pretrained import open_blocks
 
@@ -257,6 +259,29 @@ class Timm(Encoder):
         for parameter in self.backbone.parameters():
             parameter.requires_grad_(parameter.requires_grad and id(parameter) in reached)
 
+    @cached_property
+    def levels(self) -> tuple[PyramidLevel, ...]:
+        """The deepest map of each resolution."""
+        if not self._intermediates:
+            return ()
+        picture = torch.zeros(1, self.column.num_channels, *self.column.image_size, device=self.standardise.mean.device)
+        training = self.backbone.training
+        with torch.no_grad():
+            _, maps = self.backbone.eval().forward_intermediates(picture, indices=self._intermediates)
+        self.backbone.train(training)
+        strides = [self.backbone.feature_info[index]["reduction"] for index in self._intermediates]
+        return tuple(
+            PyramidLevel(stride=(stride, stride), width=each.shape[1], grid=(each.shape[2], each.shape[3]))
+            for stride, each in zip(strides, maps, strict=True)
+        )
+
+    @cached_property
+    def _intermediates(self) -> list[int]:
+        """Which of the maps that timm numbers are levels; none where an architecture can't give them."""
+        if getattr(self.backbone, "forward_intermediates", None) is None:
+            return []
+        return list({each["reduction"]: index for index, each in enumerate(self.backbone.feature_info)}.values())
+
     def encode_items(
         self,
         values: Shaped[Tensor, "items ..."],
@@ -265,39 +290,43 @@ class Timm(Encoder):
     ) -> Tokens:
         x = self.standardise(values)
         if self.training and not self.frozen:
-            hidden = self._tuned(x, lengths)
+            hidden, *maps = self._tuned(x, lengths)
         else:
             # A frozen backbone is an extractor: no dropout, whatever mode the model around it is in.
             self.backbone.eval()
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-                hidden = self._features(x)
-        tokens = self.project(self.norm(hidden))
-        if tokens.dim() == 4:
-            return image_tokens(tokens.flatten(1, 2), (tokens.shape[1], tokens.shape[2]), lengths)
-        return Tokens(tokens, (lengths > 0)[:, None].expand(-1, tokens.shape[1]), (tokens.shape[1],))
+                hidden, *maps = self._features(x)
+        values = self.project(self.norm(hidden))
+        if values.dim() == 4:
+            tokens = image_tokens(values.flatten(1, 2), (values.shape[1], values.shape[2]), lengths)
+        else:
+            tokens = Tokens(values, (lengths > 0)[:, None].expand(-1, values.shape[1]), (values.shape[1],))
+        return replace(tokens, pyramid=tuple(image_level(each, lengths) for each in maps))
 
-    def _features(self, x: Tensor) -> Tensor:
-        """[items, height, width, channels] of a map, [items, length, channels] of a sequence."""
-        hidden: Tensor = self.backbone.forward_features(x)
+    def _features(self, x: Tensor) -> list[Tensor]:
+        """[items, height, width, channels] of a map, [items, length, channels] of a sequence; then the pyramid's maps.
+
+        These are [items, channels, height, width].
+        """
+        if self.gives_pyramid:
+            hidden, maps = self.backbone.forward_intermediates(x, indices=self._intermediates, norm=True)
+        else:
+            hidden, maps = self.backbone.forward_features(x), []
         width = self.norm.normalized_shape[0]
         if hidden.dim() == 4 and (hidden.shape[-1] != width or hidden.shape[1] == width):
             hidden = hidden.permute(0, 2, 3, 1)
-        return hidden
+        return [hidden, *maps]
 
-    def _tuned(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def _tuned(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
         present = lengths.nonzero().squeeze(1)
         # One picture has no spread where a map has one cell, and batch normalisation raises an error there.
         self.backbone.train(len(present) > 1)
         for norm in self.frozen_norms:
             norm.eval()
-        if len(present) == len(x):
-            return self._features(x)
         if len(present) == 0:
             # Not all backbones take an empty batch; one junk picture times 0 touches every parameter.
-            junk = self._features(x[:1])
-            return (junk * 0.0).expand(len(x), *junk.shape[1:])
-        result = self._features(x[present])
-        return result.new_zeros(len(x), *result.shape[1:]).index_copy(0, present, result)
+            return [(junk * 0.0).expand(len(x), *junk.shape[1:]) for junk in self._features(x[:1])]
+        return list(over_present(self._features, x, lengths))
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         if not self.config.pretrained:

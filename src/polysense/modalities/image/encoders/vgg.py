@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polysense.core.schema import Column
-from polysense.modalities.image.encoders.feature_map import FeatureMap
+from polysense.modalities.image.encoders.feature_map import FeatureMap, FeatureNetwork
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.layers.batchnorm import BatchNorm
@@ -51,10 +51,10 @@ class VGGConfig(EncoderConfig):
         self.check(column)
         column = ImageColumn.of(column)
         network = VGG(column.num_channels, column.image_size, self.depth, self.batch_norm)
-        return FeatureMap(column, width, network, _CHANNELS[-1], network.grid, self.positions, self.dropout)
+        return FeatureMap(column, width, network, self.positions, self.dropout)
 
 
-class VGG(nn.Module):
+class VGG(FeatureNetwork):
     """Five stages of 3x3 convolutions, each followed by 2x2 max-pooling while the map's shorter side is above 2.
 
     Args:
@@ -66,7 +66,7 @@ class VGG(nn.Module):
 
     def __init__(self, num_inputs: int, image_size: tuple[int, int], depth: int, batch_norm: bool) -> None:
         super().__init__()
-        height, width = image_size
+        side, pools = min(image_size), 0
         layers: list[nn.Module] = []
         for channels, convolutions in zip(_CHANNELS, _CONVOLUTIONS[depth], strict=True):
             for _ in range(convolutions):
@@ -78,16 +78,18 @@ class VGG(nn.Module):
                 layers += [convolution, BatchNorm(channels)] if batch_norm else [convolution]
                 layers.append(nn.ReLU(inplace=True))
                 num_inputs = channels
-            if min(height, width) > 2:
+            if side > 2:
                 # Upwards, so that an odd map's edge is not lost.
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
-                height, width = -(-height // 2), -(-width // 2)
+                side, pools = -(-side // 2), pools + 1
         self.features = nn.Sequential(*layers)
-        self.grid = (height, width)
+        self.channels = (*_CHANNELS[:pools], _CHANNELS[-1])
+        self.strides = tuple(2**pool for pool in range(pools + 1))
 
-    def forward(
-        self, x: Float[Tensor, "items channels height width"]
-    ) -> Float[Tensor, "items outchannels lastheight lastwidth"]:
-        """The last stage's map, 512 channels."""
-        out: Tensor = self.features(x)
-        return out
+    def maps(self, x: Float[Tensor, "items channels height width"]) -> list[Tensor]:
+        maps = [x]
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                maps.append(maps[-1])
+            maps[-1] = layer(maps[-1])
+        return maps

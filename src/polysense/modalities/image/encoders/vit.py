@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.schema import Column
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
-from polysense.modalities.image.encoders.resnet import grid_positions
+from polysense.modalities.image.encoders.feature_map import grid_positions
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 from polysense.nn.layers.pixels import Standardise
@@ -88,6 +88,11 @@ class ViT(Encoder):
         self.norm = nn.LayerNorm(inner)
         self.project = nn.Identity() if inner == width else nn.Linear(inner, width)
 
+    @property
+    def levels(self) -> tuple[PyramidLevel, ...]:
+        """One: patches have one size throughout."""
+        return (PyramidLevel(stride=(self.patch, self.patch), width=self.embedding.out_features, grid=self.grid),)
+
     def encode_items(
         self,
         values: Shaped[Tensor, "items ..."],
@@ -101,7 +106,8 @@ class ViT(Encoder):
             # All of a picture's patches are there, or it is absent and its tokens are masked.
             x = block(x, None)
         mask = (lengths > 0)[:, None].expand(-1, x.shape[1])
-        return Tokens(self.project(self.norm(x)), mask, self.grid)
+        x = self.norm(x)
+        return Tokens(self.project(x), mask, self.grid, (Tokens(x, mask, self.grid),) if self.gives_pyramid else ())
 
     def patches(self, x: Float[Tensor, "items channels height columns"]) -> Float[Tensor, "items patches pixels"]:
         """The picture's patches row by row; a patch's pixels channel by channel, as a convolution orders them."""

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.schema import Column
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.series.encoders.channels import with_indicators
 from polysense.modalities.series.record import SeriesColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
-from polysense.nn.layers.convolution import ValidGroupNorm
+from polysense.nn.layers.convolution import ValidGroupNorm, time_level
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = ["SeriesCNN", "SeriesCNNConfig"]
@@ -62,7 +62,7 @@ class SeriesCNNConfig(EncoderConfig):
 
 
 class _Stage(nn.Module):
-    """Two convolutions along time and a shortcut, then every second step."""
+    """Two convolutions along time and a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int) -> None:
         super().__init__()
@@ -75,12 +75,10 @@ class _Stage(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "items inputs steps"], keep: Float[Tensor, "items 1 1 steps"]
-    ) -> tuple[Float[Tensor, "items outputs half"], Float[Tensor, "items 1 1 half"]]:
+    ) -> Float[Tensor, "items outputs steps"]:
         hidden = F.relu(self.norm_1(self.first(x)[:, :, None], keep), inplace=True)
         hidden = self.norm_2(self.second(hidden[:, :, 0])[:, :, None], keep)[:, :, 0]
-        out = F.relu(self.shortcut(x) + hidden, inplace=True)
-        # Not negative, and 0 in the padding: a pair that is half padding gives its valid half.
-        return F.max_pool1d(out, 2, ceil_mode=True), keep[..., ::2]
+        return F.relu(self.shortcut(x) + hidden, inplace=True)
 
 
 class SeriesCNN(Encoder):
@@ -91,8 +89,13 @@ class SeriesCNN(Encoder):
         inputs = 2 * SeriesColumn.of(column).num_channels
         widths = [inputs, config.channels, *[2 * config.channels] * (config.num_stages - 1)]
         self.stages = nn.ModuleList(_Stage(before, after, config.kernel_size) for before, after in pairwise(widths))
+        self.widths = (*widths[1:], widths[-1])
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(widths[-1], width)
+
+    @property
+    def levels(self) -> tuple[PyramidLevel, ...]:
+        return tuple(PyramidLevel(stride=(2**i,), width=width) for i, width in enumerate(self.widths))
 
     def encode_items(
         self,
@@ -102,8 +105,14 @@ class SeriesCNN(Encoder):
     ) -> Tokens:
         steps, valid = with_indicators(values, lengths)
         x, keep = steps.transpose(1, 2), valid[:, None, None].to(steps.dtype)
+        maps = []
         for stage in self.stages:
-            x, keep = stage(x, keep)
+            x = stage(x, keep)
+            maps.append((x, keep))
+            # Not negative, and 0 in the padding: a pair that is half padding gives its valid half.
+            x, keep = F.max_pool1d(x, 2, ceil_mode=True), keep[..., ::2]
+        maps.append((x, keep))
         tokens = self.project(self.dropout(x.transpose(1, 2)))
         positions = sinusoidal(torch.arange(tokens.shape[1], device=x.device), self.width).to(tokens.dtype)
-        return Tokens(tokens + 0.1 * positions, keep[:, 0, 0] > 0, (tokens.shape[1],))
+        levels = tuple(time_level(x[:, :, None], keep) for x, keep in maps) if self.gives_pyramid else ()
+        return Tokens(tokens + 0.1 * positions, keep[:, 0, 0] > 0, (tokens.shape[1],), levels)

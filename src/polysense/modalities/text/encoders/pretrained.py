@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from polysense.core.schema import Column
+from polysense.core.tokens import Tokens
 from polysense.modalities.text.record import TextColumn, TextRequirements
 from polysense.nn.pretrained import Pretrained, PretrainedConfig
 
@@ -34,12 +35,10 @@ class PretrainedText(Pretrained):
             column = TextColumn.of(column)
             settings.vocab_size, settings.pad_token_id = column.vocabulary_size, column.padding_id
 
-    def hidden(
-        self, values: Int[Tensor, "items length"], lengths: Int[Tensor, " items"]
-    ) -> tuple[Float[Tensor, "items length size"], Bool[Tensor, "items length"]]:
+    def hidden(self, values: Int[Tensor, "items length"], lengths: Int[Tensor, " items"]) -> Tokens:
         mask = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
         # A row without a token still needs one key to attend to; what comes out is masked.
         attended = mask.clone()
         attended[:, 0] = True
         output = self.backbone(input_ids=values.long(), attention_mask=attended.long())
-        return output.last_hidden_state, mask
+        return Tokens(output.last_hidden_state, mask, (mask.shape[1],))
