@@ -14,20 +14,18 @@ import time
 
 import torch
 
-from polysense.core.modality import Task
-from polysense.core.schema import Target
 from polysense.core.tokens import Fused, Tokens
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
+from polysense.tasks.generation.record import GenerationTarget
 
 
 def build(arguments: argparse.Namespace) -> tuple[GenerationHead, Fused]:
     """An untrained head that never ends a text, and what it writes from."""
     torch.manual_seed(0)
-    target = Target(
+    target = GenerationTarget(
         name="caption",
-        task=Task.GENERATION,
         columns=("caption",),
         vocabulary_size=arguments.vocabulary,
         padding_id=0,

@@ -28,8 +28,7 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.data.batching import RowBatchingConfig, TokenBatchingConfig
 from polysense.data.config import DataConfig
 from polysense.data.dataset import TableDataset
@@ -47,6 +46,7 @@ from polysense.nn.model_config import ModelConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
 from polysense.tasks.classification.target import ClassificationTargetConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.generation.record import GenerationTarget
 from polysense.training.config import TrainingConfig
 from polysense.training.trainer import Trainer
 
@@ -74,8 +74,8 @@ class Repeated:
 SCHEMA = Schema(
     columns=(TextColumn(name="source", vocabulary_size=VOCABULARY, typical_length=24),),
     targets=(
-        Target(
-            name="caption", task=Task.GENERATION, columns=("caption",), vocabulary_size=VOCABULARY,
+        GenerationTarget(
+            name="caption", columns=("caption",), vocabulary_size=VOCABULARY,
             padding_id=0, begin_id=1, end_id=2, max_length=40,
         ),
     ),

@@ -27,7 +27,6 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
@@ -38,6 +37,9 @@ from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.image.record import ImageColumn
 from polysense.modalities.number.record import NumberColumn
 from polysense.modalities.text.record import TextColumn
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.multilabel.record import MultilabelTarget
+from polysense.tasks.regression.record import RegressionTarget
 
 # Sums of floats depend on the number of threads, and two test workers share the machine.
 torch.set_num_threads(1)
@@ -231,25 +233,22 @@ def schema() -> Schema:
             CategoryColumn(name="type", num_categories=5),
         ),
         targets=(
-            Target(
+            ClassificationTarget(
                 name="label",
-                task=Task.CLASSIFICATION,
                 columns=("label",),
                 classes=("a", "b", "c"),
                 class_counts=(5, 3, 2),
                 num_rows=10,
             ),
-            Target(
+            MultilabelTarget(
                 name="tags",
-                task=Task.MULTILABEL,
                 columns=("tags",),
                 classes=("x", "y"),
                 class_counts=(4, 2),
                 num_rows=10,
             ),
-            Target(
+            RegressionTarget(
                 name="size",
-                task=Task.REGRESSION,
                 columns=("width", "height"),
                 mean=(10.0, -5.0),
                 std=(2.0, 4.0),
@@ -311,7 +310,7 @@ def make_batch(schema: Schema) -> Callable[..., Batch]:
 def classification() -> Callable[[int], Target]:
     def build(num_classes: int) -> Target:
         names = tuple(f"class {i}" for i in range(num_classes))
-        return Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=names)
+        return ClassificationTarget(name="y", columns=("y",), classes=names)
 
     return build
 

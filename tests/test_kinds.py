@@ -96,7 +96,7 @@ def test_a_named_modality_is_seen(line: str) -> None:
         "x = target.task == 'generation'",
         "x = target.task in ('tagging', 'retrieval')",
         "table = {'classification': 1, 'multilabel': 2}",
-        "from polysense.tasks.tagging.target import TaggingTarget",
+        "from polysense.tasks.tagging.target import TaggingProcessor",
     ],
 )
 def test_a_named_task_is_seen(line: str) -> None:

@@ -49,7 +49,7 @@ from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.tasks.generation.heads.autoregressive import WritingHead, WritingHeadConfig
 from polysense.tasks.generation.pieces import pieces
-from polysense.tasks.generation.text_target import TextTarget
+from polysense.tasks.generation.text_target import TextProcessor
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "as_bundle", "load"]
 
@@ -311,7 +311,7 @@ class Bundle:
             raise TableError(f"{table.name}: row {row} is asked for, and it has {len(table)} rows, from 0 on")
         name = bundle.streamed(target)
         processor = bundle.processor.targets[name]
-        assert isinstance(processor, TextTarget)
+        assert isinstance(processor, TextProcessor)
         one = TableDataset(table.select(np.array([row])), bundle.processor)
         batch = next(iter(PredictLoader(one, bundle.schema)))
         # A row's number in its table decides what is drawn.

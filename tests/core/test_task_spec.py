@@ -7,23 +7,16 @@ import sys
 
 import numpy as np
 import pytest
+from target_records import target_of
 
 from polysense.core import registry
 from polysense.core.metric import ExtraMetric, Metric, Statistics
-from polysense.core.modality import Task
 from polysense.core.registry import task, tasks
-from polysense.core.schema import Target
 from polysense.core.task_spec import OPTIONAL, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError
 from polysense.evaluation.evaluator import score
 from polysense.evaluation.target_metrics import metrics_of
-
-MEMBERS = ("a", "b")
-
-
-def target_of(name: str) -> Target:
-    return Target(name="y", task=Task(name), columns=MEMBERS, members=MEMBERS, classes=MEMBERS, over="a")
 
 
 @pytest.mark.parametrize("name", list(tasks()))
@@ -49,7 +42,9 @@ def test_every_tasks_metrics_have_one_of_each_role(name: str) -> None:
 
 
 def test_a_spec_that_leaves_a_question_out_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"does not say what its has_column, .*, baselines, .* is; state it, or"):
+    with pytest.raises(
+        TypeError, match=r"does not say what its record, .*, baselines, .* is; state it, or"
+    ):
         type("Forgetful", (TaskSpec,), {"name": "forgetful", "rank": 1, "generates": False})
 
 

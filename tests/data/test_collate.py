@@ -6,9 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.core.modality import Task
 from polysense.core.sample import Sample, SourceInfo, Unreadable
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.data.collate import FILLER, collate, round_up
 from polysense.data.levels import Level
 from polysense.modalities.audio.record import AudioColumn
@@ -17,6 +16,9 @@ from polysense.modalities.date.record import DateColumn
 from polysense.modalities.image.record import ImageColumn
 from polysense.modalities.number.record import NumberColumn
 from polysense.modalities.text.record import TextColumn
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.multilabel.record import MultilabelTarget
+from polysense.tasks.regression.record import RegressionTarget
 
 SCHEMA = Schema(
     columns=(
@@ -27,9 +29,9 @@ SCHEMA = Schema(
         CategoryColumn(name="kind", num_categories=4),
     ),
     targets=(
-        Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b")),
-        Target(name="tags", task=Task.MULTILABEL, columns=("tags",), classes=("x", "y", "z")),
-        Target(name="size", task=Task.REGRESSION, columns=("w", "h")),
+        ClassificationTarget(name="label", columns=("label",), classes=("a", "b")),
+        MultilabelTarget(name="tags", columns=("tags",), classes=("x", "y", "z")),
+        RegressionTarget(name="size", columns=("w", "h")),
     ),
 )
 

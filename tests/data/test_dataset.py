@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polysense.core.modality import Task
 from polysense.core.sample import Sample
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.data.collate import FILLER
 from polysense.data.dataset import TableDataset, choose_workers, free_memory, sample_bytes
 from polysense.data.sources import Table, read_table
 from polysense.modalities.audio.record import AudioColumn
+from polysense.tasks.classification.record import ClassificationTarget
 
 
 class Counting:
@@ -20,7 +20,7 @@ class Counting:
 
     schema = Schema(
         columns=(AudioColumn(name="voice", sample_rate=8000),),
-        targets=(Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b")),),
+        targets=(ClassificationTarget(name="label", columns=("label",), classes=("a", "b")),),
     )
 
     def __init__(self, size: int = 2000) -> None:

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch
-from polysense.core.modality import Task
 from polysense.core.random import generator
 from polysense.core.sample import Sample, Unreadable
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.data.collate import FILLER
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PREDICTION_BATCH_SIZE, PredictLoader, TrainLoader
@@ -26,6 +25,7 @@ from polysense.errors import PolysenseError
 from polysense.modalities.audio.record import AudioColumn
 from polysense.modalities.image.record import ImageColumn
 from polysense.modalities.text.record import TextColumn
+from polysense.tasks.classification.record import ClassificationTarget
 
 SCHEMA = Schema(
     columns=(
@@ -33,7 +33,7 @@ SCHEMA = Schema(
         AudioColumn(name="voice", sample_rate=8000, typical_length=1600),
         TextColumn(name="note", vocabulary_size=40, typical_length=16, multiple=True, max_items=2),
     ),
-    targets=(Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b", "c")),),
+    targets=(ClassificationTarget(name="label", columns=("label",), classes=("a", "b", "c")),),
 )
 COLUMNS = {name: [] for name in SCHEMA.names}  # an empty table that has them
 

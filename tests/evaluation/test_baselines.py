@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from polysense.core.metric import Statistics
-from polysense.core.modality import Task
 from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
 from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
 from polysense.evaluation.evaluator import evaluate
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.multilabel.record import MultilabelTarget
 
 
 def prior(target: Target, num_rows: int) -> Statistics:
@@ -36,18 +37,16 @@ def test_the_majority_class_on_the_models_rows(world):
 
 
 def test_multilabel_shares_are_of_the_training_rows():
-    target = Target(
-        name="y", task=Task.MULTILABEL, columns=("y",), classes=("a", "b"), class_counts=(90, 10), num_rows=100
-    )
+    target = MultilabelTarget(name="y", columns=("y",), classes=("a", "b"), class_counts=(90, 10), num_rows=100)
     found = prior(target, 3)
     assert found["probabilities"][0].tolist() == pytest.approx([0.9, 0.1])
     assert found["predicted"].tolist() == [[True, False]] * 3
 
 
 def test_a_target_without_counts_gives_equal_shares():
-    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"))
+    target = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"))
     assert prior(target, 2)["probabilities"].tolist() == [[0.5, 0.5]] * 2
-    never_seen = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"), class_counts=(0, 0))
+    never_seen = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"), class_counts=(0, 0))
     assert prior(never_seen, 1)["probabilities"].tolist() == [[0.5, 0.5]]
 
 

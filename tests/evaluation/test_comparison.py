@@ -8,8 +8,6 @@ import math
 import numpy as np
 import pytest
 
-from polysense.core.modality import Task
-from polysense.core.schema import Target
 from polysense.evaluation.comparison import (
     Comparison,
     Entry,
@@ -22,11 +20,13 @@ from polysense.evaluation.comparison import (
 )
 from polysense.reports.comparison import render_comparison
 from polysense.reports.comparison_terminal import comparison_text
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.regression.record import RegressionTarget
 
 ACCURACY = Measure(key="label/accuracy", bounds=(0.0, 1.0))
 LOSS = Measure(key="label/log_loss", higher_is_better=False, bounds=(0.0, math.inf))
-LABEL = Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b"), class_counts=(5, 5))
-PRICE = Target(name="price", task=Task.REGRESSION, columns=("price",), mean=(0.0,), std=(1.0,))
+LABEL = ClassificationTarget(name="label", columns=("label",), classes=("a", "b"), class_counts=(5, 5))
+PRICE = RegressionTarget(name="price", columns=("price",), mean=(0.0,), std=(1.0,))
 
 
 def entry(

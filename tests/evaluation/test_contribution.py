@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
-from polysense.core.schema import Target
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Verdict
 from polysense.evaluation.evaluator import evaluate
 from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.text.record import TextColumn
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.multilabel.record import MultilabelTarget
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_regression_is_measured_by_r2(found):
 
 def toy(rule, bits, truth):
     """Contributions to a rule: {column present: its values} -> the probability of "yes" per row."""
-    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("no", "yes"), class_counts=(1, 1))
+    target = ClassificationTarget(name="y", columns=("y",), classes=("no", "yes"), class_counts=(1, 1))
     columns = [CategoryColumn(name=name, num_categories=3) for name in bits]
     num_rows = len(truth)
 
@@ -195,7 +195,7 @@ def test_sampling_noise_widens_the_interval():
 
 
 def test_multilabel_is_measured_by_each_rows_f1():
-    target = Target(name="y", task=Task.MULTILABEL, columns=("y",), classes=("a", "b"), class_counts=(1, 1), num_rows=4)
+    target = MultilabelTarget(name="y", columns=("y",), classes=("a", "b"), class_counts=(1, 1), num_rows=4)
     truth = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
     perfect = Prediction(truth > 0.5, truth)
     batch = Batch(

@@ -10,10 +10,9 @@ import torch
 from row_statistics import statistics_of
 
 from polysense.core.batch import Batch
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
-from polysense.core.schema import Target
 from polysense.evaluation.evaluator import evaluate, score
+from polysense.tasks.classification.record import ClassificationTarget
 
 
 def test_the_values_are_those_of_the_rows_that_have_the_target(world):
@@ -83,7 +82,7 @@ def test_rows_without_targets_and_no_rows_at_all(world):
 
 
 def test_an_undefined_metric_says_why():
-    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"))
+    target = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"))
     probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
     prediction = Prediction(probabilities.argmax(dim=1), probabilities)
     found = score([target], np.arange(2), {"y": statistics_of(target, prediction, np.array([0, 0]))}, bootstrap=20)
@@ -104,7 +103,7 @@ def test_a_callable_may_give_labels_only(world):
 
 def test_groups_widen_the_interval(world):
     """Rows of one group are alike here: 12 groups that are right or wrong as a whole."""
-    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=("a", "b"))
+    target = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"))
     rows = np.arange(240) + 1000
     right = (rows // 20) % 3 > 0
     prediction = Prediction(torch.tensor(right.astype(np.int64)))
@@ -130,7 +129,7 @@ def test_the_interval_of_a_perfect_score_is_the_score(world):
 def test_a_thousand_resamples_of_a_thousand_rows_are_not_a_thousand_passes(num_classes):
     """0.2 to 0.4 s of CPU on a slow core; scoring the resamples one by one takes more than 10 s."""
     draws = np.random.default_rng(0)
-    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=tuple(map(str, range(num_classes))))
+    target = ClassificationTarget(name="y", columns=("y",), classes=tuple(map(str, range(num_classes))))
     probabilities = torch.tensor(draws.normal(size=(1000, num_classes))).softmax(dim=1).float()
     prediction = Prediction(probabilities.argmax(dim=1), probabilities)
     statistics = {"y": statistics_of(target, prediction, draws.integers(0, num_classes, 1000))}

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from polysense.core.modality import Task
-from polysense.core.schema import Target
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.statistics_file import read_statistics, write_statistics
+from polysense.tasks.generation.record import GenerationTarget
 
 
 def ragged(rows: list[object]) -> np.ndarray:
@@ -28,7 +27,7 @@ def test_numbers_texts_lists_and_segments_are_read_as_they_were(tmp_path: Path) 
         "references": ragged([["one", "two"], [], ["three"]]),
         "truth": ragged(segments),
     }
-    target = Target(name="text/with slash", task=Task.GENERATION, columns=("text",))
+    target = GenerationTarget(name="text/with slash", columns=("text",))
     evaluation = Evaluation(
         targets=(target,), metrics={}, undefined={}, rows=np.array([3, 5, 8]), statistics={target.name: statistics}
     )

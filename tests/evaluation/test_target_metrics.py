@@ -7,27 +7,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from row_statistics import compute
 
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, selection_metric
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.multilabel.record import MultilabelTarget
+from polysense.tasks.regression.record import RegressionTarget
 
-TASKS = (Task.CLASSIFICATION, Task.MULTILABEL, Task.REGRESSION)
+TASKS = ("classification", "multilabel", "regression")
 """Those whose metrics are means over rows; texts, tags and shared spaces have tests of their own."""
 
 
-def example(task: Task, num_rows: int, seed: int) -> tuple[Target, Prediction, np.ndarray]:
+def example(task: str, num_rows: int, seed: int) -> tuple[Target, Prediction, np.ndarray]:
     draws = np.random.default_rng(seed)
-    if task is Task.CLASSIFICATION:
+    if task == "classification":
         num_classes = 2 + seed % 3
-        target = Target(name="y", task=task, columns=("y",), classes=tuple("abcd"[:num_classes]))
+        target = ClassificationTarget(name="y", columns=("y",), classes=tuple("abcd"[:num_classes]))
         scores = torch.tensor(draws.normal(size=(num_rows, num_classes)).round(1)).softmax(dim=1).float()
         return target, Prediction(scores.argmax(dim=1), scores), draws.integers(0, num_classes, num_rows)
-    if task is Task.MULTILABEL:
-        target = Target(name="y", task=task, columns=("y",), classes=("a", "b", "c"))
+    if task == "multilabel":
+        target = MultilabelTarget(name="y", columns=("y",), classes=("a", "b", "c"))
         scores = torch.tensor(draws.random((num_rows, 3)).round(1)).float()
         return target, Prediction(scores > 0.5, scores), (draws.random((num_rows, 3)) < 0.4).astype(np.float32)
-    target = Target(name="y", task=task, columns=("a", "b"))
+    target = RegressionTarget(name="y", columns=("a", "b"))
     truth = draws.normal(size=(num_rows, 2)).round(1).astype(np.float32)
     truth[draws.random(truth.shape) < 0.2] = np.nan
     return target, Prediction(torch.tensor(draws.normal(size=(num_rows, 2))).float()), truth
@@ -64,11 +66,11 @@ def test_metrics_keep_their_bounds_their_names_and_ignore_the_order_of_rows(task
 
 
 def test_predictions_in_bfloat16_are_scored():
-    target, prediction, truth = example(Task.CLASSIFICATION, 20, 0)
+    target, prediction, truth = example("classification", 20, 0)
     low = Prediction(prediction.values, prediction.probabilities.bfloat16())
     found = compute(target, low, truth, np.ones(20, dtype=bool))
     assert np.isfinite(found["log_loss"]).all()
-    target, prediction, truth = example(Task.REGRESSION, 20, 0)
+    target, prediction, truth = example("regression", 20, 0)
     assert np.isfinite(compute(target, Prediction(prediction.values.bfloat16()), truth, np.ones(20, dtype=bool))["mae"])
 
 
@@ -86,14 +88,14 @@ def test_predictions_in_bfloat16_are_scored():
 )
 def test_uneven_classes_are_selected_by_macro_f1(counts, expected):
     classes = tuple(f"{i}" for i in range(len(counts) or 2))
-    target = Target(name="y", task=Task.CLASSIFICATION, columns=("y",), classes=classes, class_counts=counts)
+    target = ClassificationTarget(name="y", columns=("y",), classes=classes, class_counts=counts)
     assert selection_metric(target).name == expected
     assert headline_metric(target).name == "accuracy"
 
 
 def test_other_tasks_have_their_own_choice():
-    multilabel = Target(name="y", task=Task.MULTILABEL, columns=("y",), classes=("a",))
-    regression = Target(name="y", task=Task.REGRESSION, columns=("y",))
+    multilabel = MultilabelTarget(name="y", columns=("y",), classes=("a",))
+    regression = RegressionTarget(name="y", columns=("y",))
     assert (headline_metric(multilabel).name, selection_metric(multilabel).name) == ("f1_micro", "average_precision")
     assert headline_metric(regression).name == selection_metric(regression).name == "r2"
     assert headline_metric(regression).higher_is_better

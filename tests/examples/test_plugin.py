@@ -130,13 +130,12 @@ def test_the_fusion_leaves_out_what_is_absent(monkeypatch: pytest.MonkeyPatch) -
 _METRICS = """
 import json
 import numpy as np
-from polysense.core.modality import Task
-from polysense.core.schema import Target
 from polysense.evaluation.evaluator import score
 from polysense.evaluation.target_metrics import metrics_of
+from polysense.tasks.classification.record import ClassificationTarget
 
 def target(*classes):
-    return Target(name="y", task=Task("classification"), columns=("y",), classes=classes)
+    return ClassificationTarget(name="y", columns=("y",), classes=classes)
 
 statistics = {
     "present": np.ones(4, dtype=bool),

@@ -16,9 +16,9 @@ from PIL import Image
 
 from polysense.config.base import members
 from polysense.config.codec import from_dict
-from polysense.core.modality import Role
 from polysense.core.modality_spec import Backbones, ModalitySpec, ModelSize, Place, Preview
 from polysense.core.registry import modalities, modality
+from polysense.core.role import Role
 from polysense.core.sample import Sample, SourceInfo
 from polysense.core.schema import Column, Requirements, Schema
 from polysense.core.unsupported import Unsupported

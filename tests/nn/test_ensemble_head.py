@@ -11,7 +11,6 @@ from model_helpers import predictions, total
 from torch import Tensor
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
 from polysense.core.schema import Schema, Target
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.number.record import NumberColumn
@@ -22,37 +21,30 @@ from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.regression.heads.regression import RegressionHeadConfig
+from polysense.tasks.regression.record import RegressionTarget
 
 NAMES = ("a", "b", "c")
 
 
-def schema(names: tuple[str, ...] = NAMES, task: Task = Task.CLASSIFICATION) -> Schema:
-    classes = ("x", "y", "z") if task is Task.CLASSIFICATION else ()
+def schema(names: tuple[str, ...] = NAMES, task: str = "classification") -> Schema:
+    target: Target = RegressionTarget(name="label", columns=("label",), num_rows=3, mean=(1.0,), std=(2.0,))
+    if task == "classification":
+        target = ClassificationTarget(
+            name="label", columns=("label",), classes=("x", "y", "z"), class_counts=(1,) * 3, num_rows=3
+        )
     return Schema(
         columns=tuple(NumberColumn(name=n, mean=0.0, std=1.0) for n in names),
-        targets=(
-            Target(
-                name="label",
-                task=task,
-                columns=("label",),
-                classes=classes,
-                class_counts=(1,) * len(classes),
-                num_rows=3,
-                mean=(1.0,),
-                std=(2.0,),
-            ),
-        ),
+        targets=(target,),
     )
 
 
 def build(
-    names: tuple[str, ...] = NAMES, task: Task = Task.CLASSIFICATION, *, plain: bool = False, **ensemble: Any
+    names: tuple[str, ...] = NAMES, task: str = "classification", *, plain: bool = False, **ensemble: Any
 ) -> MultimodalModel:
     torch.manual_seed(0)
-    head: Any = (
-        ClassificationHeadConfig(dropout=0.0) if task is Task.CLASSIFICATION else RegressionHeadConfig(dropout=0.0)
-    )
+    head: Any = ClassificationHeadConfig(dropout=0.0) if task == "classification" else RegressionHeadConfig(dropout=0.0)
     objectives: Any = {"unimodal": UnimodalConfig()} if plain else {}
     return ModelConfig(
         width=16,
@@ -149,7 +141,7 @@ def test_probabilities_are_averaged_in_an_ensemble() -> None:
 
 
 def test_an_ensembles_regression_is_the_mean_of_its_members() -> None:
-    model, batch = build(task=Task.REGRESSION, **APART).eval(), numbers()
+    model, batch = build(task="regression", **APART).eval(), numbers()
     values = torch.stack([logits(one) for one in experts(model, batch).each], dim=1)
     torch.testing.assert_close(predictions(model, batch)["label"].values, values.mean(dim=1) * 2.0 + 1.0)
 

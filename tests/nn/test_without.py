@@ -7,8 +7,7 @@ import torch
 from model_helpers import predictions, totals
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
 from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
@@ -18,7 +17,9 @@ from polysense.nn.fusion.transformer import TransformerFusionConfig
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 ROWS = 5
 SCHEMA = Schema(
@@ -27,9 +28,9 @@ SCHEMA = Schema(
         TextColumn(name="caption", vocabulary_size=20, typical_length=6),
     ),
     targets=(
-        Target(name="space", task=Task.RETRIEVAL, columns=("image", "caption"), members=("image", "caption")),
-        Target(
-            name="text", task=Task.GENERATION, columns=("caption",), vocabulary_size=20, padding_id=0, begin_id=1,
+        RetrievalTarget(name="space", columns=("image", "caption"), members=("image", "caption")),
+        GenerationTarget(
+            name="text", columns=("caption",), vocabulary_size=20, padding_id=0, begin_id=1,
             end_id=2, max_length=6,
         ),
     ),

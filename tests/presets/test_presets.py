@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polysense.core.modality import Role, Task
+from polysense.core.role import Role
 from polysense.data.evidence import ColumnGuess
 from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig
 from polysense.errors import ColumnError, ConfigError
@@ -15,7 +15,7 @@ from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.tasks.generation.target import GenerationTargetConfig
 
 
-def guess(name: str, role: Role, modality: str | None = None, task: Task | None = None) -> ColumnGuess:
+def guess(name: str, role: Role, modality: str | None = None, task: str | None = None) -> ColumnGuess:
     return ColumnGuess(name=name, role=role, modality=modality, task=task, reason="because")
 
 
@@ -28,7 +28,7 @@ INPUTS = [
     guess("day", Role.INPUT, "date"),
     guess("film", Role.IGNORED, "video"),
 ]
-TARGETS = [guess("label", Role.TARGET, task=Task.CLASSIFICATION), guess("price", Role.TARGET, task=Task.REGRESSION)]
+TARGETS = [guess("label", Role.TARGET, task="classification"), guess("price", Role.TARGET, task="regression")]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -85,7 +85,7 @@ def test_what_can_not_be_served_is_said() -> None:
 
 
 def test_a_recording_and_its_text_are_speech_recognition() -> None:
-    speech, said = guess("speech", Role.INPUT, "audio"), guess("said", Role.TARGET, task=Task.GENERATION)
+    speech, said = guess("speech", Role.INPUT, "audio"), guess("said", Role.TARGET, task="generation")
     speaker = guess("speaker", Role.INPUT, "category")
     for inputs in ([speech], [speech, speaker]):
         recipe = recipe_for([*inputs, said], 1000)
@@ -104,7 +104,7 @@ def test_a_recording_and_its_text_are_speech_recognition() -> None:
 
 
 def test_few_recordings_are_aligned_in_many_small_steps() -> None:
-    guesses = [guess("speech", Role.INPUT, "audio"), guess("said", Role.TARGET, task=Task.GENERATION)]
+    guesses = [guess("speech", Role.INPUT, "audio"), guess("said", Role.TARGET, task="generation")]
     assert recipe_for(guesses, 400).training.batch_size == 8
     assert recipe_for(guesses, 2000).training.batch_size == 32
     assert recipe_for([guesses[0], *TARGETS], 400).training.batch_size == 32

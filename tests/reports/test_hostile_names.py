@@ -15,7 +15,6 @@ import torch
 from html_page import HOSTILE, assert_harmless
 from row_statistics import Texts, statistics_of
 
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.preview import CellPreview
 from polysense.core.sample import SourceInfo, Unreadable
@@ -35,7 +34,11 @@ from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.reports.neighbors import Search, Tile, render_neighbors
 from polysense.reports.report import Report, render_report
 from polysense.reports.samples import Output, SampleRow, render_samples
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow
+from polysense.tasks.reconstruction.record import ReconstructionTarget
+from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.tagged import Marked, marked_section
 
 SOURCE = Path(str(files("polysense")))
@@ -48,11 +51,11 @@ def targets() -> tuple[Target, ...]:
     """One of each task that has a section of its own, and many classes beside few."""
     many = (HOSTILE, *map(str, range(29)))
     return (
-        Target(name=HOSTILE, task=Task.CLASSIFICATION, columns=("a",), classes=(HOSTILE, "b"), class_counts=(2, 1)),
-        Target(name="many", task=Task.CLASSIFICATION, columns=("b",), classes=many, class_counts=(1,) * 30),
-        Target(name=f"text {HOSTILE}", task=Task.GENERATION, columns=("c",), vocabulary_size=5),
-        Target(name=f"spans {HOSTILE}", task=Task.TAGGING, columns=("d",), classes=(HOSTILE,), class_counts=(2,)),
-        Target(name=f"all {HOSTILE}", task=Task.RECONSTRUCTION, columns=(HOSTILE,), members=(HOSTILE,)),
+        ClassificationTarget(name=HOSTILE, columns=("a",), classes=(HOSTILE, "b"), class_counts=(2, 1)),
+        ClassificationTarget(name="many", columns=("b",), classes=many, class_counts=(1,) * 30),
+        GenerationTarget(name=f"text {HOSTILE}", columns=("c",), vocabulary_size=5),
+        TaggingTarget(name=f"spans {HOSTILE}", columns=("d",), classes=(HOSTILE,), class_counts=(2,)),
+        ReconstructionTarget(name=f"all {HOSTILE}", columns=(HOSTILE,), members=(HOSTILE,)),
     )
 
 

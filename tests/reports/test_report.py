@@ -8,8 +8,6 @@ import pytest
 from html_page import Page, assert_harmless
 from rich.console import Console
 
-from polysense.core.modality import Task
-from polysense.core.schema import Target
 from polysense.evaluation.baselines import baseline_name, constant_baseline
 from polysense.evaluation.contribution import contributions
 from polysense.evaluation.evaluator import evaluate
@@ -19,6 +17,8 @@ from polysense.reports.numerals import number
 from polysense.reports.report import Report, render_report, write_report
 from polysense.reports.terminal import importance_table, metrics_table, report_text
 from polysense.tasks.classification.report_section import confusion_section
+from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_model_of_one_column_fuses_nothing(report, world):
 
 
 def test_a_texts_six_metrics_are_in_the_terminal(report, world):
-    target = Target(name="text", task=Task.GENERATION, columns=("text",))
+    target = GenerationTarget(name="text", columns=("text",))
     names = [info.name for info in shown_metrics(target)]
     values = dict.fromkeys(names, report.evaluation.metrics["label"]["accuracy"])
     evaluation = replace(
@@ -172,7 +172,7 @@ def test_the_constant_guess_is_called_what_it_is(report, world):
         assert f"; {name} {number(constant.value(target.name, metric))}" in page
         console.print(metrics_table(told, target))
         assert name in console.file.getvalue()
-    space = Target(name="space", task=Task.RETRIEVAL, columns=("a", "b"), members=("a", "b"))
+    space = RetrievalTarget(name="space", columns=("a", "b"), members=("a", "b"))
     assert baseline_name("majority", space) == "chance"
     assert baseline_name("anything else", space) == "anything else"
 
@@ -188,7 +188,7 @@ def test_the_constant_guess_is_called_what_it_is(report, world):
     ],
 )
 def test_sentences_without_spaces_are_not_counted_in_words(references, first):
-    target = Target(name="text", task=Task.GENERATION, columns=("text",))
+    target = GenerationTarget(name="text", columns=("text",))
     texts = np.empty(len(references), dtype=object)
     texts[:] = references
     statistics = {"present": np.ones(len(texts), dtype=bool), "references": texts}

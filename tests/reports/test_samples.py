@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from row_statistics import Texts, statistics_of
 
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.preview import CellPreview
-from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import score
 from polysense.reports.sample_outputs import outputs_of
 from polysense.reports.samples import Output, SampleRow, render_samples
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.multilabel.record import MultilabelTarget
+from polysense.tasks.regression.record import RegressionTarget
 
 
 def page(*rows: SampleRow, epoch: int = 3) -> str:
@@ -93,10 +95,10 @@ def test_every_epoch_is_in_one_line(values: list[str]) -> None:
 
 def test_outputs_in_words() -> None:
     targets = (
-        Target(name="kind", task=Task.CLASSIFICATION, columns=("kind",), classes=("cat", "dog"), class_counts=(1, 1)),
-        Target(name="tags", task=Task.MULTILABEL, columns=("tags",), classes=("a", "b", "c"), class_counts=(1, 1, 1)),
-        Target(name="size", task=Task.REGRESSION, columns=("w", "h"), mean=(0.0, 0.0), std=(1.0, 1.0)),
-        Target(name="text", task=Task.GENERATION, columns=("text",), vocabulary_size=5),
+        ClassificationTarget(name="kind", columns=("kind",), classes=("cat", "dog"), class_counts=(1, 1)),
+        MultilabelTarget(name="tags", columns=("tags",), classes=("a", "b", "c"), class_counts=(1, 1, 1)),
+        RegressionTarget(name="size", columns=("w", "h"), mean=(0.0, 0.0), std=(1.0, 1.0)),
+        GenerationTarget(name="text", columns=("text",), vocabulary_size=5),
     )
     half = torch.full((2, 3), 0.5)
     predicted = (

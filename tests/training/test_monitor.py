@@ -8,21 +8,23 @@ import math
 from collections.abc import Sequence
 
 import pytest
+from target_records import target_of
 
 from polysense.core.metric import Metric
-from polysense.core.modality import Task
 from polysense.core.registry import tasks
-from polysense.core.schema import Target
 from polysense.errors import ConfigError
 from polysense.evaluation.target_metrics import metrics_of
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.multilabel.record import MultilabelTarget
+from polysense.tasks.regression.record import RegressionTarget
 from polysense.training.monitor import Monitor
 
 TARGETS = {
-    "label": Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b", "c")),
-    "age": Target(name="age", task=Task.REGRESSION, columns=("age",)),
-    "tags": Target(name="tags", task=Task.MULTILABEL, columns=("tags",), classes=("a", "b")),
-    "a": Target(name="a", task=Task.REGRESSION, columns=("a",)),
-    "a/b": Target(name="a/b", task=Task.REGRESSION, columns=("x", "y")),
+    "label": ClassificationTarget(name="label", columns=("label",), classes=("a", "b", "c")),
+    "age": RegressionTarget(name="age", columns=("age",)),
+    "tags": MultilabelTarget(name="tags", columns=("tags",), classes=("a", "b")),
+    "a": RegressionTarget(name="a", columns=("a",)),
+    "a/b": RegressionTarget(name="a/b", columns=("x", "y")),
 }
 
 
@@ -127,8 +129,7 @@ def test_it_remembers(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("name", list(tasks()))
 def test_the_direction_is_the_metrics_own(name: str) -> None:
     """Every metric of every task: the better value is the best, whichever comes first."""
-    members = ("a", "b")
-    target = Target(name="y", task=Task(name), columns=members, members=members, classes=members, over="a")
+    target = target_of(name)
     for info in metrics_of(target):
         better, worse = (1.0, 0.0) if info.higher_is_better else (0.0, 1.0)
         key = f"y/{info.name}"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import polysense
-from polysense.core.modality import Role, Task
+from polysense.core.role import Role
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_recipe_is_checked_as_it_stands(rows: list[dict[str, Any]], tmp_path: 
     found = polysense.check(recipe)
     assert found.ok, found.problems
     assert _roles(found) == {
-        "name": (Role.TARGET, Task.GENERATION),
+        "name": (Role.TARGET, "generation"),
         "told": (Role.INPUT, "text"),
         "weight": (Role.WEIGHT, None),
         "thing": (Role.INPUT, "category"),

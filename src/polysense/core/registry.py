@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from polysense.core.metric import ExtraMetric
 from polysense.core.modality_spec import ModalitySpec
+from polysense.core.schema import Target
 from polysense.core.task_spec import TaskSpec
 from polysense.errors import ConfigError
 
@@ -57,7 +58,7 @@ def modalities() -> Mapping[str, ModalitySpec]:
     return by_name([spec for spec in every if isinstance(spec, ModalitySpec)], "modality")
 
 
-def task(name: str) -> TaskSpec:
+def task(name: str) -> TaskSpec[Target]:
     """The spec of a task.
 
     Raises:
@@ -70,7 +71,7 @@ def task(name: str) -> TaskSpec:
 
 
 @functools.cache
-def tasks() -> Mapping[str, TaskSpec]:
+def tasks() -> Mapping[str, TaskSpec[Target]]:
     """All tasks by name, in order."""
     every = specs("task", "polysense.tasks", TaskSpec)
     return by_name([spec for spec in every if isinstance(spec, TaskSpec)], "task")

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from polysense.core.modality import Task
-
 __all__ = ["Column", "Requirements", "Schema", "Target"]
 
 
 C = TypeVar("C", bound="Column")
+T = TypeVar("T", bound="Target")
 R = TypeVar("R", bound="Requirements")
 
 
@@ -67,77 +66,53 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One output.
+    """One output; each task's record adds what its heads are built from.
 
     Attributes:
         name: The output's name; of its column, where it comes from one column.
-        task: What kind of output.
+        task: The name of its task.
         columns: The table's columns it is read from. One, unless a regression has several targets, or input columns
-            are brought into one space (contrastive: `members`, and last the column of what counts as the same) or
-            restored (reconstruction: `members`).
-        classes: The class names in id order (classification, multilabel).
-        class_counts: Training rows of each class, in the same order.
+            are what it is about (`members`).
         num_rows: Training rows that have the target.
-        mean: Per target column, the training mean (regression): predictions are in the table's own units.
-        std: Per target column, the training standard deviation (regression).
-        vocabulary_size: Token ids run over [0, vocabulary_size) (generation).
-        padding_id: The token id that fills the padding (generation).
-        begin_id: The token id that every text begins with (generation).
-        end_id: The token id that every text ends with, unless it was cut (generation).
-        start_id: The token id that a pretrained language model expects before anything else; None if nothing.
-        typical_prompt: The 95th percentile of the training prompts' tokens; 0 where texts go on from no prompt.
-        placeholders: The input columns that a prompt can name the place of. Their token ids are the last ones of the
-            vocabulary, in this order; nobody writes them (generation).
-        typical_length: The 95th percentile of the training texts' tokens, the end among them (generation).
-        max_length: The tokens of the longest training text, the end among them (generation).
-        most_frequent: The training text that occurs most often (generation).
-        over: The input column in which segments lie (tagging).
-        boundaries: Whether two segments of one class that touch are two, told apart by where they begin (BIO tags);
-            else they are one (tagging).
-        class_lengths: Per class, its segments' share of the training rows' length; the rest is in none (tagging).
-        units_per_second: What a segment's start and end count where the column runs in time; 0: its steps or tokens
-            (tagging).
-        members: The input columns that share a space (contrastive), or that are restored (reconstruction).
-        anchor: The one of them that each other is compared with; "" where every pair is (contrastive).
-        answers: The only texts that may be written, each as token ids with the end token last; none: any text
-            (generation).
     """
 
     name: str
-    task: Task
+    task: str
     columns: tuple[str, ...]
-    classes: tuple[str, ...] = ()
-    class_counts: tuple[int, ...] = ()
     num_rows: int = 0
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    vocabulary_size: int = 0
-    padding_id: int = 0
-    begin_id: int = 0
-    end_id: int = 0
-    start_id: int | None = None
-    typical_prompt: int = 0
-    placeholders: tuple[str, ...] = ()
-    typical_length: int = 1
-    max_length: int = 0
-    most_frequent: str = ""
-    over: str = ""
-    boundaries: bool = False
-    class_lengths: tuple[float, ...] = ()
-    units_per_second: float = 0.0
-    members: tuple[str, ...] = ()
-    anchor: str = ""
-    answers: tuple[tuple[int, ...], ...] = ()
+
+    @classmethod
+    def of(cls: type[T], target: Target) -> T:
+        """The target as a record of this class; a head's `check` has seen to its task before."""
+        assert isinstance(target, cls), (
+            f"target {target.name!r}: found {type(target).__name__}, expected {cls.__name__}"
+        )
+        return target
 
     @property
-    def first_placeholder(self) -> int:
-        """The token id of the first of `placeholders`; the others follow it."""
-        return self.vocabulary_size - len(self.placeholders)
+    def classes(self) -> tuple[str, ...]:
+        """The names that its predictions are chosen from, in id order; none where it is no choice."""
+        return ()
 
     @property
-    def never_written(self) -> tuple[int, ...]:
-        """The token ids that no text holds after its begin token: padding, begin and placeholders."""
-        return (self.padding_id, self.begin_id, *range(self.first_placeholder, self.vocabulary_size))
+    def class_counts(self) -> tuple[int, ...]:
+        """How often each of `classes` stands in the training rows, in the same order."""
+        return ()
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The input columns that are its own truth; none where it is read from columns that are no inputs."""
+        return ()
+
+    @property
+    def typical_prompt(self) -> int:
+        """The 95th percentile of the training prompts' tokens; 0 where its predictions go on from no prompt."""
+        return 0
+
+    @property
+    def padding_id(self) -> int:
+        """What fills the padding of prompts."""
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)

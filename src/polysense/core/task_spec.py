@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -37,12 +37,15 @@ __all__ = [
     "TaskSpec",
 ]
 
+T = TypeVar("T", bound=Target)
+
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 """What a head's prediction or a truth holds, by name, rows first."""
 
 
 _REQUIRED = (
     "name",
+    "record",
     "rank",
     "generates",
     "has_column",
@@ -145,11 +148,12 @@ class BatchRows:
     geometry: Mapping[str, Geometry] = field(default_factory=dict)
 
 
-class TaskSpec(ABC):
+class TaskSpec(ABC, Generic[T]):
     """A task's answers. One instance, named SPEC, stands in the `spec` module of the task's folder.
 
     Attributes:
         name: The task's name, its folder's.
+        record: The class of its fitted targets.
         rank: Its place among the tasks wherever they are listed, the lowest first.
         generates: Whether its predictions are generated step by step, which costs as many passes: a validation then
             generates for some rows only, and a control without the right inputs says whether they were looked at.
@@ -191,6 +195,7 @@ class TaskSpec(ABC):
     """
 
     name: ClassVar[str]
+    record: ClassVar[type[Target]]
     rank: ClassVar[int]
     generates: ClassVar[bool]
     has_column: ClassVar[bool]
@@ -203,16 +208,16 @@ class TaskSpec(ABC):
     infer: str | Unsupported
     preset: Callable[[ModelSize, str | None], TaskPreset] | Unsupported
 
-    baselines: Callable[[Target], Mapping[str, Callable[[Statistics], Statistics]]] | Unsupported
-    average: Callable[[Target, Sequence[Statistics], np.ndarray], Statistics] | Unsupported
-    proper_score: Callable[[Target, Statistics], np.ndarray] | Unsupported
-    contribution: Contribution | Unsupported
-    explained: Callable[[Target, Statistics, int], np.ndarray] | Unsupported
-    same: Callable[[Target, Statistics, Statistics], np.ndarray] | Unsupported
+    baselines: Callable[[T], Mapping[str, Callable[[Statistics], Statistics]]] | Unsupported
+    average: Callable[[T, Sequence[Statistics], np.ndarray], Statistics] | Unsupported
+    proper_score: Callable[[T, Statistics], np.ndarray] | Unsupported
+    contribution: Contribution[T] | Unsupported
+    explained: Callable[[T, Statistics, int], np.ndarray] | Unsupported
+    same: Callable[[T, Statistics, Statistics], np.ndarray] | Unsupported
     align: str | Unsupported
-    unit: Callable[[Target, Statistics], np.ndarray] | Unsupported
-    candidates: Callable[[Target], str] | Unsupported
-    summary: Callable[[Target, Statistics], Mapping[str, object]] | Unsupported
+    unit: Callable[[T, Statistics], np.ndarray] | Unsupported
+    candidates: Callable[[T], str] | Unsupported
+    summary: Callable[[T, Statistics], Mapping[str, object]] | Unsupported
     report_section: str | Unsupported
     sample_outputs: str | Unsupported
     editor: str | Unsupported
@@ -228,7 +233,7 @@ class TaskSpec(ABC):
 
     @abstractmethod
     def collate(
-        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+        self, target: T, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
     ) -> Arrays:
         """The truth of a batch, padded: `values`, `present`, and what else the task's truth holds.
 
@@ -241,19 +246,19 @@ class TaskSpec(ABC):
         """
 
     @abstractmethod
-    def absence(self, target: Target) -> str:
+    def absence(self, target: T) -> str:
         """What a row lacks that does not have the target, after "rows have": "no label"."""
 
     @abstractmethod
-    def lies_in(self, target: Target) -> str | None:
+    def lies_in(self, target: T) -> str | None:
         """The input column whose parts the target is about, such as segments of a text; None: it is about the row."""
 
     @abstractmethod
-    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+    def masked_groups(self, target: T) -> Sequence[tuple[str, ...]]:
         """Groups of input columns that an evaluation masks, one group at a time, to predict once more; mostly none."""
 
     @abstractmethod
-    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+    def row_statistics(self, target: T, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
         """What a batch leaves behind: `present`, and what the metrics read.
 
         Args:
@@ -264,7 +269,7 @@ class TaskSpec(ABC):
         """
 
     @abstractmethod
-    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+    def metrics(self, target: T, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         """What is measured, in the order in which it is reported.
 
         Args:
@@ -273,7 +278,7 @@ class TaskSpec(ABC):
         """
 
     @abstractmethod
-    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+    def scorer(self, target: T, statistics: Statistics) -> Scorer:
         """The metrics' values as a function of bootstrap weights of the rows that have the target.
 
         Args:
@@ -282,7 +287,7 @@ class TaskSpec(ABC):
         """
 
 
-class Contribution(ABC):
+class Contribution(ABC, Generic[T]):
     """How much a column's presence is worth: measures over rows, comparable between subsets of columns.
 
     Attributes:
@@ -295,10 +300,10 @@ class Contribution(ABC):
     is_prior_without_columns: ClassVar[bool]
 
     @abstractmethod
-    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def row_values(self, target: T, statistics: Statistics) -> np.ndarray:
         """What a row adds to each measure; float64 [rows, measures or what `measured` takes]."""
 
-    def measured(self, target: Target, values: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    def measured(self, target: T, values: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """Every row's value of every measure for every subset; float64 [measures, rows, subsets].
 
         Args:

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from polysense.core.modality import Role, Task
 from polysense.core.modality_spec import Profile
 from polysense.core.random import permutation
+from polysense.core.role import Role
 from polysense.data.cells import MISSING
 from polysense.data.numbers import decimal_mark, is_number, parse_number
 from polysense.data.sniff import file_kind, is_code, kind_of_bytes
@@ -72,7 +72,7 @@ class ColumnGuess:
     name: str
     role: Role
     modality: str | None = None
-    task: Task | None = None
+    task: str | None = None
     multiple: bool = False
     delimiter: str | None = None
     over: str | None = None

@@ -17,9 +17,9 @@ from typing import Any
 
 import polars as pl
 
-from polysense.core.modality import Role, Task
 from polysense.core.modality_spec import Claim
 from polysense.core.registry import modalities, tasks
+from polysense.core.role import Role
 from polysense.data.evidence import ColumnGuess, Evidence, cleaned, quote
 from polysense.data.infer_target import guess_target, stated_target
 from polysense.data.leaks import find_leaks
@@ -115,7 +115,7 @@ def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: Col
         f"{written}: texts, since training rows hold none of {unseen:,} of the {len(held_out):,} that are to be found "
         "in validation and test; if they are classes, its type is classification"
     )
-    return dataclasses.replace(target, task=Task(written), reason=reason)
+    return dataclasses.replace(target, task=written, reason=reason)
 
 
 def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGuess:

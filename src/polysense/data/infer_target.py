@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from polysense.core.modality import Role, Task
 from polysense.core.registry import named, tasks
+from polysense.core.role import Role
 from polysense.core.task_spec import TargetClaim
 from polysense.core.unsupported import Unsupported
 from polysense.data.evidence import ColumnGuess, Evidence, quote
@@ -69,7 +69,7 @@ def _guess(evidence: Evidence, name: str, claim: TargetClaim) -> ColumnGuess:
         name=evidence.name,
         role=Role.TARGET,
         reason=f"{name}: {claim.evidence}",
-        task=Task(name),
+        task=name,
         multiple=claim.multiple,
         delimiter=claim.delimiter,
         over=claim.over,

@@ -19,9 +19,9 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from polysense.core.modality import Role
 from polysense.core.random import permutation
 from polysense.core.registry import modality, task
+from polysense.core.role import Role
 from polysense.core.task_spec import Answer
 from polysense.data.evidence import SAMPLE, ColumnGuess, cleaned, read_numbers
 from polysense.data.sources import Table

@@ -52,7 +52,7 @@ def row_lengths(
     read = [processor for processor in columns.values() if table.has(processor.source)]
     pairs = [_column(table, processor.source, processor, exact=exact) for processor in read]
     for target in targets.values():
-        if target.target.vocabulary_size and all(map(table.has, target.columns)):
+        if target.has_length and all(map(table.has, target.columns)):
             pairs.append(_target(table, target, exact=exact))
     items = np.stack([pair[0] for pair in pairs], axis=1) if pairs else np.zeros((len(table), 0), dtype=np.int64)
     longest = np.stack([pair[1] for pair in pairs], axis=1) if pairs else items
@@ -103,11 +103,7 @@ def _target(table: Table, target: TargetProcessor, *, exact: bool) -> tuple[np.n
             value = quiet.transform(table, i)
         except DecodeError:
             return []
-        if value is None or value.ndim != 1:
-            return []
-        starts = np.flatnonzero(value == target.target.begin_id)
-        lengths: list[int] = np.diff([*(starts if len(starts) else [0]), len(value)]).tolist()
-        return lengths
+        return [] if value is None else list(map(len, target.sequences(value)))
 
     def characters(i: int) -> list[int]:
         cells = [table.cell(i, name, literal=True) for name in target.columns]

@@ -14,7 +14,7 @@ import numpy as np
 
 from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
-from polysense.core.modality import Task
+from polysense.core.registry import task
 from polysense.core.schema import Requirements, Target
 from polysense.core.task_spec import TargetReader
 from polysense.data.column import ColumnProcessor
@@ -139,6 +139,13 @@ class TargetProcessor(ABC):
         cells = [table.cell(i, name, literal=True) if table.has(name) else None for name in self.columns]
         return None if all(cell is None for cell in cells) else self._located(cells, table, i, items)
 
+    has_length: ClassVar[bool] = False
+    """Whether a value is a sequence, whose length is a cost of its row."""
+
+    def sequences(self, value: np.ndarray) -> Sequence[np.ndarray]:
+        """The references that a value of `transform` holds, where it has a length."""
+        return [value]
+
     def prompt(self, table: Table, i: int) -> Prompt | None:
         """What the row's text goes on from, at prediction too; None for other kinds of targets.
 
@@ -195,8 +202,8 @@ class TargetProcessor(ABC):
         """
         try:
             fields: dict[str, Any] = {key: _frozen(value) for key, value in state["target"].items()}
-            fields["task"] = Task(fields["task"])
-            target = Target(**fields)
+            record: type[Target] = task(fields["task"]).record
+            target = record(**fields)
             processor = from_dict(TargetConfig, state["config"], where="the saved target").build(target.name)  # type: ignore[type-abstract]
             processor._target = target
             processor._restore(state)

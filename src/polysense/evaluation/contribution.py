@@ -112,7 +112,7 @@ def contributions(
     )
 
 
-def _way(target: Target) -> Contribution:
+def _way(target: Target) -> Contribution[Target]:
     contribution = task(target.task).contribution
     assert not isinstance(contribution, Unsupported), f"{target.name}: {contribution}"
     return contribution

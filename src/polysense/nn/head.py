@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from polysense.config.base import Family
 from polysense.core.batch import Batch, ColumnBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
@@ -51,7 +50,7 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
         dropout: Before the output.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset()
+    tasks: ClassVar[frozenset[str]] = frozenset()
     unimodal: ClassVar[bool] = False
     """Whether a column alone can have such a head: it reads `Fused.pooled` and nothing else, and `combine` is there."""
     contrasts_rows: ClassVar[bool] = False
@@ -64,7 +63,7 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
     @classmethod
     def serves(cls) -> frozenset[str]:
         """The tasks that it serves."""
-        return frozenset(map(str, cls.tasks))
+        return cls.tasks
 
     def build(self, target: Target, width: int) -> BaseHead:
         """Builds the head for a fitted target."""

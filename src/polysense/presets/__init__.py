@@ -11,8 +11,8 @@ from pathlib import Path
 
 from polysense.config.codec import from_dict
 from polysense.core import registry
-from polysense.core.modality import Role
 from polysense.core.modality_spec import ModelSize
+from polysense.core.role import Role
 from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from polysense.core.modality import Role
+from polysense.core.role import Role
 from polysense.data.infer import ColumnGuess
 from polysense.errors import ColumnError
 from polysense.nn.fusion.concat import ConcatFusionConfig

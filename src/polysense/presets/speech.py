@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from polysense.core.modality import Role, Task
+from polysense.core.role import Role
 from polysense.data.evidence import ColumnGuess
 from polysense.modalities.audio.encoders.conformer import ConformerConfig
 from polysense.recipe import Recipe
@@ -42,7 +42,7 @@ def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, 
         num_rows: Rows of the table.
     """
     media = [guess for guess in guesses if guess.role is Role.INPUT and guess.modality in _SAYING]
-    asked = [guess.name for guess in guesses if guess.role is Role.TARGET and guess.task is Task.GENERATION]
+    asked = [guess.name for guess in guesses if guess.role is Role.TARGET and guess.task == "generation"]
     if not asked or len(media) != 1 or media[0].modality != "audio":
         return recipe
     targets, heads = dict(recipe.data.targets), dict(recipe.model.heads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from polysense.core.modality import Role, Task
+from polysense.core.role import Role
 from polysense.data.evidence import ColumnGuess
 from polysense.modalities.audio.augment import AudioTransformConfig
 from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
@@ -20,7 +20,7 @@ from polysense.tasks.tagging.target import TaggingTargetConfig
 
 __all__ = ["for_tagging"]
 
-_WRITTEN = (Task.GENERATION, Task.TAGGING)
+_WRITTEN = ("generation", "tagging")
 
 
 def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int) -> Recipe:
@@ -31,7 +31,7 @@ def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int)
         guesses: What each column is.
         num_layers: Transformer blocks over the frames of a recording.
     """
-    asked = [guess for guess in guesses if guess.role is Role.TARGET and guess.task is Task.TAGGING]
+    asked = [guess for guess in guesses if guess.role is Role.TARGET and guess.task == "tagging"]
     if not asked:
         return recipe
     inputs = {guess.name: guess for guess in guesses if guess.role is Role.INPUT}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polysense.core import registry
-from polysense.core.modality import Role, Task
+from polysense.core.role import Role
 from polysense.core.sample import Unreadable
 from polysense.data.config import DataConfig
 from polysense.data.evidence import quote
@@ -119,7 +119,7 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
     A column that gives a target away is told of by its reason, whether the recipe reads it or not.
     """
     tasks = {
-        column: Task(wanted.task)
+        column: wanted.task
         for name, wanted in config.targets.items()
         if not wanted.reads_inputs
         for column in wanted.sources(name)

@@ -47,14 +47,13 @@ def fit_heads(model: MultimodalModel, dataset: TableDataset, seed: int) -> None:
 
 def _token_ids(processor: TargetProcessor, table: Table) -> Iterator[list[int]]:
     """Every reference of every row; cells that can't be read are listed when the row is."""
-    begin_id = processor.target.begin_id
     for row in range(len(table)):
         try:
             value = processor.transform(table, row)
         except DecodeError:
             continue
         if value is not None:
-            yield from (part.tolist() for part in np.split(value, np.flatnonzero(value == begin_id)[1:]))
+            yield from (sequence.tolist() for sequence in processor.sequences(value))
 
 
 def selection_metrics(model: MultimodalModel) -> dict[str, str]:

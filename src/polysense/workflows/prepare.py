@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from polysense.config.codec import from_dict
-from polysense.core.modality import Role
 from polysense.core.registry import modality, tasks
 from polysense.core.registry import task as registry_task
+from polysense.core.role import Role
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.config import DataConfig
 from polysense.data.infer import ColumnGuess, infer

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.sample import SourceInfo, Unreadable
-from polysense.core.schema import Target
 from polysense.modalities.image.record import ImageColumn
 from polysense.modalities.number.record import NumberColumn
 from polysense.modalities.text.record import TextColumn
+from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.regression.record import RegressionTarget
 
 
 class World:
@@ -22,16 +22,13 @@ class World:
 
     def __init__(self, num_rows: int = 120, num_classes: int = 3) -> None:
         draws = np.random.default_rng(0)
-        self.label = Target(
+        self.label = ClassificationTarget(
             name="label",
-            task=Task.CLASSIFICATION,
             columns=("label",),
             classes=tuple(f"class {i}" for i in range(num_classes)),
             class_counts=(30, 20, 10, *(5,) * (num_classes - 3)),
         )
-        self.price = Target(
-            name="price", task=Task.REGRESSION, columns=("price",), mean=(2.0,), std=(1.5,), num_rows=60
-        )
+        self.price = RegressionTarget(name="price", columns=("price",), mean=(2.0,), std=(1.5,), num_rows=60)
         self.targets = (self.label, self.price)
         self.columns = (
             ImageColumn(name="strong", image_size=(8, 8), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),

@@ -10,8 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from polysense.core.modality import Task
-from polysense.core.schema import Target
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Written
 from polysense.nn.decoding.beam import BeamSearchConfig
@@ -21,13 +19,13 @@ from polysense.nn.decoding.speech import SpeechStepper, SpeechWeights
 from polysense.nn.decoding.speech_beam import SpeechBeamConfig
 from polysense.nn.decoding.stepper import Stepper
 from polysense.nn.layers.ngram import NgramModel
+from polysense.tasks.generation.record import GenerationTarget
 
 BLANK, BEGIN, END = 0, 1, 2
 FRAMES, VOCABULARY = 4, 6
 SPOKEN = (3, 4, 5)
-TARGET = Target(
+TARGET = GenerationTarget(
     name="words",
-    task=Task.GENERATION,
     columns=("words",),
     vocabulary_size=VOCABULARY,
     padding_id=BLANK,

@@ -15,7 +15,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polysense.core.modality import Task
 from polysense.core.random import fold
 from polysense.core.schema import Target
 from polysense.errors import ConfigError
@@ -24,6 +23,7 @@ from polysense.nn.decoding.answers import RankingConfig
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.decoding.sample import SamplingConfig
+from polysense.tasks.generation.record import GenerationTarget
 
 PADDING, BEGIN, END, VOCABULARY = 0, 1, 2, 7
 WORDS = range(3, VOCABULARY)
@@ -61,9 +61,8 @@ def _next(key: int, past: tuple[int, ...]) -> torch.Tensor:
 
 
 def target(max_length: int = 4, answers: Sequence[Sequence[int]] = ()) -> Target:
-    return Target(
+    return GenerationTarget(
         name="caption",
-        task=Task.GENERATION,
         columns=("caption",),
         vocabulary_size=VOCABULARY,
         padding_id=PADDING,

@@ -12,14 +12,13 @@ from head_helpers import Probe, Rows
 from torch import Tensor
 
 from polysense.core.batch import TargetBatch
-from polysense.core.modality import Task
-from polysense.core.schema import Target
 from polysense.core.tokens import Tokens
 from polysense.nn.layers.decoder import DecoderBlock
 from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 from polysense.nn.layers.packed import Backend, pack
 from polysense.tasks.generation.heads import decoder as generation
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.generation.record import GenerationTarget
 
 WIDTH, MEMORY = 32, 5
 LENGTHS = [4, 0, 7, 1, 3]
@@ -110,8 +109,8 @@ def test_flex_attention_follows_the_same_rule(multiple: int) -> None:
 
 
 def head(packing: bool | str, *, vocabulary: int = 40, **settings: Any) -> Probe:
-    target = Target(
-        name="caption", task=Task.GENERATION, columns=("caption",), vocabulary_size=vocabulary,
+    target = GenerationTarget(
+        name="caption", columns=("caption",), vocabulary_size=vocabulary,
         padding_id=0, begin_id=1, end_id=2, max_length=12,
     )  # fmt: skip
     torch.manual_seed(3)

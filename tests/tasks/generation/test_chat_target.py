@@ -17,7 +17,7 @@ from polysense.core.schema import Requirements
 from polysense.data.sources import read_table
 from polysense.data.target import TargetProcessor
 from polysense.errors import ConfigError, DecodeError
-from polysense.tasks.generation.chat_target import ChatTarget, ChatTargetConfig
+from polysense.tasks.generation.chat_target import ChatProcessor, ChatTargetConfig
 from polysense.tasks.generation.conversation import Turn, render, turns_of
 from polysense.tasks.generation.requirements import GenerationRequirements
 
@@ -37,7 +37,7 @@ def table(*cells: Any) -> Any:
     return read_table([{"messages": cell} for cell in cells])
 
 
-def fitted(path: Path | None = None, cells: tuple[Any, ...] = (FIRST, SECOND), **settings: Any) -> ChatTarget:
+def fitted(path: Path | None = None, cells: tuple[Any, ...] = (FIRST, SECOND), **settings: Any) -> ChatProcessor:
     required = Requirements()
     if path is not None:
         size = json.loads((path / "config.json").read_text())["vocab_size"]

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.core.modality import Task
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.collate import collate
@@ -20,7 +19,7 @@ from polysense.data.references import draw_references
 from polysense.data.sources import Table, read_table
 from polysense.data.target import TargetProcessor
 from polysense.errors import BundleError, ColumnError, DecodeError
-from polysense.tasks.generation.target import GenerationTarget, GenerationTargetConfig
+from polysense.tasks.generation.target import GenerationProcessor, GenerationTargetConfig
 from polysense.tasks.generation.tokenizer import BEGIN, END, PADDING, OutputTokenizer, tidy
 
 WORDS = ["a small dog", "two dogs run", "the dog sleeps", "a cat on a mat", "l'été, enfin!", "قطة صغيرة"]
@@ -30,7 +29,7 @@ def table(cells: list[Any]) -> Table:
     return read_table({"y": cells}, name="t")
 
 
-def fitted(cells: list[Any], **settings: Any) -> GenerationTarget:
+def fitted(cells: list[Any], **settings: Any) -> GenerationProcessor:
     found = GenerationTargetConfig(**settings).build("y")
     found.fit(table(cells))
     return found
@@ -67,7 +66,7 @@ def test_kinds_of_tokens(kind: Any, text: str, expected: str) -> None:
 def test_what_the_head_learns_of_it() -> None:
     target = fitted([*WORDS, None, "", "  ", "a small dog"])
     found = target.target
-    assert (found.task, found.num_rows, found.most_frequent) == (Task.GENERATION, 7, "a small dog")
+    assert (found.task, found.num_rows, found.most_frequent) == ("generation", 7, "a small dog")
     assert (found.padding_id, found.begin_id, found.end_id) == (0, 1, 2)
     assert found.vocabulary_size > 256
     values = [target.transform(table(WORDS), i) for i in range(len(WORDS))]
@@ -126,7 +125,7 @@ def test_too_long(caplog: pytest.LogCaptureFixture) -> None:
 def test_saved_and_loaded(kind: Any, tmp_path: Path) -> None:
     target = fitted([text.upper() for text in WORDS] * 2, tokens=kind, lowercase=True)
     loaded = TargetProcessor.load(target.save(tmp_path), tmp_path)
-    assert isinstance(loaded, GenerationTarget)
+    assert isinstance(loaded, GenerationProcessor)
     assert loaded.target == target.target
     for i in range(len(WORDS)):
         before, after = target.transform(table(WORDS), i), loaded.transform(table(WORDS), i)

@@ -9,17 +9,15 @@ import pytest
 import torch
 from row_statistics import compute
 
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
+from polysense.tasks.multilabel.record import MultilabelTarget
 
 METRICS = importlib.import_module("torchmetrics.functional.classification")
 
 
 def target(num_labels: int) -> Target:
-    return Target(
-        name="y", task=Task.MULTILABEL, columns=("y",), classes=tuple(f"label {i}" for i in range(num_labels))
-    )
+    return MultilabelTarget(name="y", columns=("y",), classes=tuple(f"label {i}" for i in range(num_labels)))
 
 
 def scores(prediction: Prediction, truth: np.ndarray) -> dict[str, float]:

@@ -9,18 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
-from polysense.core.schema import Target
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, selection_metric
 from polysense.reports.report import Report, render_report
 from polysense.tasks.reconstruction.metrics import ReconstructionScorer
+from polysense.tasks.reconstruction.record import ReconstructionTarget
 from polysense.tasks.reconstruction.spec import SPEC
 
 NAN = float("nan")
-TARGET = Target(name="r", task=Task.RECONSTRUCTION, columns=("a", "b"), members=("a", "b"), num_rows=3)
+TARGET = ReconstructionTarget(name="r", columns=("a", "b"), members=("a", "b"), num_rows=3)
 STATISTICS = {
     "present": np.ones(3, dtype=bool),
     "codes": np.zeros((3, 1)),
@@ -142,7 +141,7 @@ def test_without_masked_columns_nothing_is_known_of_imputing() -> None:
 @given(st.integers(0, 100))
 def test_every_column_is_masked_once_and_few_at_a_time(number: int) -> None:
     names = tuple(f"c{i}" for i in range(number))
-    groups = SPEC.masked_groups(Target(name="r", task=Task.RECONSTRUCTION, columns=names, members=names))
+    groups = SPEC.masked_groups(ReconstructionTarget(name="r", columns=names, members=names))
     assert sorted(name for group in groups for name in group) == sorted(names)
     assert len(groups) == min(8, number)
     if number:

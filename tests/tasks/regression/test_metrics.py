@@ -8,16 +8,16 @@ import pytest
 import torch
 from row_statistics import compute
 
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.evaluation.target_metrics import metrics_of
+from polysense.tasks.regression.record import RegressionTarget
 
 METRICS = importlib.import_module("torchmetrics.functional.regression")
 
 
 def target(*columns: str) -> Target:
-    return Target(name="y", task=Task.REGRESSION, columns=columns)
+    return RegressionTarget(name="y", columns=columns)
 
 
 def scores(predicted: np.ndarray, truth: np.ndarray, *columns: str) -> dict[str, float]:

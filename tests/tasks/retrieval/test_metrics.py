@@ -13,17 +13,16 @@ from hypothesis import strategies as st
 from row_statistics import statistics_of
 from sklearn.metrics import average_precision_score
 
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
-from polysense.core.schema import Target
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.evaluator import score
 from polysense.evaluation.metrics.geometry import effective_rank, uniformity
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, selection_metric
 from polysense.tasks.retrieval.metrics import RetrievalScorer, directions
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 MEMBERS = ("a", "b")
-TARGET = Target(name="space", task=Task.RETRIEVAL, columns=MEMBERS, members=MEMBERS)
+TARGET = RetrievalTarget(name="space", columns=MEMBERS, members=MEMBERS)
 
 
 def sphere(rows: int, size: int = 8, columns: int = 2, seed: int = 0) -> np.ndarray:
@@ -139,7 +138,7 @@ def test_who_lacks_a_column_is_found_and_does_not_look() -> None:
 
 def test_an_anchor_is_in_every_direction() -> None:
     assert directions(("a", "b", "c"), "b") == ((0, 1), (1, 0), (1, 2), (2, 1))
-    target = Target(name="s", task=Task.RETRIEVAL, columns=tuple("abc"), members=tuple("abc"), anchor="b")
+    target = RetrievalTarget(name="s", columns=tuple("abc"), members=tuple("abc"), anchor="b")
     names = [info.name for info in metrics_of(target)]
     assert "recall_at_1/a to b" in names
     assert "recall_at_1/a to c" not in names

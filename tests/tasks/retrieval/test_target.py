@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from polysense.core.modality import Task
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.collate import collate
@@ -45,7 +44,7 @@ def test_a_row_has_a_key_for_each_column() -> None:
     processor = config.build("space")
     target = processor.fit(table)
     assert (target.task, target.columns, target.members, target.anchor) == (
-        Task.RETRIEVAL, ("photo", "text", "kind"), ("photo", "text"), "text",
+        "retrieval", ("photo", "text", "kind"), ("photo", "text"), "text",
     )  # fmt: skip
     assert (target.num_rows, len(target.columns)) == (2, 3)
     found = [processor.transform(table, i) for i in range(4)]

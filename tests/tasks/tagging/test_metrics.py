@@ -13,20 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from row_statistics import statistics_of
 
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.tasks.tagging.metrics import match_events, tagging_metrics, tagging_primary
+from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.segments import segments_of_tags
 from polysense.tasks.tagging.spec import SPEC
 
 CLASSES = ("LOC", "ORG", "PER")
-TEXT = Target(
-    name="tags", task=Task.TAGGING, columns=("tags",), classes=CLASSES, over="text", boundaries=True,
+TEXT = TaggingTarget(
+    name="tags", columns=("tags",), classes=CLASSES, over="text", boundaries=True,
     class_lengths=(0.1, 0.1, 0.1),
 )  # fmt: skip
-AUDIO = Target(
-    name="events", task=Task.TAGGING, columns=("events",), classes=("a", "b"), over="clip", units_per_second=100.0,
+AUDIO = TaggingTarget(
+    name="events", columns=("events",), classes=("a", "b"), over="clip", units_per_second=100.0,
     class_lengths=(0.1, 0.1),
 )  # fmt: skip
 

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
 from polysense.core.random import permutation, uniforms
 from polysense.core.rows import ModelOutput, RowContext, RowLoss
-from polysense.core.schema import Target
 from polysense.core.tokens import Fused, FusedColumn, Tokens
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 WIDTH, HIDDEN = 6, 32
 COLUMNS = ("a", "b")
@@ -31,7 +30,7 @@ class SpaceModel(nn.Module):
             self.encoders = nn.ModuleList(
                 nn.Sequential(nn.Linear(WIDTH, HIDDEN), nn.GELU(), nn.Dropout(dropout)) for _ in COLUMNS
             )
-            target = Target(name="space", task=Task.RETRIEVAL, columns=COLUMNS, members=COLUMNS)
+            target = RetrievalTarget(name="space", columns=COLUMNS, members=COLUMNS)
             self.head = ContrastiveHeadConfig(dropout=0.0, size=8, loss=loss, chunk=5).build(target, HIDDEN)
             self.age = nn.Linear(HIDDEN, 1)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))

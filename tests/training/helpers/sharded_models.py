@@ -7,8 +7,7 @@ from dataclasses import replace
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
 from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
@@ -23,10 +22,14 @@ from polysense.nn.objectives.adversary import AdversaryConfig
 from polysense.nn.objectives.ranking import RankingConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.reconstruction.heads.reconstruction import ReconstructionHeadConfig
+from polysense.tasks.reconstruction.record import ReconstructionTarget
 from polysense.tasks.regression.heads.regression import RegressionHeadConfig
+from polysense.tasks.regression.record import RegressionTarget
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
 from polysense.tasks.retrieval.objectives.image_text_matching import ImageTextMatchingConfig
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 ROWS, WIDTH = 8, 16
 NAMES = ("note", "kind", "size")
@@ -37,10 +40,10 @@ SCHEMA = Schema(
         NumberColumn(name="size", mean=0.0, std=1.0),
     ),
     targets=(
-        Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b"), class_counts=(4, 4)),
-        Target(name="age", task=Task.REGRESSION, columns=("age",), mean=(0.0,), std=(1.0,)),
-        Target(name="space", task=Task.RETRIEVAL, columns=("note", "kind"), members=("note", "kind")),
-        Target(name="all", task=Task.RECONSTRUCTION, columns=NAMES, members=NAMES, num_rows=8),
+        ClassificationTarget(name="label", columns=("label",), classes=("a", "b"), class_counts=(4, 4)),
+        RegressionTarget(name="age", columns=("age",), mean=(0.0,), std=(1.0,)),
+        RetrievalTarget(name="space", columns=("note", "kind"), members=("note", "kind")),
+        ReconstructionTarget(name="all", columns=NAMES, members=NAMES, num_rows=8),
     ),
 )
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
@@ -34,7 +33,7 @@ class CosineHeadConfig(HeadConfig):
         separation: Weight of the second loss, the row's cosine to the wrong class that it is closest to.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.CLASSIFICATION})
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
     type: Literal["cosine"] = "cosine"
     scale: float = 10.0
     separation: float = 0.1

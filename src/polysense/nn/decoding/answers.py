@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from polysense.core.schema import Target
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.token_target import TokenTarget
 
 __all__ = ["Ranking", "RankingConfig"]
 
@@ -42,7 +42,7 @@ class RankingConfig(DecodingConfig):
         if self.num_texts < 1:
             raise ConfigError(f"num_texts must be at least 1; found {self.num_texts}")
 
-    def build(self, target: Target) -> Ranking:
+    def build(self, target: TokenTarget) -> Ranking:
         """The strategy, for a fitted target."""
         return Ranking(self, target)
 
@@ -50,7 +50,7 @@ class RankingConfig(DecodingConfig):
 class Ranking(Decoder):
     """Scores all answers."""
 
-    def __init__(self, config: RankingConfig, target: Target) -> None:
+    def __init__(self, config: RankingConfig, target: TokenTarget) -> None:
         super().__init__(config, target)
         if self.trie is None:
             raise ConfigError(

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.config.base import Family
-from polysense.core.schema import Target
 from polysense.errors import ConfigError
 from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.decoding.trie import Constrained, Trie
 
 __all__ = ["Decoder", "DecodingConfig", "Written"]
@@ -66,7 +66,7 @@ class DecodingConfig(Family, ABC, family="decoding", homes=("nn.decoding.*",)):
             raise ConfigError(f"max_new_tokens must be at least 1, or auto; found {self.max_new_tokens}")
 
     @abstractmethod
-    def build(self, target: Target) -> Decoder:
+    def build(self, target: TokenTarget) -> Decoder:
         """The strategy, for a fitted target."""
 
 
@@ -84,7 +84,7 @@ class Decoder(ABC):
 
     texts_at_once: int = 1
 
-    def __init__(self, config: DecodingConfig, target: Target) -> None:
+    def __init__(self, config: DecodingConfig, target: TokenTarget) -> None:
         self.begin_id, self.end_id, self.padding_id = target.begin_id, target.end_id, target.padding_id
         self.trie = Trie(target.answers, target.vocabulary_size) if target.answers else None
         limit = target.max_length if config.max_new_tokens == "auto" else config.max_new_tokens

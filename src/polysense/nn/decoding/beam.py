@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from polysense.core.schema import Target
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.token_target import TokenTarget
 
 __all__ = ["BeamSearch", "BeamSearchConfig"]
 
@@ -51,7 +51,7 @@ class BeamSearchConfig(DecodingConfig):
                 f"num_texts must be from 1 to beam_size ({self.beam_size}); found {self.num_texts}. Raise beam_size"
             )
 
-    def build(self, target: Target) -> BeamSearch:
+    def build(self, target: TokenTarget) -> BeamSearch:
         """The strategy, for a fitted target."""
         return BeamSearch(self, target)
 
@@ -59,7 +59,7 @@ class BeamSearchConfig(DecodingConfig):
 class BeamSearch(Decoder):
     """Beam search."""
 
-    def __init__(self, config: BeamSearchConfig, target: Target) -> None:
+    def __init__(self, config: BeamSearchConfig, target: TokenTarget) -> None:
         super().__init__(config, target)
         self._config, self.texts_at_once = config, config.beam_size
 

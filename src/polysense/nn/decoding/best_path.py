@@ -15,10 +15,10 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.schema import Target
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.speech import SpeechStepper
 from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.layers.ctc import collapse
 
 __all__ = ["BestPath", "BestPathConfig", "ended"]
@@ -34,7 +34,7 @@ class BestPathConfig(DecodingConfig):
 
     type: Literal["best_path"] = "best_path"
 
-    def build(self, target: Target) -> BestPath:
+    def build(self, target: TokenTarget) -> BestPath:
         """The strategy, for a fitted target."""
         return BestPath(self, target)
 
@@ -42,7 +42,7 @@ class BestPathConfig(DecodingConfig):
 class BestPath(Decoder):
     """Best path decoding."""
 
-    def __init__(self, config: BestPathConfig, target: Target) -> None:
+    def __init__(self, config: BestPathConfig, target: TokenTarget) -> None:
         super().__init__(config, target)
         self._limit = None if config.max_new_tokens == "auto" else config.max_new_tokens
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from polysense.core.schema import Target
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.token_target import TokenTarget
 
 __all__ = ["Greedy", "GreedyConfig"]
 
@@ -23,7 +23,7 @@ class GreedyConfig(DecodingConfig):
 
     type: Literal["greedy"] = "greedy"
 
-    def build(self, target: Target) -> Greedy:
+    def build(self, target: TokenTarget) -> Greedy:
         """The strategy, for a fitted target."""
         return Greedy(self, target)
 

@@ -21,12 +21,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from polysense.core.schema import Target
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.best_path import ended
 from polysense.nn.decoding.speech import SpeechStepper
 from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.layers.ctc import exact
 from polysense.nn.layers.ngram import NgramModel
 
@@ -66,7 +66,7 @@ class PrefixBeamConfig(DecodingConfig):
                 f"num_texts must be from 1 to beam_size ({self.beam_size}); found {self.num_texts}. Raise beam_size"
             )
 
-    def build(self, target: Target) -> PrefixBeam:
+    def build(self, target: TokenTarget) -> PrefixBeam:
         """The strategy, for a fitted target."""
         return PrefixBeam(self, target)
 
@@ -74,7 +74,7 @@ class PrefixBeamConfig(DecodingConfig):
 class PrefixBeam(Decoder):
     """Prefix beam search."""
 
-    def __init__(self, config: PrefixBeamConfig, target: Target) -> None:
+    def __init__(self, config: PrefixBeamConfig, target: TokenTarget) -> None:
         super().__init__(config, target)
         self._config = config
         self._limit = None if config.max_new_tokens == "auto" else config.max_new_tokens

@@ -19,10 +19,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from polysense.core.random import uniforms
-from polysense.core.schema import Target
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.token_target import TokenTarget
 
 __all__ = ["Sampling", "SamplingConfig"]
 
@@ -57,7 +57,7 @@ class SamplingConfig(DecodingConfig):
         if self.num_texts < 1:
             raise ConfigError(f"num_texts must be at least 1; found {self.num_texts}")
 
-    def build(self, target: Target) -> Sampling:
+    def build(self, target: TokenTarget) -> Sampling:
         """The strategy, for a fitted target."""
         return Sampling(self, target)
 
@@ -65,7 +65,7 @@ class SamplingConfig(DecodingConfig):
 class Sampling(Decoder):
     """Ancestral sampling."""
 
-    def __init__(self, config: SamplingConfig, target: Target) -> None:
+    def __init__(self, config: SamplingConfig, target: TokenTarget) -> None:
         super().__init__(config, target)
         self._config, self.texts_at_once = config, config.num_texts
 

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from polysense.core.schema import Target
 from polysense.errors import ConfigError
 from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.layers.ctc import PrefixScores, ctc_losses
 from polysense.nn.layers.ngram import NgramModel
 
@@ -63,7 +63,7 @@ class SpeechStepper(Stepper):
         self,
         log_probabilities: Float[Tensor, "batch frames vocabulary"],
         num_frames: Int[Tensor, " batch"],
-        target: Target,
+        target: TokenTarget,
         weights: SpeechWeights,
         attention: Stepper | None = None,
         language_model: NgramModel | None = None,

@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from polysense.core.schema import Target
 from polysense.errors import ConfigError
 from polysense.nn.decoding.beam import BeamSearch, BeamSearchConfig
 from polysense.nn.decoding.speech import SpeechWeights
+from polysense.nn.decoding.token_target import TokenTarget
 
 __all__ = ["SpeechBeam", "SpeechBeamConfig"]
 
@@ -43,7 +43,7 @@ class SpeechBeamConfig(BeamSearchConfig):
             if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"{name} must be a finite number; found {getattr(self, name)}")
 
-    def build(self, target: Target) -> SpeechBeam:
+    def build(self, target: TokenTarget) -> SpeechBeam:
         """The strategy, for a fitted target."""
         return SpeechBeam(self, target)
 
@@ -55,7 +55,7 @@ class SpeechBeam(BeamSearch):
         weights: How much each score counts.
     """
 
-    def __init__(self, config: SpeechBeamConfig, target: Target) -> None:
+    def __init__(self, config: SpeechBeamConfig, target: TokenTarget) -> None:
         super().__init__(config, target)
         self.weights = SpeechWeights(
             ctc=config.ctc_weight,

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from polysense.core.geometry import Geometry
-from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
+from polysense.tasks.classification.record import ClassificationTarget
 
 __all__ = ["predicted_columns"]
 
@@ -18,7 +18,11 @@ _MOST_CLASS_COLUMNS = 100
 
 
 def predicted_columns(
-    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+    target: ClassificationTarget,
+    outputs: Arrays,
+    processor: TargetProcessor,
+    table: Table,
+    geometry: Mapping[str, Geometry],
 ) -> dict[str, object]:
     """The class, its probability, and the probability of each class where there are few; see `TaskSpec.decode`."""
     values, probabilities = outputs["values"], outputs["probabilities"]

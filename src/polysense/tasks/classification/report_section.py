@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysense.core.report_section import ReportSection
-from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.classification.metrics import confusion_matrix
+from polysense.tasks.classification.record import ClassificationTarget
 
 __all__ = ["ConfusedPair", "confusion_section", "report_sections"]
 
@@ -41,14 +41,16 @@ class ConfusedPair:
         return Interval(self.count / self.total if self.total else 0.0)
 
 
-def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
+def report_sections(
+    target: ClassificationTarget, evaluation: Evaluation, baseline: Evaluation | None
+) -> list[ReportSection]:
     """The confusion matrix; none where no row counts."""
     if not evaluation.num_counted(target.name):
         return []
     return [confusion_section(target, confusion_matrix(evaluation.statistics[target.name], len(target.classes)))]
 
 
-def confusion_section(target: Target, counts: np.ndarray) -> ReportSection:
+def confusion_section(target: ClassificationTarget, counts: np.ndarray) -> ReportSection:
     """Each class against each.
 
     Args:

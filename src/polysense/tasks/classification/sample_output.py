@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from polysense.core.sample_output import SampleOutput
-from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
+from polysense.tasks.classification.record import ClassificationTarget
 
 __all__ = ["sample_outputs"]
 
 
-def sample_outputs(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
+def sample_outputs(
+    target: ClassificationTarget, evaluation: Evaluation, position: int, dataset: TableDataset
+) -> list[SampleOutput]:
     """The predicted class with its probability."""
     statistics = evaluation.statistics[target.name]
     if not statistics["present"][position]:

@@ -9,10 +9,10 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
-from polysense.core.schema import Target
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
+from polysense.tasks.classification.record import ClassificationTarget
 
 __all__ = ["SPEC", "ClassificationSpec"]
 
@@ -21,21 +21,22 @@ _BALANCED = 0.8
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
-class _Contribution(Contribution):
+class _Contribution(Contribution[ClassificationTarget]):
     """Whether the class is right, and the log of its probability, which also sees moves that change no decision."""
 
     measures = ("accuracy", "log_loss")
     is_prior_without_columns = True
 
-    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def row_values(self, target: ClassificationTarget, statistics: Statistics) -> np.ndarray:
         correct = statistics["predicted"] == statistics["truth"]
         return np.column_stack([correct, _log_probability(target, statistics)])
 
 
-class ClassificationSpec(TaskSpec):
+class ClassificationSpec(TaskSpec[ClassificationTarget]):
     """One of several classes. Its row statistics: `truth`, `predicted` and `probabilities`."""
 
     name = "classification"
+    record = ClassificationTarget
     rank = 10
     generates = False
     has_column = True
@@ -58,7 +59,13 @@ class ClassificationSpec(TaskSpec):
         return TaskPreset(target={"type": self.name}, head={"type": self.name, "hidden": size.width})
 
     def collate(
-        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+        self,
+        target: ClassificationTarget,
+        samples: Sequence[Sample],
+        num_rows: int,
+        *,
+        all_references: bool,
+        prompt_length: int,
     ) -> Arrays:
         values, present = np.zeros(num_rows, dtype=np.int64), np.zeros(num_rows, dtype=bool)
         for row, sample in enumerate(samples):
@@ -66,22 +73,24 @@ class ClassificationSpec(TaskSpec):
                 values[row], present[row] = value, True
         return {"values": values, "present": present}
 
-    def absence(self, target: Target) -> str:
+    def absence(self, target: ClassificationTarget) -> str:
         return f"no {target.name}"
 
-    def lies_in(self, target: Target) -> str | None:
+    def lies_in(self, target: ClassificationTarget) -> str | None:
         return None
 
-    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+    def masked_groups(self, target: ClassificationTarget) -> Sequence[tuple[str, ...]]:
         return ()
 
-    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+    def row_statistics(
+        self, target: ClassificationTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
+    ) -> Statistics:
         results = {"present": truth["present"], "truth": truth["values"], "predicted": outputs[0]["values"]}
         if "probabilities" in outputs[0]:
             results["probabilities"] = outputs[0]["probabilities"]
         return results
 
-    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+    def metrics(self, target: ClassificationTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         """Selected by accuracy, but by macro F1 where the training classes are uneven.
 
         That is where there are fewer than 80% as many effective classes, exp of the entropy of their shares, as there
@@ -98,14 +107,14 @@ class ClassificationSpec(TaskSpec):
             shown=("accuracy", "balanced_accuracy", "f1_macro", "auroc", "log_loss", "ece"),
         )
 
-    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+    def scorer(self, target: ClassificationTarget, statistics: Statistics) -> Scorer:
         rows = np.flatnonzero(statistics["present"])
         probabilities = statistics["probabilities"][rows] if "probabilities" in statistics else None
         return ClassificationScorer(
             statistics["predicted"][rows], probabilities, statistics["truth"][rows], len(target.classes)
         )
 
-    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+    def baselines(self, target: ClassificationTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The most frequent class, and the classes' training shares."""
         counts = np.array(target.class_counts or (1,) * len(target.classes), dtype=np.float64)
         shares = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / max(len(counts), 1))
@@ -120,33 +129,33 @@ class ClassificationSpec(TaskSpec):
 
         return {"majority-class baseline": majority}
 
-    def average(self, target: Target, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
+    def average(self, target: ClassificationTarget, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
         """The weighted mean of the experts' probabilities."""
         stacked = np.stack([expert["probabilities"] for expert in experts], axis=1)
         probabilities = np.einsum("re,rec->rc", weights, stacked).astype(np.float32)
         return {**experts[0], "predicted": probabilities.argmax(axis=1), "probabilities": probabilities}
 
-    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def proper_score(self, target: ClassificationTarget, statistics: Statistics) -> np.ndarray:
         """The log probability of the true class."""
         return _log_probability(target, statistics)
 
-    def explained(self, target: Target, statistics: Statistics, choice: int) -> np.ndarray:
+    def explained(self, target: ClassificationTarget, statistics: Statistics, choice: int) -> np.ndarray:
         """The log probability of a class, by its position."""
         result: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
         return result
 
-    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+    def same(self, target: ClassificationTarget, one: Statistics, other: Statistics) -> np.ndarray:
         """Whether the class is the same."""
         result: np.ndarray = one["predicted"] == other["predicted"]
         return result
 
-    def summary(self, target: Target, statistics: Statistics) -> Mapping[str, object]:
+    def summary(self, target: ClassificationTarget, statistics: Statistics) -> Mapping[str, object]:
         """The confusion matrix, by true and predicted class."""
         counts = confusion_matrix(statistics, len(target.classes))
         return {"classes": list(target.classes), "confusion": counts.tolist()}
 
 
-def _log_probability(target: Target, statistics: Statistics) -> np.ndarray:
+def _log_probability(target: ClassificationTarget, statistics: Statistics) -> np.ndarray:
     assert "probabilities" in statistics, f"{target.name}: a classification predicts probabilities"
     own = statistics["probabilities"][np.arange(len(statistics["truth"])), statistics["truth"]]
     result: np.ndarray = np.log(np.clip(own.astype(np.float64), _EPSILON, 1.0))

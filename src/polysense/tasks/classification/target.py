@@ -8,15 +8,15 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.category.column import category_key
 from polysense.tasks.classes import Classes
+from polysense.tasks.classification.record import ClassificationTarget
 
-__all__ = ["ClassificationTarget", "ClassificationTargetConfig"]
+__all__ = ["ClassificationProcessor", "ClassificationTargetConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +42,12 @@ class ClassificationTargetConfig(TargetConfig):
         """The table's column that the target of that name is read from."""
         return (self.column or name,)
 
-    def build(self, name: str) -> ClassificationTarget:
+    def build(self, name: str) -> ClassificationProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
-        return ClassificationTarget(name, self)
+        return ClassificationProcessor(name, self)
 
 
-class ClassificationTarget(TargetProcessor):
+class ClassificationProcessor(TargetProcessor):
     """Reads a class; the value is an int64 scalar."""
 
     config: ClassificationTargetConfig
@@ -69,9 +69,8 @@ class ClassificationTarget(TargetProcessor):
                 f"{where}: all {sum(counts)} labelled training rows are of one class, {seen[0]!r}; expected two or "
                 "more, or there is nothing to learn"
             )
-        return Target(
+        return ClassificationTarget(
             name=self.name,
-            task=Task.CLASSIFICATION,
             columns=self.columns,
             classes=self._classes.names,
             class_counts=counts,

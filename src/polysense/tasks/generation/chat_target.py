@@ -23,9 +23,9 @@ from polysense.data.sources import Table
 from polysense.errors import ConfigError
 from polysense.tasks.generation.conversation import MARKS, Turn, render, turns_of
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
-from polysense.tasks.generation.text_target import TextTarget, TextTargetConfig
+from polysense.tasks.generation.text_target import TextProcessor, TextTargetConfig
 
-__all__ = ["ChatTarget", "ChatTargetConfig"]
+__all__ = ["ChatProcessor", "ChatTargetConfig"]
 
 _log = logging.getLogger("polysense.data.targets")
 
@@ -53,12 +53,12 @@ class ChatTargetConfig(TextTargetConfig):
             if kind not in MARKS:
                 raise ValueError(f"media: found {kind!r}, expected one of {', '.join(MARKS)}")
 
-    def build(self, name: str) -> ChatTarget:
+    def build(self, name: str) -> ChatProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
-        return ChatTarget(name, self)
+        return ChatProcessor(name, self)
 
 
-class ChatTarget(TextTarget):
+class ChatProcessor(TextProcessor):
     """Reads conversations; the value is int32 [tokens] of the assistant's last turn, from begin token to end token."""
 
     config: ChatTargetConfig

@@ -8,16 +8,20 @@ from collections.abc import Mapping
 import polars
 
 from polysense.core.geometry import Geometry
-from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
+from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["predicted_columns"]
 
 
 def predicted_columns(
-    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+    target: GenerationTarget,
+    outputs: Arrays,
+    processor: TargetProcessor,
+    table: Table,
+    geometry: Mapping[str, Geometry],
 ) -> dict[str, object]:
     """The texts and their log probabilities; see `TaskSpec.decode`."""
     texts = [processor.render(value) for value in outputs["values"]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polysense.core.report_section import ReportSection
-from polysense.core.schema import Target
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.example_rows import example_rows
+from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["GeneratedRow", "report_sections"]
 
@@ -32,7 +32,9 @@ class GeneratedRow:
     output: str
 
 
-def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
+def report_sections(
+    target: GenerationTarget, evaluation: Evaluation, baseline: Evaluation | None
+) -> list[ReportSection]:
     """Ten rows; none where no text was generated."""
     statistics = evaluation.statistics[target.name]
     if "predicted" not in statistics:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from polysense.core.sample_output import SampleOutput
-from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
+from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["sample_outputs"]
 
 
-def sample_outputs(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
+def sample_outputs(
+    target: GenerationTarget, evaluation: Evaluation, position: int, dataset: TableDataset
+) -> list[SampleOutput]:
     """The generated text; none where the evaluation generated none."""
     statistics = evaluation.statistics[target.name]
     if not statistics["present"][position] or "predicted" not in statistics:

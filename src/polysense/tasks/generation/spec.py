@@ -9,11 +9,11 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
-from polysense.core.schema import Target
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
 from polysense.tasks.generation.metrics.words import are_unspaced
+from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["SPEC", "GenerationSpec"]
 
@@ -23,7 +23,7 @@ _SHOWN = ("cider", "bleu", "chrf", "exact_match", "token_f1", "wer", "log_loss")
 _SHOWN_UNSPACED = ("cider", "chrf", "exact_match", "token_f1", "cer", "log_loss")
 
 
-class _Contribution(Contribution):
+class _Contribution(Contribution[GenerationTarget]):
     """The log probability of the true text, per token; nothing is generated, every row moves it, and it costs one pass.
 
     Without any column the prediction is the model's own from an empty row, because it holds what the model knows of the
@@ -33,11 +33,11 @@ class _Contribution(Contribution):
     measures = ("log_likelihood",)
     is_prior_without_columns = False
 
-    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def row_values(self, target: GenerationTarget, statistics: Statistics) -> np.ndarray:
         return _log_likelihood(target, statistics)[:, None]
 
 
-class GenerationSpec(TaskSpec):
+class GenerationSpec(TaskSpec[GenerationTarget]):
     """Texts.
 
     Its row statistics: `likelihood` [rows, 3], where it is known, of the true text: the summed log probability of its
@@ -46,6 +46,7 @@ class GenerationSpec(TaskSpec):
     """
 
     name = "generation"
+    record = GenerationTarget
     rank = 40
     generates = True
     has_column = True
@@ -70,7 +71,13 @@ class GenerationSpec(TaskSpec):
         return TaskPreset(target={"type": self.name}, head={"type": self.name, "num_layers": max(size.layers, 2)})
 
     def collate(
-        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+        self,
+        target: GenerationTarget,
+        samples: Sequence[Sample],
+        num_rows: int,
+        *,
+        all_references: bool,
+        prompt_length: int,
     ) -> Arrays:
         """Texts, padded; a row that lacks the target is padding alone."""
         cells = [sample.targets.get(target.name) for sample in samples]
@@ -93,16 +100,18 @@ class GenerationSpec(TaskSpec):
             truth["earlier"] = _earlier(samples, target, num_rows, prompt_length)
         return truth
 
-    def absence(self, target: Target) -> str:
+    def absence(self, target: GenerationTarget) -> str:
         return f"no {target.name}"
 
-    def lies_in(self, target: Target) -> str | None:
+    def lies_in(self, target: GenerationTarget) -> str | None:
         return None
 
-    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+    def masked_groups(self, target: GenerationTarget) -> Sequence[tuple[str, ...]]:
         return ()
 
-    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+    def row_statistics(
+        self, target: GenerationTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
+    ) -> Statistics:
         (output,) = outputs
         results = {"present": truth["present"]}
         if "likelihood" in output:
@@ -114,7 +123,7 @@ class GenerationSpec(TaskSpec):
             results["score"] = scores / np.maximum((ids != target.padding_id).sum(axis=1), 1)
         return results
 
-    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+    def metrics(self, target: GenerationTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         """Selected by the share of the true tokens that are the likeliest, which needs nothing generated.
 
         As with classes, their log loss grows worse with a model's confidence long before what it writes does. Answers
@@ -131,11 +140,11 @@ class GenerationSpec(TaskSpec):
             shown=_SHOWN_UNSPACED if unspaced else _SHOWN,
         )
 
-    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+    def scorer(self, target: GenerationTarget, statistics: Statistics) -> Scorer:
         rows = np.flatnonzero(statistics["present"])
         return GenerationScorer({name: values[rows] for name, values in statistics.items()})
 
-    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+    def baselines(self, target: GenerationTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The training text that occurs most often."""
 
         def majority(statistics: Statistics) -> Statistics:
@@ -146,7 +155,7 @@ class GenerationSpec(TaskSpec):
 
         return {"most frequent text": majority}
 
-    def average(self, target: Target, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
+    def average(self, target: GenerationTarget, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
         """In each row the text whose expert finds it likeliest, per token; texts have no mean."""
         rest = {name: values for name, values in experts[0].items() if name != "likelihood"}
         if any("predicted" not in expert for expert in experts):
@@ -156,17 +165,17 @@ class GenerationSpec(TaskSpec):
         every = np.stack([expert["predicted"] for expert in experts], axis=1)
         return {**rest, "predicted": every[np.arange(len(best)), best], "score": scores.max(axis=1)}
 
-    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def proper_score(self, target: GenerationTarget, statistics: Statistics) -> np.ndarray:
         """The log probability of the true text, per token."""
         return _log_likelihood(target, statistics)
 
-    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+    def same(self, target: GenerationTarget, one: Statistics, other: Statistics) -> np.ndarray:
         """Whether the text is, to the letter."""
         pairs = zip(one["predicted"], other["predicted"], strict=True)
         return np.array([a == b for a, b in pairs], dtype=bool)
 
 
-def _log_likelihood(target: Target, statistics: Statistics) -> np.ndarray:
+def _log_likelihood(target: GenerationTarget, statistics: Statistics) -> np.ndarray:
     assert "likelihood" in statistics, f"{target.name}: nothing is known of how likely the truth is"
     likelihood = statistics["likelihood"]
     result: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
@@ -178,7 +187,7 @@ def _references(tokens: np.ndarray, begin_id: int) -> list[np.ndarray]:
     return np.split(tokens, np.flatnonzero(tokens == begin_id)[1:])
 
 
-def _earlier(samples: Sequence[Sample], target: Target, num_rows: int, length: int) -> np.ndarray:
+def _earlier(samples: Sequence[Sample], target: GenerationTarget, num_rows: int, length: int) -> np.ndarray:
     """Which tokens of the prompts are trained on too, see `TargetBatch.earlier`."""
     values = np.full((num_rows, length), target.padding_id, dtype=np.int64)
     for row, sample in enumerate(samples):

@@ -20,10 +20,10 @@ from polysense.data.prompt import Prompt, PromptTemplate, as_text
 from polysense.data.sources import Table
 from polysense.errors import ColumnError, ConfigError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
-from polysense.tasks.generation.text_target import TextTarget, TextTargetConfig
+from polysense.tasks.generation.text_target import TextProcessor, TextTargetConfig
 from polysense.tasks.generation.tokenizer import tidy
 
-__all__ = ["GenerationTarget", "GenerationTargetConfig"]
+__all__ = ["GenerationProcessor", "GenerationTargetConfig"]
 
 _log = logging.getLogger("polysense.data.targets")
 
@@ -49,12 +49,12 @@ class GenerationTargetConfig(TextTargetConfig):
         if isinstance(self.answers, list) and not any(map(tidy, self.answers)):
             raise ValueError("answers: expected at least one text, training, or null")
 
-    def build(self, name: str) -> GenerationTarget:
+    def build(self, name: str) -> GenerationProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
-        return GenerationTarget(name, self)
+        return GenerationProcessor(name, self)
 
 
-class GenerationTarget(TextTarget):
+class GenerationProcessor(TextProcessor):
     """Reads a text; the value is int32 [tokens], each reference from its begin token to its end token."""
 
     config: GenerationTargetConfig

@@ -20,7 +20,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Task
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.core.task_spec import TargetReader
@@ -30,10 +29,11 @@ from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
+from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.generation.requirements import GenerationRequirements
 from polysense.tasks.generation.tokenizer import Kind, OutputTokenizer
 
-__all__ = ["TextTarget", "TextTargetConfig"]
+__all__ = ["TextProcessor", "TextTargetConfig"]
 
 _log = logging.getLogger("polysense.data.targets")
 
@@ -87,13 +87,15 @@ class TextTargetConfig(TargetConfig):
         return (self.column or name,)
 
 
-class TextTarget(TargetProcessor):
+class TextProcessor(TargetProcessor):
     """Reads a text; the value is int32 [tokens], each reference from its begin token to its end token.
 
     Attributes:
         num_too_long: References longer than `max_tokens` that were read so far in this process.
         num_prompts_cut: Prompts longer than `max_prompt_tokens`, likewise.
     """
+
+    has_length: ClassVar[bool] = True
 
     config: TextTargetConfig
     _tokenizer: OutputTokenizer | LanguageModelTokenizer
@@ -144,6 +146,9 @@ class TextTarget(TargetProcessor):
     def reader(self, table: Table) -> TargetReader:
         return _Reader(self, table)
 
+    def sequences(self, value: np.ndarray) -> Sequence[np.ndarray]:
+        return np.split(value, np.flatnonzero(value == self._tokenizer.begin_id)[1:])
+
     def references(self, table: Table, i: int) -> list[str]:
         """All references of the row at position i, whole; none if it has no target or one that can't be read."""
         column = self.columns[0]
@@ -153,7 +158,7 @@ class TextTarget(TargetProcessor):
             return []
 
     def prompt(self, table: Table, i: int) -> Prompt | None:
-        target = self.target
+        target = GenerationTarget.of(self.target)
         if not target.typical_prompt:
             return None
         ids = {name: target.first_placeholder + k for k, name in enumerate(target.placeholders)}
@@ -196,9 +201,8 @@ class TextTarget(TargetProcessor):
         config = self.config
         if config.max_tokens is not None and config.too_long == "truncate":
             lengths = np.minimum(lengths, config.max_tokens)
-        return Target(
+        return GenerationTarget(
             name=self.name,
-            task=Task.GENERATION,
             columns=self.columns,
             num_rows=len(set(rows)),
             vocabulary_size=self._tokenizer.vocabulary_size + len(placeholders or ()),
@@ -301,7 +305,7 @@ class TextTarget(TargetProcessor):
 class _Reader:
     """A text target beside a table."""
 
-    def __init__(self, target: TextTarget, table: Table) -> None:
+    def __init__(self, target: TextProcessor, table: Table) -> None:
         self._target, self._table = target, table
 
     def spell(self, value: np.ndarray) -> str:

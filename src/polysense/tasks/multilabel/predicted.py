@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import polars
 
 from polysense.core.geometry import Geometry
-from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
+from polysense.tasks.multilabel.record import MultilabelTarget
 
 __all__ = ["predicted_columns"]
 
@@ -18,7 +18,11 @@ _MOST_CLASS_COLUMNS = 100
 
 
 def predicted_columns(
-    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+    target: MultilabelTarget,
+    outputs: Arrays,
+    processor: TargetProcessor,
+    table: Table,
+    geometry: Mapping[str, Geometry],
 ) -> dict[str, object]:
     """The labels, and the probability of each where there are few; see `TaskSpec.decode`."""
     cells = [processor.render(value) for value in outputs["values"]]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from polysense.core.sample_output import SampleOutput
-from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
+from polysense.tasks.multilabel.record import MultilabelTarget
 
 __all__ = ["sample_outputs"]
 
 
-def sample_outputs(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
+def sample_outputs(
+    target: MultilabelTarget, evaluation: Evaluation, position: int, dataset: TableDataset
+) -> list[SampleOutput]:
     """The predicted labels; correct if all of them are."""
     statistics = evaluation.statistics[target.name]
     if not statistics["present"][position]:

@@ -9,23 +9,23 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
-from polysense.core.schema import Target
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
+from polysense.tasks.multilabel.record import MultilabelTarget
 
 __all__ = ["SPEC", "MultilabelSpec"]
 
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
-class _Contribution(Contribution):
+class _Contribution(Contribution[MultilabelTarget]):
     """The F1 of a row's own labels, and the mean log probability of its true answers."""
 
     measures = ("f1_samples", "log_loss")
     is_prior_without_columns = True
 
-    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def row_values(self, target: MultilabelTarget, statistics: Statistics) -> np.ndarray:
         labels, predicted = statistics["truth"], statistics["predicted"]
         sizes = labels.sum(axis=1) + predicted.sum(axis=1)
         # F1 of one row's labels; a row with no label that gets none is right.
@@ -33,10 +33,11 @@ class _Contribution(Contribution):
         return np.column_stack([f1, _log_probability(target, statistics)])
 
 
-class MultilabelSpec(TaskSpec):
+class MultilabelSpec(TaskSpec[MultilabelTarget]):
     """Any of several labels. Its row statistics: `truth`, `predicted` (bool each) and `probabilities`."""
 
     name = "multilabel"
+    record = MultilabelTarget
     rank = 20
     generates = False
     has_column = True
@@ -62,7 +63,13 @@ class MultilabelSpec(TaskSpec):
         )
 
     def collate(
-        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+        self,
+        target: MultilabelTarget,
+        samples: Sequence[Sample],
+        num_rows: int,
+        *,
+        all_references: bool,
+        prompt_length: int,
     ) -> Arrays:
         values = np.zeros((num_rows, len(target.classes)), dtype=np.float32)
         present = np.zeros(num_rows, dtype=bool)
@@ -71,16 +78,18 @@ class MultilabelSpec(TaskSpec):
                 values[row], present[row] = value, True
         return {"values": values, "present": present}
 
-    def absence(self, target: Target) -> str:
+    def absence(self, target: MultilabelTarget) -> str:
         return f"no {target.name}"
 
-    def lies_in(self, target: Target) -> str | None:
+    def lies_in(self, target: MultilabelTarget) -> str | None:
         return None
 
-    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+    def masked_groups(self, target: MultilabelTarget) -> Sequence[tuple[str, ...]]:
         return ()
 
-    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+    def row_statistics(
+        self, target: MultilabelTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
+    ) -> Statistics:
         results = {
             "present": truth["present"],
             "truth": truth["values"] > 0.5,
@@ -90,7 +99,7 @@ class MultilabelSpec(TaskSpec):
             results["probabilities"] = outputs[0]["probabilities"]
         return results
 
-    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+    def metrics(self, target: MultilabelTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         """Selected by average precision, which has no threshold in it."""
         return marked(
             multilabel_metrics(),
@@ -100,12 +109,12 @@ class MultilabelSpec(TaskSpec):
             shown=("f1_micro", "f1_macro", "average_precision", "auroc", "exact_match", "log_loss"),
         )
 
-    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+    def scorer(self, target: MultilabelTarget, statistics: Statistics) -> Scorer:
         rows = np.flatnonzero(statistics["present"])
         probabilities = statistics["probabilities"][rows] if "probabilities" in statistics else None
         return MultilabelScorer(statistics["predicted"][rows], probabilities, statistics["truth"][rows])
 
-    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+    def baselines(self, target: MultilabelTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The labels' training shares, and each label that more than half of the training rows have."""
         counts = np.array(target.class_counts or (1,) * len(target.classes), dtype=np.float64)
         shares = np.clip(counts / max(target.num_rows, counts.max(initial=1.0)), 0.0, 1.0).astype(np.float32)
@@ -116,28 +125,28 @@ class MultilabelSpec(TaskSpec):
 
         return {"majority-class baseline": majority}
 
-    def average(self, target: Target, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
+    def average(self, target: MultilabelTarget, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
         """The weighted mean of the experts' probabilities."""
         stacked = np.stack([expert["probabilities"] for expert in experts], axis=1)
         probabilities = np.einsum("re,rec->rc", weights, stacked).astype(np.float32)
         return {**experts[0], "predicted": probabilities > 0.5, "probabilities": probabilities}
 
-    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def proper_score(self, target: MultilabelTarget, statistics: Statistics) -> np.ndarray:
         """The mean over the labels of the true answer's log probability."""
         return _log_probability(target, statistics)
 
-    def explained(self, target: Target, statistics: Statistics, choice: int) -> np.ndarray:
+    def explained(self, target: MultilabelTarget, statistics: Statistics, choice: int) -> np.ndarray:
         """The log probability of a label, by its position."""
         result: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
         return result
 
-    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+    def same(self, target: MultilabelTarget, one: Statistics, other: Statistics) -> np.ndarray:
         """Whether all labels are the same."""
         result: np.ndarray = (one["predicted"] == other["predicted"]).all(axis=1)
         return result
 
 
-def _log_probability(target: Target, statistics: Statistics) -> np.ndarray:
+def _log_probability(target: MultilabelTarget, statistics: Statistics) -> np.ndarray:
     assert "probabilities" in statistics, f"{target.name}: a multilabel target predicts probabilities"
     probabilities = statistics["probabilities"].astype(np.float64)
     own = np.where(statistics["truth"], probabilities, 1.0 - probabilities)

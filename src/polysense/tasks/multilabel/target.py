@@ -8,15 +8,15 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import DecodeError
 from polysense.modalities.category.column import category_key
 from polysense.tasks.classes import Classes
+from polysense.tasks.multilabel.record import MultilabelTarget
 
-__all__ = ["MultilabelTarget", "MultilabelTargetConfig"]
+__all__ = ["MultilabelProcessor", "MultilabelTargetConfig"]
 
 _DELIMITERS = ("|", ";", ",")
 
@@ -48,12 +48,12 @@ class MultilabelTargetConfig(TargetConfig):
         """The table's column that the target of that name is read from."""
         return (self.column or name,)
 
-    def build(self, name: str) -> MultilabelTarget:
+    def build(self, name: str) -> MultilabelProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
-        return MultilabelTarget(name, self)
+        return MultilabelProcessor(name, self)
 
 
-class MultilabelTarget(TargetProcessor):
+class MultilabelProcessor(TargetProcessor):
     """Reads a set of labels; the value is float32 [classes] of 0 and 1. An empty list is a value: no label holds."""
 
     config: MultilabelTargetConfig
@@ -77,9 +77,8 @@ class MultilabelTarget(TargetProcessor):
             except DecodeError as error:
                 first = first or f"{table.source(i, self.columns[0])}: {error}"
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
-        return Target(
+        return MultilabelTarget(
             name=self.name,
-            task=Task.MULTILABEL,
             columns=self.columns,
             classes=self._classes.names,
             class_counts=counts,

@@ -16,9 +16,9 @@ import math
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, higher, lower
-from polysense.core.schema import Target
 from polysense.evaluation.metrics.base import ratio
 from polysense.evaluation.metrics.geometry import effective_rank
+from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["ReconstructionScorer", "reconstruction_metrics"]
 
@@ -27,7 +27,7 @@ _NO_CLASSES = "the column holds no tokens or categories"
 _NO_MEAN = "the training mean makes no error, or is not known"
 
 
-def reconstruction_metrics(target: Target) -> tuple[Metric, ...]:
+def reconstruction_metrics(target: ReconstructionTarget) -> tuple[Metric, ...]:
     """The metrics of restored columns, in the order in which they are reported."""
     skill = (-math.inf, 1.0)
     results = [
@@ -66,7 +66,7 @@ def reconstruction_metrics(target: Target) -> tuple[Metric, ...]:
 class ReconstructionScorer(Scorer):
     """All metrics of restored columns."""
 
-    def __init__(self, target: Target, statistics: Statistics) -> None:
+    def __init__(self, target: ReconstructionTarget, statistics: Statistics) -> None:
         """Takes each row's errors.
 
         Args:

@@ -8,16 +8,20 @@ import numpy as np
 import polars
 
 from polysense.core.geometry import Geometry
-from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
+from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["predicted_columns"]
 
 
 def predicted_columns(
-    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+    target: ReconstructionTarget,
+    outputs: Arrays,
+    processor: TargetProcessor,
+    table: Table,
+    geometry: Mapping[str, Geometry],
 ) -> dict[str, object]:
     """The mean error over a row's columns, and each column's; null without a true cell. See `TaskSpec.decode`."""
     errors = outputs["errors"].astype(np.float64)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polysense.core.report_section import ReportSection
-from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
+from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["ColumnScore", "ColumnScores", "report_sections"]
 
@@ -38,7 +38,9 @@ class ColumnScores:
     scores: tuple[ColumnScore, ...]
 
 
-def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
+def report_sections(
+    target: ReconstructionTarget, evaluation: Evaluation, baseline: Evaluation | None
+) -> list[ReportSection]:
     """A line for each column.
 
     Args:

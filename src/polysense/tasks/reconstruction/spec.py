@@ -8,17 +8,17 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
-from polysense.core.schema import Target
 from polysense.core.task_spec import Answer, Arrays, BatchRows, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.reconstruction.metrics import ReconstructionScorer, reconstruction_metrics
+from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["SPEC", "ReconstructionSpec"]
 
 _MOST_GROUPS = 8
 
 
-class ReconstructionSpec(TaskSpec):
+class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     """Input columns, reconstructed. The columns themselves are not kept: a table of images may not fit into memory.
 
     Its row statistics are float64 [rows, columns], NaN where the true cell is not known: `errors` (mean squared, in the
@@ -28,6 +28,7 @@ class ReconstructionSpec(TaskSpec):
     """
 
     name = "reconstruction"
+    record = ReconstructionTarget
     rank = 70
     generates = False
     has_column = False
@@ -52,7 +53,13 @@ class ReconstructionSpec(TaskSpec):
     editor = Unsupported("the truth is the columns themselves, so there is nothing to label")
 
     def collate(
-        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+        self,
+        target: ReconstructionTarget,
+        samples: Sequence[Sample],
+        num_rows: int,
+        *,
+        all_references: bool,
+        prompt_length: int,
     ) -> Arrays:
         values = np.zeros((num_rows, len(target.columns)), dtype=np.float32)
         present = np.zeros(num_rows, dtype=bool)
@@ -61,13 +68,13 @@ class ReconstructionSpec(TaskSpec):
                 values[row], present[row] = value, True
         return {"values": values, "present": present}
 
-    def absence(self, target: Target) -> str:
+    def absence(self, target: ReconstructionTarget) -> str:
         return "none of the columns"
 
-    def lies_in(self, target: Target) -> str | None:
+    def lies_in(self, target: ReconstructionTarget) -> str | None:
         return None
 
-    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+    def masked_groups(self, target: ReconstructionTarget) -> Sequence[tuple[str, ...]]:
         """One column at a time while there are few.
 
         Beyond eight every eighth together, about as many as training masks: else a table of thirty columns is read
@@ -76,7 +83,9 @@ class ReconstructionSpec(TaskSpec):
         members = target.members
         return [tuple(members[first::_MOST_GROUPS]) for first in range(min(_MOST_GROUPS, len(members)))]
 
-    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+    def row_statistics(
+        self, target: ReconstructionTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
+    ) -> Statistics:
         whole, *masked = outputs
         shape = (len(truth["present"]), len(target.members))
         unknown = np.full(shape, np.nan)
@@ -98,7 +107,7 @@ class ReconstructionSpec(TaskSpec):
             },
         }
 
-    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+    def metrics(self, target: ReconstructionTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         return marked(
             reconstruction_metrics(target),
             headline="skill",
@@ -107,10 +116,10 @@ class ReconstructionSpec(TaskSpec):
             shown=("skill", "imputed_skill", "accuracy", "imputed_accuracy"),
         )
 
-    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+    def scorer(self, target: ReconstructionTarget, statistics: Statistics) -> Scorer:
         return ReconstructionScorer(target, statistics)
 
-    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+    def baselines(self, target: ReconstructionTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The mean predictor, which says the same whatever is masked."""
 
         def mean(statistics: Statistics) -> Statistics:

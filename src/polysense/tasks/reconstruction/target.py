@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Task
 from polysense.core.registry import modality
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
@@ -25,8 +24,9 @@ from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, ConfigError
+from polysense.tasks.reconstruction.record import ReconstructionTarget
 
-__all__ = ["ReconstructionTarget", "ReconstructionTargetConfig"]
+__all__ = ["ReconstructionProcessor", "ReconstructionTargetConfig"]
 
 _log = logging.getLogger("polysense.data.targets")
 
@@ -69,12 +69,12 @@ class ReconstructionTargetConfig(TargetConfig):
         """The table's columns that are restored."""
         return self.cells or self.columns or ()
 
-    def build(self, name: str) -> ReconstructionTarget:
+    def build(self, name: str) -> ReconstructionProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
-        return ReconstructionTarget(name, self)
+        return ReconstructionProcessor(name, self)
 
 
-class ReconstructionTarget(TargetProcessor):
+class ReconstructionProcessor(TargetProcessor):
     """Reads which cells are there; the value is float32 [columns], 1 where there is one, else 0."""
 
     config: ReconstructionTargetConfig
@@ -88,9 +88,8 @@ class ReconstructionTarget(TargetProcessor):
             raise ColumnError(f"{where}: the columns {', '.join(self.config.columns)} are empty in all training rows")
         num_rows = int(there.any(axis=1).sum())
         _log.info("%s: %d of %d rows have one or more of the columns", where, num_rows, len(table))
-        return Target(
+        return ReconstructionTarget(
             name=self.name,
-            task=Task.RECONSTRUCTION,
             columns=self.columns,
             num_rows=num_rows,
             members=self.config.columns,
@@ -103,7 +102,8 @@ class ReconstructionTarget(TargetProcessor):
         """See `TargetProcessor`; once all are fitted, it is known which can be restored."""
         if self._target is None:
             return
-        members = self._target.members
+        target = ReconstructionTarget.of(self._target)
+        members = target.members
         known = {name: columns[name].column for name in members if name in columns and columns[name].is_fitted}
         answers = {name: modality(column.modality).decoder(column) for name, column in known.items()}
         refused = {name: answer for name, answer in answers.items() if isinstance(answer, Unsupported)}
@@ -120,7 +120,7 @@ class ReconstructionTarget(TargetProcessor):
         sources = self.config.sources(self.name)
         cells = tuple(cell for name, cell in zip(members, sources, strict=True) if name in kept)
         self.config = replace(self.config, columns=kept, cells=None if cells == kept else cells)
-        self._target = replace(self._target, columns=cells, members=kept)
+        self._target = replace(target, columns=cells, members=kept)
 
     def render(self, value: Any) -> list[float]:
         """A code as plain numbers."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from polysense.core.geometry import Geometry
-from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
+from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["predicted_columns"]
 
 
 def predicted_columns(
-    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+    target: RegressionTarget,
+    outputs: Arrays,
+    processor: TargetProcessor,
+    table: Table,
+    geometry: Mapping[str, Geometry],
 ) -> dict[str, object]:
     """A column for each of the target's; see `TaskSpec.decode`."""
     return {column: outputs["values"][:, index] for index, column in enumerate(target.columns)}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from polysense.core.sample_output import SampleOutput
-from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
+from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["sample_outputs"]
 
 
-def sample_outputs(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
+def sample_outputs(
+    target: RegressionTarget, evaluation: Evaluation, position: int, dataset: TableDataset
+) -> list[SampleOutput]:
     """The predicted numbers, in the table's units; neither right nor wrong."""
     statistics = evaluation.statistics[target.name]
     if not statistics["present"][position]:
@@ -19,7 +21,7 @@ def sample_outputs(target: Target, evaluation: Evaluation, position: int, datase
     return [SampleOutput(references=[truth], value=predicted)]
 
 
-def _numbers(target: Target, values: list[float]) -> str:
+def _numbers(target: RegressionTarget, values: list[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.4g}"
     return ", ".join(f"{name} {value:.4g}" for name, value in zip(target.columns, values, strict=True))

@@ -9,27 +9,27 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
-from polysense.core.schema import Target
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
+from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["SPEC", "RegressionSpec"]
 
 _SAME = 1e-6  # of a column's standard deviation
 
 
-class _Contribution(Contribution):
+class _Contribution(Contribution[RegressionTarget]):
     """R2, whose denominator is known only when all rows are: rows leave their squared errors until then."""
 
     measures = ("r2",)
     is_prior_without_columns = True
 
-    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def row_values(self, target: RegressionTarget, statistics: Statistics) -> np.ndarray:
         error: np.ndarray = statistics["predicted"].astype(np.float64) - statistics["truth"]
         return error**2
 
-    def measured(self, target: Target, values: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    def measured(self, target: RegressionTarget, values: np.ndarray, truth: np.ndarray) -> np.ndarray:
         truth = truth.astype(np.float64)
         known = ~np.isnan(truth)
         counts = known.sum(axis=0)
@@ -45,10 +45,11 @@ class _Contribution(Contribution):
         return scores[None]
 
 
-class RegressionSpec(TaskSpec):
+class RegressionSpec(TaskSpec[RegressionTarget]):
     """Numbers in the table's units. Its row statistics: `truth` (NaN = unknown) and `predicted`, [rows, columns]."""
 
     name = "regression"
+    record = RegressionTarget
     rank = 30
     generates = False
     has_column = True
@@ -72,7 +73,13 @@ class RegressionSpec(TaskSpec):
         return TaskPreset(target={"type": self.name}, head={"type": self.name, "hidden": size.width})
 
     def collate(
-        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+        self,
+        target: RegressionTarget,
+        samples: Sequence[Sample],
+        num_rows: int,
+        *,
+        all_references: bool,
+        prompt_length: int,
     ) -> Arrays:
         values = np.full((num_rows, len(target.columns)), np.nan, dtype=np.float32)
         present = np.zeros(num_rows, dtype=bool)
@@ -81,19 +88,21 @@ class RegressionSpec(TaskSpec):
                 values[row], present[row] = value, True
         return {"values": values, "present": present}
 
-    def absence(self, target: Target) -> str:
+    def absence(self, target: RegressionTarget) -> str:
         return f"no {target.name}"
 
-    def lies_in(self, target: Target) -> str | None:
+    def lies_in(self, target: RegressionTarget) -> str | None:
         return None
 
-    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+    def masked_groups(self, target: RegressionTarget) -> Sequence[tuple[str, ...]]:
         return ()
 
-    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+    def row_statistics(
+        self, target: RegressionTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
+    ) -> Statistics:
         return {"present": truth["present"], "truth": truth["values"], "predicted": outputs[0]["values"]}
 
-    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+    def metrics(self, target: RegressionTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         return marked(
             regression_metrics(target.columns),
             headline="r2",
@@ -102,11 +111,11 @@ class RegressionSpec(TaskSpec):
             shown=("r2", "mae", "rmse", "pearson"),
         )
 
-    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+    def scorer(self, target: RegressionTarget, statistics: Statistics) -> Scorer:
         rows = np.flatnonzero(statistics["present"])
         return RegressionScorer(statistics["predicted"][rows], statistics["truth"][rows], target.columns)
 
-    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+    def baselines(self, target: RegressionTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The training mean."""
         means = np.array(target.mean or (0.0,) * len(target.columns), dtype=np.float32)
 
@@ -115,12 +124,12 @@ class RegressionSpec(TaskSpec):
 
         return {"mean baseline": mean}
 
-    def average(self, target: Target, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
+    def average(self, target: RegressionTarget, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
         """The weighted mean of the experts' numbers."""
         stacked = np.stack([expert["predicted"] for expert in experts], axis=1)
         return {**experts[0], "predicted": np.einsum("re,rec->rc", weights, stacked).astype(np.float32)}
 
-    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def proper_score(self, target: RegressionTarget, statistics: Statistics) -> np.ndarray:
         """The negative mean squared error over the known columns, each in its training standard deviation."""
         scale = np.array(target.std or (1.0,) * len(target.columns), dtype=np.float64)
         error = (statistics["predicted"].astype(np.float64) - statistics["truth"]) / np.where(scale > 0, scale, 1.0)
@@ -128,12 +137,12 @@ class RegressionSpec(TaskSpec):
         result: np.ndarray = -np.where(known, error**2, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         return result
 
-    def explained(self, target: Target, statistics: Statistics, choice: int) -> np.ndarray:
+    def explained(self, target: RegressionTarget, statistics: Statistics, choice: int) -> np.ndarray:
         """A column's number, by its position."""
         result: np.ndarray = statistics["predicted"][:, choice].astype(np.float64)
         return result
 
-    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+    def same(self, target: RegressionTarget, one: Statistics, other: Statistics) -> np.ndarray:
         """Whether all numbers are, to a millionth of the training standard deviation."""
         scale = np.array(target.std or (1.0,) * len(target.columns), dtype=np.float64)
         result: np.ndarray = (np.abs(one["predicted"] - other["predicted"]) <= _SAME * scale).all(axis=1)

@@ -9,15 +9,15 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.data.media import short
 from polysense.data.numbers import decimal_mark, parse_number
 from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
+from polysense.tasks.regression.record import RegressionTarget
 
-__all__ = ["RegressionTarget", "RegressionTargetConfig"]
+__all__ = ["RegressionProcessor", "RegressionTargetConfig"]
 
 _LARGEST = 1e30  # the head computes in float32, which ends at 3e38
 
@@ -42,12 +42,12 @@ class RegressionTargetConfig(TargetConfig):
         """The table's columns that the target of that name is read from."""
         return self.columns or (name,)
 
-    def build(self, name: str) -> RegressionTarget:
+    def build(self, name: str) -> RegressionProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
-        return RegressionTarget(name, self)
+        return RegressionProcessor(name, self)
 
 
-class RegressionTarget(TargetProcessor):
+class RegressionProcessor(TargetProcessor):
     """Reads numbers; the value is float32 [columns] in the table's units, NaN where a cell is missing."""
 
     config: RegressionTargetConfig
@@ -81,9 +81,8 @@ class RegressionTarget(TargetProcessor):
                 raise ColumnError(f"{where}: {reason}")
             means.append(mean)
             spreads.append(spread)
-        return Target(
+        return RegressionTarget(
             name=self.name,
-            task=Task.REGRESSION,
             columns=self.columns,
             num_rows=int(known.sum()),
             mean=tuple(means),

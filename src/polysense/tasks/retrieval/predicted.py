@@ -8,16 +8,16 @@ import numpy as np
 import polars
 
 from polysense.core.geometry import Geometry
-from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 __all__ = ["predicted_columns"]
 
 
 def predicted_columns(
-    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+    target: RetrievalTarget, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
 ) -> dict[str, object]:
     """Lists of numbers, null where the column is absent; see `TaskSpec.decode`."""
     return {

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from polysense.core.sample_output import SampleOutput
-from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.retrieval.metrics import directions
 from polysense.tasks.retrieval.nearest import can_search, nearest
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 __all__ = ["sample_outputs"]
 
 _NUM_NEAREST = 3
 
 
-def sample_outputs(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
+def sample_outputs(
+    target: RetrievalTarget, evaluation: Evaluation, position: int, dataset: TableDataset
+) -> list[SampleOutput]:
     """The nearest cells and the rank of the correct one, in each direction that the row can search."""
     statistics = evaluation.statistics[target.name]
     embeddings, keys, present = (statistics[name] for name in ("embeddings", "keys", "present"))

@@ -8,15 +8,15 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
-from polysense.core.schema import Target
 from polysense.core.task_spec import Answer, Arrays, BatchRows, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.retrieval.metrics import RetrievalScorer, retrieval_metrics
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 __all__ = ["SPEC", "RetrievalSpec"]
 
 
-class RetrievalSpec(TaskSpec):
+class RetrievalSpec(TaskSpec[RetrievalTarget]):
     """A joint embedding space.
 
     Its row statistics: `embeddings` [rows, columns, size], NaN where a column is absent, and `keys` int64 [rows,
@@ -24,6 +24,7 @@ class RetrievalSpec(TaskSpec):
     """
 
     name = "retrieval"
+    record = RetrievalTarget
     rank = 60
     generates = False
     has_column = False
@@ -48,7 +49,13 @@ class RetrievalSpec(TaskSpec):
     editor = Unsupported("pairs are the table's rows, so there is nothing to label")
 
     def collate(
-        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+        self,
+        target: RetrievalTarget,
+        samples: Sequence[Sample],
+        num_rows: int,
+        *,
+        all_references: bool,
+        prompt_length: int,
     ) -> Arrays:
         values = np.zeros((num_rows, len(target.columns)), dtype=np.int64)
         present = np.zeros(num_rows, dtype=bool)
@@ -59,19 +66,21 @@ class RetrievalSpec(TaskSpec):
                 present[row] = np.count_nonzero(value[: len(target.members)]) >= 2
         return {"values": values, "present": present}
 
-    def absence(self, target: Target) -> str:
+    def absence(self, target: RetrievalTarget) -> str:
         return "fewer than two of the columns"
 
-    def lies_in(self, target: Target) -> str | None:
+    def lies_in(self, target: RetrievalTarget) -> str | None:
         return None
 
-    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+    def masked_groups(self, target: RetrievalTarget) -> Sequence[tuple[str, ...]]:
         return ()
 
-    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+    def row_statistics(
+        self, target: RetrievalTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
+    ) -> Statistics:
         return {"present": truth["present"], "keys": truth["values"], "embeddings": outputs[0]["values"]}
 
-    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+    def metrics(self, target: RetrievalTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         """Selected by the mean reciprocal rank: recall at 1 moves in coarse steps on a small split."""
         return marked(
             retrieval_metrics(target.members, target.anchor),
@@ -81,13 +90,13 @@ class RetrievalSpec(TaskSpec):
             shown=("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_average_precision"),
         )
 
-    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+    def scorer(self, target: RetrievalTarget, statistics: Statistics) -> Scorer:
         """Rows with one column alone search for nothing, and may be found."""
         return RetrievalScorer(
             statistics["embeddings"], statistics["keys"], statistics["present"], target.members, target.anchor
         )
 
-    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+    def baselines(self, target: RetrievalTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """One place for everything: what is found is found by chance."""
 
         def chance(statistics: Statistics) -> Statistics:

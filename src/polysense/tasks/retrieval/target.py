@@ -19,14 +19,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.data.cells import clean
 from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, ConfigError
+from polysense.tasks.retrieval.record import RetrievalTarget
 
-__all__ = ["ContrastiveTarget", "ContrastiveTargetConfig", "cell_key"]
+__all__ = ["ContrastiveTargetConfig", "RetrievalProcessor", "cell_key"]
 
 _log = logging.getLogger("polysense.data.targets")
 
@@ -84,12 +84,12 @@ class ContrastiveTargetConfig(TargetConfig):
         cells = self.columns if self.cells is None else self.cells
         return cells if self.same is None else (*cells, self.same)
 
-    def build(self, name: str) -> ContrastiveTarget:
+    def build(self, name: str) -> RetrievalProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
-        return ContrastiveTarget(name, self)
+        return RetrievalProcessor(name, self)
 
 
-class ContrastiveTarget(TargetProcessor):
+class RetrievalProcessor(TargetProcessor):
     """Reads what each cell is; the value is int64 [columns], hashes, 0 where a cell is missing."""
 
     config: ContrastiveTargetConfig
@@ -112,9 +112,8 @@ class ContrastiveTarget(TargetProcessor):
                 what = "is empty in all training rows" if not len(result) else "holds the same in all training rows"
                 raise ColumnError(f"{where}: the column {column!r} {what}; there is nothing to tell apart")
         _log.info("%s: %d of %d rows have two or more of the columns", where, paired.sum(), len(table))
-        return Target(
+        return RetrievalTarget(
             name=self.name,
-            task=Task.RETRIEVAL,
             columns=self.columns,
             num_rows=int(paired.sum()),
             members=self.config.columns,

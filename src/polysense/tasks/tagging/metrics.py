@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, higher, lower
-from polysense.core.schema import Target
 from polysense.evaluation.metrics.base import ratio
+from polysense.tasks.tagging.record import TaggingTarget
 
 __all__ = [
     "COLLAR",
@@ -41,18 +41,18 @@ _ROUNDING = 1e-4
 _TRUE, _FOUND, _RIGHT, _ONSETS, _TRUE_LENGTH, _FOUND_LENGTH, _SHARED = range(7)
 
 
-def _words(target: Target) -> tuple[str, str]:
+def _words(target: TaggingTarget) -> tuple[str, str]:
     """What segments and steps are called."""
     return ("segment", "frame") if target.units_per_second else ("entity", "token")
 
 
-def tagging_primary(target: Target) -> str:
+def tagging_primary(target: TaggingTarget) -> str:
     """The headline: F1 of whole segments; where nearly every step has a class, the share of steps that are right."""
     whole, step = _words(target)
     return f"{step}_accuracy" if sum(target.class_lengths) >= _EVERYWHERE else f"{whole}_f1"
 
 
-def tagging_metrics(target: Target) -> tuple[Metric, ...]:
+def tagging_metrics(target: TaggingTarget) -> tuple[Metric, ...]:
     """The metrics of segments, in the order in which they are reported."""
     whole, step = _words(target)
     timed = bool(target.units_per_second)
@@ -100,7 +100,7 @@ class TaggingScorer(Scorer):
 
     def __init__(
         self,
-        target: Target,
+        target: TaggingTarget,
         predicted: Sequence[np.ndarray],
         truth: Sequence[np.ndarray],
         lengths: np.ndarray,
@@ -216,7 +216,7 @@ def _share(right: np.ndarray, of: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where((of == 0) & (other > 0), 0.0, ratio(right, of))
 
 
-def class_counts(target: Target, statistics: Statistics) -> np.ndarray:
+def class_counts(target: TaggingTarget, statistics: Statistics) -> np.ndarray:
     """Per class its true segments, its predicted ones and those that are right; float64 [classes, 3].
 
     Args:

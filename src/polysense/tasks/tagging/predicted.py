@@ -8,20 +8,20 @@ from typing import Any
 import polars
 
 from polysense.core.geometry import Geometry
-from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
-from polysense.tasks.tagging.target import TaggingTarget
+from polysense.tasks.tagging.record import TaggingTarget
+from polysense.tasks.tagging.target import TaggingProcessor
 
 __all__ = ["predicted_columns"]
 
 
 def predicted_columns(
-    target: Target, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
+    target: TaggingTarget, outputs: Arrays, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
 ) -> dict[str, object]:
     """Segments or labels; null where the column that they lie in is absent. See `TaskSpec.decode`."""
-    assert isinstance(processor, TaggingTarget), f"{target.name}: {type(processor).__name__} spells no segments"
+    assert isinstance(processor, TaggingProcessor), f"{target.name}: {type(processor).__name__} spells no segments"
     rows = [processor.render_row(value, table, i) for i, value in enumerate(outputs["values"])]
     cells = [None if one is None else one[0] for one in rows]
     label = polars.String if processor.renders_text else polars.Int64

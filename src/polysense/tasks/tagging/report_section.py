@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysense.core.report_section import ReportSection
-from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.example_rows import example_rows
 from polysense.tasks.tagging.metrics import class_counts
+from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.tagged import Segment
 
 __all__ = ["ClassScores", "Timeline", "report_sections"]
@@ -83,7 +83,7 @@ class Timeline:
         return ", ".join(names[:20]) or "no segment"
 
 
-def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
+def report_sections(target: TaggingTarget, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
     """Each class's scores, and some rows."""
     statistics = evaluation.statistics[target.name]
     rows = np.flatnonzero(statistics["present"])
@@ -109,7 +109,7 @@ def report_sections(target: Target, evaluation: Evaluation, baseline: Evaluation
     return [ReportSection(template="polysense.tasks.tagging:report.html.j2", values=values)]
 
 
-def _timeline(target: Target, row: int, length: float, truth: np.ndarray, predicted: np.ndarray) -> Timeline:
+def _timeline(target: TaggingTarget, row: int, length: float, truth: np.ndarray, predicted: np.ndarray) -> Timeline:
     unit = f"{length / target.units_per_second:.1f} s" if target.units_per_second else f"{length:.0f} tokens"
 
     def named(records: np.ndarray) -> tuple[Segment, ...]:

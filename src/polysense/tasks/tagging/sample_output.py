@@ -5,23 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from polysense.core.sample_output import SampleOutput
-from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.data.processor import Processor
 from polysense.evaluation.evaluator import Evaluation
+from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.tagged import Marked, marked_section, spelled
-from polysense.tasks.tagging.target import TaggingTarget
+from polysense.tasks.tagging.target import TaggingProcessor
 
 __all__ = ["sample_outputs"]
 
 
-def sample_outputs(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
+def sample_outputs(
+    target: TaggingTarget, evaluation: Evaluation, position: int, dataset: TableDataset
+) -> list[SampleOutput]:
     """The predicted segments in words; correct if they are the true ones."""
     statistics = evaluation.statistics[target.name]
     processor = dataset.processor
     assert isinstance(processor, Processor)
     fitted = processor.targets[target.name]
-    assert isinstance(fitted, TaggingTarget)
+    assert isinstance(fitted, TaggingProcessor)
     if not statistics["present"][position]:
         return []
     length = float(statistics["length"][position])

@@ -9,10 +9,10 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
-from polysense.core.schema import Target
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.tagging.metrics import TaggingScorer, segments_of, tagging_metrics, tagging_primary
+from polysense.tasks.tagging.record import TaggingTarget
 
 __all__ = ["SPEC", "TaggingSpec"]
 
@@ -25,17 +25,17 @@ _SHOWN = (
 )
 
 
-class _Contribution(Contribution):
+class _Contribution(Contribution[TaggingTarget]):
     """The log probability of the true labeling, by the column's length; every row moves it a little."""
 
     measures = ("log_likelihood",)
     is_prior_without_columns = False
 
-    def row_values(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def row_values(self, target: TaggingTarget, statistics: Statistics) -> np.ndarray:
         return _log_likelihood(target, statistics)[:, None]
 
 
-class TaggingSpec(TaskSpec):
+class TaggingSpec(TaskSpec[TaggingTarget]):
     """Labeled segments.
 
     Its row statistics: `length` of the column, `truth` and `predicted`, per row float64 [segments, 3 or 4] of (start,
@@ -43,6 +43,7 @@ class TaggingSpec(TaskSpec):
     """
 
     name = "tagging"
+    record = TaggingTarget
     rank = 50
     generates = False
     has_column = True
@@ -68,7 +69,13 @@ class TaggingSpec(TaskSpec):
         return TaskPreset(target={"type": self.name}, head={"type": self.name})
 
     def collate(
-        self, target: Target, samples: Sequence[Sample], num_rows: int, *, all_references: bool, prompt_length: int
+        self,
+        target: TaggingTarget,
+        samples: Sequence[Sample],
+        num_rows: int,
+        *,
+        all_references: bool,
+        prompt_length: int,
     ) -> Arrays:
         """Segments, padded; a row that lacks the target is padding alone."""
         cells = [sample.targets.get(target.name) for sample in samples]
@@ -81,16 +88,18 @@ class TaggingSpec(TaskSpec):
                 values[row, : len(cell)], present[row] = cell, True
         return {"values": values, "present": present}
 
-    def absence(self, target: Target) -> str:
+    def absence(self, target: TaggingTarget) -> str:
         return f"no {target.name}"
 
-    def lies_in(self, target: Target) -> str | None:
+    def lies_in(self, target: TaggingTarget) -> str | None:
         return target.over
 
-    def masked_groups(self, target: Target) -> Sequence[tuple[str, ...]]:
+    def masked_groups(self, target: TaggingTarget) -> Sequence[tuple[str, ...]]:
         return ()
 
-    def row_statistics(self, target: Target, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
+    def row_statistics(
+        self, target: TaggingTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
+    ) -> Statistics:
         results = {
             "present": truth["present"],
             "length": truth["values"][:, 0, 1].astype(np.float64),
@@ -101,11 +110,11 @@ class TaggingSpec(TaskSpec):
             results["likelihood"] = outputs[0]["likelihood"].astype(np.float64)
         return results
 
-    def metrics(self, target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+    def metrics(self, target: TaggingTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         primary = tagging_primary(target)
         return marked(tagging_metrics(target), headline=primary, selection=primary, finer="log_loss", shown=_SHOWN)
 
-    def scorer(self, target: Target, statistics: Statistics) -> Scorer:
+    def scorer(self, target: TaggingTarget, statistics: Statistics) -> Scorer:
         rows = np.flatnonzero(statistics["present"])
         likelihood = statistics["likelihood"][rows] if "likelihood" in statistics else None
         return TaggingScorer(
@@ -116,7 +125,7 @@ class TaggingSpec(TaskSpec):
             likelihood,
         )
 
-    def baselines(self, target: Target) -> Mapping[str, Callable[[Statistics], Statistics]]:
+    def baselines(self, target: TaggingTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """No segment, or the class that is more of the length than none is and than any other, everywhere."""
         shares = [1.0 - sum(target.class_lengths), *target.class_lengths]
         best = int(np.argmax(shares))
@@ -128,17 +137,17 @@ class TaggingSpec(TaskSpec):
 
         return {"majority-class baseline": majority}
 
-    def proper_score(self, target: Target, statistics: Statistics) -> np.ndarray:
+    def proper_score(self, target: TaggingTarget, statistics: Statistics) -> np.ndarray:
         """The log probability of the true labeling, by the column's length."""
         return _log_likelihood(target, statistics)
 
-    def same(self, target: Target, one: Statistics, other: Statistics) -> np.ndarray:
+    def same(self, target: TaggingTarget, one: Statistics, other: Statistics) -> np.ndarray:
         """Whether all segments are, their probabilities aside."""
         pairs = zip(one["predicted"], other["predicted"], strict=True)
         return np.array([np.array_equal(a[:, :3], b[:, :3]) for a, b in pairs], dtype=bool)
 
 
-def _log_likelihood(target: Target, statistics: Statistics) -> np.ndarray:
+def _log_likelihood(target: TaggingTarget, statistics: Statistics) -> np.ndarray:
     assert "likelihood" in statistics, f"{target.name}: nothing is known of how likely the truth is"
     likelihood = statistics["likelihood"]
     result: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)

@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from polysense.core.modality import Task
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
@@ -28,10 +27,11 @@ from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.classes import Classes
+from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.segment_alignment import AudioRuler, Ruler, TextRuler, can_measure, find_over, ruler_of
 from polysense.tasks.tagging.segments import has_prefixes, segments_of_tags
 
-__all__ = ["Labelled", "TaggingTarget", "TaggingTargetConfig", "read_labelled"]
+__all__ = ["Labelled", "TaggingProcessor", "TaggingTargetConfig", "read_labelled"]
 
 _log = logging.getLogger("polysense.data.targets")
 
@@ -71,9 +71,9 @@ class TaggingTargetConfig(TargetConfig):
         """The table's column that the target of that name is read from."""
         return (self.column or name,)
 
-    def build(self, name: str) -> TaggingTarget:
+    def build(self, name: str) -> TaggingProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
-        return TaggingTarget(name, self)
+        return TaggingProcessor(name, self)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Labelled:
     segments: list[tuple[float, float, object]] = field(default_factory=list)
 
 
-class TaggingTarget(TargetProcessor):
+class TaggingProcessor(TargetProcessor):
     """Reads segments; the value is float32 [1 + segments, 3], see `core.batch.TargetBatch`.
 
     Attributes:
@@ -170,9 +170,8 @@ class TaggingTarget(TargetProcessor):
             "%s: %d segments of %d classes in %d rows, over column %r; %.1f%% of its length is in one",
             where, sum(counts), len(counts), len(read), self._over, 100 * sum(shares),
         )  # fmt: skip
-        return Target(
+        return TaggingTarget(
             name=self.name,
-            task=Task.TAGGING,
             columns=self.columns,
             classes=self._classes.names,
             class_counts=counts,

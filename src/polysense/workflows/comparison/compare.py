@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from polysense.core.json import json_text, write_json
+from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
@@ -147,7 +148,7 @@ def compare(
             check_classes(variant.recipe, tables["train"], targets)
     folder = _folder(output, prepared, options, overrides)
     chosen_seeds = [prepared.recipe.training.seed + i for i in range(seeds)]
-    segmented = {target.over for target in targets if target.over}
+    segmented = {task(target.task).lies_in(target) for target in targets} - {None}
     alone = [name for name in prepared.recipe.data.columns if not segmented - {name}]  # the others hold no segments
     if any(target_config.reads_inputs for target_config in prepared.recipe.data.targets.values()):
         alone = []  # a target is the columns themselves

@@ -16,6 +16,7 @@ from polysense.evaluation.evaluator import Evaluation
 from polysense.reports.neighbors import Search, neighbor_tiles, query_tile, render_neighbors
 from polysense.tasks.retrieval.metrics import directions
 from polysense.tasks.retrieval.nearest import can_search, nearest
+from polysense.tasks.retrieval.record import RetrievalTarget
 from polysense.workflows.representation.embedding_map import draw_map
 
 __all__ = ["write_space_pages"]
@@ -59,7 +60,7 @@ def write_space_pages(
             seed=seed,
         )
     dataset, searches = TableDataset(table, bundle.processor, with_targets=False), []
-    for one, other in directions(target.members, target.anchor):
+    for one, other in directions(target.members, RetrievalTarget.of(target).anchor):
         able = can_search(places, keys, present, one, other)
         if not len(able):
             continue

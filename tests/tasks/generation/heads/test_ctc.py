@@ -11,8 +11,7 @@ import torch
 from head_helpers import Probe, Rows
 
 from polysense.core.batch import TargetBatch
-from polysense.core.modality import Task
-from polysense.core.schema import Column, Target
+from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioColumn
@@ -28,13 +27,13 @@ from polysense.nn.decoding.speech_beam import SpeechBeamConfig
 from polysense.nn.layers.ctc import ctc_losses
 from polysense.tasks.generation.heads.ctc import CTCHead, CTCHeadConfig
 from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHead, CTCAttentionHeadConfig
+from polysense.tasks.generation.record import GenerationTarget
 
 WIDTH, ROWS, LENGTH, VOCABULARY = 16, 5, 8, 9
 SPEECH = AudioColumn(name="speech", sample_rate=8000)
 AGE = NumberColumn(name="age", mean=0.0, std=1.0)
-TARGET = Target(
+TARGET = GenerationTarget(
     name="words",
-    task=Task.GENERATION,
     columns=("words",),
     vocabulary_size=VOCABULARY,
     padding_id=0,

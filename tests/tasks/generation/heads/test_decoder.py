@@ -12,21 +12,20 @@ from head_helpers import Probe, Rows
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch
-from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.generation.record import GenerationTarget
 
 WIDTH, ROWS, LENGTH, VOCABULARY = 32, 6, 9, 40
 
 
 def target(vocabulary: int = VOCABULARY, max_length: int = 12) -> Target:
-    return Target(
+    return GenerationTarget(
         name="caption",
-        task=Task.GENERATION,
         columns=("caption",),
         vocabulary_size=vocabulary,
         padding_id=0,

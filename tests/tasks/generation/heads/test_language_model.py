@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch, TargetBatch
-from polysense.core.modality import Task
-from polysense.core.schema import Requirements, Target
+from polysense.core.schema import Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError, WeightsError
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.tasks.generation.heads.language_model import LanguageModelHeadConfig
+from polysense.tasks.generation.record import GenerationTarget
 
 WIDTH, ROWS, LENGTH, PROMPT = 16, 5, 8, 6
 
@@ -32,9 +32,8 @@ def head(path: Path, *, placeholders: tuple[str, ...] = (), start: bool = False,
     config = LanguageModelHeadConfig(path=str(path), **settings)
     size = config.requirements("answer").num_embeddings
     assert size is not None
-    target = Target(
+    target = GenerationTarget(
         name="answer",
-        task=Task.GENERATION,
         columns=("answer",),
         vocabulary_size=size + 2 + len(placeholders),
         padding_id=size,
@@ -409,8 +408,8 @@ def test_a_random_language_model_needs_only_a_config(language_model: LanguageMod
     (tmp_path / "config.json").write_text((language_model("llama") / "config.json").read_text())
     config = LanguageModelHeadConfig(path=str(tmp_path), weights="random", tune="full")
     assert config.requirements("answer") == Requirements()
-    target = Target(
-        name="answer", task=Task.GENERATION, columns=("a",), vocabulary_size=50, padding_id=0, begin_id=1, end_id=2,
+    target = GenerationTarget(
+        name="answer", columns=("a",), vocabulary_size=50, padding_id=0, begin_id=1, end_id=2,
         max_length=5,
     )  # fmt: skip
     one = Probe(config.create(target, WIDTH).eval())

@@ -12,7 +12,6 @@ import torch
 from model_helpers import predictions, totals
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
 from polysense.core.pytree import tensors
 from polysense.core.random import fold
 from polysense.core.schema import Column, Schema, Target
@@ -32,7 +31,9 @@ from polysense.nn.model_config import ModelConfig
 from polysense.nn.objectives.ranking import RankingConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.reconstruction.heads.reconstruction import ReconstructionHeadConfig
+from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 WIDTH = 32
 MODES: dict[str, dict[str, Any]] = {
@@ -93,7 +94,7 @@ def encoders(columns: tuple[Column, ...]) -> dict[str, Any]:
 
 def target_of(columns: tuple[Column, ...], *names: str) -> Target:
     members = names or tuple(column.name for column in columns)
-    return Target(name="all", task=Task.RECONSTRUCTION, columns=members, members=members, num_rows=10)
+    return ReconstructionTarget(name="all", columns=members, members=members, num_rows=10)
 
 
 def build(columns: tuple[Column, ...], *members: str, fusion: Any = None, **settings: Any) -> MultimodalModel:
@@ -467,7 +468,7 @@ def test_columns_that_can_not_be_restored_are_refused(columns: tuple[Column, ...
 
 def test_columns_heads_of_their_own_serve_the_other_targets(columns: tuple[Column, ...], batch: Batch) -> None:
     """With a classification beside it, hidden cells are absent for all."""
-    label = Target(name="label", task=Task.CLASSIFICATION, columns=("label",), classes=("a", "b"), class_counts=(3, 3))
+    label = ClassificationTarget(name="label", columns=("label",), classes=("a", "b"), class_counts=(3, 3))
     schema = Schema(columns=columns, targets=(target_of(columns), label))
     heads = {
         "all": ReconstructionHeadConfig(code_size=8, num_layers=1, hide=0.5),

@@ -17,19 +17,19 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from polysense.core.batch import TargetBatch
-from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.text.record import TextColumn
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig, Embeddings
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 WIDTH, ROWS = 16, 7
 
 
 def target(*members: str, anchor: str = "", same: str | None = None) -> Target:
     columns = members if same is None else (*members, same)
-    return Target(name="space", task=Task.RETRIEVAL, columns=columns, members=members, anchor=anchor)
+    return RetrievalTarget(name="space", columns=columns, members=members, anchor=anchor)
 
 
 def fused(*columns: str, rows: int = ROWS, seed: int = 0, absent: dict[str, list[int]] | None = None) -> Rows:

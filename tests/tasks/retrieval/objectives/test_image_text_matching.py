@@ -12,8 +12,7 @@ from model_helpers import predictions, totals
 from torch.nn import functional as F
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.errors import ConfigError
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
 from polysense.modalities.category.record import CategoryColumn
@@ -23,12 +22,11 @@ from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
 from polysense.tasks.retrieval.objectives.image_text_matching import ImageTextMatchingConfig, hard_negatives
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 SCHEMA = Schema(
     columns=tuple(CategoryColumn(name=name, num_categories=7) for name in ("one", "other", "third")),
-    targets=(
-        Target(name="space", task=Task.RETRIEVAL, columns=("one", "other"), members=("one", "other"), num_rows=9),
-    ),
+    targets=(RetrievalTarget(name="space", columns=("one", "other"), members=("one", "other"), num_rows=9),),
 )
 
 

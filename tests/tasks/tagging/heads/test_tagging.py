@@ -13,17 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polysense.core.batch import TargetBatch
-from polysense.core.modality import Task
 from polysense.core.schema import Target
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.text.record import TextColumn
 from polysense.tasks.tagging.heads.tagging import StepLabels, TaggingHeadConfig
+from polysense.tasks.tagging.record import TaggingTarget
 
 WIDTH = 8
-TEXT = Target(
+TEXT = TaggingTarget(
     name="tags",
-    task=Task.TAGGING,
     columns=("tags",),
     classes=("LOC", "PER"),
     class_counts=(3, 5),

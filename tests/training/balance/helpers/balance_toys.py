@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
 from polysense.core.random import permutation, uniforms
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.number.record import NumberColumn
 from polysense.nn.ensemble_head import EnsembleHeadConfig
@@ -24,7 +23,9 @@ from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.regression.heads.regression import RegressionHeadConfig
+from polysense.tasks.regression.record import RegressionTarget
 from polysense.training.balance import BalanceConfig
 from polysense.training.balance.gradient_blending import GradientBlendingConfig
 from polysense.training.balance.ogm_ge import OGMGEConfig
@@ -44,15 +45,14 @@ BALANCES: dict[str, BalanceConfig] = {
 SCHEMA = Schema(
     columns=tuple(NumberColumn(name=name, mean=0.0, std=1.0) for name in NAMES),
     targets=(
-        Target(
+        ClassificationTarget(
             name="label",
-            task=Task.CLASSIFICATION,
             columns=("label",),
             classes=("no", "yes"),
             class_counts=(50, 50),
             num_rows=100,
         ),
-        Target(name="size", task=Task.REGRESSION, columns=("size",), mean=(0.0,), std=(1.0,), num_rows=100),
+        RegressionTarget(name="size", columns=("size",), mean=(0.0,), std=(1.0,), num_rows=100),
     ),
 )
 

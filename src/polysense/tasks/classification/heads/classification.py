@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
+from polysense.tasks.classification.record import ClassificationTarget
 
 __all__ = ["ClassificationHead", "ClassificationHeadConfig"]
 
@@ -32,7 +32,7 @@ class ClassificationHeadConfig(HeadConfig):
         label_smoothing: Share of the target probability that is spread over all classes.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.CLASSIFICATION})
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
     unimodal: ClassVar[bool] = True
     type: Literal["classification"] = "classification"
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
@@ -40,10 +40,10 @@ class ClassificationHeadConfig(HeadConfig):
 
     def build(self, target: Target, width: int) -> ClassificationHead:
         self.check(target)
-        return ClassificationHead(self, target, width)
+        return ClassificationHead(self, ClassificationTarget.of(target), width)
 
 
-def class_weights(config: str | Mapping[str, float], target: Target) -> list[float]:
+def class_weights(config: str | Mapping[str, float], target: ClassificationTarget) -> list[float]:
     """One weight per class.
 
     Raises:
@@ -69,7 +69,9 @@ class ClassificationHead(Head[Logits]):
 
     class_weights: Tensor
 
-    def __init__(self, config: ClassificationHeadConfig, target: Target, width: int) -> None:
+    target: ClassificationTarget
+
+    def __init__(self, config: ClassificationHeadConfig, target: ClassificationTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self.label_smoothing = config.label_smoothing
         self.readout = readout(width, config.hidden, config.dropout, len(target.classes))

@@ -17,11 +17,11 @@ from polysense.core.batch import TargetBatch, Truth
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import map_tensors, pytree_node
 from polysense.core.rows import RowContext
-from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig, Stepper, Written
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.head import Head, HeadConfig
+from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["TokenOutput", "WritingHead", "WritingHeadConfig", "num_tokens", "token_likelihood", "token_losses"]
 
@@ -76,7 +76,9 @@ class WritingHead(Head[O], ABC):
         strategy: How it writes.
     """
 
-    def __init__(self, config: WritingHeadConfig, target: Target) -> None:
+    target: GenerationTarget
+
+    def __init__(self, config: WritingHeadConfig, target: GenerationTarget) -> None:
         super().__init__(target, config.loss_weight)
         self.excludes = config.without
         self.strategy = config.decoding.build(target)

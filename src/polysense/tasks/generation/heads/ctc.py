@@ -23,7 +23,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
@@ -34,6 +33,7 @@ from polysense.nn.decoding.speech_beam import SpeechBeam
 from polysense.nn.layers.ctc import PrefixScores
 from polysense.tasks.generation.heads.autoregressive import WritingHead, WritingHeadConfig, num_tokens
 from polysense.tasks.generation.heads.ctc_base import FrameReader, FrameReaderConfig, Frames
+from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["CTCHead", "CTCHeadConfig"]
 
@@ -47,7 +47,7 @@ class CTCHeadConfig(FrameReaderConfig, WritingHeadConfig):
             model in. It can be changed after training, for each prediction.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.GENERATION})
+    tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     type: Literal["ctc"] = "ctc"
     decoding: DecodingConfig = field(default_factory=BestPathConfig)
 
@@ -56,13 +56,13 @@ class CTCHeadConfig(FrameReaderConfig, WritingHeadConfig):
 
     def build(self, target: Target, width: int) -> CTCHead:
         self.check(target)
-        return CTCHead(self, target, width)
+        return CTCHead(self, GenerationTarget.of(target), width)
 
 
 class CTCHead(WritingHead[Frames]):
     """Reads one column's frames."""
 
-    def __init__(self, config: CTCHeadConfig, target: Target, width: int) -> None:
+    def __init__(self, config: CTCHeadConfig, target: GenerationTarget, width: int) -> None:
         super().__init__(config, target)
         self.frames = FrameReader(config, target, width, config.hidden, config.dropout)
 

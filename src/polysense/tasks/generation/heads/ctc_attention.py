@@ -20,7 +20,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
@@ -34,6 +33,7 @@ from polysense.nn.decoding.speech_beam import SpeechBeam, SpeechBeamConfig
 from polysense.tasks.generation.heads.autoregressive import TokenOutput, WritingHead, num_tokens
 from polysense.tasks.generation.heads.ctc_base import FrameReader, FrameReaderConfig, Frames
 from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
+from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["CTCAttentionHead", "CTCAttentionHeadConfig"]
 
@@ -49,7 +49,7 @@ class CTCAttentionHeadConfig(FrameReaderConfig, GenerationHeadConfig):
             prediction.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.GENERATION})
+    tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     type: Literal["ctc_attention"] = "ctc_attention"  # type: ignore[assignment]
     ctc_weight: float = 0.3
     decoding: DecodingConfig = field(default_factory=SpeechBeamConfig)
@@ -62,7 +62,7 @@ class CTCAttentionHeadConfig(FrameReaderConfig, GenerationHeadConfig):
 
     def build(self, target: Target, width: int) -> CTCAttentionHead:  # type: ignore[override]
         self.check(target)
-        return CTCAttentionHead(self, target, width)
+        return CTCAttentionHead(self, GenerationTarget.of(target), width)
 
 
 @pytree_node
@@ -82,7 +82,7 @@ class SpeechOutput:
 class CTCAttentionHead(WritingHead[SpeechOutput]):
     """A frame reader and a decoder."""
 
-    def __init__(self, config: CTCAttentionHeadConfig, target: Target, width: int) -> None:
+    def __init__(self, config: CTCAttentionHeadConfig, target: GenerationTarget, width: int) -> None:
         super().__init__(config, target)
         self.ctc_weight = config.ctc_weight
         self.frames = FrameReader(config, target, width, 0, config.dropout)

@@ -20,12 +20,13 @@ from polysense.core.batch import TargetBatch
 from polysense.core.pytree import pytree_node
 from polysense.core.registry import modality
 from polysense.core.rows import RowContext
-from polysense.core.schema import Column, Target
+from polysense.core.schema import Column
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import readout
 from polysense.nn.layers.ctc import collapse, ctc_losses, frames_needed
 from polysense.nn.layers.ngram import NgramModel
+from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["FrameReader", "FrameReaderConfig", "Frames"]
 
@@ -116,7 +117,9 @@ class FrameReader(nn.Module):
 
     never: Tensor
 
-    def __init__(self, config: FrameReaderConfig, target: Target, width: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, config: FrameReaderConfig, target: GenerationTarget, width: int, hidden: int, dropout: float
+    ) -> None:
         super().__init__()
         if target.padding_id in (target.begin_id, target.end_id):
             raise ConfigError(

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
@@ -40,6 +39,7 @@ from polysense.tasks.generation.heads.autoregressive import (
     token_likelihood,
     token_losses,
 )
+from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["GenerationHead", "GenerationHeadConfig"]
 
@@ -62,7 +62,7 @@ class GenerationHeadConfig(WritingHeadConfig):
             for. It changes no loss and no gradient beyond rounding.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.GENERATION})
+    tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     type: Literal["generation"] = "generation"
     num_layers: int = 2
     num_heads: int = 4
@@ -81,7 +81,7 @@ class GenerationHeadConfig(WritingHeadConfig):
 
     def build(self, target: Target, width: int) -> GenerationHead:
         self.check(target)
-        return GenerationHead(self, target, width)
+        return GenerationHead(self, GenerationTarget.of(target), width)
 
 
 class GenerationHead(WritingHead[TokenOutput]):
@@ -89,7 +89,7 @@ class GenerationHead(WritingHead[TokenOutput]):
 
     never: Tensor
 
-    def __init__(self, config: GenerationHeadConfig, target: Target, width: int) -> None:
+    def __init__(self, config: GenerationHeadConfig, target: GenerationTarget, width: int) -> None:
         super().__init__(config, target)
         self.label_smoothing, self.packing = config.label_smoothing, config.packing
         self.embedding = nn.Embedding(target.vocabulary_size, width)

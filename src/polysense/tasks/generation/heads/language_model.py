@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
@@ -43,6 +42,7 @@ from polysense.tasks.generation.heads.autoregressive import (
     token_likelihood,
     token_losses,
 )
+from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.generation.requirements import GenerationRequirements
 
 __all__ = ["LanguageModelHead", "LanguageModelHeadConfig"]
@@ -78,7 +78,7 @@ class LanguageModelHeadConfig(WritingHeadConfig):
             memory and costs a third of the time.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.GENERATION})
+    tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     type: Literal["language_model"] = "language_model"
     dropout: float = 0.0
     path: str
@@ -126,14 +126,15 @@ class LanguageModelHeadConfig(WritingHeadConfig):
     def create(self, target: Target, width: int, resources: Path | None = None) -> LanguageModelHead:
         """See `HeadConfig.create`."""
         self.check(target)
+        record = GenerationTarget.of(target)
         settings = open_config(self.path if resources is None else str(resources), self.revision)
         if self.weights == "random":
             for part in {id(result): result for result in (settings, settings.get_text_config())}.values():
-                part.vocab_size = target.vocabulary_size
-                part.pad_token_id, part.bos_token_id, part.eos_token_id = target.padding_id, None, target.end_id
+                part.vocab_size = record.vocabulary_size
+                part.pad_token_id, part.bos_token_id, part.eos_token_id = record.padding_id, None, record.end_id
         known = self.weights == "random" or resources is not None
         model = open_model(settings, None if known else self.path, self.revision)
-        return LanguageModelHead(self, target, width, model)
+        return LanguageModelHead(self, record, width, model)
 
     def build(self, target: Target, width: int) -> LanguageModelHead:
         return self.create(target, width)
@@ -144,7 +145,7 @@ class LanguageModelHead(WritingHead[TokenOutput]):
 
     never: Tensor
 
-    def __init__(self, config: LanguageModelHeadConfig, target: Target, width: int, model: Any) -> None:
+    def __init__(self, config: LanguageModelHeadConfig, target: GenerationTarget, width: int, model: Any) -> None:
         super().__init__(config, target)
         self.config = config
         self.learning_rate_scale = config.learning_rate_scale
@@ -176,7 +177,7 @@ class LanguageModelHead(WritingHead[TokenOutput]):
         # Not a field: a model that has two names has its weights twice in a state dict.
         return CausalLM(self.model)
 
-    def _check_room(self, target: Target) -> None:
+    def _check_room(self, target: GenerationTarget) -> None:
         limit = self._language_model.max_positions
         needed = target.typical_prompt + target.max_length + 2
         if limit is not None and needed > limit:
@@ -358,7 +359,9 @@ class _Stepper(Stepper):
         use_cache: Whether to keep keys and values.
     """
 
-    def __init__(self, model: CausalLM, prefix: Prefix, target: Target, never: Tensor, use_cache: bool) -> None:
+    def __init__(
+        self, model: CausalLM, prefix: Prefix, target: GenerationTarget, never: Tensor, use_cache: bool
+    ) -> None:
         self._model, self._target, self._never, self._use_cache = model, target, never, use_cache
         self._values, self._mask = prefix.values, prefix.mask
         self._cache: Any = None

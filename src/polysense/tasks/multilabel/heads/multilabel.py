@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
+from polysense.tasks.multilabel.record import MultilabelTarget
 
 __all__ = ["MultilabelHead", "MultilabelHeadConfig"]
 
@@ -30,7 +30,7 @@ class MultilabelHeadConfig(HeadConfig):
         threshold: A label is predicted where its probability is at least this.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.MULTILABEL})
+    tasks: ClassVar[frozenset[str]] = frozenset({"multilabel"})
     unimodal: ClassVar[bool] = True
     type: Literal["multilabel"] = "multilabel"
     class_weights: Literal["none", "balanced"] = "none"
@@ -38,7 +38,7 @@ class MultilabelHeadConfig(HeadConfig):
 
     def build(self, target: Target, width: int) -> MultilabelHead:
         self.check(target)
-        return MultilabelHead(self, target, width)
+        return MultilabelHead(self, MultilabelTarget.of(target), width)
 
 
 class MultilabelHead(Head[Logits]):
@@ -46,7 +46,9 @@ class MultilabelHead(Head[Logits]):
 
     positive_weight: Tensor
 
-    def __init__(self, config: MultilabelHeadConfig, target: Target, width: int) -> None:
+    target: MultilabelTarget
+
+    def __init__(self, config: MultilabelHeadConfig, target: MultilabelTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self.threshold = config.threshold
         self.readout = readout(width, config.hidden, config.dropout, len(target.classes))

@@ -33,7 +33,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch, ColumnBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
@@ -49,6 +48,7 @@ from polysense.nn.layers.transformer import sinusoidal
 from polysense.tasks.reconstruction.corruption import Corruption
 from polysense.tasks.reconstruction.decoders import DecodingLimits, column_decoder
 from polysense.tasks.reconstruction.mean import MeanPredictor, has_classes, hits
+from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["ReconstructionHead", "ReconstructionHeadConfig"]
 
@@ -90,7 +90,7 @@ class ReconstructionHeadConfig(HeadConfig):
         num_mels: Bands of the log-mel spectrogram that a sound is restored as.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.RECONSTRUCTION})
+    tasks: ClassVar[frozenset[str]] = frozenset({"reconstruction"})
     type: Literal["reconstruction"] = "reconstruction"
     dropout: float = 0.0
     memory: Literal["code", "tokens"] = "code"
@@ -139,7 +139,7 @@ class ReconstructionHeadConfig(HeadConfig):
 
     def build(self, target: Target, width: int) -> ReconstructionHead:
         self.check(target)
-        return ReconstructionHead(self, target, width)
+        return ReconstructionHead(self, ReconstructionTarget.of(target), width)
 
 
 @pytree_node
@@ -198,7 +198,9 @@ class ReconstructionHead(Head[Reconstruction]):
         mean: The mean predictor, which it has to beat.
     """
 
-    def __init__(self, config: ReconstructionHeadConfig, target: Target, width: int) -> None:
+    target: ReconstructionTarget
+
+    def __init__(self, config: ReconstructionHeadConfig, target: ReconstructionTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self._config, self._width = config, width
         self.corruption = Corruption(mask=config.mask, hide=config.hide, noise=config.noise, replace=config.replace)

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, safe, weighted
+from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["RegressionHead", "RegressionHeadConfig"]
 
@@ -29,14 +29,14 @@ class RegressionHeadConfig(HeadConfig):
         loss: "mse"; "mae"; or "huber": squared up to one standard deviation, absolute beyond.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.REGRESSION})
+    tasks: ClassVar[frozenset[str]] = frozenset({"regression"})
     unimodal: ClassVar[bool] = True
     type: Literal["regression"] = "regression"
     loss: Literal["mse", "mae", "huber"] = "mse"
 
     def build(self, target: Target, width: int) -> RegressionHead:
         self.check(target)
-        return RegressionHead(self, target, width)
+        return RegressionHead(self, RegressionTarget.of(target), width)
 
 
 class RegressionHead(Head[Logits]):
@@ -45,7 +45,9 @@ class RegressionHead(Head[Logits]):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: RegressionHeadConfig, target: Target, width: int) -> None:
+    target: RegressionTarget
+
+    def __init__(self, config: RegressionHeadConfig, target: RegressionTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self.kind = config.loss
         self.readout = readout(width, config.hidden, config.dropout, len(target.columns))

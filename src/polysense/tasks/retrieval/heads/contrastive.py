@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
@@ -35,6 +34,7 @@ from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig, readout
 from polysense.nn.layers.contrastive import Comparison, ContrastiveLoss, Repeats, contrastive_losses
+from polysense.tasks.retrieval.record import RetrievalTarget
 
 __all__ = ["ContrastiveHead", "ContrastiveHeadConfig", "Embeddings"]
 
@@ -57,7 +57,7 @@ class ContrastiveHeadConfig(HeadConfig):
         chunk: Rows whose similarities to all others are in memory at once.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.RETRIEVAL})
+    tasks: ClassVar[frozenset[str]] = frozenset({"retrieval"})
     contrasts_rows: ClassVar[bool] = True
     replaced: ClassVar[Mapping[str, str]] = {
         "matching": "model.objectives={matching: {type: image_text_matching, weight: 0.5}}"
@@ -76,7 +76,7 @@ class ContrastiveHeadConfig(HeadConfig):
 
     def build(self, target: Target, width: int) -> ContrastiveHead:
         self.check(target)
-        return ContrastiveHead(self, target, width)
+        return ContrastiveHead(self, RetrievalTarget.of(target), width)
 
 
 @pytree_node
@@ -105,7 +105,9 @@ class ContrastiveHead(Head[Embeddings]):
 
     contrasts_rows = True
 
-    def __init__(self, config: ContrastiveHeadConfig, target: Target, width: int) -> None:
+    target: RetrievalTarget
+
+    def __init__(self, config: ContrastiveHeadConfig, target: RetrievalTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self._loss, self._repeats, self._chunk = config.loss, config.repeats, config.chunk
         self.members = target.members

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.modality import Task
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
@@ -32,6 +31,7 @@ from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig, readout
 from polysense.nn.layers.crf import LinearChainCRF
+from polysense.tasks.tagging.record import TaggingTarget
 
 __all__ = ["StepLabels", "TaggingHead", "TaggingHeadConfig"]
 
@@ -52,7 +52,7 @@ class TaggingHeadConfig(HeadConfig):
         label_smoothing: Share of the target probability that is spread over all labels. Not with crf.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({Task.TAGGING})
+    tasks: ClassVar[frozenset[str]] = frozenset({"tagging"})
     type: Literal["tagging"] = "tagging"
     crf: bool = False
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
@@ -66,7 +66,7 @@ class TaggingHeadConfig(HeadConfig):
 
     def build(self, target: Target, width: int) -> TaggingHead:
         self.check(target)
-        return TaggingHead(self, target, width)
+        return TaggingHead(self, TaggingTarget.of(target), width)
 
 
 @pytree_node
@@ -93,7 +93,9 @@ class TaggingHead(Head[StepLabels]):
     weights: Tensor
     prior: Tensor
 
-    def __init__(self, config: TaggingHeadConfig, target: Target, width: int) -> None:
+    target: TaggingTarget
+
+    def __init__(self, config: TaggingHeadConfig, target: TaggingTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self.boundaries = target.boundaries
         self.label_smoothing = config.label_smoothing
@@ -261,7 +263,7 @@ class TaggingHead(Head[StepLabels]):
         return result
 
 
-def _class_weights(config: TaggingHeadConfig, target: Target) -> list[float]:
+def _class_weights(config: TaggingHeadConfig, target: TaggingTarget) -> list[float]:
     """A weight for "in none", then for each class."""
     asked: str | Mapping[str, float] = config.class_weights
     if asked == "none":
