@@ -42,9 +42,7 @@ def test_every_tasks_metrics_have_one_of_each_role(name: str) -> None:
 
 
 def test_a_spec_that_leaves_a_question_out_is_refused() -> None:
-    with pytest.raises(
-        TypeError, match=r"does not say what its record, .*, baselines, .* is; state it, or"
-    ):
+    with pytest.raises(TypeError, match=r"does not say what its record, .*, baselines, .* is; state it, or"):
         type("Forgetful", (TaskSpec,), {"name": "forgetful", "rank": 1, "generates": False})
 
 
