@@ -32,7 +32,6 @@ from polysense.nn.encoder import EncoderConfig
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 
-SMALL = ModelSize(channels=4, layers=1)
 ENCODERS = [
     pytest.param(name, marks=pytest.mark.slow if name in LARGE and name != "convnext" else ())
     for name in members("encoder")
@@ -40,6 +39,7 @@ ENCODERS = [
 ]
 HEADS: dict[str, Any] = {name: config for name, config in members("head").items() if vars(config).get("tasks")}
 WIDTH = 32
+SMALL = ModelSize(channels=4, layers=1, width=WIDTH)
 
 
 @pytest.fixture(scope="module")
