@@ -16,8 +16,11 @@ from typing import Any, TypeVar, overload
 import polars as pl
 
 from polysense.core.json import read_json, write_json
+from polysense.core.registry import task
 from polysense.core.sample import Sample, SourceInfo, Unreadable
 from polysense.core.schema import Requirements, Schema
+from polysense.core.unsupported import Unsupported
+from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.filling import Filler
@@ -105,11 +108,8 @@ class Processor:
         for target in targets.values():
             target.attach(columns)
             transform = None if target.over is None else config.transforms.get(target.over)
-            if transform is not None and transform.moves:
-                raise ColumnError(
-                    f"data.transforms.{target.over}: moves what the segments of target {target.name!r} mark; "
-                    + (f"set {' and '.join(transform.moving)} to 0" if transform.moving else "leave it out")
-                )
+            if transform is not None:
+                _check_traced(transform, target)
         for name, column in config.columns.items():  # before a filler adds what the table lacks
             table.require(column.source(name), "input column")
         table = table if filler is None else filler.fill(table)
@@ -262,6 +262,18 @@ class Processor:
             raise BundleError(f"{path}: is broken: {error}") from error
         by_name = {column.name: column for column in columns}
         return Processor(by_name, {target.name: target for target in targets}, weight, mark, filler)
+
+
+def _check_traced(transform: TransformConfig, target: TargetProcessor) -> None:
+    """Raises ColumnError if a target lies in a column that is augmented, and can't follow."""
+    where, align = f"data.transforms.{target.over}", task(target.config.task).align
+    if transform.untraced:
+        settings = " and ".join(transform.untraced)
+        raise ColumnError(
+            f"{where}: {settings} moves what target {target.name!r} marks, and can't say where to; set it to 0"
+        )
+    if transform.moves and isinstance(align, Unsupported):
+        raise ColumnError(f"{where}: moves what target {target.name!r} marks, and {align.reason}; leave it out")
 
 
 def _file(cell: object, column: ColumnProcessor) -> str | None:

@@ -65,6 +65,21 @@ def test_a_crop_is_a_part_of_the_series() -> None:
         assert any(torch.equal(part, own[start : start + length]) for start in range(len(own) - length + 1))
 
 
+def test_a_crop_says_how_much_of_the_beginning_it_cut_off() -> None:
+    column = batch()
+    column.values[:] = torch.arange(column.values.shape[2])[:, None].to(column.values.dtype)
+    cropped = vary(column, min_crop=0.5)
+    assert cropped.geometry is not None
+    for row in (0, 1, 4):
+        assert cropped.values[row, 0, 0, 0] + cropped.geometry[row, 0, 2] == 0, "the step that is now the first"
+    assert cropped.geometry[:, 0, 2].min() < 0
+    warped = vary(column, min_crop=0.5, time_warp=0.2).geometry
+    assert warped is not None
+    assert warped.isnan().all(), "a bend is no matrix"
+    assert SeriesTransformConfig(time_warp=0.2).untraced == ("time_warp",)
+    assert SeriesTransformConfig(time_warp=0.0).untraced == ()
+
+
 def test_a_warp_keeps_the_ends_and_the_range() -> None:
     column, warped = batch(), vary(batch(), time_warp=0.5)
     for row in (0, 1, 4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable
 from functools import cache
@@ -11,11 +12,15 @@ import av
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 
 import polysense
 from polysense.core.registry import modality
-from polysense.core.sample import SourceInfo
+from polysense.core.sample import Sample, SourceInfo
+from polysense.core.schema import Schema
+from polysense.data.augmentation.augment import augment
+from polysense.data.collate import collate
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
@@ -168,3 +173,26 @@ def test_a_training_on_videos_and_their_sound(tmp_path: Path) -> None:
     page = (tmp_path / "run" / "samples.html").read_text()
     assert "data:image/jpeg" in page
     assert "data:audio/" in page
+
+
+def test_frames_lie_in_their_video_and_move_together(fit: Fit) -> None:
+    processor = fit(VideoColumnConfig(size=(8, 8), frames=3), [clip(6)])
+    (*items,), placement = processor.placed(clip(6), SourceInfo(table="t", row=0, column="c"), Path())
+    assert len(items) == 3
+    assert placement is not None
+    assert placement.size == (24, 32), "of the video itself, however its frames were reduced"
+    np.testing.assert_allclose(placement.matrix, [[8 / 32, 0, 0], [0, 6 / 24, 1], [0, 0, 1]])
+    schema = Schema(columns=(processor.column,), targets=())
+    batch = collate([Sample(row=0, values={"c": items}, placements={"c": placement})], schema)
+    transform = ImageTransformConfig(together=True, erase_probability=0.0).create(processor.column)
+    moved = augment(batch, schema, {"c": transform}, seed=0, epoch=0).columns["c"]
+    assert moved.geometry is not None
+    assert not moved.geometry.isnan().any()
+    frames = batch.columns["c"].values[0]
+    own = moved.geometry[0].double() @ torch.from_numpy(np.linalg.inv(placement.matrix))
+    assert not torch.allclose(own, torch.eye(3).double(), atol=1e-3)
+    marks = torch.zeros_like(frames)
+    marks[:, :, 3:5, 3:5] = 200  # the same mark in each frame
+    marked = dataclasses.replace(batch.columns["c"], values=marks[None])
+    after = augment(dataclasses.replace(batch, columns={"c": marked}), schema, {"c": transform}, seed=0, epoch=0)
+    assert (after.columns["c"].values[0, 0] == after.columns["c"].values[0, 1:]).all()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -36,12 +35,15 @@ class TransformConfig(Family, ABC, family="transform", homes=("modalities.*.augm
     def build(self, column: Column) -> Transform:
         """The transform for a column."""
 
-    moving: ClassVar[tuple[str, ...]] = ()  # settings of what moves
-
     @property
     def moves(self) -> bool:
-        """Whether what is in a cell may come to lie elsewhere in it, which segments would have to follow."""
+        """Whether what is in a cell may come to lie elsewhere in it, which a target that lies there has to follow."""
         return False
+
+    @property
+    def untraced(self) -> tuple[str, ...]:
+        """The settings, of those in use, that move what is in a cell to where no matrix says (`Transform.__call__`)."""
+        return ()
 
     def _require(self, condition: bool, name: str, expected: str) -> None:
         if not condition:

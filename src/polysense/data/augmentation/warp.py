@@ -8,11 +8,11 @@ round otherwise for another batch size, and a row depends on itself alone.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["composed", "inverse", "sample", "warp"]
+__all__ = ["composed", "inverse", "of_single_items", "sample", "shifted", "warp"]
 
 
 def warp(
@@ -77,3 +77,24 @@ def composed(after: Float[Tensor, "rows 3 3"], before: Float[Tensor, "rows 3 3"]
     """One matrix for two, `after @ before`."""
     parts = [after[:, :, i : i + 1] * before[:, i : i + 1, :] for i in range(3)]
     return parts[0] + parts[1] + parts[2]
+
+
+def shifted(later: Shaped[Tensor, "batch items"], lengths: Int[Tensor, "batch items"]) -> Float[Tensor, "batch 3 3"]:
+    """How rows moved whose items begin a number of steps later than before.
+
+    Args:
+        later: Steps; negative where the beginning was cut off.
+        lengths: Of the items, 0 where absent.
+    """
+    moved = torch.eye(3, device=later.device).repeat(len(later), 1, 1)
+    moved[:, 0, 2] = later[:, 0].float()
+    return of_single_items(moved, lengths)
+
+
+def of_single_items(
+    matrices: Float[Tensor, "batch 3 3"], lengths: Int[Tensor, "batch items"]
+) -> Float[Tensor, "batch 3 3"]:
+    """The matrices of rows' first items, NaN where a row has several: each of them moved in a way of its own."""
+    if lengths.shape[1] == 1:
+        return matrices
+    return matrices.masked_fill(((lengths > 0).sum(dim=1) > 1)[:, None, None], torch.nan)

@@ -9,8 +9,8 @@ power is an integer sum, so it does not depend on how far the batch is padded; a
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from polysense.core.batch import ColumnBatch
 from polysense.core.random import generator, uniforms
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
+from polysense.data.augmentation.warp import shifted
 from polysense.data.collate import round_up
 from polysense.modalities.audio.record import AudioColumn
 
@@ -46,7 +47,6 @@ class AudioTransformConfig(TransformConfig):
         noise_snr_db: The lowest and the highest ratio of sound to noise, in decibels.
     """
 
-    moving: ClassVar[tuple[str, ...]] = ("shift",)
     type: Literal["audio"] = "audio"
     probability: float = 1.0
     gain_db: float = 6.0
@@ -87,14 +87,15 @@ class AudioTransform(Transform):
         # float32 would round what is next to 1 up to it: cut to the 24 bits that it holds.
         carried = np.floor(uniforms(NUM_DRAWS, seed, epoch, rows, self._name, "draws") * 2**24) / 2**24
         device = column.values.device
-        values, lengths = column.values, column.lengths
+        values, lengths, moved = column.values, column.lengths, None
         if config.probability > 0 and (config.gain_db or config.shift or config.noise_probability):
             draws = item_uniforms(6, seed, epoch, rows, self._name, num_items).reshape(-1, 6)
             flat, flat_lengths = self._vary(values.flatten(0, 1), lengths.flatten(), draws)
             values, lengths = flat.view(-1, num_items, flat.shape[1]), flat_lengths.view_as(lengths)
-        return ColumnBatch(
-            values=values, lengths=lengths, draws=torch.from_numpy(carried.astype(np.float32)).to(device)
-        )
+            if self._max_shift:
+                moved = shifted(lengths - column.lengths, lengths)
+        keys = torch.from_numpy(carried.astype(np.float32)).to(device)
+        return replace(column, values=values, lengths=lengths, draws=keys, geometry=moved)
 
     def _vary(self, samples: Tensor, lengths: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor]:
         """Varies int16 [items, samples]; gives the same with new lengths."""

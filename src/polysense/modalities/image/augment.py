@@ -20,7 +20,7 @@ from torch import Tensor
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
-from polysense.data.augmentation.warp import sample
+from polysense.data.augmentation.warp import of_single_items, sample
 from polysense.modalities.image.record import ImageColumn
 
 __all__ = ["ImageTransform", "ImageTransformConfig"]
@@ -78,6 +78,11 @@ class ImageTransformConfig(TransformConfig):
         for name in ("translate", "brightness", "grey_probability", "erase_probability", "erase_max_area"):
             self._require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1")
 
+    @property
+    def moves(self) -> bool:
+        """What is turned, scaled, moved or mirrored."""
+        return bool(self.probability and (self.rotate_degrees or self.scale or self.translate or self.flip))
+
     def build(self, column: Column) -> ImageTransform:
         """The transform for an image column."""
         return ImageTransform(self, ImageColumn.of(column))
@@ -110,14 +115,9 @@ class ImageTransform(Transform):
             column, values=changed.view_as(column.values), geometry=self._moved(column, draws, num_items)
         )
 
-    @property
-    def _moves(self) -> bool:
-        config = self.config
-        return bool(config.rotate_degrees or config.scale or config.translate or config.flip)
-
     def _moved(self, column: ColumnBatch, draws: np.ndarray, num_items: int) -> Float[Tensor, "batch 3 3"] | None:
         """How each row's images moved; NaN where a row's images each moved in a way of its own."""
-        if not self._moves:
+        if not self.config.moves:
             return None
         first = draws[::num_items]
         varied = (first[:, 0] < self.config.probability)[:, None, None]
@@ -125,8 +125,7 @@ class ImageTransform(Transform):
         moved = torch.from_numpy(matrices.astype(np.float32)).to(column.values.device)
         if num_items == 1 or self.config.together:
             return moved
-        apart = (column.lengths > 0).sum(dim=1) > 1
-        return moved.masked_fill(apart[:, None, None], math.nan)
+        return of_single_items(moved, column.lengths)
 
     def _vary(
         self, pixels: UInt8[Tensor, "images channels height width"], draws: np.ndarray
@@ -136,7 +135,7 @@ class ImageTransform(Transform):
         if values.shape[1] == 3 and (config.saturation or config.hue_degrees or config.grey_probability):
             values = self._coloured(values, draws)
         values.sub_(mean)  # now 0 is the mean colour, which comes in from outside
-        if self._moves:
+        if config.moves:
             sources = torch.from_numpy(self._sources(draws, *values.shape[2:]).astype(np.float32))
             values = sample(values, sources.to(values.device))
         if config.contrast:

@@ -19,6 +19,7 @@ from polysense.core.batch import ColumnBatch
 from polysense.core.random import generator
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
+from polysense.data.augmentation.warp import shifted
 from polysense.modalities.series.record import SeriesColumn
 
 __all__ = ["SeriesTransform", "SeriesTransformConfig"]
@@ -61,6 +62,11 @@ class SeriesTransformConfig(TransformConfig):
         """Crops and warps move what a segment marks."""
         return self.probability > 0 and (self.time_warp > 0 or self.min_crop < 1)
 
+    @property
+    def untraced(self) -> tuple[str, ...]:
+        """A time warp bends a series, which no matrix says; a crop cuts its beginning off, which one does."""
+        return ("time_warp",) if self.probability > 0 and self.time_warp > 0 else ()
+
     def build(self, column: Column) -> SeriesTransform:
         """The transform for a column of series."""
         return SeriesTransform(self, SeriesColumn.of(column))
@@ -81,28 +87,32 @@ class SeriesTransform(Transform):
         batch, num_items = column.lengths.shape
         draws = item_uniforms(_NUM_DRAWS + self._num_channels, seed, epoch, rows, self._name, num_items)
         flat = draws.reshape(batch * num_items, -1)
-        values, lengths = self._vary(column.values.flatten(0, 1), column.lengths.flatten(), flat)
-        return replace(
-            column, values=values.view(batch, num_items, *values.shape[1:]), lengths=lengths.view(batch, num_items)
-        )
+        values, lengths, cut = self._vary(column.values.flatten(0, 1), column.lengths.flatten(), flat)
+        moved = None if cut is None else shifted(-cut.view(batch, num_items), column.lengths)
+        values, lengths = values.view(batch, num_items, *values.shape[1:]), lengths.view(batch, num_items)
+        if moved is not None and self.config.untraced:
+            moved = torch.full_like(moved, torch.nan)
+        return replace(column, values=values, lengths=lengths, geometry=moved)
 
-    def _vary(self, values: Tensor, lengths: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor]:
-        """float32 [items, steps, channels] and int64 [items], augmented."""
-        config, device = self.config, values.device
+    def _vary(self, values: Tensor, lengths: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
+        """float32 [items, steps, channels] and int64 [items], augmented; and the steps that were cut off before."""
+        config, device, cut = self.config, values.device, None
         chosen = torch.from_numpy(draws[:, 0] < config.probability).to(device) & (lengths > 0)
         uniform = torch.from_numpy(draws).to(device)
         if config.time_warp > 0 or config.min_crop < 1:
-            values, lengths = self._resample(values, lengths, chosen, uniform)
+            values, lengths, cut = self._resample(values, lengths, chosen, uniform)
         valid = (torch.arange(values.shape[1], device=device) < lengths[:, None])[..., None] & chosen[:, None, None]
         if config.scale > 0:
             factor = 1 + config.scale * (2 * uniform[:, _NUM_DRAWS:] - 1)
             values = torch.where(valid, values * factor[:, None].to(values.dtype), values)
         if config.jitter > 0:
             values = torch.where(valid, values + config.jitter * _noise(uniform[:, 5], values), values)
-        return values, lengths
+        return values, lengths, cut
 
-    def _resample(self, values: Tensor, lengths: Tensor, chosen: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """A window of each series, read at another speed, by linear interpolation."""
+    def _resample(
+        self, values: Tensor, lengths: Tensor, chosen: Tensor, uniform: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A window of each series, read at another speed, by linear interpolation; and where the window begins."""
         config = self.config
         share = torch.where(chosen, config.min_crop + (1 - config.min_crop) * uniform[:, 1], 1.0)
         window = (share * lengths).ceil().long().clamp(min=1)
@@ -127,7 +137,7 @@ class SeriesTransform(Transform):
         below, above = values.gather(1, low_index), values.gather(1, high_index)
         mixed = torch.where(weight > 0, below + weight * (above - below), below)
         inside = (index < steps[:, None])[..., None]
-        return mixed.masked_fill(~inside, 0.0), steps
+        return mixed.masked_fill(~inside, 0.0), steps, start
 
 
 def _noise(place: Tensor, values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ the last token always stay: pretrained tokenizers put their marks there, and so 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -40,6 +40,11 @@ class TextTransformConfig(TransformConfig):
         """What follows a token that is left out moves up."""
         return self.probability > 0
 
+    @property
+    def untraced(self) -> tuple[str, ...]:
+        """How far a token moves depends on what is left out before it."""
+        return ("probability",) if self.moves else ()
+
     def build(self, column: Column) -> TextTransform:
         """The transform for a text column."""
         return TextTransform(self, TextColumn.of(column))
@@ -66,4 +71,5 @@ class TextTransform(Transform):
         # Where each kept token goes; the others go to one place behind the end, which is then cut off.
         to = torch.where(keep, keep.cumsum(dim=-1) - 1, length)
         shifted = values.new_full((*values.shape[:2], length + 1), self._padding_id).scatter_(-1, to, values)
-        return ColumnBatch(values=shifted[..., :length].contiguous(), lengths=keep.sum(dim=-1), draws=column.draws)
+        moved = torch.full((len(values), 3, 3), torch.nan, device=values.device)
+        return replace(column, values=shifted[..., :length].contiguous(), lengths=keep.sum(dim=-1), geometry=moved)

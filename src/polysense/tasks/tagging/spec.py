@@ -55,7 +55,7 @@ class TaggingSpec(TaskSpec[TaggingTarget]):
     infer = "polysense.tasks.tagging.infer:claim"
     contribution = _Contribution()
     average = Unsupported("segments have no mean")
-    align = Unsupported("the segments' column is augmented without moving anything in it")
+    align = "polysense.tasks.tagging.align:align"
     unit = Unsupported("every row counts by itself")
     candidates = Unsupported("the classes are part of the model")
     explained = Unsupported("a labeling is not one number")
