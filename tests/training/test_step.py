@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -143,6 +144,22 @@ def test_augmentation_gets_each_micro_batch_and_the_epoch() -> None:
     _, other = weights_after(split(range(100, 106), [2]))
     assert seen == [([0, 1], 0), ([2, 3, 4, 5], 0)]
     assert torch.equal(augmented[:2], other[:2]), "the model saw the augmented rows"
+
+
+def test_losses_are_divided_by_what_augmentation_leaves_to_count() -> None:
+    def fewer(batch: Batch, epoch: int) -> Batch:
+        keep = batch.rows % 2 == 0
+        targets = {name: truth.masked(keep) for name, truth in batch.targets.items()}
+        return dataclasses.replace(batch, targets=targets)
+
+    model, other = ToyModel(dropout=0.0), ToyModel(dropout=0.0)
+    augmented = make_step(model, augment=fewer)(split(range(8), [3]), 0, 0, 0)
+    expected = make_step(other)([fewer(batch, 0) for batch in split(range(8), [3])], 0, 0, 0)
+    assert torch.equal(augmented, expected)
+    assert (
+        augmented[len(model.loss_weights)]
+        < make_step(ToyModel())(split(range(8), [3]), 0, 0, 0)[len(model.loss_weights)]
+    )
 
 
 def test_bfloat16_trains_close_to_float32() -> None:

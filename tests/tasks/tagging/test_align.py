@@ -4,15 +4,17 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.modality import Task
-from polysense.core.schema import Schema, Target
+from polysense.core.schema import Schema
 from polysense.data.augmentation.augment import augment
 from polysense.modalities.audio.augment import AudioTransformConfig
 from polysense.modalities.audio.record import AudioColumn
+from polysense.tasks.regression.record import RegressionTarget
 from polysense.tasks.tagging.align import align
+from polysense.tasks.tagging.record import TaggingTarget
 
 CLIP = AudioColumn(name="clip", sample_rate=1000, typical_length=600)
-TARGET = Target(name="events", task=Task.TAGGING, columns=("events",), classes=("a", "b"), over="clip")
+TARGET = TaggingTarget(name="events", columns=("events",), classes=("a", "b"), over="clip")
+OTHER = RegressionTarget(name="loudness", columns=("loudness",))
 
 
 def truth(*rows: list[tuple[float, float, float]]) -> TargetBatch:
@@ -52,10 +54,14 @@ def test_events_lie_on_the_same_samples_after_a_sound_is_delayed() -> None:
     batch = Batch(
         rows=torch.arange(12),
         columns={"clip": ColumnBatch(values=torch.from_numpy(sounds), lengths=torch.full((12, 1), 600))},
-        targets={"events": truth(*marks)},
+        targets={
+            "events": truth(*marks),
+            "loudness": TargetBatch(values=torch.zeros(12, 1), present=torch.ones(12, dtype=torch.bool)),
+        },
     )
     transform = AudioTransformConfig(shift=0.15, noise_probability=0.0).build(CLIP)
-    after = augment(batch, Schema(columns=(CLIP,), targets=(TARGET,)), {"clip": transform}, seed=0, epoch=0)
+    after = augment(batch, Schema(columns=(CLIP,), targets=(TARGET, OTHER)), {"clip": transform}, seed=0, epoch=0)
+    assert after.targets["loudness"] is batch.targets["loudness"], "it lies in no column"
     delays = after.columns["clip"].lengths[:, 0] - 600
     assert len(set(delays.tolist())) > 5
     for row in range(12):
