@@ -8,16 +8,16 @@ from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.sample import SourceInfo, Unreadable
 
 
-def column(lengths: list[list[int]], draws: bool = False) -> ColumnBatch:
+def column(lengths: list[list[int]], keys: bool = False) -> ColumnBatch:
     sizes = torch.tensor(lengths)
     values = torch.arange(sizes.numel() * 3).view(*sizes.shape, 3)
-    return ColumnBatch(values=values, lengths=sizes, draws=torch.rand(len(sizes), 16) if draws else None)
+    return ColumnBatch(values=values, lengths=sizes, keys=torch.arange(len(sizes)) if keys else None)
 
 
 def make() -> Batch:
     return Batch(
         rows=torch.tensor([4, 0]),
-        columns={"a": column([[2], [0]], draws=True), "b.c": column([[0, 1], [0, 0]])},
+        columns={"a": column([[2], [0]], keys=True), "b.c": column([[0, 1], [0, 0]])},
         targets={"y": TargetBatch(values=torch.tensor([1, 0]), present=torch.tensor([True, False]))},
         unreadable=(Unreadable(source=SourceInfo(table="t", row=0, column="a"), reason="cut"),),
     )
@@ -29,12 +29,12 @@ def test_a_row_is_present_when_any_item_has_a_length(lengths: list[list[int]]) -
 
 
 def test_masked_makes_rows_absent_and_touches_no_value() -> None:
-    whole = column([[2, 1], [3, 0], [0, 0]], draws=True)
+    whole = column([[2, 1], [3, 0], [0, 0]], keys=True)
     kept = whole.masked(torch.tensor([False, True, True]))
     assert kept.lengths.tolist() == [[0, 0], [3, 0], [0, 0]]
     assert kept.lengths.dtype == whole.lengths.dtype
     assert kept.values is whole.values
-    assert kept.draws is whole.draws
+    assert kept.keys is whole.keys
     assert whole.lengths.tolist()[0] == [2, 1]
 
 
@@ -63,8 +63,8 @@ def test_moving_a_batch_keeps_everything() -> None:
     assert moved.device.type == "meta"
     assert len(moved) == 2
     assert moved.columns["a"].values.device.type == "meta"
-    assert moved.columns["a"].draws is not None
-    assert moved.columns["b.c"].draws is None
+    assert moved.columns["a"].keys is not None
+    assert moved.columns["b.c"].keys is None
     assert moved.columns["b.c"].lengths.shape == (2, 2)
     assert moved.targets["y"].present.dtype == torch.bool
     assert moved.weights.device.type == "meta"

@@ -29,9 +29,8 @@ class ColumnBatch:
             categories. What lies beyond an item's length is padding and must not reach a result. Where it is known
             beforehand that no row has the column (its table lacks it), `items` is 0 and nothing is encoded.
         lengths: [batch, items]: tokens, samples, or 1 for what has no length. 0 = absent.
-        draws: [batch, draws] uniforms in [0, 1), a pure function of (seed, epoch, row), for augmentations that only
-            an encoder can apply (SpecAugment on its own spectrogram); None outside training.
-        keys: [batch] RNG keys, for an encoder that samples; None where nothing is to be sampled.
+        keys: [batch] RNG keys, a hash of (seed, epoch, row, column), for augmentations that only an encoder can apply
+            (SpecAugment on its own spectrogram); None where nothing is to be sampled, as outside training.
         geometry: [batch, 3, 3], the affine map from the original's pixels to `values`' own, see `core.geometry`; NaN
             where a row's items lie in no one way. None where nothing is moved, as in a column of numbers.
         sizes: [batch, 2], (height, width) of the original; 0 where it is absent. None where items have no places.
@@ -39,7 +38,6 @@ class ColumnBatch:
 
     values: Shaped[Tensor, "batch items ..."]
     lengths: Int[Tensor, "batch items"]
-    draws: Float[Tensor, "batch draws"] | None = None
     keys: Int[Tensor, " batch"] | None = None
     geometry: Float[Tensor, "batch 3 3"] | None = None
     sizes: Int[Tensor, "batch 2"] | None = None

@@ -7,6 +7,7 @@ stand in one class per kind, because they must agree on where a place lies.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
@@ -143,7 +144,7 @@ class ScaledValueDecoder(SingleValueDecoder):
             return column
         added = noise * normals(keys, column.values[0].numel(), f"noise {self.column.name}")
         values = column.values + added.view(column.values.shape).to(column.values.dtype)
-        return ColumnBatch(values=values, lengths=column.lengths, draws=column.draws)
+        return dataclasses.replace(column, values=values)
 
 
 def linear_rowwise(tokens: Float[Tensor, "batch width"], layer: nn.Linear) -> Float[Tensor, "batch outputs"]:

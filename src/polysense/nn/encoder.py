@@ -23,11 +23,24 @@ from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
+from polysense.nn.layers.draws import uniforms
 from polysense.nn.layers.transformer import sinusoidal
 
-__all__ = ["Encoder", "EncoderConfig"]
+__all__ = ["NUM_DRAWS", "Encoder", "EncoderConfig", "draws_of"]
 
 _MOST_PRESENT = 0.9  # with fewer absent than this leaves, taking them out costs more than it saves
+
+
+NUM_DRAWS = 16
+"""Uniforms that an encoder gets for each item in training."""
+
+
+def draws_of(column: ColumnBatch) -> Float[Tensor, "items draws"] | None:
+    """Uniforms for what an encoder augments itself, the same for all items of a cell; None where nothing is random."""
+    if column.keys is None:
+        return None
+    drawn = uniforms(column.keys, NUM_DRAWS, "encoder")
+    return drawn if column.lengths.shape[1] == 1 else drawn.repeat_interleave(column.lengths.shape[1], dim=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +180,7 @@ class Encoder(nn.Module, ABC):
         if self._lacks(column):
             return self._nothing(column)
         batch, items = column.lengths.shape
-        draws = column.draws if column.draws is None or items == 1 else column.draws.repeat_interleave(items, dim=0)
-        tokens = self._encode_present(column.values.flatten(0, 1), column.lengths.flatten(), draws)
+        tokens = self._encode_present(column.values.flatten(0, 1), column.lengths.flatten(), draws_of(column))
         if not self.column.multiple:
             return tokens.cleared()
         if self.ordered:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from polysense.core.batch import ColumnBatch
 from polysense.errors import ConfigError
-from polysense.modalities.audio.augment import NUM_DRAWS, AudioTransformConfig
+from polysense.modalities.audio.augment import AudioTransformConfig
 from polysense.modalities.audio.record import AudioColumn
 
 COLUMN = AudioColumn(name="voice", sample_rate=8000)
@@ -50,9 +50,9 @@ def test_a_clip_is_varied_alike_in_any_company_and_padding(
     part = transform(batch(chosen, padded_to), ROWS[chosen], seed, epoch)
     assert torch.equal(part.lengths, whole.lengths[chosen])
     assert cut(part.values, part.lengths) == cut(whole.values[chosen], whole.lengths[chosen])
-    assert part.draws is not None
-    assert whole.draws is not None
-    assert torch.equal(part.draws, whole.draws[chosen])
+    assert part.keys is not None
+    assert whole.keys is not None
+    assert torch.equal(part.keys, whole.keys[chosen])
 
 
 def test_what_is_behind_a_clip_is_silence() -> None:
@@ -78,7 +78,7 @@ def test_nothing_asked_for_is_the_identity(config: AudioTransformConfig) -> None
     found = config.build(COLUMN)(batch(), ROWS, 0, 0)
     assert torch.equal(found.values, batch().values)
     assert torch.equal(found.lengths, LENGTHS)
-    assert found.draws is not None
+    assert found.keys is not None
 
 
 def test_a_clip_that_is_not_chosen_stays_bit_for_bit() -> None:
@@ -88,14 +88,11 @@ def test_a_clip_that_is_not_chosen_stays_bit_for_bit() -> None:
     assert 10 < same < sum(map(bool, before)) - 10
 
 
-def test_draws_are_uniform_below_one() -> None:
-    found = AudioTransformConfig().build(COLUMN)(one_clip(np.ones(10), 5000), np.arange(5000), 0, 0).draws
-    assert found is not None
-    assert found.shape == (5000, NUM_DRAWS)
-    assert found.dtype == torch.float32
-    assert 0 <= found.min() < 0.001
-    assert 0.999 < found.max() < 1
-    assert abs(float(found.mean()) - 0.5) < 0.005
+def test_encoders_get_a_key_for_each_row_and_epoch() -> None:
+    transform = AudioTransformConfig().build(COLUMN)
+    found = [transform(one_clip(np.ones(10), 500), np.arange(500), 0, epoch).keys for epoch in range(2)]
+    assert all(keys is not None and keys.dtype == torch.int64 for keys in found)
+    assert len({int(key) for keys in found if keys is not None for key in keys}) == 1000
 
 
 def test_a_shift_puts_silence_before_and_loses_nothing() -> None:

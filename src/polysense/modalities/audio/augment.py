@@ -18,17 +18,14 @@ from jaxtyping import Float, Float64, Int16, Int64
 from torch import Tensor
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.random import generator, uniforms
+from polysense.core.random import fold, generator
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
 from polysense.data.augmentation.warp import shifted
 from polysense.data.collate import round_up
 from polysense.modalities.audio.record import AudioColumn
 
-__all__ = ["NUM_DRAWS", "AudioTransform", "AudioTransformConfig"]
-
-#: Uniforms per row that the column's batch carries on, for what only the encoder can do (masking its spectrogram).
-NUM_DRAWS = 16
+__all__ = ["AudioTransform", "AudioTransformConfig"]
 
 _TABLE_SIZE = 2**17
 _MULTIPLE = 400  # samples that a batch is padded to, see `AudioSpec`
@@ -81,12 +78,9 @@ class AudioTransform(Transform):
         self._max_shift = round(config.shift * column.sample_rate)
 
     def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
-        """Varies the present sounds, int16 [batch, items, samples], and sets the batch's `draws`."""
+        """Varies the present sounds, int16 [batch, items, samples]; encoders mask their spectrogram by `keys`."""
         config = self.config
         num_items = column.values.shape[1]
-        # float32 would round what is next to 1 up to it: cut to the 24 bits that it holds.
-        carried = np.floor(uniforms(NUM_DRAWS, seed, epoch, rows, self._name, "draws") * 2**24) / 2**24
-        device = column.values.device
         values, lengths, moved = column.values, column.lengths, None
         if config.probability > 0 and (config.gain_db or config.shift or config.noise_probability):
             draws = item_uniforms(6, seed, epoch, rows, self._name, num_items).reshape(-1, 6)
@@ -94,8 +88,8 @@ class AudioTransform(Transform):
             values, lengths = flat.view(-1, num_items, flat.shape[1]), flat_lengths.view_as(lengths)
             if self._max_shift:
                 moved = shifted(lengths - column.lengths, lengths)
-        keys = torch.from_numpy(carried.astype(np.float32)).to(device)
-        return replace(column, values=values, lengths=lengths, draws=keys, geometry=moved)
+        keys = torch.from_numpy(fold(seed, epoch, rows, self._name).view(np.int64)).to(values.device)
+        return replace(column, values=values, lengths=lengths, keys=keys, geometry=moved)
 
     def _vary(self, samples: Tensor, lengths: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor]:
         """Varies int16 [items, samples]; gives the same with new lengths."""

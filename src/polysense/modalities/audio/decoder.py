@@ -7,6 +7,7 @@ a clip is, nothing says where it ends, and phases that fit a blurred spectrogram
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
@@ -58,7 +59,7 @@ class SoundDecoder(ColumnDecoder):
     def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch places"]) -> ColumnBatch:
         samples = places.repeat_interleave(self._span * self._hop, dim=1)
         values = column.values.masked_fill(_fitted(samples, column.values.shape[2])[:, None], 0)
-        return ColumnBatch(values=values, lengths=column.lengths, draws=column.draws)
+        return dataclasses.replace(column, values=values)
 
     def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
         if noise == 0:
@@ -71,10 +72,8 @@ class SoundDecoder(ColumnDecoder):
         squares = column.values.long().square().masked_fill(~there, 0).sum(dim=2, keepdim=True)
         loudness = (squares.float() / column.lengths[..., None].clamp(min=1)).sqrt()
         values = column.values.float() + noise * loudness * torch.stack(drawn, dim=1)
-        return ColumnBatch(
-            values=values.round().clamp(-32768, 32767).to(column.values.dtype).masked_fill(~there, 0),
-            lengths=column.lengths,
-            draws=column.draws,
+        return dataclasses.replace(
+            column, values=values.round().clamp(-32768, 32767).to(column.values.dtype).masked_fill(~there, 0)
         )
 
     def losses(

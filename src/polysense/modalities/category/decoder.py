@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -41,7 +43,7 @@ class CategoryDecoder(SingleValueDecoder):
         other = 1 + (uniforms(keys, num, f"category {name}") * (self.column.num_categories - 1)).long()
         chosen = uniforms(keys, num, f"replaced {name}") < replace
         values = torch.where(chosen.view(column.values.shape), other.view(column.values.shape), column.values)
-        return ColumnBatch(values=values, lengths=column.lengths, draws=column.draws)
+        return dataclasses.replace(column, values=values)
 
     def losses(
         self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, places: Bool[Tensor, "batch 1"]

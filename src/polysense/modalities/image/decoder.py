@@ -6,6 +6,7 @@ pictures are. It blurs what can't be known: the mean of all that a picture might
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 import torch
@@ -63,16 +64,14 @@ class PixelDecoder(ColumnDecoder):
         pixels = places.view(-1, *self._grid).repeat_interleave(self._side, dim=1).repeat_interleave(self._side, dim=2)
         colour = (self.mean * 255).round().to(column.values.dtype)
         values = torch.where(pixels[:, None, None, :height, :width], colour, column.values)
-        return ColumnBatch(values=values, lengths=column.lengths, draws=column.draws)
+        return dataclasses.replace(column, values=values)
 
     def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
         if noise == 0:
             return column
         drawn = normals(keys, column.values[0].numel(), f"noise {self.column.name}").view(column.values.shape)
         values = column.values.float() + drawn * (255 * noise * self.std)
-        return ColumnBatch(
-            values=values.round().clamp(0, 255).to(column.values.dtype), lengths=column.lengths, draws=column.draws
-        )
+        return dataclasses.replace(column, values=values.round().clamp(0, 255).to(column.values.dtype))
 
     def losses(
         self, tokens: Float[Tensor, "batch places width"], column: ColumnBatch, places: Bool[Tensor, "batch places"]

@@ -8,6 +8,8 @@ Continuous Space", 2016, section 3.1).
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -55,9 +57,7 @@ class TokenDecoder(ColumnDecoder):
         length = column.values.shape[2]
         there = torch.arange(length, device=places.device) < column.lengths[..., None]
         chosen = F.pad(places, (0, length - self.num_places))[:, None] & there
-        return ColumnBatch(
-            values=column.values.masked_fill(chosen, self._mask), lengths=column.lengths, draws=column.draws
-        )
+        return dataclasses.replace(column, values=column.values.masked_fill(chosen, self._mask))
 
     def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
         if replace == 0:
@@ -70,7 +70,7 @@ class TokenDecoder(ColumnDecoder):
         other = (drawn * (self.column.vocabulary_size - 1)).to(column.values.dtype)
         other = other + (other >= self._padding)
         values = torch.where((chosen < replace) & there, other, column.values)
-        return ColumnBatch(values=values, lengths=column.lengths, draws=column.draws)
+        return dataclasses.replace(column, values=values)
 
     def losses(
         self, tokens: Float[Tensor, "batch places width"], column: ColumnBatch, places: Bool[Tensor, "batch places"]

@@ -70,7 +70,7 @@ def test_the_loss_is_the_error_per_valid_frame_of_each_row() -> None:
 
 def test_the_target_is_the_plain_spectrogram_though_the_encoder_sees_an_augmented_one() -> None:
     encoder, column = build(dropout=0.0).train(), sweeps(2, 4000)
-    drawn = ColumnBatch(values=column.values, lengths=column.lengths, draws=torch.full((2, 16), 0.6))
+    drawn = ColumnBatch(values=column.values, lengths=column.lengths, keys=torch.tensor([1, 2]))
     tokens = encoder(drawn)
     assert not torch.allclose(tokens.values, encoder(column).values)
     target, valid = encoder.spectrogram.log_mel(column.values[:, 0], column.lengths[:, 0])

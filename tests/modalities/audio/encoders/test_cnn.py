@@ -88,7 +88,7 @@ def test_every_valid_sample_counts(config: EncoderConfig) -> None:
 def test_absence_is_masked_finite_and_every_parameter_has_a_gradient(config: EncoderConfig) -> None:
     for lengths in (torch.tensor([[4000], [0]]), torch.zeros(2, 1, dtype=torch.int64)):
         encoder = build(config).train()
-        column = ColumnBatch(values=clips(2, 1, 4000), lengths=lengths, draws=torch.rand(2, 16))
+        column = ColumnBatch(values=clips(2, 1, 4000), lengths=lengths, keys=torch.arange(2))
         tokens = encoder(column)
         assert tokens.present.tolist() == (lengths[:, 0] > 0).tolist()
         assert tokens.values.isfinite().all()
@@ -124,7 +124,7 @@ def test_silence_is_finite(config: EncoderConfig) -> None:
 def test_several_clips_in_a_cell(config: EncoderConfig) -> None:
     encoder = build(config, dataclasses.replace(COLUMN, multiple=True, max_items=3))
     lengths = torch.tensor([[4000, 900, 0], [100, 0, 0]])
-    column = ColumnBatch(values=clips(2, 3, 4000), lengths=lengths, draws=torch.rand(2, 16))
+    column = ColumnBatch(values=clips(2, 3, 4000), lengths=lengths, keys=torch.arange(2))
     tokens = encoder(column)
     assert tokens.grid[0] == 3
     assert tokens.mask.view(2, 3, -1).any(dim=2).tolist() == (lengths > 0).tolist()
@@ -152,9 +152,9 @@ def test_training_draws_are_a_rows_own(config: EncoderConfig) -> None:
         if isinstance(module, torch.nn.LSTM):
             module.dropout = 0.0
     values, lengths = clips(2, 1, 8000), torch.tensor([[8000], [5000]])
-    draws = torch.rand(2, 16, generator=torch.Generator().manual_seed(0))
-    both = encoder(ColumnBatch(values=values, lengths=lengths, draws=draws))
-    alone = encoder(ColumnBatch(values=values[1:], lengths=lengths[1:], draws=draws[1:]))
+    keys = torch.tensor([5, 9])
+    both = encoder(ColumnBatch(values=values, lengths=lengths, keys=keys))
+    alone = encoder(ColumnBatch(values=values[1:], lengths=lengths[1:], keys=keys[1:]))
     count = int(both.mask[1].sum())
     torch.testing.assert_close(both.values[1, :count], alone.values[0, :count], rtol=1e-5, atol=1e-5)
     plain = encoder(ColumnBatch(values=values, lengths=lengths))

@@ -32,7 +32,7 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Encoder, EncoderConfig, draws_of
 from polysense.nn.layers.convolution import ValidGroupNorm
 from polysense.nn.layers.spectrogram import AugmentedLogMel
 from polysense.nn.layers.transformer import sinusoidal
@@ -127,8 +127,7 @@ class AudioAutoencoder(Encoder):
         values, lengths = column.values.flatten(0, 1), column.lengths.flatten()
         if self.config.detach:
             # The task's tokens carry no gradient, so the reconstruction has its own pass.
-            draws = None if column.draws is None else column.draws.repeat_interleave(num_items, dim=0)
-            tokens = self._encode(values, lengths, draws)
+            tokens = self._encode(values, lengths, draws_of(column))
         target, valid = self.spectrogram.log_mel(values, lengths)
         # A cell's items were joined; each is restored from its own tokens.
         items = batch * num_items
