@@ -21,7 +21,7 @@ class Point:
 
 
 def test_everything_has_a_json_form(capsys: pytest.CaptureFixture[str]) -> None:
-    console.write_json(
+    console.write(
         {
             "path": Path("a/b"),
             "kind": "text",
@@ -57,8 +57,8 @@ def test_reserved_stdout(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_text_ends_with_one_newline(capsys: pytest.CaptureFixture[str]) -> None:
-    console.write_text("a")
-    console.write_text("b\n")
+    console.write("a")
+    console.write("b\n")
     console.write_error("c\n\n")
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("a\nb\n", "c\n")

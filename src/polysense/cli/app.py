@@ -74,7 +74,7 @@ def _print_version(wanted: bool) -> bool:
     if wanted:
         from importlib.metadata import version
 
-        console.write_text(f"polysense {version('polysense')}")
+        console.write(f"polysense {version('polysense')}")
         raise typer.Exit
     return wanted
 

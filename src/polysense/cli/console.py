@@ -23,10 +23,9 @@ __all__ = [
     "is_verbose",
     "reserved_stdout",
     "silenced_libraries",
+    "write",
     "write_error",
-    "write_json",
     "write_piece",
-    "write_text",
     "write_unreadable",
 ]
 
@@ -126,21 +125,17 @@ def reserved_stdout(reserve: bool = True) -> Iterator[None]:
         yield
 
 
-def write_text(text: str) -> None:
-    """Writes a result to stdout."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    sys.stdout.flush()
+def write(result: Any) -> None:
+    """Writes a result to stdout: a text as it is, anything else as one JSON document, in which NaN and infinities are
+    null."""
+    text = result if isinstance(result, str) else json_text(result, indent=2)
+    write_piece(text if text.endswith("\n") else text + "\n")
 
 
 def write_piece(text: str) -> None:
     """Writes a part of a result to stdout, at once."""
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-def write_json(value: Any) -> None:
-    """Writes one JSON document to stdout. What JSON can't say (NaN, infinities) becomes null."""
-    write_text(json_text(value, indent=2))
 
 
 def write_unreadable(cells: Sequence[object]) -> None:

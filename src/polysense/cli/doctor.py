@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ class Level(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
-    """One thing that was found, and what to do about it."""
+    """A problem, and what to do about it."""
 
     level: Level
     name: str
@@ -51,9 +52,12 @@ class Finding:
     remedy: str
 
 
+_broken, _warning, _note = (partial(Finding, level) for level in Level)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """Everything that was found."""
+    """All findings beside the versions."""
 
     versions: dict[str, str]
     tested: dict[str, tuple[str, str]]
@@ -90,10 +94,7 @@ def _installed_version(name: str) -> str | None:
 
 
 def _installed_requirements(name: str) -> list[str]:
-    try:
-        return importlib.metadata.requires(name) or []
-    except importlib.metadata.PackageNotFoundError:
-        return []
+    return (importlib.metadata.requires(name) or []) if _installed_version(name) else []
 
 
 def _torch_cuda() -> str | None:
@@ -188,34 +189,11 @@ def examine(probe: Probe | None = None) -> Diagnosis:
     probe = probe or Probe()
     versions = {"python": ".".join(map(str, probe.python))}
     versions |= {name: result for name in _SHOWN if (result := probe.version(name)) is not None}
-    checks = (
-        _requirements,
-        _tested_range,
-        _torch_builds,
-        _torchaudio,
-        _media,
-        _disruptive_packages,
-        _machine,
-        _folders,
-    )
+    checks = (_requirements, _tested_range, _torch_builds, _torchaudio, _disruptive_packages, _machine, _folders)
     findings = [finding for check in checks for finding in check(probe)]
-    order = list(Level)
+    findings.sort(key=lambda one: list(Level).index(one.level))
     tested = {name: bounds for name, bounds in probe.tested().items() if name in versions}
-    return Diagnosis(
-        versions=versions, tested=tested, findings=tuple(sorted(findings, key=lambda one: order.index(one.level)))
-    )
-
-
-def _broken(name: str, message: str, remedy: str) -> Finding:
-    return Finding(level=Level.BROKEN, name=name, message=message, remedy=remedy)
-
-
-def _warning(name: str, message: str, remedy: str) -> Finding:
-    return Finding(level=Level.WARNING, name=name, message=message, remedy=remedy)
-
-
-def _note(name: str, message: str, remedy: str) -> Finding:
-    return Finding(level=Level.NOTE, name=name, message=message, remedy=remedy)
+    return Diagnosis(versions=versions, tested=tested, findings=tuple(findings))
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -349,7 +327,7 @@ def _torchaudio(probe: Probe) -> Iterator[Finding]:
         )
 
 
-def _media(probe: Probe) -> Iterator[Finding]:
+def _disruptive_packages(probe: Probe) -> Iterator[Finding]:
     if probe.version("torchcodec") is not None and not probe.has_library("avutil"):
         yield _warning(
             "torchcodec",
@@ -357,9 +335,6 @@ def _media(probe: Probe) -> Iterator[Finding]:
             "importing it fails, and `datasets` decodes audio with it",
             "install FFmpeg, or uninstall torchcodec; polysense decodes audio without either",
         )
-
-
-def _disruptive_packages(probe: Probe) -> Iterator[Finding]:
     for name in ("lightning", "pytorch-lightning"):
         if probe.version(name) in ("2.6.2", "2.6.3"):
             yield _broken(

@@ -30,9 +30,6 @@ def check(
 
     with console.reserved_stdout(as_json):
         result = api.check(source, target=target or None, task=task, overrides=overrides or (), columns=columns)
-    if as_json:
-        console.write_json(result.as_json())
-    else:
-        console.write_text(result.text())
+    console.write(result.as_json() if as_json else result.text())
     if not result.ok:
         raise typer.Exit(2)

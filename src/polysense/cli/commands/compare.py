@@ -29,10 +29,7 @@ def compare(
     target: Targets = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Trainings of each variant.")] = 5,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="The folder; runs/compare-... if not given.", show_default=False
-        ),
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The folder; runs/compare-... if not given.")
     ] = None,
     preset: Preset = "balanced",
     column: Columns = None,
@@ -72,7 +69,4 @@ def compare(
             jobs=jobs,
             keep=keep,
         )
-    if as_json:
-        console.write_json(result.as_json())
-    else:
-        console.write_text(result.summary())
+    console.write(result.as_json() if as_json else result.summary())

@@ -14,13 +14,9 @@ __all__ = ["demo"]
 
 
 def demo(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run's folder.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run's folder.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the model and of its training.")] = 0,
-    epochs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Passes over the training rows.", show_default=False)
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Passes over the training rows.")] = None,
     as_json: Json = False,
 ) -> None:
     """Learn digits from pictures, speech and notes.
@@ -32,7 +28,4 @@ def demo(
 
     with console.reserved_stdout(as_json):
         summary = api.demo(output, seed=seed, epochs=epochs, progress=not console.is_quiet())
-    if as_json:
-        console.write_json(summary)
-    else:
-        console.write_text(summary.text)
+    console.write(summary if as_json else summary.text)

@@ -18,9 +18,6 @@ def doctor(as_json: Json = False) -> None:
     from polysense.cli.doctor import examine
 
     diagnosis = examine()
-    if as_json:
-        console.write_json(diagnosis.as_json())
-    else:
-        console.write_text(diagnosis.text())
+    console.write(diagnosis.as_json() if as_json else diagnosis.text())
     if not diagnosis.ok:
         raise typer.Exit(2)

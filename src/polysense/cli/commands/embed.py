@@ -43,12 +43,10 @@ def embed(
     ]
     if as_json:
         unreadable = [cell.as_dict() for cell in result.unreadable]
-        console.write_json(
-            {"num_rows": len(result.rows), "output": output, "vectors": entries, "unreadable": unreadable}
-        )
+        console.write({"num_rows": len(result.rows), "output": output, "vectors": entries, "unreadable": unreadable})
         return
     lines = [
         f"  {entry['column'] or '(all together)'}: {entry['num_rows']} vectors of {entry['size']}, {entry['kind']}"
         for entry in entries
     ]
-    console.write_text("\n".join([f"wrote {len(result.rows)} rows to {output}", *lines]))
+    console.write("\n".join([f"wrote {len(result.rows)} rows to {output}", *lines]))

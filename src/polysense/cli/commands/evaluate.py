@@ -24,7 +24,6 @@ def evaluate(
             metavar="PART",
             help="test, validation or train: only these rows, as the model's own recipe splits the table; all: all "
             "rows, as by default, without a warning if some of them were trained on.",
-            show_default=False,
         ),
     ] = None,
     bootstrap: Annotated[
@@ -40,7 +39,4 @@ def evaluate(
         evaluation = api.evaluate(
             on_device(bundle, device), table, bootstrap=bootstrap, decoding=decoding, split=split, progress=progress
         )
-    if as_json:
-        console.write_json(evaluation.as_json())
-    else:
-        console.write_text(evaluation.text())
+    console.write(evaluation.as_json() if as_json else evaluation.text())

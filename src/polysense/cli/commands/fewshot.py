@@ -25,10 +25,7 @@ def fewshot(
     ] = "1,2,4,8,16",
     draws: Annotated[int, typer.Option(metavar="N", help="How often each number of shots is drawn.")] = 5,
     columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B", help="The model's input columns to read, by default all that it has.", show_default=False
-        ),
+        str | None, typer.Option(metavar="A,B", help="The model's input columns to read, by default all that it has.")
     ] = None,
     methods: Annotated[
         str, typer.Option(metavar="A,B", help="Some of prototypes, linear_probe, knn.")
@@ -43,8 +40,7 @@ def fewshot(
         ),
     ] = "auto",
     test: Annotated[
-        Path | None,
-        typer.Option(metavar="TABLE", help="A table to test on, instead of the split.", show_default=False),
+        Path | None, typer.Option(metavar="TABLE", help="A table to test on, instead of the split.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the draws and the random encoder.")] = 0,
     output: Annotated[
@@ -54,7 +50,6 @@ def fewshot(
             "-o",
             metavar="OUT",
             help="Where to write the page (.html), the figures (.json), or both (a folder).",
-            show_default=False,
         ),
     ] = None,
     device: Device = "auto",
@@ -88,9 +83,9 @@ def fewshot(
     written = [] if output is None else result.write(output)
     console.write_unreadable(result.unreadable)
     if as_json:
-        console.write_json({**result.as_json(), "output": written})
+        console.write({**result.as_json(), "output": written})
         return
-    console.write_text("\n".join([result.text(), *(f"wrote {path}" for path in written)]))
+    console.write("\n".join([result.text(), *(f"wrote {path}" for path in written)]))
 
 
 def parse_shots(given: str) -> list[int | None]:

@@ -27,7 +27,6 @@ def impute(
             metavar="FILE",
             help="Where to write the filled table (.csv, .tsv, .jsonl, .parquet). Images that are made go "
             "into the folder FILE_media beside it.",
-            show_default=False,
         ),
     ] = None,
     columns: Annotated[
@@ -35,7 +34,6 @@ def impute(
         typer.Option(
             metavar="A,B",
             help="Which columns to fill, if not all; a name with a comma stands in quotation marks: '\"a,b\",c'.",
-            show_default=False,
         ),
     ] = None,
     unreadable: Annotated[
@@ -76,7 +74,8 @@ def impute(
         if output is not None and not only_report:
             result.write(output)
     console.write_unreadable(result.unreadable)
-    if as_json:
-        console.write_json({**result.as_json(), "output": None if only_report else output})
-    else:
-        console.write_text(result.text() + ("" if only_report else f"\nwrote {output}"))
+    console.write(
+        {**result.as_json(), "output": None if only_report else output}
+        if as_json
+        else result.text() + ("" if only_report else f"\nwrote {output}")
+    )

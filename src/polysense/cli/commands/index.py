@@ -25,17 +25,12 @@ def index(
         typer.Argument(metavar="BUNDLE", help="A trained model: a run's folder, or the folder `bundle` in it."),
     ] = None,
     table: Annotated[
-        Path | None,
-        typer.Argument(metavar="TABLE", help="A table: CSV, TSV, JSON Lines, Parquet, Arrow or Feather."),
+        Path | None, typer.Argument(metavar="TABLE", help="A table: CSV, TSV, JSON Lines, Parquet, Arrow or Feather.")
     ] = None,
     output: Annotated[
         str | None,
         typer.Option(
-            "--output",
-            "-o",
-            metavar="INDEX",
-            help="The index: a folder, or s3://BUCKET/INDEX, gs://..., az://...",
-            show_default=False,
+            "--output", "-o", metavar="INDEX", help="The index: a folder, or s3://BUCKET/INDEX, gs://..., az://..."
         ),
     ] = None,
     column: Annotated[
@@ -56,9 +51,7 @@ def index(
     ann: Annotated[
         bool | None,
         typer.Option(
-            "--ann/--no-ann",
-            help="Build an ANN index for approximate search; the default from 250,000 rows on.",
-            show_default=False,
+            "--ann/--no-ann", help="Build an ANN index for approximate search; the default from 250,000 rows on."
         ),
     ] = None,
     compact: Annotated[
@@ -103,10 +96,7 @@ def index(
                 progress=progress,
             )
         console.write_unreadable(made.unreadable)
-        if as_json:
-            console.write_json(made.as_json())
-        else:
-            console.write_text(made.text())
+        console.write(made.as_json() if as_json else made.text())
         return
     _manage(output, delete, compact, bool(ann), duplicates, as_json)
 
@@ -132,14 +122,14 @@ def _manage(
             result["duplicates"] = pairs.to_dicts()
         result["num_rows"] = len(opened)
     if as_json:
-        console.write_json(result)
+        console.write(result)
         return
     lines = [f"{row['score']:.4f}  {row['first']}  {row['second']}" for row in result.pop("duplicates", [])]
     if missing := result.pop("not_in_index", []):
         more = f" and {len(missing) - _NUM_NAMED:,} more" if len(missing) > _NUM_NAMED else ""
         console.write_error(f"not in the index: {', '.join(map(str, missing[:_NUM_NAMED]))}{more}")
     lines += [f"{name.replace('_', ' ').removeprefix('num ')}: {value}" for name, value in result.items()]
-    console.write_text("\n".join(lines))
+    console.write("\n".join(lines))
 
 
 def _ids(names: list[str], kind: str | None) -> list[str] | list[int]:

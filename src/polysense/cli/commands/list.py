@@ -19,12 +19,10 @@ def show(
             metavar="FAMILY",
             help="encoders, fusions, heads, columns, targets, transforms, splits, optimizers, balances or "
             "schedules; all, counted, if not given.",
-            show_default=False,
         ),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="One of the family, with all its parameters.", show_default=False),
+        str | None, typer.Argument(metavar="NAME", help="One of the family, with all its parameters.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -35,13 +33,9 @@ def show(
     from polysense.api import catalogue
 
     if family is None:
-        if as_json:
-            console.write_json({one.name: catalogue.components(one) for one in catalogue.FAMILIES})
-        else:
-            console.write_text(catalogue.overview())
+        console.write(
+            {one.name: catalogue.components(one) for one in catalogue.FAMILIES} if as_json else catalogue.overview()
+        )
         return
     result = catalogue.find(family, name)
-    if as_json:
-        console.write_json(result)
-    else:
-        console.write_text(catalogue.listing(result, details=name is not None or console.is_verbose()))
+    console.write(result if as_json else catalogue.listing(result, details=name is not None or console.is_verbose()))

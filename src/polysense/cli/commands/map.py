@@ -23,14 +23,10 @@ def show(
         "map.html"
     ),
     columns: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="The model's input columns to draw, by default all.", show_default=False),
+        str | None, typer.Option(metavar="A,B", help="The model's input columns to draw, by default all.")
     ] = None,
     colour: Annotated[
-        str | None,
-        typer.Option(
-            "--colour", "--color", metavar="COLUMN", help="A column of the table to colour by.", show_default=False
-        ),
+        str | None, typer.Option("--colour", "--color", metavar="COLUMN", help="A column of the table to colour by.")
     ] = None,
     method: Annotated[
         str, typer.Option(metavar="NAME", help="tsne (with PCA on the page too), or pca alone.")
@@ -60,7 +56,4 @@ def show(
             progress=progress,
         )
     console.write_unreadable(result.unreadable)
-    if as_json:
-        console.write_json(result.as_json())
-    else:
-        console.write_text(result.text())
+    console.write(result.as_json() if as_json else result.text())

@@ -26,7 +26,6 @@ def new(
             metavar="COLUMN",
             help="A column to predict; may be given several times. With --task a column that shares the space "
             "or is restored.",
-            show_default=False,
         ),
     ] = None,
     task: NoTarget = None,
@@ -48,7 +47,7 @@ def new(
 
     text = api.new(table, target or None, task=task, preset=preset, columns=parse_columns(column))
     if str(output) == "-":
-        console.write_text(text)
+        console.write(text)
         return
     write_text(output, text)
-    console.write_text(f"wrote {output}; look at it, then run: polysense train {output}")
+    console.write(f"wrote {output}; look at it, then run: polysense train {output}")

@@ -18,7 +18,6 @@ Decoding: TypeAlias = Annotated[
         metavar="KEY=VALUE",
         help="How texts are written, if not as trained: decoding=beam decoding.beam_size=8, decoding=sample "
         "decoding.temperature=0.7 decoding.num_texts=3, ... `polysense list decodings` lists all.",
-        show_default=False,
     ),
 ]
 Device: TypeAlias = Annotated[
@@ -35,7 +34,6 @@ NoTarget: TypeAlias = Annotated[
         metavar="TASK",
         help="Learn without a column to predict. retrieval: bring columns into one space, those named by --target, "
         "or all texts, pictures, sounds and videos. reconstruction: restore columns, those named by --target, or all.",
-        show_default=False,
     ),
 ]
 Overrides: TypeAlias = Annotated[
@@ -43,7 +41,6 @@ Overrides: TypeAlias = Annotated[
     typer.Argument(
         metavar="KEY=VALUE",
         help="Keys of the recipe to change, as training.epochs=5 or data.columns[name with dots].type=text.",
-        show_default=False,
     ),
 ]
 Source: TypeAlias = Annotated[
@@ -62,6 +59,5 @@ Targets: TypeAlias = Annotated[
         "-t",
         metavar="COLUMN",
         help="A column to predict; may be given several times. Needed with a table, not with a recipe.",
-        show_default=False,
     ),
 ]

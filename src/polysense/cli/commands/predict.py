@@ -27,7 +27,6 @@ def predict(
             "-o",
             metavar="FILE",
             help="Where to write the predictions (.csv, .tsv, .jsonl, .parquet); printed as JSON Lines if not given.",
-            show_default=False,
         ),
     ] = None,
     device: Device = "auto",
@@ -57,7 +56,7 @@ def predict(
             predictions.write(output)
     console.write_unreadable(predictions.unreadable)
     if as_json:
-        console.write_json(
+        console.write(
             {
                 "num_rows": len(predictions.frame),
                 "output": output,
@@ -66,9 +65,9 @@ def predict(
             }
         )
     elif output is None:
-        console.write_text(predictions.with_files().write_ndjson())
+        console.write(predictions.with_files().write_ndjson())
     else:
-        console.write_text(f"wrote the predictions of {len(predictions.frame)} rows to {output}")
+        console.write(f"wrote the predictions of {len(predictions.frame)} rows to {output}")
 
 
 def _show(bundle: Any, table: Path, decoding: list[str] | None) -> None:

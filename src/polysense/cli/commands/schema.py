@@ -15,4 +15,4 @@ def schema() -> None:
 
     with console.reserved_stdout():
         document = api.recipe_schema()
-    console.write_json(document)
+    console.write(document)

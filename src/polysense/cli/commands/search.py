@@ -32,27 +32,20 @@ def search(
     ] = None,
     weight: Annotated[
         list[float] | None,
-        typer.Option(
-            metavar="W",
-            help="Weight of each part of the query, in order; a negative one leads away.",
-            show_default=False,
-        ),
+        typer.Option(metavar="W", help="Weight of each part of the query, in order; a negative one leads away."),
     ] = None,
     bundle: Annotated[
-        Path | None,
-        typer.Option(metavar="BUNDLE", help="The model that made the index, if it is not where it was."),
+        Path | None, typer.Option(metavar="BUNDLE", help="The model that made the index, if it is not where it was.")
     ] = None,
     exact: Annotated[
         bool | None,
         typer.Option(
             "--exact/--approximate",
             help="Score every row, or use the ANN index; by default whichever was measured to be good and faster.",
-            show_default=False,
         ),
     ] = None,
     contact_sheet: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Also draw query and results as one image (.png).", show_default=False),
+        Path | None, typer.Option(metavar="FILE", help="Also draw query and results as one image (.png).")
     ] = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -69,7 +62,4 @@ def search(
         )
         if contact_sheet is not None:
             result.save_contact_sheet(contact_sheet)
-    if as_json:
-        console.write_json(result.as_json() | {"contact_sheet": contact_sheet})
-    else:
-        console.write_text(result.text())
+    console.write(result.as_json() | {"contact_sheet": contact_sheet} if as_json else result.text())

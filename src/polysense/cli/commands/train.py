@@ -23,7 +23,6 @@ Columns: TypeAlias = Annotated[
         metavar="NAME=KIND",
         help=f"What a column is, where the guess is wrong: {', '.join(kind_names('modality'))} or ignored. "
         "NAME=KIND:COLUMN takes a column in as one more input: sound=audio:clip. May be given several times.",
-        show_default=False,
     ),
 ]
 Preset: TypeAlias = Annotated[
@@ -54,17 +53,12 @@ def train(
     target: Targets = None,
     task: NoTarget = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="The run's folder; runs/... if not given.", show_default=False
-        ),
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run's folder; runs/... if not given.")
     ] = None,
     preset: Preset = "balanced",
     column: Columns = None,
-    validation: Annotated[
-        Path | None, typer.Option(metavar="TABLE", help="A table to validate on.", show_default=False)
-    ] = None,
-    test: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to test on.", show_default=False)] = None,
+    validation: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to validate on.")] = None,
+    test: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to test on.")] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Train a model on each column alone too, and compare.")
     ] = False,
@@ -74,7 +68,6 @@ def train(
             "--init-from",
             metavar="BUNDLE",
             help="Start from the parts of a trained model that fit; init_from.parts=... names them.",
-            show_default=False,
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
@@ -104,7 +97,4 @@ def train(
             columns=columns,
             init_from=init_from,
         )
-    if as_json:
-        console.write_json(run.as_json())
-    else:
-        console.write_text(run.summary())
+    console.write(run.as_json() if as_json else run.summary())

@@ -22,9 +22,7 @@ def zeroshot(
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,C",
-            help="The classes' names, separated by commas; by default all that stand in --label.",
-            show_default=False,
+            metavar="A,B,C", help="The classes' names, separated by commas; by default all that stand in --label."
         ),
     ] = None,
     template: Annotated[
@@ -32,28 +30,17 @@ def zeroshot(
         typer.Option(
             metavar="TEXT",
             help="A sentence with {} where the name goes; of several the mean counts. The name alone if not given.",
-            show_default=False,
         ),
     ] = None,
     text_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN", help="The column that reads the prompts, where there are several.", show_default=False
-        ),
+        str | None, typer.Option(metavar="COLUMN", help="The column that reads the prompts, where there are several.")
     ] = None,
     label: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="The column of true classes, for the accuracy.", show_default=False),
+        str | None, typer.Option(metavar="COLUMN", help="The column of true classes, for the accuracy.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Where to write each row's class (.csv or .parquet).",
-            show_default=False,
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write each row's class (.csv or .parquet)."),
     ] = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -79,8 +66,8 @@ def zeroshot(
             result.write(output)
     console.write_unreadable(result.unreadable)
     if as_json:
-        console.write_json(
+        console.write(
             {**result.as_json(), "output": output, "rows": result.frame.to_dicts() if output is None else None}
         )
     else:
-        console.write_text(result.text() if output is None else f"{result.text()}\nwrote {output}")
+        console.write(result.text() if output is None else f"{result.text()}\nwrote {output}")
