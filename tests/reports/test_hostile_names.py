@@ -33,7 +33,7 @@ from polysense.reports.few_shot import render_few_shot
 from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.reports.neighbors import Search, Tile, render_neighbors
 from polysense.reports.report import Report, render_report
-from polysense.reports.samples import Output, SampleRow, render_samples
+from polysense.reports.sample_log import Output, SampleRow, render_samples
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow

@@ -14,7 +14,7 @@ from polysense.evaluation.evaluator import evaluate
 from polysense.evaluation.target_metrics import shown_metrics
 from polysense.reports.environment import render_section
 from polysense.reports.numerals import number
-from polysense.reports.report import Report, render_report, write_report
+from polysense.reports.report import Report, render_report
 from polysense.reports.terminal import importance_table, metrics_table, report_text
 from polysense.tasks.classification.report_section import confusion_section
 from polysense.tasks.generation.record import GenerationTarget
@@ -103,14 +103,6 @@ def test_an_undefined_value_says_why(world):
     nothing = evaluate(world.predict, [], world.targets)
     reason = nothing.undefined["label"]["accuracy"]
     assert f'<span title="{reason}">–</span>' in render_report(Report(title="empty", num_columns=2, evaluation=nothing))
-
-
-def test_the_file_is_replaced_whole(report, tmp_path):
-    path = tmp_path / "report.html"
-    path.write_text("old")
-    write_report(report, path)
-    assert path.read_text(encoding="utf-8") == render_report(report)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_the_terminal_tables_fit_80_characters(report, world):

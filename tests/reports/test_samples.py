@@ -16,8 +16,7 @@ from polysense.core.prediction import Prediction
 from polysense.core.preview import CellPreview
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import score
-from polysense.reports.sample_outputs import outputs_of
-from polysense.reports.samples import Output, SampleRow, render_samples
+from polysense.reports.sample_log import Output, SampleRow, outputs_of, render_samples
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.multilabel.record import MultilabelTarget

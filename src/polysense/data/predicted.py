@@ -21,14 +21,9 @@ __all__ = ["predicted_columns"]
 def predicted_columns(
     target: Target, prediction: Prediction, processor: TargetProcessor, table: Table, geometry: Mapping[str, Geometry]
 ) -> dict[str, object]:
-    """A target's columns of the predictions' frame.
+    """A target's columns of the predictions' frame, for the table's rows, in order.
 
-    Args:
-        target: What was predicted.
-        prediction: For the table's rows, in order.
-        processor: The target's fitted preprocessing.
-        table: The rows.
-        geometry: Per input column whose items have places, where the rows' cells lie.
+    `geometry` says, per input column whose items have places, where the rows' cells lie.
     """
     columns = named(task(target.task).decode)(target, _arrays(prediction), processor, table, geometry)
     assert isinstance(columns, dict), f"{target.name}: its columns are a {type(columns).__name__}"

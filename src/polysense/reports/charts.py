@@ -187,14 +187,7 @@ def shot_chart(
 
 @dataclass(frozen=True, kw_only=True)
 class DotRow:
-    """A row of a dot plot.
-
-    Attributes:
-        name: At its left.
-        dots: Single measurements.
-        mean: Theirs, with its interval.
-        color: "c0" to "c3".
-    """
+    """A row of a dot plot: its name, single measurements and their mean, in a color from "c0" to "c3"."""
 
     name: str
     dots: Sequence[float]
@@ -203,12 +196,9 @@ class DotRow:
 
 
 def dot_plot(title: str, rows: Sequence[DotRow], *, reference: float | None = None) -> Markup:
-    """Small dots, and the mean as a large one over its interval; nothing where there is no row.
+    """Small dots, and the mean (a finite one) as a large one over its interval; nothing where there is no row.
 
-    Args:
-        title: Above it.
-        rows: Each has a finite mean.
-        reference: Where a dashed line stands.
+    A dashed line stands at the reference.
     """
     if not rows:
         return Markup("")

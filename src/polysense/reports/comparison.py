@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
-from polysense.core.files import write_text
 from polysense.core.json import json_text
 from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure
 from polysense.reports.charts import DotRow, dot_plot
 from polysense.reports.environment import render
 
-__all__ = ["render_comparison", "write_comparison"]
+__all__ = ["render_comparison"]
 
 _BADGES = {
     Finding.BETTER: ("good", "✓"),
@@ -21,11 +19,6 @@ _BADGES = {
     Finding.NO_CLAIM: ("none", "?"),
 }
 _KINDS = {Kind.ALONE: "one column", Kind.ENSEMBLE: "baseline", Kind.MAJORITY: "baseline"}
-
-
-def write_comparison(comparison: Comparison, path: Path) -> None:
-    """Writes the page; a reader never sees half of it."""
-    write_text(path, render_comparison(comparison))
 
 
 def render_comparison(comparison: Comparison) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure, Row
 from polysense.reports.numerals import count, number, signed
+from polysense.reports.terminal import plain_text, titled_table
 
 __all__ = ["comparison_text"]
 
@@ -22,28 +21,16 @@ _WIDTH = 120
 
 def comparison_text(comparison: Comparison) -> str:
     """Ranking, other metrics and costs, and notes on them."""
-    console = Console(file=io.StringIO(), width=_WIDTH, force_terminal=False, color_system=None)
-    console.print(_ranking(comparison, comparison.measures[0]))
-    console.print(_others(comparison))
-    for row in comparison.rows:
-        if row.failure is not None:
-            console.print(f"{row.entry.name}: {row.failure}", markup=False, highlight=False)
-    file = console.file
-    assert isinstance(file, io.StringIO)
-    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    failures = [escape(f"{row.entry.name}: {row.failure}") for row in comparison.rows if row.failure is not None]
+    tables = plain_text(_ranking(comparison, comparison.measures[0]), _others(comparison), *failures, width=_WIDTH)
     notes = [line for note in comparison.notes for line in textwrap.wrap(note, _WIDTH)]
-    return "\n".join([*lines, "", *notes]).strip()
+    return "\n".join([tables, "", *notes]).strip()
 
 
 def _ranking(comparison: Comparison, measure: Measure) -> Table:
     arrow = "↑" if measure.higher_is_better else "↓"
     seeds = f"{len(comparison.seeds)} seed{'s' if len(comparison.seeds) > 1 else ''}"
-    table = Table(
-        title=escape(f"{measure.name} {arrow} on the {comparison.split} rows, {seeds}"),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    table = titled_table(f"{measure.name} {arrow} on the {comparison.split} rows, {seeds}")
     table.add_column("", justify="right")
     table.add_column("", max_width=30, overflow="fold")
     table.add_column("mean", justify="right")

@@ -6,8 +6,10 @@ counts is decided by the style sheet, from the buttons above. So a picture is em
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -69,17 +71,15 @@ class Layout:
     note: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Colors:
-    """What each point is colored by, and what is said of it."""
+class _Colors(NamedTuple):
+    """What each point is colored by, the key's names with their colors, and the ends of a scale of numbers."""
 
     of_point: Sequence[str]
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str]
     ramp: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Mark:
+class _Mark(NamedTuple):
     """A point as it is drawn.
 
     Attributes:
@@ -141,7 +141,7 @@ def render_map(
 def _colors(points: Sequence[MapPoint], columns: Sequence[str], color: str | None) -> _Colors:
     if color is None:
         own = {column: _PALETTE[i % len(_PALETTE)] for i, column in enumerate(columns)}
-        return _Colors(of_point=[own[point.column] for point in points], keys=own)
+        return _Colors([own[point.column] for point in points], own)
     values = [point.value for point in points]
     numbers = [value for value in values if isinstance(value, float)]
     if numbers:
@@ -149,11 +149,8 @@ def _colors(points: Sequence[MapPoint], columns: Sequence[str], color: str | Non
         shares = [(v - low) / ((high - low) or 1.0) if isinstance(v, float) else None for v in values]
         results = [_OTHER if share is None else _ramp(share) for share in shares]
         keys = {"missing": _OTHER} if len(numbers) < len(values) else {}
-        return _Colors(of_point=results, keys=keys, ramp=(low, high))
-    counts: dict[str, int] = {}
-    for value in values:
-        if value is not None:
-            counts[str(value)] = counts.get(str(value), 0) + 1
+        return _Colors(results, keys, (low, high))
+    counts = Counter(str(value) for value in values if value is not None)
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     own = _class_colors(ranked)
     keys = {f"{name} ({counts[name]})": own[name] for name in own}
@@ -161,9 +158,7 @@ def _colors(points: Sequence[MapPoint], columns: Sequence[str], color: str | Non
         keys[f"{len(ranked) - len(own)} others ({sum(counts[name] for name in ranked[len(own) :])})"] = _OTHER
     if missing := sum(value is None for value in values):
         keys[f"missing ({missing})"] = _OTHER
-    return _Colors(
-        of_point=[own.get(str(value), _OTHER) if value is not None else _OTHER for value in values], keys=keys
-    )
+    return _Colors([_OTHER if value is None else own.get(str(value), _OTHER) for value in values], keys)
 
 
 def _class_colors(ranked: Sequence[str]) -> dict[str, str]:

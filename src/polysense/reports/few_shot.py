@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 from markupsafe import Markup
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, method_name
 from polysense.reports.charts import Series, shot_chart
 from polysense.reports.environment import render
 from polysense.reports.numerals import number
+from polysense.reports.terminal import titled_table
 
 __all__ = ["few_shot_table", "render_few_shot"]
 
@@ -43,12 +42,8 @@ def render_few_shot(result: FewShot) -> str:
 
 def few_shot_table(result: FewShot) -> Table:
     """Accuracies by method (rows) and shots (columns), for a terminal."""
-    table = Table(
-        title=f"{escape(result.target)}: accuracy on {result.num_test:,} {result.split} rows, mean over "
-        f"{result.num_draws} samples",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
+    table = titled_table(
+        f"{result.target}: accuracy on {result.num_test:,} {result.split} rows, mean over {result.num_draws} samples"
     )
     table.add_column("labeled rows per class", max_width=28)
     for shots in result.shots:

@@ -48,34 +48,17 @@ class Search:
 
 
 def render_neighbors(title: str, searches: Sequence[Search], note: str) -> str:
-    """The whole page as HTML.
-
-    Args:
-        title: Of the run.
-        searches: Each direction.
-        note: Which rows these are.
-    """
+    """The whole page of a run as HTML, below a note that says which rows these are."""
     return render("neighbors.html.j2", title=title, searches=searches, note=note)
 
 
 def query_tile(dataset: TableDataset, column: Column, row: int) -> Tile:
-    """The cell that is searched with.
-
-    Args:
-        dataset: The rows.
-        column: Whose cell.
-        row: A position in the data set.
-    """
+    """The cell that is searched with, of the row at a position in the data set."""
     return Tile(preview=_cell(dataset, column, row), caption=f"row {dataset.table.rows[row]}", mark="query")
 
 
 def neighbor_tiles(dataset: TableDataset, nearest: Nearest) -> list[Tile]:
-    """The nearest cells, best first, and the correct one where it is not among them.
-
-    Args:
-        dataset: The rows.
-        nearest: One query's neighbors.
-    """
+    """The nearest cells, best first, and the correct one where it is not among them."""
     column = dataset.schema.column(nearest.column)
     tiles: list[Tile] = []
     pairs = list(zip(nearest.rows, nearest.similarities, nearest.correct, strict=True))

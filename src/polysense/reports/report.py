@@ -7,18 +7,18 @@ value; what could not be measured says why.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from polysense.core.files import write_text
 from polysense.core.metric import Metric
-from polysense.core.registry import task
+from polysense.core.registry import named, task
 from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
+from polysense.core.unsupported import Unsupported
 from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict, gain_name
@@ -26,14 +26,13 @@ from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, shown_metrics
 from polysense.reports import charts
 from polysense.reports.environment import render, render_section
-from polysense.reports.names import metric_name, model_name
 from polysense.reports.numerals import axis_end
-from polysense.reports.task_sections import task_sections
 
-__all__ = ["Report", "render_report", "write_report"]
+__all__ = ["Report", "model_name", "render_report"]
 
 _MAX_SUBSETS = 32
 _MAX_UNREADABLE = 20
+_KNOWN = {"auroc": "AUROC", "r2": "R²", "mae": "MAE", "rmse": "RMSE", "ece": "ECE"}
 _BADGES = {Verdict.HELPS: ("good", "✓"), Verdict.NONE: ("none", "–"), Verdict.HURTS: ("bad", "✗")}
 
 
@@ -70,15 +69,10 @@ class Report:
     pages: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Writes the page; a reader never sees half of it."""
-    write_text(path, render_report(report))
-
-
 def render_report(report: Report) -> str:
     """The whole page as HTML."""
     evaluation = report.evaluation
-    sections = []
+    sections: list[ReportSection] = []
     for target in evaluation.targets:
         sections.append(_results(report, target))
         if report.contributions is not None:
@@ -87,7 +81,11 @@ def render_report(report: Report) -> str:
                 for contribution in report.contributions.targets
                 if contribution.target == target.name and contribution.num_rows and contribution.columns
             ]
-        sections += task_sections(target, evaluation, report.comparisons.get(MAJORITY))
+        where = task(target.task).report_section
+        if not isinstance(where, Unsupported):
+            own = named(where)(target, evaluation, report.comparisons.get(MAJORITY))
+            assert isinstance(own, list), f"{where}: gives a {type(own).__name__}, not sections"
+            sections += own
     return render(
         "report.html.j2",
         report=report,
@@ -96,7 +94,7 @@ def render_report(report: Report) -> str:
         training=_training(report),
         missing=_missing(report),
         unreadable=evaluation.unreadable[:_MAX_UNREADABLE],
-        unreadable_by_column=_unreadable_by_column(evaluation),
+        unreadable_by_column=Counter(cell.source.column for cell in evaluation.unreadable),
         metrics=[(target, _metric_lines(evaluation, target)) for target in evaluation.targets],
     )
 
@@ -127,7 +125,7 @@ class _Headline:
         first = next(iter(report.comparisons.items()), None)
         return _Headline(
             target=target.name,
-            metric=metric_name(info),
+            metric=_metric_name(info),
             value=report.evaluation.metrics[target.name][info.name],
             reason=report.evaluation.undefined[target.name].get(info.name, ""),
             num_rows=report.evaluation.num_counted(target.name),
@@ -140,15 +138,8 @@ class _Headline:
         return math.isfinite(self.value.value)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ScoreRow:
-    """One line of the results: the model's or a baseline's.
-
-    Attributes:
-        name: Whose.
-        bar: The headline metric, drawn.
-        scores: Each headline metric, and why it is undefined, where it is.
-    """
+class _ScoreRow(NamedTuple):
+    """A line of the results: a model's name, its headline metric drawn, and each metric or why it is undefined."""
 
     name: str
     bar: Markup
@@ -171,7 +162,7 @@ def _results(report: Report, target: Target) -> ReportSection:
         bar = charts.interval_bar(values[i], (low, high), kind="" if i else "model", label=label)
         reasons = one.undefined[target.name]
         scores = [(one.metrics[target.name][info.name], reasons.get(info.name, "")) for info in infos]
-        rows.append(_ScoreRow(name=name, bar=bar, scores=scores))
+        rows.append(_ScoreRow(name, bar, scores))
     return ReportSection(
         template="results.html.j2",
         values={
@@ -181,8 +172,8 @@ def _results(report: Report, target: Target) -> ReportSection:
             "num_rows": evaluation.num_counted(target.name),
             "absence": task(target.task).absence(target),
             "num_lacking": evaluation.num_rows - evaluation.num_counted(target.name),
-            "scale": f"{metric_name(primary)}, {axis_end(low)} to {axis_end(high)}",
-            "metrics": [(info, metric_name(info)) for info in infos],
+            "scale": f"{_metric_name(primary)}, {axis_end(low)} to {axis_end(high)}",
+            "metrics": [(info, _metric_name(info)) for info in infos],
             "rows": rows,
         },
     )
@@ -211,6 +202,17 @@ def _importance(contribution: TargetContributions, contributions: Contributions)
             "subset_scale": (max(low, -1.0), 1.0),
         },
     )  # fmt: skip
+
+
+def model_name(num_columns: int) -> str:
+    """The trained model, beside its baselines; one of a single column fuses nothing."""
+    return "Fused model" if num_columns > 1 else "Model"
+
+
+def _metric_name(info: Metric) -> str:
+    """The metric's name as people write it, with the column that it is of."""
+    base, _, column = info.name.partition("/")
+    return _KNOWN.get(base, base.replace("_", " ").replace("f1", "F1")) + (f" of {column}" if column else "")
 
 
 def _training(report: Report) -> dict[str, Any] | None:
@@ -261,13 +263,6 @@ def _missing(report: Report) -> dict[str, Any]:
         bar = charts.interval_bar(Interval(worst), (0.0, 1.0), label=f"{100 * worst:.1f}% missing")
         rows.append((column, bar, shares))
     return {"splits": splits, "rows": rows}
-
-
-def _unreadable_by_column(evaluation: Evaluation) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for cell in evaluation.unreadable:
-        counts[cell.source.column] = counts.get(cell.source.column, 0) + 1
-    return counts
 
 
 def _metric_lines(evaluation: Evaluation, target: Target) -> list[tuple[Metric, Interval, str]]:

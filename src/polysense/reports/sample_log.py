@@ -1,38 +1,88 @@
 """Log a few validation rows through a training: samples.html, samples.jsonl, train.log and TensorBoard.
 
-The inputs are drawn once, when the first validation is done; each epoch adds a line for each row and target and writes
-both files anew, a few hundred kilobytes, so that whoever reads them never sees half of one.
+A metric says that a model has got better, a row says at what. Rows are drawn once, when the first validation is done;
+each epoch adds a line for each row and target and writes both files anew, a few hundred kilobytes, so that whoever
+reads them never sees half of one. On the page predictions that stay the same are one line.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import json
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from polysense.core.files import write_text
 from polysense.core.json import write_json_lines
+from polysense.core.preview import CellPreview
 from polysense.core.random import permutation
-from polysense.core.registry import task
+from polysense.core.registry import named, task
+from polysense.core.report_section import ReportSection
 from polysense.core.sample_output import SampleOutput
+from polysense.core.schema import Target
+from polysense.core.unsupported import Unsupported
 from polysense.data.dataset import TableDataset
 from polysense.data.processor import Processor
 from polysense.evaluation.evaluator import Evaluation
-from polysense.reports.neighbors import neighbor_tiles
-from polysense.reports.previews import preview_input
-from polysense.reports.sample_outputs import outputs_of
-from polysense.reports.samples import Output, SampleRow, render_samples
+from polysense.reports.environment import render, render_section
+from polysense.reports.neighbors import Tile, neighbor_tiles
+from polysense.reports.numerals import percent
+from polysense.reports.previews import preview_cell, preview_input
 from polysense.training.callbacks.tensorboard import Samples
 
-__all__ = ["SampleLog"]
+__all__ = ["Output", "SampleLog", "SampleRow", "outputs_of", "render_samples"]
 
 _log = logging.getLogger("polysense.reports")
 
 _KEYS = {"epoch", "target", "row", "predicted", "correct"}
+_MAX_LINES = 40
+_FIRST_LINES = 5
+_MAX_REFERENCES = 5
+_SHORT = 60  # characters of a cell in a line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """A model's prediction of a row's target after an epoch.
+
+    Attributes:
+        epoch: From 1.
+        value: In words.
+        probability: Of a class.
+        is_correct: Whether it is; None where there is no right or wrong (numbers).
+    """
+
+    epoch: int
+    value: str
+    probability: float | None = None
+    is_correct: bool | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SampleRow:
+    """A row of the page.
+
+    Attributes:
+        row: Its number in the table.
+        inputs: What goes in.
+        references: Per target what is correct; several texts may be.
+        outputs: Per target the predictions, by epoch. A joint embedding space has one for each direction, "space: photo
+            to text".
+        sections: Per target how its task shows target and latest prediction, instead of `references`.
+        neighbors: Per direction of a joint embedding space the nearest cells after the latest epoch.
+    """
+
+    row: int
+    inputs: Sequence[CellPreview]
+    references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    outputs: Mapping[str, Sequence[Output]] = field(default_factory=dict)
+    sections: Mapping[str, ReportSection] = field(default_factory=dict)
+    neighbors: Mapping[str, Sequence[Tile]] = field(default_factory=dict)
 
 
 class SampleLog:
@@ -112,7 +162,7 @@ class SampleLog:
                         "epoch %d, %s, row %d: reference %r, generated %r",
                         epoch, target.name, row.row, one.references[0], one.value,
                     )  # fmt: skip
-        return dataclasses.replace(row, references=references, outputs=outputs, sections=sections, neighbors=neighbors)
+        return replace(row, references=references, outputs=outputs, sections=sections, neighbors=neighbors)
 
     def _earlier(self, epoch: int) -> list[dict[str, Any]]:
         """Lines of the epochs before this one; what a killed run wrote half is left out."""
@@ -142,6 +192,35 @@ class SampleLog:
             if image is not None:
                 self._pictures[f"row {number}/{column.name}"] = image
         return SampleRow(row=number, inputs=inputs)
+
+
+def outputs_of(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
+    """Each prediction of a row's target; none where there is nothing to compare or no words for it."""
+    where = task(target.task).sample_outputs
+    if isinstance(where, Unsupported):
+        return []
+    outputs = named(where)(target, evaluation, position, dataset)
+    assert isinstance(outputs, list), f"{where}: gives a {type(outputs).__name__}, not outputs"
+    return [_in_words(output, dataset) for output in outputs]
+
+
+def _in_words(output: SampleOutput, dataset: TableDataset) -> SampleOutput:
+    """A search with the cells in words, as far as they have any."""
+    if output.nearest is None:
+        return output
+    nearest = output.nearest
+    cells = "; ".join(_words(dataset, nearest.column, row) for row in nearest.rows)
+    reference = _words(dataset, nearest.column, nearest.position)
+    return replace(output, references=[reference], value=f"{output.value}: {cells}")
+
+
+def _words(dataset: TableDataset, name: str, position: int) -> str:
+    """A cell's text, or the number of its row."""
+    preview = preview_cell(dataset.schema.column(name), dataset.table, position, dataset[position])
+    if not preview.texts:
+        return f"row {dataset.table.rows[position]}"
+    text = " ".join(preview.texts[0].split())
+    return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
 
 
 def _line(target: str, row: int, epoch: int, one: SampleOutput) -> dict[str, Any]:
@@ -181,3 +260,40 @@ def _markdown(one: SampleOutput) -> str:
         lines = [line for text in texts for line in (text.splitlines() or [""])]
         parts.append(f"{title}\n\n" + "\n".join(f"    {line}" for line in lines))
     return "\n\n".join(parts)
+
+
+class _Line(NamedTuple):
+    """Consecutive epochs ("3", "1–5") with one prediction, the newest of them, and its probability in percent."""
+
+    epochs: str
+    last: Output
+    probability: str
+
+    @staticmethod
+    def of(run: Sequence[Output]) -> _Line:
+        first, last = run[0], run[-1]
+        epochs = f"{first.epoch}" if first.epoch == last.epoch else f"{first.epoch}–{last.epoch}"
+        share = "" if last.probability is None else percent(last.probability, 0)
+        return _Line(epochs, last, "" if share == "–" else share)
+
+
+def render_samples(title: str, rows: Sequence[SampleRow], epoch: int) -> str:
+    """The whole page of a run as HTML, after an epoch."""
+    return render(
+        "samples.html.j2",
+        title=title,
+        rows=rows,
+        epoch=epoch,
+        sections=[{name: render_section(one) for name, one in row.sections.items()} for row in rows],
+        history=_history,
+        max_references=_MAX_REFERENCES,
+    )
+
+
+def _history(outputs: Sequence[Output]) -> tuple[list[_Line], int, list[_Line]]:
+    """The predictions, the newest first: latest lines, how many are left out, first lines."""
+    groups = itertools.groupby(outputs, key=lambda one: (one.value, one.is_correct))
+    lines = [_Line.of(list(group)) for _, group in groups][::-1]
+    if len(lines) <= _MAX_LINES:
+        return lines, 0, []
+    return lines[: _MAX_LINES - _FIRST_LINES], len(lines) - _MAX_LINES, lines[-_FIRST_LINES:]

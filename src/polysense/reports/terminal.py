@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,11 +16,10 @@ from polysense.core.schema import Target
 from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.contribution_result import TargetContributions, amount, gain_name
 from polysense.evaluation.target_metrics import shown_metrics
-from polysense.reports.names import model_name
 from polysense.reports.numerals import number
-from polysense.reports.report import Report
+from polysense.reports.report import Report, model_name
 
-__all__ = ["importance_table", "metrics_table", "report_text"]
+__all__ = ["importance_table", "metrics_table", "plain_text", "report_text", "titled_table"]
 
 _WIDTH = 110
 _NARROW = 80
@@ -29,24 +28,30 @@ _NAME_WIDTH = 24
 
 def report_text(report: Report) -> str:
     """The report's tables as plain text: metrics beside the baselines' and, where measured, the columns' importance."""
-    console = Console(file=io.StringIO(), width=_WIDTH, force_terminal=False, color_system=None)
-    for target in report.evaluation.targets:
-        console.print(metrics_table(report, target))
+    parts: list[RenderableType] = [metrics_table(report, target) for target in report.evaluation.targets]
     if report.contributions is not None:
-        for contribution in report.contributions.targets:
-            console.print(importance_table(contribution))
-        console.print(report.contributions.summary_sentence(), markup=False)
-    file = console.file
-    assert isinstance(file, io.StringIO)
+        parts += map(importance_table, report.contributions.targets)
+        parts.append(escape(report.contributions.summary_sentence()))
+    return plain_text(*parts)
+
+
+def plain_text(*parts: RenderableType, width: int = _WIDTH) -> str:
+    """Tables and texts (in rich's markup) as lines without color."""
+    file = io.StringIO()
+    Console(file=file, width=width, force_terminal=False, color_system=None).print(*parts, sep="\n")
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip()
+
+
+def titled_table(title: str) -> Table:
+    """An empty table below a title, which is no markup."""
+    return Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
 
 
 def metrics_table(report: Report, target: Target) -> Table:
     """The model's headline metrics over their intervals, then the baselines'; fits 80 characters."""
     evaluation = report.evaluation
     infos = _fitting(shown_metrics(target, evaluation.statistics[target.name]))
-    title = f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows"
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = titled_table(f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows")
     table.add_column("", max_width=_NAME_WIDTH)
     for info in infos:
         arrow = "↑" if info.higher_is_better else "↓"
@@ -67,12 +72,8 @@ def metrics_table(report: Report, target: Target) -> Table:
 def importance_table(contribution: TargetContributions) -> Table:
     """Each column's Shapley value, the largest first."""
     measure = contribution.measures[0]
-    table = Table(
-        title=f"{escape(contribution.target)}: column importance, Shapley values ({contribution.num_rows:,} rows)",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    rows = f"({contribution.num_rows:,} rows)"
+    table = titled_table(f"{contribution.target}: column importance, Shapley values {rows}")
     table.add_column("column", max_width=30)
     table.add_column("", min_width=13)
     # Heads break where they have to for 80 characters; no value does.

@@ -12,6 +12,7 @@ import numpy as np
 
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
+from polysense.core.files import write_text
 from polysense.core.json import parse_json, write_json, write_json_lines
 from polysense.core.prediction import Prediction
 from polysense.core.registry import task
@@ -31,7 +32,7 @@ from polysense.evaluation.baselines import (
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.evaluator import Evaluation
 from polysense.recipe import Recipe
-from polysense.reports.report import Report, write_report
+from polysense.reports.report import Report, render_report
 from polysense.reports.terminal import report_text
 from polysense.workflows.blind_control import generates, shuffled_inputs
 from polysense.workflows.evaluating import evaluate_model
@@ -242,7 +243,7 @@ def _write(
     write_json_lines(folder / "unreadable.jsonl", lines)
     run.text = _text(run, tables, judged, len(lines))
     if run.recipe.evaluation.report and judged is not None:
-        write_report(_report(run, tables, judged), folder / "report.html")
+        write_text(folder / "report.html", render_report(_report(run, tables, judged)))
 
 
 def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from polysense.core.files import write_text
 from polysense.core.json import json_text, write_json
 from polysense.core.registry import task
 from polysense.core.schema import Target
@@ -35,7 +36,7 @@ from polysense.evaluation.baselines import (
 from polysense.evaluation.comparison import Comparison, Entry, Kind, compare_entries, measures_of, overall
 from polysense.evaluation.evaluator import Evaluation, score
 from polysense.recipe import Recipe
-from polysense.reports.comparison import write_comparison
+from polysense.reports.comparison import render_comparison
 from polysense.reports.comparison_terminal import comparison_text
 from polysense.workflows.comparison.pool import Outcome, run_all
 from polysense.workflows.comparison.sweep import Variant, folder_name, make_variants, parse_over
@@ -183,7 +184,7 @@ def compare(
         },
     )
     write_json(folder / "comparison.json", comparison.as_json())
-    write_comparison(comparison, folder / "comparison.html")
+    write_text(folder / "comparison.html", render_comparison(comparison))
     return Compared(folder=folder, comparison=comparison)
 
 

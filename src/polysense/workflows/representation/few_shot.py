@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_text
@@ -24,6 +22,7 @@ from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
 from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
 from polysense.evaluation.probes import METHODS
 from polysense.reports.few_shot import few_shot_table, render_few_shot
+from polysense.reports.terminal import plain_text
 from polysense.tasks.classes import Classes
 from polysense.workflows.prepare import split_tables
 from polysense.workflows.representation.features import Features, choose_features, features, random_model
@@ -55,12 +54,7 @@ class Shots:
 
     def text(self) -> str:
         """For people."""
-        console = Console(file=io.StringIO(), width=110, force_terminal=False, color_system=None)
-        console.print(few_shot_table(self.measured))
-        file = console.file
-        assert isinstance(file, io.StringIO)
-        table = "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip()
-        return "\n".join([table, *self.measured.remarks()])
+        return "\n".join([plain_text(few_shot_table(self.measured)), *self.measured.remarks()])
 
     def write(self, path: Path | str) -> list[Path]:
         """Writes a page (.html), the figures (.json), or into a folder both.
