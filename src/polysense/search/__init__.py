@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from polysense.search.ann import RecallReport
-from polysense.search.index import Metric, VectorIndex
-from polysense.search.result import Neighbors
+from polysense.search.index import Metric, Neighbors, VectorIndex
 
 __all__ = ["Metric", "Neighbors", "RecallReport", "VectorIndex"]

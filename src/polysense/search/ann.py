@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
@@ -59,10 +59,6 @@ class RecallReport:
         """Whether to use the ANN index by default: its recall is 95% or more, and it is faster than exact search."""
         return self.recall >= _ENOUGH and self.ann_ms < self.exact_ms
 
-    def as_dict(self) -> dict[str, int | float]:
-        """For JSON."""
-        return asdict(self)
-
     def text(self) -> str:
         """For people."""
         default = "" if self.is_worthwhile else "; exact search stays the default"
@@ -93,22 +89,20 @@ def build_ann(
         ids = [best_rows(query, rows, k)[ROW_ID].to_list() for query, rows in zip(queries, candidates, strict=True)]
         return [{*one} - {*own[number : number + 1]} for number, one in enumerate(ids)]
 
-    report = RecallReport(
-        nprobes=1, refine_factor=1, recall=0.0, num_queries=len(queries), exact_ms=0.0, ann_ms=0.0
-    )  # fmt: skip
     truth = top(exact(queries, k + MARGIN))
-    for nprobes, refine_factor in _EFFORTS:
-        report = replace(report, nprobes=nprobes, refine_factor=refine_factor)
-        ids = top([table.nearest(query, k + MARGIN, None, nprobes, refine_factor) for query in queries])
-        hits = sum(len(one & other) for one, other in zip(ids, truth, strict=True))
-        report = replace(report, recall=hits / max(1, sum(map(len, truth))))
-        if report.recall >= _ENOUGH:
+    for effort in _EFFORTS:
+        ids = top([table.nearest(query, k + MARGIN, None, *effort) for query in queries])
+        recall = sum(len(one & other) for one, other in zip(ids, truth, strict=True)) / max(1, sum(map(len, truth)))
+        if recall >= _ENOUGH:
             break
     timed = queries[:_NUM_TIMED, None]
-    return replace(
-        report,
+    return RecallReport(
+        nprobes=effort[0],
+        refine_factor=effort[1],
+        recall=recall,
+        num_queries=len(queries),
         exact_ms=_median_ms(lambda query: exact(query, k + MARGIN), timed),
-        ann_ms=_median_ms(lambda query: table.nearest(query[0], k + MARGIN, None, nprobes, refine_factor), timed),
+        ann_ms=_median_ms(lambda query: table.nearest(query[0], k + MARGIN, None, *effort), timed),
     )
 
 

@@ -45,11 +45,7 @@ _ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, 
 
 
 def sql_condition(text: str, table: pl.DataFrame) -> str:
-    """A condition as LanceDB is given it, its columns quoted.
-
-    Args:
-        text: An SQL condition.
-        table: A frame with the columns that there are.
+    """An SQL condition on a table's columns as LanceDB is given it, the columns quoted.
 
     Raises:
         SearchError: It can't be read, names a column that is not there, compares what can't be compared, is no

@@ -9,6 +9,7 @@ a row's score depends on the row and the query alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,14 +19,12 @@ from jaxtyping import Bool, Float32
 
 from polysense.errors import SearchError
 from polysense.search.ann import NUM_QUERIES, RecallReport, build_ann
-from polysense.search.duplicates import pairs_of_rows
-from polysense.search.exact import MARGIN, best_rows, nearest_rows
+from polysense.search.exact import MARGIN, best_rows, nearest_rows, pairs_of_rows
 from polysense.search.filters import sql_condition
-from polysense.search.result import Neighbors
 from polysense.search.rows import Metadata, as_ids, as_metadata, as_queries, as_vectors
 from polysense.search.table import POSITION, ROW_ID, VECTOR, Ids, LanceTable, Options, Rows, ids_in
 
-__all__ = ["MEMORY_BYTES", "Metric", "VectorIndex"]
+__all__ = ["MEMORY_BYTES", "Metric", "Neighbors", "VectorIndex"]
 
 Metric = Literal["cosine", "inner_product"]
 
@@ -33,6 +32,34 @@ MEMORY_BYTES = 1 << 29
 """Of vectors that are searched in memory: 512 MiB, half a million rows of 256 numbers."""
 
 _NO_ROWS = pl.DataFrame(schema={ROW_ID: pl.Int64})
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Neighbors:
+    """Rows of an index, nearest first; equal scores by row id.
+
+    Attributes:
+        ids: The rows' ids.
+        scores: Their cosines or inner products with the query.
+        metadata: Their columns, in the same order.
+        approximate: Whether the ANN index was used; then a nearer row may be missing.
+    """
+
+    ids: list[int] | list[str]
+    scores: Float32[np.ndarray, " k"]
+    metadata: pl.DataFrame
+    approximate: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def as_json(self) -> list[dict[str, object]]:
+        """A dictionary for each row."""
+        cells = self.metadata.to_dicts() if self.metadata.width else [{} for _ in self.ids]
+        return [
+            {"row_id": row_id, "score": float(score), "metadata": row}
+            for row_id, score, row in zip(self.ids, self.scores, cells, strict=True)
+        ]
 
 
 class VectorIndex:
@@ -233,16 +260,11 @@ class VectorIndex:
         sample = as_queries(self.get(own)[0] if queries is None else queries, self.dim, unit=self._table.unit)
         self._table.update_record(ann=None)  # what was measured is not true of the new index
         report = build_ann(self._table, sample, own, self._exact_candidates)
-        self._table.update_record(ann=report.as_dict())
+        self._table.update_record(ann=asdict(report))
         return report
 
     def search(
-        self,
-        queries: np.ndarray,
-        k: int = 10,
-        *,
-        filter: str | None = None,
-        exact: bool | None = None,
+        self, queries: np.ndarray, k: int = 10, *, filter: str | None = None, exact: bool | None = None
     ) -> list[Neighbors]:
         """The k rows nearest to each query.
 
@@ -340,14 +362,12 @@ class VectorIndex:
     ) -> list[Rows]:
         """More than the nearest rows to each query, in no order."""
         cells = self._table.empty.select(ROW_ID, pl.lit(0, pl.UInt64).alias(POSITION))
-        best = [Rows(np.zeros((0, self.dim), dtype=np.float32), cells)] * len(queries)
+        best = [[Rows(np.zeros((0, self.dim), dtype=np.float32), cells)] for _ in queries]
         for block, met in self._blocks(condition):
-            for number, chosen in enumerate(nearest_rows(queries, block.vectors, met, count)):
-                vectors = np.concatenate([best[number].vectors, block.vectors[chosen]])
-                cells = best[number].cells.vstack(block.cells.select(best[number].cells.columns)[chosen])
-                (nearest,) = nearest_rows(queries[number, None], vectors, None, count)
-                best[number] = Rows(vectors[nearest], cells[nearest])
-        return best
+            for parts, chosen in zip(best, nearest_rows(queries, block.vectors, met, count), strict=True):
+                parts.append(Rows(block.vectors[chosen], block.cells.select(cells.columns)[chosen]))
+        vectors = (np.concatenate([one.vectors for one in parts]) for parts in best)
+        return [Rows(v, pl.concat(one.cells for one in parts)) for v, parts in zip(vectors, best, strict=True)]
 
     def _ann_candidates(
         self, queries: Float32[np.ndarray, "queries dim"], k: int, condition: str | None, ann: RecallReport

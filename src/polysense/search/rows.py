@@ -21,11 +21,9 @@ _ID_NAMES = {"int": "whole numbers", "str": "texts"}
 
 
 def as_ids(ids: Ids, kind: str | None) -> pl.Series:
-    """Ids as a column; SearchError where one is missing, stands twice, is no id, or is of another kind.
+    """Ids as a column; SearchError where one is missing, stands twice, is no id, or is not of the index's kind.
 
-    Args:
-        ids: Whole numbers or texts.
-        kind: The index's, "int" or "str"; None: it never had a row.
+    That is "int" or "str"; None where it never had a row.
     """
     try:
         column = pl.Series(ROW_ID, ids if isinstance(ids, (np.ndarray, pl.Series)) else list(ids), strict=True)
@@ -51,19 +49,12 @@ def as_ids(ids: Ids, kind: str | None) -> pl.Series:
 
 
 def as_vectors(vectors: np.ndarray, ids: pl.Series, dim: int, *, unit: bool) -> Float32[np.ndarray, "rows dim"]:
-    """Vectors as they are stored; SearchError where one is not finite or is zero, which has no direction.
-
-    Args:
-        vectors: [rows, dim].
-        ids: The rows', for messages.
-        dim: The index's.
-        unit: Whether they are brought to length 1.
-    """
+    """Vectors as they are stored, at length 1 if `unit`; SearchError, with the row's id, where one is not finite, is
+    zero, which has no direction, or is not of the index's `dim`."""
     array = np.asarray(vectors)
     if array.ndim != 2 or array.shape[1] != dim or array.dtype.kind not in "fiu":
-        raise SearchError(
-            f"expected vectors of {dim} numbers, [rows, {dim}]; found {list(array.shape)} of {array.dtype}"
-        )
+        given = f"{list(array.shape)} of {array.dtype}"
+        raise SearchError(f"expected vectors of {dim} numbers, [rows, {dim}]; found {given}")
     if len(array) != len(ids):
         raise SearchError(f"found {len(array)} vectors for {len(ids)} row ids")
     with np.errstate(over="ignore"):

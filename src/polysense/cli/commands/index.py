@@ -116,7 +116,7 @@ def _manage(
             opened.compact()
         if ann:
             report = opened.build_ann()
-            result["ann"] = report.as_dict() if as_json else report.text()
+            result["ann"] = report if as_json else report.text()
         if duplicates is not None:
             pairs = opened.duplicates(duplicates)
             result["duplicates"] = pairs.to_dicts()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class IndexResult:
         names = ("location", "num_added", "num_replaced", "num_missing", "num_rows", "dim")
         return {
             **{name: vars(self)[name] for name in names},
-            "ann": None if self.ann is None else self.ann.as_dict(),
+            "ann": None if self.ann is None else asdict(self.ann),
             "unreadable": [cell.as_dict() for cell in self.unreadable],
         }
 
