@@ -32,11 +32,10 @@ from polysense.core.schema import Schema
 from polysense.data.batching import RowBatchingConfig, TokenBatchingConfig
 from polysense.data.config import DataConfig
 from polysense.data.dataset import TableDataset
-from polysense.data.lengths import count_tokens
 from polysense.data.loader import TrainLoader
-from polysense.data.measuring import row_lengths
 from polysense.data.processor import Processor
 from polysense.data.sources import read_table
+from polysense.data.token_counts import count_tokens, row_lengths
 from polysense.modalities.text.column import TextColumnConfig
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.modalities.text.record import TextColumn

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polysense.core.sample import Sample, SourceInfo, Unreadable
 from polysense.core.schema import Schema
 from polysense.data.collate import FILLER, collate, round_up
-from polysense.data.levels import Level
+from polysense.data.length_buckets import LengthBucket
 from polysense.modalities.audio.record import AudioColumn
 from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.date.record import DateColumn
@@ -174,5 +174,5 @@ def test_an_item_has_as_many_values_as_its_column_says() -> None:
     assert batch.columns["day"].values.dtype == torch.float32
     assert batch.columns["user"].values.tolist() == [[[3, 8]], [[0, 0]]]
     assert batch.columns["user"].lengths.tolist() == [[1], [0]]
-    shape = Level.of(sample, schema).shape(schema)
+    shape = LengthBucket.of(sample, schema).shape(schema)
     assert collate([Sample(row=1)], schema, shape=shape).columns["day"].values.shape == (1, 1, 3)

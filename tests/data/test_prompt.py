@@ -15,7 +15,7 @@ from polysense.core.schema import Requirements
 from polysense.data.collate import collate
 from polysense.data.config import DataConfig
 from polysense.data.dataset import TableDataset
-from polysense.data.levels import Level
+from polysense.data.length_buckets import LengthBucket
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.prompt import PromptTemplate
@@ -133,7 +133,7 @@ def test_a_prompts_padding_is_its_own_rows_affair() -> None:
     lengths = {len(ids) for ids in found.values()}
     assert len(lengths) > 1, "there are levels"
     sample = made.transform(source, 2, with_targets=False)
-    assert Level.of(sample, made.schema).prompts(made.schema)["answer"] >= len(sample.prompts["answer"])
+    assert LengthBucket.of(sample, made.schema).prompts(made.schema)["answer"] >= len(sample.prompts["answer"])
 
 
 def test_a_cached_row_keeps_its_prompt() -> None:

@@ -17,12 +17,11 @@ from polysense.data.batching import RowBatchingConfig, TokenBatchingConfig
 from polysense.data.collate import FILLER, collate
 from polysense.data.config import DataConfig
 from polysense.data.dataset import TableDataset
-from polysense.data.lengths import RowLengths, count_tokens
 from polysense.data.loader import TrainLoader
-from polysense.data.measuring import row_lengths
 from polysense.data.processor import Processor
 from polysense.data.sampler import StepSampler
 from polysense.data.sources import read_table
+from polysense.data.token_counts import RowLengths, count_tokens, row_lengths
 from polysense.errors import ConfigError
 from polysense.modalities.number.column import NumberColumnConfig
 from polysense.modalities.text.column import TextColumnConfig

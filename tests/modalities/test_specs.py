@@ -25,8 +25,8 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.collate import collate
 from polysense.data.column import ColumnConfig, ColumnProcessor
-from polysense.data.evidence import Evidence
 from polysense.data.infer import infer
+from polysense.data.profile import ColumnProfile
 from polysense.data.sources import read_table
 from polysense.nn.column_decoder import ColumnDecoder, DecodingLimits
 from polysense.nn.encoder import EncoderConfig
@@ -95,7 +95,7 @@ def test_the_kinds_come_in_their_stated_order() -> None:
 @every
 def test_it_claims_its_own_cells_and_no_others(kind: str) -> None:
     table = read_table({"x": cells(kind)})
-    claims = {name: spec.claim(Evidence(table, "x", literal=False)) for name, spec in modalities().items()}
+    claims = {name: spec.claim(ColumnProfile(table, "x", literal=False)) for name, spec in modalities().items()}
     claim = claims[kind]
     assert claim is not None
     assert claim.evidence

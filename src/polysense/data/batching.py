@@ -22,7 +22,7 @@ import numpy as np
 
 from polysense.config.base import Family
 from polysense.core.random import permutation
-from polysense.data.lengths import RowLengths
+from polysense.data.token_counts import RowLengths
 from polysense.errors import ConfigError
 
 __all__ = ["Batching", "BatchingConfig", "RowBatchingConfig", "TokenBatchingConfig"]

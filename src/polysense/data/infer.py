@@ -18,16 +18,17 @@ from typing import Any
 import polars as pl
 
 from polysense.core.modality_spec import Claim
-from polysense.core.registry import modalities, tasks
+from polysense.core.registry import modalities, named, tasks
 from polysense.core.role import Role
-from polysense.data.evidence import ColumnGuess, Evidence, cleaned, quote
-from polysense.data.infer_target import guess_target, stated_target
+from polysense.core.task_spec import TargetClaim
+from polysense.core.unsupported import Unsupported
 from polysense.data.leaks import find_leaks
+from polysense.data.profile import ColumnGuess, ColumnProfile, cleaned, quote
 from polysense.data.sources import Table
 from polysense.data.split import split_name
 from polysense.errors import ColumnError, TableError
 
-__all__ = ["ColumnGuess", "infer"]
+__all__ = ["ColumnGuess", "guess_target", "infer", "stated_target"]
 
 logger = logging.getLogger("polysense.data.infer")
 
@@ -86,7 +87,7 @@ def _another(table: Table, name: str, value: str) -> ColumnGuess:
 
 def _guess(table: Table, name: str, is_target: bool) -> ColumnGuess:
     if is_target:
-        return guess_target(Evidence(table, name, literal=True))
+        return guess_target(ColumnProfile(table, name, literal=True))
     return _Input(table, name, literal=False).guess()
 
 
@@ -127,7 +128,7 @@ def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGue
         near = difflib.get_close_matches(value, choices, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ColumnError(f"{where}: found {value!r}, expected one of {', '.join(choices)}{hint}")
-    evidence = Evidence(table, name, literal=is_target)
+    evidence = ColumnProfile(table, name, literal=is_target)
     reason = f"{value}: as stated"
     if is_target:
         return stated_target(evidence, value)
@@ -136,7 +137,7 @@ def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGue
     return ColumnGuess(name=name, role=Role.INPUT, modality=value, multiple=evidence.are_lists, reason=reason)
 
 
-class _Input(Evidence):
+class _Input(ColumnProfile):
     """The guess for a column that is no target."""
 
     def _is(self, role: Role, reason: str, **more: Any) -> ColumnGuess:
@@ -222,3 +223,62 @@ class _Input(Evidence):
             f"an identifier: {what}, {distinct:,} different, {self.num_present / distinct:.3g} rows each; if rows that "
             f"share one belong together, split by group on it; {_USE}"
         )
+
+
+def guess_target(evidence: ColumnProfile) -> ColumnGuess:
+    """The guess for a target column.
+
+    Raises:
+        ColumnError: It has no values, only one, or values that no task predicts.
+    """
+    where = f"{evidence.table.name}, target column {evidence.name!r}"
+    if not evidence.cells:
+        raise ColumnError(f"{where}: all {evidence.num_rows:,} cells are missing; nothing can be learnt from it")
+    claims = {name: claim for name in tasks() if (claim := _claim(name, evidence)) is not None}
+    name = max(claims, key=lambda name: claims[name].confidence, default=None)  # of equals, the first
+    if name is not None and claims[name].confidence >= TargetClaim.SURE:
+        return _target_guess(evidence, name, claims[name])
+    if isinstance(evidence.cells[0], (bytes, dict)):
+        raise ColumnError(
+            f"{where}: found {type(evidence.cells[0]).__name__} cells, which no task reads "
+            f"({', '.join(tasks())}); expected classes, numbers or lists of labels"
+        )
+    if evidence.num_distinct() == 1:
+        raise ColumnError(
+            f"{where}: has the same value, {quote(evidence.cells[0])}, in all {evidence.num_present:,} rows that have "
+            f"one; nothing can be learnt from it"
+        )
+    if name is None:
+        raise ColumnError(
+            f"{where}: found {evidence.counts()}, such as {quote(evidence.cells[0])}: too many for classes, and too "
+            f"short for texts; state the target's type, as classification or generation"
+        )
+    return _target_guess(evidence, name, claims[name])
+
+
+def stated_target(evidence: ColumnProfile, name: str) -> ColumnGuess:
+    """What a target column is that the user says the task of."""
+    claim = _claim(name, evidence, stated=True)
+    assert claim is not None, f"{name}: a stated column has a claim"
+    return _target_guess(evidence, name, claim)
+
+
+def _claim(name: str, evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | None:
+    infer = tasks()[name].infer
+    if isinstance(infer, Unsupported):
+        return None
+    claim = named(infer)(evidence, stated=stated)
+    assert claim is None or isinstance(claim, TargetClaim), f"{infer} gave a {type(claim).__name__}"
+    return claim
+
+
+def _target_guess(evidence: ColumnProfile, name: str, claim: TargetClaim) -> ColumnGuess:
+    return ColumnGuess(
+        name=evidence.name,
+        role=Role.TARGET,
+        reason=f"{name}: {claim.evidence}",
+        task=name,
+        multiple=claim.multiple,
+        delimiter=claim.delimiter,
+        over=claim.over,
+    )

@@ -23,7 +23,7 @@ from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.role import Role
 from polysense.core.task_spec import Answer
-from polysense.data.evidence import SAMPLE, ColumnGuess, cleaned, read_numbers
+from polysense.data.profile import SAMPLE, ColumnGuess, cleaned, read_numbers
 from polysense.data.sources import Table
 
 __all__ = ["find_leaks", "names_target", "tells"]

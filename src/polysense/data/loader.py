@@ -13,22 +13,24 @@ that may be mostly empty.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
+import torch
 
-from polysense.core.batch import Batch
+from polysense.core.batch import Batch, TargetBatch
+from polysense.core.random import uniforms
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.batching import Batching
 from polysense.data.collate import collate
 from polysense.data.dataset import TableDataset
-from polysense.data.levels import Level
-from polysense.data.references import draw_references
+from polysense.data.length_buckets import LengthBucket
 from polysense.data.sampler import StepSampler
 from polysense.data.workers import WorkerPool
 
-__all__ = ["PREDICTION_BATCH_SIZE", "PredictLoader", "TrainLoader"]
+__all__ = ["PREDICTION_BATCH_SIZE", "PredictLoader", "TrainLoader", "draw_references"]
 
 
 class _Collate:
@@ -121,6 +123,35 @@ class TrainLoader:
         self.close()
 
 
+def draw_references(batch: Batch, seed: int, epoch: int) -> Batch:
+    """The batch with one reference in each row of each text target: a pure function of (seed, epoch, row).
+
+    Drawn in the process that trains, since a worker process knows no epoch; so a run draws the same with 0 or 8
+    workers, resumed or not, and in each epoch anew.
+
+    Args:
+        batch: As collated with `all_references`, in main memory.
+        seed: Of the draws.
+        epoch: From 0.
+    """
+    targets = dict(batch.targets)
+    for name, target in batch.targets.items():
+        if target.lengths is not None and target.lengths.dim() == 2:
+            draws = uniforms(1, seed, epoch, batch.rows.numpy(), "reference", name)[:, 0]
+            targets[name] = _drawn(target, draws)
+    return replace(batch, targets=targets)
+
+
+def _drawn(target: TargetBatch, draws: np.ndarray) -> TargetBatch:
+    assert target.lengths is not None
+    num_references = (target.lengths > 0).sum(dim=1)  # they come first
+    chosen = (torch.from_numpy(draws) * num_references).long()
+    rows = torch.arange(len(chosen))
+    values, lengths = target.values[rows, chosen], target.lengths[rows, chosen]
+    longest = max(2, int(lengths.max())) if len(lengths) else 2
+    return replace(target, values=values[:, :longest].contiguous(), lengths=lengths)
+
+
 #: Rows of a batch at prediction, the same for one row and for a million: matrix libraries choose a kernel by shape, so
 #: another number of rows gives other last bits. 32 because torch's vectorised loops compute the last elements of a
 #: tensor that is not a multiple of 32 floats (two AVX-512 registers) with another routine than the others; in sigmoid,
@@ -167,9 +198,9 @@ class PredictLoader:
         return len(self._dataset)
 
     def __iter__(self) -> Iterator[Batch]:
-        waiting: dict[Level, list[Sample]] = {}
+        waiting: dict[LengthBucket, list[Sample]] = {}
         for sample in self._samples():
-            level = Level.of(sample, self._schema)
+            level = LengthBucket.of(sample, self._schema)
             rows = waiting.setdefault(level, [])
             rows.append(sample)
             if len(rows) == self._rows_at(level):
@@ -187,10 +218,10 @@ class PredictLoader:
             for indices in lists:
                 yield from self._dataset.__getitems__(indices)
 
-    def _rows_at(self, level: Level) -> int:
+    def _rows_at(self, level: LengthBucket) -> int:
         return self._batch_size if level.growth(self._schema) < _STANDS_ALONE else 1
 
-    def _batch(self, level: Level, samples: list[Sample]) -> Batch:
+    def _batch(self, level: LengthBucket, samples: list[Sample]) -> Batch:
         shape = {name: size for name, size in level.shape(self._schema).items() if name in self._columns}
         return collate(
             samples,

@@ -23,9 +23,8 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
-from polysense.data.filling import Filler
 from polysense.data.numbers import decimal_mark, parse_number
-from polysense.data.sources import Table
+from polysense.data.sources import Filler, Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import BundleError, ColumnError, DecodeError
 

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -29,7 +29,7 @@ from polysense.data.cells import as_series, clean, clean_all, normalise
 from polysense.data.delimited import check_names, open_text, read_delimited
 from polysense.errors import DecodeError, TableError
 
-__all__ = ["Fills", "Table", "read_raw", "read_table", "resolve"]
+__all__ = ["Filler", "Fills", "Table", "read_raw", "read_table", "resolve"]
 
 logger = logging.getLogger("polysense.data.sources")
 
@@ -125,6 +125,14 @@ class Table:
         """Some of the rows, in that order; they keep their original indices."""
         chosen = np.asarray(positions, dtype=np.int64)
         return replace(self, frame=self.frame[chosen], rows=self.rows[chosen])
+
+
+@runtime_checkable
+class Filler(Protocol):
+    """What fills a table's missing cells before anything is learned from them or read of them."""
+
+    def fill(self, table: Table) -> Table:
+        """The table with `fills`, each row's from what it has itself. A cell that is there is never among them."""
 
 
 def read_table(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:

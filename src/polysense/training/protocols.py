@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from polysense.core.batch import Batch
 from polysense.core.rows import ColumnLosses, ModelOutput, RowLoss
-from polysense.data.lengths import TokenCount
+from polysense.data.token_counts import TokenCount
 
 __all__ = [
     "Augment",

@@ -13,9 +13,9 @@ from polysense.core import registry
 from polysense.core.role import Role
 from polysense.core.sample import Unreadable
 from polysense.data.config import DataConfig
-from polysense.data.evidence import quote
 from polysense.data.infer import ColumnGuess, infer
 from polysense.data.processor import Processor
+from polysense.data.profile import quote
 from polysense.data.sources import Table, read_table
 from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
 from polysense.errors import PolysenseError

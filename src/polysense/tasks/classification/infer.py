@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.evidence import Evidence
-from polysense.data.target_values import are_codes, are_numbers
+from polysense.data.profile import ColumnProfile, are_codes, are_numbers
 
 __all__ = ["claim"]
 
@@ -12,7 +11,7 @@ _CODES, _VALUES = 0.82, 0.5
 _MANY = 50
 
 
-def claim(evidence: Evidence, *, stated: bool = False) -> TargetClaim | None:
+def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | None:
     """Integers of few values, and other values unless most of them occur once; see `TaskSpec.infer`."""
     if stated:
         return TargetClaim(confidence=1.0, evidence="as stated")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.evidence import Evidence, num_words, quote
+from polysense.data.profile import ColumnProfile, num_words, quote
 
 __all__ = ["claim"]
 
@@ -11,7 +11,7 @@ _FEWEST_TEXTS = 10
 _LISTS, _TEXTS = 0.9, 0.7
 
 
-def claim(evidence: Evidence, *, stated: bool = False) -> TargetClaim | None:
+def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | None:
     """Texts, or lists of them that are references; see `TaskSpec.infer`."""
     if stated:
         return TargetClaim(confidence=1.0, evidence="as stated", multiple=evidence.are_lists)

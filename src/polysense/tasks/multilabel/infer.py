@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.evidence import Evidence
+from polysense.data.profile import ColumnProfile
 
 __all__ = ["claim", "find_delimiter"]
 
@@ -15,7 +15,7 @@ _LONGEST_LABEL = 40  # characters
 _DELIMITERS = (("|", 0.5), (";", 0.5), (",", 0.8))
 
 
-def claim(evidence: Evidence, *, stated: bool = False) -> TargetClaim | None:
+def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | None:
     """Lists of labels, or delimited ones; see `TaskSpec.infer`."""
     delimiter = None if evidence.are_lists else find_delimiter(evidence)
     if stated:
@@ -31,7 +31,7 @@ def claim(evidence: Evidence, *, stated: bool = False) -> TargetClaim | None:
     return TargetClaim(confidence=_DELIMITED, evidence=reason, multiple=True, delimiter=delimiter)
 
 
-def find_delimiter(evidence: Evidence) -> str | None:
+def find_delimiter(evidence: ColumnProfile) -> str | None:
     """What separates labels in one text, if that is convincing: short labels, most of them in several combinations."""
     texts = [cell for cell in evidence.cells if isinstance(cell, str)]
     if len(texts) < len(evidence.cells):

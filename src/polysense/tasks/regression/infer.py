@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.evidence import Evidence
-from polysense.data.target_values import are_codes, are_numbers
+from polysense.data.profile import ColumnProfile, are_codes, are_numbers
 
 __all__ = ["claim"]
 
 _CONFIDENCE = 0.82  # above that of labels that a comma separates, which "1,5" would be
 
 
-def claim(evidence: Evidence, *, stated: bool = False) -> TargetClaim | None:
+def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | None:
     """Fractions, and integers of too many values to be classes; see `TaskSpec.infer`."""
     if stated:
         return TargetClaim(confidence=1.0, evidence="as stated")

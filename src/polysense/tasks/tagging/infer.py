@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.evidence import Evidence
+from polysense.data.profile import ColumnProfile
 from polysense.errors import DecodeError
 from polysense.tasks.tagging.target import read_labelled
 
@@ -15,7 +15,7 @@ _FEWEST_PAIRS = 3
 _CONFIDENCE = 0.95  # a list of start, end and label is nothing else
 
 
-def claim(evidence: Evidence, *, stated: bool = False) -> TargetClaim | None:
+def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | None:
     """Segments, or lists of labels beside a column whose cells have as many words; see `TaskSpec.infer`."""
     if stated:
         return TargetClaim(confidence=1.0, evidence="as stated")
@@ -42,7 +42,7 @@ def claim(evidence: Evidence, *, stated: bool = False) -> TargetClaim | None:
     return _labels_of_words(evidence)
 
 
-def _labels_of_words(evidence: Evidence) -> TargetClaim | None:
+def _labels_of_words(evidence: ColumnProfile) -> TargetClaim | None:
     """The column whose cells have one word for each label."""
     table = evidence.table
     for name in table.names:

@@ -22,7 +22,7 @@ from polysense.core.json import read_json, write_json
 from polysense.core.registry import task
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
-from polysense.data.seen import SeenRows
+from polysense.data.row_sketch import RowSketch
 from polysense.data.sources import Table
 from polysense.errors import BundleError, CheckpointError, ConfigError
 from polysense.imputer import Imputer
@@ -159,7 +159,7 @@ def seen_rows(bundle: Bundle, table: Table) -> dict[str, Any] | None:
     if not any(task(target.task).reconstructs_columns for target in bundle.schema.targets):
         return None
     names = dict.fromkeys(column.table_column for column in bundle.schema.columns)
-    return SeenRows.of(table, tuple(names)).as_json()
+    return RowSketch.of(table, tuple(names)).as_json()
 
 
 def _answers(recipe: Recipe) -> tuple[set[str], set[str]]:
@@ -227,7 +227,7 @@ def _seen(bundle: Bundle, tables: Mapping[str, Table]) -> Iterator[tuple[str, li
     remembered = bundle.info.get("seen_rows")
     if remembered is None:
         return
-    rows = SeenRows.from_json(remembered)
+    rows = RowSketch.from_json(remembered)
     for split in _HELD_OUT:
         if split in tables:
             looked_up, seen = rows.count(tables[split], tables["train"])

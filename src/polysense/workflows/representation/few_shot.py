@@ -14,8 +14,8 @@ from polysense.core.files import write_text
 from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
-from polysense.data.evidence import Evidence
-from polysense.data.infer_target import guess_target
+from polysense.data.infer import guess_target
+from polysense.data.profile import ColumnProfile
 from polysense.data.sources import Table, read_table
 from polysense.data.split import FractionSplitConfig, split
 from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
@@ -218,7 +218,7 @@ def _check_target(bundle: Bundle, table: Table, target: str, requested: Features
     )
     if own is not None and task(own.task).has_classes:
         return
-    guess = guess_target(Evidence(table, target, literal=True))
+    guess = guess_target(ColumnProfile(table, target, literal=True))
     kind = guess.task if own is None else own.task
     if kind is None or not task(kind).has_classes:
         raise ColumnError(

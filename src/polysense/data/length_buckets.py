@@ -15,13 +15,13 @@ from polysense.core.sample import Sample
 from polysense.core.schema import Column, Schema, Target
 from polysense.data.collate import PROMPT_MULTIPLE, round_up
 
-__all__ = ["Level"]
+__all__ = ["LengthBucket"]
 
 _SHORTEST = -2  # a quarter of the typical length; below it, shorter padding saves little and makes more shapes
 
 
 @dataclass(frozen=True)
-class Level:
+class LengthBucket:
     """A level, hashable.
 
     Attributes:
@@ -37,7 +37,7 @@ class Level:
     prompt_exponent: int = _SHORTEST
 
     @staticmethod
-    def of(sample: Sample, schema: Schema) -> Level:
+    def of(sample: Sample, schema: Schema) -> LengthBucket:
         """The lowest level that holds a row."""
         exponent = _SHORTEST
         items = []
@@ -52,7 +52,7 @@ class Level:
         for name, prompt in sample.prompts.items():
             while _prompt_length(schema.target(name), prompt_exponent) < len(prompt):
                 prompt_exponent += 1
-        return Level(exponent, tuple(items), prompt_exponent)
+        return LengthBucket(exponent, tuple(items), prompt_exponent)
 
     def shape(self, schema: Schema) -> dict[str, tuple[int, int]]:
         """Per column (items, length), as `collate` takes it."""

@@ -17,14 +17,14 @@ from typing import Any
 
 from polysense.data.sources import Table
 
-__all__ = ["SeenRows"]
+__all__ = ["RowSketch"]
 
 _NUM_KEPT = 1024
 _ALL = 2**64
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeenRows:
+class RowSketch:
     """Hashes of the rows of a table.
 
     Attributes:
@@ -38,7 +38,7 @@ class SeenRows:
     hashes: frozenset[int]
 
     @staticmethod
-    def of(table: Table, columns: Sequence[str]) -> SeenRows:
+    def of(table: Table, columns: Sequence[str]) -> RowSketch:
         """Remembers the rows of a table.
 
         Args:
@@ -47,7 +47,7 @@ class SeenRows:
         """
         result = sorted(set(_hashes(table, columns)))
         below = result[_NUM_KEPT] if len(result) > _NUM_KEPT else _ALL
-        return SeenRows(columns=tuple(columns), below=below, hashes=frozenset(result[:_NUM_KEPT]))
+        return RowSketch(columns=tuple(columns), below=below, hashes=frozenset(result[:_NUM_KEPT]))
 
     def count(self, table: Table, besides: Table) -> tuple[int, int]:
         """How many of a table's rows can be looked up, and how many of these are among those seen.
@@ -70,10 +70,10 @@ class SeenRows:
         }
 
     @staticmethod
-    def from_json(plain: Mapping[str, Any]) -> SeenRows:
+    def from_json(plain: Mapping[str, Any]) -> RowSketch:
         """What `as_json` gave."""
         text = plain["hashes"]
-        return SeenRows(
+        return RowSketch(
             columns=tuple(plain["columns"]),
             below=int(plain["below"], 16),
             hashes=frozenset(int(text[i : i + 16], 16) for i in range(0, len(text), 16)),

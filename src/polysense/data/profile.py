@@ -31,7 +31,9 @@ __all__ = [
     "INDEX_NAMES",
     "SAMPLE",
     "ColumnGuess",
-    "Evidence",
+    "ColumnProfile",
+    "are_codes",
+    "are_numbers",
     "cleaned",
     "format_number",
     "num_words",
@@ -46,10 +48,12 @@ GROUP_NAMES = {
     "patient", "subject", "participant", "user", "person", "customer", "speaker", "session", "dialogue", "dialog",
     "conversation", "case", "study", "group", "author", "writer", "donor",
 }  # fmt: skip
+_CODE_NAMES = {"class", "label", "category", "cat", "type", "kind", "code", "cls", "grade", "id", "ids"}
 _COUNT_NAMES = {"num", "n", "count", "number", "total"}
 _MAJORITY = 0.9  # of the cells that are numbers, or texts
 _CODES = 0.8  # likewise of texts that are codes
 _MAX_CATEGORIES = 1_000
+_MAX_CODED_CLASSES = 20  # an integer target with more values than this is a quantity, unless its name says otherwise
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -80,7 +84,7 @@ class ColumnGuess:
     reason: str
 
 
-class Evidence(Profile):
+class ColumnProfile(Profile):
     """Facts about one column of a table; each is looked up at most once.
 
     Attributes:
@@ -270,6 +274,19 @@ class Evidence(Profile):
             values = read_numbers(self.cells)
             values = values[np.isfinite(values)]
         return format_number(values.min()), format_number(values.max()), bool(np.all(values == np.round(values)))
+
+
+def are_numbers(evidence: ColumnProfile) -> bool:
+    """Whether all cells are numbers or spell one; a bool is none."""
+    cells = [cell for cell in evidence.cells if not (isinstance(cell, str) and cell.strip() in MISSING)]
+    return bool(cells) and all(is_number(cell) and not isinstance(cell, bool) for cell in cells)
+
+
+def are_codes(evidence: ColumnProfile) -> bool:
+    """Whether integers are names of classes: they are few, or the column is called so and each has several rows."""
+    distinct = evidence.num_distinct()
+    named = bool(evidence.words & _CODE_NAMES)
+    return distinct <= _MAX_CODED_CLASSES or (named and evidence.num_present >= 2 * distinct)
 
 
 def cleaned(table: Table, name: str, literal: bool) -> pl.Series:
