@@ -165,7 +165,6 @@ MAY_IMPORT_LATE = ("polysense/cli/", "polysense/__init__.py")
 STILL_HIDDEN = {
     "polysense/nn/objectives/image_text_matching.py",
     "polysense/nn/parts.py",
-    "polysense/tasks/generation/metrics/scorer.py",
 }
 
 

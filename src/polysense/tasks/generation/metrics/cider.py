@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from polysense.tasks.generation.metrics.words import Tokenize, caption_words, check_texts
+from polysense.tasks.generation.metrics.words import Tokenize, caption_words
 
 __all__ = ["cider_statistics"]
 
@@ -33,23 +33,12 @@ _SIGMA = 6.0
 def cider_statistics(
     references: Sequence[Sequence[str]], hypotheses: Sequence[str], tokenize: Tokenize = caption_words
 ) -> np.ndarray:
-    """Each row's CIDEr-D among these rows; `mean_score` computes the value from the sums.
-
-    Args:
-        references: One or more texts per row.
-        hypotheses: The generated texts.
-        tokenize: Splits a text into words.
-
-    Returns:
-        float64 [rows, 2]: the score, 1.
-    """
+    """Each row's CIDEr-D among these rows; see `row_scores`."""
     from sacrebleu.metrics.helpers import extract_word_ngrams
 
-    check_texts(references, hypotheses)
     written = [list(tokenize(text)) for text in hypotheses]
     expected = [[list(tokenize(text)) for text in texts] for texts in references]
-    statistics = np.ones((len(hypotheses), 2))
-    statistics[:, 0] = 0.0
+    statistics = np.tile([0.0, 1.0], (len(hypotheses), 1))
     for order in range(1, _ORDER + 1):
         counts = [[extract_word_ngrams(words, order) for words in row] for row in expected]
         # Rows whose references have the n-gram; one that none has is as rare as can be.

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polysense.tasks.generation.metrics.words import check_texts
-
 if TYPE_CHECKING:
     from jiwer import AlignmentChunk, CharacterOutput, WordOutput
 
@@ -29,33 +27,23 @@ __all__ = ["cer_statistics", "error_rate", "wer_statistics"]
 def wer_statistics(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> np.ndarray:
     """Counts what the word error rate sums over rows; `error_rate` computes the value from the sums.
 
-    Args:
-        references: One or more texts per row.
-        hypotheses: The generated texts.
-
     Returns:
         float64 [rows, 2]: edits in words, words of the row's best reference.
     """
     import jiwer
 
-    check_texts(references, hypotheses)
-    expected, written = _pairs(references, hypotheses)
-    return _best(references, jiwer.process_words(_spaced(expected), _spaced(written)))
+    expected, written = ([" ".join(text.split()) for text in texts] for texts in _pairs(references, hypotheses))
+    return _best(references, jiwer.process_words(expected, written))
 
 
 def cer_statistics(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> np.ndarray:
     """Counts what the character error rate sums over rows; `error_rate` computes the value from the sums.
-
-    Args:
-        references: One or more texts per row.
-        hypotheses: The generated texts.
 
     Returns:
         float64 [rows, 2]: edits in characters, characters of the row's best reference.
     """
     import jiwer
 
-    check_texts(references, hypotheses)
     return _best(references, jiwer.process_characters(*_pairs(references, hypotheses)))
 
 
@@ -75,10 +63,6 @@ def _pairs(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> tu
     """Each reference beside its row's hypothesis."""
     expected = [text for texts in references for text in texts]
     return expected, [one for texts, one in zip(references, hypotheses, strict=True) for _ in texts]
-
-
-def _spaced(texts: Sequence[str]) -> list[str]:
-    return [" ".join(text.split()) for text in texts]
 
 
 def _best(references: Sequence[Sequence[str]], aligned: WordOutput | CharacterOutput) -> np.ndarray:

@@ -11,103 +11,63 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polysense.tasks.generation.metrics.words import Tokenize, answer_words, check_texts
+from polysense.tasks.generation.metrics.words import Tokenize, Words, answer_words, row_scores
 
 __all__ = ["exact_match_statistics", "token_f1_statistics", "vqa_accuracy_statistics"]
 
 # People asked the same question, from which the challenge's rule applies.
 _NUM_ANSWERS = 10
-_NUMBERS = {
-    word: str(number)
-    for number, word in enumerate(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-    )
-} | {"none": "0"}
+_SPELLED = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+_NUMBERS = {word: str(number) for number, word in enumerate(_SPELLED)} | {"none": "0"}
 
 
 def exact_match_statistics(
     references: Sequence[Sequence[str]], hypotheses: Sequence[str], tokenize: Tokenize = answer_words
 ) -> np.ndarray:
-    """Whether each row's answer is one of its references; `mean_score` makes the value of the sums.
+    """Whether each row's answer is one of its references; see `row_scores`.
 
     Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text", 2016, section 6.1.
-
-    Args:
-        references: One or more texts per row.
-        hypotheses: What was written.
-        tokenize: What is compared of a text.
-
-    Returns:
-        float64 [rows, 2]: 0 or 1, 1.
     """
-    check_texts(references, hypotheses)
-    result = np.ones((len(hypotheses), 2))
-    for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
-        written = list(tokenize(hypothesis))
-        result[row, 0] = any(list(tokenize(text)) == written for text in texts)
-    return result
+    return row_scores(references, hypotheses, tokenize, lambda words, others: float(words in others))
 
 
 def vqa_accuracy_statistics(
     references: Sequence[Sequence[str]], hypotheses: Sequence[str], tokenize: Tokenize = answer_words
 ) -> np.ndarray:
-    """Each row's VQA accuracy; `mean_score` makes the value of the sums.
+    """Each row's VQA accuracy; see `row_scores`.
 
     Antol et al., "VQA: Visual Question Answering", 2015, section 3: an answer that at least 3 people gave is right. As
     the challenge's code does it, this is the mean over the people of min(1, others who gave the answer / 3). It needs
     10 answers; a row with fewer is right if its answer is one of them. The words zero (none) to ten are
     digits here. Spellings without an apostrophe ("dont") are matched by leaving all apostrophes out, where the
     challenge has a list of them.
-
-    Args:
-        references: One or more texts per row.
-        hypotheses: What was written.
-        tokenize: What is compared of a text.
-
-    Returns:
-        float64 [rows, 2]: the accuracy, 1.
     """
-    check_texts(references, hypotheses)
-    result = np.ones((len(hypotheses), 2))
-    for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
-        written = _with_digits(tokenize(hypothesis))
-        same = sum(_with_digits(tokenize(text)) == written for text in texts)
-        if len(texts) < _NUM_ANSWERS:
-            result[row, 0] = same > 0
-        else:
-            # Of those who gave this answer each leaves one fewer behind.
-            left_out = same * min(1.0, (same - 1) / 3) + (len(texts) - same) * min(1.0, same / 3)
-            result[row, 0] = left_out / len(texts)
-    return result
+    return row_scores(references, hypotheses, tokenize, _vqa_accuracy)
 
 
 def token_f1_statistics(
     references: Sequence[Sequence[str]], hypotheses: Sequence[str], tokenize: Tokenize = answer_words
 ) -> np.ndarray:
-    """Each row's F1 over the words that an answer shares with a reference; `mean_score` makes the value of the sums.
+    """Each row's F1 over the words that an answer shares with a reference; see `row_scores`.
 
-    Rajpurkar et al., "SQuAD", 2016, section 6.1: words as bags, the best reference counts.
-
-    Args:
-        references: One or more texts per row.
-        hypotheses: What was written.
-        tokenize: What is compared of a text.
-
-    Returns:
-        float64 [rows, 2]: the F1, 1. Two texts without words match, one does not.
+    Rajpurkar et al., "SQuAD", 2016, section 6.1: words as bags, the best reference counts. Two texts without words
+    match, one does not.
     """
-    check_texts(references, hypotheses)
-    result = np.ones((len(hypotheses), 2))
-    for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
-        written = Counter(tokenize(hypothesis))
-        result[row, 0] = max(_f1(written, Counter(tokenize(text))) for text in texts)
-    return result
+    return row_scores(references, hypotheses, tokenize, lambda words, others: max(_f1(words, one) for one in others))
 
 
-def _f1(written: Counter[str], expected: Counter[str]) -> float:
-    total = written.total() + expected.total()
-    return 2 * (written & expected).total() / total if total else 1.0
+def _vqa_accuracy(words: Words, others: Sequence[Words]) -> float:
+    same = sum(_with_digits(other) == _with_digits(words) for other in others)
+    if len(others) < _NUM_ANSWERS:
+        return float(same > 0)
+    # Of those who gave this answer each leaves one fewer behind.
+    return (same * min(1.0, (same - 1) / 3) + (len(others) - same) * min(1.0, same / 3)) / len(others)
 
 
-def _with_digits(words: Sequence[str]) -> list[str]:
+def _f1(words: Words, expected: Words) -> float:
+    total = len(words) + len(expected)
+    return 2 * (Counter(words) & Counter(expected)).total() / total if total else 1.0
+
+
+def _with_digits(words: Words) -> list[str]:
     return [_NUMBERS.get(word, word) for word in words]

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polysense.tasks.generation.metrics.words import Tokenize, caption_words, check_texts
+from polysense.tasks.generation.metrics.words import Tokenize, Words, caption_words, row_scores
 
 __all__ = ["rouge_l_statistics"]
 
@@ -26,31 +26,18 @@ _BETA_SQUARED = 1.2**2
 def rouge_l_statistics(
     references: Sequence[Sequence[str]], hypotheses: Sequence[str], tokenize: Tokenize = caption_words
 ) -> np.ndarray:
-    """Each row's ROUGE-L; `mean_score` computes the value from the sums.
+    """Each row's ROUGE-L; see `row_scores`."""
+    return row_scores(references, hypotheses, tokenize, _rouge_l)
 
-    A text without words is fully right if a reference has none either, and fully wrong if all have.
 
-    Args:
-        references: One or more texts per row.
-        hypotheses: The generated texts.
-        tokenize: Splits a text into words.
-
-    Returns:
-        float64 [rows, 2]: the score, 1.
-    """
+def _rouge_l(words: Words, others: Sequence[Words]) -> float:
+    """A text without words is fully right if a reference has none either, and fully wrong if all have."""
     from rapidfuzz.distance import LCSseq
 
-    check_texts(references, hypotheses)
-    statistics = np.ones((len(hypotheses), 2))
-    for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
-        words = tokenize(hypothesis)
-        others = [tokenize(text) for text in texts]
-        if not words:
-            statistics[row, 0] = float(not all(others))
-            continue
-        lengths = [LCSseq.similarity(words, other) for other in others]
-        precision = max(lengths) / len(words)
-        recall = max(length / len(other) if other else 0.0 for length, other in zip(lengths, others, strict=True))
-        shared = (1 + _BETA_SQUARED) * precision * recall
-        statistics[row, 0] = shared / (recall + _BETA_SQUARED * precision) if shared else 0.0
-    return statistics
+    if not words:
+        return float(not all(others))
+    lengths = [LCSseq.similarity(words, other) for other in others]
+    precision = max(lengths) / len(words)
+    recall = max(length / len(other) if other else 0.0 for length, other in zip(lengths, others, strict=True))
+    shared = (1 + _BETA_SQUARED) * precision * recall
+    return shared / (recall + _BETA_SQUARED * precision) if shared else 0.0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polysense.evaluation.metrics.base import ratio
-from polysense.tasks.generation.metrics.words import Tokenize, caption_words, check_texts
+from polysense.tasks.generation.metrics.words import Tokenize, caption_words
 
 __all__ = ["Distinct", "length_ratio", "length_statistics", "nearest_length"]
 
@@ -21,15 +21,9 @@ def length_statistics(
 ) -> np.ndarray:
     """Counts what lengths sum over rows: `mean_score` of the first and last column, `length_ratio` of the first two.
 
-    Args:
-        references: One or more texts per row.
-        hypotheses: The generated texts.
-        tokenize: Splits a text into words.
-
     Returns:
         float64 [rows, 3]: words generated, words of the reference nearest in length (as BLEU has it), 1.
     """
-    check_texts(references, hypotheses)
     statistics = np.ones((len(hypotheses), 3))
     for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
         written = len(tokenize(hypothesis))
@@ -63,13 +57,7 @@ class Distinct:
     """
 
     def __init__(self, hypotheses: Sequence[str], n: int, tokenize: Tokenize = caption_words) -> None:
-        """Numbers the n-grams.
-
-        Args:
-            hypotheses: The generated texts.
-            n: Words in an n-gram.
-            tokenize: Splits a text into words.
-        """
+        """Numbers the n-grams of the generated texts."""
         from sacrebleu.metrics.helpers import extract_word_ngrams
 
         counts = [extract_word_ngrams(list(tokenize(text)), n) for text in hypotheses]

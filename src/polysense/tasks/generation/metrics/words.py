@@ -20,15 +20,18 @@ import numpy as np
 
 __all__ = [
     "Tokenize",
+    "Words",
     "answer_words",
     "are_unspaced",
     "caption_words",
     "check_texts",
     "composed",
     "mean_score",
+    "row_scores",
 ]
 
-Tokenize = Callable[[str], Sequence[str]]
+Words = Sequence[str]
+Tokenize = Callable[[str], Words]
 """Splits one text into words."""
 
 # Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
@@ -55,13 +58,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _SPLIT = {
-    "cannot": ("can", "not"),
-    "gonna": ("gon", "na"),
-    "wanna": ("wan", "na"),
-    "gotta": ("got", "ta"),
-    "lemme": ("lem", "me"),
-    "gimme": ("gim", "me"),
-}
+    "cannot": ("can", "not"), "gonna": ("gon", "na"), "wanna": ("wan", "na"), "gotta": ("got", "ta"),
+    "lemme": ("lem", "me"), "gimme": ("gim", "me"),
+}  # fmt: skip
 
 _ARTICLES = frozenset(("a", "an", "the"))
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -155,6 +154,29 @@ def answer_words(text: str) -> list[str]:
     plain = "".join(pieces) + bare[end:].translate(_UNPUNCTUATED)
     words = [word for word in _apart(plain).split() if word not in _ARTICLES]
     return words or folded.split()
+
+
+def row_scores(
+    references: Sequence[Sequence[str]],
+    hypotheses: Sequence[str],
+    tokenize: Tokenize,
+    score: Callable[[Words, Sequence[Words]], float],
+) -> np.ndarray:
+    """What a score that each row has on its own sums over rows; `mean_score` computes the value from the sums.
+
+    Args:
+        references: One or more texts per row.
+        hypotheses: The generated texts.
+        tokenize: Splits a text into words.
+        score: From a text's words and those of each reference.
+
+    Returns:
+        float64 [rows, 2]: the score, 1.
+    """
+    result = np.ones((len(hypotheses), 2))
+    for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
+        result[row, 0] = score(tokenize(hypothesis), [tokenize(text) for text in texts])
+    return result
 
 
 def mean_score(sums: np.ndarray) -> np.ndarray:
