@@ -61,12 +61,7 @@ class BatchingConfig(Family, ABC, family="batching"):
 
     @abstractmethod
     def build(self, batch_size: int, lengths: RowLengths | None = None) -> Batching:
-        """Cuts into steps.
-
-        Args:
-            batch_size: `training.batch_size`.
-            lengths: Of the training rows.
-        """
+        """Cuts into steps, by `training.batch_size` and the lengths of the training rows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,11 +117,10 @@ class ColumnProcessor(FittedColumn):
             cells = [self._joined(cell) if isinstance(cell, list) else cell for cell in cells]
         present: list[int] = []
         max_items = 1
-        for i, cell in enumerate(cells):
+        for i, cell in enumerate(cells):  # once: cells may be files
             if cell is not None:
                 present.append(i)
-                if isinstance(cell, list):
-                    max_items = max(max_items, len(cell))
+                max_items = max(max_items, len(cell) if isinstance(cell, list) else 1)
         if not present:
             where = sources[0].table if len(sources) else "the training split"
             raise ColumnError(
@@ -355,14 +354,13 @@ class TrainingCells:
                 results.append(decode(item, source))
             except DecodeError as error:
                 failed.append(f"row {source.row}: {error}")
-        if not results and not failed:
-            table = self.sources[self.present[0]].table
-            raise ColumnError(f"{table}, column {name!r}: its training cells hold empty lists only; leave it out")
         if not results:
-            table = self.sources[self.present[0]].table
+            where = f"{self.sources[self.present[0]].table}, column {name!r}"
+            if not failed:
+                raise ColumnError(f"{where}: its training cells hold empty lists only; leave it out")
             raise ColumnError(
-                f"{table}, column {name!r}: none of the {len(failed)} training cells that were tried can be read as "
-                f"{what}; give the column another type, or leave it out. The first: " + "; ".join(failed[:3])
+                f"{where}: none of the {len(failed)} training cells that were tried can be read as {what}; give the "
+                f"column another type, or leave it out. The first: {'; '.join(failed[:3])}"
             )
         if failed and tell:
             _log.info("column %r: %d of %d sampled cells can't be read", name, len(failed), len(failed) + len(results))

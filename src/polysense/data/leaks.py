@@ -62,11 +62,7 @@ def tells(source: pl.Series, target: pl.Series) -> tuple[float, float]:
 
 
 def names_target(texts: Sequence[str], labels: Sequence[str]) -> tuple[float, float]:
-    """How often a text holds its row's class name, and how often that of another row.
-
-    Args:
-        texts: Texts; only rows that have both.
-        labels: Class names.
+    """How often a text holds its row's class name, and how often that of another row; of rows that have both.
 
     Returns:
         Shares in [0, 1]; (0, 0) with fewer than 20 rows.

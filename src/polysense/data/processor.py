@@ -7,9 +7,9 @@ row. A column that a table lacks is missing in all its rows, one that the model 
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from polysense.core.json import read_json, write_json
 from polysense.core.registry import task
-from polysense.core.sample import Sample, SourceInfo, Unreadable
+from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Requirements, Schema
 from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
@@ -120,7 +120,8 @@ class Processor:
             if name in fitted_columns:
                 continue
             required = requirements.get(name, Requirements())
-            columns[name].fit(_cells(table, source), _Sources(table, source), table.root, required)
+            sources = _PerRow(len(table), partial(table.source, column=source))
+            columns[name].fit(_cells(table, source), sources, table.root, required)
         for name, target in targets.items():
             if target.over is not None and name not in fitted_targets:
                 target.fit(table)
@@ -286,18 +287,20 @@ def _file(cell: object, column: ColumnProcessor) -> str | None:
 def _cells(table: Table, column: str) -> Sequence[object]:
     """A column's cells; one at a time where they may hold whole files."""
     kind = table.frame.schema[column]
-    return _Cells(table, column) if kind.is_nested() or kind == pl.Binary else table.cells(column)
+    if not (kind.is_nested() or kind == pl.Binary):
+        return table.cells(column)
+    return _PerRow(len(table), lambda i: table.cell(i, column))
 
 
 class _PerRow(Sequence[T]):
-    """Something about each cell of a column, made when asked for."""
+    """Something about each row, made when asked for: a table's files need not fit into memory at once, and a million
+    sources at once would take a second."""
 
-    def __init__(self, table: Table, column: str) -> None:
-        self._table = table
-        self._column = column
+    def __init__(self, num_rows: int, at: Callable[[int], T]) -> None:
+        self._rows, self._at = range(num_rows), at
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._rows)
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -306,23 +309,4 @@ class _PerRow(Sequence[T]):
     def __getitem__(self, index: slice) -> Sequence[T]: ...
 
     def __getitem__(self, index: int | slice) -> T | Sequence[T]:
-        if isinstance(index, slice):
-            return [self._at(i) for i in range(len(self))[index]]
-        return self._at(range(len(self))[index])
-
-    @abstractmethod
-    def _at(self, i: int) -> T: ...
-
-
-class _Cells(_PerRow[object]):
-    """A column's cells: all files of a table need not fit into memory at once."""
-
-    def _at(self, i: int) -> object:
-        return self._table.cell(i, self._column)
-
-
-class _Sources(_PerRow[SourceInfo]):
-    """Where they come from: a million objects at once would take a second."""
-
-    def _at(self, i: int) -> SourceInfo:
-        return self._table.source(i, self._column)
+        return [*map(self._at, self._rows[index])] if isinstance(index, slice) else self._at(self._rows[index])

@@ -47,11 +47,7 @@ class PromptTemplate:
 
     @staticmethod
     def parse(template: str, target: str) -> PromptTemplate:
-        """Reads a template.
-
-        Args:
-            template: As the recipe has it.
-            target: Whose, for messages.
+        """Reads a target's template.
 
         Raises:
             ConfigError: A brace stands alone, or holds no name.
@@ -88,13 +84,7 @@ class PromptTemplate:
     def pieces(
         self, table: Table, i: int, placeholders: Mapping[str, int], tidy: Callable[[str], str]
     ) -> list[str | int]:
-        """A row's prompt as texts and the placeholders' ids between them.
-
-        Args:
-            table: Columns that it lacks are empty.
-            i: Position in the table.
-            placeholders: Per column whose place is named, its token id.
-            tidy: How a cell's text is cleaned.
+        """The prompt of the row at position i as texts, and the ids of the columns whose places are named between them.
 
         Raises:
             DecodeError: A cell is no text.
@@ -120,10 +110,6 @@ class PromptTemplate:
 
 def as_text(cell: object, expected: str = "a text") -> str:
     """A cell as text; nothing is the empty text.
-
-    Args:
-        cell: As the table gives it.
-        expected: What it should be, for the message.
 
     Raises:
         DecodeError: It is no text.

@@ -39,12 +39,7 @@ class RowSketch:
 
     @staticmethod
     def of(table: Table, columns: Sequence[str]) -> RowSketch:
-        """Remembers the rows of a table.
-
-        Args:
-            table: The rows.
-            columns: Those of its columns that tell rows apart.
-        """
+        """Remembers the rows of a table by those of its columns that tell rows apart."""
         result = sorted(set(_hashes(table, columns)))
         below = result[_NUM_KEPT] if len(result) > _NUM_KEPT else _ALL
         return RowSketch(columns=tuple(columns), below=below, hashes=frozenset(result[:_NUM_KEPT]))

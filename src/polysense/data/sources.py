@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,13 +158,7 @@ def read_table(source: Any, *, root: Path | str | None = None, name: str | None 
 def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:
     """A table whose cells are of the types that its container gave them, for writing it again.
 
-    Args:
-        source: As for `read_table`, but no Table.
-        root: Likewise.
-        name: Likewise.
-
-    Raises:
-        TableError: As `read_table` does.
+    Arguments and errors as of `read_table`; the source is no Table.
     """
     if isinstance(source, (str, Path)):
         path = Path(source).expanduser() if str(source).startswith("~") else Path(source)
@@ -302,47 +297,34 @@ def _read_json(path: Path) -> pl.DataFrame:
     return _from_rows(value, path.name)
 
 
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+_TEXT_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".csv": read_delimited,
     ".tsv": lambda path: read_delimited(path, tabs=True),
     ".txt": read_delimited,
-    ".csv.gz": read_delimited,
-    ".tsv.gz": lambda path: read_delimited(path, tabs=True),
-    ".txt.gz": read_delimited,
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".json": _read_json,
-    ".jsonl.gz": _read_jsonl,
-    ".ndjson.gz": _read_jsonl,
-    ".json.gz": _read_json,
-    ".parquet": _read_parquet,
-    ".pq": _read_parquet,
-    ".arrow": _read_arrow,
-    ".feather": _read_arrow,
-    ".ipc": _read_arrow,
 }
-
-
-class _TwiceError(ValueError):
-    """A key stands twice in a JSON object."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _TwiceError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
-    return row
+_READERS = (
+    _TEXT_READERS
+    | {f"{ending}.gz": reader for ending, reader in _TEXT_READERS.items()}
+    | dict.fromkeys((".parquet", ".pq"), _read_parquet)
+    | dict.fromkeys((".arrow", ".feather", ".ipc"), _read_arrow)
+)
 
 
 def _parse_json(text: str, where: str) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = Counter(key for key, _ in pairs)
+        if len(keys) < len(pairs):
+            raise TableError(f"{where}: the key {keys.most_common(1)[0][0]!r} stands twice")
+        return dict(pairs)
+
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
         raise TableError(f"{where}: is not valid JSON at {at}: {error.msg}") from None
-    except _TwiceError as error:
-        raise TableError(f"{where}: {error}") from None
     except RecursionError:
         raise TableError(f"{where}: is nested too deeply") from None
 
@@ -392,9 +374,7 @@ def _from_pandas(name: str, series: Any, label: str) -> pl.Series:
 
 def _from_arrow(table: Any) -> pl.DataFrame:
     check_names(list(table.column_names), "table")
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+    return pl.DataFrame(table)
 
 
 def _from_datasets(dataset: Any) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import difflib
 import logging
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -242,10 +243,7 @@ class ColumnSplitConfig(SplitConfig):
         table.require(self.column, "split column")
         where = f"{table.name}, column {self.column!r}"
         cells = [None if cell is None else _spell(cell) for cell in table.cells(self.column)]
-        counts: dict[str, int] = {}
-        for cell in cells:
-            name = "(missing)" if cell is None else cell
-            counts[name] = counts.get(name, 0) + 1
+        counts = Counter("(missing)" if cell is None else cell for cell in cells)
         result = ", ".join(f"{value!r} ({count:,} rows)" for value, count in list(counts.items())[:12])
         named = {value: SPLITS.index(name) for name, spellings in _SPELLINGS.items() for value in spellings}
         for part, values in enumerate((self.train, self.validation, self.test)):
@@ -294,14 +292,7 @@ def _classes(labels: Sequence[object] | None, num_rows: int) -> np.ndarray:
 
 
 def _apportion(classes: np.ndarray, keys: np.ndarray, validation: float, test: float, where: str) -> np.ndarray:
-    """Splits rows by fraction, each class in proportion.
-
-    Args:
-        classes: int64 [rows].
-        keys: uint64 [rows]: the random order.
-        validation: Share of all rows.
-        test: Share of all rows.
-        where: The table, for messages.
+    """Splits rows by fraction, each class (int64 [rows]) in proportion, in the order of their keys (uint64 [rows]).
 
     Returns:
         int8 [rows], positions in SPLITS.

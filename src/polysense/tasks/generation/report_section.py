@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from polysense.core.report_section import ReportSection
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.example_rows import example_rows
 from polysense.tasks.generation.record import GenerationTarget
 
-__all__ = ["GeneratedRow", "report_sections"]
+__all__ = ["report_sections"]
 
 _NUM_ROWS = 10
 _MAX_REFERENCES = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratedRow:
-    """One row.
-
-    Attributes:
-        row: Its number in the table.
-        references: The first of the texts that it is compared with.
-        num_more: How many more there are.
-        output: The generated text.
-    """
-
-    row: int
-    references: tuple[str, ...]
-    num_more: int
-    output: str
 
 
 def report_sections(
@@ -40,15 +21,11 @@ def report_sections(
     if "predicted" not in statistics:
         return []
     rows = [
-        GeneratedRow(
-            row=int(evaluation.rows[i]),
-            references=tuple(statistics["references"][i][:_MAX_REFERENCES]),
-            num_more=max(0, len(statistics["references"][i]) - _MAX_REFERENCES),
-            output=statistics["predicted"][i],
-        )
+        (int(evaluation.rows[i]), statistics["references"][i], statistics["predicted"][i])
         for i in example_rows(statistics["present"], _NUM_ROWS)
     ]
     if not rows:
         return []
-    values = {"target": target, "rows": rows, "num_counted": evaluation.num_counted(target.name)}
+    counted = evaluation.num_counted(target.name)
+    values = {"target": target, "rows": rows, "max_references": _MAX_REFERENCES, "num_counted": counted}
     return [ReportSection(template="polysense.tasks.generation:report.html.j2", values=values)]

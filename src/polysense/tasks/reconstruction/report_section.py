@@ -2,70 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from polysense.core.report_section import ReportSection
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.reconstruction.record import ReconstructionTarget
 
-__all__ = ["ColumnScore", "ColumnScores", "report_sections"]
+__all__ = ["report_sections"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class ColumnScore:
-    """One value.
-
-    Attributes:
-        value: With its interval.
-        reason: Why it is undefined, where it is.
-    """
-
-    value: Interval
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColumnScores:
-    """A reconstructed column.
-
-    Attributes:
-        name: The column.
-        scores: In the order of the table's heads.
-    """
-
-    name: str
-    scores: tuple[ColumnScore, ...]
+# A column's scores: of the model, or of the mean predictor on the same rows.
+_HEADS = {
+    "skill": "skill ↑", "imputed_skill": "imputed ↑", "error": "error ↓", "imputed_error": "imputed ↓",
+    "mean error": "mean baseline ↓",
+    "accuracy": "accuracy ↑", "imputed_accuracy": "imputed ↑", "mean accuracy": "majority-class baseline ↑",
+}  # fmt: skip
 
 
 def report_sections(
     target: ReconstructionTarget, evaluation: Evaluation, baseline: Evaluation | None
 ) -> list[ReportSection]:
-    """A line for each column.
+    """A line for each column; the baseline is the mean predictor."""
 
-    Args:
-        target: The reconstruction.
-        evaluation: Of the model.
-        baseline: Of the mean predictor, on the same rows.
-    """
-    metrics, reasons = evaluation.metrics[target.name], evaluation.undefined[target.name]
+    def score(kind: str, name: str) -> tuple[Interval, str]:
+        """A value, and why it is undefined, where it is."""
+        of_mean, key = kind.startswith("mean "), f"{kind.removeprefix('mean ')}/{name}"
+        if not of_mean:
+            return evaluation.metrics[target.name][key], evaluation.undefined[target.name].get(key, "")
+        return Interval(float("nan")) if baseline is None else baseline.metrics[target.name][key], ""
 
-    def own(key: str) -> ColumnScore:
-        return ColumnScore(value=metrics[key], reason=reasons.get(key, ""))
-
-    def of_mean(key: str) -> ColumnScore:
-        return ColumnScore(value=Interval(float("nan")) if baseline is None else baseline.metrics[target.name][key])
-
-    columns = []
-    for name in target.members:
-        scores = [own(f"{kind}/{name}") for kind in ("skill", "imputed_skill", "error", "imputed_error")]
-        scores.append(of_mean(f"error/{name}"))
-        scores += [own(f"{kind}/{name}") for kind in ("accuracy", "imputed_accuracy")]
-        scores.append(of_mean(f"accuracy/{name}"))
-        columns.append(ColumnScores(name=name, scores=tuple(scores)))
-    heads = (
-        "skill ↑", "imputed ↑", "error ↓", "imputed ↓", "mean baseline ↓",
-        "accuracy ↑", "imputed ↑", "majority-class baseline ↑",
-    )  # fmt: skip
-    values = {"target": target, "heads": heads, "columns": columns}
+    columns = {name: [score(kind, name) for kind in _HEADS] for name in target.members}
+    values = {"target": target, "heads": list(_HEADS.values()), "columns": columns}
     return [ReportSection(template="polysense.tasks.reconstruction:report.html.j2", values=values)]

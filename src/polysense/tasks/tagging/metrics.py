@@ -182,29 +182,20 @@ def _count(
 
 
 def match_events(allowed: np.ndarray) -> list[int]:
-    """The largest matching of true with predicted segments, each at most once (Kuhn's augmenting paths).
+    """The true segments that the largest matching with predicted ones, each at most once, holds.
 
     Args:
         allowed: bool [true, predicted], which may be matched.
-
-    Returns:
-        The true ones that are matched.
     """
-    owner: dict[int, int] = {}
+    if not allowed.any():
+        return []
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    def place(i: int, seen: set[int]) -> bool:
-        for j in np.flatnonzero(allowed[i]).tolist():
-            if j in seen:
-                continue
-            seen.add(j)
-            if j not in owner or place(owner[j], seen):
-                owner[j] = i
-                return True
-        return False
-
-    for i in range(allowed.shape[0]):
-        place(i, set())
-    return sorted(owner.values())
+    matched: list[int] = np.flatnonzero(
+        maximum_bipartite_matching(csr_array(allowed), perm_type="column") >= 0
+    ).tolist()
+    return matched
 
 
 def _f1(right: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -217,12 +208,7 @@ def _share(right: np.ndarray, of: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def class_counts(target: TaggingTarget, statistics: Statistics) -> np.ndarray:
-    """Per class its true segments, its predicted ones and those that are right; float64 [classes, 3].
-
-    Args:
-        target: What is predicted.
-        statistics: See `TaggingSpec`.
-    """
+    """Per class its true segments, its predicted ones and those that are right; float64 [classes, 3]."""
     counts = np.zeros((len(target.classes), 7))
     for i in np.flatnonzero(statistics["present"]).tolist():
         length = float(statistics["length"][i])

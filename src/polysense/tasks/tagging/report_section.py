@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,51 +10,18 @@ from polysense.core.report_section import ReportSection
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.example_rows import example_rows
+from polysense.evaluation.metrics.base import ratio
 from polysense.tasks.tagging.metrics import class_counts
 from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.tagged import Segment
 
-__all__ = ["ClassScores", "Timeline", "report_sections"]
+__all__ = ["Timeline", "report_sections"]
 
 _NUM_ROWS = 6
 _MAX_CLASSES = 40
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassScores:
-    """How well one class's segments are predicted.
-
-    Attributes:
-        name: The class.
-        num_true: True segments.
-        num_predicted: Predicted ones.
-        num_correct: Those that are both.
-    """
-
-    name: str
-    num_true: float
-    num_predicted: float
-    num_correct: float
-
-    @property
-    def f1(self) -> Interval:
-        """Of the class."""
-        both = self.num_true + self.num_predicted
-        return Interval(2 * self.num_correct / both if both else math.nan)
-
-    @property
-    def precision(self) -> float:
-        """Share of the predicted segments that are true."""
-        return self.num_correct / self.num_predicted if self.num_predicted else math.nan
-
-    @property
-    def recall(self) -> float:
-        """Share of the true segments that are predicted."""
-        return self.num_correct / self.num_true if self.num_true else math.nan
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timeline:
+class Timeline(NamedTuple):
     """One row's segments over its length.
 
     Attributes:
@@ -75,12 +41,8 @@ class Timeline:
     @property
     def label(self) -> str:
         """For a screen reader."""
-        names = [
-            f"{kind} {name}"
-            for kind, part in (("true", self.truth), ("predicted", self.predicted))
-            for _, _, name in part
-        ]
-        return ", ".join(names[:20]) or "no segment"
+        parts = (("true", self.truth), ("predicted", self.predicted))
+        return ", ".join([f"{kind} {name}" for kind, part in parts for _, _, name in part][:20]) or "no segment"
 
 
 def report_sections(target: TaggingTarget, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
@@ -91,17 +53,17 @@ def report_sections(target: TaggingTarget, evaluation: Evaluation, baseline: Eva
         return []
     counts = class_counts(target, statistics)
     order = np.argsort(-counts[:, 0], kind="stable")[:_MAX_CLASSES].tolist()
-    classes = [
-        ClassScores(name=target.classes[i], num_true=counts[i, 0], num_predicted=counts[i, 1], num_correct=counts[i, 2])
-        for i in order
-    ]
+    true, predicted, correct = counts.T
+    shares = [Interval(value) for value in ratio(2 * correct, true + predicted)]
+    scores = zip(shares, ratio(correct, predicted), ratio(correct, true), true, predicted, correct, strict=True)
+    named = list(zip(target.classes, scores, strict=True))
     timelines = [
         _timeline(target, int(evaluation.rows[i]), *(statistics[name][i] for name in ("length", "truth", "predicted")))
         for i in example_rows(statistics["present"], _NUM_ROWS)
     ]
     values = {
         "target": target,
-        "classes": classes,
+        "classes": [named[i] for i in order],
         "num_classes": len(counts),
         "timelines": timelines,
         "num_rows": len(rows),
@@ -115,4 +77,4 @@ def _timeline(target: TaggingTarget, row: int, length: float, truth: np.ndarray,
     def named(records: np.ndarray) -> tuple[Segment, ...]:
         return tuple((start, end, target.classes[int(i)]) for start, end, i in records[:, :3].tolist())
 
-    return Timeline(row=row, length=length, unit=unit, truth=named(truth), predicted=named(predicted))
+    return Timeline(row, length, unit, named(truth), named(predicted))

@@ -41,32 +41,15 @@ def spelled(content: str | None, segments: Sequence[Segment]) -> str:
     return "".join(part if label is None else f"[{part}]({label})" for part, label in _parts(content, segments))
 
 
-@dataclass(frozen=True, kw_only=True)
-class MarkedLine:
-    """The true or the predicted segments.
-
-    Attributes:
-        name: Which.
-        words: In words.
-        parts: The shown start of the text, cut where segments start and end, as (text, class or None); None: audio.
-        segments: Themselves.
-    """
-
-    name: str
-    words: str
-    parts: Sequence[tuple[str, str | None]] | None
-    segments: Sequence[Segment]
-
-
 def marked_section(marked: Marked) -> ReportSection:
-    """True segments above the predicted ones."""
+    """True segments above the predicted ones: in the start of their text, cut where segments start and end."""
     lines = []
     for name, segments in (("target", marked.truth), ("latest prediction", marked.predicted)):
         parts = None
         if marked.content is not None:
             early = [one for one in segments if one[0] < _MAX_CHARACTERS]
             parts = _parts(marked.content[:_MAX_CHARACTERS], early)
-        lines.append(MarkedLine(name=name, words=spelled(None, segments), parts=parts, segments=segments))
+        lines.append((name, segments, spelled(None, segments), parts))
     values = {
         "lines": lines,
         "extent": max(marked.extent, 1e-9),

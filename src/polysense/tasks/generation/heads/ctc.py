@@ -14,7 +14,6 @@ same, and the log names the first such row and their number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -24,15 +23,15 @@ from torch import Tensor
 
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Column, Target
+from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig
 from polysense.nn.decoding.best_path import BestPathConfig
 from polysense.nn.decoding.speech import SpeechStepper, SpeechWeights
 from polysense.nn.decoding.speech_beam import SpeechBeam
 from polysense.nn.layers.ctc import PrefixScores
-from polysense.tasks.generation.heads.autoregressive import WritingHead, WritingHeadConfig, num_tokens
-from polysense.tasks.generation.heads.ctc_base import FrameReader, FrameReaderConfig, Frames
+from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig, num_tokens
+from polysense.tasks.generation.heads.ctc_base import FrameHead, FrameReader, FrameReaderConfig, Frames
 from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["CTCHead", "CTCHeadConfig"]
@@ -59,22 +58,12 @@ class CTCHeadConfig(FrameReaderConfig, WritingHeadConfig):
         return CTCHead(self, GenerationTarget.of(target), width)
 
 
-class CTCHead(WritingHead[Frames]):
+class CTCHead(FrameHead[Frames]):
     """Reads one column's frames."""
 
     def __init__(self, config: CTCHeadConfig, target: GenerationTarget, width: int) -> None:
         super().__init__(config, target)
         self.frames = FrameReader(config, target, width, config.hidden, config.dropout)
-
-    def connect(self, columns: Sequence[Column]) -> None:
-        self.frames.connect(columns)
-
-    @property
-    def learns_from_texts(self) -> bool:
-        return self.frames.language_model is not None
-
-    def fit_texts(self, texts: Iterable[Sequence[int]]) -> None:
-        self.frames.fit_texts(texts)
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Frames:
         assert truth is None or isinstance(truth, TargetBatch)

@@ -11,7 +11,7 @@ the decoder alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Column, Target
+from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.decoding import DecodingConfig
@@ -30,8 +30,8 @@ from polysense.nn.decoding.best_path import BestPath
 from polysense.nn.decoding.prefix_beam import PrefixBeam
 from polysense.nn.decoding.speech import SpeechStepper, SpeechWeights
 from polysense.nn.decoding.speech_beam import SpeechBeam, SpeechBeamConfig
-from polysense.tasks.generation.heads.autoregressive import TokenOutput, WritingHead, num_tokens
-from polysense.tasks.generation.heads.ctc_base import FrameReader, FrameReaderConfig, Frames
+from polysense.tasks.generation.heads.autoregressive import TokenOutput, num_tokens
+from polysense.tasks.generation.heads.ctc_base import FrameHead, FrameReader, FrameReaderConfig, Frames
 from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
 
@@ -79,7 +79,7 @@ class SpeechOutput:
     frames: Frames
 
 
-class CTCAttentionHead(WritingHead[SpeechOutput]):
+class CTCAttentionHead(FrameHead[SpeechOutput]):
     """A frame reader and a decoder."""
 
     def __init__(self, config: CTCAttentionHeadConfig, target: GenerationTarget, width: int) -> None:
@@ -87,16 +87,6 @@ class CTCAttentionHead(WritingHead[SpeechOutput]):
         self.ctc_weight = config.ctc_weight
         self.frames = FrameReader(config, target, width, 0, config.dropout)
         self.attention = GenerationHead(config, target, width)
-
-    def connect(self, columns: Sequence[Column]) -> None:
-        self.frames.connect(columns)
-
-    @property
-    def learns_from_texts(self) -> bool:
-        return self.frames.language_model is not None
-
-    def fit_texts(self, texts: Iterable[Sequence[int]]) -> None:
-        self.frames.fit_texts(texts)
 
     @property
     def loss_weights(self) -> Mapping[str, float]:

@@ -24,11 +24,12 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import readout
-from polysense.nn.layers.ctc import collapse, ctc_losses, frames_needed
+from polysense.nn.layers.ctc import ctc_losses, frames_needed
 from polysense.nn.layers.ngram import NgramModel
+from polysense.tasks.generation.heads.autoregressive import O, WritingHead
 from polysense.tasks.generation.record import GenerationTarget
 
-__all__ = ["FrameReader", "FrameReaderConfig", "Frames"]
+__all__ = ["FrameHead", "FrameReader", "FrameReaderConfig", "Frames"]
 
 _log = logging.getLogger("polysense.nn.heads")
 
@@ -192,12 +193,6 @@ class FrameReader(nn.Module):
         guessed = -(lengths + 1) * torch.log((self.never == 0).sum())
         return torch.where(frames_needed(texts, lengths) > num_frames, guessed, result) * target.present
 
-    def best_path(self, frames: Frames) -> Int[Tensor, "batch length"]:
-        """The text of each frame's likeliest token."""
-        log_probabilities, num_frames = self.normalized(frames)
-        valid = torch.arange(log_probabilities.shape[1], device=num_frames.device) < num_frames[:, None]
-        return collapse(log_probabilities.argmax(dim=-1), valid, self.target.padding_id)[0]
-
     def _steps(self, fused: Fused) -> tuple[Float[Tensor, "batch steps width"], Bool[Tensor, "batch steps"]]:
         column = self.column
         assert column is not None, f"the head of {self.target.name!r} was not told of the columns"
@@ -254,6 +249,22 @@ class FrameReader(nn.Module):
             self._said_how_many = True
             _log.warning("target %r: %d training rows are too short for their texts", name, len(self._too_short))
         self._too_short |= result
+
+
+class FrameHead(WritingHead[O]):
+    """A head that reads one column's frames."""
+
+    frames: FrameReader
+
+    def connect(self, columns: Sequence[Column]) -> None:
+        self.frames.connect(columns)
+
+    @property
+    def learns_from_texts(self) -> bool:
+        return self.frames.language_model is not None
+
+    def fit_texts(self, texts: Iterable[Sequence[int]]) -> None:
+        self.frames.fit_texts(texts)
 
 
 def _has_frames(column: Column) -> bool:
