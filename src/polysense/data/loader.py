@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import TracebackType
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,18 +34,27 @@ from polysense.data.workers import WorkerPool
 __all__ = ["PREDICTION_BATCH_SIZE", "PredictLoader", "TrainLoader", "draw_references"]
 
 
-class _Collate:
-    """`collate` with its settings, picklable."""
-
-    def __init__(self, schema: Schema, with_targets: bool) -> None:
-        self._schema = schema
-        self._with_targets = with_targets
-
-    def __call__(self, samples: list[Sample]) -> Batch:
-        return collate(samples, self._schema, with_targets=self._with_targets, all_references=True)
+L = TypeVar("L", bound="_Loader")
 
 
-class TrainLoader:
+class _Loader:
+    """What reads in worker processes, if any, until it is closed."""
+
+    _pool: WorkerPool | None
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def __enter__(self: L) -> L:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TrainLoader(_Loader):
     """Shuffled batches of a table, epoch by epoch.
 
     Args:
@@ -86,7 +96,7 @@ class TrainLoader:
             batching=batching,
         )
         self._dataset = dataset
-        self._collate = _Collate(schema, dataset.with_targets)
+        self._collate = partial(collate, schema=schema, with_targets=dataset.with_targets, all_references=True)
         self._pin_memory = pin_memory
         self._pool = WorkerPool(dataset, num_workers, self._collate, pin_memory=pin_memory) if num_workers > 0 else None
 
@@ -108,19 +118,6 @@ class TrainLoader:
         for indices in lists:
             batch = draw_references(self._collate(self._dataset.__getitems__(indices)), self.sampler.seed, epoch)
             yield batch.pin_memory() if self._pin_memory else batch
-
-    def close(self) -> None:
-        """Ends the worker processes."""
-        if self._pool is not None:
-            self._pool.close()
-
-    def __enter__(self) -> TrainLoader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def draw_references(batch: Batch, seed: int, epoch: int) -> Batch:
@@ -163,7 +160,7 @@ PREDICTION_BATCH_SIZE = 32
 _STANDS_ALONE = 8
 
 
-class PredictLoader:
+class PredictLoader(_Loader):
     """Batches whose shape is a function of each row's own level.
 
     `Batch.rows` are positions in the dataset, 0 to n - 1, and come in the order in which levels fill up: put results
@@ -231,16 +228,3 @@ class PredictLoader:
             prompts=level.prompts(self._schema),
             num_rows=self._rows_at(level),
         )
-
-    def close(self) -> None:
-        """Ends the worker processes."""
-        if self._pool is not None:
-            self._pool.close()
-
-    def __enter__(self) -> PredictLoader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

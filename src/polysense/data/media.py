@@ -33,28 +33,14 @@ class Media:
     data: bytes | None
     num_bytes: int
 
-    def read(self) -> bytes:
-        """The whole content.
+    def read(self, num_bytes: int = -1) -> bytes:
+        """The content, or its first bytes.
 
         Raises:
             DecodeError: The file can't be read.
         """
         if self.data is not None:
-            return self.data
-        assert self.path is not None
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise DecodeError(_why(error, self.path)) from None
-
-    def head(self, num_bytes: int = 512) -> bytes:
-        """The first bytes.
-
-        Raises:
-            DecodeError: The file can't be read.
-        """
-        if self.data is not None:
-            return self.data[:num_bytes]
+            return self.data if num_bytes < 0 else self.data[:num_bytes]
         assert self.path is not None
         try:
             with self.path.open("rb") as file:

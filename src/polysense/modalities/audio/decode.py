@@ -150,7 +150,7 @@ def _check(rate: int, channels: int) -> None:
 
 def _refuse_unless_container(media: Media, error: BaseException) -> None:
     """Raises unless FFmpeg may be tried on what libsndfile refused."""
-    head = media.head()  # raises where the file itself can't be opened
+    head = media.read(512)  # raises where the file itself can't be opened
     text = describe_bytes(head)
     if text is not None:
         raise DecodeError(f"{text}, expected a recording")
@@ -186,7 +186,7 @@ def _read_soundfile(file: Any, media: Media, sample_rate: int) -> np.ndarray:
     if not len(samples):
         raise DecodeError(f"is too short: {num_read} frames" if num_read else "holds no samples")
     # An MP3's length is exact only if an encoder wrote it down; else it is guessed from the first frames' bit rate.
-    exact = file.format != "MP3" or any(tag in media.head(8192) for tag in (b"Xing", b"Info"))
+    exact = file.format != "MP3" or any(tag in media.read(8192) for tag in (b"Xing", b"Info"))
     if num_read < (frames if file.format != "MP3" else 0.98 * frames) and exact:
         raise DecodeError(f"the recording is cut short: the header states {frames} frames, {num_read} can be read")
     return samples

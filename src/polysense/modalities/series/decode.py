@@ -85,14 +85,14 @@ def read_series(cell: object, root: Path) -> Series:
         return Series(_from_lists(cell))
     media = locate(cell, root, "time series")
     suffix = "" if media.path is None else media.path.suffix.lower()
-    head = media.head(16)
+    head = media.read(16)
     if head.startswith(_NPY_MAGIC):
         return Series(_from_npy(media))
     if head.startswith(_PARQUET_MAGIC):
         return _from_frame(_frame(media, "Parquet", lambda file: pl.read_parquet(file)))
     if suffix in (".npy", ".parquet"):
         raise DecodeError(f"is no {suffix} file: it starts with {short(head)}")
-    if b"\0" in media.head(4096):
+    if b"\0" in media.read(4096):
         raise DecodeError(f"is a binary file that starts with {short(head)}, expected one of {', '.join(SUFFIXES)}")
     separator = "\t" if suffix == ".tsv" else ","
     return _from_frame(

@@ -124,7 +124,7 @@ def decode_video(
     """
     assert num_frames >= 1
     media = locate(cell, root, "video")
-    if is_raster(media.head(_HEAD)):
+    if is_raster(media.read(_HEAD)):
         moving = open_animation(
             media,
             lambda num, seconds: even_positions(num, num_wanted(seconds, num_frames, frames_per_second)),
@@ -152,7 +152,7 @@ def video_info(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
         DecodeError: As `decode_video`.
     """
     media = locate(cell, root, "video")
-    if is_raster(media.head(_HEAD)):
+    if is_raster(media.read(_HEAD)):
         counted: list[tuple[int, float]] = []
 
         def first(num: int, seconds: float) -> list[int]:
@@ -181,7 +181,7 @@ def num_wanted(seconds: float, num_frames: int, frames_per_second: float | None)
 
 def _with_av(media: Media, read: Callable[[Any, Callable[[], Any]], T]) -> T:
     """Runs `read` on the opened container and a way to open it again; what FFmpeg raises becomes a DecodeError."""
-    head = media.head()
+    head = media.read(512)
     if not is_signature(head[:_HEAD]) and not _may_be_video(head, media):
         raise DecodeError(f"{describe_bytes(head) or 'is not a video in a known format'}, expected a video")
     import av

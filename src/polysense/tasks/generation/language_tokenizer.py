@@ -23,7 +23,7 @@ from polysense.core.json import write_json
 from polysense.data.pretrained_tokenizer import fast_tokenizer
 from polysense.errors import BundleError, ColumnError, WeightsError
 from polysense.tasks.generation.requirements import GenerationRequirements
-from polysense.tasks.generation.tokenizer import tidy
+from polysense.tasks.generation.tokenizer import read_tokenizer, tidy
 
 __all__ = ["LanguageModelTokenizer"]
 
@@ -184,11 +184,8 @@ class LanguageModelTokenizer:
         """
         try:
             state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-            text = (folder / _FILE).read_text(encoding="utf-8")
-            # tokenizers raises a bare Exception for broken content, so its first field is looked at before.
-            if not isinstance(json.loads(text).get("model"), dict):
-                raise BundleError(f"{folder / _FILE}: is not a tokenizer.json: it has no 'model'")
-            return LanguageModelTokenizer(tokenizer=_ready(Tokenizer.from_str(text)), lowercase=lowercase, **state)
+            tokenizer = _ready(read_tokenizer(folder / _FILE))
+            return LanguageModelTokenizer(tokenizer=tokenizer, lowercase=lowercase, **state)
         except (OSError, ValueError, AttributeError, TypeError) as error:
             raise BundleError(f"{folder}: the language model's tokenizer can't be read: {error}") from None
 

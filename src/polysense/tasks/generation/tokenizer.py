@@ -23,7 +23,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from polysense.core.files import write_text
 from polysense.errors import BundleError
 
-__all__ = ["BEGIN", "END", "PADDING", "Kind", "OutputTokenizer", "tidy"]
+__all__ = ["BEGIN", "END", "PADDING", "Kind", "OutputTokenizer", "read_tokenizer", "tidy"]
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -180,15 +180,7 @@ class OutputTokenizer:
         Raises:
             BundleError: The file is missing or broken.
         """
-        path = folder / _FILE
-        try:
-            text = path.read_text(encoding="utf-8")
-            # tokenizers raises a bare Exception for broken content, so its first field is looked at before.
-            if not isinstance(json.loads(text).get("model"), dict):
-                raise BundleError(f"{path}: is not a tokenizer.json: it has no 'model'")
-        except (OSError, ValueError, AttributeError) as error:
-            raise BundleError(f"{path}: can't be read: {error}") from None
-        tokenizer = Tokenizer.from_str(text)
+        tokenizer = read_tokenizer(folder / _FILE)
         tokenizer.encode_special_tokens = True
         return OutputTokenizer(tokenizer, kind, lowercase)
 
@@ -197,6 +189,18 @@ class OutputTokenizer:
         if self.kind == "words":
             text = " ".join(text.split())
         return text.lower() if self.lowercase else text
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer.json; BundleError where it is missing or broken."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        # tokenizers raises a bare Exception for broken content, so its first field is looked at before.
+        if not isinstance(json.loads(text).get("model"), dict):
+            raise BundleError(f"{path}: is not a tokenizer.json: it has no 'model'")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BundleError(f"{path}: can't be read: {error}") from None
+    return Tokenizer.from_str(text)
 
 
 def _batches(texts: Iterator[str]) -> Iterator[list[str]]:

@@ -16,14 +16,14 @@ from torch.nn import functional as F
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import map_tensors, pytree_node
-from polysense.core.rows import RowContext
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig, Stepper, Written
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.head import Head, HeadConfig
 from polysense.tasks.generation.record import GenerationTarget
 
-__all__ = ["TokenOutput", "WritingHead", "WritingHeadConfig", "num_tokens", "token_likelihood", "token_losses"]
+__all__ = ["TokenHead", "TokenOutput", "WritingHead", "WritingHeadConfig", "num_tokens"]
 
 O = TypeVar("O")  # noqa: E741  # a head's output
 
@@ -176,6 +176,45 @@ class WritingHead(Head[O], ABC):
         return [(_part(fused, chosen), _part(context, chosen)) for chosen in starts]
 
 
+class TokenHead(WritingHead[TokenOutput], ABC):
+    """A head that says of each true token how likely it is after those before it.
+
+    Attributes:
+        label_smoothing: Share of the target probability that is spread over all tokens.
+    """
+
+    label_smoothing: float
+
+    def expected(self, truth: TargetBatch) -> Int[Tensor, "batch length"]:
+        """The token that each output is to predict; padding where none."""
+        return truth.values[:, 1:]
+
+    def loss(self, output: TokenOutput, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
+        if output.losses is not None:
+            losses = output.losses.sum(dim=1)
+        else:
+            assert output.logits is not None
+            losses = _losses(output.logits, self.expected(truth), self.target.padding_id, self.label_smoothing)
+        return {"loss": RowLoss(losses * truth.present, self.count(truth)["loss"])}
+
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        assert isinstance(truth, TargetBatch)
+        return {"loss": (self.expected(truth) != self.target.padding_id).sum(dim=1).float() * truth.present}
+
+    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
+        logits, expected, padding = (
+            self.read(fused, context, truth).logits,
+            self.expected(truth),
+            self.target.padding_id,
+        )
+        assert logits is not None
+        counted = expected != padding
+        right = (logits.argmax(dim=-1) == expected) & counted
+        measures = [-_losses(logits, expected, padding), right.sum(dim=1).float(), counted.sum(dim=1).float()]
+        return torch.stack(measures, dim=1) * truth.present[:, None]
+
+
 def num_tokens(truth: Truth) -> Float[Tensor, " batch"]:
     """What each row's text adds to the divisor: its tokens after the begin token."""
     assert isinstance(truth, TargetBatch)
@@ -183,38 +222,21 @@ def num_tokens(truth: Truth) -> Float[Tensor, " batch"]:
     return ((truth.lengths - 1).clamp(min=0) * truth.present).float()
 
 
-def token_losses(
-    outputs: Float[Tensor, "batch length vocabulary"],
-    wanted: Int[Tensor, "batch length"],
+def _losses(
+    logits: Float[Tensor, "batch length vocabulary"],
+    expected: Int[Tensor, "batch length"],
     padding_id: int,
-    label_smoothing: float = 0.0,
+    smoothing: float = 0.0,
 ) -> Float[Tensor, " batch"]:
-    """Each row's cross entropy, summed over its tokens.
-
-    Args:
-        outputs: Logits.
-        wanted: The token that each is to predict; padding where none.
-        padding_id: Fills the padding.
-        label_smoothing: Share of the target probability that is spread over all tokens.
-    """
+    """Each row's cross entropy, summed over its tokens."""
     losses = F.cross_entropy(
-        outputs.float().flatten(0, 1),
-        wanted.flatten(),
+        logits.float().flatten(0, 1),
+        expected.flatten(),
         reduction="none",
         ignore_index=padding_id,
-        label_smoothing=label_smoothing,
+        label_smoothing=smoothing,
     )
-    return losses.view(wanted.shape).sum(dim=1)
-
-
-def token_likelihood(
-    outputs: Float[Tensor, "batch length vocabulary"], wanted: Int[Tensor, "batch length"], padding_id: int
-) -> Float[Tensor, "batch 3"]:
-    """What `Prediction.likelihood` holds; arguments as of `token_losses`."""
-    counted = wanted != padding_id
-    right = (outputs.argmax(dim=-1) == wanted) & counted
-    log_probability = -token_losses(outputs, wanted, padding_id)
-    return torch.stack([log_probability, right.sum(dim=1).float(), counted.sum(dim=1).float()], dim=1)
+    return losses.view(expected.shape).sum(dim=1)
 
 
 T = TypeVar("T")

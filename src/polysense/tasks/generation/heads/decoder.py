@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.rows import RowContext, RowLoss
+from polysense.core.rows import RowContext
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -31,14 +31,7 @@ from polysense.nn.layers.decoder import DecoderBlock
 from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 from polysense.nn.layers.packed import Packing, pack
 from polysense.nn.layers.transformer import TransformerBlock, sinusoidal
-from polysense.tasks.generation.heads.autoregressive import (
-    TokenOutput,
-    WritingHead,
-    WritingHeadConfig,
-    num_tokens,
-    token_likelihood,
-    token_losses,
-)
+from polysense.tasks.generation.heads.autoregressive import TokenHead, TokenOutput, WritingHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["GenerationHead", "GenerationHeadConfig"]
@@ -84,7 +77,7 @@ class GenerationHeadConfig(WritingHeadConfig):
         return GenerationHead(self, GenerationTarget.of(target), width)
 
 
-class GenerationHead(WritingHead[TokenOutput]):
+class GenerationHead(TokenHead):
     """Writes a text from the fused tokens."""
 
     never: Tensor
@@ -147,24 +140,7 @@ class GenerationHead(WritingHead[TokenOutput]):
         packing = pack(lengths, longest, memory_mask)
         return packing if len(packing.index) else None
 
-    def loss(self, output: TokenOutput, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
-        if output.losses is not None:
-            losses = output.losses.sum(dim=1)
-        else:
-            assert output.logits is not None
-            losses = token_losses(output.logits, truth.values[:, 1:], self.target.padding_id, self.label_smoothing)
-        return {"loss": RowLoss(losses * truth.present, self.count(truth)["loss"])}
-
-    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
-        return {"loss": num_tokens(truth)}
-
     # --- writing -------------------------------------------------------------------------------------------------
-
-    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
-        logits = self.read(fused, context, truth).logits
-        assert logits is not None
-        return token_likelihood(logits, truth.values[:, 1:], self.target.padding_id) * truth.present[:, None]
 
     def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
         memory, mask = self._memory(fused, context)

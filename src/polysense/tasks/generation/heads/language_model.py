@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.rows import RowContext, RowLoss
+from polysense.core.rows import RowContext
 from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -35,13 +35,7 @@ from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_confi
 from polysense.nn.layers.connectors import ConnectorKind, MLPConnector, connector
 from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
 from polysense.nn.layers.transformer import sinusoidal
-from polysense.tasks.generation.heads.autoregressive import (
-    TokenOutput,
-    WritingHead,
-    WritingHeadConfig,
-    token_likelihood,
-    token_losses,
-)
+from polysense.tasks.generation.heads.autoregressive import TokenHead, TokenOutput, WritingHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.generation.requirements import GenerationRequirements
 
@@ -140,14 +134,14 @@ class LanguageModelHeadConfig(WritingHeadConfig):
         return self.create(target, width)
 
 
-class LanguageModelHead(WritingHead[TokenOutput]):
+class LanguageModelHead(TokenHead):
     """Writes a text with a language model."""
 
     never: Tensor
 
     def __init__(self, config: LanguageModelHeadConfig, target: GenerationTarget, width: int, model: Any) -> None:
         super().__init__(config, target)
-        self.config = config
+        self.config, self.label_smoothing = config, config.label_smoothing
         self.learning_rate_scale = config.learning_rate_scale
         self.settings: Any = model.config
         self.model: Any = model
@@ -212,23 +206,11 @@ class LanguageModelHead(WritingHead[TokenOutput]):
         before = (places - 1 - first).clamp(min=0)[:, :, None].expand(-1, -1, logits.shape[2])
         return TokenOutput(logits=torch.cat([logits.gather(1, before), logits[:, start - first :]], dim=1))
 
-    def loss(self, output: TokenOutput, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
-        assert output.logits is not None
-        smoothing = self.config.label_smoothing
-        losses = token_losses(output.logits, _expected(truth), self.target.padding_id, smoothing)
-        return {"loss": RowLoss(losses * truth.present, self.count(truth)["loss"])}
-
-    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
-        assert isinstance(truth, TargetBatch)
-        return {"loss": (_expected(truth) != self.target.padding_id).sum(dim=1).float() * truth.present}
+    def expected(self, truth: TargetBatch) -> Int[Tensor, "batch length"]:
+        answer = truth.values[:, 1:]
+        return answer if truth.earlier is None else torch.cat([truth.earlier, answer], dim=1)
 
     # --- writing -------------------------------------------------------------------------------------------------
-
-    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
-        logits = self.read(fused, context, truth).logits
-        assert logits is not None
-        return token_likelihood(logits, _expected(truth), self.target.padding_id) * truth.present[:, None]
 
     def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
         prefix = self._prefix(fused, context, max_new_tokens)
@@ -331,12 +313,6 @@ class LanguageModelHead(WritingHead[TokenOutput]):
     def save_resources(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.settings.save_pretrained(str(folder))
-
-
-def _expected(truth: TargetBatch) -> Int[Tensor, "batch length"]:
-    """The token that each output is to predict; padding where none."""
-    answer = truth.values[:, 1:]
-    return answer if truth.earlier is None else torch.cat([truth.earlier, answer], dim=1)
 
 
 def _without_dropout(model: nn.Module) -> None:
