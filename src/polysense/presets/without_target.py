@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from polysense.core.registry import tasks
+from polysense.core.role import Role
 from polysense.data.infer import ColumnGuess
-from polysense.errors import ConfigError
-from polysense.presets.contrastive import for_contrast, members_only
-from polysense.presets.reconstruction import for_reconstruction
+from polysense.data.target import TargetConfig
+from polysense.errors import ColumnError, ConfigError
+from polysense.nn.fusion.concat import ConcatFusionConfig
+from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
+from polysense.tasks.reconstruction.heads.reconstruction import ReconstructionHeadConfig
+from polysense.tasks.reconstruction.target import ReconstructionTargetConfig
+from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
+from polysense.tasks.retrieval.target import ContrastiveTargetConfig
 
-__all__ = ["inputs_for", "recipe_without_target"]
+__all__ = ["RECONSTRUCTION", "SPACE", "inputs_for", "recipe_without_target"]
+
+SPACE, RECONSTRUCTION = "embedding", "reconstruction"
+"""The targets' names in such recipes."""
+
+_TOLD_APART = ("text", "image", "audio", "video")
+_HIDDEN = 0.15
 
 
 def inputs_for(task: str, guesses: Sequence[ColumnGuess], named: Sequence[str]) -> list[ColumnGuess]:
@@ -20,33 +33,70 @@ def inputs_for(task: str, guesses: Sequence[ColumnGuess], named: Sequence[str]) 
     Args:
         task: One without a column of its own.
         guesses: What each column is.
-        named: The columns that the user named.
+        named: The columns that the user named; if none, a joint space has all texts, images, audio and videos.
 
     Raises:
-        ColumnError: A named column is no input, or too few are left.
+        ColumnError: A named column is no input, or fewer than two columns are left for a joint space.
     """
-    return members_only(guesses, named) if tasks()[task].embeds_columns else list(guesses)
+    if not tasks()[task].embeds_columns:
+        return list(guesses)
+    inputs = {guess.name: guess for guess in guesses if guess.role is Role.INPUT}
+    _check_inputs(named, inputs, guesses, "share a space")
+    members = list(named) or [name for name, guess in inputs.items() if guess.modality in _TOLD_APART]
+    if len(set(members)) < 2:
+        kinds = ", ".join(f"{name} ({guess.modality})" for name, guess in inputs.items())
+        raise ColumnError(
+            f"a shared space needs two columns; found {', '.join(members) or 'none'}. Name them, as --target photo "
+            f"--target caption, or say what a column is with --column NAME=KIND (inputs: {kinds or 'none'})"
+        )
+    aside = "ignored: it is not among the columns that share the space"
+    return [
+        replace(guess, role=Role.IGNORED, reason=aside) if guess.name in inputs and guess.name not in members else guess
+        for guess in guesses
+    ]
 
 
 def recipe_without_target(
     task: str, recipe: Recipe, guesses: Sequence[ColumnGuess], named: Sequence[str], num_rows: int
 ) -> Recipe:
-    """The recipe with the task's target.
+    """The recipe with the task's target, and no other.
 
     Args:
         task: One without a column of its own.
         recipe: Of the columns, without a target.
         guesses: What each column is.
         named: The columns that the user named.
-        num_rows: Rows of the table.
+        num_rows: Rows of the table; more rows bear larger batches, and with them more to tell a row from.
 
     Raises:
         ConfigError: The task has no preset.
         ColumnError: A named column is no input.
     """
-    spec = tasks()[task]
+    spec, inputs = tasks()[task], tuple(recipe.data.columns)
+    name: str
+    head: HeadConfig
+    target: TargetConfig
     if spec.embeds_columns:
-        return for_contrast(recipe, num_rows)
-    if spec.reconstructs_columns:
-        return for_reconstruction(recipe, guesses, named)
-    raise ConfigError(f"task: there is no preset of {task!r}; write a recipe with a target of that type")
+        name, head, target = SPACE, ContrastiveHeadConfig(), ContrastiveTargetConfig(columns=inputs)
+        batch_size = 64 if num_rows < 2_000 else 128 if num_rows < 50_000 else 256
+        recipe = replace(recipe, training=replace(recipe.training, batch_size=batch_size))
+    elif spec.reconstructs_columns:
+        _check_inputs(named, inputs, guesses, "be restored")
+        several = sum(guess.role is Role.INPUT for guess in guesses) > 1
+        name, head = RECONSTRUCTION, ReconstructionHeadConfig(hide=_HIDDEN if several else 0.0)
+        target = ReconstructionTargetConfig(columns=tuple(dict.fromkeys(named)) or inputs)
+    else:
+        raise ConfigError(f"task: there is no preset of {task!r}; write a recipe with a target of that type")
+    return replace(
+        recipe,
+        # A hidden cell is a pair less, and hidden from the reconstruction's loss; its head's `hide` asks for it back.
+        data=replace(recipe.data, targets={name: target}, modality_dropout=0.0),
+        model=replace(recipe.model, fusion=ConcatFusionConfig(), heads={name: head}, objectives={}),
+    )
+
+
+def _check_inputs(named: Sequence[str], inputs: Collection[str], guesses: Sequence[ColumnGuess], verb: str) -> None:
+    for name in named:
+        if name not in inputs:
+            reason = next((guess.reason for guess in guesses if guess.name == name), "there is no such column")
+            raise ColumnError(f"column {name!r} can't {verb} ({reason}); say what it is, as --column {name}=text")

@@ -55,15 +55,15 @@ def report_sections(target: TaggingTarget, evaluation: Evaluation, baseline: Eva
     order = np.argsort(-counts[:, 0], kind="stable")[:_MAX_CLASSES].tolist()
     true, predicted, correct = counts.T
     shares = [Interval(value) for value in ratio(2 * correct, true + predicted)]
-    scores = zip(shares, ratio(correct, predicted), ratio(correct, true), true, predicted, correct, strict=True)
-    named = list(zip(target.classes, scores, strict=True))
+    scores = (shares, ratio(correct, predicted), ratio(correct, true), true, predicted, correct)
+    lines = list(zip(target.classes, *scores, strict=True))
     timelines = [
         _timeline(target, int(evaluation.rows[i]), *(statistics[name][i] for name in ("length", "truth", "predicted")))
         for i in example_rows(statistics["present"], _NUM_ROWS)
     ]
     values = {
         "target": target,
-        "classes": [named[i] for i in order],
+        "classes": [lines[i] for i in order],
         "num_classes": len(counts),
         "timelines": timelines,
         "num_rows": len(rows),
