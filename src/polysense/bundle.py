@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.device import resolve_device
-from polysense.core.files import replacing, replacing_folder
+from polysense.core.files import replacing, replacing_folder, write_bytes
 from polysense.core.geometry import Geometry
 from polysense.core.json import read_json, write_json, write_json_lines
 from polysense.core.prediction import Prediction
@@ -101,7 +101,7 @@ class Predictions:
                 with replacing_folder(folder / inner) as part:
                     for cell in cells:
                         if cell is not None:
-                            (part / cell["path"]).write_bytes(cell["bytes"])
+                            write_bytes(part / cell["path"], cell["bytes"], durable=False)
                 texts = [None if cell is None else f"{folder.name}/{inner}/{cell['path']}" for cell in cells]
             columns.append(polars.Series(name, texts, dtype=polars.String))
         return self.frame.with_columns(columns)
