@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from polysense.config.limits import check_limits
 from polysense.errors import ConfigError
 
 __all__ = ["Config", "Family", "describe", "members", "num_registered"]
@@ -34,13 +35,16 @@ _homes: dict[str, tuple[str, ...]] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Base of all settings: frozen, keyword-only, unknown keys rejected when read.
+    """Base of all settings: frozen, keyword-only, unknown keys rejected when read, numbers within their limits.
 
     `replaced` names keys that there were once (of a family also types), and what to write instead.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     replaced: ClassVar[Mapping[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        check_limits(self)
 
 
 @dataclass(frozen=True, kw_only=True)

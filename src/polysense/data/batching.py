@@ -21,9 +21,9 @@ from typing import Literal
 import numpy as np
 
 from polysense.config.base import Family
+from polysense.config.limits import PositiveInt
 from polysense.core.random import permutation
 from polysense.data.token_counts import RowLengths
-from polysense.errors import ConfigError
 
 __all__ = ["Batching", "BatchingConfig", "RowBatchingConfig", "TokenBatchingConfig"]
 
@@ -76,11 +76,7 @@ class RowBatchingConfig(BatchingConfig):
 
     type: Literal["rows"] = "rows"
     group_by_length: bool = False
-    pool: int = 50
-
-    def __post_init__(self) -> None:
-        if self.pool < 1:
-            raise ConfigError(f"pool must be at least 1 step; found {self.pool}")
+    pool: PositiveInt = 50
 
     @property
     def needs_lengths(self) -> bool:
@@ -108,14 +104,8 @@ class TokenBatchingConfig(BatchingConfig):
     """
 
     type: Literal["tokens"] = "tokens"
-    max_tokens: int | Literal["auto"] = "auto"
-    pool: int = 50
-
-    def __post_init__(self) -> None:
-        if self.max_tokens != "auto" and self.max_tokens < 1:
-            raise ConfigError(f"max_tokens must be at least 1, or auto; found {self.max_tokens}")
-        if self.pool < 1:
-            raise ConfigError(f"pool must be at least 1 step; found {self.pool}")
+    max_tokens: PositiveInt | Literal["auto"] = "auto"
+    pool: PositiveInt = 50
 
     @property
     def needs_lengths(self) -> bool:

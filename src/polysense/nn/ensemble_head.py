@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from polysense.config.base import members
+from polysense.config.limits import NonNegativeFloat
 from polysense.core.batch import Truth
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import map_tensors, pytree_node, tensors
@@ -60,16 +61,15 @@ class EnsembleHeadConfig(HeadConfig):
     joint: bool = False
     space: Space = "logits"
     apart: bool = False
-    expert_loss: float | None = None
+    expert_loss: NonNegativeFloat | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.head.unimodal:
             raise ConfigError(
                 f"head: a column alone can't have {self.head.type!r}, because it reads more than a summary or combines "
                 "no experts; take that head itself, and a fusion such as transformer"
             )
-        if self.expert_loss is not None and self.expert_loss < 0:
-            raise ConfigError(f"expert_loss must be at least 0; found {self.expert_loss}")
 
     @classmethod
     def serves(cls) -> frozenset[str]:

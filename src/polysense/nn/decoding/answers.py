@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.stepper import Stepper
@@ -34,13 +35,8 @@ class RankingConfig(DecodingConfig):
     """
 
     type: Literal["answers"] = "answers"
-    num_texts: int = 1
+    num_texts: PositiveInt = 1
     normalise: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_texts < 1:
-            raise ConfigError(f"num_texts must be at least 1; found {self.num_texts}")
 
     def build(self, target: TokenTarget) -> Ranking:
         """The strategy, for a fitted target."""

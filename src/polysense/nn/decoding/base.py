@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.config.base import Family
-from polysense.errors import ConfigError
+from polysense.config.limits import PositiveInt
 from polysense.nn.decoding.stepper import Stepper
 from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.decoding.trie import Constrained, Trie
@@ -59,11 +59,7 @@ class DecodingConfig(Family, ABC, family="decoding", homes=("nn.decoding.*",)):
     """
 
     type: str
-    max_new_tokens: int | Literal["auto"] = "auto"
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens != "auto" and self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens must be at least 1, or auto; found {self.max_new_tokens}")
+    max_new_tokens: PositiveInt | Literal["auto"] = "auto"
 
     @abstractmethod
     def build(self, target: TokenTarget) -> Decoder:

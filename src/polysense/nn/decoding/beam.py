@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.stepper import Stepper
@@ -36,14 +37,12 @@ class BeamSearchConfig(DecodingConfig):
     """
 
     type: Literal["beam"] = "beam"
-    beam_size: int = 4
+    beam_size: PositiveInt = 4
     length_penalty: float = 0.6
     num_texts: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.beam_size < 1:
-            raise ConfigError(f"beam_size must be at least 1; found {self.beam_size}")
         if not math.isfinite(self.length_penalty):
             raise ConfigError(f"length_penalty must be a finite number; found {self.length_penalty}")
         if not 1 <= self.num_texts <= self.beam_size:

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.best_path import ended
@@ -47,17 +48,14 @@ class PrefixBeamConfig(DecodingConfig):
     """
 
     type: Literal["prefix_beam"] = "prefix_beam"
-    beam_size: int = 10
+    beam_size: PositiveInt = 10
     language_model_weight: float = 0.3
     length_bonus: float = 0.0
     num_texts: int = 1
-    tokens_per_frame: int = 32
+    tokens_per_frame: PositiveInt = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("beam_size", "tokens_per_frame"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
         for name in ("language_model_weight", "length_bonus"):
             if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"{name} must be a finite number; found {getattr(self, name)}")

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from polysense.config.limits import NonNegativeFloat, PositiveInt
 from polysense.core.random import uniforms
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
@@ -40,22 +41,16 @@ class SamplingConfig(DecodingConfig):
     """
 
     type: Literal["sample"] = "sample"
-    temperature: float = 1.0
-    top_k: int | None = None
+    temperature: NonNegativeFloat = 1.0
+    top_k: PositiveInt | None = None
     top_p: float = 1.0
-    num_texts: int = 1
+    num_texts: PositiveInt = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
-            raise ConfigError(f"temperature must be a finite number from 0; found {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise ConfigError(f"top_k must be at least 1, or null; found {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p must be above 0 and at most 1; found {self.top_p}")
-        if self.num_texts < 1:
-            raise ConfigError(f"num_texts must be at least 1; found {self.num_texts}")
 
     def build(self, target: TokenTarget) -> Sampling:
         """The strategy, for a fitted target."""

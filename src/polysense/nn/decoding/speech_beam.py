@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from polysense.config.limits import Fraction
 from polysense.errors import ConfigError
 from polysense.nn.decoding.beam import BeamSearch, BeamSearchConfig
 from polysense.nn.decoding.speech import SpeechWeights
@@ -31,14 +32,12 @@ class SpeechBeamConfig(BeamSearchConfig):
 
     type: Literal["speech_beam"] = "speech_beam"  # type: ignore[assignment]
     length_penalty: float = 0.0
-    ctc_weight: float = 0.3
+    ctc_weight: Fraction = 0.3
     language_model_weight: float = 0.3
     length_bonus: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.ctc_weight <= 1:
-            raise ConfigError(f"ctc_weight is a share from 0 to 1; found {self.ctc_weight}")
         for name in ("language_model_weight", "length_bonus"):
             if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"{name} must be a finite number; found {getattr(self, name)}")

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig
 
 __all__ = ["AttentionPoolingFusion", "AttentionPoolingFusionConfig"]
@@ -38,12 +38,8 @@ class AttentionPoolingFusionConfig(FusionConfig):
     """
 
     type: Literal["attention_pooling"] = "attention_pooling"
-    num_queries: int = 4
+    num_queries: PositiveInt = 4
     dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.num_queries < 1:
-            raise ConfigError(f"model.fusion.num_queries must be at least 1; found {self.num_queries}")
 
     def build(self, columns: Sequence[str], width: int) -> AttentionPoolingFusion:
         return AttentionPoolingFusion(self, columns, width)

@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig
 
 __all__ = ["BilinearFusion", "BilinearFusionConfig"]
@@ -38,12 +38,8 @@ class BilinearFusionConfig(FusionConfig):
     """
 
     type: Literal["bilinear"] = "bilinear"
-    rank: int = 64
+    rank: PositiveInt = 64
     dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ConfigError(f"model.fusion.rank must be at least 1; found {self.rank}")
 
     def build(self, columns: Sequence[str], width: int) -> BilinearFusion:
         return BilinearFusion(self, columns, width)

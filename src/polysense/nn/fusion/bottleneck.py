@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig
@@ -45,13 +46,12 @@ class BottleneckFusionConfig(FusionConfig):
     type: Literal["bottleneck"] = "bottleneck"
     num_layers: int = 3
     fusion_start: int = 1
-    num_bottlenecks: int = 4
+    num_bottlenecks: PositiveInt = 4
     num_heads: int = 4
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.num_bottlenecks < 1:
-            raise ConfigError(f"num_bottlenecks must be at least 1; found {self.num_bottlenecks}")
+        super().__post_init__()
         if not 0 <= self.fusion_start <= self.num_layers - 2:
             raise ConfigError(
                 f"fusion_start must be from 0 to num_layers - 2, so that one layer can read what another wrote; found "

@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig
 
 __all__ = ["LowRankFusion", "LowRankFusionConfig"]
@@ -37,12 +37,8 @@ class LowRankFusionConfig(FusionConfig):
     """
 
     type: Literal["low_rank"] = "low_rank"
-    rank: int = 4
+    rank: PositiveInt = 4
     dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ConfigError(f"model.fusion.rank must be at least 1; found {self.rank}")
 
     def build(self, columns: Sequence[str], width: int) -> LowRankFusion:
         return LowRankFusion(self, columns, width)

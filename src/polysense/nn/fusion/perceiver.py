@@ -22,8 +22,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from polysense.config.limits import NonNegativeInt, PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig
 from polysense.nn.layers.transformer import CrossAttentionBlock, TransformerBlock
 
@@ -43,20 +43,11 @@ class PerceiverFusionConfig(FusionConfig):
     """
 
     type: Literal["perceiver"] = "perceiver"
-    num_latents: int = 16
-    num_layers: int = 2
-    num_self_layers: int = 1
+    num_latents: PositiveInt = 16
+    num_layers: PositiveInt = 2
+    num_self_layers: NonNegativeInt = 1
     num_heads: int = 4
     dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("num_latents", self.num_latents, 1),
-            ("num_layers", self.num_layers, 1),
-            ("num_self_layers", self.num_self_layers, 0),
-        ):
-            if value < least:
-                raise ConfigError(f"{name} must be at least {least}; found {value}")
 
     def build(self, columns: Sequence[str], width: int) -> PerceiverFusion:
         return PerceiverFusion(self, columns, width)

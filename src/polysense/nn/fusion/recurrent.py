@@ -23,8 +23,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig
 from polysense.nn.layers.recurrent import BidirectionalRNN
 
@@ -44,14 +44,9 @@ class RecurrentFusionConfig(FusionConfig):
 
     type: Literal["recurrent"] = "recurrent"
     cell: Literal["gru", "lstm"] = "gru"
-    num_layers: int = 1
-    max_steps: int = 64
+    num_layers: PositiveInt = 1
+    max_steps: PositiveInt = 64
     dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name, value in (("num_layers", self.num_layers), ("max_steps", self.max_steps)):
-            if value < 1:
-                raise ConfigError(f"model.fusion.{name} must be at least 1; found {value}")
 
     def build(self, columns: Sequence[str], width: int) -> RecurrentFusion:
         return RecurrentFusion(self, columns, width)

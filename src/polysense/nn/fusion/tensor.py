@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig
@@ -41,12 +42,8 @@ class TensorFusionConfig(FusionConfig):
     """
 
     type: Literal["tensor"] = "tensor"
-    dim: int = 8
+    dim: PositiveInt = 8
     dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise ConfigError(f"model.fusion.dim must be at least 1; found {self.dim}")
 
     def build(self, columns: Sequence[str], width: int) -> TensorFusion:
         """Builds the fusion.

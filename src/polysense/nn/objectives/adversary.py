@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
+from polysense.config.limits import NonNegativeFloat, PositiveInt
 from polysense.core.rows import RowLoss
-from polysense.errors import ConfigError
 from polysense.nn.objectives.base import Blueprint, Objective, ObjectiveConfig, TrainingState
 
 __all__ = ["Adversary", "AdversaryConfig", "reverse_gradient"]
@@ -104,17 +104,9 @@ class AdversaryConfig(ObjectiveConfig):
     """
 
     type: Literal["adversary"] = "adversary"
-    strength: float = 1.0
-    smoothness: float = 1.0
-    hidden: int = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, value in (("strength", self.strength), ("smoothness", self.smoothness)):
-            if value < 0:
-                raise ConfigError(f"{name} must be at least 0; found {value}")
-        if self.hidden < 1:
-            raise ConfigError(f"hidden must be at least 1; found {self.hidden}")
+    strength: NonNegativeFloat = 1.0
+    smoothness: NonNegativeFloat = 1.0
+    hidden: PositiveInt = 32
 
     def build(self, blueprint: Blueprint) -> Adversary:
         return Adversary(self, blueprint)

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polysense.config.base import Family
+from polysense.config.limits import NonNegativeFloat
 from polysense.core.batch import Batch, Truth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Schema
@@ -88,11 +89,7 @@ class ObjectiveConfig(Family, family="objective", homes=("nn.objectives.*", "tas
     """
 
     type: str
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise ConfigError(f"weight must be at least 0; found {self.weight}")
+    weight: NonNegativeFloat = 1.0
 
     def build(self, blueprint: Blueprint) -> Objective | None:
         """Builds the objective; None where there is nothing for it to do (a single column has no others to rank)."""

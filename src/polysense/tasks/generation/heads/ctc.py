@@ -50,9 +50,6 @@ class CTCHeadConfig(FrameReaderConfig, WritingHeadConfig):
     type: Literal["ctc"] = "ctc"
     decoding: DecodingConfig = field(default_factory=BestPathConfig)
 
-    def __post_init__(self) -> None:
-        self.check_frames()
-
     def build(self, target: Target, width: int) -> CTCHead:
         self.check(target)
         return CTCHead(self, GenerationTarget.of(target), width)

@@ -19,12 +19,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from polysense.config.limits import Fraction
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
-from polysense.errors import ConfigError
 from polysense.nn.decoding import DecodingConfig
 from polysense.nn.decoding.best_path import BestPath
 from polysense.nn.decoding.prefix_beam import PrefixBeam
@@ -51,14 +51,8 @@ class CTCAttentionHeadConfig(FrameReaderConfig, GenerationHeadConfig):
 
     tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     type: Literal["ctc_attention"] = "ctc_attention"  # type: ignore[assignment]
-    ctc_weight: float = 0.3
+    ctc_weight: Fraction = 0.3
     decoding: DecodingConfig = field(default_factory=SpeechBeamConfig)
-
-    def __post_init__(self) -> None:
-        GenerationHeadConfig.__post_init__(self)
-        self.check_frames()
-        if not 0 <= self.ctc_weight <= 1:
-            raise ConfigError(f"ctc_weight is a share from 0 to 1; found {self.ctc_weight}")
 
     def build(self, target: Target, width: int) -> CTCAttentionHead:  # type: ignore[override]
         self.check(target)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from polysense.config.base import Config
+from polysense.config.limits import PositiveInt
 from polysense.core.batch import TargetBatch
 from polysense.core.pytree import pytree_node
 from polysense.core.registry import modality
@@ -52,15 +53,8 @@ class FrameReaderConfig(Config):
 
     column: str = "auto"
     steps: Literal["auto", "tokens", "columns", "items"] = "auto"
-    upsampling: int = 1
-    language_model: int | None = None
-
-    def check_frames(self) -> None:
-        """Raises ConfigError if a setting makes no sense."""
-        if self.upsampling < 1:
-            raise ConfigError(f"upsampling must be at least 1; found {self.upsampling}")
-        if self.language_model is not None and self.language_model < 1:
-            raise ConfigError(f"language_model must be at least 1, or null; found {self.language_model}")
+    upsampling: PositiveInt = 1
+    language_model: PositiveInt | None = None
 
     def find_column(self, columns: Sequence[Column], target: str) -> Column:
         """The column that is read.

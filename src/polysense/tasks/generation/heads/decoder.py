@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.rows import RowContext
 from polysense.core.schema import Target
@@ -57,20 +58,16 @@ class GenerationHeadConfig(WritingHeadConfig):
 
     tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     type: Literal["generation"] = "generation"
-    num_layers: int = 2
-    num_heads: int = 4
-    label_smoothing: float = 0.1
+    num_layers: PositiveInt = 2
+    num_heads: PositiveInt = 4
+    label_smoothing: FractionBelowOne = 0.1
     tie_embeddings: bool = True
     packing: bool | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.hidden:
             raise ConfigError(f"hidden: a generation head has none; set it to 0 (found {self.hidden}), or num_layers")
-        for name, least in (("num_layers", 1), ("num_heads", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}; found {getattr(self, name)}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"label_smoothing is a share from 0 to below 1; found {self.label_smoothing}")
 
     def build(self, target: Target, width: int) -> GenerationHead:
         self.check(target)

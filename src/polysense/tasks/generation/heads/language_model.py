@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.rows import RowContext
 from polysense.core.schema import Requirements, Target
@@ -81,22 +82,18 @@ class LanguageModelHeadConfig(WritingHeadConfig):
     learning_rate_scale: float = 0.1
     revision: str | None = None
     connector: ConnectorKind = "mlp"
-    shuffle: int = 2
-    latents: int = 32
-    lora_rank: int = 16
+    shuffle: PositiveInt = 2
+    latents: PositiveInt = 32
+    lora_rank: PositiveInt = 16
     lora_alpha: float = 32.0
     lora_modules: tuple[str, ...] = ()
-    label_smoothing: float = 0.0
+    label_smoothing: FractionBelowOne = 0.0
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.hidden:
             raise ConfigError(f"hidden: a language model has none to set; leave it at 0 (found {self.hidden})")
-        for name in ("shuffle", "latents", "lora_rank"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"label_smoothing is a share from 0 to below 1; found {self.label_smoothing}")
         if self.weights == "random" and self.tune != "full":
             raise ConfigError(f"tune: {self.tune} with random weights would freeze noise; write `tune: full`")
 

@@ -32,6 +32,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from polysense.config.limits import Fraction, FractionBelowOne, NonNegativeFloat, PositiveFloat, PositiveInt
 from polysense.core.batch import Batch, ColumnBatch, Truth
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
@@ -94,43 +95,26 @@ class ReconstructionHeadConfig(HeadConfig):
     type: Literal["reconstruction"] = "reconstruction"
     dropout: float = 0.0
     memory: Literal["code", "tokens"] = "code"
-    code_size: int = 64
-    num_layers: int = 2
-    num_heads: int = 4
-    mask: float = 0.0
-    hide: float = 0.0
-    noise: float = 0.0
-    replace: float = 0.0
+    code_size: PositiveInt = 64
+    num_layers: PositiveInt = 2
+    num_heads: PositiveInt = 4
+    mask: FractionBelowOne = 0.0
+    hide: FractionBelowOne = 0.0
+    noise: NonNegativeFloat = 0.0
+    replace: Fraction = 0.0
     variational: bool = False
-    beta: float = 0.001
-    beta_warmup: float = 0.0
+    beta: NonNegativeFloat = 0.001
+    beta_warmup: Fraction = 0.0
     column_weights: Mapping[str, float] = field(default_factory=dict)
-    patch_size: int | Literal["auto"] = "auto"
-    max_tokens: int | None = None
-    max_seconds: float | None = None
-    num_mels: int = 64
+    patch_size: PositiveInt | Literal["auto"] = "auto"
+    max_tokens: PositiveInt | None = None
+    max_seconds: PositiveFloat | None = None
+    num_mels: PositiveInt = 64
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.hidden:
             raise ConfigError(f"hidden: a reconstruction has none; set it to 0 (found {self.hidden}), or num_layers")
-        for name, least in (("code_size", 1), ("num_layers", 1), ("num_heads", 1), ("num_mels", 1), ("max_tokens", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} must be at least {least}; found {value}")
-        for name in ("mask", "hide"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} is a share from 0 to below 1; found {getattr(self, name)}")
-        if not 0 <= self.replace <= 1:
-            raise ConfigError(f"replace is a share from 0 to 1; found {self.replace}")
-        if not 0 <= self.beta_warmup <= 1:
-            raise ConfigError(f"beta_warmup is a share of the training, 0 to 1; found {self.beta_warmup}")
-        for name in ("noise", "beta"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be at least 0; found {getattr(self, name)}")
-        if self.patch_size != "auto" and self.patch_size < 1:
-            raise ConfigError(f"patch_size must be at least 1, or auto; found {self.patch_size}")
-        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
-            raise ConfigError(f"max_seconds must be above 0; found {self.max_seconds}")
         if self.variational and self.memory == "tokens":
             raise ConfigError("variational: the code is what is drawn; set memory: code, or variational: false")
         for column, weight in self.column_weights.items():

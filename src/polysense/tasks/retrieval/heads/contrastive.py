@@ -26,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
@@ -63,16 +64,11 @@ class ContrastiveHeadConfig(HeadConfig):
         "matching": "model.objectives={matching: {type: image_text_matching, weight: 0.5}}"
     }
     type: Literal["contrastive"] = "contrastive"
-    size: int = 128
+    size: PositiveInt = 128
     loss: ContrastiveLoss = "infonce"
     repeats: Repeats = "positives"
     learn_temperature: bool = True
-    chunk: int = 256
-
-    def __post_init__(self) -> None:
-        for name in ("size", "chunk"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
+    chunk: PositiveInt = 256
 
     def build(self, target: Target, width: int) -> ContrastiveHead:
         self.check(target)

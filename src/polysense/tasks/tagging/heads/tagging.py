@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
@@ -56,13 +57,12 @@ class TaggingHeadConfig(HeadConfig):
     type: Literal["tagging"] = "tagging"
     crf: bool = False
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
-    label_smoothing: float = 0.0
+    label_smoothing: FractionBelowOne = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.crf and (self.class_weights != "none" or self.label_smoothing):
             raise ConfigError("crf: a chain's loss knows no class_weights and no label_smoothing; leave them out")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"label_smoothing is a share from 0 to below 1; found {self.label_smoothing}")
 
     def build(self, target: Target, width: int) -> TaggingHead:
         self.check(target)
