@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import types
 import typing
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from polysense.errors import ConfigError
 
@@ -62,19 +63,19 @@ Fraction: TypeAlias = Annotated[float, Limit(0, 1)]
 FractionBelowOne: TypeAlias = Annotated[float, Limit(0, 1, open_high=True)]
 
 
-def check_limits(config: Any) -> None:
+def check_limits(config: object) -> None:
     """Raises ConfigError where a number of a config is beyond its limit."""
-    for name, (limit, others) in _limits(type(config)).items():
+    for name, (limit, others) in _limits(typing.cast("Hashable", type(config))).items():
         value = getattr(config, name)
         if isinstance(value, (int, float)) and not limit.holds(value):
             raise ConfigError(f"{name} must be {limit}{others}; found {value}")
 
 
 @functools.cache
-def _limits(config: type) -> dict[str, tuple[Limit, str]]:
+def _limits(config: Hashable) -> dict[str, tuple[Limit, str]]:
     """Per field with a limit that limit, and what else may stand there, for the message (", or null")."""
     result = {}
-    for name, hint in typing.get_type_hints(config, include_extras=True).items():
+    for name, hint in typing.get_type_hints(typing.cast("type", config), include_extras=True).items():
         limit, others = None, ""
         for option in typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,):
             limit = next((extra for extra in getattr(option, "__metadata__", ()) if isinstance(extra, Limit)), limit)
