@@ -32,6 +32,7 @@ from polysense.core.device import resolve_device
 from polysense.core.files import replacing, replacing_folder, write_bytes
 from polysense.core.geometry import Geometry
 from polysense.core.json import read_json, write_json, write_json_lines
+from polysense.core.packages import lacking, packages_of
 from polysense.core.prediction import Prediction
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema
@@ -201,6 +202,9 @@ class Bundle:
             "format": FORMAT,
             "polysense": VERSION,
             "torch": torch.__version__,
+            "packages": packages_of(
+                [*self.model.modules(), *self.processor.columns.values(), *self.processor.targets.values()]
+            ),
             "model": to_dict(self.model_config),
             "recipe": to_dict(self.recipe),
             "info": self.info,
@@ -459,6 +463,8 @@ def load(path: Path | str, *, device: str = "auto") -> Bundle:
                 f"{folder}: written by polysense {plain['polysense']} in format {plain['format']}; this version reads "
                 f"format {FORMAT}: {what}"
             )
+        if lacks := lacking(plain["packages"]):
+            raise BundleError(f"{folder}: needs {', '.join(lacks)}, which is not installed here; install it with pip")
         config = from_dict(ModelConfig, plain["model"], where=str(folder / _MANIFEST))
         settings = plain.get("imputer")
         imputer = None if settings is None else Imputer(load(folder / IMPUTER, device=device), **settings)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+Run = Callable[..., str]
 PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 _PROGRAM = """
 import contextlib, io, json, random, sys
@@ -52,34 +50,8 @@ print(json.dumps({"shown": shown.getvalue(), "named": named, "finite": frames, "
 """
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that has the package, as `pip install` leaves it: its sources and its metadata."""
-    project = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]
-    info = tmp_path / "site" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n", encoding="utf-8"
-    )
-    groups = [
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
-        for group, points in project["entry-points"].items()
-    ]
-    (info / "entry_points.txt").write_text("\n".join(groups), encoding="utf-8")
-    paths = [str(info.parent), str(PLUGIN / "src"), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-
-
-def run(program: str, *arguments: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=200, check=False, env=env
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_the_package_lists_trains_saves_loads_and_predicts(installed: dict[str, str], tmp_path: Path) -> None:
-    found = json.loads(run(_PROGRAM, str(tmp_path), env=installed).splitlines()[-1])
+def test_the_package_lists_trains_saves_loads_and_predicts(run: Run, tmp_path: Path) -> None:
+    found = json.loads(run(_PROGRAM, tmp_path).splitlines()[-1])
     assert "[polysense-example]" in found["shown"]
     assert "order_of_magnitude: A number by its sign and the logarithm of its size." in found["shown"]
     heads = json.loads(found["shown"][found["shown"].index("[\n") :])
@@ -96,8 +68,8 @@ def test_the_package_lists_trains_saves_loads_and_predicts(installed: dict[str, 
     assert found["same"]
 
 
-def test_the_documentations_catalogue_is_polysenses_own(installed: dict[str, str]) -> None:
-    shown = run("from polysense.workflows.catalogue import markdown; print(markdown())", env=installed)
+def test_the_documentations_catalogue_is_polysenses_own(run: Run) -> None:
+    shown = run("from polysense.workflows.catalogue import markdown; print(markdown())")
     assert "order_of_magnitude" not in shown
     assert "`number_mlp`" in shown
 
@@ -150,8 +122,8 @@ print(json.dumps({"value": own.value, "bounds": own.has_bounds,
 """
 
 
-def test_the_packages_metric_is_reported_like_the_tasks_own(installed: dict[str, str]) -> None:
-    found = json.loads(run(_METRICS, env=installed).splitlines()[-1])
+def test_the_packages_metric_is_reported_like_the_tasks_own(run: Run) -> None:
+    found = json.loads(run(_METRICS).splitlines()[-1])
     assert found["value"] == 0.75
     assert found["bounds"]
     assert "top_2_accuracy" not in found["of_two"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import runpy
 from collections.abc import Sequence
 from functools import cache
@@ -62,11 +63,14 @@ EXAMPLES = {
 }
 
 
+FOLDERS = [Path(__file__).parent, Path(os.environ.get("POLYSENSE_EXAMPLE_CELLS", ""))]  # a package brings its own
+
+
 @cache
 def cells(kind: str) -> Sequence[object]:
     """Twelve cells that are surely of a kind: from `example_cell.py` in its tests' folder, or from above."""
-    own = Path(__file__).parent / kind / "example_cell.py"
-    make = runpy.run_path(str(own))["example_cell"] if own.exists() else EXAMPLES[kind]
+    own = [path for path in (folder / kind / "example_cell.py" for folder in FOLDERS) if path.exists()]
+    make = runpy.run_path(str(own[0]))["example_cell"] if own else EXAMPLES[kind]
     return [make(i) for i in range(12)]
 
 

@@ -2,7 +2,7 @@
 
 A family is a set of interchangeable components told apart by `type:` (encoders, fusions, heads, optimizers, ...). A
 member registers itself by being defined; a third party's is found through an entry point in the group
-`polysense.<family>`, named as its type, whose value is the config class.
+`polysense.<family>`, named as its type, whose value is the config class, or in the folder of its modality or task.
 
     @dataclass(frozen=True, kw_only=True)
     class GatedConfig(FusionConfig):
@@ -14,13 +14,14 @@ member registers itself by being defined; a third party's is found through an en
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import importlib
 import importlib.metadata
 import inspect
 import pkgutil
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,6 +32,7 @@ __all__ = ["Config", "Family", "describe", "members", "num_registered"]
 
 _families: dict[str, dict[str, type[Family]]] = {}
 _homes: dict[str, tuple[str, ...]] = {}
+_ROOMS = {"modalities": "modality", "tasks": "task"}  # whose folders third parties have too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,8 @@ class Family(Config):
     """Base of a `type:` family; subclass it with `family="name"`, then subclass that with a `type` each.
 
     `homes` are the modules in which polysense's own members stand, such as "modalities.*.encoders.*": a file put there
-    is a member, and nobody has to import it.
+    is a member, and nobody has to import it. The folder of a third party's modality or task is laid out in the same
+    way, so its entry point (`polysense.modality`, "package.chess.spec:ChessSpec") is the only one that it needs.
     """
 
     family: ClassVar[str] = ""
@@ -101,19 +104,29 @@ def members(family: str) -> dict[str, type[Family]]:
         ConfigError: A third party's entry point can't be loaded.
     """
     for home in _homes.pop(family, ()):
-        _import_all("polysense", home.split("."))
+        room, *pattern = home.split(".")
+        _import_all("polysense", [room, *pattern])
+        for point in importlib.metadata.entry_points(group=f"polysense.{_ROOMS[room]}") if room in _ROOMS else ():
+            with _blamed(f"the {_ROOMS[room]} {point.name!r}", point.value, point.dist):
+                _import_all(point.module.rpartition(".")[0], pattern[1:])
     result = _families.setdefault(family, {})
     for point in importlib.metadata.entry_points(group=f"polysense.{family}"):
         if point.name not in result:
-            try:
+            with _blamed(f"the {family} {point.name!r}", point.value, point.dist):
                 result[point.name] = point.load()
-            except Exception as error:
-                package = point.dist.name if point.dist else "?"
-                raise ConfigError(
-                    f"the {family} {point.name!r} of the package {package} can't be loaded from {point.value}: "
-                    f"{error}; mend or uninstall that package"
-                ) from error
     return dict(sorted(result.items()))
+
+
+@contextlib.contextmanager
+def _blamed(part: str, module: str, package: Any) -> Iterator[None]:
+    """Whatever a third party's module raises is its package's fault, and says so."""
+    try:
+        yield
+    except Exception as error:
+        raise ConfigError(
+            f"{part} of the package {package.name if package else '?'} can't be loaded from {module}: {error}; mend or "
+            f"uninstall that package"
+        ) from error
 
 
 def _import_all(package: str, pattern: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib.metadata
 import inspect
 import json
 import re
@@ -21,6 +20,7 @@ from typing import Any
 import polysense.recipe  # noqa: F401 (importing it registers everything that a recipe can name)
 from polysense.config.base import Config, describe, members
 from polysense.config.codec import to_dict
+from polysense.core.packages import package_of
 from polysense.errors import ConfigError
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
@@ -149,7 +149,7 @@ def components(family: FamilyInfo) -> list[Component]:
             summary=describe(config)[0],
             serves=_served(config),
             parameters=_parameters(config),
-            package=_package(family.key, name, config),
+            package=_package(config.__module__),
             about=(sys.modules[config.__module__].__doc__ or "").strip()
             if modules.count(config.__module__) == 1
             else "",
@@ -185,14 +185,12 @@ def _default(field: dataclasses.Field[Any]) -> str | None:
     return json.dumps(to_dict(value), ensure_ascii=False)
 
 
-def _package(family: str, name: str, config: type[Config]) -> str | None:
-    module = config.__module__.partition(".")[0]
-    if module == "polysense":
+def _package(module: str) -> str | None:
+    top = module.partition(".")[0]
+    if top == "polysense":
         return None
-    for point in importlib.metadata.entry_points(group=f"polysense.{family}", name=name):
-        if point.dist is not None:
-            return point.dist.name
-    return module
+    package = package_of(module)
+    return top if package is None else package.name
 
 
 def find(family: str, name: str | None = None) -> list[Component]:

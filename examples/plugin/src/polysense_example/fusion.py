@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig
 
 __all__ = ["MaximumFusion", "MaximumFusionConfig"]
 
@@ -44,10 +44,11 @@ class MaximumFusion(Fusion):
         tokens: Sequence[Tokens],
         summaries: Float[Tensor, "batch columns width"],
         present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
         summaries = self.dropout(summaries)
         hidden = torch.stack([layer(summaries[:, i]) for i, layer in enumerate(self.transform)], dim=1)
         # An absent column can't be the largest: not even where all the others are negative, as a 0 would be. A row
         # without any column gets a learned summary from the base class; what stands here need only be finite.
         floor = torch.finfo(hidden.dtype).min
-        return self.join(tokens), hidden.masked_fill(~present[:, :, None], floor).amax(dim=1)
+        # None: the tokens that heads read stay as they are.
+        return None, hidden.masked_fill(~present[:, :, None], floor).amax(dim=1)
