@@ -8,6 +8,7 @@ from typing import Any
 
 from polysense.config.base import Config
 from polysense.config.codec import dump_yaml, field_comments, from_dict, parse_yaml, read_text, to_dict
+from polysense.config.limits import NonNegativeInt, PositiveInt
 from polysense.config.overrides import apply_overrides
 from polysense.data.config import DataConfig
 from polysense.data.target import TargetConfig
@@ -40,19 +41,13 @@ class EvaluationConfig(Config):
             come out and what came out: in samples.html, samples.jsonl and TensorBoard, texts in train.log too.
     """
 
-    bootstrap: int = 1000
+    bootstrap: NonNegativeInt = 1000
     contribution: bool = True
-    contribution_rows: int = 2000
+    contribution_rows: PositiveInt = 2000
     baselines: bool = False
     report: bool = True
-    written_rows: int = 64
-    samples: int = 4
-
-    def __post_init__(self) -> None:
-        if self.written_rows < 0 or self.samples < 0:
-            raise ConfigError("written_rows and samples must be at least 0")
-        if self.bootstrap < 0 or self.contribution_rows < 1:
-            raise ConfigError("bootstrap must be at least 0, and contribution_rows at least 1")
+    written_rows: NonNegativeInt = 64
+    samples: NonNegativeInt = 4
 
 
 @dataclass(frozen=True, kw_only=True)

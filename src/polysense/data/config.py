@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polysense.config.base import Config
+from polysense.config.limits import FractionBelowOne, NonNegativeInt
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnConfig
 from polysense.data.split import FractionSplitConfig, SplitConfig
@@ -53,9 +54,9 @@ class DataConfig(Config):
     weight: str | None = None
     split: SplitConfig = field(default_factory=FractionSplitConfig)
     transforms: dict[str, TransformConfig] = field(default_factory=dict)
-    modality_dropout: float = 0.1
+    modality_dropout: FractionBelowOne = 0.1
     cache: Literal["auto", "none", "memory"] = "auto"
-    num_workers: int | Literal["auto"] = "auto"
+    num_workers: NonNegativeInt | Literal["auto"] = "auto"
 
     @property
     def modalities(self) -> dict[str, str]:
@@ -63,10 +64,7 @@ class DataConfig(Config):
         return {name: column.modality for name, column in self.columns.items()}
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.modality_dropout < 1.0:
-            raise ValueError("modality_dropout: expected at least 0 and less than 1")
-        if self.num_workers != "auto" and self.num_workers < 0:
-            raise ValueError("num_workers: expected 0 or more, or auto")
+        super().__post_init__()
         unused = sorted(set(self.transforms) - set(self.columns))
         if unused:
             raise ValueError(f"transforms: there is no input column {unused[0]!r} (columns: {', '.join(self.columns)})")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polysense.config.base import Config
+from polysense.config.limits import NonNegativeInt, PositiveFloat, PositiveInt
 from polysense.data.batching import BatchingConfig, RowBatchingConfig
 from polysense.errors import ConfigError
 from polysense.training.balance import BalanceConfig
@@ -49,42 +50,30 @@ class TrainingConfig(Config):
         tensorboard: Whether to write TensorBoard's event files beside log.jsonl.
     """
 
-    epochs: int = 20
-    batch_size: int = 32
+    epochs: NonNegativeInt = 20
+    batch_size: PositiveInt = 32
     batching: BatchingConfig = field(default_factory=RowBatchingConfig)
-    accumulate: int = 1
+    accumulate: PositiveInt = 1
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     schedule: ScheduleConfig = field(default_factory=CosineConfig)
     balance: BalanceConfig | None = None
-    clip_norm: float | None = 1.0
-    early_stopping: int | None = None
+    clip_norm: PositiveFloat | None = 1.0
+    early_stopping: PositiveInt | None = None
     monitor: str = "auto"
-    validate_every: int = 1
+    validate_every: PositiveInt = 1
     ema: float | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     seed: int = 0
-    num_threads: int | None = None
+    num_threads: PositiveInt | None = None
     compile: bool = False
-    log_every: int = 10
-    checkpoint_every_steps: int | None = None
-    checkpoint_every_minutes: float | None = 10.0
+    log_every: PositiveInt = 10
+    checkpoint_every_steps: PositiveInt | None = None
+    checkpoint_every_minutes: PositiveFloat | None = 10.0
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
-        if self.epochs < 0:
-            raise ConfigError(f"epochs must be at least 0; found {self.epochs}")
-        for name in ("batch_size", "accumulate", "validate_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
-        for name in ("early_stopping", "num_threads", "checkpoint_every_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, or null; found {value}")
-        for name in ("clip_norm", "checkpoint_every_minutes"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} must be above 0, or null; found {value}")
+        super().__post_init__()
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"ema must be above 0 and below 1, or null; found {self.ema}")
         if self.batch_size % self.accumulate:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from polysense.config.base import Family
+from polysense.config.limits import FractionBelowOne
 from polysense.errors import ConfigError
 
 __all__ = ["ConstantConfig", "CosineConfig", "PlateauConfig", "Schedule", "ScheduleConfig"]
@@ -45,11 +46,7 @@ class ScheduleConfig(Family, family="schedule"):
     """
 
     type: str
-    warmup: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.warmup < 1:
-            raise ConfigError(f"warmup is a fraction of all steps, at least 0 and below 1; found {self.warmup}")
+    warmup: FractionBelowOne = 0.05
 
     def build(self, total_steps: int) -> Schedule:
         """The schedule of a run of that many optimisation steps."""

@@ -214,7 +214,7 @@ def test_a_hub_name_without_network_says_what_to_do(fit: Fit, monkeypatch: pytes
 def test_senseless_settings_are_refused(bad: dict[str, int]) -> None:
     from polysense.config.codec import from_dict
 
-    with pytest.raises(ConfigError, match="expected at least"):
+    with pytest.raises(ConfigError, match="at least"):
         from_dict(TextColumnConfig, {"type": "text", **bad})
 
 
@@ -336,5 +336,5 @@ def test_saved_words_are_the_same_words(fit: Fit, tmp_path: Path) -> None:
 def test_senseless_word_settings_are_refused(bad: dict[str, object]) -> None:
     from polysense.config.codec import from_dict
 
-    with pytest.raises(ConfigError, match="expected"):
+    with pytest.raises(ConfigError, match="expected|must be at least 1"):
         from_dict(TextColumnConfig, {"type": "text", **bad})

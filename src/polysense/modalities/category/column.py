@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.config.limits import PositiveInt
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
@@ -91,13 +92,12 @@ class CategoryColumnConfig(ColumnConfig):
 
     modality: ClassVar[str] = "category"
     type: Literal["category"] = "category"
-    min_count: int = 1
+    min_count: PositiveInt = 1
     hash_buckets: int | None = None
     num_hashes: int = 1
 
     def __post_init__(self) -> None:
-        if self.min_count < 1:
-            raise ValueError("min_count: expected at least 1")
+        super().__post_init__()
         if self.hash_buckets is not None and self.hash_buckets < 2:
             raise ValueError("hash_buckets: expected at least 2, or null")
         if not 1 <= self.num_hashes <= _MOST_HASHES:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from PIL import Image
 
+from polysense.config.limits import PositiveInt
 from polysense.core.geometry import Placement
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
@@ -45,13 +46,12 @@ class ImageColumnConfig(ColumnConfig):
     size: tuple[int, int] | Literal["auto"] = "auto"
     fit: Fit = "pad"
     channels: Literal[1, 3, "auto"] = "auto"
-    max_pixels: int = MAX_PIXELS
+    max_pixels: PositiveInt = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size != "auto" and min(self.size) < 1:
             raise ValueError("expected a height and a width of at least 1 pixel")
-        if self.max_pixels < 1:
-            raise ValueError("max_pixels: expected at least 1")
 
     def build(self, name: str) -> ImageProcessor:
         """The preprocessing of the column of that name, not yet fitted."""

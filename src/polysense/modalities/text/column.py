@@ -31,6 +31,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from polysense.config.limits import PositiveInt
 from polysense.core.files import write_text
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
@@ -94,21 +95,18 @@ class TextColumnConfig(ColumnConfig):
     tokenizer: str | None = None
     tokens: Literal["auto", "subwords", "words"] = "auto"
     vocabulary_size: int | Literal["auto"] = "auto"
-    min_frequency: int = 2
+    min_frequency: PositiveInt = 2
     lowercase: bool | Literal["auto"] = "auto"
     words: bool = False
-    max_tokens: int | None = None
+    max_tokens: PositiveInt | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         least, why = (3, "the padding, the unknown, a word") if self.tokens == "words" else (257, "256 bytes, padding")
         if self.vocabulary_size != "auto" and self.vocabulary_size < least:
             raise ValueError(f"vocabulary_size: expected at least {least} ({why}), or auto")
-        if self.min_frequency < 1:
-            raise ValueError("min_frequency: expected at least 1")
         if self.tokens == "words" and self.tokenizer is not None:
             raise ValueError("tokens: expected auto or subwords, since a tokenizer is given; or set tokenizer: null")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError("max_tokens: expected at least 1, or null")
 
     def build(self, name: str) -> TextProcessor:
         """The preprocessing of the column of that name, not yet fitted."""

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from polysense.config.codec import from_dict
+from polysense.config.limits import PositiveInt
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
@@ -59,17 +60,16 @@ class VideoColumnConfig(ColumnConfig):
     channels: Literal[1, 3, "auto"] = "auto"
     frames: int | Literal["auto"] = "auto"
     frames_per_second: float | None = None
-    max_pixels: int = MAX_PIXELS
+    max_pixels: PositiveInt = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size != "auto" and min(self.size) < 1:
             raise ValueError("expected a height and a width of at least 1 pixel")
         if self.frames != "auto" and not 1 <= self.frames <= 10_000:
             raise ValueError("frames: expected 1 to 10000, or auto")
         if self.frames_per_second is not None and not 0 < self.frames_per_second <= 1000:
             raise ValueError("frames_per_second: expected more than 0 and at most 1000, or null")
-        if self.max_pixels < 1:
-            raise ValueError("max_pixels: expected at least 1")
 
     @property
     def num_frames(self) -> int:

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.config.limits import PositiveInt
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.core.task_spec import TargetReader
@@ -66,21 +67,17 @@ class TextTargetConfig(TargetConfig):
     column: str | None = None
     tokens: Kind = "subwords"
     vocabulary_size: int | Literal["auto"] = "auto"
-    min_frequency: int = 2
+    min_frequency: PositiveInt = 2
     lowercase: bool = False
-    max_tokens: int | None = 256
+    max_tokens: PositiveInt | None = 256
     too_long: Literal["truncate", "refuse", "keep"] = "truncate"
-    max_prompt_tokens: int | None = 512
+    max_prompt_tokens: PositiveInt | None = 512
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         least = 260 if self.tokens == "subwords" else 5
         if self.vocabulary_size != "auto" and self.vocabulary_size < least:
             raise ValueError(f"vocabulary_size: expected at least {least}, or auto")
-        if self.min_frequency < 1:
-            raise ValueError("min_frequency: expected at least 1")
-        for name in ("max_tokens", "max_prompt_tokens"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, or null")
 
     def sources(self, name: str) -> tuple[str, ...]:
         """The table's column that the target of that name is read from."""

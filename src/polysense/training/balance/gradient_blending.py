@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from polysense.errors import ConfigError
+from polysense.config.limits import Fraction, PositiveFloat, PositiveInt
 from polysense.training.balance.base import ALL_COLUMNS, Balance, BalanceConfig, Setting
 
 __all__ = ["GradientBlending", "GradientBlendingConfig", "Losses", "blend"]
@@ -45,17 +45,9 @@ class GradientBlendingConfig(BalanceConfig):
     """
 
     type: Literal["gradient_blending"] = "gradient_blending"
-    every_epochs: int = 1
-    evenly: float = 0.1
-    min_overfitting: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.every_epochs < 1:
-            raise ConfigError(f"training.balance.every_epochs must be at least 1; found {self.every_epochs}")
-        if not 0 <= self.evenly <= 1:
-            raise ConfigError(f"training.balance.evenly is a share from 0 to 1; found {self.evenly}")
-        if not self.min_overfitting > 0:
-            raise ConfigError(f"training.balance.min_overfitting must be above 0; found {self.min_overfitting}")
+    every_epochs: PositiveInt = 1
+    evenly: Fraction = 0.1
+    min_overfitting: PositiveFloat = 0.01
 
     def build(self, setting: Setting) -> GradientBlending:
         """See `BalanceConfig`."""

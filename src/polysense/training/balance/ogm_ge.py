@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from polysense.config.limits import NonNegativeFloat, PositiveInt
 from polysense.core.batch import Batch
 from polysense.core.random import fold
 from polysense.core.rows import RowLoss
@@ -51,16 +52,13 @@ class OGMGEConfig(BalanceConfig):
     """
 
     type: Literal["ogm_ge"] = "ogm_ge"
-    alpha: float = 0.3
+    alpha: NonNegativeFloat = 0.3
     noise: bool = True
-    start_epoch: int = 1
+    start_epoch: PositiveInt = 1
     end_epoch: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.alpha >= 0:
-            raise ConfigError(f"training.balance.alpha must be at least 0; found {self.alpha}")
-        if self.start_epoch < 1:
-            raise ConfigError(f"training.balance.start_epoch counts from 1; found {self.start_epoch}")
+        super().__post_init__()
         if self.end_epoch is not None and self.end_epoch < self.start_epoch:
             raise ConfigError(
                 f"training.balance.end_epoch must be at least start_epoch, {self.start_epoch}; found {self.end_epoch}"

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
 from polysense.training.balance.base import Balance, BalanceConfig, Setting
 
@@ -43,14 +44,11 @@ class StagedFreezingConfig(BalanceConfig):
 
     type: Literal["staged_freezing"] = "staged_freezing"
     order: tuple[str, ...] | None = None
-    probe_epochs: int = 1
-    stage_epochs: int | None = None
+    probe_epochs: PositiveInt = 1
+    stage_epochs: PositiveInt | None = None
 
     def __post_init__(self) -> None:
-        if self.probe_epochs < 1:
-            raise ConfigError(f"training.balance.probe_epochs must be at least 1; found {self.probe_epochs}")
-        if self.stage_epochs is not None and self.stage_epochs < 1:
-            raise ConfigError(f"training.balance.stage_epochs must be at least 1, or null; found {self.stage_epochs}")
+        super().__post_init__()
         if self.order is not None and len(set(self.order)) != len(self.order):
             raise ConfigError(f"training.balance.order names a column twice: {', '.join(self.order)}")
 
