@@ -22,7 +22,7 @@ from polysense.data.prompt import PromptTemplate
 from polysense.data.sources import read_table
 from polysense.errors import ColumnError, ConfigError, WeightsError
 from polysense.modalities.text.column import TextColumnConfig
-from polysense.tasks.generation.requirements import GenerationRequirements
+from polysense.tasks.generation.record import GenerationRequirements
 from polysense.tasks.generation.target import GenerationTargetConfig
 from polysense.tasks.generation.tokenizer import tidy
 

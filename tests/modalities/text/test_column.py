@@ -336,5 +336,5 @@ def test_saved_words_are_the_same_words(fit: Fit, tmp_path: Path) -> None:
 def test_senseless_word_settings_are_refused(bad: dict[str, object]) -> None:
     from polysense.config.codec import from_dict
 
-    with pytest.raises(ConfigError, match="expected|must be at least 1"):
+    with pytest.raises(ConfigError, match=r"expected|must be at least 1"):
         from_dict(TextColumnConfig, {"type": "text", **bad})

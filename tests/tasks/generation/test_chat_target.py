@@ -19,7 +19,7 @@ from polysense.data.target import TargetProcessor
 from polysense.errors import ConfigError, DecodeError
 from polysense.tasks.generation.chat_target import ChatProcessor, ChatTargetConfig
 from polysense.tasks.generation.conversation import Turn, render, turns_of
-from polysense.tasks.generation.requirements import GenerationRequirements
+from polysense.tasks.generation.record import GenerationRequirements
 
 LanguageModel = Callable[[str], Path]
 

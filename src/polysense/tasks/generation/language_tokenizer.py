@@ -22,7 +22,7 @@ from polysense.core.files import write_text
 from polysense.core.json import write_json
 from polysense.data.pretrained_tokenizer import fast_tokenizer
 from polysense.errors import BundleError, ColumnError, WeightsError
-from polysense.tasks.generation.requirements import GenerationRequirements
+from polysense.tasks.generation.record import GenerationRequirements
 from polysense.tasks.generation.tokenizer import read_tokenizer, tidy
 
 __all__ = ["LanguageModelTokenizer"]

@@ -1,12 +1,12 @@
-"""What was learned of a target that is a text."""
+"""What was learned of a target that is a text, and what a pretrained language model asks of one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polysense.core.schema import Target
+from polysense.core.schema import Requirements, Target
 
-__all__ = ["GenerationTarget"]
+__all__ = ["GenerationRequirements", "GenerationTarget"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +50,20 @@ class GenerationTarget(Target):
     def never_written(self) -> tuple[int, ...]:
         """The token ids that no text holds after its begin token: padding, begin and placeholders."""
         return (self.padding_id, self.begin_id, *range(self.first_placeholder, self.vocabulary_size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequirements(Requirements):
+    """What a head asks of a target's texts.
+
+    Attributes:
+        tokenizer: Folder or hub name of the tokenizer.
+        revision: The hub revision of the tokenizer; None = the newest.
+        num_embeddings: Token ids that the language model knows: [0, num_embeddings).
+        max_tokens: The longest sequence that the language model takes.
+    """
+
+    tokenizer: str | None = None
+    revision: str | None = None
+    num_embeddings: int | None = None
+    max_tokens: int | None = None

@@ -30,8 +30,7 @@ from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
-from polysense.tasks.generation.record import GenerationTarget
-from polysense.tasks.generation.requirements import GenerationRequirements
+from polysense.tasks.generation.record import GenerationRequirements, GenerationTarget
 from polysense.tasks.generation.tokenizer import Kind, OutputTokenizer
 
 __all__ = ["TextProcessor", "TextTargetConfig"]

@@ -37,8 +37,7 @@ from polysense.nn.layers.connectors import ConnectorKind, MLPConnector, connecto
 from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
 from polysense.nn.layers.transformer import sinusoidal
 from polysense.tasks.generation.heads.autoregressive import TokenHead, TokenOutput, WritingHeadConfig
-from polysense.tasks.generation.record import GenerationTarget
-from polysense.tasks.generation.requirements import GenerationRequirements
+from polysense.tasks.generation.record import GenerationRequirements, GenerationTarget
 
 __all__ = ["LanguageModelHead", "LanguageModelHeadConfig"]
 
