@@ -91,38 +91,34 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
         if guess.role is not Role.INPUT or name in stated or guess.multiple:
             continue
         spec = modality(guess.modality or "")
-        if kind is Answer.WORDS:
+        if not (spec.is_textual or spec.is_discrete or spec.is_numeric):
+            continue  # files are not compared
+        column = cleaned(table, name, literal=False)
+        result = caution = None
+        if kind is Answer.WORDS and spec.is_textual and answer.dtype == pl.String:
             # A text that has another text as its answer tells it one to one, as a question or a sentence should.
-            result = None
-            if spec.is_textual:
-                result = _same_text(table, name, answer) or _made_from(table, name, answer)
-            if result is None and spec.is_textual and spec.is_discrete:
-                _warn_of_part(table, guesses, guess, answer)
+            result = _same_text(column, answer) or _made_from(column, answer)
+            if result is None and spec.is_discrete:
+                caution = _is_part(column, answer)
         elif kind is Answer.NUMBER:
-            result = _same_number(table, name, answer) if spec.is_numeric else None
-        elif spec.is_textual and not spec.is_discrete:
+            result = _same_number(column, answer) if spec.is_numeric else None
+        elif kind is Answer.CLASS and spec.is_textual and not spec.is_discrete:
             # A text for each class, such as the product's description, gives it away without naming it.
-            result = _names_class(table, name, answer) or _tells_class(cleaned(table, name, literal=False), answer)
-        elif spec.is_discrete:
-            column = cleaned(table, name, literal=False)
+            result = _names_class(column, answer) or _tells_class(column, answer)
+        elif kind is Answer.CLASS and spec.is_discrete:
             result = _tells_class(column, answer)
-            if result is None:
-                share, kappa = tells(answer, column)
-                if kappa >= _CAUTION:
-                    guesses[name] = replace(
-                        guess,
-                        reason=f"{guess.reason}; careful: the target {target.name!r} tells it in {share:.0%} of the "
-                        f"rows, is it known before the target is?",
-                    )
-                    logger.warning("%s, column %r: %s", table.name, name, guesses[name].reason)
-        else:
-            result = None
+            share, kappa = tells(answer, column)
+            caution = f"tells it in {share:.0%}" if kappa >= _CAUTION else None
         if result:
-            reason = (
-                f"ignored: it {result.format(target=repr(target.name))}; to use it, name it under columns with its type"
-            )
+            what = result.format(target=repr(target.name))
+            reason = f"ignored: it {what}; to use it, name it under columns with its type"
             guesses[name] = replace(guess, role=Role.IGNORED, modality=guess.modality, reason=reason)
-            logger.warning("%s, column %r: %s", table.name, name, reason)
+        elif caution:
+            known = "is it known before the target is?"
+            reason = f"{guess.reason}; careful: the target {target.name!r} {caution} of the rows, {known}"
+            guesses[name] = replace(guess, reason=reason)
+        if result or caution:
+            logger.warning("%s, column %r: %s", table.name, name, guesses[name].reason)
 
 
 def _tells_class(column: pl.Series, answer: pl.Series) -> str | None:
@@ -142,72 +138,60 @@ def _tells_class(column: pl.Series, answer: pl.Series) -> str | None:
     return None
 
 
-def _names_class(table: Table, name: str, answer: pl.Series) -> str | None:
-    both = np.flatnonzero((cleaned(table, name, literal=False).is_not_null() & answer.is_not_null()).to_numpy())
-    chosen = both[permutation(len(both), "infer")[:SAMPLE]].tolist()
-    labels = [str(answer[i]) for i in chosen]
+def _names_class(column: pl.Series, answer: pl.Series) -> str | None:
+    texts, labels = _pairs(column, answer)
     if len({label for label in labels if len(label) >= 3}) < 2:
         return None  # "0" and "1" stand in many texts
-    own, foreign = names_target([str(table.cell(i, name)) for i in chosen], labels)
-    if own < 0.95 or foreign > 0.5:
-        return None
-    return f"holds the target {{target}} itself in {own:.0%} of the rows (that of another row in {foreign:.0%})"
+    return _hold(texts, labels)
 
 
-def _same_text(table: Table, name: str, answer: pl.Series) -> str | None:
-    column = cleaned(table, name, literal=False)
-    if column.dtype != pl.String or answer.dtype != pl.String:
-        return None
-    both = (column.is_not_null() & answer.is_not_null()).to_numpy()
-    if both.sum() < 20:
-        return None
-    plain = [series.filter(pl.Series(both)).str.to_lowercase() for series in (column, answer)]
-    share = float((plain[0] == plain[1]).to_numpy().mean())
-    return f"is the target {{target}} itself in {share:.0%} of the rows" if share >= 0.95 else None
-
-
-def _made_from(table: Table, name: str, answer: pl.Series) -> str | None:
-    """Whether a text was made from the answer, as "grinning face, in colour" is from "grinning face".
-
-    A long text that holds its answer somewhere is a document that a question is about, and a text that is hardly longer
-    is one to be cleaned; neither is a leak.
-    """
-    texts, answers = _pairs(table, name, answer)
-    lowest, highest = _MADE_FROM
-    if not texts or not lowest <= sum(map(len, answers)) / sum(map(len, texts)) <= highest:
-        return None
+def _hold(texts: Sequence[str], answers: Sequence[str]) -> str | None:
     own, foreign = names_target(texts, answers)
     if own < 0.95 or foreign > 0.5:
         return None
     return f"holds the target {{target}} itself in {own:.0%} of the rows (that of another row in {foreign:.0%})"
 
 
-def _warn_of_part(table: Table, guesses: dict[str, ColumnGuess], guess: ColumnGuess, answer: pl.Series) -> None:
-    """Says so where the answer holds a category's value; that may be meant, as a product's name in a reply is."""
-    values, answers = _pairs(table, guess.name, answer)
+def _same_text(column: pl.Series, answer: pl.Series) -> str | None:
+    if column.dtype != pl.String:
+        return None
+    both = column.is_not_null() & answer.is_not_null()
+    if both.sum() < 20:
+        return None
+    plain = [series.filter(both).str.to_lowercase() for series in (column, answer)]
+    share = float((plain[0] == plain[1]).to_numpy().mean())
+    return f"is the target {{target}} itself in {share:.0%} of the rows" if share >= 0.95 else None
+
+
+def _made_from(column: pl.Series, answer: pl.Series) -> str | None:
+    """Whether a text was made from the answer, as "grinning face, in colour" is from "grinning face".
+
+    A long text that holds its answer somewhere is a document that a question is about, and a text that is hardly longer
+    is one to be cleaned; neither is a leak.
+    """
+    texts, answers = _pairs(column, answer)
+    lowest, highest = _MADE_FROM
+    if not texts or not lowest <= sum(map(len, answers)) / sum(map(len, texts)) <= highest:
+        return None
+    return _hold(texts, answers)
+
+
+def _is_part(column: pl.Series, answer: pl.Series) -> str | None:
+    """Whether the answer holds a category's value; that may be meant, as a product's name in a reply is."""
+    values, answers = _pairs(column, answer)
     own, foreign = names_target(answers, values)
-    if own < 0.95 or foreign > 0.7:
-        return
-    reason = (
-        f"{guess.reason}; careful: the target {answer.name!r} holds it in {own:.0%} of the rows, is it known before "
-        "the target is?"
-    )
-    guesses[guess.name] = replace(guess, reason=reason)
-    logger.warning("%s, column %r: %s", table.name, guess.name, reason)
+    return None if own < 0.95 or foreign > 0.7 else f"holds it in {own:.0%}"
 
 
-def _pairs(table: Table, name: str, answer: pl.Series) -> tuple[list[str], list[str]]:
+def _pairs(column: pl.Series, answer: pl.Series) -> tuple[list[str], list[str]]:
     """Some rows' cells and answers, of rows that have both."""
-    column = cleaned(table, name, literal=False)
-    if answer.dtype != pl.String:
-        return [], []
     both = np.flatnonzero((column.is_not_null() & answer.is_not_null()).to_numpy())
     chosen = both[permutation(len(both), "infer")[:SAMPLE]].tolist()
     return [str(column[i]) for i in chosen], [str(answer[i]) for i in chosen]
 
 
-def _same_number(table: Table, name: str, answer: pl.Series) -> str | None:
-    pairs = np.array([read_numbers(cleaned(table, name, literal=False).to_list()), read_numbers(answer.to_list())])
+def _same_number(column: pl.Series, answer: pl.Series) -> str | None:
+    pairs = np.array([read_numbers(column.to_list()), read_numbers(answer.to_list())])
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     if pairs.shape[1] < 20 or (pairs.std(axis=1) == 0).any():
         return None
