@@ -175,8 +175,9 @@ class TaskSpec(ABC, Generic[T]):
         unit: `(target, statistics) -> int64 [rows]`: what predictions and bootstrap count by, where it is not the row.
         candidates: The table that is encoded once per evaluation and looked among.
         summary: `(target, statistics) -> {key: value}`: what stands beside the metrics in summary files.
-        report_section: "module:function" of the task's sections in the report, `(target, evaluation, baseline) ->
-            sections`. It is named and not imported, since few processes make pages.
+        report_section: "module:function" of the task's sections in the report, `(target, evaluation, baseline,
+            dataset) -> sections`; the data set may be None. It is named and not imported, since few processes make
+            pages.
         has_column: Whether it is read from columns of the table that are its own; else from the input columns.
         has_classes: Whether a row that has it is of exactly one of `Target.classes`: splits are stratified by it, and
             few-shot classification learns them.

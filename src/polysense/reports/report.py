@@ -19,6 +19,7 @@ from polysense.core.registry import named, task
 from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
+from polysense.data.dataset import TableDataset
 from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict, gain_name
@@ -53,6 +54,7 @@ class Report:
         settings: The recipe.
         samples: The page beside this one that shows a few rows after each epoch; None if there is none.
         pages: Other pages beside this one, and what they show.
+        dataset: The evaluated rows, with targets, for tasks that show some.
     """
 
     title: str
@@ -67,6 +69,7 @@ class Report:
     settings: str = ""
     samples: str | None = None
     pages: Mapping[str, str] = field(default_factory=dict)
+    dataset: TableDataset | None = None
 
 
 def render_report(report: Report) -> str:
@@ -83,7 +86,7 @@ def render_report(report: Report) -> str:
             ]
         where = task(target.task).report_section
         if not isinstance(where, Unsupported):
-            own = named(where)(target, evaluation, report.comparisons.get(MAJORITY))
+            own = named(where)(target, evaluation, report.comparisons.get(MAJORITY), report.dataset)
             assert isinstance(own, list), f"{where}: gives a {type(own).__name__}, not sections"
             sections += own
     return render(

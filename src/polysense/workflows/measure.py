@@ -267,6 +267,7 @@ def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
         settings=run.recipe.to_yaml(comments=False),
         samples="samples.html" if (run.folder / "samples.html").exists() else None,
         pages={file: words for file, words in _PAGES.items() if (run.folder / file).exists()},
+        dataset=TableDataset(tables[split], run.bundle.processor, with_targets=True),
     )
 
 

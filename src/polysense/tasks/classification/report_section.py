@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysense.core.report_section import ReportSection
+from polysense.data.dataset import TableDataset
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.classification.metrics import confusion_matrix
@@ -42,7 +43,7 @@ class ConfusedPair:
 
 
 def report_sections(
-    target: ClassificationTarget, evaluation: Evaluation, baseline: Evaluation | None
+    target: ClassificationTarget, evaluation: Evaluation, baseline: Evaluation | None, dataset: TableDataset | None
 ) -> list[ReportSection]:
     """The confusion matrix; none where no row counts."""
     if not evaluation.num_counted(target.name):

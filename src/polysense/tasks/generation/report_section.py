@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.report_section import ReportSection
+from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.example_rows import example_rows
 from polysense.tasks.generation.record import GenerationTarget
@@ -14,7 +15,7 @@ _MAX_REFERENCES = 5
 
 
 def report_sections(
-    target: GenerationTarget, evaluation: Evaluation, baseline: Evaluation | None
+    target: GenerationTarget, evaluation: Evaluation, baseline: Evaluation | None, dataset: TableDataset | None
 ) -> list[ReportSection]:
     """Ten rows; none where no text was generated."""
     statistics = evaluation.statistics[target.name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.report_section import ReportSection
+from polysense.data.dataset import TableDataset
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.reconstruction.record import ReconstructionTarget
@@ -18,7 +19,7 @@ _HEADS = {
 
 
 def report_sections(
-    target: ReconstructionTarget, evaluation: Evaluation, baseline: Evaluation | None
+    target: ReconstructionTarget, evaluation: Evaluation, baseline: Evaluation | None, dataset: TableDataset | None
 ) -> list[ReportSection]:
     """A line for each column; the baseline is the mean predictor."""
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from polysense.core.report_section import ReportSection
+from polysense.data.dataset import TableDataset
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.example_rows import example_rows
@@ -45,7 +46,9 @@ class Timeline(NamedTuple):
         return ", ".join([f"{kind} {name}" for kind, part in parts for _, _, name in part][:20]) or "no segment"
 
 
-def report_sections(target: TaggingTarget, evaluation: Evaluation, baseline: Evaluation | None) -> list[ReportSection]:
+def report_sections(
+    target: TaggingTarget, evaluation: Evaluation, baseline: Evaluation | None, dataset: TableDataset | None
+) -> list[ReportSection]:
     """Each class's scores, and some rows."""
     statistics = evaluation.statistics[target.name]
     rows = np.flatnonzero(statistics["present"])
