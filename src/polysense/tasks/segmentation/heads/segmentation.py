@@ -1,0 +1,269 @@
+"""A class for each pixel, from an image's feature maps from coarse to fine.
+
+A U-Net's decoder (Ronneberger et al., 2015): the coarsest map, doubled step by step, each time joined with the
+encoder's map of that resolution. The image's fused tokens enter at the coarsest map, and the summary of all columns
+scales and shifts every step's features (FiLM, Perez et al., 2018), so the other columns can say what to look for. The
+finest map is the encoder's finest, mostly half or a quarter of the pixels; logits are interpolated to all of them.
+
+A row without its image says of every pixel the same: the training shares of the classes, moved by what the other
+columns say. Nothing of the masked image reaches it, since its feature maps are 0.
+
+Two losses. Cross entropy counts pixels, and so says most of large regions. Dice (Milletari et al., "V-Net", 2016) is 1
+minus the mean over the classes in an image of their soft Dice, counts images, and lets a small region weigh as much as
+a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polysense.core.batch import TargetBatch, Truth
+from polysense.core.pytree import pytree_node
+from polysense.core.rows import RowContext, RowLoss
+from polysense.core.schema import Column, Target
+from polysense.core.tokens import Fused, PyramidLevel, Tokens
+from polysense.errors import ConfigError
+from polysense.nn.head import Head, HeadConfig
+from polysense.nn.layers.convolution import ResidualBlock, ValidGroupNorm
+from polysense.tasks.segmentation.record import SegmentationTarget
+
+__all__ = ["PixelLogits", "SegmentationHead", "SegmentationHeadConfig"]
+
+_RAREST = 1e-6  # a class's share of the pixels is taken for at least this
+_MOST_BALANCE = 10.0  # a rare class weighs at most this much more than all classes do on average
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationHeadConfig(HeadConfig):
+    """A U-Net's decoder over the image's feature maps, trained with cross entropy and Dice.
+
+    Attributes:
+        loss_weight: This target's share in the sum of losses, where a model has several.
+        dropout: Before the output.
+        channels: Channels of the decoder's maps.
+        dice_weight: Weight of the Dice loss beside the cross entropy's, which is 1; 0 only logs it.
+        class_weights: Of the cross entropy: "none"; "balanced": each class weighs as if all had as many pixels, a rare
+            one at most ten times the average; or a weight per class name (others weigh 1).
+    """
+
+    tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
+    type: Literal["segmentation"] = "segmentation"
+    channels: int = 48
+    dice_weight: float = 1.0
+    class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
+
+    def __post_init__(self) -> None:
+        if self.hidden:
+            raise ConfigError("hidden: this head has no hidden layer before the output; set channels instead")
+        if self.channels < 1 or self.dice_weight < 0:
+            raise ConfigError("expected channels of at least 1 and a dice_weight of at least 0")
+
+    def build(self, target: Target, width: int) -> SegmentationHead:
+        self.check(target)
+        return SegmentationHead(self, SegmentationTarget.of(target), width)
+
+
+@pytree_node
+@dataclass(frozen=True, eq=False)
+class PixelLogits:
+    """Logits on a grid that is coarser than the pixels.
+
+    Attributes:
+        values: In float32.
+    """
+
+    values: Float[Tensor, "batch classes height width"]
+
+
+class SegmentationHead(Head[PixelLogits]):
+    """Logits from one column's feature maps."""
+
+    target: SegmentationTarget
+    class_weights: Tensor
+    prior: Tensor
+
+    def __init__(self, config: SegmentationHeadConfig, target: SegmentationTarget, width: int) -> None:
+        super().__init__(target, config.loss_weight)
+        self._config, self._width = config, width
+        self.reads_pyramids = (target.over,)
+        shares = torch.tensor(target.class_shares).clamp(min=_RAREST)
+        weights = torch.tensor(_class_weights(config.class_weights, target))
+        # What is no class weighs nothing.
+        self.register_buffer("class_weights", torch.cat([weights, torch.zeros(2)]), persistent=False)
+        self.register_buffer("prior", (shares / shares.sum()).log(), persistent=False)
+        self.blind = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(target.classes)))
+        nn.init.zeros_(self.blind[1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.blind[1].bias)  # type: ignore[arg-type]
+
+    def connect(self, columns: Sequence[Column]) -> None:
+        over = next((column for column in columns if column.name == self.target.over), None)
+        if over is None or over.multiple:
+            raise ConfigError(
+                f"model.heads.{self.target.name}: its masks lie on column {self.target.over!r}, which "
+                + ("is no input" if over is None else "holds several items in a cell")
+            )
+
+    def connect_pyramids(self, levels: Mapping[str, tuple[PyramidLevel, ...]]) -> None:
+        self._levels, channels = levels[self.target.over], self._config.channels
+        if any(level.grid is None or len(level.stride) != 2 for level in self._levels):
+            raise ConfigError(
+                f"model.encoders.{self.target.over}: its feature maps have no fixed height and width, which masks need"
+            )
+        self.tokens = nn.Conv2d(self._width, channels, 1, bias=False)
+        self.skips = nn.ModuleList(_Skip(level.width, channels) for level in self._levels)
+        self.steps = nn.ModuleList(_Step(channels, self._width) for _ in self._levels)
+        self.dropout = nn.Dropout2d(self._config.dropout)
+        self.readout = nn.Conv2d(channels, len(self.target.classes), 1)
+        # From the classes' shares on: with 100 classes the first epochs learn nothing else.
+        nn.init.zeros_(self.readout.weight)
+        with torch.no_grad():
+            assert self.readout.bias is not None
+            self.readout.bias.copy_(self.prior)
+        (height, width), (down, right) = self.target.size, self._levels[0].stride
+        grid = self._levels[0].grid
+        assert grid is not None
+        self.register_buffer("to_rows", _interpolation(height, grid[0], down), persistent=False)
+        self.register_buffer("to_columns", _interpolation(width, grid[1], right), persistent=False)
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        return {"cross_entropy": 1.0, "dice": self._config.dice_weight}
+
+    # --- logits --------------------------------------------------------------------------------------------------
+
+    def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> PixelLogits:
+        column = fused.columns[self.target.over]
+        maps = [skip(_map(level)) for skip, level in zip(self.skips, column.tokens.pyramid, strict=True)]
+        # A batch without the column has tokens of another grid; an encoder's may be another, too.
+        same = column.tokens.grid == self._levels[-1].grid
+        x = self.tokens(_map(column.tokens) if same else maps[-1].new_zeros(len(maps[-1]), self._width, 1, 1))
+        for step, skip in zip(reversed(self.steps), reversed(maps), strict=True):
+            x = step(x, skip, fused.pooled)
+        seen = self.readout(self.dropout(x)).float()
+        blind = (self.prior + self.blind(fused.pooled).float())[:, :, None, None].expand_as(seen)
+        return PixelLogits(torch.where(column.present[:, None, None, None], seen, blind))
+
+    def _of_pixels(self, output: PixelLogits) -> Float[Tensor, "batch classes height width"]:
+        """The logits of all pixels. As two products, since the gradient of torch's own interpolation on a GPU is not
+        the same each time."""
+        return torch.einsum("hi,bcij,wj->bchw", self.to_rows, output.values, self.to_columns)
+
+    # --- losses --------------------------------------------------------------------------------------------------
+
+    def loss(self, output: PixelLogits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
+        assert isinstance(truth, TargetBatch)
+        ids, counts = truth.values.long(), self.count(truth)
+        logits = self._of_pixels(output).log_softmax(dim=1)
+        known = (ids < self.target.other) & truth.present[:, None, None]
+        true = logits.gather(1, ids.clamp(max=self.target.other - 1)[:, None])[:, 0].masked_fill(~known, 0.0)
+        entropy = -(true * self.class_weights[ids]).sum(dim=(1, 2))
+        dice = self._dice(logits, ids, known) * counts["dice"]
+        return {"cross_entropy": RowLoss(entropy, counts["cross_entropy"]), "dice": RowLoss(dice, counts["dice"])}
+
+    def _dice(self, logits: Tensor, ids: Tensor, known: Tensor) -> Float[Tensor, " batch"]:
+        """1 less the mean soft Dice of the classes in each image."""
+        probabilities = logits.exp() * known[:, None]
+        hot = F.one_hot(ids.masked_fill(~known, self.target.other), self.target.other + 1)[..., : self.target.other]
+        both = torch.einsum("bchw,bhwc->bc", probabilities, hot.to(probabilities.dtype))
+        true = hot.sum(dim=(1, 2))
+        dice = 2 * both / (probabilities.sum(dim=(2, 3)) + true).clamp(min=1e-6)
+        occurs = true > 0
+        return 1 - (dice * occurs).sum(dim=1) / occurs.sum(dim=1).clamp(min=1)
+
+    def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
+        """Weighted pixels that have a class; images that have such a pixel."""
+        assert isinstance(truth, TargetBatch)
+        ids = truth.values.long()
+        pixels = self.class_weights[ids].sum(dim=(1, 2)) * truth.present
+        images = (ids < self.target.other).flatten(1).any(dim=1) & truth.present
+        return {"cross_entropy": pixels, "dice": images.to(pixels.dtype)}
+
+    # --- prediction ----------------------------------------------------------------------------------------------
+
+    def arrays(self, output: PixelLogits) -> dict[str, Tensor]:
+        kind = torch.uint8 if self.target.void < 256 else torch.int16
+        return {"values": self._of_pixels(output).argmax(dim=1).to(kind)}
+
+    def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
+        """The summed log probability of the true classes, how many pixels are right, and how many have a class."""
+        assert isinstance(truth, TargetBatch)
+        ids = truth.values.long()
+        known = (ids < self.target.other) & truth.present[:, None, None]
+        logits = self._of_pixels(self.read(fused, context)).log_softmax(dim=1)
+        true = logits.gather(1, ids.clamp(max=self.target.other - 1)[:, None])[:, 0].masked_fill(~known, 0.0)
+        right = (logits.argmax(dim=1) == ids) & known
+        sums = [each.sum(dim=(1, 2)).float() for each in (true, right, known)]
+        return {"likelihood": torch.stack(sums, dim=1)}
+
+
+class _Skip(nn.Module):
+    """An encoder's feature map as the decoder reads it; 0 where it is 0."""
+
+    def __init__(self, num_inputs: int, channels: int) -> None:
+        super().__init__()
+        self.norm = ValidGroupNorm(num_inputs)
+        self.project = nn.Conv2d(num_inputs, channels, 1)
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch channels height width"]:
+        projected: Tensor = self.project(self.norm(x))
+        return projected
+
+
+class _Step(nn.Module):
+    """The coarser map on the finer one's grid, joined with it, modulated by the summary of all columns."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels, affine=False)
+        self.modulation = nn.Linear(width, 2 * channels)
+        self.block = ResidualBlock(channels, channels)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, skip: Tensor, pooled: Tensor) -> Float[Tensor, "batch channels height width"]:
+        """A coarser map may reach beyond the finer one, whose side was halved upwards."""
+        height, width = skip.shape[2:]
+        down, right = -(-height // x.shape[2]), -(-width // x.shape[3])
+        x = x.repeat_interleave(down, dim=2).repeat_interleave(right, dim=3)[:, :, :height, :width]
+        scale, shift = self.modulation(pooled)[:, :, None, None].chunk(2, dim=1)
+        result: Tensor = self.block(F.relu((1 + scale) * self.norm(x + skip) + shift))
+        return result
+
+
+def _map(tokens: Tokens) -> Float[Tensor, "batch width rows columns"]:
+    """Tokens of one image as a map."""
+    return tokens.values.transpose(1, 2).reshape(len(tokens.values), -1, *tokens.grid)
+
+
+def _interpolation(pixels: int, cells: int, stride: int) -> Float[Tensor, "pixels cells"]:
+    """Weights of linear interpolation from cells' centers, `stride` pixels apart, to pixels' centers."""
+    position = ((torch.arange(pixels) + 0.5) / stride - 0.5).clamp(0, cells - 1)
+    distance = (position[:, None] - torch.arange(cells)).abs()
+    return (1 - distance).clamp(min=0)
+
+
+def _class_weights(config: str | Mapping[str, float], target: SegmentationTarget) -> list[float]:
+    """One weight per class.
+
+    Raises:
+        ConfigError: A weight names a class that the training masks don't have.
+    """
+    num = len(target.classes)
+    if config == "none":
+        return [1.0] * num
+    if isinstance(config, str):
+        return [min(1 / (num * max(share, _RAREST)), _MOST_BALANCE) for share in target.class_shares]
+    unknown = sorted(set(config) - set(target.classes))
+    if unknown:
+        raise ConfigError(
+            f"model.heads.{target.name}.class_weights: no class is named {unknown[0]!r} "
+            f"(known: {', '.join(target.classes)})"
+        )
+    return [float(config.get(name, 1.0)) for name in target.classes]

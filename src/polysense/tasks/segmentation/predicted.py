@@ -1,0 +1,54 @@
+"""Predicted masks as PNG files of the original images' size, as a column of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars
+
+from polysense.core.geometry import Geometry
+from polysense.core.task_spec import Arrays
+from polysense.data.cells import MEDIA
+from polysense.data.sources import Table
+from polysense.data.target import TargetProcessor
+from polysense.tasks.segmentation.masks import encode_png, original_pixels
+from polysense.tasks.segmentation.record import SegmentationTarget
+
+__all__ = ["predicted_columns"]
+
+_MOST_CLASS_COLUMNS = 100
+
+
+def predicted_columns(
+    target: SegmentationTarget,
+    outputs: Arrays,
+    processor: TargetProcessor,
+    table: Table,
+    geometry: Mapping[str, Geometry],
+) -> dict[str, object]:
+    """The mask with the values that the training masks have, and each class's share where there are few classes.
+
+    Null where the row has no image, since nothing says how large it is. See `TaskSpec.decode`.
+    """
+    planes = outputs["values"]
+    files = _files(target, planes, geometry[target.over], table.rows)
+    columns: dict[str, object] = {target.name: polars.Series(files, dtype=MEDIA)}
+    if len(target.classes) <= _MOST_CLASS_COLUMNS:
+        for index, name in enumerate(target.classes):
+            columns[f"{target.name}_share[{name}]"] = (planes == index).mean(axis=(1, 2))
+    return columns
+
+
+def _files(
+    target: SegmentationTarget, planes: np.ndarray, geometry: Geometry, rows: np.ndarray
+) -> list[dict[str, object] | None]:
+    values = np.array([*target.values, target.void_value, target.void_value])
+    files: list[dict[str, object] | None] = []
+    for row, plane, matrix, size in zip(rows, planes, geometry.matrices, geometry.sizes, strict=True):
+        if not size.all():
+            files.append(None)
+            continue
+        ids = original_pixels(plane, matrix, (int(size[0]), int(size[1])), target.void)
+        files.append({"bytes": encode_png(values[ids]), "path": f"{row}.png"})
+    return files

@@ -1,0 +1,152 @@
+"""Segmentation: a class for every pixel of an image column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from polysense.core.metric import Metric, Scorer, Statistics, marked
+from polysense.core.modality_spec import ModelSize
+from polysense.core.sample import Sample
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
+from polysense.core.unsupported import Unsupported
+from polysense.tasks.segmentation.metrics import SegmentationScorer, pixel_counts, segmentation_metrics
+from polysense.tasks.segmentation.record import SegmentationTarget
+from polysense.tasks.segmentation.runs import runs_of
+
+__all__ = ["SPEC", "SegmentationSpec"]
+
+_RAREST = 1e-6
+
+
+class _Contribution(Contribution[SegmentationTarget]):
+    """An image's share of right pixels, and its mean log probability, which also sees moves that change no pixel."""
+
+    measures = ("accuracy", "log_loss")
+    is_prior_without_columns = True
+
+    def row_values(self, target: SegmentationTarget, statistics: Statistics) -> np.ndarray:
+        right = statistics["both"].sum(axis=1) / np.maximum(statistics["num_pixels"], 1)
+        return np.column_stack([right, _log_probability(statistics)])
+
+
+class SegmentationSpec(TaskSpec[SegmentationTarget]):
+    """A class for every pixel.
+
+    Its row statistics: see `pixel_counts`; `likelihood`, float64 [rows, 2], the summed log probability of the true
+    classes and the number of pixels; and `mask`, the predicted mask as runs (`runs_of`), for whoever shows it.
+    """
+
+    name = "segmentation"
+    record = SegmentationTarget
+    rank = 55
+    generates = False
+    has_column = True
+    has_classes = False
+    embeds_columns = False
+    reconstructs_columns = False
+    decode = "polysense.tasks.segmentation.predicted:predicted_columns"
+    answer = Answer.STRUCTURE
+    infer = "polysense.tasks.segmentation.infer:claim"
+    contribution = _Contribution()
+    average = Unsupported("the probabilities of single pixels are not kept")
+    align = "polysense.tasks.segmentation.align:align"
+    unit = Unsupported("every image counts by itself")
+    candidates = Unsupported("the classes are part of the model")
+    summary = Unsupported("its metrics say what there is to say")
+    report_section = "polysense.tasks.segmentation.report_section:report_sections"
+    sample_outputs = "polysense.tasks.segmentation.sample_output:sample_outputs"
+    editor = Unsupported("there is no editor for masks yet")
+
+    def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
+        """A decoder over the image's feature maps."""
+        return TaskPreset(target={"type": self.name}, head={"type": self.name})
+
+    def collate(
+        self,
+        target: SegmentationTarget,
+        samples: Sequence[Sample],
+        num_rows: int,
+        *,
+        all_references: bool,
+        prompt_length: int,
+    ) -> Arrays:
+        values = np.full((num_rows, *target.size), target.void, dtype=target.dtype)
+        present = np.zeros(num_rows, dtype=bool)
+        for row, sample in enumerate(samples):
+            if (value := sample.targets.get(target.name)) is not None:
+                values[row], present[row] = value, True
+        return {"values": values, "present": present}
+
+    def absence(self, target: SegmentationTarget) -> str:
+        return f"no {target.name}"
+
+    def lies_in(self, target: SegmentationTarget) -> str | None:
+        return target.over
+
+    def masked_groups(self, target: SegmentationTarget) -> Sequence[tuple[str, ...]]:
+        return ()
+
+    def row_statistics(
+        self, target: SegmentationTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
+    ) -> Statistics:
+        predicted = outputs[0]["values"]
+        results = {
+            "present": truth["present"],
+            "mask": runs_of(predicted),
+            **pixel_counts(target, truth["values"], predicted),
+        }
+        if "likelihood" in outputs[0]:
+            results["likelihood"] = outputs[0]["likelihood"][:, [0, 2]].astype(np.float64)
+        return results
+
+    def metrics(self, target: SegmentationTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+        return marked(
+            segmentation_metrics(target),
+            headline="mean_iou",
+            selection="mean_iou",
+            finer="log_loss",
+            shown=("mean_iou", "mean_dice", "pixel_accuracy", "log_loss"),
+        )
+
+    def scorer(self, target: SegmentationTarget, statistics: Statistics) -> Scorer:
+        return SegmentationScorer(target, statistics)
+
+    def baselines(self, target: SegmentationTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
+        """The class with the most pixels, everywhere."""
+        shares = np.maximum(np.array(target.class_shares), _RAREST)
+        best = int(shares.argmax())
+
+        def majority(statistics: Statistics) -> Statistics:
+            truth, num_pixels = statistics["truth"], statistics["num_pixels"]
+            predicted, both = np.zeros_like(truth), np.zeros_like(truth)
+            predicted[:, best], both[:, best] = num_pixels, truth[:, best]
+            likelihood = np.column_stack([truth @ np.log(shares / shares.sum()), truth.sum(axis=1)])
+            rest = {name: values for name, values in statistics.items() if name != "mask"}
+            return {**rest, "predicted": predicted, "both": both, "likelihood": likelihood}
+
+        return {"majority-class baseline": majority}
+
+    def proper_score(self, target: SegmentationTarget, statistics: Statistics) -> np.ndarray:
+        """The mean log probability of the true classes of an image's pixels."""
+        return _log_probability(statistics)
+
+    def explained(self, target: SegmentationTarget, statistics: Statistics, choice: int) -> np.ndarray:
+        """The share of an image's pixels that is predicted as a class, by its position."""
+        result: np.ndarray = statistics["predicted"][:, choice] / np.maximum(statistics["num_pixels"], 1)
+        return result
+
+    def same(self, target: SegmentationTarget, one: Statistics, other: Statistics) -> np.ndarray:
+        """Whether every pixel is."""
+        pairs = zip(one["mask"], other["mask"], strict=True)
+        return np.array([np.array_equal(a, b) for a, b in pairs], dtype=bool)
+
+
+def _log_probability(statistics: Statistics) -> np.ndarray:
+    likelihood = statistics["likelihood"]
+    result: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 1], 1.0)
+    return result
+
+
+SPEC = SegmentationSpec()

@@ -1,0 +1,223 @@
+"""A cell as a mask: a class for each pixel of the same row's image.
+
+Masks are resized as the images are, by the nearest pixel, and kept as one id a pixel. A row whose image is missing has
+a truth all the same: what it shows is then known from the other columns alone.
+
+A class that the training masks do not hold can't be predicted. Its pixels are not void: they count as wrong, since
+leaving them out would make a score better the less the training has seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from polysense.core.random import permutation
+from polysense.core.schema import Target
+from polysense.data.column import ColumnProcessor
+from polysense.data.pixels import Resize
+from polysense.data.raster import image_size
+from polysense.data.sources import Table
+from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.errors import ColumnError, DecodeError
+from polysense.tasks.segmentation.masks import Mask, read_mask
+from polysense.tasks.segmentation.record import SegmentationTarget
+
+__all__ = ["SegmentationProcessor", "SegmentationTargetConfig"]
+
+_log = logging.getLogger("polysense.data.targets")
+
+_MOST_READ = 5_000  # training masks that classes are learned from
+_MOST_CLASSES = 1_000
+_USUAL_VOID = "255"
+
+
+@runtime_checkable
+class _Resizes(Protocol):
+    """A column of images that are all brought to one size."""
+
+    def resize(self) -> Resize: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationTargetConfig(TargetConfig):
+    """A class for every pixel of an image column: masks as PNG files, polygons or run-length codes.
+
+    Attributes:
+        column: The table's column; null if it is named as the target.
+        over: The input column of images that the masks lie on; null if only one can be.
+        classes: All classes, in the order of their ids: pixel values of PNG files, labels of polygons and run-length
+            codes. Null takes those of the training masks, sorted (up to 5,000 masks are read).
+        names: What the classes are called, in the same order as `classes`; null calls them what the masks do.
+        void: The values or labels that are counted out of losses and metrics, such as borders. auto: the value 255,
+            where PNG files hold two others or more.
+        background: The label of pixels that lie in no polygon or run-length code.
+    """
+
+    lies_in_input: ClassVar[bool] = True
+    task: ClassVar[str] = "segmentation"
+    type: Literal["segmentation"] = "segmentation"
+    column: str | None = None
+    over: str | None = None
+    classes: tuple[str | int, ...] | None = None
+    names: tuple[str, ...] | None = None
+    void: tuple[str | int, ...] | Literal["auto"] = "auto"
+    background: str = "background"
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and len(set(map(str, self.classes))) < max(2, len(self.classes)):
+            raise ValueError("classes: expected two or more different ones, or null")
+        if self.names is not None and len(self.names) != len(self.classes or ()):
+            raise ValueError(
+                f"names: found {len(self.names)}, expected one for each of classes ({len(self.classes or ())})"
+            )
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's column that the target of that name is read from."""
+        return (self.column or name,)
+
+    def build(self, name: str) -> SegmentationProcessor:
+        """The preprocessing of the target of that name, not yet fitted."""
+        return SegmentationProcessor(name, self)
+
+
+class SegmentationProcessor(TargetProcessor):
+    """Reads masks; the value is [height, width] ids of the record's type, resized as the images are."""
+
+    config: SegmentationTargetConfig
+    _column: ColumnProcessor | None = None
+    _images: _Resizes
+    _over: str = ""
+    _ids: Mapping[str, int]
+
+    @property
+    def over(self) -> str:
+        """The input column of images that the masks lie on."""
+        return self._over
+
+    def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:
+        """Settles which column the masks lie on; see the base."""
+        where, over = f"target {self.name!r}", self.config.over
+        images = {name: column for name, column in columns.items() if isinstance(column, _Resizes)}
+        if over is None:
+            if len(images) != 1:
+                several = f"it may be {' or '.join(map(repr, images))}" if images else "none holds images"
+                raise ColumnError(f"{where}: which input column do its masks lie on? {several}; say so with `over`")
+            (over,) = images
+        if over not in images:
+            what = f"a column of type {columns[over].config.type}" if over in columns else "no input column"
+            raise ColumnError(f"{where}: over names {over!r}, {what}; expected a column of images")
+        self._over, self._column, self._images = over, columns[over], images[over]
+
+    # --- fitting -------------------------------------------------------------------------------------------------
+
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+        where = f"{table.name}, target column {self.columns[0]!r}"
+        assert self._column is not None
+        if self._column.column.multiple:
+            raise ColumnError(f"{where}: column {self._over!r} holds lists of several images, and a mask lies on one")
+        there = [i for i, cell in enumerate(cells[0]) if cell is not None]
+        shares, counts, num_read, first = Counter[str](), Counter[str](), 0, ""
+        for i in self._sample(there):
+            try:
+                mask = self._mask(cells[0][i], table, i)
+            except DecodeError as error:
+                first = first or f"{table.source(i, self.columns[0])}: {error}"
+                continue
+            num_read += 1
+            for label, pixels in zip(mask.labels, np.bincount(mask.ids.ravel()).tolist(), strict=False):
+                shares[label] += pixels / mask.ids.size
+                counts[label] += pixels > 0
+        if not num_read:
+            raise ColumnError(f"{where}: no training row has a mask that can be read; first {first or 'give some'}")
+        void = self._void(shares)
+        labels = [str(one) for one in self.config.classes or _ordered(set(shares) - set(void), self.config.background)]
+        if not 2 <= len(labels) <= _MOST_CLASSES:
+            some = ", ".join(map(repr, labels[:5]))
+            raise ColumnError(
+                f"{where}: found {len(labels):,} classes in {num_read:,} masks ({some}), expected 2 to "
+                f"{_MOST_CLASSES:,}; are they masks? If so, list the classes under data.targets.{self.name}.classes"
+            )
+        self._ids = dict(zip(labels, range(len(labels)), strict=True))
+        self._ids |= dict.fromkeys(void, len(labels) + 1)
+        total = sum(shares[label] for label in labels)
+        if not total:
+            raise ColumnError(f"{where}: no training mask holds one of the classes {', '.join(labels[:10])}")
+        numbers = [int(label) for label in labels if label.isdecimal() and int(label) < 2**16]
+        _log.info(
+            "%s: %d classes in %d masks over column %r%s", where, len(labels), num_read, self._over,
+            f", void: {', '.join(void)}" if void else "",
+        )  # fmt: skip
+        return SegmentationTarget(
+            name=self.name,
+            columns=self.columns,
+            num_rows=len(there),
+            classes=self.config.names or tuple(labels),
+            class_counts=tuple(counts[label] for label in labels),
+            class_shares=tuple(shares[label] / total for label in labels),
+            values=tuple(numbers) if len(numbers) == len(labels) else tuple(range(len(labels))),
+            over=self._over,
+            size=self._images.resize().size,
+        )
+
+    @staticmethod
+    def _sample(rows: Sequence[int]) -> Iterator[int]:
+        return (rows[k] for k in np.sort(permutation(len(rows), "fit sample")[:_MOST_READ]))
+
+    def _void(self, shares: Mapping[str, float]) -> tuple[str, ...]:
+        """The labels that are counted out."""
+        if self.config.void != "auto":
+            return tuple(map(str, self.config.void))
+        others = [label for label in shares if label != _USUAL_VOID]
+        named = _USUAL_VOID in map(str, self.config.classes or ())
+        is_void = _USUAL_VOID in shares and not named and len(others) > 1 and all(map(str.isdecimal, others))
+        return (_USUAL_VOID,) if is_void else ()
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def _mask(self, cell: object, table: Table, i: int) -> Mask:
+        """A cell's mask in the pixels of its image."""
+        assert self._column is not None
+        source, size = self._column.source, None
+        image = table.cell(i, source) if table.has(source) else None
+        if image is not None:
+            with contextlib.suppress(DecodeError):  # which is listed with the image
+                size = image_size(image, table.root)
+        mask = read_mask(cell, table.root, size, self.config.background)
+        if size is not None and mask.size != size:
+            raise DecodeError(
+                f"has {mask.size[1]} x {mask.size[0]} pixels, expected {size[1]} x {size[0]} as its image in {source!r}"
+            )
+        return mask
+
+    def _value(self, cells: list[object]) -> np.ndarray | None:
+        raise AssertionError(f"target {self.name!r} is read with its column")
+
+    def _located(self, cells: list[object], table: Table, i: int, items: Sequence[np.ndarray]) -> np.ndarray | None:
+        target = SegmentationTarget.of(self.target)
+        plane = self._mask(cells[0], table, i).mapped(self._ids, target.other)
+        return self._images.resize().resized(plane, target.void).astype(target.dtype)
+
+    def render(self, value: Any) -> Any:
+        """A mask as class names, row by row."""
+        names = np.array([*SegmentationTarget.of(self.target).classes, "", ""], dtype=object)
+        return names[np.asarray(value)].tolist()
+
+    def _state(self) -> dict[str, Any]:
+        return {"ids": dict(self._ids)}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._ids = dict(state["ids"])
+
+
+def _ordered(labels: set[str], background: str) -> list[str]:
+    """By value if all are numbers; else the background first, the others by name."""
+    if all(map(str.isdecimal, labels)):
+        return sorted(labels, key=int)
+    return sorted(labels, key=lambda label: (label != background, label))
