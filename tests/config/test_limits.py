@@ -24,6 +24,7 @@ class Numbers(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class More(Numbers):
+    rank: int = 4
     even: bool = False
 
     def __post_init__(self) -> None:

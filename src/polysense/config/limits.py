@@ -73,16 +73,24 @@ def check_limits(config: object) -> None:
 
 @functools.cache
 def _limits(config: Hashable) -> dict[str, tuple[Limit, str]]:
-    """Per field with a limit that limit, and what else may stand there, for the message (", or null")."""
+    """Per field with a limit that limit, and what else may stand there, for the message (", or null").
+
+    A field that a subclass declares anew, for another default, keeps the limit of its base.
+    """
     result = {}
-    for name, hint in typing.get_type_hints(typing.cast("type", config), include_extras=True).items():
-        limit, others = None, ""
-        for option in typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,):
-            limit = next((extra for extra in getattr(option, "__metadata__", ()) if isinstance(extra, Limit)), limit)
-            if option is types.NoneType:
-                others += ", or null"
-            elif typing.get_origin(option) is Literal:
-                others += "".join(f", or {word}" for word in typing.get_args(option))
-        if limit is not None:
-            result[name] = limit, others
+    for each in reversed(typing.cast("type", config).__mro__):
+        hints = typing.get_type_hints(each, include_extras=True)
+        for name in each.__dict__.get("__annotations__", {}):
+            limit, others = None, ""
+            union = typing.get_origin(hints[name]) in (typing.Union, types.UnionType)
+            for option in typing.get_args(hints[name]) if union else (hints[name],):
+                limit = next(
+                    (extra for extra in getattr(option, "__metadata__", ()) if isinstance(extra, Limit)), limit
+                )
+                if option is types.NoneType:
+                    others += ", or null"
+                elif typing.get_origin(option) is Literal:
+                    others += "".join(f", or {word}" for word in typing.get_args(option))
+            if limit is not None:
+                result[name] = limit, others
     return result

@@ -154,5 +154,5 @@ def test_long_clips_go_around_the_noise_table() -> None:
     ("key", "value"), [("probability", -1.0), ("gain_db", 100.0), ("shift", -0.1), ("noise_snr_db", (20.0, 10.0))]
 )
 def test_a_setting_out_of_range_is_named(key: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=rf"audio\.{key} is"):
+    with pytest.raises(ConfigError, match=rf"{key} (must be|is)"):
         AudioTransformConfig(**{key: value})  # type: ignore[arg-type]

@@ -18,7 +18,6 @@ from polysense.core.batch import ColumnBatch
 from polysense.core.random import uniforms
 from polysense.core.registry import modality
 from polysense.core.schema import Column
-from polysense.errors import ConfigError
 
 __all__ = ["Transform", "TransformConfig", "item_uniforms"]
 
@@ -44,10 +43,6 @@ class TransformConfig(Family, ABC, family="transform", homes=("modalities.*.augm
     def untraced(self) -> tuple[str, ...]:
         """The settings, of those in use, that move what is in a cell to where no matrix says (`Transform.__call__`)."""
         return ()
-
-    def _require(self, condition: bool, name: str, expected: str) -> None:
-        if not condition:
-            raise ConfigError(f"{self.type}.{name} is {getattr(self, name)!r}, expected {expected}")
 
 
 class Transform(ABC):

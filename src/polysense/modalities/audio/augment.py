@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int16, Int64
 from torch import Tensor
 
+from polysense.config.limits import Fraction, Limit
 from polysense.core.batch import ColumnBatch
 from polysense.core.random import fold, generator
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
 from polysense.data.augmentation.warp import shifted
 from polysense.data.collate import round_up
+from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioColumn
 
 __all__ = ["AudioTransform", "AudioTransformConfig"]
@@ -45,19 +47,18 @@ class AudioTransformConfig(TransformConfig):
     """
 
     type: Literal["audio"] = "audio"
-    probability: float = 1.0
-    gain_db: float = 6.0
-    shift: float = 0.05
-    noise_probability: float = 0.5
+    probability: Fraction = 1.0
+    gain_db: Annotated[float, Limit(0, 60)] = 6.0
+    shift: Annotated[float, Limit(0, 60)] = 0.05
+    noise_probability: Fraction = 0.5
     noise_snr_db: tuple[float, float] = (5.0, 30.0)
 
     def __post_init__(self) -> None:
-        self._require(0 <= self.probability <= 1, "probability", "a number from 0 to 1")
-        self._require(0 <= self.noise_probability <= 1, "noise_probability", "a number from 0 to 1")
-        self._require(0 <= self.gain_db <= 60, "gain_db", "a number from 0 to 60")
-        self._require(0 <= self.shift <= 60, "shift", "seconds from 0 to 60")
+        super().__post_init__()
         low, high = self.noise_snr_db
-        self._require(-60 <= low <= high <= 120, "noise_snr_db", "two numbers from -60 to 120, the lower one first")
+        if not -60 <= low <= high <= 120:
+            expected = "two numbers from -60 to 120, the lower one first"
+            raise ConfigError(f"{self.type}.noise_snr_db is {self.noise_snr_db!r}, expected {expected}")
 
     @property
     def moves(self) -> bool:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
+from polysense.config.limits import Fraction, Limit, NonNegativeFloat
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
@@ -55,28 +56,19 @@ class ImageTransformConfig(TransformConfig):
     """
 
     type: Literal["image"] = "image"
-    probability: float = 1.0
-    rotate_degrees: float = 10.0
-    scale: float = 0.1
-    translate: float = 0.08
-    brightness: float = 0.1
-    contrast: float = 0.2
-    saturation: float = 0.0
-    hue_degrees: float = 0.0
-    grey_probability: float = 0.0
+    probability: Fraction = 1.0
+    rotate_degrees: Annotated[float, Limit(0, 180)] = 10.0
+    scale: NonNegativeFloat = 0.1
+    translate: Fraction = 0.08
+    brightness: Fraction = 0.1
+    contrast: NonNegativeFloat = 0.2
+    saturation: NonNegativeFloat = 0.0
+    hue_degrees: Annotated[float, Limit(0, 180)] = 0.0
+    grey_probability: Fraction = 0.0
     flip: bool = False
-    erase_probability: float = 0.25
-    erase_max_area: float = 0.2
+    erase_probability: Fraction = 0.25
+    erase_max_area: Fraction = 0.2
     together: bool = False
-
-    def __post_init__(self) -> None:
-        self._require(0 <= self.probability <= 1, "probability", "a number from 0 to 1")
-        self._require(0 <= self.rotate_degrees <= 180, "rotate_degrees", "a number from 0 to 180")
-        self._require(0 <= self.hue_degrees <= 180, "hue_degrees", "a number from 0 to 180")
-        for name in ("scale", "contrast", "saturation"):
-            self._require(0 <= getattr(self, name) < math.inf, name, "a number of at least 0")
-        for name in ("translate", "brightness", "grey_probability", "erase_probability", "erase_max_area"):
-            self._require(0 <= getattr(self, name) <= 1, name, "a number from 0 to 1")
 
     @property
     def moves(self) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polysense.config.limits import Fraction, FractionBelowOne, Limit
 from polysense.core.batch import ColumnBatch
 from polysense.core.random import generator
 from polysense.core.schema import Column
@@ -44,18 +45,11 @@ class SeriesTransformConfig(TransformConfig):
     """
 
     type: Literal["series"] = "series"
-    probability: float = 0.8
-    jitter: float = 0.05
-    scale: float = 0.1
-    time_warp: float = 0.1
-    min_crop: float = 0.9
-
-    def __post_init__(self) -> None:
-        self._require(0 <= self.probability <= 1, "probability", "a number from 0 to 1")
-        self._require(0 <= self.jitter < 10, "jitter", "a number of standard deviations, at least 0 and below 10")
-        self._require(0 <= self.scale < 1, "scale", "a number from 0 to below 1")
-        self._require(0 <= self.time_warp < 1, "time_warp", "a number from 0 to below 1")
-        self._require(0 < self.min_crop <= 1, "min_crop", "a share above 0, at most 1")
+    probability: Fraction = 0.8
+    jitter: Annotated[float, Limit(0, 10, open_high=True)] = 0.05
+    scale: FractionBelowOne = 0.1
+    time_warp: FractionBelowOne = 0.1
+    min_crop: Annotated[float, Limit(0, 1, open_low=True)] = 0.9
 
     @property
     def moves(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from polysense.config.limits import Fraction
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
@@ -30,10 +31,7 @@ class TextTransformConfig(TransformConfig):
     """
 
     type: Literal["text"] = "text"
-    probability: float = 0.1
-
-    def __post_init__(self) -> None:
-        self._require(0 <= self.probability <= 1, "probability", "a number from 0 to 1")
+    probability: Fraction = 0.1
 
     @property
     def moves(self) -> bool:

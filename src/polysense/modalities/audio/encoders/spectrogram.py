@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import EncoderConfig
@@ -68,20 +69,18 @@ class AttentiveSpectrogramConfig(SpectrogramEncoderConfig):
         dropout: On the embedded frames and within the blocks.
     """
 
-    channels: int = 32
-    num_layers: int = 3
-    num_heads: int = 4
+    channels: PositiveInt = 32
+    num_layers: PositiveInt = 3
+    num_heads: PositiveInt = 4
     attention_seconds: float = 10.0
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.attention_seconds >= SECONDS_PER_TOKEN:
             raise ConfigError(
                 f"attention_seconds: {self.attention_seconds} is less than one token, {SECONDS_PER_TOKEN} s"
             )
-        for name in ("channels", "num_layers", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; found {getattr(self, name)}")
 
     @property
     def window(self) -> int:

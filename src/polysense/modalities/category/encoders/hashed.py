@@ -17,15 +17,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from polysense.config.limits import Limit
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.modalities.category.record import CategoryColumn, CategoryRequirements
 from polysense.nn.encoder import Encoder, EncoderConfig
 
@@ -44,15 +44,9 @@ class HashedCategoryConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"category"})
     type: Literal["hashed_category"] = "hashed_category"
-    hash_buckets: int = 4096
-    num_hashes: int = 2
+    hash_buckets: Annotated[int, Limit(2)] = 4096
+    num_hashes: Annotated[int, Limit(1, 8)] = 2
     size: int = 32
-
-    def __post_init__(self) -> None:
-        if self.hash_buckets < 2:
-            raise ConfigError(f"hash_buckets: found {self.hash_buckets}, expected at least 2")
-        if not 1 <= self.num_hashes <= 8:
-            raise ConfigError(f"num_hashes: found {self.num_hashes}, expected 1 to 8")
 
     def requirements(self, column_name: str, modality: str) -> Requirements:
         return CategoryRequirements(hash_buckets=self.hash_buckets, num_hashes=self.num_hashes)

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column
-from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.feature_map import FeatureMap, FeatureNetwork
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
@@ -44,17 +44,12 @@ class ImageCNNConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     type: Literal["image_cnn"] = "image_cnn"
-    channels: int = 32
-    stages: int | Literal["auto"] = "auto"
-    convolutions: int = 1
+    channels: PositiveInt = 32
+    stages: PositiveInt | Literal["auto"] = "auto"
+    convolutions: PositiveInt = 1
     norm: Literal["group", "batch", "none"] = "group"
     positions: Literal["auto", "own", "shared"] = "auto"
     dropout: float = 0.3
-
-    def __post_init__(self) -> None:
-        for name, value in (("channels", self.channels), ("stages", self.stages), ("convolutions", self.convolutions)):
-            if value != "auto" and value < 1:
-                raise ConfigError(f"{name}: {value}; expected at least 1")
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)

@@ -23,8 +23,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.schema import Column
-from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.feature_map import SMALL, FeatureMap, FeatureNetwork
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import EncoderConfig
@@ -56,12 +56,8 @@ class ConvNeXtConfig(EncoderConfig):
     type: Literal["convnext"] = "convnext"
     size: Literal["atto", "femto", "pico", "nano", "tiny"] = "atto"
     stem: Literal["auto", "imagenet", "small"] = "auto"
-    stochastic_depth: float = 0.1
+    stochastic_depth: FractionBelowOne = 0.1
     dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.stochastic_depth < 1:
-            raise ConfigError(f"stochastic_depth: {self.stochastic_depth}; expected at least 0 and below 1")
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)

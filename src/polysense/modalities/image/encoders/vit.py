@@ -21,9 +21,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import PyramidLevel, Tokens
-from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.feature_map import grid_positions
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
@@ -48,16 +48,12 @@ class ViTConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     type: Literal["vit"] = "vit"
-    patch: int | Literal["auto"] = "auto"
+    patch: PositiveInt | Literal["auto"] = "auto"
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     width: int | None = None
     num_layers: int = 6
     num_heads: int = 4
     dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.patch != "auto" and self.patch < 1:
-            raise ConfigError(f"patch: {self.patch}; expected at least 1 pixel")
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> ViT:
         self.check(column)

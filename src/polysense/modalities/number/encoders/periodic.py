@@ -23,9 +23,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from polysense.config.limits import PositiveFloat, PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.modalities.number.record import NumberColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
@@ -47,14 +47,8 @@ class PeriodicConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"number"})
     type: Literal["periodic"] = "periodic"
-    num_frequencies: int = 48
-    sigma: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.num_frequencies < 1:
-            raise ConfigError(f"num_frequencies: found {self.num_frequencies}, expected at least 1")
-        if self.sigma <= 0:
-            raise ConfigError(f"sigma: found {self.sigma}, expected more than 0")
+    num_frequencies: PositiveInt = 48
+    sigma: PositiveFloat = 0.1
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Periodic:
         self.check(column)

@@ -23,9 +23,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.modalities.number.record import NumberColumn, NumberRequirements
 from polysense.nn.encoder import Encoder, EncoderConfig
 
@@ -46,12 +46,8 @@ class PiecewiseLinearConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"number"})
     type: Literal["piecewise_linear"] = "piecewise_linear"
-    num_bins: int = 48
+    num_bins: PositiveInt = 48
     activation: Literal["relu", "none"] = "relu"
-
-    def __post_init__(self) -> None:
-        if self.num_bins < 1:
-            raise ConfigError(f"num_bins: found {self.num_bins}, expected at least 1")
 
     def requirements(self, column_name: str, modality: str) -> Requirements:
         return NumberRequirements(num_quantiles=self.num_bins)

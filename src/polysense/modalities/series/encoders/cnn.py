@@ -18,6 +18,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
@@ -43,16 +44,13 @@ class SeriesCNNConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"series"})
     type: Literal["series_cnn"] = "series_cnn"
-    channels: int = 32
+    channels: PositiveInt = 32
     kernel_size: int = 7
-    num_stages: int = 3
+    num_stages: PositiveInt = 3
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.channels < 1 or self.num_stages < 1:
-            raise ConfigError(
-                f"channels and num_stages: at least 1; found {self.channels} channels and {self.num_stages} stages"
-            )
+        super().__post_init__()
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size: an odd number of steps, at least 1; found {self.kernel_size}")
 

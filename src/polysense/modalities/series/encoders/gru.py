@@ -15,9 +15,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.modalities.series.encoders.channels import with_indicators
 from polysense.modalities.series.record import SeriesColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
@@ -39,16 +39,10 @@ class SeriesGRUConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"series"})
     type: Literal["series_gru"] = "series_gru"
-    stride: int = 4
+    stride: PositiveInt = 4
     hidden: int | None = None
-    num_layers: int = 1
+    num_layers: PositiveInt = 1
     dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        if self.stride < 1 or self.num_layers < 1:
-            raise ConfigError(
-                f"stride and num_layers: at least 1; found a stride of {self.stride} and {self.num_layers} layers"
-            )
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> SeriesGRU:
         self.check(column)

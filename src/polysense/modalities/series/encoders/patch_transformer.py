@@ -16,9 +16,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.modalities.series.encoders.channels import with_indicators
 from polysense.modalities.series.record import SeriesColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
@@ -40,16 +40,10 @@ class SeriesPatchTransformerConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"series"})
     type: Literal["series_patch_transformer"] = "series_patch_transformer"
-    patch_size: int = 16
-    num_layers: int = 2
+    patch_size: PositiveInt = 16
+    num_layers: PositiveInt = 2
     num_heads: int = 4
     dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.patch_size < 1 or self.num_layers < 1:
-            raise ConfigError(
-                f"patch_size and num_layers: at least 1; found {self.patch_size} steps and {self.num_layers} layers"
-            )
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> SeriesPatchTransformer:
         self.check(column)

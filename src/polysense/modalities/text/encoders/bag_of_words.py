@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -51,11 +52,7 @@ class BagOfWordsConfig(EncoderConfig):
     weighting: Literal["counts", "binary", "tfidf"] = "tfidf"
     log_counts: bool = False
     ngrams: Literal[1, 2] = 1
-    num_buckets: int = 50_000
-
-    def __post_init__(self) -> None:
-        if self.num_buckets < 1:
-            raise ConfigError(f"num_buckets: found {self.num_buckets}, expected at least 1")
+    num_buckets: PositiveInt = 50_000
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> BagOfWords:
         self.check(column)

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -45,17 +46,15 @@ class TextCNNConfig(EncoderConfig):
     modalities: ClassVar[frozenset[str]] = frozenset({"text"})
     type: Literal["text_cnn"] = "text_cnn"
     widths: tuple[int, ...] = (3, 4, 5)
-    num_filters: int = 100
-    embedding_size: int = 128
+    num_filters: PositiveInt = 100
+    embedding_size: PositiveInt = 128
     dropout: float = 0.5
     output: Literal["max", "positions"] = "max"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.widths or min(self.widths) < 1:
             raise ConfigError(f"widths: found {list(self.widths)}, expected one or more, each at least 1")
-        for name in ("num_filters", "embedding_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected at least 1")
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> TextCNN:
         self.check(column)

@@ -17,9 +17,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.modalities.text.encoders.bag_of_words import hashed_pairs
 from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
@@ -42,12 +42,8 @@ class EmbeddingBagConfig(EncoderConfig):
     type: Literal["embedding_bag"] = "embedding_bag"
     pooling: Literal["mean", "sum", "max"] = "mean"
     ngrams: Literal[1, 2] = 1
-    num_buckets: int = 50_000
+    num_buckets: PositiveInt = 50_000
     dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.num_buckets < 1:
-            raise ConfigError(f"num_buckets: found {self.num_buckets}, expected at least 1")
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> EmbeddingBag:
         self.check(column)

@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
@@ -48,16 +48,11 @@ class TextRNNConfig(EncoderConfig):
     type: Literal["text_rnn"] = "text_rnn"
     cell: Literal["lstm", "gru"] = "lstm"
     bidirectional: bool = True
-    num_layers: int = 1
-    embedding_size: int = 128
-    hidden_size: int = 128
+    num_layers: PositiveInt = 1
+    embedding_size: PositiveInt = 128
+    hidden_size: PositiveInt = 128
     dropout: float = 0.1
     output: Literal["positions", "last"] = "positions"
-
-    def __post_init__(self) -> None:
-        for name in ("num_layers", "embedding_size", "hidden_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected at least 1")
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> TextRNN:
         self.check(column)
