@@ -6,6 +6,7 @@ So each limit is said once, where the number is declared, and a config says the 
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 import typing
 from collections.abc import Hashable
@@ -80,7 +81,7 @@ def _limits(config: Hashable) -> dict[str, tuple[Limit, str]]:
     result = {}
     for each in reversed(typing.cast("type", config).__mro__):
         hints = typing.get_type_hints(each, include_extras=True)
-        for name in each.__dict__.get("__annotations__", {}):
+        for name in inspect.get_annotations(each):
             limit, others = None, ""
             union = typing.get_origin(hints[name]) in (typing.Union, types.UnionType)
             for option in typing.get_args(hints[name]) if union else (hints[name],):
