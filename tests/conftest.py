@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ if os.environ.get("POLYSENSE_TYPECHECK", "1") != "0":
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 import numpy as np
+import runs
 import torch
 from hypothesis import HealthCheck, settings
+from runs import RunOnce
 
+import polysense
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
 from polysense.core.prediction import Prediction
 from polysense.core.registry import modality
@@ -132,6 +135,31 @@ def real_data() -> Callable[[str], Path]:
         return found
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def run_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunOnce]:
+    """Trains under a name in a folder of its own, once for all workers; nobody may write there afterwards."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    made: dict[str, polysense.Run] = {}
+    before: dict[str, Mapping[str, tuple[int, int]]] = {}
+
+    def run(name: str, train: Callable[[Path], polysense.Run]) -> polysense.Run:
+        if name not in made:
+            made[name] = runs.once(root / "trained" / name, train)
+            before[name] = runs.stamps(made[name].folder)
+        return made[name]
+
+    yield run
+    for name, files in before.items():
+        assert runs.stamps(made[name].folder) == files, f"a test wrote to the shared run {name!r}; let it copy the run"
+
+
+@pytest.fixture(scope="session")
+def trained(run_once: RunOnce) -> Callable[[str], polysense.Run]:
+    """Gives the small trained run of a task, see `helpers/runs.py`; its table lies beside its folder."""
+    return lambda task: run_once(task, runs.RUNS[task])
 
 
 CHAT_TEMPLATE = (

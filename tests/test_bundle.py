@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,12 @@ from polysense.data.cells import MEDIA
 from polysense.data.sources import read_table
 from polysense.errors import BundleError, ConfigError
 
-SMALL = ["model.width=16", "training.epochs=1", "training.tensorboard=false", "evaluation.bootstrap=0",
-         "evaluation.report=false", "evaluation.contribution=false", "evaluation.samples=0"]  # fmt: skip
-ROWS = [{"x": i / 10, "y": (7 * i) % 5, "label": "yes" if i % 2 else "no"} for i in range(40)]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundle") / "run"
-    polysense.fit(ROWS, target="label", output=folder, overrides=SMALL, preset="fast", progress=False)
-    return folder / "bundle"
+ROWS = [{"note": f"this looks like a {word} thing to me", "shop": "north"} for word in ("red", "green", "blue")]
 
 
 @pytest.fixture
-def folder(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+def folder(trained: Callable[[str], polysense.Run], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained("several").folder / "bundle", tmp_path / "bundle"))
 
 
 @pytest.mark.parametrize(("number", "advice"), [(FORMAT - 1, "train again"), (FORMAT + 1, "upgrade polysense")])

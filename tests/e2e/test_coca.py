@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from runs import RunOnce
 
 import polysense
 from polysense.errors import ConfigError
@@ -60,13 +61,16 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
-    return polysense.fit(
-        RECIPE,
-        output=tmp_path_factory.mktemp("runs") / "coca",
-        overrides=[*SMALL, f"data.table={table}", "data.split={type: column, column: split}"],
-        progress=False,
-    )
+def run(table: Path, run_once: RunOnce) -> polysense.Run:
+    def train(to: Path) -> polysense.Run:
+        return polysense.fit(
+            RECIPE,
+            output=to / "coca",
+            overrides=[*SMALL, f"data.table={table}", "data.split={type: column, column: split}"],
+            progress=False,
+        )
+
+    return run_once("coca", train)
 
 
 def test_the_caption_changes_nothing_of_the_text_that_is_written(run: polysense.Run, table: Path) -> None:

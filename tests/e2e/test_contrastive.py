@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
+from runs import COLORS
 
 import polysense
 from polysense import api
 from polysense.cli.app import main
 from polysense.errors import ConfigError, PolysenseError
 
-COLOURS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
-PLACES = {"top left": (0, 0), "top right": (0, 8), "bottom left": (8, 0), "bottom right": (8, 8)}
-GROUNDS = {"black": 0, "grey": 110}
 SMALL = [
     "model.width=32",
     "training.tensorboard=false",
@@ -30,54 +26,14 @@ SMALL = [
 ]
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def scenes(folder: Path, repeats: int = 3) -> list[dict[str, str]]:
-    """Every colour in every corner on both grounds, drawn several times with noise; 32 different texts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(0)
-    rows = []
-    for repeat in range(repeats):
-        for colour, rgb in COLOURS.items():
-            for place, (top, left) in PLACES.items():
-                for ground, level in GROUNDS.items():
-                    pixels = generator.integers(level, level + 20, (16, 16, 3), dtype=np.uint8)
-                    pixels[top : top + 8, left : left + 8] = np.array(rgb, dtype=np.uint8)
-                    name = f"{len(rows)}.png"
-                    Image.fromarray(pixels).save(folder / name)
-                    text = f"a {colour} square at the {place} on {ground}"
-                    split = "test" if repeat == repeats - 1 else "train"
-                    rows.append({"photo": name, "text": text, "colour": colour, "split": split})
-    return rows
+@pytest.fixture(scope="module")
+def run(trained: Callable[[str], polysense.Run]) -> polysense.Run:
+    return trained("retrieval")
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
-    rows = scenes(folder)
-    rows[3]["photo"], rows[5]["text"], rows[70]["photo"] = "nowhere.png", "", ""
-    return write(folder / "scenes.csv", rows)
-
-
-@pytest.fixture(scope="module")
-def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
-    return polysense.fit(
-        table,
-        task="retrieval",
-        target=["photo", "text"],
-        columns={"text": "text", "colour": "ignored"},
-        preset="fast",
-        output=tmp_path_factory.mktemp("runs") / "run",
-        overrides=[*SMALL, "training.epochs=40", "training.batch_size=32", "training.validate_every=8"],
-        progress=False,
-    )
+def table(run: polysense.Run) -> Path:
+    return run.folder.parent / "scenes.csv"
 
 
 def test_pictures_find_their_texts_and_texts_their_pictures(run: polysense.Run) -> None:
@@ -144,9 +100,9 @@ def test_classes_by_prompts(
         run.folder,
         table,
         column="photo",
-        classes=list(COLOURS),
-        templates=["a {} square at the top left on black", "a {} square at the bottom right on grey"],
-        label="colour",
+        classes=list(COLORS),
+        templates=["a {} square at the top left on black", "a {} square at the bottom right on gray"],
+        label="color",
     )
     assert found.accuracy is not None
     assert found.accuracy.value > 0.6
@@ -154,17 +110,17 @@ def test_classes_by_prompts(
     assert found.frame["class"][3] is None
     line = ["zeroshot", str(run.folder), str(table), "--column", "photo", "--classes", "red,green,blue,white"]
     out = tmp_path / "classes.csv"
-    assert main([*line, "--template", "a {} square", "--label", "colour", "-o", str(out), "--json"]) == 0
+    assert main([*line, "--template", "a {} square", "--label", "color", "-o", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["num_counted"] == 94
     assert len(pl.read_csv(out)) == 96
     unnamed = ["zeroshot", str(run.folder), str(table), "--column", "photo", "--template", "a {} square"]
-    assert main([*unnamed, "--label", "colour", "--json"]) == 0
+    assert main([*unnamed, "--label", "color", "--json"]) == 0
     shown = capsys.readouterr()
-    assert json.loads(shown.out)["classes"] == sorted(COLOURS)
+    assert json.loads(shown.out)["classes"] == sorted(COLORS)
     assert "missing in all rows" not in shown.err, "prompts have no picture"
     assert main(unnamed) == 2
     assert "no classes are named" in capsys.readouterr().err
-    for wrong in (["--classes", "red"], ["--template", "a square"], ["--column", "colour"], ["--label", "photo"]):
+    for wrong in (["--classes", "red"], ["--template", "a square"], ["--column", "color"], ["--label", "photo"]):
         assert main([*line, *wrong]) == 2
         assert "error" in capsys.readouterr().err
 
@@ -204,8 +160,8 @@ data:
     photo: {{type: image}}
     text: {{type: text}}
   targets:
-    space: {{type: retrieval, columns: [photo, text], same: colour}}
-    colour: {{type: generation, tokens: words, min_frequency: 1}}
+    space: {{type: retrieval, columns: [photo, text], same: color}}
+    color: {{type: generation, tokens: words, min_frequency: 1}}
   split: {{type: column, column: split}}
   modality_dropout: 0.3
 model:
@@ -216,7 +172,7 @@ model:
   fusion: {{type: transformer, num_layers: 1}}
   heads:
     space: {{type: contrastive, size: 16, loss: siglip}}
-    colour: {{type: generation, num_layers: 1, dropout: 0}}
+    color: {{type: generation, num_layers: 1, dropout: 0}}
 training: {{epochs: 4, batch_size: 32, accumulate: 2, validate_every: 4, tensorboard: false}}
 evaluation: {{bootstrap: 20}}
 """,
@@ -225,12 +181,12 @@ evaluation: {{bootstrap: 20}}
     run = polysense.fit(recipe, output=tmp_path / "run", progress=False)
     heads = [record["heads"] for record in run.training.history]
     assert heads[-1]["space"] < heads[0]["space"]
-    assert heads[-1]["colour"] < heads[0]["colour"]
-    assert {"space", "colour"} <= set(run.metrics["test"])
+    assert heads[-1]["color"] < heads[0]["color"]
+    assert {"space", "color"} <= set(run.metrics["test"])
     assert run.contributions is not None
-    assert [found.target for found in run.contributions.targets] == ["colour"]
+    assert [found.target for found in run.contributions.targets] == ["color"]
     loaded = polysense.load(run.folder).predict(table).frame
-    assert {"space[photo]", "space[text]", "colour"} <= set(loaded.columns)
+    assert {"space[photo]", "space[text]", "color"} <= set(loaded.columns)
 
 
 def test_mistakes_are_named(table: Path, tmp_path: Path) -> None:

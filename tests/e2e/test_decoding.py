@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from runs import RunOnce
 
 import polysense
 from polysense import api
@@ -38,14 +40,14 @@ def fit(folder: Path, *overrides: str, rows: list[dict[str, str]] = ROWS) -> Any
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def bundle(trained: Callable[[str], polysense.Run]) -> Any:
     """Hardly trained: its bytes are often no characters, which is what streaming has to stand."""
-    return fit(tmp_path_factory.mktemp("decoding") / "run").bundle
+    return trained("generation").bundle
 
 
 @pytest.fixture(scope="module")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return fit(tmp_path_factory.mktemp("closed") / "run", "data.targets.weather.answers=training").bundle
+def closed(run_once: RunOnce) -> Any:
+    return run_once("closed answers", lambda to: fit(to / "run", "data.targets.weather.answers=training")).bundle
 
 
 NEW = [{"code": f"{i} {7 * i}"} for i in range(5)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import RunOnce
 
 import polysense
 from polysense.api import new
@@ -36,24 +37,27 @@ def weekdays(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(weekdays: Path, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
-    return polysense.fit(
-        weekdays,
-        target="label",
-        columns={"day": "date", "user": "category"},
-        output=tmp_path_factory.mktemp("runs") / "run",
-        preset="fast",
-        overrides=[
-            *ENCODERS,
-            "model.width=32",
-            "training.epochs=15",
-            "training.batch_size=16",
-            "training.tensorboard=false",
-            "evaluation.bootstrap=20",
-            "data.split.test=0.2",
-        ],
-        progress=False,
-    )
+def run(weekdays: Path, run_once: RunOnce) -> polysense.Run:
+    def train(to: Path) -> polysense.Run:
+        return polysense.fit(
+            weekdays,
+            target="label",
+            columns={"day": "date", "user": "category"},
+            output=to / "run",
+            preset="fast",
+            overrides=[
+                *ENCODERS,
+                "model.width=32",
+                "training.epochs=15",
+                "training.batch_size=16",
+                "training.tensorboard=false",
+                "evaluation.bootstrap=20",
+                "data.split.test=0.2",
+            ],
+            progress=False,
+        )
+
+    return run_once("tabular", train)
 
 
 def test_the_weekday_is_learnt_from_the_date(run: polysense.Run) -> None:

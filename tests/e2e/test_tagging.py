@@ -5,27 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from runs import sentences
 
 import polysense
 from polysense import api
 from polysense.cli.app import main
 from polysense.errors import ColumnError, ConfigError
 
-NAMES = ("Ada", "Boris", "Chen", "Dora", "Emil", "Fatima", "Goran", "Анна", "Вера", "Борис")
-PLACES = ("Paris", "Oslo", "Lima", "New York", "San Juan", "Cape Town", "Москва", "Київ", "Рим")
-PATTERNS = (
-    "{p} went to {l} .",
-    "yesterday {p} and {p} left {l} for {l} .",
-    "in {l} , {p} met nobody .",
-    "nobody lives there now .",
-    "он видел {l} , и {p} тоже .",
-)
 SMALL = [
     "model.width=32",
     "training.batch_size=16",
@@ -34,26 +27,6 @@ SMALL = [
     "evaluation.bootstrap=20",
     "data.modality_dropout=0",
 ]
-
-
-def sentences(num_rows: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Words and their tags."""
-    generator = np.random.default_rng(seed)
-    rows = []
-    for _ in range(num_rows):
-        words: list[str] = []
-        tags: list[str] = []
-        for word in PATTERNS[generator.integers(len(PATTERNS))].split():
-            if word in ("{p}", "{l}"):
-                kind, choices = ("PER", NAMES) if word == "{p}" else ("LOC", PLACES)
-                parts = choices[generator.integers(len(choices))].split()
-                words += parts
-                tags += [f"{'I' if i else 'B'}-{kind}" for i in range(len(parts))]
-            else:
-                words.append(word)
-                tags.append("O")
-        rows.append({"words": words, "tags": tags})
-    return rows
 
 
 def as_spans(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -77,8 +50,8 @@ def fit(table: Any, folder: Path, target: str = "tags", *overrides: str, **more:
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return fit(sentences(200), tmp_path_factory.mktemp("names") / "run", "tags", "training.epochs=8")
+def names(trained: Callable[[str], polysense.Run]) -> polysense.Run:
+    return trained("tagging")
 
 
 def test_names_are_found_in_two_scripts(names: Any) -> None:

@@ -229,24 +229,8 @@ def test_baselines_of_each_column_alone_and_their_ensemble(
     assert run.bundle.schema.names == ("the photo", "weight (kg)")
 
 
-def test_several_targets_weights_and_regression(
-    make_table: Callable[..., Path], tmp_path: Path, small: tuple[str, ...]
-) -> None:
-    table = make_table(tmp_path / "data", 60)
-    frame = polysense.read_table(table).frame.with_columns(
-        polars.int_range(60).cast(polars.Float64).mul(0.37).alias("size"),
-        polars.Series("tags", [["a", "b"], ["a"], []] * 20),
-        polars.Series("importance", [1.0, 2.0, 0.0] * 20),
-    )
-    run = polysense.fit(
-        frame.drop("the photo", "sound"),
-        target=["label", "size", "tags"],
-        output=tmp_path / "run",
-        preset="fast",
-        overrides=[*small, "data.weight=importance"],
-        columns={"importance": "weight"},
-        progress=False,
-    )
+def test_several_targets_weights_and_regression(trained: Callable[[str], polysense.Run], tmp_path: Path) -> None:
+    run = trained("several")
     assert {target.name: str(target.task) for target in run.bundle.schema.targets} == {
         "label": "classification",
         "size": "regression",

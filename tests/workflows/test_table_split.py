@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 import pytest
+from runs import RunOnce
 
 import polysense
 from polysense.bundle import Bundle, load
@@ -25,18 +26,9 @@ def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def by_column(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    run = polysense.fit(frame, target="label", overrides=SMALL, output=tmp_path_factory.mktemp("column") / "run")
+def by_column(frame: pl.DataFrame, run_once: RunOnce) -> Bundle:
+    run = run_once("split column", lambda to: polysense.fit(frame, target="label", overrides=SMALL, output=to / "run"))
     return load(run.folder)
-
-
-@pytest.fixture(scope="module")
-def by_chance(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
-    folder = tmp_path_factory.mktemp("chance")
-    pl.DataFrame(rows).write_csv(folder / "t.csv")
-    overrides = [*SMALL, "data.split.test=0.3", "data.split.validation=0.2"]
-    run = polysense.fit(folder / "t.csv", target="label", overrides=overrides, output=folder / "run")
-    return load(run.folder), folder / "t.csv"
 
 
 def test_a_part_is_the_split_column_s(by_column: Bundle, frame: pl.DataFrame) -> None:
@@ -71,15 +63,16 @@ def test_test_rows_are_scored_alone_and_without_a_warning(
 
 
 def test_a_split_by_chance_is_told_only_of_its_own_table(
-    by_chance: tuple[Bundle, Path], rows: list[dict[str, Any]]
+    trained: Callable[[str], polysense.Run], frame: pl.DataFrame
 ) -> None:
-    bundle, path = by_chance
+    run = trained("classification")
+    bundle, path = load(run.folder), run.folder.parent / "data.csv"
 
     sizes = [len(part_of(bundle, read_table(path), name)) for name in ("train", "validation", "test")]
-    assert sum(sizes) == 80
-    assert sizes[2] == 24
+    assert sum(sizes) == 72
+    assert sizes[2] == pytest.approx(0.2 * 72, abs=2)
     with pytest.raises(ConfigError, match="nothing tells which rows are its test split: it was trained on another one"):
-        part_of(bundle, read_table(rows), "test")
+        part_of(bundle, read_table(frame), "test")
 
 
 def test_a_part_that_is_not_there_is_refused(by_column: Bundle, frame: pl.DataFrame) -> None:

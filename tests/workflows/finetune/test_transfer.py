@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from runs import RunOnce
 from small_runs import SMALL as SMALL_RUN
 
 import polysense
@@ -55,18 +56,22 @@ def rows(num: int = 48, seed: int = 0, words: str = "plain") -> list[dict[str, A
 
 
 @pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pretrained(run_once: RunOnce) -> Path:
     """A shared space of pictures and notes; the note is made of words, so its vocabulary is of these rows."""
-    run = polysense.fit(
-        rows(),
-        task="retrieval",
-        target=["photo", "note"],
-        columns={**KINDS, "label": "ignored"},
-        preset="fast",
-        output=tmp_path_factory.mktemp("pretrained") / "run",
-        overrides=[*SMALL, "data.columns.note.tokens=words"],
-        progress=False,
-    )
+
+    def train(to: Path) -> polysense.Run:
+        return polysense.fit(
+            rows(),
+            task="retrieval",
+            target=["photo", "note"],
+            columns={**KINDS, "label": "ignored"},
+            preset="fast",
+            output=to / "run",
+            overrides=[*SMALL, "data.columns.note.tokens=words"],
+            progress=False,
+        )
+
+    run = run_once("transfer", train)
     return run.folder
 
 

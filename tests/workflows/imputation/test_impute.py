@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import datetime
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from runs import RECONSTRUCTED, reconstructed_row
 
 import polysense
 from polysense.bundle import Bundle
@@ -22,27 +25,12 @@ from polysense.errors import BundleError, ConfigError, TableError
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.imputation.impute import Imputed
 
-NAMES = ["id", "size, cm", "price", "kind", "day", "photo", "note"]
+NAMES = list(RECONSTRUCTED)
 SMALL = ["model.width=32", "training.epochs=15", "evaluation.bootstrap=20", "data.split.test=0.2"]
 
 
 def _row(i: int, x: float, folder: Path, *, lost: frozenset[str] = frozenset()) -> list[str]:
-    day = datetime.date(2020, 1, 1) + datetime.timedelta(days=int(500 + 100 * x))
-    photo = f"photos/{i}.png"
-    (folder / "photos").mkdir(exist_ok=True)
-    pixels = np.full((8, 8), int(np.clip(128 + 50 * x, 0, 255)), dtype=np.uint8)
-    pixels[:4] = 255 - pixels[:4]
-    Image.fromarray(pixels).save(folder / photo)
-    cells = {
-        "id": str(i % 50),  # not unique
-        "size, cm": f"{100 + 10 * x:.1f}".replace(".", ","),
-        "price": str(round(50 + 20 * x)),
-        "kind": "True" if x > 0 else "False",
-        "day": day.strftime("%d.%m.%Y"),
-        "photo": photo,
-        "note": "a very large one" if x > 0.5 else "a small one" if x < -0.5 else "one",
-    }
-    return ["" if name in lost else cells[name] for name in NAMES]
+    return list(reconstructed_row(i, x, folder, missing=lost).values())
 
 
 def _write(path: Path, rows: list[list[str]]) -> Path:
@@ -52,23 +40,22 @@ def _write(path: Path, rows: list[list[str]]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("table")
+def run(trained: Callable[[str], polysense.Run]) -> polysense.Run:
+    return trained("reconstruction")
 
 
 @pytest.fixture(scope="module")
-def bundle(folder: Path) -> Bundle:
-    draws = np.random.default_rng(0).standard_normal(200)
-    table = _write(folder / "train.csv", [_row(i, x, folder) for i, x in enumerate(draws)])
-    run = polysense.fit(
-        table,
-        task="reconstruction",
-        preset="fast",
-        columns={"id": "ignored", "day": "date", "note": "text", "kind": "category", "price": "number"},
-        output=folder / "run",
-        overrides=SMALL,
-        progress=False,
-    )
+def folder(run: polysense.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, its table as train.csv with its images, and room for more."""
+    folder = tmp_path_factory.mktemp("table")
+    shutil.copytree(run.folder, folder / "run")
+    shutil.copytree(run.folder.parent / "photos", folder / "photos")
+    shutil.copy(run.folder.parent / "data.csv", folder / "train.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(run: polysense.Run) -> Bundle:
     return polysense.load(run.folder)
 
 

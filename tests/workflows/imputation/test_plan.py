@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from runs import RunOnce
 from small_runs import SMALL as SMALL_RUN
 
 import polysense
@@ -58,17 +59,21 @@ def rows(num: int = 32, seed: int = 0, lost: float = 0.0) -> list[dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pretrained(run_once: RunOnce) -> Path:
     """Restores every column, the label and `extra` too."""
-    run = polysense.fit(
-        rows(),
-        task="reconstruction",
-        columns={**KINDS, "extra": "category", "label": "category"},
-        preset="fast",
-        output=tmp_path_factory.mktemp("pretrained") / "run",
-        overrides=SMALL,
-        progress=False,
-    )
+
+    def train(to: Path) -> polysense.Run:
+        return polysense.fit(
+            rows(),
+            task="reconstruction",
+            columns={**KINDS, "extra": "category", "label": "category"},
+            preset="fast",
+            output=to / "run",
+            overrides=SMALL,
+            progress=False,
+        )
+
+    run = run_once("imputer", train)
     return run.folder
 
 

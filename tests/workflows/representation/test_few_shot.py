@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from runs import RunOnce
 
 import polysense
 from polysense.cli.app import main
@@ -45,16 +46,20 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
+def run(table: Path, run_once: RunOnce) -> polysense.Run:
     ignored = dict.fromkeys(("quarter", "sum", "rare", "only"), "ignored")
-    return polysense.fit(
-        table,
-        target="label",
-        columns={**ignored, "part": "split"},
-        output=tmp_path_factory.mktemp("run") / "run",
-        overrides=SMALL,
-        progress=False,
-    )
+
+    def train(to: Path) -> polysense.Run:
+        return polysense.fit(
+            table,
+            target="label",
+            columns={**ignored, "part": "split"},
+            output=to / "run",
+            overrides=SMALL,
+            progress=False,
+        )
+
+    return run_once("few shots", train)
 
 
 def few(run: polysense.Run, source: Any, **options: Any) -> Any:
