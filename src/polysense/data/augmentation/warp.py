@@ -49,9 +49,14 @@ def sample(
     x = torch.arange(new_width, device=planes.device)[None, None, :, None] + 0.5
     y = torch.arange(new_height, device=planes.device)[None, :, None, None] + 0.5
     # In grid_sample's coordinates, where -1 and 1 are the planes' edges.
-    taken = torch.stack([sources[:, 0] * (2 / width), sources[:, 1] * (2 / height)], dim=1)[:, None, None]
-    of_x, of_y = taken[..., 0].nan_to_num(0.0), taken[..., 1].nan_to_num(0.0)
-    grid = of_x * x + (of_y * y + (taken[..., 2] - 1).nan_to_num(-4.0))
+    scales = 2 / width, 2 / height
+    of_x, of_y, offset = (
+        torch.stack([sources[:, row, column] * scale for row, scale in enumerate(scales)], dim=1)[:, None, None]
+        for column in range(3)
+    )
+    # A grid of NaN would be read as the first pixel; -4 lies outside.
+    offset = (offset - 1).nan_to_num(-4.0)
+    grid = of_x.nan_to_num(0.0) * x + (of_y.nan_to_num(0.0) * y + offset)
     values = planes if planes.dtype is torch.float32 else planes.float()
     if fill:
         values = values - fill
