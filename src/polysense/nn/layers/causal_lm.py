@@ -8,6 +8,8 @@ B = 0 at first, so that training starts from the model as it is; full tuning mov
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from polysense.errors import ConfigError, DependencyError, WeightsError
 
-__all__ = ["CausalLM", "Tuning", "add_lora", "open_config", "open_model"]
+__all__ = ["CausalLM", "Tuning", "add_lora", "open_config", "open_model", "without_lora"]
 
 # What transformers calls the keys and values of the past: the first since 5.24, the second before.
 _CACHE_NAMES = ("cache", "past_key_values")
@@ -134,6 +136,25 @@ def add_lora(model: Any, rank: int, alpha: float, dropout: float, target_modules
         r=rank, lora_dropout=dropout, target_modules=chosen, fan_in_fan_out=transposed, bias="none", **options
     )
     inject_adapter_in_model(settings, model)
+
+
+@contextmanager
+def without_lora(model: nn.Module) -> Iterator[None]:
+    """Within it a model that `add_lora` changed is what it was before.
+
+    Adapters count 0 rather than being skipped: which parameters a forward touches stays the same on every rank.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    scales = [layer.scaling for layer in model.modules() if isinstance(layer, LoraLayer)]
+    before = [dict(scale) for scale in scales]
+    try:
+        for scale in scales:
+            scale.update(dict.fromkeys(scale, 0.0))
+        yield
+    finally:
+        for scale, values in zip(scales, before, strict=True):
+            scale.update(values)
 
 
 @dataclass(eq=False)

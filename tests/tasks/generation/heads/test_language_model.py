@@ -19,6 +19,7 @@ from polysense.core.schema import Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError, WeightsError
 from polysense.nn.decoding.beam import BeamSearchConfig
+from polysense.nn.objectives.base import adapters_off
 from polysense.tasks.generation.heads.language_model import LanguageModelHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
 
@@ -276,6 +277,31 @@ def test_lora_starts_as_nothing_and_can_be_merged(language_model: LanguageModel,
             if type(module).__name__ in ("Linear", "Conv1D") and type(module).__module__.startswith("peft"):
                 module.merge()
         torch.testing.assert_close(lora(fused(), target).logits, adapted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_without_its_adapters_it_is_the_model_that_they_were_added_to(
+    language_model: LanguageModel, kind: str
+) -> None:
+    frozen, lora = head(language_model(kind)), head(language_model(kind), tune="lora", lora_rank=4)
+    lora.load_state_dict({n: v for n, v in frozen.state_dict().items() if not n.startswith("model.")}, strict=False)
+    target = texts(frozen)
+    with torch.no_grad():
+        for name, parameter in lora.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+        adapted, reference = lora(fused(), target).logits, frozen(fused(), target).logits
+        assert not torch.allclose(adapted, reference, atol=1e-3)
+        with adapters_off([lora.module]):
+            assert torch.equal(lora(fused(), target).logits, reference)
+            with adapters_off([lora.module]):
+                pass
+            assert torch.equal(lora(fused(), target).logits, reference)
+        assert torch.equal(lora(fused(), target).logits, adapted)
+        with pytest.raises(KeyError), adapters_off([lora.module]):
+            raise KeyError
+        assert torch.equal(lora(fused(), target).logits, adapted), "an error leaves them as they were"
+    assert all(parameter.requires_grad == ("lora_" in name) for name, parameter in lora.model.named_parameters())
 
 
 def test_lora_takes_named_layers_only(language_model: LanguageModel) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -32,7 +33,7 @@ from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.decoding import Stepper
-from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_config, open_model
+from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_config, open_model, without_lora
 from polysense.nn.layers.connectors import ConnectorKind, MLPConnector, connector
 from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
 from polysense.nn.layers.transformer import sinusoidal
@@ -299,6 +300,10 @@ class LanguageModelHead(TokenHead):
                 "tokens are left out; %s", self.target.name, limit, most, advice,
             )  # fmt: skip
         return torch.cat([before, prompt & (prompt.cumsum(dim=1) > over[:, None])], dim=1)
+
+    def adapters_off(self) -> AbstractContextManager[None]:
+        """Without LoRA; with any other tuning there is no model but this one."""
+        return without_lora(self.model) if self.config.tune == "lora" else nullcontext()
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         if self.config.weights == "random" or self.config.tune != "full":
