@@ -186,7 +186,7 @@ def test_a_cached_timm_backbone_is_taken_and_works(cache: Path) -> None:
 
     torch.manual_seed(0)
     expected = timm.create_model("resnet10t", num_classes=5).state_dict()
-    torch.testing.assert_close(encoder.backbone.state_dict()["conv1.0.weight"], expected["conv1.0.weight"])
+    torch.testing.assert_close(encoder.network.state_dict()["conv1.0.weight"], expected["conv1.0.weight"])
 
 
 def test_settings_are_handed_on(cache: Path, tmp_path: Path) -> None:

@@ -136,12 +136,12 @@ def test_text_equals_the_backbone_itself_and_ignores_padding(bert: Path) -> None
     assert tokens.mask.sum(1).tolist() == [9, 4, 0]
     reference = transformers.BertModel.from_pretrained(str(bert)).eval()
     alone = reference(input_ids=batch.values[1, :, :4].long()).last_hidden_state
-    torch.testing.assert_close(tokens.values[1:2, :4], encoder.project(encoder.norm(alone)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(tokens.values[1:2, :4], encoder.projection(encoder.norm(alone)), rtol=1e-4, atol=1e-5)
 
 
 def test_freezing(bert: Path) -> None:
     def trainable(tune: Any) -> set[str]:
-        backbone = PretrainedConfig(path=str(bert), tune=tune).build(TEXT, 8).backbone
+        backbone = PretrainedConfig(path=str(bert), tune=tune).build(TEXT, 8).network
         return {name.rsplit(".layer.")[-1][0] for name, p in backbone.named_parameters() if p.requires_grad}
 
     assert trainable("frozen") == set()
@@ -224,3 +224,28 @@ def test_each_trainable_parameter_has_a_gradient_whether_the_tokens_come_from_it
         assert (parameter.grad is not None) == parameter.requires_grad, name
         if name.startswith("backbone.pooler") and parameter.requires_grad:
             assert not parameter.grad.any(), name  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("tune", ["frozen", 1])
+def test_features_of_a_backbone_can_be_kept_and_projected_later(bert: Path, tune: Any) -> None:
+    encoder, batch = PretrainedConfig(path=str(bert), tune=tune).build(TEXT, 8), text_batch()
+    assert encoder.frozen == (tune == "frozen")
+    expected = encoder.eval()(batch)
+    features = encoder.train().backbone(batch.values.flatten(0, 1), batch.lengths.flatten())
+    assert features.layers[-1].values.requires_grad == (tune != "frozen")
+    if encoder.frozen:
+        # Whatever mode the model around it is in, and whichever rows are beside one.
+        torch.testing.assert_close(encoder.project(features).cleared().values, expected.values)
+        alone = encoder.backbone(batch.values[1:2, 0], batch.lengths[1:2, 0]).layers[-1]
+        together = features.layers[-1]
+        torch.testing.assert_close(alone.values[0][alone.mask[0]], together.values[1][together.mask[1]])
+
+
+def test_what_came_with_weights_is_read_at_its_embeddings(bert: Path) -> None:
+    encoder, batch = PretrainedConfig(path=str(bert), tune="full").build(TEXT, 8).eval(), text_batch()
+    assert encoder.input_layer is not None
+    seen: list[torch.Tensor] = []
+    with encoder.input_layer.register_forward_hook(lambda *given: seen.append(given[2])):
+        encoder(batch)
+    assert seen[0].is_floating_point()
+    assert seen[0].shape[:2] == batch.values.shape[::2]

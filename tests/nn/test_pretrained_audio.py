@@ -133,7 +133,7 @@ def test_a_waveform_model_alone_is_transformers_own(kind: str, tmp_path: Path) -
     inputs = extractor(clip[0, 0].float().numpy() / 32768, sampling_rate=16000, return_tensors="pt")
     with torch.no_grad():
         reference = transformers.AutoModel.from_pretrained(str(tmp_path)).eval()(inputs.input_values)
-        expected = encoder.project(encoder.norm(reference.last_hidden_state))
+        expected = encoder.projection(encoder.norm(reference.last_hidden_state))
     tokens = encode(encoder, clip, 12345)
     assert tokens.mask.all()
     torch.testing.assert_close(tokens.values, expected, rtol=1e-4, atol=1e-4)
@@ -247,7 +247,7 @@ def test_whisper_alone_is_transformers_own(tmp_path: Path) -> None:
     inputs = extractor(clip[0, 0].float().numpy() / 32768, sampling_rate=16000, return_tensors="pt")
     with torch.no_grad():
         model = transformers.AutoModel.from_pretrained(str(tmp_path)).eval()
-        expected = encoder.project(encoder.norm(model.encoder(inputs.input_features).last_hidden_state))
+        expected = encoder.projection(encoder.norm(model.encoder(inputs.input_features).last_hidden_state))
     tokens = encode(encoder, clip, 16000)
     assert tokens.mask[0].nonzero().flatten().tolist() == list(range(50))  # a token per 20 ms
     torch.testing.assert_close(tokens.values[tokens.mask], expected[tokens.mask], rtol=1e-4, atol=1e-4)
@@ -261,7 +261,7 @@ def test_ast_alone_is_transformers_own_and_its_mask_follows_time(tmp_path: Path)
     inputs = extractor(clip[0, 0].float().numpy() / 32768, sampling_rate=16000, return_tensors="pt")
     with torch.no_grad():
         model = transformers.AutoModel.from_pretrained(str(tmp_path)).eval()
-        expected = encoder.project(encoder.norm(model(inputs.input_values).last_hidden_state))
+        expected = encoder.projection(encoder.norm(model(inputs.input_values).last_hidden_state))
     tokens = encode(encoder, clip, 16000)
     torch.testing.assert_close(tokens.values[tokens.mask], expected[tokens.mask], rtol=1e-4, atol=1e-4)
     # Two class tokens, then 2 bands of 101 times; 98 frames are 10 patches of 16 frames, 10 apart, the last half full.

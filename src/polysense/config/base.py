@@ -9,7 +9,9 @@ member registers itself by being defined; a third party's is found through an en
         type: Literal["gated"] = "gated"
         dropout: float = 0.1
 
-        def build(...) -> Fusion: ...
+    class Gated(Fusion, config=GatedConfig): ...
+
+A config's `build` makes what the class that names it is; one that has more to decide replaces `build`.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ import importlib.metadata
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from polysense.config.limits import check_limits
 from polysense.errors import ConfigError
 
-__all__ = ["Config", "Family", "describe", "members", "num_registered"]
+__all__ = ["Config", "Configured", "Family", "describe", "members", "num_registered"]
 
 _families: dict[str, dict[str, type[Family]]] = {}
 _homes: dict[str, tuple[str, ...]] = {}
@@ -59,6 +61,7 @@ class Family(Config):
     """
 
     family: ClassVar[str] = ""
+    builds: ClassVar[Callable[..., Any] | None] = None
     type: str
 
     def __init_subclass__(cls, *, family: str | None = None, homes: tuple[str, ...] = (), **kwargs: Any) -> None:
@@ -86,6 +89,15 @@ class Family(Config):
         choices = {name: handler.generate_schema(member) for name, member in members(cls.family).items()}
         union = core_schema.tagged_union_schema(choices, discriminator=_type_of)
         return core_schema.no_info_before_validator_function(_spell_out, union)
+
+
+class Configured:
+    """Base of what configs of a family build."""
+
+    def __init_subclass__(cls, *, config: type[Family] | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if config is not None:
+            config.builds = cls
 
 
 def _spell_out(value: Any) -> Any:

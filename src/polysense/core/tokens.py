@@ -45,8 +45,8 @@ class Tokens:
         grid: The static shape that `length` unfolds to: (height, width) for an image, (time,) for audio and text,
             (time, height, width) for video, (1,) for a number. Several items in a cell come first: (items, ...).
         pyramid: The same column at other resolutions, from fine to coarse, where a head that predicts densely asks for
-            it (`BaseHead.reads_pyramids`); `Encoder.levels` says how they lie over the input. Each level has a grid and
-            a width of its own, and none has a pyramid. Several items in a cell come first: (items, ...).
+            it (`BaseHead.reads_pyramids`); `Encoder.pyramid_levels` says how they lie over the input. Each level has a
+            grid and a width of its own, and none has a pyramid. Several items in a cell come first: (items, ...).
     """
 
     values: Float[Tensor, "batch length width"]

@@ -11,13 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, TypeAlias, final
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from polysense.config.base import Family
+from polysense.config.base import Configured, Family
 from polysense.core import registry
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column, Requirements
@@ -26,7 +26,11 @@ from polysense.errors import ConfigError
 from polysense.nn.layers.draws import uniforms
 from polysense.nn.layers.transformer import sinusoidal
 
-__all__ = ["NUM_DRAWS", "Encoder", "EncoderConfig", "draws_of"]
+__all__ = ["NUM_DRAWS", "Draws", "Encoder", "EncoderConfig", "Items", "Lengths", "draws_of"]
+
+Items: TypeAlias = Shaped[Tensor, "items ..."]
+Lengths: TypeAlias = Int[Tensor, " items"]
+Draws: TypeAlias = Float[Tensor, "items draws"] | None
 
 _MOST_PRESENT = 0.9  # with fewer absent than this leaves, taking them out costs more than it saves
 
@@ -77,7 +81,11 @@ class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pret
             resources: The folder that this encoder's `save_resources` wrote, where a bundle is loaded: then pretrained
                 weights are not looked for, since the bundle's follow.
         """
-        raise ConfigError(f"the encoder {self.type!r} can't be built: its config has no build method")
+        self.check(column)
+        if self.builds is None:
+            raise ConfigError(f"the encoder {self.type!r} can't be built: no class names its config")
+        encoder: Encoder = self.builds(self, column, width)
+        return encoder
 
     def requirements(self, column_name: str, modality: str) -> Requirements:
         """What this encoder asks of the column's preprocessing; only a pretrained one asks for anything."""
@@ -122,7 +130,7 @@ class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pret
             )
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(nn.Module, Configured, ABC):
     """Turns a column of a batch into Tokens.
 
     Args:
@@ -132,11 +140,14 @@ class Encoder(nn.Module, ABC):
     Attributes:
         ordered: Whether the order of a cell's items counts (`items: sequence`).
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
-        gives_pyramid: Whether its tokens have a pyramid, of the levels that `levels` names, whatever is absent.
+        input_name: The module that gives the first float tensor, in places that `ModalitySpec.locate` understands; ""
+            where there is none.
+        gives_pyramid: Whether its tokens have a pyramid, of the levels that `pyramid_levels` names, whatever is absent.
     """
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "own_losses")
 
+    input_name: ClassVar[str] = ""
     gives_pyramid: bool = False
     ordered: bool = True
     learning_rate_scale: float = 1.0
@@ -147,16 +158,16 @@ class Encoder(nn.Module, ABC):
         self.width = width
 
     @abstractmethod
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         """Encodes single items. An item of length 0 is absent: its mask must be all False, its values may be junk."""
 
     @property
-    def levels(self) -> tuple[PyramidLevel, ...]:
+    def input_layer(self) -> nn.Module | None:
+        """Where an explanation by gradients hooks in, see `input_name`; None: only occlusion can tell."""
+        return self.get_submodule(self.input_name) if self.input_name else None
+
+    @property
+    def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         """The levels of the pyramid that it can give, from fine to coarse; () = it has no feature maps."""
         return ()
 
@@ -166,13 +177,13 @@ class Encoder(nn.Module, ABC):
         Raises:
             ConfigError: It has none.
         """
-        if not self.levels:
+        if not self.pyramid_levels:
             raise ConfigError(
                 f"model.encoders.{self.column.name}: a head reads this column's feature maps, and "
                 f"{type(self).__name__} has none; choose a convolutional encoder or one with patches"
             )
         self.gives_pyramid = True
-        return self.levels
+        return self.pyramid_levels
 
     @final  # type: ignore[misc]  # torch declares `forward` as an attribute
     def forward(self, column: ColumnBatch) -> Tokens:
@@ -206,7 +217,7 @@ class Encoder(nn.Module, ABC):
         """One masked token a row. Every parameter is touched all the same: peers would wait for its gradient."""
         tokens = Tokens.nothing(len(column.lengths), self.width, column.lengths.device)
         if self.gives_pyramid:
-            tokens = replace(tokens, pyramid=tuple(self._empty(level, tokens) for level in self.levels))
+            tokens = replace(tokens, pyramid=tuple(self._empty(level, tokens) for level in self.pyramid_levels))
         if not self.training:
             return tokens
         touched = sum((p.flatten()[:1].sum() * 0.0 for p in self.parameters() if p.requires_grad), torch.zeros(()))
@@ -219,12 +230,7 @@ class Encoder(nn.Module, ABC):
         values = tokens.values.new_zeros(*mask.shape, level.width)
         return Tokens(values, mask, (1, *grid) if self.column.multiple else grid)
 
-    def _encode_present(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def _encode_present(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         """As `encode_items`, but training does not pay for what is absent: missing cells, and the padding of lists.
 
         Only training: how many items lie in a batch can change a matrix product's last bits, and a row's prediction

@@ -18,17 +18,24 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from polysense.core import registry
 from polysense.core.schema import Column, Requirements
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import Features, Tokens
 from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError, WeightsError
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
-__all__ = ["Pretrained", "PretrainedConfig", "first_attribute", "from_pretrained", "open_blocks"]
+__all__ = [
+    "BackboneEncoder",
+    "Pretrained",
+    "PretrainedConfig",
+    "first_attribute",
+    "from_pretrained",
+    "open_blocks",
+    "unreached",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +168,7 @@ def open_blocks(backbone: nn.Module, tune: str | int) -> None:
             block.requires_grad_(True)
 
 
-def _unreached(output: Tensor, parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:
+def unreached(output: Tensor, parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:
     """The trainable parameters that a tensor was not computed from."""
     seen: set[Any] = {None}
     nodes: list[Any] = [output.grad_fn]
@@ -175,11 +182,63 @@ def _unreached(output: Tensor, parameters: Iterator[nn.Parameter]) -> list[nn.Pa
     return [parameter for parameter in parameters if parameter.requires_grad and id(parameter) not in reached]
 
 
-class Pretrained(Encoder):
-    """A backbone's last hidden states, projected to the model's width.
+class BackboneEncoder(Encoder):
+    """A pretrained network's last features, projected to the model's width: `project(backbone(items))`.
+
+    Args:
+        column: The fitted column.
+        width: Width of the tokens to give.
+        network: The network.
+        hidden: Width of its features.
+        tune: "frozen", "full", or how many of its last blocks learn.
+        pretrained: Whether it came with weights.
 
     Attributes:
-        backbone: The transformers model, without a decoder.
+        frozen: Whether what `backbone` gives for an item never changes: no training moves it, and nothing is random in
+            it. Features may then be kept, by the item's content, and `project` trained on them.
+    """
+
+    FORWARD_METHODS: ClassVar[tuple[str, ...]] = (*Encoder.FORWARD_METHODS, "backbone", "project")
+
+    def __init__(
+        self, column: Column, width: int, network: nn.Module, hidden: int, tune: str | int, pretrained: bool
+    ) -> None:
+        super().__init__(column, width)
+        self.network: Any = network
+        self.frozen = tune == "frozen"
+        self.pretrained = pretrained
+        open_blocks(network, tune)
+        self.norm = nn.LayerNorm(hidden)
+        self.projection = nn.Linear(hidden, width)
+
+    @abstractmethod
+    def run(self, values: Items, lengths: Lengths) -> Tokens:
+        """The network's last features, with its feature maps as a pyramid where one is asked for."""
+
+    def backbone(self, values: Items, lengths: Lengths) -> Features:
+        """What the network gives for single items."""
+        if self.frozen:
+            # An extractor: no dropout, whatever mode the model around it is in.
+            self.network.eval()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return Features((self.run(values, lengths),))
+
+    def project(self, features: Features) -> Tokens:
+        """Tokens of items, from what `backbone` gave."""
+        last = features.layers[-1]
+        return replace(last, values=self.projection(self.norm(last.values)))
+
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
+        return self.project(self.backbone(values, lengths))
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        return (p for p in self.network.parameters() if p.requires_grad and self.pretrained)
+
+
+class Pretrained(BackboneEncoder):
+    """A transformers model, without a decoder.
+
+    Attributes:
         settings: Its config.
         extractor: Its feature extractor, where it needs one.
     """
@@ -187,18 +246,13 @@ class Pretrained(Encoder):
     def __init__(
         self, config: PretrainedConfig, column: Column, width: int, backbone: nn.Module, extractor: Any
     ) -> None:
-        super().__init__(column, width)
-        self.config = config
         model: Any = backbone
-        self.extractor = extractor
-        settings = model.config
-        self.settings: Any = settings
-        self.backbone: Any = model.get_encoder() if settings.is_encoder_decoder else model
-        self.prepare()
-        open_blocks(self.backbone, config.tune)
+        settings: Any = model.config
+        network = model.get_encoder() if settings.is_encoder_decoder else model
+        self.prepare(network, settings)
         hidden = int(first_attribute(settings, ("hidden_size", "d_model", "dim")) or settings.hidden_sizes[-1])
-        self.norm = nn.LayerNorm(hidden)
-        self.project = nn.Linear(hidden, width)
+        super().__init__(column, width, network, hidden, config.tune, config.weights == "pretrained")
+        self.config, self.settings, self.extractor = config, settings, extractor
 
     @classmethod
     def open(cls, config: PretrainedConfig, column: Column, width: int, resources: Path | None) -> Pretrained:
@@ -230,37 +284,19 @@ class Pretrained(Encoder):
         """What makes the backbone's inputs on the device; None where the column's items are these."""
         return None
 
-    def prepare(self) -> None:
+    @classmethod
+    def prepare(cls, network: Any, settings: Any) -> None:
         """Changes the backbone once it is there, before any of it is frozen."""
 
-    @abstractmethod
-    def hidden(self, values: Shaped[Tensor, "items ..."], lengths: Int[Tensor, " items"]) -> Tokens:
-        """The backbone's last hidden states, with its feature maps as a pyramid where one is asked for."""
-
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
-        frozen = self.config.tune == "frozen"
-        if frozen:
-            # A frozen backbone is an extractor: no dropout, whatever mode the model around it is in.
-            self.backbone.eval()
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            hidden = self.hidden(values, lengths)
-        tokens = self.project(self.norm(hidden.values))
-        if self.training and not frozen:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
+        features = self.backbone(values, lengths)
+        tokens = self.project(features)
+        if self.training and not self.frozen:
             # Poolers and the like are not asked; a parameter without a gradient would keep other processes waiting.
             # Only they are touched: a second gradient, of zeros, for all of BERT would cost a tenth of the step.
-            for parameter in _unreached(hidden.values, self.backbone.parameters()):
-                tokens = tokens + parameter.flatten()[:1].sum() * 0.0
-        return replace(hidden, values=tokens)
-
-    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
-        if self.config.weights == "random":
-            return iter(())
-        return (parameter for parameter in self.backbone.parameters() if parameter.requires_grad)
+            for parameter in unreached(features.layers[-1].values, self.network.parameters()):
+                tokens = replace(tokens, values=tokens.values + parameter.flatten()[:1].sum() * 0.0)
+        return tokens
 
     def save_resources(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
 __all__ = ["MaximumFusion", "MaximumFusionConfig"]
 
@@ -27,11 +26,8 @@ class MaximumFusionConfig(FusionConfig):
     type: Literal["maximum"] = "maximum"
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> MaximumFusion:
-        return MaximumFusion(self, columns, width)
 
-
-class MaximumFusion(Fusion):
+class MaximumFusion(Fusion, config=MaximumFusionConfig):
     """max over the present columns of W_m x_m."""
 
     def __init__(self, config: MaximumFusionConfig, columns: Sequence[str], width: int) -> None:
@@ -39,12 +35,7 @@ class MaximumFusion(Fusion):
         self.dropout = nn.Dropout(config.dropout)
         self.transform = nn.ModuleList(nn.Linear(width, width) for _ in self.columns)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         summaries = self.dropout(summaries)
         hidden = torch.stack([layer(summaries[:, i]) for i, layer in enumerate(self.transform)], dim=1)
         # An absent column can't be the largest: not even where all the others are negative, as a 0 would be. A row

@@ -38,12 +38,8 @@ class RankingConfig(DecodingConfig):
     num_texts: PositiveInt = 1
     normalise: bool = False
 
-    def build(self, target: TokenTarget) -> Ranking:
-        """The strategy, for a fitted target."""
-        return Ranking(self, target)
 
-
-class Ranking(Decoder):
+class Ranking(Decoder, config=RankingConfig):
     """Scores all answers."""
 
     def __init__(self, config: RankingConfig, target: TokenTarget) -> None:

@@ -19,8 +19,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.config.base import Family
+from polysense.config.base import Configured, Family
 from polysense.config.limits import PositiveInt
+from polysense.errors import ConfigError
 from polysense.nn.decoding.stepper import Stepper
 from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.decoding.trie import Constrained, Trie
@@ -50,7 +51,7 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodingConfig(Family, ABC, family="decoding", homes=("nn.decoding.*",)):
+class DecodingConfig(Family, family="decoding", homes=("nn.decoding.*",)):
     """How a text is written.
 
     Attributes:
@@ -61,12 +62,15 @@ class DecodingConfig(Family, ABC, family="decoding", homes=("nn.decoding.*",)):
     type: str
     max_new_tokens: PositiveInt | Literal["auto"] = "auto"
 
-    @abstractmethod
     def build(self, target: TokenTarget) -> Decoder:
         """The strategy, for a fitted target."""
+        if self.builds is None:
+            raise ConfigError(f"the decoding {self.type!r} can't be built: no class names its config")
+        decoder: Decoder = self.builds(self, target)
+        return decoder
 
 
-class Decoder(ABC):
+class Decoder(Configured, ABC):
     """A strategy.
 
     Args:

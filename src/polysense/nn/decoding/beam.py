@@ -50,12 +50,8 @@ class BeamSearchConfig(DecodingConfig):
                 f"num_texts must be from 1 to beam_size ({self.beam_size}); found {self.num_texts}. Raise beam_size"
             )
 
-    def build(self, target: TokenTarget) -> BeamSearch:
-        """The strategy, for a fitted target."""
-        return BeamSearch(self, target)
 
-
-class BeamSearch(Decoder):
+class BeamSearch(Decoder, config=BeamSearchConfig):
     """Beam search."""
 
     def __init__(self, config: BeamSearchConfig, target: TokenTarget) -> None:

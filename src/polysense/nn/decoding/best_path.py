@@ -34,12 +34,8 @@ class BestPathConfig(DecodingConfig):
 
     type: Literal["best_path"] = "best_path"
 
-    def build(self, target: TokenTarget) -> BestPath:
-        """The strategy, for a fitted target."""
-        return BestPath(self, target)
 
-
-class BestPath(Decoder):
+class BestPath(Decoder, config=BestPathConfig):
     """Best path decoding."""
 
     def __init__(self, config: BestPathConfig, target: TokenTarget) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.stepper import Stepper
-from polysense.nn.decoding.token_target import TokenTarget
 
 __all__ = ["Greedy", "GreedyConfig"]
 
@@ -23,12 +22,8 @@ class GreedyConfig(DecodingConfig):
 
     type: Literal["greedy"] = "greedy"
 
-    def build(self, target: TokenTarget) -> Greedy:
-        """The strategy, for a fitted target."""
-        return Greedy(self, target)
 
-
-class Greedy(Decoder):
+class Greedy(Decoder, config=GreedyConfig):
     """Greedy search."""
 
     def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:

@@ -43,7 +43,7 @@ def changed(current: Mapping[str, DecodingConfig], options: DecodingOptions) -> 
 def _config(plain: Any, target: str) -> DecodingConfig:
     if isinstance(plain, str):
         plain = {"type": plain}
-    return from_dict(DecodingConfig, plain, where=f"decoding of the target {target!r}")  # type: ignore[type-abstract]
+    return from_dict(DecodingConfig, plain, where=f"decoding of the target {target!r}")
 
 
 def _override(plain: dict[str, Any], override: str) -> None:

@@ -64,12 +64,8 @@ class PrefixBeamConfig(DecodingConfig):
                 f"num_texts must be from 1 to beam_size ({self.beam_size}); found {self.num_texts}. Raise beam_size"
             )
 
-    def build(self, target: TokenTarget) -> PrefixBeam:
-        """The strategy, for a fitted target."""
-        return PrefixBeam(self, target)
 
-
-class PrefixBeam(Decoder):
+class PrefixBeam(Decoder, config=PrefixBeamConfig):
     """Prefix beam search."""
 
     def __init__(self, config: PrefixBeamConfig, target: TokenTarget) -> None:

@@ -52,12 +52,8 @@ class SamplingConfig(DecodingConfig):
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p must be above 0 and at most 1; found {self.top_p}")
 
-    def build(self, target: TokenTarget) -> Sampling:
-        """The strategy, for a fitted target."""
-        return Sampling(self, target)
 
-
-class Sampling(Decoder):
+class Sampling(Decoder, config=SamplingConfig):
     """Ancestral sampling."""
 
     def __init__(self, config: SamplingConfig, target: TokenTarget) -> None:

@@ -42,12 +42,8 @@ class SpeechBeamConfig(BeamSearchConfig):
             if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"{name} must be a finite number; found {getattr(self, name)}")
 
-    def build(self, target: TokenTarget) -> SpeechBeam:
-        """The strategy, for a fitted target."""
-        return SpeechBeam(self, target)
 
-
-class SpeechBeam(BeamSearch):
+class SpeechBeam(BeamSearch, config=SpeechBeamConfig):
     """Beam search, and what its head is to weigh the scores by.
 
     Attributes:

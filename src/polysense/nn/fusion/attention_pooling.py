@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
 __all__ = ["AttentionPoolingFusion", "AttentionPoolingFusionConfig"]
 
@@ -41,34 +40,21 @@ class AttentionPoolingFusionConfig(FusionConfig):
     num_queries: PositiveInt = 4
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> AttentionPoolingFusion:
-        return AttentionPoolingFusion(self, columns, width)
 
-
-class AttentionPoolingFusion(Fusion):
+class AttentionPoolingFusion(Fusion, config=AttentionPoolingFusionConfig):
     """A projection and an embedding per column, learned queries."""
 
     def __init__(self, config: AttentionPoolingFusionConfig, columns: Sequence[str], width: int) -> None:
         super().__init__(columns, width)
-        self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for _ in self.columns)
+        self.project = self._projections()
         self.column_embedding = nn.Parameter(torch.randn(len(self.columns), width) * 0.02)
         # Scores of a standard deviation of about 0.6 at the start: neither a plain mean nor a single token.
         self.queries = nn.Parameter(torch.randn(config.num_queries, width) * width**-0.5)
         self.dropout = nn.Dropout(config.dropout)
         self.out = nn.Linear(config.num_queries * width, width) if config.num_queries > 1 else nn.Identity()
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
-        joined = self.join(
-            [
-                Tokens(project(column.values) + embedding, column.mask, column.grid)
-                for column, project, embedding in zip(tokens, self.project, self.column_embedding, strict=True)
-            ]
-        )
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
+        joined = self._embedded(tokens, self.project, self.column_embedding)
         # [batch, queries, length]; the softmax in fp32, since a long sequence's weights are below bf16's resolution.
         scores = torch.matmul(self.queries, joined.values.transpose(1, 2)).float()
         # A finite floor keeps a row without any token from giving NaN; its result is replaced by the learned summary.

@@ -11,19 +11,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, TypeAlias, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from polysense.config.base import Family
+from polysense.config.base import Configured, Family
 from polysense.core.batch import ColumnBatch
 from polysense.core.tokens import Fused, FusedColumn, Tokens
 from polysense.errors import ConfigError
 from polysense.nn.masking import stand_in
 
-__all__ = ["Fusion", "FusionConfig"]
+__all__ = ["Fusion", "FusionConfig", "Pooled", "Present", "Summaries"]
+
+Summaries: TypeAlias = Float[Tensor, "batch columns width"]
+Present: TypeAlias = Bool[Tensor, "batch columns"]
+Pooled: TypeAlias = tuple[Tokens | None, Float[Tensor, "batch width"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +43,13 @@ class FusionConfig(Family, family="fusion", homes=("nn.fusion.*",)):
 
     def build(self, columns: Sequence[str], width: int) -> Fusion:
         """Builds the fusion for these columns, in this order."""
-        raise ConfigError(f"the fusion {self.type!r} can't be built: its config has no build method")
+        if self.builds is None:
+            raise ConfigError(f"the fusion {self.type!r} can't be built: no class names its config")
+        fusion: Fusion = self.builds(self, columns, width)
+        return fusion
 
 
-class Fusion(nn.Module, ABC):
+class Fusion(nn.Module, Configured, ABC):
     """Joins columns.
 
     Args:
@@ -62,12 +69,7 @@ class Fusion(nn.Module, ABC):
         self.missing: nn.ParameterList | None = None
 
     @abstractmethod
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         """Combines what is present.
 
         Args:
@@ -120,6 +122,29 @@ class Fusion(nn.Module, ABC):
                 lengths, geometry = columns[name].lengths * there[i][:, None], columns[name].geometry
             each[name] = FusedColumn(part, own[i], there[i], lengths, geometry)
         return Fused(pooled, each)
+
+    def _projections(self) -> nn.ModuleList:
+        """Per column a normalization and a linear layer, for its tokens."""
+        width = self.width
+        return nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for _ in self.columns)
+
+    @staticmethod
+    def _embedded(tokens: Sequence[Tokens], projections: nn.ModuleList, embeddings: Tensor) -> Tokens:
+        """The columns' tokens as one sequence, each projected as its column's are and told which column it is of."""
+        values = [project(column.values) for column, project in zip(tokens, projections, strict=True)]
+        told = zip(values, tokens, embeddings, strict=True)
+        return Fusion.join([Tokens(value + embedding, column.mask, column.grid) for value, column, embedding in told])
+
+    def _streams(
+        self, tokens: Sequence[Tokens], summaries: Summaries, projections: nn.ModuleList, starts: Tensor
+    ) -> list[Tensor]:
+        """Per column its projected tokens behind a summary token."""
+        streams = []
+        for index, (column, project) in enumerate(zip(tokens, projections, strict=True)):
+            values = project(column.values)
+            start = (summaries[:, index] + starts[index]).to(values.dtype)
+            streams.append(torch.cat([start[:, None], values], dim=1))
+        return streams
 
     @staticmethod
     def join(tokens: Sequence[Tokens]) -> Tokens:

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
 __all__ = ["BilinearFusion", "BilinearFusionConfig"]
 
@@ -41,11 +40,8 @@ class BilinearFusionConfig(FusionConfig):
     rank: PositiveInt = 64
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> BilinearFusion:
-        return BilinearFusion(self, columns, width)
 
-
-class BilinearFusion(Fusion):
+class BilinearFusion(Fusion, config=BilinearFusionConfig):
     """Linear terms and pairwise Hadamard products."""
 
     def __init__(self, config: BilinearFusionConfig, columns: Sequence[str], width: int) -> None:
@@ -55,12 +51,7 @@ class BilinearFusion(Fusion):
         self.factor = nn.ModuleList(nn.Linear(width, config.rank) for _ in self.columns)
         self.out = nn.Linear(config.rank, width)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         columns = self.dropout(summaries).unbind(dim=1)
         linear = torch.stack([layer(x) for layer, x in zip(self.linear, columns, strict=True)], dim=-1).sum(dim=-1)
         # In fp32: the identity subtracts two sums that are nearly equal where few columns are present.

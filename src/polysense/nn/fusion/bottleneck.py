@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 from polysense.nn.layers.transformer import TransformerBlock
 
 __all__ = ["BottleneckFusion", "BottleneckFusionConfig"]
@@ -58,17 +57,14 @@ class BottleneckFusionConfig(FusionConfig):
                 f"fusion_start {self.fusion_start} and num_layers {self.num_layers}"
             )
 
-    def build(self, columns: Sequence[str], width: int) -> BottleneckFusion:
-        return BottleneckFusion(self, columns, width)
 
-
-class BottleneckFusion(Fusion):
+class BottleneckFusion(Fusion, config=BottleneckFusionConfig):
     """A transformer per column and the tokens between them."""
 
     def __init__(self, config: BottleneckFusionConfig, columns: Sequence[str], width: int) -> None:
         super().__init__(columns, width)
         self.num_layers, self.fusion_start = config.num_layers, config.fusion_start
-        self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for _ in self.columns)
+        self.project = self._projections()
         self.summary = nn.Parameter(torch.randn(len(self.columns), width) * 0.02)
         self.bottlenecks = nn.Parameter(torch.randn(config.num_bottlenecks, width) * 0.02)
         # [column][layer]
@@ -80,19 +76,10 @@ class BottleneckFusion(Fusion):
         )
         self.norm = nn.LayerNorm(width)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         # Per column [summary; tokens]; the summary token is always valid, so no row's keys are all masked.
-        streams, masks = [], []
-        for index, (column, project) in enumerate(zip(tokens, self.project, strict=True)):
-            values = project(column.values)
-            start = (summaries[:, index] + self.summary[index]).to(values.dtype)
-            streams.append(torch.cat([start[:, None], values], dim=1))
-            masks.append(torch.cat([column.mask.new_ones(len(values), 1), column.mask], dim=1))
+        streams = self._streams(tokens, summaries, self.project, self.summary)
+        masks = [torch.cat([column.mask.new_ones(len(present), 1), column.mask], dim=1) for column in tokens]
 
         num_bottlenecks = len(self.bottlenecks)
         shared = self.bottlenecks.expand(len(present), -1, -1).to(streams[0].dtype)

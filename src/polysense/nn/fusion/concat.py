@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
 __all__ = ["ConcatFusion", "ConcatFusionConfig"]
 
@@ -30,11 +29,8 @@ class ConcatFusionConfig(FusionConfig):
     type: Literal["concat"] = "concat"
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> ConcatFusion:
-        return ConcatFusion(self, columns, width)
 
-
-class ConcatFusion(Fusion):
+class ConcatFusion(Fusion, config=ConcatFusionConfig):
     """One matrix over all summaries."""
 
     def __init__(self, config: ConcatFusionConfig, columns: Sequence[str], width: int) -> None:
@@ -42,10 +38,5 @@ class ConcatFusion(Fusion):
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(len(self.columns) * width, width)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         return None, self.project(self.dropout(summaries.flatten(1)))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from polysense.config.limits import NonNegativeInt, PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 from polysense.nn.layers.transformer import CrossAttentionBlock, TransformerBlock
 
 __all__ = ["CrossAttentionFusion", "CrossAttentionFusionConfig"]
@@ -47,16 +47,13 @@ class CrossAttentionFusionConfig(FusionConfig):
     num_heads: int = 4
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> CrossAttentionFusion:
-        return CrossAttentionFusion(self, columns, width)
 
-
-class CrossAttentionFusion(Fusion):
+class CrossAttentionFusion(Fusion, config=CrossAttentionFusionConfig):
     """A stack per ordered pair, a transformer per column."""
 
     def __init__(self, config: CrossAttentionFusionConfig, columns: Sequence[str], width: int) -> None:
         super().__init__(columns, width)
-        self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for _ in self.columns)
+        self.project = self._projections()
         self.summary = nn.Parameter(torch.randn(len(self.columns), width) * 0.02)
         # [column that asks][its partner, the others in order][layer]
         self.pairs = nn.ModuleList(
@@ -78,20 +75,11 @@ class CrossAttentionFusion(Fusion):
         )
         self.norm = nn.LayerNorm(width)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         # Per column [summary; tokens]. To itself a column's summary token is always valid, so that no row's keys are
         # all masked; to the others it is valid where the column is present.
-        streams, masks = [], []
-        for index, (column, project) in enumerate(zip(tokens, self.project, strict=True)):
-            values = project(column.values)
-            start = (summaries[:, index] + self.summary[index]).to(values.dtype)
-            streams.append(torch.cat([start[:, None], values], dim=1))
-            masks.append(torch.cat([present[:, index, None], column.mask], dim=1))
+        streams = self._streams(tokens, summaries, self.project, self.summary)
+        masks = [torch.cat([present[:, i, None], column.mask], dim=1) for i, column in enumerate(tokens)]
 
         heard = [self._listen(index, streams, masks, present) for index in range(len(self.columns))]
         finished = []

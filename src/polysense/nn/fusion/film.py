@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
 __all__ = ["FilmFusion", "FilmFusionConfig"]
 
@@ -66,7 +65,7 @@ class FilmFusion(Fusion):
         condition = config.condition if config.condition in self.columns else self.columns[-1]
         self.condition = self.columns.index(condition)
         self.dropout = nn.Dropout(config.dropout)
-        self.features = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for _ in self.columns)
+        self.features = self._projections()
         self.out = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.columns)
         self.bias = nn.Parameter(torch.zeros(width))
         # Gamma less 1, and beta: zero at the start.
@@ -76,12 +75,7 @@ class FilmFusion(Fusion):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         condition = self.dropout(summaries[:, self.condition])
         known = present[:, self.condition, None]
         modulations = iter(self.modulation)

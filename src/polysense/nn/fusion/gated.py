@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
 __all__ = ["GatedFusion", "GatedFusionConfig"]
 
@@ -32,11 +31,8 @@ class GatedFusionConfig(FusionConfig):
     type: Literal["gated"] = "gated"
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> GatedFusion:
-        return GatedFusion(self, columns, width)
 
-
-class GatedFusion(Fusion):
+class GatedFusion(Fusion, config=GatedFusionConfig):
     """Per-feature gates over the columns."""
 
     def __init__(self, config: GatedFusionConfig, columns: Sequence[str], width: int) -> None:
@@ -45,12 +41,7 @@ class GatedFusion(Fusion):
         self.transform = nn.ModuleList(nn.Linear(width, width) for _ in self.columns)
         self.gate = nn.Linear(len(self.columns) * width, len(self.columns) * width)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         summaries = self.dropout(summaries)
         # [batch, width, columns]: a softmax over the last dimension gives the same bits wherever a row stands.
         hidden = torch.stack(

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
 __all__ = ["LowRankFusion", "LowRankFusionConfig"]
 
@@ -40,11 +39,8 @@ class LowRankFusionConfig(FusionConfig):
     rank: PositiveInt = 4
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> LowRankFusion:
-        return LowRankFusion(self, columns, width)
 
-
-class LowRankFusion(Fusion):
+class LowRankFusion(Fusion, config=LowRankFusionConfig):
     """Factors per column and rank, multiplied over columns and summed over ranks."""
 
     def __init__(self, config: LowRankFusionConfig, columns: Sequence[str], width: int) -> None:
@@ -59,12 +55,7 @@ class LowRankFusion(Fusion):
         self.rank_weights = nn.Parameter(signs * config.rank**-0.5)
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         with torch.autocast(summaries.device.type, enabled=False):
             x = F.pad(self.dropout(summaries).float(), (0, 1), value=1.0)
             factors = torch.einsum("bmi,mrio->bmro", x, self.factors.float())

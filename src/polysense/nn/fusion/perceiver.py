@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.config.limits import NonNegativeInt, PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 from polysense.nn.layers.transformer import CrossAttentionBlock, TransformerBlock
 
 __all__ = ["PerceiverFusion", "PerceiverFusionConfig"]
@@ -49,16 +48,13 @@ class PerceiverFusionConfig(FusionConfig):
     num_heads: int = 4
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> PerceiverFusion:
-        return PerceiverFusion(self, columns, width)
 
-
-class PerceiverFusion(Fusion):
+class PerceiverFusion(Fusion, config=PerceiverFusionConfig):
     """Latents, and the blocks by which they read."""
 
     def __init__(self, config: PerceiverFusionConfig, columns: Sequence[str], width: int) -> None:
         super().__init__(columns, width)
-        self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for _ in self.columns)
+        self.project = self._projections()
         self.column_embedding = nn.Parameter(torch.randn(len(self.columns), width) * 0.02)
         self.latents = nn.Parameter(torch.randn(config.num_latents, width) * 0.02)
         self.readings = nn.ModuleList(
@@ -73,18 +69,8 @@ class PerceiverFusion(Fusion):
         )
         self.norm = nn.LayerNorm(width)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
-        joined = self.join(
-            [
-                Tokens(project(column.values) + embedding, column.mask, column.grid)
-                for column, project, embedding in zip(tokens, self.project, self.column_embedding, strict=True)
-            ]
-        )
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
+        joined = self._embedded(tokens, self.project, self.column_embedding)
         latents = self.latents.expand(len(present), -1, -1).to(joined.values.dtype)
         valid = present.new_ones(latents.shape[:2])
         rounds: list[Any] = list(self.blocks)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 from polysense.nn.layers.recurrent import BidirectionalRNN
 
 __all__ = ["RecurrentFusion", "RecurrentFusionConfig"]
@@ -48,11 +48,8 @@ class RecurrentFusionConfig(FusionConfig):
     max_steps: PositiveInt = 64
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> RecurrentFusion:
-        return RecurrentFusion(self, columns, width)
 
-
-class RecurrentFusion(Fusion):
+class RecurrentFusion(Fusion, config=RecurrentFusionConfig):
     """A projection per column, alignment in time, a bidirectional RNN."""
 
     def __init__(self, config: RecurrentFusionConfig, columns: Sequence[str], width: int) -> None:
@@ -68,12 +65,7 @@ class RecurrentFusion(Fusion):
         self.recurrent = BidirectionalRNN(cell, width, hidden, config.num_layers)
         self.out = nn.Linear(2 * hidden, width)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         # A row's number of steps depends on its own valid tokens; only the padding depends on the batch.
         lengths = torch.stack([column.mask.sum(dim=1) for column in tokens], dim=1)
         steps = lengths.amax(dim=1).clamp(1, self.max_steps)

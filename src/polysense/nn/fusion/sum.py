@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
 __all__ = ["SumFusion", "SumFusionConfig"]
 
@@ -35,11 +34,8 @@ class SumFusionConfig(FusionConfig):
     mean: bool = False
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> SumFusion:
-        return SumFusion(self, columns, width)
 
-
-class SumFusion(Fusion):
+class SumFusion(Fusion, config=SumFusionConfig):
     """One matrix per column, and a sum."""
 
     def __init__(self, config: SumFusionConfig, columns: Sequence[str], width: int) -> None:
@@ -50,12 +46,7 @@ class SumFusion(Fusion):
         self.project = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.columns)
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         summaries = self.dropout(summaries)
         projected = [project(summaries[:, index]) for index, project in enumerate(self.project)]
         total = torch.stack(projected, dim=-1).sum(dim=-1)

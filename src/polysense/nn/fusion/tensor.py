@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
 __all__ = ["TensorFusion", "TensorFusionConfig"]
 
@@ -79,12 +78,7 @@ class TensorFusion(Fusion):
         nn.init.normal_(self.out.weight, std=self.out.in_features**-0.5)
         nn.init.zeros_(self.out.bias)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens | None, Float[Tensor, "batch width"]]:
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
         with torch.autocast(summaries.device.type, enabled=False):
             summaries = self.dropout(summaries).float()
             product = summaries.new_ones(len(summaries), 1)

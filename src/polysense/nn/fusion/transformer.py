@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.core.tokens import Tokens
-from polysense.nn.fusion.base import Fusion, FusionConfig
+from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 from polysense.nn.layers.transformer import TransformerBlock
 
 __all__ = ["TransformerFusion", "TransformerFusionConfig"]
@@ -40,16 +39,13 @@ class TransformerFusionConfig(FusionConfig):
     num_heads: int = 4
     dropout: float = 0.1
 
-    def build(self, columns: Sequence[str], width: int) -> TransformerFusion:
-        return TransformerFusion(self, columns, width)
 
-
-class TransformerFusion(Fusion):
+class TransformerFusion(Fusion, config=TransformerFusionConfig):
     """A projection and an embedding per column, a summary token, transformer blocks."""
 
     def __init__(self, config: TransformerFusionConfig, columns: Sequence[str], width: int) -> None:
         super().__init__(columns, width)
-        self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for _ in self.columns)
+        self.project = self._projections()
         self.column_embedding = nn.Parameter(torch.randn(len(self.columns), width) * 0.02)
         self.summary = nn.Parameter(torch.randn(width) * 0.02)
         self.blocks = nn.ModuleList(
@@ -57,18 +53,8 @@ class TransformerFusion(Fusion):
         )
         self.norm = nn.LayerNorm(width)
 
-    def fuse(
-        self,
-        tokens: Sequence[Tokens],
-        summaries: Float[Tensor, "batch columns width"],
-        present: Bool[Tensor, "batch columns"],
-    ) -> tuple[Tokens, Float[Tensor, "batch width"]]:
-        joined = self.join(
-            [
-                Tokens(project(column.values) + embedding, column.mask, column.grid)
-                for column, project, embedding in zip(tokens, self.project, self.column_embedding, strict=True)
-            ]
-        )
+    def fuse(self, tokens: Sequence[Tokens], summaries: Summaries, present: Present) -> Pooled:
+        joined = self._embedded(tokens, self.project, self.column_embedding)
         batch = len(joined.values)
         start = summaries.sum(dim=1, keepdim=True) / present.sum(dim=1).clamp(min=1)[:, None, None] + self.summary
         x = torch.cat([start.to(joined.values.dtype), joined.values], dim=1)

@@ -28,7 +28,7 @@ def test_it_is_convolutions_then_a_bidirectional_lstm() -> None:
     x = encoder.stages[1](F.max_pool2d(encoder.stages[0](x), (2, 1)))
     hidden = encoder.lstm(x.permute(0, 3, 1, 2).flatten(2), torch.tensor([30]))
     assert tokens.mask.all()
-    torch.testing.assert_close(tokens.values, encoder.project(hidden), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(tokens.values, encoder.projection(hidden), rtol=1e-4, atol=1e-5)
 
 
 def test_every_token_has_heard_the_whole_clip() -> None:

@@ -27,7 +27,7 @@ def test_it_is_m5_with_group_normalisation() -> None:
     for layer, norm in zip(encoder.layers, encoder.norms[1:], strict=True):
         x = F.conv1d(F.max_pool1d(x, 4), layer.weight, padding=1)
         x = F.relu(F.group_norm(x, norm.num_groups, norm.weight, norm.bias))
-    expected = encoder.project(x.transpose(1, 2)) + 0.1 * sinusoidal(torch.arange(10), 16)
+    expected = encoder.projection(x.transpose(1, 2)) + 0.1 * sinusoidal(torch.arange(10), 16)
     torch.testing.assert_close(tokens.values, expected, rtol=1e-4, atol=1e-5)
 
 

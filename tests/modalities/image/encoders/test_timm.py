@@ -74,16 +74,16 @@ def test_any_architecture(name: str, grid: tuple[int, ...]) -> None:
     alone = encoder(ColumnBatch(values=batch.values[2:], lengths=batch.lengths[2:]))
     torch.testing.assert_close(alone.values, tokens.values[2:], rtol=1e-4, atol=1e-4)
     with torch.no_grad():
-        hidden = encoder.backbone.forward_features(encoder.standardise(batch.values[[0, 2], 0]))
+        hidden = encoder.network.forward_features(encoder.standardise(batch.values[[0, 2], 0]))
     values = tokens.values[[0, 2]]
     if hidden.dim() == 4:
-        hidden = hidden if hidden.shape[-1] == encoder.backbone.num_features else hidden.permute(0, 2, 3, 1)
-        expected = encoder.project(encoder.norm(hidden)).mean(dim=(1, 2))
-        offset = (values - encoder.project(encoder.norm(hidden)).flatten(1, 2)).mean(dim=1)
+        hidden = hidden if hidden.shape[-1] == encoder.network.num_features else hidden.permute(0, 2, 3, 1)
+        expected = encoder.projection(encoder.norm(hidden)).mean(dim=(1, 2))
+        offset = (values - encoder.projection(encoder.norm(hidden)).flatten(1, 2)).mean(dim=1)
         torch.testing.assert_close(values.mean(dim=1) - offset, expected, rtol=1e-4, atol=1e-4)
         assert offset.abs().max() < 0.1001  # the positions that all feature maps' tokens get
     else:
-        torch.testing.assert_close(values, encoder.project(encoder.norm(hidden)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(values, encoder.projection(encoder.norm(hidden)), rtol=1e-4, atol=1e-4)
 
 
 def test_absent_pictures_stay_out_of_batch_statistics() -> None:
@@ -105,15 +105,13 @@ def test_absent_pictures_stay_out_of_batch_statistics() -> None:
 
 def test_blocks_that_stay_closed_keep_their_statistics(tmp_path: Path) -> None:
     of = column()
-    torch.save(random("resnet10t", of).backbone.state_dict(), tmp_path / "w.pth")
+    torch.save(random("resnet10t", of).network.state_dict(), tmp_path / "w.pth")
     encoder = TimmConfig(name="resnet10t", weights=str(tmp_path / "w.pth"), tune=1).build(of, 8)
-    before = {key: value.clone() for key, value in encoder.backbone.state_dict().items()}
+    before = {key: value.clone() for key, value in encoder.network.state_dict().items()}
     encoder(pictures(of, [1, 1, 1])).values.sum().backward()
-    changed = {
-        key.split(".")[0] for key, value in encoder.backbone.state_dict().items() if not value.equal(before[key])
-    }
+    changed = {key.split(".")[0] for key, value in encoder.network.state_dict().items() if not value.equal(before[key])}
     assert changed == {"layer4"}
-    assert {key.split(".")[0] for key, p in encoder.backbone.named_parameters() if p.requires_grad} == {"layer4"}
+    assert {key.split(".")[0] for key, p in encoder.network.named_parameters() if p.requires_grad} == {"layer4"}
 
 
 def test_a_bundle_needs_no_original(tmp_path: Path) -> None:
@@ -130,8 +128,8 @@ def test_a_bundle_needs_no_original(tmp_path: Path) -> None:
     batch = pictures(of, [1, 1])
     with torch.no_grad():
         expected = source.eval().forward_features(encoder.standardise(batch.values[:, 0]))
-    torch.testing.assert_close(encoder(batch).values, encoder.project(encoder.norm(expected)))
-    assert not any(p.requires_grad for p in encoder.backbone.parameters())
+    torch.testing.assert_close(encoder(batch).values, encoder.projection(encoder.norm(expected)))
+    assert not any(p.requires_grad for p in encoder.network.parameters())
 
     encoder.save_resources(tmp_path / "bundle")
     (tmp_path / "mine" / "config.json").unlink()
@@ -147,20 +145,20 @@ def test_a_local_weights_file(tmp_path: Path) -> None:
 
     of = column()
     encoder = random("resnet10t", of)
-    save_file({n: v.contiguous() for n, v in encoder.backbone.state_dict().items()}, tmp_path / "w.safetensors")
+    save_file({n: v.contiguous() for n, v in encoder.network.state_dict().items()}, tmp_path / "w.safetensors")
     config = TimmConfig(name="resnet10t", weights=str(tmp_path / "w.safetensors"))
     local = config.build(of, 8)
-    torch.testing.assert_close(local.backbone.state_dict(), encoder.backbone.state_dict())
-    assert not any(p.requires_grad for p in local.backbone.parameters())
+    torch.testing.assert_close(local.network.state_dict(), encoder.network.state_dict())
+    assert not any(p.requires_grad for p in local.network.parameters())
     assert list(random("resnet10t", of).pretrained_parameters()) == []
     tuned = TimmConfig(name="resnet10t", weights=str(tmp_path / "w.safetensors"), tune="full").build(of, 8)
-    assert len(list(tuned.pretrained_parameters())) == len([p for p in tuned.backbone.parameters() if p.requires_grad])
+    assert len(list(tuned.pretrained_parameters())) == len([p for p in tuned.network.parameters() if p.requires_grad])
     assert config.requirements("photo", "image").num_channels == 3
 
 
 def test_a_frozen_backbone_is_an_extractor(tmp_path: Path) -> None:
     of = column()
-    torch.save(random("resnet10t", of).backbone.state_dict(), tmp_path / "w.pth")
+    torch.save(random("resnet10t", of).network.state_dict(), tmp_path / "w.pth")
     encoder = TimmConfig(name="resnet10t", weights=str(tmp_path / "w.pth")).build(of, 8)
     batch = pictures(of, [1, 1])
     before = {key: value.clone() for key, value in encoder.state_dict().items()}

@@ -35,7 +35,7 @@ def test_the_token_is_each_filters_largest_response() -> None:
     tokens = encoder.encode_items(VALUES, LENGTHS, None)
     for i, length in enumerate(LENGTHS.tolist()):
         largest = responses(encoder, VALUES[i, :length]).amax(dim=1)
-        torch.testing.assert_close(tokens.values[i, 0], encoder.project(largest), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(tokens.values[i, 0], encoder.projection(largest), atol=1e-5, rtol=1e-5)
 
 
 def test_positions_are_the_responses_at_every_token() -> None:
@@ -44,7 +44,7 @@ def test_positions_are_the_responses_at_every_token() -> None:
     tokens = encoder.encode_items(VALUES, LENGTHS, None)
     assert tokens.mask.sum(dim=1).tolist() == LENGTHS.tolist()
     for i, length in enumerate(LENGTHS.tolist()):
-        expected = encoder.project(responses(encoder, VALUES[i, :length]).T)
+        expected = encoder.projection(responses(encoder, VALUES[i, :length]).T)
         torch.testing.assert_close(tokens.values[i, :length], expected, atol=1e-5, rtol=1e-5)
 
 

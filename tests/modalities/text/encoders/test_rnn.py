@@ -56,11 +56,11 @@ def test_the_states_are_torchs_on_the_unpadded_text(
     assert positions.mask.sum(dim=1).tolist() == LENGTHS.tolist()
     for i, length in enumerate(LENGTHS.tolist()):
         states, final = torchs(encoder.embedding(VALUES[i : i + 1, :length].long()))
-        torch.testing.assert_close(positions.values[i, :length], encoder.project(states)[0], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(positions.values[i, :length], encoder.projection(states)[0], atol=1e-6, rtol=1e-5)
         final = final[0] if cell == "lstm" else final  # [layers * directions, 1, hidden]
         top = final[-2:] if bidirectional else final[-1:]
         found = last.encode_items(VALUES, LENGTHS, None).values[i, 0]
-        torch.testing.assert_close(found, last.project(top[:, 0].flatten()), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(found, last.projection(top[:, 0].flatten()), atol=1e-6, rtol=1e-5)
 
 
 def test_a_packed_batch_of_torchs_has_the_same_states_and_gradients() -> None:
@@ -70,7 +70,7 @@ def test_a_packed_batch_of_torchs_has_the_same_states_and_gradients() -> None:
     ours = encoder.encode_items(VALUES, LENGTHS, None)
     packed = pack_padded_sequence(encoder.embedding(VALUES), LENGTHS, batch_first=True, enforce_sorted=False)
     states, _ = pad_packed_sequence(torchs(packed)[0], batch_first=True)
-    theirs = encoder.project(states)
+    theirs = encoder.projection(states)
     torch.testing.assert_close(ours.values[ours.mask], theirs[ours.mask], atol=1e-6, rtol=1e-5)
     (ours.values[ours.mask].sin().sum() + theirs[ours.mask].sin().sum()).backward()
     for suffix, layers in (("", encoder.forwards), ("_reverse", encoder.backwards)):

@@ -118,10 +118,10 @@ def test_frozen_vectors_stay_and_tuned_ones_learn(tmp_path: Path) -> None:
     assert list(frozen.pretrained_parameters()) == []
     np.testing.assert_array_equal(frozen.vectors.numpy(), EXPECTED)
     mean = torch.tensor(EXPECTED[[2, 3, 6]].mean(axis=0), dtype=torch.float32)
-    torch.testing.assert_close(frozen.encode_items(ids, lengths, None).values[0, 0], frozen.project(mean))
+    torch.testing.assert_close(frozen.encode_items(ids, lengths, None).values[0, 0], frozen.projection(mean))
     tuned = WordVectorsConfig(path=path, tune="full", output="words").build(COLUMN, 4)
     tokens = tuned.encode_items(ids, lengths, None)
-    torch.testing.assert_close(tokens.values[0], tuned.project(tuned.vectors[[2, 3, 6]]))
+    torch.testing.assert_close(tokens.values[0], tuned.projection(tuned.vectors[[2, 3, 6]]))
     tokens.values.sum().backward()
     (parameter,) = tuned.pretrained_parameters()
     assert parameter.grad is not None

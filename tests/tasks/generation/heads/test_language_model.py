@@ -280,9 +280,7 @@ def test_lora_starts_as_nothing_and_can_be_merged(language_model: LanguageModel,
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_without_its_adapters_it_is_the_model_that_they_were_added_to(
-    language_model: LanguageModel, kind: str
-) -> None:
+def test_without_its_adapters_it_is_the_model_that_they_were_added_to(language_model: LanguageModel, kind: str) -> None:
     frozen, lora = head(language_model(kind)), head(language_model(kind), tune="lora", lora_rank=4)
     lora.load_state_dict({n: v for n, v in frozen.state_dict().items() if not n.startswith("model.")}, strict=False)
     target = texts(frozen)

@@ -19,20 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioColumn
-from polysense.nn.encoder import Encoder, EncoderConfig, draws_of
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths, draws_of
 from polysense.nn.layers.convolution import ValidGroupNorm
 from polysense.nn.layers.spectrogram import AugmentedLogMel
 from polysense.nn.layers.transformer import sinusoidal
@@ -73,13 +71,8 @@ class AudioAutoencoderConfig(EncoderConfig):
                 f"reconstruction: {self.reconstruction} would leave the decoder untrained; give a weight above 0"
             )
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> AudioAutoencoder:
-        self.check(column)
-        column = AudioColumn.of(column)
-        return AudioAutoencoder(self, column, width)
 
-
-class AudioAutoencoder(Encoder):
+class AudioAutoencoder(Encoder, config=AudioAutoencoderConfig):
     """Log-mel, two strided convolutions over time, a narrow code; its mirror image restores the log-mel."""
 
     def __init__(self, config: AudioAutoencoderConfig, column: AudioColumn, width: int) -> None:
@@ -96,15 +89,10 @@ class AudioAutoencoder(Encoder):
         self.norm_2 = ValidGroupNorm(2 * channels)
         self.code = nn.Linear(2 * channels, config.code_width)
         self.dropout = nn.Dropout(config.dropout)
-        self.project = nn.Linear(config.code_width, width)
+        self.projection = nn.Linear(config.code_width, width)
         self.decoder = _Decoder(width, mels, channels)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.detach):
             return self._encode(values, lengths, draws)
 
@@ -114,7 +102,7 @@ class AudioAutoencoder(Encoder):
         for down, norm in ((self.down_1, self.norm_1), (self.down_2, self.norm_2)):
             valid = valid[:, ::2]
             x = F.relu(norm(down(x)[:, :, None], valid[:, None, None, :].to(x.dtype)), inplace=True)[:, :, 0]
-        tokens = self.project(self.dropout(self.code(x.transpose(1, 2))))
+        tokens = self.projection(self.dropout(self.code(x.transpose(1, 2))))
         positions = sinusoidal(torch.arange(tokens.shape[1], device=tokens.device), self.width).to(tokens.dtype)
         return Tokens(tokens + 0.1 * positions, valid, (tokens.shape[1],))
 

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.schema import Column
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.audio.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.modalities.audio.record import AudioColumn
-from polysense.nn.encoder import Encoder
+from polysense.nn.encoder import Draws, Encoder, Items, Lengths
 from polysense.nn.layers.convolution import ResidualBlock, time_level
 from polysense.nn.layers.transformer import sinusoidal
 
@@ -49,13 +47,8 @@ class AudioCNNConfig(SpectrogramEncoderConfig):
     positions: Literal["auto", "own", "shared"] = "auto"
     dropout: float = 0.3
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> AudioCNN:
-        self.check(column)
-        column = AudioColumn.of(column)
-        return AudioCNN(self, column, width)
 
-
-class AudioCNN(Encoder):
+class AudioCNN(Encoder, config=AudioCNNConfig):
     """Log-mel, a strided stem, residual stages, the remaining bands joined into each time step."""
 
     def __init__(self, config: AudioCNNConfig, column: AudioColumn, width: int) -> None:
@@ -77,7 +70,7 @@ class AudioCNN(Encoder):
         self.bias = nn.Parameter(torch.zeros(width))
 
     @property
-    def levels(self) -> tuple[PyramidLevel, ...]:
+    def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         """The bands of a time are side by side."""
         log_mel, channels = self.spectrogram.log_mel, self.stem.out_channels
         hop, num_mels = log_mel.hop, log_mel.num_mels
@@ -86,12 +79,7 @@ class AudioCNN(Encoder):
             for i in range(3)
         )
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         spectrogram, valid = self.spectrogram(values, lengths, draws)
         keep = valid[:, None, None, :].to(spectrogram.dtype)
         x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)

@@ -12,19 +12,16 @@ of a recording and not with its square, and there is no longest one. Each row is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.spectrogram import AttentiveSpectrogramConfig
 from polysense.modalities.audio.record import AudioColumn
-from polysense.nn.encoder import Encoder
+from polysense.nn.encoder import Draws, Encoder, Items, Lengths
 from polysense.nn.layers.conformer import ConformerBlock
 
 __all__ = ["Conformer", "ConformerConfig"]
@@ -48,13 +45,8 @@ class ConformerConfig(AttentiveSpectrogramConfig):
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size must be odd, so that a token is in its middle; found {self.kernel_size}")
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> Conformer:
-        self.check(column)
-        column = AudioColumn.of(column)
-        return Conformer(self, column, width)
 
-
-class Conformer(Encoder):
+class Conformer(Encoder, config=ConformerConfig):
     """Log-mel, two strided convolutions, all bands joined into each time step, Conformer blocks."""
 
     def __init__(self, config: ConformerConfig, column: AudioColumn, width: int) -> None:
@@ -66,12 +58,7 @@ class Conformer(Encoder):
             for _ in range(config.num_layers)
         )
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         embedded, mask = self.subsampling(values, lengths, draws)
         tokens = self.dropout(embedded)
         length = tokens.shape[1]

@@ -63,14 +63,14 @@ class PretrainedAudio(Pretrained):
         usual = transformers.Wav2Vec2FeatureExtractor
         return usual(sampling_rate=16_000, do_normalize=True)
 
-    def prepare(self) -> None:
-        self.reads_waveform = is_waveform(self.settings)
-        if self.reads_waveform:
-            keep_rows_apart(self.backbone)
+    @classmethod
+    def prepare(cls, network: Any, settings: Any) -> None:
+        if is_waveform(settings):
+            keep_rows_apart(network)
 
-    def hidden(self, values: Int[Tensor, "items samples"], lengths: Int[Tensor, " items"]) -> Tokens:
-        if self.reads_waveform:
-            hidden, mask = encode_waveforms(self.backbone, self.extractor, values, lengths, self.config.max_seconds)
+    def run(self, values: Int[Tensor, "items samples"], lengths: Int[Tensor, " items"]) -> Tokens:
+        if is_waveform(self.settings):
+            hidden, mask = encode_waveforms(self.network, self.extractor, values, lengths, self.config.max_seconds)
         else:
-            hidden, mask = encode_spectrograms(self.backbone, self.extractor, values, lengths)
+            hidden, mask = encode_spectrograms(self.network, self.extractor, values, lengths)
         return Tokens(hidden, mask, (mask.shape[1],))

@@ -13,20 +13,17 @@ so no recording is too long. Neither direction reads padding before a clip's own
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.modalities.audio.record import AudioColumn
-from polysense.nn.encoder import Encoder
+from polysense.nn.encoder import Draws, Encoder, Items, Lengths
 from polysense.nn.layers.convolution import ResidualBlock
 from polysense.nn.layers.recurrent import BidirectionalRNN
 
@@ -54,13 +51,8 @@ class AudioCNNLSTMConfig(SpectrogramEncoderConfig):
         if self.num_layers < 1:
             raise ConfigError(f"num_layers: at least 1 layer of the LSTM; found {self.num_layers}")
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> AudioCNNLSTM:
-        self.check(column)
-        column = AudioColumn.of(column)
-        return AudioCNNLSTM(self, column, width)
 
-
-class AudioCNNLSTM(Encoder):
+class AudioCNNLSTM(Encoder, config=AudioCNNLSTMConfig):
     """Log-mel, a strided stem, two residual stages, a bidirectional LSTM, a projection."""
 
     def __init__(self, config: AudioCNNLSTMConfig, column: AudioColumn, width: int) -> None:
@@ -76,14 +68,9 @@ class AudioCNNLSTM(Encoder):
         units = config.lstm_width or -(-width // 2)
         inputs = channels * 4 * -(-config.num_mels // 8)
         self.lstm = BidirectionalRNN(nn.LSTM, inputs, units, config.num_layers, config.dropout)
-        self.project = nn.Linear(2 * units, width)
+        self.projection = nn.Linear(2 * units, width)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         spectrogram, valid = self.spectrogram(values, lengths, draws)
         x = spectrogram[:, None].contiguous(memory_format=torch.channels_last)
         keep = valid[:, None, None, ::2].to(x.dtype)
@@ -96,4 +83,4 @@ class AudioCNNLSTM(Encoder):
         x = self.stages[1](x, keep)
         mask = keep[:, 0, 0, :] > 0
         steps = self.dropout(x.permute(0, 3, 1, 2).flatten(2))
-        return Tokens(self.project(self.lstm(steps, mask.sum(dim=1))), mask, (steps.shape[1],))
+        return Tokens(self.projection(self.lstm(steps, mask.sum(dim=1))), mask, (steps.shape[1],))

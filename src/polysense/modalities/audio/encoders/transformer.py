@@ -15,18 +15,15 @@ tokens, whose pairs would be 225 million.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.audio.encoders.spectrogram import AttentiveSpectrogramConfig
 from polysense.modalities.audio.record import AudioColumn
-from polysense.nn.encoder import Encoder
+from polysense.nn.encoder import Draws, Encoder, Items, Lengths
 from polysense.nn.layers.local_attention import LocalTransformerBlock
 from polysense.nn.layers.transformer import sinusoidal
 
@@ -40,13 +37,8 @@ class AudioTransformerConfig(AttentiveSpectrogramConfig):
     type: Literal["audio_transformer"] = "audio_transformer"
     num_mels: int = 64
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> AudioTransformer:
-        self.check(column)
-        column = AudioColumn.of(column)
-        return AudioTransformer(self, column, width)
 
-
-class AudioTransformer(Encoder):
+class AudioTransformer(Encoder, config=AudioTransformerConfig):
     """Log-mel, two strided convolutions, all bands joined into each time step, transformer blocks."""
 
     def __init__(self, config: AudioTransformerConfig, column: AudioColumn, width: int) -> None:
@@ -59,12 +51,7 @@ class AudioTransformer(Encoder):
         )
         self.norm = nn.LayerNorm(width)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         embedded, mask = self.subsampling(values, lengths, draws)
         length = embedded.shape[1]
         positions = sinusoidal(torch.arange(length, device=embedded.device), self.width).to(embedded.dtype)

@@ -15,18 +15,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.schema import Column
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.audio.record import AudioColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 from polysense.nn.layers.convolution import ValidGroupNorm, time_level
 from polysense.nn.layers.transformer import sinusoidal
 
@@ -49,13 +47,8 @@ class WaveformCNNConfig(EncoderConfig):
     channels: int = 32
     dropout: float = 0.2
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> WaveformCNN:
-        self.check(column)
-        column = AudioColumn.of(column)
-        return WaveformCNN(self, column, width)
 
-
-class WaveformCNN(Encoder):
+class WaveformCNN(Encoder, config=WaveformCNNConfig):
     """A strided filter bank and three pooled convolutions, all group-normalised, then a projection."""
 
     def __init__(self, config: WaveformCNNConfig, column: AudioColumn, width: int) -> None:
@@ -71,18 +64,13 @@ class WaveformCNN(Encoder):
         self.widths = widths
         self.norms = nn.ModuleList(ValidGroupNorm(count) for count in widths)
         self.dropout = nn.Dropout(config.dropout)
-        self.project = nn.Linear(widths[-1], width)
+        self.projection = nn.Linear(widths[-1], width)
 
     @property
-    def levels(self) -> tuple[PyramidLevel, ...]:
+    def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         return tuple(PyramidLevel(stride=(self.stride * _POOL**i,), width=width) for i, width in enumerate(self.widths))
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         signal = _standardised(values, lengths)
         num_steps = max(-(-signal.shape[1] // self.stride), 1)
         # The first filter is centred on the first sample, and the last one reaches beyond the end as far as it needs.
@@ -101,7 +89,7 @@ class WaveformCNN(Encoder):
             x = F.relu(norm(layer(x[:, :, 0])[:, :, None], keep), inplace=True)
             maps.append((x, keep))
         mask = keep[:, 0, 0, :] > 0
-        tokens = self.project(self.dropout(x[:, :, 0].transpose(1, 2)))
+        tokens = self.projection(self.dropout(x[:, :, 0].transpose(1, 2)))
         positions = sinusoidal(torch.arange(tokens.shape[1], device=x.device), self.width).to(tokens.dtype)
         levels = tuple(time_level(*each) for each in maps) if self.gives_pyramid else ()
         return Tokens(tokens + 0.1 * positions, mask, (tokens.shape[1],), levels)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.category.record import CategoryColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["CategoryEmbedding", "CategoryEmbeddingConfig"]
 
@@ -51,10 +50,5 @@ class CategoryEmbedding(Encoder):
         nn.init.zeros_(self.embedding.weight[0])
         self.mlp = nn.Sequential(nn.Linear(config.size, width), nn.GELU(), nn.Linear(width, width))
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         return Tokens(self.mlp(self.embedding(values.flatten(1)[:, :1])), (lengths > 0)[:, None], (1,))

@@ -16,18 +16,16 @@ of categories, but values share parameters, and a value that training never saw 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from polysense.config.limits import Limit
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.core.tokens import Tokens
 from polysense.modalities.category.record import CategoryColumn, CategoryRequirements
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["HashedCategory", "HashedCategoryConfig"]
 
@@ -51,13 +49,8 @@ class HashedCategoryConfig(EncoderConfig):
     def requirements(self, column_name: str, modality: str) -> Requirements:
         return CategoryRequirements(hash_buckets=self.hash_buckets, num_hashes=self.num_hashes)
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> HashedCategory:
-        self.check(column)
-        column = CategoryColumn.of(column)
-        return HashedCategory(self, column, width)
 
-
-class HashedCategory(Encoder):
+class HashedCategory(Encoder, config=HashedCategoryConfig):
     """A table for each hash function, the sum of their rows, a multilayer perceptron."""
 
     starts: Tensor
@@ -71,11 +64,6 @@ class HashedCategory(Encoder):
         self.register_buffer("starts", torch.arange(tables) * column.num_categories, persistent=False)
         self.mlp = nn.Sequential(nn.Linear(config.size, width), nn.GELU(), nn.Linear(width, width))
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         summed = self.embedding(values.flatten(1) + self.starts).sum(dim=1)
         return Tokens(self.mlp(summed)[:, None, :], (lengths > 0)[:, None], (1,))

@@ -7,17 +7,14 @@ before or after training's from drowning all else, without clipping them. The ot
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.date.record import DateColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["DateMLP", "DateMLPConfig"]
 
@@ -34,13 +31,8 @@ class DateMLPConfig(EncoderConfig):
     type: Literal["date_mlp"] = "date_mlp"
     hidden: int = 64
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> DateMLP:
-        self.check(column)
-        column = DateColumn.of(column)
-        return DateMLP(self, column, width)
 
-
-class DateMLP(Encoder):
+class DateMLP(Encoder, config=DateMLPConfig):
     """asinh, then a multilayer perceptron."""
 
     def __init__(self, config: DateMLPConfig, column: DateColumn, width: int) -> None:
@@ -49,10 +41,5 @@ class DateMLP(Encoder):
             nn.Linear(column.num_features, config.hidden), nn.GELU(), nn.Linear(config.hidden, width)
         )
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         return Tokens(self.mlp(torch.asinh(values.float()))[:, None, :], (lengths > 0)[:, None], (1,))

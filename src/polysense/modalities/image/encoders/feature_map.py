@@ -15,12 +15,12 @@ from dataclasses import replace
 from typing import ClassVar, Literal, final
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.image.record import ImageColumn
-from polysense.nn.encoder import Encoder
+from polysense.nn.encoder import Draws, Encoder, Items, Lengths
 from polysense.nn.layers.batchnorm import BatchNorm, over_present
 from polysense.nn.layers.pixels import Standardise
 from polysense.nn.layers.transformer import sinusoidal
@@ -140,6 +140,8 @@ class FeatureMap(Encoder):
         dropout: On the last map.
     """
 
+    input_name = "standardise"
+
     def __init__(
         self,
         column: ImageColumn,
@@ -159,16 +161,11 @@ class FeatureMap(Encoder):
         self.ties_rows = any(isinstance(module, BatchNorm) for module in network.modules())
 
     @property
-    def levels(self) -> tuple[PyramidLevel, ...]:
+    def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         every = zip(self.network.strides, self.network.channels, self.grids, strict=True)
         return tuple(PyramidLevel(stride=(stride, stride), width=width, grid=grid) for stride, width, grid in every)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         x = self.standardise(values)
         # Absent pictures are left out only where they would enter a batch's statistics: looking which are present makes
         # the host wait for the device.

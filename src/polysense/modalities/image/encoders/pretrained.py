@@ -15,6 +15,7 @@ from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.feature_map import image_level, levels_of
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
+from polysense.nn.layers.pixels import Standardise
 from polysense.nn.pretrained import Pretrained, PretrainedConfig, first_attribute, from_pretrained
 
 __all__ = ["PretrainedImage"]
@@ -23,16 +24,14 @@ __all__ = ["PretrainedImage"]
 class PretrainedImage(Pretrained):
     """One token for each patch or cell of the backbone's last feature map."""
 
-    mean: Tensor
-    std: Tensor
+    input_name = "standardise"
 
     def __init__(
         self, config: PretrainedConfig, column: Column, width: int, backbone: nn.Module, extractor: Any
     ) -> None:
         super().__init__(config, column, width, backbone, extractor)
         column = ImageColumn.of(column)
-        self.register_buffer("mean", torch.tensor(column.mean).view(1, -1, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(column.std).view(1, -1, 1, 1) * 255, persistent=False)
+        self.standardise = Standardise(column.mean, column.std)
 
     @classmethod
     def asked(cls, config: PretrainedConfig, settings: Any) -> ImageRequirements:
@@ -55,10 +54,8 @@ class PretrainedImage(Pretrained):
             std=tuple(float(value) for value in processor.image_std),
         )
 
-    def hidden(self, values: UInt8[Tensor, "items channels height width"], lengths: Int[Tensor, " items"]) -> Tokens:
-        output = self.backbone(
-            pixel_values=(values.float() - self.mean) / self.std, output_hidden_states=self.gives_pyramid
-        )
+    def run(self, values: UInt8[Tensor, "items channels height width"], lengths: Int[Tensor, " items"]) -> Tokens:
+        output = self.network(pixel_values=self.standardise(values), output_hidden_states=self.gives_pyramid)
         hidden = output.last_hidden_state
         pyramid = tuple(image_level(each, lengths) for each in self._maps(output)) if self.gives_pyramid else ()
         if hidden.dim() == 4:  # a convolutional backbone
@@ -67,14 +64,14 @@ class PretrainedImage(Pretrained):
         return Tokens(hidden, mask, (hidden.shape[1],), pyramid)
 
     @cached_property
-    def levels(self) -> tuple[PyramidLevel, ...]:
+    def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         """The deepest map of each resolution; of a vision transformer the last patches."""
         column = ImageColumn.of(self.column)
-        picture = torch.zeros(1, column.num_channels, *column.image_size, device=self.mean.device)
-        training = self.backbone.training
+        picture = torch.zeros(1, column.num_channels, *column.image_size, device=self.standardise.mean.device)
+        training = self.network.training
         with torch.no_grad():
-            maps = self._maps(self.backbone.eval()(pixel_values=picture, output_hidden_states=True))
-        self.backbone.train(training)
+            maps = self._maps(self.network.eval()(pixel_values=picture, output_hidden_states=True))
+        self.network.train(training)
         return levels_of(maps, column.image_size)
 
     def _maps(self, output: Any) -> list[Tensor]:

@@ -11,26 +11,25 @@ Where batch normalisation is tuned, absent pictures stay out of its statistics, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from polysense.core.json import write_json
 from polysense.core.schema import Column, Requirements
-from polysense.core.tokens import PyramidLevel, Tokens
+from polysense.core.tokens import Features, PyramidLevel, Tokens
 from polysense.errors import ConfigError, WeightsError
-from polysense.modalities.image.encoders.feature_map import image_level, image_tokens
+from polysense.modalities.image.encoders.feature_map import grid_positions, image_level
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import EncoderConfig, Items, Lengths
 from polysense.nn.layers.batchnorm import over_present
 from polysense.nn.layers.pixels import Standardise
-from polysense.nn.pretrained import open_blocks
+from polysense.nn.pretrained import BackboneEncoder, unreached
 
 __all__ = ["Timm", "TimmConfig"]
 
@@ -184,25 +183,11 @@ def _create(
     return backbone
 
 
-def _reached(output: Tensor) -> set[int]:
-    """The ids of the leaves that an output's gradient flows to."""
-    leaves: set[int] = set()
-    seen: set[Any] = set()
-    stack: list[Any] = [output.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaves.add(id(getattr(node, "variable", None)))
-        stack.extend(following for following, _ in node.next_functions)
-    return leaves
-
-
-class Timm(Encoder):
-    """A backbone's last feature map or token sequence, projected to the model's width."""
+class Timm(BackboneEncoder):
+    """A backbone's last feature map or token sequence."""
 
     column: ImageColumn
+    input_name = "standardise"
 
     def __init__(
         self,
@@ -213,13 +198,16 @@ class Timm(Encoder):
         architecture: str,
         arguments: dict[str, Any],
     ) -> None:
-        super().__init__(column, width)
-        self.config = config
-        self.architecture = architecture
-        self.arguments = arguments
-        self.backbone: Any = backbone
-        self.frozen = config.tune == "frozen"
-        open_blocks(backbone, config.tune)
+        super().__init__(
+            column,
+            width,
+            backbone,
+            int(backbone.num_features),  # type: ignore[arg-type]
+            config.tune,
+            config.pretrained,
+        )
+        self.config, self.architecture, self.arguments = config, architecture, arguments
+        self.standardise = Standardise(column.mean, column.std)
         self._try_out()
         self.frozen_norms = [
             module
@@ -227,15 +215,11 @@ class Timm(Encoder):
             if isinstance(module, nn.modules.batchnorm._BatchNorm)
             and not any(parameter.requires_grad for parameter in module.parameters())
         ]
-        self.standardise = Standardise(column.mean, column.std)
-        hidden = int(backbone.num_features)  # type: ignore[arg-type]
-        self.norm = nn.LayerNorm(hidden)
-        self.project = nn.Linear(hidden, width)
 
     def _try_out(self) -> None:
         """Checks that the backbone takes the column's pictures, and freezes what does not lead to its features."""
         height, columns = self.column.image_size
-        patch = getattr(getattr(self.backbone, "patch_embed", None), "patch_size", None) or (1, 1)
+        patch = getattr(getattr(self.network, "patch_embed", None), "patch_size", None) or (1, 1)
         if height % patch[0] or columns % patch[1]:
             raise ConfigError(
                 f"{self.config.name} cuts patches of {patch[0]}x{patch[1]} pixels, which do not divide the column "
@@ -245,31 +229,30 @@ class Timm(Encoder):
         if self.frozen:
             return
         picture = torch.zeros(1, self.column.num_channels, height, columns)
-        self.backbone.eval()
+        self.network.eval()
         try:
             with torch.enable_grad():
-                features = self.backbone.forward_features(picture)
+                features = self.network.forward_features(picture)
         except (RuntimeError, AssertionError, ValueError) as error:
             raise ConfigError(
                 f"{self.config.name} can't take the column {self.column.name!r} ({height}x{columns} pixels): {error}"
             ) from error
-        self.backbone.train()
+        self.network.train()
         # Such as a normalisation after the pooling: a parameter without a gradient would stall distributed training.
-        reached = _reached(features)
-        for parameter in self.backbone.parameters():
-            parameter.requires_grad_(parameter.requires_grad and id(parameter) in reached)
+        for parameter in unreached(features, self.network.parameters()):
+            parameter.requires_grad_(False)
 
     @cached_property
-    def levels(self) -> tuple[PyramidLevel, ...]:
+    def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         """The deepest map of each resolution."""
         if not self._intermediates:
             return ()
         picture = torch.zeros(1, self.column.num_channels, *self.column.image_size, device=self.standardise.mean.device)
-        training = self.backbone.training
+        training = self.network.training
         with torch.no_grad():
-            _, maps = self.backbone.eval().forward_intermediates(picture, indices=self._intermediates)
-        self.backbone.train(training)
-        strides = [self.backbone.feature_info[index]["reduction"] for index in self._intermediates]
+            _, maps = self.network.eval().forward_intermediates(picture, indices=self._intermediates)
+        self.network.train(training)
+        strides = [self.network.feature_info[index]["reduction"] for index in self._intermediates]
         return tuple(
             PyramidLevel(stride=(stride, stride), width=each.shape[1], grid=(each.shape[2], each.shape[3]))
             for stride, each in zip(strides, maps, strict=True)
@@ -278,30 +261,28 @@ class Timm(Encoder):
     @cached_property
     def _intermediates(self) -> list[int]:
         """Which of the maps that timm numbers are levels; none where an architecture can't give them."""
-        if getattr(self.backbone, "forward_intermediates", None) is None:
+        if getattr(self.network, "forward_intermediates", None) is None:
             return []
-        return list({each["reduction"]: index for index, each in enumerate(self.backbone.feature_info)}.values())
+        return list({each["reduction"]: index for index, each in enumerate(self.network.feature_info)}.values())
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def run(self, values: Items, lengths: Lengths) -> Tokens:
         x = self.standardise(values)
         if self.training and not self.frozen:
             hidden, *maps = self._tuned(x, lengths)
         else:
-            # A frozen backbone is an extractor: no dropout, whatever mode the model around it is in.
-            self.backbone.eval()
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-                hidden, *maps = self._features(x)
-        values = self.project(self.norm(hidden))
-        if values.dim() == 4:
-            tokens = image_tokens(values.flatten(1, 2), (values.shape[1], values.shape[2]), lengths)
-        else:
-            tokens = Tokens(values, (lengths > 0)[:, None].expand(-1, values.shape[1]), (values.shape[1],))
-        return replace(tokens, pyramid=tuple(image_level(each, lengths) for each in maps))
+            self.network.eval()
+            hidden, *maps = self._features(x)
+        grid = tuple(hidden.shape[1:-1])
+        cells = hidden.flatten(1, -2)
+        mask = (lengths > 0)[:, None].expand(-1, cells.shape[1])
+        return Tokens(cells, mask, grid, tuple(image_level(each, lengths) for each in maps))
+
+    def project(self, features: Features) -> Tokens:
+        tokens = super().project(features)
+        if len(tokens.grid) == 1:
+            return tokens
+        positions = grid_positions((tokens.grid[0], tokens.grid[1]), self.width, tokens.values.device)
+        return replace(tokens, values=tokens.values + 0.1 * positions.to(tokens.values.dtype))
 
     def _features(self, x: Tensor) -> list[Tensor]:
         """[items, height, width, channels] of a map, [items, length, channels] of a sequence; then the pyramid's maps.
@@ -309,9 +290,9 @@ class Timm(Encoder):
         These are [items, channels, height, width].
         """
         if self.gives_pyramid:
-            hidden, maps = self.backbone.forward_intermediates(x, indices=self._intermediates, norm=True)
+            hidden, maps = self.network.forward_intermediates(x, indices=self._intermediates, norm=True)
         else:
-            hidden, maps = self.backbone.forward_features(x), []
+            hidden, maps = self.network.forward_features(x), []
         width = self.norm.normalized_shape[0]
         if hidden.dim() == 4 and (hidden.shape[-1] != width or hidden.shape[1] == width):
             hidden = hidden.permute(0, 2, 3, 1)
@@ -320,18 +301,13 @@ class Timm(Encoder):
     def _tuned(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
         present = lengths.nonzero().squeeze(1)
         # One picture has no spread where a map has one cell, and batch normalisation raises an error there.
-        self.backbone.train(len(present) > 1)
+        self.network.train(len(present) > 1)
         for norm in self.frozen_norms:
             norm.eval()
         if len(present) == 0:
             # Not all backbones take an empty batch; one junk picture times 0 touches every parameter.
             return [(junk * 0.0).expand(len(x), *junk.shape[1:]) for junk in self._features(x[:1])]
         return list(over_present(self._features, x, lengths))
-
-    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
-        if not self.config.pretrained:
-            return iter(())
-        return (parameter for parameter in self.backbone.parameters() if parameter.requires_grad)
 
     def save_resources(self, folder: Path) -> None:
         write_json(folder / "timm.json", {"architecture": self.architecture, **self.arguments})

@@ -13,20 +13,18 @@ standardising. Every patch holds at least one true pixel, so there is no patch t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.config.limits import PositiveInt
-from polysense.core.schema import Column
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.image.encoders.feature_map import grid_positions
 from polysense.modalities.image.record import ImageColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 from polysense.nn.layers.pixels import Standardise
 from polysense.nn.layers.transformer import TransformerBlock
 
@@ -55,14 +53,11 @@ class ViTConfig(EncoderConfig):
     num_heads: int = 4
     dropout: float = 0.1
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> ViT:
-        self.check(column)
-        column = ImageColumn.of(column)
-        return ViT(self, column, width)
 
-
-class ViT(Encoder):
+class ViT(Encoder, config=ViTConfig):
     """Patches, positions, transformer blocks, a last normalisation, and a projection where the widths differ."""
+
+    input_name = "standardise"
 
     def __init__(self, config: ViTConfig, column: ImageColumn, width: int) -> None:
         super().__init__(column, width)
@@ -82,19 +77,14 @@ class ViT(Encoder):
             TransformerBlock(inner, config.num_heads, dropout=config.dropout) for _ in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(inner)
-        self.project = nn.Identity() if inner == width else nn.Linear(inner, width)
+        self.projection = nn.Identity() if inner == width else nn.Linear(inner, width)
 
     @property
-    def levels(self) -> tuple[PyramidLevel, ...]:
+    def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         """One: patches have one size throughout."""
         return (PyramidLevel(stride=(self.patch, self.patch), width=self.embedding.out_features, grid=self.grid),)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         x = self.embedding(self.patches(self.standardise(values)))
         positions = grid_positions(self.grid, x.shape[-1], x.device) if self.positions is None else self.positions
         x = self.dropout(x + positions.to(x.dtype))
@@ -103,7 +93,7 @@ class ViT(Encoder):
             x = block(x, None)
         mask = (lengths > 0)[:, None].expand(-1, x.shape[1])
         x = self.norm(x)
-        return Tokens(self.project(x), mask, self.grid, (Tokens(x, mask, self.grid),) if self.gives_pyramid else ())
+        return Tokens(self.projection(x), mask, self.grid, (Tokens(x, mask, self.grid),) if self.gives_pyramid else ())
 
     def patches(self, x: Float[Tensor, "items channels height columns"]) -> Float[Tensor, "items patches pixels"]:
         """The picture's patches row by row; a patch's pixels channel by channel, as a convolution orders them."""

@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.core.registry import modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["FeatureTokenizer", "FeatureTokenizerConfig"]
 
@@ -65,12 +64,7 @@ class FeatureTokenizer(Encoder):
             # Training never sees "unknown": a zero vector stands for the average category, not for noise.
             nn.init.zeros_(self.weight[0])
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         first = values.flatten(1)[:, :1]
         scaled = nn.functional.embedding(first[:, 0], self.weight) if self.is_category else first.float() * self.weight
         return Tokens((scaled + self.bias)[:, None, :], (lengths > 0)[:, None], (1,))

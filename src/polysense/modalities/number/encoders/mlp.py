@@ -8,17 +8,14 @@ away without clipping it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.number.record import NumberColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["NumberMLP", "NumberMLPConfig"]
 
@@ -35,23 +32,13 @@ class NumberMLPConfig(EncoderConfig):
     type: Literal["number_mlp"] = "number_mlp"
     hidden: int = 64
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> NumberMLP:
-        self.check(column)
-        column = NumberColumn.of(column)
-        return NumberMLP(self, column, width)
 
-
-class NumberMLP(Encoder):
+class NumberMLP(Encoder, config=NumberMLPConfig):
     """asinh, then a multilayer perceptron."""
 
     def __init__(self, config: NumberMLPConfig, column: NumberColumn, width: int) -> None:
         super().__init__(column, width)
         self.mlp = nn.Sequential(nn.Linear(1, config.hidden), nn.GELU(), nn.Linear(config.hidden, width))
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         return Tokens(self.mlp(torch.asinh(values.float()))[:, None, :], (lengths > 0)[:, None], (1,))

@@ -16,18 +16,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 
 from polysense.config.limits import PositiveFloat, PositiveInt
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.number.record import NumberColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["Periodic", "PeriodicConfig"]
 
@@ -50,13 +47,8 @@ class PeriodicConfig(EncoderConfig):
     num_frequencies: PositiveInt = 48
     sigma: PositiveFloat = 0.1
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> Periodic:
-        self.check(column)
-        column = NumberColumn.of(column)
-        return Periodic(self, column, width)
 
-
-class Periodic(Encoder):
+class Periodic(Encoder, config=PeriodicConfig):
     """Sines and cosines, a linear layer and a ReLU."""
 
     def __init__(self, config: PeriodicConfig, column: NumberColumn, width: int) -> None:
@@ -64,12 +56,7 @@ class Periodic(Encoder):
         self.frequencies = nn.Parameter(torch.randn(config.num_frequencies) * config.sigma)
         self.linear = nn.Linear(2 * config.num_frequencies, width)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         held = values.float().flatten(1)[:, :1].clamp(-_FARTHEST, _FARTHEST)
         angles = 2 * math.pi * held * self.frequencies
         hidden = torch.relu(self.linear(torch.cat([angles.sin(), angles.cos()], dim=1)))

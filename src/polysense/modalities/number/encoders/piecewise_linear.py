@@ -16,18 +16,17 @@ bin, and beyond the outermost edges, the token's input is linear in x.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from polysense.config.limits import PositiveInt
-from polysense.core.schema import Column, Requirements
+from polysense.core.schema import Requirements
 from polysense.core.tokens import Tokens
 from polysense.modalities.number.record import NumberColumn, NumberRequirements
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["PiecewiseLinear", "PiecewiseLinearConfig"]
 
@@ -52,13 +51,8 @@ class PiecewiseLinearConfig(EncoderConfig):
     def requirements(self, column_name: str, modality: str) -> Requirements:
         return NumberRequirements(num_quantiles=self.num_bins)
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> PiecewiseLinear:
-        self.check(column)
-        column = NumberColumn.of(column)
-        return PiecewiseLinear(self, column, width)
 
-
-class PiecewiseLinear(Encoder):
+class PiecewiseLinear(Encoder, config=PiecewiseLinearConfig):
     """The encoding, a linear layer and a ReLU."""
 
     left: Tensor
@@ -84,11 +78,6 @@ class PiecewiseLinear(Encoder):
         """Equation 1 of the paper."""
         return ((values[:, None] - self.left) / self.widths).clamp(self.lowest, self.highest)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         hidden = self.activation(self.linear(self.encoding(values.float().flatten(1)[:, 0])))
         return Tokens(hidden[:, None, :], (lengths > 0)[:, None], (1,))

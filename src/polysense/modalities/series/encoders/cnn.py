@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,7 +23,7 @@ from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.series.encoders.channels import with_indicators
 from polysense.modalities.series.record import SeriesColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 from polysense.nn.layers.convolution import ValidGroupNorm, time_level
 from polysense.nn.layers.transformer import sinusoidal
 
@@ -54,10 +53,6 @@ class SeriesCNNConfig(EncoderConfig):
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size: an odd number of steps, at least 1; found {self.kernel_size}")
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> SeriesCNN:
-        self.check(column)
-        return SeriesCNN(self, column, width)
-
 
 class _Stage(nn.Module):
     """Two convolutions along time and a shortcut."""
@@ -79,7 +74,7 @@ class _Stage(nn.Module):
         return F.relu(self.shortcut(x) + hidden, inplace=True)
 
 
-class SeriesCNN(Encoder):
+class SeriesCNN(Encoder, config=SeriesCNNConfig):
     """Residual stages over values and missing indicators, then a projection."""
 
     def __init__(self, config: SeriesCNNConfig, column: Column, width: int) -> None:
@@ -89,18 +84,13 @@ class SeriesCNN(Encoder):
         self.stages = nn.ModuleList(_Stage(before, after, config.kernel_size) for before, after in pairwise(widths))
         self.widths = (*widths[1:], widths[-1])
         self.dropout = nn.Dropout(config.dropout)
-        self.project = nn.Linear(widths[-1], width)
+        self.projection = nn.Linear(widths[-1], width)
 
     @property
-    def levels(self) -> tuple[PyramidLevel, ...]:
+    def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         return tuple(PyramidLevel(stride=(2**i,), width=width) for i, width in enumerate(self.widths))
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         steps, valid = with_indicators(values, lengths)
         x, keep = steps.transpose(1, 2), valid[:, None, None].to(steps.dtype)
         maps = []
@@ -110,7 +100,7 @@ class SeriesCNN(Encoder):
             # Not negative, and 0 in the padding: a pair that is half padding gives its valid half.
             x, keep = F.max_pool1d(x, 2, ceil_mode=True), keep[..., ::2]
         maps.append((x, keep))
-        tokens = self.project(self.dropout(x.transpose(1, 2)))
+        tokens = self.projection(self.dropout(x.transpose(1, 2)))
         positions = sinusoidal(torch.arange(tokens.shape[1], device=x.device), self.width).to(tokens.dtype)
         levels = tuple(time_level(x[:, :, None], keep) for x, keep in maps) if self.gives_pyramid else ()
         return Tokens(tokens + 0.1 * positions, keep[:, 0, 0] > 0, (tokens.shape[1],), levels)

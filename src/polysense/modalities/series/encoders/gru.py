@@ -8,11 +8,9 @@ longer than with the convolutional encoder.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from polysense.config.limits import PositiveInt
@@ -20,7 +18,7 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.series.encoders.channels import with_indicators
 from polysense.modalities.series.record import SeriesColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 from polysense.nn.layers.recurrent import BidirectionalRNN
 
 __all__ = ["SeriesGRU", "SeriesGRUConfig"]
@@ -44,12 +42,8 @@ class SeriesGRUConfig(EncoderConfig):
     num_layers: PositiveInt = 1
     dropout: float = 0.2
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> SeriesGRU:
-        self.check(column)
-        return SeriesGRU(self, column, width)
 
-
-class SeriesGRU(Encoder):
+class SeriesGRU(Encoder, config=SeriesGRUConfig):
     """A strided convolution, the GRU, a projection."""
 
     def __init__(self, config: SeriesGRUConfig, column: Column, width: int) -> None:
@@ -59,16 +53,11 @@ class SeriesGRU(Encoder):
         self.stem = nn.Conv1d(2 * SeriesColumn.of(column).num_channels, width, config.stride, stride=config.stride)
         self.dropout = nn.Dropout(config.dropout)
         self.gru = BidirectionalRNN(nn.GRU, width, units, config.num_layers, config.dropout)
-        self.project = nn.Linear(2 * units, width)
+        self.projection = nn.Linear(2 * units, width)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         steps, valid = with_indicators(values, lengths)
         x = F.pad(steps.transpose(1, 2), (0, -steps.shape[1] % self.stride))
         x = self.dropout(F.gelu(self.stem(x)).transpose(1, 2))
         mask = F.pad(valid, (0, -valid.shape[1] % self.stride))[:, :: self.stride]
-        return Tokens(self.project(self.gru(x, mask.sum(dim=1))), mask, (x.shape[1],))
+        return Tokens(self.projection(self.gru(x, mask.sum(dim=1))), mask, (x.shape[1],))

@@ -8,12 +8,10 @@ paper's, channels are not encoded apart but enter a token together: what they sa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from polysense.config.limits import PositiveInt
@@ -21,7 +19,7 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.series.encoders.channels import with_indicators
 from polysense.modalities.series.record import SeriesColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 from polysense.nn.layers.transformer import TransformerBlock, sinusoidal
 
 __all__ = ["SeriesPatchTransformer", "SeriesPatchTransformerConfig"]
@@ -45,12 +43,8 @@ class SeriesPatchTransformerConfig(EncoderConfig):
     num_heads: int = 4
     dropout: float = 0.1
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> SeriesPatchTransformer:
-        self.check(column)
-        return SeriesPatchTransformer(self, column, width)
 
-
-class SeriesPatchTransformer(Encoder):
+class SeriesPatchTransformer(Encoder, config=SeriesPatchTransformerConfig):
     """A linear layer over patches, positions, transformer blocks, a norm."""
 
     def __init__(self, config: SeriesPatchTransformerConfig, column: Column, width: int) -> None:
@@ -63,12 +57,7 @@ class SeriesPatchTransformer(Encoder):
         )
         self.norm = nn.LayerNorm(width)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         steps, valid = with_indicators(values, lengths)
         missing = -steps.shape[1] % self.patch_size
         steps = F.pad(steps, (0, 0, 0, missing))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,7 +28,7 @@ from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.text.record import TextColumn, TextRequirements
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["BagOfWords", "BagOfWordsConfig", "hashed_pairs"]
 
@@ -92,12 +92,7 @@ class BagOfWords(Encoder):
             idf = (torch.log((1 + count) / (1 + frequencies.round())) + 1).float()
         self.register_buffer("idf", idf, persistent=False)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         features, weights = self.weighted_features(values, lengths)
         bag = F.embedding_bag(features, self.weight, mode="sum", per_sample_weights=weights.to(self.weight.dtype))
         return Tokens((bag + self.bias)[:, None], (lengths > 0)[:, None], (1,))

@@ -12,20 +12,17 @@ too; they are the same zeros however far a batch is padded.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from polysense.config.limits import PositiveInt
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.text.record import TextColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["TextCNN", "TextCNNConfig"]
 
@@ -56,14 +53,11 @@ class TextCNNConfig(EncoderConfig):
         if not self.widths or min(self.widths) < 1:
             raise ConfigError(f"widths: found {list(self.widths)}, expected one or more, each at least 1")
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> TextCNN:
-        self.check(column)
-        column = TextColumn.of(column)
-        return TextCNN(self, column, width)
 
-
-class TextCNN(Encoder):
+class TextCNN(Encoder, config=TextCNNConfig):
     """Token embeddings, a convolution of each width, a projection to the model's width."""
+
+    input_name = "embedding"
 
     def __init__(self, config: TextCNNConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
@@ -73,14 +67,9 @@ class TextCNN(Encoder):
             nn.Conv1d(config.embedding_size, config.num_filters, size) for size in config.widths
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.project = nn.Linear(config.num_filters * len(config.widths), width)
+        self.projection = nn.Linear(config.num_filters * len(config.widths), width)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         length = values.shape[1]
         mask = torch.arange(length, device=values.device) < lengths[:, None]
         embedded = (self.embedding(values * mask) * mask[..., None]).transpose(1, 2)
@@ -89,7 +78,7 @@ class TextCNN(Encoder):
             responses.append(convolution(F.pad(embedded, ((size - 1) // 2, size // 2))))
         if self.config.output == "positions":
             features = F.relu(torch.cat(responses, dim=1)).transpose(1, 2)  # [items, length, filters]
-            return Tokens(self.project(self.dropout(features)), mask, (length,))
+            return Tokens(self.projection(self.dropout(features)), mask, (length,))
         # Rectified after the maximum, which is the same and a length's times less work: so 0 may stand for padding.
         largest = torch.cat([(response * mask[:, None]).amax(dim=2) for response in responses], dim=1)
-        return Tokens(self.project(self.dropout(F.relu(largest)))[:, None], (lengths > 0)[:, None], (1,))
+        return Tokens(self.projection(self.dropout(F.relu(largest)))[:, None], (lengths > 0)[:, None], (1,))

@@ -9,20 +9,17 @@ words; like it, it knows order only as far as pairs go.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from polysense.config.limits import PositiveInt
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.text.encoders.bag_of_words import hashed_pairs
 from polysense.modalities.text.record import TextColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["EmbeddingBag", "EmbeddingBagConfig"]
 
@@ -45,13 +42,8 @@ class EmbeddingBagConfig(EncoderConfig):
     num_buckets: PositiveInt = 50_000
     dropout: float = 0.0
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> EmbeddingBag:
-        self.check(column)
-        column = TextColumn.of(column)
-        return EmbeddingBag(self, column, width)
 
-
-class EmbeddingBag(Encoder):
+class EmbeddingBag(Encoder, config=EmbeddingBagConfig):
     """One token per text: its tokens' embeddings, pooled."""
 
     def __init__(self, config: EmbeddingBagConfig, column: TextColumn, width: int) -> None:
@@ -64,12 +56,7 @@ class EmbeddingBag(Encoder):
         nn.init.uniform_(self.weight, -1 / width, 1 / width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         mask = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
         features = values
         if self.config.ngrams == 2:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
@@ -18,6 +18,12 @@ __all__ = ["PretrainedText"]
 
 class PretrainedText(Pretrained):
     """One token for each of the backbone's."""
+
+    @property
+    def input_layer(self) -> nn.Module | None:
+        """Its token embeddings."""
+        embeddings: nn.Module = self.network.get_input_embeddings()
+        return embeddings
 
     @classmethod
     def asked(cls, config: PretrainedConfig, settings: Any) -> TextRequirements:
@@ -35,10 +41,10 @@ class PretrainedText(Pretrained):
             column = TextColumn.of(column)
             settings.vocab_size, settings.pad_token_id = column.vocabulary_size, column.padding_id
 
-    def hidden(self, values: Int[Tensor, "items length"], lengths: Int[Tensor, " items"]) -> Tokens:
+    def run(self, values: Int[Tensor, "items length"], lengths: Int[Tensor, " items"]) -> Tokens:
         mask = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
         # A row without a token still needs one key to attend to; what comes out is masked.
         attended = mask.clone()
         attended[:, 0] = True
-        output = self.backbone(input_ids=values.long(), attention_mask=attended.long())
+        output = self.network(input_ids=values.long(), attention_mask=attended.long())
         return Tokens(output.last_hidden_state, mask, (mask.shape[1],))

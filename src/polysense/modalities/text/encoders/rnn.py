@@ -13,18 +13,16 @@ run one after the other, and what lies a hundred tokens apart hardly meets.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from polysense.config.limits import PositiveInt
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.text.record import TextColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["TextRNN", "TextRNNConfig"]
 
@@ -54,19 +52,16 @@ class TextRNNConfig(EncoderConfig):
     dropout: float = 0.1
     output: Literal["positions", "last"] = "positions"
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> TextRNN:
-        self.check(column)
-        column = TextColumn.of(column)
-        return TextRNN(self, column, width)
 
-
-class TextRNN(Encoder):
+class TextRNN(Encoder, config=TextRNNConfig):
     """Token embeddings, recurrent layers, a projection to the model's width.
 
     Attributes:
         forwards: Per layer, the network that reads from the first token on.
         backwards: Likewise from the last token back; none unless bidirectional.
     """
+
+    input_name = "embedding"
 
     def __init__(self, config: TextRNNConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
@@ -80,14 +75,9 @@ class TextRNN(Encoder):
             cell(inputs, config.hidden_size, batch_first=True) for inputs in sizes if config.bidirectional
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.project = nn.Linear(size, width)
+        self.projection = nn.Linear(size, width)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         length, hidden = values.shape[1], self.config.hidden_size
         positions = torch.arange(length, device=values.device)
         mask = positions < lengths[:, None]
@@ -99,11 +89,11 @@ class TextRNN(Encoder):
                 outputs.append(_along(self.backwards[i](_along(states, mirror))[0], mirror))
             states = self.dropout(torch.cat(outputs, dim=2))
         if self.config.output == "positions":
-            return Tokens(self.project(states), mask, (length,))
+            return Tokens(self.projection(states), mask, (length,))
         # The forward direction ends at the last token, the backward one at the first.
         last = _along(states[..., :hidden], (lengths.clamp(min=1) - 1)[:, None, None])
         last = torch.cat([last, states[:, :1, hidden:]], dim=2)
-        return Tokens(self.project(last), (lengths > 0)[:, None], (1,))
+        return Tokens(self.projection(last), (lengths > 0)[:, None], (1,))
 
 
 def _along(

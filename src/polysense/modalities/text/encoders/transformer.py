@@ -7,17 +7,14 @@ thousand tokens does. Positions are sinusoidal, so no text is too long.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import nn
 
-from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.text.record import TextColumn
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 from polysense.nn.layers.transformer import TransformerBlock, sinusoidal
 
 __all__ = ["TextTransformer", "TextTransformerConfig"]
@@ -39,14 +36,11 @@ class TextTransformerConfig(EncoderConfig):
     num_heads: int = 4
     dropout: float = 0.1
 
-    def build(self, column: Column, width: int, resources: Path | None = None) -> TextTransformer:
-        self.check(column)
-        column = TextColumn.of(column)
-        return TextTransformer(self, column, width)
 
-
-class TextTransformer(Encoder):
+class TextTransformer(Encoder, config=TextTransformerConfig):
     """Subword embeddings, sinusoidal positions, transformer blocks."""
+
+    input_name = "embedding"
 
     def __init__(self, config: TextTransformerConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
@@ -59,12 +53,7 @@ class TextTransformer(Encoder):
             TransformerBlock(width, config.num_heads, dropout=config.dropout) for _ in range(config.num_layers)
         )
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         positions = torch.arange(values.shape[1], device=values.device)
         mask = positions < lengths[:, None]
         x = self.embedding(values) + self.position_scale * sinusoidal(positions, self.width)

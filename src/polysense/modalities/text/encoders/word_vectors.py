@@ -26,7 +26,7 @@ from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,7 +35,7 @@ from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import BundleError, ConfigError, WeightsError
 from polysense.modalities.text.record import TextColumn, TextRequirements
-from polysense.nn.encoder import Encoder, EncoderConfig
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["Coverage", "WordVectors", "WordVectorsConfig", "read_vectors"]
 
@@ -139,21 +139,16 @@ class WordVectors(Encoder):
         else:
             self.register_buffer("vectors", vectors)
         self.dropout = nn.Dropout(config.dropout)
-        self.project = nn.Linear(vectors.shape[1], width)
+        self.projection = nn.Linear(vectors.shape[1], width)
 
-    def encode_items(
-        self,
-        values: Shaped[Tensor, "items ..."],
-        lengths: Int[Tensor, " items"],
-        draws: Float[Tensor, "items draws"] | None,
-    ) -> Tokens:
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         length = values.shape[1]
         mask = torch.arange(length, device=values.device) < lengths[:, None]
         words = self.dropout(F.embedding(values * mask, self.vectors))
         if self.config.output == "words":
-            return Tokens(self.project(words), mask, (length,))
+            return Tokens(self.projection(words), mask, (length,))
         mean = Tokens(words, mask, (length,)).mean()
-        return Tokens(self.project(mean)[:, None], (lengths > 0)[:, None], (1,))
+        return Tokens(self.projection(mean)[:, None], (lengths > 0)[:, None], (1,))
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         if self.config.tune == "full":
