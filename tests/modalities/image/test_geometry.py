@@ -143,6 +143,19 @@ def test_back_to_original_pixels_is_the_inverse(mode: ResizeFit, size: tuple[int
         assert (back == mask)[known].mean() > 0.85, "only edges between areas may differ"
 
 
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+def test_original_pixels_undo_a_resize(fit: ResizeFit) -> None:
+    ids = np.zeros((30, 50), dtype=np.uint8)
+    ids[:, 25:], ids[20:, :10] = 1, 2
+    resize = Resize((15, 15), fit)
+    back = to_original(resize.resized(ids, fill=9), resize.matrix(*ids.shape), (30, 50), fill=9)
+    assert back.shape == ids.shape
+    seen = back != 9
+    # Crop cuts ten columns off at either side; the others see all.
+    assert np.array_equal(seen.all(axis=0), (np.arange(50) >= 10) & (np.arange(50) < 40) | (fit != "crop"))
+    assert np.mean(back[seen] == ids[seen]) > 0.95
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_reduced_jpeg_lies_where_the_whole_one_does(orientation: int, fit: Fit) -> None:
     """Its last pixels are fractions of a pixel, on the side that orientation turns them to."""

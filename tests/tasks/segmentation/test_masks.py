@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from polysense.data.pixels import Fit, Resize
 from polysense.errors import DecodeError
 from polysense.tasks.segmentation.masks import (
     Mask,
@@ -19,7 +18,6 @@ from polysense.tasks.segmentation.masks import (
     decode_counts,
     encode_png,
     looks_like_segments,
-    original_pixels,
     read_mask,
 )
 
@@ -139,19 +137,6 @@ def test_json_text_is_what_it_spells() -> None:
     assert plain.labels == text.labels
     lone = {"label": "a", "rle": {"size": [1, 2], "counts": [1, 1]}}
     assert read_mask(lone, Path(), background="sky").labels == ("sky", "a")
-
-
-@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
-def test_original_pixels_undo_a_resize(fit: Fit) -> None:
-    ids = np.zeros((30, 50), dtype=np.uint8)
-    ids[:, 25:], ids[20:, :10] = 1, 2
-    resize = Resize((15, 15), fit)
-    back = original_pixels(resize.resized(ids, fill=9), resize.matrix(*ids.shape), (30, 50), void=9)
-    assert back.shape == ids.shape
-    seen = back != 9
-    # Crop cuts ten columns off at either side; the others see all.
-    assert np.array_equal(seen.all(axis=0), (np.arange(50) >= 10) & (np.arange(50) < 40) | (fit != "crop"))
-    assert np.mean(back[seen] == ids[seen]) > 0.95
 
 
 def test_segments_are_recognized() -> None:

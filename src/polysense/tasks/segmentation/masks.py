@@ -30,7 +30,6 @@ __all__ = [
     "decode_counts",
     "encode_png",
     "looks_like_segments",
-    "original_pixels",
     "parsed",
     "read_mask",
 ]
@@ -286,19 +285,3 @@ def encode_png(values: np.ndarray) -> bytes:
         image.putpalette(colors(256).tobytes())
         image.save(file, format="PNG")
     return file.getvalue()
-
-
-def original_pixels(plane: np.ndarray, matrix: np.ndarray, size: tuple[int, int], void: int) -> np.ndarray:
-    """A mask of the model's input in the pixels of the original image, by the nearest of its own.
-
-    Args:
-        plane: int [height, width].
-        matrix: float [3, 3], from the original to the input, see `core.geometry`.
-        size: (height, width) of the original.
-        void: The id of pixels that lie outside of the input.
-    """
-    y, x = np.mgrid[: size[0], : size[1]] + 0.5
-    column, row = (np.floor(a * x + b * y + c).astype(np.int64) for a, b, c in matrix[:2])
-    height, width = plane.shape
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    return np.where(inside, plane[row.clip(0, height - 1), column.clip(0, width - 1)], void)

@@ -10,9 +10,10 @@ import polars
 from polysense.core.geometry import Geometry
 from polysense.core.task_spec import Arrays
 from polysense.data.cells import MEDIA
+from polysense.data.pixels import to_original
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
-from polysense.tasks.segmentation.masks import encode_png, original_pixels
+from polysense.tasks.segmentation.masks import encode_png
 from polysense.tasks.segmentation.record import SegmentationTarget
 
 __all__ = ["predicted_columns"]
@@ -49,6 +50,6 @@ def _files(
         if not size.all():
             files.append(None)
             continue
-        ids = original_pixels(plane, matrix, (int(size[0]), int(size[1])), target.void)
+        ids = to_original(plane.astype(np.int32), matrix, (int(size[0]), int(size[1])), fill=target.void)
         files.append({"bytes": encode_png(values[ids]), "path": f"{row}.png"})
     return files
