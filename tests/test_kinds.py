@@ -20,7 +20,7 @@ OWING = {
     "modalities": set[str](),
     "tasks": {
         "bundle.py",
-        "workflows/reconstructed.py",
+        "workflows/representation/reconstructions.py",
         "workflows/representation/neighbors.py",
     },
 }

@@ -39,6 +39,7 @@ from polysense.core.schema import Schema
 from polysense.core.version import VERSION
 from polysense.data.cells import MEDIA
 from polysense.data.dataset import TableDataset
+from polysense.data.frame_file import frame_file, naming, write_frame
 from polysense.data.loader import PredictLoader
 from polysense.data.predicted import predicted_columns
 from polysense.data.processor import Processor
@@ -61,7 +62,6 @@ IMPUTER = "imputer"
 """The folder, within a bundle's, of the bundle that fills missing cells for it."""
 
 _MANIFEST = "bundle.json"
-_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 _log = logging.getLogger("polysense.bundle")
 
@@ -117,35 +117,25 @@ class Predictions:
             TableError: The ending is none of these, or a file can't be written.
         """
         path = Path(path)
-        if path.suffix.lower() not in _ENDINGS:
-            raise TableError(
-                f"{path}: can't write {path.suffix or 'a file without an ending'}; use {', '.join(_ENDINGS)}"
-            )
-        try:
+        with frame_file(path, (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")) as part:
             frame = self.with_files(path.with_name(path.name + ".files"))
-            # A list of labels is a JSON text where the format has no lists.
-            lists = [name for name, kind in frame.schema.items() if isinstance(kind, polars.List)]
-            flat = frame.with_columns(
-                polars.Series(name, [json.dumps(cell, ensure_ascii=False) for cell in frame[name].to_list()])
-                for name in lists
-            )
-            with replacing(path) as part:
-                match path.suffix.lower():
-                    case ".csv":
-                        flat.write_csv(part)
-                    case ".tsv":
-                        flat.write_csv(part, separator="\t")
-                    case ".parquet":
-                        frame.write_parquet(part)
-                    case _:
-                        frame.write_ndjson(part)
-            beside = path.with_name(path.name + ".unreadable.jsonl")
+            if path.suffix.lower() in (".csv", ".tsv"):  # which have no lists: one of labels is a JSON text there
+                frame = frame.with_columns(
+                    polars.Series(name, [json.dumps(cell, ensure_ascii=False) for cell in frame[name].to_list()])
+                    for name, kind in frame.schema.items()
+                    if isinstance(kind, polars.List)
+                )
+            write_frame(frame, part, path.suffix)
+        beside = path.with_name(path.name + ".unreadable.jsonl")
+        with naming(beside):
             if self.unreadable:
                 write_json_lines(beside, [cell.as_dict() for cell in self.unreadable])
             else:
                 beside.unlink(missing_ok=True)
-        except OSError as error:
-            raise TableError(f"{path}: can't be written: {error}") from error
+            if self.unreadable:
+                write_json_lines(beside, [cell.as_dict() for cell in self.unreadable])
+            else:
+                beside.unlink(missing_ok=True)
 
 
 @dataclass(eq=False)
@@ -362,29 +352,15 @@ class Bundle:
         present: list[np.ndarray] = []
         located: dict[str, list[Geometry]] = {}
         unreadable: list[Unreadable] = []
-        if progress is not None:
-            progress(0, len(dataset))
-        for batch in PredictLoader(dataset, self.schema, batch_size):
+        for batch in PredictLoader(dataset, self.schema, batch_size, progress=progress):
             real = batch.rows >= 0
             for name, prediction in self.model.predict(batch.to(device))[0].items():
                 parts[name].append(_without_media(prediction).cpu()[real])
             rows.append(batch.rows[real].numpy())
             for name, cells in batch.located(real).items():
                 located.setdefault(name, []).append(cells)
-            present.append(
-                np.stack(
-                    [
-                        batch.columns[column.name].present[real].numpy()
-                        if column.name in batch.columns
-                        else np.zeros(int(real.sum()), dtype=bool)
-                        for column in self.schema.columns
-                    ],
-                    axis=1,
-                )
-            )
+            present.append(batch.presence(self.schema.names)[real].numpy())
             unreadable.extend(batch.unreadable)
-            if progress is not None:
-                progress(sum(map(len, rows)), len(dataset))
         if not rows:
             raise TableError("the table has no rows to predict")
         order = np.argsort(np.concatenate(rows), kind="stable")

@@ -31,7 +31,7 @@ from polysense.data.processor import Processor
 from polysense.data.sources import Fills, Table
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["Imputer", "Restorer", "as_array", "present_rows", "restored_batches", "restored_columns"]
+__all__ = ["Imputer", "Restorer", "as_array", "missing_cells", "restored_batches", "restored_columns"]
 
 _log = logging.getLogger("polysense.imputer")
 
@@ -82,7 +82,10 @@ class Imputer:
         fills = self.fill(table).fills
         assert fills is not None
         rows = table.rows.tolist()
-        return {name: (sum(row in fills.cells[name] for row in rows), sum(_lacks(table, name))) for name in self.fills}
+        return {
+            name: (sum(row in fills.cells[name] for row in rows), int(missing_cells(table, name).sum()))
+            for name in self.fills
+        }
 
     def as_json(self) -> dict[str, Any]:
         """What it is made from again, beside the restorer."""
@@ -98,14 +101,14 @@ class Imputer:
     def _filled(self, table: Table) -> Table:
         processor = self.restorer.processor
         targets = restored_columns(processor.schema)
-        lacks = {name: _lacks(table, name) for name in self.fills}
+        lacks = {name: missing_cells(table, name) for name in self.fills}
         cells: dict[str, dict[int, Any]] = {name: {} for name in self.fills}
         wanted = np.flatnonzero(np.any(list(lacks.values()), axis=0))
         if len(wanted) >= _TOLD_FROM:
             _log.info("%s: missing cells of %s rows are being filled", table.name, f"{len(wanted):,}")
         part = self._seen(table.select(wanted))
         for batch, predictions in restored_batches(processor, self.restorer.model, part) if len(wanted) else ():
-            present = present_rows(batch)
+            present = batch.presence(batch.columns).any(dim=1)
             for index, row in enumerate(batch.rows.tolist()):
                 if row < 0 or not present[index]:
                     continue
@@ -154,23 +157,10 @@ def restored_batches(
     """
     model.eval()
     device = next(model.parameters()).device
-    loader, done = PredictLoader(TableDataset(table, processor, with_targets=False), processor.schema), 0
-    for batch in loader:
-        if progress is not None:
-            progress(done, loader.num_rows)
+    dataset = TableDataset(table, processor, with_targets=False)
+    for batch in PredictLoader(dataset, processor.schema, progress=progress):
         result = {} if only_read else model.predict(batch.to(device))[0]
         yield batch, {name: prediction.cpu() for name, prediction in result.items()}
-        done += int((batch.rows >= 0).sum())
-    if progress is not None:
-        progress(done, loader.num_rows)
-
-
-def present_rows(batch: Batch) -> np.ndarray:
-    """Which rows have anything; bool [batch]."""
-    there = np.zeros(len(batch), dtype=bool)
-    for column in batch.columns.values():
-        there |= column.present.numpy()
-    return there
 
 
 def as_array(value: torch.Tensor) -> np.ndarray:
@@ -179,7 +169,8 @@ def as_array(value: torch.Tensor) -> np.ndarray:
     return result
 
 
-def _lacks(table: Table, name: str) -> list[bool]:
+def missing_cells(table: Table, name: str) -> np.ndarray:
+    """Which rows lack a column's cell, whatever fills it; bool [rows]."""
     if not table.has(name):
-        return [True] * len(table)
-    return [cell is None for cell in replace(table, fills=None).cells(name)]
+        return np.ones(len(table), dtype=bool)
+    return np.array([cell is None for cell in replace(table, fills=None).cells(name)], dtype=bool)

@@ -15,7 +15,7 @@ from runs import RunOnce
 
 import polysense
 from polysense.errors import ConfigError
-from polysense.nn.parts import part_tensors
+from polysense.workflows.finetune.submodules import part_tensors
 
 RECIPE = Path(__file__).parents[2] / "examples" / "coca" / "recipe.yaml"
 COLOURS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}

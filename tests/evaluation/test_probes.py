@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
+from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, measure_shots
 from polysense.evaluation.probes import METHODS, balanced_accuracy, centred, classify, draw_shots
 
 
@@ -31,7 +31,7 @@ def test_what_lies_apart_is_told_apart_and_noise_is_not(method: str) -> None:
     for apart, low, high in ((6.0, 0.97, 1.0), (0.0, 0.15, 0.55)):
         (train, labels), (test, truth) = blobs(60, apart), blobs(90, apart, seed=1)
         a, b = ready(train, test)
-        found = classify(method, a, labels, b, num_classes=3, shots=20)
+        found = classify(method, a, labels, b, shots=20)
         assert low <= (found == truth).mean() <= high
 
 
@@ -40,18 +40,18 @@ def test_prototypes_are_the_nearest_mean() -> None:
     a, b = ready(train, test)
     means = np.stack([a[labels == name].mean(axis=0) for name in range(3)])
     expected = np.square(b[:, None] - means).sum(axis=2).argmin(axis=1)
-    np.testing.assert_array_equal(classify("prototypes", a, labels, b, num_classes=3, shots=10), expected)
+    np.testing.assert_array_equal(classify("prototypes", a, labels, b, shots=10), expected)
 
 
 def test_one_neighbour_is_the_nearest_row_and_several_vote_by_likeness() -> None:
     (train, labels), (test, _) = blobs(30, 1.0), blobs(40, 1.0, seed=1)
     a, b = ready(train, test)
-    found = classify("knn", a, labels, b, num_classes=3, shots=1)
+    found = classify("knn", a, labels, b, shots=1)
     np.testing.assert_array_equal(found, labels[(b @ a.T).argmax(axis=1)])
     # Two rows of class 0 that are little alike do not outvote one of class 1 that is the same.
     rows = np.array([[0.0, 1.0], [0.1, 0.99], [1.0, 0.0]])
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    assert classify("knn", rows, np.array([0, 0, 1]), np.array([[1.0, 0.05]]), num_classes=2, shots=3)[0] == 1
+    assert classify("knn", rows, np.array([0, 0, 1]), np.array([[1.0, 0.05]]), shots=3)[0] == 1
 
 
 def test_the_probe_is_a_logistic_regression_with_a_penalty_chosen_among_the_labelled() -> None:
@@ -62,12 +62,12 @@ def test_the_probe_is_a_logistic_regression_with_a_penalty_chosen_among_the_labe
     scale = np.sqrt(a.shape[1])
     # One row per class: nothing can be left out, and the penalty is 1.
     expected = LogisticRegression(C=1.0).fit(a * scale, labels).predict(b * scale)
-    np.testing.assert_array_equal(classify("linear_probe", a, labels, b, num_classes=3, shots=1), expected)
+    np.testing.assert_array_equal(classify("linear_probe", a, labels, b, shots=1), expected)
     # What is tested has no say: each row's class is the same whoever stands beside it.
     (train, labels), (test, _) = blobs(48, 0.5), blobs(60, 0.5, seed=1)
     a, b = ready(train, test)
-    together = classify("linear_probe", a, labels, b, num_classes=3, shots=16)
-    alone = [classify("linear_probe", a, labels, b[i : i + 1], num_classes=3, shots=16)[0] for i in range(0, 60, 30)]
+    together = classify("linear_probe", a, labels, b, shots=16)
+    alone = [classify("linear_probe", a, labels, b[i : i + 1], shots=16)[0] for i in range(0, 60, 30)]
     np.testing.assert_array_equal(together[::30], alone)
 
 
@@ -75,10 +75,10 @@ def test_the_probe_is_a_logistic_regression_with_a_penalty_chosen_among_the_labe
 def test_a_class_without_a_labelled_row_is_never_named(method: str) -> None:
     (train, labels), (test, _) = blobs(30, 1.0), blobs(40, 1.0, seed=1)
     a, b = ready(train[labels != 1], test)
-    found = classify(method, a, labels[labels != 1], b, num_classes=3, shots=5)
+    found = classify(method, a, labels[labels != 1], b, shots=5)
     assert set(found) <= {0, 2}
     only = labels[labels != 1] == 2
-    assert (classify(method, a[only], np.full(only.sum(), 2), b, num_classes=3, shots=5) == 2).all()
+    assert (classify(method, a[only], np.full(only.sum(), 2), b, shots=5) == 2).all()
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(0, 9), st.integers(0, 3))

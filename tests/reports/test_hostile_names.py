@@ -23,7 +23,7 @@ from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Entry, Kind, Measure, compare_entries
 from polysense.evaluation.evaluator import Evaluation, score
-from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, Score
+from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, Score
 from polysense.modalities.number.record import NumberColumn
 from polysense.reports import environment
 from polysense.reports.comparison import render_comparison

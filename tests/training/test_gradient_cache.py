@@ -33,7 +33,7 @@ def after(rows: Sequence[int], cuts: Sequence[int], *, augment: Any = None, **mo
     made = SpaceModel(**model)
     config = SGDConfig(lr=0.1)
     step = Step(
-        made, made, config.build(sort_parameters(config, made)), ConstantConfig(warmup=0.0).build(10), lr=0.1,
+        made, made, config.build(sort_parameters(config, made)), ConstantConfig(warmup=0.0).build(10), peak_lr=0.1,
         clip_norm=None, precision=torch.float32, seed=0, device=torch.device("cpu"), distributed=Distributed(),
         augment=augment,
     )  # fmt: skip
@@ -75,7 +75,7 @@ def test_dropout_draws_the_same_in_both_forwards() -> None:
     made = Watched(dropout=0.5)
     config = SGDConfig(lr=0.1)
     step = Step(
-        made, made, config.build(sort_parameters(config, made)), ConstantConfig(warmup=0.0).build(10), lr=0.1,
+        made, made, config.build(sort_parameters(config, made)), ConstantConfig(warmup=0.0).build(10), peak_lr=0.1,
         clip_norm=None, precision=torch.float32, seed=0, device=torch.device("cpu"), distributed=Distributed(),
     )  # fmt: skip
     step([pairs_batch(np.arange(5)), pairs_batch(np.arange(5, 9))], 0, 0, 0)

@@ -53,7 +53,7 @@ def after(model: MultimodalModel, forward: object, pieces: list, peers: Distribu
     config = SGDConfig(lr=1.0, momentum=0.0, weight_decay=0.0)
     optimizer = config.build(sort_parameters(config, model, model.parameter_groups()))
     step = Step(
-        model, forward, optimizer, ConstantConfig(warmup=0.0).build(10), lr=1.0, clip_norm=None,
+        model, forward, optimizer, ConstantConfig(warmup=0.0).build(10), peak_lr=1.0, clip_norm=None,
         precision=torch.float32, seed=0, device=torch.device("cpu"), distributed=peers,
     )  # fmt: skip
     step(pieces, 0, 0, 0)

@@ -26,7 +26,7 @@ from polysense.training.step import Step
 def make_step(model: ToyModel, **changed: Any) -> Step:
     config = SGDConfig(lr=0.1)
     settings: dict[str, Any] = {
-        "lr": config.lr,
+        "peak_lr": config.lr,
         "clip_norm": None,
         "precision": torch.float32,
         "seed": 0,

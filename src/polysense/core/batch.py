@@ -175,6 +175,12 @@ class Batch:
         each = {name: column.located(rows) for name, column in self.columns.items()}
         return {name: geometry for name, geometry in each.items() if geometry is not None}
 
+    def presence(self, names: Collection[str]) -> Bool[Tensor, "batch columns"]:
+        """Which rows have which of some columns; none has one that the batch lacks."""
+        absent = torch.zeros_like(self.rows, dtype=torch.bool)
+        there = [self.columns[name].present if name in self.columns else absent for name in names]
+        return torch.stack(there, dim=1) if there else absent[:, None][:, :0]
+
     def only(self, names: Collection[str]) -> Batch:
         """The batch with every other column absent."""
         return replace(

@@ -14,11 +14,20 @@ import math
 from collections.abc import Iterable, Mapping, Set
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from polysense.core.files import write_text
 
-__all__ = ["JsonValue", "json_text", "parse_json", "read_json", "to_json", "write_json", "write_json_lines"]
+__all__ = [
+    "JsonValue",
+    "json_object",
+    "json_text",
+    "parse_json",
+    "read_json",
+    "to_json",
+    "write_json",
+    "write_json_lines",
+]
 
 # Not recursive: the checks of signatures in tests can't resolve a type within itself.
 JsonValue: TypeAlias = bool | int | float | str | list[object] | dict[str, object] | None
@@ -42,6 +51,14 @@ def to_json(value: object, where: str = "") -> JsonValue:
         TypeError: It holds something else.
     """
     return _plain(value, where, 0)
+
+
+def json_object(value: object, **changes: object) -> dict[str, Any]:
+    """A dataclass's fields or a mapping's entries in JSON's own types, some of them replaced or added."""
+    if dataclasses.is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    assert isinstance(value, Mapping), f"found a {type(value).__name__}, expected what JSON calls an object"
+    return {name: to_json(entry, name) for name, entry in {**value, **changes}.items()}
 
 
 def json_text(value: object, *, indent: int | None = None, sort_keys: bool = False) -> str:

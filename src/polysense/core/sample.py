@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,7 @@ class Unreadable:
 
     def as_dict(self) -> dict[str, Any]:
         """For a line of unreadable.jsonl."""
-        source = self.source
-        return {
-            "table": source.table,
-            "row": source.row,
-            "column": source.column,
-            "file": source.file,
-            "reason": self.reason,
-        }
+        return {**asdict(self.source), "reason": self.reason}
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"

@@ -223,8 +223,10 @@ class TaskSpec(ABC, Generic[T]):
     sample_outputs: str | Unsupported
     editor: str | Unsupported
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, is_base: bool = False) -> None:
         super().__init_subclass__()
+        if is_base:  # of several tasks, which answer the rest
+            return
         unanswered = [question for question in (*_REQUIRED, *OPTIONAL) if getattr(cls, question, None) is None]
         if unanswered:
             raise TypeError(

@@ -12,7 +12,7 @@ that may be mostly empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -22,7 +22,7 @@ import torch
 
 from polysense.core.batch import Batch, TargetBatch
 from polysense.core.random import uniforms
-from polysense.core.sample import Sample
+from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Schema
 from polysense.data.batching import Batching
 from polysense.data.collate import collate
@@ -69,6 +69,9 @@ class TrainLoader(_Loader):
         weights: [rows], see `StepSampler`.
         accumulate: Batches that each step is cut into.
         batching: Which rows make a step; None: `batch_size` of them, as they come.
+
+    Attributes:
+        unreadable: The cells that could not be read so far, by row and column.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class TrainLoader(_Loader):
             accumulate=accumulate,
             batching=batching,
         )
+        self.unreadable: dict[tuple[int, str], Unreadable] = {}
         self._dataset = dataset
         self._collate = partial(collate, schema=schema, with_targets=dataset.with_targets, all_references=True)
         self._pin_memory = pin_memory
@@ -110,13 +114,17 @@ class TrainLoader(_Loader):
         Raises:
             PolysenseError: A worker process died.
         """
+        for batch in self._read(epoch, start_step):
+            self.unreadable |= {(cell.source.row, cell.source.column): cell for cell in batch.unreadable}
+            yield draw_references(batch, self.sampler.seed, epoch)
+
+    def _read(self, epoch: int, start_step: int) -> Iterator[Batch]:
         lists = self.sampler.batches(epoch, start_step)
         if self._pool is not None:
-            for batch in self._pool.read(lists):
-                yield draw_references(batch, self.sampler.seed, epoch)
+            yield from self._pool.read(lists)
             return
         for indices in lists:
-            batch = draw_references(self._collate(self._dataset.__getitems__(indices)), self.sampler.seed, epoch)
+            batch = self._collate(self._dataset.__getitems__(indices))
             yield batch.pin_memory() if self._pin_memory else batch
 
 
@@ -173,6 +181,8 @@ class PredictLoader(_Loader):
         batch_size: Rows of every batch (1 for rows of 8 times the typical size or more). Not to be tuned per call:
             another size gives other last bits. Best a multiple of 32, see `PREDICTION_BATCH_SIZE`.
         num_workers: Processes that decode; 0: this one does.
+        progress: Called with the rows that are done and the rows there are; what was given before is done when more is
+            asked for.
     """
 
     def __init__(
@@ -181,12 +191,13 @@ class PredictLoader(_Loader):
         schema: Schema,
         batch_size: int = PREDICTION_BATCH_SIZE,
         num_workers: int = 0,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         assert batch_size > 0, f"batch_size must be positive, is {batch_size}"
         self._dataset = dataset
         self._schema = schema
         self._columns = frozenset(column.name for column in schema if dataset.table.has(column.table_column))
-        self._batch_size = batch_size
+        self._batch_size, self._progress = batch_size, progress
         self._pool = WorkerPool(dataset, num_workers, list) if num_workers > 0 else None
 
     @property
@@ -195,6 +206,16 @@ class PredictLoader(_Loader):
         return len(self._dataset)
 
     def __iter__(self) -> Iterator[Batch]:
+        done = 0
+        for batch in self._batches():
+            if self._progress is not None:
+                self._progress(done, self.num_rows)
+            yield batch
+            done += int((batch.rows >= 0).sum())
+        if self._progress is not None:
+            self._progress(done, self.num_rows)
+
+    def _batches(self) -> Iterator[Batch]:
         waiting: dict[LengthBucket, list[Sample]] = {}
         for sample in self._samples():
             level = LengthBucket.of(sample, self._schema)

@@ -22,7 +22,7 @@ from polysense.data.prompt import Prompt
 from polysense.data.sources import Table
 from polysense.errors import BundleError
 
-__all__ = ["TargetConfig", "TargetProcessor"]
+__all__ = ["ColumnTargetConfig", "TargetConfig", "TargetProcessor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,21 @@ class TargetConfig(Family, ABC, family="target", homes=("tasks.*.*target",)):
     @abstractmethod
     def build(self, name: str) -> TargetProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnTargetConfig(TargetConfig):
+    """One thing to predict that stands in one column of the table.
+
+    Attributes:
+        column: The table's column; null if it is named as the target.
+    """
+
+    column: str | None = None
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's column that the target of that name is read from."""
+        return (self.column or name,)
 
 
 class TargetProcessor(ABC):

@@ -7,7 +7,7 @@ the harder one: methods that fuse "struggle to surpass even simple baselines, su
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -62,15 +62,7 @@ def constant_baseline(evaluation: Evaluation, *, bootstrap: int = 1000, seed: in
             refusals[target.name] = baselines.reason
         predictor = None if isinstance(baselines, Unsupported) else next(iter(baselines(target).values()), None)
         statistics[target.name] = own if predictor is None or not own["present"].any() else predictor(own)
-    return score(
-        evaluation.targets,
-        evaluation.rows,
-        statistics,
-        refusals=refusals,
-        bootstrap=bootstrap,
-        confidence=evaluation.confidence,
-        seed=seed,
-    )
+    return _scored(evaluation, statistics, refusals, bootstrap, seed)
 
 
 def ensemble_baseline(evaluations: Sequence[Evaluation], *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
@@ -93,12 +85,19 @@ def ensemble_baseline(evaluations: Sequence[Evaluation], *, bootstrap: int = 100
             statistics[target.name], refusals[target.name] = own[0], average.reason
         else:
             statistics[target.name] = average(target, own, weights)
+    return _scored(first, statistics, refusals, bootstrap, seed)
+
+
+def _scored(
+    like: Evaluation, statistics: Mapping[str, Statistics], refusals: Mapping[str, str], bootstrap: int, seed: int
+) -> Evaluation:
+    """Other predictions of an evaluation's rows, scored like it."""
     return score(
-        first.targets,
-        first.rows,
+        like.targets,
+        like.rows,
         statistics,
         refusals=refusals,
         bootstrap=bootstrap,
-        confidence=first.confidence,
+        confidence=like.confidence,
         seed=seed,
     )

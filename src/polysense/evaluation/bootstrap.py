@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polysense.core.json import json_object
 from polysense.core.random import generator
 
-__all__ = ["Interval", "interval", "multiplicities"]
+__all__ = ["Interval", "interval", "mean_over_rows", "multiplicities"]
 
 # Weights in one part, 2 MB in float64: the sorted copy and the sums of a ranking then stay in a core's cache.
 _PART = 2**18
@@ -32,8 +33,7 @@ class Interval:
 
     def as_json(self) -> dict[str, float | None]:
         """{"value", "low", "high"} with None for what is undefined."""
-        pairs = (("value", self.value), ("low", self.low), ("high", self.high))
-        return {name: number if math.isfinite(number) else None for name, number in pairs}
+        return json_object(self)
 
     @property
     def has_bounds(self) -> bool:
@@ -88,3 +88,16 @@ def interval(value: float, resampled: np.ndarray, confidence: float) -> Interval
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(value, min(float(low), value), max(float(high), value))
+
+
+def mean_over_rows(values: np.ndarray, num_resamples: int, seed: int, confidence: float = 0.95) -> Interval:
+    """A mean over rows, and its interval over which rows they are.
+
+    Args:
+        values: float64 [rows].
+        num_resamples: Of the bootstrap.
+        seed: Of the resamples.
+        confidence: Of the interval.
+    """
+    resampled = [weights @ values / len(values) for weights in multiplicities(len(values), num_resamples, seed)]
+    return interval(float(values.mean()), np.concatenate([np.zeros(0), *resampled]), confidence)

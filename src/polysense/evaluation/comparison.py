@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from polysense.core.json import json_object
 from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.significance import holm, mean_interval, t_test
 from polysense.evaluation.target_metrics import finer_metric, selection_metric
 
 __all__ = [
+    "FACTS",
     "Comparison",
     "Difference",
     "Entry",
@@ -114,6 +116,10 @@ class Difference:
     p: float
     p_holm: float
     finding: Finding
+
+    def as_json(self) -> dict[str, object]:
+        """For comparison.json."""
+        return {**self.mean.as_json(), "p": self.p, "p_holm": self.p_holm, "finding": self.finding}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,39 +216,33 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """comparison.json's content; what is undefined is None."""
-        return {
-            "title": self.title,
-            "folder": self.folder,
-            "split": self.split,
-            "selected_on": "validation" if any(row.selected for row in self.rows) else None,
-            "reference": self.reference,
-            "seeds": list(self.seeds),
-            "confidence": self.confidence,
-            "measures": [{"key": one.key, "higher_is_better": one.higher_is_better} for one in self.measures],
-            "rows": [self._row_json(rank, row) for rank, row in enumerate(self.rows, 1)],
-            "notes": list(self.notes),
-            "settings": dict(self.settings),
-        }
+        return json_object(
+            self,
+            selected_on="validation" if any(row.selected for row in self.rows) else None,
+            measures=[{"key": one.key, "higher_is_better": one.higher_is_better} for one in self.measures],
+            rows=[self._row_json(rank, row) for rank, row in enumerate(self.rows, 1)],
+            notes=self.notes,
+        )
 
-    def _row_json(self, rank: int, row: Row) -> dict[str, Any]:
+    def _row_json(self, rank: int, row: Row) -> dict[str, object]:
         entry = row.entry
         return {
             "name": entry.name,
-            "kind": str(entry.kind),
+            "kind": entry.kind,
             "rank": rank if math.isfinite(row.means[self.measures[0].key].value) else None,
             "selected": row.selected,
             "failure": row.failure,
-            "failures": {str(seed): reason for seed, reason in entry.failures.items()},
+            "failures": entry.failures,
             "measures": {
                 one.key: {
                     **row.means[one.key].as_json(),
-                    "validation": row.validation[one.key].as_json() if one.key in row.validation else None,
-                    "seeds": {str(seed): _number(v) for seed, v in entry.measured(self.split, one.key).items()},
-                    "difference": _difference_json(row.differences.get(one.key)),
+                    "validation": row.validation.get(one.key),
+                    "seeds": entry.measured(self.split, one.key),
+                    "difference": None if (other := row.differences.get(one.key)) is None else other.as_json(),
                 }
                 for one in self.measures
             },
-            **{name: _number(entry.facts.get(name, math.nan)) for name in FACTS},
+            **{name: entry.facts.get(name) for name in FACTS},
         }
 
 
@@ -380,18 +380,3 @@ def _sortable(entry: Entry, split: str, measure: Measure) -> float:
     """More is better; what is undefined is worst."""
     value = _interval(entry, split, measure, 0.95).value
     return -math.inf if math.isnan(value) else value if measure.higher_is_better else -value
-
-
-def _difference_json(difference: Difference | None) -> dict[str, Any] | None:
-    if difference is None:
-        return None
-    return {
-        **difference.mean.as_json(),
-        "p": _number(difference.p),
-        "p_holm": _number(difference.p_holm),
-        "finding": str(difference.finding),
-    }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

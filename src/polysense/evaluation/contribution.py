@@ -93,12 +93,13 @@ def contributions(
             # The empty set comes first in the plan.
             if way.is_prior_without_columns:
                 # A baseline puts its own prediction into the statistics of any other.
-                every = [_prior(target, every[0]), *every[asks_for_nothing:]]
+                every = [_baseline(target)(every[0]), *every[asks_for_nothing:]]
             counted = every[0]["present"]
             every = [{name: array[counted] for name, array in one.items()} for one in every]
             values[target.name].append(np.stack([way.row_values(target, one) for one in every], axis=1))
             truths[target.name].append(every[0].get("truth", counted[counted]))
-            presences[target.name].append(_presence(batch, columns)[counted])
+            presence = batch.presence([column.name for column in columns])[batch.rows >= 0]
+            presences[target.name].append(presence.cpu().numpy()[counted])
     results = []
     for target in targets:
         measured = _measured(target, values[target.name], truths[target.name], len(plan.subsets))
@@ -118,21 +119,10 @@ def _way(target: Target) -> Contribution[Target]:
     return contribution
 
 
-def _prior(target: Target, statistics: Statistics) -> Statistics:
-    """The rows as the task's first baseline has them."""
+def _baseline(target: Target) -> Callable[[Statistics], Statistics]:
     baselines = task(target.task).baselines
     assert not isinstance(baselines, Unsupported), f"{target.name}: {baselines}"
-    return next(iter(baselines(target).values()))(statistics)
-
-
-def _presence(batch: Batch, columns: Sequence[Column]) -> np.ndarray:
-    """Which rows have which column; bool [rows, columns]."""
-    kept = (batch.rows >= 0).cpu()
-    presence = np.zeros((int(kept.sum()), len(columns)), dtype=bool)
-    for i, column in enumerate(columns):
-        if column.name in batch.columns:
-            presence[:, i] = batch.columns[column.name].present.cpu()[kept].numpy()
-    return presence
+    return next(iter(baselines(target).values()))
 
 
 def _measured(target: Target, parts: list[np.ndarray], truths: list[np.ndarray], num_subsets: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from polysense.core.json import json_object
 from polysense.evaluation.bootstrap import Interval
 
 __all__ = ["ColumnContribution", "Contributions", "TargetContributions", "Verdict", "amount", "gain_name", "unit"]
@@ -98,6 +99,16 @@ class TargetContributions:
         """The columns by their share of the score, the largest first."""
         return tuple(sorted(self.columns, key=lambda column: -column.shapley[self.measures[0]].value))
 
+    def as_json(self) -> dict[str, Any]:
+        """For contribution.json."""
+        result = json_object(
+            self,
+            columns={column.name: json_object(column, note=column.note) for column in self.columns},
+            subsets=[{"columns": names, "values": values} for names, values in self.subsets],
+        )
+        del result["target"]
+        return result
+
     def sentence(self) -> str:
         """Which columns help and which do not, for a reader in a hurry."""
         if not self.num_rows:
@@ -143,41 +154,14 @@ class Contributions:
 
     def as_json(self) -> dict[str, Any]:
         """For contribution.json."""
-        return {
-            "confidence": self.confidence,
-            "num_available": self.num_available,
-            "summary": self.summary_sentence(),
-            "targets": {target.target: _target_json(target) for target in self.targets},
-        }
-
-
-def _target_json(target: TargetContributions) -> dict[str, Any]:
-    def pairs(values: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
-        return {measure: value.as_json() for measure, value in values.items()}
-
-    return {
-        "measures": list(target.measures),
-        "num_rows": target.num_rows,
-        "exact": target.exact,
-        "nothing": pairs(target.nothing),
-        "full": pairs(target.full),
-        "columns": {
-            column.name: {
-                "modality": column.modality,
-                "num_present": column.num_present,
-                "verdict": column.verdict.value,
-                "note": column.note,
-                "shapley": pairs(column.shapley),
-                "alone": pairs(column.alone),
-                "gain_alone": pairs(column.gain_alone),
-                "without": pairs(column.without),
-                "drop": pairs(column.drop),
-                "stands_in_for": list(column.stands_in_for),
+        return json_object(
+            {
+                "confidence": self.confidence,
+                "num_available": self.num_available,
+                "summary": self.summary_sentence(),
+                "targets": {target.target: target.as_json() for target in self.targets},
             }
-            for column in target.columns
-        },
-        "subsets": [{"columns": list(names), "values": pairs(values)} for names, values in target.subsets],
-    }
+        )
 
 
 def amount(measure: str, value: float) -> str:
@@ -187,26 +171,23 @@ def amount(measure: str, value: float) -> str:
     return shown[1:] if not shown.strip("+-0.") else shown.replace("-", "−")
 
 
+_WORDS = {
+    "accuracy": ("pp accuracy", "Δ accuracy (pp)"),
+    "f1_samples": ("pp per-row F1", "Δ per-row F1 (pp)"),
+    "r2": ("R²", "Δ R²"),
+    "log_loss": ("nats of log loss", "Δ log loss (nats)"),
+    "log_likelihood": ("nats per token", "Δ log likelihood (nats per token)"),
+}
+
+
 def unit(measure: str) -> str:
     """The unit of `amount` in a sentence, after the number."""
-    return {
-        "accuracy": "pp accuracy",
-        "f1_samples": "pp per-row F1",
-        "r2": "R²",
-        "log_loss": "nats of log loss",
-        "log_likelihood": "nats per token",
-    }[measure]
+    return _WORDS[measure][0]
 
 
 def gain_name(measure: str) -> str:
     """The head of a column of `amount`."""
-    return {
-        "accuracy": "Δ accuracy (pp)",
-        "f1_samples": "Δ per-row F1 (pp)",
-        "r2": "Δ R²",
-        "log_loss": "Δ log loss (nats)",
-        "log_likelihood": "Δ log likelihood (nats per token)",
-    }[measure]
+    return _WORDS[measure][1]
 
 
 def _named(column: ColumnContribution) -> str:

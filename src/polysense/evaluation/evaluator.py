@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from polysense.core.batch import Batch, TargetBatch
-from polysense.core.metric import Metric, Scorer, Statistics
+from polysense.core.metric import Scorer, Statistics
 from polysense.core.prediction import Prediction
+from polysense.core.random import permutation
 from polysense.core.registry import extra_metrics, task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
@@ -68,6 +69,11 @@ class Evaluation:
         """Rows that have the target; the metrics are over these."""
         return int(np.count_nonzero(self.statistics[target]["present"]))
 
+    def example_rows(self, target: str, most: int) -> np.ndarray:
+        """Positions of some rows that have the target, in order; by chance, since a table is often sorted."""
+        counted = np.flatnonzero(self.statistics[target]["present"])
+        return np.sort(counted[permutation(len(counted), "examples")[:most]])
+
     def value(self, target: str, metric: str) -> float:
         """One metric's value; NaN where it is undefined."""
         return self.metrics[target][metric].value
@@ -92,22 +98,18 @@ class Evaluation:
             "num_unreadable_cells": len(self.unreadable),
             "confidence": self.confidence,
             "num_resamples": self.num_resamples,
-            "targets": {
-                target.name: {
-                    "num_counted": self.num_counted(target.name),
-                    "num_without_target": self.num_rows - self.num_counted(target.name),
-                    "undefined": dict(self.undefined[target.name]),
-                    **self._summary(target),
-                }
-                for target in self.targets
-            },
+            "targets": {target.name: self._target_json(target) for target in self.targets},
         }
 
-    def _summary(self, target: Target) -> Mapping[str, object]:
-        summary = task(target.task).summary
-        if isinstance(summary, Unsupported) or not self.num_counted(target.name):
-            return {}
-        return summary(target, self.statistics[target.name])
+    def _target_json(self, target: Target) -> dict[str, object]:
+        counted, summary = self.num_counted(target.name), task(target.task).summary
+        more = {} if isinstance(summary, Unsupported) or not counted else summary(target, self.statistics[target.name])
+        return {
+            "num_counted": counted,
+            "num_without_target": self.num_rows - counted,
+            "undefined": dict(self.undefined[target.name]),
+            **more,
+        }
 
 
 def evaluate(
@@ -211,12 +213,14 @@ def _ordered(parts: Sequence[Statistics], order: np.ndarray) -> Statistics:
     if not parts:
         return {"present": np.zeros(0, dtype=bool)}
     kinds = {name: values for part in parts for name, values in part.items()}
-    return {name: np.concatenate([_filled(part, name, like) for part in parts])[order] for name, like in kinds.items()}
-
-
-def _filled(part: Statistics, name: str, like: np.ndarray) -> np.ndarray:
-    """A part's array; zeros where a batch has no such truth, since none of its rows counts."""
-    return part[name] if name in part else np.zeros((len(part["present"]), *like.shape[1:]), dtype=like.dtype)
+    # Zeros where a batch has no such truth, since none of its rows counts.
+    whole = {
+        name: np.concatenate(
+            [part.get(name, np.zeros((len(part["present"]), *like.shape[1:]), dtype=like.dtype)) for part in parts]
+        )
+        for name, like in kinds.items()
+    }
+    return {name: values[order] for name, values in whole.items()}
 
 
 def score(
@@ -260,7 +264,10 @@ def score(
         values = score_rows(np.ones((1, len(counted))))
         resampled: dict[str, list[np.ndarray]] = {}
         if bootstrap:
-            units = None if groups is None else _group_ids([groups[int(row)] for row in rows[counted]])
+            units = None
+            if groups is not None:  # numbered in the order in which they first come
+                ids: dict[object, int] = {}
+                units = np.array([ids.setdefault(groups[int(row)], len(ids)) for row in rows[counted]], dtype=np.int64)
             rankings = score_rows.num_scores <= MAX_RANKED
             for weights in multiplicities(len(counted), bootstrap, seed, groups=units):
                 for name, one in score_rows(weights, rankings=rankings).items():
@@ -272,7 +279,9 @@ def score(
             for info in infos
         }
         undefined[target.name] = {
-            info.name: _reason(info) for info in infos if not np.isfinite(metrics[target.name][info.name].value)
+            info.name: info.undefined_when or "a prediction is not a finite number"
+            for info in infos
+            if not np.isfinite(metrics[target.name][info.name].value)
         }
     return Evaluation(
         targets=tuple(targets),
@@ -303,14 +312,3 @@ class _Scorer(Scorer):
         """Every metric for every resample; see Scorer."""
         added = {name: extra.score(self._target, self._counted, weights) for name, extra in self._added.items()}
         return self._own(weights, rankings=rankings) | added
-
-
-def _reason(info: Metric) -> str:
-    """Why a metric has no value."""
-    return info.undefined_when or "a prediction is not a finite number"
-
-
-def _group_ids(groups: Sequence[object]) -> np.ndarray:
-    """Numbers groups in the order in which they first come; int64 [rows]."""
-    ids: dict[object, int] = {}
-    return np.array([ids.setdefault(group, len(ids)) for group in groups], dtype=np.int64)

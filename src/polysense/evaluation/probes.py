@@ -32,7 +32,6 @@ _FOLDS = 5
 _MANY = 2_000  # labelled rows from which one fifth left out says enough, at a fifth of the time
 _MOST_NEIGHBOURS = 20
 _TEMPERATURE = 0.07
-_CHUNK = 2**22  # similarities in memory at once
 
 
 def centred(
@@ -73,7 +72,6 @@ def classify(
     labels: Int[np.ndarray, " shots"],
     test: Float[np.ndarray, "rows size"],
     *,
-    num_classes: int,
     shots: int | None,
     seed: int = 0,
 ) -> Int[np.ndarray, " rows"]:
@@ -84,7 +82,6 @@ def classify(
         train: Labelled rows, as `centred` gives them.
         labels: Their class ids; a class without any row is never named.
         test: Rows to classify.
-        num_classes: Ids run over [0, num_classes).
         shots: Rows per class; None: all that there are.
         seed: Of the folds.
     """
@@ -94,7 +91,7 @@ def classify(
     if method == "prototypes":
         return _prototypes(train, labels, test, known)
     if method == "knn":
-        return _neighbours(train, labels, test, num_classes, min(shots or _MOST_NEIGHBOURS, _MOST_NEIGHBOURS))
+        return _neighbours(train, labels, test, min(shots or _MOST_NEIGHBOURS, _MOST_NEIGHBOURS))
     assert method == "linear_probe", f"no method {method!r}"
     return _linear_probe(train, labels, test, seed)
 
@@ -107,17 +104,14 @@ def _prototypes(train: np.ndarray, labels: np.ndarray, test: np.ndarray, known: 
     return result
 
 
-def _neighbours(train: np.ndarray, labels: np.ndarray, test: np.ndarray, num_classes: int, most: int) -> np.ndarray:
-    most = min(most, len(train))
-    result = np.empty(len(test), dtype=np.int64)
-    step = max(1, _CHUNK // len(train))
-    for start in range(0, len(test), step):
-        scores = test[start : start + step] @ train.T
-        nearest = np.argpartition(-scores, most - 1, axis=1)[:, :most]
-        votes = np.exp((np.take_along_axis(scores, nearest, axis=1) - 1.0) / _TEMPERATURE)
-        rows = np.repeat(np.arange(len(scores)), most)
-        totals = np.bincount(rows * num_classes + labels[nearest].ravel(), votes.ravel(), len(scores) * num_classes)
-        result[start : start + step] = totals.reshape(len(scores), num_classes).argmax(axis=1)
+def _neighbours(train: np.ndarray, labels: np.ndarray, test: np.ndarray, most: int) -> np.ndarray:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    # Of vectors of length 1 the squared distance is 2 - 2 cosine.
+    model = KNeighborsClassifier(
+        min(most, len(train)), weights=lambda distances: np.exp(-np.square(distances) / (2 * _TEMPERATURE))
+    )
+    result: np.ndarray = model.fit(train, labels).predict(test)
     return result
 
 
@@ -132,24 +126,23 @@ def _linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed:
 
 def _penalty(train: np.ndarray, labels: np.ndarray, seed: int) -> float:
     """The L2 penalty under which left-out labelled rows are likeliest; the stronger of equal ones."""
-    fewest = int(np.unique(labels, return_counts=True)[1].min())
-    folds = min(_FOLDS, max(fewest, 2) if fewest > 1 else 1)
+    classes, counts = np.unique(labels, return_counts=True)
+    folds = min(_FOLDS, int(counts.min()))
     if folds < 2:
         # Some class has one row: leave out rows of the others only, if there are enough of them.
-        if len(labels) < 2 * len(np.unique(labels)):
+        if len(labels) < 2 * len(classes):
             return 1.0
         folds = _FOLDS
     fold = _folds(labels, folds, seed)
     losses = np.zeros(len(_PENALTIES))
     for left_out in range(1 if len(labels) > _MANY else folds):
-        held = fold == left_out
-        known = np.unique(labels[~held])
-        judged = held & np.isin(labels, known)
-        if len(known) < 2 or not judged.any():
+        tested = fold == left_out
+        if not tested.any():
             continue
-        for i, model in enumerate(_fitted(train[~held], labels[~held], _PENALTIES)):
-            shares = model.predict_log_proba(train[judged])
-            losses[i] -= shares[np.arange(len(shares)), np.searchsorted(known, labels[judged])].sum()
+        # Of every class some row is left to train on, see `_folds`.
+        for i, model in enumerate(_fitted(train[~tested], labels[~tested], _PENALTIES)):
+            shares = model.predict_log_proba(train[tested])
+            losses[i] -= shares[np.arange(len(shares)), np.searchsorted(classes, labels[tested])].sum()
     return _PENALTIES[len(losses) - 1 - int(losses[::-1].argmin())]
 
 

@@ -18,7 +18,6 @@ __all__ = ["kept_neighbours", "pca", "tsne"]
 _FEWEST = 8  # points of which t-SNE makes more than noise
 _PERPLEXITY = 30.0
 _DIMENSIONS = 50  # kept before t-SNE: van der Maaten & Hinton, section 4.2, take 30
-_CHUNK = 2**22
 
 
 def pca(
@@ -75,17 +74,12 @@ def kept_neighbours(
     """
     if len(vectors) <= count + 1:
         return math.nan
-    kept = 0
-    step = max(1, _CHUNK // len(vectors))
-    for start in range(0, len(vectors), step):
-        rows = np.arange(start, min(start + step, len(vectors)))
-        near, seen = (_nearest(each.astype(np.float64), rows, count) for each in (vectors, places))
-        kept += int((near[:, :, None] == seen[:, None, :]).sum())
-    return kept / (count * len(vectors))
+    from sklearn.neighbors import NearestNeighbors
 
+    def nearest(points: np.ndarray) -> np.ndarray:
+        model = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(points.astype(np.float64))
+        result: np.ndarray = model.kneighbors(return_distance=False)
+        return result
 
-def _nearest(points: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    gaps = np.square(points).sum(axis=1) - 2 * points[rows] @ points.T
-    gaps[np.arange(len(rows)), rows] = np.inf
-    result: np.ndarray = np.argpartition(gaps, count - 1, axis=1)[:, :count]
-    return result
+    near, seen = nearest(vectors), nearest(places)
+    return float((near[:, :, None] == seen[:, None, :]).sum()) / (count * len(vectors))

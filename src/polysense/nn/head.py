@@ -30,7 +30,7 @@ from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Requirements, Target
 from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
 
 __all__ = ["BaseHead", "Head", "HeadConfig", "Logits", "Space", "readout", "safe", "weighted"]
 
@@ -184,7 +184,9 @@ class BaseHead(nn.Module, ABC):
         """Arrays that say how well the truth is explained (likelihoods, errors); they change no prediction."""
         return {}
 
-    def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+    def decoder(
+        self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True
+    ) -> IncrementalDecoder:
         """The incremental decoder at the beginning of a text, one row for each row of the batch.
 
         Args:

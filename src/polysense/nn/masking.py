@@ -12,7 +12,7 @@ from torch import Tensor
 from polysense.core.tokens import Tokens
 from polysense.nn.layers.draws import uniforms
 
-__all__ = ["some_columns", "stand_in", "without"]
+__all__ = ["excluding", "some_columns", "stand_in"]
 
 
 def stand_in(tokens: Tokens, token: Float[Tensor, " width"]) -> Tokens:
@@ -25,7 +25,7 @@ def stand_in(tokens: Tokens, token: Float[Tensor, " width"]) -> Tokens:
     return Tokens(values, tokens.mask | here, tokens.grid, tokens.pyramid)
 
 
-def without(tokens: Mapping[str, Tokens], columns: Collection[str]) -> dict[str, Tokens]:
+def excluding(tokens: Mapping[str, Tokens], columns: Collection[str]) -> dict[str, Tokens]:
     """The tokens with some columns absent in all rows, and nothing left of them, not even how long they are."""
     rest = dict(tokens)
     for name in columns:

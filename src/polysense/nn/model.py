@@ -23,7 +23,7 @@ from polysense.nn.encoder import Encoder
 from polysense.nn.fusion import Fusion
 from polysense.nn.head import BaseHead, Head
 from polysense.nn.losses import column_losses, loss_counts, loss_rows, loss_weights
-from polysense.nn.masking import without
+from polysense.nn.masking import excluding
 from polysense.nn.objectives.base import Objective, TrainingState, adapters_off
 
 __all__ = ["MultimodalModel"]
@@ -34,7 +34,7 @@ class MultimodalModel(nn.Module):
 
     Attributes:
         loss_weights: Each loss's weight in the sum; what balances columns changes it.
-        held: The parts that are frozen, see `nn.parts`.
+        frozen: The parts that do not learn, see `workflows.finetune.submodules`.
         parameter_scales: Parameters that learn at a rate of their own, and that rate over the rest's.
     """
 
@@ -54,7 +54,7 @@ class MultimodalModel(nn.Module):
         self.encoders, self.heads = nn.ModuleList(encoders), nn.ModuleList(heads)
         self.objectives, self._objective_names = nn.ModuleList(objectives.values()), tuple(objectives)
         self.loss_weights: dict[str, float] = loss_weights({head.target.name: head for head in heads}, objectives)
-        self.held: tuple[str, ...] = ()
+        self.frozen: tuple[str, ...] = ()
         scales = {id(p): encoder.learning_rate_scale for encoder in encoders for p in encoder.pretrained_parameters()}
         scales |= {id(p): head.learning_rate_scale for head in heads for p in head.pretrained_parameters()}
         self.parameter_scales: dict[str, float] = {
@@ -83,7 +83,7 @@ class MultimodalModel(nn.Module):
     def fuse(self, tokens: Mapping[str, Tokens], batch: Batch, excludes: Collection[str] = ()) -> Fused:
         """Joins tokens, as if some columns had never been there."""
         if excludes:
-            tokens, batch = without(tokens, excludes), batch.only([n for n in batch.columns if n not in excludes])
+            tokens, batch = excluding(tokens, excludes), batch.only([n for n in batch.columns if n not in excludes])
         fused: Fused = self.fusion(tokens, batch.columns)
         return fused
 
@@ -189,7 +189,7 @@ class MultimodalModel(nn.Module):
         """Frozen encoders stay in evaluation mode: no dropout, and no running statistics move."""
         super().train(mode)
         for name, encoder in self.column_encoders.items():
-            encoder.train(mode and f"encoders.{name}" not in self.held)
+            encoder.train(mode and f"encoders.{name}" not in self.frozen)
         return self
 
     def save_resources(self, folder: Path) -> None:

@@ -7,7 +7,7 @@ import math
 from markupsafe import Markup
 from rich.table import Table
 
-from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, method_name
+from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, method_name
 from polysense.reports.charts import Series, shot_chart
 from polysense.reports.environment import render
 from polysense.reports.numerals import number

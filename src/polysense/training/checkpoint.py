@@ -25,7 +25,7 @@ from polysense.errors import CheckpointError
 __all__ = ["load_checkpoint", "load_model", "pack", "save_checkpoint", "unpack"]
 
 _KEY = "polysense_checkpoint"
-_VERSION = 2  # 2: the optimizer's state by parameter name
+_VERSION = 3  # 3: gradient blending's losses as arrays
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

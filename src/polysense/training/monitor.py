@@ -67,7 +67,10 @@ class Monitor:
     @property
     def short_label(self) -> str:
         """The same where there is little room."""
-        return self._metric(self._keys[0]) if len(self._keys) == 1 else "score"
+        if len(self._keys) != 1:
+            return "score"
+        key = self._keys[0]  # without its target, whose name may hold slashes
+        return self._infos[key].name if key in self._infos else key
 
     def update(self, metrics: Mapping[str, float], epoch: int) -> bool:
         """Takes in a validation.
@@ -145,10 +148,6 @@ class Monitor:
         if key == "loss":
             return False
         raise ConfigError(f"monitor: nothing says whether more of {key!r} is better; {_choices(self._infos)}")
-
-    def _metric(self, key: str) -> str:
-        """A key without its target, whose name may hold slashes."""
-        return self._infos[key].name if key in self._infos else key
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must remember."""

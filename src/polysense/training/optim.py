@@ -94,17 +94,13 @@ def sort_parameters(
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             lr, decay = settings.get(id(parameter), (config.lr, config.weight_decay))
-            if id(parameter) in embeddings or not _is_matrix(parameter):
+            # A learned token of shape [1, 1, width] is a vector.
+            if id(parameter) in embeddings or sum(size > 1 for size in parameter.shape) < 2:
                 decay = 0.0
             groups.setdefault((lr, decay), []).append((name, parameter))
     if not groups:
         raise ConfigError("the model has no trainable parameter: unfreeze an encoder, or evaluate it without training")
     return [{"params": named, "lr": lr, "weight_decay": decay} for (lr, decay), named in groups.items()]
-
-
-def _is_matrix(parameter: nn.Parameter) -> bool:
-    """Whether two or more dimensions are larger than 1: a learned token of shape [1, 1, width] is a vector."""
-    return sum(size > 1 for size in parameter.shape) >= 2
 
 
 def can_fuse(groups: Sequence[OptimizerGroup]) -> bool:

@@ -7,8 +7,7 @@ never stopped. `plateau` is the exception, since it follows the validation metri
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,21 +18,32 @@ from polysense.errors import ConfigError
 __all__ = ["ConstantConfig", "CosineConfig", "PlateauConfig", "Schedule", "ScheduleConfig"]
 
 
-class Schedule(ABC):
-    """A factor for the optimizer's learning rate."""
+class Schedule:
+    """A factor for the optimizer's learning rate: a linear warm-up, then a decay.
 
-    @abstractmethod
+    Args:
+        total_steps: Optimization steps of the whole run.
+        warmup: The share of them over which the factor rises.
+        decay: The factor at a share of the steps that follow.
+    """
+
+    def __init__(self, total_steps: int, warmup: float, decay: Callable[[float], float]) -> None:
+        self._total, self._warmup, self._decay = total_steps, round(warmup * total_steps), decay
+
     def factor(self, step: int) -> float:
         """What the learning rate is multiplied by at a step, counted from 0 over the whole run."""
+        if step < self._warmup:
+            return (step + 1) / (self._warmup + 1)  # from 1/(w+1), not 0: the first batch would be wasted
+        return self._decay(min(1.0, (step - self._warmup) / max(1, self._total - self._warmup)))
 
-    def observe(self, score: float) -> None:  # noqa: B027 (most schedules look at nothing)
+    def observe(self, score: float) -> None:
         """Is told the monitored metric after each validation, as a score of which more is better."""
 
     def state(self) -> dict[str, float]:
         """What a checkpoint must remember."""
         return {}
 
-    def load_state(self, state: Mapping[str, float]) -> None:  # noqa: B027 (most schedules remember nothing)
+    def load_state(self, state: Mapping[str, float]) -> None:
         """Takes up what `state` gave."""
 
 
@@ -49,17 +59,12 @@ class ScheduleConfig(Family, family="schedule"):
     warmup: FractionBelowOne = 0.05
 
     def build(self, total_steps: int) -> Schedule:
-        """The schedule of a run of that many optimisation steps."""
-        raise AssertionError(f"{type(self).__name__} builds nothing")
+        """The schedule of a run of that many optimization steps."""
+        return Schedule(total_steps, self.warmup, self.decay)
 
-    def warmup_steps(self, total_steps: int) -> int:
-        """The warm-up's length."""
-        return round(self.warmup * total_steps)
-
-
-def _warmed(step: int, warmup_steps: int) -> float:
-    # From 1/(w+1), not 0: the first batch would be wasted.
-    return min(1.0, (step + 1) / (warmup_steps + 1))
+    def decay(self, progress: float) -> float:
+        """The factor once a share of the steps after the warm-up is done; by default it is constant."""
+        return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,23 +78,9 @@ class CosineConfig(ScheduleConfig):
     type: Literal["cosine"] = "cosine"
     final: float = 0.0
 
-    def build(self, total_steps: int) -> Schedule:
-        """The schedule of a run of that many optimisation steps."""
-        return Cosine(total_steps, self.warmup_steps(total_steps), self.final)
-
-
-class Cosine(Schedule):
-    """Warm-up, then half a cosine."""
-
-    def __init__(self, total_steps: int, warmup_steps: int, final: float) -> None:
-        self._total, self._warmup, self._final = total_steps, warmup_steps, final
-
-    def factor(self, step: int) -> float:
-        """See `Schedule`."""
-        if step < self._warmup:
-            return _warmed(step, self._warmup)
-        progress = min(1.0, (step - self._warmup) / max(1, self._total - self._warmup))
-        return self._final + (1 - self._final) * 0.5 * (1 + math.cos(math.pi * progress))
+    def decay(self, progress: float) -> float:
+        """See `ScheduleConfig`."""
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +88,6 @@ class ConstantConfig(ScheduleConfig):
     """Warm-up, then constant."""
 
     type: Literal["constant"] = "constant"
-
-    def build(self, total_steps: int) -> Schedule:
-        """The schedule of a run of that many optimisation steps."""
-        return Cosine(total_steps, self.warmup_steps(total_steps), 1.0)  # down to where it began
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,20 +113,20 @@ class PlateauConfig(ScheduleConfig):
             )
 
     def build(self, total_steps: int) -> Schedule:
-        """The schedule of a run of that many optimisation steps."""
-        return Plateau(self.warmup_steps(total_steps), self.reduction, self.patience, self.final)
+        """See `ScheduleConfig`."""
+        return Plateau(self, total_steps)
 
 
 class Plateau(Schedule):
     """Warm-up, then less whenever the metric stalls."""
 
-    def __init__(self, warmup_steps: int, reduction: float, patience: int, final: float) -> None:
-        self._warmup, self._reduction, self._patience, self._final = warmup_steps, reduction, patience, final
-        self._scale, self._best, self._stalled = 1.0, -math.inf, 0
+    def __init__(self, config: PlateauConfig, total_steps: int) -> None:
+        super().__init__(total_steps, config.warmup, config.decay)
+        self._config, self._scale, self._best, self._stalled = config, 1.0, -math.inf, 0
 
     def factor(self, step: int) -> float:
         """See `Schedule`."""
-        return self._scale * _warmed(step, self._warmup)
+        return self._scale * super().factor(step)
 
     def observe(self, score: float) -> None:
         """See `Schedule`; NaN counts as no improvement."""
@@ -147,8 +134,8 @@ class Plateau(Schedule):
             self._best, self._stalled = score, 0
             return
         self._stalled += 1
-        if self._stalled >= self._patience:
-            self._scale, self._stalled = max(self._final, self._scale * self._reduction), 0
+        if self._stalled >= self._config.patience:
+            self._scale, self._stalled = max(self._config.final, self._scale * self._config.reduction), 0
 
     def state(self) -> dict[str, float]:
         """See `Schedule`."""

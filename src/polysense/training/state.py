@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,35 +33,30 @@ __all__ = ["State"]
 _LOG = logging.getLogger("polysense.training")
 
 
+@dataclass(eq=False)
 class State:
     """The parts of a run that a checkpoint holds."""
 
-    def __init__(
-        self,
-        run: Run,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        schedule: Schedule,
-        meter: Meter,
-        average: WeightAverage | None,
-        distributed: Distributed,
-        balance: Balance | None = None,
-    ) -> None:
-        self._run, self._module, self._optimizer, self._schedule = run, module, optimizer, schedule
-        self._meter, self._average, self._distributed = meter, average, distributed
-        self._balance = balance
+    run: Run
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    meter: Meter
+    average: WeightAverage | None
+    distributed: Distributed
+    balance: Balance | None = None
 
     def path(self, name: str) -> Path:
         """Where the checkpoint "last" or "best" lies."""
-        return self._run.folder / "checkpoints" / f"{name}.safetensors"
+        return self.run.folder / "checkpoints" / f"{name}.safetensors"
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Within it, the model has its averaged weights, if they are averaged."""
-        if self._average is None:
+        if self.average is None:
             yield
         else:
-            with self._average.applied():
+            with self.average.applied():
                 yield
 
     def save(self, name: str) -> Path:
@@ -72,18 +68,18 @@ class State:
         """
         assert name in ("last", "best"), name
         path = self.path(name)
-        self._meter.settle()  # weights that a loss made NaN must not replace good ones
-        if not self._distributed.is_main:
+        self.meter.settle()  # weights that a loss made NaN must not replace good ones
+        if not self.distributed.is_main:
             return path
         if name == "best":
             with self.averaged():
-                state = {"epoch": self._run.epoch + 1, "monitor": self._run.monitor.state()}
-                save_checkpoint(path, _prefixed("model", self._module.state_dict()), state)
+                state = {"epoch": self.run.epoch + 1, "monitor": self.run.monitor.state()}
+                save_checkpoint(path, _prefixed("model", self.module.state_dict()), state)
             return path
-        tensors = _prefixed("model", self._module.state_dict())
-        packed = pack(optimizer_state(self._optimizer), "optimizer", tensors)
-        if self._average is not None:
-            tensors |= _prefixed("ema", self._average.state())
+        tensors = _prefixed("model", self.module.state_dict())
+        packed = pack(optimizer_state(self.optimizer), "optimizer", tensors)
+        if self.average is not None:
+            tensors |= _prefixed("ema", self.average.state())
         save_checkpoint(path, tensors, self._scalars() | {"optimizer_state": packed})
         return path
 
@@ -104,21 +100,21 @@ class State:
         Raises:
             CheckpointError: There is none, it is damaged, or it belongs to another run.
         """
-        run, path = self._run, self.path("last")
+        run, path = self.run, self.path("last")
         tensors, state = load_checkpoint(path)
         if "optimizer_state" not in state:
             raise CheckpointError(f"{path}: holds weights alone, and no state to resume from")
-        load_model(self._module, tensors, path)
+        load_model(self.module, tensors, path)
         self._require_same(state, path)
-        load_optimizer_state(self._optimizer, unpack(state["optimizer_state"], tensors))
-        if self._average is not None:
-            self._average.load_state(_unprefixed("ema", tensors), state["ema_steps"])
+        load_optimizer_state(self.optimizer, unpack(state["optimizer_state"], tensors))
+        if self.average is not None:
+            self.average.load_state(_unprefixed("ema", tensors), state["ema_steps"])
         if state["schedule"] == run.config.schedule.type:
-            self._schedule.load_state(state["schedule_state"])
+            self.schedule.load_state(state["schedule_state"])
         run.monitor.load_state(state["monitor"])
-        self._meter.load_state(state["meter"])
-        if self._balance is not None:
-            self._balance.load_state(state["balance_state"])
+        self.meter.load_state(state["meter"])
+        if self.balance is not None:
+            self.balance.load_state(state["balance_state"])
         run.epoch, run.step, run.lr = state["epoch"], state["step"], state["lr"]
         run.seconds, run.history = state["seconds"], state["history"]
         run.resumed = True
@@ -126,18 +122,18 @@ class State:
     def restore_best(self) -> Best | None:
         """Puts the best weights (without a validation: the averaged ones) into the model, and says which they are."""
         path = self.path("best")
-        best = self._run.monitor.best
+        best = self.run.monitor.best
         if best is not None and path.exists():
             tensors, state = load_checkpoint(path)
-            load_model(self._module, tensors, path)
+            load_model(self.module, tensors, path)
             # A run that was killed between saving "best" and "last" may have a better one than it remembers.
             return Best(**state["monitor"]["best"])
-        if self._average is not None:
-            self._module.load_state_dict(self._average.state(), strict=False)
+        if self.average is not None:
+            self.module.load_state_dict(self.average.state(), strict=False)
         return best
 
     def _scalars(self) -> dict[str, Any]:
-        run = self._run
+        run = self.run
         return {
             "epoch": run.epoch,
             "step": run.step,
@@ -147,32 +143,32 @@ class State:
             "order": self._order(),
             "optimizer": run.config.optimizer.type,
             "schedule": run.config.schedule.type,
-            "schedule_state": self._schedule.state(),
+            "schedule_state": self.schedule.state(),
             "balance": self._balance_type,
-            "balance_state": None if self._balance is None else self._balance.state(),
+            "balance_state": None if self.balance is None else self.balance.state(),
             "monitor": run.monitor.state(),
-            "meter": self._meter.state(),
-            "ema_steps": None if self._average is None else self._average.steps,
+            "meter": self.meter.state(),
+            "ema_steps": None if self.average is None else self.average.steps,
         }
 
     @property
     def _balance_type(self) -> str | None:
-        balance = self._run.config.balance
-        return None if balance is None or self._balance is None else balance.type
+        balance = self.run.config.balance
+        return None if balance is None or self.balance is None else balance.type
 
     def _order(self) -> dict[str, Any]:
         """What decides which rows each step holds."""
-        config = self._run.config
+        config = self.run.config
         return {
             "training.seed": config.seed,
             "training.batch_size": config.batch_size,
             "training.batching": to_dict(config.batching),
             # Of the first epoch, which every run has; they all follow from the same rows and settings.
-            "steps per epoch": self._run.steps[0] if self._run.steps else 0,
+            "steps per epoch": self.run.steps[0] if self.run.steps else 0,
         }
 
     def _require_same(self, state: Mapping[str, Any], path: Path) -> None:
-        config = self._run.config
+        config = self.run.config
         changed = [
             f"{name} was {state['order'][name]} and is {now}"
             for name, now in self._order().items()
@@ -196,7 +192,7 @@ class State:
                 f"{path}: was trained with training.balance={was or 'null'}, which this recipe sets to "
                 f"{now or 'null'}; resume with what the run was started with, or start a new run"
             )
-        if self._average is not None and state["ema_steps"] is None:
+        if self.average is not None and state["ema_steps"] is None:
             raise CheckpointError(f"{path}: was trained with training.ema=null; resume with that, or start a new run")
 
 

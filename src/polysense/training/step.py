@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -34,15 +35,16 @@ from polysense.training.schedule import Schedule
 __all__ = ["Step", "not_finite"]
 
 
+@dataclass(eq=False)
 class Step:
     """Forward, backward and update.
 
-    Args:
+    Attributes:
         model: Gives losses and counts.
         forward: The same model, compiled or wrapped for several processes.
         optimizer: Makes the update.
         schedule: Factor of the learning rate.
-        lr: The peak learning rate, for the reports.
+        peak_lr: The peak learning rate, for the reports.
         clip_norm: Longest gradient, None for any.
         precision: Of the forward pass.
         seed: Of dropout.
@@ -51,37 +53,32 @@ class Step:
         augment: Applied to each micro-batch on the device.
         average: Updated after each step.
         balance: Looks at each micro-batch's outputs, and may change the gradients before they are clipped.
+        lr: The learning rate of the last step.
     """
 
-    def __init__(
-        self,
-        model: TrainableModel,
-        forward: Callable[..., object],
-        optimizer: torch.optim.Optimizer,
-        schedule: Schedule,
-        *,
-        lr: float,
-        clip_norm: float | None,
-        precision: torch.dtype,
-        seed: int,
-        device: torch.device,
-        distributed: Distributed,
-        augment: Augment | None = None,
-        average: WeightAverage | None = None,
-        balance: Balance | None = None,
-    ) -> None:
-        self._model, self._forward = model, forward
-        self._optimizer, self._schedule = optimizer, schedule
-        self._peak_lrs = [group["lr"] for group in optimizer.param_groups]
-        self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        self._clip_norm, self._precision, self._seed, self._device = clip_norm, precision, seed, device
-        self._distributed, self._augment, self._average = distributed, augment, average
-        self._balance = balance
-        self.losses = tuple(model.loss_weights)
-        self._contrasting = model.contrasting() if isinstance(model, ContrastingModel) else {}
+    model: TrainableModel
+    forward: Callable[..., object]
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    _: KW_ONLY
+    peak_lr: float
+    clip_norm: float | None
+    precision: torch.dtype
+    seed: int
+    device: torch.device
+    distributed: Distributed
+    augment: Augment | None = None
+    average: WeightAverage | None = None
+    balance: Balance | None = None
+    lr: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self._losses = tuple(self.model.loss_weights)
+        self._contrasting = self.model.contrasting() if isinstance(self.model, ContrastingModel) else {}
         # Reading a number waits for the GPU, and is free on the CPU: there each loss is checked before it does harm.
-        self._check = device.type == "cpu"
-        self._peak_lr, self.lr = lr, 0.0
+        self._check = self.device.type == "cpu"
 
     def __call__(
         self, batches: Sequence[Batch], epoch: int, step: int, global_step: int
@@ -104,15 +101,15 @@ class Step:
         self._seed_dropout(epoch, step)
         # First of all: what a loss counts may depend on what augmentation leaves of a target.
         batches = [self._augmented(batch, epoch) for batch in batches]
-        factor = self._schedule.factor(global_step)
-        self.lr = self._peak_lr * factor
+        factor = self.schedule.factor(global_step)
+        self.lr = self.peak_lr * factor
 
         # 1. What to divide by.
-        counts = self._distributed.sum(self._counts(batches))
+        counts = self.distributed.sum(self._counts(batches))
         # Times the world's size, because gradients are averaged over processes and are to be summed.
-        peers = self._distributed.world_size
-        weights = [self._model.loss_weights[name] * peers for name in self.losses]
-        scales = torch.where(counts > 0, torch.tensor(weights, device=self._device) / counts, torch.zeros_like(counts))
+        peers = self.distributed.world_size
+        weights = [self.model.loss_weights[name] * peers for name in self._losses]
+        scales = torch.where(counts > 0, torch.tensor(weights, device=self.device) / counts, torch.zeros_like(counts))
 
         # 2. What needs the whole batch at once.
         cache = self._cache(batches, epoch, step)
@@ -124,63 +121,63 @@ class Step:
                 totals = self._totals(batch, epoch, step, cache, i)
                 torch.autograd.backward((totals * scales).sum())
             summed += totals.detach()
-        if self._balance is not None:
-            self._balance.adjust(epoch, step)
+        if self.balance is not None:
+            self.balance.adjust(epoch, step)
 
         # 4. The update.
         norm = torch.zeros_like(summed[:1])
-        if self._clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self._parameters, self._clip_norm).reshape(1)
+        if self.clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self._parameters, self.clip_norm).reshape(1)
             if self._check and not math.isfinite(norm.item()):
                 raise not_finite("the gradient", norm.item(), epoch, step, rows_of(batches), self.lr)
-        for group, peak in zip(self._optimizer.param_groups, self._peak_lrs, strict=True):
+        for group, peak in zip(self.optimizer.param_groups, self._peak_lrs, strict=True):
             group["lr"] = peak * factor
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        if self._average is not None:
-            self._average.update()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update()
         return torch.cat([summed, counts, norm])
 
     def _counts(self, batches: Sequence[Batch]) -> Tensor:
         """Each loss's count over this process's micro-batches."""
         pieces = []
         for batch in batches:
-            counts = self._model.counts(batch)
-            pieces.append(torch.stack([counts[name] for name in self.losses]))
+            counts = self.model.counts(batch)
+            pieces.append(torch.stack([counts[name] for name in self._losses]))
         return (pieces[0] if len(pieces) == 1 else torch.stack(pieces).sum(dim=0)).float()
 
     def _augmented(self, batch: Batch, epoch: int) -> Batch:
         """What is trained on; a pure function of the batch and the epoch."""
-        if self._augment is None:
+        if self.augment is None:
             return batch
         with torch.no_grad():
-            return self._augment(batch, epoch)
+            return self.augment(batch, epoch)
 
     def _cache(self, batches: Sequence[Batch], epoch: int, step: int) -> GradientCache | None:
         """The losses that contrast rows, where these lie in several micro-batches or processes."""
-        if not self._contrasting or (len(batches) == 1 and self._distributed.world_size == 1):
+        if not self._contrasting or (len(batches) == 1 and self.distributed.world_size == 1):
             return None
-        cache = GradientCache(self._contrasting, self._distributed, batches)
+        cache = GradientCache(self._contrasting, self.distributed, batches)
         if len(batches) > 1:
             only = tuple(self._contrasting)
-            with torch.no_grad(), buffers_kept(self._model), autocast(self._device, self._precision):
-                cache.fill([self._model(batch, only=only).outputs for batch in batches])
+            with torch.no_grad(), buffers_kept(self.model), autocast(self.device, self.precision):
+                cache.fill([self.model(batch, only=only).outputs for batch in batches])
             self._seed_dropout(epoch, step)  # the second forward draws what the first one drew
         return cache
 
     def _totals(self, batch: Batch, epoch: int, step: int, cache: GradientCache | None, position: int) -> Tensor:
         """Each loss summed over a micro-batch."""
-        with autocast(self._device, self._precision):
-            output = self._forward(batch) if cache is None else self._forward(batch, deferred=tuple(self._contrasting))
+        with autocast(self.device, self.precision):
+            output = self.forward(batch) if cache is None else self.forward(batch, deferred=tuple(self._contrasting))
         assert isinstance(output, ModelOutput), f"forward gave a {type(output).__name__}, expected a ModelOutput"
         sums = {name: loss.total.sum() for name, loss in output.losses.items()}
         if cache is not None:
             sums |= cache.totals(output.outputs, position)
-        if self._balance is not None:
-            self._balance.observe(output.losses, batch, epoch)
-        totals = torch.stack([sums[name] for name in self.losses]).float()
+        if self.balance is not None:
+            self.balance.observe(output.losses, batch, epoch)
+        totals = torch.stack([sums[name] for name in self._losses]).float()
         if self._check and not math.isfinite(totals.sum().item()):
-            for name, total in zip(self.losses, totals.tolist(), strict=True):
+            for name, total in zip(self._losses, totals.tolist(), strict=True):
                 if not math.isfinite(total):
                     rows = batch.rows.tolist()
                     bad = ~output.losses[name].total.isfinite() if name in output.losses else None
@@ -190,23 +187,23 @@ class Step:
 
     def _sync(self, *, last: bool) -> AbstractContextManager[object]:
         """Gradients are exchanged with the last piece only."""
-        forward: object = self._forward
+        forward: object = self.forward
         if isinstance(forward, FSDPModule):
             forward.set_requires_gradient_sync(last)
             return nullcontext()
-        if last or self._distributed.world_size == 1:
+        if last or self.distributed.world_size == 1:
             return nullcontext()
-        assert isinstance(self._forward, nn.parallel.DistributedDataParallel)
-        context: AbstractContextManager[object] = self._forward.no_sync()
+        assert isinstance(self.forward, nn.parallel.DistributedDataParallel)
+        context: AbstractContextManager[object] = self.forward.no_sync()
         return context
 
     def _seed_dropout(self, epoch: int, step: int) -> None:
-        seed = int(fold(self._seed, epoch, step, self._distributed.rank))
+        seed = int(fold(self.seed, epoch, step, self.distributed.rank))
         # torch.manual_seed would also ask every kind of accelerator: 234 us against 2 us.
         torch.default_generator.manual_seed(seed)
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-        elif self._device.type == "mps":
+        elif self.device.type == "mps":
             torch.mps.manual_seed(seed)
 
 

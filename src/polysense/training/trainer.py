@@ -127,7 +127,7 @@ class Trainer:
             self._distributed.wrap(self._module, self._device),
             self._optimizer,
             self._schedule,
-            lr=config.optimizer.lr,
+            peak_lr=config.optimizer.lr,
             clip_norm=config.clip_norm,
             precision=resolve_precision(config.precision, self._device),
             seed=config.seed,
@@ -160,11 +160,6 @@ class Trainer:
         self._callbacks = [c for c in chosen if self._distributed.is_main or c.every_process]
         self._training_seconds = 0.0
         self._entered = 0.0
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lies, and where `validate` must put its batches."""
-        return self._device
 
     @property
     def epoch(self) -> int:

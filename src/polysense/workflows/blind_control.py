@@ -32,9 +32,9 @@ def shuffled_inputs(table: Table, schema: Schema, seed: int) -> Table | None:
         seed: Of the exchange.
 
     Returns:
-        None where there is no other row to take them from.
+        None where nothing is generated, or there is no other row to take them from.
     """
-    if len(table) < 2:
+    if not generates(schema) or len(table) < 2:
         return None
     media = [column.table_column for column in schema if modality(column.modality).is_file]
     media = list(dict.fromkeys(media or [column.table_column for column in schema]))

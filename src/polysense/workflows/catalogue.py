@@ -1,7 +1,8 @@
 """What a recipe can name: every family's members with their parameters, read from the code itself.
 
 A component's summary and its parameters' meanings stand in its docstring once; the recipe's comments, `polysense list`
-and the documentation's catalogue are all made from there. Third parties' components are listed with their package.
+and the documentation's catalogue (`scripts/make_catalogue.py`) are all made from there. Third parties' components are
+listed with their package.
 """
 
 from __future__ import annotations
@@ -25,65 +26,55 @@ from polysense.errors import ConfigError
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
 
-__all__ = ["FAMILIES", "Component", "FamilyInfo", "Parameter", "components", "find", "listing", "markdown", "overview"]
+__all__ = [
+    "FAMILIES",
+    "Component",
+    "FamilyInfo",
+    "Parameter",
+    "components",
+    "find",
+    "listing",
+    "overview",
+    "plain_type",
+]
 
 _WIDTH = 110
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class FamilyInfo:
     """A set of components that are told apart by `type`.
 
     Attributes:
         name: Its name on the command line.
-        key: Its name in code and in entry points.
         where: Where a recipe names one.
         text: What they do.
     """
 
     name: str
-    key: str
     where: str
     text: str
 
+    @property
+    def key(self) -> str:
+        """Its name in code and in entry points: the singular."""
+        return self.name.removesuffix("s")
+
 
 FAMILIES = (
-    FamilyInfo(
-        name="encoders", key="encoder", where="model.encoders.COLUMN", text="Turn a column's cells into tokens."
-    ),
-    FamilyInfo(name="fusions", key="fusion", where="model.fusion", text="Join the columns' tokens."),
-    FamilyInfo(name="heads", key="head", where="model.heads.TARGET", text="Read a target from what was fused."),
-    FamilyInfo(
-        name="objectives",
-        key="objective",
-        where="model.objectives.NAME",
-        text="Add losses beside the targets' own, in training alone.",
-    ),
-    FamilyInfo(
-        name="decodings", key="decoding", where="model.heads.TARGET.decoding", text="Choose the tokens of a text."
-    ),
-    FamilyInfo(name="columns", key="column", where="data.columns.COLUMN", text="Say how an input column is read."),
-    FamilyInfo(name="targets", key="target", where="data.targets.TARGET", text="Say what kind of output a target is."),
-    FamilyInfo(
-        name="transforms",
-        key="transform",
-        where="data.transforms.COLUMN",
-        text="Vary a column's cells in training.",
-    ),
-    FamilyInfo(name="splits", key="split", where="data.split", text="Set rows aside to validate and to test."),
-    FamilyInfo(
-        name="batchings", key="batching", where="training.batching", text="Choose which rows make a training step."
-    ),
-    FamilyInfo(name="optimizers", key="optimizer", where="training.optimizer", text="Turn gradients into steps."),
-    FamilyInfo(
-        name="balances",
-        key="balance",
-        where="training.balance",
-        text="Keep the column that learns first from leaving the others behind.",
-    ),
-    FamilyInfo(
-        name="schedules", key="schedule", where="training.schedule", text="Change the learning rate over a run."
-    ),
+    FamilyInfo("encoders", "model.encoders.COLUMN", "Turn a column's cells into tokens."),
+    FamilyInfo("fusions", "model.fusion", "Join the columns' tokens."),
+    FamilyInfo("heads", "model.heads.TARGET", "Read a target from what was fused."),
+    FamilyInfo("objectives", "model.objectives.NAME", "Add losses beside the targets' own, in training alone."),
+    FamilyInfo("decodings", "model.heads.TARGET.decoding", "Choose the tokens of a text."),
+    FamilyInfo("columns", "data.columns.COLUMN", "Say how an input column is read."),
+    FamilyInfo("targets", "data.targets.TARGET", "Say what kind of output a target is."),
+    FamilyInfo("transforms", "data.transforms.COLUMN", "Vary a column's cells in training."),
+    FamilyInfo("splits", "data.split", "Set rows aside to validate and to test."),
+    FamilyInfo("batchings", "training.batching", "Choose which rows make a training step."),
+    FamilyInfo("optimizers", "training.optimizer", "Turn gradients into steps."),
+    FamilyInfo("balances", "training.balance", "Keep the column that learns first from leaving the others behind."),
+    FamilyInfo("schedules", "training.schedule", "Change the learning rate over a run."),
 )
 
 
@@ -251,56 +242,13 @@ def _details(one: Component) -> str:
         lines.append(f"  serves {', '.join(one.serves)}")
     for parameter in one.parameters:
         default = "must be given" if parameter.default is None else f"= {parameter.default}"
-        lines.append(f"  {parameter.name} {default}  ({_kind(parameter.kind)})")
+        lines.append(f"  {parameter.name} {default}  ({plain_type(parameter.kind)})")
         lines += textwrap.wrap(parameter.text, _WIDTH, initial_indent="      ", subsequent_indent="      ")
     if not one.parameters:
         lines.append("  no parameters")
     return "\n".join(lines)
 
 
-def _kind(kind: str) -> str:
+def plain_type(kind: str) -> str:
     """A type for people: `Literal["a", "b"]` is "a" | "b"."""
     return re.sub(r"Literal\[([^\[\]]*)\]", lambda match: match[1].replace(", ", " | "), kind)
-
-
-def markdown() -> str:
-    """The documentation's catalogue: what polysense itself has, whatever else is installed."""
-    lines = [
-        "# Catalogue",
-        "",
-        "Everything that a recipe names by its `type`, made from the code by `scripts/make_catalogue.py`. "
-        "`polysense list` shows the same, with the components of other installed packages.",
-    ]
-    for family in FAMILIES:
-        own = [one for one in components(family) if one.package is None]
-        lines += ["", f"## {family.name.capitalize()}", "", f"{family.text} In a recipe: `{family.where}`.", ""]
-        served = any(one.serves for one in own)
-        lines += ["| type | for | |", "|---|---|---|"] if served else ["| type | |", "|---|---|"]
-        for one in own:
-            link = f"[`{one.name}`](#{family.key}-{one.name})"
-            lines.append(
-                f"| {link} | {', '.join(one.serves)} | {_cell(one.summary)} |"
-                if served
-                else f"| {link} | {_cell(one.summary)} |"
-            )
-        for one in own:
-            lines += ["", f'### <a id="{family.key}-{one.name}"></a>{family.key} `{one.name}`', "", one.summary]
-            if one.about:
-                lines += ["", *(f"> {_safe(line)}".rstrip() for line in one.about.splitlines())]
-            if one.parameters:
-                lines += ["", "| key | default | type | meaning |", "|---|---|---|---|"]
-            for parameter in one.parameters:
-                default = "must be given" if parameter.default is None else f"`{parameter.default}`"
-                kind = _cell(f"`{_kind(parameter.kind)}`")
-                lines.append(f"| `{parameter.name}` | {_cell(default)} | {kind} | {_cell(parameter.text)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return _safe(text).replace("|", "\\|").replace("\n", " ")
-
-
-def _safe(text: str) -> str:
-    """`<name>` is no HTML, except in a code span, where it is shown as it is."""
-    parts = text.split("`")
-    return "`".join(part if i % 2 else part.replace("<", "&lt;") for i, part in enumerate(parts))

@@ -14,15 +14,13 @@ from polysense.core.role import Role
 from polysense.core.sample import Unreadable
 from polysense.data.config import DataConfig
 from polysense.data.infer import ColumnGuess, infer
-from polysense.data.processor import Processor
 from polysense.data.profile import quote
 from polysense.data.sources import Table, read_table
 from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
 from polysense.errors import PolysenseError
 from polysense.reports.check import Check
-from polysense.workflows.finetune.transfer import plan_start
-from polysense.workflows.imputation.plan import plan_imputer
 from polysense.workflows.prepare import is_recipe, prepare, split_tables
+from polysense.workflows.train import fit_processor
 
 __all__ = ["check"]
 
@@ -80,19 +78,8 @@ def check(
     try:
         tables = split_tables(config, table, prepared.recipe.training.seed)
         splits = {name: len(part) for name, part in tables.items()}
-        model = prepared.recipe.model
-        imputing = plan_imputer(prepared.recipe, tables)
-        start = plan_start(prepared.recipe, tables["train"])
-        processor = Processor.fit(
-            tables["train"],
-            config,
-            model.requirements(config.modalities),
-            model.target_requirements(),
-            {} if start is None else start.columns,
-            {} if start is None else start.targets,
-            None if imputing is None else imputing.imputer,
-        )
-        model.build(processor.schema)
+        processor, _, _ = fit_processor(prepared.recipe, tables)
+        prepared.recipe.model.build(processor.schema)
         positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int))
         part = processor.prepared(table.select(positions))
         for position in range(len(part)):

@@ -15,7 +15,8 @@ from polysense.evaluation.evaluator import Evaluation
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.reports.report import Report
 from polysense.reports.terminal import report_text
-from polysense.workflows.blind_control import generates, shuffled_inputs
+from polysense.workflows.blind_control import shuffled_inputs
+from polysense.workflows.evaluating import within
 from polysense.workflows.measure import SHUFFLED, evaluate_bundle
 from polysense.workflows.table_split import part_of
 
@@ -106,29 +107,23 @@ def evaluate(
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")
-    blind = shuffled_inputs(table, loaded.schema, seed) if generates(loaded.schema) else None
-    passes = 1 if blind is None else 2
-    evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=_within(progress, 0, passes))
+    blind = shuffled_inputs(table, loaded.schema, seed)
+    total = len(table) * (1 if blind is None else 2)
+    evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=within(progress, 0, total))
     if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
         cells = "; ".join(str(cell) for cell in evaluation.unreadable[:3])
         raise TableError(
             f"{table.name}: no row has a target that can be read, so there is nothing to score"
             f"{': ' + cells if cells else ''}"
         )
-    rival = None
+    control = None
     if blind is not None:
-        rival = evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed, progress=_within(progress, 1, passes))
+        rest = within(progress, len(table), total)
+        control = evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed, progress=rest)
     return Scores(
         table=table.name,
-        shuffled=rival,
+        shuffled=control,
         evaluation=evaluation,
         num_columns=len(loaded.schema.columns),
         majority=constant_baseline(evaluation, bootstrap=bootstrap, seed=seed),
     )
-
-
-def _within(progress: Callable[[int, int], None] | None, index: int, passes: int) -> Callable[[int, int], None] | None:
-    """The progress of one of several passes over a table."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(index * total + done, passes * total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
@@ -13,17 +13,16 @@ from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.sources import Table
-from polysense.evaluation.evaluator import Evaluation, Predict, evaluate
+from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["evaluate_model", "fitted_processor", "target_readers"]
+__all__ = ["evaluate_model", "fitted_processor", "target_readers", "within"]
 
 
 def evaluate_model(
     model: MultimodalModel,
     dataset: TableDataset,
     *,
-    predict: Predict | None = None,
     generate: bool = True,
     batches: Iterable[Batch] | None = None,
     bootstrap: int = 0,
@@ -34,7 +33,6 @@ def evaluate_model(
     Args:
         model: In eval mode.
         dataset: Rows with targets.
-        predict: Predicts a batch; by default the model does, on its device.
         generate: Whether what is generated step by step is; else only its likelihood is judged.
         batches: Those of the data set, by default.
         bootstrap: Resamples for the intervals; 0 gives values only.
@@ -49,7 +47,7 @@ def evaluate_model(
             return model.predict(batch.to(device), subsets, write=generate)
 
     return evaluate(
-        predict or (lambda batch: model.predict(batch.to(device), write=generate)[0]),
+        lambda batch: model.predict(batch.to(device), write=generate)[0],
         PredictLoader(dataset, model.schema) if batches is None else batches,
         model.schema.targets,
         masked=masked,
@@ -69,3 +67,8 @@ def fitted_processor(dataset: TableDataset) -> Processor:
     """The fitted preprocessing that a data set was made with."""
     assert isinstance(dataset.processor, Processor)
     return dataset.processor
+
+
+def within(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int, int], None] | None:
+    """The progress of one of several passes, of which so many rows are done before, and that have so many in all."""
+    return None if progress is None else lambda done, _: progress(before + done, total)

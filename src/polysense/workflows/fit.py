@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from polysense.errors import CheckpointError, ConfigError
 from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.training.distributed import Distributed
 from polysense.workflows.measure import measure
-from polysense.workflows.prepare import Prepared, prepare, split_tables
+from polysense.workflows.prepare import Prepared, file_stem, prepare, split_tables
 from polysense.workflows.run import Run
 from polysense.workflows.train import train_model
 
@@ -87,7 +86,8 @@ def fit(
             columns=columns,
             data=data,
         )
-        folder = _run_folder(output, prepared)
+        folder = Path(output or Path("runs") / f"{file_stem(prepared.source)}-{time.strftime('%Y%m%d-%H%M%S')}")
+        _require_free(folder)
     return _run(prepared, folder, resume=resume, progress=progress)
 
 
@@ -127,14 +127,6 @@ def new(
         f"# Train it:  polysense train THIS_FILE     Change a key there and then:  ... training.epochs=5\n\n"
     )
     return header + prepared.recipe.to_yaml(extra=notes)
-
-
-def _run_folder(output: str | Path | None, prepared: Prepared) -> Path:
-    if output is None:
-        stem = re.sub(r"[^\w.-]+", "_", Path(prepared.source).stem)[:60] or "table"
-        output = Path("runs") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-        _require_free(output)
-    return Path(output)
 
 
 def _require_free(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,11 @@ from polysense.evaluation.evaluator import Evaluation
 from polysense.recipe import Recipe
 from polysense.reports.report import Report, render_report
 from polysense.reports.terminal import report_text
-from polysense.workflows.blind_control import generates, shuffled_inputs
+from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
-from polysense.workflows.reconstructed import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.representation.neighbors import write_space_pages
+from polysense.workflows.representation.reconstructions import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.run import Run
 from polysense.workflows.train import train_model
 
@@ -67,24 +67,8 @@ def evaluate_bundle(
     """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are."""
     bundle.model.eval()
     dataset = TableDataset(table, bundle.processor)
-    return evaluate_model(
-        bundle.model,
-        dataset,
-        batches=_watched(PredictLoader(dataset, bundle.schema), progress),
-        bootstrap=bootstrap,
-        seed=seed,
-    )
-
-
-def _watched(loader: PredictLoader, progress: Callable[[int, int], None] | None) -> Iterator[Batch]:
-    done = 0
-    for batch in loader:
-        if progress is not None:
-            progress(done, loader.num_rows)  # what was given before is done when more is asked for
-        yield batch
-        done += int((batch.rows >= 0).sum())
-    if progress is not None:
-        progress(done, loader.num_rows)
+    batches = PredictLoader(dataset, bundle.schema, progress=progress)
+    return evaluate_model(bundle.model, dataset, batches=batches, bootstrap=bootstrap, seed=seed)
 
 
 def only_column(recipe: Recipe, name: str) -> Recipe:
@@ -126,18 +110,17 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
         name: {MAJORITY: constant_baseline(result, bootstrap=config.bootstrap, seed=seed)}
         for name, result in evaluations.items()
     }
-    if generates(run.bundle.schema):
-        for name in evaluations:
-            blind = shuffled_inputs(tables[name], run.bundle.schema, seed)
-            if blind is not None:
-                baselines[name][SHUFFLED] = evaluate_bundle(run.bundle, blind, bootstrap=config.bootstrap, seed=seed)
-    if config.baselines and evaluations and _shares(run.bundle.schema):
+    for name in evaluations:
+        if (blind := shuffled_inputs(tables[name], run.bundle.schema, seed)) is not None:
+            baselines[name][SHUFFLED] = evaluate_bundle(run.bundle, blind, bootstrap=config.bootstrap, seed=seed)
+    contributed = _contributed(run.bundle.schema)
+    if config.baselines and evaluations and len(contributed) < len(run.bundle.schema.targets):
         _log.warning("no model of each column alone is trained: a target here is the columns themselves")
     elif config.baselines and evaluations:
         _add_unimodal(run, tables, evaluations, baselines, progress=progress)
     run.evaluations, run.baselines = evaluations, baselines
     judged = held_out[-1] if held_out else None
-    several = len(run.bundle.schema.columns) > 1 and bool(_contributed(run.bundle.schema))
+    several = len(run.bundle.schema.columns) > 1 and bool(contributed)
     if config.contribution and judged is not None and several:
         run.contributions, run.contribution_split = _contributions(run, tables[judged]), judged
     if config.report and config.samples and judged is not None:
@@ -191,11 +174,6 @@ def _add_unimodal(
 def _contributed(schema: Schema) -> list[Target]:
     """The targets whose tasks say what a column contributes to them."""
     return [target for target in schema.targets if not isinstance(task(target.task).contribution, Unsupported)]
-
-
-def _shares(schema: Schema) -> bool:
-    """Whether a target is a shared space, or the columns themselves."""
-    return len(_contributed(schema)) < len(schema.targets)
 
 
 def _contributions(run: Run, table: Table) -> Any:

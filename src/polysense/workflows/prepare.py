@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from polysense.config.codec import from_dict
+from polysense.core.json import json_text
 from polysense.core.registry import modality, tasks
 from polysense.core.registry import task as registry_task
 from polysense.core.role import Role
@@ -25,7 +27,7 @@ from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
 from polysense.workflows.finetune.transfer import like_bundle
 
-__all__ = ["Prepared", "is_recipe", "prepare", "split_tables"]
+__all__ = ["Prepared", "file_stem", "is_recipe", "prepare", "split_tables"]
 
 _LOOKED_AT = 500  # cells, for the language of texts
 _LOOKED_AT_FILES = 2_000  # of which a few are opened
@@ -86,7 +88,8 @@ def prepare(
         ConfigError: The recipe or an override is wrong, or no target is named.
         TableError: A table can't be read.
     """
-    extra = [f"data.{key}={_quoted(path)}" for key, path in (("validation", validation), ("test", test)) if path]
+    apart = {"validation": validation, "test": test}
+    extra = [f"data.{key}={json_text(str(Path(path).resolve()))}" for key, path in apart.items() if path]
     if is_recipe(source):
         if target is not None or columns or task is not None:
             raise ConfigError(f"{source}: a recipe names its targets and columns itself; edit it, or use overrides")
@@ -164,8 +167,9 @@ def _transforms(table: Table, guesses: Sequence[ColumnGuess]) -> dict[str, Trans
     return transforms
 
 
-def _quoted(path: str | Path) -> str:
-    return "'" + str(Path(path).resolve()).replace("'", "''") + "'"
+def file_stem(source: str) -> str:
+    """What a folder that is made for a source is called."""
+    return re.sub(r"[^\w.-]+", "_", Path(source).stem)[:60] or "table"
 
 
 def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table]:

@@ -62,16 +62,7 @@ class Run:
                 for split, named in self.baselines.items()
             },
             "contributions": None if self.contributions is None else self.contributions.as_json(),
-            "training": {
-                "monitor": self.training.monitor,
-                "best_value": self.training.best_value,
-                "best_epoch": self.training.best_epoch,
-                "epochs": self.training.epochs,
-                "steps": self.training.steps,
-                "seconds": self.training.seconds,
-                "samples_per_second": self.training.samples_per_second,
-                "stop_reason": self.training.stop_reason,
-            },
+            "training": {name: fact for name, fact in vars(self.training).items() if name != "history"},
         }
 
     def __repr__(self) -> str:

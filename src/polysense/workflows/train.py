@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,29 +39,12 @@ from polysense.workflows.head_fitting import fit_heads, selection_metrics
 from polysense.workflows.imputation.plan import Imputing, imputing_again, keep_imputer, plan_imputer, seen_rows, told
 from polysense.workflows.validation import Validation
 
-__all__ = ["FittedData", "fit_data", "train_model"]
+__all__ = ["FittedData", "fit_data", "fit_processor", "train_model"]
 
 _log = logging.getLogger("polysense.workflows")
 
 # Training rows at least, where a balance of columns measures losses.
 _MEASURED_ROWS = 512
-
-
-class _Watched:
-    """A training loader that remembers which cells could not be read."""
-
-    def __init__(self, loader: TrainLoader) -> None:
-        self.loader = loader
-        self.unreadable: dict[tuple[int, str], Unreadable] = {}
-
-    def num_batches(self, epoch: int) -> int:
-        return self.loader.num_batches(epoch)
-
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        for batch in self.loader.epoch(epoch, start_step):
-            for cell in batch.unreadable:
-                self.unreadable[cell.source.row, cell.source.column] = cell
-            yield batch
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,22 +81,12 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         tables: "train", and perhaps others.
         folder: Of a run that began with fitted preprocessing, which is read.
     """
-    start = None
+    start: Start | None = None
     if folder is not None:
         imputing = imputing_again(recipe, folder)
         processor = Processor.load(folder / "bundle" / "processor", None if imputing is None else imputing.imputer)
     else:
-        imputing = plan_imputer(recipe, tables)
-        start = plan_start(recipe, tables["train"])
-        processor = Processor.fit(
-            tables["train"],
-            recipe.data,
-            recipe.model.requirements(recipe.data.modalities),
-            recipe.model.target_requirements(),
-            {} if start is None else start.columns,
-            {} if start is None else start.targets,
-            None if imputing is None else imputing.imputer,
-        )
+        processor, start, imputing = fit_processor(recipe, tables)
     train, validation = TableDataset(tables["train"], processor), tables.get("validation")
     num_workers = _read_settings(recipe, train)
     return FittedData(
@@ -124,6 +97,22 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         start=start,
         imputing=imputing,
     )
+
+
+def fit_processor(recipe: Recipe, tables: Mapping[str, Table]) -> tuple[Processor, Start | None, Imputing | None]:
+    """Fits preprocessing on the training rows; and what comes with it from a trained model, and from an imputer."""
+    imputing = plan_imputer(recipe, tables)
+    start = plan_start(recipe, tables["train"])
+    processor = Processor.fit(
+        tables["train"],
+        recipe.data,
+        recipe.model.requirements(recipe.data.modalities),
+        recipe.model.target_requirements(),
+        {} if start is None else start.columns,
+        {} if start is None else start.targets,
+        None if imputing is None else imputing.imputer,
+    )
+    return processor, start, imputing
 
 
 def train_model(
@@ -181,7 +170,6 @@ def train_model(
         accumulate=config.accumulate,
         batching=config.batching.build(config.batch_size, data.lengths if config.batching.needs_lengths else None),
     )
-    watched = _Watched(loader)
     transforms = {name: transform.create(schema.column(name)) for name, transform in recipe.data.transforms.items()}
 
     validate, samples = None, None
@@ -198,9 +186,7 @@ def train_model(
         samples = validation.samples
 
         def validate() -> dict[str, float]:
-            return validation(
-                lambda batch, write: model.predict(batch.to(trainer.device), write=write)[0], trainer.epoch
-            )
+            return validation(trainer.epoch)
 
     folder.mkdir(parents=True, exist_ok=True)
     callbacks = default_callbacks(config, folder)
@@ -212,7 +198,7 @@ def train_model(
     trainer = Trainer(
         config,
         model,
-        watched,
+        loader,
         folder=folder,
         validate=validate,
         augment=lambda batch, epoch: augment(
@@ -257,7 +243,7 @@ def train_model(
         info["seen_rows"] = remembered
     if save and distributed.is_main:
         bundle.save(folder / "bundle")
-    return bundle, result, list(watched.unreadable.values())
+    return bundle, result, list(loader.unreadable.values())
 
 
 def _measured(data: FittedData, config: TrainingConfig) -> dict[str, Iterable[Batch]]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from polysense.core.batch import Batch
-from polysense.core.prediction import Prediction
 from polysense.core.random import permutation
 from polysense.core.registry import task
 from polysense.data.dataset import TableDataset
@@ -57,20 +54,13 @@ class Validation:
         shown = dataset if self._part is None else self._part
         self.samples = SampleLog(shown, num_samples=num_samples, folder=folder, seed=seed, resume=resume)
 
-    def __call__(self, predict: Callable[[Batch, bool], Mapping[str, Prediction]], epoch: int) -> dict[str, float]:
-        """The metrics by target/metric.
-
-        Args:
-            predict: A batch, and whether outputs are generated, to predictions.
-            epoch: From 1, for the samples.
-        """
+    def __call__(self, epoch: int) -> dict[str, float]:
+        """The metrics by target/metric, after an epoch, from 1."""
         part = self._part
-        evaluation = evaluate_model(
-            self._model, self._dataset, predict=lambda batch: predict(batch, part is None), generate=part is None
-        )
+        evaluation = evaluate_model(self._model, self._dataset, generate=part is None)
         metrics = evaluation.as_flat()
         if part is not None and len(part):
-            evaluation = evaluate_model(self._model, part, predict=lambda batch: predict(batch, True))
+            evaluation = evaluate_model(self._model, part)
             generated = {target.name for target in self._model.schema.targets if task(target.task).generates}
             for key, value in evaluation.as_flat().items():
                 target, _, _ = key.rpartition("/")

@@ -14,10 +14,10 @@ from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Written
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.best_path import BestPathConfig
+from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.prefix_beam import PrefixBeamConfig
-from polysense.nn.decoding.speech import SpeechStepper, SpeechWeights
+from polysense.nn.decoding.speech import IncrementalSpeechDecoder, SpeechWeights
 from polysense.nn.decoding.speech_beam import SpeechBeamConfig
-from polysense.nn.decoding.stepper import Stepper
 from polysense.nn.layers.ngram import NgramModel
 from polysense.tasks.generation.record import GenerationTarget
 
@@ -73,10 +73,10 @@ def texts_of(written: Written) -> list[tuple[int, ...]]:
     return [tuple(t for t in text if t not in (BLANK, END)) for text in written.ids[:, 0].tolist()]
 
 
-def stepper(
+def incremental(
     probabilities: Tensor, weights: SpeechWeights | None = None, model: NgramModel | None = None
-) -> SpeechStepper:
-    return SpeechStepper(probabilities, NUM_FRAMES, TARGET, weights or SpeechWeights(), language_model=model)
+) -> IncrementalSpeechDecoder:
+    return IncrementalSpeechDecoder(probabilities, NUM_FRAMES, TARGET, weights or SpeechWeights(), language_model=model)
 
 
 ROWS = torch.arange(len(NUM_FRAMES))
@@ -91,7 +91,7 @@ def test_a_wide_prefix_beam_finds_the_best_of_all_texts(weight: float, bonus: fl
     )
     for seed in range(2):
         probabilities = log_probabilities(seed)
-        written = decoder.write(stepper(probabilities, model=model), ROWS)
+        written = decoder.write(incremental(probabilities, model=model), ROWS)
         for row, frames in enumerate(NUM_FRAMES.tolist()):
             known = by_alignments(probabilities[row], frames)
             ranks = {
@@ -115,7 +115,7 @@ def test_a_narrow_beam_is_nearly_as_good_and_better_than_the_best_path() -> None
         *(PrefixBeamConfig(beam_size=n).build(TARGET) for n in (2, 5, 90)),
     ]
     for decoder in decoders:
-        totals.append(sum(float(decoder.write(stepper(log_probabilities(s)), ROWS).scores.sum()) for s in range(6)))
+        totals.append(sum(float(decoder.write(incremental(log_probabilities(s)), ROWS).scores.sum()) for s in range(6)))
     assert totals == sorted(totals)
     assert totals[0] < totals[-1]
     assert totals[2] > totals[-1] - 1.0
@@ -125,13 +125,13 @@ def test_best_path_by_hand() -> None:
     probabilities = torch.full((len(NUM_FRAMES), FRAMES, VOCABULARY), 0.05)
     for frame, token in enumerate((3, BLANK, 3, 4)):
         probabilities[:, frame, token] = 0.8
-    written = BestPathConfig().build(TARGET).write(stepper(probabilities.log()), ROWS)
+    written = BestPathConfig().build(TARGET).write(incremental(probabilities.log()), ROWS)
     assert texts_of(written) == [(3, 3, 4), (3, 3), (3,), ()]
-    cut = BestPathConfig(max_new_tokens=1).build(TARGET).write(stepper(probabilities.log()), ROWS)
+    cut = BestPathConfig(max_new_tokens=1).build(TARGET).write(incremental(probabilities.log()), ROWS)
     assert texts_of(cut) == [(3,)] * 3 + [()]
 
 
-class _Attention(Stepper):
+class _Attention(IncrementalDecoder):
     """A decoder that says by a table what comes next, whatever was said before the last token."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ def test_the_joint_beam_finds_the_best_weighted_sum(weight: float) -> None:
     decoder, model, attention = config.build(TARGET), language_model(), _Attention()
     for seed in range(2):
         probabilities = log_probabilities(seed)
-        joint = SpeechStepper(probabilities, NUM_FRAMES, TARGET, decoder.weights, attention, model)
+        joint = IncrementalSpeechDecoder(probabilities, NUM_FRAMES, TARGET, decoder.weights, attention, model)
         found = texts_of(decoder.write(joint, ROWS))
         for row, frames in enumerate(NUM_FRAMES.tolist()):
             known = by_alignments(probabilities[row], frames)
@@ -171,9 +171,9 @@ def test_the_joint_beam_finds_the_best_weighted_sum(weight: float) -> None:
 def test_a_beam_over_tokens_finds_what_a_beam_over_frames_does() -> None:
     probabilities, model = log_probabilities(3), language_model()
     wide = SpeechBeamConfig(beam_size=130, language_model_weight=0.4)
-    by_token = wide.build(TARGET).write(stepper(probabilities, wide.build(TARGET).weights, model), ROWS)
+    by_token = wide.build(TARGET).write(incremental(probabilities, wide.build(TARGET).weights, model), ROWS)
     by_frame = PrefixBeamConfig(beam_size=90, language_model_weight=0.4).build(TARGET)
-    assert texts_of(by_token) == texts_of(by_frame.write(stepper(probabilities, model=model), ROWS))
+    assert texts_of(by_token) == texts_of(by_frame.write(incremental(probabilities, model=model), ROWS))
 
 
 def test_rows_do_not_depend_on_one_another() -> None:
@@ -181,8 +181,10 @@ def test_rows_do_not_depend_on_one_another() -> None:
     order = torch.tensor([3, 0, 1, 2])
     for config in (BestPathConfig(), PrefixBeamConfig(beam_size=4, num_texts=3), SpeechBeamConfig(num_texts=2)):
         decoder = config.build(TARGET)
-        whole = decoder.write(stepper(probabilities, model=model), ROWS)
-        mixed = SpeechStepper(probabilities[order], NUM_FRAMES[order], TARGET, SpeechWeights(), language_model=model)
+        whole = decoder.write(incremental(probabilities, model=model), ROWS)
+        mixed = IncrementalSpeechDecoder(
+            probabilities[order], NUM_FRAMES[order], TARGET, SpeechWeights(), language_model=model
+        )
         other = decoder.write(mixed, ROWS)
         assert torch.equal(other.ids, whole.ids[order])
         assert torch.equal(other.scores, whole.scores[order])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from polysense.core.random import fold
 from polysense.core.schema import Target
 from polysense.errors import ConfigError
-from polysense.nn.decoding import DecodingConfig, Stepper, Written
+from polysense.nn.decoding import DecodingConfig, IncrementalDecoder, Written
 from polysense.nn.decoding.answers import RankingConfig
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.greedy import GreedyConfig
@@ -29,7 +29,7 @@ PADDING, BEGIN, END, VOCABULARY = 0, 1, 2, 7
 WORDS = range(3, VOCABULARY)
 
 
-class HashModel(Stepper):
+class HashModel(IncrementalDecoder):
     """The logits of the next token are a hash of the row's key and of all tokens before: no two pasts are alike."""
 
     def __init__(self, keys: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ import logging
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from balance_toys import NAMES, make_model, make_trainer, measured
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.errors import ConfigError
-from polysense.training.balance.gradient_blending import GradientBlendingConfig, Losses, blend
+from polysense.training.balance.gradient_blending import GradientBlendingConfig, blend
 from polysense.training.balance.measure import OwnLosses
 from polysense.training.callbacks.jsonl import JsonlLog
 from polysense.training.callbacks.text_log import TextLog
@@ -22,8 +23,8 @@ from polysense.training.distributed import Distributed
 from polysense.training.optimizers import SGDConfig
 
 
-def losses(train: list[float], validation: list[float]) -> Losses:
-    return Losses(train=tuple(train), validation=tuple(validation))
+def losses(train: list[float], validation: list[float]) -> np.ndarray:
+    return np.array([train, validation])
 
 
 def test_the_shares_are_gain_over_squared_overfitting() -> None:
@@ -131,7 +132,7 @@ def test_the_blend_is_that_of_the_measured_losses(tmp_path: Path) -> None:
     before, after = make_model(), make_model()
     result = make_trainer(tmp_path, after, GradientBlendingConfig(evenly=0.0), epochs=1).fit()
 
-    def measure(model: MultimodalModel) -> Losses:
+    def measure(model: MultimodalModel) -> np.ndarray:
         model.loss_weights.update(make_model().loss_weights)  # a target weighs as in the recipe
         own = OwnLosses(model, measured(), torch.device("cpu"), Distributed())
         return losses(own("train"), own("validation"))

@@ -22,8 +22,8 @@ import polysense
 from polysense.bundle import Bundle
 from polysense.data.sources import read_table
 from polysense.errors import CheckpointError, ConfigError
-from polysense.nn.parts import mismatch, part_names, part_tensors, scale
 from polysense.recipe import Recipe
+from polysense.workflows.finetune.submodules import mismatch, part_tensors, scale_learning_rate
 from polysense.workflows.finetune.transfer import plan_start, without_parts
 from polysense.workflows.measure import only_column
 from polysense.workflows.prepare import prepare
@@ -184,7 +184,7 @@ def test_moved_parts_learn_at_their_own_rate(pretrained: Path) -> None:
     data = fit_data(recipe, {"train": read_table(source)})
     model = recipe.model.build(data.processor.schema)
     assert data.start is not None
-    scale(model, dict.fromkeys(data.start.moves, 0.1))
+    scale_learning_rate(model, list(data.start.moves), 0.1)
     groups = {group["lr_scale"]: {id(p) for p in group["params"]} for group in model.parameter_groups()}
     assert set(groups) == {1.0, 0.1}
     slow = {id(p) for name in ("photo", "note") for p in model.column_encoders[name].parameters()}
@@ -332,7 +332,12 @@ def test_every_tensor_belongs_to_a_part_and_halves_are_noticed(tmp_path: Path) -
         tmp_path / "run",
     )
     model = bundle.model
-    parts = [tensor for part in part_names(model) for tensor in part_tensors(model, part).values()]
+    names = (
+        *(f"encoders.{name}" for name in model.schema.names),
+        "fusion",
+        *(f"heads.{name}" for name in model.by_target()),
+    )
+    parts = [tensor for part in names for tensor in part_tensors(model, part).values()]
     state = model.state_dict()
     assert len(parts) == len(state)
     assert mismatch(model, "encoders.photo", model, "encoders.note") is not None

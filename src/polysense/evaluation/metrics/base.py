@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-__all__ = ["MAX_RANKED", "Grouping", "Rankings", "ratio"]
+__all__ = ["MAX_RANKED", "Grouping", "Rankings", "chunks", "ratio"]
 
 MAX_RANKED = 2**21
 """Most scores (rows x classes) whose ranking is bootstrapped: about 10 s for 1,000 resamples on one slow core."""
+
+
+_CHUNK = 2**22  # similarities in memory at once, 16 MB in float32
+
+
+def chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
+    """Rows whose products with all columns fit into memory."""
+    step = max(1, _CHUNK // max(num_columns, 1))
+    for start in range(0, num_rows, step):
+        yield slice(start, start + step)
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray, default: float = np.nan) -> np.ndarray:

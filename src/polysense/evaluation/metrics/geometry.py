@@ -7,13 +7,12 @@ Wang & Isola, "Understanding Contrastive Representation Learning through Alignme
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["effective_rank", "uniformity"]
+from polysense.evaluation.metrics.base import chunks
 
-_CHUNK = 2**22  # similarities in memory at once, 16 MB in float32
+__all__ = ["effective_rank", "uniformity"]
 
 
 def uniformity(places: np.ndarray) -> float:
@@ -26,7 +25,7 @@ def uniformity(places: np.ndarray) -> float:
         return math.nan
     plain = places.astype(np.float32)
     total = 0.0
-    for some in _chunks(len(plain)):
+    for some in chunks(len(plain), len(plain)):
         total += float(np.exp(4.0 * np.minimum(plain[some] @ plain.T, 1.0) - 4.0).sum(dtype=np.float64))
     own = float(np.exp(4.0 * np.minimum(np.square(plain).sum(axis=1), 1.0) - 4.0).sum(dtype=np.float64))
     return math.log(max(total - own, 1e-300) / (len(plain) * (len(plain) - 1)))
@@ -45,10 +44,3 @@ def effective_rank(places: np.ndarray) -> float:
     values = np.sqrt(np.clip(np.linalg.eigvalsh(plain.T @ plain), 0.0, None))
     shares = values[values > 0] / values.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
-def _chunks(num_rows: int) -> Iterator[slice]:
-    """Rows whose products with all rows fit into memory."""
-    step = max(1, _CHUNK // max(num_rows, 1))
-    for start in range(0, num_rows, step):
-        yield slice(start, start + step)

@@ -1,10 +1,10 @@
 """Decoding strategies, one per file.
 
-An autoregressive head gives a `Stepper`; greedy search, beam search, sampling and the ranking of listed answers
-(`greedy.py`, `beam.py`, `sample.py`, `answers.py`) each read nothing else, so every head has all of them.
+An autoregressive head gives an `IncrementalDecoder`; greedy search, beam search, sampling and the ranking of listed
+answers (`greedy.py`, `beam.py`, `sample.py`, `answers.py`) each read nothing else, so every head has all of them.
 """
 
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
 
-__all__ = ["Decoder", "DecodingConfig", "Stepper", "Written"]
+__all__ = ["Decoder", "DecodingConfig", "IncrementalDecoder", "Written"]

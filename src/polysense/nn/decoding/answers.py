@@ -19,7 +19,7 @@ from torch import Tensor
 from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 
 __all__ = ["Ranking", "RankingConfig"]
@@ -52,14 +52,14 @@ class Ranking(Decoder, config=RankingConfig):
         self._config, self.texts_at_once = config, self.trie.width
         self._answers = self.trie.texts(self.padding_id)
 
-    def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
         assert self.trie is not None
         batch, device, trie = len(rows), rows.device, self.trie
         results = []
         scores = torch.zeros(batch, 1, device=device)
         nodes, token = torch.zeros(1, dtype=torch.int64), torch.full((batch,), self.begin_id, device=device)
         for first, last in trie.levels[1:]:
-            steps = stepper(token).view(batch, len(nodes), -1)
+            steps = incremental(token).view(batch, len(nodes), -1)
             origin = torch.searchsorted(nodes, trie.parents[first:last])
             tokens = trie.tokens[first:last]
             scores = scores[:, origin] + steps[:, origin.to(device), tokens.to(device)]
@@ -69,7 +69,7 @@ class Ranking(Decoder, config=RankingConfig):
             if not len(nodes):
                 break
             starts = torch.arange(batch)[:, None] * steps.shape[1]
-            stepper.reorder((starts + origin[~over]).flatten().to(device))
+            incremental.reorder((starts + origin[~over]).flatten().to(device))
             token = token.repeat(batch)
         every = torch.cat(results, dim=1)
         if self._config.normalise:

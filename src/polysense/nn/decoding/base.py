@@ -1,7 +1,7 @@
 """Decoder: a strategy of writing, and what it gives.
 
-It sees only a `Stepper`'s log probabilities of next tokens. After every token it gives the texts that it follows, which
-serves streaming and writing alike, and the last thing that it gives is the result.
+It sees only an `IncrementalDecoder`'s log probabilities of next tokens. After every token it gives the texts that it
+follows, which serves streaming and writing alike, and the last thing that it gives is the result.
 
 All texts of a batch are written in step, and a text that has ended waits for the others: dropping it would change the
 shape of what is computed, and with it the last bits of the others.
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from polysense.config.base import Configured, Family
 from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.decoding.trie import Constrained, Trie
 
@@ -90,32 +90,32 @@ class Decoder(Configured, ABC):
         limit = target.max_length if config.max_new_tokens == "auto" else config.max_new_tokens
         self.max_new_tokens = max([limit, *map(len, target.answers)])
 
-    def steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
         """Writes one text for every row, token by token.
 
         Args:
-            stepper: At the beginning, with one row for each of `rows`.
-            rows: Row indices in the table, which decide what is drawn; they lie where the stepper's outputs do.
+            incremental: At the beginning, with one row for each of `rows`.
+            rows: Row indices in the table, which decide what is drawn; on the device of its outputs.
 
         Yields:
             After every token all texts that are followed: what the texts of a row have in common will not change.
             The last is the result.
         """
         if self.trie is not None:
-            stepper = Constrained(stepper, self.trie, rows)
-        yield from self._steps(stepper, rows)
+            incremental = Constrained(incremental, self.trie, rows)
+        yield from self._steps(incremental, rows)
 
-    def write(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Written:
+    def write(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Written:
         """The result alone; arguments as in `steps`."""
         written = None
-        for step in self.steps(stepper, rows):
+        for step in self.steps(incremental, rows):
             written = step
         assert written is not None
         return written
 
     @abstractmethod
-    def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
-        """As `steps`; the stepper gives -inf to what leads to no listed answer."""
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+        """As `steps`; the decoder gives -inf to what leads to no listed answer."""
 
     def _room(self, num_rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """For a text in each row: its first last token, and the padded ids of what is to come."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 
 __all__ = ["BeamSearch", "BeamSearchConfig"]
@@ -58,7 +58,7 @@ class BeamSearch(Decoder, config=BeamSearchConfig):
         super().__init__(config, target)
         self._config, self.texts_at_once = config, config.beam_size
 
-    def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
         batch, device = len(rows), rows.device
         token, ids = self._room(batch, device)
         ids = ids[:, None]  # [batch, beams, length]; there are more beams as there are more beginnings
@@ -66,7 +66,7 @@ class BeamSearch(Decoder, config=BeamSearchConfig):
         lengths, scores = torch.zeros(batch, 1, device=device), torch.zeros(batch, 1, device=device)
         position = 0
         for position in range(self.max_new_tokens):
-            steps = stepper(token).view(batch, scores.shape[1], -1)
+            steps = incremental(token).view(batch, scores.shape[1], -1)
             vocabulary = steps.shape[2]
             # A text that has ended stays as it is, among those that go on.
             stays = torch.full((vocabulary,), -math.inf, device=device)
@@ -76,7 +76,7 @@ class BeamSearch(Decoder, config=BeamSearchConfig):
             scores, chosen = candidates.topk(min(self._config.beam_size, candidates.shape[1]), dim=1)
             origin, picked = chosen // vocabulary, chosen % vocabulary
             first = torch.arange(batch, device=device)[:, None] * steps.shape[1]
-            stepper.reorder((first + origin).flatten())
+            incremental.reorder((first + origin).flatten())
             ids = ids.gather(1, origin[:, :, None].expand(-1, -1, ids.shape[2]))
             ids[:, :, position] = picked
             done, lengths = done.gather(1, origin), lengths.gather(1, origin)

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
-from polysense.nn.decoding.speech import SpeechStepper
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
+from polysense.nn.decoding.speech import IncrementalSpeechDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.layers.ctc import collapse
 
@@ -42,8 +42,8 @@ class BestPath(Decoder, config=BestPathConfig):
         super().__init__(config, target)
         self._limit = None if config.max_new_tokens == "auto" else config.max_new_tokens
 
-    def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
-        speech = SpeechStepper.of(stepper, "best_path")
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+        speech = IncrementalSpeechDecoder.of(incremental, "best_path")
         probabilities = speech.log_probabilities
         valid = torch.arange(probabilities.shape[1], device=rows.device) < speech.num_frames[:, None]
         texts, lengths = collapse(probabilities.argmax(dim=-1), valid, self.padding_id)

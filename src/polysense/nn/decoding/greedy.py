@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
 
 __all__ = ["Greedy", "GreedyConfig"]
 
@@ -26,12 +26,12 @@ class GreedyConfig(DecodingConfig):
 class Greedy(Decoder, config=GreedyConfig):
     """Greedy search."""
 
-    def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
         token, ids = self._room(len(rows), rows.device)
         done = rows < 0  # fillers
         scores = torch.zeros(len(rows), device=rows.device)
         for position in range(self.max_new_tokens):
-            best, chosen = stepper(token).max(dim=-1)
+            best, chosen = incremental(token).max(dim=-1)
             scores = scores + best.masked_fill(done, 0.0)
             token = chosen.masked_fill(done, self.padding_id)
             ids[:, position] = token

@@ -25,8 +25,8 @@ from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
 from polysense.nn.decoding.best_path import ended
-from polysense.nn.decoding.speech import SpeechStepper
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
+from polysense.nn.decoding.speech import IncrementalSpeechDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.layers.ctc import exact
 from polysense.nn.layers.ngram import NgramModel
@@ -73,8 +73,8 @@ class PrefixBeam(Decoder, config=PrefixBeamConfig):
         self._config = config
         self._limit = None if config.max_new_tokens == "auto" else config.max_new_tokens
 
-    def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
-        speech = SpeechStepper.of(stepper, "prefix_beam")
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+        speech = IncrementalSpeechDecoder.of(incremental, "prefix_beam")
         beams = _Beams(self._config, speech, self.padding_id, self.end_id)
         for frame in range(speech.log_probabilities.shape[1]):
             beams.hear(frame)
@@ -90,7 +90,7 @@ class _Beams:
 
     # Suffixes: B batch, K beginnings, G and H also beginnings (before, after), C candidate tokens.
 
-    def __init__(self, config: PrefixBeamConfig, speech: SpeechStepper, blank: int, end_id: int) -> None:
+    def __init__(self, config: PrefixBeamConfig, speech: IncrementalSpeechDecoder, blank: int, end_id: int) -> None:
         self._config, self._speech, self._blank, self._end_id = config, speech, blank, end_id
         batch, num = len(speech.num_frames), config.beam_size
         device = speech.log_probabilities.device

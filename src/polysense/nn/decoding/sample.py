@@ -22,7 +22,7 @@ from polysense.config.limits import NonNegativeFloat, PositiveInt
 from polysense.core.random import uniforms
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 
 __all__ = ["Sampling", "SamplingConfig"]
@@ -60,7 +60,7 @@ class Sampling(Decoder, config=SamplingConfig):
         super().__init__(config, target)
         self._config, self.texts_at_once = config, config.num_texts
 
-    def _steps(self, stepper: Stepper, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
         batch, num, device = len(rows), self._config.num_texts, rows.device
         coordinates = rows.cpu().numpy()[:, None], torch.arange(num).numpy()
         drawn = uniforms(self.max_new_tokens, self._config.seed, "decoding", *coordinates)
@@ -70,10 +70,10 @@ class Sampling(Decoder, config=SamplingConfig):
         scores = torch.zeros(batch * num, device=device)
         position = 0
         for position in range(self.max_new_tokens):
-            steps = stepper(token[::num] if position == 0 else token)
+            steps = incremental(token[::num] if position == 0 else token)
             if position == 0 and num > 1:
                 origins = torch.arange(batch, device=device).repeat_interleave(num)
-                stepper.reorder(origins)
+                incremental.reorder(origins)
                 steps = steps[origins]
             chosen = self._draw(steps, draws[:, position])
             scores = scores + steps.gather(1, chosen[:, None])[:, 0].masked_fill(done, 0.0)

@@ -5,8 +5,8 @@ The one-pass joint decoding of Watanabe et al., "Hybrid CTC/Attention Architectu
 
     score = c log p_ctc + (1 - c) log p_attention + l log p_lm + b tokens,
 
-each of the next token after the same beginning. As a stepper it serves every strategy. Those that go frame by frame
-(`best_path.py`, `prefix_beam.py`) read its frames instead.
+each of the next token after the same beginning. As an incremental decoder it serves every strategy. Those that go frame
+by frame (`best_path.py`, `prefix_beam.py`) read its frames instead.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from polysense.errors import ConfigError
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.layers.ctc import PrefixScores, ctc_losses
 from polysense.nn.layers.ngram import NgramModel
 
-__all__ = ["SpeechStepper", "SpeechWeights"]
+__all__ = ["IncrementalSpeechDecoder", "SpeechWeights"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class SpeechWeights:
     length_bonus: float = 0.0
 
 
-class SpeechStepper(Stepper):
+class IncrementalSpeechDecoder(IncrementalDecoder):
     """From each row's last token to the score of its next one.
 
     Args:
@@ -65,7 +65,7 @@ class SpeechStepper(Stepper):
         num_frames: Int[Tensor, " batch"],
         target: TokenTarget,
         weights: SpeechWeights,
-        attention: Stepper | None = None,
+        attention: IncrementalDecoder | None = None,
         language_model: NgramModel | None = None,
     ) -> None:
         self.log_probabilities, self.num_frames, self.language_model = log_probabilities, num_frames, language_model
@@ -75,14 +75,14 @@ class SpeechStepper(Stepper):
         self._contexts = None if language_model is None else language_model.start(len(num_frames))
 
     @staticmethod
-    def of(stepper: Stepper, strategy: str) -> SpeechStepper:
-        """A stepper, if it is one that has frames.
+    def of(incremental: IncrementalDecoder, strategy: str) -> IncrementalSpeechDecoder:
+        """An incremental decoder, if it is one that has frames.
 
         Raises:
             ConfigError: It is not; the message names the strategy that asks.
         """
-        if isinstance(stepper, SpeechStepper):
-            return stepper
+        if isinstance(incremental, IncrementalSpeechDecoder):
+            return incremental
         raise ConfigError(
             f"decoding: {strategy!r} goes frame by frame, which takes a head of type ctc or ctc_attention and a target "
             f"without a list of answers; choose another decoding, such as beam"

@@ -1,4 +1,4 @@
-"""Texts that must be one of a list: their token ids as a tree, and a stepper that can't leave it.
+"""Texts that must be one of a list: their token ids as a tree, and an incremental decoder that can't leave it.
 
 A beginning is followed only by tokens that some listed answer goes on with (constrained decoding over a prefix tree: De
 Cao et al., "Autoregressive Entity Retrieval", 2021, section 3.2). Log probabilities are the model's own, not made to
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from polysense.nn.decoding.stepper import Stepper
+from polysense.nn.decoding.incremental import IncrementalDecoder
 
 __all__ = ["Constrained", "Trie"]
 
@@ -106,17 +106,17 @@ class Trie:
         return mask
 
 
-class Constrained(Stepper):
-    """A stepper that gives -inf to every token that leads to no listed answer.
+class Constrained(IncrementalDecoder):
+    """An incremental decoder that gives -inf to every token that leads to no listed answer.
 
     Args:
-        stepper: At the beginning.
+        incremental: At the beginning.
         trie: The answers.
-        rows: One for each of the stepper's rows.
+        rows: One for each of the decoder's rows.
     """
 
-    def __init__(self, stepper: Stepper, trie: Trie, rows: Int[Tensor, " rows"]) -> None:
-        self._stepper, self._trie = stepper, trie.to(rows.device)
+    def __init__(self, incremental: IncrementalDecoder, trie: Trie, rows: Int[Tensor, " rows"]) -> None:
+        self._incremental, self._trie = incremental, trie.to(rows.device)
         self._nodes: Tensor | None = None
         self._num_rows, self._device = len(rows), rows.device
 
@@ -126,9 +126,9 @@ class Constrained(Stepper):
             if self._nodes is None
             else self._trie.child(self._nodes, token)
         )
-        return self._stepper(token) + self._trie.mask(self._nodes)
+        return self._incremental(token) + self._trie.mask(self._nodes)
 
     def reorder(self, rows: Int[Tensor, " new_rows"]) -> None:
         if self._nodes is not None:
             self._nodes = self._nodes[rows]
-        self._stepper.reorder(rows)
+        self._incremental.reorder(rows)

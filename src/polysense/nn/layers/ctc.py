@@ -142,7 +142,7 @@ class PrefixScores:
         return torch.where(possible_R1, psi_RV - psi_R1, -math.inf)
 
     def reorder(self, rows: Int[Tensor, " new_rows"]) -> None:
-        """Makes each row go on from another one's prefix; see `Stepper.reorder` for which can be given."""
+        """Makes each row go on from another one's prefix; see `IncrementalDecoder.reorder` for which can be given."""
         self._on_blank_RT, self._on_token_RT = self._on_blank_RT[rows], self._on_token_RT[rows]
         self._last_R, self._psi_R = self._last_R[rows], self._psi_R[rows]
 

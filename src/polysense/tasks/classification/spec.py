@@ -8,8 +8,8 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
-from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
+from polysense.core.row_spec import RowSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
 from polysense.tasks.classification.record import ClassificationTarget
@@ -32,23 +32,18 @@ class _Contribution(Contribution[ClassificationTarget]):
         return np.column_stack([correct, _log_probability(target, statistics)])
 
 
-class ClassificationSpec(TaskSpec[ClassificationTarget]):
+class ClassificationSpec(RowSpec[ClassificationTarget]):
     """One of several classes. Its row statistics: `truth`, `predicted` and `probabilities`."""
 
     name = "classification"
     record = ClassificationTarget
     rank = 10
-    generates = False
-    has_column = True
     has_classes = True
-    embeds_columns = False
-    reconstructs_columns = False
     decode = "polysense.tasks.classification.predicted:predicted_columns"
     answer = Answer.CLASS
     infer = "polysense.tasks.classification.infer:claim"
     contribution = _Contribution()
     align = Unsupported("a row's class is the same however its cells are augmented")
-    unit = Unsupported("every row counts by itself")
     candidates = Unsupported("the classes are part of the model")
     report_section = "polysense.tasks.classification.report_section:report_sections"
     sample_outputs = "polysense.tasks.classification.sample_output:sample_outputs"
@@ -58,29 +53,8 @@ class ClassificationSpec(TaskSpec[ClassificationTarget]):
         """A hidden layer of the tokens' width."""
         return TaskPreset(target={"type": self.name}, head={"type": self.name, "hidden": size.width})
 
-    def collate(
-        self,
-        target: ClassificationTarget,
-        samples: Sequence[Sample],
-        num_rows: int,
-        *,
-        all_references: bool,
-        prompt_length: int,
-    ) -> Arrays:
-        values, present = np.zeros(num_rows, dtype=np.int64), np.zeros(num_rows, dtype=bool)
-        for row, sample in enumerate(samples):
-            if (value := sample.targets.get(target.name)) is not None:
-                values[row], present[row] = value, True
-        return {"values": values, "present": present}
-
-    def absence(self, target: ClassificationTarget) -> str:
-        return f"no {target.name}"
-
-    def lies_in(self, target: ClassificationTarget) -> str | None:
-        return None
-
-    def masked_groups(self, target: ClassificationTarget) -> Sequence[tuple[str, ...]]:
-        return ()
+    def nothing(self, target: ClassificationTarget, num_rows: int) -> np.ndarray:
+        return np.zeros(num_rows, dtype=np.int64)
 
     def row_statistics(
         self, target: ClassificationTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows

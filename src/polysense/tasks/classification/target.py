@@ -10,7 +10,7 @@ import numpy as np
 
 from polysense.core.schema import Target
 from polysense.data.sources import Table
-from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.category.column import category_key
 from polysense.tasks.classes import Classes
@@ -20,27 +20,21 @@ __all__ = ["ClassificationProcessor", "ClassificationTargetConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationTargetConfig(TargetConfig):
+class ClassificationTargetConfig(ColumnTargetConfig):
     """One class out of several.
 
     Attributes:
-        column: The table's column; null if it is named as the target.
         classes: All classes, in the order of their ids; of two the second is the positive one. Null takes those of the
             training rows, sorted (numbers by value).
     """
 
     task: ClassVar[str] = "classification"
     type: Literal["classification"] = "classification"
-    column: str | None = None
     classes: tuple[str | int | float | bool, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.classes is not None and len(self.classes) < 2:
             raise ValueError("classes: expected at least two, or null")
-
-    def sources(self, name: str) -> tuple[str, ...]:
-        """The table's column that the target of that name is read from."""
-        return (self.column or name,)
 
     def build(self, name: str) -> ClassificationProcessor:
         """The preprocessing of the target of that name, not yet fitted."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from polysense.core.report_section import ReportSection
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.example_rows import example_rows
 from polysense.tasks.generation.record import GenerationTarget
 
 __all__ = ["report_sections"]
@@ -23,7 +22,7 @@ def report_sections(
         return []
     rows = [
         (int(evaluation.rows[i]), statistics["references"][i], statistics["predicted"][i])
-        for i in example_rows(statistics["present"], _NUM_ROWS)
+        for i in evaluation.example_rows(target.name, _NUM_ROWS)
     ]
     if not rows:
         return []

@@ -8,8 +8,9 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
+from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
 from polysense.tasks.generation.metrics.words import are_unspaced
@@ -37,7 +38,7 @@ class _Contribution(Contribution[GenerationTarget]):
         return _log_likelihood(target, statistics)[:, None]
 
 
-class GenerationSpec(TaskSpec[GenerationTarget]):
+class GenerationSpec(RowSpec[GenerationTarget]):
     """Texts.
 
     Its row statistics: `likelihood` [rows, 3], where it is known, of the true text: the summed log probability of its
@@ -49,16 +50,11 @@ class GenerationSpec(TaskSpec[GenerationTarget]):
     record = GenerationTarget
     rank = 40
     generates = True
-    has_column = True
-    has_classes = False
-    embeds_columns = False
-    reconstructs_columns = False
     decode = "polysense.tasks.generation.predicted:predicted_columns"
     answer = Answer.WORDS
     infer = "polysense.tasks.generation.infer:claim"
     contribution = _Contribution()
     align = Unsupported("a row's text is the same however its cells are augmented")
-    unit = Unsupported("every row counts by itself")
     candidates = Unsupported("texts are generated, not looked for")
     explained = Unsupported("a text is not one number")
     summary = Unsupported("its metrics say what there is to say")
@@ -99,15 +95,6 @@ class GenerationSpec(TaskSpec[GenerationTarget]):
         if any(target.name in sample.trained for sample in samples):
             truth["earlier"] = _earlier(samples, target, num_rows, prompt_length)
         return truth
-
-    def absence(self, target: GenerationTarget) -> str:
-        return f"no {target.name}"
-
-    def lies_in(self, target: GenerationTarget) -> str | None:
-        return None
-
-    def masked_groups(self, target: GenerationTarget) -> Sequence[tuple[str, ...]]:
-        return ()
 
     def row_statistics(
         self, target: GenerationTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows

@@ -27,7 +27,7 @@ from polysense.core.task_spec import TargetReader
 from polysense.data.media import short
 from polysense.data.prompt import Prompt
 from polysense.data.sources import Table
-from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
 from polysense.tasks.generation.record import GenerationRequirements, GenerationTarget
@@ -42,11 +42,10 @@ _MAX_TRAINING_PROMPTS = 5_000  # for the typical length alone
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTargetConfig(TargetConfig):
+class TextTargetConfig(ColumnTargetConfig):
     """What targets that are texts have in common.
 
     Attributes:
-        column: The table's column; null if it is named as the target.
         tokens: What the model writes one after another: subwords (can spell anything), characters or words (of the
             training texts only). A pretrained language model brings its own tokens.
         vocabulary_size: Tokens at most; auto is, for subwords, one for every 5 words of the training texts, at least
@@ -63,7 +62,6 @@ class TextTargetConfig(TargetConfig):
 
     task: ClassVar[str] = "generation"
     may_be_input: ClassVar[bool] = True
-    column: str | None = None
     tokens: Kind = "subwords"
     vocabulary_size: int | Literal["auto"] = "auto"
     min_frequency: PositiveInt = 2
@@ -77,10 +75,6 @@ class TextTargetConfig(TargetConfig):
         least = 260 if self.tokens == "subwords" else 5
         if self.vocabulary_size != "auto" and self.vocabulary_size < least:
             raise ValueError(f"vocabulary_size: expected at least {least}, or auto")
-
-    def sources(self, name: str) -> tuple[str, ...]:
-        """The table's column that the target of that name is read from."""
-        return (self.column or name,)
 
 
 class TextProcessor(TargetProcessor):

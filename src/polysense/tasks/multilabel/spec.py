@@ -8,8 +8,8 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
-from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
+from polysense.core.row_spec import RowSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
 from polysense.tasks.multilabel.record import MultilabelTarget
@@ -33,23 +33,17 @@ class _Contribution(Contribution[MultilabelTarget]):
         return np.column_stack([f1, _log_probability(target, statistics)])
 
 
-class MultilabelSpec(TaskSpec[MultilabelTarget]):
+class MultilabelSpec(RowSpec[MultilabelTarget]):
     """Any of several labels. Its row statistics: `truth`, `predicted` (bool each) and `probabilities`."""
 
     name = "multilabel"
     record = MultilabelTarget
     rank = 20
-    generates = False
-    has_column = True
-    has_classes = False
-    embeds_columns = False
-    reconstructs_columns = False
     decode = "polysense.tasks.multilabel.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.multilabel.infer:claim"
     contribution = _Contribution()
     align = Unsupported("a row's labels are the same however its cells are augmented")
-    unit = Unsupported("every row counts by itself")
     candidates = Unsupported("the labels are part of the model")
     summary = Unsupported("every label is a question of its own, so nothing is taken for something else")
     report_section = Unsupported("its metrics say what there is to say")
@@ -62,30 +56,8 @@ class MultilabelSpec(TaskSpec[MultilabelTarget]):
             target={"type": self.name, "delimiter": delimiter}, head={"type": self.name, "hidden": size.width}
         )
 
-    def collate(
-        self,
-        target: MultilabelTarget,
-        samples: Sequence[Sample],
-        num_rows: int,
-        *,
-        all_references: bool,
-        prompt_length: int,
-    ) -> Arrays:
-        values = np.zeros((num_rows, len(target.classes)), dtype=np.float32)
-        present = np.zeros(num_rows, dtype=bool)
-        for row, sample in enumerate(samples):
-            if (value := sample.targets.get(target.name)) is not None:
-                values[row], present[row] = value, True
-        return {"values": values, "present": present}
-
-    def absence(self, target: MultilabelTarget) -> str:
-        return f"no {target.name}"
-
-    def lies_in(self, target: MultilabelTarget) -> str | None:
-        return None
-
-    def masked_groups(self, target: MultilabelTarget) -> Sequence[tuple[str, ...]]:
-        return ()
+    def nothing(self, target: MultilabelTarget, num_rows: int) -> np.ndarray:
+        return np.zeros((num_rows, len(target.classes)), dtype=np.float32)
 
     def row_statistics(
         self, target: MultilabelTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows

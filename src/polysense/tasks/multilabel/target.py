@@ -10,7 +10,7 @@ import numpy as np
 
 from polysense.core.schema import Target
 from polysense.data.sources import Table
-from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import DecodeError
 from polysense.modalities.category.column import category_key
 from polysense.tasks.classes import Classes
@@ -22,11 +22,10 @@ _DELIMITERS = ("|", ";", ",")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultilabelTargetConfig(TargetConfig):
+class MultilabelTargetConfig(ColumnTargetConfig):
     """Any number of labels at once.
 
     Attributes:
-        column: The table's column; null if it is named as the target.
         classes: All labels, in the order of their ids; null takes those of the training rows, sorted.
         delimiter: What stands between the labels of a text cell. Null takes the first of | ; , that occurs in the
             training rows. Cells that are lists need none.
@@ -34,7 +33,6 @@ class MultilabelTargetConfig(TargetConfig):
 
     task: ClassVar[str] = "multilabel"
     type: Literal["multilabel"] = "multilabel"
-    column: str | None = None
     classes: tuple[str | int | float | bool, ...] | None = None
     delimiter: str | None = None
 
@@ -43,10 +41,6 @@ class MultilabelTargetConfig(TargetConfig):
             raise ValueError("delimiter: expected at least one character, or null")
         if self.classes is not None and not self.classes:
             raise ValueError("classes: expected at least one, or null")
-
-    def sources(self, name: str) -> tuple[str, ...]:
-        """The table's column that the target of that name is read from."""
-        return (self.column or name,)
 
     def build(self, name: str) -> MultilabelProcessor:
         """The preprocessing of the target of that name, not yet fitted."""

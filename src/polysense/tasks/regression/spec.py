@@ -8,8 +8,8 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
-from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
+from polysense.core.row_spec import RowSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
 from polysense.tasks.regression.record import RegressionTarget
@@ -45,23 +45,17 @@ class _Contribution(Contribution[RegressionTarget]):
         return scores[None]
 
 
-class RegressionSpec(TaskSpec[RegressionTarget]):
+class RegressionSpec(RowSpec[RegressionTarget]):
     """Numbers in the table's units. Its row statistics: `truth` (NaN = unknown) and `predicted`, [rows, columns]."""
 
     name = "regression"
     record = RegressionTarget
     rank = 30
-    generates = False
-    has_column = True
-    has_classes = False
-    embeds_columns = False
-    reconstructs_columns = False
     decode = "polysense.tasks.regression.predicted:predicted_columns"
     answer = Answer.NUMBER
     infer = "polysense.tasks.regression.infer:claim"
     contribution = _Contribution()
     align = Unsupported("a row's number is the same however its cells are augmented")
-    unit = Unsupported("every row counts by itself")
     candidates = Unsupported("a number is looked for nowhere")
     summary = Unsupported("its metrics say what there is to say")
     report_section = Unsupported("its metrics say what there is to say")
@@ -72,30 +66,8 @@ class RegressionSpec(TaskSpec[RegressionTarget]):
         """A hidden layer of the tokens' width."""
         return TaskPreset(target={"type": self.name}, head={"type": self.name, "hidden": size.width})
 
-    def collate(
-        self,
-        target: RegressionTarget,
-        samples: Sequence[Sample],
-        num_rows: int,
-        *,
-        all_references: bool,
-        prompt_length: int,
-    ) -> Arrays:
-        values = np.full((num_rows, len(target.columns)), np.nan, dtype=np.float32)
-        present = np.zeros(num_rows, dtype=bool)
-        for row, sample in enumerate(samples):
-            if (value := sample.targets.get(target.name)) is not None:
-                values[row], present[row] = value, True
-        return {"values": values, "present": present}
-
-    def absence(self, target: RegressionTarget) -> str:
-        return f"no {target.name}"
-
-    def lies_in(self, target: RegressionTarget) -> str | None:
-        return None
-
-    def masked_groups(self, target: RegressionTarget) -> Sequence[tuple[str, ...]]:
-        return ()
+    def nothing(self, target: RegressionTarget, num_rows: int) -> np.ndarray:
+        return np.full((num_rows, len(target.columns)), np.nan, dtype=np.float32)
 
     def row_statistics(
         self, target: RegressionTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows

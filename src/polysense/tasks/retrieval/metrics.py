@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, higher, lower
-from polysense.evaluation.metrics.base import ratio
+from polysense.evaluation.metrics.base import chunks, ratio
 from polysense.evaluation.metrics.geometry import effective_rank, uniformity
 from polysense.tasks.retrieval.candidates import Candidates, there_of
 
@@ -33,7 +32,6 @@ __all__ = ["DEPTHS", "RetrievalScorer", "directions", "retrieval_metrics"]
 DEPTHS = (1, 5, 10)
 """How many of the nearest are looked at."""
 
-_CHUNK = 2**22  # similarities in memory at once, 16 MB in float32
 _NOBODY = "no row has two of the columns"
 _REPEATED = "it is of all rows together"
 
@@ -159,7 +157,7 @@ class RetrievalScorer(Scorer):
         looking = counted[self._there[counted, a]]
         results: dict[str, list[np.ndarray]] = {}
         kept = []
-        for some in _chunks(len(looking), max(among.num_holders, 1)):
+        for some in chunks(len(looking), max(among.num_holders, 1)):
             rows = looking[some]
             if not among.num_holders:
                 break
@@ -264,10 +262,3 @@ def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     high = np.minimum((below <= total[:, None] / 2).sum(axis=1), len(values) - 1)
     middle: np.ndarray = np.where(total > 0, (ordered[low] + ordered[high]) / 2, np.nan)
     return middle
-
-
-def _chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
-    """Rows whose products with all columns fit into memory."""
-    step = max(1, _CHUNK // max(num_columns, 1))
-    for start in range(0, num_rows, step):
-        yield slice(start, start + step)

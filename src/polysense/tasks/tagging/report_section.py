@@ -10,7 +10,6 @@ from polysense.core.report_section import ReportSection
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.example_rows import example_rows
 from polysense.evaluation.metrics.base import ratio
 from polysense.tasks.tagging.metrics import class_counts
 from polysense.tasks.tagging.record import TaggingTarget
@@ -62,7 +61,7 @@ def report_sections(
     lines = list(zip(target.classes, *scores, strict=True))
     timelines = [
         _timeline(target, int(evaluation.rows[i]), *(statistics[name][i] for name in ("length", "truth", "predicted")))
-        for i in example_rows(statistics["present"], _NUM_ROWS)
+        for i in evaluation.example_rows(target.name, _NUM_ROWS)
     ]
     values = {
         "target": target,

@@ -8,8 +8,9 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
+from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.tagging.metrics import TaggingScorer, segments_of, tagging_metrics, tagging_primary
 from polysense.tasks.tagging.record import TaggingTarget
@@ -35,7 +36,7 @@ class _Contribution(Contribution[TaggingTarget]):
         return _log_likelihood(target, statistics)[:, None]
 
 
-class TaggingSpec(TaskSpec[TaggingTarget]):
+class TaggingSpec(RowSpec[TaggingTarget]):
     """Labeled segments.
 
     Its row statistics: `length` of the column, `truth` and `predicted`, per row float64 [segments, 3 or 4] of (start,
@@ -45,18 +46,12 @@ class TaggingSpec(TaskSpec[TaggingTarget]):
     name = "tagging"
     record = TaggingTarget
     rank = 50
-    generates = False
-    has_column = True
-    has_classes = False
-    embeds_columns = False
-    reconstructs_columns = False
     decode = "polysense.tasks.tagging.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.tagging.infer:claim"
     contribution = _Contribution()
     average = Unsupported("segments have no mean")
     align = "polysense.tasks.tagging.align:align"
-    unit = Unsupported("every row counts by itself")
     candidates = Unsupported("the classes are part of the model")
     explained = Unsupported("a labeling is not one number")
     summary = Unsupported("its metrics say what there is to say")
@@ -88,14 +83,8 @@ class TaggingSpec(TaskSpec[TaggingTarget]):
                 values[row, : len(cell)], present[row] = cell, True
         return {"values": values, "present": present}
 
-    def absence(self, target: TaggingTarget) -> str:
-        return f"no {target.name}"
-
     def lies_in(self, target: TaggingTarget) -> str | None:
         return target.over
-
-    def masked_groups(self, target: TaggingTarget) -> Sequence[tuple[str, ...]]:
-        return ()
 
     def row_statistics(
         self, target: TaggingTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows

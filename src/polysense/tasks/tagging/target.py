@@ -24,7 +24,7 @@ from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
 from polysense.data.media import short
 from polysense.data.sources import Table
-from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.classes import Classes
 from polysense.tasks.tagging.record import TaggingTarget
@@ -41,11 +41,10 @@ _LABELS = ("label", "event_label", "class", "type", "tag", "entity", "entity_gro
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaggingTargetConfig(TargetConfig):
+class TaggingTargetConfig(ColumnTargetConfig):
     """Labelled segments of an input column: names in a text, events in a recording, a label for each word or step.
 
     Attributes:
-        column: The table's column; null if it is named as the target.
         over: The input column that the segments lie in; null if only one can be.
         labels: How lists of labels are read: "plain" as they stand, "bio" or "bilou" (IOBES too) with prefixes that
             mark where segments begin; auto takes prefixes where all labels of the training rows have them.
@@ -57,7 +56,6 @@ class TaggingTargetConfig(TargetConfig):
     lies_in_input: ClassVar[bool] = True
     task: ClassVar[str] = "tagging"
     type: Literal["tagging"] = "tagging"
-    column: str | None = None
     over: str | None = None
     labels: Literal["auto", "plain", "bio", "bilou"] = "auto"
     outside: str = "O"
@@ -66,10 +64,6 @@ class TaggingTargetConfig(TargetConfig):
     def __post_init__(self) -> None:
         if self.classes is not None and not self.classes:
             raise ValueError("classes: expected at least one, or null")
-
-    def sources(self, name: str) -> tuple[str, ...]:
-        """The table's column that the target of that name is read from."""
-        return (self.column or name,)
 
     def build(self, name: str) -> TaggingProcessor:
         """The preprocessing of the target of that name, not yet fitted."""

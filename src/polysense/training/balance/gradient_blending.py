@@ -17,15 +17,17 @@ What it needs are enough validation rows: G and O are differences of losses, and
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
 
 from polysense.config.limits import Fraction, PositiveFloat, PositiveInt
 from polysense.training.balance.base import ALL_COLUMNS, Balance, BalanceConfig, Setting
 
-__all__ = ["GradientBlending", "GradientBlendingConfig", "Losses", "blend"]
+__all__ = ["GradientBlending", "GradientBlendingConfig", "blend"]
 
 _LOG = logging.getLogger("polysense.training")
 
@@ -54,43 +56,29 @@ class GradientBlendingConfig(BalanceConfig):
         return GradientBlending(self, setting)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Losses:
-    """Each loss at one moment, that of all columns together first.
-
-    Attributes:
-        train: On training rows.
-        validation: On validation rows.
-    """
-
-    train: tuple[float, ...]
-    validation: tuple[float, ...]
-
-
-def blend(before: Losses, after: Losses, *, min_overfitting: float = 0.01) -> list[float] | None:
+def blend(
+    before: Float[np.ndarray, "splits losses"],
+    after: Float[np.ndarray, "splits losses"],
+    *,
+    min_overfitting: float = 0.01,
+) -> list[float] | None:
     """The shares w_m ~ G_m / O_m^2, which sum to 1.
 
     A loss that did not fall on validation rows, or could not be measured (NaN), gets 0. An overfitting that did not
     grow counts as `min_overfitting`.
 
     Args:
-        before: At the start of the epochs in question.
+        before: On training rows and on validation rows, at the start of the epochs in question.
         after: At their end.
         min_overfitting: The smallest O.
 
     Returns:
         One share per loss; None where none of them fell, which says nothing of how to weigh them.
     """
-    values: list[float] = []
-    for train, validation, new_train, new_validation in zip(
-        before.train, before.validation, after.train, after.validation, strict=True
-    ):
-        gain = validation - new_validation
-        overfitting = (new_validation - new_train) - (validation - train)
-        known = math.isfinite(gain) and math.isfinite(overfitting)
-        values.append(max(0.0, gain) / max(overfitting, min_overfitting) ** 2 if known else 0.0)
-    total = sum(values)
-    return [value / total for value in values] if total > 0 else None
+    gain = before[1] - after[1]
+    overfitting = (after[1] - after[0]) - (before[1] - before[0])
+    values = np.nan_to_num(np.maximum(gain, 0.0) / np.maximum(overfitting, min_overfitting) ** 2)
+    return (values / values.sum()).tolist() if values.sum() > 0 else None
 
 
 class GradientBlending(Balance):
@@ -113,7 +101,7 @@ class GradientBlending(Balance):
         self._weights = [1.0, *alone]
         # As in the recipe: the learning rate and the clipping keep their meaning.
         self._total = sum(self._weights)
-        self._before: Losses | None = None
+        self._before: np.ndarray | None = None
 
     def start(self) -> None:
         """See `Balance`."""
@@ -129,18 +117,15 @@ class GradientBlending(Balance):
             if shares is None:
                 _LOG.info("gradient blending: no loss fell on validation rows; the weights stay as they were")
             else:
-                self._set(shares)
+                even = self._config.evenly / len(shares)
+                self._apply([self._total * (even + (1 - self._config.evenly) * share) for share in shares])
+                weights = zip(self._names, self._weights, strict=True)
+                listed = ", ".join(f"{name} {weight:.3f}" for name, weight in weights)
+                _LOG.info("gradient blending: the losses weigh %s", listed)
         return {name: round(weight, 6) for name, weight in zip(self._names, self._weights, strict=True)}
 
-    def _measure(self) -> Losses:
-        train, validation = (self._setting.own_losses(split) for split in ("train", "validation"))
-        return Losses(train=tuple(train), validation=tuple(validation))
-
-    def _set(self, shares: Sequence[float]) -> None:
-        even = self._config.evenly / len(shares)
-        self._apply([self._total * (even + (1 - self._config.evenly) * share) for share in shares])
-        shown = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(self._names, self._weights, strict=True))
-        _LOG.info("gradient blending: the losses weigh %s", shown)
+    def _measure(self) -> np.ndarray:
+        return np.array([self._setting.own_losses(split) for split in ("train", "validation")])
 
     def _apply(self, weights: list[float]) -> None:
         self._weights = weights
@@ -151,13 +136,9 @@ class GradientBlending(Balance):
 
     def state(self) -> dict[str, Any]:
         """See `Balance`."""
-        if self._before is None:
-            return {"train": None, "validation": None, "weights": self._weights}
-        before = self._before
-        return {"train": list(before.train), "validation": list(before.validation), "weights": self._weights}
+        return {"before": None if self._before is None else self._before.tolist(), "weights": self._weights}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """See `Balance`."""
         self._apply(list(state["weights"]))
-        if state["train"] is not None:
-            self._before = Losses(train=tuple(state["train"]), validation=tuple(state["validation"]))
+        self._before = None if state["before"] is None else np.array(state["before"])

@@ -18,7 +18,6 @@ that was killed and resumed writes the steps after its checkpoint twice: the lat
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,11 +64,8 @@ class JsonlLog(Callback):
 
     def on_log(self, run: Run, record: Record) -> None:
         """Writes a step's line."""
-        numbers = dataclasses.asdict(record)
-        self._write(
-            "step",
-            {"epoch": run.epoch + 1, "step": run.global_step, "lr": run.lr, "seconds": run.seconds} | numbers,
-        )
+        place = {"epoch": run.epoch + 1, "step": run.global_step, "lr": run.lr, "seconds": run.seconds}
+        self._write("step", place | vars(record))
 
     def on_epoch(self, run: Run, record: Record) -> None:
         """Writes an epoch's line."""
@@ -77,8 +73,7 @@ class JsonlLog(Callback):
 
     def on_end(self, run: Run, result: TrainResult) -> None:
         """Writes the last line."""
-        names = [field.name for field in dataclasses.fields(result) if field.name != "history"]
-        facts = {name: getattr(result, name) for name in names}
+        facts = {name: fact for name, fact in vars(result).items() if name != "history"}
         self._write("end", facts | {"time": _now()})
 
     def close(self) -> None:

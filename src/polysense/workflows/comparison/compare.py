@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,11 +33,12 @@ from polysense.evaluation.baselines import (
     ensemble_baseline,
     unimodal_name,
 )
-from polysense.evaluation.comparison import Comparison, Entry, Kind, compare_entries, measures_of, overall
+from polysense.evaluation.comparison import FACTS, Comparison, Entry, Kind, compare_entries, measures_of, overall
 from polysense.evaluation.evaluator import Evaluation, score
 from polysense.recipe import Recipe
 from polysense.reports.comparison import render_comparison
 from polysense.reports.comparison_terminal import comparison_text
+from polysense.training.callbacks.progress import duration
 from polysense.workflows.comparison.pool import Outcome, run_all
 from polysense.workflows.comparison.sweep import Variant, folder_name, make_variants, parse_over
 from polysense.workflows.comparison.trial import (
@@ -49,7 +50,7 @@ from polysense.workflows.comparison.trial import (
 )
 from polysense.workflows.finetune.transfer import check_classes
 from polysense.workflows.measure import only_column
-from polysense.workflows.prepare import Prepared, prepare, split_tables
+from polysense.workflows.prepare import Prepared, file_stem, prepare, split_tables
 
 __all__ = ["Compared", "compare"]
 
@@ -89,6 +90,18 @@ class _Plan:
     results: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
     is_mistake: bool = False
+
+    def note(self, outcome: Outcome) -> None:
+        """Takes in how one of its trainings ended."""
+        if outcome.result is not None:
+            self.results[outcome.trial.seed] = outcome.result
+        else:
+            self.failures[outcome.trial.seed] = outcome.failure
+            self.is_mistake |= outcome.is_mistake
+
+    def mean(self, fact: str) -> float:
+        """A fact's mean over the trainings."""
+        return float(np.mean([result[fact] for result in self.results.values()]))
 
 
 def compare(
@@ -165,7 +178,9 @@ def compare(
     if trained is None or not any(plan.results for plan in plans if plan.kind is Kind.VARIANT):
         failures = [reason for plan in plans for reason in (plan.failure, *plan.failures.values()) if reason]
         raise TrainingError(f"no variant could be trained; the first one: {failures[0]}")
-    entries.append(_majority(_unlike(_constant_name(targets), names), trained, targets, chosen_seeds))
+    constants = {baseline_name(MAJORITY, target) for target in targets}
+    constant = constants.pop() if len(constants) == 1 else MAJORITY
+    entries.append(_majority(_unlike(constant, names), trained, targets, chosen_seeds))
     comparison = compare_entries(
         entries,
         measures_of(targets),
@@ -209,11 +224,12 @@ def _folder(
     output: str | Path | None, prepared: Prepared, options: Sequence[tuple[str, list[str]]], overrides: Sequence[str]
 ) -> Path:
     if output is None:
-        stem = re.sub(r"[^\w.-]+", "_", Path(prepared.source).stem)[:60] or "table"
         settings = json_text(
             [prepared.source, list(prepared.recipe.data.targets), [k for k, _ in options], list(overrides)]
         )
-        output = Path("runs") / f"compare-{stem}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+        output = (
+            Path("runs") / f"compare-{file_stem(prepared.source)}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+        )
     folder = Path(output)
     if folder.is_file():
         raise ConfigError(f"{folder}: is a file, expected a folder for the comparison")
@@ -296,7 +312,7 @@ def _train(
     try:
         for outcome in run_all(todo, tables, judged, keep=keep, jobs=jobs, skip=skip):
             done += 1
-            _note(owners[outcome.trial.folder], outcome)
+            owners[outcome.trial.folder].note(outcome)
             left = (time.monotonic() - started) / done * (len(todo) - done)
             _log.info("%s", _line(outcome, targets, judged, total - len(todo) + done, total, left))
     except (KeyboardInterrupt, TrainingInterrupted):
@@ -305,51 +321,29 @@ def _train(
         ) from None
 
 
-def _note(plan: _Plan, outcome: Outcome) -> None:
-    if outcome.result is not None:
-        plan.results[outcome.trial.seed] = outcome.result
-    else:
-        plan.failures[outcome.trial.seed] = outcome.failure
-        plan.is_mistake |= outcome.is_mistake
-
-
 def _line(outcome: Outcome, targets: Sequence[Target], judged: str, done: int, total: int, left: float) -> str:
     """One finished training, for the progress."""
     head = f"[{done:>{len(str(total))}}/{total}] {outcome.trial.name}, seed {outcome.trial.seed}: "
-    rest = f"; about {_duration(left)} left" if done < total else ""
+    rest = f"; about {duration(left)} left" if done < total else ""
     if outcome.result is None:
         return f"{head}failed: {outcome.failure}{rest}"
     first = measures_of(targets)[0]
-    value = overall(_flat(outcome.result["metrics"][judged]), targets)[first.key]
+    value = _measured(outcome.result["metrics"][judged], targets)[first.key]
     return f"{head}{first.name} {value:.4g}, {outcome.result['seconds']:.0f} s{rest}"
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-
-
-def _flat(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> dict[str, float]:
-    """target/metric to value, from metrics.json's shape."""
-    return {
-        f"{target}/{name}": float("nan") if metric["value"] is None else metric["value"]
-        for target, named in metrics.items()
-        for name, metric in named.items()
-    }
+def _measured(metrics: Mapping[str, Any], targets: Sequence[Target]) -> dict[str, float]:
+    """What a training is compared by, from metrics.json's content."""
+    flat = {f"{target}/{name}": metric["value"] for target, named in metrics.items() for name, metric in named.items()}
+    return overall({key: math.nan if value is None else value for key, value in flat.items()}, targets)
 
 
 def _entry(plan: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
     values: dict[str, dict[int, dict[str, float]]] = {}
     for seed, result in sorted(plan.results.items()):
         for split, metrics in result["metrics"].items():
-            values.setdefault(split, {})[seed] = overall(_flat(metrics), targets)
-    facts = {
-        name: float(np.mean([result[name] for result in plan.results.values()]))
-        for name in ("parameters", "seconds", "samples_per_second")
-        if plan.results
-    }
+            values.setdefault(split, {})[seed] = _measured(metrics, targets)
+    facts = {fact: plan.mean(fact) for fact in FACTS if plan.results}
     failures = dict.fromkeys(seeds, plan.failure) if plan.failure else dict(sorted(plan.failures.items()))
     return Entry(name=plan.name, kind=plan.kind, values=values, failures=failures, facts=facts)
 
@@ -372,17 +366,11 @@ def _ensemble(name: str, alone: Sequence[_Plan], targets: Sequence[Target], seed
             ensemble = ensemble_baseline(parts, bootstrap=0)
             values.setdefault(split, {})[seed] = overall(ensemble.as_flat(), targets)
     sums = {
-        fact: sum(float(np.mean([result[fact] for result in plan.results.values()])) for plan in alone)
+        fact: sum(plan.mean(fact) for plan in alone)
         for fact in ("parameters", "seconds")
         if all(plan.results for plan in alone)
     }
     return Entry(name=name, kind=Kind.ENSEMBLE, values=values, failures=failures, facts=sums)
-
-
-def _constant_name(targets: Sequence[Target]) -> str:
-    """ "majority", or what all targets' tasks call it."""
-    names = {baseline_name(MAJORITY, target) for target in targets}
-    return names.pop() if len(names) == 1 else MAJORITY
 
 
 def _majority(name: str, trained: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entry:

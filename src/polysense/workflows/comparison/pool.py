@@ -13,7 +13,6 @@ import multiprocessing.connection
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ import torch
 
 from polysense.data.sources import Table
 from polysense.errors import TrainingInterrupted, UserError
+from polysense.training.interrupts import Interrupts
 from polysense.workflows.comparison.trial import Trial, TrialRunner
 
 __all__ = ["Outcome", "run_all"]
@@ -105,7 +105,7 @@ def _in_processes(
     left = list(trials)
     workers: dict[multiprocessing.connection.Connection, _Worker] = {}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_terminated_like_interrupted())
+        stack.enter_context(stack.enter_context(Interrupts()).at_once())  # SIGTERM is as good as Ctrl-C
         for _ in range(jobs):
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, *settings), daemon=False)
@@ -197,20 +197,3 @@ def _end(connection: multiprocessing.connection.Connection, process: Any) -> Non
         process.terminate()
         process.join(timeout=10)
     connection.close()
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Within it, SIGTERM raises KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def on_signal(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

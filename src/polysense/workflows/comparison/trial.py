@@ -8,6 +8,7 @@ taken for this one's.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import logging
 import shutil
@@ -160,22 +161,15 @@ class TrialRunner:
             return record
         folder = trial.folder
         data = self._fitted(trial.recipe)
+        train = functools.partial(
+            train_model, trial.recipe, self._tables, folder, progress=False, data=data, save=self._keep
+        )
         try:
-            bundle, result, _ = train_model(
-                trial.recipe,
-                self._tables,
-                folder,
-                resume=_begin(trial),
-                progress=False,
-                data=data,
-                save=self._keep,
-            )
+            bundle, result, _ = train(resume=_begin(trial))
         except CheckpointError as error:
             _log.warning("%s, seed %d: begins anew: %s", trial.name, trial.seed, error)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-            bundle, result, _ = train_model(
-                trial.recipe, self._tables, folder, progress=False, data=data, save=self._keep
-            )
+            bundle, result, _ = train()
         evaluations = {split: self._evaluate(bundle, split, trial) for split in self._held_out}
         write_statistics(folder / "predictions.npz", evaluations)
         record = {

@@ -1,8 +1,8 @@
-"""A new recipe beside a trained model: which of its parts mean the same in the other, and what comes along with them.
+"""Compatibility of a new recipe with a trained model: which parts mean the same in both, and what comes with them.
 
 Weights mean something only behind the preprocessing that they were trained with, so this comes along with them, and
-every setting that would give them another meaning is a reason against moving. Equal shapes are no proof: four heads of
-attention have the weights of eight.
+every setting that would give them another meaning is a reason against a transfer. Equal shapes are no proof: four
+heads of attention have the weights of eight.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.recipe import Recipe
 
-__all__ = ["Beside"]
+__all__ = ["Compatibility"]
 
 # Settings under which a weight means what it meant: they act in training alone, or on what is made of the outputs.
 _HARMLESS = frozenset(
@@ -32,8 +32,8 @@ _HARMLESS = frozenset(
 _PLACES = frozenset({"column", "columns", "cells"})
 
 
-class Beside:
-    """A new recipe beside a trained model.
+class Compatibility:
+    """Compares a new recipe with a trained model.
 
     Args:
         recipe: Of the new one.

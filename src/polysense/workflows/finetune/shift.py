@@ -5,25 +5,23 @@ Nothing is changed by it, since the encoder that comes with the preprocessing wo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from polysense.core.registry import modality
 from polysense.data.column import NUM_SAMPLED, ColumnProcessor, sampled
 from polysense.data.sources import Table
 from polysense.errors import DecodeError
 
-__all__ = ["doubts"]
+__all__ = ["shift"]
 
 
-def doubts(column: ColumnProcessor, table: Table) -> Iterator[str]:
-    """What in a table's column lies outside what the preprocessing knows.
+def shift(column: ColumnProcessor, table: Table) -> str | None:
+    """What in a table's column lies outside what the preprocessing knows; None if nothing does.
 
     Args:
         column: Fitted elsewhere.
         table: Its training rows; a few hundred cells are looked at.
     """
     if modality(column.column.modality).is_file or not table.has(column.source):
-        return
+        return None
     cells = [cell for cell in table.cells(column.source) if cell is not None]
     items = []
     for position in sampled(range(len(cells)), NUM_SAMPLED):
@@ -31,6 +29,4 @@ def doubts(column: ColumnProcessor, table: Table) -> Iterator[str]:
             items += column.transform(cells[position], table.source(position, column.source), table.root)
         except DecodeError:
             continue  # listed when its row is read
-    reason = column.shift(items) if items else None
-    if reason is not None:
-        yield reason
+    return column.shift(items) if items else None

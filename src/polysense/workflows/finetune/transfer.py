@@ -28,10 +28,10 @@ from polysense.data.target import TargetProcessor
 from polysense.errors import CheckpointError, ConfigError
 from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.nn.model import MultimodalModel
-from polysense.nn.parts import hold, mismatch, move, scale
 from polysense.recipe import InitFromConfig, Recipe
-from polysense.workflows.finetune.compatibility import Beside
-from polysense.workflows.finetune.shift import doubts
+from polysense.workflows.finetune.compatibility import Compatibility
+from polysense.workflows.finetune.shift import shift
+from polysense.workflows.finetune.submodules import freeze, mismatch, scale_learning_rate, transfer
 from polysense.workflows.representation.fingerprint import fingerprint
 
 __all__ = [
@@ -88,11 +88,11 @@ class Start:
                 raise ConfigError(f"init_from: {here} can't start from {there} of {self.config.bundle}: {reason}")
         moved = []
         for here, there in self.moves.items():
-            tensors, numbers = move(model, here, source, there)
+            tensors, numbers = transfer(model, here, source, there)
             moved.append({"part": here, "from": there, "tensors": tensors, "numbers": numbers})
             name = "" if here == there else f" ({there} there)"
-            held = ", held fixed" if here in self.frozen else ""
-            _log.info("init_from: %s%s moved: %d tensors, %s numbers%s", here, name, tensors, f"{numbers:,}", held)
+            frozen = ", frozen" if here in self.frozen else ""
+            _log.info("init_from: %s%s moved: %d tensors, %s numbers%s", here, name, tensors, f"{numbers:,}", frozen)
         for part, reason in self.not_moved.items():
             _log.info("init_from: %s starts anew: %s", part, reason)
         taken = {*self.moves.values()}
@@ -141,9 +141,8 @@ def begin(model: MultimodalModel, recipe: Recipe, start: Start | None, folder: P
                 f"{path}: init_from was {json_text(report['config'])} when the run began, and is now "
                 f"{json_text(to_dict(recipe.init_from))}; resume it as it was, or start a new run"
             )
-    hold(model, report["frozen"])
-    if report["learning_rate_scale"] != 1.0:
-        scale(model, {moved["part"]: report["learning_rate_scale"] for moved in report["moved"]})
+    freeze(model, report["frozen"])
+    scale_learning_rate(model, [moved["part"] for moved in report["moved"]], report["learning_rate_scale"])
     return {key: value for key, value in report.items() if key != "config"}
 
 
@@ -165,13 +164,13 @@ def plan_start(recipe: Recipe, table: Table) -> Start | None:
     here, there = _parts(recipe.model), _parts(bundle.model_config)
     asked = _asked(config, here, there)
     names = {**{part: part for part in here}, **asked}
-    beside = Beside(recipe, bundle, table, names)
+    compatibility = Compatibility(recipe, bundle, table, names)
     moves, not_moved = {}, {}
     for part in here:
         if part not in asked:
             named = part.startswith("heads.") and config.parts is None
             not_moved[part] = "a head moves only where init_from.parts names it" if named else "it is not named"
-        elif reason := beside.why_not(part, asked[part]):
+        elif reason := compatibility.why_not(part, asked[part]):
             not_moved[part] = reason
         else:
             moves[part] = asked[part]
@@ -184,13 +183,13 @@ def plan_start(recipe: Recipe, table: Table) -> Start | None:
     for part in frozen:
         if part not in moves:
             raise ConfigError(
-                f"init_from.freeze: {part} does not move ({not_moved[part]}), and to hold what starts at random would "
-                f"freeze noise; the parts that move are {', '.join(moves)}"
+                f"init_from.freeze: {part} does not move ({not_moved[part]}), and to freeze what starts at random "
+                f"would freeze noise; the parts that move are {', '.join(moves)}"
             )
-    columns, targets = beside.preprocessing(moves)
+    columns, targets = compatibility.preprocessing(moves)
     for name, column in columns.items():
-        for doubt in doubts(column, table):
-            _log.warning("init_from: column %r: %s", name, doubt)
+        if reason := shift(column, table):
+            _log.warning("init_from: column %r: %s", name, reason)
     return Start(
         config=config,
         bundle=bundle,
@@ -203,10 +202,10 @@ def plan_start(recipe: Recipe, table: Table) -> Start | None:
 
 
 def check_classes(recipe: Recipe, table: Table, targets: Sequence[Target]) -> None:
-    """Checks that heads that move bring along the same classes, so that models can be beside with others.
+    """Checks that heads that move bring along the same classes, so that models can be compared with others.
 
     Args:
-        recipe: Of one of the models that are beside.
+        recipe: Of one of the models that are compared.
         table: The training rows.
         targets: As these rows alone make them.
 
@@ -222,7 +221,7 @@ def check_classes(recipe: Recipe, table: Table, targets: Sequence[Target]) -> No
         if target.name in start.targets and start.targets[target.name].target.classes != target.classes:
             raise ConfigError(
                 f"init_from: heads.{target.name} brings other classes along than these training rows have, so its "
-                "model can't be beside with one that starts anew; move encoders and the fusion alone"
+                "model can't be compared with one that starts anew; move encoders and the fusion alone"
             )
 
 

@@ -27,7 +27,7 @@ from polysense.data.cells import normalise
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
-from polysense.imputer import as_array, present_rows, restored_batches, restored_columns
+from polysense.imputer import as_array, missing_cells, restored_batches, restored_columns
 from polysense.workflows.imputation.imputed_table import Filled, check_mark, typed
 
 __all__ = ["MARK", "Imputed", "impute", "restored_by", "why_unfilled"]
@@ -165,11 +165,11 @@ def impute(
     table = replace(raw, frame=normalise(raw.frame, raw.name))
     folder = None if media is None else Path(media)
     chosen, refused = _chosen(loaded, restored, table, raw.frame, columns, folder)
-    missing = {
-        cell.name: sum(value is None for value in table.cells(cell.name)) if table.has(cell.name) else len(table)
-        for cell in chosen
-    }
-    looked_at = _wanted(table, chosen, every=unreadable == "fill")
+    absent = {cell.name: missing_cells(table, cell.name) for cell in chosen}
+    missing = {name: int(cells.sum()) for name, cells in absent.items()}
+    looked_at = np.arange(len(table))
+    if unreadable == "keep":
+        looked_at = np.flatnonzero(np.any([np.zeros(len(table), dtype=bool), *absent.values()], axis=0))
     cells: dict[str, dict[int, Any]] = {cell.name: {} for cell in chosen}
     undecided: dict[str, int] = {}
     empty: list[int] = []
@@ -178,12 +178,13 @@ def impute(
     for batch, predictions in restored_batches(loaded.processor, loaded.model, part, progress, only_read=only_report):
         broken_cells += batch.unreadable
         rows = [(index, int(looked_at[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
-        present = present_rows(batch)
+        present = batch.presence(batch.columns).any(dim=1)
         broken = {(cell.source.row, cell.source.column) for cell in batch.unreadable}
         for index, row in rows:
-            lacks = [cell for cell in chosen if _lacks(table, row, cell, broken, unreadable)]
+            unread = [cell for cell in chosen if (int(table.rows[row]), cell.member) in broken]
+            lacks = [cell for cell in chosen if absent[cell.name][row] or (unreadable == "fill" and cell in unread)]
             for cell in lacks:
-                missing[cell.name] += (int(table.rows[row]), cell.member) in broken
+                missing[cell.name] += cell in unread
             if lacks and not present[index]:
                 empty.append(row)
                 continue
@@ -350,23 +351,6 @@ def _as_file(content: bytes, folder: Path, name: str, root: Path) -> str:
     # Relative to where the table's other paths start from, which may not be where the filled table will stand.
     root = root.absolute()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _wanted(table: Table, chosen: Sequence[_Fillable], *, every: bool) -> np.ndarray:
-    """The rows to look at; int64 [rows]."""
-    if every:
-        return np.arange(len(table))
-    lacks = np.zeros(len(table), dtype=bool)
-    for cell in chosen:
-        missing = [value is None for value in table.cells(cell.name)] if table.has(cell.name) else [True] * len(table)
-        lacks |= np.array(missing, dtype=bool)
-    return np.flatnonzero(lacks)
-
-
-def _lacks(table: Table, row: int, cell: _Fillable, broken: set[tuple[int, str]], unreadable: str) -> bool:
-    if not table.has(cell.name) or table.cell(row, cell.name) is None:
-        return True
-    return unreadable == "fill" and (int(table.rows[row]), cell.member) in broken
 
 
 def _skill(bundle: Bundle, cell: _Fillable) -> float | None:

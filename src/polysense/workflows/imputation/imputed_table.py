@@ -17,9 +17,9 @@ from typing import Any
 
 import polars as pl
 
-from polysense.core.files import replacing
 from polysense.data.cells import MEDIA, as_series
 from polysense.data.delimited import open_text
+from polysense.data.frame_file import frame_file
 from polysense.errors import TableError
 
 __all__ = ["ENDINGS", "Filled", "check_mark", "typed"]
@@ -75,21 +75,15 @@ class Filled:
         Raises:
             TableError: The ending is none of `ENDINGS`, a column can't be written so, or the file can't be written.
         """
+        ending = path.suffix.lower()
         try:
-            with replacing(path) as part:
-                match path.suffix.lower():
-                    case ".csv" | ".tsv":
-                        self._write_delimited(part, "," if path.suffix.lower() == ".csv" else "\t")
-                    case ".jsonl" | ".ndjson":
-                        self._write_lines(part)
-                    case ".parquet":
-                        self.frame.write_parquet(part)
-                    case other:
-                        raise TableError(
-                            f"{path}: can't write {other or 'a file without an ending'}; use {', '.join(ENDINGS)}"
-                        )
-        except OSError as error:
-            raise TableError(f"{path}: can't be written: {error.strerror or error}") from error
+            with frame_file(path, ENDINGS) as part:
+                if ending in (".csv", ".tsv"):
+                    self._write_delimited(part, "," if ending == ".csv" else "\t")
+                elif ending in _JSON_LINES:
+                    self._write_lines(part)
+                else:
+                    self.frame.write_parquet(part)
         except pl.exceptions.PolarsError as error:
             raise TableError(f"{path}: can't be written: {error}; .parquet holds every kind of cell") from None
 

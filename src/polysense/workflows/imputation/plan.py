@@ -21,14 +21,13 @@ from typing import Any
 from polysense.bundle import IMPUTER, Bundle, load
 from polysense.core.json import read_json, write_json
 from polysense.core.registry import task
-from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.row_sketch import RowSketch
 from polysense.data.sources import Table
 from polysense.errors import BundleError, CheckpointError, ConfigError
 from polysense.imputer import Imputer
 from polysense.recipe import Recipe
-from polysense.workflows.finetune.shift import doubts
+from polysense.workflows.finetune.shift import shift
 from polysense.workflows.imputation.impute import restored_by, why_unfilled
 
 __all__ = ["FILE", "Imputing", "imputing_again", "keep_imputer", "plan_imputer", "seen_rows", "told"]
@@ -99,8 +98,8 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
             f"{', '.join(repr(bundle.processor.columns[member].source) for member in restored)}{reasons}"
         )
     for name, member in fills.items():
-        for doubt in doubts(bundle.processor.columns[member], tables["train"]):
-            _log.warning("data.impute: column %r: %s", name, doubt.replace("its encoder", "the imputer"))
+        if reason := shift(bundle.processor.columns[member], tables["train"]):
+            _log.warning("data.impute: column %r: %s", name, reason.replace("its encoder", "the imputer"))
     imputer = Imputer(bundle, fills=fills, reads=reads)
     report = {
         "bundle": data.impute,
@@ -205,7 +204,8 @@ def _check_kinds(data: DataConfig, bundle: Bundle, table: Table) -> None:
         if not there:
             continue
         if column.type in there:
-            why = _otherwise(there[column.type], table)
+            cells = [cell for cell in table.cells(source) if cell is not None] if table.has(source) else []
+            why = there[column.type].conflict(cells[:_NUM_SAMPLED]) if cells else None
         else:
             why = f"it is {' and '.join(there)} there and {column.type} here"
         if why is not None:
@@ -213,14 +213,6 @@ def _check_kinds(data: DataConfig, bundle: Bundle, table: Table) -> None:
                 f"data.impute: {bundle.folder}: column {source!r} means something else: {why}; set "
                 f"data.columns.{name} as it is there, or train the imputer on cells like these"
             )
-
-
-def _otherwise(processor: ColumnProcessor, table: Table) -> str | None:
-    """How a column's cells are spelled otherwise than those that an imputer was trained on."""
-    if not table.has(processor.source):
-        return None
-    cells = [cell for cell in table.cells(processor.source) if cell is not None][:_NUM_SAMPLED]
-    return processor.conflict(cells) if cells else None
 
 
 def _seen(bundle: Bundle, tables: Mapping[str, Table]) -> Iterator[tuple[str, list[int]]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars
@@ -13,17 +13,21 @@ import torch
 from torch.nn import functional as F
 
 from polysense.bundle import Bundle, as_bundle
-from polysense.core.files import replacing
+from polysense.core.batch import Batch
 from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
+from polysense.data.frame_file import frame_file
 from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
+from polysense.nn.model import MultimodalModel
 
-__all__ = ["Embeddings", "embed", "embeddings", "restored_from", "shared_space"]
+__all__ = ["Embeddings", "embed", "embeddings", "read_rows", "restored_from", "row_vectors", "shared_space"]
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,20 +69,14 @@ class Embeddings:
             TableError: The ending is none of these, or the file can't be written.
         """
         path = Path(path)
-        try:
-            match path.suffix.lower():
-                case ".parquet":
-                    with replacing(path) as part:
-                        self._frame().write_parquet(part)
-                case ".npz":
-                    kinds = np.array(json_text({_named(n): kind for n, kind in self.kinds.items()}))
-                    named = {_named(name): vectors for name, vectors in self.vectors.items()}
-                    with replacing(path) as part, part.open("wb") as stream:
-                        np.savez(stream, row_number=self.rows, kinds=kinds, **named)  # type: ignore[arg-type]  # names
-                case other:
-                    raise TableError(f"{path}: can't write {other or 'a file without an ending'}; use .parquet or .npz")
-        except OSError as error:
-            raise TableError(f"{path}: can't be written: {error}") from error
+        with frame_file(path, (".parquet", ".npz")) as part:
+            if path.suffix.lower() == ".parquet":
+                self._frame().write_parquet(part)
+            else:
+                kinds = np.array(json_text({_named(name): kind for name, kind in self.kinds.items()}))
+                named = {_named(name): vectors for name, vectors in self.vectors.items()}
+                with part.open("wb") as stream:
+                    np.savez(stream, row_number=self.rows, kinds=kinds, **named)  # type: ignore[arg-type]  # names
 
     def _frame(self) -> polars.DataFrame:
         columns: dict[str, polars.Series] = {"row_number": polars.Series(self.rows)}
@@ -142,52 +140,76 @@ def embeddings(
         UserError: The bundle or the table can't be read.
     """
     loaded = as_bundle(bundle)
-    model, schema, space, code = loaded.model.eval(), loaded.schema, shared_space(loaded), restored_from(loaded)
-    device = loaded.device
+    model, names, space = loaded.model.eval(), loaded.schema.names, shared_space(loaded)
+    target = space or restored_from(loaded)
     table = read_table(source, root=root)
-    read = set(schema.names)
+    read: Collection[str] = names
     if only is not None and loaded.imputer is None:
         table, read = _without_others(table, loaded, only), {only}
-    dataset = TableDataset(table, loaded.processor, with_targets=False)
+    rows, vectors, unreadable = read_rows(
+        loaded, table, lambda batch: row_vectors(model, batch.only(read), target), progress=progress
+    )
+    if not len(rows):
+        raise TableError("the table has no rows to embed")
+    return Embeddings(rows=rows, vectors=vectors, kinds=_kinds(loaded, space), unreadable=tuple(unreadable))
+
+
+def read_rows(
+    bundle: Bundle,
+    table: Table,
+    read: Callable[[Batch], Mapping[K, torch.Tensor]],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, dict[K, np.ndarray], list[Unreadable]]:
+    """What is read off a model for a table's rows, in their order.
+
+    Args:
+        bundle: Whose preprocessing is used.
+        table: The rows.
+        read: A batch on the bundle's device to tensors with rows first, the same ones for each batch.
+        progress: Called with the rows that are done and the rows there are.
+
+    Returns:
+        int64 [rows], the arrays by name (none of a table without rows), and the cells that could not be read.
+    """
     rows: list[np.ndarray] = []
-    parts: dict[str | None, list[np.ndarray]] = {name: [] for name in (*schema.names, None)}
+    parts: dict[K, list[np.ndarray]] = {}
     unreadable: list[Unreadable] = []
-    num_done = 0
-    for batch in PredictLoader(dataset, schema):
-        moved = batch.only(read).to(device)
+    dataset = TableDataset(table, bundle.processor, with_targets=False)
+    for batch in PredictLoader(dataset, bundle.schema, progress=progress):
+        real = batch.rows >= 0
         with torch.inference_mode():
-            fused = model.fused(moved)
-            there: dict[str | None, torch.Tensor] = {name: moved.columns[name].present for name in schema.names}
-            columns = fused.columns
-            vectors_of: dict[str | None, torch.Tensor] = {name: columns[name].summary.float() for name in schema.names}
-            vectors_of[None], there[None] = fused.pooled.float(), torch.stack(list(there.values())).any(dim=0)
-            if space is not None:
-                context = model.context(moved, space.name)
-                places = model.head(space.name).brief(model.fused(moved, space.name), context)["values"].nan_to_num()
-                vectors_of |= {name: places[:, index] for index, name in enumerate(space.members)}
-                there[None] = torch.stack([there[name] for name in space.members]).any(dim=0)
-                vectors_of[None] = F.normalize(places.sum(dim=1), dim=1)
-            elif code is not None:
-                context = model.context(moved, code.name)
-                vectors_of[None] = model.head(code.name).brief(model.fused(moved, code.name), context)["values"].float()
-            real = batch.rows >= 0
-            for name, vectors in vectors_of.items():
-                parts[name].append(vectors.masked_fill(~there[name][:, None], torch.nan).cpu()[real].numpy())
+            for name, values in read(batch.to(bundle.device)).items():
+                parts.setdefault(name, []).append(values.cpu()[real].numpy())
         rows.append(batch.rows[real].numpy())
         unreadable.extend(batch.unreadable)
-        num_done += len(rows[-1])
-        if progress is not None:
-            progress(num_done, len(dataset))
-    if not rows:
-        raise TableError("the table has no rows to embed")
-    numbers = np.concatenate(rows)
+    numbers = np.concatenate([np.zeros(0, dtype=np.int64), *rows])
     order = np.argsort(numbers, kind="stable")
-    return Embeddings(
-        rows=numbers[order],
-        vectors={name: np.concatenate(part)[order] for name, part in parts.items()},
-        kinds=_kinds(loaded, space),
-        unreadable=tuple(sorted(unreadable, key=lambda cell: (cell.source.row, cell.source.column))),
-    )
+    unreadable.sort(key=lambda cell: (cell.source.row, cell.source.column))
+    return numbers[order], {name: np.concatenate(part)[order] for name, part in parts.items()}, unreadable
+
+
+def row_vectors(model: MultimodalModel, batch: Batch, target: Target | None) -> dict[str | None, torch.Tensor]:
+    """Each column's vector and, under None, that of all together; float32 [batch, size], NaN where there is nothing.
+
+    Args:
+        model: In evaluation mode.
+        batch: On the model's device.
+        target: A shared space, or one that reconstructs columns from a code; None: what was fused.
+    """
+    fused, names = model.fused(batch), model.schema.names
+    there: dict[str | None, torch.Tensor] = {name: batch.columns[name].present for name in names}
+    vectors: dict[str | None, torch.Tensor] = {name: fused.columns[name].summary.float() for name in names}
+    together = fused.pooled.float()
+    if target is not None:
+        context = model.context(batch, target.name)
+        together = model.head(target.name).brief(model.fused(batch, target.name), context)["values"].float()
+        if task(target.task).embeds_columns:
+            places = together.nan_to_num()
+            vectors |= {name: places[:, index] for index, name in enumerate(target.members)}
+            together, names = F.normalize(places.sum(dim=1), dim=1), target.members
+    there[None], vectors[None] = batch.presence(names).any(dim=1), together
+    return {name: values.masked_fill(~there[name][:, None], torch.nan) for name, values in vectors.items()}
 
 
 def _without_others(table: Table, bundle: Bundle, column: str) -> Table:

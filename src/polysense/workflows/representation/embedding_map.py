@@ -12,11 +12,13 @@ import numpy as np
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_text
+from polysense.core.json import json_object
 from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.sample import Unreadable
 from polysense.data.cells import clean
 from polysense.data.dataset import TableDataset
+from polysense.data.frame_file import naming
 from polysense.data.numbers import is_number
 from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
@@ -60,8 +62,7 @@ class Mapped:
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
-        names = ("path", "num_rows", "num_table", "num_points", "features", "variance", "kept")
-        return {name: vars(self)[name] for name in names} | {"unreadable": [cell.as_dict() for cell in self.unreadable]}
+        return json_object(self, unreadable=[cell.as_dict() for cell in self.unreadable])
 
     def text(self) -> str:
         """For people."""
@@ -136,7 +137,9 @@ def map_rows(
         method=method,
         num_table=len(table),
         title=f"{table.name}: a map",
-        description=requested.description if requested.kind != "space" else _each_place(requested.columns),
+        description=requested.description
+        if requested.kind != "space"
+        else f"the embedding of each cell in the joint embedding space ({', '.join(requested.columns)})",
         seed=seed,
         unreadable=unreadable,
     )
@@ -205,10 +208,8 @@ def draw_map(
             f"{description[:1].upper()}{description[1:]}",
         ],
     )
-    try:
+    with naming(path):
         write_text(path, page)
-    except OSError as error:
-        raise TableError(f"{path}: can't be written: {error}") from error
     return Mapped(
         path=path,
         num_rows=len(rows),
@@ -219,10 +220,6 @@ def draw_map(
         kept=preserved,
         unreadable=tuple(unreadable),
     )
-
-
-def _each_place(columns: Sequence[str]) -> str:
-    return f"the embedding of each cell in the joint embedding space ({', '.join(columns)})"
 
 
 def _layout(name: str, places: np.ndarray, note: str, preserved: Mapping[str, float]) -> Layout:

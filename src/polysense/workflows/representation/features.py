@@ -13,17 +13,14 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.sample import Unreadable
-from polysense.data.dataset import TableDataset
-from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
 from polysense.errors import ConfigError
 from polysense.nn.model import MultimodalModel
-from polysense.workflows.representation.embed import restored_from, shared_space
+from polysense.workflows.representation.embed import read_rows, restored_from, row_vectors, shared_space
 
 __all__ = ["FeatureKind", "Features", "choose_features", "features", "random_model"]
 
@@ -105,43 +102,23 @@ def features(
         Per model float32 [rows, size] in the table's order, NaN in what a row lacks, and the cells that could not be
         read. A row without any of the columns is NaN throughout.
     """
-    head = {"space": shared_space, "code": restored_from}.get(requested.kind, lambda _: None)(bundle)
-    loader = PredictLoader(TableDataset(table, bundle.processor, with_targets=False), bundle.schema)
-    rows: list[np.ndarray] = []
-    parts: list[list[np.ndarray]] = [[] for _ in models]
-    unreadable: list[Unreadable] = []
-    for batch in loader:
-        real = batch.rows >= 0
-        for model, values in zip(models, parts, strict=True):
-            moved = batch.only(requested.columns).to(next(model.parameters()).device)
-            with torch.inference_mode():
-                values.append(_read(model, moved, requested, None if head is None else head.name).cpu()[real].numpy())
-        rows.append(batch.rows[real].numpy())
-        unreadable.extend(batch.unreadable)
-        if progress is not None:
-            progress(sum(map(len, rows)), loader.num_rows)
-    order = np.argsort(np.concatenate([np.zeros(0, dtype=np.int64), *rows]), kind="stable")
-    joined = [np.concatenate(values)[order] if values else np.zeros((0, 1), dtype=np.float32) for values in parts]
-    return joined, unreadable
+    target = {"space": shared_space, "code": restored_from}.get(requested.kind, lambda _: None)(bundle)
+
+    def read(batch: Batch) -> dict[int, torch.Tensor]:
+        batch = batch.only(requested.columns)
+        if requested.kind == "tokens":
+            return {i: _tokens(model, batch, requested.columns) for i, model in enumerate(models)}
+        return {i: row_vectors(model, batch, target)[None] for i, model in enumerate(models)}
+
+    _, vectors, unreadable = read_rows(bundle, table, read, progress=progress)
+    return [vectors.get(i, np.zeros((0, 1), dtype=np.float32)) for i in range(len(models))], unreadable
 
 
-def _read(model: MultimodalModel, batch: Batch, requested: Features, head: str | None) -> torch.Tensor:
-    there = {name: batch.columns[name].present for name in requested.columns}
-    if requested.kind == "tokens":
-        tokens = model.encode(batch)
-        means = [
-            tokens[name].mean().float().masked_fill(~there[name][:, None], torch.nan) for name in requested.columns
-        ]
-        return torch.cat(means, dim=1)
-    fused = model.fused(batch, head)
-    if requested.kind in ("space", "code"):
-        assert head is not None
-        values = model.head(head).brief(fused, model.context(batch, head))["values"].float()
-        if requested.kind == "space":
-            values = F.normalize(values.nan_to_num().sum(dim=1), dim=1)
-    else:
-        values = fused.pooled.float()
-    return values.masked_fill(~torch.stack(list(there.values())).any(dim=0)[:, None], torch.nan)
+def _tokens(model: MultimodalModel, batch: Batch, columns: Sequence[str]) -> torch.Tensor:
+    """The means of the encoders' tokens, one column's beside the other's."""
+    tokens = model.encode(batch)
+    absent = {name: ~batch.columns[name].present[:, None] for name in columns}
+    return torch.cat([tokens[name].mean().float().masked_fill(absent[name], torch.nan) for name in columns], dim=1)
 
 
 def random_model(bundle: Bundle, seed: int) -> MultimodalModel:

@@ -14,16 +14,18 @@ from polysense.core.files import write_text
 from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
+from polysense.data.frame_file import naming
 from polysense.data.infer import guess_target
 from polysense.data.profile import ColumnProfile
 from polysense.data.sources import Table, read_table
 from polysense.data.split import FractionSplitConfig, split
 from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
-from polysense.evaluation.fewshot import RANDOM, TRAINED, FewShot, measure_shots
+from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, measure_shots
 from polysense.evaluation.probes import METHODS
 from polysense.reports.few_shot import few_shot_table, render_few_shot
 from polysense.reports.terminal import plain_text
 from polysense.tasks.classes import Classes
+from polysense.workflows.evaluating import within
 from polysense.workflows.prepare import split_tables
 from polysense.workflows.representation.features import Features, choose_features, features, random_model
 from polysense.workflows.table_split import is_same, recipe_of
@@ -72,10 +74,8 @@ class Shots:
                 content = render_few_shot(self.measured)
             else:
                 content = json_text(self.as_json(), indent=1) + "\n"
-            try:
+            with naming(file):
                 write_text(file, content)
-            except OSError as error:
-                raise TableError(f"{file}: can't be written: {error}") from error
         return files
 
 
@@ -142,9 +142,9 @@ def fewshot(
 
     models = [loaded.model.eval(), random_model(loaded, seed)]
     total = len(train_table) + len(test_table)
-    train_features, first = features(models, loaded, train_table, requested, progress=_within(progress, 0, total))
+    train_features, first = features(models, loaded, train_table, requested, progress=within(progress, 0, total))
     test_features, second = features(
-        models, loaded, test_table, requested, progress=_within(progress, len(train_table), total)
+        models, loaded, test_table, requested, progress=within(progress, len(train_table), total)
     )
     usable = (train_labels >= 0) & _there(train_features[0])
     tested = (test_labels >= 0) & _there(test_features[0])
@@ -281,9 +281,3 @@ def _filled(
         means = np.where(there, known, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
         completed[name] = np.where(np.isnan(own[rows]), means, own[rows])
     return completed
-
-
-def _within(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, _: progress(before + done, total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from polysense.bundle import Bundle, as_bundle
+from polysense.core.json import json_object
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
 from polysense.data.sources import Table, read_table, resolve
@@ -54,12 +55,7 @@ class IndexResult:
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
-        names = ("location", "num_added", "num_replaced", "num_missing", "num_rows", "dim")
-        return {
-            **{name: vars(self)[name] for name in names},
-            "ann": None if self.ann is None else asdict(self.ann),
-            "unreadable": [cell.as_dict() for cell in self.unreadable],
-        }
+        return json_object(self, unreadable=[cell.as_dict() for cell in self.unreadable])
 
     def text(self) -> str:
         """For people."""

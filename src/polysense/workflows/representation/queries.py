@@ -16,7 +16,6 @@ from jaxtyping import Float32
 
 from polysense.bundle import Bundle
 from polysense.core.registry import modality
-from polysense.core.schema import Column
 from polysense.data.sniff import kind_of_path
 from polysense.errors import SearchError
 from polysense.workflows.representation.embed import embeddings, shared_space
@@ -69,7 +68,11 @@ def parse_item(text: str, bundle: Bundle, column: str | None) -> Item:
                 f"{text}: is {kind}; expected a text, or the file of a picture, sound or video. COLUMN=VALUE says "
                 "which column reads it"
             )
-        fitting = [one.name for one in bundle.schema.columns if _fits(one, medium) and one.name in usable]
+        fitting = [
+            one.name
+            for one in bundle.schema.columns
+            if one.name in usable and (modality(one.modality).is_prose if medium is None else one.modality == medium)
+        ]
         if not fitting:
             kinds = ", ".join(f"{one.name} ({one.modality})" for one in bundle.schema.columns if one.name in usable)
             raise SearchError(
@@ -139,11 +142,6 @@ def _comparable(bundle: Bundle, column: str | None) -> tuple[Sequence[str], str]
     if column is None:
         return bundle.schema.names, "the model's columns are"
     return [column], "without a shared space that it is in, a column is compared with itself alone, here"
-
-
-def _fits(column: Column, medium: str | None) -> bool:
-    """Whether a column reads a file of a medium, or without one a text."""
-    return modality(column.modality).is_prose if medium is None else column.modality == medium
 
 
 def _article(medium: str | None) -> str:

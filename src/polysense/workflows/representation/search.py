@@ -61,10 +61,6 @@ class SearchResult:
             for line in lines
         )
 
-    def _adds(self, name: str, cell: Any, row_id: object) -> bool:
-        """Whether a cell says more than the image and the row id that stand beside it."""
-        return name not in self.media and cell is not None and cell != row_id
-
     def save_contact_sheet(self, path: Path | str) -> None:
         """Draws the query and the rows as one image.
 
@@ -76,8 +72,10 @@ class SearchResult:
         rows = self.neighbors.metadata.to_dicts() or [{}] * len(self.neighbors)
         for row_id, score, row in zip(self.neighbors.ids, self.neighbors.scores, rows, strict=True):
             file = next((Path(row[name]) for name in self.media if isinstance(row[name], str)), None)
-            words = [str(cell) for name, cell in row.items() if self._adds(name, cell, row_id)]
-            tiles.append(Tile(caption=f"{score:.3f}  {row_id}  {' '.join(words)}", image=file, text=" ".join(words)))
+            # What says more than the image and the row id that stand beside it.
+            cells = [cell for name, cell in row.items() if name not in self.media and cell not in (None, row_id)]
+            words = " ".join(map(str, cells))
+            tiles.append(Tile(caption=f"{score:.3f}  {row_id}  {words}", image=file, text=words))
         contact_sheet(Path(path), queries, tiles)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import polars
 
 from polysense.bundle import Bundle, as_bundle
-from polysense.core.files import replacing
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
+from polysense.data.frame_file import frame_file, write_frame
 from polysense.data.sources import read_table
-from polysense.errors import ConfigError, TableError
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.errors import ConfigError
+from polysense.evaluation.bootstrap import Interval, mean_over_rows
 from polysense.workflows.representation.embed import embeddings, shared_space
 
 __all__ = ["ZeroShot", "zero_shot"]
@@ -50,20 +50,8 @@ class ZeroShot:
         Raises:
             TableError: The ending is none of these, or the file can't be written.
         """
-        path = Path(path)
-        try:
-            with replacing(path) as part:
-                match path.suffix.lower():
-                    case ".csv":
-                        self.frame.write_csv(part)
-                    case ".parquet":
-                        self.frame.write_parquet(part)
-                    case other:
-                        raise TableError(
-                            f"{path}: can't write {other or 'a file without an ending'}; use .csv or .parquet"
-                        )
-        except OSError as error:
-            raise TableError(f"{path}: can't be written: {error}") from error
+        with frame_file(Path(path), (".csv", ".parquet")) as part:
+            write_frame(self.frame, part, Path(path).suffix)
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
@@ -177,12 +165,11 @@ def zero_shot(
     if not len(counted):
         raise ConfigError(f"{table.name}: no row has both the column {column!r} and a label that is one of the classes")
     right = (best == truth)[counted].astype(np.float64)
-    resampled = [w @ right / len(counted) for w in multiplicities(len(counted), bootstrap, seed)]
     return ZeroShot(
         frame=frame.with_columns(polars.Series("label", [None if t < 0 else classes[t] for t in truth])),
         similarities=similarities,
         classes=tuple(classes),
-        accuracy=interval(float(right.mean()), np.concatenate([np.zeros(0), *resampled]), 0.95),
+        accuracy=mean_over_rows(right, bootstrap, seed),
         chance=float(np.bincount(truth[counted]).max() / len(counted)),
         num_counted=len(counted),
         unreadable=placed.unreadable,

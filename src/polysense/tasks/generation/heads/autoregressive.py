@@ -18,7 +18,7 @@ from polysense.core.prediction import Prediction
 from polysense.core.pytree import map_tensors, pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
-from polysense.nn.decoding import DecodingConfig, Stepper, Written
+from polysense.nn.decoding import DecodingConfig, IncrementalDecoder, Written
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.head import Head, HeadConfig
 from polysense.tasks.generation.record import GenerationTarget
@@ -90,7 +90,9 @@ class WritingHead(Head[O], ABC):
         return other
 
     @abstractmethod
-    def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+    def decoder(
+        self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True
+    ) -> IncrementalDecoder:
         """The model at the beginning of a text, one row for each row of what was fused.
 
         Args:

@@ -27,7 +27,7 @@ from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig
 from polysense.nn.decoding.best_path import BestPathConfig
-from polysense.nn.decoding.speech import SpeechStepper, SpeechWeights
+from polysense.nn.decoding.speech import IncrementalSpeechDecoder, SpeechWeights
 from polysense.nn.decoding.speech_beam import SpeechBeam
 from polysense.nn.layers.ctc import PrefixScores
 from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig, num_tokens
@@ -76,11 +76,11 @@ class CTCHead(FrameHead[Frames]):
 
     def decoder(
         self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True
-    ) -> SpeechStepper:
+    ) -> IncrementalSpeechDecoder:
         """Scores of next tokens, summed over alignments; what it keeps is the only way it has to compute them."""
         weights = self.strategy.weights if isinstance(self.strategy, SpeechBeam) else SpeechWeights()
         frames = self.frames.normalized(self.read(fused, context))
-        return SpeechStepper(*frames, self.target, weights, language_model=self.frames.language_model)
+        return IncrementalSpeechDecoder(*frames, self.target, weights, language_model=self.frames.language_model)
 
     def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
         """Of the true text: its log probability, its tokens that are the likeliest after those before, their number.

@@ -28,7 +28,7 @@ from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig
 from polysense.nn.decoding.best_path import BestPath
 from polysense.nn.decoding.prefix_beam import PrefixBeam
-from polysense.nn.decoding.speech import SpeechStepper, SpeechWeights
+from polysense.nn.decoding.speech import IncrementalSpeechDecoder, SpeechWeights
 from polysense.nn.decoding.speech_beam import SpeechBeam, SpeechBeamConfig
 from polysense.tasks.generation.heads.autoregressive import TokenOutput, num_tokens
 from polysense.tasks.generation.heads.ctc_base import FrameHead, FrameReader, FrameReaderConfig, Frames
@@ -102,7 +102,7 @@ class CTCAttentionHead(FrameHead[SpeechOutput]):
 
     def decoder(
         self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True
-    ) -> SpeechStepper:
+    ) -> IncrementalSpeechDecoder:
         weights = SpeechWeights(ctc=self.ctc_weight)
         if isinstance(self.strategy, SpeechBeam):
             weights = self.strategy.weights
@@ -110,7 +110,7 @@ class CTCAttentionHead(FrameHead[SpeechOutput]):
         if not isinstance(self.strategy, (BestPath, PrefixBeam)):
             attention = self.attention.decoder(fused, context, max_new_tokens, use_cache=use_cache)
         frames = self.frames.normalized(self.frames(fused, context))
-        return SpeechStepper(*frames, self.target, weights, attention, self.frames.language_model)
+        return IncrementalSpeechDecoder(*frames, self.target, weights, attention, self.frames.language_model)
 
     def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
         """Of the true text, as the decoder finds it; its log probability is both parts', weighted as they are trained.

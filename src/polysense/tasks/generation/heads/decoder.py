@@ -27,7 +27,7 @@ from polysense.core.rows import RowContext
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
-from polysense.nn.decoding import Stepper
+from polysense.nn.decoding import IncrementalDecoder
 from polysense.nn.layers.decoder import DecoderBlock
 from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 from polysense.nn.layers.packed import Packing, pack
@@ -139,9 +139,11 @@ class GenerationHead(TokenHead):
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+    def decoder(
+        self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True
+    ) -> IncrementalDecoder:
         memory, mask = self._memory(fused, context)
-        return _Stepper(self, memory, mask, max_new_tokens, use_cache)
+        return _IncrementalDecoder(self, memory, mask, max_new_tokens, use_cache)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -189,7 +191,7 @@ class GenerationHead(TokenHead):
         return F.linear(self.norm(tokens), weight, self.bias)
 
 
-class _Stepper(Stepper):
+class _IncrementalDecoder(IncrementalDecoder):
     """From each row's last token to the log probabilities of its next one.
 
     Args:

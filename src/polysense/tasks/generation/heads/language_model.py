@@ -32,7 +32,7 @@ from polysense.core.rows import RowContext
 from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
-from polysense.nn.decoding import Stepper
+from polysense.nn.decoding import IncrementalDecoder
 from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_config, open_model, without_lora
 from polysense.nn.layers.connectors import ConnectorKind, MLPConnector, connector
 from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
@@ -209,9 +209,11 @@ class LanguageModelHead(TokenHead):
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def decoder(self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True) -> Stepper:
+    def decoder(
+        self, fused: Fused, context: RowContext, max_new_tokens: int, *, use_cache: bool = True
+    ) -> IncrementalDecoder:
         prefix = self._prefix(fused, context, max_new_tokens)
-        return _Stepper(self._ready(), prefix, self.target, self.never, use_cache)
+        return _IncrementalDecoder(self._ready(), prefix, self.target, self.never, use_cache)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -325,7 +327,7 @@ def _without_dropout(model: nn.Module) -> None:
             vars(module)["attention_dropout"] = 0.0
 
 
-class _Stepper(Stepper):
+class _IncrementalDecoder(IncrementalDecoder):
     """From each row's last token to the log probabilities of its next one; the first token only says: begin.
 
     Args:

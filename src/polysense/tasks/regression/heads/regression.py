@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -19,6 +19,8 @@ from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, safe, we
 from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["RegressionHead", "RegressionHeadConfig"]
+
+_LOSSES: Mapping[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +63,7 @@ class RegressionHead(Head[Logits]):
         assert isinstance(truth, TargetBatch)
         known = _known(truth)
         expected = (safe(truth.values, known) - self.mean) / self.std
-        match self.kind:
-            case "mse":
-                losses = F.mse_loss(output.values.float(), expected, reduction="none")
-            case "mae":
-                losses = F.l1_loss(output.values.float(), expected, reduction="none")
-            case _:
-                losses = F.huber_loss(output.values.float(), expected, reduction="none")
+        losses = _LOSSES[self.kind](output.values.float(), expected, reduction="none")
         return {"loss": RowLoss((losses * known).sum(dim=1), known.sum(dim=1).float())}
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:

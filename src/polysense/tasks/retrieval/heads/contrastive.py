@@ -145,7 +145,8 @@ class ContrastiveHead(Head[Embeddings]):
         present, paired = (embeddings != 0).any(dim=2), truth.present[rows]
         total = embeddings.new_zeros(len(ids), dtype=torch.float32)
         for one, other in self.directions:
-            keys = truth.values[:, self._keys_of(one, other)]
+            # What says whether two rows hold the same: either column, and the column named for it.
+            keys = truth.values[:, [one, other, *range(len(self.members), len(self.target.columns))]]
             comparison = Comparison(
                 ids=ids,
                 keys=keys[rows],
@@ -172,7 +173,3 @@ class ContrastiveHead(Head[Embeddings]):
         """Embeddings, NaN where the column is absent."""
         embeddings = output.values.float()
         return {"values": embeddings.masked_fill(~(embeddings != 0).any(dim=2)[..., None], torch.nan)}
-
-    def _keys_of(self, one: int, other: int) -> list[int]:
-        """The keys that say whether two rows hold the same: of either column, and of the column named for it."""
-        return [one, other, *range(len(self.members), len(self.target.columns))]

@@ -1,4 +1,4 @@
-"""Stepper: the model's side of writing, all that a strategy sees of it.
+"""IncrementalDecoder: the model's side of writing, all that a strategy sees of it.
 
 So a strategy is the same for a decoder trained from scratch, a pretrained language model and a speech recogniser.
 """
@@ -10,15 +10,15 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["Stepper"]
+__all__ = ["IncrementalDecoder"]
 
 
-class Stepper(ABC):
+class IncrementalDecoder(ABC):
     """A model that writes, at its current position: from each row's last token to the log probabilities of the next.
 
     It begins with one row for each row of the batch, and keeps its own position and cache. What it was given so far is
-    its past. The first token that it is called with is the target's `begin_id` in every row; a stepper whose text goes
-    on from a prompt has read the prompt before, and may take that token as a mere signal to begin.
+    its past. The first token that it is called with is the target's `begin_id` in every row; one whose text is
+    conditioned on a prompt has read the prompt before, and may take that token as a mere signal to begin.
     """
 
     @abstractmethod
@@ -26,7 +26,7 @@ class Stepper(ABC):
         """Goes one token on.
 
         Args:
-            token: Each row's last token. For a text that has ended it is the target's `padding_id`: what the stepper
+            token: Each row's last token. For a text that has ended it is the target's `padding_id`: what the decoder
                 says of that row from then on is not read, but must not be an error.
 
         Returns:

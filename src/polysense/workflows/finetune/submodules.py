@@ -1,4 +1,4 @@
-"""The parts of a model that can be moved into another, held fixed, or trained at a rate of their own.
+"""The parts of a model that can be transferred to another, frozen, or trained at a rate of their own.
 
 A part is an encoder (`encoders.COLUMN`), the fusion (`fusion`) or a head (`heads.TARGET`) with all that belongs to it:
 a column's learned stand-in for an absent cell goes with its encoder, the columns' own heads of a target with its head.
@@ -15,16 +15,7 @@ from torch import Tensor, nn
 from polysense.nn.model import MultimodalModel
 from polysense.nn.objectives.unimodal import UnimodalHeads
 
-__all__ = ["hold", "mismatch", "move", "part_names", "part_tensors", "scale"]
-
-
-def part_names(model: MultimodalModel) -> tuple[str, ...]:
-    """All parts of a model, in order."""
-    return (
-        *(f"encoders.{column.name}" for column in model.schema.columns),
-        "fusion",
-        *(f"heads.{target.name}" for target in model.schema.targets),
-    )
+__all__ = ["freeze", "mismatch", "part_tensors", "scale_learning_rate", "transfer"]
 
 
 def part_tensors(model: MultimodalModel, part: str) -> dict[str, Tensor]:
@@ -49,34 +40,32 @@ def mismatch(model: MultimodalModel, part: str, source: MultimodalModel, source_
 
 
 @torch.no_grad()
-def move(model: MultimodalModel, part: str, source: MultimodalModel, source_part: str) -> tuple[int, int]:
-    """Copies a part's tensors, all of them or none.
+def transfer(model: MultimodalModel, part: str, source: MultimodalModel, source_part: str) -> tuple[int, int]:
+    """Copies a part's tensors, which fit (`mismatch`).
 
     Returns:
         How many tensors they are, and how many numbers in all.
     """
-    reason = mismatch(model, part, source, source_part)
-    assert reason is None, f"{source_part} can't be {part}: {reason}"
     own, theirs = part_tensors(model, part), part_tensors(source, source_part)
     for name, tensor in own.items():
         tensor.copy_(theirs[name])
     return len(own), sum(tensor.numel() for tensor in own.values())
 
 
-def hold(model: MultimodalModel, parts: Sequence[str]) -> None:
-    """Holds parts fixed: nothing of them is trained, decayed or averaged.
+def freeze(model: MultimodalModel, parts: Sequence[str]) -> None:
+    """Freezes parts: nothing of them is trained, decayed or averaged.
 
     Encoders stay in evaluation mode too (`MultimodalModel.train`): their running statistics stand still.
     """
     for part in parts:
         for parameter in _parameters(model, part).values():
             parameter.requires_grad_(False)
-    model.held = tuple(parts)
+    model.frozen = tuple(parts)
 
 
-def scale(model: MultimodalModel, scales: Mapping[str, float]) -> None:
+def scale_learning_rate(model: MultimodalModel, parts: Sequence[str], factor: float) -> None:
     """Lets parts learn at a rate of their own, over the rest's; pretrained parts' own scales are multiplied by it."""
-    for part, factor in scales.items():
+    for part in parts:
         for name in _parameters(model, part):
             model.parameter_scales[name] = model.parameter_scales.get(name, 1.0) * factor
 

@@ -21,6 +21,7 @@ from polysense.data.column import ColumnProcessor
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
+from polysense.imputer import as_array
 from polysense.reports.environment import render
 from polysense.reports.previews import preview_input
 from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow
@@ -63,36 +64,29 @@ def write_reconstructions(
 
 
 def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) -> dict[int, list[ReconstructedCell]]:
-    """Per row of the batch its restored cells."""
+    """Per row of the batch its reconstructed cells."""
     model, names = bundle.model.eval(), set(bundle.schema.names)
-    moved = batch.to(next(model.parameters()).device)
+    moved = batch.to(bundle.device)
     subsets = [frozenset(names), *(frozenset(names - {name}) for name in target.members)]
-    whole, *filled = (results[target.name].cpu() for results in model.predict(moved, subsets))
-    others = [
-        torch.stack([column.present for other, column in batch.columns.items() if other != name]).any(dim=0)
-        if len(names) > 1
-        else torch.zeros(len(batch), dtype=torch.bool)
-        for name in target.members
-    ]
-    truths = _spectrograms(model.head(target.name), moved, target)
+    whole, *imputed = (results[target.name].cpu() for results in model.predict(moved, subsets))
+    others = [batch.presence(names - {name}).any(dim=1) for name in target.members]
+    spectrograms = _spectrograms(model.head(target.name), moved)
     results: dict[int, list[ReconstructedCell]] = {}
     for index, position in enumerate(batch.rows.tolist()):
-        if position < 0:
-            continue
-        results[position] = [
-            _cell(
-                bundle.processor.columns[name],
-                (truths.get(name), whole.columns[name], filled[member].columns[name] if len(names) > 1 else None),
-                index,
-                (
-                    float(whole.measures["errors"][index, member]),
-                    float(filled[member].measures["errors"][index, member]) if others[member][index] else math.nan,
-                    float(whole.measures["mean_errors"][index, member]),
-                ),
-                _truth(bundle.schema.column(name), dataset, position),
+        for member, name in enumerate(target.members if position >= 0 else ()):
+            processor, alone = bundle.processor.columns[name], imputed[member]
+            truth = _truth(bundle.schema.column(name), dataset, position)
+            if name in spectrograms and not truth.is_absent:
+                truth = _as_preview(processor, spectrograms[name][index])
+            cell = ReconstructedCell(
+                truth=truth,
+                reconstructed=_as_preview(processor, whole.columns[name][index]),
+                imputed=_as_preview(processor, alone.columns[name][index]) if len(names) > 1 else None,
+                error=float(whole.measures["errors"][index, member]),
+                imputed_error=float(alone.measures["errors"][index, member]) if others[member][index] else math.nan,
+                mean_error=float(whole.measures["mean_errors"][index, member]),
             )
-            for member, name in enumerate(target.members)
-        ]
+            results.setdefault(position, []).append(cell)
     return results
 
 
@@ -102,42 +96,19 @@ def _truth(column: Column, dataset: TableDataset, position: int) -> CellPreview:
     return preview_input(column, cell, dataset[position])[0]
 
 
-def _cell(
-    processor: ColumnProcessor,
-    values: tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None],
-    index: int,
-    errors: tuple[float, float, float],
-    truth: CellPreview,
-) -> ReconstructedCell:
-    spectrogram, restored, filled = values
-    column = processor.column
-    if spectrogram is not None and not truth.is_absent:
-        truth = _as_preview(processor, column, spectrogram[index])
-    return ReconstructedCell(
-        truth=truth,
-        reconstructed=_as_preview(processor, column, restored[index]),
-        imputed=None if filled is None else _as_preview(processor, column, filled[index]),
-        error=errors[0],
-        imputed_error=errors[1],
-        mean_error=errors[2],
-    )
-
-
-def _spectrograms(head: Any, batch: Batch, target: Target) -> Mapping[str, torch.Tensor]:
+def _spectrograms(head: Any, batch: Batch) -> Mapping[str, torch.Tensor]:
     """Of each sound the true spectrogram: what is compared, so what is shown."""
     results = {}
     for decoder in head.mean.decoders:
         name = decoder.column.name
-        if name in batch.columns:
-            truth = decoder.compared(batch.columns[name])
-            if truth is not None:
-                results[name] = truth.cpu()
+        if (truth := decoder.compared(batch.columns[name])) is not None:
+            results[name] = truth.cpu()
     return results
 
 
-def _as_preview(processor: ColumnProcessor, column: Column, value: torch.Tensor) -> CellPreview:
-    """What is restored, to be looked at."""
-    array: np.ndarray = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
+def _as_preview(processor: ColumnProcessor, value: torch.Tensor) -> CellPreview:
+    """What was reconstructed, to be looked at."""
+    column, array = processor.column, as_array(value)
     preview = modality(column.modality).preview_reconstruction(column, array)
     if preview is not None:
         return CellPreview(column=column.name, images=list(map(as_jpeg, preview.images)), stretches=preview.stretches)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.core.json import json_object
+from polysense.evaluation.bootstrap import Interval, mean_over_rows
 from polysense.evaluation.probes import balanced_accuracy, centred, classify, draw_shots
 from polysense.evaluation.significance import mean_interval
 
@@ -49,15 +50,10 @@ class Score:
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
-        return {
-            "encoder": "trained" if self.encoder == TRAINED else "random",
-            "method": self.method,
-            "shots": self.shots,
-            "accuracy": self.accuracy.as_json(),
-            "balanced_accuracy": self.balanced.as_json(),
-            "draws": list(self.draws),
-            "gain_over_random": None if self.gain is None else self.gain.as_json(),
-        }
+        encoder = "trained" if self.encoder == TRAINED else "random"
+        result = json_object(self, encoder=encoder, balanced_accuracy=self.balanced, gain_over_random=self.gain)
+        del result["balanced"], result["gain"]
+        return result
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -113,19 +109,13 @@ class FewShot:
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
-        return {
-            "target": self.target,
-            "features": self.features,
-            "classes": dict(zip(self.classes, self.class_counts, strict=True)),
-            "split": self.split,
-            "num_test": self.num_test,
-            "num_draws": self.num_draws,
-            "majority": self.majority,
-            "chance": self.chance,
-            "scores": [score.as_json() for score in self.scores],
-            "short_classes": {str(shots): named for shots, named in self.short_classes.items()},
-            "notes": list(self.notes),
-        }
+        return json_object(
+            self,
+            classes=dict(zip(self.classes, self.class_counts, strict=True)),
+            chance=self.chance,
+            scores=[score.as_json() for score in self.scores],
+            short_classes=self.short_classes,
+        )
 
     def remarks(self) -> list[str]:
         """What to know of the figures, a sentence each."""
@@ -185,7 +175,6 @@ def measure_shots(
                         pool[name][rows],
                         train_labels[rows],
                         asked[name],
-                        num_classes=num_classes,
                         shots=count,
                         seed=seed,
                     )
@@ -213,8 +202,8 @@ def _score(
         accuracy, evenly = _share(mean_interval(accuracies)), _share(mean_interval(balanced))
         gain = None if gains is None else mean_interval([float(one.mean()) for one in gains])
     else:
-        accuracy, evenly = _over_rows(right[0].astype(np.float64), seed), Interval(balanced[0])
-        gain = None if gains is None else _over_rows(gains[0], seed)
+        accuracy, evenly = mean_over_rows(right[0].astype(np.float64), _RESAMPLES, seed), Interval(balanced[0])
+        gain = None if gains is None else mean_over_rows(gains[0], _RESAMPLES, seed)
     return Score(
         encoder=encoder,
         method=method,
@@ -229,9 +218,3 @@ def _score(
 def _share(score: Interval) -> Interval:
     """The interval of a share; few draws that are far apart would else reach beyond 0 and 1."""
     return Interval(score.value, max(score.low, 0.0), min(score.high, 1.0)) if score.has_bounds else score
-
-
-def _over_rows(values: np.ndarray, seed: int) -> Interval:
-    """A mean over test rows, and its interval over which rows they are."""
-    resampled = [weights @ values / len(values) for weights in multiplicities(len(values), _RESAMPLES, seed)]
-    return interval(float(values.mean()), np.concatenate([np.zeros(0), *resampled]), 0.95)

@@ -1,0 +1,59 @@
+"""A table written as a file: whole or not at all, in the format that the file's ending names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from polysense.core.files import replacing
+from polysense.errors import TableError
+
+__all__ = ["frame_file", "naming", "write_frame"]
+
+
+@contextmanager
+def frame_file(path: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    """A path to write to; when the block ends, what is there takes the place of `path`.
+
+    Args:
+        path: The file that is asked for.
+        endings: Those that can be written.
+
+    Raises:
+        TableError: The ending is none of these, or the file can't be written.
+    """
+    ending = path.suffix.lower()
+    if ending not in endings:
+        choices = " or ".join([", ".join(endings[:-1]), endings[-1]])
+        raise TableError(f"{path}: can't write {ending or 'a file without an ending'}; use {choices}")
+    with naming(path), replacing(path) as part:
+        yield part
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Within it, an error of the file system is one of the file that is asked for.
+
+    Raises:
+        TableError: The file can't be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TableError(f"{path}: can't be written: {error.strerror or error}") from error
+
+
+def write_frame(frame: pl.DataFrame, part: Path, ending: str) -> None:
+    """Writes a frame to the path of `frame_file`, as .csv, .tsv, .parquet, or else as JSON Lines."""
+    match ending.lower():
+        case ".csv":
+            frame.write_csv(part)
+        case ".tsv":
+            frame.write_csv(part, separator="\t")
+        case ".parquet":
+            frame.write_parquet(part)
+        case _:
+            frame.write_ndjson(part)
