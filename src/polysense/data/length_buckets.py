@@ -71,10 +71,7 @@ class LengthBucket:
 
     def growth(self, schema: Schema) -> float:
         """How many times a typical row's size this level's rows are, at least 1."""
-        grown = max(
-            (items / column.max_items for column, items in zip(schema, self.items, strict=True)),
-            default=1.0,
-        )
+        grown = max((items / column.max_items for column, items in zip(schema, self.items, strict=True)), default=1.0)
         return float(2 ** max(self.exponent, self.prompt_exponent, 0) * max(grown, 1.0))
 
 

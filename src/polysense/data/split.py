@@ -103,23 +103,33 @@ def _check_fractions(validation: float, test: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FractionSplitConfig(SplitConfig):
-    """Splits the rows at random, every class in proportion.
+class RandomSplitConfig(SplitConfig):
+    """Splits at random.
 
     Attributes:
         validation: Share of the rows that chooses the best checkpoint; 0 for none.
         test: Share of the rows that is judged on and never trained on; 0 for none, for example when a test table is
             given.
+    """
+
+    validation: float = 0.15
+    test: float = 0.15
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fractions(self.validation, self.test)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractionSplitConfig(RandomSplitConfig):
+    """Splits the rows at random, every class in proportion.
+
+    Attributes:
         stratify: Keep each class's share equal in all parts (classification). A class seen once goes to training.
     """
 
     type: Literal["fraction"] = "fraction"
-    validation: float = 0.15
-    test: float = 0.15
     stratify: bool = True
-
-    def __post_init__(self) -> None:
-        _check_fractions(self.validation, self.test)
 
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
         """See SplitConfig."""
@@ -129,22 +139,15 @@ class FractionSplitConfig(SplitConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupSplitConfig(SplitConfig):
+class GroupSplitConfig(RandomSplitConfig):
     """Splits at random but keeps each group (a speaker, a patient) in one part, so that the test is on unseen groups.
 
     Attributes:
         column: The column that names a row's group. Rows with no group there are each a group of their own.
-        validation: Share of the rows that chooses the best checkpoint; 0 for none.
-        test: Share of the rows that is judged on and never trained on; 0 for none.
     """
 
     type: Literal["group"] = "group"
     column: str
-    validation: float = 0.15
-    test: float = 0.15
-
-    def __post_init__(self) -> None:
-        _check_fractions(self.validation, self.test)
 
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
         """See SplitConfig."""
@@ -224,6 +227,7 @@ class ColumnSplitConfig(SplitConfig):
     group: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_fractions(self.fraction, 0.0)
         spelled = [_spell(value) for values in (self.train, self.validation, self.test) for value in values or ()]
         twice = sorted({value for value in spelled if spelled.count(value) > 1})
