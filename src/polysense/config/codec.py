@@ -8,7 +8,6 @@ error, not the last one winning.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import re
 import textwrap
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 import yaml
 
 from polysense.config.base import Config, Family, describe, members, num_registered
-from polysense.errors import ConfigError
+from polysense.errors import ConfigError, did_you_mean
 
 __all__ = ["dump_yaml", "from_dict", "json_schema", "parse_yaml", "read_text", "to_dict"]
 
@@ -227,16 +226,14 @@ def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> st
         choices = _keys(kind)
         if isinstance(kind, type) and issubclass(kind, Config) and path[-1] in kind.replaced:
             return f"{name}: there is no such key any more; write {kind.replaced[path[-1]]}"
-        near = difflib.get_close_matches(path[-1], choices, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(path[-1], choices)
         return f"{name}: no such key{hint} (known here: {', '.join(choices)})"
     if code in ("union_tag_invalid", "union_tag_not_found"):
         choices = list(members(kind.family)) if isinstance(kind, type) and issubclass(kind, Family) else []
         tag = result.get("type") if isinstance(result, Mapping) else result
         if isinstance(kind, type) and issubclass(kind, Family) and str(tag) in kind.replaced:
             return f"{name}: there is no {kind.family} {tag!r} any more; write {kind.replaced[str(tag)]}"
-        near = difflib.get_close_matches(str(tag), choices, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(str(tag), choices)
         what = "no type given" if code == "union_tag_not_found" else f"no {kind.family} is named {_short(tag)}{hint}"
         return f"{name}: {what} (choose from: {', '.join(choices)})"
     if code in ("missing", "missing_argument"):

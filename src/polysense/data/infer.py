@@ -8,7 +8,6 @@ by a fixed permutation; distinct values, ranges and give-away columns are counte
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 import re
 from collections import Counter
@@ -26,7 +25,7 @@ from polysense.data.leaks import find_leaks
 from polysense.data.profile import ColumnGuess, ColumnProfile, cleaned, quote
 from polysense.data.sources import Table
 from polysense.data.split import split_name
-from polysense.errors import ColumnError, TableError
+from polysense.errors import ColumnError, TableError, did_you_mean
 
 __all__ = ["ColumnGuess", "guess_target", "infer", "stated_target"]
 
@@ -125,8 +124,7 @@ def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGue
     predicted = [name for name, spec in tasks().items() if spec.has_column]
     choices = [str(choice) for choice in (predicted if is_target else [*modalities(), *roles])]
     if value not in choices:
-        near = difflib.get_close_matches(value, choices, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(value, choices)
         raise ColumnError(f"{where}: found {value!r}, expected one of {', '.join(choices)}{hint}")
     evidence = ColumnProfile(table, name, literal=is_target)
     reason = f"{value}: as stated"

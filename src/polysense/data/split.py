@@ -8,7 +8,6 @@ size, each class is within one row of its share there, and a class seen once tra
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 from abc import abstractmethod
@@ -22,7 +21,7 @@ import numpy as np
 from polysense.config.base import Family
 from polysense.core.random import fold
 from polysense.data.sources import Table
-from polysense.errors import ConfigError, SplitError
+from polysense.errors import ConfigError, SplitError, did_you_mean
 
 __all__ = [
     "SPLITS",
@@ -256,8 +255,7 @@ class ColumnSplitConfig(SplitConfig):
             named = {value: k for value, k in named.items() if k != part}
             for value in map(_spell, values):
                 if value not in counts:
-                    near = difflib.get_close_matches(value, counts, n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    hint = did_you_mean(value, counts)
                     raise SplitError(
                         f"{where}: no row has the value {value!r}, which the split asks for{hint} Found {result}"
                     )

@@ -102,18 +102,9 @@ def render_report(report: Report) -> str:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Headline:
-    """The first sentence on a target: its headline metric beside the first baseline's.
-
-    Attributes:
-        target: Its name.
-        metric: As people write it.
-        value: Of the model.
-        reason: Why it is undefined, where it is.
-        num_rows: Rows that count.
-        baseline: Name and value of the first baseline; None where there is none.
-    """
+class _Headline(NamedTuple):
+    """The first sentence on a target: its headline metric, or why it is undefined, on the rows that count, beside the
+    first baseline's name and value."""
 
     target: str
     metric: str
@@ -124,20 +115,19 @@ class _Headline:
 
     @staticmethod
     def of(report: Report, target: Target) -> _Headline:
-        info = headline_metric(target)
+        info, evaluation = headline_metric(target), report.evaluation
         first = next(iter(report.comparisons.items()), None)
         return _Headline(
-            target=target.name,
-            metric=_metric_name(info),
-            value=report.evaluation.metrics[target.name][info.name],
-            reason=report.evaluation.undefined[target.name].get(info.name, ""),
-            num_rows=report.evaluation.num_counted(target.name),
-            baseline=first and (baseline_name(first[0], target), first[1].value(target.name, info.name)),
+            target.name,
+            _metric_name(info),
+            evaluation.metrics[target.name][info.name],
+            evaluation.undefined[target.name].get(info.name, ""),
+            evaluation.num_counted(target.name),
+            first and (baseline_name(first[0], target), first[1].value(target.name, info.name)),
         )
 
     @property
     def is_defined(self) -> bool:
-        """Whether there is a value."""
         return math.isfinite(self.value.value)
 
 

@@ -8,13 +8,12 @@ a condition is unknown (a missing cell) does not meet it, and whole numbers divi
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
 import polars as pl
 
-from polysense.errors import SearchError
+from polysense.errors import SearchError, did_you_mean
 
 __all__ = ["sql_condition"]
 
@@ -108,6 +107,5 @@ def _unknown(name: str, names: list[str], text: str) -> str:
     if re.search(f'"{re.escape(name)}"', text):
         hint = f"; a text stands in single quotes: '{name}'"
     else:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, names)
     return f"there is no column {name!r}{hint} (columns: {', '.join(map(repr, names))})"

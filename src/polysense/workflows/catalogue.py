@@ -8,7 +8,6 @@ listed with their package.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import json
 import re
@@ -22,7 +21,7 @@ import polysense.recipe  # noqa: F401 (importing it registers everything that a 
 from polysense.config.base import Config, describe, members
 from polysense.config.codec import to_dict
 from polysense.core.packages import package_of
-from polysense.errors import ConfigError
+from polysense.errors import ConfigError, did_you_mean
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
 
@@ -207,8 +206,7 @@ def find(family: str, name: str | None = None) -> list[Component]:
 
 
 def _unknown(kind: str, name: str, choices: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, choices)
     return f"no {kind} is named {name!r}{hint} (choose from: {', '.join(choices)})"
 
 

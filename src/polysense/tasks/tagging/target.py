@@ -155,10 +155,10 @@ class TaggingProcessor(TargetProcessor):
         labels = [label for one in read.values() for label in self._labels(one)]
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
         self._seconds_per_label = 0.0
-        shares, placed = self._measure(table, read)
+        shares, placed, reason = self._measure(table, read)
         timed = self._column.column.rate is not None
         if not placed:
-            reason = next(iter(self._reasons(table, read)), first or "give some labels")
+            reason = reason or first or "give some labels"
             raise ColumnError(f"{where}: no training row has labels that lie in column {self._over!r}; first {reason}")
         _log.info(
             "%s: %d segments of %d classes in %d rows, over column %r; %.1f%% of its length is in one",
@@ -183,17 +183,21 @@ class TaggingProcessor(TargetProcessor):
         places = [(float(i), i + 1.0) for i in range(len(labels.labels))]
         return [label for _, _, label in self._joined(labels.labels, places)]
 
-    def _measure(self, table: Table, read: Mapping[int, Labelled]) -> tuple[tuple[float, ...], int]:
-        """Each class's share of the length of some rows, and how many of them could be placed."""
+    def _measure(self, table: Table, read: Mapping[int, Labelled]) -> tuple[tuple[float, ...], int, str | None]:
+        """Each class's share of the length of some rows, how many of them could be placed, and why the first of the
+        others could not."""
         totals, whole, placed = np.zeros(len(self._classes.names)), 0.0, 0
-        per_label = []
-        for i in self._sample(read):
+        per_label, reason = [], None
+        rows = list(read)
+        for i in [rows[k] for k in np.sort(permutation(len(rows), "fit sample")[:_MEASURED_ROWS])]:
             try:
                 ruler = self._ruler(table, i)
                 if ruler is None:
+                    reason = reason or f"{table.source(i, self._over)}: is empty"
                     continue
                 records = self._records(read[i], ruler)
-            except DecodeError:
+            except DecodeError as error:
+                reason = reason or f"{table.source(i, self.columns[0])}: {error}"
                 continue
             labels = read[i].labels
             if labels and isinstance(ruler, AudioRuler):
@@ -204,25 +208,7 @@ class TaggingProcessor(TargetProcessor):
         if per_label:
             self._seconds_per_label = float(np.median(per_label))
         self.num_unread = 0
-        return tuple((totals / max(whole, 1.0)).tolist()), placed
-
-    def _reasons(self, table: Table, read: Mapping[int, Labelled]) -> Sequence[str]:
-        results = []
-        for i in self._sample(read):
-            try:
-                ruler = self._ruler(table, i)
-                if ruler is None:
-                    results.append(f"{table.source(i, self._over)}: is empty")
-                else:
-                    self._records(read[i], ruler)
-            except DecodeError as error:
-                results.append(f"{table.source(i, self.columns[0])}: {error}")
-        return results
-
-    @staticmethod
-    def _sample(read: Mapping[int, Labelled]) -> list[int]:
-        rows = list(read)
-        return [rows[k] for k in np.sort(permutation(len(rows), "fit sample")[:_MEASURED_ROWS])]
+        return tuple((totals / max(whole, 1.0)).tolist()), placed, reason
 
     # --- reading -------------------------------------------------------------------------------------------------
 
