@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from polysense.config.base import Family
+from polysense.config.base import Configured, Family
 from polysense.core.batch import Batch, ColumnBatch, Truth
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
@@ -67,7 +67,11 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
 
     def build(self, target: Target, width: int) -> BaseHead:
         """Builds the head for a fitted target."""
-        raise ConfigError(f"the head {self.type!r} can't be built: its config has no build method")
+        self.check(target)
+        if self.builds is None:
+            raise ConfigError(f"the head {self.type!r} can't be built: no class names its config")
+        head: BaseHead = self.builds(self, target, width)
+        return head
 
     def create(self, target: Target, width: int, resources: Path | None = None) -> BaseHead:
         """Builds the head; one that has files of its own replaces this.
@@ -103,7 +107,7 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
             )
 
 
-class BaseHead(nn.Module, ABC):
+class BaseHead(nn.Module, Configured, ABC):
     """What every head answers, whatever its output is; subclass `Head`.
 
     Args:

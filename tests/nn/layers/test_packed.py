@@ -1,9 +1,7 @@
-"""Packed texts: the losses and all gradients of padded ones, nothing leaks, on every backend."""
+"""Packed texts: the losses and all gradients of padded ones, and nothing leaks."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,22 +13,12 @@ from polysense.core.batch import TargetBatch
 from polysense.core.tokens import Tokens
 from polysense.nn.layers.decoder import DecoderBlock
 from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
-from polysense.nn.layers.packed import Backend, pack
-from polysense.tasks.generation.heads import decoder as generation
+from polysense.nn.layers.packed import pack
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
 
 WIDTH, MEMORY = 32, 5
 LENGTHS = [4, 0, 7, 1, 3]
-BACKENDS: list[Backend] = ["padded", "dense"]  # FlexAttention has no backward pass on a CPU
-
-
-@pytest.fixture(autouse=True)
-def _flex_without_compiling() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # Without a compiler it computes the whole score matrix, which here is the point.
-        warnings.filterwarnings("ignore", message=".*flex_attention called without torch.compile.*")
-        yield
 
 
 def inputs(seed: int = 0, lengths: list[int] = LENGTHS) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,9 +30,7 @@ def inputs(seed: int = 0, lengths: list[int] = LENGTHS) -> tuple[Tensor, Tensor,
     return tokens.requires_grad_(), memory.requires_grad_(), mask
 
 
-@pytest.mark.parametrize("multiple", [1, 8])
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_packed_block_is_the_padded_one(backend: Backend, multiple: int) -> None:
+def test_a_packed_block_is_the_padded_one() -> None:
     torch.manual_seed(0)
     block = DecoderBlock(WIDTH, 4)
     tokens, memory, mask = inputs()
@@ -52,8 +38,8 @@ def test_a_packed_block_is_the_padded_one(backend: Backend, multiple: int) -> No
     weights = torch.randn(*tokens.shape)
     wanted = block(tokens, memory, mask)[valid]
     gradients = torch.autograd.grad((wanted * weights[valid]).sum(), [tokens, memory, *block.parameters()])
-    packing = pack(torch.tensor(LENGTHS), max(LENGTHS), mask, backend=backend, multiple=multiple)
-    assert len(packing.documents) == (15 if multiple == 1 else 16)
+    packing = pack(torch.tensor(LENGTHS), max(LENGTHS), mask)
+    assert len(packing.index) == 15
     found = packing.unpack(block.packed(packing.pack(tokens), memory, packing))
     torch.testing.assert_close(found[valid], wanted, rtol=1e-5, atol=1e-6)
     assert not found[~valid].any()
@@ -62,12 +48,11 @@ def test_a_packed_block_is_the_padded_one(backend: Backend, multiple: int) -> No
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_nothing_leaks(backend: Backend) -> None:
+def test_nothing_leaks() -> None:
     torch.manual_seed(0)
     block = DecoderBlock(WIDTH, 4)
     tokens, memory, mask = inputs()
-    packing = pack(torch.tensor(LENGTHS), max(LENGTHS), mask, backend=backend)
+    packing = pack(torch.tensor(LENGTHS), max(LENGTHS), mask)
     found = packing.unpack(block.packed(packing.pack(tokens), memory, packing))
     for row, length in enumerate(LENGTHS):
         for position in range(length):
@@ -79,33 +64,6 @@ def test_nothing_leaks(backend: Backend) -> None:
             read = of_memory.abs().sum(dim=2) > 0
             assert torch.equal(read[row], mask[row])
             assert not read[[other for other in range(len(LENGTHS)) if other != row]].any()
-
-
-@pytest.mark.slow  # FlexAttention loads torch's compiler, 10 s
-@pytest.mark.parametrize("multiple", [1, 8])
-@torch.no_grad()
-def test_flex_attention_follows_the_same_rule(multiple: int) -> None:
-    """Its values, and that what another row or a later token holds changes not a bit of them."""
-    torch.manual_seed(0)
-    block = DecoderBlock(WIDTH, 4)
-    tokens, memory, mask = inputs()
-    valid = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
-    packing = pack(torch.tensor(LENGTHS), max(LENGTHS), mask, backend="flex", multiple=multiple)
-
-    def run(tokens: Tensor, memory: Tensor) -> Tensor:
-        return packing.unpack(block.packed(packing.pack(tokens), memory, packing))
-
-    found = run(tokens, memory)
-    torch.testing.assert_close(found[valid], block(tokens, memory, mask)[valid], rtol=1e-5, atol=1e-6)
-    other_tokens, other_memory, _ = inputs(9)
-    own, first = torch.zeros(len(LENGTHS), 1, 1, dtype=torch.bool), torch.arange(max(LENGTHS)) < 3
-    own[2] = True
-    changed = run(
-        torch.where(own & first[:, None], tokens, other_tokens),
-        torch.where(own & mask[:, :, None], memory, other_memory),
-    )
-    assert torch.equal(changed[2, :3], found[2, :3])
-    assert not torch.isclose(changed[0, :4], found[0, :4]).all()
 
 
 def head(packing: bool | str, *, vocabulary: int = 40, **settings: Any) -> Probe:
@@ -137,12 +95,8 @@ def fused(rows: int) -> Rows:
     return Rows(Tokens(memory, mask, (MEMORY,)), pooled, {"a": (0, 2), "b": (2, MEMORY)}, {})
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("tied", [True, False])
-def test_each_rows_loss_and_every_gradient_are_the_padded_ones(
-    backend: Backend, tied: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(generation, "pack", lambda *given: pack(*given, backend=backend))
+def test_each_rows_loss_and_every_gradient_are_the_padded_ones(tied: bool) -> None:
     lengths = [6, 0, 12, 2, 3, 9]
     known, source = texts(lengths), fused(len(lengths))
     wanted: dict[str, Tensor] = {}

@@ -11,13 +11,13 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from polysense.errors import ConfigError, DependencyError, WeightsError
+from polysense.nn.pretrained import from_pretrained
 
 __all__ = ["CausalLM", "Tuning", "add_lora", "open_config", "open_model", "without_lora"]
 
@@ -37,7 +37,7 @@ def open_config(path: str, revision: str | None) -> Any:
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    settings = _load(transformers.AutoConfig, path, revision)
+    settings = from_pretrained(transformers.AutoConfig, path, revision)
     kind = settings.model_type
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(settings, "is_encoder_decoder", False):
         raise ConfigError(
@@ -62,35 +62,14 @@ def open_model(settings: Any, path: str | None, revision: str | None) -> Any:
         if path is None:
             factory: Any = transformers.AutoModelForCausalLM
             return factory.from_config(**options)
-        return _load(transformers.AutoModelForCausalLM, path, revision, **options)
+        return from_pretrained(transformers.AutoModelForCausalLM, path, revision, **options)
     except (ValueError, ImportError) as error:
         if isinstance(error, WeightsError):
             raise
         options["attn_implementation"] = "eager"
         if path is None:
             return factory.from_config(**options)
-        return _load(transformers.AutoModelForCausalLM, path, revision, **options)
-
-
-def _load(factory: Any, path: str, revision: str | None, **options: Any) -> Any:
-    local = Path(path).expanduser()
-    looks_local = local.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
-    if looks_local and not local.is_dir():
-        raise WeightsError(
-            f"{path}: {'is a file' if local.exists() else 'no such folder'}; expected a folder written by "
-            "save_pretrained (config.json, model.safetensors and the tokenizer's files)"
-        )
-    where = str(local) if looks_local else path
-    try:
-        return factory.from_pretrained(where, revision=None if looks_local else revision, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        advice = (
-            "check that the folder holds what save_pretrained writes"
-            if looks_local
-            else "without a network give a local folder instead, or set HF_HOME to a cache that holds it"
-        )
-        raise WeightsError(f"can't load a language model from {path!r}: {first}; {advice}") from error
+        return from_pretrained(transformers.AutoModelForCausalLM, path, revision, **options)
 
 
 def add_lora(model: Any, rank: int, alpha: float, dropout: float, target_modules: tuple[str, ...]) -> None:

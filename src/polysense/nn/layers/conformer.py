@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.errors import ConfigError
 from polysense.nn.layers.local_attention import attend_locally
+from polysense.nn.layers.transformer import check_heads
 
 __all__ = ["ConformerBlock", "rotate"]
 
@@ -53,11 +53,7 @@ class ConformerBlock(nn.Module):
         self, width: int, num_heads: int, window: int, kernel_size: int, expansion: int = 4, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if num_heads < 1 or width % num_heads:
-            raise ConfigError(
-                f"num_heads must divide the width of the tokens; found {num_heads} heads and a width of {width}. "
-                f"Change num_heads, or model.width"
-            )
+        check_heads(width, num_heads)
         assert kernel_size % 2 == 1, f"a kernel of {kernel_size} has no middle"
         self.num_heads, self.window = num_heads, window
         self.feed_forward_1 = _feed_forward(width, expansion, dropout)

@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.errors import ConfigError
 from polysense.nn.layers.packed import Packing
+from polysense.nn.layers.transformer import check_heads, feed_forward
 
 __all__ = ["Cache", "DecoderBlock"]
 
@@ -76,11 +76,7 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, width: int, num_heads: int, dropout: float = 0.0, expansion: int = 4) -> None:
         super().__init__()
-        if num_heads < 1 or width % num_heads:
-            raise ConfigError(
-                f"num_heads must divide the width of the tokens; found {num_heads} heads and a width of {width}. "
-                "Change num_heads, or model.width"
-            )
+        check_heads(width, num_heads)
         self.num_heads = num_heads
         self.self_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
@@ -89,13 +85,7 @@ class DecoderBlock(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.memory_out = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, expansion * width),
-            nn.GELU(),
-            nn.Linear(expansion * width, width),
-            nn.Dropout(dropout),
-        )
+        self.feed_forward = feed_forward(width, expansion, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(

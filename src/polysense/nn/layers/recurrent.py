@@ -25,7 +25,7 @@ def mirrored(
 
 
 class BidirectionalRNN(nn.Module):
-    """LSTM or GRU layers that read sequences from both ends.
+    """LSTM or GRU layers that read sequences from both ends, or from their beginnings alone.
 
     Args:
         cell: nn.LSTM or nn.GRU.
@@ -33,23 +33,33 @@ class BidirectionalRNN(nn.Module):
         hidden: Width of the state in each direction.
         num_layers: Layers, each of which reads both directions' states of the one below.
         dropout: Between layers.
+        bidirectional: Whether there is a backward direction.
     """
 
     def __init__(
-        self, cell: type[nn.LSTM] | type[nn.GRU], num_inputs: int, hidden: int, num_layers: int, dropout: float = 0.0
+        self,
+        cell: type[nn.LSTM] | type[nn.GRU],
+        num_inputs: int,
+        hidden: int,
+        num_layers: int,
+        dropout: float = 0.0,
+        bidirectional: bool = True,
     ) -> None:
         super().__init__()
-        sizes = [num_inputs] + [2 * hidden] * (num_layers - 1)
+        sizes = [num_inputs] + [hidden * (2 if bidirectional else 1)] * (num_layers - 1)
         self.forwards = nn.ModuleList(cell(size, hidden, batch_first=True) for size in sizes)
-        self.backwards = nn.ModuleList(cell(size, hidden, batch_first=True) for size in sizes)
+        self.backwards = nn.ModuleList(cell(size, hidden, batch_first=True) for size in sizes if bidirectional)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
         self, x: Float[Tensor, "batch length inputs"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch length states"]:
         """The states at every step, forward direction first; beyond a sequence's length they are junk."""
-        for layer, (forwards, backwards) in enumerate(zip(self.forwards, self.backwards, strict=True)):
+        for layer, forwards in enumerate(self.forwards):
             if layer:
                 x = self.dropout(x)
-            x = torch.cat([forwards(x)[0], mirrored(backwards(mirrored(x, lengths))[0], lengths)], dim=2)
+            states = [forwards(x)[0]]
+            if self.backwards:
+                states.append(mirrored(self.backwards[layer](mirrored(x, lengths))[0], lengths))
+            x = torch.cat(states, dim=2)
         return x

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from polysense.errors import ConfigError
 
-__all__ = ["CrossAttentionBlock", "TransformerBlock", "sinusoidal"]
+__all__ = ["CrossAttentionBlock", "TransformerBlock", "check_heads", "feed_forward", "sinusoidal"]
 
 # Shape suffixes: B batch, L length, C length of the context, D width, H heads, K width of a head.
 
@@ -34,7 +34,8 @@ def sinusoidal(positions: Int[Tensor, "*shape"], width: int) -> Float[Tensor, "*
     return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :width]
 
 
-def _check_heads(width: int, num_heads: int) -> None:
+def check_heads(width: int, num_heads: int) -> None:
+    """Raises ConfigError unless the heads divide the width."""
     if num_heads < 1 or width % num_heads:
         raise ConfigError(
             f"num_heads must divide the width of the tokens; found {num_heads} heads and a width of {width}. Change "
@@ -42,7 +43,8 @@ def _check_heads(width: int, num_heads: int) -> None:
         )
 
 
-def _feed_forward(width: int, expansion: int, dropout: float) -> nn.Sequential:
+def feed_forward(width: int, expansion: int, dropout: float) -> nn.Sequential:
+    """Two layers at each token, behind a norm."""
     return nn.Sequential(
         nn.LayerNorm(width),
         nn.Linear(width, expansion * width),
@@ -64,12 +66,12 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, width: int, num_heads: int, expansion: int = 4, dropout: float = 0.0) -> None:
         super().__init__()
-        _check_heads(width, num_heads)
+        check_heads(width, num_heads)
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
-        self.feed_forward = _feed_forward(width, expansion, dropout)
+        self.feed_forward = feed_forward(width, expansion, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -108,14 +110,14 @@ class CrossAttentionBlock(nn.Module):
 
     def __init__(self, width: int, num_heads: int, expansion: int = 4, dropout: float = 0.0) -> None:
         super().__init__()
-        _check_heads(width, num_heads)
+        check_heads(width, num_heads)
         self.num_heads = num_heads
         self.query_norm = nn.LayerNorm(width)
         self.context_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.attention_out = nn.Linear(width, width)
-        self.feed_forward = _feed_forward(width, expansion, dropout)
+        self.feed_forward = feed_forward(width, expansion, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(

@@ -30,7 +30,7 @@ def reference(encoder: TextRNN) -> nn.RNNBase:
         batch_first=True,
     )
     weights = {}
-    for suffix, layers in (("", encoder.forwards), ("_reverse", encoder.backwards)):
+    for suffix, layers in (("", encoder.rnn.forwards), ("_reverse", encoder.rnn.backwards)):
         for i, layer in enumerate(layers):
             for name, weight in layer.state_dict().items():
                 weights[name.removesuffix("l0") + f"l{i}{suffix}"] = weight
@@ -73,7 +73,7 @@ def test_a_packed_batch_of_torchs_has_the_same_states_and_gradients() -> None:
     theirs = encoder.projection(states)
     torch.testing.assert_close(ours.values[ours.mask], theirs[ours.mask], atol=1e-6, rtol=1e-5)
     (ours.values[ours.mask].sin().sum() + theirs[ours.mask].sin().sum()).backward()
-    for suffix, layers in (("", encoder.forwards), ("_reverse", encoder.backwards)):
+    for suffix, layers in (("", encoder.rnn.forwards), ("_reverse", encoder.rnn.backwards)):
         for i, layer in enumerate(layers):
             for name in ("weight_ih", "weight_hh", "bias_ih"):
                 expected = getattr(torchs, f"{name}_l{i}{suffix}").grad

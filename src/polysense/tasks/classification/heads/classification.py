@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
@@ -38,10 +37,6 @@ class ClassificationHeadConfig(HeadConfig):
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
     label_smoothing: float = 0.0
 
-    def build(self, target: Target, width: int) -> ClassificationHead:
-        self.check(target)
-        return ClassificationHead(self, ClassificationTarget.of(target), width)
-
 
 def class_weights(config: str | Mapping[str, float], target: ClassificationTarget) -> list[float]:
     """One weight per class.
@@ -64,7 +59,7 @@ def class_weights(config: str | Mapping[str, float], target: ClassificationTarge
     return [float(config.get(name, 1.0)) for name in target.classes]
 
 
-class ClassificationHead(Head[Logits]):
+class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
     """Logits from the fused summary."""
 
     class_weights: Tensor

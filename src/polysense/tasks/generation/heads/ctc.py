@@ -23,7 +23,6 @@ from torch import Tensor
 
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig
 from polysense.nn.decoding.best_path import BestPathConfig
@@ -50,12 +49,8 @@ class CTCHeadConfig(FrameReaderConfig, WritingHeadConfig):
     type: Literal["ctc"] = "ctc"
     decoding: DecodingConfig = field(default_factory=BestPathConfig)
 
-    def build(self, target: Target, width: int) -> CTCHead:
-        self.check(target)
-        return CTCHead(self, GenerationTarget.of(target), width)
 
-
-class CTCHead(FrameHead[Frames]):
+class CTCHead(FrameHead[Frames], config=CTCHeadConfig):
     """Reads one column's frames."""
 
     def __init__(self, config: CTCHeadConfig, target: GenerationTarget, width: int) -> None:

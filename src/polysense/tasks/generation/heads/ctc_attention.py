@@ -23,7 +23,6 @@ from polysense.config.limits import Fraction
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig
 from polysense.nn.decoding.best_path import BestPath
@@ -54,10 +53,6 @@ class CTCAttentionHeadConfig(FrameReaderConfig, GenerationHeadConfig):
     ctc_weight: Fraction = 0.3
     decoding: DecodingConfig = field(default_factory=SpeechBeamConfig)
 
-    def build(self, target: Target, width: int) -> CTCAttentionHead:  # type: ignore[override]
-        self.check(target)
-        return CTCAttentionHead(self, GenerationTarget.of(target), width)
-
 
 @pytree_node
 @dataclass(frozen=True, eq=False)
@@ -73,7 +68,7 @@ class SpeechOutput:
     frames: Frames
 
 
-class CTCAttentionHead(FrameHead[SpeechOutput]):
+class CTCAttentionHead(FrameHead[SpeechOutput], config=CTCAttentionHeadConfig):
     """A frame reader and a decoder."""
 
     def __init__(self, config: CTCAttentionHeadConfig, target: GenerationTarget, width: int) -> None:

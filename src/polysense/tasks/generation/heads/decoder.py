@@ -24,7 +24,6 @@ from torch.nn import functional as F
 from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.rows import RowContext
-from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.decoding import IncrementalDecoder
@@ -69,12 +68,8 @@ class GenerationHeadConfig(WritingHeadConfig):
         if self.hidden:
             raise ConfigError(f"hidden: a generation head has none; set it to 0 (found {self.hidden}), or num_layers")
 
-    def build(self, target: Target, width: int) -> GenerationHead:
-        self.check(target)
-        return GenerationHead(self, GenerationTarget.of(target), width)
 
-
-class GenerationHead(TokenHead):
+class GenerationHead(TokenHead, config=GenerationHeadConfig):
     """Writes a text from the fused tokens."""
 
     never: Tensor

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
 from polysense.tasks.multilabel.record import MultilabelTarget
@@ -36,12 +35,8 @@ class MultilabelHeadConfig(HeadConfig):
     class_weights: Literal["none", "balanced"] = "none"
     threshold: float = 0.5
 
-    def build(self, target: Target, width: int) -> MultilabelHead:
-        self.check(target)
-        return MultilabelHead(self, MultilabelTarget.of(target), width)
 
-
-class MultilabelHead(Head[Logits]):
+class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
     """One logit per label from the fused summary."""
 
     positive_weight: Tensor

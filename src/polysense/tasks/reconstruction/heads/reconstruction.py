@@ -37,7 +37,7 @@ from polysense.core.batch import Batch, ColumnBatch, Truth
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Column, Target
+from polysense.core.schema import Column
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.column_decoder import ColumnDecoder
@@ -121,10 +121,6 @@ class ReconstructionHeadConfig(HeadConfig):
             if not 0 <= weight < math.inf:
                 raise ConfigError(f"column_weights.{column} must be at least 0; found {weight}")
 
-    def build(self, target: Target, width: int) -> ReconstructionHead:
-        self.check(target)
-        return ReconstructionHead(self, ReconstructionTarget.of(target), width)
-
 
 @pytree_node
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -173,7 +169,7 @@ class Reconstruction:
     terms: tuple[CodeTerm, ...]
 
 
-class ReconstructionHead(Head[Reconstruction]):
+class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
     """Restores columns.
 
     Attributes:

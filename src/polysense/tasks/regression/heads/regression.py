@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, safe, weighted
 from polysense.tasks.regression.record import RegressionTarget
@@ -36,12 +35,8 @@ class RegressionHeadConfig(HeadConfig):
     type: Literal["regression"] = "regression"
     loss: Literal["mse", "mae", "huber"] = "mse"
 
-    def build(self, target: Target, width: int) -> RegressionHead:
-        self.check(target)
-        return RegressionHead(self, RegressionTarget.of(target), width)
 
-
-class RegressionHead(Head[Logits]):
+class RegressionHead(Head[Logits], config=RegressionHeadConfig):
     """Standardised numbers from the fused summary; a row may lack some of several targets (NaN)."""
 
     mean: Tensor

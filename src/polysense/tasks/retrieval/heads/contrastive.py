@@ -30,7 +30,7 @@ from polysense.config.limits import PositiveInt
 from polysense.core.batch import TargetBatch, Truth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Column, Target
+from polysense.core.schema import Column
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig, readout
@@ -70,10 +70,6 @@ class ContrastiveHeadConfig(HeadConfig):
     learn_temperature: bool = True
     chunk: PositiveInt = 256
 
-    def build(self, target: Target, width: int) -> ContrastiveHead:
-        self.check(target)
-        return ContrastiveHead(self, RetrievalTarget.of(target), width)
-
 
 @pytree_node
 @dataclass(frozen=True, eq=False)
@@ -91,7 +87,7 @@ class Embeddings:
     bias: Float[Tensor, " batch"]
 
 
-class ContrastiveHead(Head[Embeddings]):
+class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
     """Gives each column's embedding.
 
     Attributes:

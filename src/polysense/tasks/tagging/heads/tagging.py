@@ -27,7 +27,7 @@ from polysense.core.batch import TargetBatch, Truth
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
-from polysense.core.schema import Column, Target
+from polysense.core.schema import Column
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig, readout
@@ -64,10 +64,6 @@ class TaggingHeadConfig(HeadConfig):
         if self.crf and (self.class_weights != "none" or self.label_smoothing):
             raise ConfigError("crf: a chain's loss knows no class_weights and no label_smoothing; leave them out")
 
-    def build(self, target: Target, width: int) -> TaggingHead:
-        self.check(target)
-        return TaggingHead(self, TaggingTarget.of(target), width)
-
 
 @pytree_node
 @dataclass(frozen=True, eq=False)
@@ -83,7 +79,7 @@ class StepLabels:
     mask: Bool[Tensor, "batch steps"]
 
 
-class TaggingHead(Head[StepLabels]):
+class TaggingHead(Head[StepLabels], config=TaggingHeadConfig):
     """Labels from one column's fused tokens.
 
     Label 0 is "in no segment". Without boundaries class c is 1 + c; with them 1 + 2c begins a segment and 2 + 2c goes
