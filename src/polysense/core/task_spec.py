@@ -190,8 +190,8 @@ class TaskSpec(ABC, Generic[T]):
             the user says that it is this task's, and the claim says how its cells are read.
         preset: `(size, delimiter) -> TaskPreset`: the default target and head of a column that was taken for the
             task's; the delimiter is the claim's.
-        sample_outputs: "module:function" of one row's predictions in words, `(target, evaluation, position, dataset) ->
-            [SampleOutput]`; named, too.
+        sample_outputs: "module:function" of the predictions of one row that has the target, in words, `(target,
+            evaluation, position, dataset) -> [SampleOutput]`; named, too.
         editor: "module:function" of the editor that a person labels with.
     """
 

@@ -195,9 +195,9 @@ class SampleLog:
 
 
 def outputs_of(target: Target, evaluation: Evaluation, position: int, dataset: TableDataset) -> list[SampleOutput]:
-    """Each prediction of a row's target; none where there is nothing to compare or no words for it."""
+    """Each prediction of a row's target; none where the row lacks it or there are no words for it."""
     where = task(target.task).sample_outputs
-    if isinstance(where, Unsupported):
+    if isinstance(where, Unsupported) or not evaluation.statistics[target.name]["present"][position]:
         return []
     outputs = named(where)(target, evaluation, position, dataset)
     assert isinstance(outputs, list), f"{where}: gives a {type(outputs).__name__}, not outputs"

@@ -15,8 +15,6 @@ def sample_outputs(
 ) -> list[SampleOutput]:
     """The predicted class with its probability."""
     statistics = evaluation.statistics[target.name]
-    if not statistics["present"][position]:
-        return []
     truth, value = (int(statistics[name][position]) for name in ("truth", "predicted"))
     output = SampleOutput(
         references=[str(target.classes[truth])],

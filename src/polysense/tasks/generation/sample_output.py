@@ -15,7 +15,7 @@ def sample_outputs(
 ) -> list[SampleOutput]:
     """The generated text; none where the evaluation generated none."""
     statistics = evaluation.statistics[target.name]
-    if not statistics["present"][position] or "predicted" not in statistics:
+    if "predicted" not in statistics:
         return []
     references, text = list(statistics["references"][position]), str(statistics["predicted"][position])
     return [SampleOutput(references=references, value=text, is_correct=text in references)]

@@ -17,8 +17,6 @@ def sample_outputs(
 ) -> list[SampleOutput]:
     """The predicted labels; correct if all of them are."""
     statistics = evaluation.statistics[target.name]
-    if not statistics["present"][position]:
-        return []
     truth, predicted = (statistics[name][position] > 0.5 for name in ("truth", "predicted"))
 
     def listed(labels: np.ndarray) -> str:

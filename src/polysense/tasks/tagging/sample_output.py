@@ -24,8 +24,6 @@ def sample_outputs(
     assert isinstance(processor, Processor)
     fitted = processor.targets[target.name]
     assert isinstance(fitted, TaggingProcessor)
-    if not statistics["present"][position]:
-        return []
     length = float(statistics["length"][position])
     whole = np.array([(0.0, length, -1.0, 0.0)])
     # A truth has no probability; every segment's is 1.

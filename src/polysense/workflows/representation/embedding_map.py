@@ -186,16 +186,17 @@ def draw_map(
         raise TableError(f"{table.name}: a map needs two rows that have the columns {', '.join(columns)}")
     points = np.concatenate([vectors[name][rows] for name, rows in there.items()])
     flat, variance = pca(points)
-    preserved = {"PCA": kept_neighbours(points, flat)}
     shares = " and ".join(f"{100 * share:.0f}%" for share in variance)
-    layouts = [
-        _layout("PCA", flat, f"distances are true along the two directions that vary most ({shares} of it).", preserved)
-    ]
-    curved = tsne(points, seed) if method == "tsne" else None
-    if curved is not None:
-        preserved["t-SNE"] = kept_neighbours(points, curved)
-        note = "neighbours lie together; how far groups are from one another, and how large they are, says little."
-        layouts.insert(0, _layout("t-SNE", curved, note, preserved))
+    drawn = {"PCA": (flat, f"distances are true along the two directions that vary most ({shares} of it).")}
+    if method == "tsne" and (curved := tsne(points, seed)) is not None:
+        note = "neighbors lie together; how far groups are from one another, and how large they are, says little."
+        drawn = {"t-SNE": (curved, note)} | drawn
+    preserved = {name: kept_neighbours(points, positions) for name, (positions, _) in drawn.items()}
+    layouts = []
+    for name, (positions, note) in drawn.items():
+        if math.isfinite(preserved[name]):
+            note += f" Of each point's ten nearest, {100 * preserved[name]:.0f}% are near it here."
+        layouts.append(Layout(name=name, positions=positions, note=note))
     rows = {row for _, row in owners}
     page = render_map(
         title,
@@ -220,12 +221,6 @@ def draw_map(
         kept=preserved,
         unreadable=tuple(unreadable),
     )
-
-
-def _layout(name: str, places: np.ndarray, note: str, preserved: Mapping[str, float]) -> Layout:
-    share = preserved[name]
-    more = f" Of each point's ten nearest, {100 * share:.0f}% are near it here." if math.isfinite(share) else ""
-    return Layout(name=name, positions=places, note=note + more)
 
 
 def _points(

@@ -113,7 +113,7 @@ def index_table(
         column = index.info.get("column") if column is None else column
     else:
         VectorIndex.check_free(location)  # before anything is embedded
-    counts = {"added": 0, "replaced": 0, "without": 0}
+    num_added = num_replaced = num_missing = 0
     unreadable: list[Unreadable] = []
     try:
         if index is not None:
@@ -133,9 +133,9 @@ def index_table(
                 index = VectorIndex.create(location, dim=embedded.vectors[column].shape[1], info=_info(loaded, column))
             chosen = low + there
             replaced = index.update(names.gather(chosen), vectors, metadata[chosen])
-            counts["replaced"] += replaced
-            counts["added"] += len(there) - replaced
-            counts["without"] += len(block) - len(there)
+            num_replaced += replaced
+            num_added += len(there) - replaced
+            num_missing += len(block) - len(there)
             if progress is not None:
                 progress(low + len(block), len(table))
         if index is None:
@@ -144,9 +144,9 @@ def index_table(
             index.build_ann()
         return IndexResult(
             location=location if isinstance(location, str) and "://" in location else Path(location),
-            num_added=counts["added"],
-            num_replaced=counts["replaced"],
-            num_missing=counts["without"],
+            num_added=num_added,
+            num_replaced=num_replaced,
+            num_missing=num_missing,
             num_rows=len(index),
             dim=index.dim,
             ann=index.ann,
