@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 import torch
@@ -79,6 +79,11 @@ class Truth:
     """
 
     present: Bool[Tensor, " batch"]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its fields by name, those that are there."""
+        each = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in each.items() if isinstance(value, Tensor)}
 
     def to(self: AnyTruth, device: torch.device | str, non_blocking: bool = False) -> AnyTruth:
         """A copy on another device."""

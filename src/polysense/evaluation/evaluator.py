@@ -9,14 +9,13 @@ epoch needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
-from polysense.core.batch import Batch, TargetBatch
+from polysense.core.batch import Batch
 from polysense.core.metric import Scorer, Statistics
-from polysense.core.prediction import Prediction
+from polysense.core.prediction import Prediction, as_arrays
 from polysense.core.random import permutation
 from polysense.core.registry import extra_metrics, task
 from polysense.core.sample import Unreadable
@@ -192,20 +191,9 @@ def batch_statistics(
         reader=reader,
         geometry=batch.located(keep),
     )
-    outputs = [_arrays(prediction, keep) for prediction in predictions]
-    return task(target.task).row_statistics(target, outputs, _arrays(batch.targets[target.name], keep), rows)
-
-
-def _arrays(record: Prediction | TargetBatch, keep: torch.Tensor) -> dict[str, np.ndarray]:
-    """A record's tensors by name, with rows first; a model under autocast may give bfloat16, which numpy lacks."""
-    named = {item.name: getattr(record, item.name) for item in fields(record)}
-    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor) and value.dim()}
-    if isinstance(record, Prediction):
-        tensors |= record.measures
-    return {
-        name: (value.float() if value.dtype is torch.bfloat16 else value).cpu()[keep].numpy()
-        for name, value in tensors.items()
-    }
+    outputs = [as_arrays(prediction, keep) for prediction in predictions]
+    truth = as_arrays(batch.targets[target.name].tensors(), keep)
+    return task(target.task).row_statistics(target, outputs, truth, rows)
 
 
 def _ordered(parts: Sequence[Statistics], order: np.ndarray) -> Statistics:

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from polysense.config.base import members
 from polysense.config.limits import NonNegativeFloat
 from polysense.core.batch import Truth
-from polysense.core.prediction import Prediction
 from polysense.core.pytree import map_tensors, pytree_node, tensors
 from polysense.core.rows import ColumnLosses, RowContext, RowLoss
 from polysense.core.schema import Column, Target
@@ -242,6 +241,3 @@ class EnsembleHead(Head[Experts]):
 
     def arrays(self, output: Experts) -> dict[str, Tensor]:
         return self.heads()[-1].arrays(output.combined)
-
-    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
-        return self.heads()[-1].prediction(arrays)

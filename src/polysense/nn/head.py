@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from polysense.config.base import Configured, Family
 from polysense.core.batch import Batch, ColumnBatch, Truth
-from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Requirements, Target
@@ -178,7 +177,7 @@ class BaseHead(nn.Module, Configured, ABC):
 
     @abstractmethod
     def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
-        """What is predicted, as arrays with rows first, in the names of `Prediction`'s fields."""
+        """What is predicted, as arrays with rows first, by the names that its task knows them by."""
 
     def brief(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
         """The cheap part of `predict`, where nobody will read texts or reconstructed columns."""
@@ -205,10 +204,6 @@ class BaseHead(nn.Module, Configured, ABC):
     def adapters_off(self) -> AbstractContextManager[None]:
         """Within it the head is what it was before low-rank adapters."""
         return nullcontext()
-
-    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
-        """The arrays of `predict` and `score` as a Prediction."""
-        return Prediction.from_arrays(arrays)
 
     # --- the rest ------------------------------------------------------------------------------------------------
 

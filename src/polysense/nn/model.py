@@ -129,7 +129,7 @@ class MultimodalModel(nn.Module):
                 given = views[head.excludes], self.context(batch, name)
                 arrays = head.predict(*given) if write else head.brief(*given)
                 truth = head.truth(batch)
-                predictions[-1][name] = head.prediction(arrays | ({} if truth is None else head.score(*given, truth)))
+                predictions[-1][name] = arrays | ({} if truth is None else head.score(*given, truth))
         return predictions
 
     @torch.inference_mode()

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.prediction import Prediction
 from polysense.core.pytree import map_tensors, pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
@@ -120,9 +119,6 @@ class WritingHead(Head[O], ABC):
     def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
         assert isinstance(truth, TargetBatch)
         return {"likelihood": self.likelihood(fused, context, truth)}
-
-    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
-        return Prediction.from_arrays(arrays, padding_id=self.target.padding_id)
 
     @torch.no_grad()
     def write(self, fused: Fused, context: RowContext, *, use_cache: bool = True) -> Written:

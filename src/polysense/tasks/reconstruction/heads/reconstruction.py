@@ -34,7 +34,6 @@ from torch import Tensor, nn
 
 from polysense.config.limits import Fraction, FractionBelowOne, NonNegativeFloat, PositiveFloat, PositiveInt
 from polysense.core.batch import Batch, ColumnBatch, Truth
-from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column
@@ -409,11 +408,6 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
             nothing = torch.full_like(measures["errors"], torch.nan)
             measures |= dict.fromkeys(("hits", "mean_errors", "mean_hits"), nothing)
         return measures
-
-    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
-        members = {name: f"column_{index}" for index, name in enumerate(self.target.members)}
-        columns = {name: arrays[key] for name, key in members.items() if key in arrays}
-        return Prediction.from_arrays(arrays, columns=columns)
 
     def _tell_of_cuts(self, truth: ReconstructionTruth) -> None:
         for decoder in self._each():

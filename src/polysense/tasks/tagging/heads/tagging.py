@@ -24,7 +24,6 @@ from torch.nn import functional as F
 
 from polysense.config.limits import FractionBelowOne
 from polysense.core.batch import TargetBatch, Truth
-from polysense.core.prediction import Prediction
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column
@@ -191,9 +190,6 @@ class TaggingHead(Head[StepLabels], config=TaggingHeadConfig):
     def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
         assert isinstance(truth, TargetBatch)
         return {"likelihood": self._likelihood(self.read(fused, context), truth)}
-
-    def prediction(self, arrays: Mapping[str, Tensor]) -> Prediction:
-        return Prediction.from_arrays(arrays, padding_id=_PADDING)
 
     def _likelihood(self, output: StepLabels, target: TargetBatch) -> Float[Tensor, "batch 3"]:
         """Of the true labels, over the column's own length; by the training shares in rows that lack the column."""
