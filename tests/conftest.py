@@ -353,7 +353,7 @@ def predict_classes() -> Callable[..., Prediction]:
         if decimals is not None:
             scores = scores.round(decimals)
         probabilities = torch.tensor(scores, dtype=torch.float32).softmax(dim=1)
-        return Prediction(probabilities.argmax(dim=1), probabilities)
+        return {"values": probabilities.argmax(dim=1), "probabilities": probabilities}
 
     return build
 

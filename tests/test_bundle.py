@@ -76,7 +76,7 @@ def test_a_bundle_goes_to_the_device_that_is_asked_for(folder: Path, monkeypatch
 def test_files_are_written_beside_the_predictions_and_read_as_paths(tmp_path: Path) -> None:
     cells = [{"bytes": b"one", "path": "0.png"}, None, {"bytes": b"three", "path": "2.png"}]
     frame = polars.DataFrame({"a/b": polars.Series(cells, dtype=MEDIA), "n": [1, 2, 3]})
-    predictions = Predictions(frame, {})
+    predictions = Predictions(frame)
     assert predictions.with_files()["a/b"].to_list() == ["b25l", None, "dGhyZWU="]
     for ending in (".csv", ".jsonl", ".parquet"):
         path = tmp_path / f"out{ending}"

@@ -28,12 +28,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from polysense.config.codec import from_dict, to_dict
+from polysense.core.batch import Batch
 from polysense.core.device import resolve_device
 from polysense.core.files import replacing, replacing_folder, write_bytes
-from polysense.core.geometry import Geometry
 from polysense.core.json import read_json, write_json, write_json_lines
 from polysense.core.packages import lacking, packages_of
-from polysense.core.prediction import Prediction
+from polysense.core.prediction import as_arrays
+from polysense.core.registry import named, task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema
 from polysense.core.version import VERSION
@@ -41,7 +42,6 @@ from polysense.data.cells import MEDIA
 from polysense.data.dataset import TableDataset
 from polysense.data.frame_file import frame_file, naming, write_frame
 from polysense.data.loader import PredictLoader
-from polysense.data.predicted import predicted_columns
 from polysense.data.processor import Processor
 from polysense.data.sources import Table, read_table
 from polysense.errors import BundleError, ConfigError, TableError
@@ -49,9 +49,6 @@ from polysense.imputer import Imputer
 from polysense.nn.decoding.options import DecodingOptions, changed
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
-from polysense.tasks.generation.heads.autoregressive import WritingHead, WritingHeadConfig
-from polysense.tasks.generation.pieces import pieces
-from polysense.tasks.generation.text_target import TextProcessor
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "as_bundle", "load"]
 
@@ -73,13 +70,10 @@ class Predictions:
     Attributes:
         frame: Per target its prediction and probabilities, and `missing`: which input columns the row lacked. Where the
             model has an imputer also `imputed`: which of them it filled.
-        raw: Per target the Prediction in row order; without restored pictures and sounds, which may be more than fits
-            into memory (`polysense.impute` writes them one by one).
         unreadable: Cells that could not be read, with the reason; they count as missing.
     """
 
     frame: polars.DataFrame
-    raw: Mapping[str, Prediction]
     unreadable: tuple[Unreadable, ...] = ()
 
     def __len__(self) -> int:
@@ -227,24 +221,17 @@ class Bundle:
         if decoding is None or decoding == []:
             return self
         heads = self.model_config.heads
-        current = {name: head.decoding for name, head in heads.items() if isinstance(head, WritingHeadConfig)}
+        current = {name: head.strategy for name, head in heads.items() if head.strategy is not None}
         if not current:
             targets = ", ".join(f"{target.name} ({target.task})" for target in self.schema.targets)
             raise ConfigError(f"decoding: this model writes no text that could be decoded; its targets are {targets}")
         decodings = changed(current, decoding)
-        chosen = {
-            name: replace(head, decoding=decodings[name]) if isinstance(head, WritingHeadConfig) else head
-            for name, head in heads.items()
-        }
-        redecoded = {
-            name: head.redecoded(decodings[name])
-            for name, head in self.model.by_target().items()
-            if isinstance(head, WritingHead) and name in decodings
-        }
+        chosen = {name: heads[name].with_strategy(strategy) for name, strategy in decodings.items()}
+        redecoded = {name: self.model.head(name).redecoded(strategy) for name, strategy in decodings.items()}
         return replace(
             self,
             model=self.model.with_heads(redecoded).eval(),
-            model_config=replace(self.model_config, heads=chosen),
+            model_config=replace(self.model_config, heads={**heads, **chosen}),
             folder=None,
         )
 
@@ -304,8 +291,6 @@ class Bundle:
         if not 0 <= row < len(table):
             raise TableError(f"{table.name}: row {row} is asked for, and it has {len(table)} rows, from 0 on")
         name = bundle.streamed(target)
-        processor = bundle.processor.targets[name]
-        assert isinstance(processor, TextProcessor)
         one = TableDataset(table.select(np.array([row])), bundle.processor)
         batch = next(iter(PredictLoader(one, bundle.schema)))
         # A row's number in its table decides what is drawn.
@@ -314,9 +299,8 @@ class Bundle:
         batch = replace(batch, rows=torch.where(batch.rows == 0, row, batch.rows))
         bundle.model.eval()
         moved, head = batch.to(bundle.device), bundle.model.head(name)
-        assert isinstance(head, WritingHead)
         fused, context = bundle.model.fused(moved, name), bundle.model.context(moved, name)
-        return pieces(processor.decode(ids) for ids in head.stream(fused, context, 0))
+        return bundle.processor.targets[name].stream(head.stream(fused, context, 0))
 
     def streamed(self, target: str | None = None) -> str:
         """The name of the target that `stream` writes.
@@ -327,7 +311,7 @@ class Bundle:
         Raises:
             ConfigError: The model writes no such text token by token, or several.
         """
-        written = [name for name, head in self.model_config.heads.items() if isinstance(head, WritingHeadConfig)]
+        written = [name for name, head in self.model_config.heads.items() if head.strategy is not None]
         if target in written or (target is None and len(written) == 1):
             return target or written[0]
         asked = "a target must be named" if target is None and written else f"target {target!r} is not one of them"
@@ -346,38 +330,34 @@ class Bundle:
     ) -> Predictions:
         """Predicts a prepared table; arguments as in `predict`."""
         self.model.eval()
-        device = self.device
         rows: list[np.ndarray] = []
-        parts: dict[str, list[Prediction]] = {target.name: [] for target in self.schema.targets}
-        present: list[np.ndarray] = []
-        located: dict[str, list[Geometry]] = {}
+        frames: list[polars.DataFrame] = []
         unreadable: list[Unreadable] = []
         for batch in PredictLoader(dataset, self.schema, batch_size, progress=progress):
-            real = batch.rows >= 0
-            for name, prediction in self.model.predict(batch.to(device))[0].items():
-                parts[name].append(_without_media(prediction).cpu()[real])
-            rows.append(batch.rows[real].numpy())
-            for name, cells in batch.located(real).items():
-                located.setdefault(name, []).append(cells)
-            present.append(batch.presence(self.schema.names)[real].numpy())
+            rows.append(batch.rows[batch.rows >= 0].numpy())
+            frames.append(self._frame(batch, dataset.table.select(rows[-1])))
             unreadable.extend(batch.unreadable)
         if not rows:
             raise TableError("the table has no rows to predict")
-        order = np.argsort(np.concatenate(rows), kind="stable")
-        raw = {name: Prediction.concatenate(part)[torch.from_numpy(order)] for name, part in parts.items()}
-        geometry = {name: Geometry.concatenate(part)[order] for name, part in located.items()}
         unreadable.sort(key=lambda cell: (cell.source.row, cell.source.column))
-        frame = self._frame(raw, np.concatenate(present)[order], geometry, dataset.table)
-        return Predictions(frame, raw, tuple(unreadable))
+        frame = polars.concat(frames, how="vertical_relaxed")
+        return Predictions(frame[np.argsort(np.concatenate(rows), kind="stable")], tuple(unreadable))
 
-    def _frame(
-        self, raw: Mapping[str, Prediction], present: np.ndarray, geometry: Mapping[str, Geometry], table: Table
-    ) -> polars.DataFrame:
-        columns: dict[str, Any] = {}
+    def _frame(self, batch: Batch, table: Table) -> polars.DataFrame:
+        """The predictions of a batch: decoded at once, so that no mask or picture is kept for a whole table.
+
+        Args:
+            batch: In main memory; rows that only fill the shape are left out.
+            table: Its other rows, in order.
+        """
+        real, columns = batch.rows >= 0, dict[str, Any]()
+        predictions = self.model.predict(batch.to(self.device))[0]
         for target in self.schema.targets:
-            processor = self.processor.targets[target.name]
-            columns |= predicted_columns(target, raw[target.name], processor, table, geometry)
-        names = self.schema.names
+            outputs, processor = as_arrays(predictions[target.name], real), self.processor.targets[target.name]
+            made = named(task(target.task).decode)(target, outputs, processor, table, batch.located(real))
+            assert isinstance(made, dict), f"{target.name}: its columns are a {type(made).__name__}"
+            columns |= made
+        names, present = self.schema.names, batch.presence(self.schema.names)[real].tolist()
         columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
         if table.fills is not None:
             columns["imputed"] = [
@@ -399,13 +379,6 @@ def _shared(name: str, value: torch.Tensor, weights: Mapping[str, torch.Tensor])
         for other in weights
         if weights[other].shape == value.shape
     )
-
-
-def _without_media(prediction: Prediction) -> Prediction:
-    """Of restored columns, numbers, categories, dates and texts are small enough to be kept for a whole table."""
-    if not prediction.columns:
-        return prediction
-    return replace(prediction, columns={name: c for name, c in prediction.columns.items() if c.dim() <= 2})
 
 
 def as_bundle(bundle: Bundle | Path | str, *, device: str = "auto") -> Bundle:

@@ -19,19 +19,20 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
-import torch
 
 from polysense.core.batch import Batch
-from polysense.core.prediction import Prediction
+from polysense.core.prediction import as_arrays
 from polysense.core.registry import task
 from polysense.core.schema import Schema, Target
+from polysense.core.task_spec import Arrays
+from polysense.core.unsupported import Unsupported
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.sources import Fills, Table
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["Imputer", "Restorer", "as_array", "missing_cells", "restored_batches", "restored_columns"]
+__all__ = ["Imputer", "Restorer", "missing_cells", "restored_batches", "restored_columns"]
 
 _log = logging.getLogger("polysense.imputer")
 
@@ -100,14 +101,13 @@ class Imputer:
 
     def _filled(self, table: Table) -> Table:
         processor = self.restorer.processor
-        targets = restored_columns(processor.schema)
         lacks = {name: missing_cells(table, name) for name in self.fills}
         cells: dict[str, dict[int, Any]] = {name: {} for name in self.fills}
         wanted = np.flatnonzero(np.any(list(lacks.values()), axis=0))
         if len(wanted) >= _TOLD_FROM:
             _log.info("%s: missing cells of %s rows are being filled", table.name, f"{len(wanted):,}")
         part = self._seen(table.select(wanted))
-        for batch, predictions in restored_batches(processor, self.restorer.model, part) if len(wanted) else ():
+        for batch, restored in restored_batches(processor, self.restorer.model, part) if len(wanted) else ():
             present = batch.presence(batch.columns).any(dim=1)
             for index, row in enumerate(batch.rows.tolist()):
                 if row < 0 or not present[index]:
@@ -115,8 +115,7 @@ class Imputer:
                 position = int(wanted[row])
                 for name, member in self.fills.items():
                     if lacks[name][position]:
-                        value = predictions[targets[member].name].columns[member][index]
-                        made = processor.columns[member].restore(as_array(value), spelled=False)
+                        made = processor.columns[member].restore(restored[member][index], spelled=False)
                         if made is not None:
                             cells[name][int(table.rows[position])] = made
         added = [pl.lit(None).alias(name) for name in self.fills if not table.has(name)]
@@ -145,8 +144,8 @@ def restored_batches(
     progress: Callable[[int, int], None] | None = None,
     *,
     only_read: bool = False,
-) -> Iterator[tuple[Batch, Mapping[str, Prediction]]]:
-    """A table's rows and what a model restores of them, in main memory; rows as `PredictLoader` gives them.
+) -> Iterator[tuple[Batch, Arrays]]:
+    """A table's rows and what a model restores of them, by column; rows as `PredictLoader` gives them.
 
     Args:
         processor: The model's.
@@ -159,14 +158,13 @@ def restored_batches(
     device = next(model.parameters()).device
     dataset = TableDataset(table, processor, with_targets=False)
     for batch in PredictLoader(dataset, processor.schema, progress=progress):
-        result = {} if only_read else model.predict(batch.to(device))[0]
-        yield batch, {name: prediction.cpu() for name, prediction in result.items()}
-
-
-def as_array(value: torch.Tensor) -> np.ndarray:
-    """For numpy, which lacks bfloat16."""
-    result: np.ndarray = value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
-    return result
+        restored: dict[str, np.ndarray] = {}
+        predictions = {} if only_read else model.predict(batch.to(device))[0]
+        for target in processor.schema.targets if predictions else ():
+            reconstructions = task(target.task).reconstructions
+            if not isinstance(reconstructions, Unsupported):
+                restored = {**reconstructions(target, as_arrays(predictions[target.name])), **restored}
+        yield batch, restored
 
 
 def missing_cells(table: Table, name: str) -> np.ndarray:

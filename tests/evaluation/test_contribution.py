@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.prediction import Prediction
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Verdict
@@ -90,7 +89,7 @@ def toy(rule, bits, truth):
         for subset in asked:
             p = np.broadcast_to(np.asarray(rule({name: bits[name] for name in subset}), dtype=np.float64), num_rows)
             p = torch.tensor(p.clip(0.02, 0.98)).float()
-            answers.append({"y": Prediction((p > 0.5).long(), torch.stack([1 - p, p], dim=1))})
+            answers.append({"y": {"values": (p > 0.5).long(), "probabilities": torch.stack([1 - p, p], dim=1)}})
         return answers
 
     lengths = torch.ones(num_rows, 1, dtype=torch.int64)
@@ -197,7 +196,7 @@ def test_sampling_noise_widens_the_interval():
 def test_multilabel_is_measured_by_each_rows_f1():
     target = MultilabelTarget(name="y", columns=("y",), classes=("a", "b"), class_counts=(1, 1), num_rows=4)
     truth = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
-    perfect = Prediction(truth > 0.5, truth)
+    perfect = {"values": truth > 0.5, "probabilities": truth}
     batch = Batch(
         rows=torch.arange(3),
         columns={},

@@ -10,7 +10,6 @@ import torch
 from row_statistics import statistics_of
 
 from polysense.core.batch import Batch
-from polysense.core.prediction import Prediction
 from polysense.evaluation.evaluator import evaluate, score
 from polysense.tasks.classification.record import ClassificationTarget
 
@@ -84,7 +83,7 @@ def test_rows_without_targets_and_no_rows_at_all(world):
 def test_an_undefined_metric_says_why():
     target = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"))
     probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
-    prediction = Prediction(probabilities.argmax(dim=1), probabilities)
+    prediction = {"values": probabilities.argmax(dim=1), "probabilities": probabilities}
     found = score([target], np.arange(2), {"y": statistics_of(target, prediction, np.array([0, 0]))}, bootstrap=20)
     assert math.isnan(found.value("y", "auroc"))
     assert "one class" in found.undefined["y"]["auroc"]
@@ -94,7 +93,7 @@ def test_an_undefined_metric_says_why():
 
 def test_a_callable_may_give_labels_only(world):
     def labels(batch):
-        return {name: Prediction(found.values) for name, found in world.predict(batch).items()}
+        return {name: {"values": found["values"]} for name, found in world.predict(batch).items()}
 
     found = evaluate(labels, world.batches(), world.targets, bootstrap=0)
     assert found.value("label", "accuracy") > 0.5
@@ -106,7 +105,7 @@ def test_groups_widen_the_interval(world):
     target = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"))
     rows = np.arange(240) + 1000
     right = (rows // 20) % 3 > 0
-    prediction = Prediction(torch.tensor(right.astype(np.int64)))
+    prediction = {"values": torch.tensor(right.astype(np.int64))}
     statistics = {"y": statistics_of(target, prediction, np.ones(240, dtype=np.int64))}
     groups = {int(row): f"speaker {row // 20}" for row in rows}
     alone = score([target], rows, statistics).metrics["y"]["accuracy"]
@@ -117,7 +116,7 @@ def test_groups_widen_the_interval(world):
 
 
 def test_the_interval_of_a_perfect_score_is_the_score(world):
-    perfect = Prediction(torch.tensor(world.labels), torch.eye(3)[world.labels])
+    perfect = {"values": torch.tensor(world.labels), "probabilities": torch.eye(3)[world.labels]}
     statistics = {"label": statistics_of(world.label, perfect, world.labels)}
     found = score([world.label], np.arange(120), statistics, bootstrap=100)
     one = found.metrics["label"]["accuracy"]
@@ -131,7 +130,7 @@ def test_a_thousand_resamples_of_a_thousand_rows_are_not_a_thousand_passes(num_c
     draws = np.random.default_rng(0)
     target = ClassificationTarget(name="y", columns=("y",), classes=tuple(map(str, range(num_classes))))
     probabilities = torch.tensor(draws.normal(size=(1000, num_classes))).softmax(dim=1).float()
-    prediction = Prediction(probabilities.argmax(dim=1), probabilities)
+    prediction = {"values": probabilities.argmax(dim=1), "probabilities": probabilities}
     statistics = {"y": statistics_of(target, prediction, draws.integers(0, num_classes, 1000))}
     start = time.process_time()
     found = score([target], np.arange(1000), statistics, bootstrap=1000)

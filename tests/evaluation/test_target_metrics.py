@@ -24,15 +24,23 @@ def example(task: str, num_rows: int, seed: int) -> tuple[Target, Prediction, np
         num_classes = 2 + seed % 3
         target = ClassificationTarget(name="y", columns=("y",), classes=tuple("abcd"[:num_classes]))
         scores = torch.tensor(draws.normal(size=(num_rows, num_classes)).round(1)).softmax(dim=1).float()
-        return target, Prediction(scores.argmax(dim=1), scores), draws.integers(0, num_classes, num_rows)
+        return (
+            target,
+            {"values": scores.argmax(dim=1), "probabilities": scores},
+            draws.integers(0, num_classes, num_rows),
+        )
     if task == "multilabel":
         target = MultilabelTarget(name="y", columns=("y",), classes=("a", "b", "c"))
         scores = torch.tensor(draws.random((num_rows, 3)).round(1)).float()
-        return target, Prediction(scores > 0.5, scores), (draws.random((num_rows, 3)) < 0.4).astype(np.float32)
+        return (
+            target,
+            {"values": scores > 0.5, "probabilities": scores},
+            (draws.random((num_rows, 3)) < 0.4).astype(np.float32),
+        )
     target = RegressionTarget(name="y", columns=("a", "b"))
     truth = draws.normal(size=(num_rows, 2)).round(1).astype(np.float32)
     truth[draws.random(truth.shape) < 0.2] = np.nan
-    return target, Prediction(torch.tensor(draws.normal(size=(num_rows, 2))).float()), truth
+    return target, {"values": torch.tensor(draws.normal(size=(num_rows, 2))).float()}, truth
 
 
 @given(task=st.sampled_from(TASKS), seed=st.integers(0, 10_000), num_rows=st.integers(1, 30))
@@ -44,7 +52,8 @@ def test_weights_are_repeated_rows(task, seed, num_rows):
     found = compute(target, prediction, truth, present, weights=times.astype(float))
     for i, counts in enumerate(times):
         rows = np.repeat(np.arange(num_rows), counts)
-        repeated = compute(target, prediction[torch.tensor(rows)], truth[rows], present[:1].repeat(len(rows)))
+        several = {name: array[rows] for name, array in prediction.items()}
+        repeated = compute(target, several, truth[rows], present[:1].repeat(len(rows)))
         for name, values in found.items():
             np.testing.assert_allclose(values[i], repeated[name][0], atol=1e-9, err_msg=name)
 
@@ -57,7 +66,8 @@ def test_metrics_keep_their_bounds_their_names_and_ignore_the_order_of_rows(task
     found = compute(target, prediction, truth, present)
     assert list(found) == [info.name for info in metrics_of(target)]
     order = np.random.default_rng(seed).permutation(num_rows)
-    shuffled = compute(target, prediction[torch.tensor(order)], truth[order], present[order])
+    moved = {name: array[order] for name, array in prediction.items()}
+    shuffled = compute(target, moved, truth[order], present[order])
     for info in metrics_of(target):
         value = found[info.name][0]
         assert found[info.name].shape == (1,)
@@ -67,11 +77,13 @@ def test_metrics_keep_their_bounds_their_names_and_ignore_the_order_of_rows(task
 
 def test_predictions_in_bfloat16_are_scored():
     target, prediction, truth = example("classification", 20, 0)
-    low = Prediction(prediction.values, prediction.probabilities.bfloat16())
+    low = {"values": prediction["values"], "probabilities": prediction["probabilities"].bfloat16()}
     found = compute(target, low, truth, np.ones(20, dtype=bool))
     assert np.isfinite(found["log_loss"]).all()
     target, prediction, truth = example("regression", 20, 0)
-    assert np.isfinite(compute(target, Prediction(prediction.values.bfloat16()), truth, np.ones(20, dtype=bool))["mae"])
+    assert np.isfinite(
+        compute(target, {"values": prediction["values"].bfloat16()}, truth, np.ones(20, dtype=bool))["mae"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ def predicted(
     arrays = head.predict(fused, context) if write else head.brief(fused, context)
     if truth is not None:
         arrays = arrays | head.score(fused, context, truth)
-    found: Prediction = head.prediction(arrays)
-    return found
+    result: Prediction = arrays
+    return result
 
 
 class Probe:

@@ -94,9 +94,9 @@ def test_changing_the_caption_changes_neither_text_nor_loss(change: str, fusion:
     trained.eval()
     inputs, other = batch(), CHANGED[change]()
     one, two = predictions(trained, inputs)["text"], predictions(trained, other)["text"]
-    assert torch.equal(one.values, two.values)
-    assert torch.equal(one.scores, two.scores)  # type: ignore[arg-type]
-    assert torch.equal(one.likelihood, two.likelihood)  # type: ignore[arg-type]
+    assert torch.equal(one["values"], two["values"])
+    assert torch.equal(one["scores"], two["scores"])  # type: ignore[arg-type]
+    assert torch.equal(one["likelihood"], two["likelihood"])  # type: ignore[arg-type]
     losses = [totals(trained, each)["text"] for each in (inputs, other)]
     assert torch.equal(losses[0], losses[1])
 
@@ -123,7 +123,7 @@ def test_the_same_head_leaks_where_it_reads_the_caption(fusion: str) -> None:
 
 def test_the_other_head_reads_on() -> None:
     blind, seeing = model("transformer").eval(), model("transformer", without=()).eval()
-    assert torch.equal(predictions(blind, batch())["space"].values, predictions(seeing, batch())["space"].values)
+    assert torch.equal(predictions(blind, batch())["space"]["values"], predictions(seeing, batch())["space"]["values"])
 
 
 def test_nothing_is_left_of_what_a_head_excludes() -> None:

@@ -15,7 +15,6 @@ import torch
 from html_page import HOSTILE, assert_harmless
 from row_statistics import Texts, statistics_of
 
-from polysense.core.prediction import Prediction
 from polysense.core.preview import CellPreview
 from polysense.core.sample import SourceInfo, Unreadable
 from polysense.core.schema import Schema, Target
@@ -36,10 +35,10 @@ from polysense.reports.report import Report, render_report
 from polysense.reports.sample_log import Output, SampleRow, render_samples
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.generation.record import GenerationTarget
-from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow
 from polysense.tasks.reconstruction.record import ReconstructionTarget
 from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.tagged import Marked, marked_section
+from polysense.workflows.reconstructed import ReconstructedCell, ReconstructedRow
 
 SOURCE = Path(str(files("polysense")))
 
@@ -66,20 +65,22 @@ def evaluation() -> Evaluation:
     errors = torch.tensor([[1.0], [2.0]])
     nothing = np.zeros((2, 1), dtype=np.int64)
     texts = Texts([HOSTILE, "b"], [[HOSTILE] * 7, ["c"]])
-    written = Prediction(torch.zeros(2, 3, dtype=torch.int64), scores=torch.zeros(2), padding_id=0)
+    written = {"values": torch.zeros(2, 3, dtype=torch.int64), "scores": torch.zeros(2)}
     found = score(
         targets(),
         np.arange(2),
         {
             few.name: statistics_of(
-                few, Prediction(torch.tensor([1, 1]), torch.tensor([[0.2, 0.8], [0.1, 0.9]])), np.array([0, 1])
+                few,
+                {"values": torch.tensor([1, 1]), "probabilities": torch.tensor([[0.2, 0.8], [0.1, 0.9]])},
+                np.array([0, 1]),
             ),
             many.name: statistics_of(
-                many, Prediction(torch.tensor([3, 0]), torch.full((2, 30), 1 / 30)), np.array([0, 1])
+                many, {"values": torch.tensor([3, 0]), "probabilities": torch.full((2, 30), 1 / 30)}, np.array([0, 1])
             ),
             text.name: statistics_of(text, written, nothing, reader=texts),
-            spans.name: statistics_of(spans, Prediction(torch.tensor(likely)), segments),
-            columns.name: statistics_of(columns, Prediction(torch.zeros(2, 1), measures={"errors": errors}), nothing),
+            spans.name: statistics_of(spans, {"values": torch.tensor(likely)}, segments),
+            columns.name: statistics_of(columns, {"values": torch.zeros(2, 1), "errors": errors}, nothing),
         },
         bootstrap=5,
     )
@@ -169,7 +170,7 @@ def reconstructions() -> str:
     cell = ReconstructedCell(
         truth=CELL, reconstructed=CELL, imputed=None, error=1.0, imputed_error=math.nan, mean_error=2.0
     )
-    return render(PAGE, title=HOSTILE, rows=[ReconstructedRow(row=3, cells=[cell])], split=HOSTILE)
+    return render("reconstructions.html.j2", title=HOSTILE, rows=[ReconstructedRow(row=3, cells=[cell])], split=HOSTILE)
 
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -177,7 +178,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "embedding_map.html.j2": embedding_map,
     "few_shot.html.j2": few_shot,
     "neighbors.html.j2": neighbors,
-    "polysense.tasks.reconstruction:reconstructions.html.j2": reconstructions,
+    "reconstructions.html.j2": reconstructions,
     "report.html.j2": report,
     "samples.html.j2": samples,
 }

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from row_statistics import Texts, statistics_of
 
-from polysense.core.prediction import Prediction
 from polysense.core.preview import CellPreview
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.evaluator import score
@@ -102,25 +101,25 @@ def test_outputs_in_words() -> None:
     half = torch.full((2, 3), 0.5)
     predicted = (
         (
-            Prediction(torch.tensor([1, 1]), torch.tensor([[0.25, 0.75], [0.4, 0.6]])),
+            {"values": torch.tensor([1, 1]), "probabilities": torch.tensor([[0.25, 0.75], [0.4, 0.6]])},
             np.array([1, 0]),
             [True, True],
             None,
         ),
         (
-            Prediction(torch.tensor([[True, False, True], [False, False, False]]), half),
+            {"values": torch.tensor([[True, False, True], [False, False, False]]), "probabilities": half},
             np.array([[1, 0, 1], [0, 1, 0]], dtype=np.float32),
             [True, True],
             None,
         ),
         (
-            Prediction(torch.tensor([[1.5, -2.0], [0.0, 0.0]])),
+            {"values": torch.tensor([[1.5, -2.0], [0.0, 0.0]])},
             np.array([[1.0, 3.0], [np.nan, np.nan]], dtype=np.float32),
             [True, False],
             None,
         ),
         (
-            Prediction(torch.zeros(2, 3, dtype=torch.int64), scores=torch.zeros(2), padding_id=0),
+            {"values": torch.zeros(2, 3, dtype=torch.int64), "scores": torch.zeros(2)},
             np.zeros((2, 1), dtype=np.int64),
             [True, True],
             Texts(["a cat", "no"], [["the cat", "a cat"], ["yes"]]),

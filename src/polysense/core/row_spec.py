@@ -23,8 +23,8 @@ class RowSpec(TaskSpec[T], is_base=True):
     generates = False
     has_column = True
     has_classes = False
-    embeds_columns = False
-    reconstructs_columns = False
+    searches = Unsupported("no column is embedded for others to find")
+    reconstructions = Unsupported("no column is decoded from a code")
     unit = Unsupported("every row counts by itself")
 
     def nothing(self, target: T, num_rows: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from polysense.core.report_section import ReportSection
 
-__all__ = ["Nearest", "SampleOutput"]
+__all__ = ["Nearest", "Retrieval", "SampleOutput"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,23 @@ class Nearest:
     rank: float
     best_correct: int
     num_candidates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval:
+    """Some rows' searches from one column to another.
+
+    Attributes:
+        query: The column of the queries.
+        column: The column that was searched.
+        note: How well that goes over all rows.
+        nearest: One per query.
+    """
+
+    query: str
+    column: str
+    note: str
+    nearest: tuple[Nearest, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

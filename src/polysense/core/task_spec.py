@@ -50,8 +50,6 @@ _REQUIRED = (
     "generates",
     "has_column",
     "has_classes",
-    "embeds_columns",
-    "reconstructs_columns",
     "decode",
     "answer",
 )
@@ -68,6 +66,8 @@ OPTIONAL = (
     "align",
     "unit",
     "candidates",
+    "searches",
+    "reconstructions",
     "summary",
     "report_section",
     "sample_outputs",
@@ -181,8 +181,11 @@ class TaskSpec(ABC, Generic[T]):
         has_column: Whether it is read from columns of the table that are its own; else from the input columns.
         has_classes: Whether a row that has it is of exactly one of `Target.classes`: splits are stratified by it, and
             few-shot classification learns them.
-        embeds_columns: Whether it gives each of its members an embedding in one joint space.
-        reconstructs_columns: Whether it gives each of its members back from a code, for imputation.
+        searches: "module:function" of how its members retrieve one another in a joint space, `(target, evaluation,
+            num_queries, num_neighbors, seed) -> [Retrieval]`; the statistics hold `embeddings`, float [rows, members,
+            size], NaN where a member is absent.
+        reconstructions: `(target, prediction) -> {member: array}`: what each member holds, decoded from a code of the
+            whole row, for imputation; the prediction's `errors`, `mean_errors` are float [rows, members].
         decode: "module:function" from outputs to columns of the predictions' table, `(target, arrays, processor, table,
             geometry) -> {column: values}`; `geometry` as in `BatchRows`.
         answer: What its cells are to an input that could give them away.
@@ -201,8 +204,6 @@ class TaskSpec(ABC, Generic[T]):
     generates: ClassVar[bool]
     has_column: ClassVar[bool]
     has_classes: ClassVar[bool]
-    embeds_columns: ClassVar[bool]
-    reconstructs_columns: ClassVar[bool]
     decode: ClassVar[str]
     answer: ClassVar[Answer]
 
@@ -218,6 +219,8 @@ class TaskSpec(ABC, Generic[T]):
     align: str | Unsupported
     unit: Callable[[T, Statistics], np.ndarray] | Unsupported
     candidates: Callable[[T], str] | Unsupported
+    searches: str | Unsupported
+    reconstructions: Callable[[T, Arrays], Arrays] | Unsupported
     summary: Callable[[T, Statistics], Mapping[str, object]] | Unsupported
     report_section: str | Unsupported
     sample_outputs: str | Unsupported
@@ -233,6 +236,16 @@ class TaskSpec(ABC, Generic[T]):
                 f"{cls.__module__}.{cls.__qualname__} does not say what its {', '.join(unanswered)} is; state it, or "
                 'refuse it: Unsupported("the reason, as the end of a sentence")'
             )
+
+    @property
+    def embeds_columns(self) -> bool:
+        """Whether it gives each of its members an embedding in one joint space."""
+        return not isinstance(self.searches, Unsupported)
+
+    @property
+    def reconstructs_columns(self) -> bool:
+        """Whether it gives each of its members back from a code."""
+        return not isinstance(self.reconstructions, Unsupported)
 
     @abstractmethod
     def collate(

@@ -237,7 +237,7 @@ class ColumnProcessor(FittedColumn):
         """What a model reconstructed, as a cell in the table's own terms.
 
         Args:
-            value: Of one row, see `core.prediction.Prediction.columns`.
+            value: Of one row, see `TaskSpec.reconstructions`.
             spelled: As the training table spelled it, for a column of texts; else as a plain value.
 
         Returns:

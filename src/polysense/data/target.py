@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -161,6 +161,14 @@ class TargetProcessor(ABC):
         """The references that a value of `transform` holds, where it has a length."""
         return [value]
 
+    def stream(self, ids: Iterable[Sequence[int]]) -> Iterator[str]:
+        """A prediction while it is generated, piece by piece.
+
+        Args:
+            ids: Longer and longer beginnings of its token ids.
+        """
+        raise AssertionError(f"target {self.name!r} is not generated token by token")
+
     def prompt(self, table: Table, i: int) -> Prompt | None:
         """What the row's text goes on from, at prediction too; None for other kinds of targets.
 
@@ -179,7 +187,7 @@ class TargetProcessor(ABC):
         """A predicted value as the training table would hold it.
 
         Args:
-            value: One row of core.prediction.Prediction.values, as a number, an array or a list.
+            value: One row of what its head predicts, as a number, an array or a list.
         """
 
     def taken_over(self, name: str, config: TargetConfig) -> TargetProcessor:

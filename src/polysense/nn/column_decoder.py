@@ -104,7 +104,7 @@ class ColumnDecoder(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, tokens: Float[Tensor, "batch places width"]) -> Shaped[Tensor, "batch ..."]:
-        """What the column holds, see `Prediction.columns`."""
+        """What the column holds, see `TaskSpec.reconstructions`."""
 
     def compared(self, column: ColumnBatch) -> Shaped[Tensor, "batch ..."] | None:
         """The truth in the terms of `predict`, where the cell itself is in others."""

@@ -29,6 +29,7 @@ from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Requirements, Target
 from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
+from polysense.nn.decoding.base import DecodingConfig
 from polysense.nn.decoding.incremental import IncrementalDecoder
 
 __all__ = ["BaseHead", "Head", "HeadConfig", "Logits", "Space", "readout", "safe", "weighted"]
@@ -86,6 +87,15 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
         """What this head asks of the target's preprocessing; only a pretrained one asks for anything."""
         del target_name
         return Requirements()
+
+    @property
+    def strategy(self) -> DecodingConfig | None:
+        """How its tokens are decoded; None where it generates none."""
+        return None
+
+    def with_strategy(self, strategy: DecodingConfig) -> HeadConfig:
+        """The same, decoded in another way."""
+        raise AssertionError(f"the head {self.type!r} generates nothing token by token")
 
     @property
     def excluded(self) -> tuple[str, ...]:
@@ -200,6 +210,19 @@ class BaseHead(nn.Module, Configured, ABC):
                 comparison.
         """
         raise AssertionError(f"{type(self).__name__} generates nothing token by token")
+
+    def stream(self, fused: Fused, context: RowContext, row: int) -> Iterator[list[int]]:
+        """The token ids of one row while they are generated, the same that `predict` gives."""
+        raise AssertionError(f"{type(self).__name__} generates nothing token by token")
+
+    def redecoded(self, strategy: DecodingConfig) -> BaseHead:
+        """The same head, weights shared, that decodes in another way."""
+        raise AssertionError(f"{type(self).__name__} generates nothing token by token")
+
+    def compared(self, columns: Mapping[str, ColumnBatch]) -> dict[str, Tensor]:
+        """Of a head that reconstructs: what a reconstruction is compared with, where that is not the cell itself."""
+        del columns
+        return {}
 
     def adapters_off(self) -> AbstractContextManager[None]:
         """Within it the head is what it was before low-rank adapters."""

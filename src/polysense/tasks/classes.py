@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from polysense.data.media import short
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.category.column import category_key
@@ -78,6 +80,10 @@ class Classes:
                 f"found the label {short(value)}, which training did not know (known: {_listed(self.names)})"
             )
         return position
+
+    def as_lists(self, rows: Sequence[list[Any]]) -> pl.Series:
+        """Rendered classes, several in a row, as a column; of their type where no row has one."""
+        return pl.Series(rows, dtype=pl.List({"bool": pl.Boolean, "int": pl.Int64, "str": pl.String}[self.kind]))
 
     def render(self, position: int) -> Any:
         """A class as the training table had it: an int, a bool or a str."""

@@ -53,8 +53,8 @@ class World:
         probabilities = torch.tensor(logits).softmax(dim=1).float()
         price = self.prices[rows] + 0.5 if "strong" in subset else np.full(len(rows), 2.0, dtype=np.float32)
         return {
-            "label": Prediction(probabilities.argmax(dim=1), probabilities),
-            "price": Prediction(torch.tensor(price, dtype=torch.float32)[:, None]),
+            "label": {"values": probabilities.argmax(dim=1), "probabilities": probabilities},
+            "price": {"values": torch.tensor(price, dtype=torch.float32)[:, None]},
         }
 
     def predict(self, batch: Batch) -> dict[str, Prediction]:

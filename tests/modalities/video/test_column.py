@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from model_helpers import row_arrays
 from PIL import Image
 
 import polysense
@@ -162,12 +163,10 @@ def test_a_training_on_videos_and_their_sound(tmp_path: Path) -> None:
     assert run.recipe.data.transforms["clip"] == ImageTransformConfig(erase_probability=0.0, together=True)
     rows = [{"clip": str(tmp_path / f"{i}.mp4")} for i in (0, 4, 8)] + [{"clip": None}]
     bundle = polysense.load(tmp_path / "run")
-    together = bundle.predict(rows).raw["label"].probabilities
-    assert together is not None
+    together = row_arrays(bundle, rows, "label")["probabilities"]
     for i, row in enumerate(rows):
-        alone = bundle.predict([row]).raw["label"].probabilities
-        assert alone is not None
-        assert together[i].equal(alone[0])
+        alone = row_arrays(bundle, [row], "label")["probabilities"]
+        assert np.array_equal(together[i], alone[0])
     missing = bundle.predict(rows).frame["missing"].to_list()
     assert missing == ["", "", "", "clip, sound"]
     page = (tmp_path / "run" / "samples.html").read_text()

@@ -9,7 +9,6 @@ import pytest
 import torch
 from row_statistics import compute, statistics_of
 
-from polysense.core.prediction import Prediction
 from polysense.tasks.classification.metrics import classification_metrics, confusion_matrix
 
 METRICS = importlib.import_module("torchmetrics.functional.classification")
@@ -22,7 +21,7 @@ def scores(target, prediction, truth):
 
 def torch_scores(prediction, truth, num_classes):
     """The same metrics by torchmetrics; the ranking ones as means over the classes where they are defined."""
-    p, y, labels = prediction.probabilities, torch.tensor(truth), prediction.values
+    p, y, labels = prediction["probabilities"], torch.tensor(truth), prediction["values"]
     kwargs = {"num_classes": num_classes, "validate_args": False}
     found = {"accuracy": METRICS.multiclass_accuracy(labels, y, average="micro", **kwargs)}
     for name in ("precision", "recall"):
@@ -66,9 +65,12 @@ def test_equals_torchmetrics(classification, predict_classes, num_classes, decim
 def test_equals_torchmetrics_where_a_class_is_absent_and_another_is_never_predicted(classification, predict_classes):
     truth = np.random.default_rng(0).choice([0, 1, 3], 200)
     prediction = predict_classes(truth, 5)
-    probabilities = prediction.probabilities.clone()
+    probabilities = prediction["probabilities"].clone()
     probabilities[:, 3] = 0.0
-    prediction = Prediction(probabilities.argmax(dim=1), probabilities / probabilities.sum(dim=1, keepdim=True))
+    prediction = {
+        "values": probabilities.argmax(dim=1),
+        "probabilities": probabilities / probabilities.sum(dim=1, keepdim=True),
+    }
     found, expected = scores(classification(5), prediction, truth), torch_scores(prediction, truth, 5)
     # The right class's probability is 0 in some rows: the loss is clipped there, where torch's is infinite.
     assert expected.pop("log_loss") == math.inf
@@ -83,7 +85,7 @@ def test_balanced_accuracy_is_scikit_learns(classification, predict_classes):
     prediction = predict_classes(truth, 5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that class 2 is predicted but absent, which is the point
-        expected = sklearn.balanced_accuracy_score(truth, prediction.values.numpy())
+        expected = sklearn.balanced_accuracy_score(truth, prediction["values"].numpy())
     assert scores(classification(5), prediction, truth)["balanced_accuracy"] == pytest.approx(expected)
 
 
@@ -95,13 +97,15 @@ def test_one_class_present_leaves_no_auroc_and_nothing_crashes(classification, p
     assert math.isnan(found["auroc"])
     # A class that all rows have is found at any threshold; one that no row has is not defined.
     assert found["average_precision"] == pytest.approx(1.0) or (num_classes == 2 and label == 0)
-    expected = float(METRICS.multiclass_accuracy(prediction.values, torch.tensor(truth), num_classes, average="micro"))
+    expected = float(
+        METRICS.multiclass_accuracy(prediction["values"], torch.tensor(truth), num_classes, average="micro")
+    )
     assert found["accuracy"] == pytest.approx(expected)
     assert all(math.isfinite(found[name]) for name in ("f1_macro", "balanced_accuracy", "log_loss", "ece", "brier"))
 
 
 def test_a_single_row(classification):
-    prediction = Prediction(torch.tensor([1]), torch.tensor([[0.25, 0.5, 0.25]]))
+    prediction = {"values": torch.tensor([1]), "probabilities": torch.tensor([[0.25, 0.5, 0.25]])}
     found = scores(classification(3), prediction, np.array([1]))
     assert found["accuracy"] == found["f1_macro"] == found["balanced_accuracy"] == 1.0
     assert found["log_loss"] == pytest.approx(math.log(2))
@@ -110,7 +114,7 @@ def test_a_single_row(classification):
 
 
 def test_no_rows_leave_everything_undefined(classification):
-    prediction = Prediction(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 2))
+    prediction = {"values": torch.zeros(0, dtype=torch.int64), "probabilities": torch.zeros(0, 2)}
     found = scores(classification(2), prediction, np.zeros(0, dtype=np.int64))
     assert set(found) == {info.name for info in classification_metrics(binary=True)}
     assert all(math.isnan(value) for value in found.values())
@@ -119,8 +123,8 @@ def test_no_rows_leave_everything_undefined(classification):
 @pytest.mark.parametrize("broken", [None, math.nan, math.inf])
 def test_without_finite_probabilities_only_the_labels_are_scored(classification, broken):
     truth = np.array([0, 1, 1, 0])
-    probabilities = None if broken is None else torch.full((4, 2), broken)
-    found = scores(classification(2), Prediction(torch.tensor([0, 1, 0, 0]), probabilities), truth)
+    probabilities = {} if broken is None else {"probabilities": torch.full((4, 2), broken)}
+    found = scores(classification(2), {"values": torch.tensor([0, 1, 0, 0]), **probabilities}, truth)
     assert found["accuracy"] == 0.75
     assert all(math.isnan(found[name]) for name in ("auroc", "average_precision", "log_loss", "brier", "ece"))
 
@@ -128,7 +132,9 @@ def test_without_finite_probabilities_only_the_labels_are_scored(classification,
 def test_a_saturated_model_is_compared_with_how_often_it_is_right(classification):
     probabilities = torch.tensor([[1.0, 0.0]] * 10)
     truth = np.array([0] * 7 + [1] * 3)
-    found = scores(classification(2), Prediction(torch.zeros(10, dtype=torch.int64), probabilities), truth)
+    found = scores(
+        classification(2), {"values": torch.zeros(10, dtype=torch.int64), "probabilities": probabilities}, truth
+    )
     expected = float(METRICS.multiclass_calibration_error(probabilities, torch.tensor(truth), 2, n_bins=15))
     assert found["ece"] == pytest.approx(0.3) == pytest.approx(expected)
 
@@ -138,7 +144,7 @@ def test_confusion_matrix_equals_torchmetrics(classification, predict_classes):
     prediction = predict_classes(truth, 6)
     present = np.random.default_rng(3).random(100) < 0.7
     found = confusion_matrix(statistics_of(classification(6), prediction, truth, present), 6)
-    expected = METRICS.multiclass_confusion_matrix(prediction.values[present], torch.tensor(truth[present]), 6)
+    expected = METRICS.multiclass_confusion_matrix(prediction["values"][present], torch.tensor(truth[present]), 6)
     assert found.tolist() == expected.tolist()
 
 
@@ -148,14 +154,16 @@ def test_absent_targets_are_counted_out(classification, predict_classes):
     present = np.arange(100) % 3 > 0
     garbage = np.where(present, truth, -7)
     found = compute(classification(3), prediction, garbage, present)
-    expected = scores(classification(3), prediction[torch.tensor(present)], truth[present])
+    expected = scores(classification(3), {name: array[present] for name, array in prediction.items()}, truth[present])
     assert {name: float(value[0]) for name, value in found.items()} == pytest.approx(expected)
 
 
 def test_the_fixtures_scores(classification, real_data):
     arrays = np.load(real_data("fixtures") / "misc" / "arrays.npz")
     probabilities = torch.tensor(arrays["prob"], dtype=torch.float32)
-    found = scores(classification(7), Prediction(probabilities.argmax(dim=1), probabilities), arrays["y"])
+    found = scores(
+        classification(7), {"values": probabilities.argmax(dim=1), "probabilities": probabilities}, arrays["y"]
+    )
     expected = {
         "accuracy": 0.476,
         "balanced_accuracy": 0.5051731702399271,

@@ -30,12 +30,12 @@ def example(num_rows: int, num_labels: int, *, ties: bool = False) -> tuple[Pred
     truth = draws.random((num_rows, num_labels)) < 0.3
     logits = draws.normal(size=truth.shape) + 1.5 * truth - 0.5
     probabilities = torch.tensor(logits.round(0) if ties else logits, dtype=torch.float32).sigmoid()
-    return Prediction(probabilities > 0.5, probabilities), truth
+    return {"values": probabilities > 0.5, "probabilities": probabilities}, truth
 
 
 def torch_scores(prediction: Prediction, truth: np.ndarray) -> dict[str, float]:
-    p, y, num = prediction.probabilities, torch.tensor(truth.astype(np.int64)), truth.shape[1]
-    labels, found = prediction.values.int(), {}
+    p, y, num = prediction["probabilities"], torch.tensor(truth.astype(np.int64)), truth.shape[1]
+    labels, found = prediction["values"].int(), {}
     for name, function in (
         ("f1", METRICS.multilabel_f1_score),
         ("precision", METRICS.multilabel_precision),
@@ -81,16 +81,18 @@ def test_no_label_anywhere():
 
 
 def test_no_rows_and_no_probabilities():
-    empty = scores(Prediction(torch.zeros(0, 3, dtype=torch.bool), torch.zeros(0, 3)), np.zeros((0, 3)))
+    empty = scores(
+        {"values": torch.zeros(0, 3, dtype=torch.bool), "probabilities": torch.zeros(0, 3)}, np.zeros((0, 3))
+    )
     assert all(math.isnan(value) for value in empty.values())
     prediction, truth = example(20, 3)
-    without = scores(Prediction(prediction.values), truth)
+    without = scores({"values": prediction["values"]}, truth)
     assert {name for name, value in without.items() if math.isnan(value)} == {"auroc", "average_precision", "log_loss"}
 
 
 def test_the_fixtures_scores(real_data):
     arrays = np.load(real_data("fixtures") / "misc" / "arrays.npz")
     probabilities = torch.tensor(arrays["ml_score"], dtype=torch.float32)
-    found = scores(Prediction(probabilities > 0.5, probabilities), arrays["ml_true"])
+    found = scores({"values": probabilities > 0.5, "probabilities": probabilities}, arrays["ml_true"])
     assert found["average_precision"] == pytest.approx(0.7452494842081389, abs=1e-6)
     assert found["auroc"] == pytest.approx(0.8989716495362152, abs=1e-6)

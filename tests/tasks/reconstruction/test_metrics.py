@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.prediction import Prediction
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, selection_metric
@@ -105,9 +104,9 @@ def _evaluation(*, with_masks: bool) -> Evaluation:
     )
     # In the order of the batch: the table's rows 4, 2 and 9 are the first, third and second of STATISTICS.
     rows = [0, 0, 2, 1]
-    masked = Prediction(torch.zeros(4, 3), measures=_measures(rows, imputed="imputed_"))
+    masked = {"values": torch.zeros(4, 3), **_measures(rows, imputed="imputed_")}
     return evaluate(
-        lambda _: {"r": Prediction(torch.zeros(4, 3), columns={"a": torch.zeros(4)}, measures=_measures(rows))},
+        lambda _: {"r": {"values": torch.zeros(4, 3), "column_0": torch.zeros(4), **_measures(rows)}},
         [batch],
         [TARGET],
         bootstrap=50,

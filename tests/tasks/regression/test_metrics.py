@@ -8,7 +8,6 @@ import pytest
 import torch
 from row_statistics import compute
 
-from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.tasks.regression.record import RegressionTarget
@@ -21,7 +20,7 @@ def target(*columns: str) -> Target:
 
 
 def scores(predicted: np.ndarray, truth: np.ndarray, *columns: str) -> dict[str, float]:
-    prediction = Prediction(torch.tensor(predicted, dtype=torch.float32))
+    prediction = {"values": torch.tensor(predicted, dtype=torch.float32)}
     found = compute(target(*columns), prediction, truth.astype(np.float32), np.ones(len(truth), dtype=bool))
     return {name: float(values[0]) for name, values in found.items()}
 

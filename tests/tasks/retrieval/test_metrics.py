@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from row_statistics import statistics_of
 from sklearn.metrics import average_precision_score
 
-from polysense.core.prediction import Prediction
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.evaluator import score
 from polysense.evaluation.metrics.geometry import effective_rank, uniformity
@@ -164,7 +163,7 @@ def test_the_shape_of_the_space() -> None:
 def test_scores_come_with_intervals_and_chance_beside_them() -> None:
     places = torch.from_numpy(sphere(30))
     places[:, 0] = places[:, 1] + 0.2 * places[:, 0]
-    statistics = {"space": statistics_of(TARGET, Prediction(places), own_keys(30))}
+    statistics = {"space": statistics_of(TARGET, {"values": places}, own_keys(30))}
     found = score([TARGET], np.arange(30), statistics, bootstrap=200)
     best = found.metrics["space"]["mean_reciprocal_rank"]
     assert best.has_bounds
@@ -179,7 +178,7 @@ def test_scores_come_with_intervals_and_chance_beside_them() -> None:
 
 
 def test_nothing_to_find_has_no_value_and_says_why() -> None:
-    nothing, nowhere = np.zeros((3, 2), dtype=np.int64), Prediction(torch.full((3, 2, 4), torch.nan))
+    nothing, nowhere = np.zeros((3, 2), dtype=np.int64), {"values": torch.full((3, 2, 4), torch.nan)}
     none = {"space": statistics_of(TARGET, nowhere, nothing, np.zeros(3, dtype=bool))}
     found = score([TARGET], np.arange(3), none, bootstrap=10)
     assert math.isnan(found.value("space", "recall_at_1"))

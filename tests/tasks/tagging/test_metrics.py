@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from row_statistics import statistics_of
 
-from polysense.core.prediction import Prediction
 from polysense.core.schema import Target
 from polysense.tasks.tagging.metrics import match_events, tagging_metrics, tagging_primary
 from polysense.tasks.tagging.record import TaggingTarget
@@ -49,7 +48,7 @@ def scores(
     lengths: list[float],
     weights: np.ndarray | None = None,
 ) -> dict[str, float]:
-    prediction = Prediction(torch.from_numpy(records(found, lengths, 4)).float())
+    prediction = {"values": torch.from_numpy(records(found, lengths, 4)).float()}
     statistics = statistics_of(target, prediction, records(true, lengths, 3).astype(np.float32))
     values = SPEC.scorer(target, statistics)(np.ones((1, len(true))) if weights is None else weights)
     assert list(values) == [info.name for info in tagging_metrics(target)]

@@ -23,7 +23,7 @@ from polysense.data.sources import Table
 from polysense.errors import ConfigError
 from polysense.tasks.generation.conversation import MARKS, Turn, render, turns_of
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
-from polysense.tasks.generation.text_target import TextProcessor, TextTargetConfig
+from polysense.tasks.generation.text_target import TextTargetConfig, TextTargetProcessor
 
 __all__ = ["ChatProcessor", "ChatTargetConfig"]
 
@@ -58,7 +58,7 @@ class ChatTargetConfig(TextTargetConfig):
         return ChatProcessor(name, self)
 
 
-class ChatProcessor(TextProcessor):
+class ChatProcessor(TextTargetProcessor):
     """Reads conversations; the value is int32 [tokens] of the assistant's last turn, from begin token to end token."""
 
     config: ChatTargetConfig

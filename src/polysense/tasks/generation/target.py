@@ -20,7 +20,7 @@ from polysense.data.prompt import Prompt, PromptTemplate, as_text
 from polysense.data.sources import Table
 from polysense.errors import ColumnError, ConfigError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
-from polysense.tasks.generation.text_target import TextProcessor, TextTargetConfig
+from polysense.tasks.generation.text_target import TextTargetConfig, TextTargetProcessor
 from polysense.tasks.generation.tokenizer import tidy
 
 __all__ = ["GenerationProcessor", "GenerationTargetConfig"]
@@ -54,7 +54,7 @@ class GenerationTargetConfig(TextTargetConfig):
         return GenerationProcessor(name, self)
 
 
-class GenerationProcessor(TextProcessor):
+class GenerationProcessor(TextTargetProcessor):
     """Reads a text; the value is int32 [tokens], each reference from its begin token to its end token."""
 
     config: GenerationTargetConfig

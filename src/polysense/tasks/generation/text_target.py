@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -30,10 +30,11 @@ from polysense.data.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
+from polysense.tasks.generation.pieces import pieces
 from polysense.tasks.generation.record import GenerationRequirements, GenerationTarget
 from polysense.tasks.generation.tokenizer import Kind, OutputTokenizer
 
-__all__ = ["TextProcessor", "TextTargetConfig"]
+__all__ = ["TextTargetConfig", "TextTargetProcessor"]
 
 _log = logging.getLogger("polysense.data.targets")
 
@@ -77,7 +78,7 @@ class TextTargetConfig(ColumnTargetConfig):
             raise ValueError(f"vocabulary_size: expected at least {least}, or auto")
 
 
-class TextProcessor(TargetProcessor):
+class TextTargetProcessor(TargetProcessor):
     """Reads a text; the value is int32 [tokens], each reference from its begin token to its end token.
 
     Attributes:
@@ -132,6 +133,9 @@ class TextProcessor(TargetProcessor):
     def decode(self, ids: Iterable[int]) -> str:
         """The text that token ids spell, up to the end token."""
         return self._tokenizer.decode(ids)
+
+    def stream(self, ids: Iterable[Sequence[int]]) -> Iterator[str]:
+        return pieces(map(self.decode, ids))
 
     def reader(self, table: Table) -> TargetReader:
         return _Reader(self, table)
@@ -295,7 +299,7 @@ class TextProcessor(TargetProcessor):
 class _Reader:
     """A text target beside a table."""
 
-    def __init__(self, target: TextProcessor, table: Table) -> None:
+    def __init__(self, target: TextTargetProcessor, table: Table) -> None:
         self._target, self._table = target, table
 
     def spell(self, value: np.ndarray) -> str:

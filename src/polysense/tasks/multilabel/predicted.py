@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import polars
-
 from polysense.core.geometry import Geometry
 from polysense.core.task_spec import Arrays
 from polysense.data.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.tasks.multilabel.record import MultilabelTarget
+from polysense.tasks.multilabel.target import MultilabelProcessor
 
 __all__ = ["predicted_columns"]
 
@@ -25,10 +24,8 @@ def predicted_columns(
     geometry: Mapping[str, Geometry],
 ) -> dict[str, object]:
     """The labels, and the probability of each where there are few; see `TaskSpec.decode`."""
-    cells = [processor.render(value) for value in outputs["values"]]
-    # Lists of strings where none has a label that would tell.
-    labels = polars.Series(cells) if any(cells) else polars.Series(cells, dtype=polars.List(polars.String))
-    columns: dict[str, object] = {target.name: labels}
+    assert isinstance(processor, MultilabelProcessor), f"{target.name}: {type(processor).__name__} spells no labels"
+    columns: dict[str, object] = {target.name: processor.column(outputs["values"])}
     if len(target.classes) <= _MOST_CLASS_COLUMNS:
         for index, name in enumerate(target.classes):
             columns[f"{target.name}_probability[{name}]"] = outputs["probabilities"][:, index]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import polars as pl
 
 from polysense.core.schema import Target
 from polysense.data.sources import Table
@@ -94,6 +95,10 @@ class MultilabelProcessor(TargetProcessor):
         for label in self._labels(cells[0]):
             value[self._classes.find(label)] = 1.0
         return value
+
+    def column(self, values: np.ndarray) -> pl.Series:
+        """Flags [rows, classes] as a column of lists of labels."""
+        return self._classes.as_lists([self.render(value) for value in values])
 
     def render(self, value: Any) -> list[Any]:
         """Flags [classes] as the list of the labels that hold."""

@@ -115,7 +115,7 @@ def hits(
 
     Args:
         decoders: Of the columns.
-        predicted: `Prediction.columns`; one that is not there counts as not known.
+        predicted: What decoders predict; one that is not there counts as not known.
         columns: The truth.
     """
     results = []

@@ -33,8 +33,6 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     generates = False
     has_column = False
     has_classes = False
-    embeds_columns = False
-    reconstructs_columns = True
     decode = "polysense.tasks.reconstruction.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = Unsupported("it is read from the input columns")
@@ -45,6 +43,7 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     align = Unsupported("the truth is the augmented column itself")
     unit = Unsupported("every row counts by itself")
     candidates = Unsupported("nothing is looked for")
+    searches = Unsupported("no column is embedded for others to find")
     explained = Unsupported("a row's columns are not one number")
     same = Unsupported("a reconstruction is not one answer")
     summary = Unsupported("its metrics say what there is to say")
@@ -118,6 +117,11 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
 
     def scorer(self, target: ReconstructionTarget, statistics: Statistics) -> Scorer:
         return ReconstructionScorer(target, statistics)
+
+    def reconstructions(self, target: ReconstructionTarget, prediction: Arrays) -> Arrays:
+        """What each member holds; pictures are float32 [rows, channels, height, width] in [0, 1], see its decoder."""
+        keys = {name: f"column_{index}" for index, name in enumerate(target.members)}
+        return {name: prediction[key] for name, key in keys.items() if key in prediction}
 
     def baselines(self, target: ReconstructionTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The mean predictor, which says the same whatever is masked."""

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polysense.core.sample_output import Nearest
+from polysense.core.random import permutation
+from polysense.core.sample_output import Nearest, Retrieval
+from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.retrieval.candidates import Candidates, there_of
+from polysense.tasks.retrieval.metrics import directions
+from polysense.tasks.retrieval.record import RetrievalTarget
 
-__all__ = ["can_search", "nearest"]
+__all__ = ["can_search", "nearest", "retrievals"]
 
 
 def can_search(embeddings: np.ndarray, keys: np.ndarray, present: np.ndarray, one: int, other: int) -> np.ndarray:
@@ -61,4 +65,27 @@ def nearest(
                 num_candidates=len(among.rows),
             )
         )
+    return results
+
+
+def retrievals(
+    target: RetrievalTarget, evaluation: Evaluation, num_queries: int, num_neighbors: int, seed: int
+) -> list[Retrieval]:
+    """Some rows' searches in every direction, and how well all rows' go; see `TaskSpec.searches`."""
+    statistics, metrics = evaluation.statistics[target.name], evaluation.metrics[target.name]
+    embeddings, keys, present = (statistics[name] for name in ("embeddings", "keys", "present"))
+    results = []
+    for one, other in directions(target.members, target.anchor):
+        able = can_search(embeddings, keys, present, one, other)
+        if not len(able):
+            continue
+        query, column = target.members[one], target.members[other]
+        chosen = np.sort(able[permutation(len(able), seed, "neighbours")[:num_queries]])
+        ranked = nearest(embeddings, keys, (one, other), chosen, num_neighbors, column=column)
+        share, rank = (metrics[f"{name}/{query} to {column}"] for name in (f"recall_at_{num_neighbors}", "median_rank"))
+        note = (
+            f"{len(able):,} queries: recall@{num_neighbors} is {100 * share.value:.0f}% among "
+            f"{ranked[0].num_candidates:,} candidates, the median rank of the correct one {rank.value:.0f}."
+        )
+        results.append(Retrieval(query=query, column=column, note=note, nearest=tuple(ranked)))
     return results

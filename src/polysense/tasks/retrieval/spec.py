@@ -29,8 +29,6 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
     generates = False
     has_column = False
     has_classes = False
-    embeds_columns = True
-    reconstructs_columns = False
     decode = "polysense.tasks.retrieval.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = Unsupported("it is read from the input columns")
@@ -41,6 +39,8 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
     align = Unsupported("what belongs together does so however its cells are augmented")
     unit = Unsupported("every row counts by itself")
     candidates = Unsupported("every row's cells are looked among; there is no table of their own")
+    searches = "polysense.tasks.retrieval.nearest:retrievals"
+    reconstructions = Unsupported("no column is decoded from a code")
     explained = Unsupported("an embedding is not one number")
     same = Unsupported("an embedding is not an answer")
     summary = Unsupported("its metrics say what there is to say")

@@ -317,7 +317,7 @@ class TaggingProcessor(TargetProcessor):
         """A row's prediction as its table would hold it; None where the column that it lies in is absent.
 
         Args:
-            value: float [1 + segments, 4], as in `core.prediction.Prediction`.
+            value: float [1 + segments, 4], see `TaggingHead.predict`.
             table: Where the row is from.
             i: Its position there.
 

@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import polars
-import torch
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_bytes
@@ -27,7 +26,7 @@ from polysense.data.cells import normalise
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
-from polysense.imputer import as_array, missing_cells, restored_batches, restored_columns
+from polysense.imputer import missing_cells, restored_batches, restored_columns
 from polysense.workflows.imputation.imputed_table import Filled, check_mark, typed
 
 __all__ = ["MARK", "Imputed", "impute", "restored_by", "why_unfilled"]
@@ -175,7 +174,7 @@ def impute(
     empty: list[int] = []
     broken_cells: list[Unreadable] = []
     part = table.select(looked_at)
-    for batch, predictions in restored_batches(loaded.processor, loaded.model, part, progress, only_read=only_report):
+    for batch, made_cells in restored_batches(loaded.processor, loaded.model, part, progress, only_read=only_report):
         broken_cells += batch.unreadable
         rows = [(index, int(looked_at[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
         present = batch.presence(batch.columns).any(dim=1)
@@ -189,9 +188,8 @@ def impute(
                 empty.append(row)
                 continue
             for cell in () if only_report else lacks:
-                value = predictions[cell.target.name].columns[cell.member][index]
                 column = raw.frame[cell.name] if table.has(cell.name) else None
-                made = cell.made(value, column, row, table.root)
+                made = cell.made(made_cells[cell.member][index], column, row, table.root)
                 if made is None:
                     undecided[cell.name] = undecided.get(cell.name, 0) + 1
                 else:
@@ -263,9 +261,8 @@ class _Fillable:
     folder: Path | None
     stem: str
 
-    def made(self, value: torch.Tensor, column: polars.Series | None, row: int, root: Path) -> Any:
+    def made(self, array: np.ndarray, column: polars.Series | None, row: int, root: Path) -> Any:
         """The cell; None where there is nothing to write."""
-        array = as_array(value)
         spelled = self.processor.restore(array)
         if spelled is None:
             return None

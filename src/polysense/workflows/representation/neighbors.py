@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from polysense.bundle import Bundle
 from polysense.core.files import write_text
 from polysense.core.random import permutation
-from polysense.core.registry import task
+from polysense.core.registry import named, task
+from polysense.core.sample_output import Retrieval
 from polysense.data.dataset import TableDataset
 from polysense.data.sources import Table
 from polysense.evaluation.evaluator import Evaluation
 from polysense.reports.neighbors import Search, neighbor_tiles, query_tile, render_neighbors
-from polysense.tasks.retrieval.metrics import directions
-from polysense.tasks.retrieval.nearest import can_search, nearest
-from polysense.tasks.retrieval.record import RetrievalTarget
 from polysense.workflows.representation.embedding_map import draw_map
 
 __all__ = ["write_space_pages"]
@@ -42,8 +41,7 @@ def write_space_pages(
     target = next((one for one in bundle.schema.targets if task(one.task).embeds_columns), None)
     if target is None:
         return
-    statistics = evaluation.statistics[target.name]
-    places, keys, present = (statistics[name] for name in ("embeddings", "keys", "present"))
+    places = evaluation.statistics[target.name]["embeddings"]
     drawn = np.sort(permutation(len(table), seed, "map")[:_MAPPED_ROWS])
     if np.isfinite(places[drawn]).all(axis=2).sum() >= 2:
         draw_map(
@@ -59,26 +57,15 @@ def write_space_pages(
             description=f"the embedding of each cell in the joint space {target.name} ({', '.join(target.members)})",
             seed=seed,
         )
-    dataset, searches = TableDataset(table, bundle.processor, with_targets=False), []
-    for one, other in directions(target.members, RetrievalTarget.of(target).anchor):
-        able = can_search(places, keys, present, one, other)
-        if not len(able):
-            continue
-        chosen = np.sort(able[permutation(len(able), seed, "neighbours")[:_QUERIES]])
-        ranked = nearest(places, keys, (one, other), chosen, _NUM_NEIGHBORS, column=target.members[other])
-        query = bundle.schema.column(target.members[one])
-        pair = f"{target.members[one]} to {target.members[other]}"
-        metrics = evaluation.metrics[target.name]
-        share, rank = metrics[f"recall_at_{_NUM_NEIGHBORS}/{pair}"], metrics[f"median_rank/{pair}"]
-        searches.append(
-            Search(
-                title=f"{target.members[one]} to {target.members[other]}",
-                note=f"{len(able):,} queries: recall@{_NUM_NEIGHBORS} is {100 * share.value:.0f}% among "
-                f"{ranked[0].num_candidates:,} candidates, the median rank of the correct one {rank.value:.0f}. "
-                "✓ is correct. Where none of the nearest is, the correct one is last.",
-                rows=[[query_tile(dataset, query, each.position), *neighbor_tiles(dataset, each)] for each in ranked],
-            )
-        )
+    dataset = TableDataset(table, bundle.processor, with_targets=False)
+    where = task(target.task).searches
+    assert isinstance(where, str), f"{target.name}: {where}"
+    searches = []
+    for found in cast(list[Retrieval], named(where)(target, evaluation, _QUERIES, _NUM_NEIGHBORS, seed)):
+        query = bundle.schema.column(found.query)
+        tiles = [[query_tile(dataset, query, one.position), *neighbor_tiles(dataset, one)] for one in found.nearest]
+        note = f"{found.note} ✓ is correct. Where none of the nearest is, the correct one is last."
+        searches.append(Search(title=f"{found.query} to {found.column}", note=note, rows=tiles))
     if searches:
         note = f"{_QUERIES} of the {split} rows, chosen by chance and not by how well they go"
         write_text(folder / "neighbors.html", render_neighbors(folder.name, searches, note))

@@ -1,34 +1,72 @@
-"""A few held-out rows of a model that restores columns: reconstructions.html in the run's folder."""
+"""Write reconstructions.html: held-out rows of a model that reconstructs columns, each cell beside its reconstructions.
+
+Two reconstructions stand beside each cell: from all of the row's columns, the cell itself among them, and from the
+others alone, as a missing one would be imputed. What is the same in both has been understood from the others; what only
+the first one has was copied through the code.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.files import write_text
+from polysense.core.prediction import as_arrays
 from polysense.core.preview import CellPreview, as_jpeg
 from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.schema import Column, Target
+from polysense.core.unsupported import Unsupported
 from polysense.data.column import ColumnProcessor
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
-from polysense.imputer import as_array
 from polysense.reports.environment import render
 from polysense.reports.previews import preview_input
-from polysense.tasks.reconstruction.reconstructed_rows import PAGE, ReconstructedCell, ReconstructedRow
 
-__all__ = ["RECONSTRUCTIONS", "write_reconstructions"]
+__all__ = ["RECONSTRUCTIONS", "ReconstructedCell", "ReconstructedRow", "write_reconstructions"]
 
 RECONSTRUCTIONS = "reconstructions.html"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReconstructedCell:
+    """A cell and its reconstructions.
+
+    Attributes:
+        truth: What stands in the table.
+        reconstructed: From all of the row's columns; None where there is nothing to show.
+        imputed: From the others alone; None where there are no others.
+        error: Of `reconstructed`, NaN where the cell is absent.
+        imputed_error: Of `imputed`.
+        mean_error: Of the training mean.
+    """
+
+    truth: CellPreview
+    reconstructed: CellPreview | None
+    imputed: CellPreview | None
+    error: float
+    imputed_error: float
+    mean_error: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReconstructedRow:
+    """A row of the page.
+
+    Attributes:
+        row: Its number in the table.
+        cells: The reconstructed columns'.
+    """
+
+    row: int
+    cells: Sequence[ReconstructedCell]
 
 
 def write_reconstructions(
@@ -59,7 +97,7 @@ def write_reconstructions(
             for position, cells in _cells(bundle, dataset, batch, target).items():
                 rows.setdefault(position, []).extend(cells)
     shown = [ReconstructedRow(row=int(dataset.table.rows[position]), cells=rows[position]) for position in sorted(rows)]
-    write_text(path, render(PAGE, title=title, rows=shown, split=split))
+    write_text(path, render("reconstructions.html.j2", title=title, rows=shown, split=split))
     return True
 
 
@@ -68,23 +106,26 @@ def _cells(bundle: Bundle, dataset: TableDataset, batch: Batch, target: Target) 
     model, names = bundle.model.eval(), set(bundle.schema.names)
     moved = batch.to(bundle.device)
     subsets = [frozenset(names), *(frozenset(names - {name}) for name in target.members)]
-    whole, *imputed = (results[target.name].cpu() for results in model.predict(moved, subsets))
+    reconstructions = task(target.task).reconstructions
+    assert not isinstance(reconstructions, Unsupported), f"{target.name}: {reconstructions}"
+    whole, *imputed = (as_arrays(results[target.name]) for results in model.predict(moved, subsets))
+    cells, alone = reconstructions(target, whole), [reconstructions(target, each) for each in imputed]
     others = [batch.presence(names - {name}).any(dim=1) for name in target.members]
-    spectrograms = _spectrograms(model.head(target.name), moved)
+    compared = as_arrays(model.head(target.name).compared(moved.columns))
     results: dict[int, list[ReconstructedCell]] = {}
     for index, position in enumerate(batch.rows.tolist()):
         for member, name in enumerate(target.members if position >= 0 else ()):
-            processor, alone = bundle.processor.columns[name], imputed[member]
+            processor = bundle.processor.columns[name]
             truth = _truth(bundle.schema.column(name), dataset, position)
-            if name in spectrograms and not truth.is_absent:
-                truth = _as_preview(processor, spectrograms[name][index])
+            if name in compared and not truth.is_absent:
+                truth = _as_preview(processor, compared[name][index, ...])
             cell = ReconstructedCell(
                 truth=truth,
-                reconstructed=_as_preview(processor, whole.columns[name][index]),
-                imputed=_as_preview(processor, alone.columns[name][index]) if len(names) > 1 else None,
-                error=float(whole.measures["errors"][index, member]),
-                imputed_error=float(alone.measures["errors"][index, member]) if others[member][index] else math.nan,
-                mean_error=float(whole.measures["mean_errors"][index, member]),
+                reconstructed=_as_preview(processor, cells[name][index, ...]),
+                imputed=_as_preview(processor, alone[member][name][index, ...]) if len(names) > 1 else None,
+                error=float(whole["errors"][index, member]),
+                imputed_error=float(imputed[member]["errors"][index, member]) if others[member][index] else math.nan,
+                mean_error=float(whole["mean_errors"][index, member]),
             )
             results.setdefault(position, []).append(cell)
     return results
@@ -96,19 +137,9 @@ def _truth(column: Column, dataset: TableDataset, position: int) -> CellPreview:
     return preview_input(column, cell, dataset[position])[0]
 
 
-def _spectrograms(head: Any, batch: Batch) -> Mapping[str, torch.Tensor]:
-    """Of each sound the true spectrogram: what is compared, so what is shown."""
-    results = {}
-    for decoder in head.mean.decoders:
-        name = decoder.column.name
-        if (truth := decoder.compared(batch.columns[name])) is not None:
-            results[name] = truth.cpu()
-    return results
-
-
-def _as_preview(processor: ColumnProcessor, value: torch.Tensor) -> CellPreview:
+def _as_preview(processor: ColumnProcessor, array: np.ndarray) -> CellPreview:
     """What was reconstructed, to be looked at."""
-    column, array = processor.column, as_array(value)
+    column = processor.column
     preview = modality(column.modality).preview_reconstruction(column, array)
     if preview is not None:
         return CellPreview(column=column.name, images=list(map(as_jpeg, preview.images)), stretches=preview.stretches)

@@ -169,24 +169,24 @@ def test_rows_padding_and_order_change_nothing(kind: Any, decoding: DecodingConf
     mixed = one.read(select(whole, order), TargetBatch(
         values=truth.values[order], present=truth.present[order], lengths=truth.lengths[order]  # type: ignore[index]
     ))  # fmt: skip
-    assert found.values.shape == mixed.values.shape
-    assert torch.equal(mixed.values, found.values[order])
-    assert torch.equal(mixed.scores, found.scores[order])
-    assert torch.equal(mixed.likelihood, found.likelihood[order])
+    assert found["values"].shape == mixed["values"].shape
+    assert torch.equal(mixed["values"], found["values"][order])
+    assert torch.equal(mixed["scores"], found["scores"][order])
+    assert torch.equal(mixed["likelihood"], found["likelihood"][order])
     # Every text ends, or is as long as any training text.
-    ends = (found.values == 2).any(dim=1)
-    assert (ends | (found.values != 0).all(dim=1)).all()
-    assert not torch.isin(found.values, torch.tensor([1])).any()
+    ends = (found["values"] == 2).any(dim=1)
+    assert (ends | (found["values"] != 0).all(dim=1)).all()
+    assert not torch.isin(found["values"], torch.tensor([1])).any()
     # Padding behind a recording is not heard.
     values, mask = whole.tokens.values.clone(), whole.tokens.mask
     values[~mask] = 1e3
     other = one.read(dataclasses.replace(whole, tokens=Tokens(values, mask, whole.tokens.grid)))
-    assert torch.equal(other.values, found.values)
-    torch.testing.assert_close(other.scores, found.scores)
+    assert torch.equal(other["values"], found["values"])
+    torch.testing.assert_close(other["scores"], found["scores"])
     # Nothing heard, nothing written (by frames alone).
     if kind is CTCHeadConfig and not isinstance(decoding, SpeechBeamConfig):
-        assert found.values[4].tolist()[0] == 2
-        assert float(found.scores[4]) == pytest.approx(0.0, abs=1e-6)
+        assert found["values"][4].tolist()[0] == 2
+        assert float(found["scores"][4]) == pytest.approx(0.0, abs=1e-6)
 
 
 @KINDS
@@ -307,8 +307,8 @@ def test_items_of_a_cell_are_one_text() -> None:
         return one.read(Rows(tokens, torch.zeros(1, WIDTH), {"speech": (0, length)}, {}), texts((3, 4)))
 
     found, joined = write(values, mask), write(values[mask][None], mask[mask][None])
-    assert torch.equal(found.values, joined.values)
-    torch.testing.assert_close(found.likelihood, joined.likelihood)
+    assert torch.equal(found["values"], joined["values"])
+    torch.testing.assert_close(found["likelihood"], joined["likelihood"])
 
 
 def test_unusable_settings_are_refused() -> None:

@@ -108,11 +108,13 @@ def test_the_score_is_what_teacher_forcing_says_of_the_text() -> None:
         known = TargetBatch(values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=lengths)
         with torch.no_grad():
             found = one.read(fused(), known)
-        assert found.likelihood is not None
-        torch.testing.assert_close(found.likelihood[:, 0], scores, rtol=1e-4, atol=1e-4)
-        assert torch.equal(found.likelihood[:, 2], (lengths - 1).float())
+        assert found["likelihood"] is not None
+        torch.testing.assert_close(found["likelihood"][:, 0], scores, rtol=1e-4, atol=1e-4)
+        assert torch.equal(found["likelihood"][:, 2], (lengths - 1).float())
         if beam_size == 1:
-            assert torch.equal(found.likelihood[:, 1], found.likelihood[:, 2]), "greedy: each token is the likeliest"
+            assert torch.equal(found["likelihood"][:, 1], found["likelihood"][:, 2]), (
+                "greedy: each token is the likeliest"
+            )
 
 
 def test_a_wide_beam_finds_the_likeliest_text_of_all() -> None:
@@ -132,7 +134,7 @@ def test_a_wide_beam_finds_the_likeliest_text_of_all() -> None:
                 values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=torch.full((ROWS,), len(ids))
             )
             with torch.no_grad():
-                scores = one.read(source, known, write=False).likelihood
+                scores = one.read(source, known, write=False)["likelihood"]
             assert scores is not None
             best = [max(a, b) for a, b in zip(best, scores[:, 0].tolist(), strict=True)]
     torch.testing.assert_close(write(one, source)[1], torch.tensor(best), rtol=1e-4, atol=1e-4)

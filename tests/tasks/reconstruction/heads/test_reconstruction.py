@@ -45,6 +45,9 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
+NAMES = ("photo", "speech", "note.of day", "age", "type", "day")
+
+
 @pytest.fixture
 def columns(schema: Schema) -> tuple[Column, ...]:
     """Every kind of column; the text's padding is no token of it."""
@@ -95,6 +98,11 @@ def encoders(columns: tuple[Column, ...]) -> dict[str, Any]:
 def target_of(columns: tuple[Column, ...], *names: str) -> Target:
     members = names or tuple(column.name for column in columns)
     return ReconstructionTarget(name="all", columns=members, members=members, num_rows=10)
+
+
+def restored(prediction: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What each column holds, of a model that reconstructs all."""
+    return {name: prediction[f"column_{index}"] for index, name in enumerate(NAMES)}
 
 
 def build(columns: tuple[Column, ...], *members: str, fusion: Any = None, **settings: Any) -> MultimodalModel:
@@ -151,8 +159,8 @@ def test_every_parameter_gets_a_gradient_and_accumulation_changes_nothing(
 def test_prediction_is_in_the_tables_terms(mode: str, columns: tuple[Column, ...], batch: Batch) -> None:
     model = build(columns, **MODES[mode]).eval()
     found = predictions(model, keyed(batch))["all"]
-    assert found.values.shape == (6, WIDTH if mode == "masked" else 16)
-    photo, speech, note = found.columns["photo"], found.columns["speech"], found.columns["note.of day"]
+    assert found["values"].shape == (6, WIDTH if mode == "masked" else 16)
+    photo, speech, note = restored(found)["photo"], restored(found)["speech"], restored(found)["note.of day"]
     assert photo.shape == (6, 3, 16, 24)
     assert photo.min() >= 0
     assert photo.max() <= 1
@@ -161,18 +169,18 @@ def test_prediction_is_in_the_tables_terms(mode: str, columns: tuple[Column, ...
     assert (note[:, 0] != 50).all()
     ended = (note == 50).long()
     assert (ended.cummax(dim=1).values == ended).all()
-    assert found.columns["age"].shape == (6,)
-    assert (found.columns["type"] > 0).all()
-    assert found.columns["day"].dtype == torch.float64
-    assert all(values.isfinite().all() for values in found.columns.values())
+    assert restored(found)["age"].shape == (6,)
+    assert (restored(found)["type"] > 0).all()
+    assert restored(found)["day"].dtype == torch.float64
+    assert all(values.isfinite().all() for values in restored(found).values())
     known = torch.stack([batch.columns[column.name].present for column in columns], dim=1)
     known[:, 4] &= batch.columns["type"].values[:, 0, 0] > 0  # the unknown category is no truth
-    assert (found.measures["errors"].isnan() == ~known).all()
+    assert (found["errors"].isnan() == ~known).all()
     assert not torch.equal(known.all(), torch.tensor(True))
     # Corruption is of training alone: keys change nothing here.
     again = predictions(model, batch)["all"]
-    assert torch.equal(again.values, found.values)
-    torch.testing.assert_close(again.measures["errors"], found.measures["errors"], rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(again["values"], found["values"])
+    torch.testing.assert_close(again["errors"], found["errors"], rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -187,10 +195,10 @@ def test_a_row_depends_on_itself_alone(mode: str, columns: tuple[Column, ...], b
         },
     )
     one, other = predictions(model, batch)["all"], predictions(model, moved)["all"]
-    assert torch.equal(one.values[order], other.values)
-    for name, values in one.columns.items():
-        assert torch.equal(values[order], other.columns[name]), name
-    torch.testing.assert_close(one.measures["errors"][order], other.measures["errors"], rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(one["values"][order], other["values"])
+    for name, values in restored(one).items():
+        assert torch.equal(values[order], restored(other)[name]), name
+    torch.testing.assert_close(one["errors"][order], other["errors"], rtol=0, atol=0, equal_nan=True)
 
 
 def test_an_absent_columns_storage_changes_nothing(columns: tuple[Column, ...], batch: Batch) -> None:
@@ -283,14 +291,14 @@ def test_weights_and_counts(columns: tuple[Column, ...], batch: Batch) -> None:
     loss = model.losses(batch)["all"]
     assert loss.count.sum() == (known * weights).sum()
     assert model.counts(batch)["all"] == loss.count.sum()
-    errors = predictions(model, batch)["all"].measures["errors"]
+    errors = predictions(model, batch)["all"]["errors"]
     torch.testing.assert_close(loss.total.sum(), (errors.nan_to_num() * weights).sum())
 
 
 def test_the_first_columns_restore_another(columns: tuple[Column, ...], batch: Batch) -> None:
     found = predictions(build(columns, "age").eval(), batch)["all"]
-    assert list(found.columns) == ["age"]
-    assert found.measures["errors"].shape == (6, 1)
+    assert sorted(found) == ["column_0", "errors", "hits", "mean_errors", "mean_hits", "values"]
+    assert found["errors"].shape == (6, 1)
 
 
 def test_the_divergence_weighs_in_as_the_training_goes_on(columns: tuple[Column, ...], batch: Batch) -> None:
@@ -363,13 +371,13 @@ def test_a_tiny_mixed_table_is_learnt_by_heart(columns: tuple[Column, ...], batc
     assert _overfit(model, batch, 200, lr=1e-2) < 0.05
     found = predictions(model, batch)["all"]
     age, there = batch.columns["age"].values[:, 0, 0], batch.columns["age"].present
-    torch.testing.assert_close(found.columns["age"][there], age[there], rtol=0, atol=0.3)
+    torch.testing.assert_close(restored(found)["age"][there], age[there], rtol=0, atol=0.3)
     note = batch.columns["note.of day"]
     for row in range(5):
         if note.present[row]:
             length = int(note.lengths[row, 0])
-            assert found.columns["note.of day"][row, :length].tolist() == note.values[row, 0, :length].tolist()
-            assert (found.columns["note.of day"][row, length:] == 50).all()
+            assert restored(found)["note.of day"][row, :length].tolist() == note.values[row, 0, :length].tolist()
+            assert (restored(found)["note.of day"][row, length:] == 50).all()
 
 
 # --- variational ------------------------------------------------------------------------------------------------------
@@ -383,7 +391,7 @@ def test_without_divergence_and_noise_the_variational_loss_is_the_deterministic_
     trained = totals(model, batch)["all"]
     model.eval()
     torch.testing.assert_close(trained, totals(model, batch)["all"], rtol=0, atol=0)
-    errors = predictions(model, batch)["all"].measures["errors"]
+    errors = predictions(model, batch)["all"]["errors"]
     torch.testing.assert_close(errors.nan_to_num().sum(), trained)
 
 
@@ -400,13 +408,13 @@ def test_an_absent_column_is_the_product_without_it(columns: tuple[Column, ...],
     """Whatever the absent column's expert would say."""
     model = build(columns, variational=True).eval()
     fewer = batch.only([name for name in batch.columns if name != "photo"])
-    one = predictions(model, fewer)["all"].values
+    one = predictions(model, fewer)["all"]["values"]
     with torch.no_grad():
         for parameter in model.head("all").experts[0].parameters():
             parameter.mul_(100.0)
-    other = predictions(model, fewer)["all"].values
+    other = predictions(model, fewer)["all"]["values"]
     torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-    assert not torch.allclose(predictions(model, batch)["all"].values[1], other[1])
+    assert not torch.allclose(predictions(model, batch)["all"]["values"][1], other[1])
     # The row with nothing has the prior's mean.
     assert (other[5] == 0).all()
 

@@ -115,7 +115,7 @@ def test_other_rows_and_padding_change_nothing(crf: bool) -> None:
         spans={"other": (0, 3), "text": (3, 7)},
         lengths={"text": torch.tensor([[3]])},
     )
-    together, single = model.read(both).values[1], model.read(alone).values[0]
+    together, single = model.read(both)["values"][1], model.read(alone)["values"][0]
     real = single[:, 2] >= 0
     torch.testing.assert_close(together[: len(single)][real], single[real])
 
@@ -146,8 +146,8 @@ def test_a_row_without_the_target_beside_one_with_segments() -> None:
     mask = torch.ones(2, 4, dtype=torch.bool)
     assert model.labels(truth, mask)[1].tolist() == [0, 0, 0, 0]
     read = model.read(fused([4, 4], 4), truth)
-    assert read.likelihood is not None
-    assert read.likelihood[1].tolist() == [0, 0, 0]
+    assert read["likelihood"] is not None
+    assert read["likelihood"][1].tolist() == [0, 0, 0]
 
 
 def test_weights_of_classes() -> None:
@@ -182,22 +182,22 @@ def test_a_chain_never_goes_on_with_what_did_not_begin() -> None:
 def test_seconds_and_what_is_absent() -> None:
     model = head(AUDIO)
     found = model.read(fused([4, 0], 4, over="clip", raw=[200, 160]))
-    assert found.values[:, 0].tolist() == [[0, 200, -1, 0], [0, 0, -1, 0]]
-    real = found.values[0, 1:]
+    assert found["values"][:, 0].tolist() == [[0, 200, -1, 0], [0, 0, -1, 0]]
+    real = found["values"][0, 1:]
     assert ((real[:, :2] % 50 == 0) | (real[:, :2] == -1)).all(), "a token is 50 of the column's own steps"
-    assert (found.values[1, 1:] == -1).all(), "where the column is absent nothing is said"
+    assert (found["values"][1, 1:] == -1).all(), "where the column is absent nothing is said"
 
 
 def test_how_likely_the_truth_is() -> None:
     model = head()
     truth = segments([(0, 2, 1)], [(0, 2, 1)], lengths=[4, 4])
     read = model.read(fused([4, 0], 4), truth)
-    assert read.likelihood is not None
-    assert read.likelihood[:, 2].tolist() == [4, 4]
-    torch.testing.assert_close(read.likelihood[0, 0], -model.row_losses(model(fused([4, 0], 4)), truth)[0])
+    assert read["likelihood"] is not None
+    assert read["likelihood"][:, 2].tolist() == [4, 4]
+    torch.testing.assert_close(read["likelihood"][0, 0], -model.row_losses(model(fused([4, 0], 4)), truth)[0])
     # A row that lacks the column is judged by the training shares: 0.2 a token for PER, 0.7 for none.
-    torch.testing.assert_close(read.likelihood[1, 0], 2 * torch.tensor(0.2).log() + 2 * torch.tensor(0.7).log())
-    assert read.likelihood[1, 1] == 2
+    torch.testing.assert_close(read["likelihood"][1, 0], 2 * torch.tensor(0.2).log() + 2 * torch.tensor(0.7).log())
+    assert read["likelihood"][1, 1] == 2
 
 
 def test_the_column_must_be_there() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -41,6 +41,13 @@ class WritingHeadConfig(HeadConfig, ABC):
 
     without: tuple[str, ...] = ()
     decoding: DecodingConfig = field(default_factory=GreedyConfig)
+
+    @property
+    def strategy(self) -> DecodingConfig:
+        return self.decoding
+
+    def with_strategy(self, strategy: DecodingConfig) -> HeadConfig:
+        return replace(self, decoding=strategy)
 
     @property
     def excluded(self) -> tuple[str, ...]:
@@ -82,10 +89,9 @@ class WritingHead(Head[O], ABC):
         self.excludes = config.without
         self.strategy = config.decoding.build(target)
 
-    def redecoded(self, decoding: DecodingConfig) -> WritingHead[O]:
-        """The same head, weights shared, that writes in another way."""
+    def redecoded(self, strategy: DecodingConfig) -> WritingHead[O]:
         other = copy.copy(self)
-        other.strategy = decoding.build(self.target)
+        other.strategy = strategy.build(self.target)
         return other
 
     @abstractmethod
@@ -104,7 +110,8 @@ class WritingHead(Head[O], ABC):
 
     @abstractmethod
     def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
-        """Of the true text, see `Prediction.likelihood`."""
+        """Of the true text: the summed log probability of its tokens, each after the true ones before it; how many of
+        them were the likeliest there; and their number."""
 
     def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
         written = self.write(fused, context)

@@ -409,6 +409,11 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
             measures |= dict.fromkeys(("hits", "mean_errors", "mean_hits"), nothing)
         return measures
 
+    def compared(self, columns: Mapping[str, ColumnBatch]) -> dict[str, Tensor]:
+        read = {decoder.column.name: decoder for decoder in self.mean.decoders}
+        each = {name: decoder.compared(columns[name]) for name, decoder in read.items() if name in columns}
+        return {name: value for name, value in each.items() if value is not None}
+
     def _tell_of_cuts(self, truth: ReconstructionTruth) -> None:
         for decoder in self._each():
             column = truth.columns.get(decoder.column.name)
