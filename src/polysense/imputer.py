@@ -115,7 +115,7 @@ class Imputer:
                 position = int(wanted[row])
                 for name, member in self.fills.items():
                     if lacks[name][position]:
-                        made = processor.columns[member].restore(restored[member][index], spelled=False)
+                        made = processor.columns[member].restore(restored[member][index, ...], spelled=False)
                         if made is not None:
                             cells[name][int(table.rows[position])] = made
         added = [pl.lit(None).alias(name) for name in self.fills if not table.has(name)]

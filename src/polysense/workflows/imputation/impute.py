@@ -189,7 +189,7 @@ def impute(
                 continue
             for cell in () if only_report else lacks:
                 column = raw.frame[cell.name] if table.has(cell.name) else None
-                made = cell.made(made_cells[cell.member][index], column, row, table.root)
+                made = cell.made(made_cells[cell.member][index, ...], column, row, table.root)
                 if made is None:
                     undecided[cell.name] = undecided.get(cell.name, 0) + 1
                 else:

@@ -291,7 +291,7 @@ def test_a_picture_is_read_column_by_column_and_a_sequence_picture_by_picture() 
         Tokens(torch.zeros(2, 1, WIDTH), torch.zeros(2, 1, dtype=torch.bool), (1,)),
         torch.zeros(2, WIDTH), {"line": (0, 1)}, {}, grids={"line": (1,)},
     )  # fmt: skip
-    assert one.read(nothing).values.tolist() == [[2], [2]]
+    assert one.read(nothing)["values"].tolist() == [[2], [2]]
 
 
 def test_items_of_a_cell_are_one_text() -> None:
