@@ -103,7 +103,7 @@ def test_errors_are_the_heads_own_and_filling_is_a_table_without_the_column(bund
         if name == "photo":
             continue
         hidden = row_arrays(bundle, [{**row, name: None} for row in rows], "reconstruction", folder)
-        whole = [bundle.processor.columns[name].restore(value) for value in hidden[f"column_{index}"]]
+        whole = [bundle.processor.columns[name].restore(np.asarray(value)) for value in hidden[f"column_{index}"]]
         right = [str(cell) == row[name] for cell, row in zip(whole, rows, strict=True)]
         if name == "kind":
             assert found["imputed_hits"][:, index].tolist() == [float(one) for one in right]
