@@ -44,8 +44,6 @@ class SegmentationSpec(TaskSpec[SegmentationTarget]):
     generates = False
     has_column = True
     has_classes = False
-    embeds_columns = False
-    reconstructs_columns = False
     decode = "polysense.tasks.segmentation.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.segmentation.infer:claim"
@@ -54,6 +52,8 @@ class SegmentationSpec(TaskSpec[SegmentationTarget]):
     align = "polysense.tasks.segmentation.align:align"
     unit = Unsupported("every image counts by itself")
     candidates = Unsupported("the classes are part of the model")
+    searches = Unsupported("no column is embedded for others to find")
+    reconstructions = Unsupported("no column is decoded from a code")
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.segmentation.report_section:report_sections"
     sample_outputs = "polysense.tasks.segmentation.sample_output:sample_outputs"
