@@ -20,8 +20,6 @@ from PIL import Image
 import polysense
 from polysense import api
 from polysense.errors import ColumnError, ConfigError
-from polysense.tasks.reconstruction.record import ReconstructionTarget
-from polysense.tasks.reconstruction.spec import SPEC
 from polysense.training.step import Step
 
 COLOURS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}

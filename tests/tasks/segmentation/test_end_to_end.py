@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from model_helpers import row_arrays
 from PIL import Image
 from segmentation_pictures import SMALL, write_pictures
