@@ -38,7 +38,7 @@ from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.reconstruction.record import ReconstructionTarget
 from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.tagged import Marked, marked_section
-from polysense.workflows.reconstructed import ReconstructedCell, ReconstructedRow
+from polysense.workflows.representation.reconstructions import ReconstructedCell, ReconstructedRow
 
 SOURCE = Path(str(files("polysense")))
 
