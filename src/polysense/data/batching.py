@@ -80,11 +80,9 @@ class RowBatchingConfig(BatchingConfig):
 
     @property
     def needs_lengths(self) -> bool:
-        """See `BatchingConfig`."""
         return self.group_by_length
 
     def build(self, batch_size: int, lengths: RowLengths | None = None) -> Batching:
-        """See `BatchingConfig`."""
         if not self.group_by_length:
             return ByRows(batch_size)
         assert lengths is not None, "rows can't be grouped by a length that nobody knows"
@@ -109,11 +107,9 @@ class TokenBatchingConfig(BatchingConfig):
 
     @property
     def needs_lengths(self) -> bool:
-        """See `BatchingConfig`."""
         return True
 
     def build(self, batch_size: int, lengths: RowLengths | None = None) -> Batching:
-        """See `BatchingConfig`."""
         assert lengths is not None, "without lengths there is nothing to count"
         if self.max_tokens != "auto":
             return ByTokens(self.max_tokens, lengths, self.pool)
@@ -131,11 +127,9 @@ class ByRows(Batching):
         self._total = None if lengths is None else lengths.total
 
     def num_steps(self, num_rows: int) -> int:
-        """See `Batching`."""
         return -(-num_rows // self._batch_size)
 
     def steps(self, order: np.ndarray, seed: int, epoch: int) -> Sequence[np.ndarray]:
-        """See `Batching`."""
         size = self._batch_size
         if self._total is None:
             return [order[start : start + size] for start in range(0, len(order), size)]
@@ -165,11 +159,9 @@ class ByTokens(Batching):
             )  # fmt: skip
 
     def num_steps(self, num_rows: int) -> None:
-        """See `Batching`."""
         return
 
     def steps(self, order: np.ndarray, seed: int, epoch: int) -> Sequence[np.ndarray]:
-        """See `Batching`."""
         in_pool = min(self._in_pool, -(-len(order) // 2))
         results = [step for rows in _sorted_pools(order, self._total, in_pool) for step in self._cut(rows)]
         return _shuffled(results, seed, epoch)

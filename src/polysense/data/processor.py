@@ -235,11 +235,7 @@ class Processor:
 
     @staticmethod
     def load(folder: Path, filler: Filler | None = None) -> Processor:
-        """Rebuilds what `save` wrote.
-
-        Args:
-            folder: Where it was saved.
-            filler: What fills missing cells first.
+        """Rebuilds what `save` wrote; a filler fills missing cells first.
 
         Raises:
             BundleError: The folder is incomplete, broken or of another version.

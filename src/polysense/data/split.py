@@ -131,7 +131,6 @@ class FractionSplitConfig(RandomSplitConfig):
     stratify: bool = True
 
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
-        """See SplitConfig."""
         classes = _classes(labels if self.stratify else None, len(table))
         keys = fold(seed, "split", table.rows)
         return _apportion(classes, keys, self.validation, self.test, table.name)
@@ -149,7 +148,6 @@ class GroupSplitConfig(RandomSplitConfig):
     column: str
 
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
-        """See SplitConfig."""
         table.require(self.column, "group column")
         cells = table.cells(self.column)
         names = [
@@ -242,7 +240,6 @@ class ColumnSplitConfig(SplitConfig):
         return named if named is not None and getattr(self, named) is None else None
 
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
-        """See SplitConfig."""
         table.require(self.column, "split column")
         where = f"{table.name}, column {self.column!r}"
         cells = [None if cell is None else _spell(cell) for cell in table.cells(self.column)]

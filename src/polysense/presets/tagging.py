@@ -24,13 +24,7 @@ _WRITTEN = ("generation", "tagging")
 
 
 def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int) -> Recipe:
-    """The recipe, changed where a target is segments; else as it is.
-
-    Args:
-        recipe: As it is without them.
-        guesses: What each column is.
-        num_layers: Transformer blocks over the frames of a recording.
-    """
+    """The recipe, changed where a target is segments, with so many blocks over a recording's frames; else as it is."""
     asked = [guess for guess in guesses if guess.role is Role.TARGET and guess.task == "tagging"]
     if not asked:
         return recipe

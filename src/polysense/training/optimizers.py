@@ -35,7 +35,6 @@ class _AdamConfig(OptimizerConfig):
             raise ConfigError(f"betas must be at least 0 and below 1; found {list(self.betas)}")
 
     def build(self, groups: Sequence[OptimizerGroup]) -> torch.optim.Adam:
-        """See `OptimizerConfig`."""
         return keep_kernel(self.optimizer(groups, betas=self.betas, eps=self.eps, fused=can_fuse(groups) or None))
 
 
@@ -78,7 +77,6 @@ class SGDConfig(OptimizerConfig):
             raise ConfigError("nesterov needs a momentum above 0")
 
     def build(self, groups: Sequence[OptimizerGroup]) -> torch.optim.SGD:
-        """See `OptimizerConfig`."""
         # torch 2.15 has this kernel for no shards of fully_shard (DTensor, not plain Parameter); it has Adam's.
         whole = all(type(parameter) is nn.Parameter for group in groups for _, parameter in group["params"])
         fused = (whole and can_fuse(groups)) or None

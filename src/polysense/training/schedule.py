@@ -79,7 +79,6 @@ class CosineConfig(ScheduleConfig):
     final: float = 0.0
 
     def decay(self, progress: float) -> float:
-        """See `ScheduleConfig`."""
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -113,7 +112,6 @@ class PlateauConfig(ScheduleConfig):
             )
 
     def build(self, total_steps: int) -> Schedule:
-        """See `ScheduleConfig`."""
         return Plateau(self, total_steps)
 
 
@@ -125,11 +123,9 @@ class Plateau(Schedule):
         self._config, self._scale, self._best, self._stalled = config, 1.0, -math.inf, 0
 
     def factor(self, step: int) -> float:
-        """See `Schedule`."""
         return self._scale * super().factor(step)
 
     def observe(self, score: float) -> None:
-        """See `Schedule`; NaN counts as no improvement."""
         if score > self._best:
             self._best, self._stalled = score, 0
             return
@@ -138,10 +134,8 @@ class Plateau(Schedule):
             self._scale, self._stalled = max(self._config.final, self._scale * self._config.reduction), 0
 
     def state(self) -> dict[str, float]:
-        """See `Schedule`."""
         return {"scale": self._scale, "best": self._best, "stalled": self._stalled}
 
     def load_state(self, state: Mapping[str, float]) -> None:
-        """See `Schedule`; a state of another kind of schedule is left alone."""
         if state:
             self._scale, self._best, self._stalled = state["scale"], state["best"], int(state["stalled"])

@@ -14,12 +14,7 @@ __all__ = ["ColumnDecoder", "DecodingLimits", "column_decoder"]
 
 
 def column_decoder(column: Column, width: int, limits: DecodingLimits) -> ColumnDecoder:
-    """The decoder of a column; a video's is its first frame's.
-
-    Args:
-        column: The fitted column.
-        width: Of the tokens that are read.
-        limits: How much of it is reconstructed.
+    """The decoder of a fitted column; a video's is its first frame's.
 
     Raises:
         ConfigError: The column can't be reconstructed.

@@ -30,14 +30,7 @@ Columns = Mapping[str, ColumnBatch]
 
 
 class MeanPredictor(nn.Module):
-    """Each column's mean, or the shares of what it holds.
-
-    Args:
-        decoders: Of the columns.
-
-    Attributes:
-        decoders: As given; they are not parts of this one.
-    """
+    """Each column's mean, or the shares of what it holds; the columns' decoders are no parts of it."""
 
     counts: Tensor
 
@@ -50,11 +43,7 @@ class MeanPredictor(nn.Module):
             self.register_buffer(f"mean_{index}", torch.zeros(_shape(decoder)))
 
     def fit(self, batches: Iterable[Columns]) -> None:
-        """Learns.
-
-        Args:
-            batches: The training rows' columns, or a sample of them.
-        """
+        """Learns from the training rows' columns, or a sample of them."""
         sums = [torch.zeros(_shape(decoder), dtype=torch.float64) for decoder in self.decoders]
         counts = [0] * len(sums)
         for columns in batches:

@@ -67,12 +67,7 @@ class ReconstructionScorer(Scorer):
     """All metrics of restored columns."""
 
     def __init__(self, target: ReconstructionTarget, statistics: Statistics) -> None:
-        """Takes each row's errors.
-
-        Args:
-            target: What is reconstructed.
-            statistics: See `ReconstructionSpec`.
-        """
+        """Takes each row's errors; for the statistics see `ReconstructionSpec`."""
         rows = np.flatnonzero(statistics["present"])
         errors = {name: values[rows] for name, values in statistics.items()}
         codes = errors["codes"]

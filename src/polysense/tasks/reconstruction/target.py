@@ -99,7 +99,6 @@ class ReconstructionProcessor(TargetProcessor):
         return np.array([clean(cell) is not None for cell in cells], dtype=np.float32)
 
     def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:
-        """See `TargetProcessor`; once all are fitted, it is known which can be restored."""
         if self._target is None:
             return
         target = ReconstructionTarget.of(self._target)

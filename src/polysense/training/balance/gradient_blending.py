@@ -52,7 +52,6 @@ class GradientBlendingConfig(BalanceConfig):
     min_overfitting: PositiveFloat = 0.01
 
     def build(self, setting: Setting) -> GradientBlending:
-        """See `BalanceConfig`."""
         return GradientBlending(self, setting)
 
 
@@ -104,11 +103,9 @@ class GradientBlending(Balance):
         self._before: np.ndarray | None = None
 
     def start(self) -> None:
-        """See `Balance`."""
         self._before = self._measure()
 
     def end_epoch(self, epoch: int) -> Mapping[str, Any]:
-        """See `Balance`."""
         assert self._before is not None, "neither started nor resumed"
         if (epoch + 1) % self._config.every_epochs == 0:
             after = self._measure()
@@ -135,10 +132,8 @@ class GradientBlending(Balance):
             self._setting.model.loss_weights.update(changed)
 
     def state(self) -> dict[str, Any]:
-        """See `Balance`."""
         return {"before": None if self._before is None else self._before.tolist(), "weights": self._weights}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """See `Balance`."""
         self._apply(list(state["weights"]))
         self._before = None if state["before"] is None else np.array(state["before"])

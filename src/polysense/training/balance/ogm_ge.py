@@ -65,7 +65,6 @@ class OGMGEConfig(BalanceConfig):
             )
 
     def build(self, setting: Setting) -> OGMGE:
-        """See `BalanceConfig`."""
         return OGMGE(self, setting)
 
 
@@ -107,14 +106,12 @@ class OGMGE(Balance):
         self._steps = 0
 
     def observe(self, losses: Mapping[str, RowLoss], batch: Batch, epoch: int) -> None:
-        """See `Balance`."""
         if self._acts(epoch):
             with torch.no_grad():
                 self._seen += torch.stack(unimodal_scores(self._setting.model, losses, batch))
 
     @torch.no_grad()
     def adjust(self, epoch: int, step: int) -> None:
-        """See `Balance`."""
         if not self._acts(epoch):
             return
         setting = self._setting
@@ -141,17 +138,14 @@ class OGMGE(Balance):
         return self._config.start_epoch <= epoch + 1 and (end is None or epoch + 1 <= end)
 
     def end_epoch(self, epoch: int) -> Mapping[str, Any]:
-        """See `Balance`: each column's mean coefficient."""
         means = [1.0] * len(self._sum) if not self._steps else (self._sum / self._steps).tolist()
         self._sum, self._steps = torch.zeros_like(self._sum), 0
         return {name: round(mean, 6) for name, mean in zip(self._setting.columns, means, strict=True)}
 
     def state(self) -> dict[str, Any]:
-        """See `Balance`."""
         return {"sum": self._sum.tolist(), "steps": self._steps}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """See `Balance`."""
         self._sum = torch.tensor(state["sum"], device=self._setting.device)
         self._steps = state["steps"]
 

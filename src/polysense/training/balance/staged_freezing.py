@@ -53,7 +53,6 @@ class StagedFreezingConfig(BalanceConfig):
             raise ConfigError(f"training.balance.order names a column twice: {', '.join(self.order)}")
 
     def build(self, setting: Setting) -> StagedFreezing:
-        """See `BalanceConfig`."""
         return StagedFreezing(self, setting)
 
 
@@ -96,7 +95,6 @@ class StagedFreezing(Balance):
         return self._order[:stage]
 
     def adjust(self, epoch: int, step: int) -> None:
-        """See `Balance`."""
         trained = self.trained(epoch)
         for name, encoder in self._setting.model.column_encoders.items():
             if name not in trained:
@@ -104,7 +102,6 @@ class StagedFreezing(Balance):
                     parameter.grad = None
 
     def end_epoch(self, epoch: int) -> Mapping[str, Any]:
-        """See `Balance`."""
         done = self.trained(epoch)
         if self._order is None and epoch + 1 >= self._probe_epochs:
             losses = dict(zip(self._setting.columns, self._setting.own_losses("validation")[1:], strict=True))
@@ -118,11 +115,9 @@ class StagedFreezing(Balance):
         return {"trained": list(done)}
 
     def state(self) -> dict[str, Any]:
-        """See `Balance`."""
         order = None if self._order is None else list(self._order)
         return {"order": order, "probe_epochs": self._probe_epochs, "stage_epochs": self._stage_epochs}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """See `Balance`: stages keep their lengths, also where the resumed run has more epochs."""
         self._order = None if state["order"] is None else tuple(state["order"])
         self._probe_epochs, self._stage_epochs = state["probe_epochs"], state["stage_epochs"]

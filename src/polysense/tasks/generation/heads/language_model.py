@@ -115,7 +115,6 @@ class LanguageModelHeadConfig(WritingHeadConfig):
         )
 
     def create(self, target: Target, width: int, resources: Path | None = None) -> LanguageModelHead:
-        """See `HeadConfig.create`."""
         self.check(target)
         record = GenerationTarget.of(target)
         settings = open_config(self.path if resources is None else str(resources), self.revision)
