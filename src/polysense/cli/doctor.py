@@ -31,6 +31,15 @@ _SHOWN = (
     "timm", "safetensors", "polars", "pyarrow", "pandas", "datasets", "pydantic", "scikit-learn", "peft", "lancedb",
     "torchaudio", "torchcodec",
 )  # fmt: skip
+_OLD = "it forces old versions of transformers, numpy or torch"
+# Packages that can't be where the others are, why, and what to do.
+_CLASHES = (
+    (("albumentations", "albumentationsx"), "they overwrite each other's files",
+     "uninstall both, then install the one that you want; polysense uses neither"),
+    (("mosaicml-streaming",), _OLD, "give it an environment of its own"),
+    (("composer",), _OLD, "give it an environment of its own"),
+    (("litdata", "s3fs"), "they need different versions of botocore", "give litdata an environment of its own"),
+)  # fmt: skip
 _GIB = 2**30
 
 
@@ -342,25 +351,10 @@ def _disruptive_packages(probe: Probe) -> Iterator[Finding]:
                 f"{name} {probe.version(name)} is a malicious upload",
                 f"pip uninstall {name}, and change every password and token that this machine can read",
             )
-    if probe.version("albumentationsx") is not None and probe.version("albumentations") is not None:
-        yield _warning(
-            "albumentations",
-            "albumentations and albumentationsx are both installed; they overwrite each other's files",
-            "uninstall both, then install the one that you want; polysense uses neither",
-        )
-    for name in ("mosaicml-streaming", "composer"):
-        if probe.version(name) is not None:
-            yield _warning(
-                name,
-                f"{name} is installed; it forces old versions of transformers, numpy or torch",
-                "give it an environment of its own",
-            )
-    if probe.version("litdata") is not None and probe.version("s3fs") is not None:
-        yield _warning(
-            "litdata",
-            "litdata and s3fs are both installed; they need different versions of botocore",
-            "give litdata an environment of its own",
-        )
+    for packages, problem, remedy in _CLASHES:
+        if all(probe.version(name) is not None for name in packages):
+            are = "is" if len(packages) == 1 else "are both"
+            yield _warning(packages[0], f"{' and '.join(packages)} {are} installed; {problem}", remedy)
 
 
 def _machine(probe: Probe) -> Iterator[Finding]:

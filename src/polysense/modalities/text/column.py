@@ -23,7 +23,7 @@ import json
 import logging
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -332,7 +332,7 @@ def _train_words(texts: list[str], config: TextColumnConfig) -> Tokenizer:
         special_tokens=[_PADDING, _UNKNOWN],  # no text spells them: its angle brackets are tokens of their own
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_batches(texts), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
@@ -356,13 +356,8 @@ def _train_subwords(texts: list[str], config: TextColumnConfig) -> Tokenizer:
         # A text without spaces (Chinese, Japanese, base64) is one "word": without a limit it becomes one token.
         max_token_length=24,
     )
-    tokenizer.train_from_iterator(_batches(texts), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
-
-
-def _batches(texts: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(texts), 1000):
-        yield texts[start : start + 1000]
 
 
 def _from_text(text: str, path: Path) -> Tokenizer:

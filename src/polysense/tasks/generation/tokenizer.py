@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -114,7 +114,7 @@ class OutputTokenizer:
                 show_progress=False,
             )
         result = OutputTokenizer(tokenizer, kind, lowercase)
-        tokenizer.train_from_iterator(_batches(result._spelled(text) for text in texts), trainer)
+        tokenizer.train_from_iterator(map(result._spelled, texts), trainer)
         tokenizer.encode_special_tokens = True
         return result
 
@@ -201,13 +201,3 @@ def read_tokenizer(path: Path) -> Tokenizer:
     except (OSError, ValueError, AttributeError) as error:
         raise BundleError(f"{path}: can't be read: {error}") from None
     return Tokenizer.from_str(text)
-
-
-def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for text in texts:
-        batch.append(text)
-        if len(batch) == 1000:
-            yield batch
-            batch = []
-    yield batch
