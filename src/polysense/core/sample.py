@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,7 @@ class Unreadable:
     source: SourceInfo
     reason: str
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For a line of unreadable.jsonl."""
         return {**asdict(self.source), "reason": self.reason}
 

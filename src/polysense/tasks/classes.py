@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
+from polysense.data.category_key import category_key
 from polysense.data.media import short
 from polysense.errors import ColumnError, DecodeError
-from polysense.modalities.category.column import category_key
 
 __all__ = ["Classes"]
 

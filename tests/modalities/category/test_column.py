@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.core.sample import SourceInfo
+from polysense.data.category_key import category_key
 from polysense.data.column import ColumnProcessor
 from polysense.errors import ColumnError, DecodeError
-from polysense.modalities.category.column import CategoryColumnConfig, CategoryProcessor, category_key, hashed_ids
+from polysense.modalities.category.column import CategoryColumnConfig, CategoryProcessor, hashed_ids
 
 Fit = Callable[..., CategoryProcessor]
 SOURCE = SourceInfo(table="t", row=0, column="c")

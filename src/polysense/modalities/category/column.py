@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,47 +27,18 @@ import numpy as np
 from polysense.config.limits import PositiveInt
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
+from polysense.data.category_key import category_key
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
-from polysense.data.media import short
-from polysense.errors import ColumnError, DecodeError
+from polysense.errors import ColumnError
 from polysense.modalities.category.record import CategoryColumn, CategoryRequirements
 
 HASHED = "its categories are hashed, and a bucket can't be turned back into what it holds"
 
-__all__ = ["HASHED", "CategoryColumnConfig", "CategoryProcessor", "category_key", "hashed_ids"]
+__all__ = ["HASHED", "CategoryColumnConfig", "CategoryProcessor", "hashed_ids"]
 
 _log = logging.getLogger("polysense.data.columns")
 
 _MOST_HASHES = 8  # a BLAKE2b digest has 64 bytes, 8 for each hash
-_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
-
-
-def category_key(value: object) -> str | None:
-    """The one spelling of a category or a class; None if the cell is missing.
-
-    Raises:
-        DecodeError: The cell is no category: bytes, a list or a dict.
-    """
-    if isinstance(value, str):
-        text = value.strip()
-        whole = _WHOLE.fullmatch(text)
-        if whole:
-            return "0" if whole[1] == "-0" else whole[1]
-        lower = text.lower()
-        return lower if lower in ("true", "false") else text or None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        if value != value:
-            return None
-        return str(int(value)) if value.is_integer() else str(value)
-    if value is None:
-        return None
-    raise DecodeError(
-        f"found {short(value)} ({type(value).__name__}), expected one category: text, a number or a boolean"
-    )
 
 
 def hashed_ids(key: str, num_buckets: int, num_hashes: int = 1) -> tuple[int, ...]:

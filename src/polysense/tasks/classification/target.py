@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.schema import Target
+from polysense.data.category_key import category_key
 from polysense.data.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
-from polysense.modalities.category.column import category_key
 from polysense.tasks.classes import Classes
 from polysense.tasks.classification.record import ClassificationTarget
 

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from polysense.core.schema import Target
+from polysense.data.category_key import category_key
 from polysense.data.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import DecodeError
-from polysense.modalities.category.column import category_key
 from polysense.tasks.classes import Classes
 from polysense.tasks.multilabel.record import MultilabelTarget
 
