@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doc_blocks import ROOT, Block, commands, read_blocks
 from package_install import environment, install
 
 EXAMPLE = ROOT / "examples" / "plugin"
-PAGES = {"docs/add_a_modality.md": "chess"}
+PAGES = {"docs/add_a_modality.md": "chess", "docs/add_a_task.md": "count"}
 _COMMANDS = """
 import contextlib, io, json, sys
 from polysense.cli.app import main
@@ -100,5 +101,25 @@ def test_a_modality_is_added_step_by_step(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 400
     assert [row["missing"] for row in rows[:3]] == ["position", "", ""]
-    metrics = json.loads((tmp_path / "trained" / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics
+    assert _json(tmp_path, "metrics.json")["validation"]["ahead"]["accuracy"]["value"] > 0.7
+
+
+def test_a_task_is_added_step_by_step(tmp_path: Path) -> None:
+    printed = follow("docs/add_a_task.md", tmp_path)
+    assert "target   count" in printed["check"]
+    assert "The expected count, learned by Poisson's likelihood. [polysense-example]" in printed["list"]
+    assert "mean baseline" in printed["evaluate"]
+    assert "helps most" in printed["train"]
+    assert "of deviance" not in printed["train"], "it has no unit"
+    with (tmp_path / "predictions.csv").open(encoding="utf-8") as file:
+        assert all(float(row["visits"]) > 0 for row in csv.DictReader(file))
+    deviance = _json(tmp_path, "metrics.json")["validation"]["visits"]["deviance"]["value"]
+    baseline = _json(tmp_path, "baselines.json")["validation"]["majority"]["visits"]["deviance"]["value"]
+    assert 0 < deviance < 0.5 * baseline
+    report = (tmp_path / "trained" / "report.html").read_text(encoding="utf-8")
+    assert "mean baseline" in report
+    assert "Δ deviance" in report
+
+
+def _json(folder: Path, name: str) -> Any:
+    return json.loads((folder / "trained" / name).read_text(encoding="utf-8"))

@@ -31,6 +31,7 @@ __all__ = [
     "Arrays",
     "BatchRows",
     "Contribution",
+    "Measure",
     "TargetClaim",
     "TargetReader",
     "TaskPreset",
@@ -303,16 +304,46 @@ class TaskSpec(ABC, Generic[T]):
         """
 
 
+class Measure(str):
+    """The name of a measure of contributions, which JSON and mappings have it under, and how people read a gain in it.
+
+    Attributes:
+        label: Its name in words.
+        unit: "pp" for what is shown in percentage points, "nats", or "" for none.
+    """
+
+    label: str
+    unit: str
+
+    def __new__(cls, name: str, label: str, unit: str = "") -> Measure:
+        measure = super().__new__(cls, name)
+        measure.label, measure.unit = label, unit
+        return measure
+
+    def __reduce__(self) -> tuple[type[Measure], tuple[str, str, str]]:
+        return Measure, (str(self), self.label, self.unit)
+
+    @property
+    def gain(self) -> str:
+        """The head of a column of gains."""
+        return f"Δ {self.label} ({self.unit})" if self.unit else f"Δ {self.label}"
+
+    @property
+    def in_sentence(self) -> str:
+        """What stands behind a gain's number."""
+        return " ".join(filter(None, (self.unit, "of" if self.unit not in ("", "pp") else "", self.label)))
+
+
 class Contribution(ABC, Generic[T]):
     """How much a column's presence is worth: measures over rows, comparable between subsets of columns.
 
     Attributes:
-        measures: Their names, the one that decides first.
+        measures: Of a value, more is better; the one that decides first.
         is_prior_without_columns: Whether the prediction from no column is the first baseline's; else it is the model's
             own from an empty row, because that holds what the model knows of the language or of lengths.
     """
 
-    measures: ClassVar[tuple[str, ...]]
+    measures: ClassVar[tuple[Measure, ...]]
     is_prior_without_columns: ClassVar[bool]
 
     @abstractmethod

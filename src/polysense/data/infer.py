@@ -256,8 +256,7 @@ def guess_target(evidence: ColumnProfile) -> ColumnGuess:
 
 def stated_target(evidence: ColumnProfile, name: str) -> ColumnGuess:
     """What a target column is that the user says the task of."""
-    claim = _claim(name, evidence, stated=True)
-    assert claim is not None, f"{name}: a stated column has a claim"
+    claim = _claim(name, evidence, stated=True) or TargetClaim(confidence=1.0, evidence="as stated")
     return _target_guess(evidence, name, claim)
 
 

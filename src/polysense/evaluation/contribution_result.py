@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from polysense.core.json import json_object
+from polysense.core.task_spec import Measure
 from polysense.evaluation.bootstrap import Interval
 
-__all__ = ["ColumnContribution", "Contributions", "TargetContributions", "Verdict", "amount", "gain_name", "unit"]
+__all__ = ["ColumnContribution", "Contributions", "TargetContributions", "Verdict", "amount"]
 
 
 class Verdict(StrEnum):
@@ -86,7 +87,7 @@ class TargetContributions:
     """
 
     target: str
-    measures: tuple[str, ...]
+    measures: tuple[Measure, ...]
     num_rows: int
     exact: bool
     nothing: Mapping[str, Interval]
@@ -120,7 +121,7 @@ class TargetContributions:
             best = helping[0]
             share = best.shapley[measure]
             between = f", {amount(measure, share.low)} to {amount(measure, share.high)}" if share.has_bounds else ""
-            part = f"{_named(best)} helps most ({amount(measure, share.value)} {unit(measure)}{between})"
+            part = f"{_named(best)} helps most ({amount(measure, share.value)} {measure.in_sentence}{between})"
             others = [f"{_named(other)} ({amount(measure, other.shapley[measure].value)})" for other in helping[1:]]
             parts.append(part + (f", then {_listing(others)}" if others else ""))
         else:
@@ -164,30 +165,11 @@ class Contributions:
         )
 
 
-def amount(measure: str, value: float) -> str:
-    """A signed gain as people read it: accuracy and F1 in percentage points (pp)."""
-    shown = f"{100 * value:+.1f}" if measure in ("accuracy", "f1_samples") else f"{value:+.3f}"
+def amount(measure: Measure, value: float) -> str:
+    """A signed gain as people read it."""
+    shown = f"{100 * value:+.1f}" if measure.unit == "pp" else f"{value:+.3f}"
     # What rounds to zero has no sign worth reading.
     return shown[1:] if not shown.strip("+-0.") else shown.replace("-", "−")
-
-
-_WORDS = {
-    "accuracy": ("pp accuracy", "Δ accuracy (pp)"),
-    "f1_samples": ("pp per-row F1", "Δ per-row F1 (pp)"),
-    "r2": ("R²", "Δ R²"),
-    "log_loss": ("nats of log loss", "Δ log loss (nats)"),
-    "log_likelihood": ("nats per token", "Δ log likelihood (nats per token)"),
-}
-
-
-def unit(measure: str) -> str:
-    """The unit of `amount` in a sentence, after the number."""
-    return _WORDS[measure][0]
-
-
-def gain_name(measure: str) -> str:
-    """The head of a column of `amount`."""
-    return _WORDS[measure][1]
 
 
 def _named(column: ColumnContribution) -> str:

@@ -22,7 +22,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.dataset import TableDataset
 from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
-from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict, gain_name
+from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, shown_metrics
 from polysense.reports import charts
@@ -184,17 +184,13 @@ def _importance(contribution: TargetContributions, contributions: Contributions)
             "contribution": contribution,
             "available": contributions.num_available,
             "measure": measure,
-            "measure_name": {
-                "r2": "R²", "f1_samples": "per-row F1", "log_likelihood": "log likelihood per token"
-            }.get(measure, measure),
-            "gain_name": gain_name,
-            "finer": [name for name in contribution.measures[1:] if name == "log_loss"],
+            "finer": contribution.measures[1:],
             "scale": scale,
             "badges": _BADGES,
             "subsets": [(names, values[measure]) for names, values in ranked],
             "subset_scale": (max(low, -1.0), 1.0),
         },
-    )  # fmt: skip
+    )
 
 
 def model_name(num_columns: int) -> str:

@@ -14,7 +14,7 @@ from rich.table import Table
 from polysense.core.metric import Metric
 from polysense.core.schema import Target
 from polysense.evaluation.baselines import baseline_name
-from polysense.evaluation.contribution_result import TargetContributions, amount, gain_name
+from polysense.evaluation.contribution_result import TargetContributions, amount
 from polysense.evaluation.target_metrics import shown_metrics
 from polysense.reports.numerals import number
 from polysense.reports.report import Report, model_name
@@ -77,7 +77,7 @@ def importance_table(contribution: TargetContributions) -> Table:
     table.add_column("column", max_width=30)
     table.add_column("", min_width=13)
     # Heads break where they have to for 80 characters; no value does.
-    for head in (gain_name(measure).replace(" (", "\n("), "95% CI", "only this\ncolumn", "all but\nthis\ncolumn"):
+    for head in (measure.gain.replace(" (", "\n("), "95% CI", "only this\ncolumn", "all but\nthis\ncolumn"):
         table.add_column(head, justify="right", no_wrap=True)
     styles = {"helps": "green", "hurts": "red"}
     for column in contribution.ranked:

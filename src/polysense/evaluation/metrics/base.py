@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-__all__ = ["MAX_RANKED", "Grouping", "Rankings", "chunks", "ratio"]
+from polysense.core.metric import Scorer
+
+__all__ = ["MAX_RANKED", "Grouping", "MeanScorer", "Rankings", "chunks", "ratio"]
 
 MAX_RANKED = 2**21
 """Most scores (rows x classes) whose ranking is bootstrapped: about 10 s for 1,000 resamples on one slow core."""
@@ -27,6 +29,23 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray, default: float = np.na
     result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), default)
     np.divide(numerator, denominator, out=result, where=np.broadcast_to(denominator != 0, result.shape))
     return result
+
+
+class MeanScorer(Scorer):
+    """Metrics that are means over rows."""
+
+    def __init__(self, values: Mapping[str, np.ndarray]) -> None:
+        """Takes the rows' values.
+
+        Args:
+            values: Per metric float [rows], of the rows that have the target.
+        """
+        self._values = {name: array.astype(np.float64) for name, array in values.items()}
+
+    def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
+        """See `Scorer`."""
+        num = weights.sum(axis=1)
+        return {name: ratio(weights @ array, num) for name, array in self._values.items()}
 
 
 class Grouping:

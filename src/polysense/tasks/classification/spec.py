@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
-from polysense.core.modality_spec import ModelSize
-from polysense.core.row_spec import RowSpec
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
-from polysense.core.unsupported import Unsupported
+from polysense.core.task_spec import Answer, Contribution, Measure
+from polysense.core.value_task import ValueTaskSpec
 from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
 from polysense.tasks.classification.record import ClassificationTarget
 
@@ -24,7 +22,7 @@ _EPSILON = float(np.finfo(np.float32).eps)
 class _Contribution(Contribution[ClassificationTarget]):
     """Whether the class is right, and the log of its probability, which also sees moves that change no decision."""
 
-    measures = ("accuracy", "log_loss")
+    measures = (Measure("accuracy", "accuracy", "pp"), Measure("log_loss", "log loss", "nats"))
     is_prior_without_columns = True
 
     def row_values(self, target: ClassificationTarget, statistics: Statistics) -> np.ndarray:
@@ -32,7 +30,7 @@ class _Contribution(Contribution[ClassificationTarget]):
         return np.column_stack([correct, _log_probability(target, statistics)])
 
 
-class ClassificationSpec(RowSpec[ClassificationTarget]):
+class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
     """One of several classes. Its row statistics: `truth`, `predicted` and `probabilities`."""
 
     name = "classification"
@@ -43,26 +41,11 @@ class ClassificationSpec(RowSpec[ClassificationTarget]):
     answer = Answer.CLASS
     infer = "polysense.tasks.classification.infer:claim"
     contribution = _Contribution()
-    align = Unsupported("a row's class is the same however its cells are augmented")
-    candidates = Unsupported("the classes are part of the model")
     report_section = "polysense.tasks.classification.report_section:report_sections"
     sample_outputs = "polysense.tasks.classification.sample_output:sample_outputs"
-    editor = Unsupported("there is no editor for labels yet")
-
-    def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
-        """A hidden layer of the tokens' width."""
-        return TaskPreset(target={"type": self.name}, head={"type": self.name, "hidden": size.width})
 
     def nothing(self, target: ClassificationTarget, num_rows: int) -> np.ndarray:
         return np.zeros(num_rows, dtype=np.int64)
-
-    def row_statistics(
-        self, target: ClassificationTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
-    ) -> Statistics:
-        results = {"present": truth["present"], "truth": truth["values"], "predicted": outputs[0]["values"]}
-        if "probabilities" in outputs[0]:
-            results["probabilities"] = outputs[0]["probabilities"]
-        return results
 
     def metrics(self, target: ClassificationTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         """Selected by accuracy, but by macro F1 where the training classes are uneven.
@@ -116,11 +99,6 @@ class ClassificationSpec(RowSpec[ClassificationTarget]):
     def explained(self, target: ClassificationTarget, statistics: Statistics, choice: int) -> np.ndarray:
         """The log probability of a class, by its position."""
         result: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
-        return result
-
-    def same(self, target: ClassificationTarget, one: Statistics, other: Statistics) -> np.ndarray:
-        """Whether the class is the same."""
-        result: np.ndarray = one["predicted"] == other["predicted"]
         return result
 
     def summary(self, target: ClassificationTarget, statistics: Statistics) -> Mapping[str, object]:

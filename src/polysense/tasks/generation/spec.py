@@ -10,7 +10,7 @@ from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
 from polysense.tasks.generation.metrics.words import are_unspaced
@@ -31,7 +31,7 @@ class _Contribution(Contribution[GenerationTarget]):
     language; else every column would earn that too.
     """
 
-    measures = ("log_likelihood",)
+    measures = (Measure("log_likelihood", "log likelihood", "nats per token"),)
     is_prior_without_columns = False
 
     def row_values(self, target: GenerationTarget, statistics: Statistics) -> np.ndarray:

@@ -8,9 +8,8 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
-from polysense.core.row_spec import RowSpec
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
-from polysense.core.unsupported import Unsupported
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
+from polysense.core.value_task import ValueTaskSpec
 from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
 from polysense.tasks.multilabel.record import MultilabelTarget
 
@@ -22,7 +21,7 @@ _EPSILON = float(np.finfo(np.float32).eps)
 class _Contribution(Contribution[MultilabelTarget]):
     """The F1 of a row's own labels, and the mean log probability of its true answers."""
 
-    measures = ("f1_samples", "log_loss")
+    measures = (Measure("f1_samples", "per-row F1", "pp"), Measure("log_loss", "log loss", "nats"))
     is_prior_without_columns = True
 
     def row_values(self, target: MultilabelTarget, statistics: Statistics) -> np.ndarray:
@@ -33,7 +32,7 @@ class _Contribution(Contribution[MultilabelTarget]):
         return np.column_stack([f1, _log_probability(target, statistics)])
 
 
-class MultilabelSpec(RowSpec[MultilabelTarget]):
+class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
     """Any of several labels. Its row statistics: `truth`, `predicted` (bool each) and `probabilities`."""
 
     name = "multilabel"
@@ -43,12 +42,7 @@ class MultilabelSpec(RowSpec[MultilabelTarget]):
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.multilabel.infer:claim"
     contribution = _Contribution()
-    align = Unsupported("a row's labels are the same however its cells are augmented")
-    candidates = Unsupported("the labels are part of the model")
-    summary = Unsupported("every label is a question of its own, so nothing is taken for something else")
-    report_section = Unsupported("its metrics say what there is to say")
     sample_outputs = "polysense.tasks.multilabel.sample_output:sample_outputs"
-    editor = Unsupported("there is no editor for labels yet")
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A hidden layer of the tokens' width."""
@@ -110,11 +104,6 @@ class MultilabelSpec(RowSpec[MultilabelTarget]):
     def explained(self, target: MultilabelTarget, statistics: Statistics, choice: int) -> np.ndarray:
         """The log probability of a label, by its position."""
         result: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
-        return result
-
-    def same(self, target: MultilabelTarget, one: Statistics, other: Statistics) -> np.ndarray:
-        """Whether all labels are the same."""
-        result: np.ndarray = (one["predicted"] == other["predicted"]).all(axis=1)
         return result
 
 

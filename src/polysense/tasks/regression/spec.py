@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
-from polysense.core.modality_spec import ModelSize
-from polysense.core.row_spec import RowSpec
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
-from polysense.core.unsupported import Unsupported
+from polysense.core.task_spec import Answer, Contribution, Measure
+from polysense.core.value_task import ValueTaskSpec
 from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
 from polysense.tasks.regression.record import RegressionTarget
 
@@ -22,7 +20,7 @@ _SAME = 1e-6  # of a column's standard deviation
 class _Contribution(Contribution[RegressionTarget]):
     """R2, whose denominator is known only when all rows are: rows leave their squared errors until then."""
 
-    measures = ("r2",)
+    measures = (Measure("r2", "R²"),)
     is_prior_without_columns = True
 
     def row_values(self, target: RegressionTarget, statistics: Statistics) -> np.ndarray:
@@ -45,7 +43,7 @@ class _Contribution(Contribution[RegressionTarget]):
         return scores[None]
 
 
-class RegressionSpec(RowSpec[RegressionTarget]):
+class RegressionSpec(ValueTaskSpec[RegressionTarget]):
     """Numbers in the table's units. Its row statistics: `truth` (NaN = unknown) and `predicted`, [rows, columns]."""
 
     name = "regression"
@@ -55,24 +53,9 @@ class RegressionSpec(RowSpec[RegressionTarget]):
     answer = Answer.NUMBER
     infer = "polysense.tasks.regression.infer:claim"
     contribution = _Contribution()
-    align = Unsupported("a row's number is the same however its cells are augmented")
-    candidates = Unsupported("a number is looked for nowhere")
-    summary = Unsupported("its metrics say what there is to say")
-    report_section = Unsupported("its metrics say what there is to say")
-    sample_outputs = "polysense.tasks.regression.sample_output:sample_outputs"
-    editor = Unsupported("there is no editor for numbers yet")
-
-    def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
-        """A hidden layer of the tokens' width."""
-        return TaskPreset(target={"type": self.name}, head={"type": self.name, "hidden": size.width})
 
     def nothing(self, target: RegressionTarget, num_rows: int) -> np.ndarray:
         return np.full((num_rows, len(target.columns)), np.nan, dtype=np.float32)
-
-    def row_statistics(
-        self, target: RegressionTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
-    ) -> Statistics:
-        return {"present": truth["present"], "truth": truth["values"], "predicted": outputs[0]["values"]}
 
     def metrics(self, target: RegressionTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         return marked(
@@ -108,6 +91,12 @@ class RegressionSpec(RowSpec[RegressionTarget]):
         known = ~np.isnan(error)
         result: np.ndarray = -np.where(known, error**2, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         return result
+
+    def spelled(self, target: RegressionTarget, value: np.ndarray) -> str:
+        """Each number with its column's name, where there are several."""
+        if len(value) == 1:
+            return super().spelled(target, value)
+        return ", ".join(f"{name} {number:.4g}" for name, number in zip(target.columns, value.tolist(), strict=True))
 
     def explained(self, target: RegressionTarget, statistics: Statistics, choice: int) -> np.ndarray:
         """A column's number, by its position."""

@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset, TaskSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset, TaskSpec
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.segmentation.metrics import SegmentationScorer, pixel_counts, segmentation_metrics
 from polysense.tasks.segmentation.record import SegmentationTarget
@@ -23,7 +23,7 @@ _RAREST = 1e-6
 class _Contribution(Contribution[SegmentationTarget]):
     """An image's share of right pixels, and its mean log probability, which also sees moves that change no pixel."""
 
-    measures = ("accuracy", "log_loss")
+    measures = (Measure("accuracy", "accuracy", "pp"), Measure("log_loss", "log loss", "nats"))
     is_prior_without_columns = True
 
     def row_values(self, target: SegmentationTarget, statistics: Statistics) -> np.ndarray:

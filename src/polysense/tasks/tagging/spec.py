@@ -10,7 +10,7 @@ from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, TaskPreset
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.tagging.metrics import TaggingScorer, segments_of, tagging_metrics, tagging_primary
 from polysense.tasks.tagging.record import TaggingTarget
@@ -29,7 +29,7 @@ _SHOWN = (
 class _Contribution(Contribution[TaggingTarget]):
     """The log probability of the true labeling, by the column's length; every row moves it a little."""
 
-    measures = ("log_likelihood",)
+    measures = (Measure("log_likelihood", "log likelihood", "nats per token"),)
     is_prior_without_columns = False
 
     def row_values(self, target: TaggingTarget, statistics: Statistics) -> np.ndarray:
