@@ -4,7 +4,7 @@ Of each row's cells a hash of 64 bits is taken, and of all hashes the smallest a
 sketch, Cohen and Kaplan 2007). A row of another table whose hash lies below the largest that is kept was either among
 the rows or it was not, so a share of such rows estimates the share of all. Up to 1,024 rows it is exact.
 
-Cells are compared as text, of media the path, so the same file read again gives the same hashes; 80 and 80.0 are one.
+Which cells are the same says their modality: numbers by their value, files by their path, texts in one Unicode form.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from polysense.core.registry import modality
 from polysense.data.sources import Table
 
 __all__ = ["RowSketch"]
@@ -28,21 +29,21 @@ class RowSketch:
     """Hashes of the rows of a table.
 
     Attributes:
-        columns: The columns that they are made of.
+        columns: The table's columns that they are made of, and the modality of each.
         below: Every row whose hash is below this is among `hashes`.
         hashes: The smallest.
     """
 
-    columns: tuple[str, ...]
+    columns: Mapping[str, str]
     below: int
     hashes: frozenset[int]
 
     @staticmethod
-    def of(table: Table, columns: Sequence[str]) -> RowSketch:
+    def of(table: Table, columns: Mapping[str, str]) -> RowSketch:
         """Remembers the rows of a table by those of its columns that tell rows apart."""
         result = sorted(set(_hashes(table, columns)))
         below = result[_NUM_KEPT] if len(result) > _NUM_KEPT else _ALL
-        return RowSketch(columns=tuple(columns), below=below, hashes=frozenset(result[:_NUM_KEPT]))
+        return RowSketch(columns=dict(columns), below=below, hashes=frozenset(result[:_NUM_KEPT]))
 
     def count(self, table: Table, besides: Table) -> tuple[int, int]:
         """How many of a table's rows can be looked up, and how many of these are among those seen.
@@ -59,7 +60,7 @@ class RowSketch:
     def as_json(self) -> dict[str, Any]:
         """As plain values; hashes are hexadecimal."""
         return {
-            "columns": list(self.columns),
+            "columns": dict(self.columns),
             "below": f"{self.below:x}",
             "hashes": "".join(f"{one:016x}" for one in sorted(self.hashes)),
         }
@@ -69,27 +70,19 @@ class RowSketch:
         """What `as_json` gave."""
         text = plain["hashes"]
         return RowSketch(
-            columns=tuple(plain["columns"]),
+            columns=dict(plain["columns"]),
             below=int(plain["below"], 16),
             hashes=frozenset(int(text[i : i + 16], 16) for i in range(0, len(text), 16)),
         )
 
 
-def _hashes(table: Table, columns: Sequence[str]) -> list[int]:
-    cells = [table.cells(name) if table.has(name) else [None] * len(table) for name in columns]
-    return [_hash(row) for row in zip(*cells, strict=True)]
+def _hashes(table: Table, columns: Mapping[str, str]) -> list[int]:
+    identities = []
+    for name, kind in columns.items():
+        cells = table.cells(name) if table.has(name) else [None] * len(table)
+        identities.append([None if cell is None else modality(kind).identity(cell) for cell in cells])
+    return [_hash(row) for row in zip(*identities, strict=True)]
 
 
-def _hash(row: Sequence[object]) -> int:
-    text = json.dumps([None if cell is None else _text(cell) for cell in row])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
-
-
-def _text(cell: object) -> str:
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    if isinstance(cell, dict) and cell.get("path"):
-        cell = cell["path"]
-    if isinstance(cell, bytes):
-        return hashlib.blake2b(cell, digest_size=16).hexdigest()
-    return str(cell)
+def _hash(identities: Sequence[str | None]) -> int:
+    return int.from_bytes(hashlib.blake2b(json.dumps(identities).encode(), digest_size=8).digest())

@@ -158,8 +158,8 @@ def seen_rows(bundle: Bundle, table: Table) -> dict[str, Any] | None:
     """What a bundle remembers of its training rows; None where it restores no columns, and so may not be an imputer."""
     if not any(task(target.task).reconstructs_columns for target in bundle.schema.targets):
         return None
-    names = dict.fromkeys(column.table_column for column in bundle.schema.columns)
-    return RowSketch.of(table, tuple(names)).as_json()
+    kinds = {column.table_column: column.modality for column in bundle.schema.columns}
+    return RowSketch.of(table, kinds).as_json()
 
 
 def _answers(recipe: Recipe) -> tuple[set[str], set[str]]:
