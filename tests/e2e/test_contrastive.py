@@ -201,7 +201,7 @@ def test_mistakes_are_named(table: Path, tmp_path: Path) -> None:
     path.write_text(
         made.replace("- photo\n", "- foto\n", 1) if "- photo\n" in made else made.replace("[photo", "[foto")
     )
-    with pytest.raises(PolysenseError, match="'foto' is no input column"):
+    with pytest.raises(PolysenseError, match="'foto'"):
         polysense.load_recipe(path)
     with pytest.raises(ConfigError, match="there is no fusion 'late' any more; write another fusion, and the heads"):
         polysense.fit(

@@ -145,7 +145,7 @@ def test_what_is_wrong_is_said_before_training(language_model: Callable[[str], P
     path = language_model("gpt2")
     long = '{type: generation, max_tokens: null, max_prompt_tokens: null, prompt: "' + "word " * 90 + '{question}"}'
     made = recipe(tmp_path, table, path, target=long, head="tune: frozen")
-    with pytest.raises(ConfigError, match="takes 96 tokens, but a typical prompt has"):
+    with pytest.raises(ConfigError, match=r"96 tokens.*prompt"):
         polysense.fit(made, output=tmp_path / "b", progress=False)
 
 

@@ -201,7 +201,7 @@ def test_grey_pictures_have_no_colour_to_change() -> None:
     [("probability", 1.5), ("rotate_degrees", -1.0), ("scale", -0.1), ("translate", 2.0), ("erase_max_area", -1.0)],
 )
 def test_a_setting_out_of_range_is_named(key: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"{key} must be at least 0.*; found {value}"):
+    with pytest.raises(ConfigError, match=rf"{key}.*found {value}"):
         ImageTransformConfig(**{key: value})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=key):
         from_dict(TransformConfig, {"type": "image", key: value})  # type: ignore[type-abstract]

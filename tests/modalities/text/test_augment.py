@@ -77,5 +77,5 @@ def test_the_input_is_not_changed() -> None:
 
 
 def test_a_setting_out_of_range_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"probability must be at least 0 and at most 1; found 2.0"):
+    with pytest.raises(ConfigError, match=r"probability.*found 2.0"):
         TextTransformConfig(probability=2.0)

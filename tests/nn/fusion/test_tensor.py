@@ -59,5 +59,5 @@ def test_an_outer_product_that_is_too_large_says_by_how_much() -> None:
     TensorFusionConfig(dim=5).build("abcdef", 8)
     with pytest.raises(ConfigError, match=r"To mend it, choose the fusion 'low_rank'"):
         TensorFusionConfig(dim=1).build([str(number) for number in range(17)], 8)
-    with pytest.raises(ConfigError, match=r"dim must be at least 1; found 0"):
+    with pytest.raises(ConfigError, match=r"dim.*found 0"):
         TensorFusionConfig(dim=0)

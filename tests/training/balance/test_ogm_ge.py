@@ -163,7 +163,7 @@ def test_it_acts_in_its_epochs_and_says_so(tmp_path: Path) -> None:
 
 
 def test_what_it_needs_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"add the objective: model\.objectives\.unimodal=unimodal"):
+    with pytest.raises(ConfigError, match=r"model\.objectives\.unimodal"):
         make_trainer(tmp_path, make_model(objectives={}), OGMGEConfig())
 
 

@@ -96,7 +96,7 @@ def test_frozen_weights_are_frozen_in_the_average_too(tmp_path: Path) -> None:
 
 
 def test_what_it_needs_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"add the objective: model\.objectives\.unimodal=unimodal"):
+    with pytest.raises(ConfigError, match=r"model\.objectives\.unimodal"):
         make_trainer(tmp_path, make_model(objectives={}), StagedFreezingConfig())
     with pytest.raises(ConfigError, match=r"there are none.*training\.balance\.order"):
         make_trainer(tmp_path, make_model(), StagedFreezingConfig(), splits=("train",))

@@ -155,7 +155,7 @@ def test_hashed_by_the_encoder_likewise_and_never_alone(tmp_path: Path, caplog: 
         run = fit(source, tmp_path / "run", hashing, **options)
     assert "read and not reconstructed: code: its categories are hashed" in caplog.text
     assert run.bundle.schema.target("reconstruction").members == ("x",)
-    with pytest.raises(ColumnError, match=r"can be reconstructed .code: its categories are hashed"):
+    with pytest.raises(ColumnError, match=r"code.*hashed"):
         fit(source, tmp_path / "none", hashing, target="code", **options)
 
 

@@ -14,7 +14,7 @@ CONFIGS = (AudioTransformerConfig, ConformerConfig)
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("key", ["channels", "num_layers", "num_heads"])
 def test_nothing_can_be_none_at_all(config: type[AttentiveSpectrogramConfig], key: str) -> None:
-    with pytest.raises(ConfigError, match=f"{key} must be at least 1; found 0"):
+    with pytest.raises(ConfigError, match=rf"{key}.*found 0"):
         config(**{key: 0})  # type: ignore[arg-type]
 
 

@@ -62,5 +62,5 @@ def test_stochastic_depth_keeps_the_mean_and_skips_whole_pictures() -> None:
     skipped = (trained == x).flatten(1).all(dim=1)
     assert skipped.float().mean().item() == pytest.approx(0.4, abs=0.03)
     torch.testing.assert_close(trained.mean(dim=0, keepdim=True), whole, rtol=0.1, atol=0.05)
-    with pytest.raises(ConfigError, match="stochastic_depth must be at least 0 and below 1; found 1"):
+    with pytest.raises(ConfigError, match=r"stochastic_depth.*found 1"):
         ConvNeXtConfig(stochastic_depth=1.0)

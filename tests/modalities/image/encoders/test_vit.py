@@ -99,7 +99,7 @@ def test_the_patch_follows_the_picture(side: int, patch: int) -> None:
 
 
 def test_impossible_settings_are_named() -> None:
-    with pytest.raises(ConfigError, match="patch must be at least 1, or auto; found 0"):
+    with pytest.raises(ConfigError, match=r"patch.*found 0"):
         ViTConfig(patch=0)
     with pytest.raises(ConfigError, match="num_heads"):
         ViTConfig(num_heads=5).build(column(28, 28), 16)

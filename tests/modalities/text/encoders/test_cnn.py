@@ -64,5 +64,5 @@ def test_a_phrase_counts_wherever_it_stands() -> None:
 def test_senseless_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="widths"):
         TextCNNConfig(widths=())
-    with pytest.raises(ConfigError, match="num_filters must be at least 1; found 0"):
+    with pytest.raises(ConfigError, match=r"num_filters.*found 0"):
         TextCNNConfig(num_filters=0)

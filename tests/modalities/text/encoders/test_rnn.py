@@ -90,5 +90,5 @@ def test_it_knows_order() -> None:
 
 @pytest.mark.parametrize("field", ["num_layers", "embedding_size", "hidden_size"])
 def test_senseless_sizes_are_refused(field: str) -> None:
-    with pytest.raises(ConfigError, match=f"{field} must be at least 1; found 0"):
+    with pytest.raises(ConfigError, match=rf"{field}.*found 0"):
         TextRNNConfig(**{field: 0})
