@@ -259,7 +259,7 @@ def test_a_path_that_can_not_serve(tmp_path: Path) -> None:
         resolve(tmp_path / "timm", "text")
     with pytest.raises(WeightsError, match="no such folder"):
         resolve(tmp_path / "none")
-    with pytest.raises(ConfigError, match="number columns have no pretrained backbones"):
+    with pytest.raises(ConfigError, match="no pretrained backbones for numbers"):
         resolve("bert-base-uncased", "number")
     with pytest.raises(ConfigError, match="'smell'"):
         AutoEncoderConfig().resolve("smell")

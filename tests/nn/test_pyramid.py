@@ -27,7 +27,7 @@ from polysense.modalities.series.record import SeriesColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 from polysense.nn.fusion import FusionConfig
 from polysense.nn.head import Logits
-from polysense.nn.masking import without
+from polysense.nn.masking import excluding
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.tasks.regression.heads.regression import RegressionHead, RegressionHeadConfig
@@ -228,7 +228,7 @@ def test_fusions_carry_levels_through(name: str) -> None:
 def test_of_an_excluded_column_nothing_is_left() -> None:
     encoder = build("image_cnn", PHOTO)
     levels: tuple[PyramidLevel, ...] = encoder.give_pyramid()
-    rest = without({"photo": encoder(cells(PHOTO, [1, 1]))}, ["photo"])["photo"].pyramid
+    rest = excluding({"photo": encoder(cells(PHOTO, [1, 1]))}, ["photo"])["photo"].pyramid
     left: list[Tensor] = [level.values for level in rest]
     assert len(left) == len(levels)
     assert not any(values.any() for values in left)
