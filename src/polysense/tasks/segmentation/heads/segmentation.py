@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -87,6 +87,8 @@ class SegmentationHead(Head[PixelLogits]):
 
     target: SegmentationTarget
     class_weights: Tensor
+    to_rows: Tensor
+    to_columns: Tensor
     prior: Tensor
 
     def __init__(self, config: SegmentationHeadConfig, target: SegmentationTarget, width: int) -> None:
@@ -153,29 +155,26 @@ class SegmentationHead(Head[PixelLogits]):
     def _of_pixels(self, output: PixelLogits) -> Float[Tensor, "batch classes height width"]:
         """The logits of all pixels. As two products, since the gradient of torch's own interpolation on a GPU is not
         the same each time."""
-        return torch.einsum("hi,bcij,wj->bchw", self.to_rows, output.values, self.to_columns)
+        return self.to_rows @ (output.values @ self.to_columns.T)
 
     # --- losses --------------------------------------------------------------------------------------------------
 
     def loss(self, output: PixelLogits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
         assert isinstance(truth, TargetBatch)
-        ids, counts = truth.values.long(), self.count(truth)
-        logits = self._of_pixels(output).log_softmax(dim=1)
-        known = (ids < self.target.other) & truth.present[:, None, None]
-        true = logits.gather(1, ids.clamp(max=self.target.other - 1)[:, None])[:, 0].masked_fill(~known, 0.0)
-        entropy = -(true * self.class_weights[ids]).sum(dim=(1, 2))
-        dice = self._dice(logits, ids, known) * counts["dice"]
+        ids, counts = truth.values.flatten(1).long(), self.count(truth)
+        known = (ids < self.target.other) & truth.present[:, None]
+        logs = self._of_pixels(output).flatten(2).log_softmax(dim=1)
+        true = _of_class(logs, ids, known)
+        entropy = -(true * self.class_weights[ids]).sum(dim=1)
+        # A class's pixels are summed in place: one-hot masks of 100 classes take as long as all the rest.
+        empty = logs.new_zeros(len(ids), self.target.void + 1)
+        both = empty.scatter_add(1, ids, true.exp() * known)[:, : self.target.other]
+        size = empty.scatter_add(1, ids, known.to(logs.dtype))[:, : self.target.other]
+        predicted = (logs.exp() @ known.to(logs.dtype)[:, :, None])[:, :, 0]
+        occurs = size > 0
+        soft = 2 * both / (predicted + size).clamp(min=1e-6) * occurs
+        dice = (1 - soft.sum(dim=1) / occurs.sum(dim=1).clamp(min=1)) * counts["dice"]
         return {"cross_entropy": RowLoss(entropy, counts["cross_entropy"]), "dice": RowLoss(dice, counts["dice"])}
-
-    def _dice(self, logits: Tensor, ids: Tensor, known: Tensor) -> Float[Tensor, " batch"]:
-        """1 less the mean soft Dice of the classes in each image."""
-        probabilities = logits.exp() * known[:, None]
-        hot = F.one_hot(ids.masked_fill(~known, self.target.other), self.target.other + 1)[..., : self.target.other]
-        both = torch.einsum("bchw,bhwc->bc", probabilities, hot.to(probabilities.dtype))
-        true = hot.sum(dim=(1, 2))
-        dice = 2 * both / (probabilities.sum(dim=(2, 3)) + true).clamp(min=1e-6)
-        occurs = true > 0
-        return 1 - (dice * occurs).sum(dim=1) / occurs.sum(dim=1).clamp(min=1)
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         """Weighted pixels that have a class; images that have such a pixel."""
@@ -194,13 +193,20 @@ class SegmentationHead(Head[PixelLogits]):
     def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
         """The summed log probability of the true classes, how many pixels are right, and how many have a class."""
         assert isinstance(truth, TargetBatch)
-        ids = truth.values.long()
-        known = (ids < self.target.other) & truth.present[:, None, None]
-        logits = self._of_pixels(self.read(fused, context)).log_softmax(dim=1)
-        true = logits.gather(1, ids.clamp(max=self.target.other - 1)[:, None])[:, 0].masked_fill(~known, 0.0)
+        ids = truth.values.flatten(1).long()
+        known = (ids < self.target.other) & truth.present[:, None]
+        logits = self._of_pixels(self.read(fused, context)).flatten(2)
         right = (logits.argmax(dim=1) == ids) & known
-        sums = [each.sum(dim=(1, 2)).float() for each in (true, right, known)]
+        sums = [each.sum(dim=1).float() for each in (_of_class(logits.log_softmax(dim=1), ids, known), right, known)]
         return {"likelihood": torch.stack(sums, dim=1)}
+
+
+def _of_class(
+    logs: Float[Tensor, "batch classes pixels"], ids: Int[Tensor, "batch pixels"], known: Bool[Tensor, "batch pixels"]
+) -> Float[Tensor, "batch pixels"]:
+    """Each pixel's value of its own class; 0 where that is not known."""
+    own = logs.gather(1, ids.clamp(max=logs.shape[1] - 1)[:, None])[:, 0]
+    return own.masked_fill(~known, 0.0)
 
 
 class _Skip(nn.Module):
