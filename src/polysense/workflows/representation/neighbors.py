@@ -61,11 +61,11 @@ def write_space_pages(
     where = task(target.task).searches
     assert isinstance(where, str), f"{target.name}: {where}"
     searches = []
-    for found in cast(list[Retrieval], named(where)(target, evaluation, _QUERIES, _NUM_NEIGHBORS, seed)):
-        query = bundle.schema.column(found.query)
-        tiles = [[query_tile(dataset, query, one.position), *neighbor_tiles(dataset, one)] for one in found.nearest]
-        note = f"{found.note} ✓ is correct. Where none of the nearest is, the correct one is last."
-        searches.append(Search(title=f"{found.query} to {found.column}", note=note, rows=tiles))
+    for retrieval in cast(list[Retrieval], named(where)(target, evaluation, _QUERIES, _NUM_NEIGHBORS, seed)):
+        query = bundle.schema.column(retrieval.query)
+        tiles = [[query_tile(dataset, query, one.position), *neighbor_tiles(dataset, one)] for one in retrieval.nearest]
+        note = f"{retrieval.note} ✓ is correct. Where none of the nearest is, the correct one is last."
+        searches.append(Search(title=f"{retrieval.query} to {retrieval.column}", note=note, rows=tiles))
     if searches:
         note = f"{_QUERIES} of the {split} rows, chosen by chance and not by how well they go"
         write_text(folder / "neighbors.html", render_neighbors(folder.name, searches, note))
