@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch
 from polysense.core.schema import Schema
 from polysense.data.batching import RowBatchingConfig, TokenBatchingConfig
 from polysense.data.config import DataConfig
@@ -46,6 +46,7 @@ from polysense.tasks.classification.heads.classification import ClassificationHe
 from polysense.tasks.classification.target import ClassificationTargetConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 from polysense.training.config import TrainingConfig
 from polysense.training.trainer import Trainer
 
@@ -93,7 +94,7 @@ def captions(num: int, spread: float, mean: float = 12.0) -> list[Batch]:
         source = torch.from_numpy(draw.integers(1, VOCABULARY, (ROWS, 1, 24)).astype(np.int32))
         column = ColumnBatch(values=source, lengths=torch.full((ROWS, 1), 24))
         known = torch.from_numpy(lengths)
-        target = TargetBatch(values=torch.from_numpy(values), present=known > 0, lengths=known)
+        target = GenerationTruth(values=torch.from_numpy(values), present=known > 0, lengths=known)
         found.append(Batch(rows=torch.arange(ROWS), columns={"source": column}, targets={"caption": target}))
     return found
 

@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.data.dataset import TableDataset, choose_workers
 from polysense.data.loader import TrainLoader
 from polysense.data.processor import Processor
@@ -90,7 +90,7 @@ def collate(samples: list[tuple[np.ndarray, np.ndarray, int]]) -> Batch:
             ),
         },
         targets={
-            "label": TargetBatch(
+            "label": ValueTruth(
                 values=torch.tensor([label for _, _, label in samples]), present=torch.ones(len(samples)).bool()
             )
         },

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, settings
 from runs import RunOnce
 
 import polysense
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.prediction import Prediction
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
@@ -317,15 +317,15 @@ def make_batch(schema: Schema) -> Callable[..., Batch]:
             rows=torch.arange(batch),
             columns={c.name: random_column(c, batch, sizes.get(c.modality, 1), generator) for c in schema.columns},
             targets={
-                "label": TargetBatch(
+                "label": ValueTruth(
                     values=torch.randint(0, 3, (batch,), generator=generator),
                     present=torch.ones(batch, dtype=torch.bool),
                 ),
-                "tags": TargetBatch(
+                "tags": ValueTruth(
                     values=torch.randint(0, 2, (batch, 2), generator=generator).float(),
                     present=torch.ones(batch, dtype=torch.bool),
                 ),
-                "size": TargetBatch(
+                "size": ValueTruth(
                     values=torch.randn(batch, 2, generator=generator), present=torch.ones(batch, dtype=torch.bool)
                 ),
             },

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.sample import SourceInfo, Unreadable
 
 
@@ -18,7 +18,7 @@ def make() -> Batch:
     return Batch(
         rows=torch.tensor([4, 0]),
         columns={"a": column([[2], [0]], keys=True), "b.c": column([[0, 1], [0, 0]])},
-        targets={"y": TargetBatch(values=torch.tensor([1, 0]), present=torch.tensor([True, False]))},
+        targets={"y": ValueTruth(values=torch.tensor([1, 0]), present=torch.tensor([True, False]))},
         unreadable=(Unreadable(source=SourceInfo(table="t", row=0, column="a"), reason="cut"),),
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Verdict
@@ -97,7 +97,7 @@ def toy(rule, bits, truth):
         rows=torch.arange(num_rows),
         columns={name: ColumnBatch(values=torch.zeros(num_rows, 1, 1), lengths=lengths) for name in bits},
         targets={
-            "y": TargetBatch(
+            "y": ValueTruth(
                 values=torch.tensor(np.asarray(truth, dtype=np.int64)), present=torch.ones(num_rows, dtype=torch.bool)
             )
         },
@@ -200,7 +200,7 @@ def test_multilabel_is_measured_by_each_rows_f1():
     batch = Batch(
         rows=torch.arange(3),
         columns={},
-        targets={"y": TargetBatch(values=truth, present=torch.ones(3, dtype=torch.bool))},
+        targets={"y": ValueTruth(values=truth, present=torch.ones(3, dtype=torch.bool))},
     )
     column = TextColumn(name="x", vocabulary_size=10)
     found = contributions(lambda _, asked: [{"y": perfect}] * len(asked), [batch], [target], [column], bootstrap=10)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from polysense.core.batch import Batch, TargetBatch
+from polysense.core.batch import Batch, ValueTruth
 from polysense.core.metric import Statistics
 from polysense.core.prediction import Prediction
 from polysense.core.registry import task
@@ -42,7 +42,7 @@ def statistics_of(
 ) -> Statistics:
     """The statistics of rows 0, 1, ... from a prediction and the truth's values."""
     present = np.ones(len(values), dtype=bool) if present is None else present
-    truth = TargetBatch(values=torch.from_numpy(values.copy()), present=torch.from_numpy(present.copy()))
+    truth = ValueTruth(values=torch.from_numpy(values.copy()), present=torch.from_numpy(present.copy()))
     batch = Batch(rows=torch.arange(len(values)), columns={}, targets={target.name: truth})
     return batch_statistics(target, batch, [prediction], reader)
 

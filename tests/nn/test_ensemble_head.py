@@ -10,7 +10,7 @@ import torch
 from model_helpers import predictions, total
 from torch import Tensor
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.schema import Schema, Target
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.number.record import NumberColumn
@@ -86,7 +86,7 @@ def numbers(rows: int = 8, names: tuple[str, ...] = NAMES, seed: int = 0) -> Bat
         )
         for name in names
     }
-    target = TargetBatch(
+    target = ValueTruth(
         values=torch.randint(0, 3, (rows,), generator=generator), present=torch.ones(rows, dtype=torch.bool)
     )
     return Batch(rows=torch.arange(rows), columns=columns, targets={"label": target})
@@ -173,7 +173,7 @@ def _told_by_one(rows: int, seed: int) -> Batch:
     batch = numbers(rows, seed=seed)
     labels = (batch.columns["a"].values[:, 0, 0] > 0).long()
     return dataclasses.replace(
-        batch, targets={"label": TargetBatch(values=labels, present=torch.ones(rows, dtype=torch.bool))}
+        batch, targets={"label": ValueTruth(values=labels, present=torch.ones(rows, dtype=torch.bool))}
     )
 
 

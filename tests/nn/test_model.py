@@ -11,7 +11,7 @@ import torch
 from model_helpers import counts, outputs, predictions, totals
 
 from polysense.config.base import members
-from polysense.core.batch import Batch, TargetBatch
+from polysense.core.batch import Batch, ValueTruth
 from polysense.core.schema import Schema
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
@@ -152,8 +152,8 @@ def test_counts_are_known_without_a_forward(schema: Schema, make_batch: Callable
     targets = dict(batch.targets)
     values = targets["size"].values.clone()
     values[0, 1] = float("nan")
-    targets["size"] = TargetBatch(values=values, present=torch.tensor([True, True, False, True]))
-    targets["label"] = TargetBatch(values=targets["label"].values, present=torch.tensor([True, False, True, True]))
+    targets["size"] = ValueTruth(values=values, present=torch.tensor([True, True, False, True]))
+    targets["label"] = ValueTruth(values=targets["label"].values, present=torch.tensor([True, False, True, True]))
     weights = torch.tensor([1.0, 2.0, 0.5, 3.0])
     batch = dataclasses.replace(batch, targets=targets, weights=weights)
     losses, expected = totals(model, batch), model.counts(batch)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from model_helpers import predictions, totals
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.schema import Schema
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
 from polysense.modalities.category.record import CategoryColumn
@@ -66,8 +66,8 @@ def batch(length: int = 6, seed: int = 0) -> Batch:
             "caption": ColumnBatch(values=words, lengths=lengths),
         },
         targets={
-            "space": TargetBatch(values=torch.arange(1, 2 * ROWS + 1).view(ROWS, 2), present=torch.ones(ROWS).bool()),
-            "text": TargetBatch(
+            "space": ValueTruth(values=torch.arange(1, 2 * ROWS + 1).view(ROWS, 2), present=torch.ones(ROWS).bool()),
+            "text": ValueTruth(
                 values=answers, present=torch.ones(ROWS).bool(), lengths=torch.full((ROWS,), 5, dtype=torch.int64)
             ),
         },

@@ -14,7 +14,7 @@ from polysense.core.geometry import Geometry
 from polysense.core.pytree import map_tensors, pytree_node, static
 from polysense.core.sample import Unreadable
 
-__all__ = ["Batch", "ColumnBatch", "TargetBatch", "Truth"]
+__all__ = ["Batch", "ColumnBatch", "Truth", "ValueTruth"]
 
 AnyTruth = TypeVar("AnyTruth", bound="Truth")
 
@@ -70,6 +70,7 @@ class ColumnBatch:
         return replace(self, values=self.values[:, :0], lengths=self.lengths[:, :0])
 
 
+@pytree_node
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Truth:
     """The truth of one target for the rows of a batch; each task adds its own fields, tensors with rows first.
@@ -79,6 +80,21 @@ class Truth:
     """
 
     present: Bool[Tensor, " batch"]
+
+    @classmethod
+    def of(cls: type[AnyTruth], truth: Truth) -> AnyTruth:
+        """The truth as a record of this class."""
+        assert isinstance(truth, cls), f"found {type(truth).__name__}, expected {cls.__name__}"
+        return truth
+
+    def token_counts(self) -> tuple[int, int, int]:
+        """Tokens that are predicted one by one, those that are there, and padded ones too; 0 where there are none."""
+        return 0, 0, 0
+
+    def drawn(self: AnyTruth, draws: Float[Tensor, " batch"]) -> AnyTruth:
+        """One of each row's references, where it may have several, by uniforms in [0, 1)."""
+        del draws
+        return self
 
     def tensors(self) -> dict[str, Tensor]:
         """Its fields by name, those that are there."""
@@ -104,25 +120,14 @@ class Truth:
 
 @pytree_node
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TargetBatch(Truth):
-    """One target of a batch.
+class ValueTruth(Truth):
+    """A truth that is one array.
 
     Attributes:
-        values: int64 [batch] (classification), float32 [batch, outputs] (multilabel; regression, NaN = unknown), or
-            int64 [batch, keys] what each cell is, 0 = missing (contrastive: equal keys are the same thing), or
-            int64 [batch, length] token ids from the begin token to the end token, padded (generation). As collated for
-            training, texts may be [batch, references, length]: one of a row's references is drawn before each use.
-            Segments are float32 [batch, 1 + segments, 3], each (start, end, class) in steps of their column; the first
-            is the whole column, (0, its length, -1), and (0, 0, -1) is padding (tagging).
-        lengths: [batch] tokens of each text, begin and end among them; 0 where absent (generation). As collated for
-            training [batch, references]. None for other tasks.
-        earlier: int64 [batch, prompt_length], the prompt's token ids where they are earlier answers that are trained
-            on too (a chat), the padding id everywhere else (generation). None where no row has any.
+        values: [batch, ...], see the task's `collate`.
     """
 
     values: Shaped[Tensor, "batch ..."]
-    lengths: Int[Tensor, "batch ..."] | None = None
-    earlier: Int[Tensor, "batch prompt_length"] | None = None
 
 
 @pytree_node
@@ -133,7 +138,7 @@ class Batch:
     Attributes:
         rows: [batch] row indices in the table; -1 = a row that only fills the shape (nothing present, no target).
         columns: Per input column of the schema; each is there, if only as absent in every row.
-        targets: Per target; empty at prediction.
+        targets: Per target its task's truth; empty at prediction.
         prompts: Per target whose text goes on from a prompt, the prompt's token ids: values [batch, 1, length], lengths
             [batch, 1]. An input, so it is there at prediction too.
         weights: [batch] weight of each row in the loss; 1 by default.
@@ -147,7 +152,7 @@ class Batch:
 
     rows: Int[Tensor, " batch"]
     columns: Mapping[str, ColumnBatch]
-    targets: Mapping[str, TargetBatch] = field(default_factory=dict)
+    targets: Mapping[str, Truth] = field(default_factory=dict)
     prompts: Mapping[str, ColumnBatch] = field(default_factory=dict)
     weights: Float[Tensor, " batch"] = field(default_factory=lambda: torch.empty(0))
     keys: Int[Tensor, " batch"] | None = None

@@ -20,6 +20,7 @@ __all__ = ["RowSpec"]
 class RowSpec(TaskSpec[T], is_base=True):
     """Answers what is the same for all of them; override what should be otherwise."""
 
+    truth = "polysense.core.batch:ValueTruth"
     generates = False
     has_column = True
     has_classes = False

@@ -52,7 +52,7 @@ class Sample:
         placements: Per column of images where a cell's items lie, unless each lies in a way of its own.
         targets: Per target an int64 scalar (classification), float32 [classes] of 0 and 1 (multilabel) or float32
             [columns] with NaN where unknown (regression), or int32 [tokens], the references one after another, each
-            with its begin token first (generation), or float32 [1 + segments, 3], see TargetBatch (tagging). A target
+            with its begin token first (generation), or float32 [1 + segments, 3], see ValueTruth (tagging). A target
             that the row lacks is not there.
         prompts: Per target whose text goes on from a prompt, int32 [tokens] of the prompt.
         trained: Per target whose prompt holds earlier answers (a chat), bool [tokens of the prompt]: which of them are

@@ -51,6 +51,7 @@ _REQUIRED = (
     "generates",
     "has_column",
     "has_classes",
+    "truth",
     "decode",
     "answer",
 )
@@ -187,6 +188,7 @@ class TaskSpec(ABC, Generic[T]):
             size], NaN where a member is absent.
         reconstructions: `(target, prediction) -> {member: array}`: what each member holds, decoded from a code of the
             whole row, for imputation; the prediction's `errors`, `mean_errors` are float [rows, members].
+        truth: "module:class" of a batch's truth, a `core.batch.Truth` whose fields `collate` names.
         decode: "module:function" from outputs to columns of the predictions' table, `(target, arrays, processor, table,
             geometry) -> {column: values}`; `geometry` as in `BatchRows`.
         answer: What its cells are to an input that could give them away.
@@ -205,6 +207,7 @@ class TaskSpec(ABC, Generic[T]):
     generates: ClassVar[bool]
     has_column: ClassVar[bool]
     has_classes: ClassVar[bool]
+    truth: ClassVar[str]
     decode: ClassVar[str]
     answer: ClassVar[Answer]
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
-from polysense.core.registry import modality, task
+from polysense.core.batch import Batch, ColumnBatch, Truth
+from polysense.core.registry import modality, named, task
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Column, Schema, Target
 
@@ -140,20 +140,13 @@ def _placed(samples: Sequence[Sample], name: str, column: ColumnBatch) -> Column
     return replace(column, geometry=torch.from_numpy(matrices), sizes=torch.from_numpy(sizes))
 
 
-def _truth(
-    samples: Sequence[Sample], target: Target, num_rows: int, all_references: bool, prompt_length: int
-) -> TargetBatch:
+def _truth(samples: Sequence[Sample], target: Target, num_rows: int, all_references: bool, prompt_length: int) -> Truth:
     """A target's values, as its task collates them; rows that lack it are not present."""
-    truth = task(target.task).collate(
-        target, samples, num_rows, all_references=all_references, prompt_length=prompt_length
-    )
-    tensors = {name: torch.from_numpy(array) for name, array in truth.items()}
-    return TargetBatch(
-        values=tensors["values"],
-        present=tensors["present"],
-        lengths=tensors.get("lengths"),
-        earlier=tensors.get("earlier"),
-    )
+    spec = task(target.task)
+    arrays = spec.collate(target, samples, num_rows, all_references=all_references, prompt_length=prompt_length)
+    made = named(spec.truth)(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+    assert isinstance(made, Truth), f"{spec.truth} is no truth"
+    return made
 
 
 def _prompts(samples: Sequence[Sample], target: Target, num_rows: int, length: int | None) -> ColumnBatch:

@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from polysense.core.batch import Batch, TargetBatch
+from polysense.core.batch import Batch
 from polysense.core.random import uniforms
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Schema
@@ -139,22 +139,12 @@ def draw_references(batch: Batch, seed: int, epoch: int) -> Batch:
         seed: Of the draws.
         epoch: From 0.
     """
-    targets = dict(batch.targets)
-    for name, target in batch.targets.items():
-        if target.lengths is not None and target.lengths.dim() == 2:
-            draws = uniforms(1, seed, epoch, batch.rows.numpy(), "reference", name)[:, 0]
-            targets[name] = _drawn(target, draws)
+    rows = batch.rows.numpy()
+    targets = {
+        name: truth.drawn(torch.from_numpy(uniforms(1, seed, epoch, rows, "reference", name)[:, 0]))
+        for name, truth in batch.targets.items()
+    }
     return replace(batch, targets=targets)
-
-
-def _drawn(target: TargetBatch, draws: np.ndarray) -> TargetBatch:
-    assert target.lengths is not None
-    num_references = (target.lengths > 0).sum(dim=1)  # they come first
-    chosen = (torch.from_numpy(draws) * num_references).long()
-    rows = torch.arange(len(chosen))
-    values, lengths = target.values[rows, chosen], target.lengths[rows, chosen]
-    longest = max(2, int(lengths.max())) if len(lengths) else 2
-    return replace(target, values=values[:, :longest].contiguous(), lengths=lengths)
 
 
 #: Rows of a batch at prediction, the same for one row and for a million: matrix libraries choose a kernel by shape, so

@@ -104,11 +104,8 @@ def count_tokens(batch: Batch, schema: Schema) -> TokenCount:
         padded += prompt.values.numel()
     valid += inputs
     for target in batch.targets.values():
-        if target.lengths is not None and target.values.shape == (*target.lengths.shape, target.values.shape[-1]):
-            tokens = target.lengths.sum().item()
-            targets += tokens - (target.lengths > 0).sum().item()
-            valid += tokens
-            padded += target.values.numel()
+        predicted, there, whole = target.token_counts()
+        targets, valid, padded = targets + predicted, valid + there, padded + whole
     return TokenCount(inputs, targets, padded, valid)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.prediction import Prediction
 from polysense.core.sample import SourceInfo, Unreadable
 from polysense.modalities.image.record import ImageColumn
@@ -79,11 +79,11 @@ class World:
                     "weak": ColumnBatch(values=torch.zeros(size, 1, 1), lengths=(filled & even)[:, None].long()),
                 },
                 targets={
-                    "label": TargetBatch(
+                    "label": ValueTruth(
                         values=torch.tensor(np.where(own >= 0, self.labels[own], 0)),
                         present=filled & torch.tensor(self.has_label[own]),
                     ),
-                    "price": TargetBatch(values=torch.tensor(self.prices[own])[:, None], present=filled),
+                    "price": ValueTruth(values=torch.tensor(self.prices[own])[:, None], present=filled),
                 },
                 unreadable=(Unreadable(source=source, reason="ends in the middle"),),
             )

@@ -9,13 +9,13 @@ import torch
 from head_helpers import Probe, Rows
 from torch import Tensor
 
-from polysense.core.batch import TargetBatch
 from polysense.core.tokens import Tokens
 from polysense.nn.layers.decoder import DecoderBlock
 from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 from polysense.nn.layers.packed import pack
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 WIDTH, MEMORY = 32, 5
 LENGTHS = [4, 0, 7, 1, 3]
@@ -76,7 +76,7 @@ def head(packing: bool | str, *, vocabulary: int = 40, **settings: Any) -> Probe
     return Probe(made.train())
 
 
-def texts(lengths: list[int], vocabulary: int = 40) -> TargetBatch:
+def texts(lengths: list[int], vocabulary: int = 40) -> GenerationTruth:
     generator = torch.Generator().manual_seed(1)
     values = torch.zeros(len(lengths), max(2, *lengths), dtype=torch.int64)
     for row, length in enumerate(lengths):
@@ -84,7 +84,7 @@ def texts(lengths: list[int], vocabulary: int = 40) -> TargetBatch:
         if length:
             values[row, 0], values[row, length - 1] = 1, 2
     counts = torch.tensor(lengths)
-    return TargetBatch(values=values, present=counts > 0, lengths=counts)
+    return GenerationTruth(values=values, present=counts > 0, lengths=counts)
 
 
 def fused(rows: int) -> Rows:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.evaluation.baselines import constant_baseline
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, selection_metric
@@ -100,7 +100,7 @@ def _evaluation(*, with_masks: bool) -> Evaluation:
     batch = Batch(
         rows=torch.tensor([4, -1, 2, 9]),
         columns={"a": there, "b": there},
-        targets={"r": TargetBatch(values=torch.ones(4, 2), present=torch.tensor([True, False, True, True]))},
+        targets={"r": ValueTruth(values=torch.ones(4, 2), present=torch.tensor([True, False, True, True]))},
     )
     # In the order of the batch: the table's rows 4, 2 and 9 are the first, third and second of STATISTICS.
     rows = [0, 0, 2, 1]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.schema import Schema
 from polysense.data.augmentation.augment import augment
 from polysense.modalities.audio.augment import AudioTransformConfig
@@ -17,8 +17,8 @@ TARGET = TaggingTarget(name="events", columns=("events",), classes=("a", "b"), o
 OTHER = RegressionTarget(name="loudness", columns=("loudness",))
 
 
-def truth(*rows: list[tuple[float, float, float]]) -> TargetBatch:
-    return TargetBatch(values=torch.tensor(rows), present=torch.ones(len(rows), dtype=torch.bool))
+def truth(*rows: list[tuple[float, float, float]]) -> ValueTruth:
+    return ValueTruth(values=torch.tensor(rows), present=torch.ones(len(rows), dtype=torch.bool))
 
 
 def clips(lengths: list[int]) -> ColumnBatch:
@@ -56,7 +56,7 @@ def test_events_lie_on_the_same_samples_after_a_sound_is_delayed() -> None:
         columns={"clip": ColumnBatch(values=torch.from_numpy(sounds), lengths=torch.full((12, 1), 600))},
         targets={
             "events": truth(*marks),
-            "loudness": TargetBatch(values=torch.zeros(12, 1), present=torch.ones(12, dtype=torch.bool)),
+            "loudness": ValueTruth(values=torch.zeros(12, 1), present=torch.ones(12, dtype=torch.bool)),
         },
     )
     transform = AudioTransformConfig(shift=0.15, noise_probability=0.0).build(CLIP)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.random import permutation, uniforms
 from polysense.core.rows import ModelOutput, RowContext, RowLoss
 from polysense.core.tokens import Fused, FusedColumn, Tokens
@@ -83,8 +83,8 @@ def pairs_batch(rows: np.ndarray) -> Batch:
             name: ColumnBatch(values=values[name][:, None], lengths=there[name].long()[:, None]) for name in COLUMNS
         },
         targets={
-            "space": TargetBatch(values=keys, present=(keys != 0).all(dim=1)),
-            "age": TargetBatch(values=shared[:, 0], present=torch.ones(len(rows), dtype=torch.bool)),
+            "space": ValueTruth(values=keys, present=(keys != 0).all(dim=1)),
+            "age": ValueTruth(values=shared[:, 0], present=torch.ones(len(rows), dtype=torch.bool)),
         },
         weights=0.5 + draws[:, -1],
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.schema import Schema
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
 from polysense.modalities.category.record import CategoryColumn
@@ -99,12 +99,12 @@ def batch() -> Batch:
             "size": ColumnBatch(values=torch.randn(ROWS, 1, 1, generator=generator), lengths=ones),
         },
         targets={
-            "label": TargetBatch(
+            "label": ValueTruth(
                 values=torch.randint(0, 2, (ROWS,), generator=generator),
                 present=torch.tensor([True, True, False, True, True, True, True, False]),
             ),
-            "age": TargetBatch(values=torch.randn(ROWS, 1, generator=generator), present=torch.ones(ROWS).bool()),
-            "space": TargetBatch(values=keys, present=(keys != 0).all(dim=1)),
+            "age": ValueTruth(values=torch.randn(ROWS, 1, generator=generator), present=torch.ones(ROWS).bool()),
+            "space": ValueTruth(values=keys, present=(keys != 0).all(dim=1)),
         },
         weights=0.5 + torch.rand(ROWS, generator=generator),
         keys=torch.arange(ROWS) * 77 + 5,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.metric import Metric
 from polysense.core.random import permutation, uniforms
 from polysense.core.rows import ModelOutput, RowLoss
@@ -87,8 +87,8 @@ def rows_batch(rows: np.ndarray, *, age_present: bool = True) -> Batch:
         rows=torch.from_numpy(rows),
         columns={"x": ColumnBatch(values=values[:, None], lengths=lengths[:, None])},
         targets={
-            "label": TargetBatch(values=label, present=draws[:, -3] > 0.2),
-            "age": TargetBatch(values=torch.where(age_known, values[:, 0, 1] * 2, torch.nan), present=age_known),
+            "label": ValueTruth(values=label, present=draws[:, -3] > 0.2),
+            "age": ValueTruth(values=torch.where(age_known, values[:, 0, 1] * 2, torch.nan), present=age_known),
         },
         weights=0.5 + draws[:, -4],
     )

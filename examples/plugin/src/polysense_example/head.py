@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
@@ -61,7 +61,7 @@ class CosineHead(Head[Logits]):
         return Logits(self.scale * pooled @ F.normalize(self.directions, dim=1).T)
 
     def loss(self, output: Logits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         # A row without the target counts for nothing, neither here nor in `count`.
         logits, counts = output.values.float(), truth.present.float()
         wrong = logits.masked_fill(F.one_hot(truth.values, logits.shape[1]).bool(), -torch.inf)

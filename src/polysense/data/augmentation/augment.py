@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, Truth
 from polysense.core.random import fold, uniforms
 from polysense.core.registry import named, task
 from polysense.core.schema import Schema
@@ -83,11 +83,11 @@ def _transformed(
 
 
 def _aligned(
-    truths: Mapping[str, TargetBatch],
+    truths: Mapping[str, Truth],
     schema: Schema,
     columns: Mapping[str, ColumnBatch],
     moved: Mapping[str, Float[Tensor, "batch 3 3"]],
-) -> Mapping[str, TargetBatch]:
+) -> Mapping[str, Truth]:
     """The truths, those that lie in a column that moved as it now lies."""
     changed = dict(truths)
     for target in schema.targets if moved else ():
@@ -95,7 +95,7 @@ def _aligned(
         name = spec.lies_in(target)
         if name is not None and name in moved and target.name in truths and isinstance(spec.align, str):
             truth = named(spec.align)(target, truths[target.name], moved[name], columns[name])
-            assert isinstance(truth, TargetBatch), f"{spec.align} gave a {type(truth).__name__}, expected a truth"
+            assert isinstance(truth, Truth), f"{spec.align} gave a {type(truth).__name__}, expected a truth"
             changed[target.name] = truth
     return changed
 

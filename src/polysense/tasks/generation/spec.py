@@ -49,6 +49,7 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     name = "generation"
     record = GenerationTarget
     rank = 40
+    truth = "polysense.tasks.generation.truth:GenerationTruth"
     generates = True
     decode = "polysense.tasks.generation.predicted:predicted_columns"
     answer = Answer.WORDS
@@ -175,7 +176,7 @@ def _references(tokens: np.ndarray, begin_id: int) -> list[np.ndarray]:
 
 
 def _earlier(samples: Sequence[Sample], target: GenerationTarget, num_rows: int, length: int) -> np.ndarray:
-    """Which tokens of the prompts are trained on too, see `TargetBatch.earlier`."""
+    """Which tokens of the prompts are trained on too, see `GenerationTruth.earlier`."""
     values = np.full((num_rows, length), target.padding_id, dtype=np.int64)
     for row, sample in enumerate(samples):
         trained = sample.trained.get(target.name)

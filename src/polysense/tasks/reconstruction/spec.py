@@ -30,6 +30,7 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     name = "reconstruction"
     record = ReconstructionTarget
     rank = 70
+    truth = "polysense.core.batch:ValueTruth"
     generates = False
     has_column = False
     has_classes = False

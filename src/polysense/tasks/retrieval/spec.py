@@ -26,6 +26,7 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
     name = "retrieval"
     record = RetrievalTarget
     rank = 60
+    truth = "polysense.core.batch:ValueTruth"
     generates = False
     has_column = False
     has_classes = False

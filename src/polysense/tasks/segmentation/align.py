@@ -7,7 +7,7 @@ from dataclasses import replace
 from jaxtyping import Float
 from torch import Tensor
 
-from polysense.core.batch import ColumnBatch, TargetBatch
+from polysense.core.batch import ColumnBatch, ValueTruth
 from polysense.data.augmentation.warp import warp
 from polysense.tasks.segmentation.record import SegmentationTarget
 
@@ -15,8 +15,8 @@ __all__ = ["align"]
 
 
 def align(
-    target: SegmentationTarget, truth: TargetBatch, matrices: Float[Tensor, "batch 3 3"], column: ColumnBatch
-) -> TargetBatch:
+    target: SegmentationTarget, truth: ValueTruth, matrices: Float[Tensor, "batch 3 3"], column: ColumnBatch
+) -> ValueTruth:
     """See `TaskSpec.align`."""
     moved = warp(truth.values[:, None], matrices, nearest=True, fill=float(target.void))
     return replace(truth, values=moved[:, 0])

@@ -41,6 +41,7 @@ class SegmentationSpec(TaskSpec[SegmentationTarget]):
     name = "segmentation"
     record = SegmentationTarget
     rank = 55
+    truth = "polysense.core.batch:ValueTruth"
     generates = False
     has_column = True
     has_classes = False

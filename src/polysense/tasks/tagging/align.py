@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polysense.core.batch import ColumnBatch, TargetBatch
+from polysense.core.batch import ColumnBatch, ValueTruth
 from polysense.core.schema import Target
 
 __all__ = ["align"]
 
 
-def align(target: Target, truth: TargetBatch, matrices: Float[Tensor, "batch 3 3"], column: ColumnBatch) -> TargetBatch:
+def align(target: Target, truth: ValueTruth, matrices: Float[Tensor, "batch 3 3"], column: ColumnBatch) -> ValueTruth:
     """See `TaskSpec.align`."""
     records, lengths = truth.values, column.lengths[:, :1].to(truth.values.dtype)
     # A column that was left out has no length; the row's own stays what its loss is counted by.

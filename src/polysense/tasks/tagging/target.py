@@ -84,7 +84,7 @@ class Labelled:
 
 
 class TaggingProcessor(TargetProcessor):
-    """Reads segments; the value is float32 [1 + segments, 3], see `core.batch.TargetBatch`.
+    """Reads segments; the value is float32 [1 + segments, 3], see `core.batch.ValueTruth`.
 
     Attributes:
         num_unread: Segments in what was read so far in this process that lie beyond where their text was cut, or share

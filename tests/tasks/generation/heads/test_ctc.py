@@ -10,7 +10,6 @@ import pytest
 import torch
 from head_helpers import Probe, Rows
 
-from polysense.core.batch import TargetBatch
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -28,6 +27,7 @@ from polysense.nn.layers.ctc import ctc_losses
 from polysense.tasks.generation.heads.ctc import CTCHead, CTCHeadConfig
 from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHead, CTCAttentionHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 WIDTH, ROWS, LENGTH, VOCABULARY = 16, 5, 8, 9
 SPEECH = AudioColumn(name="speech", sample_rate=8000)
@@ -69,14 +69,14 @@ def select(whole: Rows, rows: torch.Tensor) -> Rows:
     )
 
 
-def texts(*rows: tuple[int, ...] | None) -> TargetBatch:
+def texts(*rows: tuple[int, ...] | None) -> GenerationTruth:
     """Texts with begin and end; None has none."""
     values = torch.zeros(len(rows), 2 + max(len(row or ()) for row in rows), dtype=torch.int64)
     for index, row in enumerate(rows):
         if row is not None:
             values[index, : len(row) + 2] = torch.tensor([1, *row, 2])
     lengths = (values != 0).sum(dim=1)
-    return TargetBatch(values=values, present=lengths > 0, lengths=lengths)
+    return GenerationTruth(values=values, present=lengths > 0, lengths=lengths)
 
 
 def head(kind: Any, columns: tuple[Column, ...] = (SPEECH, AGE), **settings: Any) -> Any:
@@ -166,7 +166,7 @@ def test_rows_padding_and_order_change_nothing(kind: Any, decoding: DecodingConf
     whole, order = fused(), torch.tensor([3, 0, 4, 1, 2])
     truth = texts((3, 4), (5, 5), (3,), (4,), None)
     found = one.read(whole, truth)
-    mixed = one.read(select(whole, order), TargetBatch(
+    mixed = one.read(select(whole, order), GenerationTruth(
         values=truth.values[order], present=truth.present[order], lengths=truth.lengths[order]  # type: ignore[index]
     ))  # fmt: skip
     assert found["values"].shape == mixed["values"].shape

@@ -11,7 +11,6 @@ import torch
 from head_helpers import Probe, Rows
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch
 from polysense.core.schema import Target
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -19,6 +18,7 @@ from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 WIDTH, ROWS, LENGTH, VOCABULARY = 32, 6, 9, 40
 
@@ -72,7 +72,7 @@ def write(one: Probe, source: Rows, *, use_cache: bool = True) -> tuple[torch.Te
     return written.ids[:, 0], written.scores[:, 0]
 
 
-def texts(lengths: list[int], seed: int = 0) -> TargetBatch:
+def texts(lengths: list[int], seed: int = 0) -> GenerationTruth:
     generator = torch.Generator().manual_seed(seed)
     values = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
     for row, length in enumerate(lengths):
@@ -80,7 +80,7 @@ def texts(lengths: list[int], seed: int = 0) -> TargetBatch:
             values[row, :length] = torch.randint(3, VOCABULARY, (length,), generator=generator)
             values[row, 0], values[row, length - 1] = 1, 2
     counts = torch.tensor(lengths)
-    return TargetBatch(values=values, present=counts > 0, lengths=counts)
+    return GenerationTruth(values=values, present=counts > 0, lengths=counts)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
@@ -105,7 +105,7 @@ def test_the_score_is_what_teacher_forcing_says_of_the_text() -> None:
         written, scores = write(one, fused())
         values = torch.cat([torch.ones(ROWS, 1, dtype=torch.int64), written], dim=1)
         lengths = (values != 0).sum(dim=1)
-        known = TargetBatch(values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=lengths)
+        known = GenerationTruth(values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=lengths)
         with torch.no_grad():
             found = one.read(fused(), known)
         assert found["likelihood"] is not None
@@ -130,7 +130,7 @@ def test_a_wide_beam_finds_the_likeliest_text_of_all() -> None:
         for words in itertools.product((3, 4, 5), repeat=length):
             ids = [1, *words] + ([2] if length < 3 else [])
             values = torch.tensor([ids] * ROWS)
-            known = TargetBatch(
+            known = GenerationTruth(
                 values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=torch.full((ROWS,), len(ids))
             )
             with torch.no_grad():
@@ -203,7 +203,7 @@ def test_the_loss_is_a_sum_over_tokens() -> None:
         expected = F.cross_entropy(logits, known.values[row, 1 : max(length, 1)], reduction="sum") if length else 0.0
         torch.testing.assert_close(losses[row], torch.as_tensor(expected).reshape(()))
     # Padded longer, with other batch mates: the same.
-    longer = TargetBatch(values=F.pad(known.values, (0, 5)), present=known.present, lengths=known.lengths)
+    longer = GenerationTruth(values=F.pad(known.values, (0, 5)), present=known.present, lengths=known.lengths)
     torch.testing.assert_close(one.row_losses(one(fused(), longer), longer), losses)
     whole = one.loss(outputs, known)["loss"]
     torch.testing.assert_close(whole.total.sum() / whole.count.sum(), losses.sum() / counts.sum())
@@ -214,7 +214,7 @@ def test_a_later_token_is_not_seen() -> None:
     known = texts([8] * ROWS)
     changed = known.values.clone()
     changed[:, 5:7] = 7
-    other = TargetBatch(values=changed, present=known.present, lengths=known.lengths)
+    other = GenerationTruth(values=changed, present=known.present, lengths=known.lengths)
     first, second = one(fused(), known).logits, one(fused(), other).logits
     torch.testing.assert_close(first[:, :5], second[:, :5])
     assert not torch.allclose(first[:, 5:], second[:, 5:])
@@ -224,7 +224,7 @@ def test_a_later_token_is_not_seen() -> None:
 def test_every_parameter_gets_a_gradient_whatever_is_there(tie_embeddings: bool) -> None:
     one = head(tie_embeddings=tie_embeddings).train()
     for lengths in ([5, 3, 0, 8, 2, 4], [0] * ROWS):
-        known = texts(lengths) if any(lengths) else TargetBatch(
+        known = texts(lengths) if any(lengths) else GenerationTruth(
             values=torch.zeros(ROWS, 2, dtype=torch.int64),
             present=torch.zeros(ROWS, dtype=torch.bool),
             lengths=torch.zeros(ROWS, dtype=torch.int64),

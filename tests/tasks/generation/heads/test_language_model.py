@@ -14,7 +14,7 @@ from head_helpers import Probe, Rows
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import ColumnBatch, TargetBatch
+from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError, WeightsError
@@ -22,6 +22,7 @@ from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.objectives.base import adapters_off
 from polysense.tasks.generation.heads.language_model import LanguageModelHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 WIDTH, ROWS, LENGTH, PROMPT = 16, 5, 8, 6
 
@@ -85,7 +86,7 @@ def take(whole: Rows, rows: list[int]) -> Rows:
     )
 
 
-def texts(one: Probe, lengths: tuple[int, ...] = (4, 7, 3, 0, 5), seed: int = 0) -> TargetBatch:
+def texts(one: Probe, lengths: tuple[int, ...] = (4, 7, 3, 0, 5), seed: int = 0) -> GenerationTruth:
     generator = torch.Generator().manual_seed(seed)
     target = one.target
     values = torch.full((len(lengths), max(lengths)), target.padding_id)
@@ -94,7 +95,7 @@ def texts(one: Probe, lengths: tuple[int, ...] = (4, 7, 3, 0, 5), seed: int = 0)
             values[row, :length] = torch.randint(3, 200, (length,), generator=generator)
             values[row, 0], values[row, length - 1] = target.begin_id, target.end_id
     counts = torch.tensor(lengths)
-    return TargetBatch(values=values, present=counts > 0, lengths=counts)
+    return GenerationTruth(values=values, present=counts > 0, lengths=counts)
 
 
 KINDS = ["gpt2", "llama", "qwen2"]
@@ -119,7 +120,7 @@ def test_the_score_is_what_teacher_forcing_says_of_the_text(language_model: Lang
     ids = written.ids[:, 0]
     values = torch.cat([torch.full((ROWS, 1), one.target.begin_id), ids], dim=1)
     lengths = (values != one.target.padding_id).sum(dim=1)
-    known = TargetBatch(values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=lengths)
+    known = GenerationTruth(values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=lengths)
     with torch.no_grad():
         likelihood = one.likelihood(fused(), known)
     torch.testing.assert_close(likelihood[:, 0], written.scores[:, 0], rtol=1e-4, atol=1e-4)
@@ -222,7 +223,7 @@ def test_earlier_answers_of_a_chat_are_trained_on_where_they_are_marked(language
         )
         answer = torch.full((ROWS, 4), one.target.padding_id)
         answer[0] = torch.tensor([one.target.begin_id, *ids[0, 2:4], one.target.padding_id])
-        known = TargetBatch(values=answer, present=target.present, lengths=torch.tensor([3, 0, 0, 0, 0]))
+        known = GenerationTruth(values=answer, present=target.present, lengths=torch.tensor([3, 0, 0, 0, 0]))
         apart = one.row_losses(one(before, known), known)
     torch.testing.assert_close(found[0] - plain[0], apart[0], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found[1:], plain[1:], rtol=1e-4, atol=1e-4)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from model_helpers import predictions, totals
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.pytree import tensors
 from polysense.core.random import fold
 from polysense.core.schema import Column, Schema, Target
@@ -487,7 +487,7 @@ def test_columns_heads_of_their_own_serve_the_other_targets(columns: tuple[Colum
         objectives={"unimodal": UnimodalConfig(), "ranking": RankingConfig(weight=0.1)},
     )  # fmt: skip
     model = config.build(schema).train()
-    truth = TargetBatch(values=torch.tensor([0, 1, 0, 1, 0, 1]), present=torch.ones(6, dtype=torch.bool))
+    truth = ValueTruth(values=torch.tensor([0, 1, 0, 1, 0, 1]), present=torch.ones(6, dtype=torch.bool))
     given = keyed(dataclasses.replace(batch, targets={"label": truth}))
     losses = totals(model, given)
     assert all(loss.isfinite() for loss in losses.values())

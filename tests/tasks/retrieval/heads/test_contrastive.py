@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import ValueTruth
 from polysense.core.schema import Target
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -57,19 +57,19 @@ class Space(Probe):
     def row_losses(self, output: Any, truth: Any) -> Tensor:
         return losses(self.module, self.embeddings(output), truth)
 
-    def loss(self, output: Tensor, truth: TargetBatch, weights: Tensor) -> SimpleNamespace:
+    def loss(self, output: Tensor, truth: ValueTruth, weights: Tensor) -> SimpleNamespace:
         total = (self.row_losses(output, truth) * weights).sum()
         return SimpleNamespace(total=total, count=(self.row_counts(truth) * weights).sum())
 
 
-def truth(keys: list[list[int]]) -> TargetBatch:
+def truth(keys: list[list[int]]) -> ValueTruth:
     values = torch.tensor(keys)
-    return TargetBatch(values=values, present=(values[:, :2] != 0).sum(dim=1) >= 2)
+    return ValueTruth(values=values, present=(values[:, :2] != 0).sum(dim=1) >= 2)
 
 
-def distinct(rows: int = ROWS, columns: int = 2) -> TargetBatch:
+def distinct(rows: int = ROWS, columns: int = 2) -> ValueTruth:
     values = torch.arange(1, rows * columns + 1).view(rows, columns)
-    return TargetBatch(values=values, present=torch.ones(rows, dtype=torch.bool))
+    return ValueTruth(values=values, present=torch.ones(rows, dtype=torch.bool))
 
 
 def head(of: Target | None = None, **config: Any) -> Space:
@@ -153,7 +153,7 @@ def test_chunks_and_recomputation_change_nothing(loss: str, repeats: str, chunk:
         torch.testing.assert_close(left.float(), right.float(), rtol=1e-5, atol=1e-5)
 
 
-def _whole(one: Space, outputs: Tensor, known: TargetBatch) -> Tensor:
+def _whole(one: Space, outputs: Tensor, known: ValueTruth) -> Tensor:
     """The same in one piece, with autograd's own graph."""
     from polysense.nn.layers.contrastive import Comparison
 
@@ -221,7 +221,7 @@ def test_rows_that_lack_a_column_are_counted_out_and_are_still_told_apart() -> N
     (gradient,) = torch.autograd.grad(losses.sum(), outputs)
     assert gradient[2, 0].abs().sum() > 0, "another row's text is kept away from this picture"
     assert gradient[2, 1].abs().sum() == 0
-    fewer = one.row_losses(outputs[:2], TargetBatch(values=known.values[:2], present=known.present[:2]))
+    fewer = one.row_losses(outputs[:2], ValueTruth(values=known.values[:2], present=known.present[:2]))
     assert (losses[:2] > fewer).all(), "more candidates make it harder"
 
 

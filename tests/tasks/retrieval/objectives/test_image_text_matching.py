@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from model_helpers import predictions, totals
 from torch.nn import functional as F
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.schema import Schema
 from polysense.errors import ConfigError
 from polysense.modalities.category.encoders.embedding import CategoryEmbeddingConfig
@@ -50,7 +50,7 @@ def batch(one: torch.Tensor, other: torch.Tensor, *, keys: torch.Tensor | None =
         name: ColumnBatch(values=cells[:, None, None], lengths=torch.ones(len(one), 1, dtype=torch.int64))
         for name, cells in (("one", one), ("other", other), ("third", one))
     }
-    target = TargetBatch(values=values, present=torch.ones(len(one), dtype=torch.bool))
+    target = ValueTruth(values=values, present=torch.ones(len(one), dtype=torch.bool))
     return Batch(rows=rows, columns=columns, targets={"space": target}, keys=rows * 7919 + 1)
 
 

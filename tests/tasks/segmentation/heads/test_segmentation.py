@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import ValueTruth
 from polysense.core.tokens import Fused, FusedColumn, PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.image.record import ImageColumn
@@ -58,12 +58,12 @@ def rows(present: list[bool], seed: int = 0) -> Fused:
     return Fused(pooled, {"photo": FusedColumn(own, own.mean(), there, there[:, None].long())})
 
 
-def truth_of(values: Tensor, present: list[bool] | None = None) -> TargetBatch:
+def truth_of(values: Tensor, present: list[bool] | None = None) -> ValueTruth:
     here = torch.ones(len(values), dtype=torch.bool) if present is None else torch.tensor(present)
-    return TargetBatch(values=values.to(torch.uint8), present=here)
+    return ValueTruth(values=values.to(torch.uint8), present=here)
 
 
-def random_truth(num: int, seed: int = 0) -> TargetBatch:
+def random_truth(num: int, seed: int = 0) -> ValueTruth:
     generator = torch.Generator().manual_seed(seed)
     return truth_of(torch.randint(0, TARGET.void + 1, (num, *SIZE), generator=generator))
 

@@ -12,7 +12,7 @@ from head_helpers import Probe, Rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import ValueTruth
 from polysense.core.schema import Target
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -54,7 +54,7 @@ def fused(lengths: list[int], steps: int, over: str = "text", raw: list[int] | N
     )
 
 
-def segments(*rows: list[tuple[float, float, int]], lengths: list[float]) -> TargetBatch:
+def segments(*rows: list[tuple[float, float, int]], lengths: list[float]) -> ValueTruth:
     most = max(map(len, rows))
     values = torch.zeros(len(rows), 1 + most, 3)
     values[:, :, 2] = -1
@@ -62,7 +62,7 @@ def segments(*rows: list[tuple[float, float, int]], lengths: list[float]) -> Tar
         values[i, 0, 1] = lengths[i]
         if row:
             values[i, 1 : 1 + len(row)] = torch.tensor(row)
-    return TargetBatch(values=values, present=torch.ones(len(rows), dtype=torch.bool))
+    return ValueTruth(values=values, present=torch.ones(len(rows), dtype=torch.bool))
 
 
 def one_hot(labels: torch.Tensor, num_labels: int, mask: torch.Tensor) -> StepLabels:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from polysense.core.batch import Batch, ColumnBatch, TargetBatch
+from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.random import permutation, uniforms
 from polysense.core.schema import Schema
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
@@ -99,8 +99,8 @@ def rows_batch(rows: np.ndarray, *, columns: tuple[str, ...] = NAMES) -> Batch:
             for i, name in enumerate(NAMES)
         },
         targets={
-            "label": TargetBatch(values=label, present=draws[:, 7] > 0.1),
-            "size": TargetBatch(values=(sign * draws[:, 8])[:, None], present=draws[:, 8] > 0.3),
+            "label": ValueTruth(values=label, present=draws[:, 7] > 0.1),
+            "size": ValueTruth(values=(sign * draws[:, 8])[:, None], present=draws[:, 8] > 0.3),
         },
         weights=0.5 + draws[:, 7],
     )

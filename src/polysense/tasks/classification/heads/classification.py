@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -77,7 +77,7 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
         return Logits(self.readout(fused.pooled))
 
     def loss(self, output: Logits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         counts = self._counts(truth)
         losses = F.cross_entropy(
             output.values.float(), truth.values, reduction="none", label_smoothing=self.label_smoothing
@@ -85,10 +85,10 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
         return {"loss": RowLoss(losses * counts, counts)}
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         return {"loss": self._counts(truth)}
 
-    def _counts(self, truth: TargetBatch) -> Float[Tensor, " batch"]:
+    def _counts(self, truth: ValueTruth) -> Float[Tensor, " batch"]:
         return truth.present * self.class_weights[truth.values]
 
     def arrays(self, output: Logits) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth
 from polysense.core.pytree import map_tensors, pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
@@ -21,6 +21,7 @@ from polysense.nn.decoding import DecodingConfig, IncrementalDecoder, Written
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.head import Head, HeadConfig
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 __all__ = ["TokenHead", "TokenOutput", "WritingHead", "WritingHeadConfig", "num_tokens"]
 
@@ -109,7 +110,7 @@ class WritingHead(Head[O], ABC):
         """
 
     @abstractmethod
-    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
+    def likelihood(self, fused: Fused, context: RowContext, truth: GenerationTruth) -> Float[Tensor, "batch 3"]:
         """Of the true text: the summed log probability of its tokens, each after the true ones before it; how many of
         them were the likeliest there; and their number."""
 
@@ -124,7 +125,7 @@ class WritingHead(Head[O], ABC):
         return {"values": torch.zeros(len(fused.pooled), 0, dtype=torch.int64, device=fused.pooled.device)}
 
     def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, GenerationTruth)
         return {"likelihood": self.likelihood(fused, context, truth)}
 
     @torch.no_grad()
@@ -190,12 +191,12 @@ class TokenHead(WritingHead[TokenOutput], ABC):
 
     label_smoothing: float
 
-    def expected(self, truth: TargetBatch) -> Int[Tensor, "batch length"]:
+    def expected(self, truth: GenerationTruth) -> Int[Tensor, "batch length"]:
         """The token that each output is to predict; padding where none."""
         return truth.values[:, 1:]
 
     def loss(self, output: TokenOutput, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, GenerationTruth)
         if output.losses is not None:
             losses = output.losses.sum(dim=1)
         else:
@@ -204,10 +205,10 @@ class TokenHead(WritingHead[TokenOutput], ABC):
         return {"loss": RowLoss(losses * truth.present, self.count(truth)["loss"])}
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, GenerationTruth)
         return {"loss": (self.expected(truth) != self.target.padding_id).sum(dim=1).float() * truth.present}
 
-    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
+    def likelihood(self, fused: Fused, context: RowContext, truth: GenerationTruth) -> Float[Tensor, "batch 3"]:
         logits, expected, padding = (
             self.read(fused, context, truth).logits,
             self.expected(truth),
@@ -222,8 +223,7 @@ class TokenHead(WritingHead[TokenOutput], ABC):
 
 def num_tokens(truth: Truth) -> Float[Tensor, " batch"]:
     """What each row's text adds to the divisor: its tokens after the begin token."""
-    assert isinstance(truth, TargetBatch)
-    assert truth.lengths is not None
+    assert isinstance(truth, GenerationTruth)
     return ((truth.lengths - 1).clamp(min=0) * truth.present).float()
 
 

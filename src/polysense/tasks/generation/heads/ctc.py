@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig
@@ -32,6 +32,7 @@ from polysense.nn.layers.ctc import PrefixScores
 from polysense.tasks.generation.heads.autoregressive import WritingHeadConfig, num_tokens
 from polysense.tasks.generation.heads.ctc_base import FrameHead, FrameReader, FrameReaderConfig, Frames
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 __all__ = ["CTCHead", "CTCHeadConfig"]
 
@@ -58,12 +59,12 @@ class CTCHead(FrameHead[Frames], config=CTCHeadConfig):
         self.frames = FrameReader(config, target, width, config.hidden, config.dropout)
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Frames:
-        assert truth is None or isinstance(truth, TargetBatch)
+        assert truth is None or isinstance(truth, GenerationTruth)
         frames: Frames = self.frames(fused, context, truth)
         return frames
 
     def loss(self, output: Frames, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, GenerationTruth)
         return {"loss": RowLoss(self.frames.losses(output, truth), num_tokens(truth))}
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
@@ -77,7 +78,7 @@ class CTCHead(FrameHead[Frames], config=CTCHeadConfig):
         frames = self.frames.normalized(self.read(fused, context))
         return IncrementalSpeechDecoder(*frames, self.target, weights, language_model=self.frames.language_model)
 
-    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
+    def likelihood(self, fused: Fused, context: RowContext, truth: GenerationTruth) -> Float[Tensor, "batch 3"]:
         """Of the true text: its log probability, its tokens that are the likeliest after those before, their number.
 
         A text that is too long for its frames, whose log probability would be -inf, counts as one that is guessed.

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polysense.config.limits import Fraction
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
@@ -33,6 +33,7 @@ from polysense.tasks.generation.heads.autoregressive import TokenOutput, num_tok
 from polysense.tasks.generation.heads.ctc_base import FrameHead, FrameReader, FrameReaderConfig, Frames
 from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 __all__ = ["CTCAttentionHead", "CTCAttentionHeadConfig"]
 
@@ -82,11 +83,11 @@ class CTCAttentionHead(FrameHead[SpeechOutput], config=CTCAttentionHeadConfig):
         return {"attention": 1 - self.ctc_weight, "ctc": self.ctc_weight}
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> SpeechOutput:
-        assert isinstance(truth, TargetBatch), f"{self.target.name}: without the true text there is no loss"
+        assert isinstance(truth, GenerationTruth), f"{self.target.name}: without the true text there is no loss"
         return SpeechOutput(self.attention.read(fused, context, truth), self.frames(fused, context, truth))
 
     def loss(self, output: SpeechOutput, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, GenerationTruth)
         return {
             "attention": self.attention.loss(output.attention, truth)["loss"],
             "ctc": RowLoss(self.frames.losses(output.frames, truth), num_tokens(truth)),
@@ -107,7 +108,7 @@ class CTCAttentionHead(FrameHead[SpeechOutput], config=CTCAttentionHeadConfig):
         frames = self.frames.normalized(self.frames(fused, context))
         return IncrementalSpeechDecoder(*frames, self.target, weights, attention, self.frames.language_model)
 
-    def likelihood(self, fused: Fused, context: RowContext, truth: TargetBatch) -> Float[Tensor, "batch 3"]:
+    def likelihood(self, fused: Fused, context: RowContext, truth: GenerationTruth) -> Float[Tensor, "batch 3"]:
         """Of the true text, as the decoder finds it; its log probability is both parts', weighted as they are trained.
 
         A text that is too long for its frames counts, for the CTC, as one that is guessed.

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from polysense.config.base import Config
 from polysense.config.limits import PositiveInt
-from polysense.core.batch import TargetBatch
 from polysense.core.pytree import pytree_node
 from polysense.core.registry import modality
 from polysense.core.rows import RowContext
@@ -29,6 +28,7 @@ from polysense.nn.layers.ctc import ctc_losses, frames_needed
 from polysense.nn.layers.ngram import NgramModel
 from polysense.tasks.generation.heads.autoregressive import O, WritingHead
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 __all__ = ["FrameHead", "FrameReader", "FrameReaderConfig", "Frames"]
 
@@ -147,7 +147,7 @@ class FrameReader(nn.Module):
             self.target.name, self.language_model.num_sequences, self.language_model.order,
         )  # fmt: skip
 
-    def forward(self, fused: Fused, context: RowContext, target: TargetBatch | None = None) -> Frames:
+    def forward(self, fused: Fused, context: RowContext, target: GenerationTruth | None = None) -> Frames:
         """Logits of each frame's token.
 
         Args:
@@ -174,12 +174,12 @@ class FrameReader(nn.Module):
             log_probabilities = log_probabilities.gather(1, order[:, :, None].expand_as(log_probabilities))
         return log_probabilities, valid.sum(dim=1)
 
-    def losses(self, frames: Frames, target: TargetBatch) -> Float[Tensor, " batch"]:
+    def losses(self, frames: Frames, target: GenerationTruth) -> Float[Tensor, " batch"]:
         """-log P(text | frames) of each row; 0 where the target is absent or too long for the frames."""
         texts, lengths = self._texts(target)
         return ctc_losses(*self.normalized(frames), texts, lengths, self.target.padding_id) * target.present
 
-    def log_likelihood(self, frames: Frames, target: TargetBatch) -> Float[Tensor, " batch"]:
+    def log_likelihood(self, frames: Frames, target: GenerationTruth) -> Float[Tensor, " batch"]:
         """log P(text | frames); a text that is too long for its frames counts as one that is guessed evenly."""
         texts, lengths = self._texts(target)
         log_probabilities, num_frames = self.normalized(frames)
@@ -212,14 +212,13 @@ class FrameReader(nn.Module):
         mean = torch.einsum("bsnd,bsn->bsd", values, weights) / weights.sum(dim=2, keepdim=True).clamp(min=1)
         return mean, mask.any(dim=2)
 
-    def _texts(self, target: TargetBatch) -> tuple[Int[Tensor, "batch length"], Int[Tensor, " batch"]]:
+    def _texts(self, target: GenerationTruth) -> tuple[Int[Tensor, "batch length"], Int[Tensor, " batch"]]:
         """The true texts without begin and end, and their tokens."""
-        assert target.lengths is not None
         last = target.values.gather(1, (target.lengths - 1).clamp(min=0)[:, None])[:, 0]
         lengths = (target.lengths - 1 - (last == self.target.end_id).long()).clamp(min=0)
         return target.values[:, 1:], lengths
 
-    def _report(self, num_frames: Int[Tensor, " batch"], target: TargetBatch, rows: Tensor) -> None:
+    def _report(self, num_frames: Int[Tensor, " batch"], target: GenerationTruth, rows: Tensor) -> None:
         """Says once which row is too short for its text, and once more how many are, after all have been seen."""
         if self._said_how_many:
             return

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.config.limits import FractionBelowOne, PositiveInt
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth
 from polysense.core.rows import RowContext
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
@@ -33,6 +33,7 @@ from polysense.nn.layers.packed import Packing, pack
 from polysense.nn.layers.transformer import TransformerBlock, sinusoidal
 from polysense.tasks.generation.heads.autoregressive import TokenHead, TokenOutput, WritingHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 __all__ = ["GenerationHead", "GenerationHeadConfig"]
 
@@ -100,7 +101,7 @@ class GenerationHead(TokenHead, config=GenerationHeadConfig):
     # --- teacher forcing -----------------------------------------------------------------------------------------
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> TokenOutput:
-        assert isinstance(truth, TargetBatch), (
+        assert isinstance(truth, GenerationTruth), (
             f"{self.target.name}: without the true text there is nothing to go on from"
         )
         memory, mask = self._memory(fused, context)
@@ -119,9 +120,8 @@ class GenerationHead(TokenHead, config=GenerationHeadConfig):
             return TokenOutput(losses=losses.view(expected.shape))
         return TokenOutput(logits=self._logits(tokens))
 
-    def _packing(self, target: TargetBatch, memory_mask: Bool[Tensor, "batch memory"]) -> Packing | None:
+    def _packing(self, target: GenerationTruth, memory_mask: Bool[Tensor, "batch memory"]) -> Packing | None:
         """How the batch's texts are packed; None where padding costs less."""
-        assert target.lengths is not None
         rows, longest = target.values.shape[0], target.values.shape[1] - 1
         lengths = (target.lengths - 1).clamp(min=0)
         if self.packing == "auto":

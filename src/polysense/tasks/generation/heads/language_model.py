@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.config.limits import FractionBelowOne, PositiveInt
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth
 from polysense.core.rows import RowContext
 from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
@@ -39,6 +39,7 @@ from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_
 from polysense.nn.layers.transformer import sinusoidal
 from polysense.tasks.generation.heads.autoregressive import TokenHead, TokenOutput, WritingHeadConfig
 from polysense.tasks.generation.record import GenerationRequirements, GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 
 __all__ = ["LanguageModelHead", "LanguageModelHeadConfig"]
 
@@ -182,7 +183,7 @@ class LanguageModelHead(TokenHead):
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> TokenOutput:
         """Logits of each token of the true text after the first, from those before it; before them, where there are
         earlier answers to be trained on, of each token of the prompt."""
-        assert isinstance(truth, TargetBatch), (
+        assert isinstance(truth, GenerationTruth), (
             f"{self.target.name}: without the true text there is nothing to go on from"
         )
         model = self._ready()
@@ -202,7 +203,7 @@ class LanguageModelHead(TokenHead):
         before = (places - 1 - first).clamp(min=0)[:, :, None].expand(-1, -1, logits.shape[2])
         return TokenOutput(logits=torch.cat([logits.gather(1, before), logits[:, start - first :]], dim=1))
 
-    def expected(self, truth: TargetBatch) -> Int[Tensor, "batch length"]:
+    def expected(self, truth: GenerationTruth) -> Int[Tensor, "batch length"]:
         answer = truth.values[:, 1:]
         return answer if truth.earlier is None else torch.cat([truth.earlier, answer], dim=1)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
@@ -57,7 +57,7 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
         return Logits(self.readout(fused.pooled))
 
     def loss(self, output: Logits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         losses = F.binary_cross_entropy_with_logits(
             output.values.float(), truth.values, pos_weight=self.positive_weight, reduction="none"
         ).mean(dim=1)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, safe, weighted
@@ -55,14 +55,14 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
         return Logits(self.readout(fused.pooled))
 
     def loss(self, output: Logits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         known = _known(truth)
         expected = (safe(truth.values, known) - self.mean) / self.std
         losses = _LOSSES[self.kind](output.values.float(), expected, reduction="none")
         return {"loss": RowLoss((losses * known).sum(dim=1), known.sum(dim=1).float())}
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         return {"loss": _known(truth).sum(dim=1).float()}
 
     def arrays(self, output: Logits) -> dict[str, Tensor]:
@@ -73,5 +73,5 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
         return Logits(weighted(stacked, weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)))
 
 
-def _known(truth: TargetBatch) -> Bool[Tensor, "batch outputs"]:
+def _known(truth: ValueTruth) -> Bool[Tensor, "batch outputs"]:
     return ~truth.values.isnan() & truth.present[:, None]

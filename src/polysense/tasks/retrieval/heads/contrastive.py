@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.config.limits import PositiveInt
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth, ValueTruth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column
@@ -134,7 +134,7 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
         return Embeddings(torch.stack(values, dim=1), self.log_sharpness.exp() + nothing, self.bias + nothing)
 
     def loss(self, output: Embeddings, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         embeddings = output.values
         rows = slice(0, len(embeddings)) if own is None else own
         ids = torch.arange(len(embeddings), device=embeddings.device)[rows]
@@ -160,7 +160,7 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         """In how many directions a row has both columns, as the table says."""
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         there = truth.values[:, : len(self.members)] != 0
         both = torch.stack([there[:, one] & there[:, other] for one, other in self.directions])
         return {"loss": both.sum(dim=0).float() * truth.present}

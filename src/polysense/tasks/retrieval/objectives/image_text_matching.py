@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch
+from polysense.core.batch import ValueTruth
 from polysense.core.rows import RowLoss
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -87,7 +87,7 @@ class ImageTextMatching(Objective):
         It is 0 in a row that has fewer than two of the columns, or no other to be told from.
         """
         truth, output = state.truths[self.target], state.outputs[self.target]
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         assert isinstance(output, Embeddings)
         nobody = torch.zeros_like(truth.present)
         # Other columns than the target's could give the answer away, or need not be there: they are masked.

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth, ValueTruth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
@@ -160,7 +160,7 @@ class SegmentationHead(Head[PixelLogits]):
     # --- losses --------------------------------------------------------------------------------------------------
 
     def loss(self, output: PixelLogits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         ids, counts = truth.values.flatten(1).long(), self.count(truth)
         known = (ids < self.target.other) & truth.present[:, None]
         logs = self._of_pixels(output).flatten(2).log_softmax(dim=1)
@@ -178,7 +178,7 @@ class SegmentationHead(Head[PixelLogits]):
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         """Weighted pixels that have a class; images that have such a pixel."""
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         ids = truth.values.long()
         pixels = self.class_weights[ids].sum(dim=(1, 2)) * truth.present
         images = (ids < self.target.other).flatten(1).any(dim=1) & truth.present
@@ -192,7 +192,7 @@ class SegmentationHead(Head[PixelLogits]):
 
     def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
         """The summed log probability of the true classes, how many pixels are right, and how many have a class."""
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         ids = truth.values.flatten(1).long()
         known = (ids < self.target.other) & truth.present[:, None]
         logits = self._of_pixels(self.read(fused, context)).flatten(2)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.config.limits import FractionBelowOne
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth, ValueTruth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column
@@ -121,7 +121,7 @@ class TaggingHead(Head[StepLabels], config=TaggingHeadConfig):
         return StepLabels(logits, tokens.mask.gather(1, order))
 
     def loss(self, output: StepLabels, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         logits, mask = output.logits, output.mask
         labels = self.labels(truth, mask)
         if self.chain is not None:
@@ -136,13 +136,13 @@ class TaggingHead(Head[StepLabels], config=TaggingHeadConfig):
         return {"loss": RowLoss(total, self.count(truth)["loss"])}
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         lengths, classes = truth.values[:, :, 1] - truth.values[:, :, 0], truth.values[:, :, 2].long()
         inside = lengths * (classes >= 0)
         rest = (lengths[:, 0] - inside.sum(dim=1)).clamp(min=0) * self.weights[0]
         return {"loss": ((inside * self.weights[1 + classes.clamp(min=0)]).sum(dim=1) + rest) * truth.present}
 
-    def labels(self, target: TargetBatch, mask: Bool[Tensor, "batch steps"]) -> Int[Tensor, "batch steps"]:
+    def labels(self, target: ValueTruth, mask: Bool[Tensor, "batch steps"]) -> Int[Tensor, "batch steps"]:
         """Each token's label; 0 where the mask is False.
 
         Args:
@@ -188,10 +188,10 @@ class TaggingHead(Head[StepLabels], config=TaggingHeadConfig):
         return {"values": self._segments(self.read(fused, context), column.lengths.sum(dim=1).float())}
 
     def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         return {"likelihood": self._likelihood(self.read(fused, context), truth)}
 
-    def _likelihood(self, output: StepLabels, target: TargetBatch) -> Float[Tensor, "batch 3"]:
+    def _likelihood(self, output: StepLabels, target: ValueTruth) -> Float[Tensor, "batch 3"]:
         """Of the true labels, over the column's own length; by the training shares in rows that lack the column."""
         logits, mask = output.logits, output.mask
         labels = self.labels(target, mask)

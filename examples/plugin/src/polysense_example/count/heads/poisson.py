@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.core.batch import TargetBatch, Truth
+from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Target
 from polysense.core.tokens import Fused
@@ -44,7 +44,7 @@ class PoissonHead(Head[Logits]):
         return Logits(self.readout(fused.pooled) + self.offset)
 
     def loss(self, output: Logits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
-        assert isinstance(truth, TargetBatch)
+        assert isinstance(truth, ValueTruth)
         # A row without the target counts for nothing, neither here nor in `count`.
         counts, there = truth.values.float(), truth.present.float()
         losses = F.poisson_nll_loss(output.values.float()[:, 0], counts, full=True, reduction="none")
