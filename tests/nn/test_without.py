@@ -18,6 +18,7 @@ from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.truth import GenerationTruth
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig
 from polysense.tasks.retrieval.record import RetrievalTarget
 
@@ -67,7 +68,7 @@ def batch(length: int = 6, seed: int = 0) -> Batch:
         },
         targets={
             "space": ValueTruth(values=torch.arange(1, 2 * ROWS + 1).view(ROWS, 2), present=torch.ones(ROWS).bool()),
-            "text": ValueTruth(
+            "text": GenerationTruth(
                 values=answers, present=torch.ones(ROWS).bool(), lengths=torch.full((ROWS,), 5, dtype=torch.int64)
             ),
         },
