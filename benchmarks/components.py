@@ -10,7 +10,7 @@ the projection to the tokens' width apart), in the fastest of its layouts and ke
 All sides of a component take turns; the ratio of each round is taken, and the median, least and most are printed. With
 one thread the clock is the process's own CPU time, so that other programs disturb little. FLOPs are those of a
 forward, 2 for a multiplication and an addition, as torch's FlopCounterMode counts them: matrix products, convolutions
-and attention. Not counted: Fourier transforms, look-ups, sums over bags, normalisation, pooling, element-wise work.
+and attention. Not counted: Fourier transforms, look-ups, sums over bags, normalization, pooling, element-wise work.
 """
 
 from __future__ import annotations

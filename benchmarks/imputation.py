@@ -3,7 +3,7 @@
 A share of the cells that are there is hidden, in rows that the model was not trained on; `polysense impute` fills them
 and writes the table; what it wrote is read again and compared with what stood there. The same cells are filled with the
 training rows' mean (numbers, dates, pixels) or their most frequent value (categories, texts), and, where there are
-several numbers, by two that look at the row's other numbers: scikit-learn's KNNImputer (5 neighbours) and
+several numbers, by two that look at the row's other numbers: scikit-learn's KNNImputer (5 neighbors) and
 IterativeImputer (a Bayesian ridge regression for each column), fitted on the training rows. The model is not trained
 here.
 

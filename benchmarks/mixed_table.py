@@ -29,7 +29,7 @@ import soundfile
 from PIL import Image
 
 NUM_TRAIN = 1258
-CATEGORIES = ("north", "east", "south", "west", "centre")
+CATEGORIES = ("north", "east", "south", "west", "center")
 
 
 def make(folder: Path, seed: int = 0) -> None:
@@ -147,16 +147,16 @@ def handwritten(folder: Path, *, threads: int = 1, epochs: int = 10, seed: int =
 
     train, test = read(tables["train"]), read(tables["test"])
     net = Net()
-    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     training = time.perf_counter()
     for _ in range(epochs):
         net.train()
         for rows in torch.randperm(len(train[-1])).split(32):  # type: ignore[no-untyped-call]
             *inputs, label = (column[rows] for column in train)
             loss = functional.cross_entropy(net(*inputs), label)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
     ended = time.perf_counter()
     net.eval()
     with torch.no_grad():

@@ -4,7 +4,7 @@
     python benchmarks/pretraining.py DIR/avdigits/data.csv label pre --columns image_deg audio -o runs/pretraining
 
 For each share of the training labels (stratified, drawn anew for each seed) the same recipe is trained twice with the
-same seed on the same rows: from scratch, and from the bundle (`init_from`). Both have the same number of optimisation
+same seed on the same rows: from scratch, and from the bundle (`init_from`). Both have the same number of optimization
 steps at every share, so fewer labels do not mean less training. The recipe's columns are read and encoded as in the
 bundle for both sides, so the weights that they begin with are all that differs. Without `--steps` each run has as many
 steps as `--epochs` epochs over all training rows.
@@ -37,7 +37,7 @@ from polysense.workflows.prepare import prepare, split_tables
 SIDES = ("from scratch", "pretrained")
 
 
-def labelled(table: Table, label: str, share: float, seed: int) -> Table:
+def labeled(table: Table, label: str, share: float, seed: int) -> Table:
     """A share of the rows of every class, at least one of each, drawn by the seed; a smaller share lies in a larger."""
     groups: dict[object, list[int]] = defaultdict(list)
     for row, cell in enumerate(table.cells(label, literal=True)):
@@ -61,7 +61,7 @@ def train(
     """One run, or what it left when it was done before."""
     folder = Path(options.output) / f"{100 * share:g}" / str(seed) / side.replace(" ", "_")
     path = folder / "pretraining.json"
-    rows = labelled(tables["train"], options.label, share, seed)
+    rows = labeled(tables["train"], options.label, share, seed)
     batch_size = min(recipe.training.batch_size, len(rows))
     steps = options.steps or math.ceil(len(tables["train"]) / recipe.training.batch_size) * options.epochs
     epochs = epochs_for(steps, len(rows), batch_size)

@@ -178,7 +178,7 @@ class TorchEmbeddingBag(nn.Module):
 
 
 class Pixels(nn.Module):
-    """Standardised pixels through a network that gives a map or a sequence, then one projection."""
+    """Standardized pixels through a network that gives a map or a sequence, then one projection."""
 
     def __init__(self, make: Callable[[Size], tuple[nn.Module, int]], layout: str, size: Size) -> None:
         super().__init__()
@@ -444,7 +444,7 @@ def _attention(make: Callable[..., nn.Module], *arguments: Any) -> dict[str, Cal
 
 ENCODERS: dict[str, tuple[Reference, ...]] = {
     "text_transformer": (
-        Reference("transformers BertModel", _attention(Bert, False), "normalises after each sum, learned positions"),
+        Reference("transformers BertModel", _attention(Bert, False), "normalizes after each sum, learned positions"),
         Reference("torch nn.TransformerEncoder", {"": TorchTransformer}, "learned positions"),
     ),
     "text_rnn": (
@@ -469,7 +469,7 @@ ENCODERS: dict[str, tuple[Reference, ...]] = {
     "resnet18": (_timm("resnet18", 512),),
     "resnet34": (_timm("resnet34", 512),),
     "resnet50": (_timm("resnet50", 2048),),
-    "vgg": (Reference("timm vgg11_bn", layouts(partial(timm_map, "vgg11_bn", 512)), "biases before normalising"),),
+    "vgg": (Reference("timm vgg11_bn", layouts(partial(timm_map, "vgg11_bn", 512)), "biases before normalizing"),),
     "convnext": (
         Reference(
             "timm convnext_atto",
@@ -497,14 +497,14 @@ ENCODERS: dict[str, tuple[Reference, ...]] = {
     ),
     "waveform_cnn": (
         Reference(
-            "torch M5, batch normalisation",
+            "torch M5, batch normalization",
             {"": partial(M5, nn.BatchNorm1d)},
-            "as published; padding is normalised too",
+            "as published; padding is normalized too",
         ),
         Reference(
-            "torch M5, group normalisation",
+            "torch M5, group normalization",
             {"": partial(M5, lambda n: nn.GroupNorm(n // 8, n))},
-            "padding is normalised too",
+            "padding is normalized too",
         ),
     ),
 }

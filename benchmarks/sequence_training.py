@@ -52,7 +52,7 @@ from polysense.training.trainer import Trainer
 
 VOCABULARY, ROWS = 4000, 32
 
-# Seconds of this process: on a machine that is shared, the time on the wall says what the neighbours do.
+# Seconds of this process: on a machine that is shared, the time on the wall says what the neighbors do.
 CLOCK = time.process_time
 
 

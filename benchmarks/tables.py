@@ -32,7 +32,7 @@ _TURNS = 8
 def make_words(table: Path, output: Path) -> None:
     """Of a table of spoken digits (audio, label, split) each recording once, with its word as the transcript.
 
-    Several rows may share a recording there. One that stands in two splits would be tested on what was learnt.
+    Several rows may share a recording there. One that stands in two splits would be tested on what was learned.
     """
     rows: dict[str, dict[str, str]] = {}
     for row in _read_csv(table):

@@ -1,4 +1,4 @@
-"""Makes the demo's assets: spoken digits, synthesised with espeak-ng, and the handwritten ones of scikit-learn.
+"""Makes the demo's assets: spoken digits, synthesized with espeak-ng, and the handwritten ones of scikit-learn.
 
 The idea: one voice is one espeak-ng variant (its formants, breath and timbre) with one accent of English, one speed and
 one pitch, and no variant serves two voices, so that a voice held out for the test is a throat that training never
@@ -52,7 +52,7 @@ VARIANTS = (
 )
 
 
-def synthesise(voice: str, word: str, speed: int, pitch: int) -> np.ndarray:
+def synthesize(voice: str, word: str, speed: int, pitch: int) -> np.ndarray:
     """Says one word.
 
     Args:
@@ -94,7 +94,7 @@ def make_speech(out: Path) -> None:
                 wobble_speed, wobble_pitch = random.uniforms(2, "demo speech take", name, take, digit)
                 speed = int(130 + 90 * base_speed + 30 * (wobble_speed - 0.5))
                 pitch = int(20 + 60 * base_pitch + 20 * (wobble_pitch - 0.5))
-                wave = synthesise(name, word, speed, pitch)
+                wave = synthesize(name, word, speed, pitch)
                 recordings.append([index, digit, take, speed, pitch, start, len(wave)])
                 waves.append(wave)
                 start += len(wave)

@@ -195,7 +195,7 @@ def _tiny_language_model(kind: str, folder: Path) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(
-        ["Question: what colour is it? Answer: red, green, blue or yellow", "user assistant system image"] * 3,
+        ["Question: what color is it? Answer: red, green, blue or yellow", "user assistant system image"] * 3,
         trainers.BpeTrainer(
             vocab_size=320,
             special_tokens=list(special.values()),

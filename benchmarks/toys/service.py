@@ -1,12 +1,12 @@
 """A toy customer service: a picture of what arrived, a message, and a voice that says the order's number; a reply.
 
-The reply follows rules that need all three: the picture tells the thing, its colour and whether it is broken, the
+The reply follows rules that need all three: the picture tells the thing, its color and whether it is broken, the
 message who writes and what she wants, the voice the two digits of the order. Of "Please send my money back. Ada", a
 cracked red cup and "four seven" comes "Dear Ada, we are sorry about your broken red cup of order 4 7; your money is on
 its way." Where the picture or the voice is missing, the right reply asks for it, so what is absent is told from what
 was not understood.
 
-The voices of the test split speak in no other, and its combinations of thing, colour and wish are seen nowhere else.
+The voices of the test split speak in no other, and its combinations of thing, color and wish are seen nowhere else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIZE = 48
 """Height and width of a picture, in pixels."""
 
 _THINGS = ("cup", "lamp", "ball", "box")
-_COLOURS = {
+_COLORS = {
     "red": (200, 40, 40),
     "blue": (50, 70, 200),
     "green": (40, 150, 60),
@@ -67,7 +67,7 @@ class Case:
         name: Who writes.
         wish: "money", "new" or "repair".
         thing: What arrived.
-        colour: Its colour.
+        color: Its color.
         broken: Whether it is cracked.
         order: Two digits.
         has_photo: Whether there is a picture.
@@ -77,7 +77,7 @@ class Case:
     name: str
     wish: str
     thing: str
-    colour: str
+    color: str
     broken: bool
     order: str
     has_photo: bool = True
@@ -92,7 +92,7 @@ def reply(case: Case) -> str:
     ]
     if asked:
         return f"Dear {case.name}, please send us {' and '.join(asked)}."
-    what = f"{case.colour} {case.thing} of order {' '.join(case.order)}"
+    what = f"{case.color} {case.thing} of order {' '.join(case.order)}"
     if not case.broken:
         return f"Dear {case.name}, we see no damage to your {what}; could you send another picture?"
     return f"Dear {case.name}, we are sorry about your broken {what}; {_WISHES[case.wish][1]}."
@@ -102,21 +102,21 @@ def draw_thing(case: Case, draws: np.random.Generator) -> Image.Image:
     """The picture: a drawn thing somewhere on a light ground, with a crack across if it is broken."""
     ground = tuple(int(value) for value in draws.integers(200, 256, 3))
     image = Image.new("RGB", (SIZE, SIZE), ground)
-    pen, colour = ImageDraw.Draw(image), _COLOURS[case.colour]
+    pen, color = ImageDraw.Draw(image), _COLORS[case.color]
     side = int(draws.integers(24, 33))
     left, top = (int(value) for value in draws.integers(2, SIZE - side - 2, 2))
     right, bottom, middle = left + side, top + side, top + side // 2
     match case.thing:
         case "cup":
-            pen.rectangle((left, top, right - side // 4, bottom), fill=colour)
-            pen.arc((right - side // 2, top + side // 4, right, bottom - side // 4), -90, 90, fill=colour, width=3)
+            pen.rectangle((left, top, right - side // 4, bottom), fill=color)
+            pen.arc((right - side // 2, top + side // 4, right, bottom - side // 4), -90, 90, fill=color, width=3)
         case "lamp":
-            pen.polygon([(left + side // 2, top), (left, middle), (right, middle)], fill=colour)
-            pen.rectangle((left + side // 2 - 2, middle, left + side // 2 + 2, bottom), fill=colour)
+            pen.polygon([(left + side // 2, top), (left, middle), (right, middle)], fill=color)
+            pen.rectangle((left + side // 2 - 2, middle, left + side // 2 + 2, bottom), fill=color)
         case "ball":
-            pen.ellipse((left, top, right, bottom), fill=colour)
+            pen.ellipse((left, top, right, bottom), fill=color)
         case _:
-            pen.rectangle((left, top, right, bottom), fill=colour)
+            pen.rectangle((left, top, right, bottom), fill=color)
     if case.broken:
         heights = middle + draws.integers(-5, 6, 6)
         across = np.linspace(left - 2, right + 2, len(heights)).astype(int)
@@ -143,7 +143,7 @@ def make_service(folder: str | Path, *, seed: int = 0, num_rows: int = 2_000) ->
     speech = read_speech()
     splits = np.array(_SPLITS)
     voice_splits = splits[random.permutation(len(speech.voices), seed, "service voices") % len(splits)]
-    kinds = [(thing, colour, wish) for thing in _THINGS for colour in _COLOURS for wish in _WISHES]
+    kinds = [(thing, color, wish) for thing in _THINGS for color in _COLORS for wish in _WISHES]
     kind_splits = splits[random.permutation(len(kinds), seed, "service kinds") % len(splits)]
     folder = Path(folder)
     rows = []
@@ -153,13 +153,13 @@ def make_service(folder: str | Path, *, seed: int = 0, num_rows: int = 2_000) ->
         for row in range(num_rows):
             draws = random.generator(seed, "service row", row)
             split = _SPLITS[row % len(_SPLITS)]
-            thing, colour, wish = kinds[int(draws.choice(np.flatnonzero(kind_splits == split)))]
+            thing, color, wish = kinds[int(draws.choice(np.flatnonzero(kind_splits == split)))]
             voice = int(draws.choice(np.flatnonzero(voice_splits == split)))
             case = Case(
                 name=str(draws.choice(_NAMES)),
                 wish=wish,
                 thing=thing,
-                colour=colour,
+                color=color,
                 broken=bool(draws.random() < _SHARE_BROKEN),
                 order=f"{draws.integers(100):02d}",
                 has_photo=bool(draws.random() >= _SHARE_MISSING),

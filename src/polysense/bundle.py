@@ -1,4 +1,4 @@
-"""The trained artefact: schema, fitted preprocessing, model config, weights, model card. No pickle anywhere.
+"""The trained artifact: schema, fitted preprocessing, model config, weights, model card. No pickle anywhere.
 
 bundle/
   README.md             the model card

@@ -1,4 +1,4 @@
-"""The recipe: everything that decides a run, as one config. YAML is its serialised form."""
+"""The recipe: everything that decides a run, as one config. YAML is its serialized form."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Recipe(Config):
     Attributes:
         data: Tables, columns, targets, split, augmentation.
         model: Encoders, fusion, heads.
-        training: Optimisation.
+        training: Optimization.
         evaluation: What is measured.
         init_from: A trained bundle whose parts the model starts from; null starts anew.
     """

@@ -34,14 +34,14 @@ def rows(num: int) -> list[dict[str, object]]:
 def test_a_smaller_share_lies_in_a_larger_one_and_has_every_class(benchmark: ModuleType) -> None:
     table = read_table([{**row, "number": index} for index, row in enumerate(rows(200))])
     parts = [
-        {int(cell) for cell in benchmark.labelled(table, "label", share, 3).cells("number")}
+        {int(cell) for cell in benchmark.labeled(table, "label", share, 3).cells("number")}
         for share in (0.001, 0.1, 0.5, 1.0)
     ]
     assert [len(part) for part in parts] == [2, 20, 100, 200]
     assert all(small < large for small, large in itertools.pairwise(parts))
     for part in parts:
         assert {str(table.cell(row, "label")) for row in part} == {"yes", "no"}
-    other = {int(cell) for cell in benchmark.labelled(table, "label", 0.1, 4).cells("number")}
+    other = {int(cell) for cell in benchmark.labeled(table, "label", 0.1, 4).cells("number")}
     assert other != parts[1]
 
 

@@ -22,7 +22,7 @@ from toys.spoken_numbers import LARGEST, make_spoken_numbers, say
 from toys.translation import greek_number
 
 MAKERS = (make_spoken_numbers, make_service)
-CASE = Case(name="Ada", wish="money", thing="cup", colour="red", broken=True, order="47")
+CASE = Case(name="Ada", wish="money", thing="cup", color="red", broken=True, order="47")
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:
@@ -96,32 +96,32 @@ def test_a_reply_says_what_the_columns_tell() -> None:
     assert reply(CASE) == (
         "Dear Ada, we are sorry about your broken red cup of order 4 7; your money is on its way."
     )  # fmt: skip
-    changes = [{"name": "Lea"}, {"wish": "repair"}, {"thing": "box"}, {"colour": "blue"}, {"order": "70"}]
+    changes = [{"name": "Lea"}, {"wish": "repair"}, {"thing": "box"}, {"color": "blue"}, {"order": "70"}]
     others = [dataclasses.replace(CASE, **change) for change in [*changes, {"broken": False}]]
     assert len({reply(case) for case in [CASE, *others]}) == 7, "each of the three columns changes it"
     assert reply(dataclasses.replace(CASE, has_photo=False)) == "Dear Ada, please send us a picture of what arrived."
     neither = dataclasses.replace(CASE, has_photo=False, has_voice=False)
     assert reply(neither) == "Dear Ada, please send us a picture of what arrived and the number of your order."
-    unseen = dataclasses.replace(CASE, has_photo=False, thing="lamp", colour="green", broken=False)
+    unseen = dataclasses.replace(CASE, has_photo=False, thing="lamp", color="green", broken=False)
     assert reply(unseen) == reply(dataclasses.replace(CASE, has_photo=False)), "what is not there is not told"
 
 
 def test_a_picture_shows_its_thing_and_whether_it_is_broken() -> None:
     pictures = {
-        (thing, colour, broken): np.asarray(
+        (thing, color, broken): np.asarray(
             draw_thing(
-                dataclasses.replace(CASE, thing=thing, colour=colour, broken=broken), random.generator("same")
+                dataclasses.replace(CASE, thing=thing, color=color, broken=broken), random.generator("same")
             )
         )
         for thing in ("cup", "lamp", "ball", "box")
-        for colour in ("red", "yellow")
+        for color in ("red", "yellow")
         for broken in (False, True)
     }  # fmt: skip
     assert all(picture.shape == (SIZE, SIZE, 3) for picture in pictures.values())
     assert len({picture.tobytes() for picture in pictures.values()}) == len(pictures)
-    for (thing, colour, broken), picture in pictures.items():
+    for (thing, color, broken), picture in pictures.items():
         if broken:
-            changed = (picture != pictures[thing, colour, False]).any(axis=2)
+            changed = (picture != pictures[thing, color, False]).any(axis=2)
             assert 20 < changed.sum() < 400, "a crack, and nothing else"
 
 
@@ -147,7 +147,7 @@ def test_service_cells_are_missing_as_promised_and_splits_are_apart(tmp_path: Pa
             found[row["split"]].add((what.split(" of order")[0], answer))
     assert len(found["train"]) > 20
     assert found["test"]
-    assert not found["train"] & found["test"], "a thing, colour and wish that no training row has together"
+    assert not found["train"] & found["test"], "a thing, color and wish that no training row has together"
 
 
 def test_the_toy_translation_follows_its_rules(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from polysense.config.codec import (
 from polysense.errors import ConfigError
 
 
-class Colour(StrEnum):
+class Color(StrEnum):
     RED = "red"
 
 
@@ -69,7 +69,7 @@ class CarConfig(Config):
 
     name: str | None = None
     seats: int = 4
-    colour: Colour = Colour.RED
+    color: Color = Color.RED
     size: tuple[int, int] | None = None
     engine: EngineConfig = SteamConfig()
     spare: dict[str, EngineConfig] = field(default_factory=dict)
@@ -201,14 +201,14 @@ def test_a_plain_config_is_complete_and_type_comes_first() -> None:
     assert plain == {
         "name": None,
         "seats": 4,
-        "colour": "red",
+        "color": "red",
         "size": [1, 2],
         "engine": {"type": "steam", "pressure": 3.5},
         "spare": {"left.front": {"type": "electric", "cells": 4}},
         "history": [],
     }
     assert next(iter(plain["engine"])) == "type"
-    assert type(plain["colour"]) is str
+    assert type(plain["color"]) is str
     json.dumps(plain)
 
 
@@ -219,10 +219,10 @@ def test_a_family_by_name_alone_gets_its_defaults() -> None:
 @pytest.mark.parametrize(
     ("plain", "message"),
     [
-        ({"seat": 5}, r"recipe: seat: no such key; did you mean 'seats'\? \(known here: name, seats, colour"),
+        ({"seat": 5}, r"recipe: seat: no such key; did you mean 'seats'\? \(known here: name, seats, color"),
         ({"zzz": 5}, r"recipe: zzz: no such key \(known here"),
         ({"seats": "many"}, r"recipe: seats: found 'many'; input should be a valid integer"),
-        ({"colour": "blue"}, r"recipe: colour: found 'blue'; input should be 'red'"),
+        ({"color": "blue"}, r"recipe: color: found 'blue'; input should be 'red'"),
         ({"engine": {"type": "stem"}}, r"recipe: engine: no test_engine is named 'stem'; did you mean 'steam'\?"),
         ({"engine": "x"}, r"recipe: engine: no test_engine is named 'x' \(choose from: electric, steam\)"),
         ({"engine": {"pressure": 1}}, r"recipe: engine: no type given \(choose from: electric, steam\)"),
@@ -262,7 +262,7 @@ def test_a_missing_key_is_named() -> None:
 def test_the_json_schema_names_keys_types_and_choices() -> None:
     schema = json_schema(CarConfig)
     text = json.dumps(schema)
-    assert set(schema["properties"]) == {"name", "seats", "colour", "size", "engine", "spare", "history"}
+    assert set(schema["properties"]) == {"name", "seats", "color", "size", "engine", "spare", "history"}
     assert schema["additionalProperties"] is False
     assert '"steam"' in text
     assert '"electric"' in text

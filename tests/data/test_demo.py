@@ -38,7 +38,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_demo(tmp_path_factory.mktemp("demo"), num_rows=300)
 
 
-def test_the_assets_fit_in_four_megabytes_and_their_licences_are_noted() -> None:
+def test_the_assets_fit_in_four_megabytes_and_their_licenses_are_noted() -> None:
     assets = [path for path in ASSETS.iterdir() if path.is_file() and path.suffix not in {".py", ".pyc"}]
     assert {path.name for path in assets} == {"ATTRIBUTION.md", "digits.npz", "speech.flac", "speech.json"}
     assert sum(path.stat().st_size for path in assets) < 4_000_000

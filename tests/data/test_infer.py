@@ -107,8 +107,8 @@ INPUTS: list[tuple[str, list[Any], str, bool]] = [
     ("booleans", cycle([True, False]), "category", False),
     ("flag", cycle([0, 1]), "category", False),
     ("flag with missing", cycle([0.0, 1.0, None]), "category", False),
-    ("colour", cycle(["red", "green", "dark blue"]), "category", False),
-    ("colour of few", ["red", "green", "blue", "red", "green", "blue", "red"], "category", False),
+    ("color", cycle(["red", "green", "dark blue"]), "category", False),
+    ("color of few", ["red", "green", "blue", "red", "green", "blue", "red"], "category", False),
     ("class_code", cycle(list(range(12))), "category", False),
     ("store_id", cycle([11, 17, 23, 29]), "category", False),
     ("leading zeros", cycle(["007", "012", "100"]), "category", False),
@@ -217,7 +217,7 @@ def test_targets(name: str, cells: list[Any], task: str, reason: str) -> None:
 @pytest.mark.parametrize("delimiter", ["|", ";", ",", ", "])
 def test_multilabel_in_one_text(delimiter: str) -> None:
     draws = rng("multi").random((200, 4)) < 0.4
-    cells = [delimiter.join(np.array(["red", "green", "blue", "dark grey"])[row]) for row in draws]
+    cells = [delimiter.join(np.array(["red", "green", "blue", "dark gray"])[row]) for row in draws]
     found = target(cells)
     assert (found.task, found.multiple, found.delimiter) == ("multilabel", True, delimiter.strip())
     assert f"4 labels separated by {delimiter.strip()!r}" in found.reason
@@ -346,7 +346,7 @@ def test_one_column_can_be_two_inputs() -> None:
         ([date(2024, 1, day) for day in range(1, 31)], "dates or times such as '2024-01-01'"),
     ],
 )
-def test_dates_are_recognised_and_taken_in_if_stated(cells: list[Any], told: str) -> None:
+def test_dates_are_recognized_and_taken_in_if_stated(cells: list[Any], told: str) -> None:
     found = guess(cells)
     assert (found.role, found.modality) == (Role.IGNORED, "date")
     assert told in found.reason
@@ -536,7 +536,7 @@ def _drawings(num_concepts: int = 90) -> Table:
         part = ("train", "train", "test")[i % 3]
         for style in ("plain", "bright"):
             name = f"thing{i} with dots{i // 3}"
-            rows.append({"name": name, "caption": f"{name}, {style} style", "colour": f"dots{i // 3}", "split": part})
+            rows.append({"name": name, "caption": f"{name}, {style} style", "color": f"dots{i // 3}", "split": part})
     return read_table(rows)
 
 
@@ -573,15 +573,15 @@ def test_a_long_text_that_holds_the_answer_is_an_input_with_a_question() -> None
 
 def test_a_category_that_the_text_to_write_holds_is_warned_of() -> None:
     rows = [
-        {"colour": colour, "text": f"put {colour} at {letter} {digit} now"}
-        for colour in ("red", "blue", "green", "white")
+        {"color": color, "text": f"put {color} at {letter} {digit} now"}
+        for color in ("red", "blue", "green", "white")
         for letter in "abcdef"
         for digit in ("one", "two", "three")
     ]
     guesses = {guess.name: guess for guess in infer(read_table(rows), ["text"])}
 
-    assert guesses["colour"].role is Role.INPUT
-    assert "careful: the target 'text' holds it in 100% of the rows" in guesses["colour"].reason
+    assert guesses["color"].role is Role.INPUT
+    assert "careful: the target 'text' holds it in 100% of the rows" in guesses["color"].reason
 
 
 def test_words_are_counted_where_no_spaces_stand_between_them() -> None:

@@ -246,7 +246,7 @@ class TestPrediction:
 
 
 class Model(nn.Module):
-    """Convolution, normalisation, attention, a gate and linear layers: the operations that models are made of."""
+    """Convolution, normalization, attention, a gate and linear layers: the operations that models are made of."""
 
     def __init__(self) -> None:
         super().__init__()

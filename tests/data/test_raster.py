@@ -1,4 +1,4 @@
-"""Every format and colour mode comes out right or not at all, and never as anything but a DecodeError."""
+"""Every format and color mode comes out right or not at all, and never as anything but a DecodeError."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = Path("/")
 
 
 def photo(height: int = 24, width: int = 32) -> np.ndarray:
-    """A smooth colour picture with no symmetry, so that a flip or a turn shows."""
+    """A smooth color picture with no symmetry, so that a flip or a turn shows."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([x * 255 // width, y * 255 // height, (x * y) % 97 + 60], axis=-1).astype(np.uint8)
 
@@ -78,19 +78,19 @@ def test_every_kind_of_cell_gives_the_same_pixels(form: str, tmp_path: Path) -> 
     assert image_size(cell, tmp_path) == (24, 32)
 
 
-def test_grey_stays_one_channel_and_one_bit_becomes_black_and_white() -> None:
-    grey = photo()[..., 0]
-    assert np.array_equal(decode_image(encoded(Image.fromarray(grey), "PNG"), ROOT), grey[None])
-    bits = grey > 100
+def test_gray_stays_one_channel_and_one_bit_becomes_black_and_white() -> None:
+    gray = photo()[..., 0]
+    assert np.array_equal(decode_image(encoded(Image.fromarray(gray), "PNG"), ROOT), gray[None])
+    bits = gray > 100
     assert np.array_equal(decode_image(encoded(Image.fromarray(bits), "PNG"), ROOT)[0], np.where(bits, 255, 0))
 
 
 def test_16_bits_are_scaled_not_cut() -> None:
-    grey = photo()[..., 0]
-    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    gray = photo()[..., 0]
+    deep = Image.fromarray(gray.astype(np.uint16) * 257)
     for kind in ("PNG", "TIFF"):
-        assert np.array_equal(decode_image(encoded(deep, kind), ROOT)[0], grey)
-    assert np.array_equal(decode_image(grey.astype(np.uint16) * 257, ROOT)[0], grey)
+        assert np.array_equal(decode_image(encoded(deep, kind), ROOT)[0], gray)
+    assert np.array_equal(decode_image(gray.astype(np.uint16) * 257, ROOT)[0], gray)
 
 
 def test_transparency_is_composited_on_white() -> None:
@@ -144,7 +144,7 @@ def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
 
 
 def test_of_an_animation_the_first_frame() -> None:
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     for kind in ("GIF", "WEBP", "PNG", "TIFF"):
         data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
         red, _, blue = decode_image(data, ROOT).reshape(3, -1).mean(axis=1)

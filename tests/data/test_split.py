@@ -65,7 +65,7 @@ def test_seeds_differ_and_are_unbiased() -> None:
 
 
 def test_a_row_keeps_its_place_in_the_random_order() -> None:
-    """The order hashes the original row, so a table without its unlabelled rows is split almost the same."""
+    """The order hashes the original row, so a table without its unlabeled rows is split almost the same."""
     table = numbered(200)
     whole = set(split(table, FractionSplitConfig())["test"].tolist())
     kept = np.array([i for i in range(200) if i % 10])

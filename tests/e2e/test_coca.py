@@ -18,7 +18,7 @@ from polysense.errors import ConfigError
 from polysense.workflows.finetune.submodules import part_tensors
 
 RECIPE = Path(__file__).parents[2] / "examples" / "coca" / "recipe.yaml"
-COLOURS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
+COLORS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
 SMALL = [
     "model.width=32",
     "model.encoders.image={type: vit, num_layers: 1, num_heads: 2}",
@@ -45,11 +45,11 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = np.random.default_rng(0)
     rows = []
     for index in range(96):
-        colour = list(COLOURS)[index % 4]
+        color = list(COLORS)[index % 4]
         pixels = generator.integers(0, 30, (8, 8, 3), dtype=np.uint8)
-        pixels[2:6, 2:6] = np.array(COLOURS[colour], dtype=np.uint8)
+        pixels[2:6, 2:6] = np.array(COLORS[color], dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
-        rows.append({"image": f"{index}.png", "caption": f"a {colour} square", "label": colour, "split": "train"})
+        rows.append({"image": f"{index}.png", "caption": f"a {color} square", "label": color, "split": "train"})
     for row in rows[80:]:
         row["split"] = "validation"
     path = folder / "captioned.csv"
@@ -91,10 +91,10 @@ def test_the_caption_changes_nothing_of_the_text_that_is_written(run: polysense.
 
 
 def test_pretraining_moves_the_picture_encoder_and_says_which(run: polysense.Run, table: Path, tmp_path: Path) -> None:
-    labelled = table.with_name("labelled.csv")
-    pl.read_csv(table).drop("caption").write_csv(labelled)
+    labeled = table.with_name("labeled.csv")
+    pl.read_csv(table).drop("caption").write_csv(labeled)
     tuned = polysense.fit(
-        labelled,
+        labeled,
         target="label",
         init_from=run.folder,
         output=tmp_path / "run",

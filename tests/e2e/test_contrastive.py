@@ -149,7 +149,7 @@ def test_untrained_it_finds_by_chance(table: Path, tmp_path: Path) -> None:
     assert found.value < 4 * chance
 
 
-def test_a_space_and_a_text_are_learnt_in_one_forward(table: Path, tmp_path: Path) -> None:
+def test_a_space_and_a_text_are_learned_in_one_forward(table: Path, tmp_path: Path) -> None:
     """A contrastive loss and captions, on the same tokens of the picture (CoCa)."""
     recipe = tmp_path / "coca.yaml"
     recipe.write_text(

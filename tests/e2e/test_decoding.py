@@ -134,7 +134,7 @@ def test_only_listed_answers(closed: Any, decoding: Any) -> None:
 
 def test_all_answers_with_their_probabilities(closed: Any, tmp_path: Path) -> None:
     answers = {row["weather"] for row in ROWS}
-    ranked = {"type": "answers", "num_texts": len(answers), "normalise": True}
+    ranked = {"type": "answers", "num_texts": len(answers), "normalize": True}
     closed.with_decoding(ranked).save(tmp_path / "closed")
     frame = polysense.load(tmp_path / "closed").predict(NEW).frame
     assert frame.equals(closed.predict(NEW, decoding=ranked).frame)
@@ -144,8 +144,8 @@ def test_all_answers_with_their_probabilities(closed: Any, tmp_path: Path) -> No
         assert total == pytest.approx(1.0, abs=1e-5)
 
 
-def test_answers_that_cant_be_spelt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ColumnError, match=r"1 of 2 answers can't be spelt .* 'hail'; set .*tokens to subwords"):
+def test_answers_that_cant_be_spelled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ColumnError, match=r"1 of 2 answers can't be spelled .* 'hail'; set .*tokens to subwords"):
         fit(tmp_path / "a", "data.targets.weather.tokens=words", "data.targets.weather.answers=[fog,hail]")
     with pytest.raises(ConfigError, match="expected at least one text"):
         fit(tmp_path / "b", "data.targets.weather.answers=[]")

@@ -16,7 +16,7 @@ from PIL import Image
 import polysense
 from polysense.errors import ConfigError, WeightsError
 
-COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
+COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
 
 RECIPE = """
 data:
@@ -47,16 +47,16 @@ def recipe(folder: Path, table: Path, path: Path, *, target: str, head: str, epo
 
 
 def pictures(folder: Path) -> list[dict[str, Any]]:
-    """Sixteen rows: a coloured half of a picture, a question, and what answers it."""
+    """Sixteen rows: a colored half of a picture, a question, and what answers it."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for i in range(16):
-        colour, side = list(COLOURS)[i % 4], ("left", "right")[i // 4 % 2]
+        color, side = list(COLORS)[i % 4], ("left", "right")[i // 4 % 2]
         pixels = np.full((16, 16, 3), 10, dtype=np.uint8)
-        pixels[4:12, slice(0, 7) if side == "left" else slice(9, 16)] = COLOURS[colour]
+        pixels[4:12, slice(0, 7) if side == "left" else slice(9, 16)] = COLORS[color]
         Image.fromarray(pixels).save(folder / f"{i}.png")
-        asked = ("what colour is it?", "which side?")[i // 8]
-        rows.append({"photo": f"{i}.png", "question": asked, "answer": (colour, side)[i // 8]})
+        asked = ("what color is it?", "which side?")[i // 8]
+        rows.append({"photo": f"{i}.png", "question": asked, "answer": (color, side)[i // 8]})
     return rows
 
 
@@ -84,7 +84,7 @@ def test_pictures_and_questions_to_a_bundle_and_back(
     found = run.bundle.predict(table).frame
     if epochs > 10:
         assert found["answer"].to_list() == [row["answer"] for row in rows]
-        # The question counts: row 3 is asked for the colour of a white block on the left.
+        # The question counts: row 3 is asked for the color of a white block on the left.
         other = {**rows[3], "question": rows[8]["question"]}
         assert run.bundle.predict(other, root=table.parent).frame["answer"][0] == "left"
     # Neither the language model's folder nor a network is needed any more.
@@ -100,14 +100,14 @@ def test_pictures_and_questions_to_a_bundle_and_back(
 
 
 @pytest.mark.slow
-def test_conversations_are_learnt(language_model: Callable[[str], Path], tmp_path: Path) -> None:
+def test_conversations_are_learned(language_model: Callable[[str], Path], tmp_path: Path) -> None:
     rows = pictures(tmp_path / "data")
     table = tmp_path / "data" / "t.jsonl"
     lines = []
     for row in rows:
-        colour = row["answer"] if row["answer"] in COLOURS else list(COLOURS)[int(row["photo"].split(".")[0]) % 4]
+        color = row["answer"] if row["answer"] in COLORS else list(COLORS)[int(row["photo"].split(".")[0]) % 4]
         side = ("left", "right")[int(row["photo"].split(".")[0]) // 4 % 2]
-        turns = [("user", "<image> what colour?"), ("assistant", colour), ("user", "which side?"), ("assistant", side)]
+        turns = [("user", "<image> what color?"), ("assistant", color), ("user", "which side?"), ("assistant", side)]
         lines.append({"photo": row["photo"], "answer": [{"role": r, "content": c} for r, c in turns]})
     table.write_text("".join(json.dumps(line) + "\n" for line in lines))
     made = recipe(
@@ -121,8 +121,8 @@ def test_conversations_are_learnt(language_model: Callable[[str], Path], tmp_pat
     assert run.bundle.predict(table).frame.equals(loaded.predict(table).frame)
     # The earlier answer was trained on too: asked for the first turn alone, it is given.
     first = [{**line, "answer": line["answer"][:1]} for line in lines]
-    colours = [line["answer"][1]["content"] for line in lines]
-    assert loaded.predict(first, root=table.parent).frame["answer"].to_list() == colours
+    colors = [line["answer"][1]["content"] for line in lines]
+    assert loaded.predict(first, root=table.parent).frame["answer"].to_list() == colors
     broken = loaded.predict([{**lines[0], "answer": [{"role": "user"}, 7]}, lines[1]], root=table.parent)
     assert broken.frame["answer"][1] == lines[1]["answer"][-1]["content"]
     assert [cell.source.row for cell in broken.unreadable] == [0]

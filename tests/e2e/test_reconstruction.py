@@ -22,7 +22,7 @@ from polysense import api
 from polysense.errors import ColumnError, ConfigError
 from polysense.training.step import Step
 
-COLOURS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
+COLORS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
 SMALL = [
     "model.width=32",
     "training.tensorboard=false",
@@ -36,12 +36,12 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of one colour with its name, a number and a place; the place is one with the number."""
-    folder = tmp_path_factory.mktemp("colours")
+    """Pictures of one color with its name, a number and a place; the place is one with the number."""
+    folder = tmp_path_factory.mktemp("colors")
     generator = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
     for index in range(64):
-        name, rgb = list(COLOURS.items())[index % 4]
+        name, rgb = list(COLORS.items())[index % 4]
         pixels = np.clip(np.array(rgb) + generator.normal(0, 5, (12, 12, 3)), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
         place = index % 3
@@ -57,11 +57,11 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     rows[3]["photo"], rows[5]["text"], rows[50]["size"], rows[60]["photo"] = "nowhere.png", "", "", ""
     rows[7] |= dict.fromkeys(("photo", "text", "size", "place"), "")
-    with (folder / "colours.csv").open("w", newline="") as file:
+    with (folder / "colors.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    return folder / "colours.csv"
+    return folder / "colors.csv"
 
 
 def test_it_beats_the_mean_predictor(trained: Callable[[str], polysense.Run]) -> None:

@@ -66,7 +66,7 @@ def spoken(folder: Path, num_rows: int, seed: int = 0, words: Sequence[str] = WO
     return folder / "table.json"
 
 
-def test_words_are_learnt_and_written_in_every_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_words_are_learned_and_written_in_every_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = spoken(tmp_path / "train", 48)
     with caplog.at_level(logging.INFO, logger="polysense"):
         run = polysense.fit(

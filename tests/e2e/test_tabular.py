@@ -60,7 +60,7 @@ def run(weekdays: Path, run_once: RunOnce) -> polysense.Run:
     return run_once("tabular", train)
 
 
-def test_the_weekday_is_learnt_from_the_date(run: polysense.Run) -> None:
+def test_the_weekday_is_learned_from_the_date(run: polysense.Run) -> None:
     assert run.metrics["test"]["label"]["accuracy"]["value"] >= 0.9
     cells = [json.loads(line) for line in (run.folder / "unreadable.jsonl").read_text().splitlines()]
     assert [(cell["row"], cell["column"]) for cell in cells] == [(7, "day")]

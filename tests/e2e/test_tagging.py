@@ -1,4 +1,4 @@
-"""Labelled segments from a table to a bundle and back: names in two scripts, sounds in noise."""
+"""Labeled segments from a table to a bundle and back: names in two scripts, sounds in noise."""
 
 from __future__ import annotations
 

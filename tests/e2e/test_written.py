@@ -16,7 +16,7 @@ import polysense
 from polysense import api
 from polysense.errors import ConfigError
 
-COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
+COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
 SMALL = [
     "model.width=32",
     "training.batch_size=16",
@@ -39,22 +39,22 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def pictures(folder: Path, num_rows: int = 16) -> list[dict[str, str]]:
-    """A coloured half of a picture, and what it shows."""
+    """A colored half of a picture, and what it shows."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for i in range(num_rows):
-        colour = list(COLOURS)[i % 4]
+        color = list(COLORS)[i % 4]
         side = ("left", "right")[i // 4 % 2]
         pixels = np.full((16, 16, 3), 10, dtype=np.uint8)
-        pixels[4 + i // 8 : 12, slice(0, 7) if side == "left" else slice(9, 16)] = COLOURS[colour]
+        pixels[4 + i // 8 : 12, slice(0, 7) if side == "left" else slice(9, 16)] = COLORS[color]
         Image.fromarray(pixels).save(folder / f"{i}.png")
         size = ("large", "small")[i // 8 % 2]
-        caption = f"a {size} {colour} block on the {side}, no. {i}"
-        rows.append({"photo": f"{i}.png", "colour": colour, "side": side, "caption": caption})
+        caption = f"a {size} {color} block on the {side}, no. {i}"
+        rows.append({"photo": f"{i}.png", "color": color, "side": side, "caption": caption})
     return rows
 
 
-def test_sixteen_captions_are_learnt_exactly(tmp_path: Path) -> None:
+def test_sixteen_captions_are_learned_exactly(tmp_path: Path) -> None:
     rows = [{"photo": row["photo"], "caption": row["caption"]} for row in pictures(tmp_path)]
     table = write(tmp_path / "t.csv", rows)
     run = polysense.fit(
@@ -85,7 +85,7 @@ def test_sixteen_captions_are_learnt_exactly(tmp_path: Path) -> None:
 def test_a_picture_and_a_question(tmp_path: Path) -> None:
     rows = []
     for row in pictures(tmp_path):
-        for asked, answer in (("what colour is it?", row["colour"]), ("where does it lie?", f"on the {row['side']}")):
+        for asked, answer in (("what color is it?", row["color"]), ("where does it lie?", f"on the {row['side']}")):
             rows.append({"photo": row["photo"], "question": asked, "answer": answer})
     table = write(tmp_path / "t.csv", rows)
     run = polysense.fit(
@@ -152,7 +152,7 @@ def test_empty_and_many_references_and_resuming(tmp_path: Path) -> None:
     rows = []
     for i, row in enumerate(pictures(tmp_path, 24)):
         several = json.dumps(
-            [row["caption"], f"{row['colour']} on the {row['side']} of it", f"picture number {i} of 24"]
+            [row["caption"], f"{row['color']} on the {row['side']} of it", f"picture number {i} of 24"]
         )
         rows.append({"photo": row["photo"], "side": row["side"], "caption": "" if i % 6 == 0 else several})
     table = write(tmp_path / "t.csv", rows)

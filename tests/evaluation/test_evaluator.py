@@ -65,11 +65,11 @@ def test_without_bootstrap_there_are_values_only_and_they_are_the_same(world):
 
 
 def test_rows_without_targets_and_no_rows_at_all(world):
-    def unlabelled():
+    def unlabeled():
         for batch in world.batches():
             yield Batch(rows=batch.rows, columns=batch.columns)
 
-    found = evaluate(world.predict, unlabelled(), world.targets)
+    found = evaluate(world.predict, unlabeled(), world.targets)
     assert found.num_rows == 120
     assert found.num_counted("label") == 0
     assert found.undefined["label"]["accuracy"] == "no row has this target"

@@ -8,22 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, measure_shots
-from polysense.evaluation.probes import METHODS, balanced_accuracy, centred, classify, draw_shots
+from polysense.evaluation.probes import METHODS, balanced_accuracy, centered, classify, draw_shots
 
 
 def blobs(
     num_rows: int, apart: float, seed: int = 0, num_classes: int = 3, size: int = 8
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows about a centre for each class, and their classes."""
+    """Rows about a center for each class, and their classes."""
     draws = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).standard_normal((num_classes, size))
+    centers = np.random.default_rng(99).standard_normal((num_classes, size))
     labels = np.arange(num_rows) % num_classes
-    return apart * centres[labels] + draws.standard_normal((num_rows, size)), labels
+    return apart * centers[labels] + draws.standard_normal((num_rows, size)), labels
 
 
 def ready(*parts: np.ndarray) -> list[np.ndarray]:
     mean = parts[0].mean(axis=0)
-    return [centred(part, mean) for part in parts]
+    return [centered(part, mean) for part in parts]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -43,7 +43,7 @@ def test_prototypes_are_the_nearest_mean() -> None:
     np.testing.assert_array_equal(classify("prototypes", a, labels, b, shots=10), expected)
 
 
-def test_one_neighbour_is_the_nearest_row_and_several_vote_by_likeness() -> None:
+def test_one_neighbor_is_the_nearest_row_and_several_vote_by_likeness() -> None:
     (train, labels), (test, _) = blobs(30, 1.0), blobs(40, 1.0, seed=1)
     a, b = ready(train, test)
     found = classify("knn", a, labels, b, shots=1)
@@ -54,7 +54,7 @@ def test_one_neighbour_is_the_nearest_row_and_several_vote_by_likeness() -> None
     assert classify("knn", rows, np.array([0, 0, 1]), np.array([[1.0, 0.05]]), shots=3)[0] == 1
 
 
-def test_the_probe_is_a_logistic_regression_with_a_penalty_chosen_among_the_labelled() -> None:
+def test_the_probe_is_a_logistic_regression_with_a_penalty_chosen_among_the_labeled() -> None:
     from sklearn.linear_model import LogisticRegression
 
     (train, labels), (test, _) = blobs(3, 2.0), blobs(60, 2.0, seed=1)
@@ -72,7 +72,7 @@ def test_the_probe_is_a_logistic_regression_with_a_penalty_chosen_among_the_labe
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_class_without_a_labelled_row_is_never_named(method: str) -> None:
+def test_a_class_without_a_labeled_row_is_never_named(method: str) -> None:
     (train, labels), (test, _) = blobs(30, 1.0), blobs(40, 1.0, seed=1)
     a, b = ready(train[labels != 1], test)
     found = classify(method, a, labels[labels != 1], b, shots=5)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from polysense.evaluation.projection import kept_neighbours, pca, tsne
+from polysense.evaluation.projection import kept_neighbors, pca, tsne
 
 
 def clouds(num_rows: int = 60, size: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -19,8 +19,8 @@ def clouds(num_rows: int = 60, size: int = 12) -> tuple[np.ndarray, np.ndarray]:
 def test_pca_is_the_singular_value_decomposition() -> None:
     vectors, _ = clouds()
     places, shares = pca(vectors)
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    centered = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    left, values, _ = np.linalg.svd(centered, full_matrices=False)
     np.testing.assert_allclose(np.abs(places), np.abs(left[:, :2] * values[:2]), atol=1e-6)
     np.testing.assert_allclose(shares, (values**2 / (values**2).sum())[:2], rtol=1e-6)
     assert (places.max(axis=0) >= -places.min(axis=0)).all(), "the sign is settled"
@@ -44,9 +44,9 @@ def test_tsne_keeps_clouds_together_and_says_the_same_twice() -> None:
     assert tsne(vectors[:, :1]) is not None
 
 
-def test_kept_neighbours() -> None:
+def test_kept_neighbors() -> None:
     flat = np.random.default_rng(0).standard_normal((80, 2))
-    assert kept_neighbours(flat, 3.0 * flat) == pytest.approx(1.0)
-    chance = kept_neighbours(flat, np.random.default_rng(1).standard_normal((80, 2)))
+    assert kept_neighbors(flat, 3.0 * flat) == pytest.approx(1.0)
+    chance = kept_neighbors(flat, np.random.default_rng(1).standard_normal((80, 2)))
     assert chance < 0.3
-    assert math.isnan(kept_neighbours(flat[:11], flat[:11]))
+    assert math.isnan(kept_neighbors(flat[:11], flat[:11]))

@@ -49,7 +49,7 @@ def build(schema: Schema, fusion: str = "gated", unimodal: float = 0.0) -> Multi
         objectives={"unimodal": UnimodalConfig(weight=unimodal)},
     )
     model = config.build(schema)
-    # Zero-initialised residual branches and summaries would hide what flows through them.
+    # Zero-initialized residual branches and summaries would hide what flows through them.
     with torch.no_grad():
         for parameter in model.parameters():
             if not parameter.any():

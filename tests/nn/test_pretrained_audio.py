@@ -152,7 +152,7 @@ def test_transformers_own_batch_would_mix_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("do_normalize", [False, True])
-def test_a_waveform_is_standardised_if_the_model_was_trained_so(do_normalize: bool, tmp_path: Path) -> None:
+def test_a_waveform_is_standardized_if_the_model_was_trained_so(do_normalize: bool, tmp_path: Path) -> None:
     path = save_waveform("wav2vec2-large", tmp_path, do_normalize)
     encoder = PretrainedConfig(path=str(path)).build(AUDIO, 8).eval()
     quiet, loud = (encode(encoder, clips(1, 4000) // 4 * factor, 4000).values for factor in (1, 4))

@@ -22,8 +22,8 @@ def test_a_sheet_shows_pictures_and_texts(tmp_path: Path) -> None:
     ]
     contact_sheet(tmp_path / "deep" / "sheet.png", [Tile(caption="query", text="a red thing")], results)
     with Image.open(tmp_path / "deep" / "sheet.png") as sheet:
-        colours = {colour for _, colour in sheet.getcolors(1 << 20)}  # type: ignore[union-attr, misc]
-        assert {(255, 0, 0), (0, 0, 255)} <= colours
+        colors = {color for _, color in sheet.getcolors(1 << 20)}  # type: ignore[union-attr, misc]
+        assert {(255, 0, 0), (0, 0, 255)} <= colors
         assert sheet.width == 5 * 168 + 8
 
 

@@ -1,4 +1,4 @@
-"""The map's page: nothing from outside is markup, pictures do not cover one another, colours say what they mean."""
+"""The map's page: nothing from outside is markup, pictures do not cover one another, colors say what they mean."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_pictures_that_are_drawn_do_not_overlap() -> None:
     assert 'type="radio"' not in page, "one map needs no buttons"
 
 
-def test_colours_of_many_classes_of_numbers_and_of_what_is_missing() -> None:
+def test_colors_of_many_classes_of_numbers_and_of_what_is_missing() -> None:
     page = render_map("t", points(40), layouts(40), color="kind", notes=[])
     assert "4 others" in page
     numbers = [MapPoint(row=i, column="", previews=[], value=None if i == 3 else float(i)) for i in range(20)]
@@ -67,12 +67,12 @@ def test_colours_of_many_classes_of_numbers_and_of_what_is_missing() -> None:
     assert "--x:50.00;--y:50.00" in render_map("t", same, flat, color="age", notes=[])
 
 
-def test_classes_that_are_named_after_colours_have_them() -> None:
+def test_classes_that_are_named_after_colors_have_them() -> None:
     names = ["green", "Red", "kiwi", "blue", "red", "plum"]
     drawn = [MapPoint(row=i, column="", previews=[], value=names[i % 6]) for i in range(12)]
     page = render_map("t", drawn, layouts(12), color="kind", notes=[])
     keys = dict(re.findall(r'<span style="--c:(#\w+)"><i></i>(\w+) \(2\)', page))
-    own = {name: colour for colour, name in keys.items()}
+    own = {name: color for color, name in keys.items()}
     assert (own["green"], own["blue"]) == ("#2f9e6e", "#1f77b4")
     assert "#c23b4e" in (own["Red"], own["red"])
     assert len(set(own.values())) == len(names) == len(own)

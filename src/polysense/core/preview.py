@@ -48,7 +48,7 @@ def as_jpeg(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
 
 
 def side_by_side(images: list[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, "height width 3"]:
-    """Images in a row, on grey."""
+    """Images in a row, on gray."""
     height, width = max(image.shape[0] for image in images), sum(image.shape[1] + 2 for image in images)
     canvas = np.full((height, width, 3), 128, dtype=np.uint8)
     left = 0

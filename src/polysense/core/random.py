@@ -3,7 +3,7 @@
 A sequential generator ties a row's augmentation to how many rows came before it in that worker; a hash of
 (seed, epoch, row, name) does not, so a run gives the same batches with 0 or 8 workers, on 1 or 8 ranks, resumed or
 not. The hash is splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014,
-section 4), chained over the coordinates; it passes BigCrush and vectorises in numpy.
+section 4), chained over the coordinates; it passes BigCrush and vectorizes in numpy.
 """
 
 from __future__ import annotations

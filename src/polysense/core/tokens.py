@@ -55,7 +55,7 @@ class Tokens:
     pyramid: tuple[Tokens, ...] = ()
 
     def __post_init__(self) -> None:
-        # Shapes only, which costs nothing: values would force a device synchronisation. Under pytree's
+        # Shapes only, which costs nothing: values would force a device synchronization. Under pytree's
         # unflattening the leaves may be placeholders, so only tensors are looked at.
         if isinstance(self.values, Tensor) and isinstance(self.mask, Tensor):
             shape = tuple(self.values.shape)

@@ -22,7 +22,7 @@ import polars as pl
 
 from polysense.errors import TableError
 
-__all__ = ["MEDIA", "MISSING", "as_series", "clean", "clean_all", "normalise"]
+__all__ = ["MEDIA", "MISSING", "as_series", "clean", "clean_all", "normalize"]
 
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"})
 """The spellings of a missing input cell, surrounding whitespace aside."""
@@ -64,7 +64,7 @@ def clean(value: object, literal: bool = False) -> object:
 
 
 def clean_all(series: pl.Series, literal: bool = False) -> list[object]:
-    """All cells of a column; equal to `clean` on each, but vectorised where that is the same."""
+    """All cells of a column; equal to `clean` on each, but vectorized where that is the same."""
     kind = series.dtype
     if kind.is_integer() or kind in (pl.Boolean, pl.Binary):
         return series.to_list()
@@ -88,7 +88,7 @@ def _parse_list(text: str) -> list[Any] | None:
     return None
 
 
-def normalise(frame: pl.DataFrame, where: str) -> pl.DataFrame:
+def normalize(frame: pl.DataFrame, where: str) -> pl.DataFrame:
     """A frame whose cells all read as plain Python.
 
     Dates and times become ISO text, decimals and durations (in seconds) floats, categoricals text, fixed-size arrays

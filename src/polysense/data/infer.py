@@ -231,7 +231,7 @@ def guess_target(evidence: ColumnProfile) -> ColumnGuess:
     """
     where = f"{evidence.table.name}, target column {evidence.name!r}"
     if not evidence.cells:
-        raise ColumnError(f"{where}: all {evidence.num_rows:,} cells are missing; nothing can be learnt from it")
+        raise ColumnError(f"{where}: all {evidence.num_rows:,} cells are missing; nothing can be learned from it")
     claims = {name: claim for name in tasks() if (claim := _claim(name, evidence)) is not None}
     name = max(claims, key=lambda name: claims[name].confidence, default=None)  # of equals, the first
     if name is not None and claims[name].confidence >= TargetClaim.SURE:
@@ -244,7 +244,7 @@ def guess_target(evidence: ColumnProfile) -> ColumnGuess:
     if evidence.num_distinct() == 1:
         raise ColumnError(
             f"{where}: has the same value, {quote(evidence.cells[0])}, in all {evidence.num_present:,} rows that have "
-            f"one; nothing can be learnt from it"
+            f"one; nothing can be learned from it"
         )
     if name is None:
         raise ColumnError(

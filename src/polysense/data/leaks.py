@@ -164,7 +164,7 @@ def _same_text(column: pl.Series, answer: pl.Series) -> str | None:
 
 
 def _made_from(column: pl.Series, answer: pl.Series) -> str | None:
-    """Whether a text was made from the answer, as "grinning face, in colour" is from "grinning face".
+    """Whether a text was made from the answer, as "grinning face, in color" is from "grinning face".
 
     A long text that holds its answer somewhere is a document that a question is about, and a text that is hardly longer
     is one to be cleaned; neither is a leak.

@@ -1,7 +1,7 @@
 """Length levels: the padded shape of a row at prediction, as a function of that row alone.
 
 A kernel that multiplies matrices or convolves picks its algorithm by shape, so the same row padded to another length
-gives other last bits. Padding to the longest in the batch would make a row's result depend on its neighbours;
+gives other last bits. Padding to the longest in the batch would make a row's result depend on its neighbors;
 padding all to the longest possible would cost a model ten times its time. Levels lie between: they double, so a row
 is padded at most twofold, and a table has a handful of shapes.
 """

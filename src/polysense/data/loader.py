@@ -5,7 +5,7 @@ them changes nothing: order and augmentation are functions of (seed, epoch, row)
 same samples wherever that happens.
 
 Prediction wants more: row i depends on row i alone, bit for bit. Every batch of a level has exactly the same shape,
-filled up with empty rows, so that the same kernels run over the same positions whoever the neighbours are; and a
+filled up with empty rows, so that the same kernels run over the same positions whoever the neighbors are; and a
 row's level depends on its own lengths alone. The price is padding: at most twofold in length, and one batch per level
 that may be mostly empty.
 """
@@ -148,7 +148,7 @@ def draw_references(batch: Batch, seed: int, epoch: int) -> Batch:
 
 
 #: Rows of a batch at prediction, the same for one row and for a million: matrix libraries choose a kernel by shape, so
-#: another number of rows gives other last bits. 32 because torch's vectorised loops compute the last elements of a
+#: another number of rows gives other last bits. 32 because torch's vectorized loops compute the last elements of a
 #: tensor that is not a multiple of 32 floats (two AVX-512 registers) with another routine than the others; in sigmoid,
 #: SiLU, softplus, ELU and pow the two differ in the last bit. One row alone costs a batch of 32, a few milliseconds
 #: for the models that are trained from scratch.

@@ -144,10 +144,10 @@ def _rounded(pixels: float) -> int:
 
 
 def moments(image: Image.Image) -> Float64[np.ndarray, "3 4"]:
-    """Whether it is grey; means of R, G, B and grey; means of their squares; all of values in [0, 1]."""
+    """Whether it is gray; means of R, G, B and gray; means of their squares; all of values in [0, 1]."""
     pixels = np.asarray(image)
-    grey = pixels if pixels.ndim == 2 else np.asarray(image.convert("L"))
-    is_grey = pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
-    planes = [grey] * 3 if pixels.ndim == 2 else [pixels[..., channel] for channel in range(3)]
-    values = [plane.astype(np.float64) / 255 for plane in [*planes, grey]]
-    return np.array([[is_grey] * 4, [v.mean() for v in values], [(v * v).mean() for v in values]])
+    gray = pixels if pixels.ndim == 2 else np.asarray(image.convert("L"))
+    is_gray = pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+    planes = [gray] * 3 if pixels.ndim == 2 else [pixels[..., channel] for channel in range(3)]
+    values = [plane.astype(np.float64) / 255 for plane in [*planes, gray]]
+    return np.array([[is_gray] * 4, [v.mean() for v in values], [(v * v).mean() for v in values]])

@@ -64,7 +64,7 @@ class ColumnGuess:
     Attributes:
         name: The column's name.
         role: What it is used for.
-        modality: What its cells are (inputs; also set for what is recognised but not supported yet).
+        modality: What its cells are (inputs; also set for what is recognized but not supported yet).
         task: What kind of output it is (targets).
         multiple: Whether a cell holds a list of items.
         delimiter: What separates the labels of a multilabel target that is one text; None if cells are lists.

@@ -1,11 +1,11 @@
-"""Raster files as uint8 arrays: any common file format in, grey or RGB out, whole or not at all.
+"""Raster files as uint8 arrays: any common file format in, gray or RGB out, whole or not at all.
 
 Pillow decodes, restricted to the formats below: its full list runs Ghostscript on a PostScript file. A JPEG that is
 much larger than needed is decoded at a fraction of its size (`draft`, 2-4 times faster). The number of pixels is
 checked in the header, before anything is allocated.
 
 What a picture becomes: upright (EXIF orientation applied); 16 bits per channel scaled to 8, not cut; transparency
-composited on white; CMYK, palette and YCbCr as RGB; grey stays one channel; of an animation or a multi-page TIFF the
+composited on white; CMYK, palette and YCbCr as RGB; gray stays one channel; of an animation or a multi-page TIFF the
 first frame.
 
 Pillow's warnings (a large picture, a damaged EXIF block) say nothing that the caller can act on here, and under
@@ -98,7 +98,7 @@ def decode_image(
         max_pixels: A larger image is refused from its header.
 
     Returns:
-        uint8 [channels, height, width]; 1 channel if the file is grey, else 3.
+        uint8 [channels, height, width]; 1 channel if the file is gray, else 3.
 
     Raises:
         DecodeError: The image can't be read, wholly.
@@ -307,15 +307,15 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _finish(image: Image.Image) -> Image.Image:
-    """Loads the pixels; 8 bits, grey or RGB, opaque, upright."""
+    """Loads the pixels; 8 bits, gray or RGB, opaque, upright."""
     image.load()
     # After loading: a PNG's EXIF may follow its pixels, and Pillow itself turns a TIFF upright (and then says so).
     orientation = _orientation(image)
-    image = _as_grey_or_rgb(image)
+    image = _as_gray_or_rgb(image)
     return image.transpose(_UPRIGHT[orientation]) if orientation > 1 else image
 
 
-def _as_grey_or_rgb(image: Image.Image) -> Image.Image:
+def _as_gray_or_rgb(image: Image.Image) -> Image.Image:
     mode = image.mode
     if "transparency" in image.info and mode in ("1", "L", "P", "RGB"):
         image = image.convert("LA" if mode in ("1", "L") else "RGBA")
@@ -342,12 +342,12 @@ def _as_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 
 def _on_white(pixels: np.ndarray) -> Image.Image:
-    """Composites [height, width, colours + alpha] on white."""
-    colours, alpha = pixels[..., :-1], pixels[..., -1:]
+    """Composites [height, width, colors + alpha] on white."""
+    colors, alpha = pixels[..., :-1], pixels[..., -1:]
     if alpha.min() < 255:
         weight = alpha.astype(np.uint16)
-        colours = ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(colours[..., 0] if colours.shape[-1] == 1 else colours))
+        colors = ((colors * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(colors[..., 0] if colors.shape[-1] == 1 else colors))
 
 
 def _from_16_bits(values: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from polysense.core.sample import SourceInfo
-from polysense.data.cells import as_series, clean, clean_all, normalise
+from polysense.data.cells import as_series, clean, clean_all, normalize
 from polysense.data.delimited import check_names, open_text, read_delimited
 from polysense.errors import DecodeError, TableError
 
@@ -152,7 +152,7 @@ def read_table(source: Any, *, root: Path | str | None = None, name: str | None 
     if isinstance(source, Table):
         return replace(source, name=name or source.name, root=Path(root) if root else source.root)
     raw = read_raw(source, root=root, name=name)
-    return replace(raw, frame=normalise(raw.frame, raw.name))
+    return replace(raw, frame=normalize(raw.frame, raw.name))
 
 
 def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:

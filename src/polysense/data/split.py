@@ -185,7 +185,7 @@ class GroupSplitConfig(RandomSplitConfig):
 def _fill(free: Sequence[int], sizes: np.ndarray, asked: float, keep: int) -> list[int]:
     """Groups, in the given random order, whose rows come close to the number asked for.
 
-    A group is taken if that brings the total nearer; the order is random, so small groups are not favoured.
+    A group is taken if that brings the total nearer; the order is random, so small groups are not favored.
     """
     taken: list[int] = []
     total = 0

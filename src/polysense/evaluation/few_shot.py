@@ -1,4 +1,4 @@
-"""How far few labels go on frozen features: accuracy by the number of labelled rows, beside what it must beat.
+"""How far few labels go on frozen features: accuracy by the number of labeled rows, beside what it must beat.
 
 Every number of shots is drawn several times, and the interval is over the draws (Student's t): with so few labels,
 which rows they are matters more than which rows are tested. Trained and random encoder get the same draws, so the gain
@@ -15,7 +15,7 @@ import numpy as np
 
 from polysense.core.json import json_object
 from polysense.evaluation.bootstrap import Interval, mean_over_rows
-from polysense.evaluation.probes import balanced_accuracy, centred, classify, draw_shots
+from polysense.evaluation.probes import balanced_accuracy, centered, classify, draw_shots
 from polysense.evaluation.significance import mean_interval
 
 __all__ = ["RANDOM", "TRAINED", "FewShot", "Score", "measure_shots"]
@@ -33,7 +33,7 @@ class Score:
     Attributes:
         encoder: `TRAINED` or `RANDOM`.
         method: One of `probes.METHODS`.
-        shots: Labelled rows per class; None: all.
+        shots: Labeled rows per class; None: all.
         accuracy: Share of the test rows that are right: mean over the draws.
         balanced: Likewise the mean of the classes' shares.
         draws: Each draw's accuracy.
@@ -64,8 +64,8 @@ class FewShot:
         target: The column of labels.
         features: What was read off the model, in words.
         classes: Their names.
-        class_counts: Training rows of each, that labelled rows are drawn from.
-        shots: Labelled rows per class that were tried; None: all.
+        class_counts: Training rows of each, that labeled rows are drawn from.
+        shots: Labeled rows per class that were tried; None: all.
         methods: Which were tried.
         num_draws: Of each number of shots.
         split: What is tested on.
@@ -152,14 +152,14 @@ def measure_shots(
         test: Per encoder the tested rows' features.
         test_labels: Likewise.
         num_classes: Class ids run over [0, num_classes).
-        shots: Labelled rows per class; None: all.
+        shots: Labeled rows per class; None: all.
         methods: Of `probes.METHODS`.
         num_draws: Of each number of shots.
         seed: Of the draws.
     """
     means = {name: values.mean(axis=0, dtype=np.float64) for name, values in train.items()}
-    pool = {name: centred(values, means[name]) for name, values in train.items()}
-    asked = {name: centred(values, means[name]) for name, values in test.items()}
+    pool = {name: centered(values, means[name]) for name, values in train.items()}
+    asked = {name: centered(values, means[name]) for name, values in test.items()}
     scores = []
     for count in shots:
         draws = [

@@ -1,15 +1,15 @@
-"""What frozen features can tell apart when only few rows are labelled: three classifiers that train no encoder.
+"""What frozen features can tell apart when only few rows are labeled: three classifiers that train no encoder.
 
 - prototypes: the class whose mean lies nearest (Snell et al., "Prototypical Networks for Few-shot Learning", 2017,
   equations 1 and 2, squared Euclidean distance).
-- linear_probe: multinomial logistic regression. Its L2 penalty is chosen by cross validation within the labelled rows
+- linear_probe: multinomial logistic regression. Its L2 penalty is chosen by cross validation within the labeled rows
   (the log loss of the left-out ones), never on what is tested; with one row per class there is nothing to leave out,
   and the penalty is 1.
-- knn: the nearest labelled rows vote, exp(cosine / 0.07) each (Wu et al., "Unsupervised Feature Learning via
+- knn: the nearest labeled rows vote, exp(cosine / 0.07) each (Wu et al., "Unsupervised Feature Learning via
   Non-Parametric Instance Discrimination", 2018, section 3.4). As many of them as there are rows per class, at most 20.
 
-All three read features that have the mean of all training rows (labelled or not) taken off and are of one length: the
-centring by which simple methods come close to learnt ones (Wang et al., "SimpleShot", 2019). It is also what makes a
+All three read features that have the mean of all training rows (labeled or not) taken off and are of one length: the
+centering by which simple methods come close to learned ones (Wang et al., "SimpleShot", 2019). It is also what makes a
 random encoder a fair rival, whose features all point in nearly the same direction otherwise.
 """
 
@@ -23,18 +23,18 @@ from jaxtyping import Bool, Float, Int
 
 from polysense.core.random import permutation
 
-__all__ = ["METHODS", "balanced_accuracy", "centred", "classify", "draw_shots"]
+__all__ = ["METHODS", "balanced_accuracy", "centered", "classify", "draw_shots"]
 
 METHODS = ("prototypes", "linear_probe", "knn")
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 _FOLDS = 5
-_MANY = 2_000  # labelled rows from which one fifth left out says enough, at a fifth of the time
-_MOST_NEIGHBOURS = 20
+_MANY = 2_000  # labeled rows from which one fifth left out says enough, at a fifth of the time
+_MOST_NEIGHBORS = 20
 _TEMPERATURE = 0.07
 
 
-def centred(
+def centered(
     features: Float[np.ndarray, "rows size"], mean: Float[np.ndarray, " size"]
 ) -> Float[np.ndarray, "rows size"]:
     """Features about a mean, each of length 1; a row that is the mean itself stays 0."""
@@ -79,7 +79,7 @@ def classify(
 
     Args:
         method: Which.
-        train: Labelled rows, as `centred` gives them.
+        train: Labeled rows, as `centered` gives them.
         labels: Their class ids; a class without any row is never named.
         test: Rows to classify.
         shots: Rows per class; None: all that there are.
@@ -91,7 +91,7 @@ def classify(
     if method == "prototypes":
         return _prototypes(train, labels, test, known)
     if method == "knn":
-        return _neighbours(train, labels, test, min(shots or _MOST_NEIGHBOURS, _MOST_NEIGHBOURS))
+        return _neighbors(train, labels, test, min(shots or _MOST_NEIGHBORS, _MOST_NEIGHBORS))
     assert method == "linear_probe", f"no method {method!r}"
     return _linear_probe(train, labels, test, seed)
 
@@ -104,7 +104,7 @@ def _prototypes(train: np.ndarray, labels: np.ndarray, test: np.ndarray, known: 
     return result
 
 
-def _neighbours(train: np.ndarray, labels: np.ndarray, test: np.ndarray, most: int) -> np.ndarray:
+def _neighbors(train: np.ndarray, labels: np.ndarray, test: np.ndarray, most: int) -> np.ndarray:
     from sklearn.neighbors import KNeighborsClassifier
 
     # Of vectors of length 1 the squared distance is 2 - 2 cosine.
@@ -125,7 +125,7 @@ def _linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed:
 
 
 def _penalty(train: np.ndarray, labels: np.ndarray, seed: int) -> float:
-    """The L2 penalty under which left-out labelled rows are likeliest; the stronger of equal ones."""
+    """The L2 penalty under which left-out labeled rows are likeliest; the stronger of equal ones."""
     classes, counts = np.unique(labels, return_counts=True)
     folds = min(_FOLDS, int(counts.min()))
     if folds < 2:

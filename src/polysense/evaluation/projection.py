@@ -1,8 +1,8 @@
-"""Vectors on a sheet of paper, and how much of their neighbourhoods is left there.
+"""Vectors on a sheet of paper, and how much of their neighborhoods is left there.
 
 PCA is linear: distances on the sheet are distances along the two directions that vary most, and what it leaves out is
 a number (the share of the variance). t-SNE (van der Maaten & Hinton, "Visualizing Data using t-SNE", 2008) keeps
-neighbours together at the price of every larger distance. scikit-learn has both kinds of thing and is there anyway;
+neighbors together at the price of every larger distance. scikit-learn has both kinds of thing and is there anyway;
 UMAP would need umap-learn, and with it numba and LLVM, for a picture of the same kind.
 """
 
@@ -13,7 +13,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["kept_neighbours", "pca", "tsne"]
+__all__ = ["kept_neighbors", "pca", "tsne"]
 
 _FEWEST = 8  # points of which t-SNE makes more than noise
 _PERPLEXITY = 30.0
@@ -48,7 +48,7 @@ def pca(
 
 
 def tsne(vectors: Float[np.ndarray, "rows size"], seed: int = 0) -> Float[np.ndarray, "rows 2"] | None:
-    """The map that keeps neighbours; None for fewer than 8 rows, of which there is none."""
+    """The map that keeps neighbors; None for fewer than 8 rows, of which there is none."""
     if len(vectors) < _FEWEST:
         return None
     from sklearn.manifold import TSNE
@@ -62,7 +62,7 @@ def tsne(vectors: Float[np.ndarray, "rows size"], seed: int = 0) -> Float[np.nda
     return result
 
 
-def kept_neighbours(
+def kept_neighbors(
     vectors: Float[np.ndarray, "rows size"], places: Float[np.ndarray, "rows 2"], count: int = 10
 ) -> float:
     """Of each row's nearest in the space, the share that is among its nearest on the map too; NaN with too few rows.

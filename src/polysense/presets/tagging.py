@@ -1,4 +1,4 @@
-"""What labelled segments ask of a recipe: tokens of the right column that know of their neighbours and stay put."""
+"""What labeled segments ask of a recipe: tokens of the right column that know of their neighbors and stay put."""
 
 from __future__ import annotations
 

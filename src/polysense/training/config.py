@@ -23,7 +23,7 @@ class TrainingConfig(Config):
 
     Attributes:
         epochs: Passes over the training rows. 0 trains nothing.
-        batch_size: Rows in one optimisation step, over all micro-batches and processes together.
+        batch_size: Rows in one optimization step, over all micro-batches and processes together.
         batching: Which rows make a step: rows (batch_size of them, if asked those of similar length) or tokens (as many
             of similar length as a budget of padded tokens holds).
         accumulate: Micro-batches that a step is split into. More takes less memory and changes no result.

@@ -1,6 +1,6 @@
 """One process or several, behind the same few calls; with one, each is a branch that is not taken.
 
-torchrun (or whoever has already initialised torch.distributed, as Ray does) says who we are. Gradients are averaged by
+torchrun (or whoever has already initialized torch.distributed, as Ray does) says who we are. Gradients are averaged by
 DistributedDataParallel; what the loop adds are the counts, which must be summed before the backward pass.
 """
 

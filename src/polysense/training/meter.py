@@ -140,7 +140,7 @@ class Meter:
         now = time.perf_counter()
         self._work.seconds = now - self._since
         self._epoch_work.add(self._work)
-        record = self._summarise(self._recent, self._recent_steps, self._work)
+        record = self._summarize(self._recent, self._recent_steps, self._work)
         self._recent, self._recent_steps = [0.0] * len(self._recent), 0
         self._work, self._since = _Work(), now
         return record
@@ -148,7 +148,7 @@ class Meter:
     def epoch(self) -> Record:
         """The steps since the epoch began; starts the next one. Its rates are those of its calls of `recent`."""
         self.settle()
-        record = self._summarise(self._epoch, self._epoch_steps, self._epoch_work)
+        record = self._summarize(self._epoch, self._epoch_steps, self._epoch_work)
         self._epoch, self._epoch_steps = [0.0] * len(self._epoch), 0
         self._epoch_work = _Work()
         return record
@@ -158,7 +158,7 @@ class Meter:
         self._since = time.perf_counter()
         self._work = _Work()
 
-    def _summarise(self, sums: Sequence[float], steps: int, work: _Work) -> Record:
+    def _summarize(self, sums: Sequence[float], steps: int, work: _Work) -> Record:
         num_heads = len(self._weights)
         totals, counts, norm = list(sums[:num_heads]), sums[num_heads : 2 * num_heads], sums[-1]
         if self._distributed.world_size > 1:  # counts are global already

@@ -22,7 +22,7 @@ class Run:
         config: The run's settings.
         folder: The run's folder.
         monitor: What was best so far.
-        steps: Optimisation steps in each epoch.
+        steps: Optimization steps in each epoch.
         num_parameters: Trainable numbers in the model.
         save: Writes the checkpoint "last" (everything that resuming needs) or "best" (the weights that were validated).
         epoch: Epochs done.
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimisation steps of the epoch under way; after the last one, of that."""
+        """Optimization steps of the epoch under way; after the last one, of that."""
         return self.steps[min(self.epoch, len(self.steps) - 1)] if self.steps else 0
 
     @property
@@ -99,7 +99,7 @@ class TrainResult:
         best_value: Its value at the best epoch; None without a validation.
         best_epoch: The best epoch, from 1; None without a validation. The model has its weights.
         epochs: Epochs trained, over all resumptions.
-        steps: Optimisation steps, over all resumptions.
+        steps: Optimization steps, over all resumptions.
         seconds: Time spent training and validating, over all resumptions.
         samples_per_second: Rows per second of training alone, over all processes, since the last resumption.
         stop_reason: Why training ended before its last epoch, if it did.

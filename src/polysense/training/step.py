@@ -1,4 +1,4 @@
-"""One optimisation step over k micro-batches and all processes.
+"""One optimization step over k micro-batches and all processes.
 
 The loss is the sum over losses of weight * total / count, where each count is summed over the micro-batches and
 processes before anything is differentiated. So how a batch is cut up changes nothing, whatever the rows' lengths and

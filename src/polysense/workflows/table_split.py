@@ -1,4 +1,4 @@
-"""A table's parts, as a model's own recipe splits it: which of these rows has the model learnt from?"""
+"""A table's parts, as a model's own recipe splits it: which of these rows has the model learned from?"""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 import polysense
 
-COLOURS = ("red", "green", "blue")
+COLORS = ("red", "green", "blue")
 NUM_ROWS = 36
 
 # A model of any of these tables in a few seconds: it learns nothing, and goes through every part of the program.
@@ -95,7 +95,7 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def products(folder: Path) -> None:
-    """products.csv of the README, with some cells empty; new.csv without the answers, labelled.csv with them."""
+    """products.csv of the README, with some cells empty; new.csv without the answers, labeled.csv with them."""
     rows = []
     for i in range(NUM_ROWS):
         photo, recording = f"img/{i:03d}.jpg", f"wav/{i:03d}.wav"
@@ -105,14 +105,14 @@ def products(folder: Path) -> None:
             {
                 "photo": photo if i % 7 else "",
                 "recording": recording if i % 5 else "",
-                "note": f"slightly {COLOURS[i % 3]}, seen on shelf {i}" if i % 6 else "",
+                "note": f"slightly {COLORS[i % 3]}, seen on shelf {i}" if i % 6 else "",
                 "price": f"{1 + i % 3 + 0.01 * i:.2f}",
                 "shop": ("north", "south")[i % 2],
                 "category": ("apple", "pear", "plum")[i % 3],
             }
         )
     _write(folder / "products.csv", rows)
-    _write(folder / "labelled.csv", rows[:8])
+    _write(folder / "labeled.csv", rows[:8])
     _write(folder / "new.csv", [{k: v for k, v in row.items() if k != "category"} for row in rows[:8]])
 
 
@@ -128,7 +128,7 @@ def clips(folder: Path) -> None:
     """clips.jsonl: videos with sound, and what is said in them."""
     for label in range(3):
         _clip(folder / f"{label}.mp4", label)
-    words = [f"the {COLOURS[i % 3]} bar number {i} moves" for i in range(NUM_ROWS)]
+    words = [f"the {COLORS[i % 3]} bar number {i} moves" for i in range(NUM_ROWS)]
     _write(folder / "clips.jsonl", [{"clip": f"{i % 3}.mp4", "words": said} for i, said in enumerate(words)])
 
 
@@ -137,7 +137,7 @@ def captions(folder: Path) -> None:
     rows = []
     for i in range(NUM_ROWS):
         _picture(folder / f"img/{i}.png", i % 3, i)
-        rows.append({"photo": f"img/{i}.png", "caption": f"a {COLOURS[i % 3]} thing, number {i}, on a table"})
+        rows.append({"photo": f"img/{i}.png", "caption": f"a {COLORS[i % 3]} thing, number {i}, on a table"})
     _write(folder / "photos.csv", rows)
     _picture(folder / "cat.jpg", 0, 0)
 
@@ -147,7 +147,7 @@ def speech(folder: Path) -> None:
     rows = []
     for i in range(NUM_ROWS):
         _sound(folder / f"wav/{i}.wav", i % 3, seconds=0.8 + 0.05 * (i % 5))
-        rows.append({"audio": f"wav/{i}.wav", "transcript": COLOURS[i % 3]})
+        rows.append({"audio": f"wav/{i}.wav", "transcript": COLORS[i % 3]})
     _write(folder / "speech.csv", rows)
 
 

@@ -132,8 +132,8 @@ def test_noise_has_the_asked_for_ratio_and_is_white() -> None:
     ratio = 10 * torch.log10(np.square(tone).mean() / noise[noisy].square().mean(dim=1))
     assert 9.8 < ratio.min() < 13
     assert 17 < ratio.max() < 20.2
-    neighbours = torch.corrcoef(torch.stack([noise[noisy][:, 1:].flatten(), noise[noisy][:, :-1].flatten()]))[0, 1]
-    assert abs(float(neighbours)) < 0.01
+    neighbors = torch.corrcoef(torch.stack([noise[noisy][:, 1:].flatten(), noise[noisy][:, :-1].flatten()]))[0, 1]
+    assert abs(float(neighbors)) < 0.01
     between = torch.corrcoef(noise[noisy]) - torch.eye(int(noisy.sum()))
     assert float(between.abs().max()) < 0.05
 

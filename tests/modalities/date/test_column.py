@@ -69,7 +69,7 @@ def test_what_recurs(date: datetime.date) -> None:
     np.testing.assert_array_equal(found[1:], features(later)[1:])
     for part in (YEAR, MONTH, TIME):
         assert np.linalg.norm(found[part]) == pytest.approx(1, abs=1e-6)
-    # Two neighbouring days are neighbours on the circle of the year and of the month, also over its end.
+    # Two neighboring days are neighbors on the circle of the year and of the month, also over its end.
     after = features(date + datetime.timedelta(days=1))
     assert np.linalg.norm(found[YEAR] - after[YEAR]) == pytest.approx(2 * math.sin(math.pi / 365), rel=0.01)
     assert np.linalg.norm(found[MONTH] - after[MONTH]) <= 2 * math.sin(math.pi / 28) + 1e-6

@@ -47,7 +47,7 @@ def still(**changes: object) -> ImageTransformConfig:
 @given(st.lists(st.integers(0, 29), min_size=1, max_size=30), st.integers(0, 2**60), st.integers(0, 99))
 def test_a_row_is_varied_alike_in_any_company(chosen: list[int], seed: int, epoch: int) -> None:
     transform = ImageTransformConfig(
-        flip=True, probability=0.9, saturation=0.5, hue_degrees=20.0, grey_probability=0.2
+        flip=True, probability=0.9, saturation=0.5, hue_degrees=20.0, gray_probability=0.2
     ).build(COLUMN)
     whole = transform(batch(), ROWS, seed, epoch)
     part = transform(batch(chosen), ROWS[chosen], seed, epoch)
@@ -104,23 +104,23 @@ def test_a_flip_mirrors_half_of_the_pictures() -> None:
 
 
 def test_a_turn_does_not_shear() -> None:
-    """A disc in an oblong picture stays a disc, and its centre stays at the same distance from the picture's."""
+    """A disc in an oblong picture stays a disc, and its center stays at the same distance from the picture's."""
     y, x = torch.meshgrid(torch.arange(60), torch.arange(120), indexing="ij")
     disc = (((y - 30) ** 2 + (x - 75) ** 2) < 144).to(torch.uint8) * 255
     column = dataclasses.replace(COLUMN, num_channels=1, mean=(0.0,), std=(1.0,), image_size=(60, 120))
     images = ColumnBatch(values=disc.expand(40, 1, 1, 60, 120), lengths=torch.ones(40, 1, dtype=torch.int64))
     found = still(rotate_degrees=90.0).build(column)(images, np.arange(40), 0, 0).values[:, 0, 0].double()
     mass = found.sum(dim=(1, 2))
-    centre_x, centre_y = (found * x).sum(dim=(1, 2)) / mass - 59.5, (found * y).sum(dim=(1, 2)) / mass - 29.5
+    center_x, center_y = (found * x).sum(dim=(1, 2)) / mass - 59.5, (found * y).sum(dim=(1, 2)) / mass - 29.5
     assert bool(((mass / disc.double().sum() - 1).abs() < 0.02).all())
-    assert bool(((torch.hypot(centre_x, centre_y) - 15.5).abs() < 0.5).all())
-    spread_x = (found * (x - 59.5 - centre_x[:, None, None]) ** 2).sum(dim=(1, 2)) / mass
-    spread_y = (found * (y - 29.5 - centre_y[:, None, None]) ** 2).sum(dim=(1, 2)) / mass
+    assert bool(((torch.hypot(center_x, center_y) - 15.5).abs() < 0.5).all())
+    spread_x = (found * (x - 59.5 - center_x[:, None, None]) ** 2).sum(dim=(1, 2)) / mass
+    spread_y = (found * (y - 29.5 - center_y[:, None, None]) ** 2).sum(dim=(1, 2)) / mass
     assert bool(((spread_x / spread_y - 1).abs() < 0.05).all())
-    assert float(torch.atan2(centre_y, centre_x).abs().max()) > 1.2  # turned far, one way or the other
+    assert float(torch.atan2(center_y, center_x).abs().max()) > 1.2  # turned far, one way or the other
 
 
-def test_what_comes_in_from_outside_has_the_mean_colour() -> None:
+def test_what_comes_in_from_outside_has_the_mean_color() -> None:
     black = ColumnBatch(values=torch.zeros_like(PIXELS), lengths=torch.ones_like(LENGTHS))
     found = still(translate=0.5).build(COLUMN)(black, ROWS, 0, 0).values
     assert sorted(set(found[:, :, 2].flatten().tolist()) & {0, 153}) == [0, 153]  # 0.6 * 255
@@ -142,14 +142,14 @@ def test_erasing_covers_the_asked_for_area() -> None:
 
 
 def test_light_stays_within_what_is_asked_for() -> None:
-    grey = ColumnBatch(
+    gray = ColumnBatch(
         values=torch.full((400, 1, 3, 20, 26), 128, dtype=torch.uint8), lengths=torch.ones(400, 1).long()
     )
-    bright = still(brightness=0.1).build(COLUMN)(grey, np.arange(400), 0, 0).values.double()
+    bright = still(brightness=0.1).build(COLUMN)(gray, np.arange(400), 0, 0).values.double()
     assert bool((bright.amax(dim=(2, 3, 4)) == bright.amin(dim=(2, 3, 4))).all())
     assert 24 <= bright.max() - 128 <= 26
     assert 24 <= 128 - bright.min() <= 26
-    stretched = still(contrast=0.2).build(COLUMN)(grey, np.arange(400), 0, 0).values[:, 0, 0].double() - 51
+    stretched = still(contrast=0.2).build(COLUMN)(gray, np.arange(400), 0, 0).values[:, 0, 0].double() - 51
     assert 1.18 < stretched.max() / 77 < 1.21
     assert 1.18 < 77 / stretched.min() < 1.22
 
@@ -158,22 +158,22 @@ def luma(pixels: torch.Tensor) -> torch.Tensor:
     return torch.einsum("bichw,c->bihw", pixels.double(), torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))
 
 
-def test_colours_change_and_light_does_not() -> None:
+def test_colors_change_and_light_does_not() -> None:
     pale = (PIXELS // 4 + 96).clone()  # nothing is cut off at black or white
     pictures = ColumnBatch(values=pale, lengths=torch.ones_like(LENGTHS))
     found = still(hue_degrees=90.0, saturation=0.3).build(COLUMN)(pictures, ROWS, 0, 0).values
     assert (found.float() - pale.float()).abs().mean() > 5
     assert (luma(found) - luma(pale)).abs().max() < 1.01  # rounding of three channels, and of the coefficients
-    grey = pictures.values.float().mean(dim=2, keepdim=True).to(torch.uint8).expand_as(pale).contiguous()
+    gray = pictures.values.float().mean(dim=2, keepdim=True).to(torch.uint8).expand_as(pale).contiguous()
     same = still(hue_degrees=90.0, saturation=0.3).build(COLUMN)(
-        ColumnBatch(values=grey, lengths=pictures.lengths), ROWS, 0, 0
+        ColumnBatch(values=gray, lengths=pictures.lengths), ROWS, 0, 0
     )
-    assert (same.values.int() - grey.int()).abs().max() <= 1
+    assert (same.values.int() - gray.int()).abs().max() <= 1
 
 
-def test_colours_are_taken_from_as_many_pictures_as_asked() -> None:
+def test_colors_are_taken_from_as_many_pictures_as_asked() -> None:
     pictures = ColumnBatch(values=PIXELS, lengths=torch.ones_like(LENGTHS))
-    found = still(grey_probability=0.5).build(COLUMN)(pictures, ROWS, 0, 0).values.int()
+    found = still(gray_probability=0.5).build(COLUMN)(pictures, ROWS, 0, 0).values.int()
     spread = (found.amax(dim=2) - found.amin(dim=2)).flatten(2).amax(dim=2)
     assert 0.3 < (spread <= 1).float().mean() < 0.7
     untouched = spread > 1
@@ -189,11 +189,11 @@ def test_a_hue_turned_by_a_third_moves_red_towards_green() -> None:
         assert (found.argmax(dim=1) == channel).float().mean() > 0.15
 
 
-def test_grey_pictures_have_no_colour_to_change() -> None:
+def test_gray_pictures_have_no_color_to_change() -> None:
     column = dataclasses.replace(COLUMN, num_channels=1, mean=(0.5,), std=(1.0,))
-    grey = ColumnBatch(values=PIXELS[:, :, :1], lengths=LENGTHS)
-    transform = still(hue_degrees=90.0, saturation=0.5, grey_probability=1.0).build(column)
-    assert torch.equal(transform(grey, ROWS, 0, 0).values, grey.values)
+    gray = ColumnBatch(values=PIXELS[:, :, :1], lengths=LENGTHS)
+    transform = still(hue_degrees=90.0, saturation=0.5, gray_probability=1.0).build(column)
+    assert torch.equal(transform(gray, ROWS, 0, 0).values, gray.values)
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from polysense.modalities.image.column import ImageColumnConfig
 Fit = Callable[..., ColumnProcessor]
 
 
-def grey(height: int, width: int, value: int = 100) -> np.ndarray:
+def gray(height: int, width: int, value: int = 100) -> np.ndarray:
     return np.full((height, width), value, dtype=np.uint8)
 
 
-def coloured(height: int, width: int, value: tuple[int, int, int] = (200, 100, 0)) -> np.ndarray:
+def colored(height: int, width: int, value: tuple[int, int, int] = (200, 100, 0)) -> np.ndarray:
     return np.broadcast_to(np.array(value, dtype=np.uint8), (height, width, 3)).copy()
 
 
@@ -51,18 +51,18 @@ def item(processor: ColumnProcessor, cell: object) -> np.ndarray:
     ],
 )
 def test_the_size_follows_the_stated_rule(sizes: list[tuple[int, int]], expected: tuple[int, int], fit: Fit) -> None:
-    assert fit(ImageColumnConfig(), [grey(*size) for size in sizes]).column.image_size == expected
+    assert fit(ImageColumnConfig(), [gray(*size) for size in sizes]).column.image_size == expected
 
 
-def test_channels_are_one_only_if_all_are_grey(fit: Fit) -> None:
-    same = coloured(8, 8, (7, 7, 7))
-    assert fit(ImageColumnConfig(), [grey(8, 8), same]).column.num_channels == 1
-    mixed = fit(ImageColumnConfig(), [grey(8, 8, 50), coloured(8, 8)])
+def test_channels_are_one_only_if_all_are_gray(fit: Fit) -> None:
+    same = colored(8, 8, (7, 7, 7))
+    assert fit(ImageColumnConfig(), [gray(8, 8), same]).column.num_channels == 1
+    mixed = fit(ImageColumnConfig(), [gray(8, 8, 50), colored(8, 8)])
     assert mixed.column.num_channels == 3
-    assert item(mixed, grey(8, 8, 50)).tolist() == np.full((3, 8, 8), 50).tolist()
-    forced = fit(ImageColumnConfig(channels=1), [coloured(8, 8)])
-    assert item(forced, coloured(8, 8)).shape == (1, 8, 8)
-    assert item(forced, coloured(8, 8))[0, 0, 0] == round(0.299 * 200 + 0.587 * 100)
+    assert item(mixed, gray(8, 8, 50)).tolist() == np.full((3, 8, 8), 50).tolist()
+    forced = fit(ImageColumnConfig(channels=1), [colored(8, 8)])
+    assert item(forced, colored(8, 8)).shape == (1, 8, 8)
+    assert item(forced, colored(8, 8))[0, 0, 0] == round(0.299 * 200 + 0.587 * 100)
 
 
 def test_mean_and_std_are_those_of_the_pixels(fit: Fit) -> None:
@@ -70,13 +70,13 @@ def test_mean_and_std_are_those_of_the_pixels(fit: Fit) -> None:
     column = fit(ImageColumnConfig(), list(pixels)).column
     assert np.allclose(column.mean, (pixels / 255).mean(axis=(0, 1, 2)))
     assert np.allclose(column.std, (pixels / 255).std(axis=(0, 1, 2)))
-    flat = fit(ImageColumnConfig(), [grey(4, 4)]).column
+    flat = fit(ImageColumnConfig(), [gray(4, 4)]).column
     assert flat.std == (1.0,), "nothing to scale by"
 
 
 def test_a_picture_of_another_shape_is_padded_cropped_or_stretched(fit: Fit) -> None:
-    wide = np.concatenate([grey(10, 10, 0), grey(10, 10, 200), grey(10, 10, 0)], axis=1)
-    train = [grey(20, 20, 60)]
+    wide = np.concatenate([gray(10, 10, 0), gray(10, 10, 200), gray(10, 10, 0)], axis=1)
+    train = [gray(20, 20, 60)]
     padded = item(fit(ImageColumnConfig(size=(20, 20)), train), wide)[0]
     assert (padded[:6] == 60).all()
     assert (padded[-6:] == 60).all()
@@ -100,30 +100,30 @@ def test_every_picture_comes_to_the_size(fit: str, size: tuple[int, int], shape:
     config = from_dict(ImageColumnConfig, {"type": "image", "size": list(size), "fit": fit})
     processor = config.build("c")
     source = SourceInfo(table="t", row=0, column="c")
-    cell = coloured(*shape) if rgb else grey(*shape)
+    cell = colored(*shape) if rgb else gray(*shape)
     processor.fit([cell], [source], Path(), Requirements())
     assert item(processor, cell).shape == (3 if rgb else 1, *size)
-    # One colour stays one colour: no black border, no ringing.
+    # One color stays one color: no black border, no ringing.
     assert np.abs(item(processor, cell).astype(int) - cell.reshape(-1, 3 if rgb else 1)[0][:, None, None]).max() <= 1
 
 
 def test_what_a_pretrained_encoder_asks_for_is_done(fit: Fit) -> None:
     needs = {"image_size": (16, 16), "num_channels": 3, "mean": (0.5,) * 3, "std": (0.25,) * 3}
-    processor = fit(ImageColumnConfig(), [grey(40, 20)], **needs)
+    processor = fit(ImageColumnConfig(), [gray(40, 20)], **needs)
     column = processor.column
     assert (column.image_size, column.num_channels, column.mean, column.std) == tuple(needs.values())
-    assert item(processor, grey(40, 20))[0, 0, 0] == 128, "padded with its mean"
+    assert item(processor, gray(40, 20))[0, 0, 0] == 128, "padded with its mean"
     with pytest.raises(ColumnError, match=r"size is \(8, 8\) in the recipe.*needs \(16, 16\); set size: auto"):
-        fit(ImageColumnConfig(size=(8, 8)), [grey(4, 4)], **needs)
+        fit(ImageColumnConfig(size=(8, 8)), [gray(4, 4)], **needs)
 
 
 def test_lists_and_limits(fit: Fit) -> None:
-    processor = fit(ImageColumnConfig(max_pixels=100), [[grey(8, 8), grey(8, 8)], [grey(8, 8)]])
+    processor = fit(ImageColumnConfig(max_pixels=100), [[gray(8, 8), gray(8, 8)], [gray(8, 8)]])
     assert processor.column.max_items == 2
-    found = processor.transform([grey(8, 8, 1), grey(8, 8, 2)], SourceInfo(table="t", row=0, column="c"), Path())
+    found = processor.transform([gray(8, 8, 1), gray(8, 8, 2)], SourceInfo(table="t", row=0, column="c"), Path())
     assert [int(part[0, 0, 0]) for part in found] == [1, 2]
     with pytest.raises(DecodeError, match="limit"):
-        item(processor, grey(11, 11))
+        item(processor, gray(11, 11))
 
 
 def test_saving_and_loading_changes_nothing(fit: Fit, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_without_a_range_the_deviation_and_without_that_one(fit: Fit) -> None:
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20), st.data())
-def test_values_come_out_standardised_and_finite(values: list[float], data: st.DataObject) -> None:
+def test_values_come_out_standardized_and_finite(values: list[float], data: st.DataObject) -> None:
     processor = NumberColumnConfig().build("c")
     column = processor.fit(values, [SOURCE] * len(values), Path(), Requirements())
     assert math.isfinite(column.mean)

@@ -49,7 +49,7 @@ def video(
     comment: str = "",
     front: bool = False,
 ) -> bytes:
-    """A video whose frame i is grey i * 8; with frames every 1 / rate seconds."""
+    """A video whose frame i is gray i * 8; with frames every 1 / rate seconds."""
     if front:  # the header first, which FFmpeg does by writing the file again
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "v.mp4"
@@ -100,7 +100,7 @@ def _write(
 
 
 def levels(frames: list[Frame]) -> list[int]:
-    """Which frame each is, by its grey."""
+    """Which frame each is, by its gray."""
     return [round(float(np.median(frame.pixels)) / 8) for frame in frames]
 
 

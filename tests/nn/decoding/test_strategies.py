@@ -257,7 +257,7 @@ def test_ranking_scores_every_answer(answers: list[list[int]], seed: int) -> Non
     keys, listed = [seed, seed + 1, seed + 2], {(*answer, END) for answer in answers}
     model, of = HashModel(keys), target(2, answers)
     plain = write(RankingConfig(num_texts=len(listed) + 2), keys, of)
-    relative = write(RankingConfig(num_texts=len(listed), normalise=True), keys, of)
+    relative = write(RankingConfig(num_texts=len(listed), normalize=True), keys, of)
     wide = write(BeamSearchConfig(beam_size=40, length_penalty=0.0), keys, of)
     for row, key in enumerate(keys):
         scored = {each: model.score(key, each) for each in listed}

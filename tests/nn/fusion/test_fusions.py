@@ -31,7 +31,7 @@ def tokens(batch: int = 6, width: int = 16, lengths: tuple[int, ...] = (3, 1, 5)
     }
 
 
-def test_concat_is_one_matrix_over_normalised_means() -> None:
+def test_concat_is_one_matrix_over_normalized_means() -> None:
     torch.manual_seed(0)
     fusion = ConcatFusionConfig().build("abc", 16).eval()
     columns = tokens()
@@ -112,7 +112,7 @@ def xor_accuracy(config: Any) -> float:
 
 
 @pytest.mark.parametrize("config", INTERACTING.values(), ids=INTERACTING)
-def test_columns_interact_so_that_their_exclusive_or_is_learnt(config: Any) -> None:
+def test_columns_interact_so_that_their_exclusive_or_is_learned(config: Any) -> None:
     accuracy = xor_accuracy(config)
     assert accuracy > 0.99, accuracy
 

@@ -1,4 +1,4 @@
-"""Low-rank fusion: tensor fusion with a factorised weight."""
+"""Low-rank fusion: tensor fusion with a factorized weight."""
 
 from __future__ import annotations
 

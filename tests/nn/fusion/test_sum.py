@@ -1,4 +1,4 @@
-"""Sum: additive over the columns' normalised means."""
+"""Sum: additive over the columns' normalized means."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_it_is_additive() -> None:
 
 
 def test_a_columns_scale_does_not_count() -> None:
-    """Each branch is normalised first, so that the largest norm does not dominate."""
+    """Each branch is normalized first, so that the largest norm does not dominate."""
     fusion = SumFusionConfig().build("abc", 8).eval()
     torch.testing.assert_close(
         fusion(tokens((1.0, 1.0, 1.0))).pooled, fusion(tokens((1.0, 1000.0, 1.0))).pooled, atol=1e-3, rtol=1e-3

@@ -22,7 +22,7 @@ def block(window: int = 100, kernel_size: int = 5) -> ConformerBlock:
 
 
 class _OverChannels(nn.Module):
-    """A layer normalisation where the other has a batch normalisation."""
+    """A layer normalization where the other has a batch normalization."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class _OverChannels(nn.Module):
         return self.norm(x.transpose(1, 2)).transpose(1, 2)
 
 
-def test_it_is_the_block_of_another_library_but_for_the_normalisation() -> None:
+def test_it_is_the_block_of_another_library_but_for_the_normalization() -> None:
     transformers: Any = importlib.import_module("transformers.models.wav2vec2_conformer.modeling_wav2vec2_conformer")
     ours = block()
     config = transformers.Wav2Vec2ConformerConfig(

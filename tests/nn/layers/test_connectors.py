@@ -1,4 +1,4 @@
-"""Connectors: what becomes of tokens, masks and neighbourhoods."""
+"""Connectors: what becomes of tokens, masks and neighborhoods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTH, EMBEDDING = 8, 12
 
 
 def test_space_to_depth_is_pixel_unshuffle_with_the_channels_last() -> None:
-    """torch keeps a channel's neighbours together, here a neighbour's channels are."""
+    """torch keeps a channel's neighbors together, here a neighbor's channels are."""
     values = torch.randn(2, 4 * 6, 3)
     found = shuffled(values, (4, 6), 2)
     picture = values.reshape(2, 4, 6, 3).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""The normalisation against torch's own, its gradient, and its independence of padding."""
+"""The normalization against torch's own, its gradient, and its independence of padding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def padded(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tens
 
 
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
-def test_a_clip_is_normalised_as_if_it_ended_there(memory: torch.memory_format) -> None:
+def test_a_clip_is_normalized_as_if_it_ended_there(memory: torch.memory_format) -> None:
     x, valid = padded()
     x = x.to(memory_format=memory)
     norm = ValidGroupNorm(16)

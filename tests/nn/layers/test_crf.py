@@ -1,4 +1,4 @@
-"""The chain's sums against an enumeration of all labellings."""
+"""The chain's sums against an enumeration of all labelings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LABELS, STEPS = 3, 4
 
 
 def enumerated(crf: LinearChainCRF, emissions: Tensor, length: int) -> tuple[list[tuple[int, ...]], Tensor]:
-    """All labellings of a row's first steps, and their scores."""
+    """All labelings of a row's first steps, and their scores."""
     paths = list(itertools.product(range(LABELS), repeat=length))
     start, follow = crf.begin + crf.never_first, crf.transitions + crf.never_next
     scores = [

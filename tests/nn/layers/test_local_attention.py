@@ -60,7 +60,7 @@ def test_distant_tokens_meet_over_several_layers_only() -> None:
     layer = LocalTransformerBlock(16, 2, window=4).eval()
     tokens, mask = torch.randn(1, 40, 16), torch.ones(1, 40, dtype=torch.bool)
     changed = tokens.clone()
-    changed[0, 20, 0] += 5.0  # a layer normalisation would not notice all 16 values shifted
+    changed[0, 20, 0] += 5.0  # a layer normalization would not notice all 16 values shifted
     once = (layer(tokens, mask) - layer(changed, mask)).abs().amax(dim=2)[0] > 1e-7
     assert once.nonzero().flatten().tolist() == list(range(16, 25))
     twice = (layer(layer(tokens, mask), mask) - layer(layer(changed, mask), mask)).abs().amax(dim=2)[0] > 1e-7

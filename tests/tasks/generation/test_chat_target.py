@@ -25,7 +25,7 @@ LanguageModel = Callable[[str], Path]
 
 FIRST = [
     {"role": "system", "content": "be short"},
-    {"role": "user", "content": "<image> what colour?"},
+    {"role": "user", "content": "<image> what color?"},
     {"role": "assistant", "content": "red"},
     {"role": "user", "content": "and the sky?"},
     {"role": "assistant", "content": "blue"},
@@ -56,7 +56,7 @@ def fitted(path: Path | None = None, cells: tuple[Any, ...] = (FIRST, SECOND), *
         [json.dumps(turn) for turn in FIRST],
         [
             {"from": "system", "value": "be short"},
-            {"from": "human", "value": [{"type": "image"}, {"type": "text", "text": "what colour?"}]},
+            {"from": "human", "value": [{"type": "image"}, {"type": "text", "text": "what color?"}]},
             {"from": "gpt", "value": "red"},
             {"from": "human", "value": "and the sky?"},
             {"from": "gpt", "value": "blue"},
@@ -66,7 +66,7 @@ def fitted(path: Path | None = None, cells: tuple[Any, ...] = (FIRST, SECOND), *
 def test_every_spelling_of_a_conversation_is_read(cell: Any) -> None:
     found = turns_of(cell)
     assert [turn.role for turn in found] == ["system", "user", "assistant", "user", "assistant"]
-    assert " ".join(found[1].text.split()) == "<image> what colour?"
+    assert " ".join(found[1].text.split()) == "<image> what color?"
     assert [turn.text for turn in found[2:]] == ["red", "and the sky?", "blue"]
 
 
@@ -127,7 +127,7 @@ def test_all_answers_are_trained_on_and_nothing_else(language_model: LanguageMod
     if kind == "gpt2":
         assert trained == " red"
     else:
-        # The end of a turn is learnt too, as it is at the end of the last one.
+        # The end of a turn is learned too, as it is at the end of the last one.
         assert trained == "red<|im_end|>"
         assert spell([target.target.end_id], skip_special_tokens=False) == "<|im_end|>"
     only = target.prompt(source, 1)

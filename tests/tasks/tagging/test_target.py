@@ -21,7 +21,7 @@ from polysense.modalities.number.column import NumberColumnConfig
 from polysense.modalities.text.augment import TextTransformConfig
 from polysense.modalities.text.column import TextColumnConfig
 from polysense.tasks.tagging.segment_alignment import TextRuler
-from polysense.tasks.tagging.target import TaggingProcessor, TaggingTargetConfig, read_labelled
+from polysense.tasks.tagging.target import TaggingProcessor, TaggingTargetConfig, read_labeled
 
 WORDS = [["Ada", "lives", "in", "New", "York", "."], ["Oslo", "sleeps"], ["nobody", "is", "here"]] * 8
 TAGS = [["B-PER", "O", "O", "B-LOC", "I-LOC", "O"], ["B-LOC", "O"], ["O", "O", "O"]] * 8
@@ -185,7 +185,7 @@ def test_labels_without_their_text() -> None:
         assert not sample.targets
 
 
-def test_what_is_cut_off_is_not_learnt(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_cut_off_is_not_learned(caplog: pytest.LogCaptureFixture) -> None:
     rows = spelled("dicts")
     table, processor, target = fitted(rows, column=TextColumnConfig(max_tokens=3))
     value = processor.transform(table, 0, with_targets=True).targets["tags"]
@@ -290,16 +290,16 @@ def test_words_of_a_ruler() -> None:
 
 
 def test_cells_of_other_kinds() -> None:
-    assert read_labelled(None) is None
-    assert read_labelled("  ") is None
-    empty = read_labelled([])
+    assert read_labeled(None) is None
+    assert read_labeled("  ") is None
+    empty = read_labeled([])
     assert empty is not None
     assert empty.labels == []
     with pytest.raises(DecodeError, match="expected a list of labels, or of segments"):
-        read_labelled(3.5)
+        read_labeled(3.5)
 
 
-def test_what_is_recognised() -> None:
+def test_what_is_recognized() -> None:
     def guess(rows: list[dict[str, Any]]) -> Any:
         return next(one for one in infer(read_table(rows), ["tags"]) if one.name == "tags")
 

@@ -28,7 +28,7 @@ def losses(train: list[float], validation: list[float]) -> np.ndarray:
 
 
 def test_the_shares_are_gain_over_squared_overfitting() -> None:
-    # Of the three: gains 0.4, 0.3, 0.1; gaps grow by 0.2, 0.1, 0.5; so 10, 30 and 0.4 before normalising.
+    # Of the three: gains 0.4, 0.3, 0.1; gaps grow by 0.2, 0.1, 0.5; so 10, 30 and 0.4 before normalizing.
     before = losses([1.0, 1.0, 1.0], [1.1, 1.2, 1.0])
     after = losses([0.4, 0.6, 0.4], [0.7, 0.9, 0.9])
     shares = blend(before, after)

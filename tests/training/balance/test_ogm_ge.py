@@ -80,7 +80,7 @@ def gradients(model: MultimodalModel, batches: list[Batch], balance: Balance | N
 
 @torch.inference_mode()
 def scores(model: MultimodalModel, batch: Batch) -> list[float]:
-    """Each column's mean score, spelt out."""
+    """Each column's mean score, spelled out."""
     fused = model.fused(batch)
     objective = model.by_objective()["unimodal"]
     assert isinstance(objective, UnimodalHeads)

@@ -63,7 +63,7 @@ def test_stages_follow_the_order_and_frozen_encoders_stay_bit_for_bit(tmp_path: 
 
 
 def test_neither_momentum_nor_weight_decay_reaches_what_was_trained_before(tmp_path: Path) -> None:
-    """After a probe in which all have learnt, the optimizer holds momentum for every weight."""
+    """After a probe in which all have learned, the optimizer holds momentum for every weight."""
     optimizer = SGDConfig(lr=0.1, momentum=0.9, weight_decay=0.5)
     changed, trained = moved(tmp_path, StagedFreezingConfig(probe_epochs=2), epochs=7, optimizer=optimizer)
     assert [len(names) for names in trained] == [3, 3, 1, 2, 3, 3, 3]

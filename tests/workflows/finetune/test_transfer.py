@@ -29,7 +29,7 @@ from polysense.workflows.measure import only_column
 from polysense.workflows.prepare import prepare
 from polysense.workflows.train import fit_data, train_model
 
-COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
+COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 SMALL = [*SMALL_RUN, "model.fusion=concat"]
 KINDS = {"photo": "image", "note": "text", "weight": "number", "shop": "category"}
 
@@ -38,18 +38,18 @@ def rows(num: int = 48, seed: int = 0, words: str = "plain") -> list[dict[str, A
     generator = np.random.default_rng(seed)
     found = []
     for index in range(num):
-        colour = list(COLOURS)[index % 3]
-        pixels = np.broadcast_to(np.array(COLOURS[colour], dtype=np.uint8), (8, 8, 3)).copy()
+        color = list(COLORS)[index % 3]
+        pixels = np.broadcast_to(np.array(COLORS[color], dtype=np.uint8), (8, 8, 3)).copy()
         pixels[: index % 8] //= 2
         picture = io.BytesIO()
         Image.fromarray(pixels).save(picture, "PNG")
         found.append(
             {
                 "photo": picture.getvalue(),
-                "note": f"{words} {colour} thing number {index % 8} is here",
+                "note": f"{words} {color} thing number {index % 8} is here",
                 "weight": float(index % 3 + generator.normal()),
                 "shop": ["north", "south"][index % 2],
-                "label": colour,
+                "label": color,
             }
         )
     return found

@@ -258,8 +258,8 @@ def test_what_does_not_fit_is_refused_by_name(pretrained: Path, bundle: Bundle) 
     # What is filled would be the truth that it is compared with.
     with pytest.raises(polysense.UserError, match="note: a target is made of it"):
         planned(source, impute=pretrained, target=["photo", "note"], task="retrieval", columns=KINDS)
-    metres = [row | {"size": row["size"] and str(float(row["size"]) * 100)} for row in source]
-    assert planned(metres, impute=pretrained) is not None
+    meters = [row | {"size": row["size"] and str(float(row["size"]) * 100)} for row in source]
+    assert planned(meters, impute=pretrained) is not None
 
 
 def test_another_unit_is_doubted(pretrained: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -77,7 +77,7 @@ def test_what_the_model_never_heard_of_is_read_off_its_features(run: polysense.R
     assert everything.value > 0.6
     assert everything.value >= found.score("trained encoder", "linear_probe", 2).accuracy.value - 0.1
     assert found.chance == 0.25
-    assert any("4 labelled test rows have none" in note for note in found.notes)
+    assert any("4 labeled test rows have none" in note for note in found.notes)
 
 
 def test_the_same_again_and_other_draws_with_another_seed(run: polysense.Run, table: Path) -> None:

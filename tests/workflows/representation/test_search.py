@@ -22,7 +22,7 @@ from polysense.cli.app import main
 from polysense.errors import SearchError, UserError
 from polysense.search import Neighbors, VectorIndex
 
-COLOURS = [(250, 20, 20), (20, 240, 20), (20, 20, 250), (240, 240, 240), (10, 10, 10), (240, 240, 10)]
+COLORS = [(250, 20, 20), (20, 240, 20), (20, 20, 250), (240, 240, 240), (10, 10, 10), (240, 240, 10)]
 NAMES = ["red", "green", "blue", "white", "black", "yellow"]
 
 
@@ -41,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, trained: Callable[[str], poly
     rows = []
     draws = np.random.default_rng(0)
     for i in range(48):
-        pixels = np.tile(np.array(COLOURS[i % 6], dtype=np.uint8), (12, 12, 1))
+        pixels = np.tile(np.array(COLORS[i % 6], dtype=np.uint8), (12, 12, 1))
         pixels = np.clip(pixels + draws.integers(-9, 9, pixels.shape), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(home / f"{i}.png")
         rows.append({"code": f"{i:03d}", "photo": f"{i}.png", "text": f"a {NAMES[i % 6]} tile, number {i}", "size": i})

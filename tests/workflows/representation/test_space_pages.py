@@ -1,4 +1,4 @@
-"""Maps, neighbours and samples of a shared space and of segments, from small trainings."""
+"""Maps, neighbors and samples of a shared space and of segments, from small trainings."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ SMALL = [
     "evaluation.bootstrap=0",
     "evaluation.contribution=false",
 ]
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 40, 220)}
+COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 40, 220)}
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Squares of a colour and a size, and what they are called; some cells are missing."""
+    """Squares of a color and a size, and what they are called; some cells are missing."""
     folder = tmp_path_factory.mktemp("squares")
     rows: list[dict[str, Any]] = []
     for i in range(36):
-        colour = list(COLOURS)[i % 3]
+        color = list(COLORS)[i % 3]
         pixels = np.zeros((12, 12, 3), np.uint8)
-        pixels[: 2 + i // 6, : 2 + i // 6] = COLOURS[colour]
+        pixels[: 2 + i // 6, : 2 + i // 6] = COLORS[color]
         Image.fromarray(pixels).save(folder / f"{i}.png")
-        rows.append({"photo": f"{i}.png", "text": f"<b>{colour}</b> of {2 + i // 6}", "colour": colour, "size": i / 7})
+        rows.append({"photo": f"{i}.png", "text": f"<b>{color}</b> of {2 + i // 6}", "color": color, "size": i / 7})
     rows[5]["photo"], rows[7]["text"] = "gone.png", None
     pl.DataFrame(rows).write_ndjson(folder / "t.jsonl")
     return folder / "t.jsonl"
@@ -53,7 +53,7 @@ def run(table: Path, run_once: RunOnce) -> polysense.Run:
             table,
             task="retrieval",
             target=["photo", "text"],
-            columns={"text": "text", "colour": "ignored", "size": "ignored"},
+            columns={"text": "text", "color": "ignored", "size": "ignored"},
             preset="fast",
             output=to / "run",
             overrides=[*SMALL, "data.split.test=0.4", "data.split.validation=0.2"],
@@ -96,7 +96,7 @@ def test_samples_show_the_three_nearest_and_go_on_after_a_stop(run: polysense.Ru
 
 
 def test_a_map_of_any_table(run: polysense.Run, table: Path, tmp_path: Path) -> None:
-    found = api.map_rows(run.folder, table, tmp_path / "all.html", colour="colour")
+    found = api.map_rows(run.folder, table, tmp_path / "all.html", color="color")
     assert found.num_points == 70, "two cells of 72 are not there"
     assert found.num_rows == found.num_table == 36
     assert set(found.kept) == {"PCA", "t-SNE"}
@@ -109,10 +109,10 @@ def test_a_map_of_any_table(run: polysense.Run, table: Path, tmp_path: Path) -> 
     assert "10 of 36 rows, chosen by chance" in (tmp_path / "some.html").read_text().replace("9 of", "10 of")
     with pytest.raises(ConfigError, match="umap"):
         api.map_rows(run.folder, table, method="umap")
-    with pytest.raises(PolysenseError, match=r"column to colour by 'color'.*colour"):
-        api.map_rows(run.folder, table, colour="color")
+    with pytest.raises(PolysenseError, match=r"column to color by 'colr'.*color"):
+        api.map_rows(run.folder, table, color="colr")
     with pytest.raises(ConfigError, match=r"not in the shared space|no input column"):
-        api.map_rows(run.folder, table, columns=["colour"])
+        api.map_rows(run.folder, table, columns=["color"])
 
 
 def test_the_map_command(run: polysense.Run, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +125,7 @@ def test_the_map_command(run: polysense.Run, table: Path, tmp_path: Path, capsys
 
 def test_few_shots_of_a_column_of_the_space(run: polysense.Run, table: Path) -> None:
     found = polysense.fewshot(
-        run.folder, table, target="colour", shots=[1, 2], draws=2, columns=["photo"], methods=["prototypes"]
+        run.folder, table, target="color", shots=[1, 2], draws=2, columns=["photo"], methods=["prototypes"]
     ).measured
     assert found.features.startswith("places in the shared space")
     assert found.split == "test"

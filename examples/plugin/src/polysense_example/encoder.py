@@ -48,7 +48,7 @@ class OrderOfMagnitude(Encoder):
         lengths: Int[Tensor, " items"],
         draws: Float[Tensor, "items draws"] | None,
     ) -> Tokens:
-        number = values.float()[:, 0]  # [items, 1]: standardised
+        number = values.float()[:, 0]  # [items, 1]: standardized
         features = torch.stack([number.sign(), number.abs().log1p()], dim=1)
         # One token per item; a length of 0 is an absent item, whose mask must be False.
         return Tokens(self.dropout(self.project(features))[:, None, :], (lengths > 0)[:, None], (1,))

@@ -32,7 +32,7 @@ def evaluate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure a trained model on a labelled table."""
+    """Measure a trained model on a labeled table."""
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("measuring") as progress:

@@ -1,4 +1,4 @@
-"""`polysense fewshot`: classification with few labelled rows on frozen features."""
+"""`polysense fewshot`: classification with few labeled rows on frozen features."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fewshot(
     table: Table,
     target: Annotated[str, typer.Option("--target", "-t", metavar="COLUMN", help="The column of labels.")],
     shots: Annotated[
-        str, typer.Option(metavar="1,2,...", help="Labelled rows per class, separated by commas; `all` takes all.")
+        str, typer.Option(metavar="1,2,...", help="Labeled rows per class, separated by commas; `all` takes all.")
     ] = "1,2,4,8,16",
     draws: Annotated[int, typer.Option(metavar="N", help="How often each number of shots is drawn.")] = 5,
     columns: Annotated[
@@ -55,9 +55,9 @@ def fewshot(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Classify rows from a few labelled ones per class, on what the model has learnt; nothing of it is trained.
+    """Classify rows from a few labeled ones per class, on what the model has learned; nothing of it is trained.
 
-    Labelled rows come from the training split and are tested on the test split, beside an encoder of the same
+    Labeled rows come from the training split and are tested on the test split, beside an encoder of the same
     architecture with random weights.
     """
     numbers = parse_shots(shots)
@@ -89,7 +89,7 @@ def fewshot(
 
 
 def parse_shots(given: str) -> list[int | None]:
-    """Numbers of labelled rows per class; None for all.
+    """Numbers of labeled rows per class; None for all.
 
     Raises:
         ConfigError: A part is neither a whole number nor `all`.

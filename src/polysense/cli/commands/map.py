@@ -25,8 +25,8 @@ def show(
     columns: Annotated[
         str | None, typer.Option(metavar="A,B", help="The model's input columns to draw, by default all.")
     ] = None,
-    colour: Annotated[
-        str | None, typer.Option("--colour", "--color", metavar="COLUMN", help="A column of the table to colour by.")
+    color: Annotated[
+        str | None, typer.Option("--color", metavar="COLUMN", help="A column of the table to color by.")
     ] = None,
     method: Annotated[
         str, typer.Option(metavar="NAME", help="tsne (with PCA on the page too), or pca alone.")
@@ -50,7 +50,7 @@ def show(
             table,
             output,
             columns=names(columns, "--columns"),
-            colour=colour,
+            color=color,
             method=method,
             max_rows=max_rows,
             progress=progress,

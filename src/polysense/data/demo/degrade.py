@@ -1,4 +1,4 @@
-"""Spoils pictures and recordings, by amounts stated in pixels, grey levels and decibels.
+"""Spoils pictures and recordings, by amounts stated in pixels, gray levels and decibels.
 
 The idea: each modality alone shall leave a third of the digits in doubt, and for reasons that have nothing to do with
 each other, because only then is there anything for fusion to gain. A clean picture is read 98% of the time and clean
@@ -30,19 +30,19 @@ def degrade_picture(
         size: Pixels a side of the result.
         blur: Standard deviation, pixels of the result.
         erase: The least and the greatest side of the erased square, pixels of the result.
-        noise: Standard deviation of the white noise, grey levels of 255.
+        noise: Standard deviation of the white noise, gray levels of 255.
 
     Returns:
         uint8 [size, size].
     """
     ink = Image.fromarray((picture.astype(np.uint16) * 255 // 16).astype(np.uint8))
     ink = ink.resize((size, size), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(blur))
-    grey = np.asarray(ink, dtype=np.float64).copy()
+    gray = np.asarray(ink, dtype=np.float64).copy()
     side = int(draws.integers(erase[0], erase[1] + 1))
     top, left = draws.integers(0, size - side + 1, 2)
-    grey[top : top + side, left : left + side] = 0.0
-    grey += draws.normal(0.0, noise, grey.shape)
-    result: np.ndarray = np.rint(grey.clip(0, 255)).astype(np.uint8)
+    gray[top : top + side, left : left + side] = 0.0
+    gray += draws.normal(0.0, noise, gray.shape)
+    result: np.ndarray = np.rint(gray.clip(0, 255)).astype(np.uint8)
     return result
 
 

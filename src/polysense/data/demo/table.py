@@ -39,7 +39,7 @@ _README = """# Spoken handwritten digits
 {num} rows of a table with a picture, a recording and a note about the same digit, as `polysense demo` makes them
 (seed {seed}).
 
-- `data.csv`: `image` (PNG, 28 x 28, grey), `audio` (WAV, {rate} Hz, mono), `note` (English text), `label` (0 to 9) and
+- `data.csv`: `image` (PNG, 28 x 28, gray), `audio` (WAV, {rate} Hz, mono), `note` (English text), `label` (0 to 9) and
   `split` (train, validation, test).
 - `provenance.csv`, not meant for training: for each row of data.csv, counted from 0, which handwritten digit it shows
   and which voice speaks.
@@ -48,7 +48,7 @@ The pictures are blurred and noisy, with a square erased; the recordings lie in 
 sometimes wrong. Cells are empty on purpose: {missing}. No voice is in two splits.
 
 Handwriting: Alpaydin, E. and Kaynak, C. (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning
-Repository, https://doi.org/10.24432/C50P49, CC BY 4.0, enlarged and spoiled here. Speech: synthesised with espeak-ng;
+Repository, https://doi.org/10.24432/C50P49, CC BY 4.0, enlarged and spoiled here. Speech: synthesized with espeak-ng;
 no person was recorded.
 """
 

@@ -1,7 +1,7 @@
-"""Sounds: one place for each span of frames of the log-mel spectrogram, standardised per clip.
+"""Sounds: one place for each span of frames of the log-mel spectrogram, standardized per clip.
 
 A waveform's phase is chance, and most of its energy; what is heard is in the spectrogram. So that is what is restored,
-whatever the encoder reads, and the best constant scores 1. No waveform is made of it: standardising takes out how loud
+whatever the encoder reads, and the best constant scores 1. No waveform is made of it: standardizing takes out how loud
 a clip is, nothing says where it ends, and phases that fit a blurred spectrogram sound like a voice in a tube.
 """
 

@@ -47,8 +47,8 @@ def _colored(
     shares: Shaped[np.ndarray, "bands frames"], width: int, height: int
 ) -> UInt8[np.ndarray, "height width 3"]:
     shares = shares[::-1]
-    grey = Image.fromarray((shares * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
-    share = np.asarray(grey, dtype=np.float32)[..., None] / 255.0
+    gray = Image.fromarray((shares * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
+    share = np.asarray(gray, dtype=np.float32)[..., None] / 255.0
     dark, middle, light = (np.array(c, dtype=np.float32) for c in ((18, 24, 38), (31, 95, 168), (255, 236, 179)))
     colored = np.where(share < 0.5, dark + (middle - dark) * 2 * share, middle + (light - middle) * (2 * share - 1))
     return colored.astype(np.uint8)

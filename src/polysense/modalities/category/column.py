@@ -45,7 +45,7 @@ def hashed_ids(key: str, num_buckets: int, num_hashes: int = 1) -> tuple[int, ..
     """A category's bucket under each hash function, in [1, num_buckets]; the same everywhere and always."""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8 * num_hashes).digest()
     parts = (digest[8 * i : 8 * i + 8] for i in range(num_hashes))
-    # 2^64 buckets' worth of bits: the remainder favours no bucket by more than one part in 10^12.
+    # 2^64 buckets' worth of bits: the remainder favors no bucket by more than one part in 10^12.
     return tuple(1 + int.from_bytes(part, "little") % num_buckets for part in parts)
 
 

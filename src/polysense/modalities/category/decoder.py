@@ -21,7 +21,7 @@ _NEVER = -1e30
 
 
 class CategoryDecoder(SingleValueDecoder):
-    """A category; the unknown one, id 0, is neither learnt nor chosen."""
+    """A category; the unknown one, id 0, is neither learned nor chosen."""
 
     column: CategoryColumn
 

@@ -144,17 +144,17 @@ def _readable(texts: Iterable[str], order: bool, unit: DateUnit | None) -> Itera
                 yield text, moment
 
 
-def date_features(moment: Moment, centre: float, scale: float, *, has_times: bool) -> np.ndarray:
+def date_features(moment: Moment, center: float, scale: float, *, has_times: bool) -> np.ndarray:
     """A moment as numbers.
 
     Args:
         moment: The moment; without a date only its time of day is told.
-        centre: The middle of the training range, seconds since 1970.
+        center: The middle of the training range, seconds since 1970.
         scale: Half its width in seconds.
         has_times: Whether the time of day is told.
 
     Returns:
-        float32 [12, 14 or 2]: the time since the centre over the scale, in [-1, 1] over the training range; sine and
+        float32 [12, 14 or 2]: the time since the center over the scale, in [-1, 1] over the training range; sine and
         cosine of the time of year and of the time of month; seven numbers, 1 at the weekday (Monday first), else 0;
         sine and cosine of the time of day.
     """
@@ -165,7 +165,7 @@ def date_features(moment: Moment, centre: float, scale: float, *, has_times: boo
         days_in_year = 366 if calendar.isleap(date.year) else 365
         day_of_year = date.toordinal() - date.replace(month=1, day=1).toordinal()
         days_in_month = calendar.monthrange(date.year, date.month)[1]
-        results.append((moment.since_1970 - centre) / scale)
+        results.append((moment.since_1970 - center) / scale)
         results += _round((day_of_year + of_day) / days_in_year)
         results += _round((date.day - 1 + of_day) / days_in_month)
         results += [1.0 if date.weekday() == day else 0.0 for day in range(7)]
@@ -185,7 +185,7 @@ def _round(share: float) -> tuple[float, float]:
 
 
 def _range(seconds: Sequence[float]) -> tuple[float, float]:
-    """(centre, half the width) of the training range but for its outermost hundredths; the half width is positive."""
+    """(center, half the width) of the training range but for its outermost hundredths; the half width is positive."""
     if not seconds:
         return 0.0, _DAY
     for tail in (_TAIL, 0.0):

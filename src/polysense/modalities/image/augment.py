@@ -1,8 +1,8 @@
-"""Pictures: moved, lit and coloured otherwise, partly covered.
+"""Pictures: moved, lit and colored otherwise, partly covered.
 
 All geometry is one affine map and one bilinear sampling, so a picture is blurred once however much is asked for. What
-comes in from outside has the column's mean colour, which is what a normalised picture's zero is. Flips are off by
-default: a mirrored digit, letter or chest is another one; so are changes of colour, which tells ripe from unripe.
+comes in from outside has the column's mean color, which is what a normalized picture's zero is. Flips are off by
+default: a mirrored digit, letter or chest is another one; so are changes of color, which tells ripe from unripe.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from polysense.modalities.image.record import ImageColumn
 __all__ = ["ImageTransform", "ImageTransformConfig"]
 
 _DRAWS = 16
-# Light and two differences of colour (the NTSC's): a turn of the latter two is a turn of the hue at equal light.
+# Light and two differences of color (the NTSC's): a turn of the latter two is a turn of the hue at equal light.
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTransformConfig(TransformConfig):
-    """Random affine map, light, colour and erasing of pictures.
+    """Random affine map, light, color and erasing of pictures.
 
     Attributes:
         probability: How many of the pictures are varied at all, from 0 to 1.
@@ -41,14 +41,14 @@ class ImageTransformConfig(TransformConfig):
         scale: Grow or shrink by up to this fraction; 0.1 means from 1/1.1 to 1.1.
         translate: Move by up to this fraction of the width and of the height.
         brightness: Add up to this fraction of full white, or take it away.
-        contrast: Stretch around the mean colour by up to this fraction; 0.2 means from 1/1.2 to 1.2.
-        saturation: Make colours fuller or paler by up to this fraction; 0.5 means from 1/1.5 to 1.5. A shared space
-            learns to tell pictures by their colours alone where they do not change (Chen et al., "A simple framework
+        contrast: Stretch around the mean color by up to this fraction; 0.2 means from 1/1.2 to 1.2.
+        saturation: Make colors fuller or paler by up to this fraction; 0.5 means from 1/1.5 to 1.5. A shared space
+            learns to tell pictures by their colors alone where they do not change (Chen et al., "A simple framework
             for contrastive learning of visual representations", ICML 2020, section 3).
-        hue_degrees: Turn colours by up to this many degrees of the colour wheel either way.
-        grey_probability: Take the colours of this fraction of the varied pictures away.
+        hue_degrees: Turn colors by up to this many degrees of the color wheel either way.
+        gray_probability: Take the colors of this fraction of the varied pictures away.
         flip: Mirror half of the pictures left to right. Only where a mirrored picture means the same.
-        erase_probability: Cover a rectangle of this fraction of the varied pictures with the mean colour (Zhong et
+        erase_probability: Cover a rectangle of this fraction of the varied pictures with the mean color (Zhong et
             al., "Random erasing data augmentation", AAAI 2020). Nothing moves: a mask keeps its labels under the
             rectangle, to be told from what surrounds it.
         erase_max_area: The largest such rectangle, as a fraction of the picture; the smallest is 2%.
@@ -64,7 +64,7 @@ class ImageTransformConfig(TransformConfig):
     contrast: NonNegativeFloat = 0.2
     saturation: NonNegativeFloat = 0.0
     hue_degrees: Annotated[float, Limit(0, 180)] = 0.0
-    grey_probability: Fraction = 0.0
+    gray_probability: Fraction = 0.0
     flip: bool = False
     erase_probability: Fraction = 0.25
     erase_max_area: Fraction = 0.2
@@ -124,9 +124,9 @@ class ImageTransform(Transform):
     ) -> UInt8[Tensor, "images channels height width"]:
         config, mean = self.config, self._mean.to(pixels.device)
         values = pixels.float()
-        if values.shape[1] == 3 and (config.saturation or config.hue_degrees or config.grey_probability):
-            values = self._coloured(values, draws)
-        values.sub_(mean)  # now 0 is the mean colour, which comes in from outside
+        if values.shape[1] == 3 and (config.saturation or config.hue_degrees or config.gray_probability):
+            values = self._colored(values, draws)
+        values.sub_(mean)  # now 0 is the mean color, which comes in from outside
         if config.moves:
             sources = torch.from_numpy(self._sources(draws, *values.shape[2:]).astype(np.float32))
             values = sample(values, sources.to(values.device))
@@ -138,12 +138,12 @@ class ImageTransform(Transform):
             values.masked_fill_(self._erased(draws, values), 0.0)
         return values.add_(mean).round_().clamp_(0, 255).to(torch.uint8)
 
-    def _coloured(self, values: Float[Tensor, "images 3 height width"], draws: np.ndarray) -> Tensor:
-        """Turns and stretches each picture's colours around its greys: a linear map of the colour difference."""
+    def _colored(self, values: Float[Tensor, "images 3 height width"], draws: np.ndarray) -> Tensor:
+        """Turns and stretches each picture's colors around its grays: a linear map of the color difference."""
         config = self.config
         angle = math.radians(config.hue_degrees) * _symmetric(draws[:, 13])
         full = (1 + config.saturation) ** _symmetric(draws[:, 14])
-        full = np.where(draws[:, 15] < config.grey_probability, 0.0, full)
+        full = np.where(draws[:, 15] < config.gray_probability, 0.0, full)
         turn = np.zeros((len(draws), 3, 3))
         turn[:, 0, 0] = 1.0
         turn[:, 1, 1] = turn[:, 2, 2] = full * np.cos(angle)

@@ -37,7 +37,7 @@ class ImageColumnConfig(ColumnConfig):
             together until the longer is at most 128, each rounded to a multiple of 8.
         fit: How an image of another shape is brought to that size. pad keeps its shape and fills the rest with the
             column's mean color; crop keeps its shape and cuts what juts out; stretch bends it.
-        channels: 1 (grey), 3 (RGB) or auto, which is 1 only if all training images that were looked at are grey.
+        channels: 1 (gray), 3 (RGB) or auto, which is 1 only if all training images that were looked at are gray.
         max_pixels: An image with more pixels than this is not opened and counts as unreadable.
     """
 

@@ -62,8 +62,8 @@ class PixelDecoder(ColumnDecoder):
     def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch places"]) -> ColumnBatch:
         height, width = self._size
         pixels = places.view(-1, *self._grid).repeat_interleave(self._side, dim=1).repeat_interleave(self._side, dim=2)
-        colour = (self.mean * 255).round().to(column.values.dtype)
-        values = torch.where(pixels[:, None, None, :height, :width], colour, column.values)
+        color = (self.mean * 255).round().to(column.values.dtype)
+        values = torch.where(pixels[:, None, None, :height, :width], color, column.values)
         return dataclasses.replace(column, values=values)
 
     def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:

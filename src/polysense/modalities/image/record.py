@@ -15,7 +15,7 @@ class ImageColumn(Column):
 
     Attributes:
         image_size: (height, width) in pixels after resizing.
-        num_channels: 1 for grey, 3 for RGB.
+        num_channels: 1 for gray, 3 for RGB.
         mean: Per channel, of values scaled to [0, 1].
         std: Likewise the standard deviation.
     """

@@ -90,7 +90,7 @@ class ImageSpec(FileSpec):
     def summary(self, column: Column) -> Mapping[str, str]:
         column = ImageColumn.of(column)
         height, width = column.image_size
-        return {"size": f"{width} x {height} pixels", "channels": "grey" if column.num_channels == 1 else "RGB"}
+        return {"size": f"{width} x {height} pixels", "channels": "gray" if column.num_channels == 1 else "RGB"}
 
     @property
     def corruptions(self) -> Mapping[str, Corruption]:

@@ -1,6 +1,6 @@
-"""Numbers: read as people write them, centred and scaled robustly.
+"""Numbers: read as people write them, centered and scaled robustly.
 
-The centre is the median and the scale the interquartile range / 1.349 (the standard deviation, were the values
+The center is the median and the scale the interquartile range / 1.349 (the standard deviation, were the values
 normal): one mistyped value of a million does not squeeze all others together, as it does with mean and deviation.
 Where a quarter of the values or more are equal on both sides the range is 0 and the standard deviation stands in.
 """
@@ -63,14 +63,14 @@ class NumberProcessor(ColumnProcessor):
         mark = decimal_mark(item for item, _ in cells.items(_NUM_SAMPLED))
         result = cells.read(self.name, "numbers", lambda cell, _: parse_number(cell, mark), _NUM_SAMPLED)
         values = np.array([number for number in result if number is not None])
-        centre, scale = _statistics(values, self.config.scaling)
+        center, scale = _statistics(values, self.config.scaling)
         edges = None
         if requirements.num_quantiles is not None:
             with np.errstate(over="ignore"):
-                edges = _edges((values - centre) / scale, requirements.num_quantiles)
+                edges = _edges((values - center) / scale, requirements.num_quantiles)
         return NumberColumn(
             name=self.name,
-            mean=centre,
+            mean=center,
             std=scale,
             quantiles=edges,
             mark=mark,
@@ -137,19 +137,19 @@ def _decimals(values: Iterable[object], mark: Literal[".", ","] | None) -> int |
 
 
 def _statistics(values: np.ndarray, scaling: str) -> tuple[float, float]:
-    """(centre, scale), finite, the scale positive."""
+    """(center, scale), finite, the scale positive."""
     if scaling == "none" or not len(values):
         return 0.0, 1.0
     # Values up to 1e308 would overflow in differences and squares: in units of the largest they can't.
     unit = max(1.0, float(np.abs(values).max()))
     values = values / unit
     if scaling == "standard":
-        centre, scale = float(values.mean()), float(values.std())
+        center, scale = float(values.mean()), float(values.std())
     else:
-        low, centre, high = (float(value) for value in np.quantile(values, (0.25, 0.5, 0.75)))
+        low, center, high = (float(value) for value in np.quantile(values, (0.25, 0.5, 0.75)))
         scale = (high - low) / 1.349 or float(values.std())
     scale *= unit
-    return centre * unit, scale if scale > 0 and math.isfinite(scale) else 1.0
+    return center * unit, scale if scale > 0 and math.isfinite(scale) else 1.0
 
 
 def _edges(values: np.ndarray, num_bins: int) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Texts as token ids: subwords or words learnt from the training texts, or a tokenizer that is given.
+"""Texts as token ids: subwords or words learned from the training texts, or a tokenizer that is given.
 
 Subwords: byte-level BPE (Sennrich, Haddow, Birch, "Neural machine translation of rare words with subword units", ACL
 2016; on bytes as in GPT-2) can write every script and never meets an unknown character. Its vocabulary grows with the
@@ -76,13 +76,13 @@ class TextColumnConfig(ColumnConfig):
     Attributes:
         tokenizer: A tokenizer.json, or a folder or hub name of a pretrained tokenizer; null to learn one from the
             training texts.
-        tokens: What the learnt tokenizer makes of a text, subwords or words; auto is what the column's encoder asks
+        tokens: What the learned tokenizer makes of a text, subwords or words; auto is what the column's encoder asks
             for, else subwords.
-        vocabulary_size: Tokens of the learnt tokenizer at most; auto is, for subwords, one token for every 5 words of
+        vocabulary_size: Tokens of the learned tokenizer at most; auto is, for subwords, one token for every 5 words of
             the training texts, at least 1000 and at most 8000, and for words 30000.
         min_frequency: How often the training texts must hold a word (or a pair that is merged into a subword) for it
             to get an id of its own.
-        lowercase: Whether the learnt tokenizer takes capitals for small letters; auto does for words, and not for
+        lowercase: Whether the learned tokenizer takes capitals for small letters; auto does for words, and not for
             subwords.
         words: Whether a cell that is a list holds the words of one text, with a space between them, as tables with a
             label for each word do; else it holds several texts.

@@ -45,7 +45,7 @@ class VideoColumnConfig(ColumnConfig):
     Attributes:
         size: (height, width) in pixels that every frame is brought to, or auto, as of images.
         fit: How a frame of another shape is brought to that size: pad, crop or stretch, as of images.
-        channels: 1 (grey), 3 (RGB) or auto, which is 1 only if all frames that were looked at are grey.
+        channels: 1 (gray), 3 (RGB) or auto, which is 1 only if all frames that were looked at are gray.
         frames: How many evenly spaced frames a video becomes; a shorter one gives all that it has. auto: 8, and with
             frames_per_second at most 64.
         frames_per_second: Takes as many frames as this makes of the video's length, at most `frames`; null takes

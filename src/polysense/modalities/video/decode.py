@@ -10,7 +10,7 @@ through a file object, so that it has no protocol with which to open anything el
 to Pillow, which lays partial frames over one another.
 
 A file is whole or refused: one that states more than it holds was cut short; a frame that can't be decoded is not
-replaced by its neighbour.
+replaced by its neighbor.
 """
 
 from __future__ import annotations

@@ -31,12 +31,12 @@ class RankingConfig(DecodingConfig):
 
     Attributes:
         num_texts: How many answers to give for a row, the best ones.
-        normalise: Whether a score is relative to the list, so that the probabilities of all answers sum to 1.
+        normalize: Whether a score is relative to the list, so that the probabilities of all answers sum to 1.
     """
 
     type: Literal["answers"] = "answers"
     num_texts: PositiveInt = 1
-    normalise: bool = False
+    normalize: bool = False
 
 
 class Ranking(Decoder, config=RankingConfig):
@@ -72,7 +72,7 @@ class Ranking(Decoder, config=RankingConfig):
             incremental.reorder((starts + origin[~over]).flatten().to(device))
             token = token.repeat(batch)
         every = torch.cat(results, dim=1)
-        if self._config.normalise:
+        if self._config.normalize:
             every = every.log_softmax(dim=1)
         ranked, order = every.sort(dim=1, descending=True, stable=True)
         best = order[:, : self._config.num_texts]

@@ -32,7 +32,7 @@ class BeamSearchConfig(DecodingConfig):
 
     Attributes:
         beam_size: Beginnings that are followed; 1 always takes the likeliest token.
-        length_penalty: How much longer texts are favoured: a in log P / ((5 + length) / 6)^a.
+        length_penalty: How much longer texts are favored: a in log P / ((5 + length) / 6)^a.
         num_texts: How many texts to give for a row, the best ones; at most `beam_size`.
     """
 

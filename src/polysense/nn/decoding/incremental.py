@@ -1,6 +1,6 @@
 """IncrementalDecoder: the model's side of writing, all that a strategy sees of it.
 
-So a strategy is the same for a decoder trained from scratch, a pretrained language model and a speech recogniser.
+So a strategy is the same for a decoder trained from scratch, a pretrained language model and a speech recognizer.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class IncrementalSpeechDecoder(IncrementalDecoder):
     """From each row's last token to the score of its next one.
 
     Args:
-        log_probabilities: float32, of each frame, normalised.
+        log_probabilities: float32, of each frame, normalized.
         num_frames: Valid frames of each row, its first ones.
         target: What is written; its padding id is the blank.
         weights: How much each score counts.

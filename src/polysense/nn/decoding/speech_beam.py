@@ -24,7 +24,7 @@ class SpeechBeamConfig(BeamSearchConfig):
     """Beam search by CTC, attention decoder and language model together; of the heads ctc and ctc_attention.
 
     Attributes:
-        length_penalty: How much longer texts are favoured: a in score / ((5 + length) / 6)^a.
+        length_penalty: How much longer texts are favored: a in score / ((5 + length) / 6)^a.
         ctc_weight: The CTC's share beside the attention decoder's, from 0 to 1.
         language_model_weight: How much the head's language model counts, if it has one; 0 leaves it out.
         length_bonus: What each token adds to a text's score, in nats; more makes longer texts.

@@ -1,6 +1,6 @@
 """Fusion: every column's Tokens to one Fused.
 
-What all fusions share stands here once: each column's summary is the normalised mean of its valid tokens (the largest
+What all fusions share stands here once: each column's summary is the normalized mean of its valid tokens (the largest
 norm would dominate otherwise), an absent column is left out, and a row with nothing present gets a learned
 summary. So a fusion only says how present summaries or tokens combine, and an absent modality equals a forward on
 the subset alone.

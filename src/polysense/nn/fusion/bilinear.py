@@ -2,7 +2,7 @@
 
 The product is the Hadamard product of Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", 2017 (MLB), section
 3, with its tanh: without it, a bilinear form x^T A_k y per feature k whose matrix A_k has a rank of at most `rank`. For
-more than two columns it is summed over the pairs that are present, as in a factorisation machine (Rendle,
+more than two columns it is summed over the pairs that are present, as in a factorization machine (Rendle,
 "Factorization Machines", 2010), whose identity sum_(m<n) u_m * u_n = ((sum_m u_m)^2 - sum_m u_m^2) / 2 makes the cost
 linear in the number of columns. The linear terms let a column count alone; MLB has none, so that with one of two
 columns absent nothing would be left.

@@ -3,7 +3,7 @@
     h_m = norm(V_m norm(x_m)),  t_m = gamma_m(c) * h_m + beta_m(c),  h = sum_m W_m mean(relu(t_m)) + b
 
 Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", 2018, section 2: gamma and beta are affine in
-the condition's summary c and modulate features that were normalised without a scale and shift of their own; a ReLU
+the condition's summary c and modulate features that were normalized without a scale and shift of their own; a ReLU
 follows. At the start gamma = 1 and beta = 0, so the condition changes nothing. The ReLU stands before the mean over
 tokens, so the condition can select some and not only rescale their mean. The cost is linear in the number of tokens;
 the columns other than the condition don't see each other.

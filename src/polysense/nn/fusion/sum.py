@@ -1,6 +1,6 @@
 """Sum: h = sum_m W_m h_m over the columns that are present.
 
-The additive fusion of the textbooks. Each column's summary is layer-normalised first, or the one with the largest norm
+The additive fusion of the textbooks. Each column's summary is layer-normalized first, or the one with the largest norm
 would drown the others. It is the same function as concatenation followed by one matrix, with that matrix cut into one
 block per column; what differs is the scale at the start and the choice of a mean, whose size does not shrink with the
 number of absent columns. Linear: it adds evidence up, and no column can change what another one means.

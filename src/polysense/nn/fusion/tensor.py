@@ -3,7 +3,7 @@
 Zadeh et al., "Tensor Fusion Network for Multimodal Sentiment Analysis", 2017, section 4.2. The constant 1 keeps every
 column's own features and every product of some columns beside the product of all, so one matrix reads interactions of
 every order. The price is (dim + 1)^M entries: each column's summary is first projected to a tiny z_m, and five columns
-are about the end. Low-rank fusion is the same function with a factorised matrix.
+are about the end. Low-rank fusion is the same function with a factorized matrix.
 
 An absent column's [z; 1] becomes [0; 1]: what is left of the outer product is that of the other columns, in the slice
 of the matrix that stands at the absent column's 1. Computed in fp32, as products of many factors need the range.
@@ -69,7 +69,7 @@ class TensorFusion(Fusion):
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.ModuleList(nn.Linear(width, config.dim) for _ in self.columns)
         self.out = nn.Linear((config.dim + 1) ** len(self.columns), width)
-        # A normalised summary has a norm of sqrt(width), so every z has a variance of 1, every product too, and so has
+        # A normalized summary has a norm of sqrt(width), so every z has a variance of 1, every product too, and so has
         # the result, whatever the number of columns.
         for project in self.project:
             assert isinstance(project, nn.Linear)

@@ -1,7 +1,7 @@
-"""Batch normalisation over what is present.
+"""Batch normalization over what is present.
 
-Ioffe and Szegedy, "Batch Normalization", 2015. In training it normalises by the statistics of the batch, so a row that
-has no picture must not be in the batch at all; in prediction it normalises by running averages, and rows are apart.
+Ioffe and Szegedy, "Batch Normalization", 2015. In training it normalizes by the statistics of the batch, so a row that
+has no picture must not be in the batch at all; in prediction it normalizes by running averages, and rows are apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["BatchNorm", "over_present"]
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of [items, channels, height, width] that also takes one value per channel, or none.
+    """Batch normalization of [items, channels, height, width] that also takes one value per channel, or none.
 
     One value has no spread: torch's own layer raises an error there. This one falls back on the running averages and
     leaves them as they are. Weights bear the same names as torch's.
@@ -39,7 +39,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_channels))
 
     def forward(self, x: Float[Tensor, "items channels height width"]) -> Float[Tensor, "items channels height width"]:
-        """Normalises each channel."""
+        """Normalizes each channel."""
         from_batch = self.training and x.shape[0] * x.shape[2] * x.shape[3] > 1
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, from_batch, self.momentum, eps=1e-5

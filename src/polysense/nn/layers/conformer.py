@@ -1,9 +1,9 @@
 """The Conformer block: attention for what is far, a convolution for what is near.
 
 Gulati et al., "Conformer: Convolution-augmented Transformer for Speech Recognition" (Interspeech 2020, section 2.4):
-half a feed-forward layer, self-attention, a convolution over time, another half, and a normalisation at the end.
+half a feed-forward layer, self-attention, a convolution over time, another half, and a normalization at the end.
 
-Two things differ from the paper. The convolution is followed by layer instead of batch normalisation: batch statistics
+Two things differ from the paper. The convolution is followed by layer instead of batch normalization: batch statistics
 would tie every row to its batch mates and count their padding. And positions are rotary (Su et al., "RoFormer", 2021)
 instead of Transformer-XL's relative ones: both see distances only and have no longest length, but rotations work within
 the fused attention kernels, and within windows.
@@ -62,7 +62,7 @@ class ConformerBlock(nn.Module):
         self.attention_out = nn.Linear(width, width)
         self.convolution_norm = nn.LayerNorm(width)
         self.pointwise_1 = nn.Linear(width, 2 * width)
-        # Without a bias, as its normalisation follows.
+        # Without a bias, as its normalization follows.
         self.depthwise = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, groups=width, bias=False)
         self.depthwise_norm = nn.LayerNorm(width)
         self.pointwise_2 = nn.Linear(width, width)

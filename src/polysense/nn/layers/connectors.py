@@ -3,7 +3,7 @@
 Three ways, by what they do to the number of tokens, which is what a language model's time and context go to:
 
 - MLP: each token becomes one (Liu et al., "Improved Baselines with Visual Instruction Tuning", 2023, section 3.2).
-- Pixel shuffle: r x r neighbouring tokens of a picture are laid side by side and become one (space to depth, which is
+- Pixel shuffle: r x r neighboring tokens of a picture are laid side by side and become one (space to depth, which is
   Shi et al., 2016, backwards; Laurençon et al., "Building and better understanding vision-language models", 2024,
   section 3). Nothing is averaged away. Where there is one dimension (sound, text), r^2 consecutive tokens become one.
 - Perceiver: learned latents read the tokens; there are as many as one asks for, however long the column (Alayrac et
@@ -101,7 +101,7 @@ class PixelShuffleConnector(Connector):
         mask: Bool[Tensor, "items length"],
         grid: tuple[int, ...],
     ) -> tuple[Float[Tensor, "items new_length embedding"], Bool[Tensor, "items new_length"]]:
-        # A neighbourhood may reach over a picture's edge or a clip's end: what is not there is 0 within its token.
+        # A neighborhood may reach over a picture's edge or a clip's end: what is not there is 0 within its token.
         joined = torch.cat([values * mask[:, :, None], mask[:, :, None].to(values.dtype)], dim=2)
         shuffled = space_to_depth(joined, grid, self.factor)
         parts = shuffled.reshape(*shuffled.shape[:2], self.factor**2, values.shape[2] + 1)
@@ -111,7 +111,7 @@ class PixelShuffleConnector(Connector):
 def space_to_depth(
     values: Float[Tensor, "items length width"], grid: tuple[int, ...], factor: int
 ) -> Float[Tensor, "items new_length deep"]:
-    """factor^2 neighbours of the last two dimensions of a grid side by side, row by row; zeros beyond the edge.
+    """factor^2 neighbors of the last two dimensions of a grid side by side, row by row; zeros beyond the edge.
 
     A grid of one dimension is cut into stretches of factor^2.
     """

@@ -1,10 +1,10 @@
 """Residual convolutions that keep rows and padding apart.
 
-Batch normalisation would tie every row to its batch, in training and through running statistics in prediction. Group
-normalisation (Wu and He, "Group Normalization", 2018) keeps rows apart; over time it counts valid positions only, so a
-clip does not depend on its padding either. Normalising each position over its channels, as ConvNeXt does, is cheaper,
+Batch normalization would tie every row to its batch, in training and through running statistics in prediction. Group
+normalization (Wu and He, "Group Normalization", 2018) keeps rows apart; over time it counts valid positions only, so a
+clip does not depend on its padding either. Normalizing each position over its channels, as ConvNeXt does, is cheaper,
 but blows the noise of an empty background up to the size of the strokes: on degraded 28 px digits it reached 19% where
-group and batch normalisation reached 33 to 34%.
+group and batch normalization reached 33 to 34%.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GROUP = 8
 
 
 class _ValidGroupNorm(torch.autograd.Function):
-    """The normalisation with its gradient written out: half the passes over memory that autograd would make."""
+    """The normalization with its gradient written out: half the passes over memory that autograd would make."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, valid: Tensor, weight: Tensor, bias: Tensor, num_groups: int) -> Tensor:
@@ -70,7 +70,7 @@ def _spread(per_channel: Tensor, like: Tensor) -> Tensor:
 
 
 class ValidGroupNorm(nn.Module):
-    """Group normalisation over the valid columns of [batch, channels, height, width].
+    """Group normalization over the valid columns of [batch, channels, height, width].
 
     Args:
         num_channels: Channels, in groups of 8 (one group if 8 does not divide them).
@@ -90,8 +90,8 @@ class ValidGroupNorm(nn.Module):
         """`valid` is 0 at columns that are padding: they don't count, and stay 0."""
         if valid is None:
             return F.group_norm(x, self.num_groups, self.weight, self.bias)
-        normalised: Tensor = _ValidGroupNorm.apply(x, valid, self.weight, self.bias, self.num_groups)
-        return normalised
+        normalized: Tensor = _ValidGroupNorm.apply(x, valid, self.weight, self.bias, self.num_groups)
+        return normalized
 
 
 def time_level(x: Float[Tensor, "items channels height steps"], keep: Float[Tensor, "items 1 1 steps"]) -> Tokens:
@@ -100,7 +100,7 @@ def time_level(x: Float[Tensor, "items channels height steps"], keep: Float[Tens
 
 
 def conv3x3(num_inputs: int, num_outputs: int, stride: tuple[int, int] = (1, 1)) -> nn.Conv2d:
-    """A 3x3 convolution without a bias, which the normalisation after it has."""
+    """A 3x3 convolution without a bias, which the normalization after it has."""
     return nn.Conv2d(num_inputs, num_outputs, 3, stride=stride, padding=1, bias=False)
 
 

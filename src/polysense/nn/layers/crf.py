@@ -1,4 +1,4 @@
-"""A linear chain over labels: a sequence's score is the sum of its labels' and of those of neighbours in sequence.
+"""A linear chain over labels: a sequence's score is the sum of its labels' and of those of neighbors in sequence.
 
 Lafferty, McCallum and Pereira, "Conditional Random Fields: Probabilistic Models for Segmenting and Labeling Sequence
 Data", 2001; the sums over all sequences are the forward and the backward algorithm (Rabiner, 1989), the best one is
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 __all__ = ["LinearChainCRF"]
 
-_NEVER = -1e4  # finite, so that a sequence with no allowed labelling has no NaN
+_NEVER = -1e4  # finite, so that a sequence with no allowed labeling has no NaN
 
 
 class LinearChainCRF(nn.Module):
@@ -52,7 +52,7 @@ class LinearChainCRF(nn.Module):
         labels: Int[Tensor, "batch steps"],
         mask: Bool[Tensor, "batch steps"],
     ) -> Float[Tensor, " batch"]:
-        """The log probability of each row's labels among all labellings of its valid steps."""
+        """The log probability of each row's labels among all labelings of its valid steps."""
         with torch.autocast(emissions.device.type, enabled=False):
             emissions = emissions.float()
             forward = self._forward(emissions, mask)
@@ -62,7 +62,7 @@ class LinearChainCRF(nn.Module):
     def marginals(
         self, emissions: Float[Tensor, "batch steps labels"], mask: Bool[Tensor, "batch steps"]
     ) -> Float[Tensor, "batch steps labels"]:
-        """Each step's probability of each label, over all labellings; anything where the mask is False."""
+        """Each step's probability of each label, over all labelings; anything where the mask is False."""
         with torch.autocast(emissions.device.type, enabled=False):
             emissions = emissions.float()
             forward = self._forward(emissions, mask)
@@ -72,7 +72,7 @@ class LinearChainCRF(nn.Module):
     def best(
         self, emissions: Float[Tensor, "batch steps labels"], mask: Bool[Tensor, "batch steps"]
     ) -> Int[Tensor, "batch steps"]:
-        """The likeliest labelling of each row; 0 where the mask is False."""
+        """The likeliest labeling of each row; 0 where the mask is False."""
         with torch.autocast(emissions.device.type, enabled=False):
             emissions = emissions.float()
             start, follow = self._start(), self._follow()
@@ -105,7 +105,7 @@ class LinearChainCRF(nn.Module):
         return own + (between * mask[:, 1:]).sum(dim=1) + self._start()[labels[:, 0]] + end
 
     def _forward(self, emissions: Tensor, mask: Tensor) -> Float[Tensor, "batch steps labels"]:
-        """Log sums over all labellings up to each step, by its label; after the last valid step they stay."""
+        """Log sums over all labelings up to each step, by its label; after the last valid step they stay."""
         follow = self._follow()
         score = self._start() + emissions[:, 0]
         results = [score]
@@ -116,7 +116,7 @@ class LinearChainCRF(nn.Module):
         return torch.stack(results, dim=1)
 
     def _backward(self, emissions: Tensor, mask: Tensor) -> Float[Tensor, "batch steps labels"]:
-        """Log sums over all labellings after each step, by its label."""
+        """Log sums over all labelings after each step, by its label."""
         follow = self._follow()
         score = self.end.expand(emissions.shape[0], -1)
         results = [score]

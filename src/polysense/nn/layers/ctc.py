@@ -41,7 +41,7 @@ def ctc_losses(
     """-log P(text | frames) of each row; 0, with no gradient, where the text has no alignment.
 
     Args:
-        log_probabilities: float32, normalised over the vocabulary.
+        log_probabilities: float32, normalized over the vocabulary.
         num_frames: Valid frames of each row, its first ones.
         texts: Token ids without begin and end; what lies beyond a text's length is not read.
         lengths: Tokens of each text; 0 is the empty text, whose frames are all blank.
@@ -82,7 +82,7 @@ def collapse(
 class PrefixScores:
     """The log probability that a row's text begins with some tokens, or is those tokens.
 
-    Graves, "Supervised Sequence Labelling with Recurrent Neural Networks" (2012, section 7.5.3), as a scorer for
+    Graves, "Supervised Sequence Labeling with Recurrent Neural Networks" (2012, section 7.5.3), as a scorer for
     a search that goes token by token (Watanabe et al., "Hybrid CTC/Attention Architecture for End-to-End Speech
     Recognition", 2017, algorithm 2). Of a prefix is kept, per frame, the log probability of having said it by then, the
     last frame being a token's or blank.
@@ -91,7 +91,7 @@ class PrefixScores:
     x_t = a_t (x_{t-1} + b_t), are cumulative sums of logarithms.
 
     Args:
-        log_probabilities: [rows, frames, vocabulary], normalised.
+        log_probabilities: [rows, frames, vocabulary], normalized.
         num_frames: Valid frames of each row. With none, the text is surely empty.
         blank: The blank's id. Given as a token it stands for nothing.
         end_id: The id whose score is that of the text ending here.

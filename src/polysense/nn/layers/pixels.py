@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-__all__ = ["Standardise"]
+__all__ = ["Standardize"]
 
 
-class Standardise(nn.Module):
+class Standardize(nn.Module):
     """uint8 pixels to floats that have mean 0 and standard deviation 1 per channel over the column's training pictures.
 
     On an accelerator the result is channels-last, the layout in which convolutions are fastest. On a CPU it depends on
@@ -35,7 +35,7 @@ class Standardise(nn.Module):
     def forward(
         self, pixels: UInt8[Tensor, "items channels height width"]
     ) -> Float[Tensor, "items channels height width"]:
-        """Standardises every pixel; values 0 to 255 come in."""
+        """Standardizes every pixel; values 0 to 255 come in."""
         x = (pixels.float() - self.mean) / self.std
         last = self.channels_last or x.device.type != "cpu"
         return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)

@@ -7,7 +7,7 @@ silence, and silently cuts what is longer; here a longer recording is run over c
 
 Two traps for a batch of unequal lengths, both seen to change a row's result by its batch mates:
 
-- The smaller wav2vec2 and HuBERT models (`feat_extract_norm: group`) normalise each channel of their first layer over
+- The smaller wav2vec2 and HuBERT models (`feat_extract_norm: group`) normalize each channel of their first layer over
   the whole padded length. `ClipNorm` takes that layer's place and counts a clip's own frames only.
 - Some models (data2vec-audio, SEW) carry padding into valid frames by later convolutions. Their rows are run
   together only where their lengths are equal, without padding.
@@ -43,17 +43,17 @@ def is_audio(settings: Any) -> bool:
 
 
 class ClipNorm(nn.Module):
-    """Normalises each channel over a clip's own frames, as `nn.GroupNorm` with a group per channel does unpadded.
+    """Normalizes each channel over a clip's own frames, as `nn.GroupNorm` with a group per channel does unpadded.
 
     Args:
-        norm: The normalisation to replace; its parameters are shared and keep their names.
+        norm: The normalization to replace; its parameters are shared and keep their names.
     """
 
     num_frames: Tensor | None
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
-        assert norm.num_groups == norm.num_channels, "one group per channel is normalised over time alone"
+        assert norm.num_groups == norm.num_channels, "one group per channel is normalized over time alone"
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
         # Set before each forward: transformers' layers pass nothing but the features on.
         self.num_frames = None
@@ -65,9 +65,9 @@ class ClipNorm(nn.Module):
         count = self.num_frames[:, None, None]
         exact = x.float()
         mean = (exact * valid).sum(dim=2, keepdim=True) / count
-        centred = exact - mean
-        variance = (centred.square() * valid).sum(dim=2, keepdim=True) / count
-        scaled = centred * (variance + self.eps).rsqrt() * self.weight[:, None] + self.bias[:, None]
+        centered = exact - mean
+        variance = (centered.square() * valid).sum(dim=2, keepdim=True) / count
+        scaled = centered * (variance + self.eps).rsqrt() * self.weight[:, None] + self.bias[:, None]
         return scaled.to(x.dtype)
 
 
@@ -99,7 +99,7 @@ def encode_waveforms(
 
     Args:
         backbone: After `keep_rows_apart`.
-        extractor: Its feature extractor: sample rate, and whether clips are standardised.
+        extractor: Its feature extractor: sample rate, and whether clips are standardized.
         values: int16.
         lengths: Samples; 0 = absent.
         max_seconds: Longest stretch heard at once.
@@ -109,8 +109,8 @@ def encode_waveforms(
     signal = values.masked_fill(~valid, 0).float() / 32768.0
     if extractor.do_normalize:
         count = lengths.clamp(min=1)[:, None]
-        centred = (signal - signal.sum(dim=1, keepdim=True) / count) * valid
-        signal = centred / (centred.square().sum(dim=1, keepdim=True) / count + 1e-7).sqrt()
+        centered = (signal - signal.sum(dim=1, keepdim=True) / count) * valid
+        signal = centered / (centered.square().sum(dim=1, keepdim=True) / count + 1e-7).sqrt()
     # What is shorter than the least that the model takes is filled up with silence; so is an absent clip, but masked.
     squeezed = int(getattr(backbone.config, "squeeze_factor", 1))  # SEW joins so many frames within
     least = size + (squeezed - 1) * stride
@@ -124,7 +124,7 @@ def encode_waveforms(
         hidden, num_frames = _run_padded(backbone, signal, heard)
     else:
         # Each stretch begins a stride after the last frame of the one before: together they have the same frames. The
-        # last one keeps the samples after its last frame, which a model may normalise over, as it does in one piece.
+        # last one keeps the samples after its last frame, which a model may normalize over, as it does in one piece.
         room = longest + stride - 1
         signal = F.pad(signal, (0, max((num_stretches - 1) * step + room - signal.shape[1], 0)))
         stretches = signal.unfold(1, room, step)[:, :num_stretches]

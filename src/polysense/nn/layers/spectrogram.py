@@ -38,17 +38,17 @@ def _hertz_to_mel(frequency: float) -> float:
 def mel_filters(num_bins: int, num_mels: int, sample_rate: int) -> Float[Tensor, "bins mels"]:
     """Triangular filters, equally spaced on the HTK mel scale (2595 log10(1 + f / 700)) from 0 Hz to half the rate."""
     points = torch.linspace(0.0, _hertz_to_mel(sample_rate / 2), num_mels + 2, dtype=torch.float64)
-    centres = 700.0 * (10.0 ** (points / 2595.0) - 1.0)
+    centers = 700.0 * (10.0 ** (points / 2595.0) - 1.0)
     bins = torch.linspace(0.0, sample_rate / 2, num_bins, dtype=torch.float64)[:, None]
-    rising = (bins - centres[:-2]) / (centres[1:-1] - centres[:-2])
-    falling = (centres[2:] - bins) / (centres[2:] - centres[1:-1])
+    rising = (bins - centers[:-2]) / (centers[1:-1] - centers[:-2])
+    falling = (centers[2:] - bins) / (centers[2:] - centers[1:-1])
     return torch.minimum(rising, falling).clamp(min=0).float()
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram of 25 ms windows every 10 ms, standardised per clip.
+    """Log-mel spectrogram of 25 ms windows every 10 ms, standardized per clip.
 
-    Each clip is limited to 80 dB below its own loudest bin and standardised over its own frames and bins, which takes
+    Each clip is limited to 80 dB below its own loudest bin and standardized over its own frames and bins, which takes
     out recording level and makes quiet and loud speakers alike.
 
     Args:
@@ -73,10 +73,10 @@ class LogMel(nn.Module):
         self, waveform: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
     ) -> tuple[Float[Tensor, "clips mels frames"], Bool[Tensor, "clips frames"]]:
         """Returns the spectrogram, 0 at padded frames, and which frames are valid: ceil(length / hop) of each clip."""
-        centred, valid, _, deviation = self._centred(waveform, lengths)
-        return (centred / deviation.clamp(min=_LEAST_DEVIATION)).transpose(1, 2), valid
+        centered, valid, _, deviation = self._centered(waveform, lengths)
+        return (centered / deviation.clamp(min=_LEAST_DEVIATION)).transpose(1, 2), valid
 
-    def _centred(
+    def _centered(
         self, waveform: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
     ) -> tuple[
         Float[Tensor, "clips frames mels"],
@@ -99,9 +99,9 @@ class LogMel(nn.Module):
             log_mel = torch.maximum(log_mel, loudest - 8.0)
             count = (weight.sum(dim=(1, 2), keepdim=True) * self.num_mels).clamp(min=1)
             mean = (log_mel * weight).sum(dim=(1, 2), keepdim=True) / count
-            centred = (log_mel - mean) * weight
-            deviation = (centred.square().sum(dim=(1, 2), keepdim=True) / count).sqrt()
-            return centred, valid, mean, deviation
+            centered = (log_mel - mean) * weight
+            deviation = (centered.square().sum(dim=(1, 2), keepdim=True) / count).sqrt()
+            return centered, valid, mean, deviation
 
     def spectrum(
         self, signal: Float[Tensor, "clips samples"], num_frames: int
@@ -189,7 +189,7 @@ def spec_augment(
     Masked cells become 0, the clip's mean. Every mask is a pure function of the clip's own draws and length.
 
     Args:
-        spectrogram: Standardised.
+        spectrogram: Standardized.
         lengths: Valid frames of each clip.
         draws: At least 8 uniforms in [0, 1) for each clip.
         max_time: Longest time mask, as a fraction of the clip.
@@ -221,7 +221,7 @@ def warp_frequency(
     recognition", 2013, section 3), here as one linear stretch of the mel axis.
 
     Args:
-        spectrogram: Standardised.
+        spectrogram: Standardized.
         draw: A uniform in [0, 1) for each clip.
         max_warp: Largest stretch either way, as a fraction.
     """
@@ -247,7 +247,7 @@ def stretch_time(
     frame between two is their mixture, so no phases need to be made up.
 
     Args:
-        spectrogram: Standardised, 0 beyond a clip's end.
+        spectrogram: Standardized, 0 beyond a clip's end.
         valid: Which frames are valid; a clip's first ones.
         draw: A uniform in [0, 1) for each clip.
         max_stretch: Most that time is stretched or shortened: by a factor of 1 / (1 + max_stretch) to 1 + max_stretch.
@@ -282,7 +282,7 @@ def gain_bands(
     2022, section 2): gains drawn at a few frequencies, here equally spaced on the mel axis, and lines between them.
 
     Args:
-        spectrogram: Standardised log-mel, so that adding is a gain.
+        spectrogram: Standardized log-mel, so that adding is a gain.
         draws: Uniforms in [0, 1), one for each knot.
         max_gain: Largest gain either way.
     """

@@ -60,7 +60,7 @@ class ClassificationProcessor(TargetProcessor):
         seen = [name for name, count in zip(self._classes.names, counts, strict=True) if count]
         if len(seen) < 2:
             raise ColumnError(
-                f"{where}: all {sum(counts)} labelled training rows are of one class, {seen[0]!r}; expected two or "
+                f"{where}: all {sum(counts)} labeled training rows are of one class, {seen[0]!r}; expected two or "
                 "more, or there is nothing to learn"
             )
         return ClassificationTarget(

@@ -1,4 +1,4 @@
-"""A conversation as a target: the assistant's turns are learnt, everything else is read.
+"""A conversation as a target: the assistant's turns are learned, everything else is read.
 
 The last turn of the assistant is the text to be written, what stands before it is its prompt. In training the
 assistant's earlier turns, which lie within the prompt, are trained on as well, token by token. At prediction a
@@ -34,7 +34,7 @@ _MARK = re.compile("(" + "|".join(map(re.escape, MARKS.values())) + ")")
 
 @dataclass(frozen=True, kw_only=True)
 class ChatTargetConfig(TextTargetConfig):
-    """A column of conversations (lists of role and content), of which the assistant's turns are learnt.
+    """A column of conversations (lists of role and content), of which the assistant's turns are learned.
 
     Attributes:
         media: Which input column each of <image>, <audio> and <video> stands for, as {image: photo}; empty takes the

@@ -100,7 +100,7 @@ class GenerationProcessor(TextTargetProcessor):
         if lacking:
             named = ", ".join(short(text) for text in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
             raise ColumnError(
-                f"{where}: {len(lacking)} of {len(spelled)} answers can't be spelt with the tokens that the training "
+                f"{where}: {len(lacking)} of {len(spelled)} answers can't be spelled with the tokens that the training "
                 f"texts gave: {named}; set data.targets.{self.name}.tokens to subwords or min_frequency to 1, or leave "
                 "them out of answers"
             )
@@ -110,7 +110,7 @@ class GenerationProcessor(TextTargetProcessor):
         _log.info("%s: only the %d listed answers can be written", where, len(result))
         if others:
             _log.warning(
-                "%s: %d of %d training texts are none of the listed answers, first %s; they are learnt, but never "
+                "%s: %d of %d training texts are none of the listed answers, first %s; they are learned, but never "
                 "written", where, sum(counts[text] for text in others), counts.total(), short(others[0]),
             )  # fmt: skip
         return result

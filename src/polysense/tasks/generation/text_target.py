@@ -1,7 +1,7 @@
 """What every target that is a text shares: a vocabulary, lengths, references, and prompts that a text goes on from.
 
-The vocabulary is learnt from the training texts (see `tokenizer`), unless the head is a pretrained language model: that
-brings its own (see `language_tokenizer`).
+The vocabulary is learned from the training texts (see `tokenizer`), unless the head is a pretrained language model,
+which brings its own (see `language_tokenizer`).
 
 An empty cell is a row without target. A text that is longer than `max_tokens` is cut, refused or kept, as the recipe
 says, and counted; one that is cut has no end token, so nobody learns to stop there. A prompt that is too long loses its
@@ -106,7 +106,7 @@ class TextTargetProcessor(TargetProcessor):
 
     @abstractmethod
     def _vocabulary_texts(self, table: Table, cell: object, i: int) -> list[str]:
-        """All that a learnt vocabulary should be able to spell of a row; raises DecodeError."""
+        """All that a learned vocabulary should be able to spell of a row; raises DecodeError."""
 
     def _listed(self, counts: Counter[str], where: str) -> tuple[tuple[int, ...], ...]:
         """The only texts that may be written, as token ids with the end token last; none: any text.

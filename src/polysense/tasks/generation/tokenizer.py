@@ -57,7 +57,7 @@ class OutputTokenizer:
     """Encodes and decodes.
 
     Attributes:
-        tokenizer: The learnt vocabulary.
+        tokenizer: The learned vocabulary.
         kind: What a token is.
         lowercase: Whether capitals are taken for small letters.
     """

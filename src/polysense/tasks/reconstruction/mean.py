@@ -3,7 +3,7 @@
 It says the same of every row: of a number, a date and each pixel its mean, of a spectrogram each band's mean, of a
 category or a token its share of the training rows. Its errors are in the decoders' own units, so that one over the
 other says how much of a column has been understood. A model that restores pictures no better than by their mean
-picture has learnt nothing, however small its error looks.
+picture has learned nothing, however small its error looks.
 """
 
 from __future__ import annotations

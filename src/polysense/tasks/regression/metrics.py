@@ -84,11 +84,11 @@ def _moments(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     # Infinity as NaN: it makes every sum NaN, the right answer, without inf - inf on the way.
     predicted = np.where(np.isfinite(predicted), predicted.astype(np.float64), np.nan)
     error = np.where(known, predicted - truth, 0.0)
-    y, p = _centred(truth, known), _centred(predicted, known)
+    y, p = _centered(truth, known), _centered(predicted, known)
     return np.column_stack([known, np.abs(error), error**2, y, y**2, p, p**2, y * p])
 
 
-def _centred(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _centered(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Values less their mean, so that sums of squares do not cancel; exactly 0 where all are the same."""
     inside = values[known].astype(np.float64)
     if not len(inside) or inside.min() == inside.max():

@@ -80,7 +80,7 @@ def retrievals(
         if not len(able):
             continue
         query, column = target.members[one], target.members[other]
-        chosen = np.sort(able[permutation(len(able), seed, "neighbours")[:num_queries]])
+        chosen = np.sort(able[permutation(len(able), seed, "neighbors")[:num_queries]])
         ranked = nearest(embeddings, keys, (one, other), chosen, num_neighbors, column=column)
         share, rank = (metrics[f"{name}/{query} to {column}"] for name in (f"recall_at_{num_neighbors}", "median_rank"))
         note = (

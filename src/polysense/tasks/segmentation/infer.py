@@ -11,7 +11,7 @@ from polysense.tasks.segmentation.masks import looks_like_segments, parsed, read
 __all__ = ["claim"]
 
 _OPENED = 8
-_MOST_VALUES = 64  # in one PNG; an image in grey has more
+_MOST_VALUES = 64  # in one PNG; an image in gray has more
 _CONFIDENCE = 0.96
 
 

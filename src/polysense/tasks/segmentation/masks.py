@@ -1,6 +1,6 @@
 """Cells read as masks: PNG files of class values, run-length codes and polygons.
 
-    "masks/1.png", or its bytes                                palette or grey: a pixel's value is its class
+    "masks/1.png", or its bytes                                palette or gray: a pixel's value is its class
     [{"label": "cat", "polygon": [x, y, x, y, ...]}, ...]      several parts of one thing: "polygon": [[...], [...]]
     [{"label": "cat", "rle": {"size": [height, width], "counts": [...] or "..."}}, ...]      as COCO has it
     {"size": [height, width], "segments": [...]}               where nothing else says how large the image is
@@ -117,7 +117,7 @@ def _from_png(cell: object, root: Path) -> Mask:
                 raise DecodeError("is a JPEG file, whose values change when it is written; expected a PNG")
             if image.mode not in {"L", "P", "1", "I", "I;16", "I;16B", "LA"}:
                 raise DecodeError(
-                    f"has colors (mode {image.mode}), expected one value a pixel: a palette or grey; save it as such"
+                    f"has colors (mode {image.mode}), expected one value a pixel: a palette or gray; save it as such"
                 )
             pixels = np.asarray(image.getchannel(0) if image.mode == "LA" else image)
     except DecodeError:
@@ -272,7 +272,7 @@ def colors(num: int) -> np.ndarray:
 
 
 def encode_png(values: np.ndarray) -> bytes:
-    """A mask as a PNG file: with a palette, or from value 256 on as 16-bit grey.
+    """A mask as a PNG file: with a palette, or from value 256 on as 16-bit gray.
 
     Args:
         values: int [height, width], from 0.

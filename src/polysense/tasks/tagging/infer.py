@@ -7,7 +7,7 @@ import polars as pl
 from polysense.core.task_spec import TargetClaim
 from polysense.data.profile import ColumnProfile
 from polysense.errors import DecodeError
-from polysense.tasks.tagging.target import read_labelled
+from polysense.tasks.tagging.target import read_labeled
 
 __all__ = ["claim"]
 
@@ -24,11 +24,11 @@ def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | Non
         if not isinstance(cell, (list, str)) or (isinstance(cell, str) and cell.strip()[:1] != "["):
             return None
         try:
-            labelled = read_labelled(cell)
+            labeled = read_labeled(cell)
         except DecodeError:
             return None
-        if labelled is not None:
-            read.append(labelled)
+        if labeled is not None:
+            read.append(labeled)
     segments = [segment for one in read for segment in one.segments]
     if segments:
         start, end, label = segments[0]

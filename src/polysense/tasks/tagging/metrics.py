@@ -1,4 +1,4 @@
-"""Metrics of labelled segments: whole segments that are right, and the share of the length that is.
+"""Metrics of labeled segments: whole segments that are right, and the share of the length that is.
 
 Of a text a segment is right if its class, its beginning and its end are (CoNLL-2003's measure, as seqeval's strict mode
 has it). Of a recording its beginning may be off by 200 ms, and its end by 200 ms or a fifth of its length, whichever is

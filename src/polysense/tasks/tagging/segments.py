@@ -1,4 +1,4 @@
-"""Tags and segments: two spellings of the same labelling of a sequence.
+"""Tags and segments: two spellings of the same labeling of a sequence.
 
 BIO ("inside, outside, beginning"; Ramshaw and Marcus, "Text chunking using transformation-based learning", 1995, in its
 form IOB2) marks where a segment begins, so that two of one class may touch. BILOU and IOBES also mark the last step and

@@ -1,4 +1,4 @@
-"""Labelled segments of one row, true and predicted: marked in their text, or as two bands over time."""
+"""Labeled segments of one row, true and predicted: marked in their text, or as two bands over time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Marked:
         extent: Where it ends.
         truth: What is true.
         predicted: What was predicted.
-        classes: All classes, for their colours.
+        classes: All classes, for their colors.
     """
 
     content: str | None

@@ -1,11 +1,11 @@
-"""A cell as labelled segments of one input column: names in a text, sounds in a recording, a label for each step.
+"""A cell as labeled segments of one input column: names in a text, sounds in a recording, a label for each step.
 
 Two spellings are read. A list of segments, {"start", "end", "label"} or [start, end, label], in characters of a text or
 seconds of a recording; and a list of labels, one for each word of a text or spread evenly over a recording, plain or
 with the prefixes of BIO, BILOU and IOBES. Both become segments of the column's steps (tokens, samples), so the same
 annotation in either spelling trains the same model, and a prediction comes back in the spelling that the table had.
 
-No segment at all is an answer: "nothing here" is learnt from. A row without an answer is one whose cell is empty.
+No segment at all is an answer: "nothing here" is learned from. A row without an answer is one whose cell is empty.
 Segments may touch, not overlap: each step has one class at most.
 """
 
@@ -31,7 +31,7 @@ from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.segment_alignment import AudioRuler, Ruler, TextRuler, can_measure, find_over, ruler_of
 from polysense.tasks.tagging.segments import has_prefixes, segments_of_tags
 
-__all__ = ["Labelled", "TaggingProcessor", "TaggingTargetConfig", "read_labelled"]
+__all__ = ["Labeled", "TaggingProcessor", "TaggingTargetConfig", "read_labeled"]
 
 _log = logging.getLogger("polysense.data.targets")
 
@@ -42,7 +42,7 @@ _LABELS = ("label", "event_label", "class", "type", "tag", "entity", "entity_gro
 
 @dataclass(frozen=True, kw_only=True)
 class TaggingTargetConfig(ColumnTargetConfig):
-    """Labelled segments of an input column: names in a text, events in a recording, a label for each word or step.
+    """Labeled segments of an input column: names in a text, events in a recording, a label for each word or step.
 
     Attributes:
         over: The input column that the segments lie in; null if only one can be.
@@ -71,7 +71,7 @@ class TaggingTargetConfig(ColumnTargetConfig):
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """One cell as it was read.
 
     Attributes:
@@ -88,7 +88,7 @@ class TaggingProcessor(TargetProcessor):
 
     Attributes:
         num_unread: Segments in what was read so far in this process that lie beyond where their text was cut, or share
-            their only token with another one; they are not learnt from.
+            their only token with another one; they are not learned from.
     """
 
     config: TaggingTargetConfig
@@ -136,11 +136,11 @@ class TaggingProcessor(TargetProcessor):
                 f"{where}: column {self._over!r} holds lists of several items, and segments lie in one; if they are "
                 f"the words of one text, set data.columns.{self._over}.words to true"
             )
-        read: dict[int, Labelled] = {}
+        read: dict[int, Labeled] = {}
         first = None
         for i, cell in enumerate(cells[0]):
             try:
-                result = read_labelled(cell)
+                result = read_labeled(cell)
             except DecodeError as error:
                 first = first or f"{table.source(i, self.columns[0])}: {error}"
                 continue
@@ -176,14 +176,14 @@ class TaggingProcessor(TargetProcessor):
             units_per_second=float(self._column.column.rate or 0.0),
         )
 
-    def _labels(self, labels: Labelled) -> list[object]:
+    def _labels(self, labels: Labeled) -> list[object]:
         """The label of each segment of a cell, wherever it lies."""
         if labels.labels is None:
             return [label for _, _, label in labels.segments]
         places = [(float(i), i + 1.0) for i in range(len(labels.labels))]
         return [label for _, _, label in self._joined(labels.labels, places)]
 
-    def _measure(self, table: Table, read: Mapping[int, Labelled]) -> tuple[tuple[float, ...], int, str | None]:
+    def _measure(self, table: Table, read: Mapping[int, Labeled]) -> tuple[tuple[float, ...], int, str | None]:
         """Each class's share of the length of some rows, how many of them could be placed, and why the first of the
         others could not."""
         totals, whole, placed = np.zeros(len(self._classes.names)), 0.0, 0
@@ -216,7 +216,7 @@ class TaggingProcessor(TargetProcessor):
         raise AssertionError(f"target {self.name!r} is read with its column")
 
     def _located(self, cells: list[object], table: Table, i: int, items: Sequence[np.ndarray]) -> np.ndarray | None:
-        result = read_labelled(cells[0])
+        result = read_labeled(cells[0])
         if result is None:
             return None
         if not len(items):
@@ -234,7 +234,7 @@ class TaggingProcessor(TargetProcessor):
         cell = table.cell(i, source) if table.has(source) else None
         return ruler_of(self._column, cell, table.root, items, length)
 
-    def _records(self, labels: Labelled, ruler: Ruler) -> np.ndarray:
+    def _records(self, labels: Labeled, ruler: Ruler) -> np.ndarray:
         """A cell's segments in steps, the whole column first."""
         segments = labels.segments
         if labels.labels is not None:
@@ -255,7 +255,7 @@ class TaggingProcessor(TargetProcessor):
                 if self.num_unread == 1:
                     _log.warning(
                         "target %r: a segment lies beyond where its text is cut, or within a token of another one, and "
-                        "is not learnt from; further ones are counted only", self.name,
+                        "is not learned from; further ones are counted only", self.name,
                     )  # fmt: skip
                 continue
             records.append((*steps, float(position)))
@@ -405,7 +405,7 @@ class TaggingProcessor(TargetProcessor):
         self._seconds_per_label = state["seconds_per_label"]
 
 
-def read_labelled(cell: object) -> Labelled | None:
+def read_labeled(cell: object) -> Labeled | None:
     """A cell of a tagging target; None if it is empty.
 
     Raises:
@@ -431,10 +431,10 @@ def read_labelled(cell: object) -> Labelled | None:
     if not isinstance(cell, list):
         raise DecodeError(f"found {short(cell)}, expected {_EXPECTED}")
     if any(isinstance(item, (dict, list)) for item in cell):
-        return Labelled(None, [_segment(item) for item in cell if item is not None])
+        return Labeled(None, [_segment(item) for item in cell if item is not None])
     if any(isinstance(item, bytes) for item in cell):
         raise DecodeError(f"found {short(cell)}, expected {_EXPECTED}")
-    return Labelled(list(cell)) if cell else Labelled([])
+    return Labeled(list(cell)) if cell else Labeled([])
 
 
 _EXPECTED = 'a list of labels, or of segments such as {"start": 0, "end": 5, "label": "name"}'

@@ -1,7 +1,7 @@
 """Balance: what is done about columns that learn at different speeds.
 
 Trained together, the column that is easiest to learn from soon explains most of the training rows; the gradient that
-reaches the others fades before they have learnt what they could (Wang, Tran, Feiszli, CVPR 2020; Peng et al., CVPR
+reaches the others fades before they have learned what they could (Wang, Tran, Feiszli, CVPR 2020; Peng et al., CVPR
 2022). The members of this family look at how each column does alone, and change the losses' weights or the encoders'
 gradients. They cost a pass over some rows now and then, or a little in each step, and nothing at prediction.
 

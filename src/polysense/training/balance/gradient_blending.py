@@ -1,7 +1,7 @@
 """Gradient blending: each loss weighs as much as learning from it pays off on rows that were not trained on.
 
 Wang, Tran, Feiszli, "What makes training multi-modal classification networks hard?", CVPR 2020, section 3: columns
-overfit and generalise at different rates, so one set of weights suits none of them. Between two measurements, a loss
+overfit and generalize at different rates, so one set of weights suits none of them. Between two measurements, a loss
 has a gain G, by how much it fell on validation rows, and an overfitting O, by how much the gap between its validation
 and its training value grew. The blend that is best in expectation is w_m ~ G_m / O_m^2, for the losses of the
 columns' own heads and for that of all columns together.

@@ -2,9 +2,9 @@
 
 Peng et al., "Balanced multimodal learning via on-the-fly gradient modulation", CVPR 2022, equations 6 to 12. In each
 step s_m is the mean score that column m alone gives to the right class, rho_m the ratio of s_m to the others', and
-where rho_m > 1 the gradients of m's encoder are multiplied by k_m = 1 - tanh(alpha rho_m). GE, generalisation
+where rho_m > 1 the gradients of m's encoder are multiplied by k_m = 1 - tanh(alpha rho_m). GE, generalization
 enhancement, adds Gaussian noise of each gradient's own standard deviation, since smaller gradients also mean less of
-the noise that makes stochastic gradient descent generalise. As in the authors' code the noise goes to the encoders of
+the noise that makes stochastic gradient descent generalize. As in the authors' code the noise goes to the encoders of
 all columns, and to weights of two dimensions or more, not to biases and gains; it is drawn for the unscaled gradient.
 
 What differs: the paper reads s_m off slices of a linear classifier over concatenated features; here it is read off the

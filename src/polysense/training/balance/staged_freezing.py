@@ -1,7 +1,7 @@
 """Staged freezing: the weakest column's encoder learns first, alone, and the others join it one after another.
 
 Stage k trains the encoders of the k weakest columns and freezes the others'; in the last stage all learn. While the
-easy columns are frozen, the error that they leave reaches the hard one, which would be drowned out if all learnt at
+easy columns are frozen, the error that they leave reaches the hard one, which would be drowned out if all learned at
 once. Fusion and heads always learn. Which column is weak shows after a short probe in which all learn: the one with the
 highest loss of its own on validation rows. Or you say the order.
 

@@ -22,7 +22,7 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_bytes
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
-from polysense.data.cells import normalise
+from polysense.data.cells import normalize
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
@@ -161,7 +161,7 @@ def impute(
     restored = restored_by(loaded)
     raw = source if isinstance(source, Table) else read_raw(source, root=root)
     check_mark(raw.frame, MARK, raw.name)
-    table = replace(raw, frame=normalise(raw.frame, raw.name))
+    table = replace(raw, frame=normalize(raw.frame, raw.name))
     folder = None if media is None else Path(media)
     chosen, refused = _chosen(loaded, restored, table, raw.frame, columns, folder)
     absent = {cell.name: missing_cells(table, cell.name) for cell in chosen}

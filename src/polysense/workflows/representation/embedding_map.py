@@ -22,7 +22,7 @@ from polysense.data.frame_file import naming
 from polysense.data.numbers import is_number
 from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
-from polysense.evaluation.projection import kept_neighbours, pca, tsne
+from polysense.evaluation.projection import kept_neighbors, pca, tsne
 from polysense.reports.embedding_map import Layout, MapPoint, render_map
 from polysense.reports.previews import preview_input
 from polysense.workflows.representation.embed import embeddings
@@ -33,7 +33,7 @@ __all__ = ["MAP_METHODS", "Mapped", "draw_map", "map_rows"]
 MAP_METHODS = ("tsne", "pca")
 
 _SIDE = 72  # pixels of an embedded picture: about 2 KB
-_FEWEST_NUMBERS = 12  # different numbers from which colours are a scale and not a class each
+_FEWEST_NUMBERS = 12  # different numbers from which colors are a scale and not a class each
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,7 +81,7 @@ def map_rows(
     output: str | Path = "map.html",
     *,
     columns: Sequence[str] | None = None,
-    colour: str | None = None,
+    color: str | None = None,
     method: str = "tsne",
     max_rows: int = 1000,
     root: str | Path | None = None,
@@ -97,7 +97,7 @@ def map_rows(
         source: A table's path, a data frame, a list of dictionaries, ...
         output: Where the page is written.
         columns: Input columns to draw; None: all (all that share the space).
-        colour: A column of the table to colour by; None: the column of the place, or a class that the model predicts.
+        color: A column of the table to color by; None: the column of the place, or a class that the model predicts.
         method: "tsne" (scikit-learn's; PCA is on the page too) or "pca" alone.
         max_rows: Of a larger table so many rows are drawn, chosen by chance.
         root: The folder that media paths are relative to; by default the table's own.
@@ -116,10 +116,10 @@ def map_rows(
     requested = choose_features(loaded, "auto", columns)
     table = read_table(source, root=root)
     chosen = table.select(np.sort(permutation(len(table), seed, "map")[:max_rows]))
-    if colour is None:
-        colour = _own_classes(loaded, table)
+    if color is None:
+        color = _own_classes(loaded, table)
     else:
-        table.require(colour, "column to colour by")
+        table.require(color, "column to color by")
     vectors: dict[str, np.ndarray]
     if requested.kind == "space":
         placed = embeddings(loaded, chosen)
@@ -133,7 +133,7 @@ def map_rows(
         vectors,
         Path(output),
         columns=requested.columns,
-        color=colour,
+        color=color,
         method=method,
         num_table=len(table),
         title=f"{table.name}: a map",
@@ -191,7 +191,7 @@ def draw_map(
     if method == "tsne" and (curved := tsne(points, seed)) is not None:
         note = "neighbors lie together; how far groups are from one another, and how large they are, says little."
         drawn = {"t-SNE": (curved, note)} | drawn
-    preserved = {name: kept_neighbours(points, positions) for name, (positions, _) in drawn.items()}
+    preserved = {name: kept_neighbors(points, positions) for name, (positions, _) in drawn.items()}
     layouts = []
     for name, (positions, note) in drawn.items():
         if math.isfinite(preserved[name]):
@@ -264,11 +264,11 @@ def _own_classes(bundle: Bundle, table: Table) -> str | None:
     return None
 
 
-def _values(table: Table, colour: str | None) -> list[str | float | None]:
-    """What colours each row: a number where all are, and there are more than a dozen different ones."""
-    if colour is None:
+def _values(table: Table, color: str | None) -> list[str | float | None]:
+    """What colors each row: a number where all are, and there are more than a dozen different ones."""
+    if color is None:
         return [None] * len(table)
-    cells = [clean(cell, True) for cell in table.cells(colour, literal=True)]
+    cells = [clean(cell, True) for cell in table.cells(color, literal=True)]
     known = [cell for cell in cells if cell is not None]
     if known and all(is_number(cell) and not isinstance(cell, bool) for cell in known):
         numbers = [None if cell is None else float(str(cell).replace(",", ".")) for cell in cells]

@@ -122,7 +122,7 @@ def _tokens(model: MultimodalModel, batch: Batch, columns: Sequence[str]) -> tor
 
 
 def random_model(bundle: Bundle, seed: int) -> MultimodalModel:
-    """The same architecture, freshly initialised; pretrained parts too have random weights.
+    """The same architecture, freshly initialized; pretrained parts too have random weights.
 
     Args:
         bundle: Whose config and schema it is built from.

@@ -33,7 +33,7 @@ from polysense.workflows.table_split import is_same, recipe_of
 __all__ = ["SHOTS", "Shots", "fewshot"]
 
 SHOTS: tuple[int | None, ...] = (1, 2, 4, 8, 16)
-"""Labelled rows per class, if nothing else is asked for; None stands for all."""
+"""Labeled rows per class, if nothing else is asked for; None stands for all."""
 
 _FEWEST_DRAWS = 2
 
@@ -94,23 +94,23 @@ def fewshot(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Shots:
-    """Classifies with few labelled rows on a model's frozen features, and with those of a random encoder beside it.
+    """Classifies with few labeled rows on a model's frozen features, and with those of a random encoder beside it.
 
-    Labelled rows are drawn from the training split, as the model's recipe splits the table, and tested on its test
+    Labeled rows are drawn from the training split, as the model's recipe splits the table, and tested on its test
     split; on the validation split where there is none.
 
     Args:
         bundle: Any bundle, or its folder.
         source: A table's path, a data frame, a list of dictionaries, ...
         target: The column of labels; the model need not know it, and none of its inputs may hold it.
-        shots: Labelled rows per class; None takes all, which with the linear probe is the usual measure of a
+        shots: Labeled rows per class; None takes all, which with the linear probe is the usual measure of a
             representation.
         draws: How often each number of shots is drawn.
         columns: The model's input columns to read; None: all, or all that share the space.
         methods: "prototypes", "linear_probe", "knn".
         features_of: "space": places in the shared space, "code": what columns are restored from, "fused": the summary
             of all columns, "tokens": the mean of each encoder's tokens; "auto": the first of these that there is.
-        test: A table to test on, where the labelled rows may be any of `source`.
+        test: A table to test on, where the labeled rows may be any of `source`.
         root: The folder that media paths are relative to; by default the table's own.
         seed: Of the draws and of the random encoder.
         progress: Called with the rows that are done, and all; those of all splits together.
@@ -128,7 +128,7 @@ def fewshot(
     _check_target(loaded, table, target, requested)
     parts = _split(loaded, table, target, test)
     if "train" not in parts:
-        raise TableError(f"{table.name}: has no training rows to draw labelled ones from")
+        raise TableError(f"{table.name}: has no training rows to draw labeled ones from")
     held_out = "test" if "test" in parts else "validation"
     if held_out not in parts:
         raise ConfigError(
@@ -156,7 +156,7 @@ def fewshot(
     ):
         lacking = int(((labels >= 0) & ~_there(there)).sum())
         if lacking:
-            notes.append(f"{lacking} labelled {name} rows have none of the columns, and are left out")
+            notes.append(f"{lacking} labeled {name} rows have none of the columns, and are left out")
     if not tested.any():
         raise TableError(f"{test_table.name}: no {held_out} row has both a label in {target!r} and the columns")
     class_ids, chosen = np.unique(train_labels[usable], return_inverse=True)

@@ -31,7 +31,7 @@ def heard(encoder: AudioTransformer, tokens: int, index: int) -> Tensor:
     hidden = frames
     for block in encoder.blocks:
         hidden = block(hidden, torch.ones(1, tokens, dtype=torch.bool))
-    # The square: a layer normalisation's outputs add up to a constant.
+    # The square: a layer normalization's outputs add up to a constant.
     hidden[0, index].square().sum().backward()
     assert frames.grad is not None
     return frames.grad.abs().amax(dim=2)[0] > 0

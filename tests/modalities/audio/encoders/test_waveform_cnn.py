@@ -13,7 +13,7 @@ from polysense.nn.layers.transformer import sinusoidal
 COLUMN = AudioColumn(name="speech", sample_rate=8000, typical_length=8000)
 
 
-def test_it_is_m5_with_group_normalisation() -> None:
+def test_it_is_m5_with_group_normalization() -> None:
     encoder = WaveformCNNConfig().build(COLUMN, 16).eval()
     assert (encoder.kernel, encoder.stride) == (80, 4)  # as in the paper, which works at 8 kHz
     assert [layer.out_channels for layer in encoder.layers] == [32, 64, 128]

@@ -37,7 +37,7 @@ def test_it_equals_timms(name: str) -> None:
     x = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
         # timm has the last normalization in its classifier.
-        found, expected = network(x), network._normalise(4, reference.forward_features(x))
+        found, expected = network(x), network._normalize(4, reference.forward_features(x))
     torch.testing.assert_close(found / expected.std(), expected / expected.std(), rtol=1e-4, atol=1e-4)
 
 

@@ -38,7 +38,7 @@ def test_it_equals_torchvisions(name: str) -> None:
     network, encoder = network_of(name, 64, stem="imagenet")
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | BatchNorm)]
     originals = [m for m in reference.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
-    # Mine lists a block's convolutions before its normalisations; each kind has torchvision's order.
+    # Mine lists a block's convolutions before its normalizations; each kind has torchvision's order.
     for kind, theirs in ((nn.Conv2d, nn.Conv2d), (BatchNorm, nn.BatchNorm2d)):
         pairs = zip(
             [m for m in layers if isinstance(m, kind)], [m for m in originals if isinstance(m, theirs)], strict=True

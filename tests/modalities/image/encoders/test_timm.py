@@ -74,7 +74,7 @@ def test_any_architecture(name: str, grid: tuple[int, ...]) -> None:
     alone = encoder(ColumnBatch(values=batch.values[2:], lengths=batch.lengths[2:]))
     torch.testing.assert_close(alone.values, tokens.values[2:], rtol=1e-4, atol=1e-4)
     with torch.no_grad():
-        hidden = encoder.network.forward_features(encoder.standardise(batch.values[[0, 2], 0]))
+        hidden = encoder.network.forward_features(encoder.standardize(batch.values[[0, 2], 0]))
     values = tokens.values[[0, 2]]
     if hidden.dim() == 4:
         hidden = hidden if hidden.shape[-1] == encoder.network.num_features else hidden.permute(0, 2, 3, 1)
@@ -127,7 +127,7 @@ def test_a_bundle_needs_no_original(tmp_path: Path) -> None:
     encoder = config.build(of, 8).eval()
     batch = pictures(of, [1, 1])
     with torch.no_grad():
-        expected = source.eval().forward_features(encoder.standardise(batch.values[:, 0]))
+        expected = source.eval().forward_features(encoder.standardize(batch.values[:, 0]))
     torch.testing.assert_close(encoder(batch).values, encoder.projection(encoder.norm(expected)))
     assert not any(p.requires_grad for p in encoder.network.parameters())
 

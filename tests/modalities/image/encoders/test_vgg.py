@@ -14,7 +14,7 @@ torchvision: Any = importlib.import_module("torchvision")
 
 
 def copy(network: VGG, reference: nn.Module) -> None:
-    """Gives the network the reference's weights; a bias before a normalisation moves into its mean."""
+    """Gives the network the reference's weights; a bias before a normalization moves into its mean."""
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | BatchNorm)]
     originals = [m for m in reference.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
     shift = torch.zeros(())

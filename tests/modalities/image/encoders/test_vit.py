@@ -75,7 +75,7 @@ def test_it_equals_timms(height: int, width: int) -> None:
     batch = ColumnBatch(values=pixels, lengths=torch.ones(2, 1, dtype=torch.int64))
     with torch.no_grad():
         tokens = encoder(batch)
-        expected = reference.forward_features(encoder.standardise(pixels[:, 0]))
+        expected = reference.forward_features(encoder.standardize(pixels[:, 0]))
     assert tokens.grid == (4, 6)
     torch.testing.assert_close(tokens.values, expected, rtol=1e-4, atol=1e-4)
 

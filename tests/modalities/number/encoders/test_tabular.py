@@ -267,7 +267,7 @@ class ReferenceFTTransformer(nn.Module):
             else:
                 token = column.values[:, 0] * tokenizer.weight + tokenizer.bias
             means.append(self.fusion.norms[i](token))
-            # Difference: normalised, projected, and with a column embedding.
+            # Difference: normalized, projected, and with a column embedding.
             feature_tokens.append(self.fusion.project[i](token) + self.fusion.column_embedding[i])
         summary = self.fusion.summary + torch.stack(means).mean(dim=0)  # difference: not CLS alone
         x = torch.stack([summary, *feature_tokens], dim=1)

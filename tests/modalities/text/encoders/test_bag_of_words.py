@@ -96,7 +96,7 @@ def test_from_texts_it_is_the_tfidf_vectorizer(tmp_path: Path) -> None:
         assert found == pytest.approx({word: value for word, value in zip(names, wanted, strict=True) if value})
 
 
-def test_a_text_with_little_to_say_stays_near_neutral_after_normalising() -> None:
+def test_a_text_with_little_to_say_stays_near_neutral_after_normalizing() -> None:
     """Without a constant beside it, a layer norm would blow one word's evidence up to that of fifty."""
     torch.manual_seed(0)
     encoder = BagOfWordsConfig(weighting="counts").build(column(np.ones((1, SIZE), dtype=np.int64)), SIZE)
@@ -146,7 +146,7 @@ def test_pairs_collide_as_often_as_said() -> None:
     sizes = torch.bincount(buckets.flatten(), minlength=50_000)
     shared = float(sizes[buckets.flatten()].gt(1).float().mean())
     assert shared == pytest.approx(1 - np.exp(-0.2), abs=0.02)
-    # Neighbouring ids, as frequent words have them, spread as well; and the order of a pair counts.
+    # Neighboring ids, as frequent words have them, spread as well; and the order of a pair counts.
     grid = torch.cartesian_prod(torch.arange(100), torch.arange(100)).int()
     near, _ = hashed_pairs(grid, torch.ones_like(grid, dtype=torch.bool), 50_000)
     assert float(torch.bincount(near.flatten())[near.flatten()].gt(1).float().mean()) < 0.25

@@ -16,7 +16,7 @@ LENGTHS = torch.tensor([9, 1, 4, 7])
 
 
 def responses(encoder: TextCNN, ids: torch.Tensor) -> torch.Tensor:
-    """[filters, tokens] of one text, the window at a token centred on it, zeros around the text."""
+    """[filters, tokens] of one text, the window at a token centered on it, zeros around the text."""
     embedded = encoder.embedding(ids.long()).T
     found = []
     for convolution in encoder.convolutions:

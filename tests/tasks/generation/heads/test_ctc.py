@@ -190,7 +190,7 @@ def test_rows_padding_and_order_change_nothing(kind: Any, decoding: DecodingConf
 
 
 @KINDS
-def test_every_parameter_is_touched_even_if_nothing_can_be_learnt(kind: Any) -> None:
+def test_every_parameter_is_touched_even_if_nothing_can_be_learned(kind: Any) -> None:
     for truth in (texts((3, 4), (5,), (3,), (4,), (6,)), texts((3,) * 9, (3,) * 9, None, None, None)):
         one, whole = head(kind).train(), fused()
         one.row_losses(one(whole, truth), truth).sum().backward()

@@ -84,7 +84,7 @@ def test_the_fixtures_scores(real_data):
     expected = known["captions/coco_fakecap1000"]["published"]["CIDEr"]
     assert mean_score(found.sum(axis=0, keepdims=True)).item() == pytest.approx(expected, abs=1e-6)
     assert found[:, 0].tolist() == pytest.approx([by_row[row]["CIDEr"] for row in rows], abs=1e-6)
-    # The tokeniser leaves words that the original has made nearly as they are: 2 of 6,000 captions differ.
+    # The tokenizer leaves words that the original has made nearly as they are: 2 of 6,000 captions differ.
     own = cider_statistics(texts, written)
     assert mean_score(own.sum(axis=0, keepdims=True)).item() == pytest.approx(expected, abs=2e-4)
     assert np.count_nonzero(np.abs(own - found) > 1e-2) <= 3

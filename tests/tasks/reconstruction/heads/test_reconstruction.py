@@ -352,14 +352,14 @@ def _overfit(model: MultimodalModel, batch: Batch, steps: int, lr: float = 3e-3)
 
 
 def _stripes(each: torch.Tensor) -> torch.Tensor:
-    """Pictures of as many colours and widths as rows."""
+    """Pictures of as many colors and widths as rows."""
     places = torch.arange(24.0) // 6
-    colours = torch.stack([torch.sin(each * (channel + 1) + places * (each % 3)) for channel in range(3)], dim=1)
-    return (127 + 100 * colours).to(torch.uint8)[:, None, :, None].expand(-1, -1, -1, 16, -1).clone()
+    colors = torch.stack([torch.sin(each * (channel + 1) + places * (each % 3)) for channel in range(3)], dim=1)
+    return (127 + 100 * colors).to(torch.uint8)[:, None, :, None].expand(-1, -1, -1, 16, -1).clone()
 
 
 @pytest.mark.slow
-def test_a_tiny_mixed_table_is_learnt_by_heart(columns: tuple[Column, ...], batch: Batch) -> None:
+def test_a_tiny_mixed_table_is_learned_by_heart(columns: tuple[Column, ...], batch: Batch) -> None:
     """Image, text, sound, number, category and date to near 0; the mean predictor has 1 per column, a token 4 nats."""
     given = dict(batch.columns)
     each = torch.arange(6.0)[:, None]
@@ -460,7 +460,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
 def test_columns_that_can_not_be_restored_are_refused(columns: tuple[Column, ...]) -> None:
     with pytest.raises(ConfigError, match="is none of the restored columns"):
         build(columns, column_weights={"nobody": 1.0})
-    with pytest.raises(ConfigError, match="nothing would be learnt"):
+    with pytest.raises(ConfigError, match="nothing would be learned"):
         build(columns, "age", column_weights={"age": 0.0})
     hashed = tuple(
         dataclasses.replace(column, collision_rate=0.1) if column.name == "type" else column for column in columns

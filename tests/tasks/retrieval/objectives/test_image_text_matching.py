@@ -1,4 +1,4 @@
-"""Hard negatives are never right ones, and what only columns together tell can be learnt from them."""
+"""Hard negatives are never right ones, and what only columns together tell can be learned from them."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_without_matching_a_model_is_bit_for_bit_what_it_was() -> None:
 
 
 @pytest.mark.parametrize("fusion", ["concat", pytest.param("transformer", marks=pytest.mark.slow)])
-def test_a_pair_that_only_both_columns_together_tell_is_learnt(fusion: str) -> None:
+def test_a_pair_that_only_both_columns_together_tell_is_learned(fusion: str) -> None:
     """Pairs (a, a + shift) for each of six categories: each column alone has the same values in true and mixed rows."""
     trained = model(fusion=fusion).train()
     parameters = [p for p in trained.parameters() if p.requires_grad]

@@ -1,4 +1,4 @@
-"""A small model of three number columns that differ in how soon they are learnt, and rows of it.
+"""A small model of three number columns that differ in how soon they are learned, and rows of it.
 
 A module of its own, so that a test's subprocess can import it as well.
 """

@@ -47,7 +47,7 @@ class AudioAutoencoderConfig(EncoderConfig):
         channels: Channels of the first convolution; doubled once.
         code_width: Numbers that 40 ms of sound are squeezed into.
         reconstruction: Weight of the reconstruction's loss, the mean squared error per band and frame of the
-            standardised spectrogram; 1 is what predicting each clip's mean would cost.
+            standardized spectrogram; 1 is what predicting each clip's mean would cost.
         detach: Whether the encoder learns from the reconstruction alone, without the task's gradient.
         dropout: On the code.
         max_time_mask: Longest SpecAugment time mask in training, as a fraction of the clip; 0 switches it off.

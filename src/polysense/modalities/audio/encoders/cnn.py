@@ -55,7 +55,7 @@ class AudioCNN(Encoder, config=AudioCNNConfig):
         super().__init__(column, width)
         self.spectrogram = config.spectrogram(column)
         channels = config.channels
-        # Not normalised: the spectrogram is, and this layer's output is the largest by far.
+        # Not normalized: the spectrogram is, and this layer's output is the largest by far.
         self.stem = nn.Conv2d(1, channels, 5, stride=2, padding=2)
         self.stages = nn.ModuleList(
             ResidualBlock(channels * 2**stage, channels * 2 ** (stage + 1)) for stage in range(2)

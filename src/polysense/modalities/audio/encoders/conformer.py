@@ -6,7 +6,7 @@ convolutions of stride 2 take four frames of 10 ms to one token, then blocks of 
 read at little cost; what it means in its sentence lies further off, which attention reads.
 
 Attention compares pairs of tokens that are at most `attention_seconds` apart, so cost and memory grow with the length
-of a recording and not with its square, and there is no longest one. Each row is normalised on its own, in training too.
+of a recording and not with its square, and there is no longest one. Each row is normalized on its own, in training too.
 """
 
 from __future__ import annotations

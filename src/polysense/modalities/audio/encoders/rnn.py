@@ -2,7 +2,7 @@
 
 Sainath et al., "Convolutional, Long Short-Term Memory, Fully Connected Deep Neural Networks" (ICASSP 2015): the
 convolutions take out small shifts of pitch and time, the LSTM models what follows what. Here the convolutions are
-residual blocks with group normalisation, time is halved twice only (a token per 40 ms), and the fully connected layers
+residual blocks with group normalization, time is halved twice only (a token per 40 ms), and the fully connected layers
 after the LSTM are one projection, since the fusion and the heads follow.
 
 The order of sounds is in every token, which a convolution alone sees only as far as its kernels reach. The price: the
@@ -59,7 +59,7 @@ class AudioCNNLSTM(Encoder, config=AudioCNNLSTMConfig):
         super().__init__(column, width)
         self.spectrogram = config.spectrogram(column)
         channels = config.channels
-        # Not normalised: the spectrogram is, and this layer's output is the largest by far.
+        # Not normalized: the spectrogram is, and this layer's output is the largest by far.
         self.stem = nn.Conv2d(1, channels, 5, stride=2, padding=2)
         self.stages = nn.ModuleList(
             ResidualBlock(channels * 2**stage, channels * 2 ** (stage + 1)) for stage in range(2)

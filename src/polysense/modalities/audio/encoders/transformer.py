@@ -4,7 +4,7 @@ In the line of AST (Gong et al., "AST: Audio Spectrogram Transformer", Interspee
 spectrogram into 16x16 patches that overlap, adds learned positions for about 10 s, and starts from a network trained
 on ImageNet. Here two strided convolutions make one token per 40 ms that spans all bands (the front of
 Speech-Transformer, Dong et al., ICASSP 2018, section 3.3), since convolutions in front train better from few clips;
-positions are sinusoidal, so there is no longest clip; there are no class tokens, since the fusion summarises; weights
+positions are sinusoidal, so there is no longest clip; there are no class tokens, since the fusion summarizes; weights
 are random. For AST itself, with its weights, use the encoder `pretrained`.
 
 Attention compares all pairs of frames that are at most `attention_seconds` apart, which is all pairs of a clip that is

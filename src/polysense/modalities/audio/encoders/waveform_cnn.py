@@ -3,7 +3,7 @@
 M5 of Dai et al., "Very Deep Convolutional Neural Networks for Raw Waveforms" (ICASSP 2017, table 1): a first layer of
 10 ms filters that may become a filter bank, then kernels of 3 samples, each layer followed by a maximum over 4 steps.
 What differs: filter length and stride follow the sample rate (the paper's 80 and 4 samples at 8 kHz); group
-normalisation over valid steps instead of batch normalisation, so that no clip depends on its batch or its padding; the
+normalization over valid steps instead of batch normalization, so that no clip depends on its batch or its padding; the
 last maximum and the average over time are left out, which makes a token per 32 ms; channels are a knob and the
 default is a quarter of the paper's 128.
 
@@ -49,7 +49,7 @@ class WaveformCNNConfig(EncoderConfig):
 
 
 class WaveformCNN(Encoder, config=WaveformCNNConfig):
-    """A strided filter bank and three pooled convolutions, all group-normalised, then a projection."""
+    """A strided filter bank and three pooled convolutions, all group-normalized, then a projection."""
 
     def __init__(self, config: WaveformCNNConfig, column: AudioColumn, width: int) -> None:
         super().__init__(column, width)
@@ -71,9 +71,9 @@ class WaveformCNN(Encoder, config=WaveformCNNConfig):
         return tuple(PyramidLevel(stride=(self.stride * _POOL**i,), width=width) for i, width in enumerate(self.widths))
 
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
-        signal = _standardised(values, lengths)
+        signal = _standardized(values, lengths)
         num_steps = max(-(-signal.shape[1] // self.stride), 1)
-        # The first filter is centred on the first sample, and the last one reaches beyond the end as far as it needs.
+        # The first filter is centered on the first sample, and the last one reaches beyond the end as far as it needs.
         left = (self.kernel - self.stride) // 2
         right = (num_steps - 1) * self.stride + self.kernel - left - signal.shape[1]
         x = self.filters(F.pad(signal[:, None], (left, max(right, 0))))[..., :num_steps]
@@ -96,7 +96,7 @@ class WaveformCNN(Encoder, config=WaveformCNNConfig):
 
 
 @torch.no_grad()
-def _standardised(
+def _standardized(
     values: Int[Tensor, "items samples"], lengths: Int[Tensor, " items"]
 ) -> Float[Tensor, "items samples"]:
     """Each clip to mean 0 and variance 1 over its own samples, which takes out recording level; 0 beyond its end.
@@ -106,6 +106,6 @@ def _standardised(
     valid = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
     count = lengths.clamp(min=1)[:, None]
     signal = values.masked_fill(~valid, 0).float()
-    centred = (signal - signal.sum(dim=1, keepdim=True) / count) * valid
-    deviation = (centred.square().sum(dim=1, keepdim=True) / count).sqrt()
-    return centred / deviation.clamp(min=1.0)
+    centered = (signal - signal.sum(dim=1, keepdim=True) / count) * valid
+    deviation = (centered.square().sum(dim=1, keepdim=True) / count).sqrt()
+    return centered / deviation.clamp(min=1.0)

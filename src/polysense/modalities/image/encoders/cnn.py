@@ -1,6 +1,6 @@
-"""The textbook's convolutional network: stages of convolution, normalisation, ReLU and max-pooling.
+"""The textbook's convolutional network: stages of convolution, normalization, ReLU and max-pooling.
 
-LeCun et al., "Gradient-based learning applied to document recognition", 1998, with today's ReLU, normalisation and 3x3
+LeCun et al., "Gradient-based learning applied to document recognition", 1998, with today's ReLU, normalization and 3x3
 kernels (Simonyan and Zisserman, 2015). The plainest network that works, and the baseline for the others: small pictures
 need no more. Without residual connections more than about eight layers train badly; take `resnet` there.
 """
@@ -61,7 +61,7 @@ class ImageCNNConfig(EncoderConfig):
 
 
 class ImageCNN(FeatureNetwork):
-    """Stages of `convolutions` times (3x3 convolution, normalisation, ReLU), then 2x2 max-pooling.
+    """Stages of `convolutions` times (3x3 convolution, normalization, ReLU), then 2x2 max-pooling.
 
     Args:
         num_inputs: Channels of the picture.

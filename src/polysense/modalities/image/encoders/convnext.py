@@ -1,7 +1,7 @@
 """ConvNeXt: a convolutional network with a transformer's block design.
 
 Liu et al., "A ConvNet for the 2020s", 2022, section 2; the sizes below "tiny" are timm's. Each block mixes space with a
-7x7 convolution per channel, then channels with two linear layers. It normalises each cell over its channels, so rows
+7x7 convolution per channel, then channels with two linear layers. It normalizes each cell over its channels, so rows
 never meet, in training either. With the same weights the last map equals timm's for pictures whose sides are multiples
 of 32. The trade-off: depthwise convolutions do little arithmetic per byte, so on a CPU it is slower than its FLOPs say,
 and like a transformer it wants more data or a longer training than a ResNet.
@@ -69,7 +69,7 @@ class ConvNeXtConfig(EncoderConfig):
 
 
 class _ChannelNorm(nn.LayerNorm):
-    """Layer normalisation with the paper's epsilon."""
+    """Layer normalization with the paper's epsilon."""
 
     def __init__(self, num_channels: int) -> None:
         super().__init__(num_channels, eps=1e-6)
@@ -116,7 +116,7 @@ class _Patches(nn.Module):
 
 
 class ConvNeXt(FeatureNetwork):
-    """A stem, four stages of blocks with a halving between them, and a last normalisation of each cell.
+    """A stem, four stages of blocks with a halving between them, and a last normalization of each cell.
 
     Args:
         num_inputs: Channels of the picture.
@@ -150,11 +150,11 @@ class ConvNeXt(FeatureNetwork):
                     nn.init.zeros_(module.bias)
 
     def maps(self, x: Float[Tensor, "items channels height width"]) -> list[Tensor]:
-        maps = [self.stages[0](self._normalise(0, self.stem(x)))]
+        maps = [self.stages[0](self._normalize(0, self.stem(x)))]
         for index, stage in enumerate(self.stages[1:]):
-            maps.append(stage(self.halvings[index](self._normalise(index + 1, maps[-1]))))
-        return [*maps[:-1], self._normalise(len(self.stages), maps[-1])]
+            maps.append(stage(self.halvings[index](self._normalize(index + 1, maps[-1]))))
+        return [*maps[:-1], self._normalize(len(self.stages), maps[-1])]
 
-    def _normalise(self, index: int, x: Tensor) -> Tensor:
-        normalised: Tensor = self.norms[index](x.permute(0, 2, 3, 1))
-        return normalised.permute(0, 3, 1, 2)
+    def _normalize(self, index: int, x: Tensor) -> Tensor:
+        normalized: Tensor = self.norms[index](x.permute(0, 2, 3, 1))
+        return normalized.permute(0, 3, 1, 2)

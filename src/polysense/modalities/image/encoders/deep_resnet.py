@@ -6,7 +6,7 @@ stride 2, then pooling) shrinks the picture four times before the first block: o
 Below 64 px the stem is therefore the one of the paper's section 4.2 for CIFAR: a 3x3 convolution with stride 1 and no
 pooling, at sixteen times the arithmetic per pixel.
 
-The trade-off: batch normalisation ties the rows of a training batch together and is poor with few pictures per batch;
+The trade-off: batch normalization ties the rows of a training batch together and is poor with few pictures per batch;
 our own `resnet` keeps rows apart and is smaller. Eleven million parameters or more also want many pictures.
 """
 
@@ -80,7 +80,7 @@ class ResNet50Config(DeepResNetConfig):
 
 
 class _Block(nn.Module):
-    """Convolutions with batch normalisation and a residual connection; the first of a stage may halve the map."""
+    """Convolutions with batch normalization and a residual connection; the first of a stage may halve the map."""
 
     def __init__(self, num_inputs: int, channels: int, stride: int, bottleneck: bool) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Draws, Encoder, Items, Lengths
 from polysense.nn.layers.batchnorm import BatchNorm, over_present
-from polysense.nn.layers.pixels import Standardise
+from polysense.nn.layers.pixels import Standardize
 from polysense.nn.layers.transformer import sinusoidal
 
 __all__ = [
@@ -130,7 +130,7 @@ class FeatureNetwork(nn.Module, ABC):
 
 
 class FeatureMap(Encoder):
-    """Standardised pixels, a convolutional network, and one token for each cell of its last map.
+    """Standardized pixels, a convolutional network, and one token for each cell of its last map.
 
     Args:
         column: The fitted column.
@@ -140,7 +140,7 @@ class FeatureMap(Encoder):
         dropout: On the last map.
     """
 
-    input_name = "standardise"
+    input_name = "standardize"
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class FeatureMap(Encoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(column, width)
-        self.standardise = Standardise(column.mean, column.std, network.channels_last)
+        self.standardize = Standardize(column.mean, column.std, network.channels_last)
         self.network = network
         height, columns = column.image_size
         self.grids = [(-(-height // stride), -(-columns // stride)) for stride in network.strides]
@@ -166,7 +166,7 @@ class FeatureMap(Encoder):
         return tuple(PyramidLevel(stride=(stride, stride), width=width, grid=grid) for stride, width, grid in every)
 
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
-        x = self.standardise(values)
+        x = self.standardize(values)
         # Absent pictures are left out only where they would enter a batch's statistics: looking which are present makes
         # the host wait for the device.
         maps = over_present(self._maps, x, lengths) if self.training and self.ties_rows else self._maps(x)

@@ -15,7 +15,7 @@ from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.image.encoders.feature_map import image_level, levels_of
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
-from polysense.nn.layers.pixels import Standardise
+from polysense.nn.layers.pixels import Standardize
 from polysense.nn.pretrained import Pretrained, PretrainedConfig, first_attribute, from_pretrained
 
 __all__ = ["PretrainedImage"]
@@ -24,14 +24,14 @@ __all__ = ["PretrainedImage"]
 class PretrainedImage(Pretrained):
     """One token for each patch or cell of the backbone's last feature map."""
 
-    input_name = "standardise"
+    input_name = "standardize"
 
     def __init__(
         self, config: PretrainedConfig, column: Column, width: int, backbone: nn.Module, extractor: Any
     ) -> None:
         super().__init__(config, column, width, backbone, extractor)
         column = ImageColumn.of(column)
-        self.standardise = Standardise(column.mean, column.std)
+        self.standardize = Standardize(column.mean, column.std)
 
     @classmethod
     def asked(cls, config: PretrainedConfig, settings: Any) -> ImageRequirements:
@@ -55,7 +55,7 @@ class PretrainedImage(Pretrained):
         )
 
     def run(self, values: UInt8[Tensor, "items channels height width"], lengths: Int[Tensor, " items"]) -> Tokens:
-        output = self.network(pixel_values=self.standardise(values), output_hidden_states=self.gives_pyramid)
+        output = self.network(pixel_values=self.standardize(values), output_hidden_states=self.gives_pyramid)
         hidden = output.last_hidden_state
         pyramid = tuple(image_level(each, lengths) for each in self._maps(output)) if self.gives_pyramid else ()
         if hidden.dim() == 4:  # a convolutional backbone
@@ -67,7 +67,7 @@ class PretrainedImage(Pretrained):
     def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         """The deepest map of each resolution; of a vision transformer the last patches."""
         column = ImageColumn.of(self.column)
-        picture = torch.zeros(1, column.num_channels, *column.image_size, device=self.standardise.mean.device)
+        picture = torch.zeros(1, column.num_channels, *column.image_size, device=self.standardize.mean.device)
         training = self.network.training
         with torch.no_grad():
             maps = self._maps(self.network.eval()(pixel_values=picture, output_hidden_states=True))

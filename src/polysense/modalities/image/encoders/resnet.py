@@ -1,7 +1,7 @@
 """A residual network whose depth follows the picture.
 
 A network made for 224 px sees almost nothing of a 28 px digit after its stem; one made for 28 px is ten times too slow
-at 224. Halvings are chosen so that the last grid is 4 to 8 cells wide. The first is the stem's stride: normalising and
+at 224. Halvings are chosen so that the last grid is 4 to 8 cells wide. The first is the stem's stride: normalizing and
 rectifying 16 channels at full resolution would cost a small network most of its time and gains nothing.
 
 How cells become tokens follows the picture too. A photograph shows its subject anywhere: every cell has the same
@@ -82,7 +82,7 @@ class ResNet(FeatureNetwork):
         num_strides = max(halvings - 3, 2 if halvings > 3 else 1)
         self.stem = nn.ModuleList()
         for _ in range(num_strides):
-            # Not normalised: the picture is, and this layer's output is the largest by far.
+            # Not normalized: the picture is, and this layer's output is the largest by far.
             self.stem.append(nn.Conv2d(num_inputs, channels, 5, stride=2, padding=2))
             num_inputs = channels
         widths = [channels] * num_strides

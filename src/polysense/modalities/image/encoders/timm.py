@@ -5,7 +5,7 @@ takes the column's own and needs no network. What timm counts as the classifier 
 map, or the last sequence, become tokens. The trade-off: a frozen backbone costs a fraction of training one and wins
 where pictures are few and like photographs; on what its training never saw (spectra, symbols) `tune: full` is needed.
 
-Where batch normalisation is tuned, absent pictures stay out of its statistics, and the frozen part keeps its own.
+Where batch normalization is tuned, absent pictures stay out of its statistics, and the frozen part keeps its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from polysense.modalities.image.encoders.feature_map import grid_positions, imag
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
 from polysense.nn.encoder import EncoderConfig, Items, Lengths
 from polysense.nn.layers.batchnorm import over_present
-from polysense.nn.layers.pixels import Standardise
+from polysense.nn.layers.pixels import Standardize
 from polysense.nn.pretrained import BackboneEncoder, unreached
 
 __all__ = ["Timm", "TimmConfig"]
@@ -187,7 +187,7 @@ class Timm(BackboneEncoder):
     """A backbone's last feature map or token sequence."""
 
     column: ImageColumn
-    input_name = "standardise"
+    input_name = "standardize"
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class Timm(BackboneEncoder):
             config.pretrained,
         )
         self.config, self.architecture, self.arguments = config, architecture, arguments
-        self.standardise = Standardise(column.mean, column.std)
+        self.standardize = Standardize(column.mean, column.std)
         self._try_out()
         self.frozen_norms = [
             module
@@ -238,7 +238,7 @@ class Timm(BackboneEncoder):
                 f"{self.config.name} can't take the column {self.column.name!r} ({height}x{columns} pixels): {error}"
             ) from error
         self.network.train()
-        # Such as a normalisation after the pooling: a parameter without a gradient would stall distributed training.
+        # Such as a normalization after the pooling: a parameter without a gradient would stall distributed training.
         for parameter in unreached(features, self.network.parameters()):
             parameter.requires_grad_(False)
 
@@ -247,7 +247,7 @@ class Timm(BackboneEncoder):
         """The deepest map of each resolution."""
         if not self._intermediates:
             return ()
-        picture = torch.zeros(1, self.column.num_channels, *self.column.image_size, device=self.standardise.mean.device)
+        picture = torch.zeros(1, self.column.num_channels, *self.column.image_size, device=self.standardize.mean.device)
         training = self.network.training
         with torch.no_grad():
             _, maps = self.network.eval().forward_intermediates(picture, indices=self._intermediates)
@@ -266,7 +266,7 @@ class Timm(BackboneEncoder):
         return list({each["reduction"]: index for index, each in enumerate(self.network.feature_info)}.values())
 
     def run(self, values: Items, lengths: Lengths) -> Tokens:
-        x = self.standardise(values)
+        x = self.standardize(values)
         if self.training and not self.frozen:
             hidden, *maps = self._tuned(x, lengths)
         else:
@@ -300,7 +300,7 @@ class Timm(BackboneEncoder):
 
     def _tuned(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
         present = lengths.nonzero().squeeze(1)
-        # One picture has no spread where a map has one cell, and batch normalisation raises an error there.
+        # One picture has no spread where a map has one cell, and batch normalization raises an error there.
         self.network.train(len(present) > 1)
         for norm in self.frozen_norms:
             norm.eval()

@@ -1,7 +1,7 @@
 """VGG: the deepest plain network that still trained without residual connections.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015, table 1, columns A,
-B, D and E; batch normalisation as torchvision adds it. Its merit today is as a baseline: at equal accuracy a ResNet
+B, D and E; batch normalization as torchvision adds it. Its merit today is as a baseline: at equal accuracy a ResNet
 takes a fifth of the arithmetic. With the same weights its map equals torchvision's for pictures whose sides are
 multiples of 32, from 64 px.
 """
@@ -33,7 +33,7 @@ class VGGConfig(EncoderConfig):
 
     Attributes:
         depth: Layers with weights, the three of the original's classifier counted.
-        batch_norm: Batch normalisation after each convolution. Without it the deep ones hardly train; with it the rows
+        batch_norm: Batch normalization after each convolution. Without it the deep ones hardly train; with it the rows
             of a training batch are tied together.
         positions: How cells of the last map become tokens: "shared" (one projection for all), "own" (one each, as the
             original flattens them), or "auto": own up to 64 px, shared above.
@@ -61,7 +61,7 @@ class VGG(FeatureNetwork):
         num_inputs: Channels of the picture.
         image_size: Its height and width.
         depth: 11, 13, 16 or 19.
-        batch_norm: Whether convolutions are batch-normalised.
+        batch_norm: Whether convolutions are batch-normalized.
     """
 
     def __init__(self, num_inputs: int, image_size: tuple[int, int], depth: int, batch_norm: bool) -> None:
@@ -70,7 +70,7 @@ class VGG(FeatureNetwork):
         layers: list[nn.Module] = []
         for channels, convolutions in zip(_CHANNELS, _CONVOLUTIONS[depth], strict=True):
             for _ in range(convolutions):
-                # Batch normalisation takes a constant out again, so a bias before it would never learn.
+                # Batch normalization takes a constant out again, so a bias before it would never learn.
                 convolution = nn.Conv2d(num_inputs, channels, 3, padding=1, bias=not batch_norm)
                 nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
                 if convolution.bias is not None:

@@ -2,12 +2,12 @@
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1, without the class token: what is read is the
 patches themselves (Beyer et al., "Better plain ViT baselines for ImageNet-1k", 2022, find it no worse). Nothing tells
-it that neighbouring pixels belong together, so from scratch it needs far more pictures than a convolutional network;
+it that neighboring pixels belong together, so from scratch it needs far more pictures than a convolutional network;
 its merit is attention over the whole picture from the first layer on. Cost grows with the number of patches, and that
 of attention with their square.
 
 The patch need not divide the picture: its right and lower edge are filled up with the column's mean, which is 0 after
-standardising. Every patch holds at least one true pixel, so there is no patch to mask.
+standardizing. Every patch holds at least one true pixel, so there is no patch to mask.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.image.encoders.feature_map import grid_positions
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
-from polysense.nn.layers.pixels import Standardise
+from polysense.nn.layers.pixels import Standardize
 from polysense.nn.layers.transformer import TransformerBlock
 
 __all__ = ["ViT", "ViTConfig"]
@@ -55,9 +55,9 @@ class ViTConfig(EncoderConfig):
 
 
 class ViT(Encoder, config=ViTConfig):
-    """Patches, positions, transformer blocks, a last normalisation, and a projection where the widths differ."""
+    """Patches, positions, transformer blocks, a last normalization, and a projection where the widths differ."""
 
-    input_name = "standardise"
+    input_name = "standardize"
 
     def __init__(self, config: ViTConfig, column: ImageColumn, width: int) -> None:
         super().__init__(column, width)
@@ -67,7 +67,7 @@ class ViT(Encoder, config=ViTConfig):
         self.patch: int = automatic if config.patch == "auto" else config.patch
         height, columns = (-(-side // self.patch) for side in column.image_size)
         self.grid = (height, columns)
-        self.standardise = Standardise(column.mean, column.std)
+        self.standardize = Standardize(column.mean, column.std)
         self.embedding = nn.Linear(column.num_channels * self.patch**2, inner)
         self.positions = None
         if config.positions == "learned":
@@ -85,7 +85,7 @@ class ViT(Encoder, config=ViTConfig):
         return (PyramidLevel(stride=(self.patch, self.patch), width=self.embedding.out_features, grid=self.grid),)
 
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
-        x = self.embedding(self.patches(self.standardise(values)))
+        x = self.embedding(self.patches(self.standardize(values)))
         positions = grid_positions(self.grid, x.shape[-1], x.device) if self.positions is None else self.positions
         x = self.dropout(x + positions.to(x.dtype))
         for block in self.blocks:

@@ -6,9 +6,9 @@ weight for each feature and no layers: all that columns mean to one another is l
 Large values give large tokens; a column with outliers fares better with number_mlp or piecewise_linear.
 
 This encoder on every column, with the fusion `transformer` and a linear head, is the FT-Transformer's architecture: one
-token for each feature and a summary token, pre-norm self-attention, a head on the normalised summary token. It is not
-its exact network, for that fusion serves tokens of any kind. It normalises and projects each column's tokens and adds
-a column embedding before the first block, and normalises before that block's attention too, where the paper's takes
+token for each feature and a summary token, pre-norm self-attention, a head on the normalized summary token. It is not
+its exact network, for that fusion serves tokens of any kind. It normalizes and projects each column's tokens and adds
+a column embedding before the first block, and normalizes before that block's attention too, where the paper's takes
 the tokens as they are. Its summary token starts from the columns' mean, not from a learned vector alone. Its
 feed-forward layers are GELU of four times the width, where the paper has ReGLU of 4/3, and the paper's head has a ReLU
 before its linear layer.

@@ -29,7 +29,7 @@ from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 __all__ = ["Periodic", "PeriodicConfig"]
 
 _FARTHEST = 1e6
-"""Scales from the centre from which on a value is held: there float32 no longer knows the phase anyway."""
+"""Scales from the center from which on a value is held: there float32 no longer knows the phase anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)

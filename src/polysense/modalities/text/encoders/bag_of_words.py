@@ -6,7 +6,7 @@ Euclidean length 1; Salton and Buckley, "Term-weighting approaches in automatic 
 of the counts is a weighted sum of one vector per word that the text holds, so no [batch, vocabulary] matrix is ever
 made: cost and memory grow with the texts' length alone.
 
-The trade-off: nothing is known of order, negation or similar words. Pairs of neighbours (`ngrams: 2`) bring a little
+The trade-off: nothing is known of order, negation or similar words. Pairs of neighbors (`ngrams: 2`) bring a little
 order back; they are hashed into buckets as in fastText (Joulin et al., "Bag of tricks for efficient text
 classification", 2017, section 2.2), so K different pairs in B buckets share theirs with another in about
 1 - exp(-K / B) of the cases: 18% for 10,000 pairs in 50,000 buckets.
@@ -43,7 +43,7 @@ class BagOfWordsConfig(EncoderConfig):
         weighting: counts; binary (1 for each word that occurs); or tfidf (counts times the words' rarity, each text
             scaled to length 1, as scikit-learn does by default).
         log_counts: Whether a word that occurs c times counts as 1 + ln(c); has no effect on binary.
-        ngrams: 1 counts words, 2 also pairs of neighbouring words.
+        ngrams: 1 counts words, 2 also pairs of neighboring words.
         num_buckets: Pairs are hashed into this many features; only with ngrams 2.
     """
 
@@ -81,7 +81,7 @@ class BagOfWords(Encoder):
         num_features = column.vocabulary_size + (config.num_buckets if config.ngrams == 2 else 0)
         self.weight = nn.Parameter(torch.empty(num_features, width))
         nn.init.normal_(self.weight, std=_INITIAL_STD)
-        # Not 0: what follows normalises, and against this constant a text with little to say stays near neutral (on 283
+        # Not 0: what follows normalizes, and against this constant a text with little to say stays near neutral (on 283
         # clinical notes the validation AUROC rose from .90-.94 to .96).
         self.bias = nn.Parameter(torch.randn(width))
         idf = torch.ones(column.vocabulary_size)
@@ -132,7 +132,7 @@ class BagOfWords(Encoder):
 def hashed_pairs(
     tokens: Int[Tensor, "items length"], mask: Bool[Tensor, "items length"], num_buckets: int
 ) -> tuple[Int[Tensor, "items length-1"], Bool[Tensor, "items length-1"]]:
-    """The bucket of each pair of neighbouring tokens, and which pairs lie within their text.
+    """The bucket of each pair of neighboring tokens, and which pairs lie within their text.
 
     The hash is a product with odd 31-bit constants, folded: order counts, and it is the same on every machine.
     """

@@ -1,7 +1,7 @@
 """A text as the mean (or sum, or maximum) of its tokens' embeddings: fastText's classifier.
 
 Joulin, Grave, Bojanowski, Mikolov, "Bag of tricks for efficient text classification" (2017): embeddings of the tokens
-and of hashed pairs of neighbours, averaged. Trains in seconds and is on par with deep models for topics and
+and of hashed pairs of neighbors, averaged. Trains in seconds and is on par with deep models for topics and
 sentiment of long texts. Unlike a bag of words it may be narrow, and here it reads subwords unless the column is set to
 words; like it, it knows order only as far as pairs go.
 """
@@ -30,7 +30,7 @@ class EmbeddingBagConfig(EncoderConfig):
 
     Attributes:
         pooling: mean, sum or max over a text's tokens.
-        ngrams: 1 takes tokens, 2 also pairs of neighbouring tokens.
+        ngrams: 1 takes tokens, 2 also pairs of neighboring tokens.
         num_buckets: Pairs are hashed into this many embeddings; only with ngrams 2.
         dropout: On the pooled vector.
     """

@@ -1,6 +1,6 @@
 """A text spelled along a column: speech and handwriting, by connectionist temporal classification.
 
-Graves et al., "Connectionist Temporal Classification: Labelling Unsegmented Sequence Data with Recurrent Neural
+Graves et al., "Connectionist Temporal Classification: Labeling Unsegmented Sequence Data with Recurrent Neural
 Networks" (ICML 2006). Every frame of the column says a token or nothing, and the loss sums over all ways to align the
 text to the frames, so nobody need say where a letter is. Frames are taken to be independent given the recording: that
 makes it quick to train and to read, keeps it from making up or skipping words, and leaves it ignorant of the language,

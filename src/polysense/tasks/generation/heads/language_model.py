@@ -4,7 +4,7 @@ What it reads is, in this order: its start token if it has one, the fused summar
 nothing present is written from the learned one), the tokens of all columns through a connector (see
 `layers.connectors`), the row's prompt, and then the answer, of which alone it is trained to predict each token. Where a
 prompt marks a column's place, the column's tokens stand there instead (see `layers.prefix`). It is the language model
-that knows how to write; what is learnt is how to tell it what the columns hold (Tsimpoukelli et al., "Multimodal
+that knows how to write; what is learned is how to tell it what the columns hold (Tsimpoukelli et al., "Multimodal
 Few-Shot Learning with Frozen Language Models", 2021; Liu et al., "Visual Instruction Tuning", 2023).
 
 Against the decoder of `generation`, which is trained from scratch, this needs fewer rows to write well, and costs the
@@ -55,14 +55,14 @@ class LanguageModelHeadConfig(WritingHeadConfig):
         dropout: Before LoRA's adapters.
         path: A local folder as save_pretrained writes it, tokenizer included, or a hub name.
         weights: "pretrained", or "random" for the architecture alone: then the folder needs only its config.json, and
-            the tokens are learnt from the target.
+            the tokens are learned from the target.
         tune: What of the language model learns: nothing ("frozen"), low-rank adapters of its linear layers ("lora",
             needs the extra `adapt`), or all of it ("full"). What leads into it always learns.
         learning_rate_scale: With full tuning, the language model's learning rate over the rest's.
         revision: The hub revision; null = the newest.
         connector: How a column's tokens become the language model's: "mlp" one by one; "pixel_shuffle" several
-            neighbours as one; "perceiver" a fixed number for each item, however long.
-        shuffle: With pixel_shuffle, how many neighbours along each side of a picture become one; of a sound or a text
+            neighbors as one; "perceiver" a fixed number for each item, however long.
+        shuffle: With pixel_shuffle, how many neighbors along each side of a picture become one; of a sound or a text
             its square in a row.
         latents: With perceiver, into how many tokens each item goes.
         lora_rank: Rank of the adapters.

@@ -40,7 +40,7 @@ _UNSPACED = (
     (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF),
 )  # fmt: skip
 _QUOTES = frozenset((0x2018, 0x2019, 0x201B, 0xFF07))
-# What only changes how its neighbour is drawn: the joiner in an emoji, variation selectors, the byte order mark.
+# What only changes how its neighbor is drawn: the joiner in an emoji, variation selectors, the byte order mark.
 _DROPPED = frozenset((0x200D, 0xFE0E, 0xFE0F, 0xFEFF))
 
 _LETTER = r"[^\s!-/:-@\[-`{-~]"

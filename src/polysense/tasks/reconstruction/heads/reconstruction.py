@@ -1,4 +1,4 @@
-"""Restoring input columns from what is made of them: autoencoders, denoising, masked modelling, and variational ones.
+"""Restoring input columns from what is made of them: autoencoders, denoising, masked modeling, and variational ones.
 
 One code stands between all columns and each of them (Ngiam et al., "Multimodal Deep Learning", ICML 2011): a bottleneck
 that has to say what all of them have in common and what is each one's own. A transformer with a learned query for each
@@ -67,7 +67,7 @@ class ReconstructionHeadConfig(HeadConfig):
         hidden: Not used; the decoder's size is `num_layers`.
         dropout: In the decoder.
         memory: What the decoder reads. code: a bottleneck of `code_size` numbers. tokens: all fused tokens, for masked
-            modelling, where there is nothing to copy.
+            modeling, where there is nothing to copy.
         code_size: Numbers in the code.
         num_layers: Layers of the decoder.
         num_heads: Its attention heads; must divide model.width.
@@ -200,7 +200,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
             raise ConfigError(f"column_weights: {unknown[0]!r} is none of the restored columns {', '.join(members)}")
         self._weights = tuple(config.column_weights.get(name, 1.0) for name in members)
         if not any(self._weights):
-            raise ConfigError("column_weights: all are 0, so nothing would be learnt; give a column more than 0")
+            raise ConfigError("column_weights: all are 0, so nothing would be learned; give a column more than 0")
         limits = DecodingLimits(config.patch_size, config.max_tokens, config.max_seconds, config.num_mels)
         self.decoders.extend(column_decoder(named[name], width, limits) for name in members)
         self.mean = MeanPredictor(self._each())

@@ -1,4 +1,4 @@
-"""One or several numbers, in the table's own units outside and standardised inside."""
+"""One or several numbers, in the table's own units outside and standardized inside."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RegressionHeadConfig(HeadConfig):
 
 
 class RegressionHead(Head[Logits], config=RegressionHeadConfig):
-    """Standardised numbers from the fused summary; a row may lack some of several targets (NaN)."""
+    """Standardized numbers from the fused summary; a row may lack some of several targets (NaN)."""
 
     mean: Tensor
     std: Tensor

@@ -54,7 +54,7 @@ class ContrastiveHeadConfig(HeadConfig):
             belong together, for each pair by itself.
         repeats: What another row of the batch is that holds the same: the same text or file, or an equal value in the
             target's `same` column. "positives" belong together, "ignored" are left out, "negatives" are pushed away.
-        learn_temperature: Whether the sharpness of the comparison (and SigLIP's bias) is learnt.
+        learn_temperature: Whether the sharpness of the comparison (and SigLIP's bias) is learned.
         chunk: Rows whose similarities to all others are in memory at once.
     """
 
@@ -108,9 +108,9 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
         self.directions = tuple(pair for pair in itertools.permutations(names, 2) if anchor is None or anchor in pair)
         self.projections = nn.ModuleList(readout(width, config.hidden, config.dropout, config.size) for _ in names)
         sharpness, bias = _START[config.loss]
-        learnt = config.learn_temperature
-        self.log_sharpness = nn.Parameter(torch.full((1,), sharpness), requires_grad=learnt)
-        self.bias = nn.Parameter(torch.full((1,), bias), requires_grad=learnt and config.loss == "siglip")
+        learned = config.learn_temperature
+        self.log_sharpness = nn.Parameter(torch.full((1,), sharpness), requires_grad=learned)
+        self.bias = nn.Parameter(torch.full((1,), bias), requires_grad=learned and config.loss == "siglip")
 
     def connect(self, columns: Sequence[Column]) -> None:
         names = [column.name for column in columns]

@@ -1,4 +1,4 @@
-"""Labelled segments of one input column, step by step: names in a text, events in a recording, a label per step.
+"""Labeled segments of one input column, step by step: names in a text, events in a recording, a label per step.
 
 A label for each of the column's fused tokens, from the token and from the summary of all columns. Where segments of one
 class may touch, the labels are BIO tags (Ramshaw and Marcus, 1995): "begins a person", "goes on with a person", "in
@@ -7,7 +7,7 @@ token has the class that fills more of it than any other does, none among them, 
 always has its class. So times are right to about half a token, and two events closer than one run together.
 
 The loss of a row is the mean over its tokens, times the column's own length: a sum over what the table counts, whose
-number is known without a forward. With `crf` neighbouring labels are learnt together (see `layers.crf`).
+number is known without a forward. With `crf` neighboring labels are learned together (see `layers.crf`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TaggingHeadConfig(HeadConfig):
 
     Attributes:
         hidden: Width of a hidden layer before the labels; 0 = linear.
-        crf: Whether neighbouring labels are learnt together, by a linear-chain conditional random field. Better
+        crf: Whether neighboring labels are learned together, by a linear-chain conditional random field. Better
             segments from little data; slow for long sequences.
         class_weights: "none", "balanced" (each class, and "in none", weighs the same in total), or a weight for each
             class by name; what is in no segment then weighs 1. Not with crf.
