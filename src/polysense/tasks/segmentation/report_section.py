@@ -81,7 +81,8 @@ def _images(
     for name, chosen in (("Worst images", order[:num]), ("Best images", order[: num - 1 : -1][:num])):
         overlays: list[object] = []
         for i in chosen.tolist():
-            overlay = overlay_of(target, dataset, i, statistics["mask"][i])
-            overlays.append((f"row {evaluation.rows[i]}: mean IoU {scores[i]:.3f}", overlay))
+            position = int(evaluation.rows[i])
+            overlay = overlay_of(target, dataset, position, statistics["mask"][i])
+            overlays.append((f"row {dataset.table.rows[position]}: mean IoU {scores[i]:.3f}", overlay))
         groups.append((name, overlays))
     return groups
