@@ -33,7 +33,10 @@ __all__ = ["Report", "model_name", "render_report"]
 
 _MAX_SUBSETS = 32
 _MAX_UNREADABLE = 20
-_KNOWN = {"auroc": "AUROC", "r2": "R²", "mae": "MAE", "rmse": "RMSE", "ece": "ECE"}
+_KNOWN = {
+    "auroc": "AUROC", "r2": "R²", "mae": "MAE", "rmse": "RMSE", "ece": "ECE",
+    "iou": "IoU", "mean_iou": "mean IoU", "dice": "Dice", "mean_dice": "mean Dice",
+}  # fmt: skip
 _BADGES = {Verdict.HELPS: ("good", "✓"), Verdict.NONE: ("none", "–"), Verdict.HURTS: ("bad", "✗")}
 
 
