@@ -135,15 +135,15 @@ def test_an_absent_column_has_no_weight_and_nothing_is_finite(weights: Any, join
 def test_probabilities_are_averaged_in_an_ensemble() -> None:
     model, batch = build(**APART).eval(), numbers()
     each = torch.stack([logits(one) for one in experts(model, batch).each], dim=1)
-    torch.testing.assert_close(predictions(model, batch)["label"].probabilities, each.softmax(dim=-1).mean(dim=1))
-    two = predictions(model, without(batch, "b"))["label"].probabilities
+    torch.testing.assert_close(predictions(model, batch)["label"]["probabilities"], each.softmax(dim=-1).mean(dim=1))
+    two = predictions(model, without(batch, "b"))["label"]["probabilities"]
     torch.testing.assert_close(two, each[:, [0, 2]].softmax(dim=-1).mean(dim=1))
 
 
 def test_an_ensembles_regression_is_the_mean_of_its_members() -> None:
     model, batch = build(task="regression", **APART).eval(), numbers()
     values = torch.stack([logits(one) for one in experts(model, batch).each], dim=1)
-    torch.testing.assert_close(predictions(model, batch)["label"].values, values.mean(dim=1) * 2.0 + 1.0)
+    torch.testing.assert_close(predictions(model, batch)["label"]["values"], values.mean(dim=1) * 2.0 + 1.0)
 
 
 def test_an_ensembles_members_are_trained_as_if_alone() -> None:
@@ -195,7 +195,7 @@ def test_fitted_weights_trust_the_expert_that_is_right_where_it_was_not_trained(
     held_out = _told_by_one(256, seed=2)
     weights = fitted(model, [held_out])
     assert weights[0] > 4 * weights[1]
-    accuracy = (predictions(model, held_out)["label"].values == held_out.targets["label"].values).float().mean()
+    accuracy = (predictions(model, held_out)["label"]["values"] == held_out.targets["label"].values).float().mean()
     assert accuracy > 0.95
     torch.testing.assert_close(weights, head_of(model).fitted)
     torch.testing.assert_close(weights, fitted(model, [held_out]))
@@ -222,7 +222,7 @@ def test_with_weights_fitted_afterwards_training_is_that_of_the_fusion() -> None
     assert unexpected == []
     assert set(missing) == {"heads.0.fitted"}
     torch.testing.assert_close(total(late.train(), batch), total(plain.train(), batch))
-    one, other = (predictions(m.eval(), batch)["label"].probabilities for m in (late, plain))
+    one, other = (predictions(m.eval(), batch)["label"]["probabilities"] for m in (late, plain))
     torch.testing.assert_close(one, other)
 
 

@@ -79,7 +79,7 @@ def test_an_absent_column_is_the_forward_on_the_others_alone(
         names = [name for name in schema.names if name != absent]
         (subset,) = model.predict(batch, [names])
         alone = predictions(model, left_out)
-        close({n: p.values.float() for n, p in subset.items()}, {n: p.values.float() for n, p in alone.items()})
+        close({n: p["values"].float() for n, p in subset.items()}, {n: p["values"].float() for n, p in alone.items()})
         assert not torch.allclose(outputs(model, left_out)["label"], outputs(model, batch)["label"], atol=1e-4)
 
 
@@ -170,10 +170,10 @@ def test_counts_are_known_without_a_forward(schema: Schema, make_batch: Callable
 def test_predictions_are_in_the_tables_units(schema: Schema, make_batch: Callable[..., Batch]) -> None:
     model, batch = build(schema), make_batch()
     predicted = predictions(model, batch)
-    torch.testing.assert_close(predicted["label"].probabilities.sum(1), torch.ones(4))
+    torch.testing.assert_close(predicted["label"]["probabilities"].sum(1), torch.ones(4))
     expected = outputs(model, batch)["size"] * torch.tensor([2.0, 4.0]) + torch.tensor([10.0, -5.0])
-    torch.testing.assert_close(predicted["size"].values, expected)
-    assert predicted["tags"].values.dtype == torch.bool
+    torch.testing.assert_close(predicted["size"]["values"], expected)
+    assert predicted["tags"]["values"].dtype == torch.bool
 
 
 def test_subsets_are_read_as_if_only_those_columns_were_there(schema: Schema, make_batch: Callable[..., Batch]) -> None:
@@ -181,7 +181,9 @@ def test_subsets_are_read_as_if_only_those_columns_were_there(schema: Schema, ma
     subsets = [frozenset(s) for k in range(3) for s in itertools.combinations(schema.names, k)]
     for subset, predicted in zip(subsets, model.predict(batch, subsets), strict=True):
         alone = predictions(model, batch.only(subset))
-        torch.testing.assert_close(predicted["label"].probabilities, alone["label"].probabilities, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            predicted["label"]["probabilities"], alone["label"]["probabilities"], rtol=1e-5, atol=1e-6
+        )
 
 
 def test_a_column_without_an_encoder_or_with_the_wrong_one_is_named(schema: Schema) -> None:

@@ -278,7 +278,7 @@ def test_a_model_asks_the_encoders_of_what_its_heads_read(schema: Schema, make_b
     dense.eval()
     (without_photo,) = dense.predict(batch, [[schema.names[1]]])
     (alone,) = dense.predict(batch.only([schema.names[1]]))
-    assert without_photo["size"].values.equal(alone["size"].values)
+    assert without_photo["size"]["values"].equal(alone["size"]["values"])
 
 
 @pytest.mark.parametrize("name", ["image_cnn", "resnet18", "vit"])
