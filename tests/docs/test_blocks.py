@@ -45,11 +45,11 @@ NOT_RUN = {
 }
 # Sections whose commands name what nobody has here, and how they are checked.
 UNRUNNABLE = {
-    "A pretrained language model that writes": "needs a language model's weights: resolved, never trained",
+    "A pretrained language model as decoder": "needs a language model's weights: resolved, never trained",
 }
 
 _PREPARED = {
-    "How a text is written": "bundle = polysense.load('trained')\nrows = 'photos.csv'",
+    "Decoding strategies": "bundle = polysense.load('trained')\nrows = 'photos.csv'",
     "Search": "import numpy as np\ndraws = np.random.default_rng(0)\nids = list(range(30))\nqueries = others = None\n"
     "vectors, others, queries = (draws.normal(size=(n, 256)).astype('float32') for n in (30, 10, 2))\n"
     "labels, years = ['a'] * 30, [1990 + i for i in ids]",

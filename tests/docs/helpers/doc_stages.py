@@ -198,7 +198,7 @@ _ANIMALS = Stage(
 STAGES: Mapping[str, Stage] = {
     "Train on a table": Stage(make=products),  # it writes its recipe itself
     "Videos": Stage(make=clips),
-    "How a text is written": Stage(
+    "Decoding strategies": Stage(
         make=captions,
         names={"TABLE": "photos.csv", "RUN": "trained"},
         train={"table": "photos.csv", "target": "caption"},
@@ -208,7 +208,7 @@ STAGES: Mapping[str, Stage] = {
         names={"TABLE": "speech.csv", "RUN": "trained"},
         train={"table": "speech.csv", "target": "transcript", "columns": {"transcript": "generation"}},
     ),
-    "Shared space": _ANIMALS,
+    "Joint embedding space": _ANIMALS,
     "Search": _ANIMALS,
     "Few-shot": _ANIMALS,
     "Maps": _ANIMALS,
@@ -216,8 +216,8 @@ STAGES: Mapping[str, Stage] = {
     "Errors, skill and anomalies": Stage(
         make=parcels, names={"RUN": "RUN"}, train={"table": "table.csv", "task": "reconstruction"}
     ),
-    "Filling missing cells": Stage(make=parcels, names={"TABLE": "table.csv"}),
-    "Filling as a part of another model": Stage(make=parcels, names={"TABLE": "table.csv", "NEW_TABLE": "table.csv"}),
-    "Batches of texts and sounds": Stage(make=reviews),
-    "A pretrained language model that writes": Stage(make=answers),
+    "Imputing missing cells": Stage(make=parcels, names={"TABLE": "table.csv"}),
+    "Imputation as part of another model": Stage(make=parcels, names={"TABLE": "table.csv", "NEW_TABLE": "table.csv"}),
+    "Batches of texts and audio": Stage(make=reviews),
+    "A pretrained language model as decoder": Stage(make=answers),
 }
