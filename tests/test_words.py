@@ -1,9 +1,11 @@
-"""One spelling throughout: the American, which is also that of every library that polysense calls."""
+"""American spelling, which is also that of every library that polysense calls, and the terms of the field in the docs."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PLACES = ("src", "tests", "docs", "examples", "benchmarks", "scripts")
@@ -31,3 +33,29 @@ def test_words_are_spelled_the_american_way() -> None:
         for number, line in enumerate(text.splitlines(), 1):
             british += [f"{path.relative_to(ROOT)}:{number}: {word[0]}" for word in BRITISH.finditer(line)]
     assert not british, "\n".join(british)
+
+
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/guide.md", "docs/results.md")]
+TEMPLATES = sorted((ROOT / "src").rglob("*.j2"))
+
+# What must not come back, and what a practitioner says instead.
+BANNED = {
+    r"by heart": "memorized",
+    r"votes? fitted|fitted votes|uniform votes": "expert weights",
+    r"taken for what|what .{1,40} is taken for": "confusion matrix; column type inference",
+    r"gives? the answer away": "target leakage",
+    r"shared space|brought into one space": "joint embedding space",
+    r"ways? of writing": "decoding strategy",
+    r"more is better|less is better": "higher is better, lower is better",
+    r"points of accuracy": "Δ accuracy (pp)",
+    r"held fixed": "frozen",
+    r"goes on from": "is conditioned on a prefix",
+    r"varied alike": "augmented consistently",
+}
+
+
+@pytest.mark.parametrize("path", [*PAGES, *TEMPLATES], ids=lambda path: path.name)
+def test_pages_use_the_terms_of_the_field(path: Path) -> None:
+    text = " ".join(path.read_text(encoding="utf-8").split()).lower()
+    odd = {phrase: better for phrase, better in BANNED.items() if re.search(phrase, text)}
+    assert not odd, f"{path.relative_to(ROOT)}: write {odd}"
