@@ -220,10 +220,10 @@ def test_what_is_no_picture_says_what_it_is(make: Callable[[Path], object], mess
 def test_no_permission_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(photo()), "PNG"))
 
-    def refuse(self: Path) -> bytes:
+    def refuse(self: Path, mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # the superuser, as in a container, may read everything
+    monkeypatch.setattr(Path, "open", refuse)  # the superuser, as in a container, may read everything
     with pytest.raises(DecodeError, match=r"permission denied: .*a\.png"):
         decode_image("a.png", tmp_path)
 

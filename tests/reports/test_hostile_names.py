@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import runpy
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
@@ -173,6 +174,25 @@ def reconstructions() -> str:
     return render("reconstructions.html.j2", title=HOSTILE, rows=[ReconstructedRow(row=3, cells=[cell])], split=HOSTILE)
 
 
+def sections() -> str:
+    """What other kinds bring: `example_sections.py` beside their tests."""
+    brought = [
+        section
+        for path in sorted(Path(__file__).parents[1].glob("*/*/example_sections.py"))
+        for section in runpy.run_path(str(path))["example_sections"](HOSTILE)
+    ]
+    assert brought
+    named = {f"{i}{HOSTILE}": section for i, section in enumerate(brought)}
+    row = SampleRow(
+        row=7,
+        inputs=[CELL],
+        references={name: [HOSTILE] for name in named},
+        outputs={name: [Output(epoch=1, value=HOSTILE)] for name in named},
+        sections=named,
+    )
+    return render_samples(HOSTILE, [row], 1)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "comparison.html.j2": comparison,
     "embedding_map.html.j2": embedding_map,
@@ -181,6 +201,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reconstructions.html.j2": reconstructions,
     "report.html.j2": report,
     "samples.html.j2": samples,
+    "sections": sections,
 }
 
 
