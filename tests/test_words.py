@@ -1,4 +1,4 @@
-"""American spelling, which is also that of every library that polysense calls, and the terms of the field in the docs."""
+"""American spelling, as in every library that polysense calls, and the terms of the field in the docs."""
 
 from __future__ import annotations
 
