@@ -191,17 +191,19 @@ def test_every_encoder_with_every_fusion_and_head(
         if missing is None:
             (before,) = model.predict(batch)
             for name in before:  # bit for bit; a place that is not there is NaN in both
-                torch.testing.assert_close(after[name].values, before[name].values, rtol=0, atol=0, equal_nan=True)
+                torch.testing.assert_close(
+                    after[name]["values"], before[name]["values"], rtol=0, atol=0, equal_nan=True
+                )
         for target in schema.targets:
             values = after[target.name]
             embeds = task(target.task).embeds_columns
-            found = _there(values.values, target, batch) if embeds else values.values
+            found = _there(values["values"], target, batch) if embeds else values["values"]
             assert found.isfinite().all(), (missing, target.name)
-            if values.probabilities is not None:
-                assert values.probabilities.isfinite().all(), (missing, target.name)
+            if "probabilities" in values:
+                assert values["probabilities"].isfinite().all(), (missing, target.name)
     (nothing,) = loaded.model.predict(whole.only([]))
     for target in schema.targets:
-        values = nothing[target.name].values
+        values = nothing[target.name]["values"]
         embeds = task(target.task).embeds_columns
         assert bool(values.isnan().all() if embeds else values.isfinite().all()), target.name
 

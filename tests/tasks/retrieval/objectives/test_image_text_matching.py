@@ -120,7 +120,7 @@ def test_without_matching_a_model_is_bit_for_bit_what_it_was() -> None:
         losses.append(totals(each.train(), inputs)["space"])
     assert torch.equal(*losses)
     matched.load_state_dict({**theirs, **plain.state_dict()})
-    one, other = (predictions(each.eval(), inputs)["space"].values for each in (plain, matched))
+    one, other = (predictions(each.eval(), inputs)["space"]["values"] for each in (plain, matched))
     assert torch.equal(one, other)
 
 
