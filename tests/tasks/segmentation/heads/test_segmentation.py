@@ -151,6 +151,17 @@ def test_losses_are_what_they_are_called(seed: int) -> None:
     assert counts["dice"].tolist() == [1, 1, 1]
 
 
+@torch.no_grad()
+def test_losses_are_exact_under_autocast() -> None:
+    built, fused, truth = head(), rows([True, True]), random_truth(2)
+    output = built.read(fused, of(fused))
+    exact = built.loss(output, truth)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = built.loss(output, truth)
+    for name, loss in exact.items():
+        assert torch.equal(mixed[name].total, loss.total), name
+
+
 def test_rows_without_a_mask_or_with_a_void_one_count_nothing() -> None:
     built, fused = head(), rows([True, True, True])
     truth = truth_of(torch.stack([torch.zeros(SIZE), torch.full(SIZE, TARGET.void), torch.full(SIZE, TARGET.other)]))

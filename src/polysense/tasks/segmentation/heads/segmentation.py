@@ -155,7 +155,8 @@ class SegmentationHead(Head[PixelLogits]):
     def _of_pixels(self, output: PixelLogits) -> Float[Tensor, "batch classes height width"]:
         """The logits of all pixels. As two products, since the gradient of torch's own interpolation on a GPU is not
         the same each time."""
-        return self.to_rows @ (output.values @ self.to_columns.T)
+        with torch.autocast(output.values.device.type, enabled=False):
+            return self.to_rows @ (output.values @ self.to_columns.T)
 
     # --- losses --------------------------------------------------------------------------------------------------
 
@@ -170,7 +171,8 @@ class SegmentationHead(Head[PixelLogits]):
         empty = logs.new_zeros(len(ids), self.target.void + 1)
         both = empty.scatter_add(1, ids, true.exp() * known)[:, : self.target.other]
         size = empty.scatter_add(1, ids, known.to(logs.dtype))[:, : self.target.other]
-        predicted = (logs.exp() @ known.to(logs.dtype)[:, :, None])[:, :, 0]
+        with torch.autocast(logs.device.type, enabled=False):  # sums of thousands of pixels
+            predicted = (logs.exp() @ known.to(logs.dtype)[:, :, None])[:, :, 0]
         occurs = size > 0
         soft = 2 * both / (predicted + size).clamp(min=1e-6) * occurs
         dice = (1 - soft.sum(dim=1) / occurs.sum(dim=1).clamp(min=1)) * counts["dice"]
