@@ -124,14 +124,14 @@ EXAMPLES = {
         source="grid_av/data.jsonl",
         target="text",
         columns=_ignored(
-            "clip", "command", "color", "preposition", "letter", "digit", "adverb", "n_frames", "seconds"
+            "clip", "command", "colour", "preposition", "letter", "digit", "adverb", "n_frames", "seconds"
         ),
     ),
     "grid_lips": Example(
         source="grid_av/data.jsonl",
         target="text",
         columns=_ignored(
-            "audio", "command", "color", "preposition", "letter", "digit", "adverb", "n_frames", "seconds"
+            "audio", "command", "colour", "preposition", "letter", "digit", "adverb", "n_frames", "seconds"
         ),
     ),
     "grocery": Example(source="grocery/data.csv", target="label"),

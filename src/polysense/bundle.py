@@ -7,7 +7,7 @@ bundle/
   weights.safetensors
   processor/            fitted preprocessing: the same object in training, evaluation and serving
   resources/            what pretrained encoders need besides weights (their own configs)
-  imputer/              where the recipe names one: the bundle that fills missing cells first
+  imputer/              where the recipe names one: the bundle that imputes missing cells first
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ FORMAT = 3
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"
-"""The folder, within a bundle's, of the bundle that fills missing cells for it."""
+"""The folder, within a bundle's, of the bundle that imputes missing cells for it."""
 
 _MANIFEST = "bundle.json"
 
@@ -164,7 +164,7 @@ class Bundle:
 
     @property
     def imputer(self) -> Imputer | None:
-        """What fills missing cells before the model's own preprocessing reads them."""
+        """What imputes missing cells before the model's own preprocessing reads them."""
         return self.processor.filler if isinstance(self.processor.filler, Imputer) else None
 
     def save(self, folder: Path | str) -> None:
@@ -344,7 +344,7 @@ class Bundle:
         return Predictions(frame[np.argsort(np.concatenate(rows), kind="stable")], tuple(unreadable))
 
     def _frame(self, batch: Batch, table: Table) -> polars.DataFrame:
-        """The predictions of a batch: decoded at once, so that no mask or picture is kept for a whole table.
+        """The predictions of a batch: decoded at once, so that no mask or image is kept for a whole table.
 
         Args:
             batch: In main memory; rows that only fill the shape are left out.

@@ -1,8 +1,9 @@
 """Missing cells, filled by a trained model before another model's preprocessing reads them.
 
 It stands below the bundle, which holds one, and above data and nn: it needs the preprocessing and the model that
-restores columns. What it fills is a plain value beside the cells (`Table.fills`), so a cell that is there is never
-touched, and what fills one cell depends on its own row alone: neither on the other rows nor on their columns' types.
+reconstructs columns. What it imputes is a plain value beside the cells (`Table.fills`), so a cell that is there is
+never touched, and what imputes one cell depends on its own row alone: neither on the other rows nor on their columns'
+types.
 
 It sees the columns in `reads` and no others. So what a model must not read, its answer above all, does not come in by
 way of what is filled.
@@ -41,7 +42,7 @@ _TOLD_FROM = 10_000  # rows; fewer take seconds
 
 @runtime_checkable
 class Restorer(Protocol):
-    """A trained model that restores columns, with its preprocessing: a bundle."""
+    """A trained model that reconstructs columns, with its preprocessing: a bundle."""
 
     processor: Processor
     model: MultimodalModel
@@ -51,10 +52,10 @@ class Restorer(Protocol):
 
 
 class Imputer:
-    """Fills missing cells of a table's columns.
+    """Imputes missing cells of a table's columns.
 
     Args:
-        restorer: What restores them.
+        restorer: What reconstructs them.
         fills: Per column of the table that is filled, the restorer's input column that it is.
         reads: The table's columns that it may look at.
     """
@@ -66,7 +67,7 @@ class Imputer:
         self._known: WeakKeyDictionary[Table, Table] = WeakKeyDictionary()
 
     def fill(self, table: Table) -> Table:
-        """The table with what fills its missing cells; a column that it lacks is missing in all its rows.
+        """The table with what imputes its missing cells; a column that it lacks is missing in all its rows.
 
         A row with nothing to fill it from, and a cell that the model has nothing to write for, stay missing. A cell
         that can't be read is not missing.
@@ -79,7 +80,7 @@ class Imputer:
         return result
 
     def counts(self, table: Table) -> dict[str, tuple[int, int]]:
-        """Per column how many cells are filled, and how many were missing."""
+        """Per column how many cells are imputed, and how many were missing."""
         fills = self.fill(table).fills
         assert fills is not None
         rows = table.rows.tolist()
@@ -129,7 +130,7 @@ class Imputer:
 
 
 def restored_columns(schema: Schema) -> dict[str, Target]:
-    """The input columns that a model restores, and the target that each is restored by."""
+    """The input columns that a model reconstructs, and the target that each is reconstructed by."""
     results: dict[str, Target] = {}
     for target in schema.targets:
         if task(target.task).reconstructs_columns:
@@ -145,14 +146,14 @@ def restored_batches(
     *,
     only_read: bool = False,
 ) -> Iterator[tuple[Batch, Arrays]]:
-    """A table's rows and what a model restores of them, by column; rows as `PredictLoader` gives them.
+    """A table's rows and what a model reconstructs of them, by column; rows as `PredictLoader` gives them.
 
     Args:
         processor: The model's.
-        model: What restores them.
+        model: What reconstructs them.
         table: The rows.
         progress: Called with the rows that are done and the rows there are.
-        only_read: Whether to restore nothing.
+        only_read: Whether to reconstruct nothing.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -168,7 +169,7 @@ def restored_batches(
 
 
 def missing_cells(table: Table, name: str) -> np.ndarray:
-    """Which rows lack a column's cell, whatever fills it; bool [rows]."""
+    """Which rows lack a column's cell, whatever imputes it; bool [rows]."""
     if not table.has(name):
         return np.ones(len(table), dtype=bool)
     return np.array([cell is None for cell in replace(table, fills=None).cells(name)], dtype=bool)

@@ -25,20 +25,19 @@ _INIT_FROM = "init_from"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig(Config):
-    """What is measured once the model is trained.
+    """Evaluation after training.
 
     Attributes:
         bootstrap: Resamples behind every interval; 0 gives no intervals.
         contribution: Whether to measure what each column contributes, by masking columns of the trained model.
         contribution_rows: Rows that this is measured on, at most.
-        baselines: Whether to also train a model on each column alone, and their ensemble, with the same settings.
-            Takes about as
-            long again as the training.
+        baselines: Whether to also train a unimodal model of each column, and to evaluate their ensemble, with the same
+            settings. It takes about as long as the training itself.
         report: Whether to write report.html.
-        written_rows: Where a target is a text: validation rows whose texts are written after each epoch of the
-            training, at most; how likely the true texts are is measured on all of them. 0 writes none before the end.
-        samples: How many validation rows are shown after each epoch of the training, with their inputs, what should
-            come out and what came out: in samples.html, samples.jsonl and TensorBoard, texts in train.log too.
+        written_rows: For generation targets: the maximum number of validation rows whose texts are generated after each
+            epoch; teacher-forced metrics use all rows. 0 generates none before the end of training.
+        samples: Number of validation rows to show after each epoch with their inputs, targets and predictions, in
+            samples.html, samples.jsonl and TensorBoard; texts in train.log too.
     """
 
     bootstrap: NonNegativeInt = 1000
@@ -54,16 +53,17 @@ class EvaluationConfig(Config):
 class InitFromConfig(Config):
     """What a model starts from: named parts of a trained one, with the preprocessing that they were trained with.
 
-    A part is `encoders.COLUMN`, `fusion` or `heads.TARGET`; a name alone will do where it is the only one. It moves as
-    a whole or not at all. Which did, and which did not and why, stands in init_from.json and in the model card.
+    A module is `encoders.COLUMN`, `fusion` or `heads.TARGET`; the name by itself is enough if it is unique. It is
+    transferred completely or not at all. init_from.json and the model card list the transferred modules, and the others
+    with the reason.
 
     Attributes:
         bundle: A bundle's folder, or a run's folder that holds one. It is not needed any more once the training runs.
-        parts: The parts that move, as a list (`encoders` and `heads` are all of a kind), or as `HERE: THERE` where
-            names differ. Each must fit. null moves every encoder of a column that both models have, and the fusion,
-            where they fit.
-        freeze: Moved parts that do not learn: neither training nor weight decay nor averaging changes them.
-        learning_rate_scale: The learning rate of the moved parts over the rest's.
+        parts: The modules to transfer, as a list (`encoders` and `heads` stand for all of a kind), or as `HERE: THERE`
+            if names differ. Each must be compatible. null transfers every encoder of a column that both models have,
+            and the fusion, if they are compatible.
+        freeze: Transferred modules that are frozen: neither training nor weight decay nor averaging changes them.
+        learning_rate_scale: Factor on the learning rate of transferred modules.
     """
 
     bundle: str
@@ -100,7 +100,7 @@ class Recipe(Config):
         data: Tables, columns, targets, split, augmentation.
         model: Encoders, fusion, heads.
         training: Optimization.
-        evaluation: What is measured.
+        evaluation: Evaluation after training.
         init_from: A trained bundle whose parts the model starts from; null starts anew.
     """
 

@@ -1,8 +1,9 @@
 """Geometry: where a cell's content lies in what the model sees, as one affine matrix per row.
 
 A matrix maps a point (x, y, 1) of the original to the model's input; pixel i spans [i, i + 1], so a pixel's center lies
-at its index plus a half. In what has one dimension (a sound, a series) x is the time, in steps, and y is unused. An
-affine map covers resizing, cropping, padding, turns and flips; what bends a cell has no matrix, and says so with NaN.
+at its index plus a half. In what has one dimension (an audio clip, a series) x is the time, in steps, and y is unused.
+An affine map covers resizing, cropping, padding, turns and flips; what bends a cell has no matrix, and says so with
+NaN.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Prediction: what a head says of a batch's rows, arrays by name with rows first, and how they leave torch.
 
 Which arrays there are is the head's and its task's business. They are decoded and summed up batch by batch, so that no
-mask, picture or long text has to be kept for a whole table.
+mask, image or long text has to be kept for a whole table.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Batching(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchingConfig(Family, ABC, family="batching"):
-    """Which rows make a step."""
+    """How rows are batched."""
 
     type: str
 
@@ -70,8 +70,8 @@ class RowBatchingConfig(BatchingConfig):
 
     Attributes:
         group_by_length: Whether a step's rows are of similar length, which saves padding where lengths differ.
-        pool: With group_by_length, how many steps' rows, drawn at random in each epoch, are sorted by length. More
-            saves more padding and mixes rows less.
+        pool: With group_by_length, the number of steps whose rows are sampled together and sorted by length in each
+            epoch. More saves more padding and shuffles rows less.
     """
 
     type: Literal["rows"] = "rows"
@@ -94,11 +94,12 @@ class TokenBatchingConfig(BatchingConfig):
     """As many rows of similar length in each step as a budget of tokens holds, padding counted.
 
     Attributes:
-        max_tokens: The budget of a step: its rows times, summed over the columns and the texts to be written, the
-            longest of the step. A text counts its tokens, sound 25 a second, a picture 64, anything else 1. A row that
-            is longer than the budget is a step of its own. auto is what batch_size rows of average length come to.
-        pool: How many steps' rows, drawn at random in each epoch, are sorted by length. More saves more padding and
-            mixes rows less.
+        max_tokens: The budget of a step in padded tokens: its number of rows times its longest row, summed over the
+            input columns and the target texts. A text counts its tokens, audio 25 per second, an image 64, any other
+            cell 1. A row longer than the budget is a step of its own. auto is the size of batch_size rows of average
+            length.
+        pool: Number of steps whose rows are sampled together and sorted by length in each epoch. More saves more
+            padding and shuffles rows less.
     """
 
     type: Literal["tokens"] = "tokens"

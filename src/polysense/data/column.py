@@ -5,7 +5,7 @@ and serving. What every modality shares is here: absence, lists of items, the sa
 member only says how one item becomes an array (`_item`), what it learns (`_fit`) and what it keeps beside its config
 and its Column (`_state`, `_restore`).
 
-Media statistics and lengths come from at most 500 cells, picked by a fixed permutation: the mean of 500 pictures is
+Media statistics and lengths come from at most 500 cells, picked by a fixed permutation: the mean of 500 images is
 within a few thousandths of the mean of all, and fitting takes seconds on a table of any size.
 """
 
@@ -57,8 +57,8 @@ class ColumnConfig(Family, ABC, family="column", homes=("modalities.*.column",))
     """How the cells of one input column are read and prepared.
 
     Attributes:
-        column: The table's column, where it has another name than this one: so one column can be read in two ways, a
-            video's pictures and its sound.
+        column: The table's column, if its name differs from this one: one column can be read in two ways, as a video's
+            frames and its sound track.
     """
 
     modality: ClassVar[str]  # its columns' modality

@@ -26,19 +26,20 @@ class DataConfig(Config):
         root: The folder that media paths start from; null is the table's folder.
         columns: Per input column how its cells are read. A column that is not here is not used. An input whose name is
             not the table's column's says `column: NAME`.
-        targets: What is to be predicted, by name; the name is also the table's column, unless `column` says otherwise.
-        impute: A trained bundle that restores columns (`--task reconstruction`), or its run's folder: it fills missing
-            cells of input columns that it knows, before anything else reads them, in training and afterwards. It
-            becomes a part of the trained bundle. null fills nothing: what is missing is masked.
-        impute_media: Whether it makes images too. They are held in memory as files while the table is used, and are
-            blurred guesses beside true ones.
+        targets: The targets to predict, by name; the name is also the table's column, unless `column` names another
+            one.
+        impute: The bundle of a reconstruction model (`--task reconstruction`), or its run's folder: it imputes missing
+            cells of the input columns that it has, before the model reads them, in training and afterwards. It becomes
+            part of the trained bundle. null imputes nothing: missing cells are masked.
+        impute_media: Whether images are imputed too. They are blurred, and are held in memory as files while the table
+            is in use.
         weight: The column that holds each row's weight in the loss, a number of 0 or more; null weighs all rows
             equally. A row without a weight counts as 1.
         split: How the rows are split into training, validation and test.
-        transforms: Per input column how its cells are varied in training. A column that is not here is not varied.
-        modality_dropout: How often in training a cell that is there is hidden, so that the model learns to do without
+        transforms: Augmentation of each input column in training. Columns that are not listed are not augmented.
+        modality_dropout: Probability that a present cell is masked in training, so that the model learns to do without
             it; 0 to 1.
-        cache: Whether decoded cells are kept in memory. auto does so if they fit, memory always, none never.
+        cache: Whether decoded cells are cached in memory. auto: if they fit; memory: always; none: never.
         num_workers: Processes that decode ahead of the training; 0 decodes in the training process. auto decides from
             the cost of decoding and the cores.
     """

@@ -1,6 +1,6 @@
 """A table's rows as samples, decoded when asked for.
 
-Decoding costs far more than training on a small picture, so what is decoded is kept as long as it fits into
+Decoding costs far more than training on a small image, so what is decoded is kept as long as it fits into
 `cache_bytes`: as it comes, in uint8, int16 and int32, a quarter of what floats would take. The cache changes nothing
 but time. Where it holds the whole table, worker processes are of no use after the first epoch, and `choose_workers`
 leaves them out: they cost start-up time, memory and a copy of each batch.

@@ -44,9 +44,9 @@ def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] 
     Args:
         table: The table; deterministic in it.
         targets: The columns to predict.
-        overrides: Per column what the user says it is: a modality, for a target a task, or a role ("ignored",
-            "group", "split", "weight"). MODALITY:COLUMN makes one more input of a column ("audio:clip": the sound of
-            the videos in clip) under a new name.
+        overrides: Per column what the user says it is: a modality, for a target a task, or a role ("ignored", "group",
+            "split", "weight"). MODALITY:COLUMN makes one more input of a column ("audio:clip": the audio of the videos
+            in clip) under a new name.
 
     Returns:
         A guess per column, in the table's order; then one for each further input.

@@ -29,7 +29,7 @@ class LengthBucket:
         items: Per column of the schema the items that a cell is padded to: what the schema says, or for a cell that
             has more, the next power of two.
         prompt_exponent: Prompts are padded to typical_prompt * 2^prompt_exponent, from -2 on. They have one of their
-            own: a prompt 50 times as long as the others is nothing rare, a recording of that length is.
+            own: a prompt 50 times as long as the others is nothing rare, an audio clip of that length is.
     """
 
     exponent: int

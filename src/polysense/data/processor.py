@@ -44,7 +44,7 @@ class Processor:
         columns: The fitted preprocessing of each input column.
         targets: Likewise of each target.
         weight: The column that holds the rows' weights, if there is one.
-        filler: What fills missing cells first, if anything does. It is not saved here: it may be a model.
+        filler: What imputes missing cells first, if anything does. It is not saved here: it may be a model.
         schema: What the encoders and heads are built from.
     """
 
@@ -89,7 +89,7 @@ class Processor:
             fitted_columns: Columns whose preprocessing was fitted before and learns nothing here: what an encoder that
                 comes from another model was trained with.
             fitted_targets: Likewise targets.
-            filler: What fills missing cells first; what is learned is learned from the filled table.
+            filler: What imputes missing cells first; what is learned is learned from the imputed table.
 
         Raises:
             TableError: The table lacks a column.
@@ -235,7 +235,7 @@ class Processor:
 
     @staticmethod
     def load(folder: Path, filler: Filler | None = None) -> Processor:
-        """Rebuilds what `save` wrote; a filler fills missing cells first.
+        """Rebuilds what `save` wrote; a filler imputes missing cells first.
 
         Raises:
             BundleError: The folder is incomplete, broken or of another version.

@@ -1,7 +1,7 @@
 """What a text goes on from: tokens that are given, and not learned to be written.
 
 A prompt is a template with columns' names in braces, `Question: {question}\nAnswer:`. A text column's cell is put in as
-text, an empty one as nothing; the name of an input column of pictures or sounds marks where its tokens belong, for a
+text, an empty one as nothing; the name of an input column of images or audio clips marks where its tokens belong, for a
 head that can put them there (a prefix into a language model). `{{` and `}}` are braces.
 """
 

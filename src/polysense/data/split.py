@@ -107,8 +107,8 @@ class RandomSplitConfig(SplitConfig):
 
     Attributes:
         validation: Share of the rows that chooses the best checkpoint; 0 for none.
-        test: Share of the rows that is judged on and never trained on; 0 for none, for example when a test table is
-            given.
+        test: Fraction of the rows that is used for the test and never for training; 0 for none, for example if there is
+            a separate test table.
     """
 
     validation: float = 0.15

@@ -61,7 +61,7 @@ class TargetConfig(Family, ABC, family="target", homes=("tasks.*.*target",)):
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnTargetConfig(TargetConfig):
-    """One thing to predict that stands in one column of the table.
+    """A target that is one column of the table.
 
     Attributes:
         column: The table's column; null if it is named as the target.

@@ -4,9 +4,9 @@ What an item counts as, its modality says (`ModalitySpec.cost`): a text its toke
 strided encoders make of it, an image 64, a number 1. So a budget of padded tokens stands for memory and time only up to
 a factor that the model decides; within one run it is the same for all batches, which is what it is for.
 
-Texts are tokenized once more (0.1 ms each), of sounds the header is read, of images nothing. In a table of more than
-100,000 rows texts are not tokenized: their characters are counted, and multiplied with the tokens per character of 500
-of them; batches of a token budget are then of about that size.
+Texts are tokenized once more (0.1 ms each), of audio clips the header is read, of images nothing. In a table of more
+than 100,000 rows texts are not tokenized: their characters are counted, and multiplied with the tokens per character of
+500 of them; batches of a token budget are then of about that size.
 """
 
 from __future__ import annotations

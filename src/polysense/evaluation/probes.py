@@ -125,7 +125,7 @@ def _linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed:
 
 
 def _penalty(train: np.ndarray, labels: np.ndarray, seed: int) -> float:
-    """The L2 penalty under which left-out labeled rows are likeliest; the stronger of equal ones."""
+    """The L2 penalty under which left-out labeled rows are most likely; the stronger of equal ones."""
     classes, counts = np.unique(labels, return_counts=True)
     folds = min(_FOLDS, int(counts.min()))
     if folds < 2:

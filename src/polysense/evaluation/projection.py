@@ -1,9 +1,9 @@
 """Vectors on a sheet of paper, and how much of their neighborhoods is left there.
 
-PCA is linear: distances on the sheet are distances along the two directions that vary most, and what it leaves out is
-a number (the share of the variance). t-SNE (van der Maaten & Hinton, "Visualizing Data using t-SNE", 2008) keeps
-neighbors together at the price of every larger distance. scikit-learn has both kinds of thing and is there anyway;
-UMAP would need umap-learn, and with it numba and LLVM, for a picture of the same kind.
+PCA is linear: distances on the sheet are distances along the two directions that vary most, and what it leaves out is a
+number (the share of the variance). t-SNE (van der Maaten & Hinton, "Visualizing Data using t-SNE", 2008) keeps
+neighbors together at the price of every larger distance. scikit-learn has both kinds of thing and is there anyway; UMAP
+would need umap-learn, and with it numba and LLVM, for an image of the same kind.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _WEIGHTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class AutoEncoderConfig(EncoderConfig):
-    """A pretrained backbone where one is given or in the local cache, else an encoder trained from scratch.
+    """A pretrained backbone if one is named or in the local cache, else an encoder trained from scratch.
 
     Attributes:
         path: A backbone to take: a local folder as save_pretrained writes it, or a hub name (transformers or timm).

@@ -1,7 +1,7 @@
-"""ColumnDecoder: from a decoder's output tokens to what one column holds, and how its places are hidden.
+"""ColumnDecoder: from a decoder's output tokens to what one column holds, and how its places are masked.
 
-A column has places: a picture's patches, a sound's spans, a text's tokens, one for a number. There is one token for
-each, and what is hidden from the encoder is hidden by places too, so that a loss can be taken on these alone. Both
+A column has places: an image's patches, an audio clip's spans, a text's tokens, one for a number. There is one token
+for each, and what is masked from the encoder is masked by places too, so that a loss can be taken on these alone. Both
 stand in one class per kind, because they must agree on where a place lies.
 """
 
@@ -33,7 +33,7 @@ class DecodingLimits:
     Attributes:
         patch_size: Of images, in pixels; auto decides by their size.
         max_tokens: Of texts; None decides by the training texts.
-        max_seconds: Of sounds; None decides by the training sounds.
+        max_seconds: Of audio clips; None decides by the training audio clips.
         num_mels: Bands of their spectrograms.
     """
 
@@ -44,7 +44,7 @@ class DecodingLimits:
 
 
 class ColumnDecoder(nn.Module, ABC):
-    """Reads one column's tokens. Of a cell that holds several items the first one is restored.
+    """Reads one column's tokens. Of a cell that holds several items the first one is reconstructed.
 
     Args:
         column: The fitted column.
@@ -111,12 +111,12 @@ class ColumnDecoder(nn.Module, ABC):
         return None
 
     def num_cut(self, column: ColumnBatch) -> Int[Tensor, ""]:
-        """Rows whose cell is longer than what is restored."""
+        """Rows whose cell is longer than what is reconstructed."""
         return torch.zeros((), dtype=torch.int64, device=column.lengths.device)
 
     @property
     def most(self) -> str:
-        """What is restored at most, as "the first 24 tokens"; "" where nothing is ever cut."""
+        """What is reconstructed at most, as "the first 24 tokens"; "" where nothing is ever cut."""
         return ""
 
 

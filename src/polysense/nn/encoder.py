@@ -1,6 +1,6 @@
 """Encoder: one column's values to Tokens.
 
-An implementation sees single items (one picture, one clip, one text); lists in a cell are unfolded and joined here, so
+An implementation sees single items (one image, one clip, one text); lists in a cell are unfolded and joined here, so
 every encoder serves them.
 """
 
@@ -52,9 +52,9 @@ class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pret
     """How one column becomes tokens.
 
     Attributes:
-        items: What several items in one cell (pictures, texts, clips) are to the model. "sequence": their order counts;
-            each token is told which item it came from. "set": it doesn't; any order gives the same prediction. Of no
-            effect where every cell holds one item.
+        items: How several items in one cell (images, texts, clips) are encoded. "sequence": their order matters; each
+            token has an embedding of its item's position. "set": the order does not matter; any order gives the same
+            prediction. It has no effect if every cell holds one item.
     """
 
     modalities: ClassVar[frozenset[str]] = frozenset()
@@ -195,7 +195,7 @@ class Encoder(nn.Module, Configured, ABC):
         if not self.column.multiple:
             return tokens.cleared()
         if self.ordered:
-            # Which item a token came from, so that order within a cell (a dialogue, a sequence of pictures) is kept.
+            # Which item a token came from, so that order within a cell (a dialogue, a sequence of images) is kept.
             positions = sinusoidal(torch.arange(items, device=tokens.values.device), self.width).to(tokens.values.dtype)
             tokens = replace(tokens, values=tokens.values + positions.repeat(batch, 1)[:, None])
         levels = tuple(_of_cells(level, batch, items) for level in tokens.pyramid)

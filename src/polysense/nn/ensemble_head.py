@@ -48,8 +48,8 @@ class EnsembleHeadConfig(HeadConfig):
             mixture of experts: weights that depend on the row); or "validation" (each expert is trained on its own
             loss, then the weights are fitted on the validation rows).
         joint: Whether one more expert reads what was fused, for what only columns together show.
-        space: What is combined: "logits", or "probabilities".
-        apart: Whether each expert is trained on its own loss alone; always so with weights: validation.
+        space: The space in which experts are combined: "logits", or "probabilities".
+        apart: Whether each expert is trained only on its own loss; always the case with weights: validation.
         expert_loss: Weight of each column's own loss; null: where experts are trained apart 0.5 beside a joint one,
             whose weight is 1, and 1 without; else 0.
     """

@@ -2,7 +2,7 @@
 
 A head's output is a dataclass of its own (a pytree, see `core.pytree`), tensors with rows first: a mask, a validity or
 a scale is a field and hides in no logit. Losses are per row, each with its own count, which is known before the forward
-(a text's tokens, a picture's pixels), so that sums over micro-batches and ranks divide exactly.
+(a text's tokens, an image's pixels), so that sums over micro-batches and ranks divide exactly.
 
 Whatever touches parameters runs in a method that `FORWARD_METHODS` names: sharded parameters are gathered around these
 (`register_fsdp_forward_method`), and around nothing else. So an output is never a view of a parameter.

@@ -23,15 +23,16 @@ __all__ = ["ModelConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Config):
-    """The model: one encoder per input column, one fusion, one head per target, and objectives beside them.
+    """The model: one encoder per input column, one fusion, one head per target, and additional objectives.
 
     Attributes:
         width: Width of the tokens that pass between the parts.
         encoders: Per input column, how it becomes tokens.
         fusion: How the columns are joined.
         heads: Per target, how it is read.
-        objectives: Losses beside the targets' own, by a name of your own, which the log shows.
-        missing: What stands in for an absent column: "masked": nothing at all, or "learned": a learned token.
+        objectives: Additional losses, by a name of your choice, which the log shows.
+        missing: How an absent column is represented: "masked": not at all, or "learned": a learned missing-modality
+            embedding.
     """
 
     replaced: ClassVar[Mapping[str, str]] = {

@@ -44,13 +44,13 @@ class PretrainedConfig(EncoderConfig):
 
     Attributes:
         path: A local folder as save_pretrained writes it, or a hub name.
-        weights: "pretrained", or "random" for the architecture alone: then the folder needs only its config.json, and
+        weights: "pretrained", or "random" for the architecture only: then the folder needs only its config.json, and
             the tokenizer and the image's statistics come from the data.
         tune: "frozen", "full", or how many of the last blocks learn.
         learning_rate_scale: The backbone's learning rate over the rest's.
         revision: The hub revision; null = the newest.
-        max_seconds: Longest stretch that a model of the waveform (wav2vec2-like) hears at once; longer recordings are
-            run in consecutive stretches, since attention's cost grows with the square of the length.
+        max_seconds: Longest segment that a waveform model (wav2vec2-like) processes at once; longer clips are split
+            into consecutive segments, since the cost of attention is quadratic in the length.
     """
 
     framework: ClassVar[str] = "transformers"

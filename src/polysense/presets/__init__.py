@@ -120,7 +120,7 @@ def _named(guesses: Sequence[ColumnGuess], role: Role) -> str | None:
 
 def _fusion(num_inputs: int, *, is_written: bool) -> FusionConfig:
     """Concatenation. A text is written from all columns' tokens, which have to know of one another: a question of its
-    picture.
+    image.
     """
     return TransformerFusionConfig() if is_written and num_inputs > 1 else ConcatFusionConfig()
 

@@ -21,14 +21,14 @@ _SAYING = ("audio", "text", "image", "video")
 
 
 def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, num_rows: int) -> Recipe:
-    """The recipe, changed where a target is a text and a recording alone can tell it; else as it is.
+    """The recipe, changed where a target is a text and an audio clip alone can tell it; else as it is.
 
-    Beside the recording there may be numbers, categories and dates (a speaker, a place).
+    Beside the clip there may be numbers, categories and dates (a speaker, a place).
 
     A Conformer, for it has 25 tokens a second where the convolutions have 12, fewer than letters are spoken;
     characters, since a vocabulary of subwords takes more transcripts to learn than most tables hold; a CTC beside the
     decoder, which alone takes hours of speech to learn that text follows sound; and a language model of the
-    transcripts. Of recordings that are described rather than transcribed the CTC finds few alignments, and the decoder
+    transcripts. Of audio clips that are described rather than transcribed the CTC finds few alignments, and the decoder
     learns as it would alone.
 
     A table of a few hundred sentences gets small batches, since aligning takes many steps: on 294 sentences in three

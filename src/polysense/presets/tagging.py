@@ -24,7 +24,8 @@ _WRITTEN = ("generation", "tagging")
 
 
 def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int) -> Recipe:
-    """The recipe, changed where a target is segments, with so many blocks over a recording's frames; else as it is."""
+    """The recipe, changed where a target is segments, with so many blocks over an audio clip's frames; else as it
+    is."""
     asked = [guess for guess in guesses if guess.role is Role.TARGET and guess.task == "tagging"]
     if not asked:
         return recipe

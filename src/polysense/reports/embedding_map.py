@@ -1,7 +1,7 @@
 """Render map.html: every row a point, the nearer the more alike; images where there is room, any one when pointed at.
 
 One file that opens anywhere, loads nothing and runs no script: a point holds its places in both maps, and which of them
-counts is decided by the style sheet, from the buttons above. So a picture is embedded once.
+counts is decided by the style sheet, from the buttons above. So an image is embedded once.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _percent(places: np.ndarray) -> np.ndarray:
 
 
 def _with_room(points: Sequence[MapPoint], places: np.ndarray) -> np.ndarray:
-    """Which points' pictures and labels fit without covering another; bool [points].
+    """Which points' images and labels fit without covering another; bool [points].
 
     Taken in an order of chance, so that no region of the table is preferred.
     """

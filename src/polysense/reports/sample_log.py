@@ -130,7 +130,7 @@ class SampleLog:
             write_text(self._folder / "samples.html", render_samples(self._folder.name, shown, epoch))
 
     def latest(self) -> Samples:
-        """For TensorBoard; the pictures only once, since they stay the same."""
+        """For TensorBoard; the images only once, since they stay the same."""
         pictures, self._pictures = self._pictures, {}
         return Samples(texts=self._texts, pictures=pictures)
 

@@ -24,20 +24,20 @@ class TrainingConfig(Config):
     Attributes:
         epochs: Passes over the training rows. 0 trains nothing.
         batch_size: Rows in one optimization step, over all micro-batches and processes together.
-        batching: Which rows make a step: rows (batch_size of them, if asked those of similar length) or tokens (as many
-            of similar length as a budget of padded tokens holds).
+        batching: How rows are batched: rows (batch_size of them, optionally of similar length) or tokens (rows of
+            similar length up to a budget of padded tokens).
         accumulate: Micro-batches that a step is split into. More takes less memory and changes no result.
         optimizer: What turns gradients into steps: adamw, adam or sgd.
         schedule: How the learning rate changes over the run: cosine, constant or plateau.
-        balance: What is done about columns that learn at different speeds: gradient_blending, ogm_ge or
-            staged_freezing; null does nothing.
-        clip_norm: Gradients longer than this are scaled down to it; null leaves them alone.
+        balance: Balancing of columns that learn at different speeds: gradient_blending, ogm_ge or staged_freezing; null
+            for none.
+        clip_norm: Gradients with a larger norm are scaled down to this norm; null does not clip.
         early_stopping: Epochs without a better value of `monitor` after which training stops; null never stops early.
         monitor: Which validation metric picks the best weights, as head/metric, for example label/log_loss. "auto"
             takes each head's accuracy, average precision or R2 (what there is of them), averaged over the heads.
         validate_every: Epochs from one validation to the next; the last epoch is always validated.
-        ema: Decay of a running average of the weights, for example 0.999, which is then what is validated and kept;
-            null keeps the weights as trained.
+        ema: Decay of an exponential moving average of the weights, for example 0.999, which is then validated and
+            saved; null saves the weights as trained.
         precision: fp32, bf16, or auto (bf16 on a CUDA device that has it, else fp32).
         device: cpu, cuda, mps, or auto (cuda if there is one, else cpu).
         seed: Decides the initial weights, the order of the rows, augmentation and dropout.
@@ -47,7 +47,7 @@ class TrainingConfig(Config):
         checkpoint_every_steps: Steps from one checkpoint to the next within an epoch; null saves none by steps.
         checkpoint_every_minutes: Minutes from one checkpoint to the next within an epoch; null saves none by time. A
             checkpoint is saved after every epoch in any case, except where saving would cost more than 5% of the time.
-        tensorboard: Whether to write TensorBoard's event files beside log.jsonl.
+        tensorboard: Whether to write TensorBoard event files in addition to log.jsonl.
     """
 
     epochs: NonNegativeInt = 20

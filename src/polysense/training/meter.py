@@ -32,9 +32,9 @@ class Record:
         heads: Each loss's mean, by target, or by objective; NaN if no row counted for it.
         grad_norm: The mean norm of the gradient before clipping; 0 if it isn't clipped.
         samples_per_second: Rows per second in all processes together.
-        input_tokens_per_second: Likewise tokens of text, and of sound in units of 1/25 s; 0 where nobody counts them.
+        input_tokens_per_second: Likewise tokens of text, and of audio in units of 1/25 s; 0 where nobody counts them.
         target_tokens_per_second: Likewise tokens of texts to be written.
-        padding: The share of the text and sound in the batches, inputs and targets, that was padding.
+        padding: The share of the text and audio in the batches, inputs and targets, that was padding.
     """
 
     loss: float

@@ -1,4 +1,4 @@
-"""Exchange the rows' media: a model that generates as well from a stranger's picture has not looked at the picture."""
+"""Exchange the rows' media: a model that generates as well from a stranger's image has not looked at the image."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def generates(schema: Schema) -> bool:
 def shuffled_inputs(table: Table, schema: Schema, seed: int) -> Table | None:
     """The blind control's table: every row has the media of another row, all of them of the same one.
 
-    Who writes as well from a stranger's picture has not looked at the picture. Where no column is a picture, a sound or
-    a video, all inputs are exchanged.
+    Who writes as well from a stranger's image has not looked at the image. Where no column is an image, an audio clip
+    or a video, all inputs are exchanged.
 
     Args:
         table: The rows.

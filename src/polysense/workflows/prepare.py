@@ -74,9 +74,9 @@ def prepare(
     Args:
         source: A recipe's path, a table's path, or a table in memory.
         target: The column or columns to predict, where the source is a table.
-        task: "retrieval": nothing is predicted, and the columns named as the target are brought into one space (if
-            none are, all texts, pictures, sounds and videos). "reconstruction": the columns named as the target (if
-            none are, all) are restored from what is made of all columns.
+        task: "retrieval": nothing is predicted, and the columns named as the target are brought into one space (if none
+            are, all texts, images, audio and videos). "reconstruction": the columns named as the target (if none are,
+            all) are restored from what is made of all columns.
         overrides: `a.b.c=value` changes of the recipe.
         preset: Which preset an inferred recipe comes from.
         validation: A validation table of its own.

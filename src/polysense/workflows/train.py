@@ -57,7 +57,7 @@ class FittedData:
         validation: Likewise the validation rows, if there are any.
         num_workers: Processes that decode ahead of the training.
         start: The trained parts that the preprocessing came with in part; None where there are none.
-        imputing: What fills missing cells first; None where nothing does.
+        imputing: What imputes missing cells first; None where nothing does.
     """
 
     processor: Processor

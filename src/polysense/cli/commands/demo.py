@@ -19,7 +19,7 @@ def demo(
     epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Passes over the training rows.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Learn digits from pictures, speech and notes.
+    """Learn digits from images, speech and notes.
 
     Compares each sense alone with all of them together. The data come with the package. It takes
     about three minutes on two cores.

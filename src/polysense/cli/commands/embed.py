@@ -26,8 +26,9 @@ def embed(
 ) -> None:
     """Write every row of a table as vectors, of each column and of all together.
 
-    Of a model with a shared space these are places in it, of length 1: the nearer two are, the more they have to do
-    with each other, whatever columns they are of. Of any other model they are the summaries that it predicts from.
+    Of a model with a joint embedding space these are places in it, of length 1: the nearer two are, the more they have
+    to do with each other, whatever columns they are of. Of any other model they are the summaries that it predicts
+    from.
     """
     writable(output, table, "the vectors", VECTORS)
 

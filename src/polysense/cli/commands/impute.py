@@ -1,4 +1,4 @@
-"""`polysense impute`: missing cells filled by a model that restores columns."""
+"""`polysense impute`: missing cells imputed by a model that reconstructs columns."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def impute(
 ) -> None:
     """Fill the missing cells of a table from what its rows have.
 
-    BUNDLE is a model that restores columns (train --task reconstruction). Cells that are there stand as they stood; a
-    column `imputed` says which were filled. A row with nothing at all is left as it is, and reported.
+    BUNDLE is a model that reconstructs columns (train --task reconstruction). Cells that are there stand as they stood;
+    a column `imputed` says which were filled. A row with nothing at all is left as it is, and reported.
     """
     if output is None and not only_report:
         raise ConfigError("name the file to write with -o, or ask for --only-report")

@@ -35,9 +35,9 @@ def show(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw a table's rows as points on one page, with their pictures: the nearer, the more alike to the model.
+    """Draw a table's rows as points on one page, with their images: the nearer, the more alike to the model.
 
-    In a shared space every column is a point of its own. The page needs no network and runs no script.
+    In a joint embedding space every column is a point of its own. The page needs no network and runs no script.
     """
     if output.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{output}: can't write {output.suffix or 'a file without an ending'}; use .html")

@@ -45,7 +45,7 @@ def zeroshot(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Classify rows by the class name that lies nearest in the shared space; no training, no examples."""
+    """Classify rows by the class name that lies nearest in the joint embedding space; no training, no examples."""
     if output is not None:
         writable(output, table, "the classes", (".csv", ".parquet"))
 

@@ -24,7 +24,7 @@ __all__ = ["Transform", "TransformConfig", "item_uniforms"]
 
 @dataclass(frozen=True, kw_only=True)
 class TransformConfig(Family, ABC, family="transform", homes=("modalities.*.augment",)):
-    """How a column's cells are varied in training."""
+    """Augmentation of a column's cells in training."""
 
     def create(self, column: Column) -> Transform:
         """The transform for a column, of whose items it is: a video's frames are images."""

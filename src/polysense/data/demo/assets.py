@@ -1,4 +1,4 @@
-"""The pictures and recordings that the demo's table is made from.
+"""The images and audio clips that the demo's table is made from.
 
 The idea: two files and an index, read whole (0.2 s, 13 MiB), with no library beyond numpy and soundfile. The digits
 are a copy of scikit-learn's, because importing that costs 2 s and 153 MiB, which a training run would carry along.
@@ -25,11 +25,11 @@ class Speech:
     Attributes:
         sample_rate: Hz.
         voices: The voices' names, an accent and a variant of espeak-ng each ("en-gb-scotland+f2").
-        voice: int64 [recordings], who speaks, a position in `voices`.
-        digit: int64 [recordings], what is said, 0-9.
-        start: int64 [recordings], the recording's first sample in `samples`.
-        length: int64 [recordings], samples.
-        samples: int16 [all samples], the recordings on end.
+        voice: int64 [clips], who speaks, a position in `voices`.
+        digit: int64 [clips], what is said, 0-9.
+        start: int64 [clips], the clip's first sample in `samples`.
+        length: int64 [clips], samples.
+        samples: int16 [all samples], the audio clips on end.
     """
 
     sample_rate: int
@@ -60,7 +60,7 @@ def read_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_speech() -> Speech:
-    """The recordings of all voices."""
+    """The audio clips of all voices."""
     index = json.loads((_FOLDER / "speech.json").read_text(encoding="utf-8"))
     columns = dict(zip(index["fields"], np.array(index["recordings"], dtype=np.int64).T, strict=True))
     samples, rate = soundfile.read(_FOLDER / "speech.flac", dtype="int16")

@@ -1,7 +1,7 @@
-"""Spoils pictures and recordings, by amounts stated in pixels, gray levels and decibels.
+"""Spoils images and audio clips, by amounts stated in pixels, gray levels and decibels.
 
 The idea: each modality alone shall leave a third of the digits in doubt, and for reasons that have nothing to do with
-each other, because only then is there anything for fusion to gain. A clean picture is read 98% of the time and clean
+each other, because only then is there anything for fusion to gain. A clean image is read 98% of the time and clean
 speech 97%, which no second modality can better.
 """
 
@@ -22,7 +22,7 @@ def degrade_picture(
     erase: tuple[int, int] = (15, 18),
     noise: float = 70.0,
 ) -> np.ndarray:
-    """Enlarges a picture, blurs it, erases a square of it and adds noise.
+    """Enlarges an image, blurs it, erases a square of it and adds noise.
 
     Args:
         picture: uint8 [8, 8] of 0-16.
@@ -54,7 +54,7 @@ def degrade_speech(
     pad: tuple[int, int] = (400, 1200),
     gain: tuple[float, float] = (-12.0, 0.0),
 ) -> np.ndarray:
-    """Puts a recording somewhere in a longer stretch of noise.
+    """Puts an audio clip somewhere in a longer stretch of noise.
 
     The noise's spectrum falls by 0 to 6 dB an octave, another slope each time, so that it lies over the vowels as well
     as over the consonants (white noise hides the consonants alone, and vowels are enough to tell most digits).

@@ -1,7 +1,7 @@
 """Writes the demo's table: spoken handwritten digits, with a note, in a folder like a user's own.
 
 The idea: the data of the demo reach polysense by the same door as everybody's, a CSV with paths. Each row joins a
-handwritten digit, a recording of the same digit and a note about it, each spoiled for its own reasons, with cells
+handwritten digit, an audio clip of the same digit and a note about it, each spoiled for its own reasons, with cells
 missing in all three columns. The test split's voices are heard nowhere else.
 """
 
@@ -61,7 +61,7 @@ def _deal(order: np.ndarray) -> np.ndarray:
 
 
 def _choose_recordings(labels: np.ndarray, splits: np.ndarray, speech: Speech, seed: int) -> np.ndarray:
-    """A recording for every row: of its digit, by a voice of its split, none twice before all were used once."""
+    """An audio clip for every row: of its digit, by a voice of its split, none twice before all were used once."""
     voice_splits = _deal(random.permutation(len(speech.voices), seed, "demo voices"))
     chosen = np.empty(len(labels), dtype=np.int64)
     for split in dict.fromkeys(_SPLITS):

@@ -1,4 +1,4 @@
-"""Sounds: louder or softer, later, in noise.
+"""Audio clips: louder or softer, later, in noise.
 
 A later start is silence put before the clip, never a roll: rolled speech ends with its own beginning, and a cut clip
 has lost it. Noise is white and comes at a drawn ratio to the clip's own power, from one table of 131,072 normal draws
@@ -35,15 +35,15 @@ _MULTIPLE = 400  # samples that a batch is padded to, see `AudioSpec`
 
 @dataclass(frozen=True, kw_only=True)
 class AudioTransformConfig(TransformConfig):
-    """Random gain, delay and noise of sounds.
+    """Random gain, time shift and noise.
 
     Attributes:
-        probability: How many of the sounds are varied at all, from 0 to 1. The encoder's masking of spectrograms has
-            its own setting.
+        probability: Fraction of the clips that are augmented, from 0 to 1. SpecAugment masking is a setting of the
+            encoder.
         gain_db: Make louder or softer by up to this many decibels.
-        shift: Put up to this many seconds of silence before the sound.
-        noise_probability: Add white noise to this fraction of the varied sounds.
-        noise_snr_db: The lowest and the highest ratio of sound to noise, in decibels.
+        shift: Insert up to this many seconds of silence before the clip.
+        noise_probability: Add white noise to this fraction of the augmented clips.
+        noise_snr_db: The lowest and the highest signal-to-noise ratio, in decibels.
     """
 
     type: Literal["audio"] = "audio"
@@ -62,7 +62,7 @@ class AudioTransformConfig(TransformConfig):
 
     @property
     def moves(self) -> bool:
-        """Silence in front of a sound makes it later."""
+        """Silence in front of an audio clip makes it later."""
         return self.probability > 0 and self.shift > 0
 
     def build(self, column: Column) -> AudioTransform:
@@ -79,7 +79,7 @@ class AudioTransform(Transform):
         self._max_shift = round(config.shift * column.sample_rate)
 
     def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
-        """Varies the present sounds, int16 [batch, items, samples]; encoders mask their spectrogram by `keys`."""
+        """Varies the present audio clips, int16 [batch, items, samples]; encoders mask their spectrogram by `keys`."""
         config = self.config
         num_items = column.values.shape[1]
         values, lengths, moved = column.values, column.lengths, None

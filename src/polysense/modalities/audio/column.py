@@ -18,16 +18,16 @@ from polysense.modalities.audio.record import AudioColumn, AudioRequirements
 
 __all__ = ["AudioColumnConfig", "AudioProcessor"]
 
-_HIGHEST = 16_000  # speech and most sounds keep their identity below 8 kHz; the cost grows with the rate
+_HIGHEST = 16_000  # speech and most audio clips keep their identity below 8 kHz; the cost grows with the rate
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioColumnConfig(ColumnConfig):
-    """Sound: wav, flac, ogg, mp3, m4a, aac and more, any rate, any number of channels (they are averaged).
+    """Audio: wav, flac, ogg, mp3, m4a, aac and more, any sample rate, any number of channels (averaged).
 
     Attributes:
-        sample_rate: Samples per second that every recording is brought to, or auto, which is the most common rate of
-            the training recordings, but 16000 if that is higher.
+        sample_rate: Samples per second to which every clip is resampled, or auto: the most common rate of the training
+            clips, at most 16000.
     """
 
     modality: ClassVar[str] = "audio"
@@ -44,7 +44,7 @@ class AudioColumnConfig(ColumnConfig):
 
 
 class AudioProcessor(ColumnProcessor):
-    """Decodes and resamples recordings; each item is int16 [samples]."""
+    """Decodes and resamples audio clips; each item is int16 [samples]."""
 
     config: AudioColumnConfig
 

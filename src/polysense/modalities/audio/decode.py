@@ -4,10 +4,10 @@ libsndfile (wav, flac, ogg, mp3, aiff, ...) is first: it is up to 16 times faste
 refuses goes to FFmpeg (PyAV) if its first bytes are those of a container that may hold sound (m4a, mp4, aac, webm,
 ...): FFmpeg asked to guess takes random bytes for MP3 and text for a playlist.
 
-Channels are averaged. A recording whose peak goes beyond full scale (float files, overshoot of lossy codecs and of the
-resampler) is scaled down as a whole, not clipped: int16 = round(32768 * x / max(1, peak)). Long files pass through in
-blocks of 2^18 frames, so beside the result (2 bytes a sample) only a block is held; nothing is cut. A file that holds
-less than its header states was cut short and is refused, as half an image is.
+Channels are averaged. An audio clip whose peak goes beyond full scale (float files, overshoot of lossy codecs and of
+the resampler) is scaled down as a whole, not clipped: int16 = round(32768 * x / max(1, peak)). Long files pass through
+in blocks of 2^18 frames, so beside the result (2 bytes a sample) only a block is held; nothing is cut. A file that
+holds less than its header states was cut short and is refused, as half an image is.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ Blocks = Callable[[], Iterator[np.ndarray]]
 
 
 def is_signature(head: bytes) -> bool:
-    """Whether a file that begins so (16 bytes) is a sound."""
+    """Whether a file that begins so (16 bytes) is an audio clip."""
     if head[:4] == b"RIFF":
         return head[8:12] == b"WAVE"
     if head[4:8] == b"ftyp":
@@ -86,7 +86,7 @@ def decode_audio(cell: object, root: Path, *, sample_rate: int) -> np.ndarray:
         int16 [samples], mono.
 
     Raises:
-        DecodeError: The recording can't be read wholly, holds no samples, or holds NaN or infinite ones.
+        DecodeError: The clip can't be read wholly, holds no samples, or holds NaN or infinite ones.
     """
     if isinstance(cell, dict) and cell.get("array") is not None:
         values, rate = _from_array(cell)
@@ -271,7 +271,7 @@ def _with_av(media: Media, read: Callable[[Any], T]) -> T:
     )  # fmt: skip
     with file:
         try:
-            # A comment in Latin-1 is no reason to refuse the sound.
+            # A comment in Latin-1 is no reason to refuse the audio.
             with av.open(file, metadata_errors="replace") as container:
                 return read(container)
         except DecodeError:

@@ -1,8 +1,9 @@
-"""Sounds: one place for each span of frames of the log-mel spectrogram, standardized per clip.
+"""Audio clips: one place for each span of frames of the log-mel spectrogram, standardized per clip.
 
-A waveform's phase is chance, and most of its energy; what is heard is in the spectrogram. So that is what is restored,
-whatever the encoder reads, and the best constant scores 1. No waveform is made of it: standardizing takes out how loud
-a clip is, nothing says where it ends, and phases that fit a blurred spectrogram sound like a voice in a tube.
+A waveform's phase is chance, and most of its energy; what is heard is in the spectrogram. So that is what is
+reconstructed, whatever the encoder reads, and the best constant scores 1. No waveform is made of it: standardizing
+takes out how loud a clip is, nothing says where it ends, and phases that fit a blurred spectrogram sound like a voice
+in a tube.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ _SHORTEST_SPAN = 4  # frames, 40 ms
 
 
 class SoundDecoder(ColumnDecoder):
-    """Spans of a sound's log-mel spectrogram.
+    """Spans of an audio clip's log-mel spectrogram.
 
     Args:
         column: The fitted column.
         width: Of the tokens that are read.
-        max_seconds: Of the sound, that are restored; None: as long as 95% of the training sounds are.
+        max_seconds: Of the audio, that are reconstructed; None: as long as 95% of the training audio clips are.
         num_mels: Bands.
     """
 

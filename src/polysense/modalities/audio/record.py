@@ -1,4 +1,4 @@
-"""What was learned of a column of sound, and what an encoder can ask of it."""
+"""What was learned of a column of audio, and what an encoder can ask of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["AudioColumn", "AudioRequirements"]
 
 @dataclass(frozen=True, kw_only=True)
 class AudioColumn(Column):
-    """A column of sound.
+    """A column of audio.
 
     Attributes:
         sample_rate: Samples per second of the decoded waveform.
@@ -28,7 +28,7 @@ class AudioColumn(Column):
 
 @dataclass(frozen=True, kw_only=True)
 class AudioRequirements(Requirements):
-    """What an encoder asks of a column of sound.
+    """What an encoder asks of a column of audio.
 
     Attributes:
         sample_rate: Samples per second.

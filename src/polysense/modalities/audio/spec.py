@@ -1,4 +1,4 @@
-"""The audio modality: recordings, as int16 samples at one rate for the column."""
+"""The audio modality: audio clips, as int16 samples at one rate for the column."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from polysense.modalities.audio.record import AudioColumn
 
 __all__ = ["SPEC", "AudioSpec"]
 
-_TOKENS_PER_SECOND = 25  # what strided encoders make of sound
+_TOKENS_PER_SECOND = 25  # what strided encoders make of audio
 _MAX_SOUNDS = 3
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _BACKBONES = (  # wav2vec2's cost goes with a clip's length; Whisper pads each to 30 s, AST to 10 s
@@ -57,7 +57,7 @@ class AudioSpec(FileSpec):
         return {"type": "audio_cnn"} | ({} if size is None else {"channels": max(size.channels // 2, 4)})
 
     def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object]:
-        # White noise on recordings that are noisy already cost 7 points on degraded speech.
+        # White noise on audio clips that are noisy already cost 7 points on degraded speech.
         return {"type": "audio", "noise_probability": 0.0}
 
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:

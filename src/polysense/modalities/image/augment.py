@@ -1,8 +1,8 @@
 """Pictures: moved, lit and colored otherwise, partly covered.
 
-All geometry is one affine map and one bilinear sampling, so a picture is blurred once however much is asked for. What
-comes in from outside has the column's mean color, which is what a normalized picture's zero is. Flips are off by
-default: a mirrored digit, letter or chest is another one; so are changes of color, which tells ripe from unripe.
+All geometry is one affine map and one bilinear sampling, so an image is blurred once however much is asked for. What
+comes in from outside has the column's mean color, which is what a normalized image's zero is. Flips are off by default:
+a mirrored digit, letter or chest is another one; so are changes of color, which tells ripe from unripe.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ _YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTransformConfig(TransformConfig):
-    """Random affine map, light, color and erasing of pictures.
+    """Random affine transform, brightness, color and erasing of images.
 
     Attributes:
-        probability: How many of the pictures are varied at all, from 0 to 1.
+        probability: Fraction of the images that are augmented, from 0 to 1.
         rotate_degrees: Turn by up to this many degrees either way.
         scale: Grow or shrink by up to this fraction; 0.1 means from 1/1.1 to 1.1.
         translate: Move by up to this fraction of the width and of the height.
         brightness: Add up to this fraction of full white, or take it away.
         contrast: Stretch around the mean color by up to this fraction; 0.2 means from 1/1.2 to 1.2.
-        saturation: Make colors fuller or paler by up to this fraction; 0.5 means from 1/1.5 to 1.5. A shared space
-            learns to tell pictures by their colors alone where they do not change (Chen et al., "A simple framework
-            for contrastive learning of visual representations", ICML 2020, section 3).
+        saturation: Make colors fuller or paler by up to this fraction; 0.5 means from 1/1.5 to 1.5. Without it,
+            contrastive learning tends to match images by their color histogram (Chen et al., "A simple framework for
+            contrastive learning of visual representations", ICML 2020, section 3).
         hue_degrees: Turn colors by up to this many degrees of the color wheel either way.
-        gray_probability: Take the colors of this fraction of the varied pictures away.
-        flip: Mirror half of the pictures left to right. Only where a mirrored picture means the same.
-        erase_probability: Cover a rectangle of this fraction of the varied pictures with the mean color (Zhong et
-            al., "Random erasing data augmentation", AAAI 2020). Nothing moves: a mask keeps its labels under the
-            rectangle, to be told from what surrounds it.
-        erase_max_area: The largest such rectangle, as a fraction of the picture; the smallest is 2%.
-        together: Whether all pictures of a cell are varied alike, as the frames of a video have to be.
+        gray_probability: Convert this fraction of the augmented images to grayscale.
+        flip: Flip half of the images left to right. Use it only if a mirrored image has the same label.
+        erase_probability: Erase a rectangle of this fraction of the augmented images with the mean color (Zhong et al.,
+            "Random erasing data augmentation", AAAI 2020). The geometry does not change: a mask keeps its labels under
+            the rectangle.
+        erase_max_area: The largest such rectangle, as a fraction of the image; the smallest is 2%.
+        together: Whether all images of a cell are augmented consistently, as the frames of a video must be.
     """
 
     type: Literal["image"] = "image"
@@ -89,7 +89,7 @@ class ImageTransform(Transform):
         self._mean = torch.tensor(column.mean).view(1, -1, 1, 1) * 255
 
     def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
-        """Varies the present pictures of a batch; uint8 [batch, items, channels, height, width]."""
+        """Varies the present images of a batch; uint8 [batch, items, channels, height, width]."""
         num_items = column.values.shape[1]
         draws = item_uniforms(_DRAWS, seed, epoch, rows, self._name, 1 if self.config.together else num_items)
         draws = np.broadcast_to(draws, (len(rows), num_items, _DRAWS)).reshape(-1, _DRAWS)
@@ -97,7 +97,7 @@ class ImageTransform(Transform):
         chosen &= column.lengths.flatten() > 0
         pixels = column.values.flatten(0, 1)
         if pixels.is_cuda:
-            # Picking pictures out would wait for the device at every step; it rather varies the absent ones too.
+            # Picking images out would wait for the device at every step; it rather varies the absent ones too.
             changed = torch.where(chosen[:, None, None, None], self._vary(pixels, draws), pixels)
         else:
             index = chosen.nonzero()[:, 0]
@@ -139,7 +139,7 @@ class ImageTransform(Transform):
         return values.add_(mean).round_().clamp_(0, 255).to(torch.uint8)
 
     def _colored(self, values: Float[Tensor, "images 3 height width"], draws: np.ndarray) -> Tensor:
-        """Turns and stretches each picture's colors around its grays: a linear map of the color difference."""
+        """Turns and stretches each image's colors around its grays: a linear map of the color difference."""
         config = self.config
         angle = math.radians(config.hue_degrees) * _symmetric(draws[:, 13])
         full = (1 + config.saturation) ** _symmetric(draws[:, 14])
@@ -149,7 +149,7 @@ class ImageTransform(Transform):
         turn[:, 1, 1] = turn[:, 2, 2] = full * np.cos(angle)
         turn[:, 1, 2], turn[:, 2, 1] = -full * np.sin(angle), full * np.sin(angle)
         weights = np.linalg.inv(_YIQ) @ turn @ _YIQ
-        # Written out rather than a matrix product, whose rounding may depend on how many pictures there are.
+        # Written out rather than a matrix product, whose rounding may depend on how many images there are.
         parts = [
             sum(_per_image(weights[:, to, of], values) * values[:, of : of + 1] for of in range(3)) for to in range(3)
         ]

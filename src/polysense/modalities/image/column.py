@@ -35,8 +35,8 @@ class ImageColumnConfig(ColumnConfig):
         size: (height, width) in pixels that every image is brought to, or auto. Auto keeps the images' own size if
             all are equal and at most 128 pixels high and wide; else it takes their median height and width, shrunk
             together until the longer is at most 128, each rounded to a multiple of 8.
-        fit: How an image of another shape is brought to that size. pad keeps its shape and fills the rest with the
-            column's mean color; crop keeps its shape and cuts what juts out; stretch bends it.
+        fit: How an image with another aspect ratio is resized. pad keeps the aspect ratio and pads with the column's
+            mean color; crop keeps the aspect ratio and crops the rest; stretch changes the aspect ratio.
         channels: 1 (gray), 3 (RGB) or auto, which is 1 only if all training images that were looked at are gray.
         max_pixels: An image with more pixels than this is not opened and counts as unreadable.
     """

@@ -1,7 +1,7 @@
 """Pictures: one place for each patch of pixels.
 
 The error is squared, in the column's own standard deviations of a channel, so the best constant scores 1 whatever the
-pictures are. It blurs what can't be known: the mean of all that a picture might be has no edges.
+images are. It blurs what can't be known: the mean of all that an image might be has no edges.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STEP = 4
 
 
 class PixelDecoder(ColumnDecoder):
-    """Patches of a picture, of a video its first frame's.
+    """Patches of an image, of a video its first frame's.
 
     Args:
         column: The fitted column.
@@ -48,7 +48,7 @@ class PixelDecoder(ColumnDecoder):
         self.output = nn.Linear(width, column.num_channels * side * side)
         self.register_buffer("mean", torch.tensor(column.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(column.std).view(-1, 1, 1), persistent=False)
-        # The last patches may jut out of the picture.
+        # The last patches may jut out of the image.
         inside = self._patches(torch.ones(1, column.num_channels, *self._size))[0]
         self.register_buffer("inside", inside, persistent=False)
 

@@ -1,7 +1,7 @@
 """Cells read as time series: lists of numbers, lists of channels, and files (.npy, .csv, .tsv, .parquet).
 
 A step that was not measured stays missing (NaN); nothing is filled in. A file's column that is a clock (`time`, `t s`,
-`timestamp`, ...) is no channel: a model would learn when a recording was made. Where it counts seconds, it gives the
+`timestamp`, ...) is no channel: a model would learn when an audio clip was made. Where it counts seconds, it gives the
 sampling rate.
 """
 

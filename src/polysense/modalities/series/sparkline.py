@@ -1,4 +1,4 @@
-"""A series as a small picture: a line for each channel, gaps where it was not measured."""
+"""A series as a small image: a line for each channel, gaps where it was not measured."""
 
 from __future__ import annotations
 

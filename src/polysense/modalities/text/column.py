@@ -76,8 +76,8 @@ class TextColumnConfig(ColumnConfig):
     Attributes:
         tokenizer: A tokenizer.json, or a folder or hub name of a pretrained tokenizer; null to learn one from the
             training texts.
-        tokens: What the learned tokenizer makes of a text, subwords or words; auto is what the column's encoder asks
-            for, else subwords.
+        tokens: The trained tokenizer's units, subwords or words; auto is the unit that the column's encoder requires,
+            else subwords.
         vocabulary_size: Tokens of the learned tokenizer at most; auto is, for subwords, one token for every 5 words of
             the training texts, at least 1000 and at most 8000, and for words 30000.
         min_frequency: How often the training texts must hold a word (or a pair that is merged into a subword) for it

@@ -34,7 +34,7 @@ class TokenDecoder(ColumnDecoder):
     Args:
         column: The fitted column.
         width: Of the tokens that are read.
-        max_tokens: That are restored; None: as many as 95% of the training texts have.
+        max_tokens: That are reconstructed; None: as many as 95% of the training texts have.
     """
 
     column: TextColumn
@@ -104,7 +104,7 @@ class TokenDecoder(ColumnDecoder):
         return linear_cross_entropy(tokens, self.output.weight, self.output.bias, wanted, ignore=_NOT_SCORED)
 
     def _chosen(self, tokens: Float[Tensor, "places width"]) -> Int[Tensor, " places"]:
-        """The likeliest token of each place; the first one is not the end, since a text that is there has a token."""
+        """The most likely token of each place; the first one is not the end, since a text that is there has a token."""
         logits = self.output(tokens).float()
         first = torch.arange(len(tokens), device=tokens.device)[:, None] == 0
         ids = torch.arange(logits.shape[1], device=tokens.device) == self._padding

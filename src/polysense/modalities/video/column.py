@@ -37,10 +37,10 @@ _LONGEST = 512  # pixels of the frames that these are taken of, so that 64 of th
 
 @dataclass(frozen=True, kw_only=True)
 class VideoColumnConfig(ColumnConfig):
-    """Videos (MP4, WebM, MOV, AVI, MKV, moving GIF, WebP and PNG), as frames; an image that stands still is one frame.
+    """Videos (MP4, WebM, MOV, AVI, MKV, animated GIF, WebP and PNG), as frames; a still image is one frame.
 
-    Each frame is one item of its cell, as if the cell were a list of images; `items: sequence` of the encoder tells
-    their order. The sound of a video is a column of its own: type audio, with `column`.
+    Each frame is one item of its cell, as if the cell were a list of images; `items: sequence` of the encoder adds
+    their order. The sound track of a video is a column of its own: type audio, with `column`.
 
     Attributes:
         size: (height, width) in pixels that every frame is brought to, or auto, as of images.

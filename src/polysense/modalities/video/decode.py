@@ -1,12 +1,12 @@
-"""Videos as frames: a few pictures, evenly spaced in time, each as it was on the screen at its moment.
+"""Videos as frames: a few images, evenly spaced in time, each as it was on the screen at its moment.
 
 A file is first walked through packet by packet, without decoding: that tells every frame's time, where decoding may
 start (key frames) and whether the file was cut short, and costs 5 microseconds a frame. Then only what is needed is
 decoded: if a key frame lies between the last frame that was decoded and the next that is wanted, the decoder starts
-from there, else it goes on. The time in the header is not trusted: containers round it, and sound may be longer.
+from there, else it goes on. The time in the header is not trusted: containers round it, and audio may be longer.
 
 FFmpeg (PyAV) is given only what begins like a video container: asked to guess, it takes text for a playlist. It reads
-through a file object, so that it has no protocol with which to open anything else. Moving GIF, WebP and PNG pictures go
+through a file object, so that it has no protocol with which to open anything else. Moving GIF, WebP and PNG images go
 to Pillow, which lays partial frames over one another.
 
 A file is whole or refused: one that states more than it holds was cut short; a frame that can't be decoded is not
@@ -44,7 +44,7 @@ _MAX_PACKETS = 10_000_000  # four days at 30 frames a second
 _FAR = 16  # frames: a seek costs about as much as decoding so many
 _NEAR = 3  # packets that may lie between a wanted time and the frame shown then: invisible frames, fields
 _HEAD = 16  # bytes that tell the format
-_ATTACHED = 0x0400  # FFmpeg's disposition of a cover picture
+_ATTACHED = 0x0400  # FFmpeg's disposition of a cover image
 _INDEXED = ("mov,mp4", "matroska", "avi")  # where FFmpeg, having read the file, finds a key frame exactly
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Frame:
-    """One picture of a video.
+    """One image of a video.
 
     Attributes:
         time: Seconds after the first frame.
@@ -195,7 +195,7 @@ def _with_av(media: Media, read: Callable[[Any, Callable[[], Any]], T]) -> T:
 
             def reopen() -> Any:
                 file.seek(0)
-                # A comment in Latin-1 is no reason to refuse the pictures.
+                # A comment in Latin-1 is no reason to refuse the images.
                 return stack.enter_context(av.open(file, metadata_errors="replace"))
 
             return read(reopen(), reopen)

@@ -1,4 +1,4 @@
-"""Every listed answer is scored, and the likeliest is taken: exact where greedy search may leave the best beginning.
+"""Every listed answer is scored, and the most likely is taken: exact where greedy search may leave the best beginning.
 
 The answers' common beginnings are computed once (`trie.py`), so the cost grows with the number of different beginnings;
 for some thousand answers it is far above greedy search's. Relative to the list, P(answer) / sum of P over all answers,
@@ -27,7 +27,7 @@ __all__ = ["Ranking", "RankingConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class RankingConfig(DecodingConfig):
-    """The likeliest of all listed answers, each of which is scored; the target needs a list (its `answers`).
+    """The most likely of all listed answers, each of which is scored; the target needs a list (its `answers`).
 
     Attributes:
         num_texts: How many answers to give for a row, the best ones.

@@ -52,7 +52,7 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingConfig(Family, family="decoding", homes=("nn.decoding.*",)):
-    """How a text is written.
+    """Decoding strategy.
 
     Attributes:
         max_new_tokens: Where a text that has not ended is cut; auto is the length of the longest training text. Where

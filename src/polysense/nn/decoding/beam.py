@@ -1,8 +1,8 @@
-"""Beam search: the likeliest beginnings are followed at once, and in the end the best text is taken.
+"""Beam search: the most likely beginnings are followed at once, and in the end the best text is taken.
 
 Texts are compared by log P / ((5 + length) / 6)^a (Wu et al., "Google's Neural Machine Translation System", 2016,
 section 7), since a longer text is less likely by its length alone. A text that has ended stays among those that are
-followed, as long as it is one of the likeliest. It finds likelier texts than greedy search at `beam_size` times the
+followed, as long as it is one of the most likely. It finds likelier texts than greedy search at `beam_size` times the
 cost; for open-ended texts likelier is not always better (Holtzman et al., 2020).
 """
 
@@ -28,10 +28,10 @@ __all__ = ["BeamSearch", "BeamSearchConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class BeamSearchConfig(DecodingConfig):
-    """The likeliest of several beginnings that are followed at once.
+    """Beam search: the most likely text among several prefixes that are extended in parallel.
 
     Attributes:
-        beam_size: Beginnings that are followed; 1 always takes the likeliest token.
+        beam_size: Number of prefixes in the beam; 1 is greedy decoding.
         length_penalty: How much longer texts are favored: a in log P / ((5 + length) / 6)^a.
         num_texts: How many texts to give for a row, the best ones; at most `beam_size`.
     """

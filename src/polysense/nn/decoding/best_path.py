@@ -1,7 +1,8 @@
-"""Best path: the likeliest token or blank of each frame, then repeats and blanks are taken out.
+"""Best path: the most likely token or blank of each frame, then repeats and blanks are taken out.
 
 Graves et al., "Connectionist Temporal Classification" (ICML 2006, section 3.2). The cheapest way to read a CTC. It
-takes the likeliest alignment, whose text need not be the likeliest: a text is as likely as all its alignments together.
+takes the most likely alignment, whose text need not be the most likely: a text is as likely as all its alignments
+together.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["BestPath", "BestPathConfig", "ended"]
 
 @dataclass(frozen=True, kw_only=True)
 class BestPathConfig(DecodingConfig):
-    """Of a CTC, the likeliest token of each frame; of the heads ctc and ctc_attention.
+    """CTC best path: the most likely token of each frame; for the heads ctc and ctc_attention.
 
     Attributes:
         max_new_tokens: Where a text is cut; auto is nowhere, since its frames end.

@@ -1,4 +1,4 @@
-"""Greedy search: always the likeliest next token. The cheapest way; it may miss a text that begins less likely."""
+"""Greedy search: always the most likely next token. The cheapest way; it may miss a text that begins less likely."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Greedy", "GreedyConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class GreedyConfig(DecodingConfig):
-    """Always the likeliest next token."""
+    """The most likely next token at every step."""
 
     type: Literal["greedy"] = "greedy"
 

@@ -1,4 +1,4 @@
-"""Prefix beam search: the likeliest beginnings of a text, frame by frame, each summed over its alignments.
+"""Prefix beam search: the most likely beginnings of a text, frame by frame, each summed over its alignments.
 
 Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs" (2014,
 algorithm 1). Alignments that spell the same are one beginning, so what is found is a likely text and not a likely
@@ -36,15 +36,15 @@ __all__ = ["PrefixBeam", "PrefixBeamConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class PrefixBeamConfig(DecodingConfig):
-    """Of a CTC, the likeliest texts summed over alignments, with a language model; of the heads ctc and ctc_attention.
+    """CTC prefix beam search, summed over alignments, with a language model; for the heads ctc and ctc_attention.
 
     Attributes:
         max_new_tokens: Where a text is cut; auto is nowhere, since its frames end.
-        beam_size: Beginnings that are followed.
+        beam_size: Number of prefixes in the beam.
         language_model_weight: How much the head's language model counts, if it has one; 0 leaves it out.
-        length_bonus: What each token adds to a text's score, in nats; more makes longer texts.
+        length_bonus: Added to a text's score per token, in nats; higher values give longer texts.
         num_texts: How many texts to give for a row, the best ones; at most `beam_size`.
-        tokens_per_frame: Of each frame, how many of the likeliest tokens a beginning may go on with.
+        tokens_per_frame: Number of most likely tokens of each frame that may extend a prefix.
     """
 
     type: Literal["prefix_beam"] = "prefix_beam"

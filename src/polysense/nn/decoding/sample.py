@@ -30,14 +30,14 @@ __all__ = ["Sampling", "SamplingConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(DecodingConfig):
-    """Texts drawn at random, as likely as the model finds them.
+    """Random sampling from the model's distribution.
 
     Attributes:
-        temperature: Below 1 prefers likely tokens, above 1 unlikely ones; 0 always takes the likeliest.
-        top_k: Draws among so many of the likeliest tokens; null among all.
-        top_p: Draws among the fewest tokens that together are so probable; 1 among all.
-        num_texts: How many texts to draw for a row. The likeliest is the prediction; what is drawn again is left out.
-        seed: Decides the draws, with the row's number.
+        temperature: Below 1 favors likely tokens, above 1 unlikely ones; 0 is greedy decoding.
+        top_k: Sample from this many of the most likely tokens; null: from all.
+        top_p: Sample from the smallest set of tokens with this total probability (nucleus sampling); 1: from all.
+        num_texts: Number of texts to sample per row. The most likely one is the prediction; duplicates are dropped.
+        seed: Seed of the samples, together with the row's number.
     """
 
     type: Literal["sample"] = "sample"
@@ -110,7 +110,7 @@ class Sampling(Decoder, config=SamplingConfig):
 
 
 def _ranked(ids: Int[Tensor, "batch texts length"], scores: Float[Tensor, "batch texts"]) -> Written:
-    """The likeliest first; what was drawn before is no other text."""
+    """The most likely first; what was drawn before is no other text."""
     num = ids.shape[1]
     same = (ids[:, :, None] == ids[:, None]).all(dim=-1)
     earlier = torch.ones(num, num, dtype=torch.bool, device=ids.device).tril(-1)

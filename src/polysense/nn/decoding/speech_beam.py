@@ -25,9 +25,9 @@ class SpeechBeamConfig(BeamSearchConfig):
 
     Attributes:
         length_penalty: How much longer texts are favored: a in score / ((5 + length) / 6)^a.
-        ctc_weight: The CTC's share beside the attention decoder's, from 0 to 1.
+        ctc_weight: Weight of the CTC score; the attention decoder's is 1 minus it, from 0 to 1.
         language_model_weight: How much the head's language model counts, if it has one; 0 leaves it out.
-        length_bonus: What each token adds to a text's score, in nats; more makes longer texts.
+        length_bonus: Added to a text's score per token, in nats; higher values give longer texts.
     """
 
     type: Literal["speech_beam"] = "speech_beam"  # type: ignore[assignment]

@@ -34,7 +34,7 @@ class FilmFusionConfig(FusionConfig):
     """Feature-wise linear modulation: one column scales and shifts the others' features.
 
     Attributes:
-        condition: The column that modulates the others, such as the question about a picture; null = the last column.
+        condition: The column that modulates the others, such as the question about an image; null = the last column.
         dropout: On the columns' modulated summaries and on the condition.
     """
 

@@ -9,7 +9,7 @@ Alignment: a row has as many steps as the longest column that it has holds valid
 of as many tokens stands one token a step; any other is resampled over the same span by averaging, step t of S over the
 tokens floor(t L / S) to ceil((t + 1) L / S), as adaptive average pooling does, so that what has no time, such as a
 number, stands at every step. So columns are assumed to cover the same span of time, from first to last token. Where
-they don't (a caption and a picture, whose patches are steps in reading order), attention is the better choice. An RNN
+they don't (a caption and an image, whose patches are steps in reading order), attention is the better choice. An RNN
 runs step by step, so it is slow on long sequences.
 """
 

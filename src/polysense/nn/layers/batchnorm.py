@@ -1,7 +1,7 @@
 """Batch normalization over what is present.
 
 Ioffe and Szegedy, "Batch Normalization", 2015. In training it normalizes by the statistics of the batch, so a row that
-has no picture must not be in the batch at all; in prediction it normalizes by running averages, and rows are apart.
+has no image must not be in the batch at all; in prediction it normalizes by running averages, and rows are apart.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
 Three ways, by what they do to the number of tokens, which is what a language model's time and context go to:
 
 - MLP: each token becomes one (Liu et al., "Improved Baselines with Visual Instruction Tuning", 2023, section 3.2).
-- Pixel shuffle: r x r neighboring tokens of a picture are laid side by side and become one (space to depth, which is
+- Pixel shuffle: r x r neighboring tokens of an image are laid side by side and become one (space to depth, which is
   Shi et al., 2016, backwards; Laurençon et al., "Building and better understanding vision-language models", 2024,
   section 3). Nothing is averaged away. Where there is one dimension (sound, text), r^2 consecutive tokens become one.
 - Perceiver: learned latents read the tokens; there are as many as one asks for, however long the column (Alayrac et
   al., "Flamingo", 2022, section 3.1.1). Cheapest for long columns, and slowest to learn where things are.
 
-All work on items (one picture, one clip), so the items of a cell stay apart.
+All work on items (one image, one clip), so the items of a cell stay apart.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class PixelShuffleConnector(Connector):
         mask: Bool[Tensor, "items length"],
         grid: tuple[int, ...],
     ) -> tuple[Float[Tensor, "items new_length embedding"], Bool[Tensor, "items new_length"]]:
-        # A neighborhood may reach over a picture's edge or a clip's end: what is not there is 0 within its token.
+        # A neighborhood may reach over an image's edge or a clip's end: what is not there is 0 within its token.
         joined = torch.cat([values * mask[:, :, None], mask[:, :, None].to(values.dtype)], dim=2)
         shuffled = space_to_depth(joined, grid, self.factor)
         parts = shuffled.reshape(*shuffled.shape[:2], self.factor**2, values.shape[2] + 1)

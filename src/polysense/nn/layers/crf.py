@@ -72,7 +72,7 @@ class LinearChainCRF(nn.Module):
     def best(
         self, emissions: Float[Tensor, "batch steps labels"], mask: Bool[Tensor, "batch steps"]
     ) -> Int[Tensor, "batch steps"]:
-        """The likeliest labeling of each row; 0 where the mask is False."""
+        """The most likely labeling of each row; 0 where the mask is False."""
         with torch.autocast(emissions.device.type, enabled=False):
             emissions = emissions.float()
             start, follow = self._start(), self._follow()

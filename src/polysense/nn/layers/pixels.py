@@ -12,7 +12,7 @@ __all__ = ["Standardize"]
 
 
 class Standardize(nn.Module):
-    """uint8 pixels to floats that have mean 0 and standard deviation 1 per channel over the column's training pictures.
+    """uint8 pixels to floats that have mean 0 and standard deviation 1 per channel over the column's training images.
 
     On an accelerator the result is channels-last, the layout in which convolutions are fastest. On a CPU it depends on
     the network: at 64 px ResNet-18, many channels on small maps, takes 1.5 times as long in it, a small CNN 0.75 times.

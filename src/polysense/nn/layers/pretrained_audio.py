@@ -1,4 +1,4 @@
-"""Runs transformers' models of sound so that rows stay apart and no recording is cut.
+"""Runs transformers' models of audio so that rows stay apart and no recording is cut.
 
 Two kinds. Models that read the waveform (wav2vec2, HuBERT, WavLM, ...) take any length, but attention's cost grows with
 its square, so a long recording is run in stretches whose frames follow one another exactly as in one piece. Models that
@@ -38,7 +38,7 @@ def is_waveform(settings: Any) -> bool:
 
 
 def is_audio(settings: Any) -> bool:
-    """Whether a transformers config is of a model of sound."""
+    """Whether a transformers config is of a model of audio."""
     return is_waveform(settings) or settings.model_type in _SPECTROGRAM
 
 

@@ -1,8 +1,8 @@
-"""Learned queries that read a memory: one token out for each place of what is to be restored.
+"""Learned queries that read a memory: one token out for each place of what is to be reconstructed.
 
 A transformer decoder without a causal order, as in DETR (Carion et al., "End-to-End Object Detection with
-Transformers", 2020, section 3.2) and Perceiver IO (Jaegle et al., 2021): every place asks the memory at once, so a
-picture costs one pass however many patches it has. A place is told from the others by its own learned vector alone.
+Transformers", 2020, section 3.2) and Perceiver IO (Jaegle et al., 2021): every place asks the memory at once, so an
+image costs one pass however many patches it has. A place is told from the others by its own learned vector alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From sound to a token for every 40 ms: a log-mel spectrogram under two convolutions of stride 2.
 
 Four frames of 10 ms become one token, which makes attention over time 16 times as cheap, and speech still has several
-tokens for each of its sounds (Gulati et al., "Conformer", 2020, section 2.1).
+tokens for each of its audio clips (Gulati et al., "Conformer", 2020, section 2.1).
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class TrainingState:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Family, family="objective", homes=("nn.objectives.*", "tasks.*.objectives.*")):
-    """A loss beside the targets' own.
+    """A loss in addition to those of the targets.
 
     Attributes:
         weight: Of the loss in the sum. 0 builds nothing of it.

@@ -27,10 +27,10 @@ __all__ = ["UnimodalConfig", "UnimodalHeads", "row_count", "sum_weighted"]
 
 @dataclass(frozen=True, kw_only=True)
 class UnimodalConfig(ObjectiveConfig):
-    """Every column also predicts every target alone, so that no column stays lazy.
+    """Every column also predicts every target by itself, so that no column is ignored.
 
     Attributes:
-        weight: Of each column's own loss, beside that of all columns together.
+        weight: Weight of each column's unimodal loss; the fused loss has weight 1.
     """
 
     type: Literal["unimodal"] = "unimodal"

@@ -37,10 +37,10 @@ class ChatTargetConfig(TextTargetConfig):
     """A column of conversations (lists of role and content), of which the assistant's turns are learned.
 
     Attributes:
-        media: Which input column each of <image>, <audio> and <video> stands for, as {image: photo}; empty takes the
-            only column of that kind. Where there is none, the mark is left out.
-        max_prompt_tokens: The longest prompt in tokens. Of a longer one the beginning is cut; it is counted. Null for
-            any.
+        media: The input column for each of the placeholders <image>, <audio> and <video>, as {image: photo}; empty
+            takes the only column of that kind. If there is none, the placeholder is dropped.
+        max_prompt_tokens: The maximum length of a prompt in tokens. Longer prompts lose their first tokens and are
+            counted. Null: no limit.
     """
 
     type: Literal["chat"] = "chat"

@@ -27,7 +27,7 @@ from polysense.tasks.generation.tokenizer import tidy
 __all__ = ["MARKS", "Turn", "render", "turns_of"]
 
 MARKS = {"image": "<image>", "audio": "<audio>", "video": "<video>"}
-"""How a text says that a picture, a sound or a video belongs here."""
+"""How a text says that an image, an audio clip or a video belongs here."""
 
 _ROLES = {
     "user": "user", "human": "user", "prompter": "user",

@@ -1,4 +1,4 @@
-"""Generation: a text for a row, written token by token: a caption, an answer, a transcript, a translation."""
+"""Generation: a text for a row, generated token by token: a caption, an answer, a transcript, a translation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     """Texts.
 
     Its row statistics: `likelihood` [rows, 3], where it is known, of the true text: the summed log probability of its
-    tokens, how many of them were the likeliest, and their number. Where texts were generated: `predicted` (texts),
+    tokens, how many of them were the most likely, and their number. Where texts were generated: `predicted` (texts),
     `references` (lists of texts), and `score`, the log probability per token.
     """
 
@@ -112,7 +112,7 @@ class GenerationSpec(RowSpec[GenerationTarget]):
         return results
 
     def metrics(self, target: GenerationTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
-        """Selected by the share of the true tokens that are the likeliest, which needs nothing generated.
+        """Selected by the share of the true tokens that are the most likely, which needs nothing generated.
 
         As with classes, their log loss grows worse with a model's confidence long before what it writes does. Answers
         of a word or two are right or wrong, so exact match is their headline; of longer texts hardly one is right to
@@ -144,7 +144,7 @@ class GenerationSpec(RowSpec[GenerationTarget]):
         return {"most frequent text": majority}
 
     def average(self, target: GenerationTarget, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
-        """In each row the text whose expert finds it likeliest, per token; texts have no mean."""
+        """In each row the text whose expert finds it most likely, per token; texts have no mean."""
         rest = {name: values for name, values in experts[0].items() if name != "likelihood"}
         if any("predicted" not in expert for expert in experts):
             return {name: values for name, values in rest.items() if name not in ("predicted", "references", "score")}

@@ -30,14 +30,15 @@ _log = logging.getLogger("polysense.data.targets")
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationTargetConfig(TextTargetConfig):
-    """A text to be written; a cell that is a list holds several references.
+    """A text to generate; a cell that is a list holds several references.
 
     Attributes:
-        prompt: What a text goes on from: a template with columns' names in braces, as "Question: {question}\\nAnswer:".
-            They need not be inputs; a missing cell is put in as nothing. The name of an input column of pictures or
-            sounds says where its tokens belong; a language model finds them there, not in front. Null for none.
-        answers: The only texts that may be written: a list of them, or "training" for those that training rows hold;
-            null for any text.
+        prompt: The prefix that a text is conditioned on: a template with columns' names in braces, as "Question:
+            {question}\\nAnswer:". They need not be input columns; a missing cell is replaced by nothing. The name of an
+            image or audio column places its tokens in a language model's prompt, instead of in front of it. Null for
+            none.
+        answers: The closed set of answers: a list of texts, or "training" for those of the training rows; null for any
+            text.
     """
 
     type: Literal["generation"] = "generation"

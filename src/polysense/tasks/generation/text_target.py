@@ -47,18 +47,18 @@ class TextTargetConfig(ColumnTargetConfig):
     """What targets that are texts have in common.
 
     Attributes:
-        tokens: What the model writes one after another: subwords (can spell anything), characters or words (of the
-            training texts only). A pretrained language model brings its own tokens.
+        tokens: The units of the generated text: subwords (can spell anything), characters or words (of the training
+            texts only). A pretrained language model brings its own tokens.
         vocabulary_size: Tokens at most; auto is, for subwords, one for every 5 words of the training texts, at least
             1000 and at most 8000, for characters 10000 and for words 30000.
         min_frequency: How often the training texts must hold a word or a character, or a pair that is merged into a
             subword, for it to be a token.
         lowercase: Whether to write small letters only.
         max_tokens: The longest text in tokens; null for any.
-        too_long: What is done about a longer one: "truncate" cuts it, "refuse" stops with an error where it is a
-            training row and leaves the row without target elsewhere, "keep" keeps it whole. All are counted.
-        max_prompt_tokens: The longest prompt in tokens. Of a longer one the beginning is cut; it is counted. Null for
-            any.
+        too_long: Handling of longer texts: "truncate" truncates them, "refuse" is an error for training rows and
+            ignores the target of other rows, "keep" keeps them whole. All are counted.
+        max_prompt_tokens: The maximum length of a prompt in tokens. Longer prompts lose their first tokens and are
+            counted. Null: no limit.
     """
 
     task: ClassVar[str] = "generation"

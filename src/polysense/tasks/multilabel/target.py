@@ -28,8 +28,8 @@ class MultilabelTargetConfig(ColumnTargetConfig):
 
     Attributes:
         classes: All labels, in the order of their ids; null takes those of the training rows, sorted.
-        delimiter: What stands between the labels of a text cell. Null takes the first of | ; , that occurs in the
-            training rows. Cells that are lists need none.
+        delimiter: The separator of the labels in a text cell. Null takes the first of | ; , that occurs in the training
+            rows. Cells that are lists need none.
     """
 
     task: ClassVar[str] = "multilabel"

@@ -1,14 +1,14 @@
-"""What training hides from the encoders, so that restoring a column takes more than copying it.
+"""What training masks from the encoders, so that reconstructing a column takes more than copying it.
 
 - Noise (denoising: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", ICML 2008):
-  Gaussian on what is measured, another token or category for some of the true ones; all of the column is restored.
+  Gaussian on what is measured, another token or category for some of the true ones; all of the column is reconstructed.
 - Masks (BERT, Devlin et al., 2019; MAE, He et al., 2022; SimMIM, Xie et al., 2022): some places of each column are
   hidden in its own input, whatever its encoder is, and the loss is on these alone. SimMIM found that a mask in the
-  pixels is as good as one in the tokens; it costs the encoder's work on what is hidden, and no encoder has to know.
-- Whole cells made absent (MultiMAE, Bachmann et al., 2022): a column is restored from the others, which is what filling
-  in a missing cell asks. One cell of a row always stays.
+  pixels is as good as one in the tokens; it costs the encoder's work on what is masked, and no encoder has to know.
+- Whole masked cells (MultiMAE, Bachmann et al., 2022): a column is reconstructed from the others, as imputation
+  requires. One cell of a row always stays present.
 
-What is hidden is a function of the row's key, which is one of (seed, epoch, row): the loss asks for it a second time.
+What is masked is a function of the row's key, which is one of (seed, epoch, row): the loss asks for it a second time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Corruption", "Hidden"]
 
 @dataclass(frozen=True, eq=False)
 class Hidden:
-    """What of a column is hidden.
+    """What of a column is masked.
 
     Attributes:
         absent: [batch], the whole cell.
@@ -45,7 +45,7 @@ class Corruption:
     """How columns are corrupted in training.
 
     Attributes:
-        mask: The share of each column's places that is hidden; of a column of one place, how often it is absent.
+        mask: The share of each column's places that is masked; of a column of one place, how often it is absent.
         hide: How often a whole cell is made absent.
         noise: Standard deviation of the noise on numbers, pixels and samples, in the column's own.
         replace: The share of tokens and categories that become random ones.
@@ -62,7 +62,7 @@ class Corruption:
         return not (self.mask or self.hide or self.noise or self.replace)
 
     def share_scored(self, decoder: ColumnDecoder) -> float:
-        """How often a column of one place is hidden, where the loss is on hidden places alone; 1 for all others."""
+        """How often a column of one place is masked, where the loss is on masked places alone; 1 for all others."""
         if not self.mask or decoder.num_places > 1:
             return 1.0
         return 1.0 - (1.0 - self.mask) * (1.0 - self.hide)
@@ -70,10 +70,10 @@ class Corruption:
     def hidden(
         self, decoders: Sequence[ColumnDecoder], columns: Mapping[str, ColumnBatch], keys: Int[Tensor, " batch"]
     ) -> dict[str, Hidden]:
-        """What of each column is hidden.
+        """What of each column is masked.
 
         Args:
-            decoders: Of the columns that are restored; one that the batch lacks is left out.
+            decoders: Of the columns that are reconstructed; one that the batch lacks is left out.
             columns: The batch's, all of them.
             keys: `Batch.keys`.
         """

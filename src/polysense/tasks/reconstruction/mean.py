@@ -1,9 +1,9 @@
-"""The mean predictor: what restoring a column has to beat, fitted on the training rows and kept with the model.
+"""The mean predictor: what reconstructing a column has to beat, fitted on the training rows and kept with the model.
 
 It says the same of every row: of a number, a date and each pixel its mean, of a spectrogram each band's mean, of a
 category or a token its share of the training rows. Its errors are in the decoders' own units, so that one over the
-other says how much of a column has been understood. A model that restores pictures no better than by their mean
-picture has learned nothing, however small its error looks.
+other says how much of a column has been understood. A model that reconstructs images no better than by their mean image
+has learned nothing, however small its error looks.
 """
 
 from __future__ import annotations

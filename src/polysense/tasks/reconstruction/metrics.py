@@ -1,12 +1,12 @@
-"""Metrics of restored columns: each column's error, and how much of the mean predictor's error is gone.
+"""Metrics of reconstructed columns: each column's error, and how much of the mean predictor's error is gone.
 
 An error in standard deviations or nats says little alone, so each stands beside that of a predictor that has seen no
 input: the training mean of a number, of each pixel and of each band, the training shares of categories and tokens.
 skill = 1 - error / its error: 0 is as good as the mean, 1 is perfect, below 0 is worse than not looking. Of numbers and
 pixels it is the share of variance explained, of tokens and categories McFadden's (1974) pseudo R2.
 
-A column may be restored from itself, so a second group of metrics hides it: "imputed" is what the row's other columns
-make of it, which is what filling in missing cells is worth.
+A column may be reconstructed from itself, so a second group of metrics masks it: "imputed" is what the row's other
+columns make of it, which is what imputing missing cells is worth.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_MEAN = "the training mean makes no error, or is not known"
 
 
 def reconstruction_metrics(target: ReconstructionTarget) -> tuple[Metric, ...]:
-    """The metrics of restored columns, in the order in which they are reported."""
+    """The metrics of reconstructed columns, in the order in which they are reported."""
     skill = (-math.inf, 1.0)
     results = [
         higher(
@@ -64,7 +64,7 @@ def reconstruction_metrics(target: ReconstructionTarget) -> tuple[Metric, ...]:
 
 
 class ReconstructionScorer(Scorer):
-    """All metrics of restored columns."""
+    """All metrics of reconstructed columns."""
 
     def __init__(self, target: ReconstructionTarget, statistics: Statistics) -> None:
         """Takes each row's errors; for the statistics see `ReconstructionSpec`."""

@@ -120,7 +120,7 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
         return ReconstructionScorer(target, statistics)
 
     def reconstructions(self, target: ReconstructionTarget, prediction: Arrays) -> Arrays:
-        """What each member holds; pictures are float32 [rows, channels, height, width] in [0, 1], see its decoder."""
+        """What each member holds; images are float32 [rows, channels, height, width] in [0, 1], see its decoder."""
         keys = {name: f"column_{index}" for index, name in enumerate(target.members)}
         return {name: prediction[key] for name, key in keys.items() if key in prediction}
 

@@ -1,9 +1,9 @@
-"""Input columns that are to be restored: the truth is the row itself, so there is no label column.
+"""Input columns that are to be reconstructed: the truth is the row itself, so there is no label column.
 
 The value of a row says which of its cells are there, and nothing of what they hold: the model has them as its inputs,
-decoded and augmented, and hands these to the head. So pictures and sounds are not carried about twice.
+decoded and augmented, and hands these to the head. So images and audio clips are not carried about twice.
 
-A column whose categories are hashed is read and not restored: a bucket can't be turned back into what it holds, so
+A column whose categories are hashed is read and not reconstructed: a bucket can't be turned back into what it holds, so
 there would be nothing to write, and its error would be about buckets.
 """
 
@@ -33,11 +33,11 @@ _log = logging.getLogger("polysense.data.targets")
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionTargetConfig(TargetConfig):
-    """The input columns themselves, restored from what is made of them. There is no label column.
+    """The input columns themselves, reconstructed from their own encoding. There is no label column.
 
     Attributes:
-        columns: The input columns that are restored; null takes all of data.columns. The others are read only, and so
-            are hashed categories, which can't be turned back into what they stand for.
+        columns: The input columns to reconstruct; null takes all of data.columns. The others are only inputs, and so
+            are hashed categories, since a bucket does not identify a category.
         cells: The table's columns that the columns are read from, in the same order; null takes what data.columns says.
     """
 
@@ -66,7 +66,7 @@ class ReconstructionTargetConfig(TargetConfig):
         return replace(self, columns=columns, cells=None if cells == columns else cells)
 
     def sources(self, name: str) -> tuple[str, ...]:
-        """The table's columns that are restored."""
+        """The table's columns that are reconstructed."""
         return self.cells or self.columns or ()
 
     def build(self, name: str) -> ReconstructionProcessor:

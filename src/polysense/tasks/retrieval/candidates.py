@@ -14,7 +14,7 @@ def there_of(places: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 class Candidates:
-    """One column's different cells: a caption that stands under several pictures is one candidate.
+    """One column's different cells: a caption that stands under several images is one candidate.
 
     Attributes:
         rows: int64 [candidates], a row that holds each.

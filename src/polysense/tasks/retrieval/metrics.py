@@ -1,7 +1,7 @@
 """How well columns that share a space find one another, and what the space looks like.
 
 Every direction of every pair is a search: each row's one column looks for its other one among all rows of the split,
-never only among those of a batch. Candidates that are the same (one caption under several pictures) are one candidate,
+never only among those of a batch. Candidates that are the same (one caption under several images) are one candidate,
 and a hit is any candidate that some row with the same key has. Where similarities are equal the rank is what a random
 order of them would give on average, so a model that says the same of every row scores exactly what chance does.
 
@@ -43,7 +43,7 @@ def directions(members: tuple[str, ...], anchor: str = "") -> tuple[tuple[int, i
 
 
 def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metric, ...]:
-    """The metrics of a shared space, in the order in which they are reported."""
+    """The metrics of a joint embedding space, in the order in which they are reported."""
     overall = [
         *(
             higher(
@@ -112,7 +112,7 @@ class _Search:
 
 
 class RetrievalScorer(Scorer):
-    """All metrics of one shared space."""
+    """All metrics of one joint embedding space."""
 
     def __init__(
         self, places: np.ndarray, keys: np.ndarray, present: np.ndarray, members: tuple[str, ...], anchor: str = ""

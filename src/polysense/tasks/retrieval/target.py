@@ -1,8 +1,8 @@
 """Input columns that are brought into one space: the pairs are the rows themselves, so there is no label column.
 
 What a head must know beyond that is which rows hold the same thing, because a batch that has one caption twice would
-else teach that the second picture does not go with it. So the value of a row is one number per column, a hash of its
-cell (the same text, the same file, the same bytes), and one more of a column that the recipe names: its speaker, its
+else teach that the second image does not go with it. So the value of a row is one number per column, a hash of its cell
+(the same text, the same file, the same bytes), and one more of a column that the recipe names: its speaker, its
 product, its class. Equal numbers are the same thing, and 0 is a missing cell.
 """
 
@@ -36,7 +36,7 @@ _FILE = re.compile(r"\S*\.\w{2,5}")
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastiveTargetConfig(TargetConfig):
-    """One space for several input columns; what stands in one row belongs together. There is no label column.
+    """A joint embedding space of several input columns; the cells of one row are positives. There is no label column.
 
     Attributes:
         columns: The input columns that share the space, two at least; null takes all of data.columns.

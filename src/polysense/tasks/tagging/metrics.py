@@ -1,8 +1,8 @@
 """Metrics of labeled segments: whole segments that are right, and the share of the length that is.
 
 Of a text a segment is right if its class, its beginning and its end are (CoNLL-2003's measure, as seqeval's strict mode
-has it). Of a recording its beginning may be off by 200 ms, and its end by 200 ms or a fifth of its length, whichever is
-more, and each true one is matched with one predicted one at most, as many as can be (Mesaros, Heittola and Virtanen,
+has it). Of an audio clip its beginning may be off by 200 ms, and its end by 200 ms or a fifth of its length, whichever
+is more, and each true one is matched with one predicted one at most, as many as can be (Mesaros, Heittola and Virtanen,
 "Metrics for Polyphonic Sound Event Detection", 2016, section 2.3; sed_eval's event-based F1).
 
 By token, or by time, it is counted how much of the length has its true class: a half-right segment counts half.

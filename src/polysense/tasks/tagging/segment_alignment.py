@@ -1,6 +1,6 @@
 """Where something lies in one cell: between the table's own terms and the column's steps.
 
-The table says characters of a text, seconds of a recording, or a label for each word or frame. A model knows only the
+The table says characters of a text, seconds of an audio clip, or a label for each word or frame. A model knows only the
 steps of what it was given: tokens, samples. A ruler is made for one row and goes both ways. Another kind of column
 (video, series) takes a ruler of its own, and an entry in `ruler_of`.
 
@@ -129,7 +129,7 @@ class TextRuler(Ruler):
 
 
 class AudioRuler(Ruler):
-    """Seconds of a recording, and its samples."""
+    """Seconds of an audio clip, and its samples."""
 
     unit = "seconds"
     slack = _SLACK
@@ -165,7 +165,7 @@ def ruler_of(
         column: Fitted.
         cell: As the table has it.
         root: The folder that media paths start from.
-        items: The cell as it was read; without them a recording's length is looked up in its file.
+        items: The cell as it was read; without them an audio clip's length is looked up in its file.
         length: The length in steps, where it is known already.
 
     Raises:

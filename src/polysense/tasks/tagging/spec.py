@@ -1,4 +1,4 @@
-"""Tagging: labeled segments of an input column, such as the names in a text or the events in a recording."""
+"""Tagging: labeled segments of an input column, such as the names in a text or the events in an audio clip."""
 
 from __future__ import annotations
 

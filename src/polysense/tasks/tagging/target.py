@@ -1,8 +1,8 @@
-"""A cell as labeled segments of one input column: names in a text, sounds in a recording, a label for each step.
+"""A cell as labeled segments of one input column: names in a text, audio clips in an audio clip, a label for each step.
 
 Two spellings are read. A list of segments, {"start", "end", "label"} or [start, end, label], in characters of a text or
-seconds of a recording; and a list of labels, one for each word of a text or spread evenly over a recording, plain or
-with the prefixes of BIO, BILOU and IOBES. Both become segments of the column's steps (tokens, samples), so the same
+seconds of an audio clip; and a list of labels, one for each word of a text or spread evenly over an audio clip, plain
+or with the prefixes of BIO, BILOU and IOBES. Both become segments of the column's steps (tokens, samples), so the same
 annotation in either spelling trains the same model, and a prediction comes back in the spelling that the table had.
 
 No segment at all is an answer: "nothing here" is learned from. A row without an answer is one whose cell is empty.
@@ -42,13 +42,13 @@ _LABELS = ("label", "event_label", "class", "type", "tag", "entity", "entity_gro
 
 @dataclass(frozen=True, kw_only=True)
 class TaggingTargetConfig(ColumnTargetConfig):
-    """Labeled segments of an input column: names in a text, events in a recording, a label for each word or step.
+    """Labeled segments of an input column: named entities in a text, events in audio, a label for each word or step.
 
     Attributes:
         over: The input column that the segments lie in; null if only one can be.
         labels: How lists of labels are read: "plain" as they stand, "bio" or "bilou" (IOBES too) with prefixes that
             mark where segments begin; auto takes prefixes where all labels of the training rows have them.
-        outside: The label of what is in no segment, besides an empty one.
+        outside: The label outside all segments, in addition to the empty one.
         classes: All classes, without prefixes, in the order of their ids; null takes those of the training rows,
             sorted.
     """
@@ -342,7 +342,8 @@ class TaggingProcessor(TargetProcessor):
     def located(
         self, value: np.ndarray, table: Table, i: int
     ) -> tuple[str | None, list[tuple[float, float, str]]] | None:
-        """The text that a row's segments lie in (None: they are seconds of a sound), and (start, end, class) of each.
+        """The text that a row's segments lie in (None: they are seconds of an audio clip), and (start, end, class) of
+        each.
 
         Arguments as in `render_row`, which spells the same as the table does.
         """

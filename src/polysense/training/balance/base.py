@@ -90,7 +90,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class BalanceConfig(Family, family="balance", homes=("training.balance.*",)):
-    """What is done about columns that learn at different speeds."""
+    """Balancing of columns that learn at different speeds."""
 
     type: str
 

@@ -42,8 +42,8 @@ class GradientBlendingConfig(BalanceConfig):
         every_epochs: Epochs from one measurement to the next.
         evenly: Share of the weights that is spread evenly over all losses, so that none is switched off for ever. 0 is
             the method as published.
-        min_overfitting: An overfitting smaller than this (in the loss's unit) counts as this: nothing is divided by
-            0, or by what is noise.
+        min_overfitting: Lower bound of the measured overfitting (in the loss's unit), which avoids a division by 0 or
+            by noise.
     """
 
     type: Literal["gradient_blending"] = "gradient_blending"

@@ -44,8 +44,8 @@ class OGMGEConfig(BalanceConfig):
     Needs the objective unimodal. Acts most with training.optimizer.type=sgd: AdamW undoes much of the scaling.
 
     Attributes:
-        alpha: How strongly the column that is ahead is held back; its gradients are multiplied by
-            1 - tanh(alpha * ratio). 0 holds nothing back.
+        alpha: How strongly the leading column is slowed down; its gradients are multiplied by 1 - tanh(alpha * ratio).
+            0: not at all.
         noise: Whether each weight's gradient gets Gaussian noise of its own standard deviation.
         start_epoch: The first epoch in which it acts, from 1.
         end_epoch: The last one; null: that of the run.

@@ -11,7 +11,7 @@
      "stop_reason", "time"}
 
 `epoch` counts from 1, `step` over the whole run, `seconds` over all resumptions; `steps_per_epoch` is of the epoch that
-begins, since with a token budget they differ. Tokens are those of text, and of sound in units of 1/25 s; `padding` is
+begins, since with a token budget they differ. Tokens are those of text, and of audio in units of 1/25 s; `padding` is
 the share of those in the batches, inputs and texts to be written, that was padding. What is not finite is null. A run
 that was killed and resumed writes the steps after its checkpoint twice: the later line counts.
 """

@@ -25,7 +25,7 @@ class Samples:
 
     Attributes:
         texts: By name what should come out and what came out, as Markdown.
-        pictures: By name a picture of an input, uint8 [height, width, 3].
+        pictures: By name an image of an input, uint8 [height, width, 3].
     """
 
     texts: Mapping[str, str]

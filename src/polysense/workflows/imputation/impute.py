@@ -1,4 +1,4 @@
-"""Missing cells, filled by a model that restores columns from each other.
+"""Missing cells, filled by a model that reconstructs columns from each other.
 
 Only what is missing is written, in the table's own terms, and a column says what was filled: a table may be filled and
 used without losing what was measured and what was not. A cell that can't be read is not missing: somebody has to look
@@ -40,12 +40,12 @@ _NUM_SHOWN = 10
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Imputed:
-    """A table with its missing cells filled, and what was done to it.
+    """A table with its missing cells imputed, and what was done to it.
 
     Attributes:
         table: The table's name.
-        filled: The cells as they stood, and what fills the missing ones.
-        missing: Per column that the model restores, how many cells were missing; with those that could not be read
+        filled: The cells as they stood, and what imputes the missing ones.
+        missing: Per column that the model reconstructs, how many cells were missing; with those that could not be read
             where these are filled too.
         is_report: Whether nothing was to be filled.
         refused: Columns with missing cells that can't be filled, and why.
@@ -67,12 +67,12 @@ class Imputed:
 
     @cached_property
     def frame(self) -> polars.DataFrame:
-        """The filled table, with the column `imputed`: per row the names of the columns that were filled."""
+        """The imputed table, with the column `imputed`: per row the names of the columns that were filled."""
         return self.filled.frame
 
     @property
     def counts(self) -> dict[str, int]:
-        """Per column how many cells were filled."""
+        """Per column how many cells were imputed."""
         return {name: len(cells) for name, cells in self.filled.cells.items()}
 
     def write(self, path: Path | str) -> None:
@@ -140,10 +140,10 @@ def impute(
     """Fills a table's missing cells from what its rows have.
 
     Args:
-        bundle: A bundle that restores columns (`--task reconstruction`), or its folder.
+        bundle: A bundle that reconstructs columns (`--task reconstruction`), or its folder.
         source: A table's path, a data frame, a list of dictionaries, ...
-        columns: Which columns; by default all that the model restores and the table has. One that the table lacks is
-            added if it is named.
+        columns: Which columns; by default all that the model reconstructs and the table has. One that the table lacks
+            is added if it is named.
         root: The folder that media paths are relative to; by default the table's own.
         media: A folder for the images (PNG) that are made, where the table names files; made if it is not there.
         unreadable: Whether cells that can't be read stay as they are and are listed, or are filled too.
@@ -151,9 +151,9 @@ def impute(
         progress: Called with the rows that are done and the rows there are.
 
     Raises:
-        BundleError: The model restores no columns.
+        BundleError: The model reconstructs no columns.
         TableError: The table can't be read, or has none of the model's columns.
-        ConfigError: A named column is not restored, or can't be written.
+        ConfigError: A named column is not reconstructed, or can't be written.
     """
     if unreadable not in ("keep", "fill"):
         raise ConfigError(f"unreadable: found {unreadable!r}, expected keep or fill")
@@ -213,7 +213,7 @@ def impute(
 
 
 def restored_by(bundle: Bundle) -> dict[str, Target]:
-    """The input columns that a model restores, and the target that each is restored by.
+    """The input columns that a model reconstructs, and the target that each is reconstructed by.
 
     Raises:
         BundleError: There are none.
@@ -230,12 +230,12 @@ def restored_by(bundle: Bundle) -> dict[str, Target]:
 
 
 def why_unfilled(bundle: Bundle, member: str) -> str | None:
-    """Why no cell can be made of what a model restores of an input column, whatever the table; None if one can."""
+    """Why no cell can be made of what a model reconstructs of an input column, whatever the table; None if one can."""
     processors = bundle.processor.columns
     own = processors[member]
     if own.why_unwritten is not None or not own.is_media:
         return own.why_unwritten
-    # A video's pictures and its sound are two inputs: neither alone is the cell.
+    # A video's images and its audio are two inputs: neither alone is the cell.
     kinds = [each.column.modality for each in processors.values() if each.source == own.source]
     other = next((kind for kind in kinds if kind is not own.column.modality), None)
     return None if other is None else f"its cells are read as {other} too, which a file of {own.column.modality} is not"
@@ -248,7 +248,7 @@ class _Fillable:
     Attributes:
         name: The table's column.
         member: The input column that it is read as.
-        target: The target that restores it.
+        target: The target that reconstructs it.
         processor: Its fitted preprocessing.
         folder: Where its images go, where the table names files.
         stem: What their names begin with.
@@ -345,7 +345,7 @@ def _as_file(content: bytes, folder: Path, name: str, root: Path) -> str:
         write_bytes(path, content, durable=False)  # thousands of small files, which can be made again
     except OSError as error:
         raise TableError(f"{path}: can't be written: {error.strerror or error}") from error
-    # Relative to where the table's other paths start from, which may not be where the filled table will stand.
+    # Relative to where the table's other paths start from, which may not be where the imputed table will stand.
     root = root.absolute()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 

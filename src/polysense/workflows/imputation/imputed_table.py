@@ -1,8 +1,8 @@
-"""A table with some of its missing cells filled, written so that every other cell stays as it stood.
+"""A table with some of its missing cells imputed, written so that every other cell stays as it stood.
 
 A cell that was there is never read and spelled anew: of a CSV file each field's text is written again, of JSON Lines
-each line stays and only the new values are put into it, and columns of Parquet and Arrow keep their types. What fills a
-cell is brought to the type of its column, so a filled column is used as before.
+each line stays and only the new values are put into it, and columns of Parquet and Arrow keep their types. What imputes
+a cell is brought to the type of its column, so a imputed column is used as before.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _decoder = json.JSONDecoder()
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Filled:
-    """A table and what fills some of its cells.
+    """A table and what imputes some of its cells.
 
     Attributes:
         raw: The cells as they stood, of the types that their container gave them.
-        cells: Per column and row what fills it, of the column's type, see `typed`.
+        cells: Per column and row what imputes it, of the column's type, see `typed`.
         mark: The column that says which cells of a row were filled.
         source: The file that the table was read from, if it was one.
     """

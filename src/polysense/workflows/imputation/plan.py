@@ -1,9 +1,9 @@
 """The imputer that a recipe names: what it may fill, what it may look at, and what is told of it.
 
-It fills input columns that the imputing bundle restores and that no target is made of. It looks at input columns that
-no target is made of, and at no other: neither the answer nor a column that a recipe leaves out, perhaps because it
-gives the answer away, can come in by way of what is filled. So a bundle that restored the target's column too, which
-any model trained on the whole table did, may be used: that column is hidden from it.
+It imputes input columns that the imputing bundle reconstructs and that no target is made of. It looks at input columns
+that no target is made of, and at no other: neither the answer nor a column that a recipe leaves out, perhaps because it
+gives the answer away, can come in by way of what is filled. So a bundle that reconstructed the target's column too,
+which any model trained on the whole table did, may be used: that column is masked from it.
 
 What it has learned is another matter: if it was trained on rows that a model is judged on, it may know them. A bundle
 remembers hashes of some of its training rows (`data.row_sketch`), and what is found of the held-out rows among them is
@@ -47,8 +47,8 @@ class Imputing:
 
     Attributes:
         imputer: Ready.
-        report: As in impute.json: bundle, fills, left_alone (columns that could be filled but are not, and why), hidden
-            (columns that the imputing bundle reads elsewhere and must not read here), seen (held-out rows that
+        report: As in impute.json: bundle, imputes, left_alone (columns that could be filled but are not, and why),
+            hidden (columns that the imputing bundle reads elsewhere and must not read here), seen (held-out rows that
             it was trained on).
     """
 
@@ -64,7 +64,7 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
         tables: Per split, as they came.
 
     Raises:
-        BundleError: There is no bundle, it is broken, or it restores no columns.
+        BundleError: There is no bundle, it is broken, or it reconstructs no columns.
         ConfigError: It has no column in common with the recipe, or reads one otherwise.
     """
     data = recipe.data
@@ -155,7 +155,8 @@ def told(imputing: Imputing, tables: Mapping[str, Table]) -> dict[str, Any]:
 
 
 def seen_rows(bundle: Bundle, table: Table) -> dict[str, Any] | None:
-    """What a bundle remembers of its training rows; None where it restores no columns, and so may not be an imputer."""
+    """What a bundle remembers of its training rows; None where it reconstructs no columns, and so may not be an
+    imputer."""
     if not any(task(target.task).reconstructs_columns for target in bundle.schema.targets):
         return None
     kinds = {column.table_column: column.modality for column in bundle.schema.columns}

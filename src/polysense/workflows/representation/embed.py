@@ -1,4 +1,5 @@
-"""Rows as vectors: places in a shared space, or the summaries that any model makes on its way to a prediction."""
+"""Rows as vectors: places in a joint embedding space, or the summaries that any model makes on its way to a
+prediction."""
 
 from __future__ import annotations
 
@@ -99,12 +100,13 @@ def embed(
     Args:
         bundle: A bundle, or its folder.
         source: A table's path, a data frame, a list of dictionaries, ...
-        column: Which input column; None for all together. In a shared space all columns' vectors can be compared.
+        column: Which input column; None for all together. In a joint embedding space all columns' vectors can be
+            compared.
         root: The folder that media paths are relative to; by default the table's own.
 
     Returns:
         int64 [rows], the positions of the rows that have the column, and float32 [rows, size], their vectors; of length
-        1 in a shared space.
+        1 in a joint embedding space.
 
     Raises:
         UserError: The bundle or the table can't be read, or there is no such column.
@@ -124,9 +126,9 @@ def embeddings(
 ) -> Embeddings:
     """A table's rows as vectors: of each column, and of all together.
 
-    In a shared space these are places in it, and all together lie in the middle of them. The vector of a column outside
-    of one is its summary, before the columns are fused, and that of all together what they are fused to; of a model
-    that restores columns, the code that it restores them from.
+    In a joint embedding space these are places in it, and all together lie in the middle of them. The vector of a
+    column outside of one is its summary, before the columns are fused, and that of all together what they are fused to;
+    of a model that reconstructs columns, the code that it reconstructs them from.
 
     Args:
         bundle: A bundle, or its folder.
@@ -195,7 +197,7 @@ def row_vectors(model: MultimodalModel, batch: Batch, target: Target | None) -> 
     Args:
         model: In evaluation mode.
         batch: On the model's device.
-        target: A shared space, or one that reconstructs columns from a code; None: what was fused.
+        target: A joint embedding space, or one that reconstructs columns from a code; None: what was fused.
     """
     fused, names = model.fused(batch), model.schema.names
     there: dict[str | None, torch.Tensor] = {name: batch.columns[name].present for name in names}
@@ -221,12 +223,12 @@ def _without_others(table: Table, bundle: Bundle, column: str) -> Table:
 
 
 def shared_space(bundle: Bundle) -> Target | None:
-    """The target that is a shared space, the first of several; None where there is none."""
+    """The target that is a joint embedding space, the first of several; None where there is none."""
     return next((target for target in bundle.schema.targets if task(target.task).embeds_columns), None)
 
 
 def restored_from(bundle: Bundle) -> Target | None:
-    """The target whose columns are restored from a code, the first of several; None where there is none."""
+    """The target whose columns are reconstructed from a code, the first of several; None where there is none."""
     return next((target for target in bundle.schema.targets if task(target.task).reconstructs_columns), None)
 
 

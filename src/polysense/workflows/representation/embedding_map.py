@@ -32,7 +32,7 @@ __all__ = ["MAP_METHODS", "Mapped", "draw_map", "map_rows"]
 
 MAP_METHODS = ("tsne", "pca")
 
-_SIDE = 72  # pixels of an embedded picture: about 2 KB
+_SIDE = 72  # pixels of an embedded image: about 2 KB
 _FEWEST_NUMBERS = 12  # different numbers from which colors are a scale and not a class each
 
 
@@ -90,7 +90,8 @@ def map_rows(
 ) -> Mapped:
     """Draws a table's rows as a page: PCA and, by default first, t-SNE.
 
-    In a shared space every column of a row is a point of its own; else a row is one point, the summary of its columns.
+    In a joint embedding space every column of a row is a point of its own; else a row is one point, the summary of its
+    columns.
 
     Args:
         bundle: Any bundle, or its folder.
@@ -102,7 +103,7 @@ def map_rows(
         max_rows: Of a larger table so many rows are drawn, chosen by chance.
         root: The folder that media paths are relative to; by default the table's own.
         seed: Of the choice and of t-SNE.
-        progress: Called with the rows that are done, and all; not in a shared space.
+        progress: Called with the rows that are done, and all; not in a joint embedding space.
 
     Raises:
         ConfigError: A setting is wrong.
@@ -165,8 +166,8 @@ def draw_map(
     Args:
         bundle: The model.
         table: The rows that are drawn.
-        vectors: Per column of a shared space, or under "" of all together, float32 [rows, size]; NaN where there is
-            nothing.
+        vectors: Per column of a joint embedding space, or under "" of all together, float32 [rows, size]; NaN where
+            there is nothing.
         path: Where the page is written.
         columns: What is shown of a row that is one point.
         color: A column of the table, or None.
@@ -231,7 +232,7 @@ def _points(
     values: Sequence[str | float | None],
 ) -> list[MapPoint]:
     dataset = TableDataset(table, bundle.processor, with_targets=False)
-    # Of a row that is one point its picture or sound is shown, and its texts; else everything that it has.
+    # Of a row that is one point its image or sound is shown, and its texts; else everything that it has.
     specs = {name: modality(bundle.schema.column(name).modality) for name in columns}
     telling = sorted(
         (name for name in columns if specs[name].is_file or specs[name].is_prose),

@@ -54,12 +54,12 @@ def choose_features(bundle: Bundle, kind: str = "auto", columns: Sequence[str] |
 
     Args:
         bundle: The model.
-        kind: "auto": what the model was trained to say of a row, as in `embeddings`. Places where there is a shared
-            space; else the code where columns are restored; else the fused summary.
+        kind: "auto": what the model was trained to say of a row, as in `embeddings`. Places where there is a joint
+            embedding space; else the code where columns are reconstructed; else the fused summary.
         columns: Input columns; None: all (all that share the space).
 
     Raises:
-        ConfigError: There is no such kind, column or shared space.
+        ConfigError: There is no such kind, column or joint embedding space.
     """
     space, names = shared_space(bundle), bundle.schema.names
     if kind not in ("auto", *get_args(FeatureKind)):

@@ -28,7 +28,8 @@ _MAPPED_ROWS = 250  # two columns of them are 500 points: t-SNE takes about 5 s 
 def write_space_pages(
     bundle: Bundle, table: Table, evaluation: Evaluation, folder: Path, split: str, seed: int
 ) -> None:
-    """Writes map.html and neighbors.html of the first shared space into a run's folder; nothing where there is none.
+    """Writes map.html and neighbors.html of the first joint embedding space into a run's folder; nothing where there is
+    none.
 
     Args:
         bundle: The model.

@@ -1,7 +1,8 @@
-"""What is asked for, in the space that an index is in: texts, pictures, sounds, rows, one of them or several together.
+"""What is asked for, in the space that an index is in: texts, images, audio clips, rows, one of them or several
+together.
 
-In a shared space anything can be compared with anything. Without one, a column's summaries compare with themselves
-alone, and summaries of all columns together with those of a row that has only what was asked for.
+In a joint embedding space anything can be compared with anything. Without one, a column's summaries compare with
+themselves alone, and summaries of all columns together with those of a row that has only what was asked for.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Item:
         text: As it was given.
         column: The input column that reads it.
         value: The cell.
-        file: The picture, sound or video, if it is one.
+        file: The image, sound or video, if it is one.
     """
 
     text: str

@@ -1,4 +1,5 @@
-"""Classification without training: the class whose name, written into a sentence, lies nearest in the shared space."""
+"""Classification without training: the class whose name, written into a sentence, lies nearest in the joint
+embedding space."""
 
 from __future__ import annotations
 
@@ -96,7 +97,7 @@ def zero_shot(
     """Names the class of each row by prompts (Radford et al., 2021, section 3.1).
 
     Args:
-        bundle: A bundle with a shared space, or its folder.
+        bundle: A bundle with a joint embedding space, or its folder.
         source: A table's path, a data frame, a list of dictionaries, ...
         column: The column to be classified.
         classes: Their names; by default all that stand in the column of true classes.
@@ -109,8 +110,8 @@ def zero_shot(
         progress: Called after each batch with the rows that are done and the rows there are.
 
     Raises:
-        ConfigError: The bundle has no shared space with these columns, a template has no {}, there are no two classes,
-            or no row's label is one of them.
+        ConfigError: The bundle has no joint embedding space with these columns, a template has no {}, there are no two
+            classes, or no row's label is one of them.
         UserError: The bundle or the table can't be read.
     """
     loaded = as_bundle(bundle)

@@ -1,16 +1,17 @@
 """An autoencoder's encoder on the log-mel spectrogram, trained on the column itself; tokens run along time.
 
 Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks" (Science 313, 2006): an encoder
-squeezes the input through a narrow code from which a decoder must restore it, so the code learns without labels. Code
-and decoder are convolutional over time, four frames (40 ms) to a code of `code_width` numbers. In training the encoder
-sees the augmented spectrogram and the decoder restores the plain one, which makes it a denoising autoencoder (Vincent
-et al., "Extracting and Composing Robust Features with Denoising Autoencoders", ICML 2008) wherever augmentation is on.
+squeezes the input through a narrow code from which a decoder must reconstruct it, so the code learns without labels.
+Code and decoder are convolutional over time, four frames (40 ms) to a code of `code_width` numbers. In training the
+encoder sees the augmented spectrogram and the decoder reconstructs the plain one, which makes it a denoising
+autoencoder (Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", ICML 2008) wherever
+augmentation is on.
 
 By default both losses train the encoder, the task's and `reconstruction` times the mean squared error. With
 `detach: true` the task trains nothing in front of the tokens: the features are purely self-supervised, as in the
-classical order (autoencoder first, classifier on its codes after), but learned in the same run. Restoring everything
-spends the code on what is loud rather than on what matters for the task, so where labels are plenty audio_cnn is
-usually ahead; where they are few, rows without a target still teach this encoder.
+classical order (autoencoder first, classifier on its codes after), but learned in the same run. Reconstructing
+everything spends the code on what is loud rather than on what matters for the task, so where labels are plenty
+audio_cnn is usually ahead; where they are few, rows without a target still teach this encoder.
 
 Prediction never runs the decoder; it stays in the bundle, so that training can go on.
 """
@@ -45,10 +46,10 @@ class AudioAutoencoderConfig(EncoderConfig):
     Attributes:
         num_mels: Mel bands of the spectrogram.
         channels: Channels of the first convolution; doubled once.
-        code_width: Numbers that 40 ms of sound are squeezed into.
+        code_width: Size of the code of 40 ms of audio.
         reconstruction: Weight of the reconstruction's loss, the mean squared error per band and frame of the
-            standardized spectrogram; 1 is what predicting each clip's mean would cost.
-        detach: Whether the encoder learns from the reconstruction alone, without the task's gradient.
+            standardized spectrogram; predicting each clip's mean costs 1.
+        detach: Whether the encoder is trained on the reconstruction loss only, without the task's gradient.
         dropout: On the code.
         max_time_mask: Longest SpecAugment time mask in training, as a fraction of the clip; 0 switches it off.
         max_frequency_mask: Widest SpecAugment frequency mask in training, as a fraction of the bands.
@@ -73,7 +74,7 @@ class AudioAutoencoderConfig(EncoderConfig):
 
 
 class AudioAutoencoder(Encoder, config=AudioAutoencoderConfig):
-    """Log-mel, two strided convolutions over time, a narrow code; its mirror image restores the log-mel."""
+    """Log-mel, two strided convolutions over time, a narrow code; its mirror image reconstructs the log-mel."""
 
     def __init__(self, config: AudioAutoencoderConfig, column: AudioColumn, width: int) -> None:
         super().__init__(column, width)
@@ -117,7 +118,7 @@ class AudioAutoencoder(Encoder, config=AudioAutoencoderConfig):
             # The task's tokens carry no gradient, so the reconstruction has its own pass.
             tokens = self._encode(values, lengths, draws_of(column))
         target, valid = self.spectrogram.log_mel(values, lengths)
-        # A cell's items were joined; each is restored from its own tokens.
+        # A cell's items were joined; each is reconstructed from its own tokens.
         items = batch * num_items
         restored = self.decoder(tokens.values.reshape(items, -1, self.width), tokens.mask.reshape(items, -1))
         squared = (restored[..., : target.shape[-1]] - target).square().mean(dim=1) * valid

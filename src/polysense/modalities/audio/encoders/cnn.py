@@ -37,7 +37,7 @@ class AudioCNNConfig(SpectrogramEncoderConfig):
     Attributes:
         channels: Channels of the stem; doubled at each of two further halvings.
         positions: How time steps become tokens: "shared" (one projection for all), "own" (a projection that changes
-            from the clip's beginning to its end, so that the order of sounds survives averaging), or "auto": own for
+            from the clip's beginning to its end, which preserves their order through averaging), or "auto": own for
             clips of up to 2 seconds, as single words are, shared for longer ones.
         dropout: On the last feature map.
     """

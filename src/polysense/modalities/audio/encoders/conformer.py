@@ -2,11 +2,12 @@
 
 Gulati et al., "Conformer: Convolution-augmented Transformer for Speech Recognition" (Interspeech 2020, section 2): two
 convolutions of stride 2 take four frames of 10 ms to one token, then blocks of attention and convolution follow (see
-`layers.conformer`, also for what differs from the paper). What a sound is lies in what is near it, which convolutions
-read at little cost; what it means in its sentence lies further off, which attention reads.
+`layers.conformer`, also for what differs from the paper). What an audio clip is lies in what is near it, which
+convolutions read at little cost; what it means in its sentence lies further off, which attention reads.
 
 Attention compares pairs of tokens that are at most `attention_seconds` apart, so cost and memory grow with the length
-of a recording and not with its square, and there is no longest one. Each row is normalized on its own, in training too.
+of an audio clip and not with its square, and there is no longest one. Each row is normalized on its own, in training
+too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A transformers backbone for sound: of the waveform (wav2vec2-like) or of spectrograms (Whisper, AST).
+"""A transformers backbone for audio: of the waveform (wav2vec2-like) or of spectrograms (Whisper, AST).
 
 A model that takes a fixed stretch of audio (Whisper: 30 s; AST: about 10 s) is run over consecutive stretches, since
-cutting a recording there would be a silent change; `nn.layers.pretrained_audio` says how, and how rows are kept apart.
+cutting an audio clip there would be a silent change; `nn.layers.pretrained_audio` says how, and how rows are kept
+apart.
 
 Two things that transformers does in training are switched off: its own masking of wav2vec2-like features, which draws
 from numpy's global generator (not reproducible) and fails on clips under 0.2 s, and the dropping of whole layers, which

@@ -5,9 +5,9 @@ convolutions take out small shifts of pitch and time, the LSTM models what follo
 residual blocks with group normalization, time is halved twice only (a token per 40 ms), and the fully connected layers
 after the LSTM are one projection, since the fusion and the heads follow.
 
-The order of sounds is in every token, which a convolution alone sees only as far as its kernels reach. The price: the
-LSTM's steps come one after another, so training is slower than audio_cnn's; its cost grows linearly with the length,
-so no recording is too long. Neither direction reads padding before a clip's own steps.
+The order of audio clips is in every token, which a convolution alone sees only as far as its kernels reach. The price:
+the LSTM's steps come one after another, so training is slower than audio_cnn's; its cost grows linearly with the
+length, so no recording is too long. Neither direction reads padding before a clip's own steps.
 """
 
 from __future__ import annotations

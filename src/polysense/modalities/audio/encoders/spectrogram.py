@@ -21,7 +21,7 @@ __all__ = ["AttentiveSpectrogramConfig", "SpectrogramEncoderConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramEncoderConfig(EncoderConfig):
-    """How sounds become a spectrogram before they are encoded.
+    """The spectrogram that audio encoders read.
 
     Attributes:
         num_mels: Mel bands of the spectrogram.

@@ -35,7 +35,7 @@ class HashedCategoryConfig(EncoderConfig):
     """A category out of very many: hashed embeddings, summed, through a small multilayer perceptron.
 
     Attributes:
-        hash_buckets: Rows of each embedding table. The log says how many training values can't be told apart.
+        hash_buckets: Rows of each embedding table. The log states the collision rate of the training values.
         num_hashes: Hash functions, each with a table of its own; values are confused only if they share all.
         size: Width of the embedding before the perceptron.
     """

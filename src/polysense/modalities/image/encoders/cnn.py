@@ -1,7 +1,7 @@
 """The textbook's convolutional network: stages of convolution, normalization, ReLU and max-pooling.
 
 LeCun et al., "Gradient-based learning applied to document recognition", 1998, with today's ReLU, normalization and 3x3
-kernels (Simonyan and Zisserman, 2015). The plainest network that works, and the baseline for the others: small pictures
+kernels (Simonyan and Zisserman, 2015). The plainest network that works, and the baseline for the others: small images
 need no more. Without residual connections more than about eight layers train badly; take `resnet` there.
 """
 
@@ -33,7 +33,7 @@ class ImageCNNConfig(EncoderConfig):
 
     Attributes:
         channels: Channels of the first stage; doubled at each stage, up to eight times.
-        stages: How often the picture is halved; auto: until its shorter side is 4 to 7 cells.
+        stages: Number of stages, each of which halves the resolution; auto: until the shorter side is 4 to 7 cells.
         convolutions: 3x3 convolutions in each stage.
         norm: After each convolution: "group" keeps rows apart, "batch" ties the rows of a training batch together,
             "none" leaves it out.
@@ -64,7 +64,7 @@ class ImageCNN(FeatureNetwork):
     """Stages of `convolutions` times (3x3 convolution, normalization, ReLU), then 2x2 max-pooling.
 
     Args:
-        num_inputs: Channels of the picture.
+        num_inputs: Channels of the image.
         channels: Channels of the first stage.
         num_stages: Stages.
         convolutions: Convolutions in each.

@@ -2,8 +2,8 @@
 
 Liu et al., "A ConvNet for the 2020s", 2022, section 2; the sizes below "tiny" are timm's. Each block mixes space with a
 7x7 convolution per channel, then channels with two linear layers. It normalizes each cell over its channels, so rows
-never meet, in training either. With the same weights the last map equals timm's for pictures whose sides are multiples
-of 32. The trade-off: depthwise convolutions do little arithmetic per byte, so on a CPU it is slower than its FLOPs say,
+never meet, in training either. With the same weights the last map equals timm's for images whose sides are multiples of
+32. The trade-off: depthwise convolutions do little arithmetic per byte, so on a CPU it is slower than its FLOPs say,
 and like a transformer it wants more data or a longer training than a ResNet.
 
 The published stem cuts 4x4 patches, of which a 28 px digit has 7x7. Below 64 px the stem is therefore a 3x3 convolution
@@ -46,9 +46,10 @@ class ConvNeXtConfig(EncoderConfig):
 
     Attributes:
         size: atto (3 million parameters), femto (5), pico (9), nano (15) or tiny (28).
-        stem: What the picture meets first: "imagenet" (4x4 patches), "small" (3x3 with stride 1), or "auto": small if
-            the shorter side is below 64 px.
-        stochastic_depth: How often the last block is skipped for a picture in training; earlier ones less.
+        stem: The first layers: "imagenet" (4x4 patches), "small" (3x3 with stride 1), or "auto": small if the shorter
+            side is below 64 px.
+        stochastic_depth: Probability of skipping the last block for an image in training; earlier blocks have lower
+            ones.
         dropout: On the last map.
     """
 
@@ -92,7 +93,7 @@ class _Block(nn.Module):
         out = self.norm(self.spatial(x).permute(0, 2, 3, 1))
         out = self.narrow(F.gelu(self.widen(out))) * self.scale
         if self.training and self.skip > 0:
-            # Stochastic depth (Huang et al., "Deep Networks with Stochastic Depth", 2016), one draw for each picture.
+            # Stochastic depth (Huang et al., "Deep Networks with Stochastic Depth", 2016), one draw for each image.
             keep = torch.rand(len(out), 1, 1, 1, device=out.device) >= self.skip
             out = out * (keep / (1 - self.skip)).to(out.dtype)
         added: Tensor = x + out.permute(0, 3, 1, 2)
@@ -119,10 +120,10 @@ class ConvNeXt(FeatureNetwork):
     """A stem, four stages of blocks with a halving between them, and a last normalization of each cell.
 
     Args:
-        num_inputs: Channels of the picture.
+        num_inputs: Channels of the image.
         blocks: Blocks in each stage.
         channels: Channels of each stage.
-        small: Whether the stem is the one for small pictures.
+        small: Whether the stem is the one for small images.
         stochastic_depth: How often the last block is skipped in training.
     """
 

@@ -1,13 +1,13 @@
-"""ResNet-18, 34 and 50 as published, with a stem that follows the picture.
+"""ResNet-18, 34 and 50 as published, with a stem that follows the image.
 
 He et al., "Deep Residual Learning for Image Recognition", 2016, table 1; the strides of ResNet-50's blocks sit on the
 3x3 convolution, as in torchvision. With the same weights the last map equals torchvision's. The ImageNet stem (7x7 with
-stride 2, then pooling) shrinks the picture four times before the first block: of a 28 px digit 7x7 cells are left.
-Below 64 px the stem is therefore the one of the paper's section 4.2 for CIFAR: a 3x3 convolution with stride 1 and no
+stride 2, then pooling) shrinks the image four times before the first block: of a 28 px digit 7x7 cells are left. Below
+64 px the stem is therefore the one of the paper's section 4.2 for CIFAR: a 3x3 convolution with stride 1 and no
 pooling, at sixteen times the arithmetic per pixel.
 
-The trade-off: batch normalization ties the rows of a training batch together and is poor with few pictures per batch;
-our own `resnet` keeps rows apart and is smaller. Eleven million parameters or more also want many pictures.
+The trade-off: batch normalization ties the rows of a training batch together and is poor with few images per batch; our
+own `resnet` keeps rows apart and is smaller. Eleven million parameters or more also want many images.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class DeepResNetConfig(EncoderConfig):
     """A ResNet as published.
 
     Attributes:
-        stem: What the picture meets first: "imagenet" (7x7 with stride 2, then 3x3 pooling with stride 2), "small" (3x3
-            with stride 1, no pooling), or "auto": small if the shorter side is below 64 px.
+        stem: The first layers: "imagenet" (7x7 with stride 2, then 3x3 pooling with stride 2), "small" (3x3 with stride
+            1, no pooling), or "auto": small if the shorter side is below 64 px.
         dropout: On the last map.
     """
 
@@ -112,10 +112,10 @@ class DeepResNet(FeatureNetwork):
     """A stem, then four stages of residual blocks; all but the first stage halve the map.
 
     Args:
-        num_inputs: Channels of the picture.
+        num_inputs: Channels of the image.
         blocks: Residual blocks in each stage.
         bottleneck: Whether a block narrows its 3x3 convolution to a quarter of the channels.
-        small: Whether the stem is the one for small pictures.
+        small: Whether the stem is the one for small images.
     """
 
     def __init__(self, num_inputs: int, blocks: Sequence[int], bottleneck: bool, small: bool) -> None:

@@ -1,9 +1,9 @@
 """A convolutional network's last feature map as tokens: what all such image encoders share.
 
 Every cell of the map becomes one token. A classifier would average the cells (ResNet) or flatten them (VGG, and every
-first CNN in a textbook); which of the two suits depends on the picture. A photograph shows its subject anywhere, so
-each cell has the same projection, and the tokens' mean is what averaging gives. A small picture (a digit, a symbol) is
-drawn to its frame: each cell has its own projection, and the tokens' mean is what flattening gives.
+first CNN in a textbook); which of the two suits depends on the image. A photograph shows its subject anywhere, so each
+cell has the same projection, and the tokens' mean is what averaging gives. A small image (a digit, a symbol) is drawn
+to its frame: each cell has its own projection, and the tokens' mean is what flattening gives.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
     "levels_of",
 ]
 
-SMALL = 64  # pixels: the side up to which a picture counts as drawn to its frame
+SMALL = 64  # pixels: the side up to which an image counts as drawn to its frame
 
 
 def grid_positions(grid: tuple[int, int], width: int, device: torch.device) -> Float[Tensor, "cells width"]:
@@ -65,9 +65,9 @@ def image_level(feature_map: Float[Tensor, "items channels height columns"], len
 
 
 def levels_of(maps: Sequence[Tensor], image_size: tuple[int, int]) -> tuple[PyramidLevel, ...]:
-    """How a pretrained network's feature maps, of a trial picture, lie over the pixels.
+    """How a pretrained network's feature maps, of a trial image, lie over the pixels.
 
-    A patch divides the picture; where it does not, sides were halved, up or down.
+    A patch divides the image; where it does not, sides were halved, up or down.
     """
     levels = []
     for each in maps:
@@ -167,7 +167,7 @@ class FeatureMap(Encoder):
 
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         x = self.standardize(values)
-        # Absent pictures are left out only where they would enter a batch's statistics: looking which are present makes
+        # Absent images are left out only where they would enter a batch's statistics: looking which are present makes
         # the host wait for the device.
         maps = over_present(self._maps, x, lengths) if self.training and self.ties_rows else self._maps(x)
         tokens = image_tokens(self.projection(self.dropout(maps[-1])), self.grids[-1], lengths)

@@ -1,12 +1,12 @@
-"""A residual network whose depth follows the picture.
+"""A residual network whose depth follows the image.
 
 A network made for 224 px sees almost nothing of a 28 px digit after its stem; one made for 28 px is ten times too slow
 at 224. Halvings are chosen so that the last grid is 4 to 8 cells wide. The first is the stem's stride: normalizing and
 rectifying 16 channels at full resolution would cost a small network most of its time and gains nothing.
 
-How cells become tokens follows the picture too. A photograph shows its subject anywhere: every cell has the same
-projection. A small picture (a digit, a symbol, a thumbnail) is drawn to its frame: each cell has its own projection,
-and the tokens' mean is then what flattening gives. On degraded 28 px digits that is 70% against 35%.
+How cells become tokens follows the image too. A photograph shows its subject anywhere: every cell has the same
+projection. A small image (a digit, a symbol, a thumbnail) is drawn to its frame: each cell has its own projection, and
+the tokens' mean is then what flattening gives. On degraded 28 px digits that is 70% against 35%.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["ResNet", "ResNetConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class ResNetConfig(EncoderConfig):
-    """A residual network sized to the picture, trained from scratch.
+    """A residual network sized to the images, trained from scratch.
 
     Attributes:
         channels: Channels of the first stage; doubled at each halving, up to eight times.
@@ -66,7 +66,7 @@ class ResNet(FeatureNetwork):
     """A strided stem, then stages of residual blocks and pooling.
 
     Args:
-        num_inputs: Channels of the picture.
+        num_inputs: Channels of the image.
         image_size: Its height and width.
         channels: Channels of the stem.
         blocks: Residual blocks in each stage.
@@ -78,11 +78,11 @@ class ResNet(FeatureNetwork):
     def __init__(self, num_inputs: int, image_size: tuple[int, int], channels: int, blocks: int, widened: bool) -> None:
         super().__init__()
         halvings = max(round(math.log2(min(image_size) / 6)), 1)
-        # The stem halves a large picture twice or more: its stages at half resolution would cost five times the rest.
+        # The stem halves a large image twice or more: its stages at half resolution would cost five times the rest.
         num_strides = max(halvings - 3, 2 if halvings > 3 else 1)
         self.stem = nn.ModuleList()
         for _ in range(num_strides):
-            # Not normalized: the picture is, and this layer's output is the largest by far.
+            # Not normalized: the image is, and this layer's output is the largest by far.
             self.stem.append(nn.Conv2d(num_inputs, channels, 5, stride=2, padding=2))
             num_inputs = channels
         widths = [channels] * num_strides

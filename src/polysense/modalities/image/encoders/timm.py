@@ -1,11 +1,11 @@
 """Any timm image backbone, by name or by path, pretrained or random.
 
-timm holds some 1,300 architectures. A pretrained backbone brings its picture size and statistics along; a random one
+timm holds some 1,300 architectures. A pretrained backbone brings its image size and statistics along; a random one
 takes the column's own and needs no network. What timm counts as the classifier is left out; cells of the last feature
 map, or the last sequence, become tokens. The trade-off: a frozen backbone costs a fraction of training one and wins
-where pictures are few and like photographs; on what its training never saw (spectra, symbols) `tune: full` is needed.
+where images are few and like photographs; on what its training never saw (spectra, symbols) `tune: full` is needed.
 
-Where batch normalization is tuned, absent pictures stay out of its statistics, and the frozen part keeps its own.
+Where batch normalization is tuned, absent images stay out of its statistics, and the frozen part keeps its own.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class TimmConfig(EncoderConfig):
         return cls(name=name.removeprefix("timm/"), **options)
 
     def requirements(self, column_name: str, modality: str) -> Requirements:
-        """The architecture's own picture size and statistics; a random network takes the data's."""
+        """The architecture's own image size and statistics; a random network takes the data's."""
         if not self.pretrained:
             return ImageRequirements()
         _, settings, _ = _source(self.name)
@@ -217,7 +217,7 @@ class Timm(BackboneEncoder):
         ]
 
     def _try_out(self) -> None:
-        """Checks that the backbone takes the column's pictures, and freezes what does not lead to its features."""
+        """Checks that the backbone takes the column's images, and freezes what does not lead to its features."""
         height, columns = self.column.image_size
         patch = getattr(getattr(self.network, "patch_embed", None), "patch_size", None) or (1, 1)
         if height % patch[0] or columns % patch[1]:
@@ -300,12 +300,12 @@ class Timm(BackboneEncoder):
 
     def _tuned(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
         present = lengths.nonzero().squeeze(1)
-        # One picture has no spread where a map has one cell, and batch normalization raises an error there.
+        # One image has no spread where a map has one cell, and batch normalization raises an error there.
         self.network.train(len(present) > 1)
         for norm in self.frozen_norms:
             norm.eval()
         if len(present) == 0:
-            # Not all backbones take an empty batch; one junk picture times 0 touches every parameter.
+            # Not all backbones take an empty batch; one junk image times 0 touches every parameter.
             return [(junk * 0.0).expand(len(x), *junk.shape[1:]) for junk in self._features(x[:1])]
         return list(over_present(self._features, x, lengths))
 

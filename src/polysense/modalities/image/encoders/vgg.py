@@ -2,8 +2,8 @@
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015, table 1, columns A,
 B, D and E; batch normalization as torchvision adds it. Its merit today is as a baseline: at equal accuracy a ResNet
-takes a fifth of the arithmetic. With the same weights its map equals torchvision's for pictures whose sides are
-multiples of 32, from 64 px.
+takes a fifth of the arithmetic. With the same weights its map equals torchvision's for images whose sides are multiples
+of 32, from 64 px.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class VGG(FeatureNetwork):
     """Five stages of 3x3 convolutions, each followed by 2x2 max-pooling while the map's shorter side is above 2.
 
     Args:
-        num_inputs: Channels of the picture.
+        num_inputs: Channels of the image.
         image_size: Its height and width.
         depth: 11, 13, 16 or 19.
         batch_norm: Whether convolutions are batch-normalized.

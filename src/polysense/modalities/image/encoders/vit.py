@@ -1,12 +1,12 @@
-"""A vision transformer: the picture's patches as a sequence.
+"""A vision transformer: the image's patches as a sequence.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1, without the class token: what is read is the
 patches themselves (Beyer et al., "Better plain ViT baselines for ImageNet-1k", 2022, find it no worse). Nothing tells
-it that neighboring pixels belong together, so from scratch it needs far more pictures than a convolutional network;
-its merit is attention over the whole picture from the first layer on. Cost grows with the number of patches, and that
-of attention with their square.
+it that neighboring pixels belong together, so from scratch it needs far more images than a convolutional network; its
+merit is attention over the whole image from the first layer on. Cost grows with the number of patches, and that of
+attention with their square.
 
-The patch need not divide the picture: its right and lower edge are filled up with the column's mean, which is 0 after
+The patch need not divide the image: its right and lower edge are filled up with the column's mean, which is 0 after
 standardizing. Every patch holds at least one true pixel, so there is no patch to mask.
 """
 
@@ -36,8 +36,8 @@ class ViTConfig(EncoderConfig):
     """A vision transformer, trained from scratch; for pretrained weights take `type: timm` or `type: pretrained`.
 
     Attributes:
-        patch: Side of a patch in pixels; auto: 4 if the picture's shorter side is below 64 px, 8 below 128 px, else 16.
-        positions: How a patch is told where it is: "sinusoidal" (fixed, rows and columns apart) or "learned".
+        patch: Side of a patch in pixels; auto: 4 if the image's shorter side is below 64 px, 8 below 128 px, else 16.
+        positions: Positional embedding of the patches: "sinusoidal" (fixed, rows and columns apart) or "learned".
         width: Width of the transformer; null = model.width.
         num_layers: Transformer blocks.
         num_heads: Attention heads; must divide the width.
@@ -89,14 +89,14 @@ class ViT(Encoder, config=ViTConfig):
         positions = grid_positions(self.grid, x.shape[-1], x.device) if self.positions is None else self.positions
         x = self.dropout(x + positions.to(x.dtype))
         for block in self.blocks:
-            # All of a picture's patches are there, or it is absent and its tokens are masked.
+            # All of an image's patches are there, or it is absent and its tokens are masked.
             x = block(x, None)
         mask = (lengths > 0)[:, None].expand(-1, x.shape[1])
         x = self.norm(x)
         return Tokens(self.projection(x), mask, self.grid, (Tokens(x, mask, self.grid),) if self.gives_pyramid else ())
 
     def patches(self, x: Float[Tensor, "items channels height columns"]) -> Float[Tensor, "items patches pixels"]:
-        """The picture's patches row by row; a patch's pixels channel by channel, as a convolution orders them."""
+        """The image's patches row by row; a patch's pixels channel by channel, as a convolution orders them."""
         (height, columns), size = self.grid, self.patch
         x = F.pad(x, (0, columns * size - x.shape[3], 0, height * size - x.shape[2]))
         x = x.reshape(len(x), -1, height, size, columns, size)

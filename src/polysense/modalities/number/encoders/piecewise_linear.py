@@ -36,7 +36,7 @@ _FARTHEST = 1e4
 
 @dataclass(frozen=True, kw_only=True)
 class PiecewiseLinearConfig(EncoderConfig):
-    """A number by its place in bins that hold equal shares of the training values (Gorishniy et al. 2022).
+    """Piecewise linear encoding of a number over quantile bins of the training values (Gorishniy et al. 2022).
 
     Attributes:
         num_bins: Bins; fewer where values repeat.

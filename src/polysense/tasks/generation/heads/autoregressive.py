@@ -1,4 +1,4 @@
-"""What every head that writes token by token shares: a way of decoding, which can be changed after training."""
+"""What every head that generates token by token shares: a way of decoding, which can be changed after training."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _MOST_TEXTS = 4096  # with a vocabulary of 8000 their log probabilities alone ar
 
 @dataclass(frozen=True, kw_only=True)
 class WritingHeadConfig(HeadConfig, ABC):
-    """A head that writes a text token by token.
+    """A head that generates a text token by token.
 
     Attributes:
         without: Input columns that this head does not read, to which they are as if they were never there: the caption
-            that another target reads and this one is to write.
-        decoding: How a text is written. It can be changed after training, for each prediction.
+            that another target reads and this one generates.
+        decoding: Decoding strategy. It can be changed after training, for each prediction.
     """
 
     without: tuple[str, ...] = ()
@@ -111,8 +111,8 @@ class WritingHead(Head[O], ABC):
 
     @abstractmethod
     def likelihood(self, fused: Fused, context: RowContext, truth: GenerationTruth) -> Float[Tensor, "batch 3"]:
-        """Of the true text: the summed log probability of its tokens, each after the true ones before it; how many of
-        them were the likeliest there; and their number."""
+        """Of the true text: the summed log probability of its tokens, each after the true ones before it; how many
+        of them were the most likely there; and their number."""
 
     def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
         written = self.write(fused, context)

@@ -2,10 +2,10 @@
 
 Graves et al., "Connectionist Temporal Classification: Labeling Unsegmented Sequence Data with Recurrent Neural
 Networks" (ICML 2006). Every frame of the column says a token or nothing, and the loss sums over all ways to align the
-text to the frames, so nobody need say where a letter is. Frames are taken to be independent given the recording: that
-makes it quick to train and to read, keeps it from making up or skipping words, and leaves it ignorant of the language,
-which a language model of the training texts, counted, not trained, makes up for. What is not in the order of the column
-(a translation, an answer) it can't write: that takes `generation`.
+text to the frames, so nobody need say where a letter is. Frames are taken to be independent given the clip: that makes
+it quick to train and to read, keeps it from making up or skipping words, and leaves it ignorant of the language, which
+a language model of the training texts, counted, not trained, makes up for. What is not in the order of the column (a
+translation, an answer) it can't write: that takes `generation`.
 
 The loss is a sum over rows, its count their tokens with the end, as the generation head's, so that both weigh alike. A
 text with more tokens than its frames can say has no alignment: its loss is 0 instead of infinite, it is counted all the
@@ -42,8 +42,8 @@ class CTCHeadConfig(FrameReaderConfig, WritingHeadConfig):
     """Spells a text along one column, frame by frame (CTC): speech, handwriting.
 
     Attributes:
-        decoding: How a text is written. best_path is quick; prefix_beam sums over alignments and takes the language
-            model in. It can be changed after training, for each prediction.
+        decoding: Decoding strategy. best_path is fast; prefix_beam sums over alignments and uses the language model. It
+            can be changed after training, for each prediction.
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
@@ -79,7 +79,7 @@ class CTCHead(FrameHead[Frames], config=CTCHeadConfig):
         return IncrementalSpeechDecoder(*frames, self.target, weights, language_model=self.frames.language_model)
 
     def likelihood(self, fused: Fused, context: RowContext, truth: GenerationTruth) -> Float[Tensor, "batch 3"]:
-        """Of the true text: its log probability, its tokens that are the likeliest after those before, their number.
+        """Of the true text: its log probability, its tokens that are the most likely after those before, their number.
 
         A text that is too long for its frames, whose log probability would be -inf, counts as one that is guessed.
         """

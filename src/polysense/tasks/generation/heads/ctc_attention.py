@@ -3,7 +3,7 @@
 Kim, Hori, Watanabe, "Joint CTC-Attention based End-to-End Speech Recognition using Multi-task Learning" (ICASSP 2017):
 the loss is 0.3 CTC + 0.7 attention. The CTC can only align from left to right, which the decoder's attention has to
 learn and, on a few hours of speech, does not; the decoder knows what it has written, which the CTC does not. Both are
-read at once when a text is written (see `decoding.speech`), so neither skips, repeats or makes up words.
+read at once when a text is generated (see `decoding.speech`), so neither skips, repeats or makes up words.
 
 Both parts' losses are sums over the same tokens, and logged apart. A text that is too long for its frames teaches
 the decoder alone.
@@ -44,8 +44,8 @@ class CTCAttentionHeadConfig(FrameReaderConfig, GenerationHeadConfig):
 
     Attributes:
         ctc_weight: The CTC's share in the loss, from 0 to 1; the decoder has the rest.
-        decoding: How a text is written. speech_beam weighs both parts and the language model at every token;
-            prefix_beam and best_path read the CTC alone, and are quicker. It can be changed after training, for each
+        decoding: Decoding strategy. speech_beam combines both decoders and the language model at every token;
+            prefix_beam and best_path use only the CTC and are faster. It can be changed after training, for each
             prediction.
     """
 

@@ -1,7 +1,7 @@
 """One column's tokens read as frames, each of which says a token of the text or nothing; what CTC heads share.
 
-A frame is what a column's length counts: a token of a recording (40 ms), a column of a picture of handwriting, a
-picture of a sequence. The other columns reach it as far as the fusion lets tokens attend to one another.
+A frame is what a column's length counts: a token of an audio clip (40 ms), a column of an image of handwriting, an
+image of a sequence. The other columns reach it as far as the fusion lets tokens attend to one another.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class FrameReaderConfig(Config):
     """How a column becomes frames.
 
     Attributes:
-        column: The input column that is read; auto is the one of audio, or else the one of video or of several pictures
-            to a cell, or else the one of pictures.
-        steps: What a frame is: "tokens" one of the column's tokens, "columns" a column of a picture (the mean over its
-            height, for a line of handwriting), "items" one of the pictures of a cell or of a video. auto goes by what
-            the column holds.
-        upsampling: Frames that are read from each step. More where texts have more tokens than their recordings have
-            steps (a warning says so).
+        column: The input column that the head reads; auto is the only audio column, else the only column of videos or
+            of several images per cell, else the only image column.
+        steps: The unit of a CTC frame: "tokens" for the column's tokens, "columns" for the pixel columns of an image
+            (averaged over the height, for a line of handwriting), "items" for the images of a cell or the frames of a
+            video. auto depends on the column's type.
+        upsampling: CTC frames per step. Increase it if texts have more tokens than their audio has steps (a warning
+            says so).
         language_model: Tokens of the longest sequence that is counted in the training texts, for a language model that
-            helps to write; null is none. 5 or 6 for characters, 3 for subwords.
+            is combined in decoding; null for none. 5 or 6 for characters, 3 for subwords.
     """
 
     column: str = "auto"

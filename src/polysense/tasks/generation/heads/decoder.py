@@ -1,9 +1,10 @@
-"""A text, written token by token: captions, answers, transcripts and translations are this one head with other columns.
+"""A text, generated token by token: captions, answers, transcripts and translations are this one head with other
+columns.
 
 A causal transformer decoder (Vaswani et al., "Attention Is All You Need", 2017, section 3) whose every layer attends to
 the fused tokens of all columns, and to the fused summary, which is always there: so a row with nothing present is
-written from the learned summary. Encoders of images and sounds need not know positions, a decoder that follows them
-does; so the memory gets sinusoidal positions within each column, as much of them as training finds useful.
+written from the learned summary. Encoders of images and audio clips need not know positions, a decoder that follows
+them does; so the memory gets sinusoidal positions within each column, as much of them as training finds useful.
 
 Training goes on from the true text (teacher forcing), and its loss is a sum over tokens and their number, which keeps
 accumulation exact for texts of unequal length. Writing keeps keys and values of what is written (see `layers.decoder`);
@@ -42,18 +43,18 @@ _PADDING_THAT_COSTS = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationHeadConfig(WritingHeadConfig):
-    """A transformer decoder that writes a text, attending to the tokens of all columns.
+    """A transformer decoder that generates a text, attending to the tokens of all columns.
 
     Attributes:
-        hidden: Of no use here: leave it at 0.
+        hidden: Not used; leave it at 0.
         dropout: Within the decoder.
         num_layers: Transformer blocks of the decoder.
         num_heads: Attention heads; must divide the model's width.
         label_smoothing: Share of the target probability that is spread over all tokens.
         tie_embeddings: Whether a token's embedding is also what its logit is read with.
-        packing: Whether in training the texts of a batch stand in one sequence without padding: true, false, or auto:
-            where more than a tenth of the positions would be padding, and not on a GPU, which would have to be waited
-            for. It changes no loss and no gradient beyond rounding.
+        packing: Whether the texts of a training batch are packed into one sequence without padding: true, false, or
+            auto: if more than a tenth of the positions would be padding, and not on a GPU, where the check would
+            require a synchronization. Losses and gradients are equal up to rounding.
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"generation"})

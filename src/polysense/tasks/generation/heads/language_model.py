@@ -48,22 +48,22 @@ _log = logging.getLogger("polysense.nn.heads")
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelHeadConfig(WritingHeadConfig):
-    """A pretrained causal language model (GPT-2, Llama, Qwen, ...) that goes on from the tokens of all columns.
+    """A pretrained causal language model (GPT-2, Llama, Qwen, ...) that is conditioned on the tokens of all columns.
 
     Attributes:
-        hidden: Of no use here: leave it at 0.
+        hidden: Not used; leave it at 0.
         dropout: Before LoRA's adapters.
         path: A local folder as save_pretrained writes it, tokenizer included, or a hub name.
-        weights: "pretrained", or "random" for the architecture alone: then the folder needs only its config.json, and
+        weights: "pretrained", or "random" for the architecture only: then the folder needs only its config.json, and
             the tokens are learned from the target.
-        tune: What of the language model learns: nothing ("frozen"), low-rank adapters of its linear layers ("lora",
-            needs the extra `adapt`), or all of it ("full"). What leads into it always learns.
+        tune: What is trained: only the connector ("frozen"), low-rank adapters of its linear layers ("lora", needs the
+            extra `adapt`), or all of it ("full"). What leads into it always learns.
         learning_rate_scale: With full tuning, the language model's learning rate over the rest's.
         revision: The hub revision; null = the newest.
         connector: How a column's tokens become the language model's: "mlp" one by one; "pixel_shuffle" several
             neighbors as one; "perceiver" a fixed number for each item, however long.
-        shuffle: With pixel_shuffle, how many neighbors along each side of a picture become one; of a sound or a text
-            its square in a row.
+        shuffle: With pixel_shuffle, the number of neighboring image tokens along each side that are merged into one;
+            for audio and text, its square of consecutive tokens.
         latents: With perceiver, into how many tokens each item goes.
         lora_rank: Rank of the adapters.
         lora_alpha: How much they count: lora_alpha / lora_rank.

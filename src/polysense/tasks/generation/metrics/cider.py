@@ -1,4 +1,4 @@
-"""CIDEr-D: how much a caption says what people say of this picture and of few others, 0 to 10.
+"""CIDEr-D: how much a caption says what people say of this image and of few others, 0 to 10.
 
 Vedantam et al., "CIDEr: Consensus-based Image Description Evaluation", 2015, sections 4 and 5, as the COCO caption
 evaluation computes it (equal to pycocoevalcap on the same words). Each text is four vectors, for n-grams of 1 to 4

@@ -1,6 +1,6 @@
 """How much is written and how varied: lengths, and the share of n-grams that are not repeats.
 
-A captioner that says the same of every picture has a good length and a tiny distinct-2. These read the texts alone, so
+A captioner that says the same of every image has a good length and a tiny distinct-2. These read the texts alone, so
 they say nothing about being right.
 """
 

@@ -1,12 +1,13 @@
-"""Restoring input columns from what is made of them: autoencoders, denoising, masked modeling, and variational ones.
+"""Reconstructing input columns from what is made of them: autoencoders, denoising, masked modeling, and variational
+ones.
 
 One code stands between all columns and each of them (Ngiam et al., "Multimodal Deep Learning", ICML 2011): a bottleneck
 that has to say what all of them have in common and what is each one's own. A transformer with a learned query for each
 place of each column reads it, and a linear map per kind makes pixels, log-mel, tokens, categories or numbers of what it
-gives. So one head serves any mix of columns, and a code of a few columns restores the others.
+gives. So one head serves any mix of columns, and a code of a few columns reconstructs the others.
 
-With `memory: tokens` there is no bottleneck: what is restored are the places that `mask` hid, from all that is left
-(BERT, Devlin et al., 2019; SimMIM, Xie et al., 2022; MultiMAE, Bachmann et al., 2022). See `restoring.corruption`.
+With `memory: tokens` there is no bottleneck: what is reconstructed are the places that `mask` hid, from all that is
+left (BERT, Devlin et al., 2019; SimMIM, Xie et al., 2022; MultiMAE, Bachmann et al., 2022). See `restoring.corruption`.
 
 `variational` makes the code a distribution (MVAE; Wu and Goodman, 2018): each present column's summary gives a
 Gaussian, the code is their product with the prior, and the loss is the mean of the negative evidence bounds of all
@@ -16,7 +17,7 @@ The price is as many passes through the decoder, and blurrier columns. `beta_war
 "Ladder Variational Autoencoders", NIPS 2016, section 2.2). How far the training has come is told by the batch, as what
 is drawn for a row is: a function of the epoch and no state, so that accumulation and resume stay exact.
 
-Each column's error is in its own standard deviations or nats, averaged over what it holds: a picture of 50,000 pixels
+Each column's error is in its own standard deviations or nats, averaged over what it holds: an image of 50,000 pixels
 weighs as much as one number beside it.
 """
 
@@ -61,7 +62,7 @@ _MOST_LOG_VARIANCE = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionHeadConfig(HeadConfig):
-    """Input columns restored from one code: an autoencoder, denoising, masked or variational.
+    """Input columns reconstructed from one code: an autoencoder, denoising, masked or variational.
 
     Attributes:
         hidden: Not used; the decoder's size is `num_layers`.
@@ -71,23 +72,26 @@ class ReconstructionHeadConfig(HeadConfig):
         code_size: Numbers in the code.
         num_layers: Layers of the decoder.
         num_heads: Its attention heads; must divide model.width.
-        mask: Share of each column's patches, spans and tokens that are hidden in training, 0 to below 1; the loss is on
-            these alone. A number, date or category is absent as often. 0: nothing is hidden, everything is restored.
-        hide: How often in training a whole cell is made absent and has to be restored from the row's others, which is
-            what filling in missing cells asks. One cell always stays.
+        mask: Fraction of each column's patches, spans and tokens that are masked in training, 0 to below 1; the loss
+            covers only masked positions. Numbers, dates and categories are masked as whole cells at the same rate. 0:
+            nothing is masked and everything is reconstructed.
+        hide: Cell mask rate: how often a whole cell is masked in training and reconstructed from the rest of the row,
+            as imputation requires. One cell always stays present.
         noise: Standard deviation of the noise on pixels, samples, numbers and dates in training, in the column's own.
         replace: Share of tokens and categories that are replaced by random ones in training.
-        variational: Whether the code is a distribution, the product of what each column says of it.
-        beta: Of a variational code: the weight of its divergence from the prior, in nats, beside mean errors.
+        variational: Whether the code is a distribution, the product of the columns' Gaussian experts.
+        beta: Weight of the KL divergence of a variational code from the prior, in nats; reconstruction errors are
+            means.
         beta_warmup: Share of the training over which beta rises linearly, epoch by epoch, from near 0 to its value; 0:
             it has its value from the start, where it can switch the code off before that says anything.
         column_weights: Per column the weight of its error; a column that is not here has 1.
-        patch_size: Height and width of a picture's patch in pixels; auto takes the smallest multiple of 4 that gives
-            200 patches or fewer.
-        max_tokens: Tokens of a text that are restored; null takes as many as 95% of the training texts have, 512 at
-            most.
-        max_seconds: Seconds of a sound that are restored; null takes as many as 95% of the training sounds have.
-        num_mels: Bands of the log-mel spectrogram that a sound is restored as.
+        patch_size: Height and width of an image patch in pixels; auto takes the smallest multiple of 4 that gives 200
+            patches or fewer.
+        max_tokens: Maximum number of tokens of a text that are reconstructed; null takes the 95th percentile of the
+            training texts, 512 at most.
+        max_seconds: Maximum seconds of audio that are reconstructed; null takes the 95th percentile of the training
+            clips.
+        num_mels: Bands of the log-mel spectrogram in which audio is reconstructed.
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"reconstruction"})
@@ -124,7 +128,7 @@ class ReconstructionHeadConfig(HeadConfig):
 @pytree_node
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReconstructionTruth(Truth):
-    """What is reconstructed: the input columns as they are before anything of them is hidden.
+    """What is reconstructed: the input columns as they are before anything of them is masked.
 
     Attributes:
         columns: Those that have storage.
@@ -169,11 +173,11 @@ class Reconstruction:
 
 
 class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
-    """Restores columns.
+    """Reconstructs columns.
 
     Attributes:
         decoders: Per member of the target how its tokens are read.
-        corruption: What training hides.
+        corruption: What training masks.
         mean: The mean predictor, which it has to beat.
     """
 
@@ -323,7 +327,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
         assert isinstance(truth, ReconstructionTruth)
         scored = self._scored(truth)
         weights = self._weights
-        if self._hides(truth):  # a number is hidden in some rows only, and is to weigh no less than a picture
+        if self._hides(truth):  # a number is masked in some rows only, and is to weigh no less than an image
             each = zip(self._each(), weights, strict=True)
             weights = tuple(weight / self.corruption.share_scored(decoder) for decoder, weight in each)
         total = output.terms[0].tokens[0][:, 0, 0] * 0.0  # in the graph even where nothing is scored

@@ -46,15 +46,16 @@ _START = {"infonce": (math.log(1 / 0.07), 0.0), "siglip": (math.log(10.0), -10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastiveHeadConfig(HeadConfig):
-    """A shared space: the columns of a row are brought close to one another and away from those of other rows.
+    """A joint embedding space: embeddings of the same row are pulled together and those of other rows pushed apart.
 
     Attributes:
-        size: Numbers that a place in the space has.
+        size: Dimension of the embeddings.
         loss: infonce: which of all rows belongs to this one (CLIP); better in large batches. siglip: does this pair
             belong together, for each pair by itself.
-        repeats: What another row of the batch is that holds the same: the same text or file, or an equal value in the
-            target's `same` column. "positives" belong together, "ignored" are left out, "negatives" are pushed away.
-        learn_temperature: Whether the sharpness of the comparison (and SigLIP's bias) is learned.
+        repeats: Handling of duplicates, other rows of the batch with the same text or file, or with an equal value in
+            the target's `same` column: "positives" are pulled together, "ignored" are left out of the loss, "negatives"
+            are pushed apart.
+        learn_temperature: Whether the logit scale, 1 / temperature, (and SigLIP's bias) is learned.
         chunk: Rows whose similarities to all others are in memory at once.
     """
 

@@ -35,13 +35,13 @@ __all__ = ["ImageTextMatching", "ImageTextMatchingConfig", "hard_negatives"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTextMatchingConfig(ObjectiveConfig):
-    """The fusion is shown rows with one column from another row and has to tell them from true ones (ALBEF).
+    """Image-text matching: the fusion classifies whether one column of a row was swapped with another row's (ALBEF).
 
     It costs a pass through the fusion for each column.
 
     Attributes:
-        weight: Of the loss, beside the comparison's.
-        target: The contrastive target whose columns are mixed; null where there is one alone.
+        weight: Weight of the loss; the contrastive loss has weight 1.
+        target: The contrastive target whose columns are swapped; null if there is only one.
         hidden: Width of a hidden layer before the decision; 0 = linear.
         dropout: Before the decision.
     """
@@ -122,7 +122,7 @@ def hard_negatives(
     """For each column of each row the row whose cell takes its place, -1 for none.
 
     Args:
-        embeddings: In the shared space; zeros where a column is absent.
+        embeddings: In the joint embedding space; zeros where a column is absent.
         keys: What the rows hold, columns first; 0 is unknown. Rows that share any key hold the same.
         present: Which rows count.
         logit_scale: What cosines are multiplied by: the higher, the more the closest is preferred.

@@ -48,7 +48,7 @@ class SegmentationHeadConfig(HeadConfig):
         loss_weight: This target's share in the sum of losses, where a model has several.
         dropout: Before the output.
         channels: Channels of the decoder's maps.
-        dice_weight: Weight of the Dice loss beside the cross entropy's, which is 1; 0 only logs it.
+        dice_weight: Weight of the Dice loss; the cross entropy has weight 1. 0 only logs it.
         class_weights: Of the cross entropy: "none"; "balanced": each class weighs as if all had as many pixels, a rare
             one at most ten times the average; or a weight per class name (others weigh 1).
     """

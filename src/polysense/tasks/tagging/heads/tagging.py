@@ -1,8 +1,8 @@
-"""Labeled segments of one input column, step by step: names in a text, events in a recording, a label per step.
+"""Labeled segments of one input column, step by step: names in a text, events in an audio clip, a label per step.
 
 A label for each of the column's fused tokens, from the token and from the summary of all columns. Where segments of one
 class may touch, the labels are BIO tags (Ramshaw and Marcus, 1995): "begins a person", "goes on with a person", "in
-none"; elsewhere a class or none. Tokens may be fewer than the column's own steps (40 ms of sound, not a sample): then a
+none"; elsewhere a class or none. Tokens may be fewer than the column's own steps (40 ms of audio, not a sample): then a
 token has the class that fills more of it than any other does, none among them, and the token in a segment's middle
 always has its class. So times are right to about half a token, and two events closer than one run together.
 
@@ -48,7 +48,7 @@ class TaggingHeadConfig(HeadConfig):
         crf: Whether neighboring labels are learned together, by a linear-chain conditional random field. Better
             segments from little data; slow for long sequences.
         class_weights: "none", "balanced" (each class, and "in none", weighs the same in total), or a weight for each
-            class by name; what is in no segment then weighs 1. Not with crf.
+            class by name; positions outside all segments then have weight 1. Not with crf.
         label_smoothing: Share of the target probability that is spread over all labels. Not with crf.
     """
 
