@@ -77,7 +77,7 @@ class Case:
     projected: bool
 
 
-def fitted(modality: str, size: Size, asked: Requirements) -> Column:
+def fitted(modality: str, size: Size, requested: Requirements) -> Column:
     """A column as fitting would leave it, with all that an encoder of its modality may ask for."""
     match modality:
         case "text":
@@ -96,10 +96,10 @@ def fitted(modality: str, size: Size, asked: Requirements) -> Column:
             length = size.seconds * size.sample_rate
             return AudioColumn(name="column", typical_length=length, sample_rate=size.sample_rate)
         case "number":
-            edges = torch.linspace(-2, 2, (NumberRequirements.of(asked).num_quantiles or 1) + 1).tolist()
+            edges = torch.linspace(-2, 2, (NumberRequirements.of(requested).num_quantiles or 1) + 1).tolist()
             return NumberColumn(name="column", mean=0.0, std=1.0, quantiles=tuple(edges))
         case "category":
-            hashed = CategoryRequirements.of(asked)
+            hashed = CategoryRequirements.of(requested)
             buckets = hashed.hash_buckets or 999
             return CategoryColumn(name="column", num_categories=buckets + 1, num_features=hashed.num_hashes or 1)
         case _:
@@ -190,8 +190,8 @@ def cases(size: Size, folder: Path, only: Sequence[str], left_out: dict[str, str
                 continue
             # What asks a tokenizer or a processor of a folder is not asked: the column is as it is.
             modality = modality or min(config.reads())
-            asked = Requirements() if kind == "pretrained" else config.requirements("column", modality)
-            column = fitted(modality, size, asked)
+            requested = Requirements() if kind == "pretrained" else config.requirements("column", modality)
+            column = fitted(modality, size, requested)
 
             def make(config: Any = config, column: Column = column) -> nn.Module:
                 encoder: nn.Module = config.create(column, size.width)

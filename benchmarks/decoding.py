@@ -73,10 +73,10 @@ def main() -> None:
     with torch.inference_mode():
         fast, texts = seconds(head, fused, use_cache=True, repeats=arguments.repeats)
         slow, same = seconds(head, fused, use_cache=False, repeats=max(1, arguments.repeats // 2))
-    written = texts.numel()
+    generated = texts.numel()
     sys.stdout.write(
-        f"{arguments.device}, {written} tokens in {arguments.rows} rows: with the cache {fast:.2f} s "
-        f"({written / fast:,.0f} tokens/s), without {slow:.2f} s; {slow / fast:.1f} times as fast; "
+        f"{arguments.device}, {generated} tokens in {arguments.rows} rows: with the cache {fast:.2f} s "
+        f"({generated / fast:,.0f} tokens/s), without {slow:.2f} s; {slow / fast:.1f} times as fast; "
         f"texts {'equal' if torch.equal(texts, same) else 'DIFFERENT'}\n"
     )
 

@@ -35,7 +35,7 @@ from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, DecodeError
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.recipe import Recipe
-from polysense.workflows.imputation.impute import restored_by, why_unfilled
+from polysense.workflows.imputation.impute import reconstructed_by, why_not_imputed
 from polysense.workflows.prepare import split_tables
 
 _MEASURED = ("number", "date", "image")
@@ -66,7 +66,9 @@ class Result:
     others: Mapping[str, float] = field(default_factory=dict)
 
 
-def hide(table: Table, columns: Sequence[str], share: float, seed: int) -> tuple[Table, dict[str, np.ndarray]]:
+def cell_mask_rate(
+    table: Table, columns: Sequence[str], share: float, seed: int
+) -> tuple[Table, dict[str, np.ndarray]]:
     """The table with some cells missing, and per column which rows' were hidden; a row keeps one of these cells."""
     draws = generator(seed, "hidden cells")
     there = np.array([[cell is not None for cell in table.cells(name)] for name in columns]).T
@@ -99,19 +101,19 @@ def compare(
     # Of sounds the spectrogram is restored, and a training measures it; samples of two sounds can't be compared.
     processors = {
         bundle.processor.columns[name].source: bundle.processor.columns[name]
-        for name in restored_by(bundle)
-        if bundle.processor.columns[name].column.modality != "audio" and why_unfilled(bundle, name) is None
+        for name in reconstructed_by(bundle)
+        if bundle.processor.columns[name].column.modality != "audio" and why_not_imputed(bundle, name) is None
     }
     columns = [name for name in processors if test.has(name)]
-    fewer, hidden = hide(test, columns, share, seed)
+    fewer, hidden = cell_mask_rate(test, columns, share, seed)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "filled.parquet"
         found = polysense.impute(bundle, fewer, columns=columns, media=Path(folder) / "media")
         found.write(out)
-        filled = read_table(out, root=test.root)
+        imputed = read_table(out, root=test.root)
         others = by_other_numbers({name: processors[name] for name in columns}, train, fewer)
         errors = {
-            name: _errors(name, processors[name], train, test, filled, hidden[name], others, seed) for name in columns
+            name: _errors(name, processors[name], train, test, imputed, hidden[name], others, seed) for name in columns
         }
     numbers = [name for name in columns if processors[name].column.modality == "number" and len(errors[name])]
     found = [
@@ -141,14 +143,14 @@ def by_other_numbers(
         cells = [[_value(processors[name], table, i, name) for name in names] for i in range(len(table))]
         return np.array([[np.nan if cell is None else cell[0] for cell in row] for row in cells])
 
-    known, asked = matrix(train), matrix(fewer)
+    known, requested = matrix(train), matrix(fewer)
     found = {}
     for method, imputer in (
         ("5 nearest", KNNImputer(n_neighbors=5, keep_empty_features=True)),
         ("ridge", IterativeImputer(random_state=0, keep_empty_features=True)),
     ):
-        filled = imputer.fit(known).transform(asked)
-        found[method] = {name: filled[:, i] for i, name in enumerate(names)}
+        imputed = imputer.fit(known).transform(requested)
+        found[method] = {name: imputed[:, i] for i, name in enumerate(names)}
     return found
 
 
@@ -157,7 +159,7 @@ def _errors(
     processor: ColumnProcessor,
     train: Table,
     test: Table,
-    filled: Table,
+    imputed: Table,
     rows: np.ndarray,
     others: Mapping[str, Mapping[str, np.ndarray]],
     seed: int,
@@ -168,7 +170,7 @@ def _errors(
     simple = np.mean(known, axis=0) if measured else Counter(known).most_common(1)[0][0]
     errors = []
     for i in rows.tolist():
-        truth, said = _value(processor, test, i, name), _value(processor, filled, i, name)
+        truth, said = _value(processor, test, i, name), _value(processor, imputed, i, name)
         if truth is not None and said is not None:
             beside = [_error(truth, one[name][i], True) if name in one else np.nan for one in others.values()]
             errors.append([_error(truth, said, measured), _error(truth, simple, measured), *beside])

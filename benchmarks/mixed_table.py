@@ -36,14 +36,14 @@ def make(folder: Path, seed: int = 0) -> None:
     """Writes train.csv and test.csv with the columns picture, speech, note, weight, region and label."""
     from polysense.core import random
     from polysense.data.demo.assets import read_digits, read_speech
-    from polysense.data.demo.degrade import degrade_picture, degrade_speech
+    from polysense.data.demo.degrade import degrade_image, degrade_speech
     from polysense.data.demo.notes import write_note
 
-    pictures, labels = read_digits()
+    images, labels = read_digits()
     speech = read_speech()
     for name in ("picture", "speech"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    order = random.permutation(len(pictures), seed, "mixed rows")
+    order = random.permutation(len(images), seed, "mixed rows")
     train_voices = random.permutation(len(speech.voices), seed, "mixed voices")[: round(0.7 * len(speech.voices))]
     in_train = np.isin(speech.voice, train_voices)
     tables: dict[str, list[list[object]]] = {"train": [], "test": []}
@@ -51,8 +51,8 @@ def make(folder: Path, seed: int = 0) -> None:
         split = "train" if row < NUM_TRAIN else "test"
         label = int(labels[index])
         draws = random.generator(seed, "mixed", row)
-        picture = degrade_picture(pictures[index], draws, blur=1.0, erase=(16, 19), noise=75.0)
-        Image.fromarray(picture).save(folder / "picture" / f"{row:04d}.png")
+        image = degrade_image(images[index], draws, blur=1.0, erase=(16, 19), noise=75.0)
+        Image.fromarray(image).save(folder / "picture" / f"{row:04d}.png")
         fitting = np.flatnonzero((speech.digit == label) & (in_train == (split == "train")))
         wave = degrade_speech(speech.wave(int(draws.choice(fitting))), draws, snr=(-13.0, -1.0))
         soundfile.write(folder / "speech" / f"{row:04d}.wav", wave, speech.sample_rate, subtype="PCM_16")
@@ -102,10 +102,10 @@ def handwritten(folder: Path, *, threads: int = 1, epochs: int = 10, seed: int =
     weights = np.array([float(row["weight"] or 0) for row in tables["train"]])
 
     def read(rows: list[dict[str, str]]) -> list[Tensor]:
-        picture, mel, note = torch.zeros(len(rows), 1, 28, 28), torch.zeros(len(rows), 1, num_mels, num_frames), []
+        image, mel, note = torch.zeros(len(rows), 1, 28, 28), torch.zeros(len(rows), 1, num_mels, num_frames), []
         for i, row in enumerate(rows):
             if row["picture"]:
-                picture[i, 0] = torch.from_numpy(np.array(Image.open(folder / row["picture"]), np.float32)) / 255
+                image[i, 0] = torch.from_numpy(np.array(Image.open(folder / row["picture"]), np.float32)) / 255
             if row["speech"]:
                 mel[i, 0] = log_mel(folder / row["speech"])
             note.append([vocabulary.get(word, 0) for word in row["note"].lower().split()][:16] or [0])
@@ -113,7 +113,7 @@ def handwritten(folder: Path, *, threads: int = 1, epochs: int = 10, seed: int =
         note_ids = torch.tensor([ids + [0] * (16 - len(ids)) for ids in note])
         region = torch.tensor([regions.get(row["region"], 0) for row in rows])
         label = torch.tensor([int(row["label"]) for row in rows])
-        return [picture, mel, note_ids, torch.tensor(weight, dtype=torch.float32)[:, None], region, label]
+        return [image, mel, note_ids, torch.tensor(weight, dtype=torch.float32)[:, None], region, label]
 
     def cnn(*widths: int) -> nn.Sequential:
         blocks: list[nn.Module] = []
@@ -124,9 +124,7 @@ def handwritten(folder: Path, *, threads: int = 1, epochs: int = 10, seed: int =
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.picture = nn.Sequential(
-                cnn(16, 32), nn.Flatten(), nn.Dropout(0.3), nn.Linear(32 * 7 * 7, 64), nn.ReLU()
-            )
+            self.image = nn.Sequential(cnn(16, 32), nn.Flatten(), nn.Dropout(0.3), nn.Linear(32 * 7 * 7, 64), nn.ReLU())
             self.speech = nn.Sequential(
                 cnn(16, 32, 32), nn.Flatten(), nn.Dropout(0.3), nn.Linear(32 * 5 * 8, 64), nn.ReLU()
             )
@@ -135,9 +133,9 @@ def handwritten(folder: Path, *, threads: int = 1, epochs: int = 10, seed: int =
             self.region = nn.Embedding(len(regions) + 1, 16)
             self.head = nn.Sequential(nn.Linear(64 * 3 + 32, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 10))
 
-        def forward(self, picture: Tensor, speech: Tensor, note: Tensor, weight: Tensor, region: Tensor) -> Tensor:
+        def forward(self, image: Tensor, speech: Tensor, note: Tensor, weight: Tensor, region: Tensor) -> Tensor:
             parts = [
-                self.picture(picture),
+                self.image(image),
                 self.speech(speech),
                 self.note(note),
                 self.weight(weight),

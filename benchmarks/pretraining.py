@@ -65,8 +65,15 @@ def train(
     batch_size = min(recipe.training.batch_size, len(rows))
     steps = options.steps or math.ceil(len(tables["train"]) / recipe.training.batch_size) * options.epochs
     epochs = epochs_for(steps, len(rows), batch_size)
-    asked = {"share": share, "seed": seed, "side": side, "steps": steps, "rows": len(rows), "bundle": options.bundle}
-    if path.is_file() and (found := json.loads(path.read_text()))["asked"] == asked:
+    requested = {
+        "share": share,
+        "seed": seed,
+        "side": side,
+        "steps": steps,
+        "rows": len(rows),
+        "bundle": options.bundle,
+    }
+    if path.is_file() and (found := json.loads(path.read_text()))["asked"] == requested:
         return dict(found)
     chosen = recipe.with_overrides(
         [
@@ -91,7 +98,7 @@ def train(
     (target,) = bundle.schema.targets
     metric = options.metric or selection_metric(target).name
     plain = {
-        "asked": asked,
+        "asked": requested,
         "metric": metric,
         "value": found.metrics[target.name][metric].value,
         "steps": result.steps,
@@ -129,8 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     source = read_table(options.table)
-    kept = {*options.columns, options.label}
-    ignored = {name: "ignored" for name in source.names if name not in kept and name != "split"}
+    retained = {*options.columns, options.label}
+    ignored = {name: "ignored" for name in source.names if name not in retained and name != "split"}
     recipe = prepare(
         options.table,
         target=options.label,
@@ -160,8 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = {side: [one["value"] for one in found[side]] for side in SIDES}
         apart = [after - before for before, after in zip(*(values[side] for side in SIDES), strict=True)]
         one = found[SIDES[0]][0]
-        shown = [f"{share:.0%}", str(one["asked"]["rows"]), str(one["steps"])]
-        print("| " + " | ".join([*shown, *(cell(values[side]) for side in SIDES), cell(apart)]) + " |")
+        listed = [f"{share:.0%}", str(one["asked"]["rows"]), str(one["steps"])]
+        print("| " + " | ".join([*listed, *(cell(values[side]) for side in SIDES), cell(apart)]) + " |")
     return 0
 
 

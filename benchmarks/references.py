@@ -360,8 +360,8 @@ class TorchCrossAttentionBlock(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         context = self.context_norm(context)
-        heard, _ = self.attention(self.query_norm(x), context, context, key_padding_mask=~mask, need_weights=False)
-        x = x + self.dropout(heard)
+        attended, _ = self.attention(self.query_norm(x), context, context, key_padding_mask=~mask, need_weights=False)
+        x = x + self.dropout(attended)
         out: Tensor = x + self.feed_forward(x)
         return out
 
@@ -389,14 +389,14 @@ class TorchCrossAttention(nn.Module):
         stacks: Any = iter(self.stacks)
         finished = []
         for index, (x, own) in enumerate(zip(streams, self.own, strict=True)):
-            heard = []
+            attended = []
             for other, context in enumerate(streams):
                 if other != index:
                     y = x
                     for block in next(stacks):
                         y = block(y, context, masks[other])
-                    heard.append(y)
-            mixed = sum(heard[1:], heard[0]) / len(heard)
+                    attended.append(y)
+            mixed = sum(attended[1:], attended[0]) / len(attended)
             finished.append(self.norm(own(mixed, src_key_padding_mask=~masks[index])))
         pooled = torch.stack([x[:, 0] for x in finished], dim=1).mean(dim=1)
         return torch.cat([x[:, 1:] for x in finished], dim=1), pooled

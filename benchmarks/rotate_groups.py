@@ -20,7 +20,7 @@ def rotate(table: Path, column: str, output: Path) -> list[Path]:
         rows = list(csv.DictReader(file))
     groups = sorted({row[column] for row in rows})
     output.mkdir(parents=True, exist_ok=True)
-    written = []
+    generated = []
     for position, test in enumerate(groups):
         validation = groups[(position + 1) % len(groups)]
         path = output / f"{test}.csv"
@@ -30,8 +30,8 @@ def rotate(table: Path, column: str, output: Path) -> list[Path]:
             for row in rows:
                 split = {test: "test", validation: "validation"}.get(row[column], "train")
                 writer.writerow({**row, "split": split})
-        written.append(path)
-    return written
+        generated.append(path)
+    return generated
 
 
 if __name__ == "__main__":
@@ -40,5 +40,5 @@ if __name__ == "__main__":
     parser.add_argument("column")
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
-    for written in rotate(arguments.table, arguments.column, arguments.output):
-        print(written)
+    for generated in rotate(arguments.table, arguments.column, arguments.output):
+        print(generated)

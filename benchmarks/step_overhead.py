@@ -68,9 +68,9 @@ class Files(Dataset[tuple[np.ndarray, np.ndarray, int]]):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, int]:
         row = self.rows[index]
-        picture = np.array(Image.open(self.folder / row["picture"]), dtype=np.uint8)
+        image = np.array(Image.open(self.folder / row["picture"]), dtype=np.uint8)
         wave, _ = soundfile.read(self.folder / row["speech"], dtype="int16")
-        return picture, wave, int(row["label"])
+        return image, wave, int(row["label"])
 
 
 def collate(samples: list[tuple[np.ndarray, np.ndarray, int]]) -> Batch:
@@ -79,12 +79,12 @@ def collate(samples: list[tuple[np.ndarray, np.ndarray, int]]) -> Batch:
     waves = np.zeros((len(samples), 1, longest), dtype=np.int16)
     for row, (_, wave, _) in enumerate(samples):
         waves[row, 0, : len(wave)] = wave
-    pictures = np.stack([picture for picture, _, _ in samples])[:, None, None]
+    images = np.stack([image for image, _, _ in samples])[:, None, None]
     ones = torch.ones(len(samples), 1, dtype=torch.int64)
     return Batch(
         rows=torch.arange(len(samples)),
         columns={
-            "picture": ColumnBatch(values=torch.from_numpy(pictures), lengths=ones),
+            "picture": ColumnBatch(values=torch.from_numpy(images), lengths=ones),
             "speech": ColumnBatch(
                 values=torch.from_numpy(waves), lengths=torch.tensor([[len(wave)] for _, wave, _ in samples])
             ),

@@ -57,13 +57,13 @@ def make_dialogue(table: Path, output: Path, num_turns: int = _TURNS) -> None:
     dialogues: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         dialogues.setdefault(row["dialogue_id"], []).append(row)
-    written = []
+    generated = []
     for row in rows:
         before = sorted((other for other in dialogues[row["dialogue_id"]] if other["turn"] < row["turn"]), key=_turn)
         context = [f"{other['speaker']}: {other['text']}" for other in before[-num_turns:]]
-        kept = {name: row[name] for name in ("speaker", "text", "emotion", "split")}
-        written.append({"dialogue_id": row["dialogue_id"], "context": context, **kept})
-    _write_lines(output, written)
+        retained = {name: row[name] for name in ("speaker", "text", "emotion", "split")}
+        generated.append({"dialogue_id": row["dialogue_id"], "context": context, **retained})
+    _write_lines(output, generated)
 
 
 def _turn(row: dict[str, Any]) -> int:
@@ -142,22 +142,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("folder", type=Path)
         command.add_argument("--rows", type=int, default=2000)
         command.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args(arguments)
-    if asked.command in ("spoken-numbers", "service"):
-        make = make_service if asked.command == "service" else make_spoken_numbers
-        asked.output = make(asked.folder, seed=asked.seed, num_rows=asked.rows)
+    requested = parser.parse_args(arguments)
+    if requested.command in ("spoken-numbers", "service"):
+        make = make_service if requested.command == "service" else make_spoken_numbers
+        requested.output = make(requested.folder, seed=requested.seed, num_rows=requested.rows)
     else:
-        asked.output.parent.mkdir(parents=True, exist_ok=True)
-        match asked.command:
+        requested.output.parent.mkdir(parents=True, exist_ok=True)
+        match requested.command:
             case "words":
-                make_words(asked.table, asked.output)
+                make_words(requested.table, requested.output)
             case "dialogue":
-                make_dialogue(asked.table, asked.output, asked.turns)
+                make_dialogue(requested.table, requested.output, requested.turns)
             case "styles":
-                make_styles(asked.table, asked.output, asked.held_out)
+                make_styles(requested.table, requested.output, requested.held_out)
             case _:
-                make_pairs(asked.table, asked.output, asked.rows)
-    sys.stdout.write(f"wrote {asked.output}\n")
+                make_pairs(requested.table, requested.output, requested.rows)
+    sys.stdout.write(f"wrote {requested.output}\n")
     return 0
 
 

@@ -29,24 +29,29 @@ def main() -> int:
     parser.add_argument(
         "--train", nargs="*", metavar="KEY=VALUE", help="train too, with these keys of the recipe changed"
     )
-    asked = parser.parse_args()
-    table = make_translation(asked.folder, seed=asked.seed, num_rows=asked.rows)
-    if asked.train is None:
+    requested = parser.parse_args()
+    table = make_translation(requested.folder, seed=requested.seed, num_rows=requested.rows)
+    if requested.train is None:
         sys.stdout.write(f"wrote {table}; train on it:  polysense train {table} --target greek\n")
         return 0
     started = time.perf_counter()
     run = polysense.fit(
         table,
         target="greek",
-        output=asked.folder / "run",
-        overrides=[f"training.seed={asked.seed}", "data.transforms={}", *asked.train],
+        output=requested.folder / "run",
+        overrides=[f"training.seed={requested.seed}", "data.transforms={}", *requested.train],
     )
     found = {"this model": run.evaluations["test"], **run.baselines["test"]}
     scores = {
         name: {metric: round(one.value("greek", metric), 4) for metric in _METRICS if metric in one.metrics["greek"]}
         for name, one in found.items()
     }
-    result = {"rows": asked.rows, "seed": asked.seed, "seconds": round(time.perf_counter() - started), "test": scores}
+    result = {
+        "rows": requested.rows,
+        "seed": requested.seed,
+        "seconds": round(time.perf_counter() - started),
+        "test": scores,
+    }
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
     return 0
 

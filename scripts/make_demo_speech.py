@@ -84,7 +84,7 @@ def synthesize(voice: str, word: str, speed: int, pitch: int) -> np.ndarray:
 def make_speech(out: Path) -> None:
     """Writes speech.flac (all recordings on end) and speech.json (where each begins, who says what)."""
     version = subprocess.run(["espeak-ng", "--version"], check=True, capture_output=True, text=True).stdout
-    voices, recordings, waves, start = [], [], [], 0
+    voices, clips, waves, start = [], [], [], 0
     for index, variant in enumerate(VARIANTS.split()):
         name = f"{ACCENTS[index % len(ACCENTS)]}+{variant}"
         base_speed, base_pitch = random.uniforms(2, "demo speech voice", name)
@@ -95,7 +95,7 @@ def make_speech(out: Path) -> None:
                 speed = int(130 + 90 * base_speed + 30 * (wobble_speed - 0.5))
                 pitch = int(20 + 60 * base_pitch + 20 * (wobble_pitch - 0.5))
                 wave = synthesize(name, word, speed, pitch)
-                recordings.append([index, digit, take, speed, pitch, start, len(wave)])
+                clips.append([index, digit, take, speed, pitch, start, len(wave)])
                 waves.append(wave)
                 start += len(wave)
     blob = np.concatenate(waves).astype(np.int16) << 8  # soundfile takes 16 bits and keeps the upper 8
@@ -105,7 +105,7 @@ def make_speech(out: Path) -> None:
         "sample_rate": SAMPLE_RATE,
         "voices": voices,
         "fields": ["voice", "digit", "take", "words_per_minute", "pitch", "start", "length"],
-        "recordings": recordings,
+        "recordings": clips,
     }
     text = json.dumps(index_json, separators=(",", ":")).replace("],[", "],\n[")
     (out / "speech.json").write_text(text + "\n")

@@ -169,11 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, if none is named: {', '.join(EXAMPLES)}")
-    asked = parser.parse_args(arguments)
-    for name in asked.names or EXAMPLES:
+    requested = parser.parse_args(arguments)
+    for name in requested.names or EXAMPLES:
         example = EXAMPLES[name]
         with tempfile.TemporaryDirectory() as folder:
-            text = example.text(example.make(asked.data, Path(folder)))
+            text = example.text(example.make(requested.data, Path(folder)))
         (ROOT / "examples" / f"{name}.yaml").write_text(text, encoding="utf-8")
         print(f"wrote examples/{name}.yaml")
     return 0

@@ -17,7 +17,7 @@ KINDS = {room: {path.parent.name for path in SOURCE.glob(f"{room}/*/spec.py")} f
 EXEMPT = ("modalities", "tasks", "presets")
 
 
-def places(text: str, room: str) -> Iterator[int]:
+def positions(text: str, room: str) -> Iterator[int]:
     """The lines on which a module names a kind.
 
     Args:
@@ -60,7 +60,7 @@ def test_generic_code_names_no_kind(room: str) -> None:
         f"{path.relative_to(SOURCE)}:{line}"
         for path in sorted(SOURCE.rglob("*.py"))
         if path.relative_to(SOURCE).parts[0] not in EXEMPT
-        for line in places(path.read_text(encoding="utf-8"), room)
+        for line in positions(path.read_text(encoding="utf-8"), room)
     ]
     assert named == [], "ask its spec (polysense.core.registry)"
 
@@ -76,7 +76,7 @@ def test_generic_code_names_no_kind(room: str) -> None:
     ],
 )
 def test_a_named_modality_is_seen(line: str) -> None:
-    assert list(places(line, "modalities"))
+    assert list(positions(line, "modalities"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_named_modality_is_seen(line: str) -> None:
     ],
 )
 def test_a_named_task_is_seen(line: str) -> None:
-    assert list(places(line, "tasks"))
+    assert list(positions(line, "tasks"))
 
 
 @pytest.mark.parametrize(
@@ -104,5 +104,5 @@ def test_a_named_task_is_seen(line: str) -> None:
     ],
 )
 def test_other_words_are_none(line: str) -> None:
-    assert not list(places(line, "modalities"))
-    assert not list(places(line, "tasks"))
+    assert not list(positions(line, "modalities"))
+    assert not list(positions(line, "tasks"))

@@ -181,10 +181,10 @@ def test_no_import_is_hidden_in_a_function_or_from_the_run_time() -> None:
 
 
 def test_a_result_is_named_after_what_it_is() -> None:
-    places = [
+    positions = [
         f"{path}:{node.lineno}"
         for path, tree in TREES.items()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Name) and node.id == "found") or (isinstance(node, ast.arg) and node.arg == "found")
     ]
-    assert places == [], "`found` says nothing; name it after what it is, or `result`"
+    assert positions == [], "`found` says nothing; name it after what it is, or `result`"

@@ -80,9 +80,9 @@ def disagreements(pyproject: dict[str, Any], text: str) -> list[str]:
             version = chosen.get(canonicalize_name(requirement.name))
             if version is None or version not in requirement.specifier:
                 result.append(f"{requirement}: the lock has {version} for {environment}")
-    asked = {canonicalize_name(one.name) for one in requested(pyproject)}
+    required_versions = {canonicalize_name(one.name) for one in requested(pyproject)}
     direct = {canonicalize_name(one.requirement.name) for one in packages if one.is_direct}
-    return result + [f"{name}: is asked for in one of the two alone" for name in sorted(asked ^ direct)]
+    return result + [f"{name}: is asked for in one of the two alone" for name in sorted(required_versions ^ direct)]
 
 
 @pytest.fixture(scope="module")

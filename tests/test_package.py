@@ -49,9 +49,9 @@ def test_dir_shows_the_public_names() -> None:
 
 
 def test_names_can_be_imported_by_star() -> None:
-    shown, _ = run("from polysense import *; print(dir())")
-    assert "read_table" in shown
-    assert "fit" in shown
+    listed, _ = run("from polysense import *; print(dir())")
+    assert "read_table" in listed
+    assert "fit" in listed
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -92,8 +92,8 @@ def test_user_errors_exit_with_2_and_are_value_errors() -> None:
 
 
 def test_importing_polysense_loads_nothing_heavy() -> None:
-    shown, _ = run("import json, sys, polysense; print(json.dumps(sorted(sys.modules)))")
-    assert set(json.loads(shown)).isdisjoint(HEAVY)
+    listed, _ = run("import json, sys, polysense; print(json.dumps(sorted(sys.modules)))")
+    assert set(json.loads(listed)).isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize("line", [["--help"], ["train", "--help"], ["doctor"], ["--version"]])
@@ -106,8 +106,8 @@ with contextlib.redirect_stdout(io.StringIO()):
     code = main(sys.argv[1:])
 print(json.dumps([code, sorted(sys.modules)]))
 """
-    shown, _ = run(program, *line)
-    code, modules = json.loads(shown)
+    listed, _ = run(program, *line)
+    code, modules = json.loads(listed)
     assert code == 0
     assert set(modules).isdisjoint({*HEAVY, "polars", "pyarrow", "numpy"})
 
@@ -120,5 +120,5 @@ def test_the_console_script_is_there() -> None:
 
 def test_training_and_prediction_load_no_more_than_they_need() -> None:
     # Peak memory of a whole run is compared with a hand-written loop's: one careless import costs 100 MiB and more.
-    shown, _ = run("import json, sys, polysense.api; print(json.dumps(sorted(sys.modules)))")
-    assert set(json.loads(shown)).isdisjoint({*HEAVY, "matplotlib", "tensorboard", "av"} - {"torch"})
+    listed, _ = run("import json, sys, polysense.api; print(json.dumps(sorted(sys.modules)))")
+    assert set(json.loads(listed)).isdisjoint({*HEAVY, "matplotlib", "tensorboard", "av"} - {"torch"})

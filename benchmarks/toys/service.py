@@ -86,12 +86,12 @@ class Case:
 
 def reply(case: Case) -> str:
     """What customer service answers; a function of what the row's present cells tell, and of nothing else."""
-    asked = [
+    requested = [
         *([] if case.has_photo else ["a picture of what arrived"]),
         *([] if case.has_voice else ["the number of your order"]),
     ]
-    if asked:
-        return f"Dear {case.name}, please send us {' and '.join(asked)}."
+    if requested:
+        return f"Dear {case.name}, please send us {' and '.join(requested)}."
     what = f"{case.color} {case.thing} of order {' '.join(case.order)}"
     if not case.broken:
         return f"Dear {case.name}, we see no damage to your {what}; could you send another picture?"
@@ -165,17 +165,15 @@ def make_service(folder: str | Path, *, seed: int = 0, num_rows: int = 2_000) ->
                 has_photo=bool(draws.random() >= _SHARE_MISSING),
                 has_voice=bool(draws.random() >= _SHARE_MISSING),
             )
-            photo, recording = (f"photo/{row:05d}.png", f"voice/{row:05d}.wav")
+            photo, clip = (f"photo/{row:05d}.png", f"voice/{row:05d}.wav")
             if case.has_photo:
                 draw_thing(case, draws).save(folder / photo)
             if case.has_voice:
                 wave = say(case.order, speech, voice, draws)
-                soundfile.write(folder / recording, wave, speech.sample_rate, subtype="PCM_16")
+                soundfile.write(folder / clip, wave, speech.sample_rate, subtype="PCM_16")
             words = (draws.choice(choices) for choices in (_GREETINGS, _WISHES[wish][0], _CLOSINGS))
             message = " ".join(filter(None, [*map(str, words), case.name]))
-            rows.append(
-                [photo if case.has_photo else "", recording if case.has_voice else "", message, reply(case), split]
-            )
+            rows.append([photo if case.has_photo else "", clip if case.has_voice else "", message, reply(case), split])
         table = folder / "service.csv"
         with table.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")

@@ -52,7 +52,7 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "as_bundle", "load"]
 
-FORMAT = 3
+FORMAT = 4
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"
@@ -85,9 +85,9 @@ class Predictions:
         Args:
             folder: Where they are written, each column's in a folder of its own; what was there is replaced.
         """
-        held = [name for name, kind in self.frame.schema.items() if kind == MEDIA]
+        media = [name for name, kind in self.frame.schema.items() if kind == MEDIA]
         columns = []
-        for index, name in enumerate(held):
+        for index, name in enumerate(media):
             cells: list[Any] = self.frame[name].to_list()
             if folder is None:
                 texts = [None if cell is None else base64.b64encode(cell["bytes"]).decode("ascii") for cell in cells]
@@ -165,7 +165,7 @@ class Bundle:
     @property
     def imputer(self) -> Imputer | None:
         """What imputes missing cells before the model's own preprocessing reads them."""
-        return self.processor.filler if isinstance(self.processor.filler, Imputer) else None
+        return self.processor.imputer if isinstance(self.processor.imputer, Imputer) else None
 
     def save(self, folder: Path | str) -> None:
         """Writes the bundle; the file that makes it one, bundle.json, is written last."""
@@ -176,7 +176,7 @@ class Bundle:
         with replacing_folder(folder / "resources") as part:
             self.model.save_resources(part)
         if self.imputer is not None:
-            self.imputer.restorer.save(folder / IMPUTER)
+            self.imputer.reconstructor.save(folder / IMPUTER)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         # A tied weight stands under two names and is one storage, which safetensors refuses.
         plain = {name: value.clone() if _shared(name, value, weights) else value for name, value in weights.items()}
@@ -311,13 +311,15 @@ class Bundle:
         Raises:
             ConfigError: The model writes no such text token by token, or several.
         """
-        written = [name for name, head in self.model_config.heads.items() if head.strategy is not None]
-        if target in written or (target is None and len(written) == 1):
-            return target or written[0]
-        asked = "a target must be named" if target is None and written else f"target {target!r} is not one of them"
+        generated = [name for name, head in self.model_config.heads.items() if head.strategy is not None]
+        if target in generated or (target is None and len(generated) == 1):
+            return target or generated[0]
+        requested = (
+            "a target must be named" if target is None and generated else f"target {target!r} is not one of them"
+        )
         raise ConfigError(
-            f"stream: {asked}; the texts that are written token by token are {', '.join(written)}"
-            if written
+            f"stream: {requested}; the texts that are written token by token are {', '.join(generated)}"
+            if generated
             else "stream: this model writes no text token by token"
         )
 
@@ -359,9 +361,9 @@ class Bundle:
             columns |= made
         names, present = self.schema.names, batch.presence(self.schema.names)[real].tolist()
         columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
-        if table.fills is not None:
+        if table.imputations is not None:
             columns["imputed"] = [
-                ", ".join(c.name for c in self.schema if row in table.fills.cells.get(c.table_column, ()))
+                ", ".join(c.name for c in self.schema if row in table.imputations.cells.get(c.table_column, ()))
                 for row in table.rows.tolist()
             ]
         return polars.DataFrame(columns)

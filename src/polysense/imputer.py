@@ -1,9 +1,8 @@
 """Missing cells, filled by a trained model before another model's preprocessing reads them.
 
 It stands below the bundle, which holds one, and above data and nn: it needs the preprocessing and the model that
-reconstructs columns. What it imputes is a plain value beside the cells (`Table.fills`), so a cell that is there is
-never touched, and what imputes one cell depends on its own row alone: neither on the other rows nor on their columns'
-types.
+reconstructs columns. Imputed values stand beside the cells (`Table.imputations`), so a cell that is there is never
+touched, and an imputed value depends on its own row alone: neither on the other rows nor on their columns' types.
 
 It sees the columns in `reads` and no others. So what a model must not read, its answer above all, does not come in by
 way of what is filled.
@@ -30,18 +29,18 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
-from polysense.data.sources import Fills, Table
+from polysense.data.sources import Imputations, Table
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["Imputer", "Restorer", "missing_cells", "restored_batches", "restored_columns"]
+__all__ = ["Imputer", "Reconstructor", "missing_cells", "reconstructed_batches", "reconstructed_columns"]
 
 _log = logging.getLogger("polysense.imputer")
 
-_TOLD_FROM = 10_000  # rows; fewer take seconds
+_LOGGED_FROM = 10_000  # rows; fewer take seconds
 
 
 @runtime_checkable
-class Restorer(Protocol):
+class Reconstructor(Protocol):
     """A trained model that reconstructs columns, with its preprocessing: a bundle."""
 
     processor: Processor
@@ -55,14 +54,14 @@ class Imputer:
     """Imputes missing cells of a table's columns.
 
     Args:
-        restorer: What reconstructs them.
-        fills: Per column of the table that is filled, the restorer's input column that it is.
+        reconstructor: What reconstructs them.
+        imputations: Per column of the table that is filled, the restorer's input column that it is.
         reads: The table's columns that it may look at.
     """
 
-    def __init__(self, restorer: Restorer, *, fills: Mapping[str, str], reads: Sequence[str]) -> None:
-        self.restorer = restorer
-        self.fills = dict(fills)
+    def __init__(self, reconstructor: Reconstructor, *, imputations: Mapping[str, str], reads: Sequence[str]) -> None:
+        self.reconstructor = reconstructor
+        self.imputations = dict(imputations)
         self.reads = tuple(reads)
         self._known: WeakKeyDictionary[Table, Table] = WeakKeyDictionary()
 
@@ -72,26 +71,26 @@ class Imputer:
         A row with nothing to fill it from, and a cell that the model has nothing to write for, stay missing. A cell
         that can't be read is not missing.
         """
-        if table.fills is not None and table.fills.by is self:
+        if table.imputations is not None and table.imputations.by is self:
             return table
         result = self._known.get(table)
         if result is None:  # a training table is asked for several times
-            result = self._known[table] = self._filled(replace(table, fills=None))
+            result = self._known[table] = self._filled(replace(table, imputations=None))
         return result
 
     def counts(self, table: Table) -> dict[str, tuple[int, int]]:
         """Per column how many cells are imputed, and how many were missing."""
-        fills = self.fill(table).fills
-        assert fills is not None
+        imputations = self.fill(table).imputations
+        assert imputations is not None
         rows = table.rows.tolist()
         return {
-            name: (sum(row in fills.cells[name] for row in rows), int(missing_cells(table, name).sum()))
-            for name in self.fills
+            name: (sum(row in imputations.cells[name] for row in rows), int(missing_cells(table, name).sum()))
+            for name in self.imputations
         }
 
     def as_json(self) -> dict[str, Any]:
         """What it is made from again, beside the restorer."""
-        return {"fills": self.fills, "reads": list(self.reads)}
+        return {"fills": self.imputations, "reads": list(self.reads)}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": None}
@@ -101,35 +100,37 @@ class Imputer:
         self._known = WeakKeyDictionary()
 
     def _filled(self, table: Table) -> Table:
-        processor = self.restorer.processor
-        lacks = {name: missing_cells(table, name) for name in self.fills}
-        cells: dict[str, dict[int, Any]] = {name: {} for name in self.fills}
-        wanted = np.flatnonzero(np.any(list(lacks.values()), axis=0))
-        if len(wanted) >= _TOLD_FROM:
-            _log.info("%s: missing cells of %s rows are being filled", table.name, f"{len(wanted):,}")
-        part = self._seen(table.select(wanted))
-        for batch, restored in restored_batches(processor, self.restorer.model, part) if len(wanted) else ():
+        processor = self.reconstructor.processor
+        lacks = {name: missing_cells(table, name) for name in self.imputations}
+        cells: dict[str, dict[int, Any]] = {name: {} for name in self.imputations}
+        requested = np.flatnonzero(np.any(list(lacks.values()), axis=0))
+        if len(requested) >= _LOGGED_FROM:
+            _log.info("%s: missing cells of %s rows are being filled", table.name, f"{len(requested):,}")
+        part = self._seen(table.select(requested))
+        for batch, reconstructed in (
+            reconstructed_batches(processor, self.reconstructor.model, part) if len(requested) else ()
+        ):
             present = batch.presence(batch.columns).any(dim=1)
             for index, row in enumerate(batch.rows.tolist()):
                 if row < 0 or not present[index]:
                     continue
-                position = int(wanted[row])
-                for name, member in self.fills.items():
+                position = int(requested[row])
+                for name, member in self.imputations.items():
                     if lacks[name][position]:
-                        made = processor.columns[member].restore(restored[member][index, ...], spelled=False)
+                        made = processor.columns[member].restore(reconstructed[member][index, ...], spelled=False)
                         if made is not None:
                             cells[name][int(table.rows[position])] = made
-        added = [pl.lit(None).alias(name) for name in self.fills if not table.has(name)]
-        return replace(table, frame=table.frame.with_columns(added), fills=Fills(by=self, cells=cells))
+        added = [pl.lit(None).alias(name) for name in self.imputations if not table.has(name)]
+        return replace(table, frame=table.frame.with_columns(added), imputations=Imputations(by=self, cells=cells))
 
     def _seen(self, table: Table) -> Table:
         """The columns that it may look at; the restorer's others hold nothing."""
-        known = dict.fromkeys(column.table_column for column in self.restorer.processor.schema)
+        known = dict.fromkeys(column.table_column for column in self.reconstructor.processor.schema)
         hidden = [pl.lit(None).alias(name) for name in known if name not in self.reads or not table.has(name)]
         return replace(table, frame=table.frame.with_columns(hidden).select(*known))
 
 
-def restored_columns(schema: Schema) -> dict[str, Target]:
+def reconstructed_columns(schema: Schema) -> dict[str, Target]:
     """The input columns that a model reconstructs, and the target that each is reconstructed by."""
     results: dict[str, Target] = {}
     for target in schema.targets:
@@ -138,7 +139,7 @@ def restored_columns(schema: Schema) -> dict[str, Target]:
     return results
 
 
-def restored_batches(
+def reconstructed_batches(
     processor: Processor,
     model: MultimodalModel,
     table: Table,
@@ -159,17 +160,17 @@ def restored_batches(
     device = next(model.parameters()).device
     dataset = TableDataset(table, processor, with_targets=False)
     for batch in PredictLoader(dataset, processor.schema, progress=progress):
-        restored: dict[str, np.ndarray] = {}
+        reconstructed: dict[str, np.ndarray] = {}
         predictions = {} if only_read else model.predict(batch.to(device))[0]
         for target in processor.schema.targets if predictions else ():
             reconstructions = task(target.task).reconstructions
             if not isinstance(reconstructions, Unsupported):
-                restored = {**reconstructions(target, as_arrays(predictions[target.name])), **restored}
-        yield batch, restored
+                reconstructed = {**reconstructions(target, as_arrays(predictions[target.name])), **reconstructed}
+        yield batch, reconstructed
 
 
 def missing_cells(table: Table, name: str) -> np.ndarray:
     """Which rows lack a column's cell, whatever imputes it; bool [rows]."""
     if not table.has(name):
         return np.ones(len(table), dtype=bool)
-    return np.array([cell is None for cell in replace(table, fills=None).cells(name)], dtype=bool)
+    return np.array([cell is None for cell in replace(table, imputations=None).cells(name)], dtype=bool)

@@ -34,8 +34,8 @@ class EvaluationConfig(Config):
         baselines: Whether to also train a unimodal model of each column, and to evaluate their ensemble, with the same
             settings. It takes about as long as the training itself.
         report: Whether to write report.html.
-        written_rows: For generation targets: the maximum number of validation rows whose texts are generated after each
-            epoch; teacher-forced metrics use all rows. 0 generates none before the end of training.
+        generated_rows: For generation targets: the maximum number of validation rows whose texts are generated after
+            each epoch; teacher-forced metrics use all rows. 0 generates none before the end of training.
         samples: Number of validation rows to show after each epoch with their inputs, targets and predictions, in
             samples.html, samples.jsonl and TensorBoard; texts in train.log too.
     """
@@ -45,7 +45,7 @@ class EvaluationConfig(Config):
     contribution_rows: PositiveInt = 2000
     baselines: bool = False
     report: bool = True
-    written_rows: NonNegativeInt = 64
+    generated_rows: NonNegativeInt = 64
     samples: NonNegativeInt = 4
 
 
@@ -129,7 +129,7 @@ class Recipe(Config):
         for column in hidden:
             if column not in self.data.columns:
                 known = ", ".join(self.data.columns)
-                raise ConfigError(f"model.heads.{name}.without: {column!r} is no input column (there are: {known})")
+                raise ConfigError(f"model.heads.{name}.exclude: {column!r} is no input column (there are: {known})")
         if target.reads_inputs:
             return
         for column, config in self.data.columns.items():
@@ -137,7 +137,7 @@ class Recipe(Config):
                 raise ConfigError(
                     f"data.columns.{column}: {config.source(column)!r} is also a target; an input that is the answer "
                     f"teaches nothing. If it is here for another target, keep it from this one: "
-                    f"model.heads.{name}.without: [{column}]"
+                    f"model.heads.{name}.exclude: [{column}]"
                 )
 
     def with_overrides(self, overrides: list[str], base: Path | None = None) -> Recipe:

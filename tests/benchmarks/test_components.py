@@ -41,12 +41,12 @@ def test_a_component_is_measured_beside_its_reference(measured: tuple[str, dict[
 
 
 def test_the_table_has_a_line_for_each_and_says_what_is_left_out(measured: tuple[str, dict[str, Any]]) -> None:
-    shown, results = measured
-    lines = [line for line in shown.splitlines() if line.startswith("|")]
+    listed, results = measured
+    lines = [line for line in listed.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(results["rows"])
     assert len({line.count("|") for line in lines}) == 1
     assert results["left_out"] == {"auto": "a choice among the others"}
-    assert "Not measured: auto" in shown
+    assert "Not measured: auto" in listed
 
 
 def test_an_unknown_name_is_refused() -> None:

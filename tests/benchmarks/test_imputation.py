@@ -21,7 +21,7 @@ def test_hidden_cells_were_there_and_a_row_keeps_one(script: Any) -> None:
     draws = np.random.default_rng(0)
     rows = [{"a": str(i), "b": None if draws.random() < 0.3 else i, "c": "x"} for i in range(200)]
     table = read_table(rows)
-    fewer, hidden = script.hide(table, ["a", "b"], 0.5, 3)
+    fewer, hidden = script.cell_mask_rate(table, ["a", "b"], 0.5, 3)
     for name in ("a", "b"):
         before, after = table.cells(name), fewer.cells(name)
         lost = [i for i in range(200) if before[i] is not None and after[i] is None]
@@ -30,7 +30,7 @@ def test_hidden_cells_were_there_and_a_row_keeps_one(script: Any) -> None:
         assert 40 < len(lost) < 110
     assert all(a is not None or b is not None for a, b in zip(fewer.cells("a"), fewer.cells("b"), strict=True))
     assert fewer.cells("c") == table.cells("c")
-    again = script.hide(table, ["a", "b"], 0.5, 3)[1]
+    again = script.cell_mask_rate(table, ["a", "b"], 0.5, 3)[1]
     assert all(np.array_equal(hidden[name], again[name]) for name in hidden)
 
 
@@ -53,9 +53,9 @@ def test_what_looks_at_other_numbers_fills_by_them(script: Any) -> None:
     fewer = read_table([row | ({"b": None} if i < 20 else {}) for i, row in enumerate(rows)])
     found = script.by_other_numbers(processor.columns, table, fewer)
     assert list(found) == ["5 nearest", "ridge"]
-    for filled in found.values():
+    for imputed in found.values():
         truth = (np.array([row["b"] for row in rows]) - 1) / 3
-        said = filled["b"][:20]
+        said = imputed["b"][:20]
         assert np.corrcoef(truth[:20], said)[0, 1] > 0.98
     alone = {"a": processor.columns["a"], "c": processor.columns["c"]}
     assert script.by_other_numbers(alone, table, fewer) == {}

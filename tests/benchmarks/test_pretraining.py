@@ -82,9 +82,9 @@ def test_it_runs_and_prints_both_sides(
     ]
     arguments += ["--steps", "4", "-o", str(tmp_path / "out"), "--preset", "fast", "--set", *small]
     assert benchmark.main(arguments) == 0
-    shown = capsys.readouterr().out
-    assert "Moved: encoders.x, encoders.y, fusion" in shown
-    lines = [line for line in shown.splitlines() if line.startswith("| 1")]
+    listed = capsys.readouterr().out
+    assert "Moved: encoders.x, encoders.y, fusion" in listed
+    lines = [line for line in listed.splitlines() if line.startswith("| 1")]
     assert [line.split(" | ")[0] for line in lines] == ["| 10%", "| 100%"]
     assert benchmark.main(arguments) == 0  # what is done is read again
-    assert capsys.readouterr().out == shown
+    assert capsys.readouterr().out == listed

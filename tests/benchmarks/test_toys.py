@@ -72,8 +72,8 @@ def test_no_number_and_no_voice_is_in_two_splits(tmp_path: Path, monkeypatch: py
     assert len(numbers) == LARGEST, "each number has words of its own"
     splits = ("train", "validation", "test")
     said = {split: {numbers[row["greek"]] for row in rows if row["split"] == split} for split in splits}
-    heard = {split: {v for row, v in zip(rows, voices, strict=True) if row["split"] == split} for split in splits}
-    for found in (said, heard):
+    attended = {split: {v for row, v in zip(rows, voices, strict=True) if row["split"] == split} for split in splits}
+    for found in (said, attended):
         assert not found["train"] & found["validation"]
         assert not found["train"] & found["test"]
         assert not found["validation"] & found["test"]
@@ -107,7 +107,7 @@ def test_a_reply_says_what_the_columns_tell() -> None:
 
 
 def test_a_picture_shows_its_thing_and_whether_it_is_broken() -> None:
-    pictures = {
+    images = {
         (thing, color, broken): np.asarray(
             draw_thing(
                 dataclasses.replace(CASE, thing=thing, color=color, broken=broken), random.generator("same")
@@ -117,11 +117,11 @@ def test_a_picture_shows_its_thing_and_whether_it_is_broken() -> None:
         for color in ("red", "yellow")
         for broken in (False, True)
     }  # fmt: skip
-    assert all(picture.shape == (SIZE, SIZE, 3) for picture in pictures.values())
-    assert len({picture.tobytes() for picture in pictures.values()}) == len(pictures)
-    for (thing, color, broken), picture in pictures.items():
+    assert all(image.shape == (SIZE, SIZE, 3) for image in images.values())
+    assert len({image.tobytes() for image in images.values()}) == len(images)
+    for (thing, color, broken), image in images.items():
         if broken:
-            changed = (picture != pictures[thing, color, False]).any(axis=2)
+            changed = (image != images[thing, color, False]).any(axis=2)
             assert 20 < changed.sum() < 400, "a crack, and nothing else"
 
 
@@ -131,8 +131,8 @@ def test_service_cells_are_missing_as_promised_and_splits_are_apart(tmp_path: Pa
         assert 8 < sum(not row[column] for row in rows) < 40
     for row in rows[:40]:
         if row["photo"]:
-            with Image.open(tmp_path / row["photo"]) as picture:
-                assert (picture.size, picture.mode) == ((SIZE, SIZE), "RGB")
+            with Image.open(tmp_path / row["photo"]) as image:
+                assert (image.size, image.mode) == ((SIZE, SIZE), "RGB")
         if row["voice"]:
             assert soundfile.info(tmp_path / row["voice"]).samplerate == 8000
     for row in rows:

@@ -21,8 +21,8 @@ COMMANDS = ["check", "compare", "demo", "doctor", "evaluate", "list", "new", "pr
 
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    shown = capsys.readouterr().out
-    assert all(re.search(rf"^  {command} +\S", shown, re.MULTILINE) for command in COMMANDS)
+    listed = capsys.readouterr().out
+    assert all(re.search(rf"^  {command} +\S", listed, re.MULTILINE) for command in COMMANDS)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,9 +33,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
-    shown = capsys.readouterr().out
-    assert f"polysense {command}" in shown
-    assert "-q, -v, --debug" in shown
+    listed = capsys.readouterr().out
+    assert f"polysense {command}" in listed
+    assert "-q, -v, --debug" in listed
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_a_wrong_command_line_is_one_message(
     line: list[str], message: str, api: FakeApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(line) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.startswith("error: ")
-    assert message in shown.err
-    assert "Traceback" not in shown.err
+    listed = capsys.readouterr()
+    assert listed.out == ""
+    assert listed.err.startswith("error: ")
+    assert message in listed.err
+    assert "Traceback" not in listed.err
     assert api.calls == []
 
 
@@ -104,9 +104,9 @@ def test_debug_shows_the_traceback_wherever_it_stands(
 ) -> None:
     api.error = ConfigError("wrong")
     assert main(line) == 2
-    shown = capsys.readouterr().err
-    assert shown.startswith("Traceback")
-    assert shown.endswith("error: wrong\n")
+    listed = capsys.readouterr().err
+    assert listed.startswith("Traceback")
+    assert listed.endswith("error: wrong\n")
 
 
 def test_after_two_dashes_nothing_is_an_option(api: FakeApi) -> None:
@@ -135,10 +135,10 @@ def test_the_log_goes_to_stderr_one_line_per_message(api: FakeApi, capsys: pytes
         main(["train", "t.csv"])
     capsys.readouterr()
     logging.getLogger("polysense.data").warning("column [a] " + "x" * 200)
-    shown = capsys.readouterr()
-    assert shown.out == ""
+    listed = capsys.readouterr()
+    assert listed.out == ""
     # The handler writes to the stderr of when it was made, which pytest replaces only between tests.
-    assert shown.err == "WARNING: column [a] " + "x" * 200 + "\n"
+    assert listed.err == "WARNING: column [a] " + "x" * 200 + "\n"
 
 
 def run(*line: str, code: str = "", **options: Any) -> subprocess.CompletedProcess[str]:

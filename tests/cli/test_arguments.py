@@ -19,9 +19,9 @@ def test_names(text: str, found: list[str]) -> None:
 
 
 @given(st.lists(st.text(st.characters(blacklist_categories=["C", "Z"]), min_size=1), min_size=1))
-def test_whatever_a_name_holds_it_can_be_said(wanted: list[str]) -> None:
-    text = ",".join('"' + name.replace('"', '""') + '"' for name in wanted)
-    assert names(text, "--columns") == wanted
+def test_whatever_a_name_holds_it_can_be_said(requested: list[str]) -> None:
+    text = ",".join('"' + name.replace('"', '""') + '"' for name in requested)
+    assert names(text, "--columns") == requested
 
 
 def test_nothing_is_not_given_and_no_name_is_wrong() -> None:

@@ -72,15 +72,15 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
 )
 def test_json_is_exactly_one_document(line: list[str], api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*line, "--json"]) == 0
-    shown = capsys.readouterr()
-    assert isinstance(json.loads(shown.out), dict)
-    assert "a library prints this" in shown.err
+    listed = capsys.readouterr()
+    assert isinstance(json.loads(listed.out), dict)
+    assert "a library prints this" in listed.err
 
 
 def test_json_says_null_for_what_it_can_not_say(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "t.csv", "--json"])
-    shown = json.loads(capsys.readouterr().out)
-    assert shown == {
+    listed = json.loads(capsys.readouterr().out)
+    assert listed == {
         "folder": "runs/a",
         "metrics": {"test": {"y": {"accuracy": {"value": 0.5, "low": None}}}},
     }
@@ -122,8 +122,8 @@ def test_new_prints_to_a_dash(api: FakeApi, tmp_path: Path, monkeypatch: pytest.
 
 def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "t.csv", "a.b=1", "-t", "label"]) == 0
-    wanted = {"target": ["label"], "task": None, "overrides": ["a.b=1"], "columns": None}
-    assert api.calls == [("check", (Path("t.csv"),), wanted)]
+    requested = {"target": ["label"], "task": None, "overrides": ["a.b=1"], "columns": None}
+    assert api.calls == [("check", (Path("t.csv"),), requested)]
     assert capsys.readouterr().out.endswith("columns\n")
     api.ok = False
     assert main(["check", "t.csv", "--json"]) == 2
@@ -145,11 +145,11 @@ def test_predict_writes_and_lists_unreadable_cells(
     api.num_unreadable = 12
     output = tmp_path / "out.csv"
     assert main(["predict", "runs/a", "t.csv", "-o", str(output)]) == 0
-    shown = capsys.readouterr()
+    listed = capsys.readouterr()
     assert output.read_text() == 'y,y_probability\na,0.5\n"b,c",1.0\n'
-    assert shown.out.endswith(f"wrote the predictions of 2 rows to {output}\n")
-    assert shown.err.count("t.csv, row 1, column 'photo' (x.png): cut in half") == 10
-    assert "2 more cells" in shown.err
+    assert listed.out.endswith(f"wrote the predictions of 2 rows to {output}\n")
+    assert listed.err.count("t.csv, row 1, column 'photo' (x.png): cut in half") == 10
+    assert "2 more cells" in listed.err
 
 
 def test_predict_refuses_a_format_before_the_work(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:

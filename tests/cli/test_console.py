@@ -33,8 +33,8 @@ def test_everything_has_a_json_form(capsys: pytest.CaptureFixture[str]) -> None:
             3: (None, True),
         }
     )
-    shown = capsys.readouterr().out
-    assert json.loads(shown) == {
+    listed = capsys.readouterr().out
+    assert json.loads(listed) == {
         "path": "a/b",
         "kind": "text",
         "array": [[1, 2]],
@@ -44,7 +44,7 @@ def test_everything_has_a_json_form(capsys: pytest.CaptureFixture[str]) -> None:
         "set": [1],
         "3": [None, True],
     }
-    assert "é" in shown
+    assert "é" in listed
 
 
 def test_reserved_stdout(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,16 +52,16 @@ def test_reserved_stdout(capsys: pytest.CaptureFixture[str]) -> None:
         print("aside")
     with console.reserved_stdout(reserve=False):
         print("result")
-    shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("result\n", "aside\n")
+    listed = capsys.readouterr()
+    assert (listed.out, listed.err) == ("result\n", "aside\n")
 
 
 def test_text_ends_with_one_newline(capsys: pytest.CaptureFixture[str]) -> None:
     console.write("a")
     console.write("b\n")
     console.write_error("c\n\n")
-    shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("a\nb\n", "c\n")
+    listed = capsys.readouterr()
+    assert (listed.out, listed.err) == ("a\nb\n", "c\n")
 
 
 WARNS = """

@@ -146,9 +146,9 @@ def test_exit_code_and_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     monkeypatch.setattr("polysense.cli.doctor.Probe", lambda: Probe(version=sick))
     assert main(["doctor", "--json"]) == 2
-    shown = json.loads(capsys.readouterr().out)
-    assert shown["ok"] is False
-    assert {"level", "name", "message", "remedy"} == set(shown["findings"][0])
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["ok"] is False
+    assert {"level", "name", "message", "remedy"} == set(listed["findings"][0])
     assert main(["doctor"]) == 2
     assert "broken: torchaudio 2.11.0" in capsys.readouterr().out
 

@@ -30,17 +30,17 @@ def test_one_line_for_each_member(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("line", [["list", "encoders", "number_mlp"], ["list", "encoder", "number_mlp"]])
 def test_a_name_shows_parameters_with_defaults_and_meaning(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line) == 0
-    shown = capsys.readouterr().out
-    assert "number_mlp: A number through a small multilayer perceptron.\n  serves number\n" in shown
-    assert "  hidden = 64  (int)\n      Width of the hidden layer.\n" in shown
-    assert "type" not in shown.replace("\n", " ").split()
+    listed = capsys.readouterr().out
+    assert "number_mlp: A number through a small multilayer perceptron.\n  serves number\n" in listed
+    assert "  hidden = 64  (int)\n      Width of the hidden layer.\n" in listed
+    assert "type" not in listed.replace("\n", " ").split()
 
 
 def test_verbose_explains_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "splits", "--verbose"]) == 0
-    shown = capsys.readouterr().out
-    assert "  column must be given  (str)" in shown
-    assert shown.count("\n\n") == 2
+    listed = capsys.readouterr().out
+    assert "  column must be given  (str)" in listed
+    assert listed.count("\n\n") == 2
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +66,6 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_an_unknown_name_is_one_message(line: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.startswith(f"error: {message}")
+    listed = capsys.readouterr()
+    assert listed.out == ""
+    assert listed.err.startswith(f"error: {message}")

@@ -30,11 +30,11 @@ def test_a_row_is_present_when_any_item_has_a_length(lengths: list[list[int]]) -
 
 def test_masked_makes_rows_absent_and_touches_no_value() -> None:
     whole = column([[2, 1], [3, 0], [0, 0]], keys=True)
-    kept = whole.masked(torch.tensor([False, True, True]))
-    assert kept.lengths.tolist() == [[0, 0], [3, 0], [0, 0]]
-    assert kept.lengths.dtype == whole.lengths.dtype
-    assert kept.values is whole.values
-    assert kept.keys is whole.keys
+    retained = whole.masked(torch.tensor([False, True, True]))
+    assert retained.lengths.tolist() == [[0, 0], [3, 0], [0, 0]]
+    assert retained.lengths.dtype == whole.lengths.dtype
+    assert retained.values is whole.values
+    assert retained.keys is whole.keys
     assert whole.lengths.tolist()[0] == [2, 1]
 
 

@@ -34,10 +34,10 @@ def test_every_tasks_metrics_have_one_of_each_role(name: str) -> None:
     metrics = metrics_of(target_of(name))
     for role in ("is_headline", "is_selection", "is_finer"):
         assert sum(getattr(metric, role) for metric in metrics) == 1, role
-    assert any(metric.is_shown for metric in metrics)
+    assert any(metric.is_reported for metric in metrics)
     assert all(metric.bounds[0] < metric.bounds[1] and metric.description for metric in metrics)
     headline = next(metric for metric in metrics if metric.is_headline)
-    assert headline.is_shown
+    assert headline.is_reported
     assert headline.higher_is_better
 
 

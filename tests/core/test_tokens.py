@@ -58,10 +58,10 @@ def test_padding_does_not_reach_the_mean() -> None:
 
 def test_masked_takes_a_row_away_and_gives_none_back() -> None:
     tokens = Tokens(torch.ones(3, 2, 1), torch.tensor([[True, False], [True, True], [False, False]]), (2,))
-    kept = tokens.masked(torch.tensor([True, False, True]))
-    assert kept.mask.tolist() == [[True, False], [False, False], [False, False]]
-    assert kept.present.tolist() == [True, False, False]
-    assert kept.values[1].tolist() == [[0.0], [0.0]]
+    retained = tokens.masked(torch.tensor([True, False, True]))
+    assert retained.mask.tolist() == [[True, False], [False, False], [False, False]]
+    assert retained.present.tolist() == [True, False, False]
+    assert retained.values[1].tolist() == [[0.0], [0.0]]
     assert tokens.mask.tolist()[1] == [True, True]
 
 

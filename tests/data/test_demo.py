@@ -16,7 +16,7 @@ from PIL import Image
 from polysense.core import random
 from polysense.data import demo
 from polysense.data.demo.assets import read_digits, read_speech
-from polysense.data.demo.degrade import degrade_picture, degrade_speech
+from polysense.data.demo.degrade import degrade_image, degrade_speech
 from polysense.data.demo.notes import write_note
 from polysense.data.demo.table import MISSING, NUM_ROWS, make_demo
 from polysense.errors import UserError
@@ -99,8 +99,8 @@ def test_every_row_is_readable_and_paths_are_relative(table: Path) -> None:
             assert 0.2 < len(wave) / rate < 2.0
             assert np.abs(wave.astype(np.int64)).max() > 8000
     for name in ("image", "audio"):
-        written = {f"{name}/{path.name}" for path in (table.parent / name).iterdir()}
-        assert written == {row[name] for row in rows if row[name]}
+        generated = {f"{name}/{path.name}" for path in (table.parent / name).iterdir()}
+        assert generated == {row[name] for row in rows if row[name]}
 
 
 def test_cells_are_missing_as_promised(table: Path) -> None:
@@ -174,7 +174,7 @@ def test_speech_lies_in_noise_of_the_stated_power() -> None:
 @given(seed=st.integers(0, 10_000), side=st.integers(4, 20))
 def test_a_square_of_the_picture_is_erased(seed: int, side: int) -> None:
     ink = np.full((8, 8), 16, dtype=np.uint8)
-    result = degrade_picture(ink, random.generator("erase", seed), erase=(side, side), noise=0.0)
+    result = degrade_image(ink, random.generator("erase", seed), erase=(side, side), noise=0.0)
     assert result.shape == (28, 28)
     assert result.dtype == np.uint8
     rows, columns = np.nonzero(result == 0)

@@ -309,10 +309,10 @@ def test_videos_are_a_modality() -> None:
 
 
 def test_moving_images_are_videos(tmp_path: Path) -> None:
-    pictures = [Image.fromarray(np.full((8, 8), 40 * i, np.uint8)) for i in range(4)]
+    images = [Image.fromarray(np.full((8, 8), 40 * i, np.uint8)) for i in range(4)]
     for i in range(12):
-        pictures[0].save(tmp_path / f"moving{i}.gif", save_all=True, append_images=pictures[1:], duration=100)
-        pictures[i % 4].save(tmp_path / f"still{i}.gif")
+        images[0].save(tmp_path / f"moving{i}.gif", save_all=True, append_images=images[1:], duration=100)
+        images[i % 4].save(tmp_path / f"still{i}.gif")
     for name, modality in (("moving", "video"), ("still", "image")):
         pl.DataFrame({"x": [f"{name}{i}.gif" for i in range(12)]}).write_csv(tmp_path / "t.csv")
         (found,) = infer(read_table(tmp_path / "t.csv"), [])

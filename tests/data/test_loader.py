@@ -309,8 +309,8 @@ def test_row_i_depends_on_row_i_alone(data: st.DataObject, model: nn.Module, ref
     broken = data.draw(st.sets(st.sampled_from(range(len(chosen)))))
     numbers = [data.draw(st.sampled_from([None, -1])) if i in broken else n for i, n in enumerate(chosen)]
     found = predict(model, numbers)
-    kept = [i for i in range(len(chosen)) if i not in broken]
-    assert torch.equal(found[kept], reference[[chosen[i] for i in kept]])
+    retained = [i for i in range(len(chosen)) if i not in broken]
+    assert torch.equal(found[retained], reference[[chosen[i] for i in retained]])
 
 
 def test_one_row_alone_is_the_row_among_others(model: nn.Module, reference: Tensor) -> None:

@@ -163,9 +163,9 @@ def test_a_bad_cell_is_listed_and_touches_nothing_else(column: str, cell: Any, r
         assert name not in found.targets
         assert found.weight == (1.0 if column == "w" else 5.0)
         found.unreadable = ()
-        for kept, lost in ((found.values, good.values), (found.targets, good.targets)):
+        for retained, lost in ((found.values, good.values), (found.targets, good.targets)):
             lost.pop(name, None)
-            assert kept.keys() == lost.keys()
+            assert retained.keys() == lost.keys()
 
 
 def test_the_list_names_the_original_row_and_the_file(tmp_path: Path, fitted: Processor) -> None:

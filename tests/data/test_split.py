@@ -68,9 +68,9 @@ def test_a_row_keeps_its_place_in_the_random_order() -> None:
     """The order hashes the original row, so a table without its unlabeled rows is split almost the same."""
     table = numbered(200)
     whole = set(split(table, FractionSplitConfig())["test"].tolist())
-    kept = np.array([i for i in range(200) if i % 10])
-    part = split(table.select(kept), FractionSplitConfig())["test"]
-    assert len(whole & set(kept[part].tolist())) >= 0.75 * len(part)
+    retained = np.array([i for i in range(200) if i % 10])
+    part = split(table.select(retained), FractionSplitConfig())["test"]
+    assert len(whole & set(retained[part].tolist())) >= 0.75 * len(part)
 
 
 @given(st.lists(st.integers(0, 6), min_size=60, max_size=200), fractions, fractions, st.integers(0, 3))
@@ -257,9 +257,9 @@ def test_rows_set_aside_of_a_split_column_keep_groups_whole() -> None:
     table = table_of(s=["train"] * 150 + ["test"] * 50, speaker=groups)
     parts = split(table, ColumnSplitConfig(column="s", fraction=0.2, group="speaker"))
     check_partition(parts, 200)
-    held = {name: {groups[i] for i in rows} for name, rows in parts.items()}
-    assert held["validation"]
-    assert not held["validation"] & held["train"]
+    frozen = {name: {groups[i] for i in rows} for name, rows in parts.items()}
+    assert frozen["validation"]
+    assert not frozen["validation"] & frozen["train"]
     assert 20 <= len(parts["validation"]) <= 40
     torn = split(table, ColumnSplitConfig(column="s", fraction=0.2))
     assert {groups[i] for i in torn["validation"]} & {groups[i] for i in torn["train"]}

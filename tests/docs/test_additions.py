@@ -71,16 +71,16 @@ def follow(page: str, folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_shows_every_file_of_the_example_as_it_is(page: str) -> None:
-    shown = files(page)
-    for path, block in shown.items():
+    listed = files(page)
+    for path, block in listed.items():
         if path.startswith("src/"):
             assert block.text + "\n" == (EXAMPLE / path).read_text(encoding="utf-8"), f"{page}: {path} differs"
     room = EXAMPLE / "src/polysense_example" / PAGES[page]
     own = {str(file.relative_to(EXAMPLE)) for file in room.rglob("*.py") if file.name != "__init__.py"}
-    assert own == {path for path in shown if path.startswith("src/")}
-    assert sum(block.text.count("\n") + 1 for path, block in shown.items() if path in own) < 300
+    assert own == {path for path in listed if path.startswith("src/")}
+    assert sum(block.text.count("\n") + 1 for path, block in listed.items() if path in own) < 300
     points = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
-    for group, entries in tomllib.loads(shown["pyproject.toml"].text)["project"]["entry-points"].items():
+    for group, entries in tomllib.loads(listed["pyproject.toml"].text)["project"]["entry-points"].items():
         assert entries.items() <= points[group].items()
 
 

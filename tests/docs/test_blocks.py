@@ -85,8 +85,8 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
     assert not odd
     assert len(BLOCKS["README.md"]) >= 10
     assert len(BLOCKS["docs/guide.md"]) > 30
-    shown = {block.section for blocks in BLOCKS.values() for block in blocks}
-    assert set(STAGES) | set(_PREPARED) | set(UNRUNNABLE) <= shown, "a section that no page has any more"
+    listed = {block.section for blocks in BLOCKS.values() for block in blocks}
+    assert set(STAGES) | set(_PREPARED) | set(UNRUNNABLE) <= listed, "a section that no page has any more"
 
 
 @pytest.fixture
@@ -220,10 +220,10 @@ def test_a_sections_commands_train(
 @pytest.mark.parametrize("block", each("python"))
 def test_a_piece_of_python_runs(block: Block, stage: Callable[..., Stage], capsys: pytest.CaptureFixture[str]) -> None:
     stage(block.section, really=True)
-    shown: dict[str, Any] = {"polysense": polysense}
-    exec(_PREPARED.get(block.section, ""), shown)
+    listed: dict[str, Any] = {"polysense": polysense}
+    exec(_PREPARED.get(block.section, ""), listed)
     padded = "\n" * (block.line - 1) + block.text  # so that a traceback names the page's line
-    exec(compile(padded, str(ROOT / block.page), "exec"), shown)
+    exec(compile(padded, str(ROOT / block.page), "exec"), listed)
 
 
 @pytest.mark.parametrize("block", each("yaml"))

@@ -208,11 +208,11 @@ def test_every_encoder_with_every_fusion_and_head(
         assert bool(values.isnan().all() if embeds else values.isfinite().all()), target.name
 
 
-def _there(places: torch.Tensor, target: Target, batch: Batch) -> torch.Tensor:
+def _there(positions: torch.Tensor, target: Target, batch: Batch) -> torch.Tensor:
     """The places of cells that are there; a missing one has none."""
     absent = torch.zeros(len(batch), dtype=torch.bool)
     present = torch.stack(
         [batch.columns[name].present if name in batch.columns else absent for name in target.members], dim=1
     )
-    assert places[~present].isnan().all()
-    return places[present]
+    assert positions[~present].isnan().all()
+    return positions[present]

@@ -112,7 +112,7 @@ def test_pretraining_moves_the_picture_encoder_and_says_which(run: polysense.Run
 
 
 def test_a_decoder_that_would_read_its_answer_is_refused(table: Path) -> None:
-    with pytest.raises(ConfigError, match=r"teaches nothing.*model.heads.caption.without: \[caption\]"):
-        polysense.load_recipe(RECIPE, [f"data.table={table}", "model.heads.caption.without=[]"])
+    with pytest.raises(ConfigError, match=r"teaches nothing.*model.heads.caption.exclude: \[caption\]"):
+        polysense.load_recipe(RECIPE, [f"data.table={table}", "model.heads.caption.exclude=[]"])
     with pytest.raises(ConfigError, match="'captoin'"):
-        polysense.load_recipe(RECIPE, [f"data.table={table}", "model.heads.caption.without=[captoin]"])
+        polysense.load_recipe(RECIPE, [f"data.table={table}", "model.heads.caption.exclude=[captoin]"])

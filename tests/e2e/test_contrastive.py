@@ -115,9 +115,9 @@ def test_classes_by_prompts(
     assert len(pl.read_csv(out)) == 96
     unnamed = ["zeroshot", str(run.folder), str(table), "--column", "photo", "--template", "a {} square"]
     assert main([*unnamed, "--label", "color", "--json"]) == 0
-    shown = capsys.readouterr()
-    assert json.loads(shown.out)["classes"] == sorted(COLORS)
-    assert "missing in all rows" not in shown.err, "prompts have no picture"
+    listed = capsys.readouterr()
+    assert json.loads(listed.out)["classes"] == sorted(COLORS)
+    assert "missing in all rows" not in listed.err, "prompts have no picture"
     assert main(unnamed) == 2
     assert "no classes are named" in capsys.readouterr().err
     for wrong in (["--classes", "red"], ["--template", "a square"], ["--column", "color"], ["--label", "photo"]):

@@ -46,7 +46,7 @@ def recipe(folder: Path, table: Path, path: Path, *, target: str, head: str, epo
     return made
 
 
-def pictures(folder: Path) -> list[dict[str, Any]]:
+def images(folder: Path) -> list[dict[str, Any]]:
     """Sixteen rows: a colored half of a picture, a question, and what answers it."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -55,8 +55,8 @@ def pictures(folder: Path) -> list[dict[str, Any]]:
         pixels = np.full((16, 16, 3), 10, dtype=np.uint8)
         pixels[4:12, slice(0, 7) if side == "left" else slice(9, 16)] = COLORS[color]
         Image.fromarray(pixels).save(folder / f"{i}.png")
-        asked = ("what color is it?", "which side?")[i // 8]
-        rows.append({"photo": f"{i}.png", "question": asked, "answer": (color, side)[i // 8]})
+        requested = ("what color is it?", "which side?")[i // 8]
+        rows.append({"photo": f"{i}.png", "question": requested, "answer": (color, side)[i // 8]})
     return rows
 
 
@@ -74,7 +74,7 @@ PROMPT = '{type: generation, prompt: "See {photo} Question: {question}\\nAnswer:
 def test_pictures_and_questions_to_a_bundle_and_back(
     language_model: Callable[[str], Path], tmp_path: Path, kind: str, head: str, epochs: int
 ) -> None:
-    rows = pictures(tmp_path / "data")
+    rows = images(tmp_path / "data")
     table = tmp_path / "data" / "t.csv"
     pl.DataFrame(rows).write_csv(table)
     path = tmp_path / "model"
@@ -101,7 +101,7 @@ def test_pictures_and_questions_to_a_bundle_and_back(
 
 @pytest.mark.slow
 def test_conversations_are_learned(language_model: Callable[[str], Path], tmp_path: Path) -> None:
-    rows = pictures(tmp_path / "data")
+    rows = images(tmp_path / "data")
     table = tmp_path / "data" / "t.jsonl"
     lines = []
     for row in rows:
@@ -131,7 +131,7 @@ def test_conversations_are_learned(language_model: Callable[[str], Path], tmp_pa
 
 def test_what_is_wrong_is_said_before_training(language_model: Callable[[str], Path], tmp_path: Path) -> None:
     table = tmp_path / "data" / "t.csv"
-    pl.DataFrame(pictures(table.parent)).write_csv(table)
+    pl.DataFrame(images(table.parent)).write_csv(table)
     folder = tmp_path / "model"
     folder.mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_said_before_training(language_model: Callable[[str], P
 @pytest.mark.slow
 @pytest.mark.parametrize("prompt", ["{question}", "See {photo}: {question}"])
 def test_a_decoder_from_scratch_goes_on_from_prompts_too(tmp_path: Path, prompt: str) -> None:
-    rows = pictures(tmp_path / "data")
+    rows = images(tmp_path / "data")
     table = tmp_path / "data" / "t.csv"
     pl.DataFrame(rows).write_csv(table)
     made = recipe(tmp_path, table, tmp_path, target=f'{{type: generation, prompt: "{prompt}"}}', head="", epochs=80)

@@ -117,7 +117,8 @@ def test_micro_batches_change_nothing(table: Path, tmp_path: Path, monkeypatch: 
                 "training.epochs=1",
                 "training.batch_size=8",
                 f"training.accumulate={accumulate}",
-                "model.heads.reconstruction={type: reconstruction, hide: 0.3, mask: 0.3, noise: 0.1, replace: 0.1}",
+                "model.heads.reconstruction={type: reconstruction, cell_mask_rate: 0.3, mask: 0.3, noise: 0.1, "
+                "replace: 0.1}",
                 *(f"model.{part}.dropout=0.0" for part in ("fusion", "encoders.text", "encoders.photo")),
             ],
             progress=False,
@@ -129,8 +130,8 @@ def test_micro_batches_change_nothing(table: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_some_columns_are_restored_from_all(table: Path) -> None:
-    written = api.new(table, ["photo"], task="reconstruction", columns={"text": "text"})
-    assert "type: reconstruction" in written
+    generated = api.new(table, ["photo"], task="reconstruction", columns={"text": "text"})
+    assert "type: reconstruction" in generated
     with pytest.raises(ColumnError, match="'nobody' can't be restored"):
         api.new(table, ["nobody"], task="reconstruction")
     with pytest.raises(ConfigError, match="retrieval and reconstruction"):

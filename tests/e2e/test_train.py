@@ -130,8 +130,8 @@ def test_a_bad_row_changes_no_bit_of_the_others(run: polysense.Run, table: Path)
     clean = frame.with_row_index().filter(~polars.col("index").is_in([1, 2, 4])).drop("index")
     whole = run.bundle.predict(frame, root=table.parent).frame
     others = run.bundle.predict(clean, root=table.parent).frame
-    kept = whole.with_row_index().filter(~polars.col("index").is_in([1, 2, 4])).drop("index")
-    assert kept.equals(others)
+    retained = whole.with_row_index().filter(~polars.col("index").is_in([1, 2, 4])).drop("index")
+    assert retained.equals(others)
 
 
 def test_missing_columns_empty_rows_and_unknown_values_are_predicted(run: polysense.Run, table: Path) -> None:

@@ -38,7 +38,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def pictures(folder: Path, num_rows: int = 16) -> list[dict[str, str]]:
+def images(folder: Path, num_rows: int = 16) -> list[dict[str, str]]:
     """A colored half of a picture, and what it shows."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -55,7 +55,7 @@ def pictures(folder: Path, num_rows: int = 16) -> list[dict[str, str]]:
 
 
 def test_sixteen_captions_are_learned_exactly(tmp_path: Path) -> None:
-    rows = [{"photo": row["photo"], "caption": row["caption"]} for row in pictures(tmp_path)]
+    rows = [{"photo": row["photo"], "caption": row["caption"]} for row in images(tmp_path)]
     table = write(tmp_path / "t.csv", rows)
     run = polysense.fit(
         table,
@@ -84,9 +84,9 @@ def test_sixteen_captions_are_learned_exactly(tmp_path: Path) -> None:
 
 def test_a_picture_and_a_question(tmp_path: Path) -> None:
     rows = []
-    for row in pictures(tmp_path):
-        for asked, answer in (("what color is it?", row["color"]), ("where does it lie?", f"on the {row['side']}")):
-            rows.append({"photo": row["photo"], "question": asked, "answer": answer})
+    for row in images(tmp_path):
+        for requested, answer in (("what color is it?", row["color"]), ("where does it lie?", f"on the {row['side']}")):
+            rows.append({"photo": row["photo"], "question": requested, "answer": answer})
     table = write(tmp_path / "t.csv", rows)
     run = polysense.fit(
         table,
@@ -150,7 +150,7 @@ def test_from_one_script_to_another(tmp_path: Path) -> None:
 def test_empty_and_many_references_and_resuming(tmp_path: Path) -> None:
     """A run that is cut in two ends with the same weights, references drawn anew in each epoch among them."""
     rows = []
-    for i, row in enumerate(pictures(tmp_path, 24)):
+    for i, row in enumerate(images(tmp_path, 24)):
         several = json.dumps(
             [row["caption"], f"{row['color']} on the {row['side']} of it", f"picture number {i} of 24"]
         )
@@ -187,7 +187,7 @@ def test_empty_and_many_references_and_resuming(tmp_path: Path) -> None:
 
 
 def test_texts_are_not_combined(tmp_path: Path) -> None:
-    table = write(tmp_path / "t.csv", [{k: row[k] for k in ("photo", "side", "caption")} for row in pictures(tmp_path)])
+    table = write(tmp_path / "t.csv", [{k: row[k] for k in ("photo", "side", "caption")} for row in images(tmp_path)])
     with pytest.raises(ConfigError, match="'generation'"):
         polysense.fit(
             table,

@@ -102,7 +102,7 @@ def test_many_variants_are_corrected_for_their_number() -> None:
     assert found.p < 0.05 < found.p_holm
     assert found.finding is Finding.CORRECTED
     # Baselines are another question: they do not make the variants' one harder.
-    baselines = [entry(f"c{i}", (base + NOISE).tolist(), kind=Kind.ALONE) for i in range(5)]
+    baselines = [entry(f"c{i}", (base + NOISE).tolist(), kind=Kind.UNIMODAL) for i in range(5)]
     apart = compared(entry("a", base.tolist(), [0.9] * 5), entry("b", slight, [0.5] * 5), *baselines)
     assert apart.row("b").differences["label/accuracy"].p_holm == pytest.approx(found.p)
 
@@ -139,9 +139,9 @@ def test_what_failed_comes_last_and_stops_nothing() -> None:
     assert found.reference == "a", "a variant that failed with a seed is not selected"
     assert found.row("broken").failure == "failed: ConfigError: width 7 has no 4 heads"
     assert found.row("partly").differences["label/accuracy"].finding is Finding.NO_CLAIM
-    for shown in (comparison_text(found), render_comparison(found)):
-        assert "failed: ConfigError: width 7 has no 4 heads" in shown
-        assert "the loss is not finite" in shown
+    for listed in (comparison_text(found), render_comparison(found)):
+        assert "failed: ConfigError: width 7 has no 4 heads" in listed
+        assert "the loss is not finite" in listed
 
 
 def test_without_validation_the_first_variant_is_the_reference() -> None:

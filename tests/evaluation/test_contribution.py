@@ -84,9 +84,9 @@ def toy(rule, bits, truth):
     columns = [CategoryColumn(name=name, num_categories=3) for name in bits]
     num_rows = len(truth)
 
-    def subsets(batch, asked):
+    def subsets(batch, requested):
         answers = []
-        for subset in asked:
+        for subset in requested:
             p = np.broadcast_to(np.asarray(rule({name: bits[name] for name in subset}), dtype=np.float64), num_rows)
             p = torch.tensor(p.clip(0.02, 0.98)).float()
             answers.append({"y": {"values": (p > 0.5).long(), "probabilities": torch.stack([1 - p, p], dim=1)}})
@@ -156,7 +156,7 @@ def test_a_column_that_misleads_alone_but_is_missed_does_not_hurt():
         np.where(np.arange(400) < 280, bits["good"], 1 - bits["good"]),
     )
     odd = by_name(found)["odd"]
-    assert odd.gain_alone["accuracy"].high < 0
+    assert odd.gain_of_only_this["accuracy"].high < 0
     assert odd.drop["accuracy"].low > 0
     assert odd.verdict is not Verdict.HURTS
 
@@ -203,7 +203,9 @@ def test_multilabel_is_measured_by_each_rows_f1():
         targets={"y": ValueTruth(values=truth, present=torch.ones(3, dtype=torch.bool))},
     )
     column = TextColumn(name="x", vocabulary_size=10)
-    found = contributions(lambda _, asked: [{"y": perfect}] * len(asked), [batch], [target], [column], bootstrap=10)
+    found = contributions(
+        lambda _, requested: [{"y": perfect}] * len(requested), [batch], [target], [column], bootstrap=10
+    )
     label = found.targets[0]
     assert label.measures == ("f1_samples", "log_loss")
     assert label.full["f1_samples"].value == 1.0

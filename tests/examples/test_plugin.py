@@ -70,9 +70,9 @@ def test_the_package_lists_trains_saves_loads_and_predicts(run: Run, tmp_path: P
 
 def test_the_documentations_catalogue_is_polysenses_own(run: Run) -> None:
     script = Path(__file__).parents[2] / "scripts" / "make_catalogue.py"
-    shown = run(f"import runpy; print(runpy.run_path({str(script)!r})['markdown']())")
-    assert "order_of_magnitude" not in shown
-    assert "`number_mlp`" in shown
+    listed = run(f"import runpy; print(runpy.run_path({str(script)!r})['markdown']())")
+    assert "order_of_magnitude" not in listed
+    assert "`number_mlp`" in listed
 
 
 def test_the_fusion_leaves_out_what_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:

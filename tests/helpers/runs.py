@@ -45,15 +45,15 @@ COLORS = {"red": (210, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "
 def once(folder: Path, train: Callable[[Path], polysense.Run]) -> polysense.Run:
     """The run that `train` leaves in a folder that all workers share."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    kept = folder / "run.pickle"
+    retained = folder / "run.pickle"
     with FileLock(folder.with_suffix(".lock")):
-        if kept.exists():
-            with kept.open("rb") as file:
+        if retained.exists():
+            with retained.open("rb") as file:
                 run: polysense.Run = pickle.load(file)
             return run
         folder.mkdir()
         run = train(folder)
-        kept.write_bytes(pickle.dumps(run))
+        retained.write_bytes(pickle.dumps(run))
         return run
 
 
@@ -147,7 +147,7 @@ def _generation(folder: Path) -> polysense.Run:
 def sentences(num_rows: int, seed: int = 0) -> list[dict[str, Any]]:
     """Words in two scripts, with names of people and places, and their tags."""
     names = ("Ada", "Boris", "Chen", "Dora", "Emil", "Fatima", "Goran", "Анна", "Вера", "Борис")
-    places = ("Paris", "Oslo", "Lima", "New York", "San Juan", "Cape Town", "Москва", "Київ", "Рим")
+    positions = ("Paris", "Oslo", "Lima", "New York", "San Juan", "Cape Town", "Москва", "Київ", "Рим")
     patterns = (
         "{p} went to {l} .",
         "yesterday {p} and {p} left {l} for {l} .",
@@ -162,7 +162,7 @@ def sentences(num_rows: int, seed: int = 0) -> list[dict[str, Any]]:
         tags: list[str] = []
         for word in patterns[generator.integers(len(patterns))].split():
             if word in ("{p}", "{l}"):
-                kind, choices = ("PER", names) if word == "{p}" else ("LOC", places)
+                kind, choices = ("PER", names) if word == "{p}" else ("LOC", positions)
                 parts = choices[generator.integers(len(choices))].split()
                 words += parts
                 tags += [f"{'I' if i else 'B'}-{kind}" for i in range(len(parts))]

@@ -47,7 +47,7 @@ def image(i: int) -> bytes:
     return file.getvalue()
 
 
-def sound(i: int) -> bytes:
+def clip(i: int) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, (rng(i).normal(0, 0.1, 4000 + 400 * i)).astype(np.float32), 8000, format="WAV")
     return file.getvalue()
@@ -56,7 +56,7 @@ def sound(i: int) -> bytes:
 EXAMPLES = {
     "text": lambda i: f"{'quick brown foxes ' * (1 + i)}jump over {i} lazy dogs",
     "image": image,
-    "audio": sound,
+    "audio": clip,
     "number": lambda i: 0.5 + 3.7 * i,
     "category": lambda i: ("red", "green", "blue")[i % 3],
     "date": lambda i: f"2024-03-{1 + i:02d}",
@@ -256,7 +256,7 @@ def test_its_decoder_is_there_or_refused(kind: str) -> None:
     decoder = resolved(path)
     assert issubclass(decoder, ColumnDecoder)
     made = decoder.create(spec.item_column(column), 8, DecodingLimits())
-    assert made.num_places >= 1
+    assert made.num_positions >= 1
 
 
 @every

@@ -132,19 +132,19 @@ def test_a_subset_is_neither_empty_nor_all_where_there_is_a_choice(presence: lis
     keys = torch.arange(len(before)) * 31 + seed
     after = torch.stack([column.present for column in some_columns(tokens, keys).values()], dim=1)
     assert not bool((after & ~before).any()), "nothing appears"
-    there, kept = before.sum(dim=1), after.sum(dim=1)
-    assert torch.equal(kept[there < 2], there[there < 2])
-    assert bool((kept[there >= 2] >= 1).all())
-    assert bool((kept[there >= 2] < there[there >= 2]).all())
+    there, retained = before.sum(dim=1), after.sum(dim=1)
+    assert torch.equal(retained[there < 2], there[there < 2])
+    assert bool((retained[there >= 2] >= 1).all())
+    assert bool((retained[there >= 2] < there[there >= 2]).all())
 
 
 def test_every_size_of_a_subset_and_every_column_occurs() -> None:
     tokens = {name: Tokens(torch.ones(3000, 1, 2), torch.ones(3000, 1, dtype=torch.bool), (1,)) for name in "abc"}
-    kept = torch.stack([column.present for column in some_columns(tokens, torch.arange(3000)).values()], dim=1)
-    sizes = kept.sum(dim=1).bincount(minlength=4) / 3000
+    retained = torch.stack([column.present for column in some_columns(tokens, torch.arange(3000)).values()], dim=1)
+    sizes = retained.sum(dim=1).bincount(minlength=4) / 3000
     # Four standard errors of a share of a half are 0.037.
     assert sizes.tolist() == pytest.approx([0.0, 0.5, 0.5, 0.0], abs=0.037)
-    assert kept.float().mean(dim=0).tolist() == pytest.approx([0.5, 0.5, 0.5], abs=0.037)
+    assert retained.float().mean(dim=0).tolist() == pytest.approx([0.5, 0.5, 0.5], abs=0.037)
 
 
 # --- learned tokens of missing columns -------------------------------------------------------------------------------

@@ -156,9 +156,9 @@ def test_freezing(bert: Path) -> None:
 
 def test_image_takes_its_own_size_and_statistics_along(vit: Path) -> None:
     config = PretrainedConfig(path=str(vit), tune="full")
-    wanted = config.requirements("photo", "image")
-    assert (wanted.image_size, wanted.num_channels) == ((32, 32), 3)
-    assert wanted.mean == (0.5, 0.4, 0.3)
+    requested = config.requirements("photo", "image")
+    assert (requested.image_size, requested.num_channels) == ((32, 32), 3)
+    assert requested.mean == (0.5, 0.4, 0.3)
     encoder = config.build(IMAGE, 8)
     pixels = torch.randint(0, 256, (2, 1, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     tokens = encoder(ColumnBatch(values=pixels, lengths=torch.tensor([[1], [0]])))

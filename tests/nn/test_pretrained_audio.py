@@ -280,14 +280,14 @@ def test_consecutive_stretches_of_ast_lose_no_frame(tmp_path: Path) -> None:
     length = 25 * 16000
     silence = torch.zeros(1, 1, length, dtype=torch.int16)
     quiet = encode(encoder, silence, length)
-    heard = []
+    attended = []
     for second in (9.9, 10.09, 10.12, 10.16, 10.2, 20.2, 24.9):  # around the stretches' ends above all
         click = silence.clone()
         start = round(second * 16000)
         click[..., start : start + 160] = 20000
         other = encode(encoder, click, length)
-        heard.append(bool(((other.values - quiet.values).abs().amax(dim=2)[quiet.mask] > 1e-4).any()))
-    assert all(heard)
+        attended.append(bool(((other.values - quiet.values).abs().amax(dim=2)[quiet.mask] > 1e-4).any()))
+    assert all(attended)
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-base", "whisper", "ast"])

@@ -219,8 +219,8 @@ def test_fusions_carry_levels_through(name: str) -> None:
     config = members("fusion")[name]()
     assert isinstance(config, FusionConfig)
     fused = config.build(("photo", "other"), 8).eval()(tokens)
-    kept: Sequence[Tokens] = fused.columns["photo"].tokens.pyramid
-    assert all(one.values.equal(other.values) for one, other in zip(kept, tokens["photo"].pyramid, strict=True))
+    retained: Sequence[Tokens] = fused.columns["photo"].tokens.pyramid
+    assert all(one.values.equal(other.values) for one, other in zip(retained, tokens["photo"].pyramid, strict=True))
     masked = fused.columns["photo"].tokens.masked(torch.tensor([False, False]))
     assert not any(level.mask.any() or level.values.any() for level in masked.pyramid)
 

@@ -38,18 +38,18 @@ def test_an_ending_that_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_lines_break_between_words(tmp_path: Path) -> None:
-    class Ruler(ImageDraw.ImageDraw):
+    class SegmentAligner(ImageDraw.ImageDraw):
         def __init__(self) -> None:
             pass
 
         def textlength(self, text: Any, *_: Any, **__: Any) -> float:
             return float(len(text))
 
-    assert _wrapped(Ruler(), "a green triangle from 2009", 10, 9) == "a green\ntriangle\nfrom 2009"
-    assert _wrapped(Ruler(), "incomprehensibilities", 10, 9) == "incomprehe\nnsibilitie\ns"
-    assert _wrapped(Ruler(), "exactly 10 and", 10, 9) == "exactly 10\nand"
-    assert _wrapped(Ruler(), "a green triangle", 10, 1) == "a green t…"
-    assert _wrapped(Ruler(), "", 10, 2) == ""
+    assert _wrapped(SegmentAligner(), "a green triangle from 2009", 10, 9) == "a green\ntriangle\nfrom 2009"
+    assert _wrapped(SegmentAligner(), "incomprehensibilities", 10, 9) == "incomprehe\nnsibilitie\ns"
+    assert _wrapped(SegmentAligner(), "exactly 10 and", 10, 9) == "exactly 10\nand"
+    assert _wrapped(SegmentAligner(), "a green triangle", 10, 1) == "a green t…"
+    assert _wrapped(SegmentAligner(), "", 10, 2) == ""
 
 
 def test_letters_beyond_ascii_are_drawn_where_a_font_has_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,12 @@ HOSTILE = "<script>alert(1)</script>\"'"
 def points(num: int, **changes: object) -> list[MapPoint]:
     made = []
     for i in range(num):
-        shown = (
+        listed = (
             CellPreview(column="a", images=[b"\xff\xd8"])
             if i % 2
             else CellPreview(column="a", texts=[f"{HOSTILE} {i}"])
         )
-        fields = {"row": i, "column": "photo" if i % 2 else "text", "previews": [shown], "value": f"k{i % 15}"}
+        fields = {"row": i, "column": "photo" if i % 2 else "text", "previews": [listed], "value": f"k{i % 15}"}
         made.append(MapPoint(**(fields | changes)))  # type: ignore[arg-type]
     return made
 
@@ -45,11 +45,11 @@ def test_pictures_that_are_drawn_do_not_overlap() -> None:
         "t", points(300, previews=[CellPreview(column="a", images=[b"x"])]), layouts(300)[:1], color=None, notes=[]
     )
     drawn = re.findall(r'class="p \w+ k\d a[^"]*" style="--x:([\d.-]+);--y:([\d.-]+);', page)
-    places = np.array(drawn, dtype=float) * [11.0, 7.2]
-    assert 10 < len(places) < 300
-    gaps = np.abs(places[:, None] - places).max(axis=2) + 1e9 * np.eye(len(places))
+    coordinates = np.array(drawn, dtype=float) * [11.0, 7.2]
+    assert 10 < len(coordinates) < 300
+    gaps = np.abs(coordinates[:, None] - coordinates).max(axis=2) + 1e9 * np.eye(len(coordinates))
     assert gaps.min() > 39.5
-    assert (places >= 0).all()
+    assert (coordinates >= 0).all()
     assert 'type="radio"' not in page, "one map needs no buttons"
 
 
@@ -79,8 +79,8 @@ def test_classes_that_are_named_after_colors_have_them() -> None:
 
 
 def test_spectrograms_fill_their_place() -> None:
-    sound = CellPreview(column="a", images=[b"x"], stretches=True)
-    page = render_map("t", points(9, previews=[sound]), layouts(9), color=None, notes=[])
+    clip = CellPreview(column="a", images=[b"x"], stretches=True)
+    page = render_map("t", points(9, previews=[clip]), layouts(9), color=None, notes=[])
     assert page.count('<img class="wide" ') == 9
     plain = CellPreview(column="a", images=[b"x"])
     page = render_map("t", points(9, previews=[plain]), layouts(9), color=None, notes=[])

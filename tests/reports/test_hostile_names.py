@@ -66,7 +66,7 @@ def evaluation() -> Evaluation:
     errors = torch.tensor([[1.0], [2.0]])
     nothing = np.zeros((2, 1), dtype=np.int64)
     texts = Texts([HOSTILE, "b"], [[HOSTILE] * 7, ["c"]])
-    written = {"values": torch.zeros(2, 3, dtype=torch.int64), "scores": torch.zeros(2)}
+    generated = {"values": torch.zeros(2, 3, dtype=torch.int64), "scores": torch.zeros(2)}
     found = score(
         targets(),
         np.arange(2),
@@ -79,7 +79,7 @@ def evaluation() -> Evaluation:
             many.name: statistics_of(
                 many, {"values": torch.tensor([3, 0]), "probabilities": torch.full((2, 30), 1 / 30)}, np.array([0, 1])
             ),
-            text.name: statistics_of(text, written, nothing, reader=texts),
+            text.name: statistics_of(text, generated, nothing, reader=texts),
             spans.name: statistics_of(spans, {"values": torch.tensor(likely)}, segments),
             columns.name: statistics_of(columns, {"values": torch.zeros(2, 1), "errors": errors}, nothing),
         },
@@ -112,7 +112,7 @@ def comparison() -> str:
     values = {"test": {seed: {"a/accuracy": 0.5 + 0.1 * seed, "a/loss": 0.5} for seed in range(3)}}
     entries = [
         Entry(name=HOSTILE, values=values, facts={"parameters": 3.0}),
-        Entry(name=f"2 {HOSTILE}", kind=Kind.ALONE, values=values, failures={0: HOSTILE}),
+        Entry(name=f"2 {HOSTILE}", kind=Kind.UNIMODAL, values=values, failures={0: HOSTILE}),
         Entry(name=f"3 {HOSTILE}", failures={0: HOSTILE}),
     ]
     measures = [Measure(key="a/accuracy"), Measure(key="a/loss", higher_is_better=False)]

@@ -11,7 +11,7 @@ from rich.console import Console
 from polysense.evaluation.baselines import baseline_name, constant_baseline
 from polysense.evaluation.contribution import contributions
 from polysense.evaluation.evaluator import evaluate
-from polysense.evaluation.target_metrics import shown_metrics
+from polysense.evaluation.target_metrics import reported_metrics
 from polysense.reports.environment import render_section
 from polysense.reports.numerals import number
 from polysense.reports.report import Report, render_report
@@ -110,26 +110,26 @@ def test_the_terminal_tables_fit_80_characters(report, world):
     console.print(metrics_table(report, world.label))
     console.print(metrics_table(report, world.price))
     console.print(importance_table(report.contributions.targets[0]))
-    shown = console.file.getvalue()
-    assert number(report.evaluation.value("label", "log_loss")) in shown
-    assert number(report.comparisons["labels only"].value("label", "accuracy")) in shown
+    listed = console.file.getvalue()
+    assert number(report.evaluation.value("label", "log_loss")) in listed
+    assert number(report.comparisons["labels only"].value("label", "accuracy")) in listed
     for expected in ("no measurable", "Fused model", "95% CI low", "95% CI high", "only this"):
-        assert expected in shown
-    assert "…" not in shown
+        assert expected in listed
+    assert "…" not in listed
 
 
 def test_a_model_of_one_column_fuses_nothing(report, world):
     for num_columns, name in ((1, "Model"), (2, "Fused model")):
-        alone = replace(report, num_columns=num_columns)
-        assert f'<th scope="row">{name}</th>' in render_report(alone)
+        only_this = replace(report, num_columns=num_columns)
+        assert f'<th scope="row">{name}</th>' in render_report(only_this)
         console = Console(file=io.StringIO(), width=80)
-        console.print(metrics_table(alone, world.label))
+        console.print(metrics_table(only_this, world.label))
         assert f"\n {name}  " in console.file.getvalue()
 
 
 def test_a_texts_six_metrics_are_in_the_terminal(report, world):
     target = GenerationTarget(name="text", columns=("text",))
-    names = [info.name for info in shown_metrics(target)]
+    names = [info.name for info in reported_metrics(target)]
     values = dict.fromkeys(names, report.evaluation.metrics["label"]["accuracy"])
     evaluation = replace(
         report.evaluation, metrics={"text": values}, statistics={"text": report.evaluation.statistics["label"]}
@@ -184,7 +184,7 @@ def test_sentences_without_spaces_are_not_counted_in_words(references, first):
     texts = np.empty(len(references), dtype=object)
     texts[:] = references
     statistics = {"present": np.ones(len(texts), dtype=bool), "references": texts}
-    names = [info.name for info in shown_metrics(target, statistics)]
+    names = [info.name for info in reported_metrics(target, statistics)]
     assert [name for name in names if name in ("bleu", "wer", "cer")] == list(first)
     assert {"chrf", "exact_match", "log_loss"} <= set(names)
 
@@ -202,8 +202,8 @@ def test_names_from_a_table_can_do_no_harm(world):
     def predict(batch):
         return {HOSTILE: world.predict(batch)["label"]}
 
-    def subsets(batch, asked):
-        return [predict(batch) for _ in asked]
+    def subsets(batch, requested):
+        return [predict(batch) for _ in requested]
 
     model = evaluate(predict, batches(), [target], bootstrap=10)
     page = render_report(

@@ -37,16 +37,16 @@ def test_nothing_from_outside_becomes_markup() -> None:
         references={HOSTILE: [HOSTILE]},
         outputs={HOSTILE: [Output(epoch=1, value=HOSTILE)]},
     )
-    shown = assert_harmless(page(row))
-    assert [attributes for name, attributes in shown.tags if name == "img"] == [
+    listed = assert_harmless(page(row))
+    assert [attributes for name, attributes in listed.tags if name == "img"] == [
         {"alt": "", "src": "data:image/jpeg;base64,/9gganBlZw=="}
     ]
-    assert [attributes["src"] for name, attributes in shown.tags if name == "audio"] == ["data:audio/mpeg;base64,SUQz"]
-    assert shown.policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
-    assert "\\u202egnp.exe\\u0000" in shown.text
+    assert [attributes["src"] for name, attributes in listed.tags if name == "audio"] == ["data:audio/mpeg;base64,SUQz"]
+    assert listed.policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+    assert "\\u202egnp.exe\\u0000" in listed.text
 
 
-def written(value: str) -> str:
+def generated(value: str) -> str:
     """A text as the page has it."""
     row = SampleRow(row=0, inputs=[CellPreview(column="t", texts=[value])])
     found = re.search(r"<dd>(.*)</dd>", page(row), re.DOTALL)
@@ -55,16 +55,16 @@ def written(value: str) -> str:
 
 
 def test_each_script_has_its_direction_and_each_line_its_place() -> None:
-    assert 'dir="auto"' in written("שלום")
-    assert "שלום" in written("שלום")
-    assert written("one\ntwo").count("<br>") == 1
-    assert "empty" in written("")
-    assert "only spaces" in written(" \n")
-    long = written("word " * 400)
+    assert 'dir="auto"' in generated("שלום")
+    assert "שלום" in generated("שלום")
+    assert generated("one\ntwo").count("<br>") == 1
+    assert "empty" in generated("")
+    assert "only spaces" in generated(" \n")
+    long = generated("word " * 400)
     assert long.startswith("<details>")
     assert "word word" in long
-    assert "and 980,000 more characters" in written("a" * 10**6)
-    assert len(written("a" * 10**6)) < 30_000
+    assert "and 980,000 more characters" in generated("a" * 10**6)
+    assert len(generated("a" * 10**6)) < 30_000
 
 
 def history(values: list[str]) -> list[tuple[str, str]]:

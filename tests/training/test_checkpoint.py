@@ -76,10 +76,10 @@ def test_a_missing_one_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 7, 300, -1])
-def test_a_cut_one_is_refused(tmp_path: Path, kept: int) -> None:
+def test_a_cut_one_is_refused(tmp_path: Path, retained: int) -> None:
     path = tmp_path / "last.safetensors"
     save_checkpoint(path, TENSORS, STATE)
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:retained])
     with pytest.raises(CheckpointError, match="damaged"):
         load_checkpoint(path)
 

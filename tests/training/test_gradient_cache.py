@@ -20,7 +20,7 @@ from polysense.core.rows import ModelOutput
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
-from polysense.training.gradient_cache import buffers_kept
+from polysense.training.gradient_cache import buffers_preserved
 from polysense.training.optim import sort_parameters
 from polysense.training.optimizers import SGDConfig
 from polysense.training.schedule import ConstantConfig
@@ -50,7 +50,7 @@ def test_micro_batches_have_the_gradients_of_one_batch(loss: str, cuts: list[int
     start = SpaceModel(loss=loss)
     for name, parameter in whole.named_parameters():
         torch.testing.assert_close(dict(pieces.named_parameters())[name], parameter, rtol=0, atol=2e-6)
-    assert not torch.equal(whole.head.log_sharpness, start.head.log_sharpness)
+    assert not torch.equal(whole.head.log_scale, start.head.log_scale)
 
 
 def test_without_the_cache_they_would_not() -> None:
@@ -92,7 +92,7 @@ def test_one_micro_batch_needs_no_second_forward() -> None:
 
 def test_buffers_are_put_back() -> None:
     model = SpaceModel()
-    with buffers_kept(model):
+    with buffers_preserved(model):
         model(pairs_batch(np.arange(3)))
         assert model.seen == 1
     assert model.seen == 0

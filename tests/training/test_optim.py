@@ -40,7 +40,7 @@ def gradients(module: nn.Module, step: int) -> None:
         parameter.grad = torch.randn_like(parameter)
 
 
-def restored(optimizer: torch.optim.Optimizer, other: torch.optim.Optimizer) -> None:
+def reconstructed(optimizer: torch.optim.Optimizer, other: torch.optim.Optimizer) -> None:
     """Puts an optimizer's state into another, by way of what a checkpoint holds."""
     tensors: dict[str, torch.Tensor] = {}
     packed = pack(optimizer_state(optimizer), "optimizer", tensors)
@@ -103,7 +103,7 @@ def test_a_restored_state_resumes_bit_for_bit(build: Callable[..., torch.optim.O
     # Other groups in another order, as after an edit of the recipe that the optimizer's state doesn't depend on.
     groups = sort_parameters(config, resumed)
     second = build([*groups[::-1]])
-    restored(first, second)
+    reconstructed(first, second)
     for step in range(3, 6):
         for module, optimizer in ((straight, first), (resumed, second)):
             gradients(module, step)
@@ -164,7 +164,7 @@ def test_another_models_state_is_refused_and_says_where(config: OptimizerConfig)
 
     def refused(other: nn.Sequential, match: str) -> None:
         with pytest.raises(CheckpointError, match=f"other trainable parameters.*{match}"):
-            restored(optimizer, config.build(sort_parameters(config, other)))
+            reconstructed(optimizer, config.build(sort_parameters(config, other)))
 
     frozen, grown, wider = network(), network(), network()
     frozen[3].requires_grad_(False)

@@ -130,11 +130,11 @@ def test_accumulation_gives_the_same_run(make_trainer: Make, tmp_path: Path) -> 
 def test_the_model_gets_its_best_weights(make_trainer: Make, tmp_path: Path) -> None:
     values = iter([0.2, 0.9, 0.3])
     model = ToyModel()
-    kept: list[dict[str, Tensor]] = []
+    retained: list[dict[str, Tensor]] = []
 
     class Keep(Callback):
         def on_epoch(self, run: Run, record: Any) -> None:
-            kept.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+            retained.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
     result = make_trainer(
         model=model,
@@ -143,11 +143,11 @@ def test_the_model_gets_its_best_weights(make_trainer: Make, tmp_path: Path) -> 
         callbacks=[Checkpointing(), Keep()],
     ).fit()
     assert (result.best_value, result.best_epoch, result.epochs) == (0.9, 2, 3)
-    assert same(model.state_dict(), kept[1])
+    assert same(model.state_dict(), retained[1])
     assert not model.training
     assert [record["best"] for record in result.history] == [True, True, False]
     last, _ = final(tmp_path / "run")
-    assert torch.equal(last["model/label.weight"], kept[2]["label.weight"])
+    assert torch.equal(last["model/label.weight"], retained[2]["label.weight"])
 
 
 def test_training_learns(make_trainer: Make) -> None:

@@ -70,13 +70,13 @@ app.command(epilog=_EPILOG)(schema)
 app.command(epilog=_EPILOG)(doctor)
 
 
-def _print_version(wanted: bool) -> bool:
-    if wanted:
+def _print_version(requested: bool) -> bool:
+    if requested:
         from importlib.metadata import version
 
         console.write(f"polysense {version('polysense')}")
         raise typer.Exit
-    return wanted
+    return requested
 
 
 @app.callback()

@@ -14,21 +14,21 @@ TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 VECTORS = (".parquet", ".npz")
 
 
-def names(given: str | None, option: str) -> list[str] | None:
+def names(value: str | None, option: str) -> list[str] | None:
     """Names separated by commas, each stripped; one that holds a comma stands in quotation marks.
 
     Args:
-        given: What stands behind the option; None where it is not there.
+        value: What stands behind the option; None where it is not there.
         option: Its name, for the error.
 
     Raises:
         ConfigError: There is no name in it.
     """
-    if given is None:
+    if value is None:
         return None
-    results = [name.strip() for name in next(csv.reader([given], skipinitialspace=True), [])]
+    results = [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
     if not any(results):
-        raise ConfigError(f"{option}: found {given!r}, expected names separated by commas")
+        raise ConfigError(f"{option}: found {value!r}, expected names separated by commas")
     return [name for name in results if name]
 
 
@@ -63,8 +63,8 @@ def writable(
         OSError: Its folder can't be made or written to.
     """
     if output.suffix.lower() not in endings:
-        asked = ", ".join(endings) if len(endings) > 2 else " or ".join(endings)
-        raise ConfigError(f"{output}: can't write {output.suffix or 'a file without an ending'}; use {asked}")
+        requested = ", ".join(endings) if len(endings) > 2 else " or ".join(endings)
+        raise ConfigError(f"{output}: can't write {output.suffix or 'a file without an ending'}; use {requested}")
     if not force and table.exists() and output.exists() and output.samefile(table):
         way = "" if force is None else ", or say --force"
         raise ConfigError(f"{what} would overwrite the table {table}; name another file with -o{way}")

@@ -63,7 +63,7 @@ def configure_logging(verbosity: int) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     if verbosity <= 0:
-        handler.addFilter(_not_shown_as_progress)
+        handler.addFilter(_not_displayed_as_progress)
     handler.set_name("polysense.cli")
     for old in [old for old in logger.handlers if old.get_name() == handler.get_name()]:
         logger.removeHandler(old)
@@ -82,10 +82,10 @@ def silenced_libraries(line: Sequence[str]) -> Iterator[None]:
     if not {"-v", "--verbose", "--debug"}.isdisjoint(line):
         yield
         return
-    wanted = dict(_SILENT_LIBRARIES)
+    requested = dict(_SILENT_LIBRARIES)
     if not {"-q", "--quiet"}.isdisjoint(line):
-        wanted["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
+        requested["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    added = {name: value for name, value in requested.items() if name not in os.environ}
     os.environ.update(added)
     try:
         with warnings.catch_warnings():
@@ -96,7 +96,7 @@ def silenced_libraries(line: Sequence[str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _not_shown_as_progress(record: logging.LogRecord) -> bool:
+def _not_displayed_as_progress(record: logging.LogRecord) -> bool:
     """The progress display says what training logs for train.log; once is enough."""
     return record.levelno > logging.INFO or not record.name.startswith("polysense.training")
 

@@ -26,7 +26,7 @@ from typing import Any
 __all__ = ["Diagnosis", "Finding", "Level", "Probe", "examine"]
 
 # What the table of versions shows, in this order, where installed.
-_SHOWN = (
+_LISTED = (
     "polysense", "torch", "torchvision", "numpy", "pillow", "av", "soundfile", "soxr", "tokenizers", "transformers",
     "timm", "safetensors", "polars", "pyarrow", "pandas", "datasets", "pydantic", "scikit-learn", "peft", "lancedb",
     "torchaudio", "torchcodec",
@@ -197,7 +197,7 @@ def examine(probe: Probe | None = None) -> Diagnosis:
     """Looks for everything that is known to break, worst first."""
     probe = probe or Probe()
     versions = {"python": ".".join(map(str, probe.python))}
-    versions |= {name: result for name in _SHOWN if (result := probe.version(name)) is not None}
+    versions |= {name: result for name in _LISTED if (result := probe.version(name)) is not None}
     checks = (_requirements, _tested_range, _torch_builds, _torchaudio, _disruptive_packages, _machine, _folders)
     findings = [finding for check in checks for finding in check(probe)]
     findings.sort(key=lambda one: list(Level).index(one.level))
@@ -362,10 +362,10 @@ def _machine(probe: Probe) -> Iterator[Finding]:
     quota = (probe.read("/sys/fs/cgroup/cpu.max") or "max").split()
     if len(quota) == 2 and quota[0].isdigit() and int(quota[1]) > 0:
         cpus = min(cpus, int(quota[0]) / int(quota[1]))
-    asked = probe.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    threads = int(asked) if asked.isdigit() else probe.num_cpus()
+    requested = probe.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    threads = int(requested) if requested.isdigit() else probe.num_cpus()
     if threads > max(1.0, cpus):
-        how = f"OMP_NUM_THREADS is {threads}" if asked else f"torch would start {threads} threads"
+        how = f"OMP_NUM_THREADS is {threads}" if requested else f"torch would start {threads} threads"
         yield _warning(
             "threads",
             f"{how}, and this process may use {cpus:g} CPUs: the threads would wait for one another",

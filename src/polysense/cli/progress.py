@@ -50,11 +50,11 @@ def rows_done(what: str) -> Iterator[Callable[[int, int], None] | None]:
 class _Lines:
     def __init__(self, what: str) -> None:
         self._what = what
-        self._start = self._shown_at = time.monotonic()
+        self._start = self._updated_at = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._shown_at >= _SECONDS_BETWEEN_LINES:
+        if now - self._updated_at >= _SECONDS_BETWEEN_LINES:
             rate = done / (now - self._start)
             console.write_error(f"{self._what}: {done:,} of {total:,} rows, {rate:,.1f} rows/s")
-            self._shown_at = now
+            self._updated_at = now

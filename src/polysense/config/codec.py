@@ -34,16 +34,16 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader with YAML 1.2's booleans and floats, and without duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        visited: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, typing.Hashable):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a plain value", key_node.start_mark)
-            if key in seen:
+            if key in visited:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} stands twice", key_node.start_mark
                 )
-            seen.add(key)
+            visited.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -290,17 +290,17 @@ def field_comments(config: Any) -> dict[str, str]:
     return comments
 
 
-def _collect_comments(config: Any, path: str, comments: dict[str, str], seen: set[type]) -> None:
+def _collect_comments(config: Any, path: str, comments: dict[str, str], visited: set[type]) -> None:
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         texts: dict[str, str] = {}
-        if isinstance(config, Config) and type(config) not in seen:
+        if isinstance(config, Config) and type(config) not in visited:
             texts = describe(type(config))[1]
-        seen.add(type(config))
+        visited.add(type(config))
         for field in dataclasses.fields(config):
             here = f"{path}.{field.name}" if path else field.name
             if field.name in texts:
                 comments[here] = texts[field.name]
-            _collect_comments(getattr(config, field.name), here, comments, seen)
+            _collect_comments(getattr(config, field.name), here, comments, visited)
     elif isinstance(config, Mapping):
         for key, value in config.items():
-            _collect_comments(value, f"{path}.{key}", comments, seen)
+            _collect_comments(value, f"{path}.{key}", comments, visited)

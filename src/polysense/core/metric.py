@@ -38,7 +38,7 @@ class Metric:
         is_headline: Whether it is the one that is named first.
         is_selection: Whether the best checkpoint is selected by it, when nobody has said.
         is_finer: Whether comparisons show it beside the one that selects, because it sees smaller differences.
-        is_shown: Whether it stands in the report's first table; the others are at its foot and in metrics.json.
+        is_reported: Whether it stands in the report's first table; the others are at its foot and in metrics.json.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Metric:
     is_headline: bool = False
     is_selection: bool = False
     is_finer: bool = False
-    is_shown: bool = False
+    is_reported: bool = False
 
 
 def higher(
@@ -72,7 +72,7 @@ def lower(
 
 
 def marked(
-    metrics: Iterable[Metric], *, headline: str, selection: str, finer: str, shown: Sequence[str]
+    metrics: Iterable[Metric], *, headline: str, selection: str, finer: str, reported: Sequence[str]
 ) -> tuple[Metric, ...]:
     """Metrics with their roles.
 
@@ -81,7 +81,7 @@ def marked(
         headline: The name of the one that is named first.
         selection: Of the one that checkpoints are selected by.
         finer: Of the one that stands beside it in comparisons.
-        shown: Those of the report's first table.
+        reported: Those of the report's first table.
     """
     every = tuple(metrics)
     names = [metric.name for metric in every]
@@ -92,7 +92,7 @@ def marked(
             is_headline=metric.name == headline,
             is_selection=metric.name == selection,
             is_finer=metric.name == finer,
-            is_shown=metric.name in shown,
+            is_reported=metric.name in reported,
         )
         for metric in every
     )

@@ -58,10 +58,10 @@ def side_by_side(images: list[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, 
     return canvas
 
 
-def even_positions(num: int, wanted: int) -> list[int]:
-    """The middles of `wanted` equal stretches of `num` items; all of them where there are no more."""
-    wanted = min(num, wanted)
-    return [(2 * i + 1) * num // (2 * wanted) for i in range(wanted)]
+def even_positions(num: int, requested: int) -> list[int]:
+    """The middles of `requested` equal stretches of `num` items; all of them where there are no more."""
+    requested = min(num, requested)
+    return [(2 * i + 1) * num // (2 * requested) for i in range(requested)]
 
 
 def data_uri(file: bytes, media_type: str) -> str:

@@ -96,8 +96,8 @@ def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: Col
     Drawings of unseen concepts can be named, but not by a class that no row taught.
     """
     split = next((guess.name for guess in guesses.values() if guess.role is Role.SPLIT), None)
-    written = next((name for name, spec in tasks().items() if spec.generates), None)
-    if target.task is None or not tasks()[target.task].has_classes or split is None or written is None:
+    generated = next((name for name, spec in tasks().items() if spec.generates), None)
+    if target.task is None or not tasks()[target.task].has_classes or split is None or generated is None:
         return target
     answer = cleaned(table, target.name, literal=True)
     if answer.dtype != pl.String:
@@ -112,10 +112,10 @@ def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: Col
     if len(known) <= _FEW or len(held_out) <= _FEW or unseen < 0.5 * len(held_out) or sum(words) < 1.5 * len(words):
         return target
     reason = (
-        f"{written}: texts, since training rows hold none of {unseen:,} of the {len(held_out):,} that are to be found "
-        "in validation and test; if they are classes, its type is classification"
+        f"{generated}: texts, since training rows hold none of {unseen:,} of the {len(held_out):,} that stand in "
+        "validation and test; if they are classes, its type is classification"
     )
-    return dataclasses.replace(target, task=written, reason=reason)
+    return dataclasses.replace(target, task=generated, reason=reason)
 
 
 def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGuess:

@@ -155,7 +155,7 @@ def draw_references(batch: Batch, seed: int, epoch: int) -> Batch:
 PREDICTION_BATCH_SIZE = 32
 
 # From 8 times a typical row's size on, a row stands alone: 32 rows of an hour of speech would not fit into memory.
-_STANDS_ALONE = 8
+_OWN_BUCKET = 8
 
 
 class PredictLoader(_Loader):
@@ -227,7 +227,7 @@ class PredictLoader(_Loader):
                 yield from self._dataset.__getitems__(indices)
 
     def _rows_at(self, level: LengthBucket) -> int:
-        return self._batch_size if level.growth(self._schema) < _STANDS_ALONE else 1
+        return self._batch_size if level.growth(self._schema) < _OWN_BUCKET else 1
 
     def _batch(self, level: LengthBucket, samples: list[Sample]) -> Batch:
         shape = {name: size for name, size in level.shape(self._schema).items() if name in self._columns}

@@ -24,7 +24,7 @@ from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.numbers import decimal_mark, parse_number
-from polysense.data.sources import Filler, Table
+from polysense.data.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import BundleError, ColumnError, DecodeError
 
@@ -44,7 +44,7 @@ class Processor:
         columns: The fitted preprocessing of each input column.
         targets: Likewise of each target.
         weight: The column that holds the rows' weights, if there is one.
-        filler: What imputes missing cells first, if anything does. It is not saved here: it may be a model.
+        imputer: What imputes missing cells first, if anything does. It is not saved here: it may be a model.
         schema: What the encoders and heads are built from.
     """
 
@@ -54,13 +54,13 @@ class Processor:
         targets: Mapping[str, TargetProcessor],
         weight: str | None = None,
         weight_mark: Any = None,
-        filler: Filler | None = None,
+        imputer: CellImputer | None = None,
     ) -> None:
         self.columns = dict(columns)
         self.targets = dict(targets)
         self.weight = weight
         self._weight_mark = weight_mark
-        self.filler = filler
+        self.imputer = imputer
         for target in self.targets.values():
             target.attach(self.columns)
         self.schema = Schema(
@@ -77,7 +77,7 @@ class Processor:
         target_requirements: Mapping[str, Requirements] | None = None,
         fitted_columns: Mapping[str, ColumnProcessor] | None = None,
         fitted_targets: Mapping[str, TargetProcessor] | None = None,
-        filler: Filler | None = None,
+        imputer: CellImputer | None = None,
     ) -> Processor:
         """Learns all preprocessing from the training rows.
 
@@ -89,7 +89,7 @@ class Processor:
             fitted_columns: Columns whose preprocessing was fitted before and learns nothing here: what an encoder that
                 comes from another model was trained with.
             fitted_targets: Likewise targets.
-            filler: What imputes missing cells first; what is learned is learned from the imputed table.
+            imputer: What imputes missing cells first; what is learned is learned from the imputed table.
 
         Raises:
             TableError: The table lacks a column.
@@ -111,7 +111,7 @@ class Processor:
                 _check_traced(transform, target)
         for name, column in config.columns.items():  # before a filler adds what the table lacks
             table.require(column.source(name), "input column")
-        table = table if filler is None else filler.fill(table)
+        table = table if imputer is None else imputer.fill(table)
         for name, target in targets.items():  # first: they are quick, and wrong more often
             if target.over is None and name not in fitted_targets:
                 target.fit(table, target_requirements.get(name), inputs)
@@ -129,13 +129,13 @@ class Processor:
         if config.weight is not None:
             table.require(config.weight, "weight column")
             mark = decimal_mark(table.cells(config.weight))
-        return Processor(columns, targets, config.weight, mark, filler)
+        return Processor(columns, targets, config.weight, mark, imputer)
 
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""
-        if self.filler is not None:
-            return self.filler.fill(table)
-        return table if table.fills is None else replace(table, fills=None)
+        if self.imputer is not None:
+            return self.imputer.fill(table)
+        return table if table.imputations is None else replace(table, imputations=None)
 
     def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
         """Prepares one row.
@@ -234,7 +234,7 @@ class Processor:
         write_json(folder / _FILE, state)
 
     @staticmethod
-    def load(folder: Path, filler: Filler | None = None) -> Processor:
+    def load(folder: Path, imputer: CellImputer | None = None) -> Processor:
         """Rebuilds what `save` wrote; a filler imputes missing cells first.
 
         Raises:
@@ -257,7 +257,7 @@ class Processor:
         except (KeyError, TypeError) as error:
             raise BundleError(f"{path}: is broken: {error}") from error
         by_name = {column.name: column for column in columns}
-        return Processor(by_name, {target.name: target for target in targets}, weight, mark, filler)
+        return Processor(by_name, {target.name: target for target in targets}, weight, mark, imputer)
 
 
 def _check_traced(transform: TransformConfig, target: TargetProcessor) -> None:

@@ -178,9 +178,11 @@ class ColumnProfile(Profile):
     def files(self, kind: str) -> str:
         listed = "lists of " if self.are_lists else ""
         paths = [item for item in self.items if isinstance(item, str)]
-        held = f"paths such as {quote(paths[0])}{self._existing(paths)}" if paths else f"{kind} files held in the table"
+        content = (
+            f"paths such as {quote(paths[0])}{self._existing(paths)}" if paths else f"{kind} files held in the table"
+        )
         missing = self.num_rows - self.num_present
-        return f"{listed}{held}, " + (f"{missing:,} of {self.num_rows:,} missing" if missing else "none missing")
+        return f"{listed}{content}, " + (f"{missing:,} of {self.num_rows:,} missing" if missing else "none missing")
 
     def _existing(self, paths: list[str]) -> str:
         """For a reason: whether the files are there; a sample of 20."""

@@ -179,7 +179,7 @@ def is_animation(cell: object, root: Path) -> bool:
     """Whether a picture moves (GIF, WebP, PNG); False for what can't be read."""
     try:
         with _file(cell, root) as file, _pillow():
-            return _num_pictures(_open(file, MAX_PIXELS)) > 1
+            return _num_images(_open(file, MAX_PIXELS)) > 1
     except DecodeError:
         return False
 
@@ -201,27 +201,27 @@ def open_animation(
     results = []
     with BytesIO(media.read()) as file, _pillow():
         image = _open(file, max_pixels)
-        num, time = _num_pictures(image), 0.0
+        num, time = _num_images(image), 0.0
         if num > 1:
             image.load()  # WebP and PNG tell a picture's time only once it is decoded
-        wanted = set(choose(num, num * _seconds_shown(image) if num > 1 else 0.0))
-        for position in range(max(wanted) + 1):
+        requested = set(choose(num, num * _frame_seconds(image) if num > 1 else 0.0))
+        for position in range(max(requested) + 1):
             if num > 1:
                 image.seek(position)
                 _check_size(image, max_pixels)
-            if position in wanted:
+            if position in requested:
                 results.append((time, _finish(image.copy() if num > 1 else image)))
             elif num > 1:
                 image.load()
-            time += _seconds_shown(image)
+            time += _frame_seconds(image)
     return results
 
 
-def _num_pictures(image: Image.Image) -> int:
+def _num_images(image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1)) if image.format in ("GIF", "WEBP", "PNG") else 1
 
 
-def _seconds_shown(image: Image.Image) -> float:
+def _frame_seconds(image: Image.Image) -> float:
     """How long the picture that was reached is shown; a tenth of a second where it does not say, as browsers do."""
     duration = image.info.get("duration")
     return float(duration) / 1000 if isinstance(duration, (int, float)) and duration > 0 else 0.1

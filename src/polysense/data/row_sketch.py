@@ -20,7 +20,7 @@ from polysense.data.sources import Table
 
 __all__ = ["RowSketch"]
 
-_NUM_KEPT = 1024
+_NUM_RETAINED = 1024
 _ALL = 2**64
 
 
@@ -42,8 +42,8 @@ class RowSketch:
     def of(table: Table, columns: Mapping[str, str]) -> RowSketch:
         """Remembers the rows of a table by those of its columns that tell rows apart."""
         result = sorted(set(_hashes(table, columns)))
-        below = result[_NUM_KEPT] if len(result) > _NUM_KEPT else _ALL
-        return RowSketch(columns=dict(columns), below=below, hashes=frozenset(result[:_NUM_KEPT]))
+        below = result[_NUM_RETAINED] if len(result) > _NUM_RETAINED else _ALL
+        return RowSketch(columns=dict(columns), below=below, hashes=frozenset(result[:_NUM_RETAINED]))
 
     def count(self, table: Table, besides: Table) -> tuple[int, int]:
         """How many of a table's rows can be looked up, and how many of these are among those seen.

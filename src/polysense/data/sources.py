@@ -30,13 +30,13 @@ from polysense.data.cells import as_series, clean, clean_all, normalize
 from polysense.data.delimited import check_names, open_text, read_delimited
 from polysense.errors import DecodeError, TableError
 
-__all__ = ["Filler", "Fills", "Table", "read_raw", "read_table", "resolve"]
+__all__ = ["CellImputer", "Imputations", "Table", "read_raw", "read_table", "resolve"]
 
 logger = logging.getLogger("polysense.data.sources")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Fills:
+class Imputations:
     """What stands in for missing cells of a table; cells that are there stay what they are.
 
     Beside the cells and not among them: what fills a cell then does not depend on its column's type, which is one of
@@ -60,14 +60,14 @@ class Table:
         frame: The cells; typed columns, no Object columns.
         root: The folder that relative media paths start from.
         rows: int64 [len(frame)], each row's index in what was read.
-        fills: What stands in for missing cells; None as the table came.
+        imputations: What stands in for missing cells; None as the table came.
     """
 
     name: str
     frame: pl.DataFrame
     root: Path
     rows: np.ndarray
-    fills: Fills | None = None
+    imputations: Imputations | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -104,19 +104,19 @@ class Table:
         self.require(column)
         value = self.frame.get_column(column)[i]
         result = clean(value.to_list() if isinstance(value, pl.Series) else value, literal)
-        if result is None and self.fills is not None and column in self.fills.cells:
-            return self.fills.cells[column].get(int(self.rows[i]))
+        if result is None and self.imputations is not None and column in self.imputations.cells:
+            return self.imputations.cells[column].get(int(self.rows[i]))
         return result
 
     def cells(self, column: str, *, literal: bool = False) -> list[object]:
         """All cells of a column; equal to `cell` on each position, much faster."""
         self.require(column)
         result = clean_all(self.frame.get_column(column), literal)
-        filled = {} if self.fills is None else self.fills.cells.get(column, {})
-        if not filled:
+        imputed = {} if self.imputations is None else self.imputations.cells.get(column, {})
+        if not imputed:
             return result
         rows = self.rows.tolist()
-        return [filled.get(row) if cell is None else cell for row, cell in zip(rows, result, strict=True)]
+        return [imputed.get(row) if cell is None else cell for row, cell in zip(rows, result, strict=True)]
 
     def source(self, i: int, column: str, file: str | None = None) -> SourceInfo:
         """Where the cell at position i comes from."""
@@ -129,11 +129,11 @@ class Table:
 
 
 @runtime_checkable
-class Filler(Protocol):
+class CellImputer(Protocol):
     """What fills a table's missing cells before anything is learned from them or read of them."""
 
     def fill(self, table: Table) -> Table:
-        """The table with `fills`, each row's from what it has itself. A cell that is there is never among them."""
+        """The table with `imputations`, each row's from its own cells. A cell that is there is never among them."""
 
 
 def read_table(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:

@@ -157,8 +157,8 @@ class GroupSplitConfig(RandomSplitConfig):
         index: dict[tuple[str, str], int] = {}
         groups = np.array([index.setdefault(name, len(index)) for name in names], dtype=np.int64)
         sizes = np.bincount(groups, minlength=len(index))
-        wanted = {1: self.validation, 2: self.test}
-        parts = 1 + sum(fraction > 0 for fraction in wanted.values())
+        held_out_fractions = {1: self.validation, 2: self.test}
+        parts = 1 + sum(fraction > 0 for fraction in held_out_fractions.values())
         where = f"{table.name}, column {self.column!r}"
         if len(index) < parts:
             raise SplitError(f"{where}: {len(index):,} groups can't be split into {parts} parts; set a fraction to 0")
@@ -166,23 +166,23 @@ class GroupSplitConfig(RandomSplitConfig):
         chosen = np.zeros(len(index), dtype=np.int8)
         left = parts
         for part in (2, 1):
-            asked = wanted[part] * len(table)
-            if not asked:
+            requested = held_out_fractions[part] * len(table)
+            if not requested:
                 continue
             left -= 1
-            taken = _fill(free, sizes, asked, keep=left)
+            taken = _fill(free, sizes, requested, keep=left)
             chosen[taken] = part
             free = [group for group in free if chosen[group] == 0]
             got = int(sizes[taken].sum())
-            if abs(got - asked) > max(1.0, 0.5 * asked):
+            if abs(got - requested) > max(1.0, 0.5 * requested):
                 message = (
                     "%s: %s got %d rows where %.0f were asked for: groups stay whole, the largest of %d has %d rows"
                 )
-                logger.warning(message, where, SPLITS[part], got, asked, len(index), sizes.max())
+                logger.warning(message, where, SPLITS[part], got, requested, len(index), sizes.max())
         return chosen[groups]
 
 
-def _fill(free: Sequence[int], sizes: np.ndarray, asked: float, keep: int) -> list[int]:
+def _fill(free: Sequence[int], sizes: np.ndarray, requested: float, keep: int) -> list[int]:
     """Groups, in the given random order, whose rows come close to the number asked for.
 
     A group is taken if that brings the total nearer; the order is random, so small groups are not favored.
@@ -192,7 +192,7 @@ def _fill(free: Sequence[int], sizes: np.ndarray, asked: float, keep: int) -> li
     for group in free:
         if len(free) - len(taken) <= keep:
             break
-        if abs(total + sizes[group] - asked) < abs(total - asked):
+        if abs(total + sizes[group] - requested) < abs(total - requested):
             taken.append(group)
             total += int(sizes[group])
     # Every group is more than twice too big: the smallest is the nearest to what was asked for.
@@ -304,12 +304,12 @@ def _apportion(classes: np.ndarray, keys: np.ndarray, validation: float, test: f
             f"to 0"
         )
     # At least one row each, and at least one left to train on.
-    asked = {part: max(1, math.floor(fraction * num_rows + 0.5)) for part, fraction in fractions.items()}
+    requested = {part: max(1, math.floor(fraction * num_rows + 0.5)) for part, fraction in fractions.items()}
     order = np.lexsort((keys, classes))
     starts = np.flatnonzero(np.diff(classes[order], prepend=-1))
     sizes = np.diff(starts, append=num_rows)
-    seats = _seats(sizes, keys[order][starts], fractions, asked)
-    if len(sizes) > 1 and any(seats[part].sum() < 0.5 * asked[part] for part in fractions):
+    seats = _seats(sizes, keys[order][starts], fractions, requested)
+    if len(sizes) > 1 and any(seats[part].sum() < 0.5 * requested[part] for part in fractions):
         logger.warning(
             "%s: %d classes in %d rows are too many to stratify by: split at random", where, len(sizes), num_rows
         )
@@ -324,7 +324,7 @@ def _apportion(classes: np.ndarray, keys: np.ndarray, validation: float, test: f
 
 
 def _seats(
-    sizes: np.ndarray, ties: np.ndarray, fractions: dict[int, float], asked: dict[int, int]
+    sizes: np.ndarray, ties: np.ndarray, fractions: dict[int, float], requested: dict[int, int]
 ) -> dict[int, np.ndarray]:
     """Rows of each class for each part: int64 [classes], the floor of the class's share or one more."""
     shares = {part: fraction * sizes for part, fraction in fractions.items()}
@@ -333,7 +333,7 @@ def _seats(
     for part, share in shares.items():
         unseen = (seats[part] == 0) & (sizes >= 3)
         for k in np.lexsort((ties, seats[part] - share, ~unseen)):
-            if seats[part].sum() >= asked[part]:
+            if seats[part].sum() >= requested[part]:
                 break
             # The last row of a class stays in training.
             if sum(int(row[k]) for row in seats.values()) < sizes[k] - 1:

@@ -43,7 +43,7 @@ class Kind(StrEnum):
     """What a row of the table is."""
 
     VARIANT = "variant"
-    ALONE = "alone"
+    UNIMODAL = "alone"
     ENSEMBLE = "ensemble"
     MAJORITY = "majority"
 

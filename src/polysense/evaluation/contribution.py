@@ -77,14 +77,14 @@ def contributions(
     ways = {target.name: _way(target) for target in targets}
     # Without any column most tasks have a prediction of their own.
     asks_for_nothing = not columns or not all(way.is_prior_without_columns for way in ways.values())
-    asked = [subset for subset in plan.subsets if subset or asks_for_nothing]
+    requested = [subset for subset in plan.subsets if subset or asks_for_nothing]
     values: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     truths: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     presences: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
-    num_seen = 0
+    num_observed = 0
     for batch in batches:
-        num_seen += int((batch.rows >= 0).sum())
-        predictions = subset_predictions(batch, asked)
+        num_observed += int((batch.rows >= 0).sum())
+        predictions = subset_predictions(batch, requested)
         for target in targets:
             if target.name not in batch.targets:
                 continue
@@ -108,7 +108,7 @@ def contributions(
         results.append(_contributions(target, columns, plan, measured, num_present, bootstrap, confidence, seed))
     return Contributions(
         targets=tuple(results),
-        num_available=num_seen if num_available is None else num_available,
+        num_available=num_observed if num_available is None else num_available,
         confidence=confidence,
     )
 
@@ -170,14 +170,14 @@ def _contributions(
     everything, nothing = frozenset(column.name for column in columns), frozenset[str]()
     results = []
     for m, column in enumerate(columns):
-        alone, rest = frozenset({column.name}), everything - {column.name}
+        only_this, rest = frozenset({column.name}), everything - {column.name}
         shapley = of(plan.coefficients[:, m].mean(axis=0))
         if not plan.exact:
             samples = {measure: plan.coefficients[:, m] @ means[measure] for measure in measures}
             shapley = {measure: _widened(shapley[measure], samples[measure], confidence) for measure in measures}
-        gain_alone, drop = of(value(alone) - value(nothing)), of(value(everything) - value(rest))
+        gain_of_only_this, drop = of(value(only_this) - value(nothing)), of(value(everything) - value(rest))
         stands_in_for: list[str] = []
-        if gain_alone[measures[0]].low > 0 and not drop[measures[0]].low > 0:
+        if gain_of_only_this[measures[0]].low > 0 and not drop[measures[0]].low > 0:
             for other in sorted(rest):
                 if rest - {other} in index:
                     gain = of(value(everything - {other}) - value(rest - {other}))[measures[0]]
@@ -189,9 +189,9 @@ def _contributions(
                 modality=column.modality,
                 num_present=num_present[m],
                 shapley=shapley,
-                alone=of(value(alone)),
-                gain_alone=gain_alone,
-                without=of(value(rest)),
+                only_this=of(value(only_this)),
+                gain_of_only_this=gain_of_only_this,
+                all_but_this=of(value(rest)),
                 drop=drop,
                 verdict=_verdict([(shapley[measure], drop[measure]) for measure in measures])
                 if num_rows >= _FEWEST_ROWS

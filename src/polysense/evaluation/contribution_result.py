@@ -38,9 +38,9 @@ class ColumnContribution:
         modality: What its cells are.
         num_present: Rows of those measured in which the column is there.
         shapley: Its share of v(all) - v(none).
-        alone: v of the column alone.
-        gain_alone: v of the column alone less v of none, paired.
-        without: v of all the other columns.
+        only_this: v of the column alone.
+        gain_of_only_this: v of the column alone less v of none, paired.
+        all_but_this: v of all the other columns.
         drop: v of all columns less v of all the others, paired.
         verdict: Whether it helps.
         stands_in_for: Columns beside which it adds nothing measurable, but which it replaces in part where they are
@@ -51,9 +51,9 @@ class ColumnContribution:
     modality: str
     num_present: int
     shapley: Mapping[str, Interval]
-    alone: Mapping[str, Interval]
-    gain_alone: Mapping[str, Interval]
-    without: Mapping[str, Interval]
+    only_this: Mapping[str, Interval]
+    gain_of_only_this: Mapping[str, Interval]
+    all_but_this: Mapping[str, Interval]
     drop: Mapping[str, Interval]
     verdict: Verdict
     stands_in_for: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class ColumnContribution:
             return "absent in every row measured"
         if self.stands_in_for:
             return f"adds nothing measurable beside {_listing(self.stands_in_for)}, but stands in for it where missing"
-        if self.drop[measure].low > 0 and not self.gain_alone[measure].low > 0:
+        if self.drop[measure].low > 0 and not self.gain_of_only_this[measure].low > 0:
             return "helps only together with others"
         return ""
 
@@ -167,9 +167,9 @@ class Contributions:
 
 def amount(measure: Measure, value: float) -> str:
     """A signed gain as people read it."""
-    shown = f"{100 * value:+.1f}" if measure.unit == "pp" else f"{value:+.3f}"
+    listed = f"{100 * value:+.1f}" if measure.unit == "pp" else f"{value:+.3f}"
     # What rounds to zero has no sign worth reading.
-    return shown[1:] if not shown.strip("+-0.") else shown.replace("-", "−")
+    return listed[1:] if not listed.strip("+-0.") else listed.replace("-", "−")
 
 
 def _named(column: ColumnContribution) -> str:

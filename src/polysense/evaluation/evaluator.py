@@ -140,15 +140,15 @@ def evaluate(
     rows: list[np.ndarray] = []
     parts: dict[str, list[Statistics]] = {target.name: [] for target in targets}
     unreadable: list[Unreadable] = []
-    wanted = {target.name: tuple(task(target.task).masked_groups(target)) for target in targets}
-    masks = list(dict.fromkeys(group for groups_ in wanted.values() for group in groups_)) if masked else []
+    requested = {target.name: tuple(task(target.task).masked_groups(target)) for target in targets}
+    masks = list(dict.fromkeys(group for groups_ in requested.values() for group in groups_)) if masked else []
     for batch in batches:
         predictions = predict(batch)
         more = masked(batch, masks) if masked is not None and masks else []
         rows.append(batch.rows[batch.rows >= 0].cpu().numpy())
         unreadable += batch.unreadable
         for target in targets:
-            others = [one[target.name] for mask, one in zip(masks, more, strict=True) if mask in wanted[target.name]]
+            others = [one[target.name] for mask, one in zip(masks, more, strict=True) if mask in requested[target.name]]
             reader = (readers or {}).get(target.name)
             parts[target.name].append(batch_statistics(target, batch, [predictions[target.name], *others], reader))
     table_rows = np.concatenate([np.zeros(0, dtype=np.int64), *rows])

@@ -159,7 +159,7 @@ def measure_shots(
     """
     means = {name: values.mean(axis=0, dtype=np.float64) for name, values in train.items()}
     pool = {name: centered(values, means[name]) for name, values in train.items()}
-    asked = {name: centered(values, means[name]) for name, values in test.items()}
+    requested = {name: centered(values, means[name]) for name, values in test.items()}
     scores = []
     for count in shots:
         draws = [
@@ -174,7 +174,7 @@ def measure_shots(
                         method,
                         pool[name][rows],
                         train_labels[rows],
-                        asked[name],
+                        requested[name],
                         shots=count,
                         seed=seed,
                     )

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["kept_neighbors", "pca", "tsne"]
+__all__ = ["pca", "retained_neighbors", "tsne"]
 
 _FEWEST = 8  # points of which t-SNE makes more than noise
 _PERPLEXITY = 30.0
@@ -32,19 +32,19 @@ def pca(
     Returns:
         float64 [rows, size], each direction with its larger extreme positive, and the shares.
     """
-    places, shares = np.zeros((len(vectors), size)), np.zeros(size)
+    coordinates, shares = np.zeros((len(vectors), size)), np.zeros(size)
     # In float64 and centered first: the covariance of values far from 0 would lose its digits.
-    centered = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64) if len(vectors) else places
+    centered = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64) if len(vectors) else coordinates
     count = min(size, *centered.shape)
     if not centered.any():  # no direction, and no variance to take a share of
-        return places, tuple(shares.tolist())
+        return coordinates, tuple(shares.tolist())
     from sklearn.decomposition import PCA  # 1 s and 150 MiB that only a map should cost
 
     model = PCA(count, svd_solver="covariance_eigh")
-    places[:, :count] = model.fit_transform(centered)
+    coordinates[:, :count] = model.fit_transform(centered)
     shares[:count] = model.explained_variance_ratio_
-    extreme = places[np.abs(places).argmax(axis=0), np.arange(size)]
-    return places * np.where(extreme < 0, -1.0, 1.0), tuple(shares.tolist())
+    extreme = coordinates[np.abs(coordinates).argmax(axis=0), np.arange(size)]
+    return coordinates * np.where(extreme < 0, -1.0, 1.0), tuple(shares.tolist())
 
 
 def tsne(vectors: Float[np.ndarray, "rows size"], seed: int = 0) -> Float[np.ndarray, "rows 2"] | None:
@@ -62,14 +62,14 @@ def tsne(vectors: Float[np.ndarray, "rows size"], seed: int = 0) -> Float[np.nda
     return result
 
 
-def kept_neighbors(
-    vectors: Float[np.ndarray, "rows size"], places: Float[np.ndarray, "rows 2"], count: int = 10
+def retained_neighbors(
+    vectors: Float[np.ndarray, "rows size"], coordinates: Float[np.ndarray, "rows 2"], count: int = 10
 ) -> float:
     """Of each row's nearest in the space, the share that is among its nearest on the map too; NaN with too few rows.
 
     Args:
         vectors: In the space.
-        places: On the map.
+        coordinates: On the map.
         count: How many of the nearest.
     """
     if len(vectors) <= count + 1:
@@ -81,5 +81,5 @@ def kept_neighbors(
         result: np.ndarray = model.kneighbors(return_distance=False)
         return result
 
-    near, seen = nearest(vectors), nearest(places)
+    near, seen = nearest(vectors), nearest(coordinates)
     return float((near[:, :, None] == seen[:, None, :]).sum()) / (count * len(vectors))

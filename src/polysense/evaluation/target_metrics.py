@@ -7,7 +7,7 @@ from polysense.core.registry import extra_metrics, task
 from polysense.core.schema import Target
 from polysense.errors import ConfigError
 
-__all__ = ["finer_metric", "headline_metric", "metrics_of", "selection_metric", "shown_metrics"]
+__all__ = ["finer_metric", "headline_metric", "metrics_of", "reported_metrics", "selection_metric"]
 
 
 def metrics_of(target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
@@ -46,6 +46,6 @@ def finer_metric(target: Target) -> Metric:
     return next(metric for metric in metrics_of(target) if metric.is_finer)
 
 
-def shown_metrics(target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
+def reported_metrics(target: Target, statistics: Statistics | None = None) -> tuple[Metric, ...]:
     """The metrics that are read first; the others are in metrics.json and at the foot of the report."""
-    return tuple(metric for metric in metrics_of(target, statistics) if metric.is_shown)
+    return tuple(metric for metric in metrics_of(target, statistics) if metric.is_reported)

@@ -48,17 +48,17 @@ class ColumnDecoder(nn.Module, ABC):
 
     Args:
         column: The fitted column.
-        num_places: Tokens that it has.
+        num_positions: Tokens that it has.
 
     Attributes:
         column: As given.
-        num_places: As given.
+        num_positions: As given.
     """
 
-    def __init__(self, column: Column, num_places: int) -> None:
+    def __init__(self, column: Column, num_positions: int) -> None:
         super().__init__()
         self.column = column
-        self.num_places = num_places
+        self.num_positions = num_positions
 
     @classmethod
     @abstractmethod
@@ -72,11 +72,11 @@ class ColumnDecoder(nn.Module, ABC):
         """
 
     @abstractmethod
-    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
+    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch positions"]:
         """Which places the true cell has; none where it is absent."""
 
     @abstractmethod
-    def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch places"]) -> ColumnBatch:
+    def with_masked(self, column: ColumnBatch, positions: Bool[Tensor, "batch positions"]) -> ColumnBatch:
         """The column with some places hidden, in all items alike."""
 
     @abstractmethod
@@ -92,18 +92,21 @@ class ColumnDecoder(nn.Module, ABC):
 
     @abstractmethod
     def losses(
-        self, tokens: Float[Tensor, "batch places width"], column: ColumnBatch, places: Bool[Tensor, "batch places"]
+        self,
+        tokens: Float[Tensor, "batch positions width"],
+        column: ColumnBatch,
+        positions: Bool[Tensor, "batch positions"],
     ) -> Float[Tensor, " batch"]:
         """Each row's mean error over some places; 0 where there are none.
 
         Args:
             tokens: float32.
             column: The truth.
-            places: Some of the known ones.
+            positions: Some of the known ones.
         """
 
     @abstractmethod
-    def predict(self, tokens: Float[Tensor, "batch places width"]) -> Shaped[Tensor, "batch ..."]:
+    def predict(self, tokens: Float[Tensor, "batch positions width"]) -> Shaped[Tensor, "batch ..."]:
         """What the column holds, see `TaskSpec.reconstructions`."""
 
     def compared(self, column: ColumnBatch) -> Shaped[Tensor, "batch ..."] | None:
@@ -132,8 +135,8 @@ class SingleValueDecoder(ColumnDecoder):
     def known(self, column: ColumnBatch) -> Bool[Tensor, "batch 1"]:
         return column.lengths[:, :1] > 0
 
-    def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch 1"]) -> ColumnBatch:
-        return column.masked(~places[:, 0])
+    def with_masked(self, column: ColumnBatch, positions: Bool[Tensor, "batch 1"]) -> ColumnBatch:
+        return column.masked(~positions[:, 0])
 
 
 class ScaledValueDecoder(SingleValueDecoder):

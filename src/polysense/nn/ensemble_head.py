@@ -169,10 +169,10 @@ class EnsembleHead(Head[Experts]):
         if joint:
             weights[self.expert_names[-1]] = float(apart)
         # Beside a joint expert that learns apart, the combination is a matter of prediction alone.
-        return weights if self._learns_beside_joint else {"loss": 0.0 if apart else 1.0, **weights}
+        return weights if self._learns_with_joint else {"loss": 0.0 if apart else 1.0, **weights}
 
     @property
-    def _learns_beside_joint(self) -> bool:
+    def _learns_with_joint(self) -> bool:
         return self._config.trains_apart and self._config.joint
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Experts:
@@ -182,7 +182,7 @@ class EnsembleHead(Head[Experts]):
         if self._config.joint:
             outputs.append(heads[-1](fused, context))
             present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
-        if self._learns_beside_joint and self.training:
+        if self._learns_with_joint and self.training:
             return Experts(outputs[-1], tuple(outputs), present)
         weights = self._weights(fused, present)
         # Experts that learn apart are combined without a gradient: their combination teaches nobody.

@@ -122,14 +122,14 @@ class MultimodalModel(nn.Module):
         """
         tokens, predictions = self.encode(batch), list[dict[str, Prediction]]()
         for subset in [tuple(tokens)] if subsets is None else subsets:
-            kept = {n: t if n in subset else t.masked(torch.zeros_like(t.mask[:, 0])) for n, t in tokens.items()}
-            views = self._views(kept, batch)
+            remaining = {n: t if n in subset else t.masked(torch.zeros_like(t.mask[:, 0])) for n, t in tokens.items()}
+            views = self._views(remaining, batch)
             predictions.append({})
             for name, head in self.by_target().items():
-                given = views[head.excludes], self.context(batch, name)
-                arrays = head.predict(*given) if write else head.brief(*given)
+                arguments = views[head.excludes], self.context(batch, name)
+                arrays = head.predict(*arguments) if write else head.brief(*arguments)
                 truth = head.truth(batch)
-                predictions[-1][name] = arrays | ({} if truth is None else head.score(*given, truth))
+                predictions[-1][name] = arrays | ({} if truth is None else head.score(*arguments, truth))
         return predictions
 
     @torch.inference_mode()

@@ -106,7 +106,7 @@ class PretrainedConfig(EncoderConfig):
                 f"model.encoders.{column_name}: {self.path} holds a model of several modalities; name its text, image "
                 f"or audio part alone (for CLIP, save model.vision_model with save_pretrained and give that folder)"
             )
-        return _encoder(modality).asked(self, settings)
+        return _encoder(modality).requested(self, settings)
 
 
 def _encoder(modality: str) -> type[Pretrained]:
@@ -170,13 +170,13 @@ def open_blocks(backbone: nn.Module, tune: str | int) -> None:
 
 def unreached(output: Tensor, parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:
     """The trainable parameters that a tensor was not computed from."""
-    seen: set[Any] = {None}
+    visited: set[Any] = {None}
     nodes: list[Any] = [output.grad_fn]
     reached: set[int] = set()
     while nodes:
         node = nodes.pop()
-        if node not in seen:
-            seen.add(node)
+        if node not in visited:
+            visited.add(node)
             reached.add(id(getattr(node, "variable", None)))  # what a leaf's gradient is added to
             nodes.extend(before for before, _ in node.next_functions)
     return [parameter for parameter in parameters if parameter.requires_grad and id(parameter) not in reached]
@@ -272,7 +272,7 @@ class Pretrained(BackboneEncoder):
 
     @classmethod
     @abstractmethod
-    def asked(cls, config: PretrainedConfig, settings: Any) -> Requirements:
+    def requested(cls, config: PretrainedConfig, settings: Any) -> Requirements:
         """What a backbone of these settings asks of the column's preprocessing."""
 
     @classmethod

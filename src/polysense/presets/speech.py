@@ -36,11 +36,11 @@ def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, 
     same time.
     """
     media = [guess for guess in guesses if guess.role is Role.INPUT and guess.modality in _SAYING]
-    asked = [guess.name for guess in guesses if guess.role is Role.TARGET and guess.task == "generation"]
-    if not asked or len(media) != 1 or media[0].modality != "audio":
+    requested = [guess.name for guess in guesses if guess.role is Role.TARGET and guess.task == "generation"]
+    if not requested or len(media) != 1 or media[0].modality != "audio":
         return recipe
     targets, heads = dict(recipe.data.targets), dict(recipe.model.heads)
-    for name in asked:
+    for name in requested:
         target = targets[name]
         assert isinstance(target, GenerationTargetConfig)
         targets[name] = replace(target, tokens="characters", max_tokens=None)

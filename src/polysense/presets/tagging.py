@@ -20,21 +20,21 @@ from polysense.tasks.tagging.target import TaggingTargetConfig
 
 __all__ = ["for_tagging"]
 
-_WRITTEN = ("generation", "tagging")
+_GENERATED = ("generation", "tagging")
 
 
 def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int) -> Recipe:
     """The recipe, changed where a target is segments, with so many blocks over an audio clip's frames; else as it
     is."""
-    asked = [guess for guess in guesses if guess.role is Role.TARGET and guess.task == "tagging"]
-    if not asked:
+    requested = [guess for guess in guesses if guess.role is Role.TARGET and guess.task == "tagging"]
+    if not requested:
         return recipe
     inputs = {guess.name: guess for guess in guesses if guess.role is Role.INPUT}
-    places = [name for name, guess in inputs.items() if guess.modality in ("text", "audio")]
+    positions = [name for name, guess in inputs.items() if guess.modality in ("text", "audio")]
     columns, targets, transforms = dict(recipe.data.columns), dict(recipe.data.targets), dict(recipe.data.transforms)
     encoders = dict(recipe.model.encoders)
-    for guess in asked:
-        over = guess.over or (places[0] if len(places) == 1 else None)
+    for guess in requested:
+        over = guess.over or (positions[0] if len(positions) == 1 else None)
         target = targets[guess.name]
         assert isinstance(target, TaggingTargetConfig)
         targets[guess.name] = replace(target, over=over)
@@ -50,7 +50,7 @@ def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int)
             transforms[over] = replace(transform, shift=0.0)
         if isinstance(encoders[over], AudioCNNConfig):  # a token for 80 ms, where this one has 40
             encoders[over] = AudioTransformerConfig(num_layers=num_layers)
-    written = all(guess.task in _WRITTEN for guess in guesses if guess.role is Role.TARGET)
+    generated = all(guess.task in _GENERATED for guess in guesses if guess.role is Role.TARGET)
     heads = recipe.model.heads
     return replace(
         recipe,
@@ -60,6 +60,6 @@ def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int)
             encoders=encoders,
             fusion=TransformerFusionConfig(),
             heads={name: head.head if isinstance(head, EnsembleHeadConfig) else head for name, head in heads.items()},
-            objectives={} if written else {"unimodal": UnimodalConfig()},
+            objectives={} if generated else {"unimodal": UnimodalConfig()},
         ),
     )

@@ -23,7 +23,7 @@ __all__ = ["RECONSTRUCTION", "SPACE", "inputs_for", "recipe_without_target"]
 SPACE, RECONSTRUCTION = "embedding", "reconstruction"
 """The targets' names in such recipes."""
 
-_TOLD_APART = ("text", "image", "audio", "video")
+_DISTINGUISHABLE = ("text", "image", "audio", "video")
 _HIDDEN = 0.15
 
 
@@ -42,7 +42,7 @@ def inputs_for(task: str, guesses: Sequence[ColumnGuess], named: Sequence[str]) 
         return list(guesses)
     inputs = {guess.name: guess for guess in guesses if guess.role is Role.INPUT}
     _check_inputs(named, inputs, guesses, "share a space")
-    members = list(named) or [name for name, guess in inputs.items() if guess.modality in _TOLD_APART]
+    members = list(named) or [name for name, guess in inputs.items() if guess.modality in _DISTINGUISHABLE]
     if len(set(members)) < 2:
         kinds = ", ".join(f"{name} ({guess.modality})" for name, guess in inputs.items())
         raise ColumnError(
@@ -83,13 +83,14 @@ def recipe_without_target(
     elif spec.reconstructs_columns:
         _check_inputs(named, inputs, guesses, "be restored")
         several = sum(guess.role is Role.INPUT for guess in guesses) > 1
-        name, head = RECONSTRUCTION, ReconstructionHeadConfig(hide=_HIDDEN if several else 0.0)
+        name, head = RECONSTRUCTION, ReconstructionHeadConfig(cell_mask_rate=_HIDDEN if several else 0.0)
         target = ReconstructionTargetConfig(columns=tuple(dict.fromkeys(named)) or inputs)
     else:
         raise ConfigError(f"task: there is no preset of {task!r}; write a recipe with a target of that type")
     return replace(
         recipe,
-        # A hidden cell is a pair less, and hidden from the reconstruction's loss; its head's `hide` asks for it back.
+        # A masked cell is a pair less, and masked in the reconstruction's loss; the head's `cell_mask_rate` masks it
+        # as a target.
         data=replace(recipe.data, targets={name: target}, modality_dropout=0.0),
         model=replace(recipe.model, fusion=ConcatFusionConfig(), heads={name: head}, objectives={}),
     )

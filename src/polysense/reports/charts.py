@@ -119,10 +119,10 @@ def line_chart(
         marks.append(_label(x, y, "\u00a0best epoch\u00a0", anchor="end" if x > left + width / 2 else "start"))
     marks += _key([(name, f"c{i}") for i, (name, _) in enumerate(drawn)], left)
     for i, (_, line) in enumerate(drawn):
-        places = [at(point) for point in line]
-        marks.append(tag("polyline", class_=f"line c{i}", points=" ".join(f"{x},{y}" for x, y in places)))
-        if len(places) <= 40:
-            marks += [tag("circle", class_=f"dot c{i}", stroke="none", cx=x, cy=y, r=2.5) for x, y in places]
+        coordinates = [at(point) for point in line]
+        marks.append(tag("polyline", class_=f"line c{i}", points=" ".join(f"{x},{y}" for x, y in coordinates)))
+        if len(coordinates) <= 40:
+            marks += [tag("circle", class_=f"dot c{i}", stroke="none", cx=x, cy=y, r=2.5) for x, y in coordinates]
     return _figure(title, marks, left + width + 12, top + height + 24, label=f"{title} by epoch")
 
 
@@ -173,9 +173,9 @@ def shot_chart(
         marks.append(_label(right, y(value) + 4, f"\u00a0{name}"))
     marks += _key([(one.name, one.color) for one in series], left)
     for one in series:
-        places = [(round(x(i) + one.shift, 1), y(value.value)) for i, value in enumerate(one.values)]
-        marks.append(tag("polyline", class_=f"line {one.color}", points=" ".join(f"{a},{b}" for a, b in places)))
-        for (a, b), point in zip(places, one.values, strict=True):
+        coordinates = [(round(x(i) + one.shift, 1), y(value.value)) for i, value in enumerate(one.values)]
+        marks.append(tag("polyline", class_=f"line {one.color}", points=" ".join(f"{a},{b}" for a, b in coordinates)))
+        for (a, b), point in zip(coordinates, one.values, strict=True):
             if point.has_bounds:
                 up, down = y(point.high), y(point.low)
                 path = f"M{a} {up}V{down}M{a - 3} {up}H{a + 3}M{a - 3} {down}H{a + 3}"

@@ -70,13 +70,13 @@ class Check:
         for target, counts in self.classes.items():
             total = sum(counts.values())
             lines += ["", f"Classes of {target}:"]
-            shown = sorted(counts.items(), key=lambda pair: -pair[1])
-            for name, count in shown[:20]:
+            listed = sorted(counts.items(), key=lambda pair: -pair[1])
+            for name, count in listed[:20]:
                 lines.append(
                     f"  {name[:30]:<30} {count:>8,}  {100 * count / total:5.1f}%  {'█' * round(40 * count / total)}"
                 )
-            if len(shown) > 20:
-                lines.append(f"  ... and {len(shown) - 20} more, down to {shown[-1][1]:,} rows")
+            if len(listed) > 20:
+                lines.append(f"  ... and {len(listed) - 20} more, down to {listed[-1][1]:,} rows")
         if self.splits:
             lines += ["", "Split: " + ", ".join(f"{count:,} {name}" for name, count in self.splits.items())]
         if self.num_tried:

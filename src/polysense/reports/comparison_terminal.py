@@ -82,5 +82,5 @@ def _marked(row: Row, measure: Measure) -> str:
 
 
 def _bounds(interval: Interval, *, sign: bool = False) -> str:
-    shown = signed if sign else number
-    return f"{shown(interval.low)} to {shown(interval.high)}" if interval.has_bounds else ""
+    listed = signed if sign else number
+    return f"{listed(interval.low)} to {listed(interval.high)}" if interval.has_bounds else ""

@@ -163,11 +163,11 @@ def _colors(points: Sequence[MapPoint], columns: Sequence[str], color: str | Non
 
 def _class_colors(ranked: Sequence[str]) -> dict[str, str]:
     """A color for each of the most frequent classes: one that is named after a color has that color."""
-    shown = ranked[: len(_PALETTE)]
-    named = {name: _NAMED[name.strip().casefold()] for name in shown if name.strip().casefold() in _NAMED}
+    listed = ranked[: len(_PALETTE)]
+    named = {name: _NAMED[name.strip().casefold()] for name in listed if name.strip().casefold() in _NAMED}
     own: dict[str, str] = {}
     free = [color for color in _PALETTE if color not in named.values()]
-    for name in shown:
+    for name in listed:
         chosen = named.get(name)
         own[name] = free.pop(0) if chosen is None or chosen in own.values() else chosen
     return own
@@ -180,22 +180,22 @@ def _ramp(share: float) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
-def _percent(places: np.ndarray) -> np.ndarray:
+def _percent(coordinates: np.ndarray) -> np.ndarray:
     """Places in percent of the sheet, one scale for both directions, upwards as in any plot."""
-    low, high = places.min(axis=0), places.max(axis=0)
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     room = np.array([_WIDTH, _HEIGHT]) * (1 - 2 * _MARGIN)
     spread = np.maximum(high - low, 1e-12)
     scale = float((room / spread).min()) if (high > low).any() else 0.0
-    pixels = (places - (low + high) / 2) * scale * np.array([1.0, -1.0])
+    pixels = (coordinates - (low + high) / 2) * scale * np.array([1.0, -1.0])
     return np.asarray(50.0 + 100.0 * pixels / np.array([_WIDTH, _HEIGHT]))
 
 
-def _with_room(points: Sequence[MapPoint], places: np.ndarray) -> np.ndarray:
+def _with_room(points: Sequence[MapPoint], coordinates: np.ndarray) -> np.ndarray:
     """Which points' images and labels fit without covering another; bool [points].
 
     Taken in an order of chance, so that no region of the table is preferred.
     """
-    pixels = places * np.array([_WIDTH, _HEIGHT]) / 100.0
+    pixels = coordinates * np.array([_WIDTH, _HEIGHT]) / 100.0
     boxes = np.empty((0, 4))
     chosen = np.zeros(len(points), dtype=bool)
     labels = 0

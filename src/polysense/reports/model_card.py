@@ -15,7 +15,7 @@ from polysense.core.schema import Schema, Target
 from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.target_metrics import shown_metrics
+from polysense.evaluation.target_metrics import reported_metrics
 from polysense.reports.environment import render
 
 __all__ = ["ModelCard", "render_model_card"]
@@ -77,5 +77,5 @@ def _scores(card: ModelCard, split: str) -> list[tuple[Target, str, Interval, fl
             baseline_name(MAJORITY, target),
         )
         for target in card.schema.targets
-        for info in shown_metrics(target, evaluation.statistics[target.name])
+        for info in reported_metrics(target, evaluation.statistics[target.name])
     ]

@@ -44,7 +44,7 @@ def preview_input(
         note = "missing" if reason is None else f"can't be read: {reason}"
         return CellPreview(column=name, note=note, is_absent=True), None
     preview = modality(column.modality).preview(column, cell, items, most=most, side=side, playable=player)
-    shown = CellPreview(
+    listed = CellPreview(
         column=name,
         texts=preview.texts,
         images=list(map(as_jpeg, preview.images)),
@@ -52,4 +52,4 @@ def preview_input(
         note=preview.note,
         stretches=preview.stretches,
     )
-    return shown, side_by_side(list(preview.images)) if preview.images else None
+    return listed, side_by_side(list(preview.images)) if preview.images else None

@@ -24,7 +24,7 @@ from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict
 from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.target_metrics import headline_metric, metrics_of, shown_metrics
+from polysense.evaluation.target_metrics import headline_metric, metrics_of, reported_metrics
 from polysense.reports import charts
 from polysense.reports.environment import render, render_section
 from polysense.reports.numerals import axis_end
@@ -145,7 +145,7 @@ class _ScoreRow(NamedTuple):
 def _results(report: Report, target: Target) -> ReportSection:
     """The model beside its baselines."""
     evaluation, primary = report.evaluation, headline_metric(target)
-    infos = shown_metrics(target, evaluation.statistics[target.name])
+    infos = reported_metrics(target, evaluation.statistics[target.name])
     entries = [(model_name(report.num_columns), evaluation)]
     entries += [(baseline_name(name, target), other) for name, other in report.comparisons.items()]
     values = [one.metrics[target.name][primary.name] for _, one in entries]

@@ -104,7 +104,7 @@ class SampleLog:
         self._folder, self._seed, self._resume = folder, seed, resume
         self._positions: list[int] | None = None
         self._rows: list[SampleRow] = []
-        self._pictures: dict[str, np.ndarray] = {}
+        self._images: dict[str, np.ndarray] = {}
         self._lines: list[dict[str, Any]] = []
         self._texts: dict[str, str] = {}
 
@@ -123,16 +123,16 @@ class SampleLog:
             self._lines = self._earlier(epoch) if self._resume else []
         self._texts = {}
         for number, position in enumerate(self._positions):
-            self._rows[number] = self._shown(self._rows[number], evaluation, position, epoch)
+            self._rows[number] = self._preview(self._rows[number], evaluation, position, epoch)
         write_json_lines(self._folder / "samples.jsonl", self._lines)
-        shown = [row for row in self._rows if row.outputs]
-        if shown:
-            write_text(self._folder / "samples.html", render_samples(self._folder.name, shown, epoch))
+        filled_rows = [row for row in self._rows if row.outputs]
+        if filled_rows:
+            write_text(self._folder / "samples.html", render_samples(self._folder.name, filled_rows, epoch))
 
     def latest(self) -> Samples:
         """For TensorBoard; the images only once, since they stay the same."""
-        pictures, self._pictures = self._pictures, {}
-        return Samples(texts=self._texts, pictures=pictures)
+        images, self._images = self._images, {}
+        return Samples(texts=self._texts, images=images)
 
     def _choose(self, evaluation: Evaluation) -> list[int]:
         """Positions in the evaluation: rows that have a target, in an order of chance."""
@@ -140,7 +140,7 @@ class SampleLog:
         order = permutation(len(present), self._seed, "samples")
         return [int(i) for i in order[present[order]][: self._num_samples]]
 
-    def _shown(self, row: SampleRow, evaluation: Evaluation, position: int, epoch: int) -> SampleRow:
+    def _preview(self, row: SampleRow, evaluation: Evaluation, position: int, epoch: int) -> SampleRow:
         references, outputs = dict(row.references), {name: list(earlier) for name, earlier in row.outputs.items()}
         sections, neighbors = dict(row.sections), dict(row.neighbors)
         for target in evaluation.targets:
@@ -171,9 +171,9 @@ class SampleLog:
             text = (self._folder / "samples.jsonl").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return []
-        for written in text.splitlines():
+        for text_line in text.splitlines():
             try:
-                line = json.loads(written)
+                line = json.loads(text_line)
             except ValueError:
                 continue
             if isinstance(line, dict) and line.keys() >= _KEYS and line["epoch"] < epoch:
@@ -190,7 +190,7 @@ class SampleLog:
             preview, image = preview_input(column, cell, sample)
             inputs.append(preview)
             if image is not None:
-                self._pictures[f"row {number}/{column.name}"] = image
+                self._images[f"row {number}/{column.name}"] = image
         return SampleRow(row=number, inputs=inputs)
 
 

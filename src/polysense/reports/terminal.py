@@ -15,7 +15,7 @@ from polysense.core.metric import Metric
 from polysense.core.schema import Target
 from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.contribution_result import TargetContributions, amount
-from polysense.evaluation.target_metrics import shown_metrics
+from polysense.evaluation.target_metrics import reported_metrics
 from polysense.reports.numerals import number
 from polysense.reports.report import Report, model_name
 
@@ -50,7 +50,7 @@ def titled_table(title: str) -> Table:
 def metrics_table(report: Report, target: Target) -> Table:
     """The model's headline metrics over their intervals, then the baselines'; fits 80 characters."""
     evaluation = report.evaluation
-    infos = _fitting(shown_metrics(target, evaluation.statistics[target.name]))
+    infos = _fitting(reported_metrics(target, evaluation.statistics[target.name]))
     table = titled_table(f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows")
     table.add_column("", max_width=_NAME_WIDTH)
     for info in infos:
@@ -89,8 +89,8 @@ def importance_table(contribution: TargetContributions) -> Table:
             f"[{style}]{column.verdict.value}[/{style}]",
             amount(measure, share.value) if math.isfinite(share.value) else "–",
             bounds,
-            number(column.alone[measure].value),
-            number(column.without[measure].value),
+            number(column.only_this[measure].value),
+            number(column.all_but_this[measure].value),
         )
     return table
 

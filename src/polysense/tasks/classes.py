@@ -18,7 +18,7 @@ from polysense.errors import ColumnError, DecodeError
 
 __all__ = ["Classes"]
 
-_SHOWN = 10  # classes that a message lists
+_MAX_LISTED = 10  # classes that a message lists
 
 
 class Classes:
@@ -107,5 +107,5 @@ def _order(keys: Mapping[str, int]) -> Any:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, names[:_SHOWN])) + more
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(map(repr, names[:_MAX_LISTED])) + more

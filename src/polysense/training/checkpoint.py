@@ -41,12 +41,12 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
     """
     # detach().cpu() shares memory with a CPU tensor: nothing is copied but tied weights, which safetensors refuses.
     plain: dict[str, Tensor] = {}
-    seen: set[int] = set()
+    visited: set[int] = set()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        if tensor.numel() and tensor.untyped_storage().data_ptr() in seen:
+        if tensor.numel() and tensor.untyped_storage().data_ptr() in visited:
             tensor = tensor.clone()
-        seen.add(tensor.untyped_storage().data_ptr())
+        visited.add(tensor.untyped_storage().data_ptr())
         plain[name] = tensor
     header = json.dumps({"version": _VERSION, "crc32": _checksum(plain), "state": state})
     try:

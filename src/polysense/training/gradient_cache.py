@@ -26,7 +26,7 @@ from polysense.core.pytree import concatenate, map_tensors, tensors
 from polysense.training.distributed import Distributed
 from polysense.training.protocols import ContrastingHead
 
-__all__ = ["GradientCache", "buffers_kept"]
+__all__ = ["GradientCache", "buffers_preserved"]
 
 
 class GradientCache:
@@ -108,7 +108,7 @@ class GradientCache:
 
 
 @contextmanager
-def buffers_kept(model: object) -> Iterator[None]:
+def buffers_preserved(model: object) -> Iterator[None]:
     """Puts the model's buffers back afterwards: running statistics must not move twice in one step."""
     assert isinstance(model, nn.Module), "a model is a torch.nn.Module"
     before = [(buffer, buffer.clone()) for buffer in model.buffers()]

@@ -51,8 +51,8 @@ class Record:
         text = f"{self.samples_per_second:,.0f} samples/s"
         tokens = self.input_tokens_per_second + self.target_tokens_per_second
         if tokens:
-            written = f" ({self.target_tokens_per_second:,.0f} written)" if self.target_tokens_per_second else ""
-            text += f"  {tokens:,.0f} tokens/s{written}  {self.padding:.0%} padding"
+            generated = f" ({self.target_tokens_per_second:,.0f} written)" if self.target_tokens_per_second else ""
+            text += f"  {tokens:,.0f} tokens/s{generated}  {self.padding:.0%} padding"
         return text
 
 

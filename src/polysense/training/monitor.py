@@ -112,8 +112,8 @@ class Monitor:
             keys = tuple(key for key in followed.values() if key is not None)
             if keys:
                 if len(keys) < len(followed):
-                    without = [head for head, key in followed.items() if key is None]
-                    _LOG.warning("the best epoch is picked without %s: the validation says nothing of it", without)
+                    unmonitored = [head for head, key in followed.items() if key is None]
+                    _LOG.warning("the best epoch is picked without %s: the validation says nothing of it", unmonitored)
                 return keys
         if "loss" in metrics:
             return ("loss",)

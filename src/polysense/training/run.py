@@ -75,7 +75,7 @@ class Run:
         return self._before[-1]
 
     @property
-    def shown_steps(self) -> str:
+    def formatted_steps(self) -> str:
         """The steps of an epoch in words; of a token budget they differ a little."""
         least, most = min(self.steps, default=0), max(self.steps, default=0)
         return f"{least}" if least == most else f"{least} to {most}"

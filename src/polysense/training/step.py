@@ -28,7 +28,7 @@ from polysense.errors import TrainingError
 from polysense.training.balance.base import Balance
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
-from polysense.training.gradient_cache import GradientCache, buffers_kept
+from polysense.training.gradient_cache import GradientCache, buffers_preserved
 from polysense.training.protocols import Augment, ContrastingModel, TrainableModel
 from polysense.training.schedule import Schedule
 
@@ -160,7 +160,7 @@ class Step:
         cache = GradientCache(self._contrasting, self.distributed, batches)
         if len(batches) > 1:
             only = tuple(self._contrasting)
-            with torch.no_grad(), buffers_kept(self.model), autocast(self.device, self.precision):
+            with torch.no_grad(), buffers_preserved(self.model), autocast(self.device, self.precision):
                 cache.fill([self.model(batch, only=only).outputs for batch in batches])
             self._seed_dropout(epoch, step)  # the second forward draws what the first one drew
         return cache
@@ -228,5 +228,5 @@ def not_finite(
 
 
 def _listed(rows: Sequence[int]) -> str:
-    shown = ", ".join(map(str, rows[:64]))
-    return shown if len(rows) <= 64 else f"{shown} and {len(rows) - 64} more"
+    listed = ", ".join(map(str, rows[:64]))
+    return listed if len(rows) <= 64 else f"{listed} and {len(rows) - 64} more"

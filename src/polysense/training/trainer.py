@@ -246,7 +246,7 @@ class Trainer:
                 callback.on_step(run)
             # Several processes must stop after the same step. Asking costs a message, so they ask when they log.
             if due or self._distributed.world_size == 1:
-                self._stop_if_asked(interrupts)
+                self._stop_if_requested(interrupts)
         assert run.step == run.steps_per_epoch, f"the loader gave {run.step} steps, not {run.steps_per_epoch}"
         self._training_seconds += time.perf_counter() - started
         self._finish_epoch(interrupts)
@@ -263,7 +263,7 @@ class Trainer:
             except (RuntimeError, PolysenseError):
                 # Ctrl-C reaches the loader's workers too; one that died of it is no error of its own.
                 if self._distributed.world_size == 1:
-                    self._stop_if_asked(interrupts)
+                    self._stop_if_requested(interrupts)
                 raise
             if not group:
                 return
@@ -302,7 +302,7 @@ class Trainer:
         for callback in self._callbacks:
             callback.on_epoch(run, record)
         if not run.finished:
-            self._stop_if_asked(interrupts)
+            self._stop_if_requested(interrupts)
 
     def _metrics(self, interrupts: Interrupts) -> Mapping[str, float]:
         """Validates, in the main process, with the averaged weights if there are any."""
@@ -316,13 +316,13 @@ class Trainer:
                 with interrupts.at_once() if alone else nullcontext(), self._state.averaged(), torch.no_grad():
                     metrics = dict(self._validate())
             except KeyboardInterrupt:
-                self._stop_if_asked(interrupts)
+                self._stop_if_requested(interrupts)
                 raise
             finally:
                 self._module.train()
         return self._distributed.from_main(metrics)
 
-    def _stop_if_asked(self, interrupts: Interrupts) -> None:
+    def _stop_if_requested(self, interrupts: Interrupts) -> None:
         if not self._distributed.any(interrupts.received is not None, self._device):
             return
         run = self._run

@@ -44,4 +44,4 @@ def shuffled_inputs(table: Table, schema: Schema, seed: int) -> Table | None:
     taken[order] = np.roll(order, -1)
     foreign = table.frame.select(name for name in media if table.has(name))[taken]
     # What filled the row's cells was made of its own media.
-    return dataclasses.replace(table, frame=table.frame.with_columns(pl.Series(s) for s in foreign), fills=None)
+    return dataclasses.replace(table, frame=table.frame.with_columns(pl.Series(s) for s in foreign), imputations=None)

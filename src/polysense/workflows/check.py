@@ -106,10 +106,10 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
     A column that gives a target away is told of by its reason, whether the recipe reads it or not.
     """
     tasks = {
-        column: wanted.task
-        for name, wanted in config.targets.items()
-        if not wanted.reads_inputs
-        for column in wanted.sources(name)
+        column: requested.task
+        for name, requested in config.targets.items()
+        if not requested.reads_inputs
+        for column in requested.sources(name)
         if table.has(column)
     }
     result = infer(table, list(tasks), overrides={name: str(task) for name, task in tasks.items()})

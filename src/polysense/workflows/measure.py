@@ -119,24 +119,26 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
     elif config.baselines and evaluations:
         _add_unimodal(run, tables, evaluations, baselines, progress=progress)
     run.evaluations, run.baselines = evaluations, baselines
-    judged = held_out[-1] if held_out else None
+    evaluated_split = held_out[-1] if held_out else None
     several = len(run.bundle.schema.columns) > 1 and bool(contributed)
-    if config.contribution and judged is not None and several:
-        run.contributions, run.contribution_split = _contributions(run, tables[judged]), judged
-    if config.report and config.samples and judged is not None:
+    if config.contribution and evaluated_split is not None and several:
+        run.contributions, run.contribution_split = _contributions(run, tables[evaluated_split]), evaluated_split
+    if config.report and config.samples and evaluated_split is not None:
         write_reconstructions(
             run.bundle,
-            tables[judged],
+            tables[evaluated_split],
             run.folder / RECONSTRUCTIONS,
             title=run.folder.name,
-            split=judged,
+            split=evaluated_split,
             num_rows=config.samples,
             seed=seed,
         )
     cells = {name: list(result.unreadable) for name, result in evaluations.items()}
-    if config.report and judged is not None:
-        write_space_pages(run.bundle, tables[judged], evaluations[judged], run.folder, judged, seed)
-    _write(run, tables, {"train": list(unreadable), **cells}, judged)
+    if config.report and evaluated_split is not None:
+        write_space_pages(
+            run.bundle, tables[evaluated_split], evaluations[evaluated_split], run.folder, evaluated_split, seed
+        )
+    _write(run, tables, {"train": list(unreadable), **cells}, evaluated_split)
 
 
 def _add_unimodal(
@@ -147,7 +149,7 @@ def _add_unimodal(
     *,
     progress: bool,
 ) -> None:
-    alone: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
+    unimodal: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
     over = {task(target.task).lies_in(target) for target in run.bundle.schema.targets} - {None}
     for index, column in enumerate(run.recipe.data.columns):
         if over - {column}:
@@ -163,8 +165,8 @@ def _add_unimodal(
                 bundle, tables[name], bootstrap=recipe.evaluation.bootstrap, seed=recipe.training.seed
             )
             baselines[name][unimodal_name(column)] = result
-            alone[name].append(result)
-    for name, parts in alone.items():
+            unimodal[name].append(result)
+    for name, parts in unimodal.items():
         if len(parts) > 1:
             baselines[name][UNIMODAL_ENSEMBLE] = ensemble_baseline(
                 parts, bootstrap=run.recipe.evaluation.bootstrap, seed=run.recipe.training.seed
@@ -209,7 +211,7 @@ def _missing(run: Run, tables: Mapping[str, Table]) -> dict[str, dict[str, float
 
 
 def _write(
-    run: Run, tables: Mapping[str, Table], unreadable: Mapping[str, Sequence[Unreadable]], judged: str | None
+    run: Run, tables: Mapping[str, Table], unreadable: Mapping[str, Sequence[Unreadable]], evaluated_split: str | None
 ) -> None:
     folder = run.folder
     write_json(folder / "metrics.json", run.metrics)
@@ -219,9 +221,9 @@ def _write(
         write_json(folder / "contribution.json", {"split": run.contribution_split, **run.contributions.as_json()})
     lines = [{"split": name, **cell.as_dict()} for name, cells in unreadable.items() for cell in cells]
     write_json_lines(folder / "unreadable.jsonl", lines)
-    run.text = _text(run, tables, judged, len(lines))
-    if run.recipe.evaluation.report and judged is not None:
-        write_text(folder / "report.html", render_report(_report(run, tables, judged)))
+    run.text = _text(run, tables, evaluated_split, len(lines))
+    if run.recipe.evaluation.report and evaluated_split is not None:
+        write_text(folder / "report.html", render_report(_report(run, tables, evaluated_split)))
 
 
 def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
@@ -254,13 +256,13 @@ def _imputed(report: Mapping[str, Any] | None) -> dict[str, str]:
     if report is None:
         return {}
     totals = {split: np.sum(list(columns.values()), axis=0) for split, columns in report["cells"].items()}
-    shown = ", ".join(f"{done:,} of {missing:,} {split}" for split, (done, missing) in totals.items())
-    return {"missing cells filled": f"{shown}; {'; '.join(report['lines'])}"}
+    listed = ", ".join(f"{done:,} of {missing:,} {split}" for split, (done, missing) in totals.items())
+    return {"missing cells filled": f"{listed}; {'; '.join(report['lines'])}"}
 
 
-def _text(run: Run, tables: Mapping[str, Table], judged: str | None, num_unreadable: int) -> str:
+def _text(run: Run, tables: Mapping[str, Table], evaluated_split: str | None, num_unreadable: int) -> str:
     parts = [report_text(_report(run, tables, split)) for split in run.evaluations]
-    if judged is None:
+    if evaluated_split is None:
         parts.append("Not evaluated: there are no validation or test rows.")
     if num_unreadable:
         parts.append(
@@ -268,7 +270,7 @@ def _text(run: Run, tables: Mapping[str, Table], judged: str | None, num_unreada
             f"{run.folder / 'unreadable.jsonl'}"
         )
     lines = [f"run:      {run.folder}"]
-    if run.recipe.evaluation.report and judged is not None:
+    if run.recipe.evaluation.report and evaluated_split is not None:
         lines.append(f"report:   {run.folder / 'report.html'}")
     shared = all(task(target.task).embeds_columns for target in run.bundle.schema.targets)
     use = "index {} TABLE -o INDEX" if shared else "predict {} TABLE -o predictions.csv"

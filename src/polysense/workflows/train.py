@@ -36,7 +36,14 @@ from polysense.training.run import TrainResult
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.head_fitting import fit_heads, selection_metrics
-from polysense.workflows.imputation.plan import Imputing, imputing_again, keep_imputer, plan_imputer, seen_rows, told
+from polysense.workflows.imputation.plan import (
+    Imputing,
+    described,
+    imputing_again,
+    keep_imputer,
+    plan_imputer,
+    rows_sketched,
+)
 from polysense.workflows.validation import Validation
 
 __all__ = ["FittedData", "fit_data", "fit_processor", "train_model"]
@@ -150,7 +157,7 @@ def train_model(
             keep_imputer(data.imputing, folder)
             data.processor.save(fitted)
     processor, validation_set = data.processor, data.validation
-    imputed = None if data.imputing is None else told(data.imputing, tables)
+    imputed = None if data.imputing is None else described(data.imputing, tables)
     schema = processor.schema
     config = recipe.training
     torch.manual_seed(config.seed)
@@ -177,7 +184,7 @@ def train_model(
         validation = Validation(
             model,
             validation_set,
-            num_rows=recipe.evaluation.written_rows,
+            num_rows=recipe.evaluation.generated_rows,
             num_samples=recipe.evaluation.samples,
             folder=folder,
             seed=config.seed,
@@ -225,8 +232,8 @@ def train_model(
             _log.warning("there are no validation rows to fit the fusion weights on: they stay as they were")
         else:
             for target, weights in fit_ensemble_weights(model, PredictLoader(validation_set, schema)).items():
-                shown = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
-                _log.info("%s: fusion weights fitted on %d validation rows: %s", target, len(validation_set), shown)
+                listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+                _log.info("%s: fusion weights fitted on %d validation rows: %s", target, len(validation_set), listed)
     info = {
         "rows": {name: len(table) for name, table in tables.items()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -239,7 +246,7 @@ def train_model(
     if imputed is not None:
         info["impute"] = imputed
     bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info)
-    if (remembered := seen_rows(bundle, tables["train"])) is not None:
+    if (remembered := rows_sketched(bundle, tables["train"])) is not None:
         info["seen_rows"] = remembered
     if save and distributed.is_main:
         bundle.save(folder / "bundle")

@@ -51,8 +51,8 @@ class Validation:
             if len(chosen) < len(dataset):
                 table, processor = dataset.table.select(chosen), fitted_processor(dataset)
                 self._part = TableDataset(table, processor, cache_bytes=dataset.cache_bytes)
-        shown = dataset if self._part is None else self._part
-        self.samples = SampleLog(shown, num_samples=num_samples, folder=folder, seed=seed, resume=resume)
+        listed = dataset if self._part is None else self._part
+        self.samples = SampleLog(listed, num_samples=num_samples, folder=folder, seed=seed, resume=resume)
 
     def __call__(self, epoch: int) -> dict[str, float]:
         """The metrics by target/metric, after an epoch, from 1."""

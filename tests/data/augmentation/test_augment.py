@@ -114,16 +114,18 @@ def test_dropout_never_takes_all_and_never_adds(probability: float, seed: int) -
 
 def test_dropout_at_one_leaves_exactly_one_and_each_as_often() -> None:
     batch = collate([sample(row, share=1.0) for row in range(40)], SCHEMA)
-    kept = torch.stack([present(augment(batch, SCHEMA, {}, seed=0, epoch=e, modality_dropout=1.0)) for e in range(50)])
-    assert bool((kept.sum(dim=2) == 1).all())
+    retained = torch.stack(
+        [present(augment(batch, SCHEMA, {}, seed=0, epoch=e, modality_dropout=1.0)) for e in range(50)]
+    )
+    assert bool((retained.sum(dim=2) == 1).all())
     # Four standard errors of a share of 2,000 are 0.039.
-    assert float((kept.double().mean(dim=(0, 1)) - 0.25).abs().max()) < 0.039
+    assert float((retained.double().mean(dim=(0, 1)) - 0.25).abs().max()) < 0.039
 
 
 def test_dropout_takes_as_many_as_asked_for() -> None:
     batch = collate([sample(row, share=1.0) for row in range(40)], SCHEMA)
-    kept = [present(augment(batch, SCHEMA, {}, seed=0, epoch=e, modality_dropout=0.2)) for e in range(50)]
-    assert abs(float(torch.stack(kept).double().mean()) - 0.8) < 0.02
+    retained = [present(augment(batch, SCHEMA, {}, seed=0, epoch=e, modality_dropout=0.2)) for e in range(50)]
+    assert abs(float(torch.stack(retained).double().mean()) - 0.8) < 0.02
 
 
 def test_dropout_of_a_column_does_not_depend_on_other_columns() -> None:

@@ -38,13 +38,13 @@ class Block:
 def read_blocks(name: str) -> list[Block]:
     """All blocks of a page, in order."""
     blocks: list[Block] = []
-    section, fence, start, language, held = "", False, 0, "", list[str]()
+    section, fence, start, language, content = "", False, 0, "", list[str]()
 
     def close() -> None:
-        text = "\n".join(held).strip("\n")
+        text = "\n".join(content).strip("\n")
         if text:
             blocks.append(Block(name, start, section, _kind(language, text), text))
-        held.clear()
+        content.clear()
 
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     for number, line in enumerate([*lines, ""], start=1):
@@ -54,16 +54,16 @@ def read_blocks(name: str) -> list[Block]:
                 start, language = number + 1, line.strip().removeprefix("```")
             fence = not fence
         elif fence:
-            held.append(line)
-        elif line.startswith("    ") and (held or number == 1 or not lines[number - 2].strip()):
-            if not held:
+            content.append(line)
+        elif line.startswith("    ") and (content or number == 1 or not lines[number - 2].strip()):
+            if not content:
                 start, language = number, ""
-            held.append(line[4:])
+            content.append(line[4:])
         else:
-            if held and line.strip():
+            if content and line.strip():
                 close()
-            elif held:
-                held.append("")
+            elif content:
+                content.append("")
             if heading := re.fullmatch(r"#+ (.*)", line):
                 section = heading[1]
     assert not fence, f"{name}: a fence is left open"
@@ -81,18 +81,18 @@ def _kind(language: str, text: str) -> str:
 
 def commands(block: Block) -> Iterator[tuple[int, list[str]]]:
     """Per command its line in the page and its words; what follows a `#` is a comment, `&&` divides two commands."""
-    held, first = "", 0
+    content, first = "", 0
     for number, line in enumerate(block.text.splitlines(), start=block.line):
-        first = first if held else number
-        held += line.rstrip()
-        if held.endswith("\\"):
-            held = held[:-1]
+        first = first if content else number
+        content += line.rstrip()
+        if content.endswith("\\"):
+            content = content[:-1]
             continue
-        for part in held.split(" && "):
+        for part in content.split(" && "):
             words = shlex.split(_SETTING.sub("", part.strip()), comments=True)
             if words:
                 yield first, words
-        held = ""
+        content = ""
 
 
 def inline(name: str) -> list[tuple[int, str]]:

@@ -32,7 +32,7 @@ SMALL = (
     "training.tensorboard=false",
     "evaluation.bootstrap=10",
     "evaluation.contribution_rows=16",
-    "evaluation.written_rows=2",
+    "evaluation.generated_rows=2",
     "evaluation.samples=1",
 )
 
@@ -69,18 +69,18 @@ def _sound(path: Path, label: int, seconds: float = 0.4) -> None:
 
 def _clip(path: Path, label: int) -> None:
     with av.open(str(path), "w") as file:
-        pictures = file.add_stream("mpeg4", rate=10)
-        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
-        sound = file.add_stream("aac", rate=8000)
+        images = file.add_stream("mpeg4", rate=10)
+        images.width, images.height, images.pix_fmt = 32, 32, "yuv420p"
+        clip = file.add_stream("aac", rate=8000)
         for place in range(10):
             pixels = np.zeros((32, 32, 3), dtype=np.uint8)
             pixels[:, 3 * place : 3 * place + 4, label] = 220
-            file.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels)))
+            file.mux(images.encode(av.VideoFrame.from_ndarray(pixels)))
         wave = (8000 * np.sin(np.arange(8192)[None] * (0.2 + 0.3 * label))).astype(np.int16)
-        heard = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
-        heard.sample_rate = 8000
-        file.mux(sound.encode(heard))
-        for stream in (pictures, sound):
+        attended = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+        attended.sample_rate = 8000
+        file.mux(clip.encode(attended))
+        for stream in (images, clip):
             file.mux(stream.encode(None))
 
 
@@ -98,13 +98,13 @@ def products(folder: Path) -> None:
     """products.csv of the README, with some cells empty; new.csv without the answers, labeled.csv with them."""
     rows = []
     for i in range(NUM_ROWS):
-        photo, recording = f"img/{i:03d}.jpg", f"wav/{i:03d}.wav"
+        photo, clip = f"img/{i:03d}.jpg", f"wav/{i:03d}.wav"
         _picture(folder / photo, i % 3, i)
-        _sound(folder / recording, i % 3)
+        _sound(folder / clip, i % 3)
         rows.append(
             {
                 "photo": photo if i % 7 else "",
-                "recording": recording if i % 5 else "",
+                "recording": clip if i % 5 else "",
                 "note": f"slightly {COLORS[i % 3]}, seen on shelf {i}" if i % 6 else "",
                 "price": f"{1 + i % 3 + 0.01 * i:.2f}",
                 "shop": ("north", "south")[i % 2],

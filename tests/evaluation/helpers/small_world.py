@@ -70,20 +70,20 @@ class World:
             own = np.full(size, -1)
             part = rows[start : start + size]
             own[: len(part)] = part
-            filled, even = torch.tensor(own >= 0), torch.tensor(own % 2 == 0)
+            imputed, even = torch.tensor(own >= 0), torch.tensor(own % 2 == 0)
             source = SourceInfo(table="table.csv", row=int(own[0]), column="strong", file="a.png")
             yield Batch(
                 rows=torch.tensor(own),
                 columns={
-                    "strong": ColumnBatch(values=torch.zeros(size, 1, 1), lengths=filled[:, None].long()),
-                    "weak": ColumnBatch(values=torch.zeros(size, 1, 1), lengths=(filled & even)[:, None].long()),
+                    "strong": ColumnBatch(values=torch.zeros(size, 1, 1), lengths=imputed[:, None].long()),
+                    "weak": ColumnBatch(values=torch.zeros(size, 1, 1), lengths=(imputed & even)[:, None].long()),
                 },
                 targets={
                     "label": ValueTruth(
                         values=torch.tensor(np.where(own >= 0, self.labels[own], 0)),
-                        present=filled & torch.tensor(self.has_label[own]),
+                        present=imputed & torch.tensor(self.has_label[own]),
                     ),
-                    "price": ValueTruth(values=torch.tensor(self.prices[own])[:, None], present=filled),
+                    "price": ValueTruth(values=torch.tensor(self.prices[own])[:, None], present=imputed),
                 },
                 unreadable=(Unreadable(source=source, reason="ends in the middle"),),
             )

@@ -44,9 +44,9 @@ def test_a_ranking_of_weights_is_the_ranking_of_repeated_rows(rows):
 def test_rankings_built_when_needed_equal_those_kept(monkeypatch):
     draws = np.random.default_rng(0)
     scores, positive, weights = draws.random((30, 4)), draws.random((30, 4)) < 0.3, draws.integers(0, 3, (5, 30)) * 1.0
-    kept = Rankings(scores, positive)(weights)
+    retained = Rankings(scores, positive)(weights)
     monkeypatch.setattr("polysense.evaluation.metrics.base.MAX_RANKED", 0)
-    for found, expected in zip(Rankings(scores, positive)(weights), kept, strict=True):
+    for found, expected in zip(Rankings(scores, positive)(weights), retained, strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -58,9 +58,9 @@ def test_grouping_sums_each_group(groups):
     found = Grouping(ids, 7)(weights)
     for group in range(7):
         assert found[:, group] == pytest.approx(weights[:, ids == group].sum(axis=1))
-    kept = np.flatnonzero(ids % 2 == 0)
-    np.testing.assert_allclose(Grouping(ids, 7, kept)(weights)[:, 2], weights[:, ids == 2].sum(axis=1))
-    np.testing.assert_allclose(Grouping(ids, 7, kept)(weights)[:, 3], 0)
+    retained = np.flatnonzero(ids % 2 == 0)
+    np.testing.assert_allclose(Grouping(ids, 7, retained)(weights)[:, 2], weights[:, ids == 2].sum(axis=1))
+    np.testing.assert_allclose(Grouping(ids, 7, retained)(weights)[:, 3], 0)
 
 
 def test_ratio_broadcasts_and_does_not_warn():

@@ -14,8 +14,8 @@ from polysense.modalities.audio.preview import as_playable, spectrogram_image
 def test_a_rising_tone_rises_in_its_spectrogram() -> None:
     rate = 8_000
     rising = (20_000 * np.sin(2 * np.pi * 1_000 * (np.arange(2 * rate) / rate) ** 2 / 2)).astype(np.int16)
-    picture = spectrogram_image(rising, width=100, height=80).astype(int).sum(axis=2)
-    peaks = 79 - picture.argmax(axis=0)  # from below; 4 kHz is the top
+    image = spectrogram_image(rising, width=100, height=80).astype(int).sum(axis=2)
+    peaks = 79 - image.argmax(axis=0)  # from below; 4 kHz is the top
     assert peaks[10] == pytest.approx(80 * 200 / 4_000, abs=3)
     assert peaks[90] == pytest.approx(80 * 1_800 / 4_000, abs=3)
     for odd in (np.zeros(0, np.int16), np.zeros(5, np.int16), np.full(10, -32768, np.int16)):

@@ -160,20 +160,20 @@ def luma(pixels: torch.Tensor) -> torch.Tensor:
 
 def test_colors_change_and_light_does_not() -> None:
     pale = (PIXELS // 4 + 96).clone()  # nothing is cut off at black or white
-    pictures = ColumnBatch(values=pale, lengths=torch.ones_like(LENGTHS))
-    found = still(hue_degrees=90.0, saturation=0.3).build(COLUMN)(pictures, ROWS, 0, 0).values
+    originals = ColumnBatch(values=pale, lengths=torch.ones_like(LENGTHS))
+    found = still(hue_degrees=90.0, saturation=0.3).build(COLUMN)(originals, ROWS, 0, 0).values
     assert (found.float() - pale.float()).abs().mean() > 5
     assert (luma(found) - luma(pale)).abs().max() < 1.01  # rounding of three channels, and of the coefficients
-    gray = pictures.values.float().mean(dim=2, keepdim=True).to(torch.uint8).expand_as(pale).contiguous()
+    gray = originals.values.float().mean(dim=2, keepdim=True).to(torch.uint8).expand_as(pale).contiguous()
     same = still(hue_degrees=90.0, saturation=0.3).build(COLUMN)(
-        ColumnBatch(values=gray, lengths=pictures.lengths), ROWS, 0, 0
+        ColumnBatch(values=gray, lengths=originals.lengths), ROWS, 0, 0
     )
     assert (same.values.int() - gray.int()).abs().max() <= 1
 
 
 def test_colors_are_taken_from_as_many_pictures_as_asked() -> None:
-    pictures = ColumnBatch(values=PIXELS, lengths=torch.ones_like(LENGTHS))
-    found = still(gray_probability=0.5).build(COLUMN)(pictures, ROWS, 0, 0).values.int()
+    originals = ColumnBatch(values=PIXELS, lengths=torch.ones_like(LENGTHS))
+    found = still(gray_probability=0.5).build(COLUMN)(originals, ROWS, 0, 0).values.int()
     spread = (found.amax(dim=2) - found.amin(dim=2)).flatten(2).amax(dim=2)
     assert 0.3 < (spread <= 1).float().mean() < 0.7
     untouched = spread > 1
@@ -215,18 +215,18 @@ def test_the_geometry_says_where_a_point_comes_to_lie() -> None:
     pixels = torch.zeros(40, 1, 1, 60, 80, dtype=torch.uint8)
     pixels[:, :, :, 25:29, 45:49] = 255  # its middle is the point (47, 27)
     given = ColumnBatch(values=pixels, lengths=torch.ones(40, 1, dtype=torch.int64))
-    varied = config.build(column)(given, np.arange(40), seed=1, epoch=0)
-    assert varied.geometry is not None
-    light = varied.values[:, 0, 0].float()
+    augmented = config.build(column)(given, np.arange(40), seed=1, epoch=0)
+    assert augmented.geometry is not None
+    light = augmented.values[:, 0, 0].float()
     weight = light.sum(dim=(1, 2))
     x = (light.sum(dim=1) * (torch.arange(80) + 0.5)).sum(dim=1) / weight
     y = (light.sum(dim=2) * (torch.arange(60) + 0.5)).sum(dim=1) / weight
-    expected = varied.geometry @ torch.tensor([47.0, 27.0, 1.0])
+    expected = augmented.geometry @ torch.tensor([47.0, 27.0, 1.0])
     torch.testing.assert_close(torch.stack([x, y], dim=1), expected[:, :2], rtol=0, atol=0.3)
-    assert (varied.geometry == torch.eye(3)).all(dim=(1, 2)).any(), "what is not varied stays where it was"
+    assert (augmented.geometry == torch.eye(3)).all(dim=(1, 2)).any(), "what is not varied stays where it was"
     half = dataclasses.replace(given, values=pixels[::2], lengths=given.lengths[::2])
     again = config.build(column)(half, np.arange(0, 40, 2), seed=1, epoch=0)
-    assert torch.equal(again.geometry, varied.geometry[::2])  # type: ignore[arg-type]
+    assert torch.equal(again.geometry, augmented.geometry[::2])  # type: ignore[arg-type]
 
 
 def test_images_of_a_cell_that_move_apart_have_no_common_geometry() -> None:

@@ -295,9 +295,9 @@ def test_the_encoder_chooses_what_the_recipe_leaves_open(fit: Fit, pretrained: P
     subwords = fit(TextColumnConfig(), TEXTS).tokenizer.to_str()
     assert fit(TextColumnConfig(), TEXTS, tokenization="subwords").tokenizer.to_str() == subwords
     assert fit(TextColumnConfig(tokens="subwords"), TEXTS, tokenization="words").tokenizer.to_str() == subwords
-    asked = fit(TextColumnConfig(), TEXTS, tokenization="words")
-    assert words(asked, "the cat") == ["the", "cat"]
-    assert asked.tokenizer.to_str() == fit(TextColumnConfig(tokens="words"), TEXTS).tokenizer.to_str()
+    requested = fit(TextColumnConfig(), TEXTS, tokenization="words")
+    assert words(requested, "the cat") == ["the", "cat"]
+    assert requested.tokenizer.to_str() == fit(TextColumnConfig(tokens="words"), TEXTS).tokenizer.to_str()
     given = fit(TextColumnConfig(tokenizer=str(pretrained)), TEXTS, tokenization="words")
     assert ids(given, "the cat sat") == [2, 8, 10, 12, 4]
     with pytest.raises(ColumnError, match="set tokens: auto"):

@@ -38,13 +38,13 @@ Fit = Callable[..., ColumnProcessor]
 
 
 @cache
-def clip(num: int, level: int = 0, *, sound: bool = False) -> bytes:
+def clip(num: int, level: int = 0, *, waveform: bool = False) -> bytes:
     """A video of `num` frames of 1/10 s that grows lighter from `level` on."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as out:
         stream = out.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
-        tone = out.add_stream("aac", rate=16_000) if sound else None
+        tone = out.add_stream("aac", rate=16_000) if waveform else None
         for i in range(num):
             pixels = np.full((24, 32, 3), min(level + 8 * i, 255), np.uint8)
             out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
@@ -73,9 +73,9 @@ def test_a_video_is_its_frames(fit: Fit) -> None:
     assert (frame.image_size, frame.num_channels, frame.multiple, frame.max_items) == ((24, 32), 1, True, 4)
     assert levels(transform(column, clip(20))) == pytest.approx([2, 7, 12, 17], abs=1)
     assert levels(transform(column, clip(3))) == pytest.approx([0, 1, 2], abs=1), "a shorter one gives all that it has"
-    picture = np.full((24, 32, 3), 80, np.uint8)
-    assert levels(transform(column, picture)) == [10], "a picture among videos is one frame"
-    assert levels(transform(column, [clip(8), picture])) == pytest.approx([1, 3, 5, 7, 10], abs=1)
+    still = np.full((24, 32, 3), 80, np.uint8)
+    assert levels(transform(column, still)) == [10], "a picture among videos is one frame"
+    assert levels(transform(column, [clip(8), still])) == pytest.approx([1, 3, 5, 7, 10], abs=1)
     assert transform(column, None) == []
     with pytest.raises(DecodeError, match=r"item 1 of 2: .*cut short|damaged"):
         transform(column, [clip(8), clip(20)[:900]])
@@ -116,7 +116,7 @@ def test_settings_that_make_no_sense(settings: dict[str, float]) -> None:
 def table(folder: Path, num: int = 24) -> Path:
     rows = []
     for i in range(num):
-        (folder / f"{i}.mp4").write_bytes(clip(4 + i % 5, 10 + 100 * (i % 2), sound=True))
+        (folder / f"{i}.mp4").write_bytes(clip(4 + i % 5, 10 + 100 * (i % 2), waveform=True))
         rows.append({"clip": None if i % 7 == 3 else f"{i}.mp4", "label": ["low", "high"][i % 2]})
     pl.DataFrame(rows).write_ndjson(folder / "t.jsonl")
     return folder / "t.jsonl"

@@ -19,7 +19,7 @@ from polysense.core.preview import even_positions
 from polysense.errors import DecodeError
 from polysense.modalities.audio.decode import decode_audio
 from polysense.modalities.video import decode as module
-from polysense.modalities.video.decode import Frame, decode_video, is_signature, num_wanted, video_info
+from polysense.modalities.video.decode import Frame, decode_video, is_signature, num_requested, video_info
 
 HERE = Path()
 CONTAINERS = [
@@ -45,7 +45,7 @@ def video(
     size: tuple[int, int] = (64, 48),
     gop: int = 12,
     turn: int = 0,
-    sound: bool = False,
+    clip: bool = False,
     comment: str = "",
     front: bool = False,
 ) -> bytes:
@@ -53,10 +53,10 @@ def video(
     if front:  # the header first, which FFmpeg does by writing the file again
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "v.mp4"
-            _write(str(path), {"movflags": "faststart"}, container, codec, num, rate, size, gop, turn, sound, comment)
+            _write(str(path), {"movflags": "faststart"}, container, codec, num, rate, size, gop, turn, clip, comment)
             return path.read_bytes()
     file = io.BytesIO()
-    _write(file, {}, container, codec, num, rate, size, gop, turn, sound, comment)
+    _write(file, {}, container, codec, num, rate, size, gop, turn, clip, comment)
     return file.getvalue()
 
 
@@ -70,7 +70,7 @@ def _write(
     size: tuple[int, int],
     gop: int,
     turn: int,
-    sound: bool,
+    clip: bool,
     comment: str,
 ) -> None:
     with av.open(file, "w", format=container, options=options) as out:
@@ -82,7 +82,7 @@ def _write(
         stream.gop_size = gop
         if turn:
             stream.set_display_rotation(turn)
-        tone = out.add_stream("aac", rate=16_000) if sound else None
+        tone = out.add_stream("aac", rate=16_000) if clip else None
         for i in range(num):
             pixels = np.full((size[1], size[0], 3), (8 * i) % 256, np.uint8)
             if turn:
@@ -118,13 +118,13 @@ def test_frames_are_evenly_spaced_in_every_container(container: str, codec: str)
 
 
 @settings(max_examples=40, deadline=None)
-@given(num=st.integers(1, 60), wanted=st.integers(1, 70), gop=st.sampled_from([1, 7, 40]))
-def test_any_number_of_any_number(num: int, wanted: int, gop: int) -> None:
+@given(num=st.integers(1, 60), requested=st.integers(1, 70), gop=st.sampled_from([1, 7, 40]))
+def test_any_number_of_any_number(num: int, requested: int, gop: int) -> None:
     """Frame i is the one in the middle of the i-th stretch, whether decoding went on or started at a key frame."""
-    frames = decode_video(video(num=num, gop=gop, size=(32, 32)), HERE, num_frames=wanted)
-    expected = even_positions(num, wanted)
+    frames = decode_video(video(num=num, gop=gop, size=(32, 32)), HERE, num_frames=requested)
+    expected = even_positions(num, requested)
     assert [round(frame.time * 10) for frame in frames] == expected
-    assert len(expected) == min(num, wanted)
+    assert len(expected) == min(num, requested)
     gaps = np.diff(expected)
     assert not len(gaps) or gaps.max() - gaps.min() <= 1, "evenly"
     assert not len(gaps) or abs(expected[0] - (num - 1 - expected[-1])) <= 1, (
@@ -155,8 +155,8 @@ def test_by_frames_per_second() -> None:
     assert len(decode_video(data, HERE, num_frames=64, frames_per_second=2.0)) == 8
     assert len(decode_video(data, HERE, num_frames=5, frames_per_second=2.0)) == 5
     assert len(decode_video(data, HERE, num_frames=64, frames_per_second=0.01)) == 1
-    assert num_wanted(1e12, 64, 1e3) == 64
-    assert num_wanted(2.0, 64, None) == 64
+    assert num_requested(1e12, 64, 1e3) == 64
+    assert num_requested(2.0, 64, None) == 64
 
 
 @pytest.mark.parametrize("turn", [90, 180, -90])
@@ -179,19 +179,19 @@ def test_large_frames_are_reduced_but_not_below_what_is_needed() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_moving_pictures(kind: str) -> None:
-    pictures = [Image.fromarray(np.full((20, 30, 3), 8 * i, np.uint8)) for i in range(10)]
-    for i, picture in enumerate(pictures):
-        picture.putpixel((i, 0), (255, 0, 0))  # or a writer joins equal ones
+    images = [Image.fromarray(np.full((20, 30, 3), 8 * i, np.uint8)) for i in range(10)]
+    for i, image in enumerate(images):
+        image.putpixel((i, 0), (255, 0, 0))  # or a writer joins equal ones
     file = io.BytesIO()
     more = {"lossless": True} if kind == "WEBP" else {}
-    pictures[0].save(file, kind, save_all=True, append_images=pictures[1:], duration=200, **more)
+    images[0].save(file, kind, save_all=True, append_images=images[1:], duration=200, **more)
     frames = decode_video(file.getvalue(), HERE, num_frames=5)
     assert levels(frames) == [1, 3, 5, 7, 9]
     assert [frame.time for frame in frames] == pytest.approx([0.2, 0.6, 1.0, 1.4, 1.8])
     assert not is_signature(file.getvalue()[:16]), "an image by its bytes, which a column of videos reads too"
     assert video_info(file.getvalue(), HERE) == ((20, 30), 10, pytest.approx(2.0))
     still = io.BytesIO()
-    pictures[3].save(still, kind)
+    images[3].save(still, kind)
     assert levels(decode_video(still.getvalue(), HERE, num_frames=5)) == [3]
     with pytest.raises(DecodeError, match=r"cut short|damaged"):
         decode_video(file.getvalue()[: len(file.getvalue()) // 2], HERE, num_frames=5)
@@ -217,7 +217,7 @@ def test_a_comment_in_latin_1_is_no_reason_to_refuse() -> None:
 
 
 def test_sound_and_pictures_of_one_file() -> None:
-    data = video(sound=True, num=30)
+    data = video(clip=True, num=30)
     assert len(decode_video(data, HERE, num_frames=8)) == 8
     assert len(decode_audio(data, HERE, sample_rate=16_000)) == pytest.approx(48_000, abs=2_100)
     with pytest.raises(DecodeError, match="holds no sound"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from polysense.errors import ConfigError
-from polysense.nn.decoding.base import Written
+from polysense.nn.decoding.base import Generated
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.best_path import BestPathConfig
 from polysense.nn.decoding.incremental import IncrementalDecoder
@@ -69,8 +69,8 @@ def expected_by(text: tuple[int, ...]) -> float:
     return total
 
 
-def texts_of(written: Written) -> list[tuple[int, ...]]:
-    return [tuple(t for t in text if t not in (BLANK, END)) for text in written.ids[:, 0].tolist()]
+def texts_of(generated: Generated) -> list[tuple[int, ...]]:
+    return [tuple(t for t in text if t not in (BLANK, END)) for text in generated.ids[:, 0].tolist()]
 
 
 def incremental(
@@ -91,7 +91,7 @@ def test_a_wide_prefix_beam_finds_the_best_of_all_texts(weight: float, bonus: fl
     )
     for seed in range(2):
         probabilities = log_probabilities(seed)
-        written = decoder.write(incremental(probabilities, model=model), ROWS)
+        generated = decoder.write(incremental(probabilities, model=model), ROWS)
         for row, frames in enumerate(NUM_FRAMES.tolist()):
             known = by_alignments(probabilities[row], frames)
             ranks = {
@@ -100,12 +100,12 @@ def test_a_wide_prefix_beam_finds_the_best_of_all_texts(weight: float, bonus: fl
             }
             best = sorted(ranks, key=lambda text: -ranks[text])[:5]
             for place, text in enumerate(best):
-                ids = written.ids[row, place].tolist()
+                ids = generated.ids[row, place].tolist()
                 assert tuple(ids[: ids.index(END)]) == text
                 assert not any(ids[ids.index(END) + 1 :])
-                assert float(written.scores[row, place]) == pytest.approx(math.log(known[text]), abs=1e-4)
+                assert float(generated.scores[row, place]) == pytest.approx(math.log(known[text]), abs=1e-4)
             for place in range(len(best), 5):
-                assert written.scores[row, place] == -math.inf, "there are no more texts"
+                assert generated.scores[row, place] == -math.inf, "there are no more texts"
 
 
 def test_a_narrow_beam_is_nearly_as_good_and_better_than_the_best_path() -> None:
@@ -125,8 +125,8 @@ def test_best_path_by_hand() -> None:
     probabilities = torch.full((len(NUM_FRAMES), FRAMES, VOCABULARY), 0.05)
     for frame, token in enumerate((3, BLANK, 3, 4)):
         probabilities[:, frame, token] = 0.8
-    written = BestPathConfig().build(TARGET).write(incremental(probabilities.log()), ROWS)
-    assert texts_of(written) == [(3, 3, 4), (3, 3), (3,), ()]
+    generated = BestPathConfig().build(TARGET).write(incremental(probabilities.log()), ROWS)
+    assert texts_of(generated) == [(3, 3, 4), (3, 3), (3,), ()]
     cut = BestPathConfig(max_new_tokens=1).build(TARGET).write(incremental(probabilities.log()), ROWS)
     assert texts_of(cut) == [(3,)] * 3 + [()]
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from polysense.core.random import fold
 from polysense.core.schema import Target
 from polysense.errors import ConfigError
-from polysense.nn.decoding import DecodingConfig, IncrementalDecoder, Written
+from polysense.nn.decoding import DecodingConfig, Generated, IncrementalDecoder
 from polysense.nn.decoding.answers import RankingConfig
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.greedy import GreedyConfig
@@ -41,9 +41,9 @@ class HashModel(IncrementalDecoder):
         return torch.stack([self.next(int(k), tuple(p)) for k, p in zip(self._keys, self._past.tolist(), strict=True)])
 
     def reorder(self, rows: torch.Tensor) -> None:
-        kept = self._keys[rows]
-        assert len(rows) != len(self._keys) or torch.equal(kept, self._keys), "a row got another one's memory"
-        self._keys, self._past = kept, self._past[rows]
+        retained = self._keys[rows]
+        assert len(rows) != len(self._keys) or torch.equal(retained, self._keys), "a row got another one's memory"
+        self._keys, self._past = retained, self._past[rows]
 
     def next(self, key: int, past: tuple[int, ...]) -> torch.Tensor:
         return _next(key, past)
@@ -73,7 +73,7 @@ def target(max_length: int = 4, answers: Sequence[Sequence[int]] = ()) -> Target
     )
 
 
-def write(config: DecodingConfig, keys: Sequence[int], of: Target | None = None) -> Written:
+def write(config: DecodingConfig, keys: Sequence[int], of: Target | None = None) -> Generated:
     return config.build(of or target()).write(HashModel(keys), torch.tensor(keys))
 
 
@@ -90,14 +90,14 @@ KEYS = list(range(20))
 
 
 def test_greedy_takes_the_likeliest_token_each_time() -> None:
-    model, written = HashModel(KEYS), write(GreedyConfig(), KEYS)
+    model, generated = HashModel(KEYS), write(GreedyConfig(), KEYS)
     for key in KEYS:
         expected: list[int] = []
         while len(expected) < 4 and END not in expected:
             expected.append(int(model.next(key, (BEGIN, *expected)).argmax()))
-        assert text(written.ids[key, 0]) == tuple(expected)
-        assert float(written.scores[key, 0]) == pytest.approx(model.score(key, expected), abs=1e-5)
-    assert len({len(text(ids)) for ids in written.ids[:, 0]}) > 1
+        assert text(generated.ids[key, 0]) == tuple(expected)
+        assert float(generated.scores[key, 0]) == pytest.approx(model.score(key, expected), abs=1e-5)
+    assert len({len(text(ids)) for ids in generated.ids[:, 0]}) > 1
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_what_leaves_no_choice_is_greedy(config: DecodingConfig) -> None:
 def test_a_beam_that_holds_every_text_finds_the_best(length_penalty: float) -> None:
     length, model = 3, HashModel(KEYS)
     config = BeamSearchConfig(beam_size=(VOCABULARY - 2) ** length, length_penalty=length_penalty, num_texts=10)
-    written = write(config, KEYS, target(length))
+    generated = write(config, KEYS, target(length))
     for key in KEYS[:5]:
         scored = {text: model.score(key, text) for text in every_text(length)}
         compared = {t: s / ((5 + len(t)) / 6) ** length_penalty for t, s in scored.items()}
         best = sorted(compared, key=lambda t: -compared[t])[:10]
-        assert [text(ids) for ids in written.ids[key]] == best
-        assert written.scores[key].tolist() == pytest.approx([scored[t] for t in best], abs=1e-5)
+        assert [text(ids) for ids in generated.ids[key]] == best
+        assert generated.scores[key].tolist() == pytest.approx([scored[t] for t in best], abs=1e-5)
 
 
 def test_a_wider_beam_finds_likelier_texts() -> None:
@@ -157,12 +157,12 @@ def chi_square(counts: Counter[Any], expected: dict[Any, float]) -> float:
     ],
     ids=str,
 )
-def test_drawn_tokens_follow_the_softmax(settings: dict[str, Any], kept: int | None) -> None:
+def test_drawn_tokens_follow_the_softmax(settings: dict[str, Any], retained: int | None) -> None:
     """One token, 4000 rows with one distribution, against it by chi-square at p = 0.001."""
     num, key = 4000, 3
     config = SamplingConfig(max_new_tokens=1, **settings)
     rows = torch.arange(num)
-    written = config.build(target()).write(HashModel([key] * num), rows)
+    generated = config.build(target()).write(HashModel([key] * num), rows)
     logits = HashModel([key]).next(key, (BEGIN,)).double() / settings.get("temperature", 1.0)
     p = logits.softmax(dim=0)
     ranked = p.argsort(descending=True).tolist()[: settings.get("top_k", VOCABULARY)]
@@ -172,22 +172,22 @@ def test_drawn_tokens_follow_the_softmax(settings: dict[str, Any], kept: int | N
         if mass < settings.get("top_p", 1.0) and p[token] > 0:
             nucleus.append(token)
         mass += float(p[token])
-    if kept is not None:
-        assert len(nucleus) == kept
+    if retained is not None:
+        assert len(nucleus) == retained
     expected = {token: float(p[token] / p[nucleus].sum()) for token in nucleus}
     critical = {2: 13.8, 3: 16.3, 4: 18.5, 5: 20.5}[len(expected) if len(expected) < 5 else 5]
-    assert chi_square(Counter(written.ids[:, 0, 0].tolist()), expected) < critical
+    assert chi_square(Counter(generated.ids[:, 0, 0].tolist()), expected) < critical
 
 
 def test_drawn_texts_are_as_likely_as_the_model_says() -> None:
     num, key, length = 4000, 5, 2
-    written = SamplingConfig().build(target(length)).write(HashModel([key] * num), torch.arange(num))
+    generated = SamplingConfig().build(target(length)).write(HashModel([key] * num), torch.arange(num))
     model = HashModel([key])
     expected = {each: math.exp(model.score(key, each)) for each in every_text(length)}
     assert sum(expected.values()) == pytest.approx(1.0, abs=1e-5)
-    found = Counter(text(ids) for ids in written.ids[:, 0])
+    found = Counter(text(ids) for ids in generated.ids[:, 0])
     assert chi_square(found, expected) < 45.3, "20 degrees of freedom, p = 0.001"
-    for ids, score in zip(written.ids[:50, 0], written.scores[:50, 0].tolist(), strict=True):
+    for ids, score in zip(generated.ids[:50, 0], generated.scores[:50, 0].tolist(), strict=True):
         assert score == pytest.approx(math.log(expected[text(ids)]), abs=1e-5)
 
 
@@ -213,9 +213,9 @@ def test_a_row_draws_the_same_in_every_batch_and_order() -> None:
     "config", [BeamSearchConfig(beam_size=6, num_texts=5, length_penalty=0.0), SamplingConfig(num_texts=8)], ids=str
 )
 def test_several_texts_are_distinct_and_the_best_comes_first(config: DecodingConfig) -> None:
-    written = write(config, KEYS)
+    generated = write(config, KEYS)
     fewer = 0
-    for ids, scores in zip(written.ids, written.scores, strict=True):
+    for ids, scores in zip(generated.ids, generated.scores, strict=True):
         assert scores.tolist() == sorted(scores.tolist(), reverse=True)
         there = [text(each) for each, score in zip(ids, scores.tolist(), strict=True) if score > -math.inf]
         assert len(there) == len(set(there)) >= 1
@@ -240,10 +240,10 @@ _answers = st.lists(st.lists(st.sampled_from(WORDS), max_size=6), min_size=1, ma
 def test_only_listed_answers_are_written(config: DecodingConfig, answers: list[list[int]], seed: int) -> None:
     keys = list(range(seed, seed + 4))
     # The longest answer is longer than the longest training text: it is not cut.
-    written = write(config, keys, target(2, answers))
+    generated = write(config, keys, target(2, answers))
     listed = {(*answer, END) for answer in answers}
     model = HashModel(keys)
-    for key, texts, scores in zip(keys, written.ids, written.scores, strict=True):
+    for key, texts, scores in zip(keys, generated.ids, generated.scores, strict=True):
         there = scores > -math.inf
         assert there[0]
         for ids, score in zip(texts[there], scores[there].tolist(), strict=True):
@@ -272,7 +272,7 @@ def test_ranking_scores_every_answer(answers: list[list[int]], seed: int) -> Non
 def test_drawn_answers_follow_the_model_among_what_the_list_allows() -> None:
     num, key = 3000, 11
     answers = [[3], [3, 4], [5]]
-    written = SamplingConfig().build(target(3, answers)).write(HashModel([key] * num), torch.arange(num))
+    generated = SamplingConfig().build(target(3, answers)).write(HashModel([key] * num), torch.arange(num))
     model = HashModel([key])
     first = model.next(key, (BEGIN,))[[3, 5]].softmax(dim=0)
     second = model.next(key, (BEGIN, 3))[[END, 4]].softmax(dim=0)
@@ -281,16 +281,16 @@ def test_drawn_answers_follow_the_model_among_what_the_list_allows() -> None:
         (3, 4, END): float(first[0] * second[1]),
         (5, END): float(first[1]),
     }
-    assert chi_square(Counter(text(ids) for ids in written.ids[:, 0]), expected) < 13.8
+    assert chi_square(Counter(text(ids) for ids in generated.ids[:, 0]), expected) < 13.8
 
 
 @pytest.mark.parametrize("config", STRATEGIES[:-1], ids=str)
 def test_fillers_are_not_waited_for(config: DecodingConfig) -> None:
     rows = torch.tensor([0, -1, 2, -1])
-    written = config.build(target()).write(HashModel([0, 1, 2, 3]), rows)
+    generated = config.build(target()).write(HashModel([0, 1, 2, 3]), rows)
     alone = config.build(target()).write(HashModel([0, 2]), rows[[0, 2]])
-    assert torch.equal(written.ids[[0, 2]], alone.ids)
-    assert not written.ids[[1, 3], 0].any()
+    assert torch.equal(generated.ids[[0, 2]], alone.ids)
+    assert not generated.ids[[1, 3], 0].any()
 
 
 @pytest.mark.parametrize("config", STRATEGIES, ids=str)

@@ -90,59 +90,59 @@ def assert_same(one: Fused, other: Fused, columns: Sequence[str], rows: Tensor |
 Rule = Callable[[Mapping[str, Tensor], str, list[int], Fusion], Tensor]
 
 
-def listed(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Fusion) -> Tensor:
+def listed(full: Mapping[str, Tensor], name: str, retained: list[int], fusion: Fusion) -> Tensor:
     """One entry of a list per column: the first number in the name is the column's place."""
-    return full[re.sub(r"\.(\d+)", lambda m: f".{kept[int(m[1])]}", name, count=1)]
+    return full[re.sub(r"\.(\d+)", lambda m: f".{retained[int(m[1])]}", name, count=1)]
 
 
-def stacked(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Fusion) -> Tensor:
+def stacked(full: Mapping[str, Tensor], name: str, retained: list[int], fusion: Fusion) -> Tensor:
     """The first dimension is the columns."""
-    return full[name][kept]
+    return full[name][retained]
 
 
-def blocks(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Fusion) -> Tensor:
+def blocks(full: Mapping[str, Tensor], name: str, retained: list[int], fusion: Fusion) -> Tensor:
     """The second dimension is the columns' widths, one after another."""
-    return full[name].unflatten(1, (-1, WIDTH))[:, kept].flatten(1)
+    return full[name].unflatten(1, (-1, WIDTH))[:, retained].flatten(1)
 
 
-def gates(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Fusion) -> Tensor:
+def gates(full: Mapping[str, Tensor], name: str, retained: list[int], fusion: Fusion) -> Tensor:
     """The first dimension is a gate per feature and column, the second (of a matrix) the columns' widths."""
-    chosen = full[name].unflatten(0, (WIDTH, -1))[:, kept].flatten(0, 1)
-    return chosen if chosen.ndim == 1 else blocks({name: chosen}, name, kept, fusion)
+    chosen = full[name].unflatten(0, (WIDTH, -1))[:, retained].flatten(0, 1)
+    return chosen if chosen.ndim == 1 else blocks({name: chosen}, name, retained, fusion)
 
 
-def scores(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Fusion) -> Tensor:
+def scores(full: Mapping[str, Tensor], name: str, retained: list[int], fusion: Fusion) -> Tensor:
     """The first dimension is a score per column, the second (of a matrix) the columns' widths."""
-    chosen = full[name][kept]
-    return chosen if chosen.ndim == 1 else blocks({name: chosen}, name, kept, fusion)
+    chosen = full[name][retained]
+    return chosen if chosen.ndim == 1 else blocks({name: chosen}, name, retained, fusion)
 
 
-def slices(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Fusion) -> Tensor:
+def slices(full: Mapping[str, Tensor], name: str, retained: list[int], fusion: Fusion) -> Tensor:
     """A weight per entry of the outer product: at an absent column, the slice at its constant 1, which is last."""
     num_columns = len(fusion.columns)
     side = round(full[name].shape[1] ** (1 / num_columns))
     weight = full[name].unflatten(1, (side,) * num_columns)
     for column in reversed(range(num_columns)):
-        if column not in kept:
+        if column not in retained:
             weight = weight.select(1 + column, side - 1)
     return weight.flatten(1)
 
 
-def modulations(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Any) -> Tensor:
+def modulations(full: Mapping[str, Tensor], name: str, retained: list[int], fusion: Any) -> Tensor:
     """One entry of a list per column but the condition; without the condition, nothing is modulated."""
     condition = fusion.condition
-    if condition not in kept:
+    if condition not in retained:
         return torch.zeros_like(full[name])
     modulated = [column for column in range(len(fusion.columns)) if column != condition]
-    remaining = [column for column in kept if column != condition]
+    remaining = [column for column in retained if column != condition]
     return full[re.sub(r"\.(\d+)", lambda m: f".{modulated.index(remaining[int(m[1])])}", name, count=1)]
 
 
-def pairs(full: Mapping[str, Tensor], name: str, kept: list[int], fusion: Fusion) -> Tensor:
+def pairs(full: Mapping[str, Tensor], name: str, retained: list[int], fusion: Fusion) -> Tensor:
     """[column][its partner, the others in order]."""
     column, partner = (int(number) for number in re.findall(r"\.(\d+)", name)[:2])
-    own = kept[column]
-    other = [k for k in kept if k != own][partner]
+    own = retained[column]
+    other = [k for k in retained if k != own][partner]
     place = [c for c in range(len(fusion.columns)) if c != own].index(other)
     return full[re.sub(r"\.\d+\.\d+", f".{own}.{place}", name, count=1)]
 
@@ -173,16 +173,16 @@ def rules(config: Any, prefix: str = "") -> dict[str, Rule]:
     return found
 
 
-def over_subset(config: Any, fusion: Fusion, kept: list[int]) -> Fusion:
+def over_subset(config: Any, fusion: Fusion, retained: list[int]) -> Fusion:
     """The fusion that was built over these columns only, with the same weights for them."""
-    names = [fusion.columns[index] for index in kept]
+    names = [fusion.columns[index] for index in retained]
     if isinstance(config, FilmFusionConfig) and config.condition not in names:
         config = replace(config, condition=None)
     alone = build(config, names)
     full, chosen = fusion.state_dict(), {}
     for name in alone.state_dict():
         rule = next((rule for pattern, rule in rules(config).items() if re.match(pattern, name)), None)
-        chosen[name] = full[name] if rule is None else rule(full, name, kept, fusion)
+        chosen[name] = full[name] if rule is None else rule(full, name, retained, fusion)
     alone.load_state_dict(chosen)
     return alone
 
@@ -193,11 +193,11 @@ def over_subset(config: Any, fusion: Fusion, kept: list[int]) -> Fusion:
 @every_fusion
 def test_an_absent_column_is_a_forward_on_the_others_alone(config: Any) -> None:
     fusion, tokens = build(config), make_tokens()
-    for kept in SUBSETS:
-        names = [fusion.columns[index] for index in kept]
+    for retained in SUBSETS:
+        names = [fusion.columns[index] for index in retained]
         with torch.no_grad():
             fused = fusion(absent(tokens, *(set("abc") - set(names))))
-            expected = over_subset(config, fusion, kept)({name: tokens[name] for name in names})
+            expected = over_subset(config, fusion, retained)({name: tokens[name] for name in names})
         assert_same(fused, expected, names)
 
 

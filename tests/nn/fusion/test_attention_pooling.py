@@ -71,8 +71,8 @@ def test_one_query_stays_within_the_tokens_and_can_choose_one() -> None:
         assert (fused.pooled[row] >= valid.amin(0) - 1e-6).all()
     with torch.no_grad():
         # A query far along one token's direction reads that token alone.
-        wanted = fused.joined().values[0, 3]
-        fusion.queries.copy_(1e4 * (wanted - fused.joined().values[0, fused.joined().mask[0]].mean(dim=0))[None])
+        requested = fused.joined().values[0, 3]
+        fusion.queries.copy_(1e4 * (requested - fused.joined().values[0, fused.joined().mask[0]].mean(dim=0))[None])
     scores = fused.joined().values[0] @ fusion.queries[0]
     best = scores.masked_fill(~fused.joined().mask[0], -math.inf).argmax()
     torch.testing.assert_close(fusion(columns).pooled[0], fused.joined().values[0, best])

@@ -42,14 +42,14 @@ def test_three_columns_at_once_do_not_interact() -> None:
     fusion = BilinearFusionConfig().build("abc", 8).eval()
     columns = tokens("abc")
     total = torch.zeros(5, 8)
-    for kept in itertools.product([False, True], repeat=3):
+    for retained in itertools.product([False, True], repeat=3):
         masked = {
             name: column.masked(torch.full((5,), keep))
-            for (name, column), keep in zip(columns.items(), kept, strict=True)
+            for (name, column), keep in zip(columns.items(), retained, strict=True)
         }
         # The method's own value where nothing is present, not the learned summary that stands for it.
-        pooled = fusion(masked).pooled if any(kept) else fusion.out.bias
-        total = total + pooled * (-1) ** (3 - sum(kept))
+        pooled = fusion(masked).pooled if any(retained) else fusion.out.bias
+        total = total + pooled * (-1) ** (3 - sum(retained))
     torch.testing.assert_close(total, torch.zeros(5, 8), atol=1e-5, rtol=0)
 
 

@@ -99,14 +99,14 @@ def test_without_the_bottleneck_columns_do_not_meet() -> None:
 def test_the_next_bottleneck_is_the_mean_over_present_columns() -> None:
     torch.manual_seed(0)
     fusion = BottleneckFusionConfig(num_layers=2, fusion_start=0).build("abc", WIDTH).eval()
-    written = [capture(fusion, column, layer=0) for column in range(3)]
+    generated = [capture(fusion, column, layer=0) for column in range(3)]
     read: list[Tensor] = []
     fusion.blocks[0][1].register_forward_pre_hook(lambda module, given: read.append(given[0][:, -4:]))
     columns = tokens(3, 4, 2)
     columns["b"] = columns["b"].masked(torch.tensor([True, False, False]))
     columns["c"] = columns["c"].masked(torch.tensor([True, True, False]))
     fusion(columns)
-    a, b, c = (out[0][:, -4:] for out in written)
+    a, b, c = (out[0][:, -4:] for out in generated)
     expected = torch.stack([(a[0] + b[0] + c[0]) / 3, (a[1] + c[1]) / 2, a[2]])
     torch.testing.assert_close(read[0], expected)
 

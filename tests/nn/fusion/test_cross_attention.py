@@ -63,26 +63,26 @@ def test_a_column_alone_goes_straight_to_self_attention() -> None:
     torch.testing.assert_close(fused.pooled, fusion.norm(x[:, 0]), rtol=1e-5, atol=1e-6)
 
 
-def weights_for(fusion: Any, whole: Any, kept: list[int]) -> None:
-    """Copies the weights that a fusion over `kept` of the columns shares with the one over all."""
-    for place, index in enumerate(kept):
+def weights_for(fusion: Any, whole: Any, retained: list[int]) -> None:
+    """Copies the weights that a fusion over `retained` of the columns shares with the one over all."""
+    for place, index in enumerate(retained):
         for name in ("norms", "project", "blocks"):
             getattr(fusion, name)[place].load_state_dict(getattr(whole, name)[index].state_dict())
         fusion.summary.data[place] = whole.summary.data[index]
         partners = [i for i in range(len(whole.columns)) if i != index]
-        for seat, other in enumerate(i for i in kept if i != index):
+        for seat, other in enumerate(i for i in retained if i != index):
             fusion.pairs[place][seat].load_state_dict(whole.pairs[index][partners.index(other)].state_dict())
     fusion.norm.load_state_dict(whole.norm.state_dict())
 
 
 @pytest.mark.parametrize("kept", [[0], [2], [0, 1], [0, 2], [1, 2]])
-def test_an_absent_column_equals_a_fusion_over_the_others(kept: list[int]) -> None:
+def test_an_absent_column_equals_a_fusion_over_the_others(retained: list[int]) -> None:
     torch.manual_seed(0)
     config = CrossAttentionFusionConfig()
     whole = config.build("abc", WIDTH).eval()
-    names = "".join("abc"[index] for index in kept)
+    names = "".join("abc"[index] for index in retained)
     part = config.build(names, WIDTH).eval()
-    weights_for(part, whole, kept)
+    weights_for(part, whole, retained)
     columns = tokens(3, 1, 5)
     nothing = torch.zeros(3, dtype=torch.bool)
     masked = {name: column if name in names else column.masked(nothing) for name, column in columns.items()}

@@ -16,8 +16,8 @@ def test_space_to_depth_is_pixel_unshuffle_with_the_channels_last() -> None:
     """torch keeps a channel's neighbors together, here a neighbor's channels are."""
     values = torch.randn(2, 4 * 6, 3)
     found = shuffled(values, (4, 6), 2)
-    picture = values.reshape(2, 4, 6, 3).permute(0, 3, 1, 2)
-    expected = F.pixel_unshuffle(picture, 2).unflatten(1, (3, 4)).transpose(1, 2).flatten(1, 2)
+    image = values.reshape(2, 4, 6, 3).permute(0, 3, 1, 2)
+    expected = F.pixel_unshuffle(image, 2).unflatten(1, (3, 4)).transpose(1, 2).flatten(1, 2)
     assert torch.equal(found, expected.flatten(2).transpose(1, 2))
 
 

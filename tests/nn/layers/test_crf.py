@@ -52,9 +52,9 @@ def test_the_likelihood_and_its_gradients(case: tuple[LinearChainCRF, Tensor, Te
         paths, scores = enumerated(crf, emissions[row], length)
         expected.append(scores.log_softmax(dim=0)[paths.index(tuple(labels[row, :length].tolist()))])
     torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
-    wanted = [emissions, *crf.parameters()]
-    ours = torch.autograd.grad(found.sum(), wanted)
-    theirs = torch.autograd.grad(torch.stack(expected).sum(), wanted)
+    requested = [emissions, *crf.parameters()]
+    ours = torch.autograd.grad(found.sum(), requested)
+    theirs = torch.autograd.grad(torch.stack(expected).sum(), requested)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 

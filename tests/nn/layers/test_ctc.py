@@ -59,9 +59,9 @@ def test_it_is_torchs_own_and_what_is_too_long_has_neither_loss_nor_gradient() -
     known = logits.detach().log_softmax(-1)
     num_frames, (values, lengths) = torch.tensor([9, 6, 3, 0]), padded([(3, 4, 5, 3), (4,), (3, 3), (5,)], 7)
     found = ctc_losses(known, num_frames, values, lengths, BLANK)
-    wanted = F.ctc_loss(known.transpose(0, 1)[:, :2], values[:2], num_frames[:2], lengths[:2],
+    requested = F.ctc_loss(known.transpose(0, 1)[:, :2], values[:2], num_frames[:2], lengths[:2],
                         reduction="none")  # fmt: skip
-    torch.testing.assert_close(found[:2], wanted)
+    torch.testing.assert_close(found[:2], requested)
     assert float(found[2]) == pytest.approx(
         -sum(float(known[2, frame, token]) for frame, token in enumerate((3, 0, 3))), abs=1e-5
     )
@@ -110,8 +110,8 @@ def test_prefix_scores_are_sums_over_all_texts_that_begin_so() -> None:
             assert float(gains[row, END]) == pytest.approx(texts[row].get(prefix, 0.0) / begins, abs=1e-7)
             for token in SPOKEN:
                 longer = (*prefix, token)
-                wanted = sum(p for text, p in texts[row].items() if text[: len(longer)] == longer)
-                assert float(gains[row, token]) == pytest.approx(wanted / begins, abs=1e-7)
+                requested = sum(p for text, p in texts[row].items() if text[: len(longer)] == longer)
+                assert float(gains[row, token]) == pytest.approx(requested / begins, abs=1e-7)
 
 
 def test_prefix_scores_follow_other_rows() -> None:

@@ -15,8 +15,8 @@ def reference(layer: LocalTransformerBlock, tokens: Tensor) -> Tensor:
     block, (_, length, width) = layer.block, tokens.shape
     q, k, v = block.query_key_value(block.attention_norm(tokens)).view(length, 3, block.num_heads, -1).unbind(1)
     scores = torch.einsum("qhk,chk->hqc", q, k) / q.shape[-1] ** 0.5
-    places = torch.arange(length)
-    scores = scores.masked_fill((places[:, None] - places).abs() > layer.window, -torch.inf)
+    positions = torch.arange(length)
+    scores = scores.masked_fill((positions[:, None] - positions).abs() > layer.window, -torch.inf)
     attended = torch.einsum("hqc,chk->qhk", F.softmax(scores, dim=-1), v).reshape(1, length, width)
     tokens = tokens + block.attention_out(attended)
     out: Tensor = tokens + block.feed_forward(tokens)

@@ -48,8 +48,8 @@ def test_it_is_witten_bell_and_sums_to_one(order: int) -> None:
         for place in range(1, len(text) + 1):
             found = model.log_probabilities(contexts).exp()[0]
             assert float(found.sum()) == pytest.approx(1.0)
-            wanted = [expected(order, text[:place], token) for token in range(VOCABULARY)]
-            np.testing.assert_allclose(found.numpy(), wanted, atol=1e-12)
+            requested = [expected(order, text[:place], token) for token in range(VOCABULARY)]
+            np.testing.assert_allclose(found.numpy(), requested, atol=1e-12)
             if place < len(text):
                 contexts = model.advance(contexts, torch.tensor([text[place]]))
 

@@ -36,12 +36,12 @@ def test_a_packed_block_is_the_padded_one() -> None:
     tokens, memory, mask = inputs()
     valid = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
     weights = torch.randn(*tokens.shape)
-    wanted = block(tokens, memory, mask)[valid]
-    gradients = torch.autograd.grad((wanted * weights[valid]).sum(), [tokens, memory, *block.parameters()])
+    requested = block(tokens, memory, mask)[valid]
+    gradients = torch.autograd.grad((requested * weights[valid]).sum(), [tokens, memory, *block.parameters()])
     packing = pack(torch.tensor(LENGTHS), max(LENGTHS), mask)
     assert len(packing.index) == 15
     found = packing.unpack(block.packed(packing.pack(tokens), memory, packing))
-    torch.testing.assert_close(found[valid], wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found[valid], requested, rtol=1e-5, atol=1e-6)
     assert not found[~valid].any()
     packed = torch.autograd.grad((found * weights).sum(), [tokens, memory, *block.parameters()])
     for one, other in zip(packed, gradients, strict=True):
@@ -99,7 +99,7 @@ def fused(rows: int) -> Rows:
 def test_each_rows_loss_and_every_gradient_are_the_padded_ones(tied: bool) -> None:
     lengths = [6, 0, 12, 2, 3, 9]
     known, source = texts(lengths), fused(len(lengths))
-    wanted: dict[str, Tensor] = {}
+    requested: dict[str, Tensor] = {}
     for packing in (False, True):
         one = head(packing, tie_embeddings=tied)
         losses = one.row_losses(one(source, known), known)
@@ -108,9 +108,9 @@ def test_each_rows_loss_and_every_gradient_are_the_padded_ones(tied: bool) -> No
         found = {"losses": losses, **dict(zip(leaves, gradients, strict=True))}
         if packing:
             for name, value in found.items():
-                torch.testing.assert_close(value, wanted[name], rtol=1e-5, atol=1e-5, msg=name)
+                torch.testing.assert_close(value, requested[name], rtol=1e-5, atol=1e-5, msg=name)
                 assert value.abs().max() > 0 or not value.numel(), f"{name} has no gradient, which shows nothing"
-        wanted = found
+        requested = found
 
 
 def test_a_rows_loss_reaches_no_other_row() -> None:
@@ -158,12 +158,12 @@ def test_a_chunked_loss_is_the_dense_one(chunk: int, smoothing: float) -> None:
     hidden = torch.randn(50, 16, generator=generator, requires_grad=True)
     weight = torch.randn(300, 16, generator=generator, requires_grad=True)
     bias = torch.randn(300, generator=generator, requires_grad=True)
-    wanted = torch.randint(0, 300, (50,), generator=generator)
-    wanted[::5] = 0
+    requested = torch.randint(0, 300, (50,), generator=generator)
+    requested[::5] = 0
     scale = torch.rand(50, generator=generator)
     found: list[list[Tensor]] = []
     for size in (50, chunk):
-        losses = linear_cross_entropy(hidden, weight, bias, wanted, ignore=0, label_smoothing=smoothing, chunk=size)
+        losses = linear_cross_entropy(hidden, weight, bias, requested, ignore=0, label_smoothing=smoothing, chunk=size)
         found.append([losses, *torch.autograd.grad((losses * scale).sum(), [hidden, weight, bias])])
     assert not found[0][0][::5].any()
     for one, other in zip(*found, strict=True):
@@ -180,12 +180,12 @@ def test_chunks_keep_no_logits() -> None:
 
     hidden = torch.randn(256, 8, requires_grad=True)
     weight = torch.randn(1000, 8, requires_grad=True)
-    wanted = torch.randint(1, 1000, (256,))
+    requested = torch.randint(1, 1000, (256,))
     sizes = []
     for chunk in (256, 32):
         saved = 0
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            linear_cross_entropy(hidden, weight, torch.zeros(1000), wanted, ignore=0, chunk=chunk)
+            linear_cross_entropy(hidden, weight, torch.zeros(1000), requested, ignore=0, chunk=chunk)
         sizes.append(saved)
     assert sizes[0] > 256 * 1000
     assert sizes[1] < 256 * 1000 / 2, "what is left is the inputs: 8 times the 8,000 weights"

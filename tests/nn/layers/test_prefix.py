@@ -47,16 +47,16 @@ def test_every_row_is_put_together_as_if_it_were_alone(rows: list[tuple[list[int
     mask = torch.arange(length) < torch.tensor([[len(prompt)] for prompt, _ in rows])
     present = torch.tensor([there for _, there in rows]).repeat_interleave(2, dim=1)
     groups = torch.tensor(GROUPS).expand(len(rows), -1)
-    media_keys, keys, kept = order_with_placeholders(ids, mask, groups, present, FIRST)
+    media_keys, keys, retained = order_with_placeholders(ids, mask, groups, present, FIRST)
     names = torch.cat([torch.arange(-1, -9, -1).expand(len(rows), -1), ids], dim=1)
     prefix = assemble(
-        names[:, :, None].float(), torch.cat([present, kept], dim=1), torch.cat([media_keys, keys], dim=1)
+        names[:, :, None].float(), torch.cat([present, retained], dim=1), torch.cat([media_keys, keys], dim=1)
     )
     for row, (prompt, there) in enumerate(rows):
         found = prefix.values[row, prefix.mask[row], 0].tolist()
         assert found == expected(prompt, there)
         assert prefix.mask[row].tolist() == sorted(prefix.mask[row].tolist()), "padding is at the left"
-        for place, name in zip(prefix.places[row].tolist(), names[row].tolist(), strict=True):
+        for place, name in zip(prefix.slots[row].tolist(), names[row].tolist(), strict=True):
             assert not prefix.mask[row, place] or prefix.values[row, place, 0] == name
     assert (prefix.values[~prefix.mask] == 0).all()
 

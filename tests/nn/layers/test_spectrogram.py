@@ -107,12 +107,12 @@ def test_time_is_stretched_about_both_ends() -> None:
     valid = torch.arange(40) < frames[:, None]
     ramp = torch.where(valid, torch.arange(40.0), 0.0)[:, None, :].expand(-1, 3, -1)
     draws = torch.tensor([0.0, 0.5, 1.0, 0.5, 0.5, 0.0])
-    stretched, kept = stretch_time(ramp, valid, draws, 0.25)
-    assert kept.sum(dim=1).tolist() == [32, 40, 50, 12, 0, 1]
+    stretched, retained = stretch_time(ramp, valid, draws, 0.25)
+    assert retained.sum(dim=1).tolist() == [32, 40, 50, 12, 0, 1]
     for row, (before, after) in enumerate(zip([40, 40, 40, 12], [32, 40, 50, 12], strict=True)):
         expected = torch.linspace(0, before - 1, after)
         torch.testing.assert_close(stretched[row, 1, :after], expected, rtol=1e-5, atol=1e-4)
-    assert not stretched[~kept[:, None, :].expand_as(stretched)].any()
+    assert not stretched[~retained[:, None, :].expand_as(stretched)].any()
 
 
 def test_gains_are_straight_lines_over_the_bands_and_equal_over_time() -> None:
@@ -131,10 +131,10 @@ def test_stretch_and_gains_are_of_each_clip_alone() -> None:
     layer = AugmentedLogMel(8000, 32, max_time_stretch=0.3, max_band_gain=1.0).train()
     together, valid = layer(clips, lengths, draws)
     for row in range(3):
-        alone, kept = layer(
+        alone, retained = layer(
             clips[row : row + 1, : max(int(lengths[row]), 1)], lengths[row : row + 1], draws[row : row + 1]
         )
-        count = int(kept.sum())
+        count = int(retained.sum())
         assert count == int(valid[row].sum())
         torch.testing.assert_close(alone[0, :, :count], together[row, :, :count], rtol=1e-5, atol=1e-5)
     assert not together[2].any()

@@ -187,7 +187,7 @@ def test_placeholders_are_reserved_ids_of_their_columns(language_model: Language
         prompt = target.prompt(table(FIRST), 0)
         assert prompt is not None
         assert prompt.ids.tolist().count(mark) == 1
-        assert mark in target.target.never_written
+        assert mark in target.target.never_generated
 
 
 def test_a_mark_without_a_column_is_left_out_and_an_ambiguous_one_refused() -> None:

@@ -27,11 +27,11 @@ def test_bytes_that_may_be_no_text(data: bytes, steps: list[int]) -> None:
 def test_no_half_characters(text: str) -> None:
     beginnings = [text.encode("utf-8", "ignore")[:end].decode("utf-8", "replace") for end in range(1, 90)]
     whole = beginnings[-1]
-    shown = ""
+    listed = ""
     for piece in pieces(beginnings):
-        shown += piece
-        assert whole.startswith(shown)
-    assert shown == whole
+        listed += piece
+        assert whole.startswith(listed)
+    assert listed == whole
 
 
 def test_subwords_and_words() -> None:

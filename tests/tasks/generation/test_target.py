@@ -110,10 +110,10 @@ def test_too_long(caplog: pytest.LogCaptureFixture) -> None:
     assert (len(value), END in value, cut.render(value)) == (4, False, "a b c"), "nobody learns to stop at a cut"
     assert cut.num_too_long == 1
     assert cut.references(table(cells), 0) == ["a b c d e f"], "it is compared with the whole text"
-    kept = fitted(cells, **settings, too_long="keep")
-    value = kept.transform(table(cells), 0)
+    retained = fitted(cells, **settings, too_long="keep")
+    value = retained.transform(table(cells), 0)
     assert value is not None
-    assert kept.render(value) == "a b c d e f"
+    assert retained.render(value) == "a b c d e f"
     with pytest.raises(ColumnError, match=r"1 of 3 texts are longer .* raise max_tokens"):
         fitted(cells, **settings, too_long="refuse")
     refusing = fitted(cells[1:], **settings, too_long="refuse")

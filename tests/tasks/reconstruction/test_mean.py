@@ -16,7 +16,7 @@ from polysense.modalities.number.record import NumberColumn
 from polysense.modalities.text.record import TextColumn
 from polysense.nn.column_decoder import ColumnDecoder
 from polysense.tasks.reconstruction.decoders import DecodingLimits, column_decoder
-from polysense.tasks.reconstruction.mean import MeanPredictor, hits
+from polysense.tasks.reconstruction.mean import MeanPredictor, correct
 
 COLUMNS = [
     NumberColumn(name="number", mean=5.0, std=2.0),
@@ -55,7 +55,7 @@ def test_errors_by_hand(decoders: list[ColumnDecoder], batch: dict[str, ColumnBa
     mean = MeanPredictor(decoders)
     assert mean.errors(batch).isnan().all()  # not fitted
     mean.fit([batch])
-    errors, right = mean.errors(batch), mean.hits(batch)
+    errors, right = mean.errors(batch), mean.correct(batch)
     assert errors[:, 0].tolist() == pytest.approx([0.0, 4.0, math.nan, 4.0], nan_ok=True)
     # Categories 1, 2, 2 and one unknown, which is no truth; every id was seen once more.
     shares = torch.tensor([1.0, 2.0, 3.0, 1.0]) / 7
@@ -94,7 +94,7 @@ def test_a_decoder_that_says_the_mean_makes_its_errors(
             else:
                 continue  # a patch has one bias for all places
         known = decoder.known(batch[name])
-        tokens = torch.zeros(4, decoder.num_places, 8)
+        tokens = torch.zeros(4, decoder.num_positions, 8)
         if name == "kind":
             continue  # the decoder leaves the unknown one out of its shares
         found = decoder.eval().losses(tokens, batch[name], known).masked_fill(~known.any(dim=1), torch.nan)
@@ -123,7 +123,7 @@ def test_hits_count_tokens_and_categories(decoders: list[ColumnDecoder], batch: 
         "text": torch.tensor([[3, 4, 5], [3, 0, 0], [3, 0, 0], [3, 0, 0]]),
         "number": torch.zeros(4),
     }
-    found = hits(decoders, predicted, batch)
+    found = correct(decoders, predicted, batch)
     assert found[:, 1].tolist() == pytest.approx([1.0, 0.0, 1.0, math.nan], nan_ok=True)
     assert found[:, 2].tolist() == pytest.approx([1.0, 2 / 3, 1.0, math.nan], nan_ok=True)
     assert found[:, [0, 3, 4, 5]].isnan().all()

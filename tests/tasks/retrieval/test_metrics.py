@@ -25,18 +25,20 @@ TARGET = RetrievalTarget(name="space", columns=MEMBERS, members=MEMBERS)
 
 
 def sphere(rows: int, size: int = 8, columns: int = 2, seed: int = 0) -> np.ndarray:
-    places = np.random.default_rng(seed).normal(size=(rows, columns, size)).astype(np.float32)
-    return places / np.linalg.norm(places, axis=2, keepdims=True)
+    embeddings = np.random.default_rng(seed).normal(size=(rows, columns, size)).astype(np.float32)
+    return embeddings / np.linalg.norm(embeddings, axis=2, keepdims=True)
 
 
 def own_keys(rows: int, columns: int = 2) -> np.ndarray:
     return np.arange(1, rows * columns + 1).reshape(rows, columns)
 
 
-def values(places: np.ndarray, keys: np.ndarray, present: np.ndarray | None = None, **more: Any) -> dict[str, float]:
-    present = np.ones(len(places), dtype=bool) if present is None else present
-    members = tuple("abcd"[: places.shape[1]])
-    found = RetrievalScorer(places, keys, present, members, **more)(np.ones((1, int(present.sum()))))
+def values(
+    embeddings: np.ndarray, keys: np.ndarray, present: np.ndarray | None = None, **more: Any
+) -> dict[str, float]:
+    present = np.ones(len(embeddings), dtype=bool) if present is None else present
+    members = tuple("abcd"[: embeddings.shape[1]])
+    found = RetrievalScorer(embeddings, keys, present, members, **more)(np.ones((1, int(present.sum()))))
     return {name: float(value[0]) for name, value in found.items()}
 
 
@@ -50,17 +52,17 @@ def values(places: np.ndarray, keys: np.ndarray, present: np.ndarray | None = No
 )
 def test_against_plain_loops(rows: int, seed: int, groups: int, texts: int, gone: list[int]) -> None:
     draws = np.random.default_rng(seed)
-    places = sphere(rows, seed=seed)
+    embeddings = sphere(rows, seed=seed)
     keys = np.stack(
         [np.arange(1, rows + 1), 1 + draws.integers(0, texts, rows), 1 + draws.integers(0, groups, rows)], axis=1
     )
     for i in range(rows):  # the same cell lies in the same place
-        places[i, 1] = places[np.flatnonzero(keys[:, 1] == keys[i, 1])[0], 1]
+        embeddings[i, 1] = embeddings[np.flatnonzero(keys[:, 1] == keys[i, 1])[0], 1]
     for row in gone:
         if row < rows:
-            places[row, 0], keys[row, 0] = np.nan, 0
-    there = ~np.isnan(places).any(axis=2)
-    found = values(places, keys, there.all(axis=1))
+            embeddings[row, 0], keys[row, 0] = np.nan, 0
+    there = ~np.isnan(embeddings).any(axis=2)
+    found = values(embeddings, keys, there.all(axis=1))
     if not there.all(axis=1).any():
         assert math.isnan(found["recall_at_1"])
         return
@@ -78,7 +80,7 @@ def test_against_plain_loops(rows: int, seed: int, groups: int, texts: int, gone
             scores = []
             for key in pool:
                 j = next(j for j in range(rows) if there[j, b] and keys[j, b] == key)
-                scores.append(float(places[i, a] @ places[j, b]))
+                scores.append(float(embeddings[i, a] @ embeddings[j, b]))
             right = np.array([key in matches for key in pool])
             order = np.argsort(-np.array(scores))
             ranks.append(1 + int(np.flatnonzero(right[order])[0]))
@@ -116,22 +118,22 @@ def test_random_places_find_by_chance() -> None:
 
 
 def test_a_caption_that_comes_again_is_one_candidate() -> None:
-    places = sphere(6)
-    places[1:3, 1] = places[0, 1]
-    places[:, 0] = places[:, 1]
+    embeddings = sphere(6)
+    embeddings[1:3, 1] = embeddings[0, 1]
+    embeddings[:, 0] = embeddings[:, 1]
     keys = own_keys(6)
     keys[1:3, 1] = keys[0, 1]
-    found = values(places, keys)
+    found = values(embeddings, keys)
     assert found["recall_at_1"] == 1
     assert found["median_rank"] == 1
 
 
 def test_who_lacks_a_column_is_found_and_does_not_look() -> None:
-    places, keys = sphere(3), own_keys(3)
-    places[:, 0] = places[:, 1]
-    places[2, 0], keys[2, 0] = np.nan, 0
-    places[1, 0] = places[2, 1]  # row 1's picture looks like row 2's text, which has no picture
-    found = values(places, keys, np.array([True, True, False]))
+    embeddings, keys = sphere(3), own_keys(3)
+    embeddings[:, 0] = embeddings[:, 1]
+    embeddings[2, 0], keys[2, 0] = np.nan, 0
+    embeddings[1, 0] = embeddings[2, 1]  # row 1's picture looks like row 2's text, which has no picture
+    found = values(embeddings, keys, np.array([True, True, False]))
     assert found["recall_at_1/a to b"] == 0.5
 
 
@@ -145,25 +147,25 @@ def test_an_anchor_is_in_every_direction() -> None:
 
 
 def test_the_shape_of_the_space() -> None:
-    places = sphere(50)[:, 0].astype(np.float64)
-    gaps = [np.square(x - y).sum() for i, x in enumerate(places) for j, y in enumerate(places) if i != j]
-    assert uniformity(places) == pytest.approx(math.log(np.mean(np.exp(-2 * np.array(gaps)))), rel=1e-4)
+    embeddings = sphere(50)[:, 0].astype(np.float64)
+    gaps = [np.square(x - y).sum() for i, x in enumerate(embeddings) for j, y in enumerate(embeddings) if i != j]
+    assert uniformity(embeddings) == pytest.approx(math.log(np.mean(np.exp(-2 * np.array(gaps)))), rel=1e-4)
     assert uniformity(np.ones((5, 1))) == pytest.approx(0, abs=1e-6)
-    assert math.isnan(uniformity(places[:1]))
+    assert math.isnan(uniformity(embeddings[:1]))
     assert effective_rank(np.ones((9, 1))) == pytest.approx(1)
     assert effective_rank(np.eye(6)) == pytest.approx(6)
-    values_ = np.linalg.svd(places, compute_uv=False)
+    values_ = np.linalg.svd(embeddings, compute_uv=False)
     shares = values_ / values_.sum()
-    assert effective_rank(places) == pytest.approx(math.exp(-(shares * np.log(shares)).sum()))
+    assert effective_rank(embeddings) == pytest.approx(math.exp(-(shares * np.log(shares)).sum()))
     pair = sphere(20)
     found = values(pair, own_keys(20))
     assert found["alignment"] == pytest.approx(np.square(pair[:, 0] - pair[:, 1]).sum(axis=1).mean(), rel=1e-5)
 
 
 def test_scores_come_with_intervals_and_chance_beside_them() -> None:
-    places = torch.from_numpy(sphere(30))
-    places[:, 0] = places[:, 1] + 0.2 * places[:, 0]
-    statistics = {"space": statistics_of(TARGET, {"values": places}, own_keys(30))}
+    embeddings = torch.from_numpy(sphere(30))
+    embeddings[:, 0] = embeddings[:, 1] + 0.2 * embeddings[:, 0]
+    statistics = {"space": statistics_of(TARGET, {"values": embeddings}, own_keys(30))}
     found = score([TARGET], np.arange(30), statistics, bootstrap=200)
     best = found.metrics["space"]["mean_reciprocal_rank"]
     assert best.has_bounds

@@ -12,32 +12,32 @@ from polysense.tasks.retrieval.nearest import can_search, nearest
 def space(num_rows: int = 30) -> tuple[np.ndarray, np.ndarray]:
     """Places and keys; two rows hold one text, one lacks its picture."""
     draws = np.random.default_rng(0)
-    places = draws.standard_normal((num_rows, 2, 6)).astype(np.float32)
-    places[:, 1] = places[:, 0] + 0.8 * places[:, 1]
-    places /= np.linalg.norm(places, axis=2, keepdims=True)
+    embeddings = draws.standard_normal((num_rows, 2, 6)).astype(np.float32)
+    embeddings[:, 1] = embeddings[:, 0] + 0.8 * embeddings[:, 1]
+    embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
     keys = np.arange(1, 2 * num_rows + 1).reshape(num_rows, 2)
-    keys[4, 1], places[4, 1] = keys[9, 1], places[9, 1]
-    keys[7, 0], places[7, 0] = 0, np.nan
-    return places, keys
+    keys[4, 1], embeddings[4, 1] = keys[9, 1], embeddings[9, 1]
+    keys[7, 0], embeddings[7, 0] = 0, np.nan
+    return embeddings, keys
 
 
 def test_it_agrees_with_the_metrics() -> None:
-    places, keys = space()
-    present = np.ones(len(places), dtype=bool)
-    scores = RetrievalScorer(places, keys, present, ("photo", "text"))(np.ones((1, len(places))))
+    embeddings, keys = space()
+    present = np.ones(len(embeddings), dtype=bool)
+    scores = RetrievalScorer(embeddings, keys, present, ("photo", "text"))(np.ones((1, len(embeddings))))
     for one, other, name in ((0, 1, "photo to text"), (1, 0, "text to photo")):
-        rows = can_search(places, keys, present, one, other)
+        rows = can_search(embeddings, keys, present, one, other)
         assert 7 not in rows
-        found = nearest(places, keys, (one, other), rows, 5, column="c")
+        found = nearest(embeddings, keys, (one, other), rows, 5, column="c")
         assert np.median([each.rank for each in found]) == scores[f"median_rank/{name}"][0]
         assert np.mean([any(each.correct) for each in found]) == pytest.approx(scores[f"recall_at_5/{name}"][0])
         assert np.mean([each.correct[0] for each in found]) == pytest.approx(scores[f"recall_at_1/{name}"][0])
-    assert nearest(places, keys, (0, 1), [], 5, column="c") == []
+    assert nearest(embeddings, keys, (0, 1), [], 5, column="c") == []
 
 
 def test_a_text_that_comes_twice_is_found_once_and_right_for_both() -> None:
-    places, keys = space()
-    found = {each.position: each for each in nearest(places, keys, (0, 1), [4, 9], 29, column="c")}
+    embeddings, keys = space()
+    found = {each.position: each for each in nearest(embeddings, keys, (0, 1), [4, 9], 29, column="c")}
     assert found[4].num_candidates == 29
     assert found[4].best_correct == found[9].best_correct == 4
     assert sum(found[9].correct) == 1

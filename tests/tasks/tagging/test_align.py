@@ -46,14 +46,14 @@ def test_a_row_whose_place_nobody_knows_has_no_target_and_one_without_its_column
 
 def test_events_lie_on_the_same_samples_after_a_sound_is_delayed() -> None:
     generator = np.random.default_rng(0)
-    sounds, marks = np.zeros((12, 1, 800), np.int16), []
+    waves, marks = np.zeros((12, 1, 800), np.int16), []
     for row in range(12):
         start = int(generator.integers(0, 400))
-        sounds[row, 0, start : start + 100] = 1000  # the event alone is heard
+        waves[row, 0, start : start + 100] = 1000  # the event alone is heard
         marks.append([(0.0, 600.0, -1.0), (float(start), start + 100.0, 1.0)])
     batch = Batch(
         rows=torch.arange(12),
-        columns={"clip": ColumnBatch(values=torch.from_numpy(sounds), lengths=torch.full((12, 1), 600))},
+        columns={"clip": ColumnBatch(values=torch.from_numpy(waves), lengths=torch.full((12, 1), 600))},
         targets={
             "events": truth(*marks),
             "loudness": ValueTruth(values=torch.zeros(12, 1), present=torch.ones(12, dtype=torch.bool)),
@@ -67,5 +67,5 @@ def test_events_lie_on_the_same_samples_after_a_sound_is_delayed() -> None:
     for row in range(12):
         whole, event = after.targets["events"].values[row].tolist()
         assert whole == [0, 600 + int(delays[row]), -1]
-        heard = after.columns["clip"].values[row, 0].nonzero()[:, 0]
-        assert (heard.min(), heard.max() + 1) == tuple(event[:2])
+        attended = after.columns["clip"].values[row, 0].nonzero()[:, 0]
+        assert (attended.min(), attended.max() + 1) == tuple(event[:2])

@@ -19,14 +19,14 @@ def test_segments_stand_in_brackets_in_their_text_or_as_seconds() -> None:
 
 def test_marks_on_the_page() -> None:
     marked = Marked(content=TEXT, extent=18.0, truth=SEGMENTS, predicted=[], classes=("PER", "<i>"))
-    shown = render_section(marked_section(marked))
-    assert shown.count("<mark") == 2
-    assert "<i>" not in shown
-    assert "<b>" not in shown
-    assert '<mark class="c0">Ada' in shown
-    assert "latest prediction" in shown
-    sound = Marked(content=None, extent=2.0, truth=[(0.5, 1.5, "dog")], predicted=[], classes=("dog",))
-    shown = render_section(marked_section(sound))
-    assert 'x="250.0"' in shown
-    assert 'width="500.0"' in shown
-    assert "no segment, of 2.0 s" in shown
+    listed = render_section(marked_section(marked))
+    assert listed.count("<mark") == 2
+    assert "<i>" not in listed
+    assert "<b>" not in listed
+    assert '<mark class="c0">Ada' in listed
+    assert "latest prediction" in listed
+    clip = Marked(content=None, extent=2.0, truth=[(0.5, 1.5, "dog")], predicted=[], classes=("dog",))
+    listed = render_section(marked_section(clip))
+    assert 'x="250.0"' in listed
+    assert 'width="500.0"' in listed
+    assert "no segment, of 2.0 s" in listed

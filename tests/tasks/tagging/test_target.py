@@ -20,7 +20,7 @@ from polysense.modalities.audio.column import AudioColumnConfig
 from polysense.modalities.number.column import NumberColumnConfig
 from polysense.modalities.text.augment import TextTransformConfig
 from polysense.modalities.text.column import TextColumnConfig
-from polysense.tasks.tagging.segment_alignment import TextRuler
+from polysense.tasks.tagging.segment_alignment import TextAligner
 from polysense.tasks.tagging.target import TaggingProcessor, TaggingTargetConfig, read_labeled
 
 WORDS = [["Ada", "lives", "in", "New", "York", "."], ["Oslo", "sleeps"], ["nobody", "is", "here"]] * 8
@@ -278,13 +278,13 @@ def test_a_table_whose_labels_fit_nowhere() -> None:
 def test_words_of_a_ruler() -> None:
     _, processor, _ = fitted(spelled("dicts"))
     column: Any = processor.columns["text"]
-    ruler = TextRuler(column, "  Ada  lives\tin Oslo. ")
-    assert [ruler.text[a:b] for a, b in ruler.words] == ["Ada", "lives", "in", "Oslo."]
-    steps = ruler.steps(16.0, 20.0)
+    aligner = TextAligner(column, "  Ada  lives\tin Oslo. ")
+    assert [aligner.text[a:b] for a, b in aligner.words] == ["Ada", "lives", "in", "Oslo."]
+    steps = aligner.steps(16.0, 20.0)
     assert steps is not None
-    assert ruler.terms(*steps)["text"] == "Oslo", "a full stop is no part of a name"
+    assert aligner.terms(*steps)["text"] == "Oslo", "a full stop is no part of a name"
     # Less than half of a token still has one.
-    inside = ruler.steps(7.0, 8.0)
+    inside = aligner.steps(7.0, 8.0)
     assert inside is not None
     assert inside[1] - inside[0] == 1
 

@@ -88,9 +88,11 @@ def scores(model: MultimodalModel, batch: Batch) -> list[float]:
     for name in NAMES:
         label, size = batch.targets["label"], batch.targets["size"]
         here = batch.columns[name].present
-        alone = {t: heads[t][name].read(fused.unimodal(name), model.context(batch)).values for t in ("label", "size")}
-        right = alone["label"].softmax(1)[torch.arange(len(batch)), label.values]
-        close = torch.exp(-((alone["size"] - size.values)[:, 0] ** 2))
+        by_itself = {
+            t: heads[t][name].read(fused.unimodal(name), model.context(batch)).values for t in ("label", "size")
+        }
+        right = by_itself["label"].softmax(1)[torch.arange(len(batch)), label.values]
+        close = torch.exp(-((by_itself["size"] - size.values)[:, 0] ** 2))
         weights = [1.0 * batch.weights * (label.present & here), 0.5 * batch.weights * (size.present & here)]
         total = (right * weights[0]).sum() + (torch.where(size.present, close, 0.0) * weights[1]).sum()
         found.append(float(total / (weights[0].sum() + weights[1].sum())))
@@ -143,11 +145,11 @@ def test_noise_has_each_gradient_s_own_deviation_and_depends_on_the_step_alone()
 
 @pytest.mark.parametrize("config", [{"alpha": 0.0}, {"alpha": 1.0, "start_epoch": 5}])
 def test_without_effect_it_changes_no_bit(tmp_path: Path, config: dict[str, Any]) -> None:
-    without, held = make_model(), make_model()
+    without, frozen = make_model(), make_model()
     make_trainer(tmp_path / "a", without, None).fit()
-    make_trainer(tmp_path / "b", held, OGMGEConfig(noise=False, **config)).fit()
+    make_trainer(tmp_path / "b", frozen, OGMGEConfig(noise=False, **config)).fit()
     for name, value in without.state_dict().items():
-        assert torch.equal(value, held.state_dict()[name]), name
+        assert torch.equal(value, frozen.state_dict()[name]), name
 
 
 def test_it_acts_in_its_epochs_and_says_so(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def build(objectives: bool = True) -> MultimodalModel:
             "label": EnsembleHeadConfig(head=ClassificationHeadConfig(dropout=0.0), weights="gate", joint=True),
             "age": RegressionHeadConfig(dropout=0.0),
             "space": ContrastiveHeadConfig(size=8, dropout=0.0),
-            "all": ReconstructionHeadConfig(code_size=8, num_heads=2, mask=0.3, hide=0.2),
+            "all": ReconstructionHeadConfig(code_size=8, num_heads=2, mask=0.3, cell_mask_rate=0.2),
         },
         objectives={
             "unimodal": UnimodalConfig(),

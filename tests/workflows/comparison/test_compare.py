@@ -55,8 +55,8 @@ def test_every_variant_and_baseline_with_every_seed(
     assert {name: row.entry.kind for name, row in rows.items()} == {
         "concat": Kind.VARIANT,
         "gated": Kind.VARIANT,
-        "x only (trained separately)": Kind.ALONE,
-        "y only (trained separately)": Kind.ALONE,
+        "x only (trained separately)": Kind.UNIMODAL,
+        "y only (trained separately)": Kind.UNIMODAL,
         "Unimodal ensemble": Kind.ENSEMBLE,
         "majority-class baseline": Kind.MAJORITY,
     }
@@ -117,8 +117,8 @@ def test_finished_trainings_are_read_and_stale_ones_are_not(
 
     more = compare(["model.fusion.type=concat,gated"], output=tmp_path / "c", unimodal=False, seeds=3)
     assert trained[2:] == [("gated", 0), ("gated", 1), ("concat", 2), ("gated", 2)]
-    kept = more.comparison.row("concat").entry.values["test"]
-    assert {seed: kept[seed] for seed in (0, 1)} == first.comparison.row("concat").entry.values["test"]
+    retained = more.comparison.row("concat").entry.values["test"]
+    assert {seed: retained[seed] for seed in (0, 1)} == first.comparison.row("concat").entry.values["test"]
 
     # Another recipe, another table: what lies there is another's.
     del trained[:]
@@ -277,8 +277,8 @@ def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(rows: list[dict
 
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, preexec_fn=listens) as process:
         assert process.stderr is not None
-        for shown in process.stderr:
-            if "[1/4]" in shown:
+        for listed in process.stderr:
+            if "[1/4]" in listed:
                 break
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()

@@ -41,11 +41,11 @@ def rows(num: int = 48, seed: int = 0, words: str = "plain") -> list[dict[str, A
         color = list(COLORS)[index % 3]
         pixels = np.broadcast_to(np.array(COLORS[color], dtype=np.uint8), (8, 8, 3)).copy()
         pixels[: index % 8] //= 2
-        picture = io.BytesIO()
-        Image.fromarray(pixels).save(picture, "PNG")
+        image = io.BytesIO()
+        Image.fromarray(pixels).save(image, "PNG")
         found.append(
             {
-                "photo": picture.getvalue(),
+                "photo": image.getvalue(),
                 "note": f"{words} {color} thing number {index % 8} is here",
                 "weight": float(index % 3 + generator.normal()),
                 "shop": ["north", "south"][index % 2],

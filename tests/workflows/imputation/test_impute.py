@@ -130,18 +130,18 @@ def test_only_what_is_missing_is_written(bundle: Bundle, table: Path, folder: Pa
     assert found.empty_rows == (7,)
     assert "1 rows hold nothing" in found.text()
     # In the table's own terms.
-    filled = {name: after[1 + i][NAMES.index(name)] for i, name in enumerate(NAMES[1:])}
-    assert filled["kind"] == "True"
-    assert filled["size, cm"].count(",") == 1
-    assert float(filled["size, cm"].replace(",", ".")) == pytest.approx(115, abs=8)
-    assert int(filled["price"]) == pytest.approx(80, abs=16)
-    assert abs(datetime.datetime.strptime(filled["day"], "%d.%m.%Y") - datetime.datetime(2021, 10, 12)).days < 90
-    assert set(filled["note"].split()) <= {"a", "very", "large", "small", "one"}
+    imputed = {name: after[1 + i][NAMES.index(name)] for i, name in enumerate(NAMES[1:])}
+    assert imputed["kind"] == "True"
+    assert imputed["size, cm"].count(",") == 1
+    assert float(imputed["size, cm"].replace(",", ".")) == pytest.approx(115, abs=8)
+    assert int(imputed["price"]) == pytest.approx(80, abs=16)
+    assert abs(datetime.datetime.strptime(imputed["day"], "%d.%m.%Y") - datetime.datetime(2021, 10, 12)).days < 90
+    assert set(imputed["note"].split()) <= {"a", "very", "large", "small", "one"}
     # Beside the table, so its path is written as the table's own are.
-    assert filled["photo"].startswith("filled_media/")
-    picture = np.asarray(Image.open(folder / filled["photo"]))
-    assert picture.shape == (8, 8)
-    assert picture[6:].mean() > 150 > picture[:2].mean()
+    assert imputed["photo"].startswith("filled_media/")
+    image = np.asarray(Image.open(folder / imputed["photo"]))
+    assert image.shape == (8, 8)
+    assert image[6:].mean() > 150 > image[:2].mean()
 
 
 def test_a_filled_table_reads_and_predicts_like_any_other(bundle: Bundle, table: Path, folder: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_filled_table_reads_and_predicts_like_any_other(bundle: Bundle, table:
     found.write(folder / "again.csv")
     again = polysense.impute(bundle, folder / "again.csv", media=folder / "again_media")
     assert sum(again.counts.values()) == 0
-    assert again.filled.names == found.filled.names  # what was filled once stays marked
+    assert again.imputed.names == found.imputed.names  # what was filled once stays marked
 
 
 def test_a_row_is_filled_whatever_the_others_are(bundle: Bundle, table: Path, folder: Path) -> None:
@@ -214,13 +214,13 @@ def test_tables_that_have_nothing_to_fill(bundle: Bundle, folder: Path) -> None:
 
 def test_unreadable_cells_stay_unless_told_otherwise(bundle: Bundle) -> None:
     rows = [{"price": "ninety", "size, cm": "120,0", "kind": None}, {"price": "x", "size, cm": "90,0", "kind": "False"}]
-    kept = polysense.impute(bundle, rows)
-    assert kept.frame["price"].to_list() == ["ninety", "x"]
-    assert [cell.source.row for cell in kept.unreadable] == [0]  # of the rows that had something to fill
-    filled = polysense.impute(bundle, rows, unreadable="fill")
-    assert filled.frame["imputed"].to_list() == [["price", "kind"], ["price"]]
-    assert all(cell.isdigit() for cell in filled.frame["price"])
-    assert dict(filled.missing) == {"price": 2, "size, cm": 0, "kind": 1} == {"size, cm": 0, **filled.counts}
+    retained = polysense.impute(bundle, rows)
+    assert retained.frame["price"].to_list() == ["ninety", "x"]
+    assert [cell.source.row for cell in retained.unreadable] == [0]  # of the rows that had something to fill
+    imputed = polysense.impute(bundle, rows, unreadable="fill")
+    assert imputed.frame["imputed"].to_list() == [["price", "kind"], ["price"]]
+    assert all(cell.isdigit() for cell in imputed.frame["price"])
+    assert dict(imputed.missing) == {"price": 2, "size, cm": 0, "kind": 1} == {"size, cm": 0, **imputed.counts}
 
 
 def test_a_model_that_restores_nothing_is_refused(rows: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -244,9 +244,9 @@ def test_the_command(
     assert Path(lines[4]["photo"]).parent == tmp_path / "out_media"
 
     assert main(["impute", run, str(table), "--columns", '"size, cm",price', "--only-report"]) == 0
-    shown = capsys.readouterr().out
-    assert "size, cm: 2 missing cells\n" in shown
-    assert "photo" not in shown
+    listed = capsys.readouterr().out
+    assert "size, cm: 2 missing cells\n" in listed
+    assert "photo" not in listed
 
     assert main(["impute", run, str(table)]) == 2
     assert "-o" in capsys.readouterr().err
@@ -286,12 +286,12 @@ def test_the_code_is_the_embedding(bundle: Bundle, folder: Path) -> None:
 
 
 def test_a_report_reads_well() -> None:
-    from polysense.workflows.imputation.imputed_table import Filled
+    from polysense.workflows.imputation.imputed_table import ImputedTable
 
     raw = pl.DataFrame({"a": [None, "x"], "b": ["", "y"]})
     found = Imputed(
         table="t.csv",
-        filled=Filled(raw=raw, cells={"a": {0: "z"}}),
+        imputed=ImputedTable(raw=raw, cells={"a": {0: "z"}}),
         missing={"a": 1, "b": 1},
         undecided={"b": 1},
         skills={"a": -0.1, "b": 0.5},

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from polysense.data.sources import read_raw
 from polysense.errors import TableError
-from polysense.workflows.imputation.imputed_table import Filled, check_mark, typed
+from polysense.workflows.imputation.imputed_table import ImputedTable, check_mark, typed
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 
@@ -26,9 +26,9 @@ def test_every_text_that_was_there_reads_back_the_same(
     tmp_path: Path, rows: list[tuple[str, str]], ending: str
 ) -> None:
     raw = pl.DataFrame({'a, "b"': [row[0] for row in rows], "c": [row[1] for row in rows]}, schema_overrides={})
-    filled = Filled(raw=raw, cells={"c": {0: 'new, "one"'}})
+    imputed = ImputedTable(raw=raw, cells={"c": {0: 'new, "one"'}})
     path = tmp_path / f"out.{ending}"
-    filled.write(path)
+    imputed.write(path)
     found = read_raw(path).frame
     assert found['a, "b"'].to_list() == [row[0] for row in rows]
     assert found["c"].to_list() == ['new, "one"', *(row[1] for row in rows[1:])]
@@ -45,7 +45,7 @@ def test_a_line_of_json_keeps_every_letter(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n")
     raw = read_raw(path).frame
-    Filled(raw=raw, cells={"b": {0: "é", 2: 4}}, source=path).write(tmp_path / "out.jsonl")
+    ImputedTable(raw=raw, cells={"b": {0: "é", 2: 4}}, source=path).write(tmp_path / "out.jsonl")
     assert (tmp_path / "out.jsonl").read_text().splitlines() == [
         '{"a": 1.50, "b" : "é","c": [1, {"b": 2}], "imputed": ["b"]}',
         '{"b":"x\\u00e9", "a":1e3, "imputed": []}',
@@ -74,7 +74,7 @@ def test_types_stay(tmp_path: Path) -> None:
             ("empty", "7", 7),
         )
     }
-    Filled(raw=raw, cells=cells).write(tmp_path / "out.parquet")
+    ImputedTable(raw=raw, cells=cells).write(tmp_path / "out.parquet")
     found = pl.read_parquet(tmp_path / "out.parquet")
     assert found["day"].to_list() == [datetime.date(2024, 1, 2), datetime.date(2024, 3, 5)]
     assert found["whole"].to_list() == [3, 255]
@@ -112,7 +112,7 @@ def test_a_filled_cell_has_its_columns_type(kind: Any, spelled: Any, plain: Any,
 def test_an_earlier_filling_is_gone_on_with_and_a_foreign_column_is_not_touched(tmp_path: Path) -> None:
     raw = pl.DataFrame({"a": ["1", ""], "b": ["", ""], "imputed": ['["a"]', ""]})
     check_mark(raw, "imputed", "t.csv")
-    assert Filled(raw=raw, cells={"b": {0: "x", 1: "y"}}).names == [["a", "b"], ["b"]]
+    assert ImputedTable(raw=raw, cells={"b": {0: "x", 1: "y"}}).names == [["a", "b"], ["b"]]
     with pytest.raises(TableError, match="column 'imputed' of its own"):
         check_mark(pl.DataFrame({"imputed": ["yes"]}), "imputed", "t.csv")
 
@@ -120,10 +120,10 @@ def test_an_earlier_filling_is_gone_on_with_and_a_foreign_column_is_not_touched(
 def test_what_can_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     raw = pl.DataFrame({"a": [b"file"], "b": ["x"]})
     with pytest.raises(TableError, match="'a' holds files"):
-        Filled(raw=raw, cells={}).write(tmp_path / "out.csv")
+        ImputedTable(raw=raw, cells={}).write(tmp_path / "out.csv")
     with pytest.raises(TableError, match=r"can't write \.xlsx"):
-        Filled(raw=raw, cells={}).write(tmp_path / "out.xlsx")
+        ImputedTable(raw=raw, cells={}).write(tmp_path / "out.xlsx")
     (tmp_path / "file").write_text("")
     with pytest.raises(TableError, match="can't be written"):
-        Filled(raw=raw, cells={}).write(tmp_path / "file" / "out.parquet")
+        ImputedTable(raw=raw, cells={}).write(tmp_path / "file" / "out.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -21,7 +21,7 @@ from polysense.bundle import Bundle
 from polysense.cli.app import main
 from polysense.data.sources import read_table
 from polysense.errors import ColumnError, ConfigError
-from polysense.workflows.imputation.impute import why_unfilled
+from polysense.workflows.imputation.impute import why_not_imputed
 from polysense.workflows.imputation.plan import plan_imputer
 from polysense.workflows.prepare import prepare
 from polysense.workflows.representation.features import choose_features, features, random_model
@@ -43,14 +43,14 @@ def wav(index: int, channels: int = 1) -> bytes:
 def rows(number: int = 24, lost: tuple[int, ...] = ()) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for index in range(number):
-        picture = io.BytesIO()
-        Image.fromarray(np.full((8, 8), 60 + 120 * (index % 2), dtype=np.uint8)).save(picture, "PNG")
+        image = io.BytesIO()
+        Image.fromarray(np.full((8, 8), 60 + 120 * (index % 2), dtype=np.uint8)).save(image, "PNG")
         gone = index in lost
         found.append(
             {
                 "kind": "high" if index % 2 else "low",
                 "sound": None if gone else wav(index, 2 if index % 5 == 0 else 1),
-                "photo": None if gone else picture.getvalue(),
+                "photo": None if gone else image.getvalue(),
                 "code": None if gone else f"c{index}",
                 "label": "yes" if index % 2 else "no",
             }
@@ -126,11 +126,11 @@ def test_cells_that_are_no_files_are_refused_by_name(bundle: Bundle) -> None:
 
 def test_an_image_is_no_video(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a column whose images and sound are two inputs, no cell can be made of either."""
-    assert why_unfilled(bundle, "photo") is None
+    assert why_not_imputed(bundle, "photo") is None
     monkeypatch.setitem(
         bundle.processor.columns, "heard", bundle.processor.columns["sound"].taken_over("heard", "photo")
     )
-    assert "read as audio too" in str(why_unfilled(bundle, "photo"))
+    assert "read as audio too" in str(why_not_imputed(bundle, "photo"))
     found = polysense.impute(bundle, rows(3, lost=(1,)))
     assert "audio too" in found.refused["photo"]
     assert not found.counts
@@ -184,12 +184,12 @@ def test_images_are_filled_in_training_if_asked_for_and_sounds_never(bundle: Bun
 
 
 def test_features_of_such_a_model_are_its_code(bundle: Bundle) -> None:
-    wanted = choose_features(bundle)
-    assert wanted.kind == "code"
+    requested = choose_features(bundle)
+    assert requested.kind == "code"
     assert choose_features(bundle, "fused").kind == "fused"
     assert choose_features(bundle, "tokens").kind == "tokens"
     table = read_table(rows(6, lost=(2,)))
-    (own, other), unreadable = features([bundle.model.eval(), random_model(bundle, 0)], bundle, table, wanted)
+    (own, other), unreadable = features([bundle.model.eval(), random_model(bundle, 0)], bundle, table, requested)
     assert not unreadable
     assert np.array_equal(own, row_arrays(bundle, table, "reconstruction")["values"])
     assert own.shape == other.shape == (6, 64)

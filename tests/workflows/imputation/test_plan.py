@@ -43,14 +43,14 @@ def rows(num: int = 32, seed: int = 0, lost: float = 0.0) -> list[dict[str, Any]
     found = []
     for index in range(num):
         x = float(generator.normal())
-        picture = io.BytesIO()
-        Image.fromarray(np.full((8, 8), int(np.clip(128 + 50 * x, 0, 255)), dtype=np.uint8)).save(picture, "PNG")
+        image = io.BytesIO()
+        Image.fromarray(np.full((8, 8), int(np.clip(128 + 50 * x, 0, 255)), dtype=np.uint8)).save(image, "PNG")
         row: dict[str, Any] = {
             "size": f"{100 + 10 * x:.1f}",
             "kind": "big" if x > 0 else "small",
             "day": f"{1 + index % 28:02}.{1 + index % 12:02}.2021",
             "note": "a large one" if x > 0 else "a small one of them",
-            "photo": picture.getvalue(),
+            "photo": image.getvalue(),
             "extra": "yes" if x > 0 else "no",
             "label": "yes" if x > 0 else "no",
         }
@@ -107,11 +107,13 @@ def bundle(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle
     return polysense.load(run.folder)
 
 
-def fills(bundle: Bundle, source: Any) -> list[dict[str, Any]]:
+def imputations(bundle: Bundle, source: Any) -> list[dict[str, Any]]:
     """Per row what fills its missing cells."""
     table = bundle.dataset(source).table
-    assert table.fills is not None
-    return [{n: cells[row] for n, cells in table.fills.cells.items() if row in cells} for row in table.rows.tolist()]
+    assert table.imputations is not None
+    return [
+        {n: cells[row] for n, cells in table.imputations.cells.items() if row in cells} for row in table.rows.tolist()
+    ]
 
 
 def test_nothing_that_it_knows_is_missing_and_nothing_that_is_there_is_touched(bundle: Bundle) -> None:
@@ -129,14 +131,14 @@ def test_nothing_that_it_knows_is_missing_and_nothing_that_is_there_is_touched(b
             num_filled += before is None
     assert num_filled > 20
     # A cell that is there reads as without an imputer, to the bit.
-    plain = dataclasses.replace(dataset.table, fills=None)
+    plain = dataclasses.replace(dataset.table, imputations=None)
     for index in range(len(table)):
         bare = bundle.processor.transform(plain, index, with_targets=False)
         for name, items in bare.values.items():
             assert all(np.array_equal(a, b) for a, b in zip(items, dataset[index].values[name], strict=True))
     found = bundle.predict(source).frame
     assert all(set(cell.split(", ")) <= {"photo", ""} for cell in found["missing"])
-    assert found["imputed"].to_list() == [", ".join(row) for row in fills(bundle, source)]
+    assert found["imputed"].to_list() == [", ".join(row) for row in imputations(bundle, source)]
 
 
 def test_it_fills_in_training_as_well_and_says_how_much(bundle: Bundle) -> None:
@@ -169,18 +171,21 @@ def test_a_row_alone_is_the_row_in_its_table(bundle: Bundle) -> None:
     # What fills a cell does not depend on the type of its column, which is one of all rows.
     typed = [row | {"size": None if row["size"] is None else round(float(row["size"]))} for row in source]
     lacking = [index for index, row in enumerate(source) if row["size"] is None][:2]
-    alone_typed = [fills(bundle, [{**typed[index]}])[0]["size"] for index in lacking]
-    assert [fills(bundle, typed)[index]["size"] for index in lacking] == alone_typed
+    alone_typed = [imputations(bundle, [{**typed[index]}])[0]["size"] for index in lacking]
+    assert [imputations(bundle, typed)[index]["size"] for index in lacking] == alone_typed
 
 
 def test_neither_the_answer_nor_a_column_that_is_left_out_comes_in(bundle: Bundle) -> None:
     source = rows(lost=LOST, seed=3)
-    expected = fills(bundle, source)
+    expected = imputations(bundle, source)
     turned = {"yes": "no", "no": "yes"}
     other = [row | {name: turned[row[name]] for name in ("label", "extra")} for row in source]
-    assert fills(bundle, other) == expected
-    assert fills(bundle, [{n: c for n, c in row.items() if n not in ("label", "extra")} for row in source]) == expected
-    assert fills(bundle, [row | {"photo": None} for row in source]) != expected  # which may be looked at
+    assert imputations(bundle, other) == expected
+    assert (
+        imputations(bundle, [{n: c for n, c in row.items() if n not in ("label", "extra")} for row in source])
+        == expected
+    )
+    assert imputations(bundle, [row | {"photo": None} for row in source]) != expected  # which may be looked at
 
 
 def test_a_row_that_holds_nothing_stays_so_and_what_cannot_be_read_is_not_missing(bundle: Bundle) -> None:
@@ -206,8 +211,8 @@ def test_the_bundle_stands_alone_and_saves_again(bundle: Bundle, tmp_path: Path)
     assert fingerprint(polysense.load(tmp_path / "copy")) != mark
     scores = polysense.evaluate(bundle, source, bootstrap=0)
     assert scores.metrics["label"]["accuracy"]["value"] is not None
-    places = polysense.embed(bundle, source)[1]
-    assert np.array_equal(polysense.embed(bundle, source[3:4])[1][0], places[3])
+    positions = polysense.embed(bundle, source)[1]
+    assert np.array_equal(polysense.embed(bundle, source[3:4])[1][0], positions[3])
 
 
 def test_a_resumed_run_is_the_run_that_was_not_stopped(
@@ -252,9 +257,9 @@ def test_what_does_not_fit_is_refused_by_name(pretrained: Path, bundle: Bundle) 
     years = [row | {"day": 2021} for row in source]
     with pytest.raises(polysense.UserError, match=r"its dates are dates there and numbers .year. here"):
         planned(years, impute=pretrained)
-    pictures = [{"photo": row["photo"], "label": row["label"]} for row in source]
+    images = [{"photo": row["photo"], "label": row["label"]} for row in source]
     with pytest.raises(polysense.UserError, match="photo: is image, which is looked at and not filled"):
-        planned(pictures, impute=pretrained, columns={"photo": "image"})
+        planned(images, impute=pretrained, columns={"photo": "image"})
     # What is filled would be the truth that it is compared with.
     with pytest.raises(polysense.UserError, match="note: a target is made of it"):
         planned(source, impute=pretrained, target=["photo", "note"], task="retrieval", columns=KINDS)

@@ -113,8 +113,8 @@ def test_a_class_with_few_rows_is_named(run: polysense.Run, table: Path) -> None
 
 def test_splits_of_other_tables(run: polysense.Run, table: Path, tmp_path: Path) -> None:
     frame = pl.read_parquet(table)
-    known, asked = frame.filter(pl.col("part") == "train"), frame.filter(pl.col("part") == "test")
-    apart = few(run, known, test=asked).measured
+    known, requested = frame.filter(pl.col("part") == "train"), frame.filter(pl.col("part") == "test")
+    apart = few(run, known, test=requested).measured
     same = few(run, table).measured
     assert apart.num_test == same.num_test
     assert sum(apart.class_counts) > sum(same.class_counts), "no rows are set aside for validation"
@@ -124,8 +124,8 @@ def test_splits_of_other_tables(run: polysense.Run, table: Path, tmp_path: Path)
     assert "there is no test split" in on_validation.notes[0]
     with pytest.raises(PolysenseError, match="part"):
         few(run, frame.drop("part"))
-    others = asked.with_columns(pl.lit("elsewhere").alias("quarter"))
-    unknown = few(run, known, test=pl.concat([asked, others])).measured
+    others = requested.with_columns(pl.lit("elsewhere").alias("quarter"))
+    unknown = few(run, known, test=pl.concat([requested, others])).measured
     assert unknown.num_test == same.num_test
     assert "40 test rows are of a class that no training row has" in unknown.notes[0]
 
@@ -133,9 +133,9 @@ def test_splits_of_other_tables(run: polysense.Run, table: Path, tmp_path: Path)
 def test_a_row_s_features_are_its_own_and_absent_columns_are_masked(run: polysense.Run, table: Path) -> None:
     bundle, rows = polysense.load(run.folder), read_table(table)
     for kind in ("fused", "tokens"):
-        wanted = choose_features(bundle, kind)
-        (found,), _ = features([bundle.model], bundle, rows, wanted)
-        (alone,), _ = features([bundle.model], bundle, rows.select([5, 60]), wanted)
+        requested = choose_features(bundle, kind)
+        (found,), _ = features([bundle.model], bundle, rows, requested)
+        (alone,), _ = features([bundle.model], bundle, rows.select([5, 60]), requested)
         np.testing.assert_array_equal(found[[5, 60]], alone)
         assert np.isnan(found[3]).all()
         assert not np.isnan(found[5]).all()

@@ -231,9 +231,9 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         assert drawn.size[0] > 400
         assert len(drawn.convert("RGB").getcolors(1 << 20) or []) > 100
     assert main(line) == 0
-    shown = capsys.readouterr().out.splitlines()
-    assert shown[0].split()[:3] == ["score", "row", "photo"]
-    assert str(home / "9.png") in shown[1]
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0].split()[:3] == ["score", "row", "photo"]
+    assert str(home / "9.png") in listed[1]
 
     assert main(["index", "-o", index, "--delete", "9,10,1000", "--compact", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {

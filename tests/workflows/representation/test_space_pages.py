@@ -99,13 +99,13 @@ def test_a_map_of_any_table(run: polysense.Run, table: Path, tmp_path: Path) -> 
     found = api.map_rows(run.folder, table, tmp_path / "all.html", color="color")
     assert found.num_points == 70, "two cells of 72 are not there"
     assert found.num_rows == found.num_table == 36
-    assert set(found.kept) == {"PCA", "t-SNE"}
+    assert set(found.retained) == {"PCA", "t-SNE"}
     assert [cell.source.column for cell in found.unreadable] == ["photo"]
     page = (tmp_path / "all.html").read_text()
     assert "red (2" in page
     some = api.map_rows(run.folder, table, tmp_path / "some.html", columns=["photo"], method="pca", max_rows=10)
     assert some.num_rows <= 10
-    assert set(some.kept) == {"PCA"}
+    assert set(some.retained) == {"PCA"}
     assert "10 of 36 rows, chosen by chance" in (tmp_path / "some.html").read_text().replace("9 of", "10 of")
     with pytest.raises(ConfigError, match="umap"):
         api.map_rows(run.folder, table, method="umap")

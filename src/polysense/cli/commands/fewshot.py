@@ -80,23 +80,23 @@ def fewshot(
             seed=seed,
             progress=progress,
         )
-    written = [] if output is None else result.write(output)
+    paths = [] if output is None else result.write(output)
     console.write_unreadable(result.unreadable)
     if as_json:
-        console.write({**result.as_json(), "output": written})
+        console.write({**result.as_json(), "output": paths})
         return
-    console.write("\n".join([result.text(), *(f"wrote {path}" for path in written)]))
+    console.write("\n".join([result.text(), *(f"wrote {path}" for path in paths)]))
 
 
-def parse_shots(given: str) -> list[int | None]:
+def parse_shots(spelled: str) -> list[int | None]:
     """Numbers of labeled rows per class; None for all.
 
     Raises:
         ConfigError: A part is neither a whole number nor `all`.
     """
     results: list[int | None] = []
-    for part in names(given, "--shots") or ():
+    for part in names(spelled, "--shots") or ():
         if part != "all" and not part.isdecimal():
-            raise ConfigError(f"--shots {given}: found {part!r}, expected whole numbers or all, as 1,2,4,all")
+            raise ConfigError(f"--shots {spelled}: found {part!r}, expected whole numbers or all, as 1,2,4,all")
         results.append(None if part == "all" else int(part))
     return results

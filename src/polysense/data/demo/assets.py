@@ -43,10 +43,10 @@ class Speech:
     def __len__(self) -> int:
         return len(self.voice)
 
-    def wave(self, recording: int) -> np.ndarray:
+    def wave(self, clip: int) -> np.ndarray:
         """One recording, trimmed to the speech; int16 [samples]."""
-        start = int(self.start[recording])
-        return self.samples[start : start + int(self.length[recording])]
+        start = int(self.start[clip])
+        return self.samples[start : start + int(self.length[clip])]
 
 
 def read_digits() -> tuple[np.ndarray, np.ndarray]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
-__all__ = ["degrade_picture", "degrade_speech"]
+__all__ = ["degrade_image", "degrade_speech"]
 
 
-def degrade_picture(
-    picture: np.ndarray,
+def degrade_image(
+    image: np.ndarray,
     draws: np.random.Generator,
     *,
     size: int = 28,
@@ -25,7 +25,7 @@ def degrade_picture(
     """Enlarges an image, blurs it, erases a square of it and adds noise.
 
     Args:
-        picture: uint8 [8, 8] of 0-16.
+        image: uint8 [8, 8] of 0-16.
         draws: Where and how much.
         size: Pixels a side of the result.
         blur: Standard deviation, pixels of the result.
@@ -35,7 +35,7 @@ def degrade_picture(
     Returns:
         uint8 [size, size].
     """
-    ink = Image.fromarray((picture.astype(np.uint16) * 255 // 16).astype(np.uint8))
+    ink = Image.fromarray((image.astype(np.uint16) * 255 // 16).astype(np.uint8))
     ink = ink.resize((size, size), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(blur))
     gray = np.asarray(ink, dtype=np.float64).copy()
     side = int(draws.integers(erase[0], erase[1] + 1))

@@ -18,7 +18,7 @@ from PIL import Image
 from polysense.core import random
 from polysense.core.files import write_text
 from polysense.data.demo.assets import Speech, read_digits, read_speech
-from polysense.data.demo.degrade import degrade_picture, degrade_speech
+from polysense.data.demo.degrade import degrade_image, degrade_speech
 from polysense.data.demo.notes import write_note
 from polysense.errors import UserError
 
@@ -60,7 +60,7 @@ def _deal(order: np.ndarray) -> np.ndarray:
     return names
 
 
-def _choose_recordings(labels: np.ndarray, splits: np.ndarray, speech: Speech, seed: int) -> np.ndarray:
+def _choose_clips(labels: np.ndarray, splits: np.ndarray, speech: Speech, seed: int) -> np.ndarray:
     """An audio clip for every row: of its digit, by a voice of its split, none twice before all were used once."""
     voice_splits = _deal(random.permutation(len(speech.voices), seed, "demo voices"))
     chosen = np.empty(len(labels), dtype=np.int64)
@@ -113,12 +113,12 @@ def make_demo(folder: str | Path, *, seed: int = 0, num_rows: int = NUM_ROWS) ->
 
 
 def _write(folder: Path, seed: int, num_rows: int) -> Path:
-    pictures, all_labels = read_digits()
+    images, all_labels = read_digits()
     speech = read_speech()
-    chosen = random.permutation(len(pictures), seed, "demo rows")[:num_rows]
+    chosen = random.permutation(len(images), seed, "demo rows")[:num_rows]
     labels = all_labels[chosen]
     splits = _deal(np.argsort(labels, kind="stable"))
-    recordings = _choose_recordings(labels, splits, speech, seed).tolist()
+    clips = _choose_clips(labels, splits, speech, seed).tolist()
     missing = {column: _choose_missing(num_rows, column, seed) for column in MISSING}
 
     rows, provenance = [], []
@@ -126,16 +126,16 @@ def _write(folder: Path, seed: int, num_rows: int) -> Path:
         cells = {"image": "", "audio": "", "note": ""}  # not a kind
         if not missing["image"][row]:
             cells["image"] = f"image/{row:04d}.png"
-            picture = degrade_picture(pictures[chosen[row]], random.generator(seed, "demo picture", row))
-            Image.fromarray(picture).save(folder / cells["image"])
+            image = degrade_image(images[chosen[row]], random.generator(seed, "demo picture", row))
+            Image.fromarray(image).save(folder / cells["image"])
         if not missing["audio"][row]:
             cells["audio"] = f"audio/{row:04d}.wav"
-            wave = degrade_speech(speech.wave(recordings[row]), random.generator(seed, "demo speech", row))
+            wave = degrade_speech(speech.wave(clips[row]), random.generator(seed, "demo speech", row))
             soundfile.write(folder / cells["audio"], wave, speech.sample_rate, subtype="PCM_16")
         if not missing["note"][row]:
             cells["note"] = write_note(int(labels[row]), random.generator(seed, "demo note", row))
         rows.append([*cells.values(), int(labels[row]), splits[row]])
-        provenance.append([row, int(chosen[row]), speech.voices[speech.voice[recordings[row]]]])
+        provenance.append([row, int(chosen[row]), speech.voices[speech.voice[clips[row]]]])
 
     _write_csv(folder / "data.csv", ["image", "audio", "note", "label", "split"], rows)  # not a kind
     _write_csv(folder / "provenance.csv", ["row", "handwritten", "voice"], provenance)

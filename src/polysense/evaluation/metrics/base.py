@@ -155,7 +155,7 @@ class Rankings:
             positive: bool [rows, columns].
         """
         self._scores, self._positive = scores, positive
-        self._kept = [self._build(i) for i in range(scores.shape[1])] if scores.size <= MAX_RANKED else []
+        self._retained = [self._build(i) for i in range(scores.shape[1])] if scores.size <= MAX_RANKED else []
 
     def _build(self, column: int) -> Ranking:
         return Ranking(self._scores[:, column], self._positive[:, column])
@@ -164,7 +164,7 @@ class Rankings:
         """Mean AUROC and mean average precision, each float64 [resamples]; NaN where no column has a value."""
         sums, counts = np.zeros((2, len(weights))), np.zeros((2, len(weights)))
         for column in range(self._scores.shape[1]):
-            ranking = self._kept[column] if self._kept else self._build(column)
+            ranking = self._retained[column] if self._retained else self._build(column)
             for kind, values in enumerate(ranking(weights)):
                 defined = ~np.isnan(values)
                 sums[kind] += np.where(defined, values, 0.0)

@@ -15,15 +15,15 @@ from polysense.evaluation.metrics.base import chunks
 __all__ = ["effective_rank", "uniformity"]
 
 
-def uniformity(places: np.ndarray) -> float:
+def uniformity(embeddings: np.ndarray) -> float:
     """log of the mean of exp(-2 |x - y|^2) over the pairs of different rows; NaN with fewer than two rows.
 
     Args:
-        places: float [rows, size], of length 1.
+        embeddings: float [rows, size], of length 1.
     """
-    if len(places) < 2:
+    if len(embeddings) < 2:
         return math.nan
-    plain = places.astype(np.float32)
+    plain = embeddings.astype(np.float32)
     total = 0.0
     for some in chunks(len(plain), len(plain)):
         total += float(np.exp(4.0 * np.minimum(plain[some] @ plain.T, 1.0) - 4.0).sum(dtype=np.float64))
@@ -31,15 +31,15 @@ def uniformity(places: np.ndarray) -> float:
     return math.log(max(total - own, 1e-300) / (len(plain) * (len(plain) - 1)))
 
 
-def effective_rank(places: np.ndarray) -> float:
+def effective_rank(embeddings: np.ndarray) -> float:
     """exp of the entropy of the singular values' shares; NaN with no rows.
 
     Args:
-        places: float [rows, size].
+        embeddings: float [rows, size].
     """
-    if not len(places):
+    if not len(embeddings):
         return math.nan
-    plain = places.astype(np.float64)
+    plain = embeddings.astype(np.float64)
     # The singular values by way of the smaller product: a split has more rows than a space has numbers.
     values = np.sqrt(np.clip(np.linalg.eigvalsh(plain.T @ plain), 0.0, None))
     shares = values[values > 0] / values.sum()

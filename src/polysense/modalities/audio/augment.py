@@ -95,15 +95,15 @@ class AudioTransform(Transform):
     def _vary(self, samples: Tensor, lengths: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor]:
         """Varies int16 [items, samples]; gives the same with new lengths."""
         config, device = self.config, samples.device
-        varied = draws[:, 0] < config.probability
+        augmented = draws[:, 0] < config.probability
         present = lengths > 0
         inside = _inside(lengths, samples.shape[1])
         samples = samples * inside  # padding may hold anything, and counts in no sum below
 
-        gain = np.where(varied, 10 ** (config.gain_db * (2 * draws[:, 1] - 1) / 20), 1.0)
+        gain = np.where(augmented, 10 ** (config.gain_db * (2 * draws[:, 1] - 1) / 20), 1.0)
         mixed = samples.float().mul_(_column(gain, device))
         if config.noise_probability:
-            noisy = varied & (draws[:, 2] < config.noise_probability)
+            noisy = augmented & (draws[:, 2] < config.noise_probability)
             low, high = config.noise_snr_db
             ratio = np.where(noisy, gain * 10 ** (-(low + (high - low) * draws[:, 3]) / 20), 0.0)
             scale = _root_mean_square(samples, lengths) * torch.from_numpy(ratio).to(device)
@@ -114,7 +114,7 @@ class AudioTransform(Transform):
 
         if not self._max_shift:
             return samples, lengths
-        shift = np.where(varied, np.floor(draws[:, 5] * (self._max_shift + 1)), 0).astype(np.int64)
+        shift = np.where(augmented, np.floor(draws[:, 5] * (self._max_shift + 1)), 0).astype(np.int64)
         later = torch.from_numpy(shift).to(device) * present
         return _delay(samples, later, self._max_shift), lengths + later
 

@@ -56,14 +56,14 @@ class AudioProcessor(ColumnProcessor):
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> AudioColumn:
         requirements = AudioRequirements.of(requirements)
         infos = cells.read(self.name, "recordings", lambda cell, _: audio_info(cell, root), NUM_SAMPLED)
-        asked, required = self.config.sample_rate, requirements.sample_rate
-        if asked != "auto" and required is not None and asked != required:
+        requested, required = self.config.sample_rate, requirements.sample_rate
+        if requested != "auto" and required is not None and requested != required:
             raise ColumnError(
-                f"column {self.name!r}: sample_rate is {asked} in the recipe, but its pretrained encoder needs "
+                f"column {self.name!r}: sample_rate is {requested} in the recipe, but its pretrained encoder needs "
                 f"{required}; set sample_rate: auto, or choose another encoder"
             )
-        if asked != "auto":
-            rate = asked
+        if requested != "auto":
+            rate = requested
         elif required is not None:
             rate = required
         else:

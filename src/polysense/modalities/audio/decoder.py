@@ -46,7 +46,7 @@ class SoundDecoder(ColumnDecoder):
         frames = max(1, math.ceil(samples / hop))
         self._span = max(_SHORTEST_SPAN, -(-frames // _MOST_SPANS))
         super().__init__(column, -(-frames // self._span))
-        self._hop, self._num_frames = hop, self.num_places * self._span
+        self._hop, self._num_frames = hop, self.num_positions * self._span
         self.log_mel = LogMel(column.sample_rate, num_mels)
         self.output = nn.Linear(width, num_mels * self._span)
 
@@ -54,11 +54,11 @@ class SoundDecoder(ColumnDecoder):
     def create(cls, column: Column, width: int, limits: DecodingLimits) -> SoundDecoder:
         return cls(AudioColumn.of(column), width, limits.max_seconds, limits.num_mels)
 
-    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
-        return self._frames(column).view(-1, self.num_places, self._span).any(dim=2)
+    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch positions"]:
+        return self._frames(column).view(-1, self.num_positions, self._span).any(dim=2)
 
-    def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch places"]) -> ColumnBatch:
-        samples = places.repeat_interleave(self._span * self._hop, dim=1)
+    def with_masked(self, column: ColumnBatch, positions: Bool[Tensor, "batch positions"]) -> ColumnBatch:
+        samples = positions.repeat_interleave(self._span * self._hop, dim=1)
         values = column.values.masked_fill(_fitted(samples, column.values.shape[2])[:, None], 0)
         return dataclasses.replace(column, values=values)
 
@@ -78,16 +78,19 @@ class SoundDecoder(ColumnDecoder):
         )
 
     def losses(
-        self, tokens: Float[Tensor, "batch places width"], column: ColumnBatch, places: Bool[Tensor, "batch places"]
+        self,
+        tokens: Float[Tensor, "batch positions width"],
+        column: ColumnBatch,
+        positions: Bool[Tensor, "batch positions"],
     ) -> Float[Tensor, " batch"]:
         truth, _ = self.log_mel(column.values[:, 0], column.lengths[:, 0])
         truth = _fitted(truth, self._num_frames)
-        scored = self._frames(column) & places.repeat_interleave(self._span, dim=1)
+        scored = self._frames(column) & positions.repeat_interleave(self._span, dim=1)
         squares = ((self.predict(tokens) - truth) ** 2).mean(dim=1).masked_fill(~scored, 0.0)
         return squares.sum(dim=1) / scored.sum(dim=1).clamp(min=1)
 
-    def predict(self, tokens: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch bands frames"]:
-        spans: Tensor = self.output(tokens).float().view(len(tokens), self.num_places, -1, self._span)
+    def predict(self, tokens: Float[Tensor, "batch positions width"]) -> Float[Tensor, "batch bands frames"]:
+        spans: Tensor = self.output(tokens).float().view(len(tokens), self.num_positions, -1, self._span)
         return spans.transpose(1, 2).reshape(len(tokens), -1, self._num_frames)
 
     def compared(self, column: ColumnBatch) -> Float[Tensor, "batch bands frames"]:

@@ -29,7 +29,7 @@ from polysense.modalities.audio.record import AudioColumn
 __all__ = ["SPEC", "AudioSpec"]
 
 _TOKENS_PER_SECOND = 25  # what strided encoders make of audio
-_MAX_SOUNDS = 3
+_MAX_CLIPS = 3
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _BACKBONES = (  # wav2vec2's cost goes with a clip's length; Whisper pads each to 30 s, AST to 10 s
     "facebook/wav2vec2-base",
@@ -75,12 +75,12 @@ class AudioSpec(FileSpec):
         self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
     ) -> Preview:
         rate = AudioColumn.of(column).sample_rate
-        chosen = items[: min(most, _MAX_SOUNDS)]
-        sounds = [as_playable(item, rate) for item in chosen] if playable else []
+        chosen = items[: min(most, _MAX_CLIPS)]
+        clips = [as_playable(item, rate) for item in chosen] if playable else []
         seconds = ", ".join(f"{len(item) / rate:.1f} s" for item in chosen)
         return Preview(
             images=[spectrogram_image(item) for item in chosen],
-            audio=[sound for sound in sounds if sound is not None],
+            audio=[player for player in clips if player is not None],
             note=seconds + (f", and {len(items) - len(chosen)} more" if len(items) > len(chosen) else ""),
             stretches=True,
         )

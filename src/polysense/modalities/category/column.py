@@ -125,17 +125,18 @@ class CategoryProcessor(ColumnProcessor):
     def _hashing(self, requirements: CategoryRequirements) -> tuple[int | None, int]:
         """Buckets and hash functions, by the config or as the encoder asks; None, 1 for a list of categories."""
         config = self.config
-        asked = requirements.hash_buckets
+        requested = requirements.hash_buckets
         if config.hash_buckets is None:
-            buckets, hashes = asked, requirements.num_hashes or 1
-        elif asked is None:
+            buckets, hashes = requested, requirements.num_hashes or 1
+        elif requested is None:
             buckets, hashes = config.hash_buckets, config.num_hashes
-        elif (asked, requirements.num_hashes or 1) == (config.hash_buckets, config.num_hashes):
-            buckets, hashes = asked, config.num_hashes
+        elif (requested, requirements.num_hashes or 1) == (config.hash_buckets, config.num_hashes):
+            buckets, hashes = requested, config.num_hashes
         else:
             raise ColumnError(
-                f"column {self.name!r}: its encoder hashes into {asked} buckets with {requirements.num_hashes or 1} "
-                f"function(s), data.columns says {config.hash_buckets} with {config.num_hashes}; set it in one place"
+                f"column {self.name!r}: its encoder hashes into {requested} buckets with "
+                f"{requirements.num_hashes or 1} function(s), "
+                f"data.columns says {config.hash_buckets} with {config.num_hashes}; set it in one place"
             )
         if buckets is not None and config.min_count > 1:
             raise ColumnError(

@@ -46,10 +46,10 @@ class CategoryDecoder(SingleValueDecoder):
         return dataclasses.replace(column, values=values)
 
     def losses(
-        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, places: Bool[Tensor, "batch 1"]
+        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, positions: Bool[Tensor, "batch 1"]
     ) -> Float[Tensor, " batch"]:
-        truth = column.values[:, 0, 0].long().masked_fill(~places[:, 0], 0)
-        return F.cross_entropy(self._logits(tokens), truth, reduction="none").masked_fill(~places[:, 0], 0.0)
+        truth = column.values[:, 0, 0].long().masked_fill(~positions[:, 0], 0)
+        return F.cross_entropy(self._logits(tokens), truth, reduction="none").masked_fill(~positions[:, 0], 0.0)
 
     def predict(self, tokens: Float[Tensor, "batch 1 width"]) -> Int[Tensor, " batch"]:
         return self._logits(tokens).argmax(dim=1)

@@ -75,8 +75,8 @@ class DateProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> DateColumn:
         unit = date_unit(item for item, _ in cells.items(_NUM_SAMPLED))
-        asked = self.config.day_first
-        order = self._settled(day_first(item for item, _ in cells.items())) if asked == "auto" else asked
+        requested = self.config.day_first
+        order = self._settled(day_first(item for item, _ in cells.items())) if requested == "auto" else requested
         result = cells.read(self.name, "dates", lambda cell, _: parse_date(cell, order, unit), _NUM_SAMPLED)
         moments = [moment for moment in result if moment is not None]
         has_dates = 2 * sum(moment.date is not None for moment in moments) >= len(moments)

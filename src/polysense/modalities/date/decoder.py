@@ -36,11 +36,11 @@ class DateDecoder(ScaledValueDecoder):
         return cls(DateColumn.of(column), width)
 
     def losses(
-        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, places: Bool[Tensor, "batch 1"]
+        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, positions: Bool[Tensor, "batch 1"]
     ) -> Float[Tensor, " batch"]:
         given = linear_rowwise(tokens[:, 0], self.output)
-        truth = column.values[:, 0, : given.shape[1]].float().masked_fill(~places, 0.0)
-        return squared(given - truth).mean(dim=1) * places[:, 0]
+        truth = column.values[:, 0, : given.shape[1]].float().masked_fill(~positions, 0.0)
+        return squared(given - truth).mean(dim=1) * positions[:, 0]
 
     def predict(self, tokens: Float[Tensor, "batch 1 width"]) -> Float[Tensor, " batch"]:
         given = linear_rowwise(tokens[:, 0], self.output).double()

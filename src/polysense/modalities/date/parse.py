@@ -99,14 +99,16 @@ class DayFirst:
 
     def __str__(self) -> str:
         order = "day first" if self.value else "month first"
-        told = self.num_day_first if self.value else self.num_month_first
+        num_decided = self.num_day_first if self.value else self.num_month_first
         against = self.num_month_first if self.value else self.num_day_first
-        if not (told or against or self.num_open):
+        if not (num_decided or against or self.num_open):
             return "their order is written out"
         if self.is_guess:
             return f"{order} by convention, no cell tells; set day_first if it is the other way round"
         rest = f", against {against:,}, which can't be read" if against else ""
-        return f"{order}, as {told:,} of {told + against + self.num_open:,} cells can only be read so{rest}"
+        return (
+            f"{order}, as {num_decided:,} of {num_decided + against + self.num_open:,} cells can only be read so{rest}"
+        )
 
 
 def day_first(values: Iterable[object]) -> DayFirst:

@@ -36,11 +36,11 @@ class DateSpec(ValueSpec):
         # and knows nothing of tomorrow. Whether a date is known before the answer, and whether the split respects time,
         # no cell tells.
         order = day_first(texts)
-        told = f" ({order})" if order.num_day_first or order.num_month_first or order.num_open else ""
+        note = f" ({order})" if order.num_day_first or order.num_month_first or order.num_open else ""
         return Claim(
             confidence=0.95,
             is_used=False,
-            evidence=f"dates or times such as {quote(texts[0])}{told}, from which a model may learn which day had "
+            evidence=f"dates or times such as {quote(texts[0])}{note}, from which a model may learn which day had "
             f"which answer; to use it, name it under columns with its type, date, and see that the test rows are later "
             f"than the rest",
         )

@@ -112,8 +112,8 @@ class ImageTransform(Transform):
         if not self.config.moves:
             return None
         first = draws[::num_items]
-        varied = (first[:, 0] < self.config.probability)[:, None, None]
-        matrices = np.where(varied, np.linalg.inv(self._sources(first, *column.values.shape[-2:])), np.eye(3))
+        augmented = (first[:, 0] < self.config.probability)[:, None, None]
+        matrices = np.where(augmented, np.linalg.inv(self._sources(first, *column.values.shape[-2:])), np.eye(3))
         moved = torch.from_numpy(matrices.astype(np.float32)).to(column.values.device)
         if num_items == 1 or self.config.together:
             return moved

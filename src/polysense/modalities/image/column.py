@@ -135,13 +135,13 @@ class ImageProcessor(ColumnProcessor):
         return PlacedItem(values, Placement(resize.matrix(*size), size))
 
 
-def _agreed(name: str, key: str, asked: Any, required: Any) -> Any:
+def _agreed(name: str, key: str, requested: Any, required: Any) -> Any:
     """What the recipe asks for or the pretrained encoder requires; None if both leave it open."""
-    if asked == "auto":
+    if requested == "auto":
         return required
-    if required is not None and asked != required:
+    if required is not None and requested != required:
         raise ColumnError(
-            f"column {name!r}: {key} is {asked} in the recipe, but its pretrained encoder needs {required}; "
+            f"column {name!r}: {key} is {requested} in the recipe, but its pretrained encoder needs {required}; "
             f"set {key}: auto, or choose another encoder"
         )
-    return asked
+    return requested

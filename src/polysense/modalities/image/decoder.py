@@ -56,12 +56,14 @@ class PixelDecoder(ColumnDecoder):
     def create(cls, column: Column, width: int, limits: DecodingLimits) -> PixelDecoder:
         return cls(ImageColumn.of(column), width, limits.patch_size)
 
-    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
-        return (column.lengths[:, :1] > 0).expand(-1, self.num_places)
+    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch positions"]:
+        return (column.lengths[:, :1] > 0).expand(-1, self.num_positions)
 
-    def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch places"]) -> ColumnBatch:
+    def with_masked(self, column: ColumnBatch, positions: Bool[Tensor, "batch positions"]) -> ColumnBatch:
         height, width = self._size
-        pixels = places.view(-1, *self._grid).repeat_interleave(self._side, dim=1).repeat_interleave(self._side, dim=2)
+        pixels = (
+            positions.view(-1, *self._grid).repeat_interleave(self._side, dim=1).repeat_interleave(self._side, dim=2)
+        )
         color = (self.mean * 255).round().to(column.values.dtype)
         values = torch.where(pixels[:, None, None, :height, :width], color, column.values)
         return dataclasses.replace(column, values=values)
@@ -74,21 +76,24 @@ class PixelDecoder(ColumnDecoder):
         return dataclasses.replace(column, values=values.round().clamp(0, 255).to(column.values.dtype))
 
     def losses(
-        self, tokens: Float[Tensor, "batch places width"], column: ColumnBatch, places: Bool[Tensor, "batch places"]
+        self,
+        tokens: Float[Tensor, "batch positions width"],
+        column: ColumnBatch,
+        positions: Bool[Tensor, "batch positions"],
     ) -> Float[Tensor, " batch"]:
         truth = self._patches((column.values[:, 0].float() / 255 - self.mean) / self.std)
         squares: Tensor = ((self.output(tokens) - truth) ** 2 * self.inside).sum(dim=2)
         # An absent cell's storage may hold anything.
-        total = squares.masked_fill(~places, 0.0).sum(dim=1)
-        return total / (places * self.inside.sum(dim=1)).sum(dim=1).clamp(min=1.0)
+        total = squares.masked_fill(~positions, 0.0).sum(dim=1)
+        return total / (positions * self.inside.sum(dim=1)).sum(dim=1).clamp(min=1.0)
 
-    def predict(self, tokens: Float[Tensor, "batch places size"]) -> Float[Tensor, "batch channels height width"]:
+    def predict(self, tokens: Float[Tensor, "batch positions size"]) -> Float[Tensor, "batch channels height width"]:
         (height, width), (rows, columns), side = self._size, self._grid, self._side
         patches: Tensor = self.output(tokens).float().view(len(tokens), rows, columns, -1, side, side)
         whole = patches.permute(0, 3, 1, 4, 2, 5).reshape(len(tokens), -1, rows * side, columns * side)
         return (whole[..., :height, :width] * self.std + self.mean).clamp(0.0, 1.0)
 
-    def _patches(self, pixels: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch places values"]:
+    def _patches(self, pixels: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch positions values"]:
         (height, width), (rows, columns), side = self._size, self._grid, self._side
         pixels = nn.functional.pad(pixels, (0, columns * side - width, 0, rows * side - height))
         patches = pixels.view(len(pixels), -1, rows, side, columns, side).permute(0, 2, 4, 1, 3, 5)

@@ -159,10 +159,10 @@ def _edges(values: np.ndarray, num_bins: int) -> tuple[float, ...]:
     """
     if not len(values):
         return 0.0, 1.0
-    held = np.clip(values, -1e38, 1e38)  # so that a bin's width, too, is a float32
-    edges = [float(edge) for edge in np.quantile(held, np.linspace(0.0, 1.0, num_bins + 1))]
-    kept = edges[:1]
+    clipped = np.clip(values, -1e38, 1e38)  # so that a bin's width, too, is a float32
+    edges = [float(edge) for edge in np.quantile(clipped, np.linspace(0.0, 1.0, num_bins + 1))]
+    retained = edges[:1]
     for edge in edges[1:]:
-        if edge - kept[-1] > 1e-6 * max(1.0, abs(edge)):
-            kept.append(edge)
-    return tuple(kept) if len(kept) > 1 else (kept[0], kept[0] + max(1.0, abs(kept[0])))
+        if edge - retained[-1] > 1e-6 * max(1.0, abs(edge)):
+            retained.append(edge)
+    return tuple(retained) if len(retained) > 1 else (retained[0], retained[0] + max(1.0, abs(retained[0])))

@@ -28,10 +28,10 @@ class NumberDecoder(ScaledValueDecoder):
         return cls(NumberColumn.of(column), width)
 
     def losses(
-        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, places: Bool[Tensor, "batch 1"]
+        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, positions: Bool[Tensor, "batch 1"]
     ) -> Float[Tensor, " batch"]:
-        truth = column.values[:, 0, :1].float().masked_fill(~places, 0.0)
-        return squared(linear_rowwise(tokens[:, 0], self.output) - truth)[:, 0] * places[:, 0]
+        truth = column.values[:, 0, :1].float().masked_fill(~positions, 0.0)
+        return squared(linear_rowwise(tokens[:, 0], self.output) - truth)[:, 0] * positions[:, 0]
 
     def predict(self, tokens: Float[Tensor, "batch 1 width"]) -> Float[Tensor, " batch"]:
         return (linear_rowwise(tokens[:, 0], self.output)[:, 0].double() * self._std + self._mean).float()

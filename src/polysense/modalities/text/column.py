@@ -164,10 +164,10 @@ class TextProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> TextColumn:
         requirements = TextRequirements.of(requirements)
-        asked, required = self.config.tokenizer, requirements.tokenizer
-        if asked is not None and required is not None and asked != required:
+        requested, required = self.config.tokenizer, requirements.tokenizer
+        if requested is not None and required is not None and requested != required:
             raise ColumnError(
-                f"column {self.name!r}: tokenizer is {asked!r} in the recipe, but its pretrained encoder needs "
+                f"column {self.name!r}: tokenizer is {requested!r} in the recipe, but its pretrained encoder needs "
                 f"{required!r}; set tokenizer: null, or choose another encoder"
             )
         if self.config.tokens == "words" and required is not None:
@@ -177,7 +177,7 @@ class TextProcessor(ColumnProcessor):
             )
         limits = [limit for limit in (self.config.max_tokens, requirements.max_tokens) if limit is not None]
         self.max_tokens = min(limits) if limits else None
-        name = asked or required
+        name = requested or required
         learns_words = name is None and (
             self.config.tokens == "words" or (self.config.tokens == "auto" and requirements.tokenization == "words")
         )

@@ -49,14 +49,14 @@ class TokenDecoder(ColumnDecoder):
     def create(cls, column: Column, width: int, limits: DecodingLimits) -> TokenDecoder:
         return cls(TextColumn.of(column), width, limits.max_tokens)
 
-    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch places"]:
+    def known(self, column: ColumnBatch) -> Bool[Tensor, "batch positions"]:
         lengths = column.lengths[:, :1]
-        return (torch.arange(self.num_places, device=lengths.device) <= lengths) & (lengths > 0)
+        return (torch.arange(self.num_positions, device=lengths.device) <= lengths) & (lengths > 0)
 
-    def hidden(self, column: ColumnBatch, places: Bool[Tensor, "batch places"]) -> ColumnBatch:
+    def with_masked(self, column: ColumnBatch, positions: Bool[Tensor, "batch positions"]) -> ColumnBatch:
         length = column.values.shape[2]
-        there = torch.arange(length, device=places.device) < column.lengths[..., None]
-        chosen = F.pad(places, (0, length - self.num_places))[:, None] & there
+        there = torch.arange(length, device=positions.device) < column.lengths[..., None]
+        chosen = F.pad(positions, (0, length - self.num_positions))[:, None] & there
         return dataclasses.replace(column, values=column.values.masked_fill(chosen, self._mask))
 
     def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
@@ -73,37 +73,40 @@ class TokenDecoder(ColumnDecoder):
         return dataclasses.replace(column, values=values)
 
     def losses(
-        self, tokens: Float[Tensor, "batch places width"], column: ColumnBatch, places: Bool[Tensor, "batch places"]
+        self,
+        tokens: Float[Tensor, "batch positions width"],
+        column: ColumnBatch,
+        positions: Bool[Tensor, "batch positions"],
     ) -> Float[Tensor, " batch"]:
         ids = column.values[:, 0].long()
-        ids = F.pad(ids, (0, self.num_places - ids.shape[1]), value=self._padding)
+        ids = F.pad(ids, (0, self.num_positions - ids.shape[1]), value=self._padding)
         # What follows a text's last token is its end, whatever the storage holds there.
-        past = torch.arange(self.num_places, device=ids.device) >= column.lengths[:, :1]
-        wanted = ids.masked_fill(past, self._padding).masked_fill(~places, _NOT_SCORED)
+        past = torch.arange(self.num_positions, device=ids.device) >= column.lengths[:, :1]
+        expected = ids.masked_fill(past, self._padding).masked_fill(~positions, _NOT_SCORED)
         if self.training:
-            losses = self._losses(tokens.flatten(0, 1), wanted.flatten()).view(wanted.shape)
+            losses = self._losses(tokens.flatten(0, 1), expected.flatten()).view(expected.shape)
         else:
             # Row by row: in chunks that cut across rows, a row's last bits would depend on where it stands.
-            losses = torch.stack([self._losses(*row) for row in zip(tokens, wanted, strict=True)])
-        return losses.sum(dim=1) / places.sum(dim=1).clamp(min=1)
+            losses = torch.stack([self._losses(*row) for row in zip(tokens, expected, strict=True)])
+        return losses.sum(dim=1) / positions.sum(dim=1).clamp(min=1)
 
-    def predict(self, tokens: Float[Tensor, "batch places width"]) -> Int[Tensor, "batch places"]:
+    def predict(self, tokens: Float[Tensor, "batch positions width"]) -> Int[Tensor, "batch positions"]:
         ids = torch.stack([self._chosen(row) for row in tokens])
         return ids.masked_fill((ids == self._padding).cumsum(dim=1) > 0, self._padding)
 
     def num_cut(self, column: ColumnBatch) -> Int[Tensor, ""]:
-        return (column.lengths[:, 0] > self.num_places).sum()
+        return (column.lengths[:, 0] > self.num_positions).sum()
 
     @property
     def most(self) -> str:
-        return f"the first {self.num_places} tokens"
+        return f"the first {self.num_positions} tokens"
 
     def _losses(
-        self, tokens: Float[Tensor, "tokens width"], wanted: Int[Tensor, " tokens"]
+        self, tokens: Float[Tensor, "tokens width"], expected: Int[Tensor, " tokens"]
     ) -> Float[Tensor, " tokens"]:
-        return linear_cross_entropy(tokens, self.output.weight, self.output.bias, wanted, ignore=_NOT_SCORED)
+        return linear_cross_entropy(tokens, self.output.weight, self.output.bias, expected, ignore=_NOT_SCORED)
 
-    def _chosen(self, tokens: Float[Tensor, "places width"]) -> Int[Tensor, " places"]:
+    def _chosen(self, tokens: Float[Tensor, "positions width"]) -> Int[Tensor, " positions"]:
         """The most likely token of each place; the first one is not the end, since a text that is there has a token."""
         logits = self.output(tokens).float()
         first = torch.arange(len(tokens), device=tokens.device)[:, None] == 0

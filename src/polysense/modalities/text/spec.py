@@ -145,8 +145,8 @@ class TextSpec(ModalitySpec):
         assert isinstance(fitted, TextProcessor)
         if fitted.joins_lists and isinstance(cell, list):
             return Unsupported("the cell's words are joined to one text, which stands nowhere in the table")
-        _, places = fitted.located(parts(cell)[item])
-        start, end = places[position[0]]
+        _, positions = fitted.located(parts(cell)[item])
+        start, end = positions[position[0]]
         return Place(unit="characters", start=(float(start),), end=(float(end),), item=item)
 
     def decoder(self, column: Column) -> str:
@@ -165,9 +165,9 @@ class TextSpec(ModalitySpec):
 
 def _drop_tokens(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
     """Leaves out 5% to 40% of the tokens; the first stays."""
-    kept = generator.random(len(item)) >= (0.05, 0.1, 0.2, 0.3, 0.4)[severity - 1]
-    kept[:1] = True
-    return item[kept]
+    retained = generator.random(len(item)) >= (0.05, 0.1, 0.2, 0.3, 0.4)[severity - 1]
+    retained[:1] = True
+    return item[retained]
 
 
 def _swap_tokens(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:

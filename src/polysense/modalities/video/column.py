@@ -22,7 +22,7 @@ from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, Item, PlacedItem, TrainingCells
 from polysense.data.pixels import Fit
 from polysense.data.raster import MAX_PIXELS
-from polysense.modalities.video.decode import decode_video, num_wanted, video_info
+from polysense.modalities.video.decode import decode_video, num_requested, video_info
 from polysense.modalities.video.record import VideoColumn
 
 __all__ = ["FRAMES", "VideoColumnConfig", "VideoProcessor"]
@@ -127,7 +127,7 @@ class VideoProcessor(ColumnProcessor):
         if isinstance(cell, np.ndarray):
             return 1
         _, num_there, seconds = video_info(cell, root, max_pixels=config.max_pixels)
-        return min(num_there, num_wanted(seconds, config.num_frames, config.frames_per_second))
+        return min(num_there, num_requested(seconds, config.num_frames, config.frames_per_second))
 
     def _middle(self, cell: Any, root: Path) -> np.ndarray:
         if isinstance(cell, np.ndarray):

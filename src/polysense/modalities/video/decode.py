@@ -32,7 +32,7 @@ from polysense.data.raster import is_signature as is_raster
 from polysense.data.sniff import kind_of_bytes
 from polysense.errors import DecodeError
 
-__all__ = ["EXTENSIONS", "Frame", "decode_video", "is_signature", "num_wanted", "video_info"]
+__all__ = ["EXTENSIONS", "Frame", "decode_video", "is_signature", "num_requested", "video_info"]
 
 EXTENSIONS = frozenset(
     {"mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv", "mts", "m2ts"}
@@ -127,16 +127,16 @@ def decode_video(
     if is_raster(media.read(_HEAD)):
         moving = open_animation(
             media,
-            lambda num, seconds: even_positions(num, num_wanted(seconds, num_frames, frames_per_second)),
+            lambda num, seconds: even_positions(num, num_requested(seconds, num_frames, frames_per_second)),
             max_pixels=max_pixels,
         )
-        return [Frame(time, np.array(picture.convert("RGB")), picture.size[::-1]) for time, picture in moving]
+        return [Frame(time, np.array(image.convert("RGB")), image.size[::-1]) for time, image in moving]
 
     def read(container: Any, reopen: Callable[[], Any]) -> list[Frame]:
         stream = _stream(container, max_pixels)
         timeline = _timeline(container, stream)
-        wanted = _stamps(timeline, num_wanted(timeline.seconds, num_frames, frames_per_second))
-        result = _decoded(container, stream, timeline, wanted, max_pixels, reopen)
+        requested = _stamps(timeline, num_requested(timeline.seconds, num_frames, frames_per_second))
+        result = _decoded(container, stream, timeline, requested, max_pixels, reopen)
         first, reformatter = timeline.stamps[0], _reformatter()
         return [
             Frame((stamp - first) * timeline.unit, *_pixels(frame, reformatter, size_hint)) for stamp, frame in result
@@ -159,8 +159,8 @@ def video_info(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
             counted.append((num, seconds))
             return [0]
 
-        ((_, picture),) = open_animation(media, first, max_pixels=max_pixels)
-        return (picture.height, picture.width), *counted[0]
+        ((_, image),) = open_animation(media, first, max_pixels=max_pixels)
+        return (image.height, image.width), *counted[0]
 
     def read(container: Any, reopen: Callable[[], Any]) -> tuple[tuple[int, int], int, float]:
         stream = _stream(container, max_pixels)
@@ -172,7 +172,7 @@ def video_info(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
     return _with_av(media, read)
 
 
-def num_wanted(seconds: float, num_frames: int, frames_per_second: float | None) -> int:
+def num_requested(seconds: float, num_frames: int, frames_per_second: float | None) -> int:
     """How many frames are wanted of a video of that length."""
     if frames_per_second is None:
         return num_frames
@@ -278,47 +278,52 @@ def _stamps(timeline: _Timeline, num_frames: int) -> list[int]:
     """The stamps of the frames that are shown in the middles of equal stretches of time, each once."""
     stamps = timeline.stamps
     num, first = len(stamps), stamps[0]
-    wanted = min(num, num_frames)
+    requested = min(num, num_frames)
     if num == 1:
         return [first]
     length = (stamps[-1] - first) * num  # times num - 1: whole numbers, or frame 10 of 20 may become 9
-    middles = [first + (2 * i + 1) * length // (2 * wanted * (num - 1)) for i in range(wanted)]
+    middles = [first + (2 * i + 1) * length // (2 * requested * (num - 1)) for i in range(requested)]
     return sorted({stamps[bisect.bisect_right(stamps, middle) - 1] for middle in middles})
 
 
 def _decoded(
-    container: Any, stream: Any, timeline: _Timeline, wanted: Sequence[int], max_pixels: int, reopen: Callable[[], Any]
+    container: Any,
+    stream: Any,
+    timeline: _Timeline,
+    requested: Sequence[int],
+    max_pixels: int,
+    reopen: Callable[[], Any],
 ) -> Iterator[tuple[int, Any]]:
     """The frame shown at each wanted stamp."""
     decoder = _Decoder(container, stream, timeline, reopen)
-    shown: tuple[int, Any] | None = None  # the last frame that was decoded, or the one before if that is too late
+    listed: tuple[int, Any] | None = None  # the last frame that was decoded, or the one before if that is too late
     ahead: tuple[int, Any] | None = None  # the one that came too late
-    for stamp in wanted:
-        if decoder.start_for(stamp, None if shown is None else shown[0]):
-            shown = ahead = None
-        while shown is None or shown[0] < stamp:
+    for stamp in requested:
+        if decoder.start_for(stamp, None if listed is None else listed[0]):
+            listed = ahead = None
+        while listed is None or listed[0] < stamp:
             result = ahead or decoder.next()
             ahead = None
             if result is None:
                 break
             if result[0] > stamp:
                 ahead = result
-                if shown is None and decoder.start_over():  # the seek went too far
+                if listed is None and decoder.start_over():  # the seek went too far
                     ahead = None
                     continue
                 break
-            shown = result
-        if shown is None or not _is_near(timeline.stamps, shown[0], stamp):
+            listed = result
+        if listed is None or not _is_near(timeline.stamps, listed[0], stamp):
             at = (stamp - timeline.stamps[0]) * timeline.unit
             raise DecodeError(f"the video is damaged: the frame at {at:.2f} s can't be decoded")
-        _check_size(shown[1].width, shown[1].height, max_pixels)
-        yield stamp, shown[1]
+        _check_size(listed[1].width, listed[1].height, max_pixels)
+        yield stamp, listed[1]
 
 
-def _is_near(stamps: Sequence[int], position: int, wanted: int) -> bool:
-    if position == wanted:
+def _is_near(stamps: Sequence[int], position: int, requested: int) -> bool:
+    if position == requested:
         return True
-    return abs(bisect.bisect_left(stamps, position) - bisect.bisect_left(stamps, wanted)) <= _NEAR
+    return abs(bisect.bisect_left(stamps, position) - bisect.bisect_left(stamps, requested)) <= _NEAR
 
 
 class _Decoder:

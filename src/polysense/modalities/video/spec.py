@@ -27,7 +27,7 @@ from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 from polysense.data.raster import is_animation
 from polysense.modalities.video.column import FRAMES, VideoProcessor
-from polysense.modalities.video.decode import EXTENSIONS, is_signature, num_wanted, video_info
+from polysense.modalities.video.decode import EXTENSIONS, is_signature, num_requested, video_info
 from polysense.modalities.video.record import VideoColumn
 
 __all__ = ["SPEC", "VideoSpec"]
@@ -95,7 +95,7 @@ class VideoSpec(FileSpec):
         numbers = []
         for part in parts(cell):
             _, num_there, seconds = video_info(part, root, max_pixels=config.max_pixels)
-            numbers.append(min(num_there, num_wanted(seconds, config.num_frames, config.frames_per_second)))
+            numbers.append(min(num_there, num_requested(seconds, config.num_frames, config.frames_per_second)))
         return [1 for number in numbers for _ in range(number)]
 
     def item_column(self, column: Column) -> Column:

@@ -4,7 +4,7 @@ An autoregressive head gives an `IncrementalDecoder`; greedy search, beam search
 answers (`greedy.py`, `beam.py`, `sample.py`, `answers.py`) each read nothing else, so every head has all of them.
 """
 
-from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
+from polysense.nn.decoding.base import Decoder, DecodingConfig, Generated
 from polysense.nn.decoding.incremental import IncrementalDecoder
 
-__all__ = ["Decoder", "DecodingConfig", "IncrementalDecoder", "Written"]
+__all__ = ["Decoder", "DecodingConfig", "Generated", "IncrementalDecoder"]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
-from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
+from polysense.nn.decoding.base import Decoder, DecodingConfig, Generated
 from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 
@@ -52,7 +52,7 @@ class Ranking(Decoder, config=RankingConfig):
         self._config, self.texts_at_once = config, self.trie.width
         self._answers = self.trie.texts(self.padding_id)
 
-    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Generated]:
         assert self.trie is not None
         batch, device, trie = len(rows), rows.device, self.trie
         results = []
@@ -76,4 +76,4 @@ class Ranking(Decoder, config=RankingConfig):
             every = every.log_softmax(dim=1)
         ranked, order = every.sort(dim=1, descending=True, stable=True)
         best = order[:, : self._config.num_texts]
-        yield Written(self._answers.to(device)[best], ranked[:, : self._config.num_texts])
+        yield Generated(self._answers.to(device)[best], ranked[:, : self._config.num_texts])

@@ -26,11 +26,11 @@ from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 from polysense.nn.decoding.trie import Constrained, Trie
 
-__all__ = ["Decoder", "DecodingConfig", "Written"]
+__all__ = ["Decoder", "DecodingConfig", "Generated"]
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
+class Generated:
     """Texts of the rows of a batch.
 
     Attributes:
@@ -43,11 +43,11 @@ class Written:
     scores: Float[Tensor, "batch texts"]
 
     @staticmethod
-    def concatenate(parts: Sequence[Written], padding_id: int) -> Written:
+    def concatenate(parts: Sequence[Generated], padding_id: int) -> Generated:
         """The rows of several batches, padded to the longest text."""
         longest = max(part.ids.shape[2] for part in parts)
         ids = [F.pad(part.ids, (0, longest - part.ids.shape[2]), value=padding_id) for part in parts]
-        return Written(torch.cat(ids), torch.cat([part.scores for part in parts]))
+        return Generated(torch.cat(ids), torch.cat([part.scores for part in parts]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Decoder(Configured, ABC):
         limit = target.max_length if config.max_new_tokens == "auto" else config.max_new_tokens
         self.max_new_tokens = max([limit, *map(len, target.answers)])
 
-    def steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Generated]:
         """Writes one text for every row, token by token.
 
         Args:
@@ -105,16 +105,16 @@ class Decoder(Configured, ABC):
             incremental = Constrained(incremental, self.trie, rows)
         yield from self._steps(incremental, rows)
 
-    def write(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Written:
+    def write(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Generated:
         """The result alone; arguments as in `steps`."""
-        written = None
+        generated = None
         for step in self.steps(incremental, rows):
-            written = step
-        assert written is not None
-        return written
+            generated = step
+        assert generated is not None
+        return generated
 
     @abstractmethod
-    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Generated]:
         """As `steps`; the decoder gives -inf to what leads to no listed answer."""
 
     def _room(self, num_rows: int, device: torch.device) -> tuple[Tensor, Tensor]:

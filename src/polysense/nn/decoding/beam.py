@@ -19,7 +19,7 @@ from torch import Tensor
 
 from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
-from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
+from polysense.nn.decoding.base import Decoder, DecodingConfig, Generated
 from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 
@@ -58,7 +58,7 @@ class BeamSearch(Decoder, config=BeamSearchConfig):
         super().__init__(config, target)
         self._config, self.texts_at_once = config, config.beam_size
 
-    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Generated]:
         batch, device = len(rows), rows.device
         token, ids = self._room(batch, device)
         ids = ids[:, None]  # [batch, beams, length]; there are more beams as there are more beginnings
@@ -86,8 +86,8 @@ class BeamSearch(Decoder, config=BeamSearchConfig):
             token = picked.flatten()
             if done.all():
                 break
-            yield Written(ids[:, :, : position + 1], scores)
+            yield Generated(ids[:, :, : position + 1], scores)
         compared = scores / ((5 + lengths) / 6) ** self._config.length_penalty
         best = compared.sort(dim=1, descending=True, stable=True).indices[:, : self._config.num_texts]
         ids = ids.gather(1, best[:, :, None].expand(-1, -1, ids.shape[2]))[:, :, : position + 1]
-        yield Written(ids, scores.gather(1, best))
+        yield Generated(ids, scores.gather(1, best))

@@ -16,7 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
+from polysense.nn.decoding.base import Decoder, DecodingConfig, Generated
 from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.speech import IncrementalSpeechDecoder
 from polysense.nn.decoding.token_target import TokenTarget
@@ -43,7 +43,7 @@ class BestPath(Decoder, config=BestPathConfig):
         super().__init__(config, target)
         self._limit = None if config.max_new_tokens == "auto" else config.max_new_tokens
 
-    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Generated]:
         speech = IncrementalSpeechDecoder.of(incremental, "best_path")
         probabilities = speech.log_probabilities
         valid = torch.arange(probabilities.shape[1], device=rows.device) < speech.num_frames[:, None]
@@ -51,7 +51,7 @@ class BestPath(Decoder, config=BestPathConfig):
         if self._limit is not None:
             texts, lengths = texts[:, : self._limit], lengths.clamp(max=self._limit)
         scores = speech.log_likelihood(texts[:, None], lengths[:, None])
-        yield Written(ended(texts, lengths, self.end_id)[:, None], scores)
+        yield Generated(ended(texts, lengths, self.end_id)[:, None], scores)
 
 
 def ended(texts: Int[Tensor, "*batch length"], lengths: Int[Tensor, "*batch"], end_id: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
+from polysense.nn.decoding.base import Decoder, DecodingConfig, Generated
 from polysense.nn.decoding.incremental import IncrementalDecoder
 
 __all__ = ["Greedy", "GreedyConfig"]
@@ -26,7 +26,7 @@ class GreedyConfig(DecodingConfig):
 class Greedy(Decoder, config=GreedyConfig):
     """Greedy search."""
 
-    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Generated]:
         token, ids = self._room(len(rows), rows.device)
         done = rows < 0  # fillers
         scores = torch.zeros(len(rows), device=rows.device)
@@ -36,6 +36,6 @@ class Greedy(Decoder, config=GreedyConfig):
             token = chosen.masked_fill(done, self.padding_id)
             ids[:, position] = token
             done = done | (token == self.end_id)
-            yield Written(ids[:, None, : position + 1], scores[:, None])
+            yield Generated(ids[:, None, : position + 1], scores[:, None])
             if done.all():
                 break

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from polysense.config.limits import PositiveInt
 from polysense.errors import ConfigError
-from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
+from polysense.nn.decoding.base import Decoder, DecodingConfig, Generated
 from polysense.nn.decoding.best_path import ended
 from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.speech import IncrementalSpeechDecoder
@@ -73,16 +73,16 @@ class PrefixBeam(Decoder, config=PrefixBeamConfig):
         self._config = config
         self._limit = None if config.max_new_tokens == "auto" else config.max_new_tokens
 
-    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Generated]:
         speech = IncrementalSpeechDecoder.of(incremental, "prefix_beam")
         beams = _Beams(self._config, speech, self.padding_id, self.end_id)
         for frame in range(speech.log_probabilities.shape[1]):
-            beams.hear(frame)
+            beams.extend(frame)
         texts, lengths, ranks = beams.finish()
         if self._limit is not None:
             texts, lengths = texts[:, :, : self._limit], lengths.clamp(max=self._limit)
         scores = speech.log_likelihood(texts, lengths).masked_fill(ranks.isneginf(), -math.inf)
-        yield Written(ended(texts, lengths, self.end_id), scores)
+        yield Generated(ended(texts, lengths, self.end_id), scores)
 
 
 class _Beams:
@@ -111,7 +111,7 @@ class _Beams:
             self._contexts = self._language_model.start(batch * num).view(batch, num).clone()
             self._expected = self._weighed(self._contexts.flatten()).view(batch, num, -1)
 
-    def hear(self, frame: int) -> None:
+    def extend(self, frame: int) -> None:
         """Takes in a frame; rows that have ended stay as they are."""
         said_BV = self._speech.log_probabilities[:, frame].to(self._on_blank.dtype)
         goes_on_B1 = (frame < self._speech.num_frames)[:, None]
@@ -134,9 +134,9 @@ class _Beams:
         # 3. It becomes one that is new.
         tokens_BV = said_BV.clone()
         tokens_BV[:, self._blank] = -math.inf
-        heard_BC, token_BC = tokens_BV.topk(min(self._config.tokens_per_frame, tokens_BV.shape[1] - 1), dim=1)
+        likeliest_BC, token_BC = tokens_BV.topk(min(self._config.tokens_per_frame, tokens_BV.shape[1] - 1), dim=1)
         repeats_BKC = self._last[:, :, None] == token_BC[:, None]
-        new_BKC = torch.where(repeats_BKC, self._on_blank[:, :, None], total_BK[:, :, None]) + heard_BC[:, None]
+        new_BKC = torch.where(repeats_BKC, self._on_blank[:, :, None], total_BK[:, :, None]) + likeliest_BC[:, None]
         known_BGC = torch.einsum("bgh,bhc->bgc", joins_BGH.float(), repeats_BKC.float()) > 0
         new_BKC = new_BKC.masked_fill(known_BGC, -math.inf)
         bonus_BKC = self._bonus[:, :, None] + self._config.length_bonus
@@ -155,11 +155,11 @@ class _Beams:
         origin_BK = torch.where(is_new_BK, place_BK // choices, chosen_BK.clamp(max=num - 1))
         token_BK = token_BC.gather(1, place_BK % choices).masked_fill(~is_new_BK, self._blank)
 
-        def kept(stays: Tensor, before: Tensor) -> Tensor:
+        def retained(stays: Tensor, before: Tensor) -> Tensor:
             return torch.where(goes_on_B1, stays, before).gather(1, origin_BK)
 
-        on_blank_BK = kept(stays_blank_BK, self._on_blank)
-        on_token_BK = kept(stays_token_BK, self._on_token)
+        on_blank_BK = retained(stays_blank_BK, self._on_blank)
+        on_token_BK = retained(stays_token_BK, self._on_token)
         self._on_blank = on_blank_BK.masked_fill(is_new_BK, -math.inf)
         self._on_token = torch.where(is_new_BK, new_BKC.flatten(1).gather(1, place_BK), on_token_BK)
         self._bonus = torch.where(

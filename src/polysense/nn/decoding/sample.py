@@ -21,7 +21,7 @@ from torch import Tensor
 from polysense.config.limits import NonNegativeFloat, PositiveInt
 from polysense.core.random import uniforms
 from polysense.errors import ConfigError
-from polysense.nn.decoding.base import Decoder, DecodingConfig, Written
+from polysense.nn.decoding.base import Decoder, DecodingConfig, Generated
 from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.decoding.token_target import TokenTarget
 
@@ -60,7 +60,7 @@ class Sampling(Decoder, config=SamplingConfig):
         super().__init__(config, target)
         self._config, self.texts_at_once = config, config.num_texts
 
-    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Written]:
+    def _steps(self, incremental: IncrementalDecoder, rows: Int[Tensor, " batch"]) -> Iterator[Generated]:
         batch, num, device = len(rows), self._config.num_texts, rows.device
         coordinates = rows.cpu().numpy()[:, None], torch.arange(num).numpy()
         drawn = uniforms(self.max_new_tokens, self._config.seed, "decoding", *coordinates)
@@ -82,7 +82,7 @@ class Sampling(Decoder, config=SamplingConfig):
             done = done | (token == self.end_id)
             if done.all():
                 break
-            yield Written(ids[:, : position + 1].view(batch, num, -1), scores.view(batch, num))
+            yield Generated(ids[:, : position + 1].view(batch, num, -1), scores.view(batch, num))
         yield _ranked(ids[:, : position + 1].view(batch, num, -1), scores.view(batch, num))
 
     def _draw(self, steps: Float[Tensor, "rows vocabulary"], draws: Float[Tensor, " rows"]) -> Int[Tensor, " rows"]:
@@ -104,16 +104,16 @@ class Sampling(Decoder, config=SamplingConfig):
         cumulative = weights.cumsum(dim=-1)
         total = cumulative[:, -1:]
         # Below the total, or rounding would choose a token beyond the last one.
-        wanted = torch.minimum(draws[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
-        chosen = (cumulative <= wanted).sum(dim=-1, keepdim=True).clamp(max=weights.shape[1] - 1)
+        expected = torch.minimum(draws[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+        chosen = (cumulative <= expected).sum(dim=-1, keepdim=True).clamp(max=weights.shape[1] - 1)
         return (chosen if order is None else order.gather(1, chosen))[:, 0]
 
 
-def _ranked(ids: Int[Tensor, "batch texts length"], scores: Float[Tensor, "batch texts"]) -> Written:
+def _ranked(ids: Int[Tensor, "batch texts length"], scores: Float[Tensor, "batch texts"]) -> Generated:
     """The most likely first; what was drawn before is no other text."""
     num = ids.shape[1]
     same = (ids[:, :, None] == ids[:, None]).all(dim=-1)
     earlier = torch.ones(num, num, dtype=torch.bool, device=ids.device).tril(-1)
     scores = scores.masked_fill((same & earlier).any(dim=2), -math.inf)
     scores, order = scores.sort(dim=1, descending=True, stable=True)
-    return Written(ids.gather(1, order[:, :, None].expand_as(ids)), scores)
+    return Generated(ids.gather(1, order[:, :, None].expand_as(ids)), scores)

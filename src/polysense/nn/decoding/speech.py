@@ -70,7 +70,7 @@ class IncrementalSpeechDecoder(IncrementalDecoder):
     ) -> None:
         self.log_probabilities, self.num_frames, self.language_model = log_probabilities, num_frames, language_model
         self._target, self._weights, self._attention = target, weights, attention
-        self._heard = num_frames > 0
+        self._has_frames = num_frames > 0
         self._prefixes: PrefixScores | None = None
         self._contexts = None if language_model is None else language_model.start(len(num_frames))
 
@@ -109,9 +109,9 @@ class IncrementalSpeechDecoder(IncrementalDecoder):
         else:
             self._prefixes.advance(token)
             if self.language_model is not None and self._contexts is not None:
-                written = (token != target.padding_id) & (token != target.end_id)
+                generated = (token != target.padding_id) & (token != target.end_id)
                 self._contexts = torch.where(
-                    written, self.language_model.advance(self._contexts, token), self._contexts
+                    generated, self.language_model.advance(self._contexts, token), self._contexts
                 )
         scores: Tensor = torch.zeros(())
         if self._attention is None:
@@ -120,8 +120,8 @@ class IncrementalSpeechDecoder(IncrementalDecoder):
             attention = self._attention(token)
             if weights.ctc > 0:
                 # Of a row that nothing was heard of, the decoder alone can speak.
-                heard = weights.ctc * self._prefixes().float() + _times(1 - weights.ctc, attention)
-                scores = torch.where(self._heard[:, None], heard, attention)
+                attended = weights.ctc * self._prefixes().float() + _times(1 - weights.ctc, attention)
+                scores = torch.where(self._has_frames[:, None], attended, attention)
             else:
                 scores = attention
         if self.language_model is not None and self._contexts is not None and weights.language_model:
@@ -138,8 +138,8 @@ class IncrementalSpeechDecoder(IncrementalDecoder):
             self._attention.reorder(rows)
         if self._contexts is not None:
             self._contexts = self._contexts[rows]
-        if len(rows) != len(self._heard):
-            self._heard = self._heard[rows]
+        if len(rows) != len(self._has_frames):
+            self._has_frames = self._has_frames[rows]
 
 
 def _times(weight: float, log_probabilities: Tensor) -> Tensor:

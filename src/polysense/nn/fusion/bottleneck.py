@@ -88,7 +88,7 @@ class BottleneckFusion(Fusion, config=BottleneckFusionConfig):
         columns: list[Any] = list(self.blocks)
         for layer in range(self.num_layers):
             fusing = layer >= self.fusion_start
-            written = []
+            updates = []
             for index, blocks in enumerate(columns):
                 x, mask = streams[index], masks[index]
                 if fusing:
@@ -96,9 +96,9 @@ class BottleneckFusion(Fusion, config=BottleneckFusionConfig):
                     mask = torch.cat([mask, mask.new_ones(len(mask), num_bottlenecks)], dim=1)
                 x = blocks[layer](x, mask)
                 streams[index] = x[:, : masks[index].shape[1]]
-                written.append(x[:, masks[index].shape[1] :])
+                updates.append(x[:, masks[index].shape[1] :])
             if fusing:
-                shared = torch.einsum("bmnd,bm->bnd", torch.stack(written, dim=1), share)
+                shared = torch.einsum("bmnd,bm->bnd", torch.stack(updates, dim=1), share)
 
         streams = [self.norm(x) for x in streams]
         pooled = torch.einsum("bmd,bm->bd", torch.stack([x[:, 0] for x in streams], dim=1), share)

@@ -81,10 +81,10 @@ class CrossAttentionFusion(Fusion, config=CrossAttentionFusionConfig):
         streams = self._streams(tokens, summaries, self.project, self.summary)
         masks = [torch.cat([present[:, i, None], column.mask], dim=1) for i, column in enumerate(tokens)]
 
-        heard = [self._listen(index, streams, masks, present) for index in range(len(self.columns))]
+        attended = [self._listen(index, streams, masks, present) for index in range(len(self.columns))]
         finished = []
         columns: list[Any] = list(self.blocks)
-        for x, mask, blocks in zip(heard, masks, columns, strict=True):
+        for x, mask, blocks in zip(attended, masks, columns, strict=True):
             own = torch.cat([mask.new_ones(len(mask), 1), mask[:, 1:]], dim=1)
             for block in blocks:
                 x = block(x, own)

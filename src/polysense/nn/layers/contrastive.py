@@ -23,12 +23,12 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-__all__ = ["Comparison", "ContrastiveLoss", "Repeats", "contrastive_losses"]
+__all__ = ["Comparison", "ContrastiveLoss", "Duplicates", "contrastive_losses"]
 
 ContrastiveLoss: TypeAlias = Literal["infonce", "siglip"]
 """A softmax over the candidates, or each pair on its own."""
 
-Repeats: TypeAlias = Literal["positives", "ignored", "negatives"]
+Duplicates: TypeAlias = Literal["positives", "ignored", "negatives"]
 """What another row that holds the same thing is to a row."""
 
 _NEVER = -1e9  # exp(-1e9 - anything here) is 0 exactly, and a row without candidates stays finite
@@ -45,7 +45,7 @@ class Comparison:
         candidate_keys: [batch, keys] likewise of the candidates.
         candidate_present: [batch] which candidates have their column.
         loss: Which loss.
-        repeats: What a candidate is that shares a key with the row, and is not the row itself.
+        duplicates: What a candidate is that shares a key with the row, and is not the row itself.
         chunk: Rows that are compared at a time.
     """
 
@@ -55,7 +55,7 @@ class Comparison:
     candidate_keys: Int[Tensor, "batch keys"]
     candidate_present: Bool[Tensor, " batch"]
     loss: ContrastiveLoss = "infonce"
-    repeats: Repeats = "positives"
+    duplicates: Duplicates = "positives"
     chunk: int = 256
 
     def chunks(self) -> Iterator[slice]:
@@ -67,11 +67,11 @@ class Comparison:
         """Which candidates are right for these rows, and which are looked at, right or wrong."""
         itself = self.ids[rows, None] == torch.arange(len(self.candidate_present), device=self.ids.device)
         right, seen = itself, torch.ones_like(itself)
-        if self.repeats != "negatives":
+        if self.duplicates != "negatives":
             again = torch.zeros_like(itself)
             for own, others in zip(self.keys[rows].unbind(1), self.candidate_keys.unbind(1), strict=True):
                 again |= (own[:, None] == others) & (own[:, None] != 0)
-            right, seen = (itself | again, seen) if self.repeats == "positives" else (itself, itself | ~again)
+            right, seen = (itself | again, seen) if self.duplicates == "positives" else (itself, itself | ~again)
         return right & self.candidate_present, seen & self.candidate_present
 
     def losses(
@@ -79,12 +79,12 @@ class Comparison:
         rows: slice,
         queries: Float[Tensor, "some size"],
         candidates: Float[Tensor, "batch size"],
-        sharpness: Float[Tensor, " 1"],
+        logit_scale: Float[Tensor, " 1"],
         bias: Float[Tensor, " 1"],
     ) -> Float[Tensor, " some"]:
         """The losses of these rows, 0 where one is not counted."""
         right, seen = self.roles(rows)
-        logits = queries @ candidates.T * sharpness + bias
+        logits = queries @ candidates.T * logit_scale + bias
         if self.loss == "siglip":
             signed = torch.where(right, logits, -logits)
             return -(F.logsigmoid(signed) * (seen & self.present[rows, None])).sum(dim=1)
@@ -98,7 +98,7 @@ def contrastive_losses(
     comparison: Comparison,
     queries: Float[Tensor, "rows size"],
     candidates: Float[Tensor, "batch size"],
-    sharpness: Float[Tensor, " 1"],
+    logit_scale: Float[Tensor, " 1"],
     bias: Float[Tensor, " 1"],
 ) -> Float[Tensor, " rows"]:
     """Each row's loss against all candidates.
@@ -107,12 +107,12 @@ def contrastive_losses(
         comparison: Who is compared with whom.
         queries: Of length 1; anything finite where the column is absent.
         candidates: Likewise.
-        sharpness: What the cosine is multiplied by, 1 / temperature.
+        logit_scale: What the cosine is multiplied by, 1 / temperature.
         bias: What is added to it; a softmax doesn't see it.
     """
     with torch.autocast(queries.device.type, enabled=False):
         losses: Tensor = _Recomputed.apply(
-            comparison, queries.float(), candidates.float(), sharpness.float(), bias.float()
+            comparison, queries.float(), candidates.float(), logit_scale.float(), bias.float()
         )
     return losses
 

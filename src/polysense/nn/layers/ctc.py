@@ -148,7 +148,7 @@ class PrefixScores:
 
     def advance(self, tokens: Int[Tensor, " rows"]) -> None:
         """Adds a token to each row's prefix; the end and the blank change nothing."""
-        says_R = (tokens != self._end_id) & (tokens != self._blank)
+        emits_R = (tokens != self._end_id) & (tokens != self._blank)
         p_RT = self._log_p(tokens)
         on_blank_RT, on_token_RT = self._said()
         again_R1 = (tokens == self._last_R)[:, None]
@@ -156,10 +156,10 @@ class PrefixScores:
         token_RT = _recursion(p_RT, phi_RT)
         blank_RT = _recursion(self._log_p(torch.full_like(tokens, self._blank)), _shifted(token_RT, -math.inf))
         psi_R = torch.logsumexp(phi_RT + p_RT, dim=1)
-        self._on_token_RT = torch.where(says_R[:, None], token_RT, self._on_token_RT)
-        self._on_blank_RT = torch.where(says_R[:, None], blank_RT, self._on_blank_RT)
-        self._last_R = torch.where(says_R, tokens, self._last_R)
-        self._psi_R = torch.where(says_R, psi_R, self._psi_R)
+        self._on_token_RT = torch.where(emits_R[:, None], token_RT, self._on_token_RT)
+        self._on_blank_RT = torch.where(emits_R[:, None], blank_RT, self._on_blank_RT)
+        self._last_R = torch.where(emits_R, tokens, self._last_R)
+        self._psi_R = torch.where(emits_R, psi_R, self._psi_R)
 
     @property
     def _num_prefixes(self) -> int:

@@ -24,7 +24,7 @@ def linear_cross_entropy(
     hidden: Float[Tensor, "tokens width"],
     weight: Float[Tensor, "vocabulary width"],
     bias: Float[Tensor, " vocabulary"],
-    wanted: Int[Tensor, " tokens"],
+    expected: Int[Tensor, " tokens"],
     *,
     ignore: int,
     label_smoothing: float = 0.0,
@@ -36,7 +36,7 @@ def linear_cross_entropy(
         hidden: What logits are read from.
         weight: Each word's vector.
         bias: Each word's bias.
-        wanted: The true tokens.
+        expected: The true tokens.
         ignore: The id of those that do not count.
         label_smoothing: Share of the target probability that is spread over all words.
         chunk: Tokens whose logits are held at once; None decides by the size of all logits.
@@ -45,13 +45,13 @@ def linear_cross_entropy(
         tokens, vocabulary = len(hidden), len(weight)
         chunk = tokens if tokens * vocabulary <= _LARGE else max(1, _CHUNK // vocabulary)
     if chunk >= len(hidden):
-        return _losses(hidden, weight, bias, wanted, ignore, label_smoothing)
+        return _losses(hidden, weight, bias, expected, ignore, label_smoothing)
     parts: list[Tensor] = []
     for start in range(0, len(hidden), chunk):
         part = slice(start, start + chunk)
         # No draws within: nothing to put back before the second time.
         losses = checkpoint(
-            _losses, hidden[part], weight, bias, wanted[part], ignore, label_smoothing,
+            _losses, hidden[part], weight, bias, expected[part], ignore, label_smoothing,
             use_reentrant=False, preserve_rng_state=False,
         )  # fmt: skip
         assert isinstance(losses, Tensor)
@@ -59,6 +59,6 @@ def linear_cross_entropy(
     return torch.cat(parts)
 
 
-def _losses(hidden: Tensor, weight: Tensor, bias: Tensor, wanted: Tensor, ignore: int, smoothing: float) -> Tensor:
+def _losses(hidden: Tensor, weight: Tensor, bias: Tensor, expected: Tensor, ignore: int, smoothing: float) -> Tensor:
     logits = F.linear(hidden, weight, bias).float()
-    return F.cross_entropy(logits, wanted, reduction="none", ignore_index=ignore, label_smoothing=smoothing)
+    return F.cross_entropy(logits, expected, reduction="none", ignore_index=ignore, label_smoothing=smoothing)

@@ -84,10 +84,10 @@ def _near(queries: Tensor, keys: Tensor, window: int) -> Bool[Tensor, "queries k
 
 
 def _dense(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, mask_BL: Tensor, window: int) -> Tensor:
-    places = torch.arange(mask_BL.shape[1], device=mask_BL.device)
-    near_LL = _near(places, places, window)
+    positions = torch.arange(mask_BL.shape[1], device=mask_BL.device)
+    near_LL = _near(positions, positions, window)
     # A masked token always sees itself, so that no softmax is over nothing; a valid one never sees a masked one.
-    itself_LL = places[:, None] == places
+    itself_LL = positions[:, None] == positions
     allowed_BLL = (near_LL & mask_BL[:, None, :]) | (itself_LL & ~mask_BL[:, :, None])
     return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, attn_mask=allowed_BLL[:, None])
 
@@ -101,9 +101,9 @@ def _blockwise(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, mask_BL: Tensor, 
     k_BHNCK = F.pad(k_BHLK, (0, 0, window, window + extra)).unfold(2, 3 * window, window).transpose(3, 4)
     v_BHNCK = F.pad(v_BHLK, (0, 0, window, window + extra)).unfold(2, 3 * window, window).transpose(3, 4)
     valid_BNC = F.pad(mask_BL, (window, window + extra)).unfold(1, 3 * window, window)
-    places = torch.arange(3 * window, device=mask_BL.device)
-    queries = places[window : 2 * window]
-    near_WC, itself_WC = _near(queries, places, window), queries[:, None] == places
+    positions = torch.arange(3 * window, device=mask_BL.device)
+    queries = positions[window : 2 * window]
+    near_WC, itself_WC = _near(queries, positions, window), queries[:, None] == positions
     masked_BNW = ~valid_BNC[:, :, window : 2 * window]
     allowed_BNWC = (near_WC & valid_BNC[:, :, None, :]) | (itself_WC & masked_BNW[..., None])
     # Four dimensions, so that the fused kernels take it: [B N, H, W, K].

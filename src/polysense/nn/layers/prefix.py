@@ -28,12 +28,12 @@ class Prefix:
     Attributes:
         values: [batch, length, embedding]; zeros where masked out.
         mask: [batch, length]; True = valid. Valid positions come last, and the last one is always valid.
-        places: [batch, pieces]: where each of the pieces that it was made of went; of one that is not there, anything.
+        slots: [batch, pieces]: where each of the pieces that it was made of went; of one that is not there, anything.
     """
 
     values: Float[Tensor, "batch length embedding"]
     mask: Bool[Tensor, "batch length"]
-    places: Int[Tensor, "batch length"]
+    slots: Int[Tensor, "batch length"]
 
 
 def assemble(
@@ -52,8 +52,8 @@ def assemble(
     sorted_mask = mask.gather(1, order)
     # A masked selection, not a product: what is not there may not be finite.
     picked = values.gather(1, order[:, :, None].expand_as(values)).masked_fill(~sorted_mask[:, :, None], 0.0)
-    places = order.argsort(dim=1)
-    return Prefix(picked, sorted_mask, places)
+    slots = order.argsort(dim=1)
+    return Prefix(picked, sorted_mask, slots)
 
 
 def order_with_placeholders(

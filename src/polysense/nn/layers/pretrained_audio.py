@@ -115,20 +115,20 @@ def encode_waveforms(
     squeezed = int(getattr(backbone.config, "squeeze_factor", 1))  # SEW joins so many frames within
     least = size + (squeezed - 1) * stride
     signal = F.pad(signal, (0, max(least - signal.shape[1], 0)))
-    heard = lengths.clamp(min=least)
+    padded_lengths = lengths.clamp(min=least)
 
     per_stretch = max(round(max_seconds * extractor.sampling_rate) // (stride * squeezed), 1) * squeezed
     step, longest = per_stretch * stride, (per_stretch - 1) * stride + size
     num_stretches = -(-((signal.shape[1] - size) // stride + 1) // per_stretch)
     if num_stretches == 1:
-        hidden, num_frames = _run_padded(backbone, signal, heard)
+        hidden, num_frames = _run_padded(backbone, signal, padded_lengths)
     else:
         # Each stretch begins a stride after the last frame of the one before: together they have the same frames. The
         # last one keeps the samples after its last frame, which a model may normalize over, as it does in one piece.
         room = longest + stride - 1
         signal = F.pad(signal, (0, max((num_stretches - 1) * step + room - signal.shape[1], 0)))
         stretches = signal.unfold(1, room, step)[:, :num_stretches]
-        rest = heard[:, None] - torch.arange(num_stretches, device=heard.device) * step
+        rest = padded_lengths[:, None] - torch.arange(num_stretches, device=padded_lengths.device) * step
         chosen, last = rest >= size, rest < size + step
         sizes = rest.clamp(min=least).where(last, longest)
         hidden, counts = _run_padded(backbone, stretches[chosen], sizes[chosen])
@@ -178,11 +178,11 @@ def encode_spectrograms(
     """
     stretch = _ast(backbone.config, extractor) if _is_ast(backbone.config) else _whisper(backbone.config, extractor)
     rate = int(extractor.sampling_rate)
-    num_places = stretch.places(lengths) * (lengths > 0)
-    wanted = [max(-(-places // stretch.num_places), 1) for places in num_places.tolist()]
+    num_positions = stretch.positions(lengths) * (lengths > 0)
+    requested = [max(-(-positions // stretch.num_positions), 1) for positions in num_positions.tolist()]
     samples = values.cpu().numpy()
     clips = []
-    for row, (count, length) in enumerate(zip(wanted, lengths.tolist(), strict=True)):
+    for row, (count, length) in enumerate(zip(requested, lengths.tolist(), strict=True)):
         for start in range(0, count * stretch.step, stretch.step):
             clip = samples[row, start : min(start + stretch.longest, length)].astype(np.float32) / 32768.0
             clips.append(np.pad(clip, (0, max(rate // 40 - len(clip), 0))))  # one window of 25 ms at least
@@ -190,14 +190,14 @@ def encode_spectrograms(
     name = "input_features" if "input_features" in features else "input_values"
     result = backbone(features[name].to(values.device, next(backbone.parameters()).dtype)).last_hidden_state
 
-    chosen = torch.arange(max(wanted)) < torch.tensor(wanted)[:, None]
+    chosen = torch.arange(max(requested)) < torch.tensor(requested)[:, None]
     hidden = _scatter(result, chosen.to(values.device))
-    starts = torch.arange(max(wanted), device=lengths.device) * stretch.num_places
-    rest = num_places[:, None] - starts
-    mask = torch.arange(stretch.num_places, device=rest.device) < rest[..., None]
+    starts = torch.arange(max(requested), device=lengths.device) * stretch.num_positions
+    rest = num_positions[:, None] - starts
+    mask = torch.arange(stretch.num_positions, device=rest.device) < rest[..., None]
     if _is_ast(backbone.config):
         # Two class tokens, then the patches, all times of the lowest bands first.
-        num_bands = (result.shape[1] - 2) // stretch.num_places
+        num_bands = (result.shape[1] - 2) // stretch.num_positions
         mask = torch.cat([mask[..., :1].expand(-1, -1, 2), mask.repeat(1, 1, num_bands)], dim=2)
     return hidden.flatten(1, 2), mask.flatten(1)
 
@@ -209,14 +209,14 @@ class _Stretch:
     Attributes:
         step: Samples from one stretch's beginning to the next one's.
         longest: Samples that it is given.
-        num_places: Places in time of its tokens.
-        places: How many such places clips of these lengths have.
+        num_positions: Places in time of its tokens.
+        positions: How many such places clips of these lengths have.
     """
 
     step: int
     longest: int
-    num_places: int
-    places: Callable[[Tensor], Tensor]
+    num_positions: int
+    positions: Callable[[Tensor], Tensor]
 
 
 def _is_ast(settings: Any) -> bool:
@@ -224,8 +224,8 @@ def _is_ast(settings: Any) -> bool:
 
 
 def _whisper(settings: Any, extractor: Any) -> _Stretch:
-    samples, num_places = int(extractor.n_samples), int(settings.max_source_positions)
-    return _Stretch(samples, samples, num_places, lambda lengths: -(-lengths * num_places // samples))
+    samples, num_positions = int(extractor.n_samples), int(settings.max_source_positions)
+    return _Stretch(samples, samples, num_positions, lambda lengths: -(-lengths * num_positions // samples))
 
 
 def _ast(settings: Any, extractor: Any) -> _Stretch:
@@ -233,10 +233,12 @@ def _ast(settings: Any, extractor: Any) -> _Stretch:
     # the last one's by the same stride, so a long clip's patches lie as if there were one stretch.
     hop, window = int(extractor.sampling_rate) // 100, int(extractor.sampling_rate) // 40
     patch, stride = int(settings.patch_size), int(settings.time_stride)
-    num_places = (int(extractor.max_length) - patch) // stride + 1
+    num_positions = (int(extractor.max_length) - patch) // stride + 1
 
-    def places(lengths: Tensor) -> Tensor:
+    def positions(lengths: Tensor) -> Tensor:
         num_frames = (lengths.clamp(min=window) - window) // hop + 1
         return -(-(num_frames.clamp(min=patch) - patch) // stride) + 1
 
-    return _Stretch(num_places * stride * hop, (int(extractor.max_length) - 1) * hop + window, num_places, places)
+    return _Stretch(
+        num_positions * stride * hop, (int(extractor.max_length) - 1) * hop + window, num_positions, positions
+    )

@@ -114,15 +114,15 @@ class ClassificationScorer(Scorer):
         accuracy = ratio(hits.sum(axis=1), total)
         precision, recall = ratio(hits, predicted, 0.0), ratio(hits, true, 0.0)
         f1 = ratio(2 * hits, true + predicted, 0.0)
-        seen = (true + predicted) > 0
-        num_seen = seen.sum(axis=1)
+        observed = (true + predicted) > 0
+        num_observed = observed.sum(axis=1)
         results = {
             "accuracy": accuracy,
             "balanced_accuracy": ratio(recall.sum(axis=1), (true > 0).sum(axis=1)),
-            "f1_macro": ratio(f1.sum(axis=1), num_seen),
+            "f1_macro": ratio(f1.sum(axis=1), num_observed),
             "f1_weighted": ratio((f1 * true).sum(axis=1), total),
-            "precision_macro": ratio(precision.sum(axis=1), num_seen),
-            "recall_macro": ratio(recall.sum(axis=1), num_seen),
+            "precision_macro": ratio(precision.sum(axis=1), num_observed),
+            "recall_macro": ratio(recall.sum(axis=1), num_observed),
             "f1_micro": accuracy,
             "precision_micro": accuracy,
             "recall_micro": accuracy,

@@ -61,7 +61,7 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
             headline="accuracy",
             selection="accuracy" if effective >= _BALANCED * len(target.classes) else "f1_macro",
             finer="log_loss",
-            shown=("accuracy", "balanced_accuracy", "f1_macro", "auroc", "log_loss", "ece"),
+            reported=("accuracy", "balanced_accuracy", "f1_macro", "auroc", "log_loss", "ece"),
         )
 
     def scorer(self, target: ClassificationTarget, statistics: Statistics) -> Scorer:

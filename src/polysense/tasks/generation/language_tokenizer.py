@@ -150,13 +150,13 @@ class LanguageModelTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text that ids spell, up to the end token, without white space around it."""
-        kept = []
+        retained = []
         for token in ids:
             if token == self.end_id:
                 break
             if token < self.num_embeddings:
-                kept.append(int(token))
-        return tidy(str(self.tokenizer.decode(kept, skip_special_tokens=True)))
+                retained.append(int(token))
+        return tidy(str(self.tokenizer.decode(retained, skip_special_tokens=True)))
 
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json, and what else is known in language_model.json."""

@@ -20,11 +20,11 @@ def pieces(texts: Iterable[str]) -> Iterator[str]:
     Args:
         texts: Longer and longer beginnings of a text, the last of which is the whole.
     """
-    shown, text = "", ""
+    listed, text = "", ""
     for text in texts:
         ready = text.rstrip(_INCOMPLETE)
-        if len(ready) > len(shown) and ready.startswith(shown):
-            yield ready[len(shown) :]
-            shown = ready
-    if len(text) > len(shown):
-        yield text[len(shown) :]
+        if len(ready) > len(listed) and ready.startswith(listed):
+            yield ready[len(listed) :]
+            listed = ready
+    if len(text) > len(listed):
+        yield text[len(listed) :]

@@ -47,7 +47,7 @@ class GenerationTarget(Target):
         return self.vocabulary_size - len(self.placeholders)
 
     @property
-    def never_written(self) -> tuple[int, ...]:
+    def never_generated(self) -> tuple[int, ...]:
         """The token ids that no text holds after its begin token: padding, begin and placeholders."""
         return (self.padding_id, self.begin_id, *range(self.first_placeholder, self.vocabulary_size))
 

@@ -19,9 +19,9 @@ from polysense.tasks.generation.record import GenerationTarget
 __all__ = ["SPEC", "GenerationSpec"]
 
 _SHORT_TEXT = 4  # tokens, the end among them
-_SHOWN = ("cider", "bleu", "chrf", "exact_match", "token_f1", "wer", "log_loss")
+_REPORTED = ("cider", "bleu", "chrf", "exact_match", "token_f1", "wer", "log_loss")
 # Where a script puts no spaces between words, BLEU and the word error rate take a sentence for a word.
-_SHOWN_UNSPACED = ("cider", "chrf", "exact_match", "token_f1", "cer", "log_loss")
+_REPORTED_UNSPACED = ("cider", "chrf", "exact_match", "token_f1", "cer", "log_loss")
 
 
 class _Contribution(Contribution[GenerationTarget]):
@@ -125,7 +125,7 @@ class GenerationSpec(RowSpec[GenerationTarget]):
             headline="exact_match" if target.typical_length <= _SHORT_TEXT else "chrf",
             selection="token_accuracy",
             finer="chrf",
-            shown=_SHOWN_UNSPACED if unspaced else _SHOWN,
+            reported=_REPORTED_UNSPACED if unspaced else _REPORTED,
         )
 
     def scorer(self, target: GenerationTarget, statistics: Statistics) -> Scorer:

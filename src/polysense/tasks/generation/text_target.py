@@ -248,11 +248,11 @@ class TextTargetProcessor(TargetProcessor):
 
     def _report(self, table: Table, where: str, rows: list[int], lengths: np.ndarray) -> None:
         config = self.config
-        without = len(table) - len(set(rows))
+        num_missing = len(table) - len(set(rows))
         _log.info(
             "%s: %d texts in %d rows, %d tokens to write them with, %.1f a text%s",
             where, len(lengths), len(set(rows)), self._tokenizer.vocabulary_size, lengths.mean(),
-            f"; {without} rows have none and are counted out" if without else "",
+            f"; {num_missing} rows have none and are counted out" if num_missing else "",
         )  # fmt: skip
         if config.max_tokens is None or not (lengths > config.max_tokens).any():
             return

@@ -34,7 +34,7 @@ Kind: TypeAlias = Literal["subwords", "words", "characters"]
 
 _SPECIAL = ["<no token>", "<begin of text>", "<end of text>"]
 _UNKNOWN = "<unknown token>"
-_SHOWN_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+_UNKNOWN_SIGN = "\N{REPLACEMENT CHARACTER}"
 _FILE = "tokenizer.json"
 _LARGEST = {"subwords": 8_000, "words": 30_000, "characters": 10_000}
 _MIN_SUBWORDS = 1_000
@@ -156,17 +156,17 @@ class OutputTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text that ids spell, up to the end token; an unknown token is U+FFFD."""
-        kept = []
+        retained = []
         for token in ids:
             if token == END:
                 break
             if token not in (PADDING, BEGIN):
-                kept.append(int(token))
+                retained.append(int(token))
         if self.kind == "subwords":
-            text: str = self.tokenizer.decode(kept, skip_special_tokens=False)
+            text: str = self.tokenizer.decode(retained, skip_special_tokens=False)
             return text.removeprefix(" ")
         unknown = self.unknown
-        pieces = [_SHOWN_UNKNOWN if t == unknown else self.tokenizer.id_to_token(t) or "" for t in kept]
+        pieces = [_UNKNOWN_SIGN if t == unknown else self.tokenizer.id_to_token(t) or "" for t in retained]
         return (" " if self.kind == "words" else "").join(pieces)
 
     def save(self, folder: Path) -> None:

@@ -72,7 +72,7 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
             headline="f1_micro",
             selection="average_precision",
             finer="log_loss",
-            shown=("f1_micro", "f1_macro", "average_precision", "auroc", "exact_match", "log_loss"),
+            reported=("f1_micro", "f1_macro", "average_precision", "auroc", "exact_match", "log_loss"),
         )
 
     def scorer(self, target: MultilabelTarget, statistics: Statistics) -> Scorer:

@@ -24,20 +24,20 @@ from polysense.core.batch import ColumnBatch
 from polysense.nn.column_decoder import ColumnDecoder
 from polysense.nn.layers.draws import uniforms
 
-__all__ = ["Corruption", "Hidden"]
+__all__ = ["Corruption", "MaskedCells"]
 
 
 @dataclass(frozen=True, eq=False)
-class Hidden:
+class MaskedCells:
     """What of a column is masked.
 
     Attributes:
         absent: [batch], the whole cell.
-        places: [batch, places], single places; all known ones of an absent cell.
+        positions: [batch, places], single places; all known ones of an absent cell.
     """
 
     absent: Bool[Tensor, " batch"]
-    places: Bool[Tensor, "batch places"]
+    positions: Bool[Tensor, "batch positions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,30 +46,30 @@ class Corruption:
 
     Attributes:
         mask: The share of each column's places that is masked; of a column of one place, how often it is absent.
-        hide: How often a whole cell is made absent.
+        cell_mask_rate: How often a whole cell is made absent.
         noise: Standard deviation of the noise on numbers, pixels and samples, in the column's own.
         replace: The share of tokens and categories that become random ones.
     """
 
     mask: float = 0.0
-    hide: float = 0.0
+    cell_mask_rate: float = 0.0
     noise: float = 0.0
     replace: float = 0.0
 
     @property
     def is_none(self) -> bool:
         """Whether nothing is changed."""
-        return not (self.mask or self.hide or self.noise or self.replace)
+        return not (self.mask or self.cell_mask_rate or self.noise or self.replace)
 
     def share_scored(self, decoder: ColumnDecoder) -> float:
         """How often a column of one place is masked, where the loss is on masked places alone; 1 for all others."""
-        if not self.mask or decoder.num_places > 1:
+        if not self.mask or decoder.num_positions > 1:
             return 1.0
-        return 1.0 - (1.0 - self.mask) * (1.0 - self.hide)
+        return 1.0 - (1.0 - self.mask) * (1.0 - self.cell_mask_rate)
 
-    def hidden(
+    def masked_cells(
         self, decoders: Sequence[ColumnDecoder], columns: Mapping[str, ColumnBatch], keys: Int[Tensor, " batch"]
-    ) -> dict[str, Hidden]:
+    ) -> dict[str, MaskedCells]:
         """What of each column is masked.
 
         Args:
@@ -78,7 +78,7 @@ class Corruption:
             keys: `Batch.keys`.
         """
         there = [decoder for decoder in decoders if decoder.column.name in columns]
-        if not there or not (self.mask or self.hide):
+        if not there or not (self.mask or self.cell_mask_rate):
             return {}
         present = torch.stack([columns[decoder.column.name].present for decoder in there], dim=1)
         lost = torch.stack([self._lost(decoder, keys) for decoder in there], dim=1) & present
@@ -96,40 +96,40 @@ class Corruption:
         for index, decoder in enumerate(there):
             name, absent = decoder.column.name, lost[:, index]
             known = decoder.known(columns[name])
-            places = known & absent[:, None]
-            if self.mask and decoder.num_places > 1:
-                places = places | _some(known, uniforms(keys, decoder.num_places, f"mask {name}"), self.mask)
-            results[name] = Hidden(absent, places)
+            positions = known & absent[:, None]
+            if self.mask and decoder.num_positions > 1:
+                positions = positions | _some(known, uniforms(keys, decoder.num_positions, f"mask {name}"), self.mask)
+            results[name] = MaskedCells(absent, positions)
         return results
 
     def __call__(
         self, decoders: Sequence[ColumnDecoder], columns: Mapping[str, ColumnBatch], keys: Int[Tensor, " batch"]
     ) -> dict[str, ColumnBatch]:
-        """The columns as the encoders get them; arguments as in `hidden`."""
+        """The columns as the encoders get them; arguments as in `masked_cells`."""
         result = dict(columns)
         for decoder in decoders:
             name = decoder.column.name
             if (self.noise or self.replace) and name in result:
                 result[name] = decoder.noisy(result[name], keys, self.noise, self.replace)
         named = {decoder.column.name: decoder for decoder in decoders}
-        for name, hidden in self.hidden(decoders, columns, keys).items():
-            if self.mask and named[name].num_places > 1:
-                result[name] = named[name].hidden(result[name], hidden.places)
-            result[name] = result[name].masked(~hidden.absent)
+        for name, masked_cells in self.masked_cells(decoders, columns, keys).items():
+            if self.mask and named[name].num_positions > 1:
+                result[name] = named[name].with_masked(result[name], masked_cells.positions)
+            result[name] = result[name].masked(~masked_cells.absent)
         return result
 
     def _lost(self, decoder: ColumnDecoder, keys: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """Which cells are to be absent."""
         name = decoder.column.name
-        lost = uniforms(keys, 1, f"hide {name}")[:, 0] < self.hide
-        if decoder.num_places == 1:
+        lost = uniforms(keys, 1, f"hide {name}")[:, 0] < self.cell_mask_rate
+        if decoder.num_positions == 1:
             lost = lost | (uniforms(keys, 1, f"mask {name}")[:, 0] < self.mask)
         return lost
 
 
 def _some(
-    known: Bool[Tensor, "batch places"], draws: Float[Tensor, "batch places"], share: float
-) -> Bool[Tensor, "batch places"]:
+    known: Bool[Tensor, "batch positions"], draws: Float[Tensor, "batch positions"], share: float
+) -> Bool[Tensor, "batch positions"]:
     """The known places with the smallest draws: that share of them, rounded, and at least one."""
     order = torch.where(known, draws, 2.0).argsort(dim=1, stable=True).argsort(dim=1)
     number = (share * known.sum(dim=1) + 0.5).floor().clamp(min=1.0)

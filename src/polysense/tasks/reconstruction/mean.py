@@ -24,7 +24,7 @@ from polysense.modalities.number.decoder import NumberDecoder
 from polysense.modalities.text.decoder import TokenDecoder
 from polysense.nn.column_decoder import ColumnDecoder, squared
 
-__all__ = ["MeanPredictor", "has_classes", "hits"]
+__all__ = ["MeanPredictor", "correct", "has_classes"]
 
 Columns = Mapping[str, ColumnBatch]
 
@@ -70,8 +70,8 @@ class MeanPredictor(nn.Module):
             if column is None or not self.counts[index]:
                 results.append(_nowhere(columns))
             elif has_classes(decoder):
-                wanted, known = _classes(decoder, column)
-                losses = -self._mean(index)[wanted]
+                expected, known = _classes(decoder, column)
+                losses = -self._mean(index)[expected]
                 results.append(_mean_over(losses, known))
             else:
                 truth, known = _measured(decoder, column)
@@ -81,7 +81,7 @@ class MeanPredictor(nn.Module):
                 results.append(_mean_over(errors.flatten(1), known.expand(errors.shape).flatten(1)))
         return torch.stack(results, dim=1)
 
-    def hits(self, columns: Columns) -> Float[Tensor, "batch columns"]:
+    def correct(self, columns: Columns) -> Float[Tensor, "batch columns"]:
         """Likewise the share that is right by saying the most frequent; NaN too where there is no right or wrong."""
         results = []
         for index, decoder in enumerate(self.decoders):
@@ -89,15 +89,15 @@ class MeanPredictor(nn.Module):
             if column is None or not self.counts[index] or not has_classes(decoder):
                 results.append(_nowhere(columns))
                 continue
-            wanted, known = _classes(decoder, column)
-            results.append(_mean_over((wanted == self._mean(index).argmax()).float(), known))
+            expected, known = _classes(decoder, column)
+            results.append(_mean_over((expected == self._mean(index).argmax()).float(), known))
         return torch.stack(results, dim=1)
 
     def _mean(self, index: int) -> Tensor:
         return self.get_buffer(f"mean_{index}")
 
 
-def hits(
+def correct(
     decoders: Sequence[ColumnDecoder], predicted: Mapping[str, Tensor], columns: Columns
 ) -> Float[Tensor, "batch columns"]:
     """Per row and column the share of its tokens, or its category, that is right; NaN where nothing is to be right.
@@ -114,9 +114,9 @@ def hits(
         if column is None or said is None or not has_classes(decoder):
             results.append(_nowhere(columns))
             continue
-        wanted, known = _classes(decoder, column)
-        said = said.view(len(wanted), -1)
-        results.append(_mean_over((said == wanted).float(), known))
+        expected, known = _classes(decoder, column)
+        said = said.view(len(expected), -1)
+        results.append(_mean_over((said == expected).float(), known))
     return torch.stack(results, dim=1)
 
 
@@ -141,8 +141,8 @@ def _shape(decoder: ColumnDecoder) -> tuple[int, ...]:
 def _summed(decoder: ColumnDecoder, column: ColumnBatch) -> tuple[Tensor, int]:
     """The sum of the true values, float64, and their number."""
     if has_classes(decoder):
-        wanted, known = _classes(decoder, column)
-        counts = torch.bincount(wanted[known], minlength=_shape(decoder)[0])
+        expected, known = _classes(decoder, column)
+        counts = torch.bincount(expected[known], minlength=_shape(decoder)[0])
         return counts.double(), int(known.sum())
     truth, known = _measured(decoder, column)
     values = truth.double().masked_fill(~known, 0.0).sum(dim=0)
@@ -158,7 +158,7 @@ def _measured(
     there = column.lengths[:, 0] > 0
     if isinstance(decoder, SoundDecoder):
         log_mel, valid = decoder.log_mel(column.values[:, 0], column.lengths[:, 0])
-        most = decoder.num_places * (decoder.output.out_features // decoder.log_mel.num_mels)
+        most = decoder.num_positions * (decoder.output.out_features // decoder.log_mel.num_mels)
         return log_mel[..., :most], valid[:, None, :most]
     if isinstance(decoder, PixelDecoder):
         return (column.values[:, 0].float() / 255 - decoder.mean) / decoder.std, there[:, None, None, None]
@@ -170,15 +170,15 @@ def _measured(
 
 def _classes(
     decoder: ColumnDecoder, column: ColumnBatch
-) -> tuple[Int[Tensor, "batch places"], Bool[Tensor, "batch places"]]:
+) -> tuple[Int[Tensor, "batch positions"], Bool[Tensor, "batch positions"]]:
     """The true tokens or the category, and which places are known."""
     known = decoder.known(column)
     if isinstance(decoder, CategoryDecoder):
         return column.values[:, 0, :1].long().masked_fill(~known, 0), known
     assert isinstance(decoder, TokenDecoder)
     ids = column.values[:, 0].long()
-    ids = F.pad(ids, (0, decoder.num_places - ids.shape[1]), value=decoder.column.padding_id)
-    past = torch.arange(decoder.num_places, device=ids.device) >= column.lengths[:, :1]
+    ids = F.pad(ids, (0, decoder.num_positions - ids.shape[1]), value=decoder.column.padding_id)
+    past = torch.arange(decoder.num_positions, device=ids.device) >= column.lengths[:, :1]
     return ids.masked_fill(past, decoder.column.padding_id), known
 
 

@@ -93,15 +93,15 @@ class ReconstructionScorer(Scorer):
 class _Sums:
     """Errors, skills and accuracies of each column, over the rows that know them."""
 
-    def __init__(self, errors: np.ndarray, hits: np.ndarray, mean_errors: np.ndarray) -> None:
+    def __init__(self, errors: np.ndarray, correct: np.ndarray, mean_errors: np.ndarray) -> None:
         """Takes [rows, columns] each."""
         known = ~np.isnan(errors)
         beside = known & ~np.isnan(mean_errors)
-        right = ~np.isnan(hits)
+        right = ~np.isnan(correct)
         parts = (
             np.where(known, errors, 0.0), known,
             np.where(beside, errors, 0.0), np.where(beside, mean_errors, 0.0),
-            np.where(right, hits, 0.0), right,
+            np.where(right, correct, 0.0), right,
         )  # fmt: skip
         self._parts = np.concatenate([part.astype(np.float64) for part in parts], axis=1)
 

@@ -22,9 +22,10 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     """Input columns, reconstructed. The columns themselves are not kept: a table of images may not fit into memory.
 
     Its row statistics are float64 [rows, columns], NaN where the true cell is not known: `errors` (mean squared, in the
-    column's standard deviations, or nats per token or category), `hits` (the share of tokens that is correct, or
-    whether the category is), `imputed_errors` and `imputed_hits` (the cell itself masked, reconstructed from the row's
-    others), `mean_errors` and `mean_hits` (of the training mean, or the most frequent). And `codes` [rows, size].
+    column's standard deviations, or nats per token or category), `correct` (the share of tokens that is correct, or
+    whether the category is), `imputed_errors` and `imputed_correct` (the cell itself masked, reconstructed from the
+    row's others), `mean_errors` and `mean_correct` (of the training mean, or the most frequent), and `codes`
+    [rows, size].
     """
 
     name = "reconstruction"
@@ -89,18 +90,18 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
         whole, *masked = outputs
         shape = (len(truth["present"]), len(target.members))
         unknown = np.full(shape, np.nan)
-        imputed_errors, imputed_hits = unknown.copy(), unknown.copy()
+        imputed_errors, imputed_correct = unknown.copy(), unknown.copy()
         for group, output in zip(self.masked_groups(target), masked, strict=False):
             others = [present for column, present in rows.present.items() if column not in group]
             there = np.any(others, axis=0) if others else np.zeros(shape[0], dtype=bool)
             for index in map(target.members.index, group):
                 imputed_errors[:, index] = np.where(there, output["errors"][:, index], np.nan)
-                imputed_hits[:, index] = np.where(there, output["hits"][:, index], np.nan)
+                imputed_correct[:, index] = np.where(there, output["hits"][:, index], np.nan)
         return {
             "present": truth["present"],
             "codes": whole["values"],
             "imputed_errors": imputed_errors,
-            "imputed_hits": imputed_hits,
+            "imputed_hits": imputed_correct,
             **{
                 name: whole[name].astype(np.float64) if name in whole else unknown
                 for name in ("errors", "hits", "mean_errors", "mean_hits")
@@ -113,7 +114,7 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
             headline="skill",
             selection="skill",
             finer="imputed_skill",
-            shown=("skill", "imputed_skill", "accuracy", "imputed_accuracy"),
+            reported=("skill", "imputed_skill", "accuracy", "imputed_accuracy"),
         )
 
     def scorer(self, target: ReconstructionTarget, statistics: Statistics) -> Scorer:

@@ -109,17 +109,17 @@ class ReconstructionProcessor(TargetProcessor):
         if not refused:
             return
         reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-        kept = tuple(name for name in members if name not in refused)
-        if not kept:
+        retained = tuple(name for name in members if name not in refused)
+        if not retained:
             raise ColumnError(
                 f"target {self.name!r}: none of its columns can be reconstructed ({reasons}); name other columns too, "
                 f"or read these in another way"
             )
         _log.warning("target %r: read and not reconstructed: %s", self.name, reasons)
         sources = self.config.sources(self.name)
-        cells = tuple(cell for name, cell in zip(members, sources, strict=True) if name in kept)
-        self.config = replace(self.config, columns=kept, cells=None if cells == kept else cells)
-        self._target = replace(target, columns=cells, members=kept)
+        cells = tuple(cell for name, cell in zip(members, sources, strict=True) if name in retained)
+        self.config = replace(self.config, columns=retained, cells=None if cells == retained else cells)
+        self._target = replace(target, columns=cells, members=retained)
 
     def render(self, value: Any) -> list[float]:
         """A code as plain numbers."""

@@ -63,7 +63,7 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
             headline="r2",
             selection="r2",
             finer="mae",
-            shown=("r2", "mae", "rmse", "pearson"),
+            reported=("r2", "mae", "rmse", "pearson"),
         )
 
     def scorer(self, target: RegressionTarget, statistics: Statistics) -> Scorer:

@@ -115,20 +115,20 @@ class RetrievalScorer(Scorer):
     """All metrics of one joint embedding space."""
 
     def __init__(
-        self, places: np.ndarray, keys: np.ndarray, present: np.ndarray, members: tuple[str, ...], anchor: str = ""
+        self, embeddings: np.ndarray, keys: np.ndarray, present: np.ndarray, members: tuple[str, ...], anchor: str = ""
     ) -> None:
         """Searches, once: what a resample changes is only how often a row counts.
 
         Args:
-            places: float [rows, columns, size], NaN where a column is absent.
+            embeddings: float [rows, columns, size], NaN where a column is absent.
             keys: int64 [rows, columns or one more], what a cell holds, 0 where it is missing.
             present: bool [rows], which rows look; the others are among the candidates only.
             members: The columns' names.
             anchor: The one that each other is compared with, if there is one.
         """
         self._members, self._anchor = members, anchor
-        self._places = places
-        self._there = there_of(places, keys)
+        self._embeddings = embeddings
+        self._there = there_of(embeddings, keys)
         counted = np.flatnonzero(present)
         self._num_rows = len(counted)
         self._searches: dict[str, _Search] = {}
@@ -137,7 +137,7 @@ class RetrievalScorer(Scorer):
             self._searches[f"{members[a]} to {members[b]}"] = self._search(a, b, keys, counted)
             if a < b:
                 both = self._there[counted, a] & self._there[counted, b]
-                gap = places[counted, a] - places[counted, b]
+                gap = embeddings[counted, a] - embeddings[counted, b]
                 pairs.append(np.where(both, np.square(gap).sum(axis=1), np.nan))
         distances = np.stack(pairs, axis=1) if pairs else np.zeros((self._num_rows, 0))
         known = np.isfinite(distances)
@@ -148,25 +148,25 @@ class RetrievalScorer(Scorer):
         }
 
     def _of(self, column: int) -> np.ndarray:
-        result: np.ndarray = self._places[self._there[:, column], column]
+        result: np.ndarray = self._embeddings[self._there[:, column], column]
         return result
 
     def _search(self, a: int, b: int, keys: np.ndarray, counted: np.ndarray) -> _Search:
         """Where each row's a finds its b."""
-        among = Candidates(self._places, keys, b)
+        among = Candidates(self._embeddings, keys, b)
         looking = counted[self._there[counted, a]]
         results: dict[str, list[np.ndarray]] = {}
-        kept = []
+        retained = []
         for some in chunks(len(looking), max(among.num_holders, 1)):
             rows = looking[some]
             if not among.num_holders:
                 break
             right = among.right(rows, a)
             hit = right.any(axis=1)
-            kept.append(rows[hit])
+            retained.append(rows[hit])
             for name, values in _ranked(among.scores(rows[hit], a), right[hit]).items():
                 results.setdefault(name, []).append(values)
-        rows = np.concatenate([np.zeros(0, dtype=np.int64), *kept])
+        rows = np.concatenate([np.zeros(0, dtype=np.int64), *retained])
         return _Search(
             rows=np.searchsorted(counted, rows),
             values={name: np.concatenate(parts) for name, parts in results.items()},
@@ -212,10 +212,10 @@ def _ranked(scores: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
         results[f"recall_at_{depth}"] = 1.0 - _all_wrong(depth - ahead, wrong_ties, right_ties)
     reciprocal = 1.0 / (ahead + 1)
     for row in np.flatnonzero(wrong_ties):
-        wrong, places = wrong_ties[row], np.arange(wrong_ties[row] + 1)
+        wrong, embeddings = wrong_ties[row], np.arange(wrong_ties[row] + 1)
         # The probability that the first so many of the equal ones are all wrong.
-        all_wrong = np.concatenate([[1.0], np.cumprod((wrong - places) / (wrong + right_ties[row] - places))])
-        reciprocal[row] = ((all_wrong[:-1] - all_wrong[1:]) / (ahead[row] + 1 + places)).sum()
+        all_wrong = np.concatenate([[1.0], np.cumprod((wrong - embeddings) / (wrong + right_ties[row] - embeddings))])
+        reciprocal[row] = ((all_wrong[:-1] - all_wrong[1:]) / (ahead[row] + 1 + embeddings)).sum()
     results["mean_reciprocal_rank"] = reciprocal
     precision = 1.0 / (ahead + tied.sum(axis=1))
     several = np.flatnonzero(right.sum(axis=1) > 1)

@@ -88,7 +88,7 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
             headline="recall_at_1",
             selection="mean_reciprocal_rank",
             finer="mean_average_precision",
-            shown=("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_average_precision"),
+            reported=("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_average_precision"),
         )
 
     def scorer(self, target: RetrievalTarget, statistics: Statistics) -> Scorer:

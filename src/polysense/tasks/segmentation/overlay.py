@@ -53,12 +53,12 @@ def overlay_of(target: SegmentationTarget, dataset: TableDataset, position: int,
     image = np.full((*target.size, 3), 128, dtype=np.uint8)
     if items:
         image[:] = items[0].transpose(1, 2, 0)  # of one channel it is spread over three
-    shown = np.union1d(truth, predicted)
+    listed = np.union1d(truth, predicted)
     return Overlay(
         images=(as_jpeg(image), as_jpeg(_over(target, image, truth)), as_jpeg(_over(target, image, predicted))),
         truth=words(target, truth),
         predicted=words(target, predicted),
-        classes=tuple((target.classes[i], class_color(target, i)) for i in shown.tolist() if i < target.other),
+        classes=tuple((target.classes[i], class_color(target, i)) for i in listed.tolist() if i < target.other),
     )
 
 

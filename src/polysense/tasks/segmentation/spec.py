@@ -108,7 +108,7 @@ class SegmentationSpec(TaskSpec[SegmentationTarget]):
             headline="mean_iou",
             selection="mean_iou",
             finer="log_loss",
-            shown=("mean_iou", "mean_dice", "pixel_accuracy", "log_loss"),
+            reported=("mean_iou", "mean_dice", "pixel_accuracy", "log_loss"),
         )
 
     def scorer(self, target: SegmentationTarget, statistics: Statistics) -> Scorer:

@@ -22,8 +22,8 @@ def align(target: Target, truth: ValueTruth, matrices: Float[Tensor, "batch 3 3"
     segments = records[:, 1:]
     known = ~matrices.isnan().any(dim=2).any(dim=1)
     scale, shift = matrices[:, :1, :1].nan_to_num(1.0), matrices[:, :1, 2:].nan_to_num(0.0)
-    places = torch.minimum((segments[:, :, :2] * scale + shift).clamp(min=0), lengths[:, :, None])
-    classes = segments[:, :, 2].masked_fill(places[:, :, 1] <= places[:, :, 0], -1.0)
-    moved = torch.cat([places.masked_fill((classes < 0)[:, :, None], 0.0), classes[:, :, None]], dim=2)
+    positions = torch.minimum((segments[:, :, :2] * scale + shift).clamp(min=0), lengths[:, :, None])
+    classes = segments[:, :, 2].masked_fill(positions[:, :, 1] <= positions[:, :, 0], -1.0)
+    moved = torch.cat([positions.masked_fill((classes < 0)[:, :, None], 0.0), classes[:, :, None]], dim=2)
     whole = torch.stack([torch.zeros_like(lengths), lengths, torch.full_like(lengths, -1.0)], dim=2)
     return replace(truth, values=torch.cat([whole, moved], dim=1), present=truth.present & known)

@@ -2,7 +2,7 @@
 
 The table says characters of a text, seconds of an audio clip, or a label for each word or frame. A model knows only the
 steps of what it was given: tokens, samples. A ruler is made for one row and goes both ways. Another kind of column
-(video, series) takes a ruler of its own, and an entry in `ruler_of`.
+(video, series) takes a ruler of its own, and an entry in `aligner_of`.
 
 A token belongs to a segment if more than half of it lies inside, whitespace aside; so a segment that ends within a
 token ends with it or before it. A segment none of whose tokens is mostly inside gets the token that it fills most.
@@ -26,12 +26,12 @@ from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.audio.decode import audio_info
 from polysense.modalities.text.column import TextProcessor, join_words
 
-__all__ = ["AudioRuler", "Ruler", "TextRuler", "can_measure", "find_over", "ruler_of"]
+__all__ = ["AudioAligner", "SegmentAligner", "TextAligner", "aligner_of", "can_measure", "find_over"]
 
 _SLACK = 0.05  # seconds that an annotation may run over a clip's end: rounding, a resampled copy
 
 
-class Ruler(ABC):
+class SegmentAligner(ABC):
     """One cell's length in both terms.
 
     Attributes:
@@ -49,7 +49,7 @@ class Ruler(ABC):
     words: Sequence[tuple[int, int]] = ()
 
     @abstractmethod
-    def places(self, num_labels: int) -> list[tuple[float, float]]:
+    def positions(self, num_labels: int) -> list[tuple[float, float]]:
         """Where each label of a list of labels lies, in the table's terms.
 
         Raises:
@@ -65,7 +65,7 @@ class Ruler(ABC):
         """A segment of steps in the table's terms: its start, its end, and what stands there if that can be said."""
 
 
-class TextRuler(Ruler):
+class TextAligner(SegmentAligner):
     """Characters or words of a text, and its tokens."""
 
     unit = "characters"
@@ -96,7 +96,7 @@ class TextRuler(Ruler):
         self._tokens = np.array([_trimmed(read, *offset) for offset in offsets], dtype=np.int64).reshape(-1, 2)
         self.length = len(self._tokens)
 
-    def places(self, num_labels: int) -> list[tuple[float, float]]:
+    def positions(self, num_labels: int) -> list[tuple[float, float]]:
         if num_labels != len(self.words):
             kind = "words in the list" if self.given else "words, as whitespace parts them"
             raise DecodeError(f"found {num_labels} labels for {len(self.words)} {kind}, expected one label for each")
@@ -128,7 +128,7 @@ class TextRuler(Ruler):
         return position if self._map is None else int(self._map[min(position, len(self._map) - 1)])
 
 
-class AudioRuler(Ruler):
+class AudioAligner(SegmentAligner):
     """Seconds of an audio clip, and its samples."""
 
     unit = "seconds"
@@ -139,7 +139,7 @@ class AudioRuler(Ruler):
         self.length = num_samples
         self.extent = num_samples / sample_rate
 
-    def places(self, num_labels: int) -> list[tuple[float, float]]:
+    def positions(self, num_labels: int) -> list[tuple[float, float]]:
         edges = np.linspace(0.0, self.extent, num_labels + 1).tolist()
         return list(itertools.pairwise(edges))
 
@@ -156,9 +156,9 @@ def can_measure(column: ColumnProcessor) -> bool:
     return isinstance(column, (TextProcessor, AudioProcessor))
 
 
-def ruler_of(
+def aligner_of(
     column: ColumnProcessor, cell: object, root: Path, items: Sequence[np.ndarray] = (), length: int | None = None
-) -> Ruler | None:
+) -> SegmentAligner | None:
     """The ruler of one row; None where the cell is empty.
 
     Args:
@@ -181,7 +181,7 @@ def ruler_of(
                     f"text, set data.columns.{column.name}.words to true"
                 )
             cell = cell[0] if cell else ""
-        return TextRuler(column, cell)
+        return TextAligner(column, cell)
     assert isinstance(column, AudioProcessor)
     rate = column.column.sample_rate
     if isinstance(cell, list) and len(cell) != 1:
@@ -191,7 +191,7 @@ def ruler_of(
     if length is None:
         source_rate, frames, _ = audio_info(cell[0] if isinstance(cell, list) else cell, root)
         length = round(frames * rate / source_rate)
-    return AudioRuler(rate, length)
+    return AudioAligner(rate, length)
 
 
 def find_over(columns: Mapping[str, ColumnProcessor]) -> list[str]:

@@ -18,7 +18,7 @@ from polysense.tasks.tagging.record import TaggingTarget
 __all__ = ["SPEC", "TaggingSpec"]
 
 _NO_END = 1e30  # a segment that ends where its row does, wherever that is
-_SHOWN = (
+_REPORTED = (
     *(f"{whole}_{name}" for whole in ("entity", "segment") for name in ("f1", "precision", "recall")),
     *(f"{step}_{name}" for step in ("token", "frame") for name in ("f1", "accuracy")),
     "onset_f1",
@@ -101,7 +101,9 @@ class TaggingSpec(RowSpec[TaggingTarget]):
 
     def metrics(self, target: TaggingTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:
         primary = tagging_primary(target)
-        return marked(tagging_metrics(target), headline=primary, selection=primary, finer="log_loss", shown=_SHOWN)
+        return marked(
+            tagging_metrics(target), headline=primary, selection=primary, finer="log_loss", reported=_REPORTED
+        )
 
     def scorer(self, target: TaggingTarget, statistics: Statistics) -> Scorer:
         rows = np.flatnonzero(statistics["present"])

@@ -28,7 +28,14 @@ from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.classes import Classes
 from polysense.tasks.tagging.record import TaggingTarget
-from polysense.tasks.tagging.segment_alignment import AudioRuler, Ruler, TextRuler, can_measure, find_over, ruler_of
+from polysense.tasks.tagging.segment_alignment import (
+    AudioAligner,
+    SegmentAligner,
+    TextAligner,
+    aligner_of,
+    can_measure,
+    find_over,
+)
 from polysense.tasks.tagging.segments import has_prefixes, segments_of_tags
 
 __all__ = ["Labeled", "TaggingProcessor", "TaggingTargetConfig", "read_labeled"]
@@ -110,21 +117,21 @@ class TaggingProcessor(TargetProcessor):
 
     def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:
         """Settles which column the segments lie in; see the base."""
-        asked, where = self.config.over, f"target {self.name!r}"
-        if asked is None:
+        requested, where = self.config.over, f"target {self.name!r}"
+        if requested is None:
             result = find_over(columns)
             if len(result) != 1:
                 several = f"it may be {' or '.join(map(repr, result))}" if result else "none is a text or a recording"
                 raise ColumnError(f"{where}: which input column do its segments lie in? {several}; say so with `over`")
-            asked = result[0]
-        if asked not in columns:
-            raise ColumnError(f"{where}: over names {asked!r}, which is no input column ({', '.join(columns)})")
-        if not can_measure(columns[asked]):
+            requested = result[0]
+        if requested not in columns:
+            raise ColumnError(f"{where}: over names {requested!r}, which is no input column ({', '.join(columns)})")
+        if not can_measure(columns[requested]):
             raise ColumnError(
-                f"{where}: segments can't lie in {asked!r}, a column of type {columns[asked].config.type}; expected a "
-                f"text or a recording"
+                f"{where}: segments can't lie in {requested!r}, a column of type {columns[requested].config.type}; "
+                f"expected a text or a recording"
             )
-        self._over, self._column = asked, columns[asked]
+        self._over, self._column = requested, columns[requested]
 
     # --- fitting -------------------------------------------------------------------------------------------------
 
@@ -180,8 +187,8 @@ class TaggingProcessor(TargetProcessor):
         """The label of each segment of a cell, wherever it lies."""
         if labels.labels is None:
             return [label for _, _, label in labels.segments]
-        places = [(float(i), i + 1.0) for i in range(len(labels.labels))]
-        return [label for _, _, label in self._joined(labels.labels, places)]
+        positions = [(float(i), i + 1.0) for i in range(len(labels.labels))]
+        return [label for _, _, label in self._joined(labels.labels, positions)]
 
     def _measure(self, table: Table, read: Mapping[int, Labeled]) -> tuple[tuple[float, ...], int, str | None]:
         """Each class's share of the length of some rows, how many of them could be placed, and why the first of the
@@ -191,20 +198,20 @@ class TaggingProcessor(TargetProcessor):
         rows = list(read)
         for i in [rows[k] for k in np.sort(permutation(len(rows), "fit sample")[:_MEASURED_ROWS])]:
             try:
-                ruler = self._ruler(table, i)
-                if ruler is None:
+                aligner = self._aligner(table, i)
+                if aligner is None:
                     reason = reason or f"{table.source(i, self._over)}: is empty"
                     continue
-                records = self._records(read[i], ruler)
+                records = self._records(read[i], aligner)
             except DecodeError as error:
                 reason = reason or f"{table.source(i, self.columns[0])}: {error}"
                 continue
             labels = read[i].labels
-            if labels and isinstance(ruler, AudioRuler):
-                per_label.append(ruler.extent / len(labels))
+            if labels and isinstance(aligner, AudioAligner):
+                per_label.append(aligner.extent / len(labels))
             for start, end, position in records[1:]:
                 totals[int(position)] += end - start
-            whole, placed = whole + ruler.length, placed + 1
+            whole, placed = whole + aligner.length, placed + 1
         if per_label:
             self._seconds_per_label = float(np.median(per_label))
         self.num_unread = 0
@@ -224,30 +231,32 @@ class TaggingProcessor(TargetProcessor):
             there = table.has(self._column.source) and table.cell(i, self._column.source) is not None
             what = "can't be read" if there else "is empty"
             raise DecodeError(f"found labels, but the cell of {self._over!r} that they lie in {what}")
-        ruler = self._ruler(table, i, items)
-        assert ruler is not None
-        return self._records(result, ruler)
+        aligner = self._aligner(table, i, items)
+        assert aligner is not None
+        return self._records(result, aligner)
 
-    def _ruler(self, table: Table, i: int, items: Sequence[np.ndarray] = (), length: int | None = None) -> Ruler | None:
+    def _aligner(
+        self, table: Table, i: int, items: Sequence[np.ndarray] = (), length: int | None = None
+    ) -> SegmentAligner | None:
         assert self._column is not None
         source = self._column.source
         cell = table.cell(i, source) if table.has(source) else None
-        return ruler_of(self._column, cell, table.root, items, length)
+        return aligner_of(self._column, cell, table.root, items, length)
 
-    def _records(self, labels: Labeled, ruler: Ruler) -> np.ndarray:
+    def _records(self, labels: Labeled, aligner: SegmentAligner) -> np.ndarray:
         """A cell's segments in steps, the whole column first."""
         segments = labels.segments
         if labels.labels is not None:
-            segments = self._joined(labels.labels, ruler.places(len(labels.labels))) if labels.labels else []
-            if not labels.labels and self._is_fitted_on_words and ruler.length:
-                ruler.places(0)
-        records: list[tuple[float, float, float]] = [(0.0, float(ruler.length), -1.0)]
+            segments = self._joined(labels.labels, aligner.positions(len(labels.labels))) if labels.labels else []
+            if not labels.labels and self._is_fitted_on_words and aligner.length:
+                aligner.positions(0)
+        records: list[tuple[float, float, float]] = [(0.0, float(aligner.length), -1.0)]
         last: tuple[float, float, object] | None = None
         for start, end, label in sorted(segments, key=lambda segment: segment[:2]):
-            self._check(start, end, last, ruler)
+            self._check(start, end, last, aligner)
             last = (start, end, label)
             position = self._classes.find(label)
-            steps = ruler.steps(start, min(end, ruler.extent))
+            steps = aligner.steps(start, min(end, aligner.extent))
             if steps is not None and len(records) > 1 and steps[0] < records[-1][1]:  # they share a token
                 steps = (records[-1][1], steps[1]) if steps[1] > records[-1][1] else None
             if steps is None:
@@ -265,12 +274,14 @@ class TaggingProcessor(TargetProcessor):
     def _is_fitted_on_words(self) -> bool:
         return self._writes_labels and not self._seconds_per_label
 
-    def _check(self, start: float, end: float, last: tuple[float, float, object] | None, ruler: Ruler) -> None:
+    def _check(
+        self, start: float, end: float, last: tuple[float, float, object] | None, aligner: SegmentAligner
+    ) -> None:
         if not end > start:
             raise DecodeError(f"found a segment from {start:g} to {end:g}, expected its end after its start")
-        if start < 0 or end > ruler.extent + ruler.slack or start >= ruler.extent:
+        if start < 0 or end > aligner.extent + aligner.slack or start >= aligner.extent:
             raise DecodeError(
-                f"found a segment from {start:g} to {end:g}, expected it within 0 to {ruler.extent:g} {ruler.unit}"
+                f"found a segment from {start:g} to {end:g}, expected it within 0 to {aligner.extent:g} {aligner.unit}"
             )
         if last is not None and start < last[1] - 1e-6:
             raise DecodeError(
@@ -279,7 +290,7 @@ class TaggingProcessor(TargetProcessor):
             )
 
     def _joined(
-        self, labels: Sequence[object], places: Sequence[tuple[float, float]]
+        self, labels: Sequence[object], positions: Sequence[tuple[float, float]]
     ) -> list[tuple[float, float, object]]:
         """Labels one by one as segments of the table's terms."""
         if self._prefixes:
@@ -287,16 +298,16 @@ class TaggingProcessor(TargetProcessor):
             wrong = next((tag for tag in tags if tag != "O" and not (tag[1:2] in ("-", "_") and len(tag) > 2)), None)
             if wrong is not None:
                 raise DecodeError(f"found the label {wrong!r}, expected a prefix, such as B-{wrong} or I-{wrong}")
-            return [(places[a][0], places[b - 1][1], name) for a, b, name in segments_of_tags(tags)]
+            return [(positions[a][0], positions[b - 1][1], name) for a, b, name in segments_of_tags(tags)]
         results: list[tuple[float, float, object]] = []
         run = 0
         for i, label in enumerate(labels):
             if self._is_outside(label):
                 continue
             if run and results and labels[i - 1] == label:
-                results[-1] = (results[-1][0], places[i][1], label)
+                results[-1] = (results[-1][0], positions[i][1], label)
             else:
-                results.append((*places[i], label))
+                results.append((*positions[i], label))
             run = 1
         return results
 
@@ -327,14 +338,14 @@ class TaggingProcessor(TargetProcessor):
         length = int(value[0, 1])
         if length <= 0:
             return None
-        ruler = self._ruler(table, i, length=length)
-        assert ruler is not None
+        aligner = self._aligner(table, i, length=length)
+        assert aligner is not None
         segments = self.render(value)
         if self._writes_labels:
-            return self._as_labels(segments, ruler)
+            return self._as_labels(segments, aligner)
         scores: list[float | None] = [round(one["score"], 4) for one in segments]
         results = [
-            {**ruler.terms(one["start"], one["end"]), "label": one["label"], "score": score}
+            {**aligner.terms(one["start"], one["end"]), "label": one["label"], "score": score}
             for one, score in zip(segments, scores, strict=True)
         ]
         return results, scores
@@ -349,10 +360,10 @@ class TaggingProcessor(TargetProcessor):
         """
         if int(value[0, 1]) <= 0:
             return None
-        ruler = self._ruler(table, i, length=int(value[0, 1]))
-        assert ruler is not None
-        terms = [(ruler.terms(one["start"], one["end"]), str(one["label"])) for one in self.render(value)]
-        text = ruler.text if isinstance(ruler, TextRuler) else None
+        aligner = self._aligner(table, i, length=int(value[0, 1]))
+        assert aligner is not None
+        terms = [(aligner.terms(one["start"], one["end"]), str(one["label"])) for one in self.render(value)]
+        text = aligner.text if isinstance(aligner, TextAligner) else None
         return text, [(float(place["start"]), float(place["end"]), label) for place, label in terms]
 
     @property
@@ -369,17 +380,19 @@ class TaggingProcessor(TargetProcessor):
         result = self._classes.render(position)
         return result if type(result) is int else str(result)
 
-    def _as_labels(self, segments: Sequence[Mapping[str, Any]], ruler: Ruler) -> tuple[list[str], list[float | None]]:
+    def _as_labels(
+        self, segments: Sequence[Mapping[str, Any]], aligner: SegmentAligner
+    ) -> tuple[list[str], list[float | None]]:
         """One label for each word or frame: that of the segment which covers most of it."""
-        places: Sequence[tuple[float, float]]
-        if isinstance(ruler, AudioRuler):
-            places = ruler.places(max(1, round(ruler.extent / max(self._seconds_per_label, 1e-6))))
+        positions: Sequence[tuple[float, float]]
+        if isinstance(aligner, AudioAligner):
+            positions = aligner.positions(max(1, round(aligner.extent / max(self._seconds_per_label, 1e-6))))
         else:
-            places = ruler.words
-        labels = [self.config.outside] * len(places)
-        owners = [-1] * len(places)
-        spans = [ruler.terms(one["start"], one["end"]) for one in segments]
-        for w, (start, end) in enumerate(places):
+            positions = aligner.words
+        labels = [self.config.outside] * len(positions)
+        owners = [-1] * len(positions)
+        spans = [aligner.terms(one["start"], one["end"]) for one in segments]
+        for w, (start, end) in enumerate(positions):
             inside = [min(end, span["end"]) - max(start, span["start"]) for span in spans]
             if inside and 2 * max(inside) >= end - start and max(inside) > 0:
                 owners[w] = int(np.argmax(inside))

@@ -168,8 +168,8 @@ def build_balance(
     if len(model.column_encoders) < 2:
         _LOG.info("training.balance does nothing: there is a single column")
         return None
-    alone = model.unimodal_losses().values()
-    if alone and not any(model.loss_weights[named.together] for named in alone):
+    unimodal = model.unimodal_losses().values()
+    if unimodal and not any(model.loss_weights[named.together] for named in unimodal):
         _LOG.info("training.balance does nothing: the columns are trained each on its own")
         return None
     return config.build(

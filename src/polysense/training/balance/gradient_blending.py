@@ -96,8 +96,8 @@ class GradientBlending(Balance):
         # Of all columns together and of each alone, beside the target's own weight.
         self._targets = {t: setting.model.loss_weights[named.together] for t, named in self._losses.items()}
         target, first = next(iter(self._losses.items()))
-        alone = [setting.model.loss_weights[name] / self._targets[target] for name in first.columns.values()]
-        self._weights = [1.0, *alone]
+        unimodal = [setting.model.loss_weights[name] / self._targets[target] for name in first.columns.values()]
+        self._weights = [1.0, *unimodal]
         # As in the recipe: the learning rate and the clipping keep their meaning.
         self._total = sum(self._weights)
         self._before: np.ndarray | None = None

@@ -84,8 +84,8 @@ def coefficients(
     # Not the sum less the own share, which would round: two columns alike have the ratio 1 exactly.
     others = (means * apart).sum(dim=1) / apart.sum(dim=1).clamp(min=1)
     ahead = seen & apart.any(dim=1) & (means > others)
-    held = 1 - torch.tanh(alpha * means / others.clamp(min=1e-30))
-    return torch.where(ahead, held, 1.0)
+    scales = 1 - torch.tanh(alpha * means / others.clamp(min=1e-30))
+    return torch.where(ahead, scales, 1.0)
 
 
 class OGMGE(Balance):
@@ -116,14 +116,14 @@ class OGMGE(Balance):
             return
         setting = self._setting
         totals, counts = setting.distributed.sum(self._seen)
-        held = coefficients(totals, counts, self._config.alpha)
+        scales = coefficients(totals, counts, self._config.alpha)
         self._seen = torch.zeros_like(self._seen)
-        self._sum += held
+        self._sum += scales
         self._steps += 1
         generator = torch.Generator(setting.device)
         # The same draws in every process: the weights would drift apart otherwise.
         generator.manual_seed(int(fold(setting.seed, epoch, step, "gradient noise")))
-        for encoder, factor in zip(setting.model.column_encoders.values(), held, strict=True):
+        for encoder, factor in zip(setting.model.column_encoders.values(), scales, strict=True):
             gradients = [parameter.grad for parameter in encoder.parameters() if parameter.grad is not None]
             if not gradients:
                 continue

@@ -107,8 +107,8 @@ class StagedFreezing(Balance):
             losses = dict(zip(self._setting.columns, self._setting.own_losses("validation")[1:], strict=True))
             # A column that no validation row has is as weak as can be.
             self._order = tuple(sorted(losses, key=lambda n: -math.inf if math.isnan(losses[n]) else -losses[n]))
-            shown = ", ".join(f"{name} (loss {losses[name]:.3f})" for name in self._order)
-            _LOG.info("staged freezing: the columns from the weakest on are %s", shown)
+            listed = ", ".join(f"{name} (loss {losses[name]:.3f})" for name in self._order)
+            _LOG.info("staged freezing: the columns from the weakest on are %s", listed)
         following = self.trained(epoch + 1)
         if following != done and epoch + 1 < self._setting.epochs:
             _LOG.info("staged freezing: from epoch %d on the encoders of %s learn", epoch + 2, ", ".join(following))

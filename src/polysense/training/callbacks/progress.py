@@ -28,20 +28,20 @@ class ProgressBar(Callback):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._clock = _Clock()
-        self._shown_at = 0.0
+        self._updated_at = 0.0
         self._loss = self._rate = self._tokens = 0.0
 
     def on_start(self, run: Run) -> None:
         """Draws the bar, or writes the first line."""
         self._stream = sys.stderr  # standard output is for results
         self._clock = _Clock()
-        self._shown_at = time.monotonic()
+        self._updated_at = time.monotonic()
         if run.finished:
             return
         if not self._stream.isatty():
             what = f"resuming at epoch {run.epoch + 1}, step {run.step}" if run.resumed else "training"
             self._line(
-                f"{what}: {run.config.epochs} epochs of {run.shown_steps} steps, {run.num_parameters:,} parameters"
+                f"{what}: {run.config.epochs} epochs of {run.formatted_steps} steps, {run.num_parameters:,} parameters"
             )
             return
         from rich.console import Console
@@ -61,7 +61,7 @@ class ProgressBar(Callback):
 
     def on_step(self, run: Run) -> None:
         """Moves the bar, at most twice a second."""
-        if time.monotonic() - self._shown_at >= 1 / _REDRAWS_PER_SECOND:
+        if time.monotonic() - self._updated_at >= 1 / _REDRAWS_PER_SECOND:
             self._show(run)
 
     def on_log(self, run: Run, record: Record) -> None:
@@ -114,8 +114,8 @@ class ProgressBar(Callback):
             # Not markup: a column may be named [bold].
             description = "  ".join(parts).replace("[", "\\[")
             self._bar.update(self._task, completed=run.global_step, description=description, epoch=epoch)
-            self._shown_at = now
-        elif now - self._shown_at >= _SECONDS_BETWEEN_LINES:
+            self._updated_at = now
+        elif now - self._updated_at >= _SECONDS_BETWEEN_LINES:
             self._line(
                 f"epoch {run.epoch + 1}/{run.config.epochs}, step {run.step}/{run.steps_per_epoch}  {'  '.join(parts)}"
             )
@@ -123,7 +123,7 @@ class ProgressBar(Callback):
     def _line(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()
-        self._shown_at = time.monotonic()
+        self._updated_at = time.monotonic()
 
 
 class _Clock:

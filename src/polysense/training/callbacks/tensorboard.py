@@ -25,11 +25,11 @@ class Samples:
 
     Attributes:
         texts: By name what should come out and what came out, as Markdown.
-        pictures: By name an image of an input, uint8 [height, width, 3].
+        images: By name an image of an input, uint8 [height, width, 3].
     """
 
     texts: Mapping[str, str]
-    pictures: Mapping[str, np.ndarray]
+    images: Mapping[str, np.ndarray]
 
 
 class TensorBoard(Callback):
@@ -70,11 +70,11 @@ class TensorBoard(Callback):
         """Writes the validation metrics and what came out for a few rows."""
         self._write("validation", metrics, run.global_step)
         if self.samples is not None and self._writer is not None:
-            shown = self.samples()
-            for name, content in shown.texts.items():
+            listed = self.samples()
+            for name, content in listed.texts.items():
                 self._writer.add_text(f"samples/{name}", content, run.global_step)
-            for name, picture in shown.pictures.items():
-                self._writer.add_image(f"samples/{name}", picture, run.global_step, dataformats="HWC")
+            for name, image in listed.images.items():
+                self._writer.add_image(f"samples/{name}", image, run.global_step, dataformats="HWC")
 
     def close(self) -> None:
         """Closes the event file."""

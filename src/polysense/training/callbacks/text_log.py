@@ -39,7 +39,7 @@ class TextLog(Callback):
             "%s: %d epochs of %s steps, batch size %d, %s trainable parameters",
             f"resumed at epoch {run.epoch + 1}, step {run.step}" if run.resumed else "started",
             run.config.epochs,
-            run.shown_steps,
+            run.formatted_steps,
             run.config.batch_size,
             f"{run.num_parameters:,}",
         )

@@ -155,7 +155,7 @@ def compare(
     )  # fmt: skip
     variants = make_variants(prepared.recipe, options)
     tables = split_tables(prepared.recipe.data, prepared.table, prepared.recipe.training.seed)
-    judged = _judged(tables, split, prepared)
+    evaluated_split = _evaluated_split(tables, split, prepared)
     targets = _targets(prepared.recipe, tables["train"])
     for variant in variants:
         if variant.recipe is not None:
@@ -163,15 +163,19 @@ def compare(
     folder = _folder(output, prepared, options, overrides)
     chosen_seeds = [prepared.recipe.training.seed + i for i in range(seeds)]
     segmented = {task(target.task).lies_in(target) for target in targets} - {None}
-    alone = [name for name in prepared.recipe.data.columns if not segmented - {name}]  # the others hold no segments
+    single_columns = [
+        name for name in prepared.recipe.data.columns if not segmented - {name}
+    ]  # the others hold no segments
     if any(target_config.reads_inputs for target_config in prepared.recipe.data.targets.values()):
-        alone = []  # a target is the columns themselves
-    plans = _plans(variants, prepared.recipe, chosen_seeds, folder, tables, alone=alone if unimodal else ())
-    _train(plans, tables, judged, targets, chosen_seeds, keep=keep, jobs=jobs)
+        single_columns = []  # a target is the columns themselves
+    plans = _plans(
+        variants, prepared.recipe, chosen_seeds, folder, tables, single_columns=single_columns if unimodal else ()
+    )
+    _train(plans, tables, evaluated_split, targets, chosen_seeds, keep=keep, jobs=jobs)
 
     entries = [_entry(plan, targets, chosen_seeds) for plan in plans]
     names = [plan.name for plan in plans]
-    single = [plan for plan in plans if plan.kind is Kind.ALONE]
+    single = [plan for plan in plans if plan.kind is Kind.UNIMODAL]
     if len(single) > 1:
         entries.append(_ensemble(_unlike(UNIMODAL_ENSEMBLE, names), single, targets, chosen_seeds))
     trained = next((plan for plan in plans if plan.results), None)
@@ -184,7 +188,7 @@ def compare(
     comparison = compare_entries(
         entries,
         measures_of(targets),
-        split=judged,
+        split=evaluated_split,
         seeds=chosen_seeds,
         title=f"{Path(prepared.source).stem}: {', '.join(key for key, _ in options)}",
         folder=str(folder),
@@ -203,7 +207,7 @@ def compare(
     return Compared(folder=folder, comparison=comparison)
 
 
-def _judged(tables: Mapping[str, Table], split: str | None, prepared: Prepared) -> str:
+def _evaluated_split(tables: Mapping[str, Table], split: str | None, prepared: Prepared) -> str:
     held_out = [name for name in HELD_OUT if name in tables]
     if not held_out:
         raise SplitError(f"{prepared.table.name}: there are no validation or test rows to compare on; set data.split")
@@ -245,7 +249,7 @@ def _plans(
     folder: Path,
     tables: Mapping[str, Table],
     *,
-    alone: Sequence[str],
+    single_columns: Sequence[str],
 ) -> list[_Plan]:
     table, taken = fingerprint(tables), list[str]()
 
@@ -263,9 +267,9 @@ def _plans(
         for variant in variants
     ]
     if len(base.data.columns) > 1:
-        for column in alone:
+        for column in single_columns:
             name = _unlike(unimodal_name(column), [plan.name for plan in plans])
-            plans.append(_Plan(name=name, kind=Kind.ALONE, trials=trials(name, only_column(base, column))))
+            plans.append(_Plan(name=name, kind=Kind.UNIMODAL, trials=trials(name, only_column(base, column))))
     return plans
 
 
@@ -277,7 +281,7 @@ def _unlike(name: str, names: Sequence[str]) -> str:
 def _train(
     plans: Sequence[_Plan],
     tables: Mapping[str, Table],
-    judged: str,
+    evaluated_split: str,
     targets: Sequence[Target],
     seeds: Sequence[int],
     *,
@@ -289,7 +293,7 @@ def _train(
     todo = []
     # Seed by seed, so that a comparison that is interrupted has compared like with like. What shares its preprocessing
     # (all variants of a model) stays together.
-    for kind_plans in ([p for p in plans if p.kind is Kind.VARIANT], *([p] for p in plans if p.kind is Kind.ALONE)):
+    for kind_plans in ([p for p in plans if p.kind is Kind.VARIANT], *([p] for p in plans if p.kind is Kind.UNIMODAL)):
         todo += [trial for row in zip(*(p.trials for p in kind_plans if p.trials), strict=True) for trial in row]
     total = len(todo)
     for trial in list(todo):
@@ -298,8 +302,8 @@ def _train(
             owners[trial.folder].results[trial.seed] = result
             todo.remove(trial)
     num_variants = sum(plan.kind is Kind.VARIANT for plan in plans)
-    alone = len(plans) - num_variants
-    also = f" and {alone} columns alone" if alone else ""
+    single_columns = len(plans) - num_variants
+    also = f" and {single_columns} columns alone" if single_columns else ""
     before = f", {total - len(todo)} of them done before" if len(todo) < total else ""
     _log.info("%d variants%s, %d seed(s) each: %d trainings%s", num_variants, also, len(seeds), total, before)
 
@@ -310,25 +314,25 @@ def _train(
 
     started, done = time.monotonic(), 0
     try:
-        for outcome in run_all(todo, tables, judged, keep=keep, jobs=jobs, skip=skip):
+        for outcome in run_all(todo, tables, evaluated_split, keep=keep, jobs=jobs, skip=skip):
             done += 1
             owners[outcome.trial.folder].note(outcome)
             left = (time.monotonic() - started) / done * (len(todo) - done)
-            _log.info("%s", _line(outcome, targets, judged, total - len(todo) + done, total, left))
+            _log.info("%s", _line(outcome, targets, evaluated_split, total - len(todo) + done, total, left))
     except (KeyboardInterrupt, TrainingInterrupted):
         raise TrainingInterrupted(
             f"{total - len(todo) + done} of {total} trainings are done; the same command goes on with the others"
         ) from None
 
 
-def _line(outcome: Outcome, targets: Sequence[Target], judged: str, done: int, total: int, left: float) -> str:
+def _line(outcome: Outcome, targets: Sequence[Target], evaluated_split: str, done: int, total: int, left: float) -> str:
     """One finished training, for the progress."""
     head = f"[{done:>{len(str(total))}}/{total}] {outcome.trial.name}, seed {outcome.trial.seed}: "
     rest = f"; about {duration(left)} left" if done < total else ""
     if outcome.result is None:
         return f"{head}failed: {outcome.failure}{rest}"
     first = measures_of(targets)[0]
-    value = _measured(outcome.result["metrics"][judged], targets)[first.key]
+    value = _measured(outcome.result["metrics"][evaluated_split], targets)[first.key]
     return f"{head}{first.name} {value:.4g}, {outcome.result['seconds']:.0f} s{rest}"
 
 
@@ -353,22 +357,22 @@ def _evaluation(trial: Trial, split: str, targets: Sequence[Target]) -> Evaluati
     return score(targets, rows, statistics, bootstrap=0)
 
 
-def _ensemble(name: str, alone: Sequence[_Plan], targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
+def _ensemble(name: str, single_columns: Sequence[_Plan], targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
     """Per seed the mean of the columns' own predictions; the columns' costs added up."""
     values: dict[str, dict[int, dict[str, float]]] = {}
     failures: dict[int, str] = {}
     for position, seed in enumerate(seeds):
-        if any(seed not in plan.results for plan in alone):
+        if any(seed not in plan.results for plan in single_columns):
             failures[seed] = "a column alone could not be trained"
             continue
-        for split in alone[0].results[seed]["metrics"]:
-            parts = [_evaluation(plan.trials[position], split, targets) for plan in alone]
+        for split in single_columns[0].results[seed]["metrics"]:
+            parts = [_evaluation(plan.trials[position], split, targets) for plan in single_columns]
             ensemble = ensemble_baseline(parts, bootstrap=0)
             values.setdefault(split, {})[seed] = overall(ensemble.as_flat(), targets)
     sums = {
-        fact: sum(plan.mean(fact) for plan in alone)
+        fact: sum(plan.mean(fact) for plan in single_columns)
         for fact in ("parameters", "seconds")
-        if all(plan.results for plan in alone)
+        if all(plan.results for plan in single_columns)
     }
     return Entry(name=name, kind=Kind.ENSEMBLE, values=values, failures=failures, facts=sums)
 

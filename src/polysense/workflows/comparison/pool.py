@@ -47,7 +47,7 @@ class Outcome:
 def run_all(
     trials: Sequence[Trial],
     tables: Mapping[str, Table],
-    judged: str,
+    evaluated_split: str,
     *,
     keep: bool,
     jobs: int,
@@ -58,7 +58,7 @@ def run_all(
     Args:
         trials: What to train, in order.
         tables: Per split.
-        judged: The split whose metrics get an interval over rows.
+        evaluated_split: The split whose metrics get an interval over rows.
         keep: Whether to save each model.
         jobs: Processes; 1 is this one.
         skip: Asked before each: why it can only fail, or "".
@@ -70,9 +70,9 @@ def run_all(
         TrainingInterrupted: Ctrl-C or SIGTERM; the state of what was under way was saved.
     """
     if jobs > 1 and len(trials) > 1:
-        yield from _in_processes(trials, tables, judged, keep=keep, jobs=min(jobs, len(trials)), skip=skip)
+        yield from _in_processes(trials, tables, evaluated_split, keep=keep, jobs=min(jobs, len(trials)), skip=skip)
         return
-    runner = TrialRunner(tables, judged, keep=keep)
+    runner = TrialRunner(tables, evaluated_split, keep=keep)
     for trial in trials:
         reason = skip(trial)
         yield Outcome(trial=trial, failure=reason, is_mistake=True) if reason else _attempt(runner, trial)
@@ -93,14 +93,14 @@ def _attempt(runner: TrialRunner, trial: Trial) -> Outcome:
 def _in_processes(
     trials: Sequence[Trial],
     tables: Mapping[str, Table],
-    judged: str,
+    evaluated_split: str,
     *,
     keep: bool,
     jobs: int,
     skip: Callable[[Trial], str],
 ) -> Iterator[Outcome]:
     num_cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    settings = (tables, judged, keep, max(1, min(torch.get_num_threads(), num_cpus // jobs)))
+    settings = (tables, evaluated_split, keep, max(1, min(torch.get_num_threads(), num_cpus // jobs)))
     context = multiprocessing.get_context("spawn")
     left = list(trials)
     workers: dict[multiprocessing.connection.Connection, _Worker] = {}
@@ -170,7 +170,7 @@ def _distribute(
 def _serve(
     connection: multiprocessing.connection.Connection,
     tables: Mapping[str, Table],
-    judged: str,
+    evaluated_split: str,
     keep: bool,
     num_threads: int,
 ) -> None:
@@ -178,7 +178,7 @@ def _serve(
     if sys.platform != "win32":
         os.setpgrp()
     torch.set_num_threads(num_threads)
-    runner = TrialRunner(tables, judged, keep=keep)
+    runner = TrialRunner(tables, evaluated_split, keep=keep)
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         while (trial := connection.recv()) is not None:
             try:

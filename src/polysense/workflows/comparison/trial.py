@@ -136,12 +136,12 @@ class TrialRunner:
 
     Args:
         tables: Per split, the same for all.
-        judged: The split whose metrics get an interval over rows.
+        evaluated_split: The split whose metrics get an interval over rows.
         keep: Whether to save each model.
     """
 
-    def __init__(self, tables: Mapping[str, Table], judged: str, *, keep: bool) -> None:
-        self._tables, self._judged, self._keep = tables, judged, keep
+    def __init__(self, tables: Mapping[str, Table], evaluated_split: str, *, keep: bool) -> None:
+        self._tables, self._evaluated_split, self._keep = tables, evaluated_split, keep
         self._key = ""
         self._data: FittedData | None = None
         self._held_out: dict[str, TableDataset] = {}
@@ -212,7 +212,7 @@ class TrialRunner:
         return evaluate_model(
             bundle.model,
             self._held_out[split],
-            bootstrap=trial.recipe.evaluation.bootstrap if split == self._judged else 0,
+            bootstrap=trial.recipe.evaluation.bootstrap if split == self._evaluated_split else 0,
             seed=trial.seed,
         )
 

@@ -24,7 +24,15 @@ __all__ = ["Compatibility"]
 # Settings under which a weight means what it meant: they act in training alone, or on what is made of the outputs.
 _HARMLESS = frozenset(
     {
-        *("dropout", "loss_weight", "label_smoothing", "learn_temperature", "repeats", "tune", "learning_rate_scale"),
+        *(
+            "dropout",
+            "loss_weight",
+            "label_smoothing",
+            "learn_temperature",
+            "duplicates",
+            "tune",
+            "learning_rate_scale",
+        ),
         *("chunk", "decoding", "packing"),
     }
 )
@@ -50,12 +58,14 @@ class Compatibility:
         """Why a part can't start from another; None if it can."""
         return next(self._reasons(here, there), None)
 
-    def preprocessing(self, moves: Mapping[str, str]) -> tuple[dict[str, ColumnProcessor], dict[str, TargetProcessor]]:
+    def preprocessing(
+        self, transfers: Mapping[str, str]
+    ) -> tuple[dict[str, ColumnProcessor], dict[str, TargetProcessor]]:
         """What comes along with the parts that move."""
         columns: dict[str, ColumnProcessor] = {}
         targets: dict[str, TargetProcessor] = {}
         data, known = self._recipe.data, self._bundle.processor
-        for here, there in moves.items():
+        for here, there in transfers.items():
             kind, _, name = here.partition(".")
             source = there.partition(".")[2]
             if kind == "encoders":
@@ -105,12 +115,12 @@ class Compatibility:
             yield f"the column is {new.type} here and {old.config.type} there"
             return
         fields = {each.name: each.default for each in dataclasses.fields(new)}
-        for key, asked in to_dict(new).items():
+        for key, requested in to_dict(new).items():
             was = to_dict(old.config)[key]
-            if key not in _PLACES and asked != was and asked != fields[key]:
+            if key not in _PLACES and requested != was and requested != fields[key]:
                 yield (
-                    f"data.columns.{name}.{key} is {asked} here and {was} there; its preprocessing comes with it, so "
-                    "leave the key out"
+                    f"data.columns.{name}.{key} is {requested} here and {was} there; its preprocessing comes with it, "
+                    "so leave the key out"
                 )
         cells = new.source(name)
         if self._table.has(cells) and not old.column.multiple and not old.joins_lists:

@@ -58,7 +58,7 @@ class Start:
     Attributes:
         config: As the recipe asks for it.
         bundle: The trained model.
-        moves: Parts of the new model, and which of the trained one's they start from.
+        transfers: Parts of the new model, and which of the trained one's they start from.
         not_moved: Parts of the new model that start anew, and why.
         frozen: Moved parts that do not learn.
         columns: The fitted preprocessing that comes with the encoders.
@@ -67,7 +67,7 @@ class Start:
 
     config: InitFromConfig
     bundle: Bundle
-    moves: Mapping[str, str]
+    transfers: Mapping[str, str]
     not_moved: Mapping[str, str]
     frozen: tuple[str, ...] = ()
     columns: Mapping[str, ColumnProcessor] = field(default_factory=dict)
@@ -83,11 +83,11 @@ class Start:
             ConfigError: A part's tensors differ; then nothing was moved.
         """
         source = self.bundle.model
-        for here, there in self.moves.items():
+        for here, there in self.transfers.items():
             if reason := mismatch(model, here, source, there):
                 raise ConfigError(f"init_from: {here} can't start from {there} of {self.config.bundle}: {reason}")
         moved = []
-        for here, there in self.moves.items():
+        for here, there in self.transfers.items():
             tensors, numbers = transfer(model, here, source, there)
             moved.append({"part": here, "from": there, "tensors": tensors, "numbers": numbers})
             name = "" if here == there else f" ({there} there)"
@@ -95,7 +95,7 @@ class Start:
             _log.info("init_from: %s%s moved: %d tensors, %s numbers%s", here, name, tensors, f"{numbers:,}", frozen)
         for part, reason in self.not_moved.items():
             _log.info("init_from: %s starts anew: %s", part, reason)
-        taken = {*self.moves.values()}
+        taken = {*self.transfers.values()}
         return {
             "bundle": self.config.bundle,
             "config": to_dict(self.config),
@@ -162,38 +162,38 @@ def plan_start(recipe: Recipe, table: Table) -> Start | None:
         return None
     bundle = load(config.bundle, device="cpu")
     here, there = _parts(recipe.model), _parts(bundle.model_config)
-    asked = _asked(config, here, there)
-    names = {**{part: part for part in here}, **asked}
+    requested = _requested(config, here, there)
+    names = {**{part: part for part in here}, **requested}
     compatibility = Compatibility(recipe, bundle, table, names)
-    moves, not_moved = {}, {}
+    transfers, not_moved = {}, {}
     for part in here:
-        if part not in asked:
+        if part not in requested:
             named = part.startswith("heads.") and config.parts is None
             not_moved[part] = "a head moves only where init_from.parts names it" if named else "it is not named"
-        elif reason := compatibility.why_not(part, asked[part]):
+        elif reason := compatibility.why_not(part, requested[part]):
             not_moved[part] = reason
         else:
-            moves[part] = asked[part]
-    refused = {part: not_moved[part] for part in asked if part in not_moved}
-    if refused and (config.parts is not None or not moves):
+            transfers[part] = requested[part]
+    refused = {part: not_moved[part] for part in requested if part in not_moved}
+    if refused and (config.parts is not None or not transfers):
         what = "these parts do not fit" if config.parts is not None else "nothing of it fits"
         listed = "".join(f"\n  {part}: {reason}" for part, reason in refused.items())
         raise ConfigError(f"init_from: {config.bundle}: {what}:{listed}")
     frozen = tuple(dict.fromkeys(part for name in config.freeze for part in _named(name, here, "init_from.freeze")))
     for part in frozen:
-        if part not in moves:
+        if part not in transfers:
             raise ConfigError(
                 f"init_from.freeze: {part} does not move ({not_moved[part]}), and to freeze what starts at random "
-                f"would freeze noise; the parts that move are {', '.join(moves)}"
+                f"would freeze noise; the parts that move are {', '.join(transfers)}"
             )
-    columns, targets = compatibility.preprocessing(moves)
+    columns, targets = compatibility.preprocessing(transfers)
     for name, column in columns.items():
         if reason := shift(column, table):
             _log.warning("init_from: column %r: %s", name, reason)
     return Start(
         config=config,
         bundle=bundle,
-        moves=moves,
+        transfers=transfers,
         not_moved=not_moved,
         frozen=frozen,
         columns=columns,
@@ -213,7 +213,7 @@ def check_classes(recipe: Recipe, table: Table, targets: Sequence[Target]) -> No
         ConfigError: They bring others.
     """
     config = recipe.init_from
-    if config is None or not any(part.startswith("heads.") for part in _asked(config, _parts(recipe.model), None)):
+    if config is None or not any(part.startswith("heads.") for part in _requested(config, _parts(recipe.model), None)):
         return
     start = plan_start(recipe, table)
     assert start is not None, "the recipe starts from a bundle"
@@ -251,7 +251,7 @@ def like_bundle(recipe: Recipe, *, inferred: bool) -> Recipe:
     known = bundle.processor.columns
     encoders, columns = dict(recipe.model.encoders), dict(recipe.data.columns)
     sources = {}
-    for here_part, there_part in _asked(config, here, there).items():
+    for here_part, there_part in _requested(config, here, there).items():
         kind, _, name = here_part.partition(".")
         source = there_part.partition(".")[2]
         same_kind = kind == "encoders" and source in known and known[source].config.type == columns[name].type
@@ -289,7 +289,7 @@ def without_parts(recipe: Recipe, columns: Sequence[str]) -> InitFromConfig | No
         known = load(config.bundle, device="cpu").processor.columns
         parts = {f"encoders.{name}": f"encoders.{name}" for name in recipe.data.columns if name in known}
     else:
-        parts = _asked(config, _parts(recipe.model), None)
+        parts = _requested(config, _parts(recipe.model), None)
     gone = {"fusion", *(f"encoders.{name}" for name in recipe.data.columns if name not in columns)}
     here = _parts(recipe.model)
     frozen = [part for name in config.freeze for part in _named(name, here, "init_from.freeze")]
@@ -308,7 +308,7 @@ def _parts(model: Any) -> tuple[str, ...]:
     return (*(f"encoders.{name}" for name in model.encoders), "fusion", *(f"heads.{name}" for name in model.heads))
 
 
-def _asked(config: InitFromConfig, here: Sequence[str], there: Sequence[str] | None) -> dict[str, str]:
+def _requested(config: InitFromConfig, here: Sequence[str], there: Sequence[str] | None) -> dict[str, str]:
     """Per part here, the part there that it is to start from.
 
     Args:
@@ -321,7 +321,7 @@ def _asked(config: InitFromConfig, here: Sequence[str], there: Sequence[str] | N
         return {part: part for part in here if not part.startswith("heads.")}
     if isinstance(config.parts, tuple):
         return {part: part for name in config.parts for part in _named(name, here, where)}
-    asked = {}
+    requested = {}
     for name, source in config.parts.items():
         (part,) = _named(name, here, where, single=True)
         kind = part.partition(".")[0]
@@ -330,8 +330,8 @@ def _asked(config: InitFromConfig, here: Sequence[str], there: Sequence[str] | N
             (full,) = _named(full, there, f"{where}.{name}", single=True)
         if full.partition(".")[0] != kind:
             raise ConfigError(f"{where}.{name}: {part} can't start from {full}, which is another kind of part")
-        asked[part] = full
-    return asked
+        requested[part] = full
+    return requested
 
 
 def _named(name: str, parts: Sequence[str], where: str, *, single: bool = False) -> list[str]:

@@ -26,16 +26,16 @@ from polysense.data.cells import normalize
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
-from polysense.imputer import missing_cells, restored_batches, restored_columns
-from polysense.workflows.imputation.imputed_table import Filled, check_mark, typed
+from polysense.imputer import missing_cells, reconstructed_batches, reconstructed_columns
+from polysense.workflows.imputation.imputed_table import ImputedTable, check_mark, typed
 
-__all__ = ["MARK", "Imputed", "impute", "restored_by", "why_unfilled"]
+__all__ = ["MARK", "Imputed", "impute", "reconstructed_by", "why_not_imputed"]
 
 MARK = "imputed"
 """The column that says which cells of a row were filled."""
 
 _SAFE = re.compile(r"[^\w.-]+")
-_NUM_SHOWN = 10
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,7 +44,7 @@ class Imputed:
 
     Attributes:
         table: The table's name.
-        filled: The cells as they stood, and what imputes the missing ones.
+        imputed: The cells as they stood, and what imputes the missing ones.
         missing: Per column that the model reconstructs, how many cells were missing; with those that could not be read
             where these are filled too.
         is_report: Whether nothing was to be filled.
@@ -56,7 +56,7 @@ class Imputed:
     """
 
     table: str
-    filled: Filled
+    imputed: ImputedTable
     missing: Mapping[str, int]
     is_report: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -68,12 +68,12 @@ class Imputed:
     @cached_property
     def frame(self) -> polars.DataFrame:
         """The imputed table, with the column `imputed`: per row the names of the columns that were filled."""
-        return self.filled.frame
+        return self.imputed.frame
 
     @property
     def counts(self) -> dict[str, int]:
         """Per column how many cells were imputed."""
-        return {name: len(cells) for name, cells in self.filled.cells.items()}
+        return {name: len(cells) for name, cells in self.imputed.cells.items()}
 
     def write(self, path: Path | str) -> None:
         """Writes the table as .csv, .tsv, .jsonl or .parquet; cells that were there stand as they stood.
@@ -81,13 +81,13 @@ class Imputed:
         Raises:
             TableError: The ending is none of these, or the file can't be written.
         """
-        self.filled.write(Path(path))
+        self.imputed.write(Path(path))
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
         return {
             "table": self.table,
-            "num_rows": len(self.filled.raw),
+            "num_rows": len(self.imputed.raw),
             "columns": {
                 name: {"missing": count, "filled": self.counts.get(name, 0), "skill": self.skills.get(name)}
                 for name, count in self.missing.items()
@@ -99,7 +99,7 @@ class Imputed:
 
     def text(self) -> str:
         """For people."""
-        lines = [f"{self.table}: {len(self.filled.raw):,} rows"]
+        lines = [f"{self.table}: {len(self.imputed.raw):,} rows"]
         for name, count in self.missing.items():
             if self.is_report:
                 lines.append(f"  {name}: {count:,} missing cells")
@@ -110,9 +110,9 @@ class Imputed:
             lines.append(line + self._worth(name))
         lines += [f"  {name}: not filled: {why}" for name, why in self.refused.items()]
         if self.empty_rows:
-            shown = ", ".join(map(str, self.empty_rows[:_NUM_SHOWN]))
-            more = ", ..." if len(self.empty_rows) > _NUM_SHOWN else ""
-            lines.append(f"  {len(self.empty_rows):,} rows hold nothing to fill them from and are left: {shown}{more}")
+            listed = ", ".join(map(str, self.empty_rows[:_MAX_LISTED]))
+            more = ", ..." if len(self.empty_rows) > _MAX_LISTED else ""
+            lines.append(f"  {len(self.empty_rows):,} rows hold nothing to fill them from and are left: {listed}{more}")
         if not any(self.missing.values()):
             lines.append("  nothing is missing")
         return "\n".join(lines)
@@ -158,12 +158,12 @@ def impute(
     if unreadable not in ("keep", "fill"):
         raise ConfigError(f"unreadable: found {unreadable!r}, expected keep or fill")
     loaded = as_bundle(bundle)
-    restored = restored_by(loaded)
+    reconstructed = reconstructed_by(loaded)
     raw = source if isinstance(source, Table) else read_raw(source, root=root)
     check_mark(raw.frame, MARK, raw.name)
     table = replace(raw, frame=normalize(raw.frame, raw.name))
     folder = None if media is None else Path(media)
-    chosen, refused = _chosen(loaded, restored, table, raw.frame, columns, folder)
+    chosen, refused = _chosen(loaded, reconstructed, table, raw.frame, columns, folder)
     absent = {cell.name: missing_cells(table, cell.name) for cell in chosen}
     missing = {name: int(cells.sum()) for name, cells in absent.items()}
     looked_at = np.arange(len(table))
@@ -174,7 +174,9 @@ def impute(
     empty: list[int] = []
     broken_cells: list[Unreadable] = []
     part = table.select(looked_at)
-    for batch, made_cells in restored_batches(loaded.processor, loaded.model, part, progress, only_read=only_report):
+    for batch, made_cells in reconstructed_batches(
+        loaded.processor, loaded.model, part, progress, only_read=only_report
+    ):
         broken_cells += batch.unreadable
         rows = [(index, int(looked_at[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
         present = batch.presence(batch.columns).any(dim=1)
@@ -196,9 +198,9 @@ def impute(
                     cells[cell.name][row] = made
     return Imputed(
         table=table.name,
-        filled=Filled(
+        imputed=ImputedTable(
             raw=raw.frame,
-            cells={name: filled for name, filled in cells.items() if filled},
+            cells={name: imputed for name, imputed in cells.items() if imputed},
             mark=MARK,
             source=Path(source).expanduser() if isinstance(source, (str, Path)) else None,
         ),
@@ -212,24 +214,24 @@ def impute(
     )
 
 
-def restored_by(bundle: Bundle) -> dict[str, Target]:
+def reconstructed_by(bundle: Bundle) -> dict[str, Target]:
     """The input columns that a model reconstructs, and the target that each is reconstructed by.
 
     Raises:
         BundleError: There are none.
     """
-    restored = restored_columns(bundle.schema)
-    if not restored:
+    reconstructed = reconstructed_columns(bundle.schema)
+    if not reconstructed:
         tasks = ", ".join(f"{target.name} ({target.task})" for target in bundle.schema.targets)
         where = "the model" if bundle.folder is None else str(bundle.folder)
         raise BundleError(
             f"{where}: restores no columns, so it can fill none (its targets: {tasks}); train one that does: polysense "
             "train TABLE --task reconstruction"
         )
-    return restored
+    return reconstructed
 
 
-def why_unfilled(bundle: Bundle, member: str) -> str | None:
+def why_not_imputed(bundle: Bundle, member: str) -> str | None:
     """Why no cell can be made of what a model reconstructs of an input column, whatever the table; None if one can."""
     processors = bundle.processor.columns
     own = processors[member]
@@ -275,7 +277,7 @@ class _Fillable:
 
 def _chosen(
     bundle: Bundle,
-    restored: Mapping[str, Target],
+    reconstructed: Mapping[str, Target],
     table: Table,
     frame: polars.DataFrame,
     requested: Sequence[str] | None,
@@ -283,7 +285,7 @@ def _chosen(
 ) -> tuple[list[_Fillable], dict[str, str]]:
     """The columns to fill, and those with missing cells that can't be, with the reason."""
     processors = bundle.processor.columns
-    sources = {member: processors[member].source for member in restored}
+    sources = {member: processors[member].source for member in reconstructed}
     if requested is not None:
         known = {*sources, *sources.values()}
         if unknown := [name for name in requested if name not in known]:
@@ -304,10 +306,10 @@ def _chosen(
             continue
         if any(other.name == name for other in chosen):
             continue  # two inputs are read from one column: the first is written
-        why = why_unfilled(bundle, member) or _why_not(processors[member], frame, name, folder)
+        why = why_not_imputed(bundle, member) or _why_not(processors[member], frame, name, folder)
         if why is None:
             stem = f"{_SAFE.sub('_', name)[:60]}-{len(chosen)}" if len(sources) > 1 else _SAFE.sub("_", name)[:60]
-            chosen.append(_Fillable(name, member, restored[member], processors[member], folder, stem))
+            chosen.append(_Fillable(name, member, reconstructed[member], processors[member], folder, stem))
         elif is_named:
             raise ConfigError(f"{table.name}, column {name!r}: can't be filled: {why}")
         elif any(value is None for value in table.cells(name)):

@@ -22,7 +22,7 @@ from polysense.data.delimited import open_text
 from polysense.data.frame_file import frame_file
 from polysense.errors import TableError
 
-__all__ = ["ENDINGS", "Filled", "check_mark", "typed"]
+__all__ = ["ENDINGS", "ImputedTable", "check_mark", "typed"]
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """What can be written."""
@@ -32,7 +32,7 @@ _decoder = json.JSONDecoder()
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Filled:
+class ImputedTable:
     """A table and what imputes some of its cells.
 
     Attributes:
@@ -229,12 +229,14 @@ def _changed(line: str, changes: Mapping[str, Any]) -> str:
         at = _past_space(line, end)
         if line[at] == ",":
             at = _past_space(line, at + 1)
-    written = {name: json.dumps(value, ensure_ascii=False, default=_plain) for name, value in changes.items()}
-    added = [f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in written.items() if name not in spans]
+    serialized = {name: json.dumps(value, ensure_ascii=False, default=_plain) for name, value in changes.items()}
+    added = [
+        f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in serialized.items() if name not in spans
+    ]
     parts, last = [], 0
     for name, (start, end) in sorted(spans.items(), key=lambda entry: entry[1]):
-        if name in written:
-            parts += [line[last:start], written[name]]
+        if name in serialized:
+            parts += [line[last:start], serialized[name]]
             last = end
     parts.append(line[last:at].rstrip() if added else line[last:at])
     return "".join(parts) + (", " if spans and added else "") + ", ".join(added) + line[at:]

@@ -28,9 +28,9 @@ from polysense.errors import BundleError, CheckpointError, ConfigError
 from polysense.imputer import Imputer
 from polysense.recipe import Recipe
 from polysense.workflows.finetune.shift import shift
-from polysense.workflows.imputation.impute import restored_by, why_unfilled
+from polysense.workflows.imputation.impute import reconstructed_by, why_not_imputed
 
-__all__ = ["FILE", "Imputing", "imputing_again", "keep_imputer", "plan_imputer", "seen_rows", "told"]
+__all__ = ["FILE", "Imputing", "described", "imputing_again", "keep_imputer", "plan_imputer", "rows_sketched"]
 
 FILE = "impute.json"
 """The report's name in a run's folder."""
@@ -72,39 +72,39 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
         return None
     bundle = load(data.impute, device=recipe.training.device)
     try:
-        restored = restored_by(bundle)
+        reconstructed = reconstructed_by(bundle)
     except BundleError as error:
         raise BundleError(f"data.impute: {error}") from None
     known = dict.fromkeys(column.source for column in bundle.processor.columns.values())
     inputs = dict.fromkeys(column.source(name) for name, column in data.columns.items())
     answers, lies_in = _answers(recipe)
     _check_kinds(data, bundle, tables["train"])
-    fills: dict[str, str] = {}
-    left_alone: dict[str, str] = {}
-    for member in restored:
+    imputations: dict[str, str] = {}
+    not_imputed: dict[str, str] = {}
+    for member in reconstructed:
         processor = bundle.processor.columns[member]
-        if processor.source in inputs and processor.source not in fills:
+        if processor.source in inputs and processor.source not in imputations:
             why = _why_not(bundle, member, answers, lies_in, media=data.impute_media)
             if why is None:
-                fills[processor.source] = member
-                left_alone.pop(processor.source, None)
+                imputations[processor.source] = member
+                not_imputed.pop(processor.source, None)
             else:
-                left_alone[processor.source] = why
+                not_imputed[processor.source] = why
     reads = [name for name in known if name in inputs and name not in answers]
-    if not fills:
-        reasons = "".join(f"\n  {name}: {why}" for name, why in left_alone.items())
+    if not imputations:
+        reasons = "".join(f"\n  {name}: {why}" for name, why in not_imputed.items())
         raise ConfigError(
             f"data.impute: {data.impute} fills none of the input columns ({', '.join(map(repr, inputs))}); it restores "
-            f"{', '.join(repr(bundle.processor.columns[member].source) for member in restored)}{reasons}"
+            f"{', '.join(repr(bundle.processor.columns[member].source) for member in reconstructed)}{reasons}"
         )
-    for name, member in fills.items():
+    for name, member in imputations.items():
         if reason := shift(bundle.processor.columns[member], tables["train"]):
             _log.warning("data.impute: column %r: %s", name, reason.replace("its encoder", "the imputer"))
-    imputer = Imputer(bundle, fills=fills, reads=reads)
+    imputer = Imputer(bundle, imputations=imputations, reads=reads)
     report = {
         "bundle": data.impute,
         **imputer.as_json(),
-        "left_alone": left_alone,
+        "left_alone": not_imputed,
         "hidden": [name for name in known if name not in reads],
         "seen": dict(_seen(bundle, tables)),
     }
@@ -118,7 +118,7 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
 def keep_imputer(imputing: Imputing | None, folder: Path) -> None:
     """Writes an imputer into the folder of a run that begins, so that it can go on without the imputing bundle."""
     if imputing is not None:
-        imputing.imputer.restorer.save(folder / "bundle" / IMPUTER)
+        imputing.imputer.reconstructor.save(folder / "bundle" / IMPUTER)
         write_json(folder / FILE, imputing.report)
 
 
@@ -141,10 +141,10 @@ def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:
     if named is None:
         return None
     bundle = load(folder / "bundle" / IMPUTER, device=recipe.training.device)
-    return Imputing(imputer=Imputer(bundle, fills=report["fills"], reads=report["reads"]), report=report)
+    return Imputing(imputer=Imputer(bundle, imputations=report["fills"], reads=report["reads"]), report=report)
 
 
-def told(imputing: Imputing, tables: Mapping[str, Table]) -> dict[str, Any]:
+def described(imputing: Imputing, tables: Mapping[str, Table]) -> dict[str, Any]:
     """What a bundle remembers of its imputer: the report, and per split and column the cells filled and missing."""
     counts = {split: imputing.imputer.counts(table) for split, table in tables.items()}
     for split, columns in counts.items():
@@ -154,7 +154,7 @@ def told(imputing: Imputing, tables: Mapping[str, Table]) -> dict[str, Any]:
     return {**imputing.report, "cells": cells, "lines": [*_facts(imputing.report), *_warnings(imputing.report)]}
 
 
-def seen_rows(bundle: Bundle, table: Table) -> dict[str, Any] | None:
+def rows_sketched(bundle: Bundle, table: Table) -> dict[str, Any] | None:
     """What a bundle remembers of its training rows; None where it reconstructs no columns, and so may not be an
     imputer."""
     if not any(task(target.task).reconstructs_columns for target in bundle.schema.targets):
@@ -187,7 +187,7 @@ def _why_not(bundle: Bundle, member: str, answers: set[str], lies_in: set[str], 
         return "a target is made of it, or is kept from reading it"
     if processor.source in lies_in:
         return "a target lies in its cells, or goes on from them"
-    why = why_unfilled(bundle, member)
+    why = why_not_imputed(bundle, member)
     if why is None and processor.is_media and not media:
         return f"is {processor.column.modality}, which is looked at and not filled, unless data.impute_media is true"
     return why

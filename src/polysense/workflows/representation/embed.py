@@ -26,7 +26,7 @@ from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["Embeddings", "embed", "embeddings", "read_rows", "restored_from", "row_vectors", "shared_space"]
+__all__ = ["Embeddings", "embed", "embeddings", "read_rows", "reconstructed_from", "row_vectors", "shared_space"]
 
 K = TypeVar("K")
 
@@ -143,7 +143,7 @@ def embeddings(
     """
     loaded = as_bundle(bundle)
     model, names, space = loaded.model.eval(), loaded.schema.names, shared_space(loaded)
-    target = space or restored_from(loaded)
+    target = space or reconstructed_from(loaded)
     table = read_table(source, root=root)
     read: Collection[str] = names
     if only is not None and loaded.imputer is None:
@@ -207,9 +207,9 @@ def row_vectors(model: MultimodalModel, batch: Batch, target: Target | None) -> 
         context = model.context(batch, target.name)
         together = model.head(target.name).brief(model.fused(batch, target.name), context)["values"].float()
         if task(target.task).embeds_columns:
-            places = together.nan_to_num()
-            vectors |= {name: places[:, index] for index, name in enumerate(target.members)}
-            together, names = F.normalize(places.sum(dim=1), dim=1), target.members
+            points = together.nan_to_num()
+            vectors |= {name: points[:, index] for index, name in enumerate(target.members)}
+            together, names = F.normalize(points.sum(dim=1), dim=1), target.members
     there[None], vectors[None] = batch.presence(names).any(dim=1), together
     return {name: values.masked_fill(~there[name][:, None], torch.nan) for name, values in vectors.items()}
 
@@ -227,7 +227,7 @@ def shared_space(bundle: Bundle) -> Target | None:
     return next((target for target in bundle.schema.targets if task(target.task).embeds_columns), None)
 
 
-def restored_from(bundle: Bundle) -> Target | None:
+def reconstructed_from(bundle: Bundle) -> Target | None:
     """The target whose columns are reconstructed from a code, the first of several; None where there is none."""
     return next((target for target in bundle.schema.targets if task(target.task).reconstructs_columns), None)
 
@@ -236,7 +236,7 @@ def _kinds(bundle: Bundle, space: Target | None) -> dict[str | None, str]:
     if space is None:
         alone = "the column's summary, before the columns are fused"
         together = "the summary of all columns, fused"
-        if restored_from(bundle) is not None:
+        if reconstructed_from(bundle) is not None:
             together = "the code that the columns are restored from"
         return {**dict.fromkeys(bundle.schema.names, alone), None: together}
     shared = f"the place in the shared space {space.name!r}"

@@ -22,7 +22,7 @@ from polysense.data.frame_file import naming
 from polysense.data.numbers import is_number
 from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
-from polysense.evaluation.projection import kept_neighbors, pca, tsne
+from polysense.evaluation.projection import pca, retained_neighbors, tsne
 from polysense.reports.embedding_map import Layout, MapPoint, render_map
 from polysense.reports.previews import preview_input
 from polysense.workflows.representation.embed import embeddings
@@ -47,7 +47,7 @@ class Mapped:
         num_points: Marks; several a row where columns share a space.
         features: What the vectors are, in words.
         variance: The shares that PCA's two directions have.
-        kept: Per map, the share of each point's ten nearest that are among its nearest there.
+        retained: Per map, the share of each point's ten nearest that are among its nearest there.
         unreadable: Cells that could not be read.
     """
 
@@ -57,7 +57,7 @@ class Mapped:
     num_points: int
     features: str
     variance: tuple[float, ...]
-    kept: Mapping[str, float]
+    retained: Mapping[str, float]
     unreadable: tuple[Unreadable, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Mapped:
         lines = [f"wrote {self.path}: {self.num_points:,} points of {self.num_rows:,} of {self.num_table:,} rows"]
         lines.append(f"  {self.features}")
         lines.append(f"  PCA: {100 * sum(self.variance):.0f}% of the variance in two directions")
-        for name, share in self.kept.items():
+        for name, share in self.retained.items():
             if math.isfinite(share):
                 lines.append(f"  {name}: {100 * share:.0f}% of each point's ten nearest are near it on the map")
         return "\n".join(lines)
@@ -192,7 +192,7 @@ def draw_map(
     if method == "tsne" and (curved := tsne(points, seed)) is not None:
         note = "neighbors lie together; how far groups are from one another, and how large they are, says little."
         drawn = {"t-SNE": (curved, note)} | drawn
-    preserved = {name: kept_neighbors(points, positions) for name, (positions, _) in drawn.items()}
+    preserved = {name: retained_neighbors(points, positions) for name, (positions, _) in drawn.items()}
     layouts = []
     for name, (positions, note) in drawn.items():
         if math.isfinite(preserved[name]):
@@ -219,7 +219,7 @@ def draw_map(
         num_points=len(points),
         features=description,
         variance=variance,
-        kept=preserved,
+        retained=preserved,
         unreadable=tuple(unreadable),
     )
 

@@ -20,7 +20,7 @@ from polysense.core.sample import Unreadable
 from polysense.data.sources import Table
 from polysense.errors import ConfigError
 from polysense.nn.model import MultimodalModel
-from polysense.workflows.representation.embed import read_rows, restored_from, row_vectors, shared_space
+from polysense.workflows.representation.embed import read_rows, reconstructed_from, row_vectors, shared_space
 
 __all__ = ["FeatureKind", "Features", "choose_features", "features", "random_model"]
 
@@ -66,7 +66,7 @@ def choose_features(bundle: Bundle, kind: str = "auto", columns: Sequence[str] |
         raise ConfigError(f"features: found {kind!r}, expected auto, {', '.join(get_args(FeatureKind))}")
     if kind == "space" and space is None:
         raise ConfigError("features: the model has no shared space; expected auto, fused or tokens")
-    code = restored_from(bundle)
+    code = reconstructed_from(bundle)
     if kind == "code" and code is None:
         raise ConfigError("features: the model restores no columns, so it has no code; expected auto, fused or tokens")
     best: FeatureKind = "space" if space is not None else "code" if code is not None else "fused"
@@ -102,7 +102,7 @@ def features(
         Per model float32 [rows, size] in the table's order, NaN in what a row lacks, and the cells that could not be
         read. A row without any of the columns is NaN throughout.
     """
-    target = {"space": shared_space, "code": restored_from}.get(requested.kind, lambda _: None)(bundle)
+    target = {"space": shared_space, "code": reconstructed_from}.get(requested.kind, lambda _: None)(bundle)
 
     def read(batch: Batch) -> dict[int, torch.Tensor]:
         batch = batch.only(requested.columns)

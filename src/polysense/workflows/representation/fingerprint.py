@@ -26,18 +26,18 @@ def fingerprint(bundle: Bundle) -> str:
     parts = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     files = [bundle.folder / "weights.safetensors", *parts]
     # Hashing half a gigabyte takes a second; a file that was not written since need not be read for each search.
-    written = tuple(
+    described = tuple(
         (str(path.relative_to(bundle.folder)), path.stat().st_mtime_ns, path.stat().st_size) for path in files
     )
-    return _hash(bundle.folder.absolute(), (bundle.folder / "bundle.json").read_text(), written)
+    return _hash(bundle.folder.absolute(), (bundle.folder / "bundle.json").read_text(), described)
 
 
 @lru_cache(maxsize=8)
-def _hash(folder: Path, description: str, written: tuple[tuple[str, int, int], ...]) -> str:
+def _hash(folder: Path, description: str, described: tuple[tuple[str, int, int], ...]) -> str:
     plain = json.loads(description)
     made_by = [plain["model"], plain["imputer"]] if "imputer" in plain else plain["model"]
     digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode())
-    for name, _, _ in written:
+    for name, _, _ in described:
         digest.update(f"\0{name}\0".encode())
         with (folder / name).open("rb") as stream:
             while chunk := stream.read(1 << 20):

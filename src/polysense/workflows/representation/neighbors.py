@@ -42,13 +42,13 @@ def write_space_pages(
     target = next((one for one in bundle.schema.targets if task(one.task).embeds_columns), None)
     if target is None:
         return
-    places = evaluation.statistics[target.name]["embeddings"]
+    embeddings = evaluation.statistics[target.name]["embeddings"]
     drawn = np.sort(permutation(len(table), seed, "map")[:_MAPPED_ROWS])
-    if np.isfinite(places[drawn]).all(axis=2).sum() >= 2:
+    if np.isfinite(embeddings[drawn]).all(axis=2).sum() >= 2:
         draw_map(
             bundle,
             table.select(drawn),
-            {name: places[drawn, i] for i, name in enumerate(target.members)},
+            {name: embeddings[drawn, i] for i, name in enumerate(target.members)},
             folder / "map.html",
             columns=target.members,
             color=None,

@@ -96,8 +96,10 @@ def write_reconstructions(
         for target in targets:
             for position, cells in _cells(bundle, dataset, batch, target).items():
                 rows.setdefault(position, []).extend(cells)
-    shown = [ReconstructedRow(row=int(dataset.table.rows[position]), cells=rows[position]) for position in sorted(rows)]
-    write_text(path, render("reconstructions.html.j2", title=title, rows=shown, split=split))
+    listed = [
+        ReconstructedRow(row=int(dataset.table.rows[position]), cells=rows[position]) for position in sorted(rows)
+    ]
+    write_text(path, render("reconstructions.html.j2", title=title, rows=listed, split=split))
     return True
 
 

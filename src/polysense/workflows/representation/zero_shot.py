@@ -69,8 +69,8 @@ class ZeroShot:
     def text(self) -> str:
         """For people."""
         lines = [f"{len(self.frame):,} rows, {len(self.classes)} classes"]
-        if without := self.frame.get_column("class").null_count():
-            lines.append(f"  {without:,} of them have nothing to classify, and no class")
+        if num_missing := self.frame.get_column("class").null_count():
+            lines.append(f"  {num_missing:,} of them have nothing to classify, and no class")
         if self.accuracy is not None:
             bounds = f" ({self.accuracy.low:.3f} to {self.accuracy.high:.3f})" if self.accuracy.has_bounds else ""
             lines.append(

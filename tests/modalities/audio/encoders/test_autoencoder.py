@@ -33,8 +33,8 @@ def sweeps(num: int, length: int) -> ColumnBatch:
     return ColumnBatch(values=values[:, None], lengths=torch.full((num, 1), length))
 
 
-def squared_error(restored: Tensor, target: Tensor, valid: Tensor) -> float:
-    return float(((restored - target).square().mean(dim=1) * valid).sum() / valid.sum())
+def squared_error(reconstructed: Tensor, target: Tensor, valid: Tensor) -> float:
+    return float(((reconstructed - target).square().mean(dim=1) * valid).sum() / valid.sum())
 
 
 @pytest.mark.parametrize("detach", [False, True])
@@ -46,9 +46,9 @@ def test_it_learns_to_restore_far_better_than_the_mean(detach: bool) -> None:
         encoder.auxiliary(column, encoder(column))["reconstruction"].mean().backward()
         optimizer.step()
     with torch.no_grad():
-        restored, target, valid = encoder.eval().restore(column.values[:, 0], column.lengths[:, 0])
+        reconstructed, target, valid = encoder.eval().restore(column.values[:, 0], column.lengths[:, 0])
     each_bands_mean = target.mean(dim=(0, 2), keepdim=True)
-    assert squared_error(restored, target, valid) < 0.5 * squared_error(each_bands_mean, target, valid)
+    assert squared_error(reconstructed, target, valid) < 0.5 * squared_error(each_bands_mean, target, valid)
 
 
 def test_the_loss_is_the_error_per_valid_frame_of_each_row() -> None:
@@ -59,8 +59,8 @@ def test_the_loss_is_the_error_per_valid_frame_of_each_row() -> None:
     column = ColumnBatch(values=values, lengths=lengths)
     loss = encoder.auxiliary(column, encoder(column))["reconstruction"]
     with torch.no_grad():
-        restored, target, valid = encoder.restore(values.flatten(0, 1), lengths.flatten())
-    per_frame = (restored - target).square().mean(dim=1)
+        reconstructed, target, valid = encoder.restore(values.flatten(0, 1), lengths.flatten())
+    per_frame = (reconstructed - target).square().mean(dim=1)
     items_of_rows = (slice(0, 2), slice(2, 4))
     expected = [float(per_frame[items][valid[items]].mean()) for items in items_of_rows]
     torch.testing.assert_close(loss, torch.tensor([*expected, 0.0]))
@@ -74,8 +74,8 @@ def test_the_target_is_the_plain_spectrogram_though_the_encoder_sees_an_augmente
     tokens = encoder(drawn)
     assert not torch.allclose(tokens.values, encoder(column).values)
     target, valid = encoder.spectrogram.log_mel(column.values[:, 0], column.lengths[:, 0])
-    restored = encoder.decoder(tokens.values, tokens.mask)[..., : target.shape[2]]
-    expected = ((restored - target).square().mean(dim=1) * valid).sum(dim=1) / valid.sum(dim=1)
+    reconstructed = encoder.decoder(tokens.values, tokens.mask)[..., : target.shape[2]]
+    expected = ((reconstructed - target).square().mean(dim=1) * valid).sum(dim=1) / valid.sum(dim=1)
     torch.testing.assert_close(encoder.auxiliary(drawn, tokens)["reconstruction"], expected)
 
 

@@ -25,7 +25,7 @@ def clip(seconds: float, seed: int = 0) -> ColumnBatch:
     return ColumnBatch(values=values.to(torch.int16), lengths=torch.tensor([[length]]))
 
 
-def heard(encoder: AudioTransformer, tokens: int, index: int) -> Tensor:
+def attended(encoder: AudioTransformer, tokens: int, index: int) -> Tensor:
     """Which of the embedded frames the blocks' output at `index` depends on."""
     frames = torch.randn(1, tokens, 16, requires_grad=True)
     hidden = frames
@@ -40,12 +40,12 @@ def heard(encoder: AudioTransformer, tokens: int, index: int) -> Tensor:
 def test_clips_within_its_reach_are_seen_whole() -> None:
     near, far = build(attention_seconds=2.0), build(attention_seconds=100.0)
     torch.testing.assert_close(near(clip(2.0)).values, far(clip(2.0)).values)
-    assert heard(near, 51, 0).all()
+    assert attended(near, 51, 0).all()
 
 
 def test_each_layer_adds_its_reach() -> None:
     encoder = build(attention_seconds=0.4, num_layers=2)
-    assert heard(encoder, 100, 50).nonzero().flatten().tolist() == list(range(30, 71))
+    assert attended(encoder, 100, 50).nonzero().flatten().tolist() == list(range(30, 71))
 
 
 def test_a_token_is_40_ms_and_order_counts() -> None:

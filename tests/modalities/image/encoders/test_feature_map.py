@@ -49,7 +49,7 @@ def build(name: str, of: Column, width: int = 16) -> Encoder:
     return encoder
 
 
-def pictures(of: Column, count: int, seed: int = 0) -> ColumnBatch:
+def images(of: Column, count: int, seed: int = 0) -> ColumnBatch:
     assert of.image_size is not None
     generator = torch.Generator().manual_seed(seed)
     shape = (count, 1, of.num_channels or 1, *of.image_size)
@@ -65,9 +65,9 @@ def cut(batch: ColumnBatch, rows: slice) -> ColumnBatch:
 def test_a_row_depends_on_itself_alone(name: str) -> None:
     of = column(20, 28)
     encoder = build(name, of)
-    encoder(pictures(of, 4, seed=1))  # running statistics, where there are any, move away from where they start
+    encoder(images(of, 4, seed=1))  # running statistics, where there are any, move away from where they start
     encoder.eval()
-    batch = pictures(of, 3)
+    batch = images(of, 3)
     tokens = encoder(batch)
     assert tokens.mask.all()
     for row in range(3):
@@ -98,7 +98,7 @@ def test_training_with_absent_rows_gives_every_parameter_the_gradient_of_the_pre
         assert gradients.keys() == dict(encoder.named_parameters()).keys()
         return gradients, dict(encoder.named_buffers())
 
-    batch = pictures(of, 3)
+    batch = images(of, 3)
     batch.lengths[1] = 0
     gradients, buffers = step(batch)
     for key, gradient in gradients.items():
@@ -122,7 +122,7 @@ def test_training_with_absent_rows_gives_every_parameter_the_gradient_of_the_pre
 def test_pictures_of_any_size_one_at_a_time(name: str, size: tuple[int, int]) -> None:
     of = column(*size, channels=1)
     encoder = build(name, of)
-    tokens = encoder(pictures(of, 1))
+    tokens = encoder(images(of, 1))
     tokens.values.sum().backward()
     assert tokens.values.isfinite().all()
     assert all(parameter.grad is not None for parameter in encoder.parameters())

@@ -34,7 +34,7 @@ def column(height: int = 32, width: int = 32, channels: int = 3) -> Column:
     )
 
 
-def pictures(of: Column, lengths: list[int]) -> ColumnBatch:
+def images(of: Column, lengths: list[int]) -> ColumnBatch:
     assert of.image_size is not None
     shape = (len(lengths), 1, of.num_channels or 1, *of.image_size)
     values = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
@@ -60,7 +60,7 @@ def random(name: str, of: Column) -> Timm:
 def test_any_architecture(name: str, grid: tuple[int, ...]) -> None:
     of = column(64, 96, channels=1)
     encoder = random(name, of)
-    batch = pictures(of, [1, 0, 1])
+    batch = images(of, [1, 0, 1])
     tokens = encoder(batch)
     assert tokens.grid == grid
     assert tokens.present.tolist() == [True, False, True]
@@ -88,7 +88,7 @@ def test_any_architecture(name: str, grid: tuple[int, ...]) -> None:
 
 def test_absent_pictures_stay_out_of_batch_statistics() -> None:
     of = column()
-    batch = pictures(of, [1, 0, 1, 1])
+    batch = images(of, [1, 0, 1, 1])
     encoder, reference = random("resnet10t", of), random("resnet10t", of)
     encoder(batch)
     reference(ColumnBatch(values=batch.values[[0, 2, 3]], lengths=batch.lengths[[0, 2, 3]]))
@@ -96,7 +96,7 @@ def test_absent_pictures_stay_out_of_batch_statistics() -> None:
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     for lengths in ([1, 0, 0, 0], [0, 0, 0, 0]):  # a map of one cell: one value per channel, then none
         encoder.zero_grad()
-        tokens = encoder(pictures(of, lengths))
+        tokens = encoder(images(of, lengths))
         (tokens.values.pow(2) * tokens.mask[..., None]).sum().backward()
         assert tokens.values.isfinite().all()
         assert all(p.grad is not None for p in encoder.parameters() if p.requires_grad)
@@ -108,7 +108,7 @@ def test_blocks_that_stay_closed_keep_their_statistics(tmp_path: Path) -> None:
     torch.save(random("resnet10t", of).network.state_dict(), tmp_path / "w.pth")
     encoder = TimmConfig(name="resnet10t", weights=str(tmp_path / "w.pth"), tune=1).build(of, 8)
     before = {key: value.clone() for key, value in encoder.network.state_dict().items()}
-    encoder(pictures(of, [1, 1, 1])).values.sum().backward()
+    encoder(images(of, [1, 1, 1])).values.sum().backward()
     changed = {key.split(".")[0] for key, value in encoder.network.state_dict().items() if not value.equal(before[key])}
     assert changed == {"layer4"}
     assert {key.split(".")[0] for key, p in encoder.network.named_parameters() if p.requires_grad} == {"layer4"}
@@ -122,10 +122,10 @@ def test_a_bundle_needs_no_original(tmp_path: Path) -> None:
     arguments = {"img_size": (32, 48), "in_chans": 1}
     timm.models.save_for_hf(source, str(tmp_path / "mine"), model_args=arguments, safe_serialization=True)
     config = TimmConfig(name=str(tmp_path / "mine"))
-    asked = config.requirements("photo", "image")
-    assert (asked.image_size, asked.num_channels) == ((32, 48), 1)
+    requested = config.requirements("photo", "image")
+    assert (requested.image_size, requested.num_channels) == ((32, 48), 1)
     encoder = config.build(of, 8).eval()
-    batch = pictures(of, [1, 1])
+    batch = images(of, [1, 1])
     with torch.no_grad():
         expected = source.eval().forward_features(encoder.standardize(batch.values[:, 0]))
     torch.testing.assert_close(encoder(batch).values, encoder.projection(encoder.norm(expected)))
@@ -160,7 +160,7 @@ def test_a_frozen_backbone_is_an_extractor(tmp_path: Path) -> None:
     of = column()
     torch.save(random("resnet10t", of).network.state_dict(), tmp_path / "w.pth")
     encoder = TimmConfig(name="resnet10t", weights=str(tmp_path / "w.pth")).build(of, 8)
-    batch = pictures(of, [1, 1])
+    batch = images(of, [1, 1])
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     trained = encoder.train()(batch).values
     torch.testing.assert_close(trained, encoder.eval()(batch).values)

@@ -200,8 +200,8 @@ def test_hashed_categories_sum_a_row_of_each_table() -> None:
     ids = batch.values[:, 0]
     expected = encoder.mlp(first[ids[:, 0]] + second[ids[:, 1]])
     torch.testing.assert_close(encoder(batch).values[:, 0], expected)
-    asked = HashedCategoryConfig(hash_buckets=10, num_hashes=3).requirements("user", "category")
-    assert (asked.hash_buckets, asked.num_hashes) == (10, 3)
+    requested = HashedCategoryConfig(hash_buckets=10, num_hashes=3).requirements("user", "category")
+    assert (requested.hash_buckets, requested.num_hashes) == (10, 3)
     one = build(HashedCategoryConfig(num_hashes=1), dataclasses.replace(HASHED, num_features=1))
     assert one(cells(dataclasses.replace(HASHED, num_features=1), 4)).values.shape == (4, 1, 12)
     for wrong in ({"hash_buckets": 1}, {"num_hashes": 0}):

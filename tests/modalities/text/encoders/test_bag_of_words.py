@@ -91,9 +91,9 @@ def test_from_texts_it_is_the_tfidf_vectorizer(tmp_path: Path) -> None:
         for feature, weight in zip(features[0].tolist(), weights[0].tolist(), strict=True):
             word = processor.tokenizer.id_to_token(feature)
             found[word] = found.get(word, 0.0) + weight
-        wanted = vectorizer.transform([text]).toarray()[0]
+        requested = vectorizer.transform([text]).toarray()[0]
         names = vectorizer.get_feature_names_out()
-        assert found == pytest.approx({word: value for word, value in zip(names, wanted, strict=True) if value})
+        assert found == pytest.approx({word: value for word, value in zip(names, requested, strict=True) if value})
 
 
 def test_a_text_with_little_to_say_stays_near_neutral_after_normalizing() -> None:

@@ -162,8 +162,8 @@ def test_a_bundle_needs_no_file(tmp_path: Path) -> None:
 
 
 def test_it_asks_for_the_words() -> None:
-    wanted = WordVectorsConfig(path="v.txt").requirements("note", "text")
-    assert (wanted.tokenization, wanted.vocabulary, wanted.token_frequencies) == ("words", True, True)
+    requested = WordVectorsConfig(path="v.txt").requirements("note", "text")
+    assert (requested.tokenization, requested.vocabulary, requested.token_frequencies) == ("words", True, True)
     bare = TextColumn(name="note", vocabulary_size=7)
     with pytest.raises(ConfigError, match="fit it again"):
         WordVectorsConfig(path="v.txt").build(bare, 4)

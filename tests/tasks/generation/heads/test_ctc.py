@@ -94,13 +94,13 @@ def test_the_loss_is_that_of_the_frames_and_its_count_the_tokens() -> None:
     outputs = one(fused(), truth)
     frames = one.frames.readout(fused().tokens.values[:, :LENGTH])
     frames[:, :, [1, 2]] = -torch.inf
-    wanted = ctc_losses(
+    expected = ctc_losses(
         frames.log_softmax(-1), torch.tensor([8, 5, 3, 1, 0]), truth.values[:, 1:], torch.tensor([2, 2, 1, 1, 1]), 0
     )
-    torch.testing.assert_close(one.row_losses(outputs, truth), wanted)
+    torch.testing.assert_close(one.row_losses(outputs, truth), expected)
     assert one.row_counts(truth).tolist() == [3, 3, 2, 2, 2]
     likelihood = one.likelihood(fused(), truth).detach()
-    torch.testing.assert_close(likelihood[:4, 0], -wanted[:4].detach())
+    torch.testing.assert_close(likelihood[:4, 0], -expected[:4].detach())
     assert (likelihood[:, 1] <= likelihood[:, 2]).all()
     # What was never heard counts as guessed: two tokens, each one of 7 (blank and letters).
     assert float(likelihood[4, 0]) == pytest.approx(-2 * float(torch.log(torch.tensor(7.0))))
@@ -112,8 +112,8 @@ def test_an_absent_target_and_one_that_is_too_long_have_no_ctc_loss(kind: Any) -
     outputs = one(fused(), truth)
     losses = one.row_losses(outputs, truth)
     assert losses.isfinite().all()
-    heard = one.frames.losses(one.frames(fused().fused(), fused().context()), truth)
-    assert (heard > 0).tolist() == [True, False, False, False, False]
+    attended = one.frames.losses(one.frames(fused().fused(), fused().context()), truth)
+    assert (attended > 0).tolist() == [True, False, False, False, False]
     assert one.row_counts(truth).tolist() == [3, 0, 4, 4, 2]
     likelihood = one.likelihood(fused(), truth)
     assert likelihood.isfinite().all()
@@ -143,8 +143,8 @@ def test_upsampling_reads_more_frames_of_each_step() -> None:
     outputs = one(fused())
     assert outputs.logits.shape == (ROWS, 3 * LENGTH, VOCABULARY)
     assert one.frames.normalized(outputs)[1].tolist() == [24, 15, 9, 3, 0]
-    wanted = one.frames.readout(fused().fused().columns["speech"].tokens.values).view(ROWS, LENGTH, 3, VOCABULARY)
-    torch.testing.assert_close(outputs.logits[:, 3:6, 3:], wanted[:, 1, :, 3:])
+    expected = one.frames.readout(fused().fused().columns["speech"].tokens.values).view(ROWS, LENGTH, 3, VOCABULARY)
+    torch.testing.assert_close(outputs.logits[:, 3:6, 3:], expected[:, 1, :, 3:])
 
 
 @KINDS
@@ -213,13 +213,13 @@ def test_the_joint_loss_is_a_weighted_sum() -> None:
 
 def test_the_ctc_keeps_the_decoder_from_what_was_not_said() -> None:
     one = head(CTCAttentionHeadConfig, decoding=SpeechBeamConfig(beam_size=4, ctc_weight=0.5))
-    written = one.write(fused()).ids[:, 0]
+    generated = one.write(fused()).ids[:, 0]
     most = [8, 5, 3, 1]
     for row, frames in enumerate(most):
-        assert int(((written[row] != 0) & (written[row] != 2)).sum()) <= frames
+        assert int(((generated[row] != 0) & (generated[row] != 2)).sum()) <= frames
     # Of what nothing was heard, the decoder alone speaks.
     alone = head(CTCAttentionHeadConfig, decoding=SpeechBeamConfig(beam_size=4, ctc_weight=0.0)).write(fused())
-    assert torch.equal(written[4], alone.ids[4, 0][: written.shape[1]])
+    assert torch.equal(generated[4], alone.ids[4, 0][: generated.shape[1]])
 
 
 def test_a_language_model_prefers_what_was_written_in_training() -> None:
@@ -230,8 +230,8 @@ def test_a_language_model_prefers_what_was_written_in_training() -> None:
             parameter.mul_(0.1)
     one.fit_texts([[1, 3, 4, 5, 2]] * 50)
     assert one.write(fused()).ids[0, 0].tolist()[:4] == [3, 4, 5, 2]
-    without = one.redecoded(PrefixBeamConfig(beam_size=20, language_model_weight=0.0))
-    assert without.write(fused()).ids[0, 0].tolist()[:4] != [3, 4, 5, 2]
+    exclude = one.redecoded(PrefixBeamConfig(beam_size=20, language_model_weight=0.0))
+    assert exclude.write(fused()).ids[0, 0].tolist()[:4] != [3, 4, 5, 2]
     assert not head(CTCHeadConfig).learns_from_texts
     other = head(CTCHeadConfig, language_model=4, decoding=PrefixBeamConfig(beam_size=20, language_model_weight=5.0))
     other.load_state_dict(one.state_dict())

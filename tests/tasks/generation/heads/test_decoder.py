@@ -68,8 +68,8 @@ def head(
 
 def write(one: Probe, source: Rows, *, use_cache: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
     """Each row's first text, and its score."""
-    written = one.write(source, use_cache=use_cache)
-    return written.ids[:, 0], written.scores[:, 0]
+    generated = one.write(source, use_cache=use_cache)
+    return generated.ids[:, 0], generated.scores[:, 0]
 
 
 def texts(lengths: list[int], seed: int = 0) -> GenerationTruth:
@@ -89,8 +89,8 @@ def test_the_cache_changes_nothing(beam_size: int) -> None:
     for seed in range(3):
         one = head(seed, beam_size=beam_size)
         with_cache, scores = write(one, fused(seed))
-        without, slow_scores = write(one, fused(seed), use_cache=False)
-        assert torch.equal(with_cache, without)
+        exclude, slow_scores = write(one, fused(seed), use_cache=False)
+        assert torch.equal(with_cache, exclude)
         torch.testing.assert_close(scores, slow_scores)
         lengths |= set((with_cache != 0).sum(dim=1).tolist())
     assert len(lengths) > 1, "texts of one length alone show little"
@@ -102,8 +102,8 @@ def test_the_score_is_what_teacher_forcing_says_of_the_text() -> None:
         with torch.no_grad():
             # The same distribution: writing never gives padding or a second beginning.
             one.bias[:2] = -1e4
-        written, scores = write(one, fused())
-        values = torch.cat([torch.ones(ROWS, 1, dtype=torch.int64), written], dim=1)
+        generated, scores = write(one, fused())
+        values = torch.cat([torch.ones(ROWS, 1, dtype=torch.int64), generated], dim=1)
         lengths = (values != 0).sum(dim=1)
         known = GenerationTruth(values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=lengths)
         with torch.no_grad():
@@ -146,8 +146,8 @@ def test_a_length_penalty_lengthens() -> None:
         one = head(beam_size=6, length_penalty=penalty, sharp=2.0)
         with torch.no_grad():
             one.bias[2] = 3.0
-        written, _ = write(one, fused())
-        lengths.append(int((written != 0).sum()))
+        generated, _ = write(one, fused())
+        lengths.append(int((generated != 0).sum()))
     assert lengths == sorted(lengths)
     assert lengths[0] < lengths[-1]
 
@@ -173,14 +173,16 @@ def test_a_row_does_not_depend_on_its_batch_mates(beam_size: int) -> None:
         whole.spans,
         {},
     )
-    written, scores = write(one, whole)
+    generated, scores = write(one, whole)
     again, again_scores = write(one, mixed)
-    width = max(written.shape[1], again.shape[1])
-    assert torch.equal(F.pad(written, (0, width - written.shape[1]))[order], F.pad(again, (0, width - again.shape[1])))
+    width = max(generated.shape[1], again.shape[1])
+    assert torch.equal(
+        F.pad(generated, (0, width - generated.shape[1]))[order], F.pad(again, (0, width - again.shape[1]))
+    )
     assert torch.equal(scores[order], again_scores), "bit for bit at one shape"
     changed, changed_scores = write(one, other)
     assert changed_scores[0] == scores[0]
-    first = [ids for ids in written[0].tolist() if ids]
+    first = [ids for ids in generated[0].tolist() if ids]
     assert [ids for ids in changed[0].tolist() if ids] == first
 
 

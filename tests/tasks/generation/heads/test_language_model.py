@@ -116,14 +116,14 @@ def test_the_cache_changes_nothing(language_model: LanguageModel, kind: str, bea
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_score_is_what_teacher_forcing_says_of_the_text(language_model: LanguageModel, kind: str) -> None:
     one = head(language_model(kind))
-    written = one.write(fused())
-    ids = written.ids[:, 0]
+    generated = one.write(fused())
+    ids = generated.ids[:, 0]
     values = torch.cat([torch.full((ROWS, 1), one.target.begin_id), ids], dim=1)
     lengths = (values != one.target.padding_id).sum(dim=1)
     known = GenerationTruth(values=values, present=torch.ones(ROWS, dtype=torch.bool), lengths=lengths)
     with torch.no_grad():
         likelihood = one.likelihood(fused(), known)
-    torch.testing.assert_close(likelihood[:, 0], written.scores[:, 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(likelihood[:, 0], generated.scores[:, 0], rtol=1e-4, atol=1e-4)
     assert torch.equal(likelihood[:, 1], likelihood[:, 2]), "greedy: each token is the likeliest"
 
 
@@ -154,13 +154,13 @@ def test_logits_are_the_language_models_own(language_model: LanguageModel, kind:
 def test_a_row_depends_on_itself_alone(language_model: LanguageModel, kind: str, connector: str) -> None:
     one = head(language_model(kind), connector=connector, latents=3)
     whole = fused()
-    written = one.write(whole)
+    generated = one.write(whole)
     # Bit for bit among other rows of the same shape.
     order = [3, 0, 4, 1, 2]
     mixed = one.write(take(whole, order))
-    length = min(written.ids.shape[2], mixed.ids.shape[2])
-    assert torch.equal(mixed.ids[..., :length], written.ids[order][..., :length])
-    assert torch.equal(mixed.scores, written.scores[order])
+    length = min(generated.ids.shape[2], mixed.ids.shape[2])
+    assert torch.equal(mixed.ids[..., :length], generated.ids[order][..., :length])
+    assert torch.equal(mixed.scores, generated.scores[order])
     # What is absent may hold anything.
     junk = torch.where(whole.tokens.mask[:, :, None], whole.tokens.values, torch.tensor(float("nan")))
     prompt = whole.prompts["answer"]
@@ -170,8 +170,8 @@ def test_a_row_depends_on_itself_alone(language_model: LanguageModel, kind: str,
         tokens=Tokens(junk, whole.tokens.mask, whole.tokens.grid),
         prompts={"answer": replace(prompt, values=torch.where(there, prompt.values, 7))},
     )
-    assert torch.equal(one.write(other).ids, written.ids)
-    assert torch.equal(one.write(other).scores, written.scores)
+    assert torch.equal(one.write(other).ids, generated.ids)
+    assert torch.equal(one.write(other).scores, generated.scores)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -401,22 +401,22 @@ def test_a_prompt_that_does_not_fit_loses_its_beginning(
     long = torch.randint(3, 200, (ROWS, 1, 100)).int()
     lengths = torch.tensor([[100], [60], [2], [0], [90]])
     with caplog.at_level(logging.WARNING):
-        written = one.write(replace(source, prompts={"answer": ColumnBatch(values=long, lengths=lengths)}))
+        generated = one.write(replace(source, prompts={"answer": ColumnBatch(values=long, lengths=lengths)}))
     assert "of their first tokens are left out" in caplog.text
     # Row 0: 96 positions less summary, 4 tokens of the note and 7 to write leave the last 84 of the prompt.
-    kept = long.clone()
-    kept[0, :, :84] = long[0, :, 16:]
+    retained = long.clone()
+    retained[0, :, :84] = long[0, :, 16:]
     same = one.write(
         replace(
             source,
             prompts={
                 "answer": ColumnBatch(
-                    values=kept[:, :, :90], lengths=lengths.clamp(max=90).where(lengths < 100, torch.tensor(84))
+                    values=retained[:, :, :90], lengths=lengths.clamp(max=90).where(lengths < 100, torch.tensor(84))
                 )
             },
         )
     )
-    assert torch.equal(written.ids[:4], same.ids[:4])
+    assert torch.equal(generated.ids[:4], same.ids[:4])
     one.train()
     known = texts(one)
     with pytest.raises(ConfigError, match=r"takes 96 tokens, but a row has 1\d\d: .*lower max_prompt_tokens"):
@@ -438,9 +438,9 @@ def test_a_random_language_model_needs_only_a_config(language_model: LanguageMod
         max_length=5,
     )  # fmt: skip
     one = Probe(config.create(target, WIDTH).eval())
-    written = one.write(replace(fused(), prompts={}))
-    assert written.ids.shape[2] <= 5
-    assert not ((written.ids == 1).any())
+    generated = one.write(replace(fused(), prompts={}))
+    assert generated.ids.shape[2] <= 5
+    assert not ((generated.ids == 1).any())
     assert not list(one.pretrained_parameters())
 
 

@@ -33,7 +33,9 @@ def cider_by_definition(references, hypotheses):
                     gram: sum(any(gram in grams(one, n) for one in row) for row in references)
                     for gram in grams(hypothesis, n) | grams(text, n)
                 }
-                rarity = {gram: math.log(len(references)) - math.log(max(1, held)) for gram, held in holders.items()}
+                rarity = {
+                    gram: math.log(len(references)) - math.log(max(1, frozen)) for gram, frozen in holders.items()
+                }
                 own = {gram: count * rarity[gram] for gram, count in grams(hypothesis, n).items()}
                 other = {gram: count * rarity[gram] for gram, count in grams(text, n).items()}
                 norms = math.hypot(*own.values()) * math.hypot(*other.values())
@@ -79,13 +81,13 @@ def test_the_fixtures_scores(real_data):
     references = json.loads((folder / "captions" / "coco_fakecap1000_refs.json").read_text())
     hypotheses = json.loads((folder / "captions" / "coco_fakecap1000_hyps.json").read_text())
     rows = list(references)
-    texts, written = [references[row] for row in rows], [hypotheses[row][0] for row in rows]
-    found = cider_statistics(texts, written, str.split)
+    texts, generated = [references[row] for row in rows], [hypotheses[row][0] for row in rows]
+    found = cider_statistics(texts, generated, str.split)
     expected = known["captions/coco_fakecap1000"]["published"]["CIDEr"]
     assert mean_score(found.sum(axis=0, keepdims=True)).item() == pytest.approx(expected, abs=1e-6)
     assert found[:, 0].tolist() == pytest.approx([by_row[row]["CIDEr"] for row in rows], abs=1e-6)
     # The tokenizer leaves words that the original has made nearly as they are: 2 of 6,000 captions differ.
-    own = cider_statistics(texts, written)
+    own = cider_statistics(texts, generated)
     assert mean_score(own.sum(axis=0, keepdims=True)).item() == pytest.approx(expected, abs=2e-4)
     assert np.count_nonzero(np.abs(own - found) > 1e-2) <= 3
     cases = json.loads((folder / "captions" / "nlgeval_cases.json").read_text())["corpus"]

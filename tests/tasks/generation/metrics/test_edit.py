@@ -41,8 +41,8 @@ def test_by_hand():
 @given(PAIRS)
 def test_a_words_row_is_what_jiwer_says_of_it(pairs):
     rows = wer_statistics([[text] for text, _ in pairs], [text for _, text in pairs])
-    for (edits, length), (expected, written) in zip(rows, pairs, strict=True):
-        aligned = jiwer.process_words(expected, written)
+    for (edits, length), (expected, generated) in zip(rows, pairs, strict=True):
+        aligned = jiwer.process_words(expected, generated)
         assert edits == aligned.substitutions + aligned.deletions + aligned.insertions
         assert length == aligned.hits + aligned.substitutions + aligned.deletions
 

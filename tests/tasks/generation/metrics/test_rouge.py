@@ -72,8 +72,8 @@ def test_the_fixtures_scores(real_data):
     cases = json.loads((folder / "captions" / "nlgeval_cases.json").read_text())
     for name in ("corpus", "single"):
         if name == "corpus":
-            texts, written = cases[name]["refs"], cases[name]["hyps"]
+            texts, generated = cases[name]["refs"], cases[name]["hyps"]
         else:
-            texts, written = [cases[name][0]["refs"]], [cases[name][0]["hyp"]]
+            texts, generated = [cases[name][0]["refs"]], [cases[name][0]["hyp"]]
         expected = known["captions/nlgeval_cases"]["recomputed_here"][name]["ROUGE_L"]
-        assert rouge_l(texts, written) == pytest.approx(expected, abs=1e-6)
+        assert rouge_l(texts, generated) == pytest.approx(expected, abs=1e-6)

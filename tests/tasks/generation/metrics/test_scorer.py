@@ -47,8 +47,10 @@ def captions(num_rows, seed=0):
     draws = np.random.default_rng(seed)
     words = np.array([f"word{i}" for i in range(300)])
     rows = [[" ".join(draws.choice(words, draws.integers(8, 13))) for _ in range(5)] for _ in range(num_rows)]
-    kept = draws.integers(3, 9, num_rows)
-    return rows, [" ".join([*row[0].split()[:num], *row[1].split()[:4]]) for row, num in zip(rows, kept, strict=True)]
+    retained = draws.integers(3, 9, num_rows)
+    return rows, [
+        " ".join([*row[0].split()[:num], *row[1].split()[:4]]) for row, num in zip(rows, retained, strict=True)
+    ]
 
 
 @settings(max_examples=30)

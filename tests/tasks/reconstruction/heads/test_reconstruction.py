@@ -40,8 +40,8 @@ MODES: dict[str, dict[str, Any]] = {
     "plain": {},
     "denoising": {"noise": 0.2, "replace": 0.2},
     "masked": {"mask": 0.4, "memory": "tokens"},
-    "hiding": {"hide": 0.4, "mask": 0.3},
-    "variational": {"variational": True, "hide": 0.2},
+    "hiding": {"cell_mask_rate": 0.4, "mask": 0.3},
+    "variational": {"variational": True, "cell_mask_rate": 0.2},
 }
 
 
@@ -100,7 +100,7 @@ def target_of(columns: tuple[Column, ...], *names: str) -> Target:
     return ReconstructionTarget(name="all", columns=members, members=members, num_rows=10)
 
 
-def restored(prediction: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def reconstructed(prediction: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What each column holds, of a model that reconstructs all."""
     return {name: prediction[f"column_{index}"] for index, name in enumerate(NAMES)}
 
@@ -160,7 +160,11 @@ def test_prediction_is_in_the_tables_terms(mode: str, columns: tuple[Column, ...
     model = build(columns, **MODES[mode]).eval()
     found = predictions(model, keyed(batch))["all"]
     assert found["values"].shape == (6, WIDTH if mode == "masked" else 16)
-    photo, speech, note = restored(found)["photo"], restored(found)["speech"], restored(found)["note.of day"]
+    photo, speech, note = (
+        reconstructed(found)["photo"],
+        reconstructed(found)["speech"],
+        reconstructed(found)["note.of day"],
+    )
     assert photo.shape == (6, 3, 16, 24)
     assert photo.min() >= 0
     assert photo.max() <= 1
@@ -169,10 +173,10 @@ def test_prediction_is_in_the_tables_terms(mode: str, columns: tuple[Column, ...
     assert (note[:, 0] != 50).all()
     ended = (note == 50).long()
     assert (ended.cummax(dim=1).values == ended).all()
-    assert restored(found)["age"].shape == (6,)
-    assert (restored(found)["type"] > 0).all()
-    assert restored(found)["day"].dtype == torch.float64
-    assert all(values.isfinite().all() for values in restored(found).values())
+    assert reconstructed(found)["age"].shape == (6,)
+    assert (reconstructed(found)["type"] > 0).all()
+    assert reconstructed(found)["day"].dtype == torch.float64
+    assert all(values.isfinite().all() for values in reconstructed(found).values())
     known = torch.stack([batch.columns[column.name].present for column in columns], dim=1)
     known[:, 4] &= batch.columns["type"].values[:, 0, 0] > 0  # the unknown category is no truth
     assert (found["errors"].isnan() == ~known).all()
@@ -196,8 +200,8 @@ def test_a_row_depends_on_itself_alone(mode: str, columns: tuple[Column, ...], b
     )
     one, other = predictions(model, batch)["all"], predictions(model, moved)["all"]
     assert torch.equal(one["values"][order], other["values"])
-    for name, values in restored(one).items():
-        assert torch.equal(values[order], restored(other)[name]), name
+    for name, values in reconstructed(one).items():
+        assert torch.equal(values[order], reconstructed(other)[name]), name
     torch.testing.assert_close(one["errors"][order], other["errors"], rtol=0, atol=0, equal_nan=True)
 
 
@@ -217,7 +221,7 @@ def test_an_absent_columns_storage_changes_nothing(columns: tuple[Column, ...], 
 
 
 def test_without_any_corruption_a_ratio_of_0_is_bit_identical(columns: tuple[Column, ...], batch: Batch) -> None:
-    model = build(columns, mask=0.0, hide=0.0, noise=0.0, replace=0.0).train()
+    model = build(columns, mask=0.0, cell_mask_rate=0.0, noise=0.0, replace=0.0).train()
     one, other = (tensors(model(each).outputs["all"]) for each in (keyed(batch), batch))
     assert all(torch.equal(left, right) for left, right in zip(one, other, strict=True))
     total = totals(model, keyed(batch))["all"]
@@ -234,17 +238,19 @@ def test_the_loss_is_on_hidden_places_alone(columns: tuple[Column, ...], batch: 
     def total(given: Batch) -> torch.Tensor:
         return head.loss(output, head.truth(given))["loss"].total.sum()
 
-    hidden = head.corruption.hidden(list(head.decoders), batch.columns, batch.keys)
-    assert hidden["photo"].places[1].sum() == round(0.3 * 24)
+    masked_cells = head.corruption.masked_cells(list(head.decoders), batch.columns, batch.keys)
+    assert masked_cells["photo"].positions[1].sum() == round(0.3 * 24)
     before = total(batch)
     other = dict(batch.columns)
-    pixels = hidden["photo"].places.view(6, 4, 6).repeat_interleave(4, 1).repeat_interleave(4, 2)[:, None, None]
+    pixels = (
+        masked_cells["photo"].positions.view(6, 4, 6).repeat_interleave(4, 1).repeat_interleave(4, 2)[:, None, None]
+    )
     photo = torch.where(pixels, other["photo"].values, 255 - other["photo"].values)
     other["photo"] = ColumnBatch(values=photo, lengths=other["photo"].lengths)
-    words = hidden["note.of day"].places[:, None, :6]
+    words = masked_cells["note.of day"].positions[:, None, :6]
     note = torch.where(words, other["note.of day"].values, (other["note.of day"].values + 1) % 50)
     other["note.of day"] = ColumnBatch(values=note, lengths=other["note.of day"].lengths)
-    age = torch.where(hidden["age"].absent[:, None, None], other["age"].values, other["age"].values + 1)
+    age = torch.where(masked_cells["age"].absent[:, None, None], other["age"].values, other["age"].values + 1)
     other["age"] = ColumnBatch(values=age, lengths=other["age"].lengths)
     unhidden = dataclasses.replace(batch, columns=other)
     assert total(unhidden) == before
@@ -270,14 +276,14 @@ def test_corruption_is_a_function_of_seed_epoch_and_row(mode: str, columns: tupl
 
 
 def test_one_cell_of_a_row_always_stays(columns: tuple[Column, ...], batch: Batch) -> None:
-    head = build(columns, hide=0.9, mask=0.9).train().head("all")
+    head = build(columns, cell_mask_rate=0.9, mask=0.9).train().head("all")
     for epoch in range(20):
         left = head.corrupt(keyed(batch, epoch)).columns
         there = torch.stack([left[name].present for name in left], dim=1)
         assert there[:5].any(dim=1).all()
         assert not there[5].any()
     # Where other columns are read too, what is restored may go altogether.
-    head = build(columns, "photo", hide=0.9).train().head("all")
+    head = build(columns, "photo", cell_mask_rate=0.9).train().head("all")
     left = head.corrupt(keyed(batch)).columns
     assert left["photo"].present.sum() < batch.columns["photo"].present.sum()
     assert torch.equal(left["age"].lengths, batch.columns["age"].lengths)
@@ -353,8 +359,8 @@ def _overfit(model: MultimodalModel, batch: Batch, steps: int, lr: float = 3e-3)
 
 def _stripes(each: torch.Tensor) -> torch.Tensor:
     """Pictures of as many colors and widths as rows."""
-    places = torch.arange(24.0) // 6
-    colors = torch.stack([torch.sin(each * (channel + 1) + places * (each % 3)) for channel in range(3)], dim=1)
+    positions = torch.arange(24.0) // 6
+    colors = torch.stack([torch.sin(each * (channel + 1) + positions * (each % 3)) for channel in range(3)], dim=1)
     return (127 + 100 * colors).to(torch.uint8)[:, None, :, None].expand(-1, -1, -1, 16, -1).clone()
 
 
@@ -371,13 +377,13 @@ def test_a_tiny_mixed_table_is_learned_by_heart(columns: tuple[Column, ...], bat
     assert _overfit(model, batch, 200, lr=1e-2) < 0.05
     found = predictions(model, batch)["all"]
     age, there = batch.columns["age"].values[:, 0, 0], batch.columns["age"].present
-    torch.testing.assert_close(restored(found)["age"][there], age[there], rtol=0, atol=0.3)
+    torch.testing.assert_close(reconstructed(found)["age"][there], age[there], rtol=0, atol=0.3)
     note = batch.columns["note.of day"]
     for row in range(5):
         if note.present[row]:
             length = int(note.lengths[row, 0])
-            assert restored(found)["note.of day"][row, :length].tolist() == note.values[row, 0, :length].tolist()
-            assert (restored(found)["note.of day"][row, length:] == 50).all()
+            assert reconstructed(found)["note.of day"][row, :length].tolist() == note.values[row, 0, :length].tolist()
+            assert (reconstructed(found)["note.of day"][row, length:] == 50).all()
 
 
 # --- variational ------------------------------------------------------------------------------------------------------
@@ -424,7 +430,7 @@ def test_terms_are_the_joint_each_column_alone_and_a_subset(columns: tuple[Colum
     head: Any = model.head("all")
     output: Any = model(keyed(batch)).outputs["all"]
     assert len(output.terms) == 2 + len(columns)
-    assert [tokens.shape[1] for tokens in output.terms[0].tokens] == [d.num_places for d in head.decoders]
+    assert [tokens.shape[1] for tokens in output.terms[0].tokens] == [d.num_positions for d in head.decoders]
     assert output.terms[1].sources.sum(dim=1).max() == 1
     alone: Any = model(batch).outputs["all"]
     assert len(alone.terms) == 1
@@ -440,7 +446,7 @@ def test_terms_are_the_joint_each_column_alone_and_a_subset(columns: tuple[Colum
     "settings",
     [
         {"mask": 1.0},
-        {"hide": -0.1},
+        {"cell_mask_rate": -0.1},
         {"replace": 1.5},
         {"noise": -1.0},
         {"code_size": 0},
@@ -479,7 +485,7 @@ def test_columns_heads_of_their_own_serve_the_other_targets(columns: tuple[Colum
     label = ClassificationTarget(name="label", columns=("label",), classes=("a", "b"), class_counts=(3, 3))
     schema = Schema(columns=columns, targets=(target_of(columns), label))
     heads = {
-        "all": ReconstructionHeadConfig(code_size=8, num_layers=1, hide=0.5),
+        "all": ReconstructionHeadConfig(code_size=8, num_layers=1, cell_mask_rate=0.5),
         "label": ClassificationHeadConfig(),
     }
     config = ModelConfig(

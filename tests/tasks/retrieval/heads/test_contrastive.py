@@ -52,7 +52,7 @@ class Space(Probe):
 
     def embeddings(self, values: Tensor) -> Embeddings:
         nothing = torch.zeros(len(values))
-        return Embeddings(values, self.log_sharpness.exp() + nothing, self.bias + nothing)
+        return Embeddings(values, self.log_scale.exp() + nothing, self.bias + nothing)
 
     def row_losses(self, output: Any, truth: Any) -> Tensor:
         return losses(self.module, self.embeddings(output), truth)
@@ -78,18 +78,20 @@ def head(of: Target | None = None, **config: Any) -> Space:
     return Space(made)
 
 
-def plain_loss(places: np.ndarray, keys: np.ndarray, loss: str, repeats: str, sharpness: float, bias: float) -> float:
+def plain_loss(
+    points: np.ndarray, keys: np.ndarray, loss: str, duplicates: str, logit_scale: float, bias: float
+) -> float:
     """The loss of two columns by loops, as the papers write it; rows with both columns only are counted."""
-    total, count, num = 0.0, 0, len(places)
-    there = np.abs(places).sum(axis=2) > 0
+    total, count, num = 0.0, 0, len(points)
+    there = np.abs(points).sum(axis=2) > 0
     for a, b in ((0, 1), (1, 0)):
         for i in range(num):
             if not there[i, a] or not (keys[i, :2] != 0).all():
                 continue
             again = [bool(((keys[i] == keys[j]) & (keys[i] != 0)).any()) for j in range(num)]
-            seen = [j for j in range(num) if there[j, b] and (j == i or not again[j] or repeats != "ignored")]
-            right = [j for j in seen if j == i or (again[j] and repeats == "positives")]
-            logits = {j: sharpness * float(places[i, a] @ places[j, b]) + bias for j in seen}
+            seen = [j for j in range(num) if there[j, b] and (j == i or not again[j] or duplicates != "ignored")]
+            right = [j for j in seen if j == i or (again[j] and duplicates == "positives")]
+            logits = {j: logit_scale * float(points[i, a] @ points[j, b]) + bias for j in seen}
             if loss == "siglip":
                 total += sum(math.log1p(math.exp(-logits[j] if j in right else logits[j])) for j in seen)
             elif right:
@@ -100,18 +102,18 @@ def plain_loss(places: np.ndarray, keys: np.ndarray, loss: str, repeats: str, sh
 
 
 @pytest.mark.parametrize("loss", ["infonce", "siglip"])
-@pytest.mark.parametrize("repeats", ["positives", "ignored", "negatives"])
+@pytest.mark.parametrize("duplicates", ["positives", "ignored", "negatives"])
 @pytest.mark.parametrize("chunk", [1, 3, 256])
-def test_the_loss_is_that_of_the_papers(loss: str, repeats: str, chunk: int) -> None:
+def test_the_loss_is_that_of_the_papers(loss: str, duplicates: str, chunk: int) -> None:
     same = target("a", "b", same="group")
     keys = [[1, 11, 5], [2, 12, 6], [1, 13, 7], [3, 12, 8], [4, 14, 8], [5, 0, 9], [6, 16, 0]]
-    one = head(same, loss=loss, repeats=repeats, chunk=chunk)
+    one = head(same, loss=loss, duplicates=duplicates, chunk=chunk)
     outputs = one(fused("a", "b", absent={"b": [5]}))
     known = truth(keys)
     found = one.loss(outputs, known, torch.ones(ROWS))
     expected = plain_loss(
-        outputs.detach().double().numpy(), np.array(keys), loss, repeats,
-        one.log_sharpness.exp().item(), one.bias.item(),
+        outputs.detach().double().numpy(), np.array(keys), loss, duplicates,
+        one.log_scale.exp().item(), one.bias.item(),
     )  # fmt: skip
     assert found.count == 12, "two directions of the six rows that have both"
     assert (found.total / found.count).item() == pytest.approx(expected, rel=1e-5)
@@ -130,11 +132,11 @@ def test_infonce_is_the_mean_cross_entropy_of_both_directions() -> None:
 @settings(max_examples=30, deadline=None)
 @given(
     loss=st.sampled_from(["infonce", "siglip"]),
-    repeats=st.sampled_from(["positives", "ignored"]),
+    duplicates=st.sampled_from(["positives", "ignored"]),
     chunk=st.integers(1, 9),
     keys=st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=2, max_size=9),
 )
-def test_chunks_and_recomputation_change_nothing(loss: str, repeats: str, chunk: int, keys: list[list[int]]) -> None:
+def test_chunks_and_recomputation_change_nothing(loss: str, duplicates: str, chunk: int, keys: list[list[int]]) -> None:
     """Value and every gradient, against autograd over the whole matrix."""
 
     def gradients(one: Space, whole: bool) -> list[Tensor]:
@@ -143,9 +145,9 @@ def test_chunks_and_recomputation_change_nothing(loss: str, repeats: str, chunk:
         weights = torch.linspace(0.5, 2, len(keys))
         rows = _whole(one, outputs, known) if whole else one.row_losses(outputs, known)
         total = (rows * weights).sum()
-        return [total.detach(), *torch.autograd.grad(total, [outputs, one.log_sharpness, one.bias])]
+        return [total.detach(), *torch.autograd.grad(total, [outputs, one.log_scale, one.bias])]
 
-    made = [head(target("a", "b", same="group"), loss=loss, repeats=repeats, chunk=size) for size in (chunk, 100)]
+    made = [head(target("a", "b", same="group"), loss=loss, duplicates=duplicates, chunk=size) for size in (chunk, 100)]
     for one in made:
         one.bias.requires_grad_()
     full, chunked = gradients(made[1], whole=True), gradients(made[0], whole=False)
@@ -162,17 +164,17 @@ def _whole(one: Space, outputs: Tensor, known: ValueTruth) -> Tensor:
     for a, b in one.directions:
         comparison = Comparison(
             ids=torch.arange(len(outputs)), keys=known.values, present=there[:, a] & known.present,
-            candidate_keys=known.values, candidate_present=there[:, b], loss=one._loss, repeats=one._repeats,
+            candidate_keys=known.values, candidate_present=there[:, b], loss=one._loss, duplicates=one._repeats,
         )  # fmt: skip
         rows = slice(0, len(outputs))
         total = total + comparison.losses(
-            rows, outputs[:, a].float(), outputs[:, b].float(), one.log_sharpness.exp(), one.bias
+            rows, outputs[:, a].float(), outputs[:, b].float(), one.log_scale.exp(), one.bias
         )
     return total
 
 
 def test_what_is_kept_for_the_backward_pass_grows_with_the_batch_not_its_square() -> None:
-    def kept(rows: int) -> int:
+    def retained(rows: int) -> int:
         one = head(chunk=16)
         outputs = one(fused("a", "b", rows=rows)).detach().requires_grad_()
         sizes: list[int] = []
@@ -181,7 +183,7 @@ def test_what_is_kept_for_the_backward_pass_grows_with_the_batch_not_its_square(
         total.backward()
         return sum(sizes)
 
-    small, large = kept(64), kept(512)
+    small, large = retained(64), retained(512)
     assert large < 8.5 * small
     assert large < 512 * 512 * 4 / 4, "less than a quarter of one matrix of similarities"
 
@@ -246,20 +248,20 @@ def test_an_anchor_leaves_out_the_pairs_without_it() -> None:
 
 def test_the_temperature_learns_and_stays_below_one_hundred() -> None:
     one = head()
-    assert one.log_sharpness.shape == (1,)
-    assert one.log_sharpness.exp().item() == pytest.approx(1 / 0.07)
+    assert one.log_scale.shape == (1,)
+    assert one.log_scale.exp().item() == pytest.approx(1 / 0.07)
     with torch.no_grad():
-        one.log_sharpness.fill_(9.0)
+        one.log_scale.fill_(9.0)
     losses = one.row_losses(one(fused("a", "b")), distinct())
-    assert one.log_sharpness.exp().item() == pytest.approx(100)
+    assert one.log_scale.exp().item() == pytest.approx(100)
     losses.sum().backward()
-    assert one.log_sharpness.grad is not None
-    assert one.log_sharpness.grad.abs() > 0, "a clamp within the graph would leave it stuck"
+    assert one.log_scale.grad is not None
+    assert one.log_scale.grad.abs() > 0, "a clamp within the graph would leave it stuck"
     sigmoid = head(loss="siglip")
-    assert (sigmoid.log_sharpness.exp().item(), sigmoid.bias.item()) == (pytest.approx(10), -10)
+    assert (sigmoid.log_scale.exp().item(), sigmoid.bias.item()) == (pytest.approx(10), -10)
     sigmoid.row_losses(sigmoid(fused("a", "b")), distinct()).sum().backward()
     assert sigmoid.bias.grad is not None
-    assert not head(learn_temperature=False).log_sharpness.requires_grad
+    assert not head(learn_temperature=False).log_scale.requires_grad
 
 
 def test_wrong_settings_are_named() -> None:

@@ -59,14 +59,14 @@ def batch(one: torch.Tensor, other: torch.Tensor, *, keys: torch.Tensor | None =
 def test_a_negative_never_holds_the_same_and_is_always_there(seed: int, columns: int, different: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     columns, size = columns + 1, 12
-    places = F.normalize(torch.randn(size, columns, 4, generator=generator), dim=2)
+    embeddings = F.normalize(torch.randn(size, columns, 4, generator=generator), dim=2)
     there = torch.rand(size, columns, generator=generator) < 0.8
-    places = places * there[..., None]
+    embeddings = embeddings * there[..., None]
     keys = torch.randint(0, different, (size, columns + 1), generator=generator)
     present = torch.rand(size, generator=generator) < 0.9
     row_keys = torch.randint(0, 2**40, (size,), generator=generator)
     for draws in (row_keys, None):
-        chosen = hard_negatives(places, keys, present, torch.tensor([10.0]), draws)
+        chosen = hard_negatives(embeddings, keys, present, torch.tensor([10.0]), draws)
         for row in range(size):
             for column in range(columns):
                 allowed = [
@@ -83,26 +83,26 @@ def test_a_negative_never_holds_the_same_and_is_always_there(seed: int, columns:
 
 def test_negatives_are_drawn_in_proportion_to_similarity() -> None:
     # 1500 rows that hold the same look for one of three others.
-    num, sharpness = 1500, torch.tensor([2.0])
+    num, logit_scale = 1500, torch.tensor([2.0])
     others = torch.tensor([[0.8, 0.6], [0.0, 1.0], [-1.0, 0.0]])
-    places = torch.cat([torch.tensor([[1.0, 0.0]]).expand(num, 2), others])[:, None].expand(-1, 2, 2)
+    embeddings = torch.cat([torch.tensor([[1.0, 0.0]]).expand(num, 2), others])[:, None].expand(-1, 2, 2)
     keys = torch.tensor([1] * num + [2, 3, 4])[:, None].expand(-1, 2)
     there = torch.ones(num + 3, dtype=torch.bool)
-    chosen = hard_negatives(places, keys, there, sharpness, torch.arange(num + 3))[:num, 1]
+    chosen = hard_negatives(embeddings, keys, there, logit_scale, torch.arange(num + 3))[:num, 1]
     assert int(chosen.min()) >= num
     shares = torch.bincount(chosen - num, minlength=3) / num
     assert torch.allclose(shares, (others[:, 0] * 2.0).softmax(dim=0), atol=0.04)
 
 
 def test_a_draw_is_a_function_of_the_rows_key() -> None:
-    places = F.normalize(torch.randn(20, 2, 4), dim=2)
+    embeddings = F.normalize(torch.randn(20, 2, 4), dim=2)
     keys = torch.arange(1, 41).view(20, 2)
     there = torch.ones(20, dtype=torch.bool)
     row_keys = torch.arange(20) * 31
-    first = hard_negatives(places, keys, there, torch.tensor([1.0]), row_keys)
+    first = hard_negatives(embeddings, keys, there, torch.tensor([1.0]), row_keys)
     torch.manual_seed(5)
-    assert torch.equal(first, hard_negatives(places, keys, there, torch.tensor([1.0]), row_keys))
-    assert not torch.equal(first, hard_negatives(places, keys, there, torch.tensor([1.0]), row_keys + 1))
+    assert torch.equal(first, hard_negatives(embeddings, keys, there, torch.tensor([1.0]), row_keys))
+    assert not torch.equal(first, hard_negatives(embeddings, keys, there, torch.tensor([1.0]), row_keys + 1))
 
 
 def test_without_matching_a_model_is_bit_for_bit_what_it_was() -> None:

@@ -44,7 +44,7 @@ class CountSpec(ValueTaskSpec[CountTarget]):
             headline="deviance",
             selection="deviance",
             finer="mae",
-            shown=("deviance", "mae"),
+            reported=("deviance", "mae"),
         )
 
     def scorer(self, target: CountTarget, statistics: Statistics) -> Scorer:

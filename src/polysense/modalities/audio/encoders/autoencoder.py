@@ -120,8 +120,8 @@ class AudioAutoencoder(Encoder, config=AudioAutoencoderConfig):
         target, valid = self.spectrogram.log_mel(values, lengths)
         # A cell's items were joined; each is reconstructed from its own tokens.
         items = batch * num_items
-        restored = self.decoder(tokens.values.reshape(items, -1, self.width), tokens.mask.reshape(items, -1))
-        squared = (restored[..., : target.shape[-1]] - target).square().mean(dim=1) * valid
+        reconstructed = self.decoder(tokens.values.reshape(items, -1, self.width), tokens.mask.reshape(items, -1))
+        squared = (reconstructed[..., : target.shape[-1]] - target).square().mean(dim=1) * valid
         num_frames = valid.view(batch, -1).sum(dim=1).clamp(min=1)
         return {"reconstruction": squared.view(batch, -1).sum(dim=1) / num_frames}
 

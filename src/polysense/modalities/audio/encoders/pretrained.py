@@ -37,7 +37,7 @@ class PretrainedAudio(Pretrained):
     """Tokens along time, as many in a second as the backbone has."""
 
     @classmethod
-    def asked(cls, config: PretrainedConfig, settings: Any) -> AudioRequirements:
+    def requested(cls, config: PretrainedConfig, settings: Any) -> AudioRequirements:
         if not is_audio(settings):
             raise ConfigError(f"{config.path}: holds a model of the type {settings.model_type}, which takes no sound")
         return AudioRequirements(sample_rate=int(cls.feature_extractor(settings, config, config.path).sampling_rate))

@@ -34,7 +34,7 @@ class PretrainedImage(Pretrained):
         self.standardize = Standardize(column.mean, column.std)
 
     @classmethod
-    def asked(cls, config: PretrainedConfig, settings: Any) -> ImageRequirements:
+    def requested(cls, config: PretrainedConfig, settings: Any) -> ImageRequirements:
         import transformers
 
         if first_attribute(settings, ("image_size", "patch_size", "num_channels")) is None:
@@ -67,10 +67,10 @@ class PretrainedImage(Pretrained):
     def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
         """The deepest map of each resolution; of a vision transformer the last patches."""
         column = ImageColumn.of(self.column)
-        picture = torch.zeros(1, column.num_channels, *column.image_size, device=self.standardize.mean.device)
+        blank = torch.zeros(1, column.num_channels, *column.image_size, device=self.standardize.mean.device)
         training = self.network.training
         with torch.no_grad():
-            maps = self._maps(self.network.eval()(pixel_values=picture, output_hidden_states=True))
+            maps = self._maps(self.network.eval()(pixel_values=blank, output_hidden_states=True))
         self.network.train(training)
         return levels_of(maps, column.image_size)
 

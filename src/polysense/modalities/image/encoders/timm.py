@@ -228,11 +228,11 @@ class Timm(BackboneEncoder):
             )
         if self.frozen:
             return
-        picture = torch.zeros(1, self.column.num_channels, height, columns)
+        blank = torch.zeros(1, self.column.num_channels, height, columns)
         self.network.eval()
         try:
             with torch.enable_grad():
-                features = self.network.forward_features(picture)
+                features = self.network.forward_features(blank)
         except (RuntimeError, AssertionError, ValueError) as error:
             raise ConfigError(
                 f"{self.config.name} can't take the column {self.column.name!r} ({height}x{columns} pixels): {error}"
@@ -247,10 +247,10 @@ class Timm(BackboneEncoder):
         """The deepest map of each resolution."""
         if not self._intermediates:
             return ()
-        picture = torch.zeros(1, self.column.num_channels, *self.column.image_size, device=self.standardize.mean.device)
+        blank = torch.zeros(1, self.column.num_channels, *self.column.image_size, device=self.standardize.mean.device)
         training = self.network.training
         with torch.no_grad():
-            _, maps = self.network.eval().forward_intermediates(picture, indices=self._intermediates)
+            _, maps = self.network.eval().forward_intermediates(blank, indices=self._intermediates)
         self.network.train(training)
         strides = [self.network.feature_info[index]["reduction"] for index in self._intermediates]
         return tuple(

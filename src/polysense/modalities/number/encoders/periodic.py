@@ -57,7 +57,7 @@ class Periodic(Encoder, config=PeriodicConfig):
         self.linear = nn.Linear(2 * config.num_frequencies, width)
 
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
-        held = values.float().flatten(1)[:, :1].clamp(-_FARTHEST, _FARTHEST)
-        angles = 2 * math.pi * held * self.frequencies
+        clipped = values.float().flatten(1)[:, :1].clamp(-_FARTHEST, _FARTHEST)
+        angles = 2 * math.pi * clipped * self.frequencies
         hidden = torch.relu(self.linear(torch.cat([angles.sin(), angles.cos()], dim=1)))
         return Tokens(hidden[:, None, :], (lengths > 0)[:, None], (1,))

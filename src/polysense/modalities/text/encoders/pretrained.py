@@ -26,7 +26,7 @@ class PretrainedText(Pretrained):
         return embeddings
 
     @classmethod
-    def asked(cls, config: PretrainedConfig, settings: Any) -> TextRequirements:
+    def requested(cls, config: PretrainedConfig, settings: Any) -> TextRequirements:
         longest = int(getattr(settings, "max_position_embeddings", 0) or 0)
         # RoBERTa-like models lose padding_idx + 1 positions to the padding's offset.
         if settings.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer"):

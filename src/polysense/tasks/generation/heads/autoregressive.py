@@ -17,7 +17,7 @@ from polysense.core.batch import Truth
 from polysense.core.pytree import map_tensors, pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
-from polysense.nn.decoding import DecodingConfig, IncrementalDecoder, Written
+from polysense.nn.decoding import DecodingConfig, Generated, IncrementalDecoder
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.head import Head, HeadConfig
 from polysense.tasks.generation.record import GenerationTarget
@@ -35,12 +35,12 @@ class WritingHeadConfig(HeadConfig, ABC):
     """A head that generates a text token by token.
 
     Attributes:
-        without: Input columns that this head does not read, to which they are as if they were never there: the caption
+        exclude: Input columns that this head does not read, to which they are as if they were never there: the caption
             that another target reads and this one generates.
         decoding: Decoding strategy. It can be changed after training, for each prediction.
     """
 
-    without: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     decoding: DecodingConfig = field(default_factory=GreedyConfig)
 
     @property
@@ -52,10 +52,10 @@ class WritingHeadConfig(HeadConfig, ABC):
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        return self.without
+        return self.exclude
 
     def for_column(self, column: str) -> HeadConfig:
-        return replace(self, without=tuple(name for name in self.without if name == column))
+        return replace(self, exclude=tuple(name for name in self.exclude if name == column))
 
 
 @pytree_node
@@ -87,7 +87,7 @@ class WritingHead(Head[O], ABC):
 
     def __init__(self, config: WritingHeadConfig, target: GenerationTarget) -> None:
         super().__init__(target, config.loss_weight)
-        self.excludes = config.without
+        self.excludes = config.exclude
         self.strategy = config.decoding.build(target)
 
     def redecoded(self, strategy: DecodingConfig) -> WritingHead[O]:
@@ -115,10 +115,10 @@ class WritingHead(Head[O], ABC):
         of them were the most likely there; and their number."""
 
     def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
-        written = self.write(fused, context)
-        arrays = {"values": written.ids[:, 0], "scores": written.scores[:, 0]}
-        if written.ids.shape[1] > 1:
-            arrays |= {"alternatives": written.ids[:, 1:], "alternative_scores": written.scores[:, 1:]}
+        generated = self.write(fused, context)
+        arrays = {"values": generated.ids[:, 0], "scores": generated.scores[:, 0]}
+        if generated.ids.shape[1] > 1:
+            arrays |= {"alternatives": generated.ids[:, 1:], "alternative_scores": generated.scores[:, 1:]}
         return arrays
 
     def brief(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
@@ -129,14 +129,14 @@ class WritingHead(Head[O], ABC):
         return {"likelihood": self.likelihood(fused, context, truth)}
 
     @torch.no_grad()
-    def write(self, fused: Fused, context: RowContext, *, use_cache: bool = True) -> Written:
+    def write(self, fused: Fused, context: RowContext, *, use_cache: bool = True) -> Generated:
         """Texts from the fused tokens, each row's as if it were alone; arguments as in `decoder`."""
         limit = self.strategy.max_new_tokens
-        written = [
+        generated = [
             self.strategy.write(self.decoder(part, of_part, limit, use_cache=use_cache), of_part.rows)
             for part, of_part in self._parts(fused, context)
         ]
-        return written[0] if len(written) == 1 else Written.concatenate(written, self.target.padding_id)
+        return generated[0] if len(generated) == 1 else Generated.concatenate(generated, self.target.padding_id)
 
     def stream(self, fused: Fused, context: RowContext, row: int) -> Iterator[list[int]]:
         """The text of one row while it is written, the same that `write` gives.
@@ -158,10 +158,10 @@ class WritingHead(Head[O], ABC):
         while True:
             # Not around a yield: what is done between two tokens is none of this mode's business.
             with torch.inference_mode():
-                written = next(steps, None)
-            if written is None:
+                generated = next(steps, None)
+            if generated is None:
                 break
-            texts = written.ids[row][~written.scores[row].isneginf()]
+            texts = generated.ids[row][~generated.scores[row].isneginf()]
             common = (texts == texts[:1]).all(dim=0).long().cumprod(dim=0).sum()
             latest = texts[0]
             yield _unpadded(latest[:common], self.target.padding_id)
@@ -170,7 +170,7 @@ class WritingHead(Head[O], ABC):
         assert latest is not None
         yield _unpadded(latest, self.target.padding_id)
 
-    def _steps(self, fused: Fused, context: RowContext) -> Iterator[Written]:
+    def _steps(self, fused: Fused, context: RowContext) -> Iterator[Generated]:
         yield from self.strategy.steps(self.decoder(fused, context, self.strategy.max_new_tokens), context.rows)
 
     def _parts(self, fused: Fused, context: RowContext) -> list[tuple[Fused, RowContext]]:

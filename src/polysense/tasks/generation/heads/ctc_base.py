@@ -125,12 +125,12 @@ class FrameReader(nn.Module):
         self.column: Column | None = None
         self.readout = readout(width, hidden, dropout, config.upsampling * target.vocabulary_size)
         never = torch.zeros(target.vocabulary_size)
-        never[[*target.never_written, target.end_id]] = -torch.inf
+        never[[*target.never_generated, target.end_id]] = -torch.inf
         never[target.padding_id] = 0.0
         self.register_buffer("never", never, persistent=False)
         self.language_model = None
         if config.language_model is not None:
-            self.language_model = NgramModel(config.language_model, target.vocabulary_size, target.never_written)
+            self.language_model = NgramModel(config.language_model, target.vocabulary_size, target.never_generated)
         self._too_short: set[int] = set()
         self._said_how_many = False
 

@@ -92,7 +92,7 @@ class GenerationHead(TokenHead, config=GenerationHeadConfig):
         self.output = None if config.tie_embeddings else nn.Linear(width, target.vocabulary_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(target.vocabulary_size))
         never = torch.zeros(target.vocabulary_size)
-        never[list(target.never_written)] = -math.inf
+        never[list(target.never_generated)] = -math.inf
         self.register_buffer("never", never, persistent=False)
         # What a text goes on from is read both ways, so it is a part of the memory and no beginning of the text.
         self.prompt_block = (

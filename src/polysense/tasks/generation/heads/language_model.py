@@ -159,7 +159,7 @@ class LanguageModelHead(TokenHead):
         self.summary = MLPConnector(width, embedding)
         self.connector = connector(config.connector, width, embedding, shuffle=config.shuffle, latents=config.latents)
         never = torch.zeros(target.vocabulary_size)
-        never[list(target.never_written)] = -math.inf
+        never[list(target.never_generated)] = -math.inf
         self.register_buffer("never", never, persistent=False)
         self._warned = False
 
@@ -197,10 +197,10 @@ class LanguageModelHead(TokenHead):
                 logits=model(values, mask, torch.arange(start, values.shape[1], device=values.device))[0]
             )
         # The prompt's tokens are the last pieces; media between them make the stretch longer that they lie in.
-        places = prefix.places[:, prefix.places.shape[1] - truth.earlier.shape[1] :]
+        slots = prefix.slots[:, prefix.slots.shape[1] - truth.earlier.shape[1] :]
         first = 0 if self.target.placeholders else max(start - truth.earlier.shape[1], 0)
         logits = model(values, mask, torch.arange(first, values.shape[1], device=values.device))[0]
-        before = (places - 1 - first).clamp(min=0)[:, :, None].expand(-1, -1, logits.shape[2])
+        before = (slots - 1 - first).clamp(min=0)[:, :, None].expand(-1, -1, logits.shape[2])
         return TokenOutput(logits=torch.cat([logits.gather(1, before), logits[:, start - first :]], dim=1))
 
     def expected(self, truth: GenerationTruth) -> Int[Tensor, "batch length"]:

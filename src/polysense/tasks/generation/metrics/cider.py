@@ -36,14 +36,14 @@ def cider_statistics(
     """Each row's CIDEr-D among these rows; see `row_scores`."""
     from sacrebleu.metrics.helpers import extract_word_ngrams
 
-    written = [list(tokenize(text)) for text in hypotheses]
+    generated = [list(tokenize(text)) for text in hypotheses]
     expected = [[list(tokenize(text)) for text in texts] for texts in references]
     statistics = np.tile([0.0, 1.0], (len(hypotheses), 1))
     for order in range(1, _ORDER + 1):
         counts = [[extract_word_ngrams(words, order) for words in row] for row in expected]
         # Rows whose references have the n-gram; one that none has is as rare as can be.
         frequency = Counter(ngram for row in counts for ngram in set().union(*row))
-        for row, words in enumerate(written):
+        for row, words in enumerate(generated):
             own = _weighted(extract_word_ngrams(words, order), frequency, len(hypotheses))
             similarities = [
                 _penalty(words, text) * _cosine(own, _weighted(count, frequency, len(hypotheses)))
@@ -66,6 +66,6 @@ def _cosine(own: Mapping[str, float], other: Mapping[str, float]) -> float:
     return product / norms if norms else 0.0
 
 
-def _penalty(written: Sequence[str], expected: Sequence[str]) -> float:
-    apart = max(len(written) - 1, 0) - max(len(expected) - 1, 0)
+def _penalty(generated: Sequence[str], expected: Sequence[str]) -> float:
+    apart = max(len(generated) - 1, 0) - max(len(expected) - 1, 0)
     return math.exp(-(apart**2) / (2 * _SIGMA**2))

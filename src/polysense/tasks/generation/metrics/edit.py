@@ -32,8 +32,8 @@ def wer_statistics(references: Sequence[Sequence[str]], hypotheses: Sequence[str
     """
     import jiwer
 
-    expected, written = ([" ".join(text.split()) for text in texts] for texts in _pairs(references, hypotheses))
-    return _best(references, jiwer.process_words(expected, written))
+    expected, generated = ([" ".join(text.split()) for text in texts] for texts in _pairs(references, hypotheses))
+    return _best(references, jiwer.process_words(expected, generated))
 
 
 def cer_statistics(references: Sequence[Sequence[str]], hypotheses: Sequence[str]) -> np.ndarray:

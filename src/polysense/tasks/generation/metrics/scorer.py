@@ -47,7 +47,7 @@ def generation_metrics() -> tuple[Metric, ...]:
     """The metrics of a text, in the order in which they are reported."""
     repeats = "-word sequences written that are no repeats; without bounds, since a bootstrap repeats rows."
     positive, percent = (0.0, math.inf), (0.0, 100.0)
-    written = (
+    generated = (
         higher(
             "cider",
             "CIDEr-D: n-grams shared with the references, rare ones counting more (papers print it x 100).",
@@ -80,7 +80,7 @@ def generation_metrics() -> tuple[Metric, ...]:
         ),
     )
     return (
-        *(replace(metric, undefined_when=metric.undefined_when or _UNWRITTEN) for metric in written),
+        *(replace(metric, undefined_when=metric.undefined_when or _UNWRITTEN) for metric in generated),
         higher(
             "token_accuracy",
             "Share of the true tokens that are the likeliest after the true ones before them.",
@@ -159,16 +159,16 @@ class GenerationScorer(Scorer):
                 likelihood is judged.
         """
         self._likelihood = statistics.get("likelihood")
-        self._written: Scorer | None = None
+        self._generated: Scorer | None = None
         if "predicted" in statistics:
-            self._written = TextScorer(list(statistics["references"]), list(statistics["predicted"]))
+            self._generated = TextScorer(list(statistics["references"]), list(statistics["predicted"]))
 
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
         """Every metric for every resample; see Scorer."""
         unknown = np.full(len(weights), np.nan)
         results = {info.name: unknown for info in generation_metrics()}
-        if self._written is not None:
-            results |= self._written(weights)
+        if self._generated is not None:
+            results |= self._generated(weights)
         if self._likelihood is not None:
             log_probability, right, count = (weights @ self._likelihood).T
             loss = ratio(-log_probability, count)

@@ -26,8 +26,8 @@ def length_statistics(
     """
     statistics = np.ones((len(hypotheses), 3))
     for row, (texts, hypothesis) in enumerate(zip(references, hypotheses, strict=True)):
-        written = len(tokenize(hypothesis))
-        statistics[row, :2] = written, nearest_length(written, [len(tokenize(text)) for text in texts])
+        generated = len(tokenize(hypothesis))
+        statistics[row, :2] = generated, nearest_length(generated, [len(tokenize(text)) for text in texts])
     return statistics
 
 

@@ -148,9 +148,9 @@ def answer_words(text: str) -> list[str]:
     bare = _THOUSANDS.sub("", folded)
     pieces: list[str] = []
     end = 0
-    for kept in _IN_NUMBER.finditer(bare):
-        pieces += (bare[end : kept.start()].translate(_UNPUNCTUATED), kept[0])
-        end = kept.end()
+    for retained in _IN_NUMBER.finditer(bare):
+        pieces += (bare[end : retained.start()].translate(_UNPUNCTUATED), retained[0])
+        end = retained.end()
     plain = "".join(pieces) + bare[end:].translate(_UNPUNCTUATED)
     words = [word for word in _apart(plain).split() if word not in _ARTICLES]
     return words or folded.split()

@@ -48,7 +48,7 @@ from polysense.nn.layers.query_decoder import QueryDecoder
 from polysense.nn.layers.transformer import sinusoidal
 from polysense.tasks.reconstruction.corruption import Corruption
 from polysense.tasks.reconstruction.decoders import DecodingLimits, column_decoder
-from polysense.tasks.reconstruction.mean import MeanPredictor, has_classes, hits
+from polysense.tasks.reconstruction.mean import MeanPredictor, correct, has_classes
 from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["ReconstructionHead", "ReconstructionHeadConfig"]
@@ -65,7 +65,7 @@ class ReconstructionHeadConfig(HeadConfig):
     """Input columns reconstructed from one code: an autoencoder, denoising, masked or variational.
 
     Attributes:
-        hidden: Not used; the decoder's size is `num_layers`.
+        masked_cells: Not used; the decoder's size is `num_layers`.
         dropout: In the decoder.
         memory: What the decoder reads. code: a bottleneck of `code_size` numbers. tokens: all fused tokens, for masked
             modeling, where there is nothing to copy.
@@ -75,8 +75,8 @@ class ReconstructionHeadConfig(HeadConfig):
         mask: Fraction of each column's patches, spans and tokens that are masked in training, 0 to below 1; the loss
             covers only masked positions. Numbers, dates and categories are masked as whole cells at the same rate. 0:
             nothing is masked and everything is reconstructed.
-        hide: Cell mask rate: how often a whole cell is masked in training and reconstructed from the rest of the row,
-            as imputation requires. One cell always stays present.
+        cell_mask_rate: How often a whole cell is masked in training and reconstructed from the rest of the row, as
+            imputation requires. One cell always stays present.
         noise: Standard deviation of the noise on pixels, samples, numbers and dates in training, in the column's own.
         replace: Share of tokens and categories that are replaced by random ones in training.
         variational: Whether the code is a distribution, the product of the columns' Gaussian experts.
@@ -102,7 +102,7 @@ class ReconstructionHeadConfig(HeadConfig):
     num_layers: PositiveInt = 2
     num_heads: PositiveInt = 4
     mask: FractionBelowOne = 0.0
-    hide: FractionBelowOne = 0.0
+    cell_mask_rate: FractionBelowOne = 0.0
     noise: NonNegativeFloat = 0.0
     replace: Fraction = 0.0
     variational: bool = False
@@ -186,11 +186,13 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
     def __init__(self, config: ReconstructionHeadConfig, target: ReconstructionTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self._config, self._width = config, width
-        self.corruption = Corruption(mask=config.mask, hide=config.hide, noise=config.noise, replace=config.replace)
+        self.corruption = Corruption(
+            mask=config.mask, cell_mask_rate=config.cell_mask_rate, noise=config.noise, replace=config.replace
+        )
         self.decoders = nn.ModuleList()
         self._columns: tuple[str, ...] = ()
         self._weights: tuple[float, ...] = ()
-        self._cut_told = False
+        self._cut_reported = False
 
     def connect(self, columns: Sequence[Column]) -> None:
         config, width, members = self._config, self._width, self.target.members
@@ -209,7 +211,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
         self.decoders.extend(column_decoder(named[name], width, limits) for name in members)
         self.mean = MeanPredictor(self._each())
         self._columns = tuple(named)
-        queries = sum(decoder.num_places for decoder in self._each())
+        queries = sum(decoder.num_positions for decoder in self._each())
         self.query_decoder = QueryDecoder(queries, width, config.num_layers, config.num_heads, config.dropout)
         if config.variational:
             self.experts = nn.ModuleList(nn.Linear(width, 2 * config.code_size) for _ in columns)
@@ -236,7 +238,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
 
         Reconstructing a cell from itself goes on getting better long after.
         """
-        return "imputed_skill" if len(self._columns) > 1 and self.corruption.hide > 0 else None
+        return "imputed_skill" if len(self._columns) > 1 and self.corruption.cell_mask_rate > 0 else None
 
     # --- the inputs ----------------------------------------------------------------------------------------------
 
@@ -272,9 +274,9 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
             (CodeTerm(code.float(), None, sources, self._of_members(self.query_decoder(memory, mask))),)
         )
 
-    def _of_members(self, tokens: Float[Tensor, "batch places width"]) -> tuple[Tensor, ...]:
+    def _of_members(self, tokens: Float[Tensor, "batch positions width"]) -> tuple[Tensor, ...]:
         """Each member's own tokens."""
-        return torch.split(tokens.float(), [decoder.num_places for decoder in self._each()], dim=1)
+        return torch.split(tokens.float(), [decoder.num_positions for decoder in self._each()], dim=1)
 
     def _unfolded(
         self, code: Float[Tensor, "rows size"]
@@ -367,15 +369,15 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
         """Whether something was hidden from the encoders."""
         return self.training and truth.keys is not None
 
-    def _scored(self, truth: ReconstructionTruth) -> dict[str, Bool[Tensor, "batch places"]]:
+    def _scored(self, truth: ReconstructionTruth) -> dict[str, Bool[Tensor, "batch positions"]]:
         """Per column that the batch has, the places that the loss is on: the known ones, or those that were hidden."""
         there = [decoder for decoder in self._each() if decoder.column.name in truth.columns]
         known = {decoder.column.name: decoder.known(truth.columns[decoder.column.name]) for decoder in there}
         if not self.corruption.mask or not self._hides(truth):
             return known
         assert truth.keys is not None
-        hidden = self.corruption.hidden(self._each(), truth.columns, truth.keys)
-        return {name: places & hidden[name].places for name, places in known.items()}
+        masked_cells = self.corruption.masked_cells(self._each(), truth.columns, truth.keys)
+        return {name: known_positions & masked_cells[name].positions for name, known_positions in known.items()}
 
     # --- predictions ---------------------------------------------------------------------------------------------
 
@@ -406,8 +408,8 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
                 predicted[decoder.column.name] = decoder.predict(tokens)
         measures = {"errors": torch.stack(errors, dim=1)}
         if columns := {name: truth.columns[name] for name in self.target.members if name in truth.columns}:
-            measures["hits"] = hits(self._each(), predicted, columns)
-            measures["mean_errors"], measures["mean_hits"] = self.mean.errors(columns), self.mean.hits(columns)
+            measures["hits"] = correct(self._each(), predicted, columns)
+            measures["mean_errors"], measures["mean_hits"] = self.mean.errors(columns), self.mean.correct(columns)
         else:
             nothing = torch.full_like(measures["errors"], torch.nan)
             measures |= dict.fromkeys(("hits", "mean_errors", "mean_hits"), nothing)
@@ -421,10 +423,10 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
     def _tell_of_cuts(self, truth: ReconstructionTruth) -> None:
         for decoder in self._each():
             column = truth.columns.get(decoder.column.name)
-            if column is None or self._cut_told:
+            if column is None or self._cut_reported:
                 continue
             if number := int(decoder.num_cut(column).item()):
-                self._cut_told = True
+                self._cut_reported = True
                 _log.info(
                     "column %r: %d of the first %d rows are longer than %s, which are restored; they are scored on "
                     "that part",

@@ -34,12 +34,12 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig, readout
-from polysense.nn.layers.contrastive import Comparison, ContrastiveLoss, Repeats, contrastive_losses
+from polysense.nn.layers.contrastive import Comparison, ContrastiveLoss, Duplicates, contrastive_losses
 from polysense.tasks.retrieval.record import RetrievalTarget
 
 __all__ = ["ContrastiveHead", "ContrastiveHeadConfig", "Embeddings"]
 
-_MAX_LOG_SHARPNESS = math.log(100.0)
+_MAX_LOG_SCALE = math.log(100.0)
 # 1 / temperature and bias at the start: CLIP, section 2.5; SigLIP, section 3.2.
 _START = {"infonce": (math.log(1 / 0.07), 0.0), "siglip": (math.log(10.0), -10.0)}
 
@@ -52,7 +52,7 @@ class ContrastiveHeadConfig(HeadConfig):
         size: Dimension of the embeddings.
         loss: infonce: which of all rows belongs to this one (CLIP); better in large batches. siglip: does this pair
             belong together, for each pair by itself.
-        repeats: Handling of duplicates, other rows of the batch with the same text or file, or with an equal value in
+        duplicates: Handling of other rows of the batch with the same text or file, or with an equal value in
             the target's `same` column: "positives" are pulled together, "ignored" are left out of the loss, "negatives"
             are pushed apart.
         learn_temperature: Whether the logit scale, 1 / temperature, (and SigLIP's bias) is learned.
@@ -67,7 +67,7 @@ class ContrastiveHeadConfig(HeadConfig):
     type: Literal["contrastive"] = "contrastive"
     size: PositiveInt = 128
     loss: ContrastiveLoss = "infonce"
-    repeats: Repeats = "positives"
+    duplicates: Duplicates = "positives"
     learn_temperature: bool = True
     chunk: PositiveInt = 256
 
@@ -102,15 +102,15 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
 
     def __init__(self, config: ContrastiveHeadConfig, target: RetrievalTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
-        self._loss, self._repeats, self._chunk = config.loss, config.repeats, config.chunk
+        self._loss, self._duplicates, self._chunk = config.loss, config.duplicates, config.chunk
         self.members = target.members
         names = range(len(self.members))
         anchor = self.members.index(target.anchor) if target.anchor else None
         self.directions = tuple(pair for pair in itertools.permutations(names, 2) if anchor is None or anchor in pair)
         self.projections = nn.ModuleList(readout(width, config.hidden, config.dropout, config.size) for _ in names)
-        sharpness, bias = _START[config.loss]
+        logit_scale, bias = _START[config.loss]
         learned = config.learn_temperature
-        self.log_sharpness = nn.Parameter(torch.full((1,), sharpness), requires_grad=learned)
+        self.log_scale = nn.Parameter(torch.full((1,), logit_scale), requires_grad=learned)
         self.bias = nn.Parameter(torch.full((1,), bias), requires_grad=learned and config.loss == "siglip")
 
     def connect(self, columns: Sequence[Column]) -> None:
@@ -124,7 +124,7 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Embeddings:
         if self.training:
             with torch.no_grad():  # a clamp within the graph would have no gradient to come back with
-                self.log_sharpness.clamp_(max=_MAX_LOG_SHARPNESS)
+                self.log_scale.clamp_(max=_MAX_LOG_SCALE)
         values = []
         for name, projection in zip(self.members, self.projections, strict=True):
             column = fused.columns[name]
@@ -132,7 +132,7 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
         # Sums and no views of parameters: shards free what they lie in after this method. And the summary, of no use to
         # this head, is touched: where this loss is taken over several micro-batches there may be no other.
         nothing = fused.pooled.float().sum(dim=1) * 0.0
-        return Embeddings(torch.stack(values, dim=1), self.log_sharpness.exp() + nothing, self.bias + nothing)
+        return Embeddings(torch.stack(values, dim=1), self.log_scale.exp() + nothing, self.bias + nothing)
 
     def loss(self, output: Embeddings, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
         assert isinstance(truth, ValueTruth)
@@ -151,7 +151,7 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
                 candidate_keys=keys,
                 candidate_present=present[:, other],
                 loss=self._loss,
-                repeats=self._repeats,
+                duplicates=self._duplicates,
                 chunk=self._chunk,
             )
             # The first row's scale is everybody's.

@@ -257,19 +257,19 @@ class TaggingHead(Head[StepLabels], config=TaggingHeadConfig):
 
 def _class_weights(config: TaggingHeadConfig, target: TaggingTarget) -> list[float]:
     """A weight for "in none", then for each class."""
-    asked: str | Mapping[str, float] = config.class_weights
-    if asked == "none":
+    requested: str | Mapping[str, float] = config.class_weights
+    if requested == "none":
         return [1.0] * (1 + len(target.classes))
-    if isinstance(asked, str):
+    if isinstance(requested, str):
         shares = [1.0 - sum(target.class_lengths), *target.class_lengths]
         return [1.0 / (len(shares) * max(share, _RAREST)) for share in shares]
-    unknown = sorted(set(asked) - set(target.classes))
+    unknown = sorted(set(requested) - set(target.classes))
     if unknown:
         raise ConfigError(
             f"model.heads.{target.name}.class_weights: no class is named {unknown[0]!r} "
             f"(known: {', '.join(target.classes)})"
         )
-    return [1.0, *(float(asked.get(name, 1.0)) for name in target.classes)]
+    return [1.0, *(float(requested.get(name, 1.0)) for name in target.classes)]
 
 
 def _chain(num_labels: int, boundaries: bool) -> LinearChainCRF:

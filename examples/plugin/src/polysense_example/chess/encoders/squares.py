@@ -44,7 +44,7 @@ class ChessSquares(Encoder):
     def __init__(self, config: ChessSquaresConfig, column: ChessColumn, width: int) -> None:
         super().__init__(column, width)
         self.pieces = nn.Embedding(_NUM_CODES, width)
-        self.places = nn.Embedding(column.num_values, width)
+        self.positions = nn.Embedding(column.num_values, width)
         self.dropout = nn.Dropout(config.dropout)
 
     def encode_items(
@@ -53,7 +53,7 @@ class ChessSquares(Encoder):
         lengths: Int[Tensor, " items"],
         draws: Float[Tensor, "items draws"] | None,
     ) -> Tokens:
-        tokens = self.dropout(self.pieces(values.long()) + self.places.weight)
+        tokens = self.dropout(self.pieces(values.long()) + self.positions.weight)
         # An absent item has length 0. What is masked is as if it were not there.
         mask = (lengths > 0)[:, None] & (values > 0)
         return Tokens(tokens, mask, (tokens.shape[1],))

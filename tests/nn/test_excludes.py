@@ -38,7 +38,7 @@ SCHEMA = Schema(
 )  # fmt: skip
 
 
-def model(fusion: str, without: tuple[str, ...] = ("caption",), missing: str = "masked") -> MultimodalModel:
+def model(fusion: str, exclude: tuple[str, ...] = ("caption",), missing: str = "masked") -> MultimodalModel:
     torch.manual_seed(0)
     fusions = {"concat": ConcatFusionConfig(), "transformer": TransformerFusionConfig(num_heads=2)}
     return ModelConfig(
@@ -47,7 +47,7 @@ def model(fusion: str, without: tuple[str, ...] = ("caption",), missing: str = "
         fusion=fusions[fusion],
         heads={
             "space": ContrastiveHeadConfig(size=8),
-            "text": GenerationHeadConfig(num_layers=1, num_heads=2, without=without, packing=False),
+            "text": GenerationHeadConfig(num_layers=1, num_heads=2, exclude=exclude, packing=False),
         },
         missing=missing,  # type: ignore[arg-type]
     ).build(SCHEMA)
@@ -116,14 +116,14 @@ def test_in_training_no_gradient_comes_from_the_text_to_the_caption() -> None:
 @pytest.mark.parametrize("fusion", ["concat", "transformer"])
 def test_the_same_head_leaks_where_it_reads_the_caption(fusion: str) -> None:
     """So that the tests above can fail: with a transformer the image's own tokens hold what the caption says."""
-    trained = model(fusion, without=()).eval()
+    trained = model(fusion, exclude=()).eval()
     inputs, other = batch(), batch(seed=3)
     losses = [totals(trained, each)["text"] for each in (inputs, other)]
     assert not torch.equal(losses[0], losses[1])
 
 
 def test_the_other_head_reads_on() -> None:
-    blind, seeing = model("transformer").eval(), model("transformer", without=()).eval()
+    blind, seeing = model("transformer").eval(), model("transformer", exclude=()).eval()
     assert torch.equal(predictions(blind, batch())["space"]["values"], predictions(seeing, batch())["space"]["values"])
 
 
