@@ -224,7 +224,7 @@ class Bundle:
         current = {name: head.strategy for name, head in heads.items() if head.strategy is not None}
         if not current:
             targets = ", ".join(f"{target.name} ({target.task})" for target in self.schema.targets)
-            raise ConfigError(f"decoding: this model writes no text that could be decoded; its targets are {targets}")
+            raise ConfigError(f"decoding: this model generates no text; its targets are {targets}")
         decodings = changed(current, decoding)
         chosen = {name: heads[name].with_strategy(strategy) for name, strategy in decodings.items()}
         redecoded = {name: self.model.head(name).redecoded(strategy) for name, strategy in decodings.items()}
@@ -318,9 +318,9 @@ class Bundle:
             "a target must be named" if target is None and generated else f"target {target!r} is not one of them"
         )
         raise ConfigError(
-            f"stream: {requested}; the texts that are written token by token are {', '.join(generated)}"
+            f"stream: {requested}; the targets with token-by-token generation are {', '.join(generated)}"
             if generated
-            else "stream: this model writes no text token by token"
+            else "stream: this model has no target with token-by-token generation"
         )
 
     def predict_dataset(

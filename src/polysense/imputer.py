@@ -105,7 +105,7 @@ class Imputer:
         cells: dict[str, dict[int, Any]] = {name: {} for name in self.imputations}
         requested = np.flatnonzero(np.any(list(lacks.values()), axis=0))
         if len(requested) >= _LOGGED_FROM:
-            _log.info("%s: missing cells of %s rows are being filled", table.name, f"{len(requested):,}")
+            _log.info("%s: imputing missing cells of %s rows", table.name, f"{len(requested):,}")
         part = self._seen(table.select(requested))
         for batch, reconstructed in (
             reconstructed_batches(processor, self.reconstructor.model, part) if len(requested) else ()

@@ -73,7 +73,9 @@ class InitFromConfig(Config):
 
     def __post_init__(self) -> None:
         if self.parts is not None and not self.parts:
-            raise ConfigError("init_from.parts: names nothing; null moves what fits, and init_from: null nothing")
+            raise ConfigError(
+                "init_from.parts: names nothing; null transfers all compatible modules, and init_from: null none"
+            )
         if self.learning_rate_scale <= 0:
             result = self.learning_rate_scale
             raise ConfigError(f"init_from.learning_rate_scale must be above 0; found {result} (to hold parts: freeze)")

@@ -39,8 +39,8 @@ def test_what_cannot_be_written_is_told_first(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"the vectors would overwrite the table .* another file with -o$"):
         writable(tmp_path / "." / "t.parquet", table, "the vectors", VECTORS)
     with pytest.raises(ConfigError, match=r"or say --force$"):
-        writable(table, table, "the filled table", force=False)
-    writable(table, table, "the filled table", force=True)
+        writable(table, table, "the imputed table", force=False)
+    writable(table, table, "the imputed table", force=True)
     writable(tmp_path / "new" / "v.npz", table, "the vectors", VECTORS)
     assert list((tmp_path / "new").iterdir()) == []
     (tmp_path / "file").touch()

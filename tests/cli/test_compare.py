@@ -56,8 +56,8 @@ def test_compare_leaves_out_what_was_not_given(api: FakeApi) -> None:
 
 
 def test_an_interruption_says_how_to_go_on(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    api.error = TrainingInterrupted("3 of 8 trainings are done; the same command goes on with the others")
+    api.error = TrainingInterrupted("3 of 8 trainings are done; the same command resumes with the others")
     assert main(["compare", "recipe.yaml", "--over", "a=b"]) == 130
     assert capsys.readouterr().err.endswith(
-        "interrupted: 3 of 8 trainings are done; the same command goes on with the others\n"
+        "interrupted: 3 of 8 trainings are done; the same command resumes with the others\n"
     )

@@ -132,7 +132,7 @@ def test_micro_batches_change_nothing(table: Path, tmp_path: Path, monkeypatch: 
 def test_some_columns_are_restored_from_all(table: Path) -> None:
     generated = api.new(table, ["photo"], task="reconstruction", columns={"text": "text"})
     assert "type: reconstruction" in generated
-    with pytest.raises(ColumnError, match="'nobody' can't be restored"):
+    with pytest.raises(ColumnError, match="'nobody' can't be reconstructed"):
         api.new(table, ["nobody"], task="reconstruction")
     with pytest.raises(ConfigError, match="retrieval and reconstruction"):
         api.new(table, ["photo"], task="generation")

@@ -131,7 +131,7 @@ def test_equal_columns_share_and_stand_in_for_each_other():
     assert columns["x"].verdict is columns["y"].verdict is Verdict.HELPS
     assert columns["x"].stands_in_for == ("y",)
     assert columns["y"].stands_in_for == ("x",)
-    assert "adds nothing measurable beside y" in columns["x"].note
+    assert "adds nothing measurable to y" in columns["x"].note
 
 
 def test_a_column_that_misleads_hurts():

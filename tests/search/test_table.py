@@ -151,7 +151,7 @@ def test_readers_see_the_version_that_they_opened(index: VectorIndex) -> None:
 
 
 def test_one_writer_at_a_time(index: VectorIndex) -> None:
-    with pytest.raises(SearchError, match="is being written by another writer"):
+    with pytest.raises(SearchError, match="is locked by another writer"):
         VectorIndex.open(index.location, writable=True)
     assert len(VectorIndex.open(index.location)) == 60
     index.close()

@@ -87,7 +87,7 @@ def _root(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show warnings and results only, no progress bars.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every detail of what is done.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show detailed logs.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     console.configure_logging(1 if verbose or debug else -1 if quiet else 0)

@@ -175,7 +175,7 @@ class ColumnProcessor(FittedColumn):
                 raise DecodeError(f"item {position} of {len(cell)}: {error}") from None
         if len(items) > 1 and not self.column.multiple:
             raise DecodeError(
-                f"holds {len(items)} items; each cell of the training rows held one, so the model knows no place for "
+                f"holds {len(items)} items; each cell of the training rows held one, so the model has no position for "
                 f"more: give one, or train on rows that hold several"
             )
         return items

@@ -265,11 +265,9 @@ def _check_traced(transform: TransformConfig, target: TargetProcessor) -> None:
     where, align = f"data.transforms.{target.over}", task(target.config.task).align
     if transform.untraced:
         settings = " and ".join(transform.untraced)
-        raise ColumnError(
-            f"{where}: {settings} moves what target {target.name!r} marks, and can't say where to; set it to 0"
-        )
+        raise ColumnError(f"{where}: {settings} makes the positions of target {target.name!r} undefined; set it to 0")
     if transform.moves and isinstance(align, Unsupported):
-        raise ColumnError(f"{where}: moves what target {target.name!r} marks, and {align.reason}; leave it out")
+        raise ColumnError(f"{where}: changes the positions of target {target.name!r}, and {align.reason}; leave it out")
 
 
 def _file(cell: object, column: ColumnProcessor) -> str | None:

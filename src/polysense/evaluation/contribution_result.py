@@ -65,7 +65,7 @@ class ColumnContribution:
         if not self.num_present:
             return "absent in every row measured"
         if self.stands_in_for:
-            return f"adds nothing measurable beside {_listing(self.stands_in_for)}, but stands in for it where missing"
+            return f"adds nothing measurable to {_listing(self.stands_in_for)}, but replaces it where missing"
         if self.drop[measure].low > 0 and not self.gain_of_only_this[measure].low > 0:
             return "helps only together with others"
         return ""

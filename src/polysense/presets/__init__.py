@@ -94,7 +94,7 @@ def _transforms(inputs: Sequence[tuple[str, str]]) -> dict[str, TransformConfig]
 
 def _target(name: str, task: str, delimiter: str | None, size: ModelSize) -> tuple[TargetConfig, HeadConfig]:
     preset = registry.task(task).preset
-    assert not isinstance(preset, Unsupported), f"{name}: a column is never taken for a {task} target: {preset}"
+    assert not isinstance(preset, Unsupported), f"{name}: a column is never inferred as a {task} target: {preset}"
     plain = preset(size, delimiter)
     target = from_dict(TargetConfig, plain.target, where=f"data.targets.{name}")  # type: ignore[type-abstract]
     return target, from_dict(HeadConfig, plain.head, where=f"model.heads.{name}")

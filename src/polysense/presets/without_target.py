@@ -46,10 +46,10 @@ def inputs_for(task: str, guesses: Sequence[ColumnGuess], named: Sequence[str]) 
     if len(set(members)) < 2:
         kinds = ", ".join(f"{name} ({guess.modality})" for name, guess in inputs.items())
         raise ColumnError(
-            f"a shared space needs two columns; found {', '.join(members) or 'none'}. Name them, as --target photo "
-            f"--target caption, or say what a column is with --column NAME=KIND (inputs: {kinds or 'none'})"
+            f"a joint embedding space needs two columns; found {', '.join(members) or 'none'}. Name them, as --target "
+            f"photo --target caption, or say what a column is with --column NAME=KIND (inputs: {kinds or 'none'})"
         )
-    aside = "ignored: it is not among the columns that share the space"
+    aside = "ignored: it is not among the columns of the joint space"
     return [
         replace(guess, role=Role.IGNORED, reason=aside) if guess.name in inputs and guess.name not in members else guess
         for guess in guesses
@@ -81,7 +81,7 @@ def recipe_without_target(
         batch_size = 64 if num_rows < 2_000 else 128 if num_rows < 50_000 else 256
         recipe = replace(recipe, training=replace(recipe.training, batch_size=batch_size))
     elif spec.reconstructs_columns:
-        _check_inputs(named, inputs, guesses, "be restored")
+        _check_inputs(named, inputs, guesses, "be reconstructed")
         several = sum(guess.role is Role.INPUT for guess in guesses) > 1
         name, head = RECONSTRUCTION, ReconstructionHeadConfig(cell_mask_rate=_HIDDEN if several else 0.0)
         target = ReconstructionTargetConfig(columns=tuple(dict.fromkeys(named)) or inputs)

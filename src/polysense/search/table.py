@@ -123,7 +123,7 @@ class LanceTable:
             lock.acquire()
         except Timeout as error:
             raise SearchError(
-                f"{self.location}: is being written by another writer; wait until it is done, or end it. Reading needs "
+                f"{self.location}: is locked by another writer; wait until it finishes, or stop it. Reading needs "
                 "no lock"
             ) from error
         self._lock = lock
@@ -317,7 +317,7 @@ def _errors_at(location: str) -> Iterator[None]:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise SearchError(
             f"{location}: LanceDB can't do it: {line}. If another process reclaimed disk space, open the index again; "
-            "if files are damaged or gone, restore them or index the table again"
+            "if files are damaged or missing, restore them or index the table again"
         ) from error
 
 

@@ -51,7 +51,7 @@ class Record:
         text = f"{self.samples_per_second:,.0f} samples/s"
         tokens = self.input_tokens_per_second + self.target_tokens_per_second
         if tokens:
-            generated = f" ({self.target_tokens_per_second:,.0f} written)" if self.target_tokens_per_second else ""
+            generated = f" ({self.target_tokens_per_second:,.0f} generated)" if self.target_tokens_per_second else ""
             text += f"  {tokens:,.0f} tokens/s{generated}  {self.padding:.0%} padding"
         return text
 

@@ -64,7 +64,7 @@ FAMILIES = (
     FamilyInfo("encoders", "model.encoders.COLUMN", "Turn a column's cells into tokens."),
     FamilyInfo("fusions", "model.fusion", "Join the columns' tokens."),
     FamilyInfo("heads", "model.heads.TARGET", "Read a target from what was fused."),
-    FamilyInfo("objectives", "model.objectives.NAME", "Add losses beside the targets' own, in training alone."),
+    FamilyInfo("objectives", "model.objectives.NAME", "Additional losses, in training only."),
     FamilyInfo("decodings", "model.heads.TARGET.decoding", "Choose the tokens of a text."),
     FamilyInfo("columns", "data.columns.COLUMN", "Say how an input column is read."),
     FamilyInfo("targets", "data.targets.TARGET", "Say what kind of output a target is."),

@@ -257,7 +257,7 @@ def _imputed(report: Mapping[str, Any] | None) -> dict[str, str]:
         return {}
     totals = {split: np.sum(list(columns.values()), axis=0) for split, columns in report["cells"].items()}
     listed = ", ".join(f"{done:,} of {missing:,} {split}" for split, (done, missing) in totals.items())
-    return {"missing cells filled": f"{listed}; {'; '.join(report['lines'])}"}
+    return {"missing cells imputed": f"{listed}; {'; '.join(report['lines'])}"}
 
 
 def _text(run: Run, tables: Mapping[str, Table], evaluated_split: str | None, num_unreadable: int) -> str:

@@ -171,7 +171,7 @@ def test_a_long_file_passes_through_in_blocks(tmp_path: Path, monkeypatch: pytes
     [
         (b"", r"is empty \(0 bytes\)"),
         (b"this is a diary, not a sound", r"is a text file that starts with 'this"),
-        (bytes(range(256)), r"not a recording in a known format"),
+        (bytes(range(256)), r"not an audio file in a known format"),
         (encoded(tone())[:30], r"."),
         (encoded(np.zeros(0)), r"holds no samples"),
         (encoded(tone())[:2000], r"cut short"),

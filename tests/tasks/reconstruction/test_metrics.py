@@ -134,7 +134,7 @@ def test_without_masked_columns_nothing_is_known_of_imputing() -> None:
     found = _evaluation(with_masks=False)
     assert found.value("r", "skill") == pytest.approx(0.45)
     assert np.isnan(found.value("r", "imputed_skill"))
-    assert "another one beside it" in found.undefined["r"]["imputed_skill"]
+    assert "both the column and another one" in found.undefined["r"]["imputed_skill"]
 
 
 @given(st.integers(0, 100))

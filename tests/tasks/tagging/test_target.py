@@ -255,7 +255,7 @@ def test_events_and_frames_of_a_recording(tmp_path: Path) -> None:
         ({"columns": {"text": TextColumnConfig()}}, r"holds lists .* set data.columns.text.words to true"),
         (
             {"columns": {"text": TextColumnConfig(words=True)}, "transforms": {"text": TextTransformConfig()}},
-            "data.transforms.text: probability moves what target 'tags' marks, and can't say where to; set it to 0",
+            "data.transforms.text: probability makes the positions of target 'tags' undefined; set it to 0",
         ),
     ],
 )

@@ -145,7 +145,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(Interrupts, "__enter__", enter)
-        with pytest.raises(TrainingInterrupted, match="1 of 4 trainings are done; the same command goes on"):
+        with pytest.raises(TrainingInterrupted, match="1 of 4 trainings are done; the same command resumes"):
             compare(output=tmp_path / "c", unimodal=False)
     assert trained == [("concat", 0), ("gated", 0)]
     assert (tmp_path / "c/runs/gated/0/checkpoints/last.safetensors").is_file()
@@ -283,7 +283,7 @@ def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(rows: list[dict
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130, rest
-    assert "the same command goes on" in rest
+    assert "the same command resumes" in rest
     assert "Traceback" not in rest
     done = subprocess.run(line, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr

@@ -128,7 +128,7 @@ def test_only_what_is_missing_is_written(bundle: Bundle, table: Path, folder: Pa
     assert [json.loads(row[-1]) for row in after[1:]] == [*([name] for name in NAMES[1:]), [], []]
     # The row that holds nothing is left and reported.
     assert found.empty_rows == (7,)
-    assert "1 rows hold nothing" in found.text()
+    assert "1 rows have no present cell" in found.text()
     # In the table's own terms.
     imputed = {name: after[1 + i][NAMES.index(name)] for i, name in enumerate(NAMES[1:])}
     assert imputed["kind"] == "True"
@@ -189,7 +189,7 @@ def test_columns_can_be_chosen_and_added(bundle: Bundle, folder: Path) -> None:
     added = polysense.impute(bundle, rows, columns=["day"])  # the table lacks it: added, since it is named
     assert added.counts == {"day": 2}
     assert all(isinstance(cell, str) for cell in added.frame["day"])
-    with pytest.raises(ConfigError, match="'weight' is none of those that the model restores"):
+    with pytest.raises(ConfigError, match="'weight' is none of those that the model reconstructs"):
         polysense.impute(bundle, rows, columns=["weight"])
     with pytest.raises(ConfigError, match="no folder for images"):
         polysense.impute(bundle, [{"price": 1, "photo": ""}], columns=["photo"])
@@ -226,7 +226,7 @@ def test_unreadable_cells_stay_unless_told_otherwise(bundle: Bundle) -> None:
 def test_a_model_that_restores_nothing_is_refused(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     overrides = ["model.width=16", "training.epochs=1", "evaluation.bootstrap=0"]
     run = polysense.fit(rows, target="label", output=tmp_path / "run", overrides=overrides, progress=False)
-    with pytest.raises(BundleError, match=r"restores no columns.*--task reconstruction"):
+    with pytest.raises(BundleError, match=r"reconstructs no columns.*--task reconstruction"):
         polysense.impute(run.bundle, rows)
 
 
@@ -299,7 +299,7 @@ def test_a_report_reads_well() -> None:
     )
     assert found.text().splitlines() == [
         "t.csv: 2 rows",
-        "  a: 1 of 1 missing cells filled (no better than the training mean, by the model's own evaluation)",
-        "  b: 0 of 1 missing cells filled, 1 left: the model has nothing to write",
-        "  c: not filled: its categories are hashed",
+        "  a: 1 of 1 missing cells imputed (no better than the training mean, by the model's own evaluation)",
+        "  b: 0 of 1 missing cells imputed, 1 left missing: the model generates an empty text",
+        "  c: not imputed: its categories are hashed",
     ]

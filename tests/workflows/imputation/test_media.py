@@ -87,8 +87,11 @@ def test_an_image_becomes_a_file_that_the_column_reads_and_a_sound_is_refused_by
     assert bundle.folder is not None
     assert main(["impute", str(bundle.folder), str(tmp_path / "t.csv"), "-o", str(tmp_path / "filled.csv")]) == 0
     text = capsys.readouterr().out
-    assert "photo: 3 of 3 missing cells filled" in text
-    assert "sound: not filled: a sound is reconstructed as a spectrogram, and no sound is made of one" in text
+    assert "photo: 3 of 3 missing cells imputed" in text
+    assert (
+        "sound: not imputed: audio is reconstructed as a spectrogram, which is not converted back into a waveform"
+        in text
+    )
     with (tmp_path / "filled.csv").open(newline="") as stream:
         found = list(csv.DictReader(stream))
     assert [row["photo"] for row in found][1::2] == [row["photo"] for row in cells][1::2]
@@ -102,7 +105,7 @@ def test_an_image_becomes_a_file_that_the_column_reads_and_a_sound_is_refused_by
         assert "photo" in dataset[index].values
     again = polysense.impute(bundle, tmp_path / "filled.csv", media=tmp_path / "m")
     assert again.missing["photo"] == 0
-    with pytest.raises(ConfigError, match="'sound': can't be filled: a sound is reconstructed as a spectrogram"):
+    with pytest.raises(ConfigError, match="'sound': can't be imputed: audio is reconstructed as a spectrogram"):
         polysense.impute(bundle, tmp_path / "t.csv", columns=["sound"])
 
 
@@ -142,8 +145,8 @@ def test_hashed_categories_are_read_and_not_restored(bundle: Bundle) -> None:
     assert "code" in bundle.schema.names
     found = polysense.impute(bundle, rows(6, lost=(1, 4)))
     assert "hashed" in found.refused["code"]
-    assert "code: not filled: its categories are hashed" in found.text()
-    with pytest.raises(ConfigError, match="'code' is none of those that the model restores"):
+    assert "code: not imputed: its categories are hashed" in found.text()
+    with pytest.raises(ConfigError, match="'code' is none of those that the model reconstructs"):
         polysense.impute(bundle, rows(6, lost=(1,)), columns=["code"])
 
 
@@ -167,7 +170,10 @@ def test_images_are_filled_in_training_if_asked_for_and_sounds_never(bundle: Bun
     run = fit(source, tmp_path / "run", *named, task=None, target="label", columns=kinds)
     report = run.bundle.info["impute"]
     assert list(report["fills"]) == ["kind", "photo"]
-    assert report["left_alone"]["sound"] == "a sound is reconstructed as a spectrogram, and no sound is made of one"
+    assert (
+        report["left_alone"]["sound"]
+        == "audio is reconstructed as a spectrogram, which is not converted back into a waveform"
+    )
     loaded = polysense.load(run.folder)
     dataset = loaded.dataset(rows(6, lost=(1, 4)))
     for index in range(6):
@@ -199,7 +205,7 @@ def test_features_of_such_a_model_are_its_code(bundle: Bundle) -> None:
     assert np.isnan(alone[2]).all()  # it has no sound
     assert not np.isnan(alone[[0, 1, 3, 4, 5]]).any()
     few = polysense.fewshot(bundle, rows(24), target="label", shots=[2], draws=2, methods=["prototypes"], test=rows(12))
-    assert "the code that the columns are restored from" in few.measured.features
+    assert "the code of the reconstruction" in few.measured.features
     # A column that is restored may be the label, as long as it isn't read.
     few = polysense.fewshot(
         bundle, rows(24), target="kind", columns=["sound", "photo"], methods=["knn"], shots=[2], draws=2, test=rows(12)

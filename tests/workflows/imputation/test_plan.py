@@ -145,7 +145,7 @@ def test_it_fills_in_training_as_well_and_says_how_much(bundle: Bundle) -> None:
     report = bundle.info["impute"]
     assert list(report["fills"]) == list(FILLED)
     assert report["hidden"] == ["extra", "label"]
-    assert "looked at and not filled" in report["left_alone"]["photo"]
+    assert "imputed only with" in report["left_alone"]["photo"]
     parts = split_tables(load_recipe(bundle.folder.parent / "recipe.yaml").data, read_table(rows(lost=LOST)), 0)  # type: ignore[union-attr]
     for split, table in parts.items():
         for name in FILLED:
@@ -153,8 +153,8 @@ def test_it_fills_in_training_as_well_and_says_how_much(bundle: Bundle) -> None:
             assert report["cells"][split][name] == [missing, missing]
     card = (bundle.folder / "README.md").read_text()  # type: ignore[operator]
     assert "## Imputed cells" in card
-    assert "hidden from it: extra, label" in card
-    assert "missing cells filled" in (bundle.folder.parent / "report.html").read_text()  # type: ignore[union-attr]
+    assert "masked for it: extra, label" in card
+    assert "missing cells imputed" in (bundle.folder.parent / "report.html").read_text()  # type: ignore[union-attr]
     # Fitted on what was filled: no more words, dates or categories than the imputer and the table have.
     assert bundle.processor.columns["size"].column.std is not None
 
@@ -242,14 +242,14 @@ def planned(source: list[dict[str, Any]], *overrides: str, impute: Path | None, 
 
 def test_what_does_not_fit_is_refused_by_name(pretrained: Path, bundle: Bundle) -> None:
     source = rows(24, lost=LOST)
-    with pytest.raises(polysense.UserError, match=r"data.impute: .*restores no columns.*--task reconstruction"):
+    with pytest.raises(polysense.UserError, match=r"data.impute: .*reconstructs no columns.*--task reconstruction"):
         planned(source, impute=bundle.folder)
     with pytest.raises(polysense.UserError, match="no such folder"):
         planned(source, impute=Path("nowhere"))
     with pytest.raises(polysense.UserError, match="'note' means something else: it is text there and category here"):
         planned(source, impute=pretrained, columns={**KINDS, "note": "category"})
     others = [{"label": row["label"], "length": row["size"], "name": row["note"]} for row in source]
-    with pytest.raises(polysense.UserError, match=r"fills none of the input columns .'length', 'name'.; it restores"):
+    with pytest.raises(polysense.UserError, match=r"imputes none of the input columns .'length', 'name'.; it reconstructs"):
         planned(others, impute=pretrained, columns={"length": "number", "name": "text"})
     commas = [row | {"size": row["size"] and row["size"].replace(".", ",")} for row in source]
     with pytest.raises(polysense.UserError, match=r"its decimal mark is '.' there and ',' here"):
@@ -258,7 +258,7 @@ def test_what_does_not_fit_is_refused_by_name(pretrained: Path, bundle: Bundle) 
     with pytest.raises(polysense.UserError, match=r"its dates are dates there and numbers .year. here"):
         planned(years, impute=pretrained)
     images = [{"photo": row["photo"], "label": row["label"]} for row in source]
-    with pytest.raises(polysense.UserError, match="photo: is image, which is looked at and not filled"):
+    with pytest.raises(polysense.UserError, match="photo: is image, which is an input and is imputed only with"):
         planned(images, impute=pretrained, columns={"photo": "image"})
     # What is filled would be the truth that it is compared with.
     with pytest.raises(polysense.UserError, match="note: a target is made of it"):

@@ -189,7 +189,7 @@ def test_another_model_is_refused(home: Path, photos: Path, tmp_path: Path) -> N
     ("query", "match"),
     [
         ("nowhere.png", "no such file; expected an image"),
-        ("song.wav", "is taken for a sound, and there is no such column"),
+        ("song.wav", "is inferred as an audio clip, and no column reads it"),
         ("text=", "can't be read as 'text'"),
         ("", "can't be read as 'text'"),
     ],

@@ -127,7 +127,7 @@ def test_few_shots_of_a_column_of_the_space(run: polysense.Run, table: Path) -> 
     found = polysense.fewshot(
         run.folder, table, target="color", shots=[1, 2], draws=2, columns=["photo"], methods=["prototypes"]
     ).measured
-    assert found.features.startswith("places in the shared space")
+    assert found.features.startswith("embeddings of the joint space")
     assert found.split == "test"
 
 

@@ -21,7 +21,7 @@ def compare(
         typer.Option(
             "--over",
             metavar="KEY=A,B,...",
-            help="What to vary: a key of the recipe and its values, as model.fusion.type=concat,gated. Given several "
+            help="A key of the recipe and its values, as model.fusion.type=concat,gated. If given several "
             "times, every combination is tried.",
         ),
     ],
@@ -35,12 +35,12 @@ def compare(
     column: Columns = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The rows to judge on: test or validation; test, if there are any."),
+        typer.Option(metavar="NAME", help="The split to report on: test or validation; test, if there is one."),
     ] = None,
     unimodal: Annotated[
-        bool, typer.Option("--unimodal/--no-unimodal", help="Also train a model on each column alone.")
+        bool, typer.Option("--unimodal/--no-unimodal", help="Also train a unimodal model of each column.")
     ] = True,
-    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that train at once.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Number of processes that train in parallel.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Save every trained model.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ def fewshot(
     shots: Annotated[
         str, typer.Option(metavar="1,2,...", help="Labeled rows per class, separated by commas; `all` takes all.")
     ] = "1,2,4,8,16",
-    draws: Annotated[int, typer.Option(metavar="N", help="How often each number of shots is drawn.")] = 5,
+    draws: Annotated[int, typer.Option(metavar="N", help="Number of random draws for each number of shots.")] = 5,
     columns: Annotated[
         str | None, typer.Option(metavar="A,B", help="The model's input columns to read, by default all that it has.")
     ] = None,
@@ -34,8 +34,8 @@ def fewshot(
         str,
         typer.Option(
             metavar="KIND",
-            help="What is read off the model: space (places in the shared space), code (what columns are restored "
-            "from), fused (the summary of all columns), tokens (the mean of each encoder's); auto: the first of these "
+            help="Features to use: space (embeddings of the joint space), code (of a reconstruction model), "
+            "fused (the summary of all columns), tokens (the mean of each encoder's); auto: the first of these "
             "that there is.",
         ),
     ] = "auto",

@@ -25,7 +25,7 @@ def impute(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where to write the filled table (.csv, .tsv, .jsonl, .parquet). Images that are made go "
+            help="Where to write the imputed table (.csv, .tsv, .jsonl, .parquet). Imputed images go "
             "into the folder FILE_media beside it.",
         ),
     ] = None,
@@ -33,15 +33,15 @@ def impute(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Which columns to fill, if not all; a name with a comma stands in quotation marks: '\"a,b\",c'.",
+            help="Columns to impute, by default all; put a name with a comma in quotation marks: '\"a,b\",c'.",
         ),
     ] = None,
     unreadable: Annotated[
         Literal["keep", "fill"],
-        typer.Option(help="Whether cells that can't be read stay as they are, or are filled too."),
+        typer.Option(help="Whether unreadable cells stay as they are, or are imputed too."),
     ] = "keep",
     only_report: Annotated[
-        bool, typer.Option("--only-report", help="Count what is missing; fill and write nothing.")
+        bool, typer.Option("--only-report", help="Only count missing cells; impute and write nothing.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Let FILE be the table itself, which is then replaced.")
@@ -57,7 +57,7 @@ def impute(
     if output is None and not only_report:
         raise ConfigError("name the file to write with -o, or ask for --only-report")
     if output is not None and not only_report:
-        writable(output, table, "the filled table", force=force)
+        writable(output, table, "the imputed table", force=force)
 
     from polysense import api
 

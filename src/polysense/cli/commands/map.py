@@ -29,9 +29,9 @@ def show(
         str | None, typer.Option("--color", metavar="COLUMN", help="A column of the table to color by.")
     ] = None,
     method: Annotated[
-        str, typer.Option(metavar="NAME", help="tsne (with PCA on the page too), or pca alone.")
+        str, typer.Option(metavar="NAME", help="tsne (the page then has PCA too), or only pca.")
     ] = "tsne",
-    max_rows: Annotated[int, typer.Option(metavar="N", help="Rows drawn of a larger table, chosen by chance.")] = 1000,
+    max_rows: Annotated[int, typer.Option(metavar="N", help="Number of random rows to draw of a larger table.")] = 1000,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -24,8 +24,8 @@ def new(
             "--target",
             "-t",
             metavar="COLUMN",
-            help="A column to predict; may be given several times. With --task a column that shares the space "
-            "or is restored.",
+            help="A column to predict; may be given several times. With --task a column of the joint space "
+            "or one to reconstruct.",
         ),
     ] = None,
     task: NoTarget = None,

@@ -16,7 +16,7 @@ Decoding: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
-        help="How texts are written, if not as trained: decoding=beam decoding.beam_size=8, decoding=sample "
+        help="Decoding strategy, if not the recipe's: decoding=beam decoding.beam_size=8, decoding=sample "
         "decoding.temperature=0.7 decoding.num_texts=3, ... `polysense list decodings` lists all.",
     ),
 ]
@@ -32,8 +32,8 @@ NoTarget: TypeAlias = Annotated[
     typer.Option(
         "--task",
         metavar="TASK",
-        help="Learn without a column to predict. retrieval: bring columns into one space, those named by --target, "
-        "or all texts, pictures, sounds and videos. reconstruction: restore columns, those named by --target, or all.",
+        help="Train without a column to predict. retrieval: a joint embedding space of the columns named by --target, "
+        "or of all text, image, audio and video columns. reconstruction: of the columns named by --target, or of all.",
     ),
 ]
 Overrides: TypeAlias = Annotated[

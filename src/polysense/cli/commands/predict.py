@@ -31,9 +31,7 @@ def predict(
     ] = None,
     device: Device = "auto",
     as_json: Json = False,
-    stream: Annotated[
-        bool, typer.Option("--stream", help="Show texts as they are written, row by row; for people.")
-    ] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Print texts as they are generated, row by row.")] = False,
 ) -> None:
     """Predict the targets of every row of a table.
 

@@ -32,10 +32,12 @@ def search(
     ] = None,
     weight: Annotated[
         list[float] | None,
-        typer.Option(metavar="W", help="Weight of each part of the query, in order; a negative one leads away."),
+        typer.Option(
+            metavar="W", help="Weight of each part of the query, in order; a negative one moves away from it."
+        ),
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(metavar="BUNDLE", help="The model that made the index, if it is not where it was.")
+        Path | None, typer.Option(metavar="BUNDLE", help="The model of the index, if it was moved.")
     ] = None,
     exact: Annotated[
         bool | None,

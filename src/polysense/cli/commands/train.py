@@ -21,12 +21,12 @@ Columns: TypeAlias = Annotated[
         "--column",
         "-c",
         metavar="NAME=KIND",
-        help=f"What a column is, where the guess is wrong: {', '.join(kind_names('modality'))} or ignored. "
-        "NAME=KIND:COLUMN takes a column in as one more input: sound=audio:clip. May be given several times.",
+        help=f"A column's type, if the inferred one is wrong: {', '.join(kind_names('modality'))} or ignored. "
+        "NAME=KIND:COLUMN adds a column as one more input: sound=audio:clip. May be given several times.",
     ),
 ]
 Preset: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="How much to spend: fast, balanced or best. A recipe decides by itself.")
+    str, typer.Option(metavar="NAME", help="Training budget preset: fast, balanced or best. Ignored with a recipe.")
 ]
 
 
@@ -60,17 +60,17 @@ def train(
     validation: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to validate on.")] = None,
     test: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to test on.")] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Train a model on each column alone too, and compare.")
+        bool, typer.Option("--baselines", help="Also train a unimodal model of each column, and compare.")
     ] = False,
     init_from: Annotated[
         Path | None,
         typer.Option(
             "--init-from",
             metavar="BUNDLE",
-            help="Start from the parts of a trained model that fit; init_from.parts=... names them.",
+            help="Initialize from the compatible modules of a trained model; init_from.parts=... names them.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --output.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model, from a recipe or a table.

@@ -22,18 +22,19 @@ def zeroshot(
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,C", help="The classes' names, separated by commas; by default all that stand in --label."
+            metavar="A,B,C", help="The classes' names, separated by commas; by default all labels of --label."
         ),
     ] = None,
     template: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TEXT",
-            help="A sentence with {} where the name goes; of several the mean counts. The name alone if not given.",
+            help="A prompt with {} for the class name; several are averaged. By default the name by itself.",
         ),
     ] = None,
     text_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The column that reads the prompts, where there are several.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column that encodes the prompts, if there are several candidates."),
     ] = None,
     label: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The column of true classes, for the accuracy.")

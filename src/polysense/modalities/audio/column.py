@@ -79,7 +79,7 @@ class AudioProcessor(ColumnProcessor):
 
     @property
     def _why_unwritten(self) -> str:
-        return "a sound is reconstructed as a spectrogram, and no sound is made of one"
+        return "audio is reconstructed as a spectrogram, which is not converted back into a waveform"
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
         return decode_audio(value, root, sample_rate=self.column.sample_rate)

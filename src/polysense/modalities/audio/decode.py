@@ -153,10 +153,10 @@ def _refuse_unless_container(media: Media, error: BaseException) -> None:
     head = media.read(512)  # raises where the file itself can't be opened
     text = describe_bytes(head)
     if text is not None:
-        raise DecodeError(f"{text}, expected a recording")
+        raise DecodeError(f"{text}, expected an audio file")
     if not any(head.startswith(magic, offset) for offset, magic in _CONTAINERS):
         reason = str(error).rpartition(": ")[2].strip()
-        raise DecodeError(f"is not a recording in a known format, or its header is damaged: {reason}")
+        raise DecodeError(f"is not an audio file in a known format, or its header is damaged: {reason}")
 
 
 def _read_soundfile(file: Any, media: Media, sample_rate: int) -> np.ndarray:
@@ -166,7 +166,7 @@ def _read_soundfile(file: Any, media: Media, sample_rate: int) -> np.ndarray:
         cut = _DATA_CUT.search(file.extra_info)
         # A recorder that streamed leaves 0 or the largest number in the header; that is not a cut file.
         if cut and 0 < int(cut[1]) < 0x7FFFF000 and int(cut[1]) - int(cut[2]) >= 8:
-            raise DecodeError(f"the recording is cut short: the header states {cut[1]} bytes, {cut[2]} are there")
+            raise DecodeError(f"the audio is truncated: the header states {cut[1]} bytes, {cut[2]} are there")
     if rate == sample_rate and channels == 1 and file.subtype == "PCM_16" and frames <= _PCM_DIRECT:
         samples: np.ndarray = file.read(dtype="int16")  # the values themselves, and the fast path
         num_read = len(samples)
@@ -188,7 +188,7 @@ def _read_soundfile(file: Any, media: Media, sample_rate: int) -> np.ndarray:
     # An MP3's length is exact only if an encoder wrote it down; else it is guessed from the first frames' bit rate.
     exact = file.format != "MP3" or any(tag in media.read(8192) for tag in (b"Xing", b"Info"))
     if num_read < (frames if file.format != "MP3" else 0.98 * frames) and exact:
-        raise DecodeError(f"the recording is cut short: the header states {frames} frames, {num_read} can be read")
+        raise DecodeError(f"the audio is truncated: the header states {frames} frames, {num_read} can be read")
     return samples
 
 
@@ -277,15 +277,15 @@ def _with_av(media: Media, read: Callable[[Any], T]) -> T:
         except DecodeError:
             raise
         except errors as error:
-            raise DecodeError(f"the recording is damaged: {error}") from None
+            raise DecodeError(f"the audio is damaged: {error}") from None
 
 
 def _stream(container: Any) -> Any:
     if not container.streams.audio:
-        raise DecodeError("holds no sound")
+        raise DecodeError("has no audio track")
     stream = container.streams.audio[0]
     if stream.codec_context is None:
-        raise DecodeError("holds sound of a kind that there is no decoder for")
+        raise DecodeError("has audio in a codec without a decoder")
     stream.thread_count = 1  # a data-loading process has one core
     _check(stream.rate or 0, stream.channels or 0)
     return stream
@@ -318,7 +318,7 @@ def _read_av(container: Any, sample_rate: int) -> np.ndarray:
     stated = _stated_frames(stream)
     # Encoders pad by a few thousand frames; a tenth of a second and 2% are beyond that.
     if stated is not None and counted[0] < 0.98 * stated - 0.1 * stream.rate:
-        raise DecodeError(f"the recording is cut short: the header states {stated} frames, {counted[0]} can be read")
+        raise DecodeError(f"the audio is truncated: the header states {stated} frames, {counted[0]} can be read")
     return samples
 
 

@@ -45,7 +45,7 @@ _BACKBONES = (  # wav2vec2's cost goes with a clip's length; Whisper pads each t
 class AudioSpec(FileSpec):
     """See `ModalitySpec`."""
 
-    name, rank, nouns = "audio", 30, ("a sound", "recordings")
+    name, rank, nouns = "audio", 30, ("an audio clip", "audio clips")
     record, column_type = AudioColumn, "audio"
     extensions = EXTENSIONS
     dtype, length_multiple = np.int16, 400  # samples, 25 ms at 16 kHz: few distinct shapes occur

@@ -221,7 +221,7 @@ def _may_be_video(head: bytes, media: Media) -> bool:
 def _stream(container: Any, max_pixels: int) -> Any:
     streams = [stream for stream in container.streams.video if not int(stream.disposition) & _ATTACHED]
     if not streams:
-        raise DecodeError("holds no pictures, only sound" if container.streams.audio else "holds no video")
+        raise DecodeError("has no video track, only audio" if container.streams.audio else "holds no video")
     stream = streams[0]
     if stream.codec_context is None:
         raise DecodeError("holds a video of a kind that there is no decoder for")

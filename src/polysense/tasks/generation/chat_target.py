@@ -164,8 +164,8 @@ class ChatProcessor(TextTargetProcessor):
             elif not self._warned:
                 self._warned = True
                 _log.warning(
-                    "target %r: the chat template shows earlier turns of the assistant otherwise than when they were "
-                    "written; such turns are not trained on", self.name,
+                    "target %r: the chat template renders earlier turns of the assistant differently from when they "
+                    "were generated; such turns are not trained on", self.name,
                 )  # fmt: skip
         pieces.append((text[position:], False))
         begin = named.get("bos_token")

@@ -108,11 +108,11 @@ class GenerationProcessor(TextTargetProcessor):
         result = tuple(dict.fromkeys((*ids, self._tokenizer.end_id) for ids in spelled.values()))
         listed = {ids[:-1] for ids in result}
         others = [text for text in counts if tuple(self._answers(text)[0]) not in listed]
-        _log.info("%s: only the %d listed answers can be written", where, len(result))
+        _log.info("%s: only the %d listed answers can be generated", where, len(result))
         if others:
             _log.warning(
-                "%s: %d of %d training texts are none of the listed answers, first %s; they are learned, but never "
-                "written", where, sum(counts[text] for text in others), counts.total(), short(others[0]),
+                "%s: %d of %d training texts are none of the listed answers, first %s; they are trained on, but never "
+                "generated", where, sum(counts[text] for text in others), counts.total(), short(others[0]),
             )  # fmt: skip
         return result
 

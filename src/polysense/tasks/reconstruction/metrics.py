@@ -22,7 +22,7 @@ from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["ReconstructionScorer", "reconstruction_metrics"]
 
-_NOT_IMPUTED = "no row has the column and another one beside it"
+_NOT_IMPUTED = "no row has both the column and another one"
 _NO_CLASSES = "the column holds no tokens or categories"
 _NO_MEAN = "the training mean makes no error, or is not known"
 

@@ -80,7 +80,7 @@ def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metri
     uniformities = [
         lower(
             f"uniformity/{name}",
-            f"How evenly the places of {name} fill the sphere; 0: all in one place. Without bounds.",
+            f"Uniformity of the embeddings of {name} on the sphere; 0: all equal. No interval.",
             "fewer than two rows have the column",
             bounds=(-8.0, 0.0),
         )
@@ -89,7 +89,7 @@ def retrieval_metrics(members: tuple[str, ...], anchor: str = "") -> tuple[Metri
     ranks = [
         higher(
             f"effective_rank/{name}",
-            f"Along how many directions the places of {name} lie. Without bounds.",
+            f"Effective rank of the embeddings of {name}. No interval.",
             "no row has the column",
             bounds=(1.0, math.inf),
         )

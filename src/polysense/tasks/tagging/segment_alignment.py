@@ -185,7 +185,7 @@ def aligner_of(
     assert isinstance(column, AudioProcessor)
     rate = column.column.sample_rate
     if isinstance(cell, list) and len(cell) != 1:
-        raise DecodeError(f"found {len(cell)} recordings in column {column.name!r}, expected one")
+        raise DecodeError(f"found {len(cell)} audio clips in column {column.name!r}, expected one")
     if length is None and len(items):
         length = len(items[0])
     if length is None:

@@ -121,7 +121,7 @@ class TaggingProcessor(TargetProcessor):
         if requested is None:
             result = find_over(columns)
             if len(result) != 1:
-                several = f"it may be {' or '.join(map(repr, result))}" if result else "none is a text or a recording"
+                several = f"it may be {' or '.join(map(repr, result))}" if result else "none is text or audio"
                 raise ColumnError(f"{where}: which input column do its segments lie in? {several}; say so with `over`")
             requested = result[0]
         if requested not in columns:
@@ -129,7 +129,7 @@ class TaggingProcessor(TargetProcessor):
         if not can_measure(columns[requested]):
             raise ColumnError(
                 f"{where}: segments can't lie in {requested!r}, a column of type {columns[requested].config.type}; "
-                f"expected a text or a recording"
+                f"expected a text or audio"
             )
         self._over, self._column = requested, columns[requested]
 

@@ -138,7 +138,7 @@ def compare(
         data: The table in memory, where the source is a recipe.
         split: The rows that are judged: "test" or "validation"; by default the test rows if there are any.
         unimodal: Whether to train a model on each column alone, and to show their ensemble.
-        jobs: Processes that train at once.
+        jobs: Number of processes that train in parallel.
         keep: Whether to save each trained model.
 
     Raises:
@@ -321,7 +321,7 @@ def _train(
             _log.info("%s", _line(outcome, targets, evaluated_split, total - len(todo) + done, total, left))
     except (KeyboardInterrupt, TrainingInterrupted):
         raise TrainingInterrupted(
-            f"{total - len(todo) + done} of {total} trainings are done; the same command goes on with the others"
+            f"{total - len(todo) + done} of {total} trainings are done; the same command resumes with the others"
         ) from None
 
 

@@ -33,7 +33,7 @@ def mismatch(model: MultimodalModel, part: str, source: MultimodalModel, source_
         if name not in theirs:
             return f"{name} {_shape(own[name])} is not there"
         if name not in own:
-            return f"{name} {_shape(theirs[name])} has no place here"
+            return f"{name} {_shape(theirs[name])} has no counterpart here"
         if own[name].shape != theirs[name].shape or own[name].dtype != theirs[name].dtype:
             return f"{name} is {_shape(theirs[name])} there and {_shape(own[name])} here"
     return None

@@ -85,16 +85,20 @@ class Start:
         source = self.bundle.model
         for here, there in self.transfers.items():
             if reason := mismatch(model, here, source, there):
-                raise ConfigError(f"init_from: {here} can't start from {there} of {self.config.bundle}: {reason}")
+                raise ConfigError(
+                    f"init_from: {here} can't be initialized from {there} of {self.config.bundle}: {reason}"
+                )
         moved = []
         for here, there in self.transfers.items():
             tensors, numbers = transfer(model, here, source, there)
             moved.append({"part": here, "from": there, "tensors": tensors, "numbers": numbers})
             name = "" if here == there else f" ({there} there)"
             frozen = ", frozen" if here in self.frozen else ""
-            _log.info("init_from: %s%s moved: %d tensors, %s numbers%s", here, name, tensors, f"{numbers:,}", frozen)
+            _log.info(
+                "init_from: %s%s transferred: %d tensors, %s parameters%s", here, name, tensors, f"{numbers:,}", frozen
+            )
         for part, reason in self.not_moved.items():
-            _log.info("init_from: %s starts anew: %s", part, reason)
+            _log.info("init_from: %s is initialized at random: %s", part, reason)
         taken = {*self.transfers.values()}
         return {
             "bundle": self.config.bundle,
@@ -135,7 +139,7 @@ def begin(model: MultimodalModel, recipe: Recipe, start: Start | None, folder: P
         try:
             report = read_json(path, dict)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: can't be read, so the run can't go on as it began: {error}") from error
+            raise CheckpointError(f"{path}: can't be read, so the run can't be resumed: {error}") from error
         if report["config"] != to_dict(recipe.init_from):
             raise CheckpointError(
                 f"{path}: init_from was {json_text(report['config'])} when the run began, and is now "
@@ -169,7 +173,7 @@ def plan_start(recipe: Recipe, table: Table) -> Start | None:
     for part in here:
         if part not in requested:
             named = part.startswith("heads.") and config.parts is None
-            not_moved[part] = "a head moves only where init_from.parts names it" if named else "it is not named"
+            not_moved[part] = "a head is transferred only if init_from.parts names it" if named else "it is not named"
         elif reason := compatibility.why_not(part, requested[part]):
             not_moved[part] = reason
         else:
@@ -183,8 +187,8 @@ def plan_start(recipe: Recipe, table: Table) -> Start | None:
     for part in frozen:
         if part not in transfers:
             raise ConfigError(
-                f"init_from.freeze: {part} does not move ({not_moved[part]}), and to freeze what starts at random "
-                f"would freeze noise; the parts that move are {', '.join(transfers)}"
+                f"init_from.freeze: {part} is not transferred ({not_moved[part]}), and its random weights can't be "
+                f"frozen; the transferred modules are {', '.join(transfers)}"
             )
     columns, targets = compatibility.preprocessing(transfers)
     for name, column in columns.items():

@@ -104,15 +104,15 @@ class Imputed:
             if self.is_report:
                 lines.append(f"  {name}: {count:,} missing cells")
                 continue
-            line = f"  {name}: {self.counts.get(name, 0):,} of {count:,} missing cells filled"
+            line = f"  {name}: {self.counts.get(name, 0):,} of {count:,} missing cells imputed"
             if self.undecided.get(name):
-                line += f", {self.undecided[name]:,} left: the model has nothing to write"
+                line += f", {self.undecided[name]:,} left missing: the model generates an empty text"
             lines.append(line + self._worth(name))
-        lines += [f"  {name}: not filled: {why}" for name, why in self.refused.items()]
+        lines += [f"{name}: not imputed: {why}" for name, why in self.refused.items()]
         if self.empty_rows:
             listed = ", ".join(map(str, self.empty_rows[:_MAX_LISTED]))
             more = ", ..." if len(self.empty_rows) > _MAX_LISTED else ""
-            lines.append(f"  {len(self.empty_rows):,} rows hold nothing to fill them from and are left: {listed}{more}")
+            lines.append(f"  {len(self.empty_rows):,} rows have no present cell and are left unchanged: {listed}{more}")
         if not any(self.missing.values()):
             lines.append("  nothing is missing")
         return "\n".join(lines)
@@ -225,8 +225,8 @@ def reconstructed_by(bundle: Bundle) -> dict[str, Target]:
         tasks = ", ".join(f"{target.name} ({target.task})" for target in bundle.schema.targets)
         where = "the model" if bundle.folder is None else str(bundle.folder)
         raise BundleError(
-            f"{where}: restores no columns, so it can fill none (its targets: {tasks}); train one that does: polysense "
-            "train TABLE --task reconstruction"
+            f"{where}: reconstructs no columns, so it can impute none (its targets: {tasks}); train a reconstruction "
+            "model: polysense train TABLE --task reconstruction"
         )
     return reconstructed
 
@@ -290,7 +290,7 @@ def _chosen(
         known = {*sources, *sources.values()}
         if unknown := [name for name in requested if name not in known]:
             raise ConfigError(
-                f"columns: {unknown[0]!r} is none of those that the model restores: {', '.join(map(repr, sources))}"
+                f"columns: {unknown[0]!r} is none of those that the model reconstructs: {', '.join(map(repr, sources))}"
             )
     elif not any(table.has(name) for name in {c.table_column for c in bundle.schema.columns}):
         names = ", ".join(repr(column.table_column) for column in bundle.schema.columns)
@@ -311,7 +311,7 @@ def _chosen(
             stem = f"{_SAFE.sub('_', name)[:60]}-{len(chosen)}" if len(sources) > 1 else _SAFE.sub("_", name)[:60]
             chosen.append(_Fillable(name, member, reconstructed[member], processors[member], folder, stem))
         elif is_named:
-            raise ConfigError(f"{table.name}, column {name!r}: can't be filled: {why}")
+            raise ConfigError(f"{table.name}, column {name!r}: can't be imputed: {why}")
         elif any(value is None for value in table.cells(name)):
             refused[name] = why
     for column in bundle.schema.columns:
@@ -319,7 +319,7 @@ def _chosen(
         if requested is not None or name in sources.values() or not table.has(name):
             continue
         if any(value is None for value in table.cells(name)):
-            refused[name] = processors[column.name].why_unwritten or "the model reads it and does not restore it"
+            refused[name] = processors[column.name].why_unwritten or "the model reads it but does not reconstruct it"
     return chosen, {name: why for name, why in refused.items() if all(cell.name != name for cell in chosen)}
 
 

@@ -66,7 +66,7 @@ class ImputedTable:
         columns = [_filled(series, self.cells.get(series.name, {})) for series in self.raw if series.name != self.mark]
         for name, cells in self.cells.items():
             if name not in self.raw.columns:
-                columns.append(as_series(name, [cells.get(row) for row in range(len(self.raw))], "the filled table"))
+                columns.append(as_series(name, [cells.get(row) for row in range(len(self.raw))], "the imputed table"))
         return pl.DataFrame([*columns, pl.Series(self.mark, self.names, dtype=pl.List(pl.String))])
 
     def write(self, path: Path) -> None:
@@ -124,9 +124,7 @@ def check_mark(frame: pl.DataFrame, mark: str, where: str) -> None:
         TableError: It holds other things.
     """
     if mark in frame.columns and any(_earlier(cell) is None for cell in frame[mark].to_list()):
-        raise TableError(
-            f"{where}: has a column {mark!r} of its own, where the names of filled columns would stand; rename it"
-        )
+        raise TableError(f"{where}: has a column {mark!r} of its own, which imputation would write; rename it")
 
 
 def typed(column: pl.Series | None, spelled: Any, plain: Any) -> Any:
@@ -169,7 +167,7 @@ def _filled(series: pl.Series, cells: Mapping[int, Any]) -> pl.Series:
         return series
     values = [cells.get(row) for row in range(len(series))]
     if isinstance(series.dtype, pl.Null):
-        return as_series(series.name, values, "the filled table")
+        return as_series(series.name, values, "the imputed table")
     if isinstance(series.dtype, pl.Enum | pl.Categorical):
         series = series.cast(pl.String)  # a filled category may be none of those that an Enum names
     there = pl.Series([row in cells for row in range(len(series))])

@@ -94,8 +94,8 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
     if not imputations:
         reasons = "".join(f"\n  {name}: {why}" for name, why in not_imputed.items())
         raise ConfigError(
-            f"data.impute: {data.impute} fills none of the input columns ({', '.join(map(repr, inputs))}); it restores "
-            f"{', '.join(repr(bundle.processor.columns[member].source) for member in reconstructed)}{reasons}"
+            f"data.impute: {data.impute} imputes none of the input columns ({', '.join(map(repr, inputs))}); it "
+            f"reconstructs {', '.join(repr(bundle.processor.columns[member].source) for member in reconstructed)}{reasons}"
         )
     for name, member in imputations.items():
         if reason := shift(bundle.processor.columns[member], tables["train"]):
@@ -132,7 +132,7 @@ def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:
     try:
         report: dict[str, Any] = read_json(path, dict) if path.exists() else {"bundle": None}
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: can't be read, so the run can't go on as it began: {error}") from error
+        raise CheckpointError(f"{path}: can't be read, so the run can't be resumed: {error}") from error
     if report["bundle"] != named:
         raise CheckpointError(
             f"{folder}: data.impute was {report['bundle']} when the run began, and is now {named}; resume it as it "
@@ -149,7 +149,7 @@ def described(imputing: Imputing, tables: Mapping[str, Table]) -> dict[str, Any]
     counts = {split: imputing.imputer.counts(table) for split, table in tables.items()}
     for split, columns in counts.items():
         parts = [f"{name} {done:,} of {missing:,}" for name, (done, missing) in columns.items()]
-        _log.info("data.impute: missing cells filled in %s: %s", split, ", ".join(parts))
+        _log.info("data.impute: missing cells imputed in %s: %s", split, ", ".join(parts))
     cells = {split: {name: list(pair) for name, pair in columns.items()} for split, columns in counts.items()}
     return {**imputing.report, "cells": cells, "lines": [*_facts(imputing.report), *_warnings(imputing.report)]}
 
@@ -186,10 +186,10 @@ def _why_not(bundle: Bundle, member: str, answers: set[str], lies_in: set[str], 
     if processor.source in answers:
         return "a target is made of it, or is kept from reading it"
     if processor.source in lies_in:
-        return "a target lies in its cells, or goes on from them"
+        return "a target is aligned with its cells, or is conditioned on them"
     why = why_not_imputed(bundle, member)
     if why is None and processor.is_media and not media:
-        return f"is {processor.column.modality}, which is looked at and not filled, unless data.impute_media is true"
+        return f"is {processor.column.modality}, which is an input and is imputed only with data.impute_media=true"
     return why
 
 
@@ -231,11 +231,11 @@ def _seen(bundle: Bundle, tables: Mapping[str, Table]) -> Iterator[tuple[str, li
 
 def _facts(report: Mapping[str, Any]) -> Iterator[str]:
     """The report for people."""
-    yield f"{Path(report['bundle']).name} fills {', '.join(report['fills'])} from {', '.join(report['reads'])}"
+    yield f"{Path(report['bundle']).name} imputes {', '.join(report['fills'])} from {', '.join(report['reads'])}"
     for name, why in report["left_alone"].items():
-        yield f"{name} is not filled: {why}"
+        yield f"{name} is not imputed: {why}"
     if report["hidden"]:
-        yield f"hidden from it: {', '.join(report['hidden'])}"
+        yield f"masked for it: {', '.join(report['hidden'])}"
 
 
 def _warnings(report: Mapping[str, Any]) -> Iterator[str]:

@@ -237,9 +237,9 @@ def _kinds(bundle: Bundle, space: Target | None) -> dict[str | None, str]:
         alone = "the column's summary, before the columns are fused"
         together = "the summary of all columns, fused"
         if reconstructed_from(bundle) is not None:
-            together = "the code that the columns are restored from"
+            together = "the code of the reconstruction"
         return {**dict.fromkeys(bundle.schema.names, alone), None: together}
-    shared = f"the place in the shared space {space.name!r}"
+    shared = f"the embedding in the joint space {space.name!r}"
     return {
         **{
             name: shared if name in space.members else "the column's summary, before the columns are fused"

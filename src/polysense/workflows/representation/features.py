@@ -27,10 +27,10 @@ __all__ = ["FeatureKind", "Features", "choose_features", "features", "random_mod
 FeatureKind: TypeAlias = Literal["space", "code", "fused", "tokens"]
 
 _MEANINGS: dict[FeatureKind, str] = {
-    "space": "places in the shared space, the middle of the row's columns",
-    "code": "the code that the columns are restored from",
+    "space": "embeddings of the joint space, averaged over the row's columns",
+    "code": "the code of the reconstruction",
     "fused": "the summary of the fused columns",
-    "tokens": "the mean of each encoder's own tokens, one column's beside the other's",
+    "tokens": "the mean of each encoder's own tokens, concatenated over the columns",
 }
 
 
@@ -65,10 +65,12 @@ def choose_features(bundle: Bundle, kind: str = "auto", columns: Sequence[str] |
     if kind not in ("auto", *get_args(FeatureKind)):
         raise ConfigError(f"features: found {kind!r}, expected auto, {', '.join(get_args(FeatureKind))}")
     if kind == "space" and space is None:
-        raise ConfigError("features: the model has no shared space; expected auto, fused or tokens")
+        raise ConfigError("features: the model has no joint embedding space; expected auto, fused or tokens")
     code = reconstructed_from(bundle)
     if kind == "code" and code is None:
-        raise ConfigError("features: the model restores no columns, so it has no code; expected auto, fused or tokens")
+        raise ConfigError(
+            "features: the model reconstructs no columns, so it has no code; expected auto, fused or tokens"
+        )
     best: FeatureKind = "space" if space is not None else "code" if code is not None else "fused"
     chosen = next((one for one in get_args(FeatureKind) if one == kind), best)
     known = space.members if space is not None and chosen == "space" else names

@@ -105,7 +105,7 @@ def fewshot(
         target: The column of labels; the model need not know it, and none of its inputs may hold it.
         shots: Labeled rows per class; None takes all, which with the linear probe is the usual measure of a
             representation.
-        draws: How often each number of shots is drawn.
+        draws: Number of random draws for each number of shots.
         columns: The model's input columns to read; None: all, or all that share the space.
         methods: "prototypes", "linear_probe", "knn".
         features_of: "space": places in the joint embedding space, "code": what columns are reconstructed from, "fused":

@@ -66,7 +66,7 @@ def parse_item(text: str, bundle: Bundle, column: str | None) -> Item:
         if medium is None and "/" in text and len(text) < _LONGEST_PATH and place.exists():
             kind = "a folder" if place.is_dir() else "a file without an ending that says what it is"
             raise SearchError(
-                f"{text}: is {kind}; expected a text, or the file of a picture, sound or video. COLUMN=VALUE says "
+                f"{text}: is {kind}; expected a text, or an image, audio or video file. COLUMN=VALUE says "
                 "which column reads it"
             )
         fitting = [
@@ -77,7 +77,7 @@ def parse_item(text: str, bundle: Bundle, column: str | None) -> Item:
         if not fitting:
             kinds = ", ".join(f"{one.name} ({one.modality})" for one in bundle.schema.columns if one.name in usable)
             raise SearchError(
-                f"{text!r} is taken for {_article(medium)}, and there is no such column to ask for; {why}: {kinds}. "
+                f"{text!r} is inferred as {_article(medium)}, and no column reads it; {why}: {kinds}. "
                 "COLUMN=VALUE says which column reads it"
             )
         if len(fitting) > 1 and column not in fitting:

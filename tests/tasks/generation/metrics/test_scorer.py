@@ -61,7 +61,7 @@ def test_any_texts_have_values_within_their_bounds(rows):
     for info in METRICS:
         value = found[info.name]
         if np.isnan(value):
-            assert info.undefined_when != "no text was written"
+            assert info.undefined_when != "no text was generated"
         else:
             assert info.bounds[0] <= value <= info.bounds[1] + 1e-9, info.name
 

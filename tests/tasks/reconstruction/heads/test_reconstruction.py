@@ -464,7 +464,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
 
 
 def test_columns_that_can_not_be_restored_are_refused(columns: tuple[Column, ...]) -> None:
-    with pytest.raises(ConfigError, match="is none of the restored columns"):
+    with pytest.raises(ConfigError, match="is none of the reconstructed columns"):
         build(columns, column_weights={"nobody": 1.0})
     with pytest.raises(ConfigError, match="nothing would be learned"):
         build(columns, "age", column_weights={"age": 0.0})

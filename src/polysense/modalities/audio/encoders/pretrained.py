@@ -39,7 +39,7 @@ class PretrainedAudio(Pretrained):
     @classmethod
     def requested(cls, config: PretrainedConfig, settings: Any) -> AudioRequirements:
         if not is_audio(settings):
-            raise ConfigError(f"{config.path}: holds a model of the type {settings.model_type}, which takes no sound")
+            raise ConfigError(f"{config.path}: holds a model of the type {settings.model_type}, which takes no audio")
         return AudioRequirements(sample_rate=int(cls.feature_extractor(settings, config, config.path).sampling_rate))
 
     @classmethod

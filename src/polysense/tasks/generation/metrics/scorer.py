@@ -38,14 +38,14 @@ from polysense.tasks.generation.metrics.words import answer_words, caption_words
 
 __all__ = ["GenerationScorer", "TextScorer", "generation_metrics"]
 
-_UNWRITTEN = "no text was written"
+_UNWRITTEN = "no text was generated"
 _UNKNOWN = "nothing is known of how likely the true texts are"
 _LARGEST_EXPONENT = 700.0  # exp(710) is infinite
 
 
 def generation_metrics() -> tuple[Metric, ...]:
     """The metrics of a text, in the order in which they are reported."""
-    repeats = "-word sequences written that are no repeats; without bounds, since a bootstrap repeats rows."
+    repeats = "-grams of the generated texts that are distinct; no interval, since a bootstrap repeats rows."
     positive, percent = (0.0, math.inf), (0.0, 100.0)
     generated = (
         higher(
@@ -71,10 +71,10 @@ def generation_metrics() -> tuple[Metric, ...]:
         lower("cer", "Character error rate: edits over the references' characters, spaces among them."),
         higher("distinct_1", f"Share of all 1{repeats}", "no text has a word"),
         higher("distinct_2", f"Share of all 2{repeats}", "no text has 2 words"),
-        higher("length", "Mean number of words written; neither direction is better by itself.", bounds=positive),
+        higher("length", "Mean number of generated words; neither direction is better by itself.", bounds=positive),
         higher(
             "length_ratio",
-            "Words written for each word of the nearest references; 1 is right, above 1 is too long.",
+            "Generated words per word of the nearest reference; 1 is ideal, above 1 is too long.",
             "the references have no words",
             bounds=positive,
         ),

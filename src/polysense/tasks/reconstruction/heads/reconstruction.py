@@ -199,11 +199,13 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
         named = {column.name: column for column in columns}
         if missing := [name for name in members if name not in named]:
             raise ConfigError(
-                f"target {self.target.name!r} restores {', '.join(members)}, and {missing[0]!r} is no input column "
+                f"target {self.target.name!r} reconstructs {', '.join(members)}, and {missing[0]!r} is no input column "
                 f"(there are: {', '.join(named)})"
             )
         if unknown := [name for name in config.column_weights if name not in members]:
-            raise ConfigError(f"column_weights: {unknown[0]!r} is none of the restored columns {', '.join(members)}")
+            raise ConfigError(
+                f"column_weights: {unknown[0]!r} is none of the reconstructed columns {', '.join(members)}"
+            )
         self._weights = tuple(config.column_weights.get(name, 1.0) for name in members)
         if not any(self._weights):
             raise ConfigError("column_weights: all are 0, so nothing would be learned; give a column more than 0")
@@ -428,7 +430,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
             if number := int(decoder.num_cut(column).item()):
                 self._cut_reported = True
                 _log.info(
-                    "column %r: %d of the first %d rows are longer than %s, which are restored; they are scored on "
+                    "column %r: %d of the first %d rows are longer than the reconstructed %s; they are scored on "
                     "that part",
                     decoder.column.name,
                     number,
