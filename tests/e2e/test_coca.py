@@ -1,4 +1,4 @@
-"""A shared space and a decoder on one forward, as the example has it; then its picture encoder in a classifier."""
+"""A joint embedding space and a decoder on one forward, as in the example; then its image encoder in a classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shared space, from a table of pictures and texts to searches, vectors and classes by prompts."""
+"""A joint embedding space, from a table of pictures and texts to searches, vectors and classes by prompts."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_vectors_of_a_table(run: polysense.Run, table: Path, tmp_path: Path) -> 
     assert main(["embed", str(run.folder), str(table), "-o", str(tmp_path / "v.npz")]) == 0
     with np.load(tmp_path / "v.npz", allow_pickle=False) as stored:
         assert stored["embedding[text]"].shape == (96, 128)
-        assert "shared space" in json.loads(str(stored["kinds"]))["embedding"]
+        assert "joint embedding space" in json.loads(str(stored["kinds"]))["embedding"]
     assert main(["embed", str(run.folder), str(table), "-o", str(tmp_path / "v.txt")]) == 2
 
 

@@ -15,7 +15,7 @@ from polysense.tasks.multilabel.record import MultilabelTarget
 from polysense.tasks.regression.record import RegressionTarget
 
 TASKS = ("classification", "multilabel", "regression")
-"""Those whose metrics are means over rows; texts, tags and shared spaces have tests of their own."""
+"""Those whose metrics are means over rows; texts, tags and joint embedding spaces have tests of their own."""
 
 
 def example(task: str, num_rows: int, seed: int) -> tuple[Target, Prediction, np.ndarray]:

@@ -139,8 +139,8 @@ class Batch:
         rows: [batch] row indices in the table; -1 = a row that only fills the shape (nothing present, no target).
         columns: Per input column of the schema; each is there, if only as absent in every row.
         targets: Per target its task's truth; empty at prediction.
-        prompts: Per target whose text goes on from a prompt, the prompt's token ids: values [batch, 1, length], lengths
-            [batch, 1]. An input, so it is there at prediction too.
+        prompts: Per target whose text is conditioned on a prompt, the prompt's token ids: values [batch, 1, length],
+            lengths [batch, 1]. An input, so it is there at prediction too.
         weights: [batch] weight of each row in the loss; 1 by default.
         keys: int64 [batch], in training a hash of (seed, epoch, row), which the parts of the model that draw at random
             for a row draw from (`nn.layers.draws`). None elsewhere: nothing is to be drawn.

@@ -56,7 +56,7 @@ class Metric:
 def higher(
     name: str, description: str, undefined_when: str = "", *, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Metric:
-    """A metric of which more is better, by default a share."""
+    """A metric of which higher is better, by default a share."""
     return Metric(
         name=name, higher_is_better=True, bounds=bounds, description=description, undefined_when=undefined_when
     )
@@ -65,7 +65,7 @@ def higher(
 def lower(
     name: str, description: str, undefined_when: str = "", *, bounds: tuple[float, float] = (0.0, math.inf)
 ) -> Metric:
-    """A metric of which less is better, by default an error or a rate."""
+    """A metric of which lower is better, by default an error or a rate."""
     return Metric(
         name=name, higher_is_better=False, bounds=bounds, description=description, undefined_when=undefined_when
     )

@@ -54,7 +54,7 @@ class Sample:
             [columns] with NaN where unknown (regression), or int32 [tokens], the references one after another, each
             with its begin token first (generation), or float32 [1 + segments, 3], see ValueTruth (tagging). A target
             that the row lacks is not there.
-        prompts: Per target whose text goes on from a prompt, int32 [tokens] of the prompt.
+        prompts: Per target whose text is conditioned on a prompt, int32 [tokens] of the prompt.
         trained: Per target whose prompt holds earlier answers (a chat), bool [tokens of the prompt]: which of them are
             trained on. Only where targets are read.
         weight: The row's weight in the loss.

@@ -341,7 +341,7 @@ class Contribution(ABC, Generic[T]):
     """How much a column's presence is worth: measures over rows, comparable between subsets of columns.
 
     Attributes:
-        measures: Of a value, more is better; the one that decides first.
+        measures: Of a value, higher is better; the one that decides first.
         is_prior_without_columns: Whether the prediction from no column is the first baseline's; else it is the model's
             own from an empty row, because that holds what the model knows of the language or of lengths.
     """

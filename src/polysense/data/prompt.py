@@ -1,4 +1,4 @@
-"""What a text goes on from: tokens that are given, and not learned to be written.
+"""Prompts: the prefix that a text is conditioned on; its tokens have no loss.
 
 A prompt is a template with columns' names in braces, `Question: {question}\nAnswer:`. A text column's cell is put in as
 text, an empty one as nothing; the name of an input column of images or audio clips marks where its tokens belong, for a

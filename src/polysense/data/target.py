@@ -170,7 +170,7 @@ class TargetProcessor(ABC):
         raise AssertionError(f"target {self.name!r} is not generated token by token")
 
     def prompt(self, table: Table, i: int) -> Prompt | None:
-        """What the row's text goes on from, at prediction too; None for other kinds of targets.
+        """The prefix that the row's text is conditioned on, at prediction too; None for other kinds of targets.
 
         Raises:
             DecodeError: A cell that it is made of can't be read.

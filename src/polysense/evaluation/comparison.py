@@ -377,6 +377,6 @@ def _mean(entry: Entry, split: str, measure: Measure) -> bool:
 
 
 def _sortable(entry: Entry, split: str, measure: Measure) -> float:
-    """More is better; what is undefined is worst."""
+    """Higher is better; what is undefined is worst."""
     value = _interval(entry, split, measure, 0.95).value
     return -math.inf if math.isnan(value) else value if measure.higher_is_better else -value

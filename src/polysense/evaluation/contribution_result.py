@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnContribution:
-    """One column's part in one target's predictions, by measure; of the log loss the sign is turned, more is better.
+    """One column's part in one target's predictions, by measure; of the log loss the sign is turned, higher is better.
 
     Attributes:
         name: The column.
@@ -77,7 +77,7 @@ class TargetContributions:
 
     Attributes:
         target: The output.
-        measures: Of a value v, the score first; log loss and errors with the sign turned, more is better.
+        measures: Of a value v, the score first; log loss and errors with the sign turned, higher is better.
         num_rows: Rows measured.
         exact: Whether every subset was tried; else orders were sampled, and the intervals hold that noise too.
         nothing: v with no column: the training labels' shares or mean.

@@ -1,7 +1,7 @@
 """Which epoch was best.
 
 Whether more of a metric is better is the metric's to say. `auto` averages over the targets one metric each in which
-more is better and 1 is perfect, so targets of different tasks can be compared. Accuracy ties often on a small
+higher is better and 1 is perfect, so targets of different tasks can be compared. Accuracy ties often on a small
 validation split; the lower loss decides then.
 """
 
@@ -27,8 +27,8 @@ class Best:
 
     Attributes:
         value: The monitored metric, as reported.
-        score: The same with its sign turned so that more is better.
-        tie: Decides between equal scores; more is better.
+        score: The same with its sign turned so that higher is better.
+        tie: Decides between equal scores; higher is better.
         epoch: After which epoch, from 1.
     """
 
@@ -127,7 +127,7 @@ class Monitor:
         Args:
             metrics: The values.
             head: The target's name.
-            are_shares: Whether of those in which more is better and 1 is perfect, the preferred and the selecting one
+            are_shares: Whether of those in which higher is better and 1 is perfect, the preferred and the selecting one
                 first; else of the losses and errors, which have no upper end.
         """
         infos = [info for info in self._metrics[head] if "/" not in info.name]

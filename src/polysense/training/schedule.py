@@ -37,7 +37,7 @@ class Schedule:
         return self._decay(min(1.0, (step - self._warmup) / max(1, self._total - self._warmup)))
 
     def observe(self, score: float) -> None:
-        """Is told the monitored metric after each validation, as a score of which more is better."""
+        """Is told the monitored metric after each validation, as a score of which higher is better."""
 
     def state(self) -> dict[str, float]:
         """What a checkpoint must remember."""

@@ -173,7 +173,7 @@ class Trainer:
         and number of threads are left as they were.
 
         Args:
-            resume: Goes on from checkpoints/last.safetensors. A finished run has nothing left to do: its best weights
+            resume: Resumes from checkpoints/last.safetensors. A finished run has nothing left to do: its best weights
                 are put back, and its result is given again.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Searching a shared space: against plain loops, equal places are chance, what is the same counts as found."""
+"""Searching a joint embedding space: against plain loops, equal places are chance, what is the same counts as found."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ COLUMNS = ("a", "b")
 
 
 class SpaceModel(nn.Module):
-    """A shared space of two columns and a regression from one of them."""
+    """A joint embedding space of two columns and a regression from one of them."""
 
     def __init__(self, loss: Any = "infonce", dropout: float = 0.0, seed: int = 0) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ def rows(num: int = 48, seed: int = 0, words: str = "plain") -> list[dict[str, A
 
 @pytest.fixture(scope="module")
 def pretrained(run_once: RunOnce) -> Path:
-    """A shared space of pictures and notes; the note is made of words, so its vocabulary is of these rows."""
+    """A joint embedding space of pictures and notes; the note is made of words, so its vocabulary is of these rows."""
 
     def train(to: Path) -> polysense.Run:
         return polysense.fit(

@@ -98,7 +98,7 @@ def test_numbers_labels_and_settings_that_can_not_be(run: polysense.Run, table: 
         ({"draws": 1}, "at least 2"),
         ({"methods": ["svm"]}, "'svm'"),
         ({"columns": ["z"]}, "'z' is no input column; there are: x, y"),
-        ({"features_of": "space"}, "no shared space"),
+        ({"features_of": "space"}, "no joint embedding space"),
     ):
         with pytest.raises(ConfigError, match=words):
             few(run, table, **options)

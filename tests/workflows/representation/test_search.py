@@ -1,4 +1,4 @@
-"""A table with sounds left out, a small shared space over it, and everything that an index of it promises."""
+"""A table with sounds left out, a small joint embedding space over it, and everything that an index of it promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps, neighbors and samples of a shared space and of segments, from small trainings."""
+"""Maps, neighbors and samples of a joint embedding space and of segments, from small trainings."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_map_of_any_table(run: polysense.Run, table: Path, tmp_path: Path) -> 
         api.map_rows(run.folder, table, method="umap")
     with pytest.raises(PolysenseError, match=r"column to color by 'colr'.*color"):
         api.map_rows(run.folder, table, color="colr")
-    with pytest.raises(ConfigError, match=r"not in the shared space|no input column"):
+    with pytest.raises(ConfigError, match=r"not in the joint embedding space|no input column"):
         api.map_rows(run.folder, table, columns=["color"])
 
 

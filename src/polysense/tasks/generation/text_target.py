@@ -1,4 +1,4 @@
-"""What every target that is a text shares: a vocabulary, lengths, references, and prompts that a text goes on from.
+"""What all text targets share: a vocabulary, lengths, references, and prompts that a text is conditioned on.
 
 The vocabulary is learned from the training texts (see `tokenizer`), unless the head is a pretrained language model,
 which brings its own (see `language_tokenizer`).

@@ -74,7 +74,7 @@ class ContrastiveTargetConfig(TargetConfig):
         if unknown := [name for name in columns if name not in inputs]:
             raise ConfigError(f"columns: {unknown[0]!r} is no input column (data.columns: {', '.join(inputs)})")
         if len(columns) < 2:
-            raise ConfigError(f"columns: a shared space needs two input columns, found {list(columns)}")
+            raise ConfigError(f"columns: a joint embedding space needs two input columns, found {list(columns)}")
         cells = tuple(inputs[name] for name in columns)
         return replace(self, columns=columns, cells=None if cells == columns else cells)
 

@@ -1,7 +1,7 @@
 """One training of a comparison: run it, measure it, keep what was found, and know whether it was done before.
 
 A folder belongs to exactly one recipe, one table and one version of polysense: the hash of these stands in it. So a
-finished training is read, an interrupted one goes on from its checkpoint, and what another recipe left there is never
+finished training is read, an interrupted one resumes from its checkpoint, and what another recipe left there is never
 taken for this one's.
 """
 

@@ -76,7 +76,9 @@ def choose_features(bundle: Bundle, kind: str = "auto", columns: Sequence[str] |
     known = space.members if space is not None and chosen == "space" else names
     chosen_columns = tuple(dict.fromkeys(columns)) if columns else known
     if unknown := [name for name in chosen_columns if name not in known]:
-        where = "is not in the shared space" if chosen == "space" and unknown[0] in names else "is no input column"
+        where = (
+            "is not in the joint embedding space" if chosen == "space" and unknown[0] in names else "is no input column"
+        )
         raise ConfigError(f"columns: {unknown[0]!r} {where}; there are: {', '.join(known)}")
     return Features(
         kind=chosen, columns=chosen_columns, description=f"{_MEANINGS[chosen]} ({', '.join(chosen_columns)})"

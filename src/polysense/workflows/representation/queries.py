@@ -139,10 +139,10 @@ def _comparable(bundle: Bundle, column: str | None) -> tuple[Sequence[str], str]
     """The columns that can be asked for, and why no others."""
     space = shared_space(bundle)
     if space is not None and (column is None or column in space.members):
-        return space.members, "the columns in the model's shared space are"
+        return space.members, "the columns in the model's joint embedding space are"
     if column is None:
         return bundle.schema.names, "the model's columns are"
-    return [column], "without a shared space that it is in, a column is compared with itself alone, here"
+    return [column], "outside a joint embedding space a column is compared only with itself, here"
 
 
 def _article(medium: str | None) -> str:

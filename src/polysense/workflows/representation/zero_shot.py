@@ -181,21 +181,25 @@ def _reader(bundle: Bundle, column: str, text_column: str | None) -> str:
     """The text column that reads the prompts."""
     space = shared_space(bundle)
     if space is None:
-        raise ConfigError("the model has no shared space; train one with: polysense train TABLE --task retrieval")
+        raise ConfigError(
+            "the model has no joint embedding space; train one with: polysense train TABLE --task retrieval"
+        )
     if column not in space.members:
-        raise ConfigError(f"column {column!r} is not in the shared space; there are: {', '.join(space.members)}")
+        raise ConfigError(
+            f"column {column!r} is not in the joint embedding space; there are: {', '.join(space.members)}"
+        )
     texts = [
         name for name in space.members if modality(bundle.schema.column(name).modality).is_prose and name != column
     ]
     if text_column is not None:
         if text_column not in texts:
             raise ConfigError(
-                f"{text_column!r} is no text in the shared space; there are: {', '.join(texts) or 'none'}"
+                f"{text_column!r} is no text in the joint embedding space; there are: {', '.join(texts) or 'none'}"
             )
         return text_column
     if len(texts) != 1:
         raise ConfigError(
-            f"prompts need a text column in the shared space; there are: {', '.join(texts) or 'none'}"
+            f"prompts need a text column in the joint embedding space; there are: {', '.join(texts) or 'none'}"
             f"{'; name one' if texts else ''}"
         )
     return texts[0]

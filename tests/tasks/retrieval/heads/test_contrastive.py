@@ -1,4 +1,4 @@
-"""A shared space: the losses against plain loops, what counts as the same, what is absent, what is kept in memory."""
+"""A joint embedding space: the losses against plain loops, duplicates, absent cells, memory."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ __all__ = ["CountSpec"]
 
 
 class _Contribution(Contribution[CountTarget]):
-    """The negative deviance: more is better."""
+    """The negative deviance: higher is better."""
 
     measures = (Measure("deviance", "deviance"),)
     is_prior_without_columns = True

@@ -6,7 +6,7 @@ the fused tokens of all columns, and to the fused summary, which is always there
 written from the learned summary. Encoders of images and audio clips need not know positions, a decoder that follows
 them does; so the memory gets sinusoidal positions within each column, as much of them as training finds useful.
 
-Training goes on from the true text (teacher forcing), and its loss is a sum over tokens and their number, which keeps
+Training conditions on the true text (teacher forcing), and its loss is a sum over tokens and their number, which keeps
 accumulation exact for texts of unequal length. Writing keeps keys and values of what is written (see `layers.decoder`);
 how the next token is chosen is the decoding's business (see `nn.decoding`).
 """
@@ -94,7 +94,7 @@ class GenerationHead(TokenHead, config=GenerationHeadConfig):
         never = torch.zeros(target.vocabulary_size)
         never[list(target.never_generated)] = -math.inf
         self.register_buffer("never", never, persistent=False)
-        # What a text goes on from is read both ways, so it is a part of the memory and no beginning of the text.
+        # The prompt is encoded in both directions, so it is part of the memory and not a prefix of the text.
         self.prompt_block = (
             TransformerBlock(width, config.num_heads, dropout=config.dropout) if target.typical_prompt else None
         )

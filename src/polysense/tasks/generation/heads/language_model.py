@@ -1,4 +1,4 @@
-"""A pretrained causal language model that goes on from the columns: their tokens are a prefix in its embedding space.
+"""A pretrained causal language model conditioned on the columns: their tokens are a prefix in its embedding space.
 
 What it reads is, in this order: its start token if it has one, the fused summary (which is always there, so a row with
 nothing present is written from the learned one), the tokens of all columns through a connector (see
