@@ -249,7 +249,7 @@ def test_what_does_not_fit_is_refused_by_name(pretrained: Path, bundle: Bundle) 
     with pytest.raises(polysense.UserError, match="'note' means something else: it is text there and category here"):
         planned(source, impute=pretrained, columns={**KINDS, "note": "category"})
     others = [{"label": row["label"], "length": row["size"], "name": row["note"]} for row in source]
-    with pytest.raises(polysense.UserError, match=r"imputes none of the input columns .'length', 'name'.; it reconstructs"):
+    with pytest.raises(polysense.UserError, match=r"imputes none of the input columns ..*; it reconstructs"):
         planned(others, impute=pretrained, columns={"length": "number", "name": "text"})
     commas = [row | {"size": row["size"] and row["size"].replace(".", ",")} for row in source]
     with pytest.raises(polysense.UserError, match=r"its decimal mark is '.' there and ',' here"):

@@ -95,7 +95,8 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
         reasons = "".join(f"\n  {name}: {why}" for name, why in not_imputed.items())
         raise ConfigError(
             f"data.impute: {data.impute} imputes none of the input columns ({', '.join(map(repr, inputs))}); it "
-            f"reconstructs {', '.join(repr(bundle.processor.columns[member].source) for member in reconstructed)}{reasons}"
+            f"reconstructs {', '.join(repr(bundle.processor.columns[member].source) for member in reconstructed)}"
+            f"{reasons}"
         )
     for name, member in imputations.items():
         if reason := shift(bundle.processor.columns[member], tables["train"]):
