@@ -90,7 +90,7 @@ class Imputer:
 
     def as_json(self) -> dict[str, Any]:
         """What it is made from again, beside the restorer."""
-        return {"fills": self.imputations, "reads": list(self.reads)}
+        return {"imputations": self.imputations, "reads": list(self.reads)}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": None}

@@ -136,7 +136,7 @@ def test_a_whole_row_becomes_a_sample(fitted: Processor) -> None:
         ("pic", png(0)[:200], "."),
         ("pic", b"plain text", "text file"),
         ("snd", b"", "0 bytes"),
-        ("snd", wav(3)[:300], "cut short"),
+        ("snd", wav(3)[:300], "truncated"),
         ("a/b c", "many", "expected a number"),
         ("y", 7, "did not know"),
         ("tags", ["s", "zz"], "'zz'"),

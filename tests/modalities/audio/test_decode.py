@@ -174,7 +174,7 @@ def test_a_long_file_passes_through_in_blocks(tmp_path: Path, monkeypatch: pytes
         (bytes(range(256)), r"not an audio file in a known format"),
         (encoded(tone())[:30], r"."),
         (encoded(np.zeros(0)), r"holds no samples"),
-        (encoded(tone())[:2000], r"cut short"),
+        (encoded(tone())[:2000], r"truncated"),
         (encoded(tone(seconds=2.0), kind="FLAC")[:6000], r"."),
     ],
 )

@@ -248,7 +248,7 @@ def test_events_and_frames_of_a_recording(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"columns": {"n": NumberColumnConfig()}}, "none is a text or a recording"),
+        ({"columns": {"n": NumberColumnConfig()}}, "none is text or audio"),
         ({"columns": {"text": TextColumnConfig(), "more": TextColumnConfig()}}, "'text' or 'more'; say so with `over`"),
         ({"columns": {"text": TextColumnConfig()}, "over": "more"}, "'more', which is no input column"),
         ({"columns": {"text": TextColumnConfig(), "n": NumberColumnConfig()}, "over": "n"}, "of type number"),

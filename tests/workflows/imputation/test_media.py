@@ -169,7 +169,7 @@ def test_images_are_filled_in_training_if_asked_for_and_sounds_never(bundle: Bun
     kinds.pop("label")
     run = fit(source, tmp_path / "run", *named, task=None, target="label", columns=kinds)
     report = run.bundle.info["impute"]
-    assert list(report["fills"]) == ["kind", "photo"]
+    assert list(report["imputations"]) == ["kind", "photo"]
     assert (
         report["left_alone"]["sound"]
         == "audio is reconstructed as a spectrogram, which is not converted back into a waveform"
@@ -186,7 +186,7 @@ def test_images_are_filled_in_training_if_asked_for_and_sounds_never(bundle: Bun
     left = plan_imputer(recipe, {"train": read_table(source)})
     assert left is not None
     assert "data.impute_media" in left.report["left_alone"]["photo"]
-    assert list(left.report["fills"]) == ["kind"]
+    assert list(left.report["imputations"]) == ["kind"]
 
 
 def test_features_of_such_a_model_are_its_code(bundle: Bundle) -> None:

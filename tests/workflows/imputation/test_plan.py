@@ -143,7 +143,7 @@ def test_nothing_that_it_knows_is_missing_and_nothing_that_is_there_is_touched(b
 
 def test_it_fills_in_training_as_well_and_says_how_much(bundle: Bundle) -> None:
     report = bundle.info["impute"]
-    assert list(report["fills"]) == list(FILLED)
+    assert list(report["imputations"]) == list(FILLED)
     assert report["hidden"] == ["extra", "label"]
     assert "imputed only with" in report["left_alone"]["photo"]
     parts = split_tables(load_recipe(bundle.folder.parent / "recipe.yaml").data, read_table(rows(lost=LOST)), 0)  # type: ignore[union-attr]
@@ -206,7 +206,7 @@ def test_the_bundle_stands_alone_and_saves_again(bundle: Bundle, tmp_path: Path)
     mark = fingerprint(copy)
     assert mark == fingerprint(bundle)
     plain = json.loads((tmp_path / "copy" / "bundle.json").read_text())
-    plain["imputer"]["fills"].pop("note")
+    plain["imputer"]["imputations"].pop("note")
     (tmp_path / "copy" / "bundle.json").write_text(json.dumps(plain))
     assert fingerprint(polysense.load(tmp_path / "copy")) != mark
     scores = polysense.evaluate(bundle, source, bootstrap=0)

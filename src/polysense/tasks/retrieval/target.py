@@ -1,4 +1,4 @@
-"""Input columns that are brought into one space: the pairs are the rows themselves, so there is no label column.
+"""Input columns of a joint embedding space: the pairs are the rows themselves, so there is no label column.
 
 What a head must know beyond that is which rows hold the same thing, because a batch that has one caption twice would
 else teach that the second image does not go with it. So the value of a row is one number per column, a hash of its cell

@@ -108,7 +108,7 @@ class Imputed:
             if self.undecided.get(name):
                 line += f", {self.undecided[name]:,} left missing: the model generates an empty text"
             lines.append(line + self._worth(name))
-        lines += [f"{name}: not imputed: {why}" for name, why in self.refused.items()]
+        lines += [f"  {name}: not imputed: {why}" for name, why in self.refused.items()]
         if self.empty_rows:
             listed = ", ".join(map(str, self.empty_rows[:_MAX_LISTED]))
             more = ", ..." if len(self.empty_rows) > _MAX_LISTED else ""

@@ -142,7 +142,7 @@ def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:
     if named is None:
         return None
     bundle = load(folder / "bundle" / IMPUTER, device=recipe.training.device)
-    return Imputing(imputer=Imputer(bundle, imputations=report["fills"], reads=report["reads"]), report=report)
+    return Imputing(imputer=Imputer(bundle, imputations=report["imputations"], reads=report["reads"]), report=report)
 
 
 def described(imputing: Imputing, tables: Mapping[str, Table]) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _seen(bundle: Bundle, tables: Mapping[str, Table]) -> Iterator[tuple[str, li
 
 def _facts(report: Mapping[str, Any]) -> Iterator[str]:
     """The report for people."""
-    yield f"{Path(report['bundle']).name} imputes {', '.join(report['fills'])} from {', '.join(report['reads'])}"
+    yield f"{Path(report['bundle']).name} imputes {', '.join(report['imputations'])} from {', '.join(report['reads'])}"
     for name, why in report["left_alone"].items():
         yield f"{name} is not imputed: {why}"
     if report["hidden"]:
