@@ -226,5 +226,5 @@ def test_what_a_recipe_cannot_ask(tmp_path: Path) -> None:
     ensemble = "model.heads.tags={type: ensemble, head: {type: tagging}}"
     with pytest.raises(ConfigError, match="'tagging'"):
         fit([{**row, "n": i} for i, row in enumerate(rows)], tmp_path / "a", "tags", ensemble)
-    with pytest.raises(ColumnError, match="changes the positions of target 'tags'"):
+    with pytest.raises(ColumnError, match="makes the positions of target 'tags' undefined"):
         fit(rows, tmp_path / "b", "tags", "data.transforms.words.type=text")

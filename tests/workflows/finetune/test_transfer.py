@@ -111,8 +111,8 @@ def test_moved_parts_are_bit_equal_before_the_first_step_and_come_with_their_pre
     assert "no column 'weight'" in report["not_moved"]["encoders.weight"]
     assert "photo, note, weight, shop here and photo, note there" in report["not_moved"]["fusion"]
     assert report["not_used"] == ["fusion", "heads.shared"] or "fusion" in report["not_used"]
-    assert "encoders.photo moved" in caplog.text
-    assert "heads.label starts anew" in caplog.text
+    assert "encoders.photo transferred" in caplog.text
+    assert "heads.label is initialized at random" in caplog.text
     assert bundle.info["init_from"]["moved"] == report["moved"]
     # The words mean what they meant: fitted anew, the ids would be others.
     old, moved = before.processor.columns["note"], bundle.processor.columns["note"]
@@ -184,7 +184,7 @@ def test_moved_parts_learn_at_their_own_rate(pretrained: Path) -> None:
     data = fit_data(recipe, {"train": read_table(source)})
     model = recipe.model.build(data.processor.schema)
     assert data.start is not None
-    scale_learning_rate(model, list(data.start.moves), 0.1)
+    scale_learning_rate(model, list(data.start.transfers), 0.1)
     groups = {group["lr_scale"]: {id(p) for p in group["params"]} for group in model.parameter_groups()}
     assert set(groups) == {1.0, 0.1}
     slow = {id(p) for name in ("photo", "note") for p in model.column_encoders[name].parameters()}
@@ -235,7 +235,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
         (["init_from.parts=[note]", "data.columns.note.tokens=subwords"], "tokens is subwords here and words there"),
         (["init_from.parts=[photo]", "model.encoders.photo={type: vit}"], "is vit here and"),
         (["init_from.parts=[photo]", "model.missing=learned"], "model.missing"),
-        (["init_from.freeze=[weight]"], "freeze noise"),
+        (["init_from.freeze=[weight]"], "its random weights"),
         (["init_from.parts=[]"], "names nothing"),
         (["init_from.bundle=nowhere"], "no such folder"),
     ],
@@ -256,7 +256,7 @@ def test_equal_shapes_are_no_proof(tmp_path: Path) -> None:
     start = plan_start(recipe, read_table(source))
     assert start is not None
     assert start.not_moved["encoders.note"] == "model.encoders.note.num_heads is 4 here and 2 there"
-    assert "encoders.photo" in start.moves
+    assert "encoders.photo" in start.transfers
     model = recipe.model.build(before.schema)
     assert mismatch(model, "encoders.note", before.model, "encoders.note") is None
 
@@ -305,7 +305,7 @@ def test_a_model_of_one_column_starts_from_that_columns_encoder(pretrained: Path
     alone = only_column(recipe, "photo")
     start = plan_start(alone, read_table(source))
     assert start is not None
-    assert list(start.moves) == ["encoders.photo"]
+    assert list(start.transfers) == ["encoders.photo"]
     assert start.frozen == ("encoders.photo",)
     assert without_parts(recipe, ["weight"]) is None
     named = recipe_for(source, "init_from.parts=[photo, note]", init_from=pretrained)
