@@ -101,7 +101,7 @@ def test_from_scratch_where_nothing_is_at_hand(modality: str, expected: object, 
     assert found == expected
     assert reason.startswith(f"{found.type}, trained from scratch: ")
     tabular = modality in ("number", "category", "date")
-    assert ("have no pretrained backbones" in reason) is tabular
+    assert ("no pretrained backbones for" in reason) is tabular
     assert (str(cache) in reason) is not tabular
     assert "\n" not in reason
 

@@ -152,7 +152,7 @@ def test_one_item_a_cell_gets_no_order() -> None:
 
 @pytest.mark.parametrize("name", sorted(members("encoder")))
 def test_every_encoder_tells_the_recipes_writer_about_items(name: str) -> None:
-    assert "order counts" in describe(members("encoder")[name])[1]["items"]
+    assert "order matters" in describe(members("encoder")[name])[1]["items"]
 
 
 def test_create_is_build_and_what_all_encoders_have() -> None:

@@ -239,7 +239,7 @@ def _kinds(bundle: Bundle, space: Target | None) -> dict[str | None, str]:
         if reconstructed_from(bundle) is not None:
             together = "the code of the reconstruction"
         return {**dict.fromkeys(bundle.schema.names, alone), None: together}
-    shared = f"the embedding in the joint space {space.name!r}"
+    shared = f"the embedding in the joint embedding space {space.name!r}"
     return {
         **{
             name: shared if name in space.members else "the column's summary, before the columns are fused"
