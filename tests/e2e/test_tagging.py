@@ -17,7 +17,7 @@ from runs import sentences
 import polysense
 from polysense import api
 from polysense.cli.app import main
-from polysense.errors import ColumnError, ConfigError
+from polysense.errors import ColumnError
 
 SMALL = [
     "model.width=32",
@@ -221,10 +221,6 @@ def test_sounds_are_found_in_noise(tmp_path: Path) -> None:
         assert all(set(one) == {"start", "end", "label", "score"} for one in cell)
 
 
-def test_what_a_recipe_cannot_ask(tmp_path: Path) -> None:
-    rows = sentences(40)
-    ensemble = "model.heads.tags={type: ensemble, head: {type: tagging}}"
-    with pytest.raises(ConfigError, match="'tagging'"):
-        fit([{**row, "n": i} for i, row in enumerate(rows)], tmp_path / "a", "tags", ensemble)
+def test_a_transform_that_would_make_positions_undefined_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ColumnError, match="makes the positions of target 'tags' undefined"):
-        fit(rows, tmp_path / "b", "tags", "data.transforms.words.type=text")
+        fit(sentences(40), tmp_path / "b", "tags", "data.transforms.words.type=text")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars
@@ -14,6 +15,8 @@ import pytest
 
 import polysense
 from polysense.errors import BundleError, CheckpointError, ColumnError, ConfigError, TableError
+
+INPUTS = ("the photo", "sound", "note", "weight (kg)", "shop")
 
 
 def test_the_run_folder_holds_what_the_documentation_says(run: polysense.Run) -> None:
@@ -243,19 +246,26 @@ def test_several_targets_weights_and_regression(trained: Callable[[str], polysen
         polysense.fit(run.folder / "recipe.yaml", output=tmp_path / "again", progress=False)
 
 
-def test_user_errors_say_what_and_where(table: Path, tmp_path: Path, run: polysense.Run) -> None:
-    with pytest.raises(TableError, match=r"'lable'.*'label'"):
-        polysense.fit(table, target="lable", output=tmp_path / "a")
-    with pytest.raises(ConfigError, match="no target is named"):
-        polysense.fit(table)
-    with pytest.raises(ConfigError, match=r"training\.epoch: no such key; did you mean 'epochs'"):
-        polysense.fit(table, target="label", overrides=["training.epoch=3"], output=tmp_path / "b")
-    with pytest.raises(ConfigError, match=r"model\.fusion: .*'concatt'.*'concat'"):
-        polysense.fit(table, target="label", overrides=["model.fusion.type=concatt"], output=tmp_path / "c")
-    with pytest.raises(ConfigError, match="'huge'"):
-        polysense.fit(table, target="label", preset="huge", output=tmp_path / "d")
-    with pytest.raises(ColumnError, match="no column can serve as an input"):
-        polysense.fit([{"id": index, "label": "ab"[index % 2]} for index in range(20)], target="label")
+@pytest.mark.parametrize(
+    ("error", "facts", "options"),
+    [
+        (TableError, "'lable'.*'label'", {"target": "lable"}),
+        (ConfigError, "no target is named", {}),
+        (ConfigError, r"training\.epoch: no such key; did you mean 'epochs'", {"overrides": ["training.epoch=3"]}),
+        (ConfigError, r"model\.fusion: .*'concatt'.*'concat'", {"overrides": ["model.fusion.type=concatt"]}),
+        (ConfigError, "'huge'", {"preset": "huge"}),
+        (ColumnError, "no column can serve as an input", {"columns": dict.fromkeys(INPUTS, "ignored")}),
+    ],
+)
+def test_user_errors_say_what_and_where(
+    table: Path, tmp_path: Path, error: type[Exception], facts: str, options: dict[str, Any]
+) -> None:
+    target = {} if facts == "no target is named" else {"target": "label"}
+    with pytest.raises(error, match=facts):
+        polysense.fit(table, output=tmp_path / "a", **{**target, **options})
+
+
+def test_a_folder_that_is_no_bundle_or_a_broken_one_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="expected a bundle"):
         polysense.load(tmp_path)
     broken = tmp_path / "broken"

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pytest
 from PIL import Image
 
 import polysense
 from polysense import api
-from polysense.errors import ConfigError
 
 COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (230, 230, 230)}
 SMALL = [
@@ -186,16 +184,3 @@ def test_empty_and_many_references_and_resuming(tmp_path: Path) -> None:
     assert first.training.epochs == 2
     ours, theirs = resumed.bundle.model.state_dict(), constant.bundle.model.state_dict()
     assert all(ours[name].equal(theirs[name]) for name in theirs)
-
-
-def test_texts_are_not_combined(tmp_path: Path) -> None:
-    table = write(tmp_path / "t.csv", [{k: row[k] for k in ("photo", "side", "caption")} for row in images(tmp_path)])
-    with pytest.raises(ConfigError, match="'generation'"):
-        polysense.fit(
-            table,
-            target="caption",
-            output=tmp_path / "run",
-            overrides=[*EXACT, "model.heads.caption={type: ensemble, head: {type: generation}}"],
-            columns={"side": "category"},
-            progress=False,
-        )

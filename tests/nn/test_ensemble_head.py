@@ -10,13 +10,16 @@ import torch
 from model_helpers import predictions, total
 from torch import Tensor
 
+from polysense.config.base import members
 from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.schema import Schema, Target
+from polysense.errors import ConfigError
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.number.record import NumberColumn
 from polysense.nn.ensemble_head import EnsembleHead, EnsembleHeadConfig, Experts
 from polysense.nn.ensemble_weights import fit_ensemble_weights
 from polysense.nn.fusion.concat import ConcatFusionConfig
+from polysense.nn.head import HeadConfig
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
@@ -238,3 +241,20 @@ def test_a_row_weight_counts_in_the_fit() -> None:
         weights=torch.ones(16),
     )
     torch.testing.assert_close(fitted(model, [weighted]), fitted(model, [first]), atol=1e-3, rtol=1e-3)
+
+
+HEADS: dict[str, Any] = {
+    name: config for name, config in members("head").items() if issubclass(config, HeadConfig) and config.tasks
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_column_alone_has_a_head_that_reads_a_summary_or_none(name: str) -> None:
+    required = {each.name: "x" for each in dataclasses.fields(HEADS[name]) if each.default is each.default_factory}
+    head = HEADS[name](**required)
+    if HEADS[name].unimodal:
+        assert set(HEADS[name].tasks) <= EnsembleHeadConfig.serves()
+        assert EnsembleHeadConfig(head=head).head is head
+    else:
+        with pytest.raises(ConfigError, match=f"a column alone can't have '{name}', because it reads more than"):
+            EnsembleHeadConfig(head=head)

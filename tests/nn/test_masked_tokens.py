@@ -29,6 +29,7 @@ from polysense.data.sources import Table, read_table
 from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError
 from polysense.nn.encoder import EncoderConfig
+from polysense.nn.head import HeadConfig
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 
@@ -37,7 +38,9 @@ ENCODERS = [
     for name in members("encoder")
     if name != "auto"  # a choice among the others
 ]
-HEADS: dict[str, Any] = {name: config for name, config in members("head").items() if vars(config).get("tasks")}
+HEADS: dict[str, Any] = {
+    name: config for name, config in members("head").items() if issubclass(config, HeadConfig) and config.tasks
+}
 WIDTH = 32
 SMALL = ModelSize(channels=4, layers=1, width=WIDTH)
 

@@ -23,7 +23,6 @@ from polysense.modalities.date.record import DateColumn
 from polysense.modalities.image.encoders.resnet import ResNetConfig
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
-from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
 from polysense.nn.model import MultimodalModel
@@ -474,8 +473,6 @@ def test_columns_that_can_not_be_restored_are_refused(columns: tuple[Column, ...
     with pytest.raises(ConfigError, match="its categories are hashed"):
         build(hashed)
     build(hashed, "age", "photo")
-    with pytest.raises(ConfigError, match="a column alone can't have 'reconstruction'"):
-        EnsembleHeadConfig(head=ReconstructionHeadConfig())
     with pytest.raises(ConfigError, match="is no input column"):
         build(columns, "nobody")
 
