@@ -263,7 +263,8 @@ def test_a_model_card_has_neither_html_nor_markdown_from_outside() -> None:
     assert not {"\u202e", "\x00", "\x1b"} & set(card)
     table = [line for line in card.splitlines() if line.startswith("| ")]
     assert len(table) > 5
-    assert all(len(re.findall(r"(?<!\\)\|", line)) in (4, 6) for line in table)
+    assert all(len(re.findall(r"(?<!\\)\|", line)) in (5, 6) for line in table)
+    assert "center 0, scale 1" in card
     assert "these rows also chose the epoch" in card
     assert "frozen" in card
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polysense.core.schema import Schema, Target
+from polysense.core.registry import modality
+from polysense.core.schema import Column, Schema, Target
 from polysense.evaluation.baselines import MAJORITY, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
@@ -60,9 +61,15 @@ def render_model_card(card: ModelCard) -> str:
         "model_card.md.j2",
         card=card,
         max_classes=_MAX_CLASSES,
+        facts={column.name: _facts(column) for column in card.schema.columns},
         origin=None if card.init_from is None else Path(card.init_from["bundle"]).name,
         scores={split: _scores(card, split) for split in card.evaluations},
     )
+
+
+def _facts(column: Column) -> str:
+    """How a column's cells are read: "size 28 x 28 pixels, channels gray"."""
+    return ", ".join(f"{fact} {value}" for fact, value in modality(column.modality).summary(column).items())
 
 
 def _scores(card: ModelCard, split: str) -> list[tuple[Target, str, Interval, float, str]]:
