@@ -10,18 +10,20 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from polysense.data.sources import read_raw
 from polysense.errors import TableError
 from polysense.workflows.imputation.imputed_table import ImputedTable, check_mark, typed
 
-CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+# A file in which control characters abound is refused as no text, which is a promise of its own (tests of read_table).
+CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n\r"), max_size=12)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5), ending=st.sampled_from(["csv", "tsv"]))
+@example(rows=[("a bell \x07 among a hundred letters, " * 4, "x\x1b")], ending="csv")
 def test_every_text_that_was_there_reads_back_the_same(
     tmp_path: Path, rows: list[tuple[str, str]], ending: str
 ) -> None:
@@ -29,10 +31,10 @@ def test_every_text_that_was_there_reads_back_the_same(
     imputed = ImputedTable(raw=raw, cells={"c": {0: 'new, "one"'}})
     path = tmp_path / f"out.{ending}"
     imputed.write(path)
-    found = read_raw(path).frame
-    assert found['a, "b"'].to_list() == [row[0] for row in rows]
-    assert found["c"].to_list() == ['new, "one"', *(row[1] for row in rows[1:])]
-    assert [json.loads(cell) for cell in found["imputed"]] == [["c"], *[[] for _ in rows[1:]]]
+    result = read_raw(path).frame
+    assert result['a, "b"'].to_list() == [row[0] for row in rows]
+    assert result["c"].to_list() == ['new, "one"', *(row[1] for row in rows[1:])]
+    assert [json.loads(cell) for cell in result["imputed"]] == [["c"], *[[] for _ in rows[1:]]]
 
 
 def test_a_line_of_json_keeps_every_letter(tmp_path: Path) -> None:
