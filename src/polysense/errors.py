@@ -20,9 +20,6 @@ Every message says what was found, what was expected, where (table, row, column,
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 __all__ = [
     "BundleError",
     "CheckpointError",
@@ -38,7 +35,6 @@ __all__ = [
     "TrainingInterrupted",
     "UserError",
     "WeightsError",
-    "did_you_mean",
 ]
 
 
@@ -104,9 +100,3 @@ class TrainingInterrupted(PolysenseError):
     """Training was stopped by Ctrl-C or a signal; its state was saved."""
 
     exit_code = 130
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """For the end of a message: "; did you mean 'label'?" where one of the choices is near."""
-    near = difflib.get_close_matches(word, list(choices), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -132,7 +132,7 @@ from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.config import TrainingConfig
 from polysense.core.rows import ModelOutput
 from polysense.training.distributed import Distributed
-from polysense.training.gradient_cache import buffers_kept
+from polysense.training.gradient_cache import buffers_preserved
 from polysense.training.optimizers import SGDConfig
 from polysense.training.trainer import Trainer
 

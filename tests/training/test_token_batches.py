@@ -188,7 +188,7 @@ def test_an_epochs_rate_leaves_validation_out(monkeypatch: pytest.MonkeyPatch) -
     assert record.samples_per_second == pytest.approx(5)
     assert record.target_tokens_per_second == pytest.approx(10)
     assert record.padding == pytest.approx(0.25)
-    assert record.rate == "5 samples/s  30 tokens/s (10 written)  25% padding"
+    assert record.rate == "5 samples/s  30 tokens/s (10 generated)  25% padding"
 
 
 def test_loaders_without_tokens_say_nothing_of_them(make_trainer: Callable[..., Trainer]) -> None:

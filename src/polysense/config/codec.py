@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 import yaml
 
 from polysense.config.base import Config, Family, describe, members, num_registered
-from polysense.errors import ConfigError, did_you_mean
+from polysense.core.spelling import did_you_mean
+from polysense.errors import ConfigError
 
 __all__ = ["dump_yaml", "from_dict", "json_schema", "parse_yaml", "read_text", "to_dict"]
 

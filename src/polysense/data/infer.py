@@ -19,13 +19,14 @@ import polars as pl
 from polysense.core.modality_spec import Claim
 from polysense.core.registry import modalities, named, tasks
 from polysense.core.role import Role
+from polysense.core.spelling import did_you_mean
 from polysense.core.task_spec import TargetClaim
 from polysense.core.unsupported import Unsupported
 from polysense.data.leaks import find_leaks
 from polysense.data.profile import ColumnGuess, ColumnProfile, cleaned, quote
 from polysense.data.sources import Table
 from polysense.data.split import split_name
-from polysense.errors import ColumnError, TableError, did_you_mean
+from polysense.errors import ColumnError, TableError
 
 __all__ = ["ColumnGuess", "guess_target", "infer", "stated_target"]
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from polysense.config.base import Family
 from polysense.core.random import fold
+from polysense.core.spelling import did_you_mean
 from polysense.data.sources import Table
-from polysense.errors import ConfigError, SplitError, did_you_mean
+from polysense.errors import ConfigError, SplitError
 
 __all__ = [
     "SPLITS",

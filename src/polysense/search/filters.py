@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from polysense.errors import SearchError, did_you_mean
+from polysense.core.spelling import did_you_mean
+from polysense.errors import SearchError
 
 __all__ = ["sql_condition"]
 

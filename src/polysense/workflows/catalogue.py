@@ -21,7 +21,8 @@ import polysense.recipe  # noqa: F401 (importing it registers everything that a 
 from polysense.config.base import Config, describe, members
 from polysense.config.codec import to_dict
 from polysense.core.packages import package_of
-from polysense.errors import ConfigError, did_you_mean
+from polysense.core.spelling import did_you_mean
+from polysense.errors import ConfigError
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
 

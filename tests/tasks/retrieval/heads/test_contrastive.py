@@ -164,7 +164,7 @@ def _whole(one: Space, outputs: Tensor, known: ValueTruth) -> Tensor:
     for a, b in one.directions:
         comparison = Comparison(
             ids=torch.arange(len(outputs)), keys=known.values, present=there[:, a] & known.present,
-            candidate_keys=known.values, candidate_present=there[:, b], loss=one._loss, duplicates=one._repeats,
+            candidate_keys=known.values, candidate_present=there[:, b], loss=one._loss, duplicates=one._duplicates,
         )  # fmt: skip
         rows = slice(0, len(outputs))
         total = total + comparison.losses(
