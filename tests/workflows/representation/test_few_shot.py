@@ -21,8 +21,7 @@ from polysense.workflows.representation.features import choose_features, feature
 SMALL = ["model.width=16", "training.epochs=8", "evaluation.bootstrap=0", "evaluation.contribution=false"]
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_table(path: Path) -> Path:
     """Two numbers that say the label and the quarter; some rows lack them."""
     draws = np.random.default_rng(0)
     rows = []
@@ -40,18 +39,17 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "only": "train" if i % 4 else "val",
             }
         )
-    path = tmp_path_factory.mktemp("shots") / "t.parquet"
     pl.DataFrame(rows).write_parquet(path)
     return path
 
 
 @pytest.fixture(scope="module")
-def run(table: Path, run_once: RunOnce) -> polysense.Run:
+def run(run_once: RunOnce) -> polysense.Run:
     ignored = dict.fromkeys(("quarter", "sum", "rare", "only"), "ignored")
 
     def train(to: Path) -> polysense.Run:
         return polysense.fit(
-            table,
+            write_table(to / "t.parquet"),
             target="label",
             columns={**ignored, "part": "split"},
             output=to / "run",
@@ -60,6 +58,12 @@ def run(table: Path, run_once: RunOnce) -> polysense.Run:
         )
 
     return run_once("few shots", train)
+
+
+@pytest.fixture(scope="module")
+def table(run: polysense.Run) -> Path:
+    """The very table that the run was trained on, whichever worker trained it: it is split as it was in training."""
+    return Path(run.folder).parent / "t.parquet"
 
 
 def few(run: polysense.Run, source: Any, **options: Any) -> Any:
