@@ -75,7 +75,7 @@ def test_a_missing_one_is_said(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "last.safetensors")
 
 
-@pytest.mark.parametrize("kept", [0, 7, 300, -1])
+@pytest.mark.parametrize("retained", [0, 7, 300, -1])
 def test_a_cut_one_is_refused(tmp_path: Path, retained: int) -> None:
     path = tmp_path / "last.safetensors"
     save_checkpoint(path, TENSORS, STATE)

@@ -146,7 +146,7 @@ def chi_square(counts: Counter[Any], expected: dict[Any, float]) -> float:
 
 
 @pytest.mark.parametrize(
-    ("settings", "kept"),
+    ("settings", "retained"),
     [
         ({}, 5),
         ({"temperature": 0.5}, 5),

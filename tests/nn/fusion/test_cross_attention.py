@@ -75,7 +75,7 @@ def weights_for(fusion: Any, whole: Any, retained: list[int]) -> None:
     fusion.norm.load_state_dict(whole.norm.state_dict())
 
 
-@pytest.mark.parametrize("kept", [[0], [2], [0, 1], [0, 2], [1, 2]])
+@pytest.mark.parametrize("retained", [[0], [2], [0, 1], [0, 2], [1, 2]])
 def test_an_absent_column_equals_a_fusion_over_the_others(retained: list[int]) -> None:
     torch.manual_seed(0)
     config = CrossAttentionFusionConfig()
