@@ -8,8 +8,8 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
-from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset, TaskSpec
+from polysense.core.row_spec import RowSpec
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.tasks.segmentation.metrics import SegmentationScorer, pixel_counts, segmentation_metrics
 from polysense.tasks.segmentation.record import SegmentationTarget
@@ -31,7 +31,7 @@ class _Contribution(Contribution[SegmentationTarget]):
         return np.column_stack([right, _log_probability(statistics)])
 
 
-class SegmentationSpec(TaskSpec[SegmentationTarget]):
+class SegmentationSpec(RowSpec[SegmentationTarget]):
     """A class for every pixel.
 
     Its row statistics: see `pixel_counts`; `likelihood`, float64 [rows, 2], the summed log probability of the true
@@ -41,20 +41,13 @@ class SegmentationSpec(TaskSpec[SegmentationTarget]):
     name = "segmentation"
     record = SegmentationTarget
     rank = 55
-    truth = "polysense.core.batch:ValueTruth"
-    generates = False
-    has_column = True
-    has_classes = False
     decode = "polysense.tasks.segmentation.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.segmentation.infer:claim"
     contribution = _Contribution()
     average = Unsupported("the probabilities of single pixels are not kept")
     align = "polysense.tasks.segmentation.align:align"
-    unit = Unsupported("every image counts by itself")
     candidates = Unsupported("the classes are part of the model")
-    searches = Unsupported("no column is embedded for others to find")
-    reconstructions = Unsupported("no column is decoded from a code")
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.segmentation.report_section:report_sections"
     sample_outputs = "polysense.tasks.segmentation.sample_output:sample_outputs"
@@ -64,30 +57,11 @@ class SegmentationSpec(TaskSpec[SegmentationTarget]):
         """A decoder over the image's feature maps."""
         return TaskPreset(target={"type": self.name}, head={"type": self.name})
 
-    def collate(
-        self,
-        target: SegmentationTarget,
-        samples: Sequence[Sample],
-        num_rows: int,
-        *,
-        all_references: bool,
-        prompt_length: int,
-    ) -> Arrays:
-        values = np.full((num_rows, *target.size), target.void, dtype=target.dtype)
-        present = np.zeros(num_rows, dtype=bool)
-        for row, sample in enumerate(samples):
-            if (value := sample.targets.get(target.name)) is not None:
-                values[row], present[row] = value, True
-        return {"values": values, "present": present}
-
-    def absence(self, target: SegmentationTarget) -> str:
-        return f"no {target.name}"
+    def nothing(self, target: SegmentationTarget, num_rows: int) -> np.ndarray:
+        return np.full((num_rows, *target.size), target.void, dtype=target.dtype)
 
     def lies_in(self, target: SegmentationTarget) -> str | None:
         return target.over
-
-    def masked_groups(self, target: SegmentationTarget) -> Sequence[tuple[str, ...]]:
-        return ()
 
     def row_statistics(
         self, target: SegmentationTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
