@@ -87,6 +87,9 @@ def test_a_dictionary_says_its_size_and_may_be_empty() -> None:
 def test_rle_gives_the_size(inside: np.ndarray) -> None:
     cell = [{"label": "a", "rle": {"size": list(inside.shape), "counts": runs(inside)}}]
     assert np.array_equal(read_mask(cell, Path()).ids == 1, inside)
+    bare = read_mask(cell[0]["rle"], Path())
+    assert bare.labels == ("background", "foreground"), "a code without a label is the foreground"
+    assert np.array_equal(bare.ids == 1, inside)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,8 @@ def test_rle_gives_the_size(inside: np.ndarray) -> None:
         ([{"label": "a", "rle": {"counts": [4]}}], "no size"),
         ([{"label": "a", "rle": {"size": size, "counts": [4]}} for size in ([2, 2], [1, 4])],
          r"segment 1: its rle is of \[1, 4\]"),
+        ('{"counts": [1, 2, 3], "size": [60, 90]}', "segment 0: .*runs of 6 pixels, expected 60 x 90"),
+        ({"counts": [4], "shape": [2, 2]}, "found .*, expected segments, each with a label and a polygon or rle, or a file"),
     ],
 )  # fmt: skip
 def test_what_is_no_mask_says_why(tmp_path: Path, cell: object, message: str) -> None:
@@ -142,6 +147,8 @@ def test_json_text_is_what_it_spells() -> None:
 def test_segments_are_recognized() -> None:
     assert looks_like_segments([{"label": "a", "polygon": [1]}])
     assert looks_like_segments({"size": [1, 1], "segments": []})
+    assert looks_like_segments({"size": [1, 2], "counts": [1, 1]})
+    assert not looks_like_segments({"size": [1, 2]})
     assert not looks_like_segments([{"label": "a", "start": 1, "end": 2}])
     assert not looks_like_segments([])
     assert not looks_like_segments("mask.png")

@@ -20,8 +20,9 @@ from polysense.modalities.audio.column import AudioColumnConfig
 from polysense.modalities.number.column import NumberColumnConfig
 from polysense.modalities.text.augment import TextTransformConfig
 from polysense.modalities.text.column import TextColumnConfig
+from polysense.tasks.tagging.labeled import read_labeled
 from polysense.tasks.tagging.segment_alignment import TextAligner
-from polysense.tasks.tagging.target import TaggingProcessor, TaggingTargetConfig, read_labeled
+from polysense.tasks.tagging.target import TaggingProcessor, TaggingTargetConfig
 
 WORDS = [["Ada", "lives", "in", "New", "York", "."], ["Oslo", "sleeps"], ["nobody", "is", "here"]] * 8
 TAGS = [["B-PER", "O", "O", "B-LOC", "I-LOC", "O"], ["B-LOC", "O"], ["O", "O", "O"]] * 8

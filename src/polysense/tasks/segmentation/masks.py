@@ -4,7 +4,8 @@
     [{"label": "cat", "polygon": [x, y, x, y, ...]}, ...]      several parts of one thing: "polygon": [[...], [...]]
     [{"label": "cat", "rle": {"size": [height, width], "counts": [...] or "..."}}, ...]      as COCO has it
     {"size": [height, width], "segments": [...]}               where nothing else says how large the image is
-    any of the latter three as JSON text
+    {"size": [height, width], "counts": [...] or "..."}        the foreground of an image, without a name
+    any of the latter four as JSON text
 
 Segments are drawn in order, a later one over an earlier one; a pixel in none is background. Classes are words: a value
 of a PNG is the word that spells it ("7"), until a recipe names it.
@@ -25,6 +26,7 @@ from polysense.data.media import locate, short
 from polysense.errors import DecodeError
 
 __all__ = [
+    "FOREGROUND",
     "Mask",
     "colors",
     "decode_counts",
@@ -35,6 +37,9 @@ __all__ = [
 ]
 
 MAX_PIXELS = 2**26
+FOREGROUND = "foreground"
+"""The label of a run-length code that has none."""
+
 _MAX_SEGMENTS = 10_000
 _MOST_VALUES = 2**16
 
@@ -77,7 +82,7 @@ def parsed(cell: object) -> object:
 def looks_like_segments(cell: object) -> bool:
     """Whether a cell is a list of segments, or a dictionary that holds one."""
     if isinstance(cell, Mapping):
-        return isinstance(cell.get("segments"), (list, tuple))
+        return isinstance(cell.get("segments"), (list, tuple)) or _is_run_length(cell)
     return (
         isinstance(cell, (list, tuple))
         and len(cell) > 0
@@ -102,9 +107,17 @@ def read_mask(cell: object, root: Path, size: tuple[int, int] | None = None, bac
         return _from_segments(cell["segments"], _size(cell.get("size")) or size, background)
     if isinstance(cell, Mapping) and "label" in cell:
         return _from_segments([cell], size, background)
+    if _is_run_length(cell):
+        return _from_segments([{"label": FOREGROUND, "rle": cell}], size, background)
+    if isinstance(cell, Mapping) and not {"path", "bytes"} & {*cell}:
+        raise DecodeError(f"found {short(cell)}, expected segments, each with a label and a polygon or rle, or a file")
     if isinstance(cell, (list, tuple)):
         return _from_segments(cell, size, background)
     return _from_png(cell, root)
+
+
+def _is_run_length(cell: object) -> bool:
+    return isinstance(cell, Mapping) and {"size", "counts"} <= {*cell}
 
 
 def _from_png(cell: object, root: Path) -> Mask:

@@ -7,7 +7,7 @@ import polars as pl
 from polysense.core.task_spec import TargetClaim
 from polysense.data.profile import ColumnProfile
 from polysense.errors import DecodeError
-from polysense.tasks.tagging.target import read_labeled
+from polysense.tasks.tagging.labeled import read_labeled
 
 __all__ = ["claim"]
 

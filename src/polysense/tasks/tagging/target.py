@@ -1,4 +1,4 @@
-"""A cell as labeled segments of one input column: names in a text, audio clips in an audio clip, a label for each step.
+"""A cell as labeled segments of one input column: names in a text, events in an audio clip, a label for each step.
 
 Two spellings are read. A list of segments, {"start", "end", "label"} or [start, end, label], in characters of a text or
 seconds of an audio clip; and a list of labels, one for each word of a text or spread evenly over an audio clip, plain
@@ -11,10 +11,9 @@ Segments may touch, not overlap: each step has one class at most.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,11 +21,11 @@ import numpy as np
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
-from polysense.data.media import short
 from polysense.data.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.classes import Classes
+from polysense.tasks.tagging.labeled import Labeled, read_labeled
 from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.segment_alignment import (
     AudioAligner,
@@ -38,13 +37,11 @@ from polysense.tasks.tagging.segment_alignment import (
 )
 from polysense.tasks.tagging.segments import has_prefixes, segments_of_tags
 
-__all__ = ["Labeled", "TaggingProcessor", "TaggingTargetConfig", "read_labeled"]
+__all__ = ["TaggingProcessor", "TaggingTargetConfig"]
 
 _log = logging.getLogger("polysense.data.targets")
 
 _MEASURED_ROWS = 2_000  # rows whose lengths the classes' shares are taken from
-_STARTS, _ENDS = ("start", "onset", "begin"), ("end", "offset", "stop")
-_LABELS = ("label", "event_label", "class", "type", "tag", "entity", "entity_group")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +72,6 @@ class TaggingTargetConfig(ColumnTargetConfig):
     def build(self, name: str) -> TaggingProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
         return TaggingProcessor(name, self)
-
-
-@dataclass(frozen=True)
-class Labeled:
-    """One cell as it was read.
-
-    Attributes:
-        labels: One for each word or frame, None where there is none; None where the cell holds segments.
-        segments: (start, end, label) in the table's terms, where it does.
-    """
-
-    labels: list[object] | None = None
-    segments: list[tuple[float, float, object]] = field(default_factory=list)
 
 
 class TaggingProcessor(TargetProcessor):
@@ -417,56 +401,3 @@ class TaggingProcessor(TargetProcessor):
         self._classes = Classes(self.target.classes, state["kind"])
         self._writes_labels, self._prefixes = state["writes_labels"], state["prefixes"]
         self._seconds_per_label = state["seconds_per_label"]
-
-
-def read_labeled(cell: object) -> Labeled | None:
-    """A cell of a tagging target; None if it is empty.
-
-    Raises:
-        DecodeError: It is neither a list of segments nor one of labels.
-    """
-    if isinstance(cell, bytes):
-        cell = cell.decode("utf-8", "replace")
-    if isinstance(cell, str):
-        text = cell.strip()
-        if not text:
-            return None
-        if text[0] in "[{":
-            try:
-                cell = json.loads(text)
-            except ValueError:
-                raise DecodeError(f"found {short(text)}, which is not valid JSON; expected {_EXPECTED}") from None
-        else:
-            cell = text.split()
-    if isinstance(cell, dict):
-        cell = [cell]
-    if cell is None:
-        return None
-    if not isinstance(cell, list):
-        raise DecodeError(f"found {short(cell)}, expected {_EXPECTED}")
-    if any(isinstance(item, (dict, list)) for item in cell):
-        return Labeled(None, [_segment(item) for item in cell if item is not None])
-    if any(isinstance(item, bytes) for item in cell):
-        raise DecodeError(f"found {short(cell)}, expected {_EXPECTED}")
-    return Labeled(list(cell)) if cell else Labeled([])
-
-
-_EXPECTED = 'a list of labels, or of segments such as {"start": 0, "end": 5, "label": "name"}'
-
-
-def _segment(item: object) -> tuple[float, float, object]:
-    if isinstance(item, dict):
-        result = [
-            next((item[key] for key in keys if item.get(key) is not None), None) for keys in (_STARTS, _ENDS, _LABELS)
-        ]
-    else:
-        result = list(item) if isinstance(item, list) else []
-    if len(result) != 3 or any(value is None or isinstance(value, (list, dict)) for value in result):
-        raise DecodeError(f"found the segment {short(item)}, expected start, end and label")
-    try:
-        start, end = float(result[0]), float(result[1])  # type: ignore[arg-type]
-    except ValueError:
-        raise DecodeError(f"found the segment {short(item)}, expected numbers for its start and its end") from None
-    if not (np.isfinite(start) and np.isfinite(end)):
-        raise DecodeError(f"found the segment {short(item)}, expected finite numbers for its start and its end")
-    return start, end, result[2]
