@@ -114,7 +114,7 @@ def test_rle_gives_the_size(inside: np.ndarray) -> None:
         ([{"label": "a", "rle": {"size": size, "counts": [4]}} for size in ([2, 2], [1, 4])],
          r"segment 1: its rle is of \[1, 4\]"),
         ('{"counts": [1, 2, 3], "size": [60, 90]}', "segment 0: .*runs of 6 pixels, expected 60 x 90"),
-        ({"counts": [4], "shape": [2, 2]}, "found .*, expected segments, each with a label and a polygon or rle, or a file"),
+        ({"counts": [4], "shape": [2, 2]}, "found .*, expected segments, each with a label and a polygon or rle"),
     ],
 )  # fmt: skip
 def test_what_is_no_mask_says_why(tmp_path: Path, cell: object, message: str) -> None:
