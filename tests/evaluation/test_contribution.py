@@ -211,6 +211,7 @@ def test_multilabel_is_measured_by_each_rows_f1():
     assert label.full["f1_samples"].value == 1.0
     # With nothing no label is predicted: right in the row that has none.
     assert label.nothing["f1_samples"].value == pytest.approx(1 / 3)
+    assert "3 rows are too few to measure what a column contributes; 10 are needed" in found.summary_sentence()
 
 
 def test_no_rows_no_columns_and_no_bootstrap(world):

@@ -30,13 +30,17 @@ from polysense.core.schema import Column, Target
 from polysense.core.task_spec import Contribution
 from polysense.core.unsupported import Unsupported
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
-from polysense.evaluation.contribution_result import ColumnContribution, Contributions, TargetContributions, Verdict
+from polysense.evaluation.contribution_result import (
+    FEWEST_ROWS,
+    ColumnContribution,
+    Contributions,
+    TargetContributions,
+    Verdict,
+)
 from polysense.evaluation.evaluator import batch_statistics
 from polysense.evaluation.shapley import Coalitions, coalitions
 
 __all__ = ["contribution_rows", "contributions"]
-
-_FEWEST_ROWS = 10  # a bootstrap of fewer knows too few values: of 2 rows its interval misses the truth every other time
 
 
 def contribution_rows(num_rows: int, *, max_rows: int = 2000, seed: int = 0) -> np.ndarray:
@@ -194,7 +198,7 @@ def _contributions(
                 all_but_this=of(value(rest)),
                 drop=drop,
                 verdict=_verdict([(shapley[measure], drop[measure]) for measure in measures])
-                if num_rows >= _FEWEST_ROWS
+                if num_rows >= FEWEST_ROWS
                 else Verdict.NONE,
                 stands_in_for=tuple(stands_in_for),
             )

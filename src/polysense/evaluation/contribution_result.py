@@ -11,7 +11,10 @@ from polysense.core.json import json_object
 from polysense.core.task_spec import Measure
 from polysense.evaluation.bootstrap import Interval
 
-__all__ = ["ColumnContribution", "Contributions", "TargetContributions", "Verdict", "amount"]
+__all__ = ["FEWEST_ROWS", "ColumnContribution", "Contributions", "TargetContributions", "Verdict", "amount"]
+
+FEWEST_ROWS = 10
+"""A bootstrap of fewer knows too few values: of 2 rows its interval misses the truth every other time."""
 
 
 class Verdict(StrEnum):
@@ -124,6 +127,10 @@ class TargetContributions:
             part = f"{_named(best)} helps most ({amount(measure, share.value)} {measure.in_sentence}{between})"
             others = [f"{_named(other)} ({amount(measure, other.shapley[measure].value)})" for other in helping[1:]]
             parts.append(part + (f", then {_listing(others)}" if others else ""))
+        elif self.num_rows < FEWEST_ROWS:
+            parts.append(
+                f"{self.num_rows} rows are too few to measure what a column contributes; {FEWEST_ROWS} are needed"
+            )
         else:
             parts.append("no column shows measurable help")
         idle = [_named(column) for column in self.ranked if column.verdict is Verdict.NONE]
