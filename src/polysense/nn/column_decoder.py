@@ -1,8 +1,8 @@
-"""ColumnDecoder: from a decoder's output tokens to what one column holds, and how its places are masked.
+"""ColumnDecoder: from a decoder's output tokens to what one column holds, and how its positions are masked.
 
-A column has places: an image's patches, an audio clip's spans, a text's tokens, one for a number. There is one token
-for each, and what is masked from the encoder is masked by places too, so that a loss can be taken on these alone. Both
-stand in one class per kind, because they must agree on where a place lies.
+A column has positions: an image's patches, an audio clip's spans, a text's tokens, one for a number. There is one token
+for each, and the encoder's input is masked by positions too, so that a loss can be taken on these alone. Both stand in
+one class per kind, because they must agree on where a position lies.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ class ColumnDecoder(nn.Module, ABC):
 
     @abstractmethod
     def known(self, column: ColumnBatch) -> Bool[Tensor, "batch positions"]:
-        """Which places the true cell has; none where it is absent."""
+        """Which positions the true cell has; none where it is absent."""
 
     @abstractmethod
     def with_masked(self, column: ColumnBatch, positions: Bool[Tensor, "batch positions"]) -> ColumnBatch:
-        """The column with some places hidden, in all items alike."""
+        """The column with some positions masked, in all items alike."""
 
     @abstractmethod
     def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
@@ -97,7 +97,7 @@ class ColumnDecoder(nn.Module, ABC):
         column: ColumnBatch,
         positions: Bool[Tensor, "batch positions"],
     ) -> Float[Tensor, " batch"]:
-        """Each row's mean error over some places; 0 where there are none.
+        """Each row's mean error over some positions; 0 where there are none.
 
         Args:
             tokens: float32.
@@ -124,7 +124,7 @@ class ColumnDecoder(nn.Module, ABC):
 
 
 class SingleValueDecoder(ColumnDecoder):
-    """A column of single values: one place.
+    """A column of single values: one position.
 
     A masked one is absent: any value that stood for "masked" would be some other row's true one.
     """

@@ -140,8 +140,8 @@ class Encoder(nn.Module, Configured, ABC):
     Attributes:
         ordered: Whether the order of a cell's items counts (`items: sequence`).
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
-        input_name: The module that gives the first float tensor, in places that `ModalitySpec.locate` understands; ""
-            where there is none.
+        input_name: The module that gives the first float tensor, in positions that `ModalitySpec.locate` understands;
+            "" where there is none.
         gives_pyramid: Whether its tokens have a pyramid, of the levels that `pyramid_levels` names, whatever is absent.
     """
 

@@ -1,7 +1,7 @@
 """Render map.html: every row a point, the nearer the more alike; images where there is room, any one when pointed at.
 
-One file that opens anywhere, loads nothing and runs no script: a point holds its places in both maps, and which of them
-counts is decided by the style sheet, from the buttons above. So an image is embedded once.
+One file that opens anywhere, loads nothing and runs no script: a point holds its coordinates in both maps, and which
+of them counts is decided by the style sheet, from the buttons above. So an image is embedded once.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _Mark(NamedTuple):
     Attributes:
         point: What it is.
         classes: Its CSS classes.
-        style: Its places and its color.
+        style: Its coordinates and its color.
         image: A JPEG file, or None.
         wide: Whether the image may be drawn in any shape.
         label: Its text, shortened; empty where there is none.

@@ -26,9 +26,8 @@ def embed(
 ) -> None:
     """Write every row of a table as vectors, of each column and of all together.
 
-    Of a model with a joint embedding space these are places in it, of length 1: the nearer two are, the more they have
-    to do with each other, whatever columns they are of. Of any other model they are the summaries that it predicts
-    from.
+    A model with a joint embedding space gives embeddings in it, of length 1: the nearer two are, the more related they
+    are, whatever columns they are of. Any other model gives the summaries that it predicts from.
     """
     writable(output, table, "the vectors", VECTORS)
 

@@ -76,12 +76,12 @@ class ConformerBlock(nn.Module):
         mask: Bool[Tensor, "batch length"],
         positions: Int[Tensor, " length"],
     ) -> Float[Tensor, "batch length width"]:
-        """Values at masked places are junk and are never read by valid ones.
+        """Values at masked positions are junk and are never read by valid ones.
 
         Args:
             tokens: What is encoded.
             mask: Which of them are valid.
-            positions: Their places in time.
+            positions: Of the tokens in time.
         """
         tokens = tokens + 0.5 * self.feed_forward_1(tokens)
         tokens = tokens + self.dropout(self._attended(self.attention_norm(tokens), mask, positions))

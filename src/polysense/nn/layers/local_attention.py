@@ -24,7 +24,7 @@ _DENSE_WINDOWS = 4  # up to here one masked product over all pairs is cheaper th
 
 
 class LocalTransformerBlock(nn.Module):
-    """A TransformerBlock in which a token attends to those at most `window` places away.
+    """A TransformerBlock in which a token attends to those at most `window` positions away.
 
     Args:
         width: Width of the tokens.
@@ -66,13 +66,13 @@ def attend_locally(
     mask_BL: Bool[Tensor, "batch length"],
     window: int,
 ) -> Float[Tensor, "batch heads length head"]:
-    """Attention in which a token sees those at most `window` places away.
+    """Attention in which a token sees those at most `window` positions away.
 
     Args:
         q_BHLK: Queries.
         k_BHLK: Keys.
         v_BHLK: Values.
-        mask_BL: Which places are valid; what comes out at the others is junk, and finite.
+        mask_BL: Which positions are valid; what comes out at the others is junk, and finite.
         window: How far a token sees, either way.
     """
     attend = _dense if q_BHLK.shape[2] <= _DENSE_WINDOWS * window else _blockwise
@@ -96,7 +96,7 @@ def _blockwise(q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, mask_BL: Tensor, 
     batch, heads, length, _ = q_BHLK.shape
     extra = -length % window
     num_blocks = (length + extra) // window
-    # Block n's queries are places [n W, (n + 1) W), its keys the places from one block before to one block after.
+    # Block n's queries are positions [n W, (n + 1) W), its keys the positions from one block before to one block after.
     q_BHNWK = F.pad(q_BHLK, (0, 0, 0, extra)).reshape(batch, heads, num_blocks, window, -1)
     k_BHNCK = F.pad(k_BHLK, (0, 0, window, window + extra)).unfold(2, 3 * window, window).transpose(3, 4)
     v_BHNCK = F.pad(v_BHLK, (0, 0, window, window + extra)).unfold(2, 3 * window, window).transpose(3, 4)

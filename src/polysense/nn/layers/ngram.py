@@ -182,7 +182,7 @@ def _edges(
     Args:
         tokens: All texts', one after another.
         is_last: Which of them end a text.
-        contexts: Per depth the places that have such a context, and at each place which one.
+        contexts: Per depth the positions that have such a context, and at each position which one.
         shorter: Each context without its first token.
         vocabulary_size: Ids that there are.
         even: The distribution at the bottom.

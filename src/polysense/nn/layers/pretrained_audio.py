@@ -139,7 +139,7 @@ def encode_waveforms(
 
 
 def _scatter(features: Tensor, chosen: Bool[Tensor, "clips stretches"]) -> Tensor:
-    """Chosen stretches' results at their places, zeros elsewhere."""
+    """Chosen stretches' results at their positions, zeros elsewhere."""
     return features.new_zeros(*chosen.shape, *features.shape[1:]).index_put((chosen,), features)
 
 
@@ -210,7 +210,7 @@ class _Stretch:
         step: Samples from one stretch's beginning to the next one's.
         longest: Samples that it is given.
         num_positions: Places in time of its tokens.
-        positions: How many such places clips of these lengths have.
+        positions: How many such positions clips of these lengths have.
     """
 
     step: int

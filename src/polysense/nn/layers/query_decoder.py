@@ -29,7 +29,7 @@ class QueryDecoder(nn.Module):
 
     def __init__(self, num_queries: int, width: int, num_layers: int, num_heads: int, dropout: float) -> None:
         super().__init__()
-        # As large as what a block adds: with the usual 0.02 all places look alike to the first layers.
+        # As large as what a block adds: with the usual 0.02 all positions look alike to the first layers.
         self.queries = nn.Parameter(torch.randn(num_queries, width) * 0.5)
         self.reading = nn.ModuleList(CrossAttentionBlock(width, num_heads, dropout=dropout) for _ in range(num_layers))
         self.mixing = nn.ModuleList(TransformerBlock(width, num_heads, dropout=dropout) for _ in range(num_layers))

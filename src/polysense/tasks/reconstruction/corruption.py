@@ -2,7 +2,7 @@
 
 - Noise (denoising: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", ICML 2008):
   Gaussian on what is measured, another token or category for some of the true ones; all of the column is reconstructed.
-- Masks (BERT, Devlin et al., 2019; MAE, He et al., 2022; SimMIM, Xie et al., 2022): some places of each column are
+- Masks (BERT, Devlin et al., 2019; MAE, He et al., 2022; SimMIM, Xie et al., 2022): some positions of each column are
   hidden in its own input, whatever its encoder is, and the loss is on these alone. SimMIM found that a mask in the
   pixels is as good as one in the tokens; it costs the encoder's work on what is masked, and no encoder has to know.
 - Whole masked cells (MultiMAE, Bachmann et al., 2022): a column is reconstructed from the others, as imputation
@@ -33,7 +33,7 @@ class MaskedCells:
 
     Attributes:
         absent: [batch], the whole cell.
-        positions: [batch, places], single places; all known ones of an absent cell.
+        positions: [batch, positions], single positions; all known ones of an absent cell.
     """
 
     absent: Bool[Tensor, " batch"]
@@ -45,7 +45,7 @@ class Corruption:
     """How columns are corrupted in training.
 
     Attributes:
-        mask: The share of each column's places that is masked; of a column of one place, how often it is absent.
+        mask: The share of each column's positions that is masked; of a column of one position, how often it is absent.
         cell_mask_rate: How often a whole cell is made absent.
         noise: Standard deviation of the noise on numbers, pixels and samples, in the column's own.
         replace: The share of tokens and categories that become random ones.
@@ -62,7 +62,7 @@ class Corruption:
         return not (self.mask or self.cell_mask_rate or self.noise or self.replace)
 
     def share_scored(self, decoder: ColumnDecoder) -> float:
-        """How often a column of one place is masked, where the loss is on masked places alone; 1 for all others."""
+        """How often a column of one position is masked, where the loss is on masked positions; 1 for all others."""
         if not self.mask or decoder.num_positions > 1:
             return 1.0
         return 1.0 - (1.0 - self.mask) * (1.0 - self.cell_mask_rate)
@@ -130,7 +130,7 @@ class Corruption:
 def _some(
     known: Bool[Tensor, "batch positions"], draws: Float[Tensor, "batch positions"], share: float
 ) -> Bool[Tensor, "batch positions"]:
-    """The known places with the smallest draws: that share of them, rounded, and at least one."""
+    """The known positions with the smallest draws: that share of them, rounded, and at least one."""
     order = torch.where(known, draws, 2.0).argsort(dim=1, stable=True).argsort(dim=1)
     number = (share * known.sum(dim=1) + 0.5).floor().clamp(min=1.0)
     return known & (order < number[:, None])

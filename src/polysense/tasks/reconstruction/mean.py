@@ -171,7 +171,7 @@ def _measured(
 def _classes(
     decoder: ColumnDecoder, column: ColumnBatch
 ) -> tuple[Int[Tensor, "batch positions"], Bool[Tensor, "batch positions"]]:
-    """The true tokens or the category, and which places are known."""
+    """The true tokens or the category, and which positions are known."""
     known = decoder.known(column)
     if isinstance(decoder, CategoryDecoder):
         return column.values[:, 0, :1].long().masked_fill(~known, 0), known

@@ -11,7 +11,7 @@ candidates stand twice and others not at all would be easier than the one that w
 Of the space: alignment, the mean squared distance of what belongs together, and uniformity, log of the mean of
 exp(-2 distance^2) over all pairs of a column (Wang & Isola, "Understanding Contrastive Representation Learning through
 Alignment and Uniformity on the Hypersphere", 2020, section 4), both better where lower; effective rank, exp of the
-entropy of the singular values (Roy & Vetterli, 2007), 1 where all places lie on a line.
+entropy of the singular values (Roy & Vetterli, 2007), 1 where all embeddings lie on a line.
 """
 
 from __future__ import annotations

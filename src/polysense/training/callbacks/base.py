@@ -1,4 +1,4 @@
-"""Callback: the places at which something periodic can hook into the loop."""
+"""Callback: the points at which something periodic can hook into the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as vectors: places in a joint embedding space, or the summaries that any model makes on its way to a
+"""Rows as vectors: embeddings in a joint embedding space, or the summaries that any model makes on its way to a
 prediction."""
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def embeddings(
 ) -> Embeddings:
     """A table's rows as vectors: of each column, and of all together.
 
-    In a joint embedding space these are places in it, and all together lie in the middle of them. The vector of a
+    In a joint embedding space these are embeddings in it, and all together lie in the middle of them. The vector of a
     column outside of one is its summary, before the columns are fused, and that of all together what they are fused to;
     of a model that reconstructs columns, the code that it reconstructs them from.
 

@@ -101,7 +101,7 @@ def zero_shot(
         source: A table's path, a data frame, a list of dictionaries, ...
         column: The column to be classified.
         classes: Their names; by default all that stand in the column of true classes.
-        templates: Sentences with {} where the name goes; of several the mean of their places counts.
+        templates: Sentences with {} where the name goes; of several the mean of their embeddings counts.
         text_column: The text column whose encoder reads the prompts; needed where several texts share the space.
         label: The column of true classes, for the accuracy.
         root: The folder that media paths are relative to; by default the table's own.

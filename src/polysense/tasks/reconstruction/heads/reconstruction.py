@@ -6,8 +6,8 @@ that has to say what all of them have in common and what is each one's own. A tr
 place of each column reads it, and a linear map per kind makes pixels, log-mel, tokens, categories or numbers of what it
 gives. So one head serves any mix of columns, and a code of a few columns reconstructs the others.
 
-With `memory: tokens` there is no bottleneck: what is reconstructed are the places that `mask` hid, from all that is
-left (BERT, Devlin et al., 2019; SimMIM, Xie et al., 2022; MultiMAE, Bachmann et al., 2022). See `restoring.corruption`.
+With `memory: tokens` there is no bottleneck: the positions that `mask` masks are reconstructed from all that is
+left (BERT, Devlin et al., 2019; SimMIM, Xie et al., 2022; MultiMAE, Bachmann et al., 2022). See `corruption`.
 
 `variational` makes the code a distribution (MVAE; Wu and Goodman, 2018): each present column's summary gives a
 Gaussian, the code is their product with the prior, and the loss is the mean of the negative evidence bounds of all
@@ -252,7 +252,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
         return ReconstructionTruth(present=present, columns=columns, keys=batch.keys, progress=batch.progress)
 
     def corrupt(self, batch: Batch) -> Batch:
-        """The batch with places and cells hidden; as it is where there are no keys to draw from."""
+        """The batch with positions and cells masked; as it is where there are no keys to draw from."""
         if batch.keys is None or self.corruption.is_none:
             return batch
         corrupted = self.corruption(self._each(), self.truth(batch).columns, batch.keys)
@@ -372,7 +372,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
         return self.training and truth.keys is not None
 
     def _scored(self, truth: ReconstructionTruth) -> dict[str, Bool[Tensor, "batch positions"]]:
-        """Per column that the batch has, the places that the loss is on: the known ones, or those that were hidden."""
+        """Per column that the batch has, the positions that the loss is on: the known, or the masked ones."""
         there = [decoder for decoder in self._each() if decoder.column.name in truth.columns]
         known = {decoder.column.name: decoder.known(truth.columns[decoder.column.name]) for decoder in there}
         if not self.corruption.mask or not self._hides(truth):
