@@ -109,8 +109,8 @@ def fewshot(
         columns: The model's input columns to read; None: all, or all that share the space.
         methods: "prototypes", "linear_probe", "knn".
         features_of: "space": embeddings in the joint embedding space, "code": what columns are reconstructed from,
-            "fused": the summary of all columns, "tokens": the mean of each encoder's tokens; "auto": the first of these that
-            there is.
+            "fused": the summary of all columns,
+            "tokens": the mean of each encoder's tokens; "auto": the first of these that there is.
         test: A table to test on, where the labeled rows may be any of `source`.
         root: The folder that media paths are relative to; by default the table's own.
         seed: Of the draws and of the random encoder.
