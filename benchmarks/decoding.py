@@ -14,7 +14,8 @@ import time
 
 import torch
 
-from polysense.core.tokens import Fused, Tokens
+from polysense.core.rows import RowContext
+from polysense.core.tokens import Fused, FusedColumn, Tokens
 from polysense.nn.decoding.beam import BeamSearchConfig
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.tasks.generation.heads.decoder import GenerationHead, GenerationHeadConfig
@@ -41,15 +42,19 @@ def build(arguments: argparse.Namespace) -> tuple[GenerationHead, Fused]:
     values = torch.randn(arguments.rows, arguments.memory, arguments.width, device=arguments.device)
     mask = torch.ones(values.shape[:2], dtype=torch.bool, device=arguments.device)
     pooled = torch.randn(arguments.rows, arguments.width, device=arguments.device)
-    return head, Fused(Tokens(values, mask, (arguments.memory,)), pooled, {"image": (0, arguments.memory)}, {})
+    tokens = Tokens(values, mask, (arguments.memory,))
+    image = FusedColumn(tokens, tokens.mean(), tokens.present, mask.sum(dim=1, keepdim=True))
+    return head, Fused(pooled, {"image": image})
 
 
 def seconds(head: GenerationHead, fused: Fused, *, use_cache: bool, repeats: int) -> tuple[float, torch.Tensor]:
     """The fastest of some repetitions, and the texts."""
     best, texts = float("inf"), torch.zeros(0)
+    rows = torch.arange(len(fused.pooled), device=fused.pooled.device)
+    context = RowContext(rows, rows)
     for _ in range(repeats):
         start = time.perf_counter()
-        texts = head.write(fused, use_cache=use_cache).ids[:, 0].cpu()  # waits for a GPU
+        texts = head.write(fused, context, use_cache=use_cache).ids[:, 0].cpu()  # waits for a GPU
         best = min(best, time.perf_counter() - start)
     return best, texts
 
