@@ -1,4 +1,4 @@
-"""The decoding benchmark still measures: the core's types change, and scripts beside the package are not type-checked."""
+"""The decoding benchmark still measures: the core's types change, and scripts are not type-checked."""
 
 from __future__ import annotations
 
