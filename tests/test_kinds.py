@@ -99,7 +99,7 @@ def test_a_named_task_is_seen(line: str) -> None:
         "x = mode == 'fast'",
         "y = {'image': 1}",
         "z = {'image', 'audio'}  # not a kind",
-        "from polysense.tasks.classes import Classes",
+        "from polysense.tasks.shared import Classes",
         "x = Task(name)",
     ],
 )

@@ -22,6 +22,7 @@ import numpy as np
 
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
+from polysense.core.segment_aligner import SegmentAligner
 from polysense.core.unsupported import Unsupported
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Claim",
     "Corruption",
     "FittedColumn",
+    "MakeAligner",
     "ModalitySpec",
     "ModelSize",
     "Place",
@@ -275,6 +277,11 @@ class FittedColumn(ABC):
         """A cell's items."""
 
 
+MakeAligner = Callable[[FittedColumn, object, Path, Sequence[np.ndarray], int | None], SegmentAligner]
+"""(fitted column, cell that is not missing, root of relative paths, its items if it was read, the item's length in
+steps if that is known) -> the cell's aligner. Raises DecodeError if the cell can't be read or holds several items."""
+
+
 class ModalitySpec(ABC):
     """What generic code asks. Third parties subclass it; see docs/architecture.md, "Add a modality".
 
@@ -439,6 +446,12 @@ class ModalitySpec(ABC):
             item: Which of the cell's items.
             position: Of that item: an index in each dimension that has places (token; sample; row and column).
         """
+
+    @property
+    @abstractmethod
+    def aligner(self) -> MakeAligner | Unsupported:
+        """From a cell to the alignment of its parts (characters, seconds) with the steps of its item, where segments
+        can lie in a cell."""
 
     @abstractmethod
     def decoder(self, column: Column) -> str | Unsupported:

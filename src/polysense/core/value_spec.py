@@ -68,6 +68,10 @@ class ValueSpec(ModalitySpec):
     ) -> Place | Unsupported:
         return Place(unit="value", item=item)
 
+    @property
+    def aligner(self) -> Unsupported:
+        return Unsupported(f"{self.nouns[0]} has no parts")
+
     def backbones(self, cells: Sequence[object]) -> Unsupported:
         return Unsupported(f"there are no pretrained backbones for {self.nouns[1]}")
 

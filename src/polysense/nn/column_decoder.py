@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -53,7 +53,10 @@ class ColumnDecoder(nn.Module, ABC):
     Attributes:
         column: As given.
         num_positions: As given.
+        has_classes: Whether each position holds one of some classes, which are right or wrong; else values.
     """
+
+    has_classes: ClassVar[bool] = False
 
     def __init__(self, column: Column, num_positions: int) -> None:
         super().__init__()
@@ -106,6 +109,22 @@ class ColumnDecoder(nn.Module, ABC):
         """
 
     @abstractmethod
+    def truth(self, column: ColumnBatch) -> tuple[Shaped[Tensor, "batch ..."], Bool[Tensor, "batch ..."]]:
+        """What the cells hold, in the terms that the loss is in, and where it is known; the two broadcast.
+
+        Values in standard deviations, [batch, ...]; of classes their ids, int64 [batch, positions].
+        """
+
+    @property
+    @abstractmethod
+    def mean_shape(self) -> tuple[int, ...]:
+        """Of the mean of `truth` over rows, which is also over each dimension of size 1; of classes their number."""
+
+    def error(self, difference: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        """The loss of a difference from the truth, of values."""
+        return difference**2
+
+    @abstractmethod
     def predict(self, tokens: Float[Tensor, "batch positions width"]) -> Shaped[Tensor, "batch ..."]:
         """What the column holds, see `TaskSpec.reconstructions`."""
 
@@ -140,7 +159,39 @@ class SingleValueDecoder(ColumnDecoder):
 
 
 class ScaledValueDecoder(SingleValueDecoder):
-    """A column of scaled values."""
+    """A column of scaled values; the error is squared up to ten standard deviations, and grows linearly beyond.
+
+    Args:
+        column: The fitted column.
+        width: Of the tokens that are read.
+        num_values: The first ones of an item that are decoded.
+    """
+
+    def __init__(self, column: Column, width: int, num_values: int = 1) -> None:
+        super().__init__(column)
+        self.output = nn.Linear(width, num_values)
+
+    def truth(self, column: ColumnBatch) -> tuple[Float[Tensor, "batch values"], Bool[Tensor, "batch 1"]]:
+        known = self.known(column)
+        # An absent cell's storage may hold anything.
+        return column.values[:, 0, : self.output.out_features].float().masked_fill(~known, 0.0), known
+
+    @property
+    def mean_shape(self) -> tuple[int, ...]:
+        return (self.output.out_features,)
+
+    def error(self, difference: Float[Tensor, "batch values"]) -> Float[Tensor, "batch values"]:
+        return squared(difference)
+
+    def losses(
+        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, positions: Bool[Tensor, "batch 1"]
+    ) -> Float[Tensor, " batch"]:
+        truth = self.truth(column)[0].masked_fill(~positions, 0.0)
+        return squared(self.scaled(tokens) - truth).mean(dim=1) * positions[:, 0]
+
+    def scaled(self, tokens: Float[Tensor, "batch 1 width"]) -> Float[Tensor, "batch values"]:
+        """The values in standard deviations."""
+        return linear_rowwise(tokens[:, 0], self.output)
 
     def noisy(self, column: ColumnBatch, keys: Int[Tensor, " batch"], noise: float, replace: float) -> ColumnBatch:
         if noise == 0:

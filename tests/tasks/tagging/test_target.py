@@ -21,7 +21,6 @@ from polysense.modalities.number.column import NumberColumnConfig
 from polysense.modalities.text.augment import TextTransformConfig
 from polysense.modalities.text.column import TextColumnConfig
 from polysense.tasks.tagging.labeled import read_labeled
-from polysense.tasks.tagging.segment_alignment import TextAligner
 from polysense.tasks.tagging.target import TaggingProcessor, TaggingTargetConfig
 
 WORDS = [["Ada", "lives", "in", "New", "York", "."], ["Oslo", "sleeps"], ["nobody", "is", "here"]] * 8
@@ -274,20 +273,6 @@ def test_a_table_whose_labels_fit_nowhere() -> None:
         ColumnError, match=r"no training row has labels that lie in column 'text'; first .*row 0.*found 3"
     ):
         fitted(rows)
-
-
-def test_words_of_a_ruler() -> None:
-    _, processor, _ = fitted(spelled("dicts"))
-    column: Any = processor.columns["text"]
-    aligner = TextAligner(column, "  Ada  lives\tin Oslo. ")
-    assert [aligner.text[a:b] for a, b in aligner.words] == ["Ada", "lives", "in", "Oslo."]
-    steps = aligner.steps(16.0, 20.0)
-    assert steps is not None
-    assert aligner.terms(*steps)["text"] == "Oslo", "a full stop is no part of a name"
-    # Less than half of a token still has one.
-    inside = aligner.steps(7.0, 8.0)
-    assert inside is not None
-    assert inside[1] - inside[0] == 1
 
 
 def test_cells_of_other_kinds() -> None:

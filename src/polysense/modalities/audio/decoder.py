@@ -83,18 +83,25 @@ class SoundDecoder(ColumnDecoder):
         column: ColumnBatch,
         positions: Bool[Tensor, "batch positions"],
     ) -> Float[Tensor, " batch"]:
-        truth, _ = self.log_mel(column.values[:, 0], column.lengths[:, 0])
-        truth = _fitted(truth, self._num_frames)
-        scored = self._frames(column) & positions.repeat_interleave(self._span, dim=1)
+        truth, known = self.truth(column)
+        scored = known[:, 0] & positions.repeat_interleave(self._span, dim=1)
         squares = ((self.predict(tokens) - truth) ** 2).mean(dim=1).masked_fill(~scored, 0.0)
         return squares.sum(dim=1) / scored.sum(dim=1).clamp(min=1)
+
+    def truth(self, column: ColumnBatch) -> tuple[Float[Tensor, "batch bands frames"], Bool[Tensor, "batch 1 frames"]]:
+        log_mel, _ = self.log_mel(column.values[:, 0], column.lengths[:, 0])
+        return _fitted(log_mel, self._num_frames), self._frames(column)[:, None]
+
+    @property
+    def mean_shape(self) -> tuple[int, ...]:
+        return (self.log_mel.num_mels, 1)
 
     def predict(self, tokens: Float[Tensor, "batch positions width"]) -> Float[Tensor, "batch bands frames"]:
         spans: Tensor = self.output(tokens).float().view(len(tokens), self.num_positions, -1, self._span)
         return spans.transpose(1, 2).reshape(len(tokens), -1, self._num_frames)
 
     def compared(self, column: ColumnBatch) -> Float[Tensor, "batch bands frames"]:
-        return _fitted(self.log_mel(column.values[:, 0], column.lengths[:, 0])[0], self._num_frames)
+        return self.truth(column)[0]
 
     def num_cut(self, column: ColumnBatch) -> Int[Tensor, ""]:
         return (column.lengths[:, 0] > self._num_frames * self._hop).sum()

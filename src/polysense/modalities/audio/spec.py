@@ -13,6 +13,7 @@ from polysense.core.modality_spec import (
     Backbones,
     Corruption,
     FittedColumn,
+    MakeAligner,
     ModelSize,
     Place,
     Preview,
@@ -25,6 +26,7 @@ from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
 from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
 from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.audio.segments import align_audio
 
 __all__ = ["SPEC", "AudioSpec"]
 
@@ -105,6 +107,10 @@ class AudioSpec(FileSpec):
         assert isinstance(fitted, AudioProcessor)
         rate = fitted.column.sample_rate
         return Place(unit="seconds", start=(position[0] / rate,), end=((position[0] + 1) / rate,), item=item)
+
+    @property
+    def aligner(self) -> MakeAligner:
+        return align_audio
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.audio.decoder.SoundDecoder"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +25,7 @@ class CategoryDecoder(SingleValueDecoder):
     """A category; the unknown one, id 0, is neither learned nor chosen."""
 
     column: CategoryColumn
+    has_classes: ClassVar[bool] = True
 
     def __init__(self, column: CategoryColumn, width: int) -> None:
         super().__init__(column)
@@ -48,8 +50,16 @@ class CategoryDecoder(SingleValueDecoder):
     def losses(
         self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, positions: Bool[Tensor, "batch 1"]
     ) -> Float[Tensor, " batch"]:
-        truth = column.values[:, 0, 0].long().masked_fill(~positions[:, 0], 0)
+        truth = self.truth(column)[0][:, 0].masked_fill(~positions[:, 0], 0)
         return F.cross_entropy(self._logits(tokens), truth, reduction="none").masked_fill(~positions[:, 0], 0.0)
+
+    def truth(self, column: ColumnBatch) -> tuple[Int[Tensor, "batch 1"], Bool[Tensor, "batch 1"]]:
+        known = self.known(column)
+        return column.values[:, 0, :1].long().masked_fill(~known, 0), known
+
+    @property
+    def mean_shape(self) -> tuple[int, ...]:
+        return (self.column.num_categories,)
 
     def predict(self, tokens: Float[Tensor, "batch 1 width"]) -> Int[Tensor, " batch"]:
         return self._logits(tokens).argmax(dim=1)

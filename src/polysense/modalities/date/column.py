@@ -31,8 +31,8 @@ from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media import short
 from polysense.errors import DecodeError
-from polysense.modalities.date.parse import DateUnit, DayFirst, Moment, date_unit, day_first, parse_date
-from polysense.modalities.date.record import DateColumn
+from polysense.modalities.date.parse import DayFirst, Moment, date_unit, day_first, parse_date
+from polysense.modalities.date.record import DateColumn, DateUnit
 from polysense.modalities.date.spelling import moment_at, spell, spell_number, spelling_of
 
 __all__ = ["DateColumnConfig", "DateProcessor", "date_features"]

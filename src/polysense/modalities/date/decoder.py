@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
-from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.modalities.date.record import DateColumn
-from polysense.nn.column_decoder import DecodingLimits, ScaledValueDecoder, linear_rowwise, squared
+from polysense.nn.column_decoder import DecodingLimits, ScaledValueDecoder
 
 __all__ = ["DateDecoder"]
 
@@ -25,25 +24,17 @@ class DateDecoder(ScaledValueDecoder):
     column: DateColumn
 
     def __init__(self, column: DateColumn, width: int) -> None:
-        super().__init__(column)
-        self._mean, self._std = column.mean, column.std
         # A day has no beginning for a clock: 23:59 lies beside 00:00, so it is a sine and a cosine.
-        self._is_clock = column.num_features < _CALENDAR
-        self.output = nn.Linear(width, 2 if self._is_clock else 1)
+        is_clock = column.num_features < _CALENDAR
+        super().__init__(column, width, num_values=2 if is_clock else 1)
+        self._is_clock, self._mean, self._std = is_clock, column.mean, column.std
 
     @classmethod
     def create(cls, column: Column, width: int, limits: DecodingLimits) -> DateDecoder:
         return cls(DateColumn.of(column), width)
 
-    def losses(
-        self, tokens: Float[Tensor, "batch 1 width"], column: ColumnBatch, positions: Bool[Tensor, "batch 1"]
-    ) -> Float[Tensor, " batch"]:
-        given = linear_rowwise(tokens[:, 0], self.output)
-        truth = column.values[:, 0, : given.shape[1]].float().masked_fill(~positions, 0.0)
-        return squared(given - truth).mean(dim=1) * positions[:, 0]
-
     def predict(self, tokens: Float[Tensor, "batch 1 width"]) -> Float[Tensor, " batch"]:
-        given = linear_rowwise(tokens[:, 0], self.output).double()
+        given = self.scaled(tokens).double()
         if self._is_clock:
             return torch.atan2(given[:, 0], given[:, 1]).remainder(2 * math.pi) * (_DAY / (2 * math.pi))
         return given[:, 0] * self._std + self._mean

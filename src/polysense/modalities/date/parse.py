@@ -16,16 +16,13 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from polysense.data.cells import MISSING
 from polysense.data.media import short
 from polysense.errors import DecodeError
+from polysense.modalities.date.record import DateUnit
 
-__all__ = ["EPOCH", "SPELLED", "DateUnit", "DayFirst", "Moment", "date_unit", "day_first", "parse_date"]
-
-DateUnit = Literal["s", "ms", "us", "ns", "day", "year"]
-"""What a number counts: since 1970, or with its digits a day (20240131) or a year (2024)."""
+__all__ = ["EPOCH", "SPELLED", "DayFirst", "Moment", "date_unit", "day_first", "parse_date"]
 
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 

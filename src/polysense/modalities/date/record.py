@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from polysense.core.schema import Column
-from polysense.modalities.date.parse import DateUnit
 
-__all__ = ["DateColumn"]
+__all__ = ["DateColumn", "DateUnit"]
+
+DateUnit = Literal["s", "ms", "us", "ns", "day", "year"]
+"""What a number counts: since 1970, or with its digits a day (20240131) or a year (2024)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from polysense.modalities.date.parse import EPOCH, DateUnit, Moment
+from polysense.modalities.date.parse import EPOCH, Moment
+from polysense.modalities.date.record import DateUnit
 
 __all__ = ["moment_at", "spell", "spell_number", "spelling_of"]
 

@@ -81,11 +81,20 @@ class PixelDecoder(ColumnDecoder):
         column: ColumnBatch,
         positions: Bool[Tensor, "batch positions"],
     ) -> Float[Tensor, " batch"]:
-        truth = self._patches((column.values[:, 0].float() / 255 - self.mean) / self.std)
+        truth = self._patches(self.truth(column)[0])
         squares: Tensor = ((self.output(tokens) - truth) ** 2 * self.inside).sum(dim=2)
         # An absent cell's storage may hold anything.
         total = squares.masked_fill(~positions, 0.0).sum(dim=1)
         return total / (positions * self.inside.sum(dim=1)).sum(dim=1).clamp(min=1.0)
+
+    def truth(
+        self, column: ColumnBatch
+    ) -> tuple[Float[Tensor, "batch channels height width"], Bool[Tensor, "batch 1 1 1"]]:
+        return (column.values[:, 0].float() / 255 - self.mean) / self.std, column.lengths[:, :1, None, None] > 0
+
+    @property
+    def mean_shape(self) -> tuple[int, ...]:
+        return (self.column.num_channels, *self._size)
 
     def predict(self, tokens: Float[Tensor, "batch positions size"]) -> Float[Tensor, "batch channels height width"]:
         (height, width), (rows, columns), side = self._size, self._grid, self._side

@@ -107,6 +107,10 @@ class ImageSpec(FileSpec):
             unit="pixels", start=(float(start[0]), float(start[1])), end=(float(end[0]), float(end[1])), item=item
         )
 
+    @property
+    def aligner(self) -> Unsupported:
+        return Unsupported("what lies in an image is a region, not a segment")
+
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.image.decoder.PixelDecoder"
 

@@ -21,12 +21,9 @@ from polysense.core.random import generator
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
 from polysense.data.augmentation.warp import shifted
-from polysense.modalities.series.record import SeriesColumn
+from polysense.modalities.series.record import LENGTH_MULTIPLE, SeriesColumn
 
 __all__ = ["SeriesTransform", "SeriesTransformConfig"]
-
-LENGTH_MULTIPLE = 16
-"""Of the padded length of a batch."""
 
 _TABLE_SIZE = 2**16
 _NUM_DRAWS = 6

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from polysense.core.schema import Column
 
-__all__ = ["SeriesColumn"]
+__all__ = ["LENGTH_MULTIPLE", "SeriesColumn"]
+
+LENGTH_MULTIPLE = 16  # of padded steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,8 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 from polysense.errors import DecodeError
-from polysense.modalities.series.augment import LENGTH_MULTIPLE
 from polysense.modalities.series.decode import SUFFIXES, is_numeric_list, read_series
-from polysense.modalities.series.record import SeriesColumn
+from polysense.modalities.series.record import LENGTH_MULTIPLE, SeriesColumn
 from polysense.modalities.series.sparkline import sparkline
 
 __all__ = ["SPEC", "SeriesSpec"]
@@ -127,6 +126,10 @@ class SeriesSpec(FileSpec):
         if rate is None:
             return Unsupported("no clock stands beside the steps")
         return Place(unit="seconds", start=(position[0] / rate,), end=((position[0] + 1) / rate,), item=item)
+
+    @property
+    def aligner(self) -> Unsupported:
+        return Unsupported("segments of series are not read yet")
 
     def decoder(self, column: Column) -> Unsupported:
         return Unsupported("series of any length and rate are encoded, and not made from a code")

@@ -9,6 +9,7 @@ Continuous Space", 2016, section 3.1).
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -38,6 +39,7 @@ class TokenDecoder(ColumnDecoder):
     """
 
     column: TextColumn
+    has_classes: ClassVar[bool] = True
 
     def __init__(self, column: TextColumn, width: int, max_tokens: int | None) -> None:
         super().__init__(column, min(column.typical_length, _MOST_TOKENS) if max_tokens is None else max_tokens)
@@ -78,17 +80,24 @@ class TokenDecoder(ColumnDecoder):
         column: ColumnBatch,
         positions: Bool[Tensor, "batch positions"],
     ) -> Float[Tensor, " batch"]:
-        ids = column.values[:, 0].long()
-        ids = F.pad(ids, (0, self.num_positions - ids.shape[1]), value=self._padding)
-        # What follows a text's last token is its end, whatever the storage holds there.
-        past = torch.arange(self.num_positions, device=ids.device) >= column.lengths[:, :1]
-        expected = ids.masked_fill(past, self._padding).masked_fill(~positions, _NOT_SCORED)
+        expected = self.truth(column)[0].masked_fill(~positions, _NOT_SCORED)
         if self.training:
             losses = self._losses(tokens.flatten(0, 1), expected.flatten()).view(expected.shape)
         else:
             # Row by row: in chunks that cut across rows, a row's last bits would depend on where it stands.
             losses = torch.stack([self._losses(*row) for row in zip(tokens, expected, strict=True)])
         return losses.sum(dim=1) / positions.sum(dim=1).clamp(min=1)
+
+    def truth(self, column: ColumnBatch) -> tuple[Int[Tensor, "batch positions"], Bool[Tensor, "batch positions"]]:
+        ids = column.values[:, 0].long()
+        ids = F.pad(ids, (0, self.num_positions - ids.shape[1]), value=self._padding)
+        # What follows a text's last token is its end, whatever the storage holds there.
+        past = torch.arange(self.num_positions, device=ids.device) >= column.lengths[:, :1]
+        return ids.masked_fill(past, self._padding), self.known(column)
+
+    @property
+    def mean_shape(self) -> tuple[int, ...]:
+        return (self.column.vocabulary_size,)
 
     def predict(self, tokens: Float[Tensor, "batch positions width"]) -> Int[Tensor, "batch positions"]:
         ids = torch.stack([self._chosen(row) for row in tokens])

@@ -16,6 +16,7 @@ from polysense.core.modality_spec import (
     Claim,
     Corruption,
     FittedColumn,
+    MakeAligner,
     ModalitySpec,
     ModelSize,
     Place,
@@ -28,6 +29,7 @@ from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 from polysense.modalities.text.column import TextProcessor
 from polysense.modalities.text.record import TextColumn
+from polysense.modalities.text.segments import align_text
 
 __all__ = ["SPEC", "TextSpec", "is_mostly_english"]
 
@@ -148,6 +150,10 @@ class TextSpec(ModalitySpec):
         _, positions = fitted.located(parts(cell)[item])
         start, end = positions[position[0]]
         return Place(unit="characters", start=(float(start),), end=(float(end),), item=item)
+
+    @property
+    def aligner(self) -> MakeAligner:
+        return align_text
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.text.decoder.TokenDecoder"

@@ -141,6 +141,10 @@ class VideoSpec(FileSpec):
             else Place(unit=place.unit, start=place.start, end=place.end, item=item)
         )
 
+    @property
+    def aligner(self) -> Unsupported:
+        return Unsupported("segments of videos are not read yet")
+
     def decoder(self, column: Column) -> str | Unsupported:
         return self._frame.decoder(self.item_column(column))
 

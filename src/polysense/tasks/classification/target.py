@@ -10,10 +10,10 @@ import numpy as np
 
 from polysense.core.schema import Target
 from polysense.data.category_key import category_key
+from polysense.data.classes import Classes
 from polysense.data.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
-from polysense.tasks.classes import Classes
 from polysense.tasks.classification.record import ClassificationTarget
 
 __all__ = ["ClassificationProcessor", "ClassificationTargetConfig"]

@@ -11,10 +11,10 @@ import polars as pl
 
 from polysense.core.schema import Target
 from polysense.data.category_key import category_key
+from polysense.data.classes import Classes
 from polysense.data.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import DecodeError
-from polysense.tasks.classes import Classes
 from polysense.tasks.multilabel.record import MultilabelTarget
 
 __all__ = ["MultilabelProcessor", "MultilabelTargetConfig"]

@@ -19,22 +19,17 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.random import permutation
+from polysense.core.registry import modalities, modality
 from polysense.core.schema import Target
+from polysense.core.segment_aligner import SegmentAligner
+from polysense.core.unsupported import Unsupported
+from polysense.data.classes import Classes
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
-from polysense.tasks.classes import Classes
 from polysense.tasks.tagging.labeled import Labeled, read_labeled
 from polysense.tasks.tagging.record import TaggingTarget
-from polysense.tasks.tagging.segment_alignment import (
-    AudioAligner,
-    SegmentAligner,
-    TextAligner,
-    aligner_of,
-    can_measure,
-    find_over,
-)
 from polysense.tasks.tagging.segments import has_prefixes, segments_of_tags
 
 __all__ = ["TaggingProcessor", "TaggingTargetConfig"]
@@ -103,17 +98,18 @@ class TaggingProcessor(TargetProcessor):
         """Settles which column the segments lie in; see the base."""
         requested, where = self.config.over, f"target {self.name!r}"
         if requested is None:
-            result = find_over(columns)
+            result = [name for name, column in columns.items() if column.config.modality in _bearing()]
             if len(result) != 1:
-                several = f"it may be {' or '.join(map(repr, result))}" if result else "none is text or audio"
+                several = f"it may be {' or '.join(map(repr, result))}" if result else f"none is {_expected()}"
                 raise ColumnError(f"{where}: which input column do its segments lie in? {several}; say so with `over`")
             requested = result[0]
         if requested not in columns:
             raise ColumnError(f"{where}: over names {requested!r}, which is no input column ({', '.join(columns)})")
-        if not can_measure(columns[requested]):
+        answer = modality(columns[requested].config.modality).aligner
+        if isinstance(answer, Unsupported):
             raise ColumnError(
-                f"{where}: segments can't lie in {requested!r}, a column of type {columns[requested].config.type}; "
-                f"expected a text or audio"
+                f"{where}: segments can't lie in {requested!r}, a column of type {columns[requested].config.type}: "
+                f"{answer}; expected {_expected()}"
             )
         self._over, self._column = requested, columns[requested]
 
@@ -191,7 +187,7 @@ class TaggingProcessor(TargetProcessor):
                 reason = reason or f"{table.source(i, self.columns[0])}: {error}"
                 continue
             labels = read[i].labels
-            if labels and isinstance(aligner, AudioAligner):
+            if labels and aligner.words is None:
                 per_label.append(aligner.extent / len(labels))
             for start, end, position in records[1:]:
                 totals[int(position)] += end - start
@@ -225,7 +221,9 @@ class TaggingProcessor(TargetProcessor):
         assert self._column is not None
         source = self._column.source
         cell = table.cell(i, source) if table.has(source) else None
-        return aligner_of(self._column, cell, table.root, items, length)
+        align = modality(self._column.config.modality).aligner
+        assert not isinstance(align, Unsupported), "`attach` refuses such a column"
+        return None if cell is None else align(self._column, cell, table.root, items, length)
 
     def _records(self, labels: Labeled, aligner: SegmentAligner) -> np.ndarray:
         """A cell's segments in steps, the whole column first."""
@@ -328,10 +326,11 @@ class TaggingProcessor(TargetProcessor):
         if self._writes_labels:
             return self._as_labels(segments, aligner)
         scores: list[float | None] = [round(one["score"], 4) for one in segments]
-        results = [
-            {**aligner.terms(one["start"], one["end"]), "label": one["label"], "score": score}
-            for one, score in zip(segments, scores, strict=True)
-        ]
+        results = []
+        for one, score in zip(segments, scores, strict=True):
+            terms = aligner.terms(one["start"], one["end"])._asdict()
+            known = {name: value for name, value in terms.items() if value is not None}
+            results.append({**known, "label": one["label"], "score": score})
         return results, scores
 
     def located(
@@ -347,8 +346,7 @@ class TaggingProcessor(TargetProcessor):
         aligner = self._aligner(table, i, length=int(value[0, 1]))
         assert aligner is not None
         terms = [(aligner.terms(one["start"], one["end"]), str(one["label"])) for one in self.render(value)]
-        text = aligner.text if isinstance(aligner, TextAligner) else None
-        return text, [(float(place["start"]), float(place["end"]), label) for place, label in terms]
+        return aligner.text, [(float(place.start), float(place.end), label) for place, label in terms]
 
     @property
     def renders_text(self) -> bool:
@@ -369,7 +367,7 @@ class TaggingProcessor(TargetProcessor):
     ) -> tuple[list[str], list[float | None]]:
         """One label for each word or frame: that of the segment which covers most of it."""
         positions: Sequence[tuple[float, float]]
-        if isinstance(aligner, AudioAligner):
+        if aligner.words is None:
             positions = aligner.positions(max(1, round(aligner.extent / max(self._seconds_per_label, 1e-6))))
         else:
             positions = aligner.words
@@ -377,7 +375,7 @@ class TaggingProcessor(TargetProcessor):
         owners = [-1] * len(positions)
         spans = [aligner.terms(one["start"], one["end"]) for one in segments]
         for w, (start, end) in enumerate(positions):
-            inside = [min(end, span["end"]) - max(start, span["start"]) for span in spans]
+            inside = [min(end, span.end) - max(start, span.start) for span in spans]
             if inside and 2 * max(inside) >= end - start and max(inside) > 0:
                 owners[w] = int(np.argmax(inside))
                 labels[w] = str(segments[owners[w]]["label"])
@@ -401,3 +399,12 @@ class TaggingProcessor(TargetProcessor):
         self._classes = Classes(self.target.classes, state["kind"])
         self._writes_labels, self._prefixes = state["writes_labels"], state["prefixes"]
         self._seconds_per_label = state["seconds_per_label"]
+
+
+def _bearing() -> list[str]:
+    """The modalities that segments can lie in."""
+    return [name for name, spec in modalities().items() if not isinstance(spec.aligner, Unsupported)]
+
+
+def _expected() -> str:
+    return " or ".join(_bearing())

@@ -14,6 +14,7 @@ from polysense.core.files import write_text
 from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
+from polysense.data.classes import Classes
 from polysense.data.frame_file import naming
 from polysense.data.infer import guess_target
 from polysense.data.profile import ColumnProfile
@@ -24,7 +25,6 @@ from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, measure_shot
 from polysense.evaluation.probes import METHODS
 from polysense.reports.few_shot import few_shot_table, render_few_shot
 from polysense.reports.terminal import plain_text
-from polysense.tasks.classes import Classes
 from polysense.workflows.evaluating import within
 from polysense.workflows.prepare import split_tables
 from polysense.workflows.representation.features import Features, choose_features, features, random_model

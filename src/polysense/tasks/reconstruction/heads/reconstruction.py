@@ -48,7 +48,7 @@ from polysense.nn.layers.query_decoder import QueryDecoder
 from polysense.nn.layers.transformer import sinusoidal
 from polysense.tasks.reconstruction.corruption import Corruption
 from polysense.tasks.reconstruction.decoders import DecodingLimits, column_decoder
-from polysense.tasks.reconstruction.mean import MeanPredictor, correct, has_classes
+from polysense.tasks.reconstruction.mean import MeanPredictor, correct
 from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["ReconstructionHead", "ReconstructionHeadConfig"]
@@ -406,7 +406,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
                 continue
             known = decoder.known(column)
             errors.append(decoder.losses(tokens, column, known).masked_fill(~known.any(dim=1), torch.nan))
-            if has_classes(decoder):
+            if decoder.has_classes:
                 predicted[decoder.column.name] = decoder.predict(tokens)
         measures = {"errors": torch.stack(errors, dim=1)}
         if columns := {name: truth.columns[name] for name in self.target.members if name in truth.columns}:
