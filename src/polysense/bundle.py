@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from polysense.core.batch import Batch
 from polysense.core.device import resolve_device
 from polysense.core.files import replacing, replacing_folder, write_bytes
 from polysense.core.json import read_json, write_json, write_json_lines
+from polysense.core.logs import get_logger
 from polysense.core.packages import lacking, packages_of
 from polysense.core.prediction import as_arrays
 from polysense.core.registry import named, task
@@ -60,7 +60,7 @@ IMPUTER = "imputer"
 
 _MANIFEST = "bundle.json"
 
-_log = logging.getLogger("polysense.bundle")
+_log = get_logger("polysense.bundle")
 
 
 @dataclass(frozen=True, eq=False)

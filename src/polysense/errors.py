@@ -15,10 +15,13 @@
     ├── TrainingError               training can't go on (the loss is not finite)
     └── TrainingInterrupted         stopped by Ctrl-C or a signal, state saved
 
-Every message says what was found, what was expected, where (table, row, column, file) and what to do.
+Every message says what was found, what was expected, where (table, row, column, file) and what to do. It is one line,
+whatever the names and cells that it quotes hold; an error of several lines is given each as an argument.
 """
 
 from __future__ import annotations
+
+from polysense.escaping import joined
 
 __all__ = [
     "BundleError",
@@ -39,10 +42,20 @@ __all__ = [
 
 
 class PolysenseError(Exception):
-    """Base of everything that polysense raises on purpose."""
+    """Base of everything that polysense raises on purpose.
+
+    Args:
+        lines: The message; more than one only where it is a list.
+    """
 
     exit_code = 1
     http_status = 500
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*lines)
+
+    def __str__(self) -> str:
+        return joined(map(str, self.args))
 
 
 class UserError(PolysenseError, ValueError):

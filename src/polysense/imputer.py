@@ -10,7 +10,6 @@ way of what is filled.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from polysense.core.batch import Batch
+from polysense.core.logs import get_logger
 from polysense.core.prediction import as_arrays
 from polysense.core.registry import task
 from polysense.core.schema import Schema, Target
@@ -34,7 +34,7 @@ from polysense.nn.model import MultimodalModel
 
 __all__ = ["Imputer", "Reconstructor", "missing_cells", "reconstructed_batches", "reconstructed_columns"]
 
-_log = logging.getLogger("polysense.imputer")
+_log = get_logger("polysense.imputer")
 
 _LOGGED_FROM = 10_000  # rows; fewer take seconds
 

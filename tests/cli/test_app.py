@@ -70,7 +70,8 @@ def test_a_wrong_command_line_is_one_message(
     ("error", "code", "message"),
     [
         (ConfigError("recipe: a.b: no such key"), 2, "error: recipe: a.b: no such key\n"),
-        (TableError("t.csv: one\ntwo"), 2, "error: t.csv: one\ntwo\n"),
+        (TableError("t.csv: one", "two"), 2, "error: t.csv: one\ntwo\n"),
+        (TableError("t.csv: column 'a\nerror: b\x1b[2J'"), 2, "error: t.csv: column 'a\\nerror: b\\u001b[2J'\n"),
         (TrainingError("the loss is NaN"), 1, "error: the loss is NaN\n"),
         (TrainingInterrupted("saved; go on with --resume"), 130, "interrupted: saved; go on with --resume\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),

@@ -57,13 +57,13 @@ def test_a_section_of_any_package_is_markup_and_its_values_are_not(
 
 
 def test_invisible_characters_are_seen_and_lines_are_kept() -> None:
-    assert visible("a\nb\x7f\u2067") == "a\\u000ab\\u007f\\u2067"
+    assert visible("a\nb\x7f\u2067") == "a\\nb\\u007f\\u2067"
     assert lines("<b>\nc\x00") == Markup("&lt;b&gt;<br>c\\u0000")
     assert lines("a\nb", "newline") == Markup("a\nb")
 
 
 def test_markdown_from_outside_is_text() -> None:
-    assert markdown("a|b_c\n# <b> [x](y) `c` _d_") == r"a\|b_c\\u000a# &lt;b&gt; \[x\](y) \`c\` \_d\_"
+    assert markdown("a|b_c\n# <b> [x](y) `c` _d_") == r"a\|b_c\\n# &lt;b&gt; \[x\](y) \`c\` \_d\_"
     assert markdown_code("the label") == "`the label`"
     assert markdown_code("`<b>") == r"\`&lt;b&gt;"
 

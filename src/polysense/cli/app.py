@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 (training failed, or a bug), 2 (a mistake that the user can mend), 130 (interrupted).
     """
-    console.tolerate_odd_characters()
+    console.settle_streams()
     line = _hoist(sys.argv[1:] if arguments is None else arguments)
     # No command is a mistake that is best answered with the list of commands.
     is_empty = _GLOBAL_OPTIONS.issuperset(line)
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2 if is_empty else code if isinstance(code, int) else 0
     except Exception as error:  # noqa: BLE001 (the one place where every error ends)
         if "--debug" in line and not isinstance(error, (BrokenPipeError, _UsageError)):
-            console.write_error("".join(traceback.format_exception(error)))
+            console.write_error(*"".join(traceback.format_exception(error)).rstrip().split("\n"))
         return _end(error)
     except KeyboardInterrupt:
         console.write_error("interrupted")
@@ -135,10 +135,10 @@ def _end(error: Exception) -> int:
     """Says what went wrong, in one message, and returns the exit code."""
     match error:
         case TrainingInterrupted():
-            console.write_error(f"interrupted: {error}")
+            console.write_error(*f"interrupted: {error}".split("\n"))
             return error.exit_code
         case PolysenseError():
-            console.write_error(f"error: {error}")
+            console.write_error(*f"error: {error}".split("\n"))
             return error.exit_code
         case typer.Abort():
             console.write_error("interrupted")
@@ -160,7 +160,7 @@ def _end(error: Exception) -> int:
         case _:
             result = " ".join(str(error).split())
             console.write_error(
-                f"error: {type(error).__name__}: {result}\nthis is a bug in polysense; run again with --debug"
+                f"error: {type(error).__name__}: {result}", "this is a bug in polysense; run again with --debug"
             )
             return 1
 

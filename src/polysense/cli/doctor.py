@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from polysense.escaping import joined
+
 __all__ = ["Diagnosis", "Finding", "Level", "Probe", "examine"]
 
 # What the table of versions shows, in this order, where installed.
@@ -92,7 +94,7 @@ class Diagnosis:
         for finding in self.findings:
             lines += ["", f"{finding.level}: {finding.message}", f"  -> {finding.remedy}"]
         last = "no problem found" if not self.findings else "nothing here breaks polysense"
-        return "\n".join([*lines, "", last if self.ok else "polysense can't work here before this is mended"])
+        return joined([*lines, "", last if self.ok else "polysense can't work here before this is mended"])
 
 
 def _installed_version(name: str) -> str | None:

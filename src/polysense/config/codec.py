@@ -23,6 +23,7 @@ import yaml
 from polysense.config.base import Config, Family, describe, members, num_registered
 from polysense.core.spelling import did_you_mean
 from polysense.errors import ConfigError
+from polysense.escaping import visible
 
 __all__ = ["dump_yaml", "from_dict", "json_schema", "parse_yaml", "read_text", "to_dict"]
 
@@ -56,8 +57,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_str(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    # Escaped onto one line: a folded scalar can't be a key, and its indentation would have to be known here.
-    style = '"' if len(text.splitlines()) > 1 or text != text.rstrip("\n\r\x85\u2028\u2029") else None
+    # Escaped onto one line: a folded scalar can't be a key, and its indentation would have to be known here. What can't
+    # be seen is written as its code.
+    style = '"' if visible(text) != text else None
     return dumper.represent_scalar(_TAG + "str", text, style=style)
 
 
@@ -152,14 +154,14 @@ def _indent(text: str) -> str:
 
 def _scalar(value: Any) -> str:
     text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=100_000)
-    return text.removesuffix("\n").removesuffix("...").removesuffix("\n")
+    return visible(text.removesuffix("\n").removesuffix("...").removesuffix("\n"), keep="\n")  # one is long
 
 
 def _write(plain: Mapping[str, Any], path: str, depth: int, comments: Mapping[str, str], lines: list[str]) -> None:
     pad = "  " * depth
     for key, value in plain.items():
         here = f"{path}.{key}" if path else str(key)
-        for comment in comments.get(here, "").splitlines():
+        for comment in map(visible, comments.get(here, "").splitlines()):
             wrapped = textwrap.wrap(comment, _COMMENT_WIDTH - len(pad), subsequent_indent=_indent(comment)) or [""]
             lines.extend(f"{pad}# {line}".rstrip() for line in wrapped)
         if isinstance(value, Mapping) and value:
@@ -186,7 +188,7 @@ def from_dict(config: type[C], plain: Any, where: str = "recipe") -> C:
         return built
     except ValidationError as error:
         problems = [_explain(config, plain, problem) for problem in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems)) from None
+        raise ConfigError(*(f"{where}: {problem}" for problem in problems)) from None
 
 
 def json_schema(config: type[Config]) -> dict[str, Any]:

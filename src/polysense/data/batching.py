@@ -12,7 +12,6 @@ is therefore one too, and differs a little between epochs where a budget decides
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +21,13 @@ import numpy as np
 
 from polysense.config.base import Family
 from polysense.config.limits import PositiveInt
+from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.data.token_counts import RowLengths
 
 __all__ = ["Batching", "BatchingConfig", "RowBatchingConfig", "TokenBatchingConfig"]
 
-_log = logging.getLogger("polysense.data.batching")
+_log = get_logger("polysense.data.batching")
 
 
 class Batching(ABC):

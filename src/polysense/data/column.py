@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import numpy as np
 from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.geometry import Placement
+from polysense.core.logs import get_logger
 from polysense.core.modality_spec import FittedColumn
 from polysense.core.random import permutation
 from polysense.core.registry import modality
@@ -38,7 +38,7 @@ NUM_SAMPLED = 500
 """Cells that media statistics and lengths are taken from."""
 
 T = TypeVar("T")
-_log = logging.getLogger("polysense.data.columns")
+_log = get_logger("polysense.data.columns")
 
 
 class PlacedItem(NamedTuple):

@@ -8,7 +8,6 @@ leaves them out: they cost start-up time, memory and a copy of each batch.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch.utils.data
 
+from polysense.core.logs import get_logger
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.collate import FILLER
@@ -25,7 +25,7 @@ from polysense.data.sources import Table
 
 __all__ = ["RowProcessor", "TableDataset", "choose_workers", "free_memory"]
 
-_log = logging.getLogger("polysense.data.dataset")
+_log = get_logger("polysense.data.dataset")
 
 # What Python itself takes for a cached sample (the object, its dictionaries) and for each of its arrays (array header,
 # list), measured with tracemalloc.

@@ -12,7 +12,6 @@ import csv
 import gzip
 import io
 import itertools
-import logging
 import sys
 import zlib
 from collections.abc import Iterator
@@ -21,11 +20,12 @@ from pathlib import Path
 
 import polars as pl
 
+from polysense.core.logs import get_logger
 from polysense.errors import TableError
 
 __all__ = ["check_names", "open_text", "read_delimited"]
 
-logger = logging.getLogger("polysense.data.delimited")
+logger = get_logger("polysense.data.delimited")
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}

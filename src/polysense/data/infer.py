@@ -8,7 +8,6 @@ by a fixed permutation; distinct values, ranges and give-away columns are counte
 from __future__ import annotations
 
 import dataclasses
-import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from polysense.core.logs import get_logger
 from polysense.core.modality_spec import Claim
 from polysense.core.registry import modalities, named, tasks
 from polysense.core.role import Role
@@ -30,7 +30,7 @@ from polysense.errors import ColumnError, TableError
 
 __all__ = ["ColumnGuess", "guess_target", "infer", "stated_target"]
 
-logger = logging.getLogger("polysense.data.infer")
+logger = get_logger("polysense.data.infer")
 
 _MAJORITY = 0.8  # of the texts that name files of one kind
 _TEXTS = 0.9  # of the cells

@@ -11,7 +11,6 @@ made from the label. A model that reads it looks perfect and is worth nothing. T
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.role import Role
@@ -28,7 +28,7 @@ from polysense.data.sources import Table
 
 __all__ = ["find_leaks", "names_target", "tells"]
 
-logger = logging.getLogger("polysense.data.leaks")
+logger = get_logger("polysense.data.leaks")
 
 _LEAK = 0.98  # above chance; what leaks is left out
 _CAUTION = 0.75  # what nearly leaks stays, with a warning

@@ -6,7 +6,6 @@ row. A column that a table lacks is missing in all its rows, one that the model 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any, TypeVar, overload
 import polars as pl
 
 from polysense.core.json import read_json, write_json
+from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Requirements, Schema
@@ -30,7 +30,7 @@ from polysense.errors import BundleError, ColumnError, DecodeError
 
 __all__ = ["Processor"]
 
-_log = logging.getLogger("polysense.data.processor")
+_log = get_logger("polysense.data.processor")
 
 T = TypeVar("T")
 _VERSION = 2

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import logging
 import re
 import sys
 from collections import Counter
@@ -25,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import polars as pl
 
+from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.data.cells import as_series, clean, clean_all, normalize
 from polysense.data.delimited import check_names, open_text, read_delimited
@@ -32,7 +32,7 @@ from polysense.errors import DecodeError, TableError
 
 __all__ = ["CellImputer", "Imputations", "Table", "read_raw", "read_table", "resolve"]
 
-logger = logging.getLogger("polysense.data.sources")
+logger = get_logger("polysense.data.sources")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

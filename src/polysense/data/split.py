@@ -8,7 +8,6 @@ size, each class is within one row of its share there, and a class seen once tra
 
 from __future__ import annotations
 
-import logging
 import math
 from abc import abstractmethod
 from collections import Counter
@@ -19,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from polysense.config.base import Family
+from polysense.core.logs import get_logger
 from polysense.core.random import fold
 from polysense.core.spelling import did_you_mean
 from polysense.data.sources import Table
@@ -34,7 +34,7 @@ __all__ = [
     "split_name",
 ]
 
-logger = logging.getLogger("polysense.data.split")
+logger = get_logger("polysense.data.split")
 
 SPLITS = ("train", "validation", "test")
 _SPELLINGS = {

@@ -12,7 +12,6 @@ than 100,000 rows texts are not tokenized: their characters are counted, and mul
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysense.core.batch import Batch
+from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.registry import modality
 from polysense.core.schema import Schema
@@ -33,7 +33,7 @@ from polysense.errors import DecodeError
 
 __all__ = ["RowLengths", "TokenCount", "count_tokens", "row_lengths"]
 
-_log = logging.getLogger("polysense.data.token_counts")
+_log = get_logger("polysense.data.token_counts")
 
 _TOKENIZED_ROWS = 100_000
 

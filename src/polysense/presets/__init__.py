@@ -167,8 +167,8 @@ def recipe_for(
     inputs = [(g.name, g.modality) for g in guesses if g.role is Role.INPUT and g.modality is not None]
     targets = [(g.name, g.task, g.delimiter) for g in guesses if g.role is Role.TARGET and g.task is not None]
     if not inputs:
-        reasons = "\n".join(f"  {g.name}: {g.reason}" for g in guesses if g.role is not Role.TARGET)
-        raise ColumnError(f"no column can serve as an input:\n{reasons}\nname one with --column NAME=MODALITY")
+        reasons = (f"  {g.name}: {g.reason}" for g in guesses if g.role is not Role.TARGET)
+        raise ColumnError("no column can serve as an input:", *reasons, "name one with --column NAME=MODALITY")
     small = num_rows <= SMALL_TABLE
     width = size.width[0] if small else size.width[1]
     sizes = ModelSize(channels=size.channels, layers=size.layers, width=width)

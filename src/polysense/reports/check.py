@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polysense.core.sample import Unreadable
+from polysense.escaping import joined, visible
 
 __all__ = ["Check"]
 
@@ -60,21 +61,19 @@ class Check:
     def text(self) -> str:
         """For people."""
         lines = [f"{self.table}: {self.num_rows:,} rows, {len(self.columns)} columns", ""]
-        width = max([len(column["name"]) for column in self.columns], default=0)
-        for column in self.columns:
+        names = [visible(column["name"]) for column in self.columns]
+        width = max(map(len, names), default=0)
+        for column, name in zip(self.columns, names, strict=True):
             missing = f"{100 * column['missing']:.0f}% missing" if column["missing"] else ""
             kind = column["type"] or ""
-            lines.append(
-                f"  {column['name']:<{width}}  {column['role']:<8} {kind:<14} {missing:<12} {column['reason']}"
-            )
+            lines.append(f"  {name:<{width}}  {column['role']:<8} {kind:<14} {missing:<12} {column['reason']}")
         for target, counts in self.classes.items():
             total = sum(counts.values())
             lines += ["", f"Classes of {target}:"]
             listed = sorted(counts.items(), key=lambda pair: -pair[1])
             for name, count in listed[:20]:
-                lines.append(
-                    f"  {name[:30]:<30} {count:>8,}  {100 * count / total:5.1f}%  {'█' * round(40 * count / total)}"
-                )
+                bar = "█" * round(40 * count / total)
+                lines.append(f"  {visible(name)[:30]:<30} {count:>8,}  {100 * count / total:5.1f}%  {bar}")
             if len(listed) > 20:
                 lines.append(f"  ... and {len(listed) - 20} more, down to {listed[-1][1]:,} rows")
         if self.splits:
@@ -82,8 +81,8 @@ class Check:
         if self.num_tried:
             lines += ["", f"Unreadable cells in the {self.num_tried:,} rows tried: {len(self.unreadable)}"]
             lines += [f"  {cell}" for cell in self.unreadable[:20]]
-        lines += [f"\nWarning: {warning}" for warning in self.warnings]
-        lines += [f"\nProblem: {problem}" for problem in self.problems]
+        for title, remarks in (("Warning", self.warnings), ("Problem", self.problems)):
+            lines += [line for remark in remarks for line in ("", f"{title}: {remark}")]
         if self.ok and self.num_tried:
-            lines.append("\nReady to train.")
-        return "\n".join(lines)
+            lines += ["", "Ready to train."]
+        return joined(lines)

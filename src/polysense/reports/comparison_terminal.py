@@ -6,13 +6,13 @@ import math
 import textwrap
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
+from polysense.escaping import joined
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure, Row
 from polysense.reports.numerals import count, number, signed
-from polysense.reports.terminal import plain_text, titled_table
+from polysense.reports.terminal import escape, plain_text, titled_table
 
 __all__ = ["comparison_text"]
 
@@ -24,7 +24,7 @@ def comparison_text(comparison: Comparison) -> str:
     failures = [escape(f"{row.entry.name}: {row.failure}") for row in comparison.rows if row.failure is not None]
     tables = plain_text(_ranking(comparison, comparison.measures[0]), _others(comparison), *failures, width=_WIDTH)
     notes = [line for note in comparison.notes for line in textwrap.wrap(note, _WIDTH)]
-    return "\n".join([tables, "", *notes]).strip()
+    return joined([*tables.splitlines(), "", *notes]).strip()
 
 
 def _ranking(comparison: Comparison, measure: Measure) -> Table:

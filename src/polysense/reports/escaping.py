@@ -1,4 +1,4 @@
-"""Make text from outside safe to print: visible control characters, lines, Markdown.
+"""Make text from outside safe on pages: invisible characters as codes, lines, Markdown.
 
 HTML itself is escaped by jinja2 and by `Markup.format`; this is what they leave.
 """
@@ -9,10 +9,10 @@ import re
 
 from markupsafe import Markup, escape
 
+from polysense import escaping
+
 __all__ = ["lines", "markdown", "markdown_code", "visible"]
 
-# Control characters, and those that turn the direction of writing: either could make one name look like another.
-_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Underscores inside a word, and signs inside a line, are plain.
 _MARKDOWN = re.compile(r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w)|^[-+#])")
 _PLAIN = re.compile(r"[\w .,:/@%+-]+")
@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[\w .,:/@%+-]+")
 
 def visible(value: object) -> str:
     """The text of a value with each invisible character as its code; markup is left as it is."""
-    return value if isinstance(value, Markup) else _INVISIBLE.sub(lambda result: f"\\u{ord(result[0]):04x}", str(value))
+    return value if isinstance(value, Markup) else escaping.visible(str(value))
 
 
 def lines(value: str, separator: str = "br") -> Markup:

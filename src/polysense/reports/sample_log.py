@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from polysense.core.files import write_text
 from polysense.core.json import write_json_lines
+from polysense.core.logs import get_logger
 from polysense.core.preview import CellPreview
 from polysense.core.random import permutation
 from polysense.core.registry import named, task
@@ -37,7 +37,7 @@ from polysense.training.callbacks.tensorboard import Samples
 
 __all__ = ["Output", "SampleLog", "SampleRow", "outputs_of", "render_samples"]
 
-_log = logging.getLogger("polysense.reports")
+_log = get_logger("polysense.reports")
 
 _KEYS = {"epoch", "target", "row", "predicted", "correct"}
 _MAX_LINES = 40

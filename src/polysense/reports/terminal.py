@@ -6,20 +6,21 @@ import io
 import math
 from collections.abc import Sequence
 
+from rich import markup
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from polysense.core.metric import Metric
 from polysense.core.schema import Target
+from polysense.escaping import visible
 from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.contribution_result import TargetContributions, amount
 from polysense.evaluation.target_metrics import reported_metrics
 from polysense.reports.numerals import number
 from polysense.reports.report import Report, model_name
 
-__all__ = ["importance_table", "metrics_table", "plain_text", "report_text", "titled_table"]
+__all__ = ["escape", "importance_table", "metrics_table", "plain_text", "report_text", "titled_table"]
 
 _WIDTH = 110
 _NARROW = 80
@@ -33,6 +34,11 @@ def report_text(report: Report) -> str:
         parts += map(importance_table, report.contributions.targets)
         parts.append(escape(report.contributions.summary_sentence()))
     return plain_text(*parts)
+
+
+def escape(text: str) -> str:
+    """A name or a sentence as a part of rich's markup: it is one line, and none of it counts as markup."""
+    return markup.escape(visible(text))
 
 
 def plain_text(*parts: RenderableType, width: int = _WIDTH) -> str:
@@ -85,7 +91,7 @@ def importance_table(contribution: TargetContributions) -> Table:
         style = styles.get(column.verdict.value, "dim")
         bounds = f"{amount(measure, share.low)} to {amount(measure, share.high)}" if share.has_bounds else "–"
         table.add_row(
-            f"{escape(column.name)} [dim]{column.modality}[/dim]",
+            f"{escape(column.name)} [dim]{escape(column.modality)}[/dim]",
             f"[{style}]{column.verdict.value}[/{style}]",
             amount(measure, share.value) if math.isfinite(share.value) else "–",
             bounds,

@@ -7,18 +7,18 @@ validation split; the lower loss decides then.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from polysense.core.logs import get_logger
 from polysense.core.metric import Metric
 from polysense.errors import ConfigError
 
 __all__ = ["Best", "Monitor"]
 
-_LOG = logging.getLogger("polysense.training")
+_LOG = get_logger("polysense.training")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ which rows the steps hold is saved with it, because an epoch that was begun can'
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from polysense.config.codec import to_dict
+from polysense.core.logs import get_logger
 from polysense.errors import CheckpointError
 from polysense.training.balance.base import Balance
 from polysense.training.checkpoint import load_checkpoint, load_model, pack, save_checkpoint, unpack
@@ -30,7 +30,7 @@ from polysense.training.schedule import Schedule
 
 __all__ = ["State"]
 
-_LOG = logging.getLogger("polysense.training")
+_LOG = get_logger("polysense.training")
 
 
 @dataclass(eq=False)

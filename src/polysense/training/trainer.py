@@ -8,7 +8,6 @@ an epoch done" is a valid one: what is left of that epoch is its validation.
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -19,6 +18,7 @@ from torch import nn
 
 from polysense.core.batch import Batch
 from polysense.core.device import resolve_device, resolve_precision
+from polysense.core.logs import get_logger
 from polysense.core.metric import Metric
 from polysense.errors import PolysenseError, SplitError, TrainingError, TrainingInterrupted
 from polysense.training.balance import build_balance
@@ -43,7 +43,7 @@ from polysense.training.step import Step
 
 __all__ = ["Trainer", "default_callbacks"]
 
-_LOG = logging.getLogger("polysense.training")
+_LOG = get_logger("polysense.training")
 
 
 def default_callbacks(config: TrainingConfig, folder: Path) -> list[Callback]:

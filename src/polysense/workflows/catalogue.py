@@ -23,6 +23,7 @@ from polysense.config.codec import to_dict
 from polysense.core.packages import package_of
 from polysense.core.spelling import did_you_mean
 from polysense.errors import ConfigError
+from polysense.escaping import joined
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
 
@@ -214,14 +215,14 @@ def _unknown(kind: str, name: str, choices: Sequence[str]) -> str:
 def overview() -> str:
     """The families, counted."""
     rows = [(one.name, str(len(components(one))), f"{one.text} {one.where}") for one in FAMILIES]
-    return "\n".join([*_columns(rows), "", "polysense list FAMILY lists one, polysense list FAMILY NAME explains one."])
+    return joined([*_columns(rows), "", "polysense list FAMILY lists one, polysense list FAMILY NAME explains one."])
 
 
 def listing(listed: Sequence[Component], *, details: bool) -> str:
     """One line for each, or everything."""
     if details:
         return "\n\n".join(_details(one) for one in listed)
-    return "\n".join(_columns([(one.name, ", ".join(one.serves), _summary(one)) for one in listed]))
+    return joined(_columns([(one.name, ", ".join(one.serves), _summary(one)) for one in listed]))
 
 
 def _summary(one: Component) -> str:
@@ -245,7 +246,7 @@ def _details(one: Component) -> str:
         lines += textwrap.wrap(parameter.text, _WIDTH, initial_indent="      ", subsequent_indent="      ")
     if not one.parameters:
         lines.append("  no parameters")
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def plain_type(kind: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from polysense.core.json import write_json
 from polysense.data.demo.table import make_demo
 from polysense.errors import ConfigError
+from polysense.escaping import joined
 from polysense.evaluation.baselines import MAJORITY, UNIMODAL_ENSEMBLE, unimodal_name
 from polysense.workflows.fit import fit
 
@@ -81,4 +82,4 @@ def _table(summary: DemoSummary) -> str:
         lines.append(f"  {name:<9} {bar:<40} {100 * value:5.1f}%  ({100 * low:.1f} to {100 * high:.1f})")
     lines.append(f"All columns together: {100 * summary['gain_over_best_single']:+.1f} pp over the best single one.")
     lines.append(f"{summary['seconds']:.0f} s in all; summary: {summary['folder']}/summary.json")
-    return "\n".join(lines)
+    return joined(lines)

@@ -10,6 +10,7 @@ from typing import Any
 from polysense.bundle import Bundle, as_bundle
 from polysense.data.sources import read_table
 from polysense.errors import TableError
+from polysense.escaping import joined
 from polysense.evaluation.baselines import MAJORITY, constant_baseline
 from polysense.evaluation.evaluator import Evaluation
 from polysense.nn.decoding.options import DecodingOptions
@@ -67,12 +68,12 @@ class Scores:
             split=self.table,
             comparisons=baselines,
         )
-        lines = [report_text(report)]
+        lines = report_text(report).splitlines()
         cells = self.evaluation.unreadable
         lines += [f"unreadable, counted as missing: {cell}" for cell in cells[:10]]
         if len(cells) > 10:
             lines.append(f"... and {len(cells) - 10} more; --json lists all")
-        return "\n".join(lines)
+        return joined(lines)
 
 
 def evaluate(

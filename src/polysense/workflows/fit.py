@@ -13,6 +13,7 @@ from polysense.core.files import write_text
 from polysense.core.json import json_text
 from polysense.data.sources import Table
 from polysense.errors import CheckpointError, ConfigError
+from polysense.escaping import visible
 from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.training.distributed import Distributed
 from polysense.workflows.measure import measure
@@ -117,13 +118,13 @@ def new(
     ignored = []
     for guess in prepared.guesses:
         for path in (f"data.columns.{guess.name}", f"data.targets.{guess.name}"):
-            notes[path] = guess.reason
+            notes[path] = visible(guess.reason)
         if guess.name not in prepared.recipe.data.columns and guess.name not in prepared.recipe.data.targets:
-            ignored.append(f"  {guess.name}: {guess.reason}")
+            ignored.append(visible(f"  {guess.name}: {guess.reason}"))
     if ignored:
         notes["data.columns"] = "Not used:\n" + "\n".join(ignored)
     header = (
-        f"# A recipe of the preset `{preset}` for {prepared.table.name} ({len(prepared.table):,} rows).\n"
+        f"# A recipe of the preset `{preset}` for {visible(prepared.table.name)} ({len(prepared.table):,} rows).\n"
         f"# Train it:  polysense train THIS_FILE     Change a key there and then:  ... training.epochs=5\n\n"
     )
     return header + prepared.recipe.to_yaml(extra=notes)

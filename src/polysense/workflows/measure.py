@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.files import write_text
 from polysense.core.json import parse_json, write_json, write_json_lines
+from polysense.core.logs import get_logger
 from polysense.core.prediction import Prediction
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
@@ -22,6 +22,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
+from polysense.escaping import joined
 from polysense.evaluation.baselines import (
     MAJORITY,
     UNIMODAL_ENSEMBLE,
@@ -47,7 +48,7 @@ __all__ = ["SHUFFLED", "evaluate_bundle", "measure", "only_column"]
 SHUFFLED = "shuffled inputs"
 """The blind control: the same model with every row's media taken from another row."""
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 _PAGES = {
     "neighbors.html": "Nearest neighbors of some rows",
@@ -275,4 +276,4 @@ def _text(run: Run, tables: Mapping[str, Table], evaluated_split: str | None, nu
     shared = all(task(target.task).embeds_columns for target in run.bundle.schema.targets)
     use = "index {} TABLE -o INDEX" if shared else "predict {} TABLE -o predictions.csv"
     lines.append(f"use it:   polysense {use.format(shlex.quote(str(run.folder)))}")
-    return "\n\n".join([*parts, "\n".join(lines)])
+    return joined([line for part in parts for line in (*part.splitlines(), "")] + lines)

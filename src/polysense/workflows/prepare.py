@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from polysense.config.codec import from_dict
 from polysense.core.json import json_text
+from polysense.core.logs import get_logger
 from polysense.core.registry import modality, tasks
 from polysense.core.registry import task as registry_task
 from polysense.core.role import Role
@@ -32,7 +32,7 @@ __all__ = ["Prepared", "file_stem", "is_recipe", "prepare", "split_tables"]
 _LOOKED_AT = 500  # cells, for the language of texts
 _LOOKED_AT_FILES = 2_000  # of which a few are opened
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

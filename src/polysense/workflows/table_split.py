@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
 from polysense.bundle import Bundle
 from polysense.config.codec import from_dict
+from polysense.core.logs import get_logger
 from polysense.data.sources import Table
 from polysense.data.split import ColumnSplitConfig
 from polysense.errors import ConfigError, SplitError, TableError
@@ -16,7 +16,7 @@ from polysense.workflows.prepare import split_tables
 
 __all__ = ["is_same", "part_of", "recipe_of"]
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 _PARTS = ("train", "validation", "test", "all")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ import torch
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.batch import Batch
+from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
 from polysense.data.augmentation.augment import augment
@@ -48,7 +48,7 @@ from polysense.workflows.validation import Validation
 
 __all__ = ["FittedData", "fit_data", "fit_processor", "train_model"]
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 # Training rows at least, where a balance of columns measures losses.
 _MEASURED_ROWS = 512

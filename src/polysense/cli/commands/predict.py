@@ -12,6 +12,7 @@ from polysense.cli.arguments import on_device, writable
 from polysense.cli.commands.options import Bundle, Decoding, Device, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
+from polysense.escaping import visible
 
 __all__ = ["predict"]
 
@@ -74,5 +75,5 @@ def _show(bundle: Any, table: Path, decoding: list[str] | None) -> None:
 
     for text in api.stream(bundle, table, decoding=decoding):
         for piece in text:
-            console.write_piece(piece)
+            console.write_piece(visible(piece))  # a line break too: a row stays on its line
         console.write_piece("\n")

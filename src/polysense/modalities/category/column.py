@@ -14,7 +14,6 @@ it is the same in every process and on every machine.
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.config.limits import PositiveInt
+from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.category_key import category_key
@@ -36,7 +36,7 @@ HASHED = "its categories are hashed, and a bucket can't be turned back into what
 
 __all__ = ["HASHED", "CategoryColumnConfig", "CategoryProcessor", "hashed_ids"]
 
-_log = logging.getLogger("polysense.data.columns")
+_log = get_logger("polysense.data.columns")
 
 _MOST_HASHES = 8  # a BLAKE2b digest has 64 bytes, 8 for each hash
 

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
@@ -37,7 +38,7 @@ from polysense.modalities.date.spelling import moment_at, spell, spell_number, s
 
 __all__ = ["DateColumnConfig", "DateProcessor", "date_features"]
 
-_log = logging.getLogger("polysense.data.columns")
+_log = get_logger("polysense.data.columns")
 
 _NUM_SAMPLED = 50_000
 _NUM_SPELLED = 100

@@ -33,6 +33,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from polysense.config.limits import PositiveInt
 from polysense.core.files import write_text
+from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
@@ -45,7 +46,7 @@ __all__ = ["TextColumnConfig", "TextProcessor", "join_words"]
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-_log = logging.getLogger("polysense.data.columns")
+_log = get_logger("polysense.data.columns")
 
 _FILE = "tokenizer.json"
 _PADDING = "<pad>"

@@ -10,7 +10,6 @@ the n-th item of the cell.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from polysense.core.logs import get_logger
 from polysense.data.prompt import Prompt
 from polysense.data.sources import Table
 from polysense.errors import ConfigError
@@ -27,7 +27,7 @@ from polysense.tasks.generation.text_target import TextTargetConfig, TextTargetP
 
 __all__ = ["ChatProcessor", "ChatTargetConfig"]
 
-_log = logging.getLogger("polysense.data.targets")
+_log = get_logger("polysense.data.targets")
 
 _MARK = re.compile("(" + "|".join(map(re.escape, MARKS.values())) + ")")
 

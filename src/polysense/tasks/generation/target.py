@@ -6,7 +6,6 @@ evaluation compares with all.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from polysense.core.logs import get_logger
 from polysense.core.registry import modality
 from polysense.data.media import short
 from polysense.data.prompt import Prompt, PromptTemplate, as_text
@@ -25,7 +25,7 @@ from polysense.tasks.generation.tokenizer import tidy
 
 __all__ = ["GenerationProcessor", "GenerationTargetConfig"]
 
-_log = logging.getLogger("polysense.data.targets")
+_log = get_logger("polysense.data.targets")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ beginning, for its end is what is answered.
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.config.limits import PositiveInt
+from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.core.task_spec import TargetReader
@@ -36,7 +36,7 @@ from polysense.tasks.generation.tokenizer import Kind, OutputTokenizer
 
 __all__ = ["TextTargetConfig", "TextTargetProcessor"]
 
-_log = logging.getLogger("polysense.data.targets")
+_log = get_logger("polysense.data.targets")
 
 _MAX_TRAINING_TEXTS = 50_000  # about 2 s of training a vocabulary; more changes it hardly
 _MAX_TRAINING_PROMPTS = 5_000  # for the typical length alone

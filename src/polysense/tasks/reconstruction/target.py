@@ -9,13 +9,13 @@ there would be nothing to write, and its error would be about buckets.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.core.logs import get_logger
 from polysense.core.registry import modality
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
@@ -28,7 +28,7 @@ from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["ReconstructionProcessor", "ReconstructionTargetConfig"]
 
-_log = logging.getLogger("polysense.data.targets")
+_log = get_logger("polysense.data.targets")
 
 
 @dataclass(frozen=True, kw_only=True)

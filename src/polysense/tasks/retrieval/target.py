@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.core.logs import get_logger
 from polysense.core.schema import Target
 from polysense.data.cells import clean
 from polysense.data.sources import Table
@@ -28,7 +28,7 @@ from polysense.tasks.retrieval.record import RetrievalTarget
 
 __all__ = ["ContrastiveTargetConfig", "RetrievalProcessor", "cell_key"]
 
-_log = logging.getLogger("polysense.data.targets")
+_log = get_logger("polysense.data.targets")
 
 # A name of a file: letter case tells files apart, where in a text it does not.
 _FILE = re.compile(r"\S*\.\w{2,5}")

@@ -10,7 +10,6 @@ leaving them out would make a score better the less the training has seen.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
@@ -31,7 +31,7 @@ from polysense.tasks.segmentation.record import SegmentationTarget
 
 __all__ = ["SegmentationProcessor", "SegmentationTargetConfig"]
 
-_log = logging.getLogger("polysense.data.targets")
+_log = get_logger("polysense.data.targets")
 
 _MOST_READ = 5_000  # training masks that classes are learned from
 _MOST_CLASSES = 1_000

@@ -11,13 +11,13 @@ Segments may touch, not overlap: each step has one class at most.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.registry import modalities, modality
 from polysense.core.schema import Target
@@ -34,7 +34,7 @@ from polysense.tasks.tagging.segments import has_prefixes, segments_of_tags
 
 __all__ = ["TaggingProcessor", "TaggingTargetConfig"]
 
-_log = logging.getLogger("polysense.data.targets")
+_log = get_logger("polysense.data.targets")
 
 _MEASURED_ROWS = 2_000  # rows whose lengths the classes' shares are taken from
 

@@ -11,7 +11,6 @@ Their published gains vary from study to study, so compare with the simple remed
 
 from __future__ import annotations
 
-import logging
 from abc import ABC
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 
 from polysense.config.base import Family
 from polysense.core.batch import Batch
+from polysense.core.logs import get_logger
 from polysense.core.rows import ColumnLosses, RowLoss
 from polysense.errors import ConfigError
 from polysense.training.balance.measure import OwnLosses
@@ -29,7 +29,7 @@ from polysense.training.protocols import ColumnsModel, TrainableModel
 
 __all__ = ["ALL_COLUMNS", "Balance", "BalanceConfig", "Setting", "build_balance"]
 
-_LOG = logging.getLogger("polysense.training")
+_LOG = get_logger("polysense.training")
 
 ALL_COLUMNS = "all columns"
 """What the loss of all columns together is called in the log."""

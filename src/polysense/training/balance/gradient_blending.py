@@ -16,7 +16,6 @@ What it needs are enough validation rows: G and O are differences of losses, and
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,11 +24,12 @@ import numpy as np
 from jaxtyping import Float
 
 from polysense.config.limits import Fraction, PositiveFloat, PositiveInt
+from polysense.core.logs import get_logger
 from polysense.training.balance.base import ALL_COLUMNS, Balance, BalanceConfig, Setting
 
 __all__ = ["GradientBlending", "GradientBlendingConfig", "blend"]
 
-_LOG = logging.getLogger("polysense.training")
+_LOG = get_logger("polysense.training")
 
 
 @dataclass(frozen=True, kw_only=True)

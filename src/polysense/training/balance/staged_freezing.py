@@ -15,19 +15,19 @@ strike before the last stage; leave `training.early_stopping` at null or above a
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from polysense.config.limits import PositiveInt
+from polysense.core.logs import get_logger
 from polysense.errors import ConfigError
 from polysense.training.balance.base import Balance, BalanceConfig, Setting
 
 __all__ = ["StagedFreezing", "StagedFreezingConfig"]
 
-_LOG = logging.getLogger("polysense.training")
+_LOG = get_logger("polysense.training")
 
 
 @dataclass(frozen=True, kw_only=True)

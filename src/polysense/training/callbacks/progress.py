@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from polysense.escaping import visible
 from polysense.training.callbacks.base import Callback
 from polysense.training.meter import Record
 from polysense.training.run import Run, TrainResult
@@ -77,7 +78,7 @@ class ProgressBar(Callback):
         if self._bar is None:
             self._line(line)
         else:
-            self._bar.console.print(line, markup=False, highlight=False)
+            self._bar.console.print(visible(line), markup=False, highlight=False)
             self._show(run)
 
     def on_end(self, run: Run, result: TrainResult) -> None:
@@ -112,7 +113,7 @@ class ProgressBar(Callback):
         if self._bar is not None and self._task is not None:
             epoch = f"epoch {min(run.epoch + 1, run.config.epochs)}/{run.config.epochs}"
             # Not markup: a column may be named [bold].
-            description = "  ".join(parts).replace("[", "\\[")
+            description = visible("  ".join(parts)).replace("[", "\\[")
             self._bar.update(self._task, completed=run.global_step, description=description, epoch=epoch)
             self._updated_at = now
         elif now - self._updated_at >= _SECONDS_BETWEEN_LINES:
@@ -121,7 +122,7 @@ class ProgressBar(Callback):
             )
 
     def _line(self, text: str) -> None:
-        self._stream.write(text + "\n")
+        self._stream.write(visible(text) + "\n")
         self._stream.flush()
         self._updated_at = time.monotonic()
 

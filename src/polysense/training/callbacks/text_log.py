@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from polysense.core.logs import get_logger
 from polysense.training.callbacks.base import Callback
 from polysense.training.callbacks.progress import epoch_line
 from polysense.training.meter import Record
@@ -12,7 +13,7 @@ from polysense.training.run import Run, TrainResult
 
 __all__ = ["TextLog"]
 
-_LOG = logging.getLogger("polysense.training")
+_LOG = get_logger("polysense.training")
 
 
 class TextLog(Callback):

@@ -8,7 +8,6 @@ class, a model of each column alone and the ensemble of these, since fusing is w
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 
 from polysense.core.files import write_text
 from polysense.core.json import json_text, write_json
+from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.data.processor import Processor
@@ -54,7 +54,7 @@ from polysense.workflows.prepare import Prepared, file_stem, prepare, split_tabl
 
 __all__ = ["Compared", "compare"]
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.files import write_text
 from polysense.core.json import json_text, read_json, write_json
+from polysense.core.logs import get_logger
 from polysense.core.metric import Statistics
 from polysense.core.schema import Target
 from polysense.core.version import VERSION
@@ -40,7 +40,7 @@ __all__ = ["HELD_OUT", "Trial", "TrialRunner", "fingerprint", "read_predictions"
 
 HELD_OUT = ("validation", "test")
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 
 @dataclass(frozen=True, kw_only=True)

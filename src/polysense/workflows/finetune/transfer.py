@@ -12,7 +12,6 @@ starts anew with its reason in the log, in init_from.json and in the model card.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from polysense.bundle import Bundle, load
 from polysense.config.codec import to_dict
 from polysense.core.json import json_text, read_json, write_json
+from polysense.core.logs import get_logger
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table
@@ -48,7 +48,7 @@ __all__ = [
 FILE = "init_from.json"
 """The report's name in a run's folder."""
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -181,8 +181,8 @@ def plan_start(recipe: Recipe, table: Table) -> Start | None:
     refused = {part: not_moved[part] for part in requested if part in not_moved}
     if refused and (config.parts is not None or not transfers):
         what = "these parts do not fit" if config.parts is not None else "nothing of it fits"
-        listed = "".join(f"\n  {part}: {reason}" for part, reason in refused.items())
-        raise ConfigError(f"init_from: {config.bundle}: {what}:{listed}")
+        listed = (f"  {part}: {reason}" for part, reason in refused.items())
+        raise ConfigError(f"init_from: {config.bundle}: {what}:", *listed)
     frozen = tuple(dict.fromkeys(part for name in config.freeze for part in _named(name, here, "init_from.freeze")))
     for part in frozen:
         if part not in transfers:

@@ -26,6 +26,7 @@ from polysense.data.cells import normalize
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
+from polysense.escaping import joined
 from polysense.imputer import missing_cells, reconstructed_batches, reconstructed_columns
 from polysense.workflows.imputation.imputed_table import ImputedTable, check_mark, typed
 
@@ -115,7 +116,7 @@ class Imputed:
             lines.append(f"  {len(self.empty_rows):,} rows have no present cell and are left unchanged: {listed}{more}")
         if not any(self.missing.values()):
             lines.append("  nothing is missing")
-        return "\n".join(lines)
+        return joined(lines)
 
     def _worth(self, name: str) -> str:
         skill = self.skills.get(name)

@@ -12,7 +12,6 @@ told.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from polysense.bundle import IMPUTER, Bundle, load
 from polysense.core.json import read_json, write_json
+from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.data.config import DataConfig
 from polysense.data.row_sketch import RowSketch
@@ -38,7 +38,7 @@ FILE = "impute.json"
 _NUM_SAMPLED = 2000
 _HELD_OUT = ("validation", "test")
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,11 +92,10 @@ def plan_imputer(recipe: Recipe, tables: Mapping[str, Table]) -> Imputing | None
                 not_imputed[processor.source] = why
     reads = [name for name in known if name in inputs and name not in answers]
     if not imputations:
-        reasons = "".join(f"\n  {name}: {why}" for name, why in not_imputed.items())
         raise ConfigError(
             f"data.impute: {data.impute} imputes none of the input columns ({', '.join(map(repr, inputs))}); it "
-            f"reconstructs {', '.join(repr(bundle.processor.columns[member].source) for member in reconstructed)}"
-            f"{reasons}"
+            f"reconstructs {', '.join(repr(bundle.processor.columns[member].source) for member in reconstructed)}",
+            *(f"  {name}: {why}" for name, why in not_imputed.items()),
         )
     for name, member in imputations.items():
         if reason := shift(bundle.processor.columns[member], tables["train"]):

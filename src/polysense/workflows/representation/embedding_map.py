@@ -22,6 +22,7 @@ from polysense.data.frame_file import naming
 from polysense.data.numbers import is_number
 from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
+from polysense.escaping import joined
 from polysense.evaluation.projection import pca, retained_neighbors, tsne
 from polysense.reports.embedding_map import Layout, MapPoint, render_map
 from polysense.reports.previews import preview_input
@@ -72,7 +73,7 @@ class Mapped:
         for name, share in self.retained.items():
             if math.isfinite(share):
                 lines.append(f"  {name}: {100 * share:.0f}% of each point's ten nearest are near it on the map")
-        return "\n".join(lines)
+        return joined(lines)
 
 
 def map_rows(

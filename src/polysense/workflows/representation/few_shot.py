@@ -21,6 +21,7 @@ from polysense.data.profile import ColumnProfile
 from polysense.data.sources import Table, read_table
 from polysense.data.split import FractionSplitConfig, split
 from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
+from polysense.escaping import joined
 from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, measure_shots
 from polysense.evaluation.probes import METHODS
 from polysense.reports.few_shot import few_shot_table, render_few_shot
@@ -56,7 +57,7 @@ class Shots:
 
     def text(self) -> str:
         """For people."""
-        return "\n".join([plain_text(few_shot_table(self.measured)), *self.measured.remarks()])
+        return joined([*plain_text(few_shot_table(self.measured)).splitlines(), *self.measured.remarks()])
 
     def write(self, path: Path | str) -> list[Path]:
         """Writes a page (.html), the figures (.json), or into a folder both.

@@ -16,6 +16,7 @@ from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
 from polysense.data.sources import Table, read_table, resolve
 from polysense.errors import DecodeError, SearchError
+from polysense.escaping import joined
 from polysense.search import RecallReport, VectorIndex
 from polysense.workflows.representation.embed import embeddings
 from polysense.workflows.representation.fingerprint import check_model, fingerprint
@@ -65,7 +66,7 @@ class IndexResult:
             lines.append(f"  {self.num_missing:,} rows of the table have nothing to index, and are not in it")
         if self.ann is not None:
             lines.append(f"  ANN index: {self.ann.text()}")
-        return "\n".join(lines)
+        return joined(lines)
 
 
 def index_table(

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.errors import BundleError, SearchError
+from polysense.escaping import joined, visible
 from polysense.reports.contact_sheet import Tile, contact_sheet
 from polysense.search import Neighbors, VectorIndex
 from polysense.workflows.representation.fingerprint import check_model
@@ -50,13 +51,13 @@ class SearchResult:
             return "no rows"
         others = [name for name in rows.metadata.columns if name not in self.media]
         names = ["score", "row", *self.media, *others]
-        lines = [names]
+        lines = [list(map(visible, names))]
         for row_id, score, row in zip(rows.ids, rows.scores, rows.metadata.to_dicts() or [{}] * len(rows), strict=True):
             cells = [_short(row[name], whole=name in self.media) for name in (*self.media, *others)]
             lines.append([f"{score:.4f}", str(row_id), *cells])
         # Cells of a terminal: a Chinese character takes two, a combining accent none.
         widths = [max(cell_len(line[i]) for line in lines) for i in range(len(names))]
-        return "\n".join(
+        return joined(
             "  ".join(cell + " " * (w - cell_len(cell)) for cell, w in zip(line, widths, strict=True)).rstrip()
             for line in lines
         )
@@ -127,5 +128,5 @@ def search(
 
 
 def _short(cell: Any, *, whole: bool) -> str:
-    text = "" if cell is None else " ".join(str(cell).split())
+    text = "" if cell is None else visible(" ".join(str(cell).split()))
     return text if whole or len(text) <= _CELL_WIDTH else text[: _CELL_WIDTH - 1] + "…"

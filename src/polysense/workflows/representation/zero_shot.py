@@ -17,6 +17,7 @@ from polysense.core.sample import Unreadable
 from polysense.data.frame_file import frame_file, write_frame
 from polysense.data.sources import read_table
 from polysense.errors import ConfigError
+from polysense.escaping import joined
 from polysense.evaluation.bootstrap import Interval, mean_over_rows
 from polysense.workflows.representation.embed import embeddings, shared_space
 
@@ -77,7 +78,7 @@ class ZeroShot:
                 f"accuracy {self.accuracy.value:.3f}{bounds} on {self.num_counted:,} rows; always the most frequent "
                 f"class {self.chance:.3f}"
             )
-        return "\n".join(lines)
+        return joined(lines)
 
 
 def zero_shot(

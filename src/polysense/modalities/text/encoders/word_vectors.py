@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.json import write_json
+from polysense.core.logs import get_logger
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import BundleError, ConfigError, WeightsError
@@ -39,7 +39,7 @@ from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
 __all__ = ["Coverage", "WordVectors", "WordVectorsConfig", "read_vectors"]
 
-_log = logging.getLogger("polysense.nn.encoders")
+_log = get_logger("polysense.nn.encoders")
 _FILE = "word_vectors.json"
 
 

@@ -6,7 +6,6 @@ image of a sequence. The other columns reach it as far as the fusion lets tokens
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from polysense.config.base import Config
 from polysense.config.limits import PositiveInt
+from polysense.core.logs import get_logger
 from polysense.core.pytree import pytree_node
 from polysense.core.registry import modality
 from polysense.core.rows import RowContext
@@ -32,7 +32,7 @@ from polysense.tasks.generation.truth import GenerationTruth
 
 __all__ = ["FrameHead", "FrameReader", "FrameReaderConfig", "Frames"]
 
-_log = logging.getLogger("polysense.nn.heads")
+_log = get_logger("polysense.nn.heads")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ language model's size in memory, in time and in every saved model.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +27,7 @@ from torch.nn import functional as F
 
 from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.batch import Truth
+from polysense.core.logs import get_logger
 from polysense.core.rows import RowContext
 from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
@@ -43,7 +43,7 @@ from polysense.tasks.generation.truth import GenerationTruth
 
 __all__ = ["LanguageModelHead", "LanguageModelHeadConfig"]
 
-_log = logging.getLogger("polysense.nn.heads")
+_log = get_logger("polysense.nn.heads")
 
 
 @dataclass(frozen=True, kw_only=True)

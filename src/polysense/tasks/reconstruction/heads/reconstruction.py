@@ -23,7 +23,6 @@ weighs as much as one number beside it.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +34,7 @@ from torch import Tensor, nn
 
 from polysense.config.limits import Fraction, FractionBelowOne, NonNegativeFloat, PositiveFloat, PositiveInt
 from polysense.core.batch import Batch, ColumnBatch, Truth
+from polysense.core.logs import get_logger
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column
@@ -53,7 +53,7 @@ from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 __all__ = ["ReconstructionHead", "ReconstructionHeadConfig"]
 
-_log = logging.getLogger("polysense.nn.heads")
+_log = get_logger("polysense.nn.heads")
 
 _CODE_TOKENS = 4
 """What a code is unfolded to: attention to one token alone would give every place the same."""
