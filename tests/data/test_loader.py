@@ -196,11 +196,6 @@ class TestTraining:
             batches = loader.epoch(0)
             assert sum(len(next(batches)) for _ in range(20)) == 320
 
-    def test_a_class_can_be_drawn_more_often(self) -> None:
-        weights = np.where(np.arange(40) < 4, 1.0, 0.0)
-        with TrainLoader(dataset(list(range(40))), SCHEMA, 8, 0, weights=weights) as loader:
-            assert {row for batch in loader.epoch(0) for row in batch.rows.tolist()} <= {0, 1, 2, 3}
-
 
 class TestPrediction:
     def test_each_row_comes_once_and_shapes_are_few(self) -> None:

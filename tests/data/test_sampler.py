@@ -59,27 +59,12 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
     assert np.array_equal(StepSampler(50, 8, 1).order(2), StepSampler(50, 16, 1, rank=1, world_size=4).order(2))
 
 
-def test_weights_are_probabilities() -> None:
-    weights = np.array([0.0, 1.0, 3.0, 0.0, 6.0, 0.0])
-    sampler = StepSampler(6, 4, 5, weights=weights)
-    drawn = np.concatenate([sampler.order(epoch) for epoch in range(2000)])
-    shares = np.bincount(drawn, minlength=6) / len(drawn)
-    # Three standard errors of a share at 12,000 draws are at most 0.014.
-    assert np.abs(shares - weights / weights.sum()).max() < 0.014
-    assert shares[[0, 3, 5]].sum() == 0
-    assert np.array_equal(sampler.order(7), StepSampler(6, 2, 5, weights=weights * 10).order(7))
-    assert len(sampler.order(0)) == 6
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"num_rows": 0}, "no rows"),
         ({"batch_size": 0}, "batch_size must be positive, is 0"),
         ({"rank": 2, "world_size": 2}, "rank must be from 0 to 1, is 2"),
-        ({"weights": np.ones(3)}, r"weights must be \[4\], is \[3\]"),
-        ({"weights": -np.ones(4)}, "must not be negative"),
-        ({"weights": np.zeros(4)}, "must not all be zero"),
     ],
 )
 def test_what_can_not_be_is_refused(changes: dict[str, object], message: str) -> None:

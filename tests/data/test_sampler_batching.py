@@ -158,16 +158,6 @@ def test_a_row_beyond_the_budget_stands_alone_and_is_told_once(caplog: pytest.Lo
     assert "row 1 of the training split, of 500 tokens" in caplog.text
 
 
-def test_rows_drawn_with_weights_are_cut_by_tokens_too() -> None:
-    lengths = lengths_of([[(1, 1 + row)] for row in range(20)])
-    built = TokenBatchingConfig(max_tokens=40).build(4, lengths)
-    one = StepSampler(20, 4, 0, batching=built, weights=np.arange(20.0))
-    drawn = [row for batch in one.batches(3) for row in batch]
-    assert len(drawn) == 20
-    assert 0 not in drawn
-    assert Counter(drawn) == Counter(one.order(3).tolist())
-
-
 @pytest.mark.parametrize("bad", [{"max_tokens": 0}, {"pool": 0}])
 def test_what_can_not_be_is_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(bad))} must be at least 1"):

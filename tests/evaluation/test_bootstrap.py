@@ -36,17 +36,8 @@ def test_a_row_is_drawn_as_often_as_any_other():
     assert counts.var() == pytest.approx(0.95, rel=0.05)
 
 
-def test_groups_are_drawn_whole():
-    groups = np.array([0, 0, 1, 2, 2, 2])
-    weights = drawn(6, 100, 1, groups=groups)
-    assert (weights[:, 0] == weights[:, 1]).all()
-    assert (weights[:, 3] == weights[:, 5]).all()
-    assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
-
-
 def test_no_rows_give_no_resamples():
     assert list(multiplicities(0, 10, 0)) == []
-    assert list(multiplicities(0, 10, 0, groups=np.zeros(0, dtype=np.int64))) == []
 
 
 def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():

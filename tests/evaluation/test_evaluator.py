@@ -100,21 +100,6 @@ def test_a_callable_may_give_labels_only(world):
     assert "probabilities" in found.undefined["label"]["log_loss"]
 
 
-def test_groups_widen_the_interval(world):
-    """Rows of one group are alike here: 12 groups that are right or wrong as a whole."""
-    target = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"))
-    rows = np.arange(240) + 1000
-    right = (rows // 20) % 3 > 0
-    prediction = {"values": torch.tensor(right.astype(np.int64))}
-    statistics = {"y": statistics_of(target, prediction, np.ones(240, dtype=np.int64))}
-    groups = {int(row): f"speaker {row // 20}" for row in rows}
-    alone = score([target], rows, statistics).metrics["y"]["accuracy"]
-    grouped = score([target], rows, statistics, groups=groups).metrics["y"]["accuracy"]
-    assert grouped.value == alone.value
-    # sqrt(20), the group size, in theory.
-    assert 3.0 < (grouped.high - grouped.low) / (alone.high - alone.low) < 6.0
-
-
 def test_the_interval_of_a_perfect_score_is_the_score(world):
     perfect = {"values": torch.tensor(world.labels), "probabilities": torch.eye(3)[world.labels]}
     statistics = {"label": statistics_of(world.label, perfect, world.labels)}

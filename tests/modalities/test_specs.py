@@ -17,7 +17,7 @@ from PIL import Image
 
 from polysense.config.base import members
 from polysense.config.codec import from_dict
-from polysense.core.modality_spec import Backbones, ModalitySpec, ModelSize, Place, Preview
+from polysense.core.modality_spec import Backbones, ModalitySpec, ModelSize, Preview
 from polysense.core.registry import modalities, modality
 from polysense.core.role import Role
 from polysense.core.sample import Sample, SourceInfo
@@ -198,52 +198,6 @@ def test_same_cells_have_one_identity(kind: str) -> None:
     first, second, last = cells(kind)[0], cells(kind)[1], cells(kind)[-1]
     assert spec.identity(first) == spec.identity(first)
     assert len({spec.identity(cell) for cell in (first, second, last)}) == len({first, second, last})
-
-
-@every
-def test_damage_grows_with_its_severity_and_spares_the_original(kind: str) -> None:
-    damages = modality(kind).corruptions
-    if isinstance(damages, Unsupported):
-        assert damages.reason
-        return
-    item = items(kind, 11)[0]
-    before = item.copy()
-    for name, damage in damages.items():
-        sizes = []
-        for severity in (1, 5):
-            result = damage(item, fitted(kind).column, severity, rng(0))
-            assert result.dtype == item.dtype, name
-            same_shape = result.shape == item.shape
-            # What is lost counts as one.
-            change = np.nan_to_num(np.abs(result - item.astype(float)), nan=1.0) if same_shape else None
-            sizes.append(float(len(item) - len(result)) if change is None else float(change.sum()))
-        assert sizes[1] > 0, name
-        assert sizes[0] < sizes[1], name
-    assert np.array_equal(item, before)
-
-
-@every
-def test_a_position_is_found_in_the_cell_or_why_not(kind: str) -> None:
-    spec, item = modality(kind), items(kind)[0]
-    position = (2, 3) if item.ndim == 3 else (0,)
-    place = spec.locate(fitted(kind), cells(kind)[0], ROOT, 0, position)
-    assert isinstance(place, Place | Unsupported)
-    if isinstance(place, Place) and place.unit != "value":
-        assert len(place.start) == len(place.end)
-        assert all(start < end for start, end in zip(place.start, place.end, strict=True))
-
-
-def test_places_are_those_of_the_cell() -> None:
-    text, spec = cells("text")[0], modality("text")
-    assert isinstance(text, str)
-    place = spec.locate(fitted("text"), text, ROOT, 0, (0,))
-    assert isinstance(place, Place)
-    assert text[int(place.start[0]) : int(place.end[0])].strip() in text.split()[0]
-    second = modality("audio").locate(fitted("audio"), cells("audio")[0], ROOT, 0, (8000,))
-    assert isinstance(second, Place)
-    assert second.start == (1.0,)
-    pixel = modality("image").locate(fitted("image"), cells("image")[0], ROOT, 0, (4, 7))
-    assert pixel == Place(unit="pixels", start=(7.0, 4.0), end=(8.0, 5.0)), "images of one small size are kept as is"
 
 
 @every

@@ -239,13 +239,3 @@ def test_features_of_a_backbone_can_be_kept_and_projected_later(bert: Path, tune
         alone = encoder.backbone(batch.values[1:2, 0], batch.lengths[1:2, 0]).layers[-1]
         together = features.layers[-1]
         torch.testing.assert_close(alone.values[0][alone.mask[0]], together.values[1][together.mask[1]])
-
-
-def test_what_came_with_weights_is_read_at_its_embeddings(bert: Path) -> None:
-    encoder, batch = PretrainedConfig(path=str(bert), tune="full").build(TEXT, 8).eval(), text_batch()
-    assert encoder.input_layer is not None
-    seen: list[torch.Tensor] = []
-    with encoder.input_layer.register_forward_hook(lambda *given: seen.append(given[2])):
-        encoder(batch)
-    assert seen[0].is_floating_point()
-    assert seen[0].shape[:2] == batch.values.shape[::2]

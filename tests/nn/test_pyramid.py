@@ -279,14 +279,3 @@ def test_a_model_asks_the_encoders_of_what_its_heads_read(schema: Schema, make_b
     (without_photo,) = dense.predict(batch, [[schema.names[1]]])
     (alone,) = dense.predict(batch.only([schema.names[1]]))
     assert without_photo["size"]["values"].equal(alone["size"]["values"])
-
-
-@pytest.mark.parametrize("name", ["image_cnn", "resnet18", "vit"])
-def test_an_input_layer_gives_floats_in_the_pixels_places(name: str) -> None:
-    encoder = build(name, PHOTO)
-    assert encoder.input_layer is not None
-    seen: list[Tensor] = []
-    with encoder.input_layer.register_forward_hook(lambda *given: seen.append(given[2])):
-        encoder(cells(PHOTO, [1, 1]))
-    assert seen[0].shape == (2, 3, 44, 58)
-    assert seen[0].is_floating_point()

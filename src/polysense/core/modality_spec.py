@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,19 +28,14 @@ from polysense.core.unsupported import Unsupported
 __all__ = [
     "Backbones",
     "Claim",
-    "Corruption",
     "FittedColumn",
     "MakeAligner",
     "ModalitySpec",
     "ModelSize",
-    "Place",
     "Preview",
     "Profile",
     "parts",
 ]
-
-Corruption = Callable[[np.ndarray, Column, int, np.random.Generator], np.ndarray]
-"""(item, column, severity from 1 to 5, generator) -> an item of the same type; the item is not changed."""
 
 
 class Profile(ABC):
@@ -210,23 +205,6 @@ class Backbones:
     kind: str
     files: tuple[str, ...]
     encoders: tuple[str, ...] = ("pretrained",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A place in a cell of the table.
-
-    Attributes:
-        unit: "characters" (start, end), "pixels" (left and top, right and bottom), "seconds" or "value" (all of it).
-        start: Where it begins.
-        end: Where it ends, not included.
-        item: Which item of a cell that holds several.
-    """
-
-    unit: Literal["characters", "pixels", "seconds", "value"]
-    start: tuple[float, ...] = ()
-    end: tuple[float, ...] = ()
-    item: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -427,25 +405,6 @@ class ModalitySpec(ABC):
     @abstractmethod
     def estimate(self) -> Callable[[object], list[int]] | Unsupported:
         """From a cell to sizes of its items that are proportional to `measure` and cost nothing (characters)."""
-
-    @property
-    @abstractmethod
-    def corruptions(self) -> Mapping[str, Corruption] | Unsupported:
-        """Damages by name, in severities from 1 (hardly seen) to 5."""
-
-    @abstractmethod
-    def locate(
-        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
-    ) -> Place | Unsupported:
-        """From a position in the encoder's input back to a place in the cell.
-
-        Args:
-            fitted: The column's preprocessing.
-            cell: As the table has it.
-            root: The folder that relative paths start from.
-            item: Which of the cell's items.
-            position: Of that item: an index in each dimension that has places (token; sample; row and column).
-        """
 
     @property
     @abstractmethod

@@ -26,7 +26,6 @@ class RowSpec(TaskSpec[T], is_base=True):
     has_classes = False
     searches = Unsupported("no column is embedded for others to find")
     reconstructions = Unsupported("no column is decoded from a code")
-    unit = Unsupported("every row counts by itself")
 
     def nothing(self, target: T, num_rows: int) -> np.ndarray:
         """What a batch holds of rows that lack the target, [rows, ...]; a task that pads values overrides `collate`."""

@@ -61,19 +61,13 @@ OPTIONAL = (
     "preset",
     "baselines",
     "average",
-    "proper_score",
     "contribution",
-    "explained",
-    "same",
     "align",
-    "unit",
-    "candidates",
     "searches",
     "reconstructions",
     "summary",
     "report_section",
     "sample_outputs",
-    "editor",
 )
 """The optional questions."""
 
@@ -164,18 +158,11 @@ class TaskSpec(ABC, Generic[T]):
             stands beside every score.
         average: `(target, statistics of each expert, weights) -> statistics`: several predictions as one. The weights
             are float64 [rows, experts] and sum to 1 in each row; what is not predicted is the first expert's.
-        proper_score: `(target, statistics) -> float64 [rows]`, higher is better, best in expectation for the true
-            distribution: what weights of experts are fitted by.
         contribution: How columns' contributions are measured.
-        explained: `(target, statistics, choice) -> float64 [rows]`: the number that a map explains, such as one class's
-            log probability.
-        same: `(target, statistics, statistics) -> bool [rows]`: whether two predictions of a row are the same answer.
         align: "module:function" of what augmentation does to a target that lies in a column (`lies_in`), `(target,
             truth, matrices, column) -> truth`. `truth` is a `core.batch.Truth` as collated; `matrices` float32 [batch,
             3, 3], from the column's values before augmentation to those after it (see `core.geometry`; NaN where no
             matrix says it); `column` is augmented. All lie on one device. It is named, since specs import no torch.
-        unit: `(target, statistics) -> int64 [rows]`: what predictions and bootstrap count by, where it is not the row.
-        candidates: The table that is encoded once per evaluation and looked among.
         summary: `(target, statistics) -> {key: value}`: what stands beside the metrics in summary files.
         report_section: "module:function" of the task's sections in the report, `(target, evaluation, baseline,
             dataset) -> sections`; the data set may be None. It is named and not imported, since few processes make
@@ -198,7 +185,6 @@ class TaskSpec(ABC, Generic[T]):
             task's; the delimiter is the claim's.
         sample_outputs: "module:function" of the predictions of one row that has the target, in words, `(target,
             evaluation, position, dataset) -> [SampleOutput]`; named, too.
-        editor: "module:function" of the editor that a person labels with.
     """
 
     name: ClassVar[str]
@@ -216,19 +202,13 @@ class TaskSpec(ABC, Generic[T]):
 
     baselines: Callable[[T], Mapping[str, Callable[[Statistics], Statistics]]] | Unsupported
     average: Callable[[T, Sequence[Statistics], np.ndarray], Statistics] | Unsupported
-    proper_score: Callable[[T, Statistics], np.ndarray] | Unsupported
     contribution: Contribution[T] | Unsupported
-    explained: Callable[[T, Statistics, int], np.ndarray] | Unsupported
-    same: Callable[[T, Statistics, Statistics], np.ndarray] | Unsupported
     align: str | Unsupported
-    unit: Callable[[T, Statistics], np.ndarray] | Unsupported
-    candidates: Callable[[T], str] | Unsupported
     searches: str | Unsupported
     reconstructions: Callable[[T, Arrays], Arrays] | Unsupported
     summary: Callable[[T, Statistics], Mapping[str, object]] | Unsupported
     report_section: str | Unsupported
     sample_outputs: str | Unsupported
-    editor: str | Unsupported
 
     def __init_subclass__(cls, *, is_base: bool = False) -> None:
         super().__init_subclass__()

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from polysense.core.modality_spec import Corruption, FittedColumn, ModalitySpec, Place, Preview, parts
+from polysense.core.modality_spec import FittedColumn, ModalitySpec, Preview, parts
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
@@ -58,15 +58,6 @@ class ValueSpec(ModalitySpec):
     @property
     def estimate(self) -> Unsupported:
         return Unsupported(f"{self.nouns[0]} counts as one token")
-
-    @property
-    def corruptions(self) -> Mapping[str, Corruption] | Unsupported:
-        return Unsupported(f"{self.nouns[0]} is right or wrong; it has no degrees")
-
-    def locate(
-        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
-    ) -> Place | Unsupported:
-        return Place(unit="value", item=item)
 
     @property
     def aligner(self) -> Unsupported:

@@ -22,8 +22,8 @@ __all__ = ["ValueTaskSpec"]
 class ValueTaskSpec(RowSpec[T], is_base=True):
     """Answers what is the same for all such tasks.
 
-    Left to a subclass: `name`, `record`, `rank`, `answer`, `nothing`, `metrics`, `scorer`, `baselines`, `average`,
-    `proper_score`, `contribution` and `explained`. Its row statistics are the truth's `values` as `truth`, the head's
+    Left to a subclass: `name`, `record`, `rank`, `answer`, `nothing`, `metrics`, `scorer`, `baselines`, `average` and
+    `contribution`. Its row statistics are the truth's `values` as `truth`, the head's
     `values` as `predicted`, and whatever else the head predicts under its own name.
     """
 
@@ -31,12 +31,10 @@ class ValueTaskSpec(RowSpec[T], is_base=True):
     sample_outputs = "polysense.evaluation.value_outputs:sample_outputs"
     infer: str | Unsupported = Unsupported("a column is of this task only where its type says so")
     align = Unsupported("a row's value is the same however its cells are augmented")
-    candidates = Unsupported("a value is looked for nowhere")
     summary: Callable[[T, Statistics], Mapping[str, object]] | Unsupported = Unsupported(
         "its metrics say what there is to say"
     )
     report_section: str | Unsupported = Unsupported("its metrics say what there is to say")
-    editor = Unsupported("there is no editor for it yet")
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A head of the task's own name, with a hidden layer of the tokens' width."""
@@ -45,12 +43,6 @@ class ValueTaskSpec(RowSpec[T], is_base=True):
     def row_statistics(self, target: T, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows) -> Statistics:
         others = {name: array for name, array in outputs[0].items() if name != "values"}
         return {"present": truth["present"], "truth": truth["values"], "predicted": outputs[0]["values"], **others}
-
-    def same(self, target: T, one: Statistics, other: Statistics) -> np.ndarray:
-        """Whether the values are equal."""
-        equal = (one["predicted"] == other["predicted"]).reshape(len(one["predicted"]), -1)
-        result: np.ndarray = equal.all(axis=1)
-        return result
 
     def spelled(self, target: T, value: np.ndarray) -> str:
         """A value as a person reads it."""

@@ -17,7 +17,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import torch
 
 from polysense.core.batch import Batch
@@ -66,7 +65,6 @@ class TrainLoader(_Loader):
         rank: Which of the `world_size` training processes this is.
         world_size: Training processes.
         pin_memory: Whether batches lie in page-locked memory, for a faster copy to a GPU.
-        weights: [rows], see `StepSampler`.
         accumulate: Batches that each step is cut into.
         batching: Which rows make a step; None: `batch_size` of them, as they come.
 
@@ -84,7 +82,6 @@ class TrainLoader(_Loader):
         rank: int = 0,
         world_size: int = 1,
         pin_memory: bool = False,
-        weights: np.ndarray | None = None,
         accumulate: int = 1,
         batching: Batching | None = None,
     ) -> None:
@@ -94,7 +91,6 @@ class TrainLoader(_Loader):
             seed,
             rank=rank,
             world_size=world_size,
-            weights=weights,
             accumulate=accumulate,
             batching=batching,
         )

@@ -1,8 +1,7 @@
 """Which rows a step trains on: a pure function of (seed, epoch, step).
 
 Nothing is remembered between steps, so resuming at step s is starting there, and any number of ranks sees the same
-global batches: rank r of R takes every R-th row of each. With `weights`, an epoch draws its rows with replacement
-(rare classes more often) from the same kind of counter. Which of the shuffled rows make a step is `batching`'s affair.
+global batches: rank r of R takes every R-th row of each. Which of the shuffled rows make a step is `batching`'s affair.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from polysense.core.random import generator, permutation
+from polysense.core.random import permutation
 from polysense.data.batching import Batching, RowBatchingConfig
 from polysense.data.collate import FILLER
 
@@ -27,8 +26,6 @@ class StepSampler:
         seed: Decides the order, together with the epoch.
         rank: Which of the `world_size` processes this is.
         world_size: Processes that train together.
-        weights: [num_rows], non-negative, not all zero: draw each row of an epoch with a probability in proportion
-            to its weight, with replacement, instead of each row once.
         accumulate: Batches that each step is cut into. A step of fewer rows has batches of one filler row.
         batching: Which rows make a step; None: `batch_size` of them, as they come.
     """
@@ -41,7 +38,6 @@ class StepSampler:
         *,
         rank: int = 0,
         world_size: int = 1,
-        weights: np.ndarray | None = None,
         accumulate: int = 1,
         batching: Batching | None = None,
     ) -> None:
@@ -57,13 +53,6 @@ class StepSampler:
         self._batching = RowBatchingConfig().build(batch_size) if batching is None else batching
         # Of the epoch that was asked for last: cutting 100,000 rows by tokens takes up to a second.
         self._steps: tuple[int, Sequence[np.ndarray]] | None = None
-        self._cumulative: np.ndarray | None = None
-        if weights is not None:
-            assert weights.shape == (num_rows,), f"weights must be [{num_rows}], is {list(weights.shape)}"
-            assert bool(np.all(weights >= 0)), "weights must not be negative"
-            assert weights.sum() > 0, "weights must not all be zero"
-            cumulative = np.cumsum(weights.astype(np.float64))
-            self._cumulative = cumulative / cumulative[-1]
 
     def num_batches(self, epoch: int) -> int:
         """Batches of an epoch, the same on every rank: `accumulate` for each step."""
@@ -78,11 +67,7 @@ class StepSampler:
 
     def order(self, epoch: int) -> np.ndarray:
         """The rows of an epoch in the order of training, over all ranks; int64 [num_rows]."""
-        if self._cumulative is None:
-            return permutation(self.num_rows, self.seed, epoch, "order")
-        draws = generator(self.seed, epoch, "weighted order").random(self.num_rows)
-        # side="right": the first row whose cumulative weight exceeds the draw, so a row of weight 0 is never drawn.
-        return np.searchsorted(self._cumulative, draws, side="right")
+        return permutation(self.num_rows, self.seed, epoch, "order")
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[int]]:
         """This rank's rows of each batch of an epoch from the batch `start` on.

@@ -1,4 +1,4 @@
-"""Intervals by the percentile bootstrap over rows, or over groups of rows.
+"""Intervals by the percentile bootstrap over rows.
 
 A resample is kept as how often each row was drawn, not as a list of rows, so a metric is a weighted sum (see
 `metrics`). The resamples come in parts of about 2 MB, so memory does not grow with their number; where the parts are
@@ -41,33 +41,27 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def multiplicities(
-    num_rows: int, num_resamples: int, seed: int, *, groups: np.ndarray | None = None, part: int = _PART
-) -> Iterator[np.ndarray]:
+def multiplicities(num_rows: int, num_resamples: int, seed: int, *, part: int = _PART) -> Iterator[np.ndarray]:
     """Draws resamples: as many rows as there are, with replacement.
 
     Args:
         num_rows: Rows to draw from.
         num_resamples: Resamples in all.
-        seed: The draws are a pure function of (seed, rows or groups, resamples).
-        groups: int [rows] in [0, groups): whole groups (speakers, patients) are drawn then, since rows of one group are
-            alike and would make the interval too narrow on their own.
+        seed: The draws are a pure function of (seed, rows, resamples).
         part: Most weights in one array.
 
     Yields:
         float64 [resamples of this part, rows]: how often each row was drawn.
     """
-    units = num_rows if groups is None else int(groups.max(initial=-1)) + 1
-    if not units:
+    if not num_rows:
         return
     draws = generator(seed, "bootstrap")
-    step = max(1, part // max(num_rows, 1))
+    step = max(1, part // num_rows)
     for start in range(0, num_resamples, step):
         size = min(step, num_resamples - start)
-        drawn = draws.integers(0, units, size=(size, units))
-        drawn += np.arange(size)[:, None] * units
-        weights = np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units).astype(np.float64)
-        yield weights if groups is None else np.take(weights, groups, axis=1)
+        drawn = draws.integers(0, num_rows, size=(size, num_rows))
+        drawn += np.arange(size)[:, None] * num_rows
+        yield np.bincount(drawn.ravel(), minlength=size * num_rows).reshape(size, num_rows).astype(np.float64)
 
 
 def interval(value: float, resampled: np.ndarray, confidence: float) -> Interval:

@@ -121,7 +121,6 @@ def evaluate(
     bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
-    groups: Mapping[int, object] | None = None,
 ) -> Evaluation:
     """Predicts every batch and scores the whole.
 
@@ -135,7 +134,6 @@ def evaluate(
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
         seed: Of the resamples.
-        groups: The group (speaker, patient) of each row of the table, to resample whole groups.
     """
     rows: list[np.ndarray] = []
     parts: dict[str, list[Statistics]] = {target.name: [] for target in targets}
@@ -164,7 +162,6 @@ def evaluate(
         bootstrap=bootstrap,
         confidence=confidence,
         seed=seed,
-        groups=groups,
     )
 
 
@@ -221,7 +218,6 @@ def score(
     bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
-    groups: Mapping[int, object] | None = None,
 ) -> Evaluation:
     """Scores row statistics that are there already.
 
@@ -234,7 +230,6 @@ def score(
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
         seed: Of the resamples.
-        groups: The group of each row of the table, to resample whole groups.
     """
     metrics: dict[str, dict[str, Interval]] = {}
     undefined: dict[str, dict[str, str]] = {}
@@ -252,12 +247,8 @@ def score(
         values = score_rows(np.ones((1, len(counted))))
         resampled: dict[str, list[np.ndarray]] = {}
         if bootstrap:
-            units = None
-            if groups is not None:  # numbered in the order in which they first come
-                ids: dict[object, int] = {}
-                units = np.array([ids.setdefault(groups[int(row)], len(ids)) for row in rows[counted]], dtype=np.int64)
             rankings = score_rows.num_scores <= MAX_RANKED
-            for weights in multiplicities(len(counted), bootstrap, seed, groups=units):
+            for weights in multiplicities(len(counted), bootstrap, seed):
                 for name, one in score_rows(weights, rankings=rankings).items():
                     resampled.setdefault(name, []).append(one)
         metrics[target.name] = {

@@ -140,14 +140,11 @@ class Encoder(nn.Module, Configured, ABC):
     Attributes:
         ordered: Whether the order of a cell's items counts (`items: sequence`).
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
-        input_name: The module that gives the first float tensor, in positions that `ModalitySpec.locate` understands;
-            "" where there is none.
         gives_pyramid: Whether its tokens have a pyramid, of the levels that `pyramid_levels` names, whatever is absent.
     """
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "own_losses")
 
-    input_name: ClassVar[str] = ""
     gives_pyramid: bool = False
     ordered: bool = True
     learning_rate_scale: float = 1.0
@@ -160,11 +157,6 @@ class Encoder(nn.Module, Configured, ABC):
     @abstractmethod
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         """Encodes single items. An item of length 0 is absent: its mask must be all False, its values may be junk."""
-
-    @property
-    def input_layer(self) -> nn.Module | None:
-        """Where an explanation by gradients hooks in, see `input_name`; None: only occlusion can tell."""
-        return self.get_submodule(self.input_name) if self.input_name else None
 
     @property
     def pyramid_levels(self) -> tuple[PyramidLevel, ...]:

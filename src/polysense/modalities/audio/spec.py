@@ -11,18 +11,14 @@ import numpy as np
 from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     Backbones,
-    Corruption,
     FittedColumn,
     MakeAligner,
     ModelSize,
-    Place,
     Preview,
     parts,
 )
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
-from polysense.core.unsupported import Unsupported
-from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
 from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
 from polysense.modalities.audio.record import AudioColumn
@@ -98,17 +94,6 @@ class AudioSpec(FileSpec):
         }
 
     @property
-    def corruptions(self) -> Mapping[str, Corruption]:
-        return {"noise": _noise, "clipping": _clip, "gaps": _gaps}
-
-    def locate(
-        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
-    ) -> Place | Unsupported:
-        assert isinstance(fitted, AudioProcessor)
-        rate = fitted.column.sample_rate
-        return Place(unit="seconds", start=(position[0] / rate,), end=((position[0] + 1) / rate,), item=item)
-
-    @property
     def aligner(self) -> MakeAligner:
         return align_audio
 
@@ -121,30 +106,6 @@ class AudioSpec(FileSpec):
     @property
     def pretrained(self) -> str:
         return "polysense.modalities.audio.encoders.pretrained.PretrainedAudio"
-
-
-def _as_samples(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.clip(np.rint(values), -32768, 32767), dtype=np.int16)
-
-
-def _noise(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """White noise, 20 to 0 dB below the clip's own power."""
-    decibels = (20, 15, 10, 5, 0)[severity - 1]
-    level = float(np.sqrt(np.mean(item.astype(np.float64) ** 2))) * 10 ** (-decibels / 20)
-    return _as_samples(item + generator.normal(0, level, len(item)))
-
-
-def _clip(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Samples cut off above 60% to 5% of the clip's loudest."""
-    limit = max(1.0, float(np.abs(item.astype(np.int32)).max(initial=0)) * (0.6, 0.4, 0.2, 0.1, 0.05)[severity - 1])
-    return _as_samples(np.clip(item, -limit, limit))
-
-
-def _gaps(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Stretches of 50 ms silenced, 5% to 50% of them, as a bad connection does."""
-    size = max(1, AudioColumn.of(column).sample_rate // 20)
-    silent = generator.random(-(-len(item) // size)) < (0.05, 0.1, 0.2, 0.35, 0.5)[severity - 1]
-    return np.where(np.repeat(silent, size)[: len(item)], 0, item).astype(np.int16)
 
 
 SPEC = AudioSpec()

@@ -88,10 +88,6 @@ class CategorySpec(ValueSpec):
         except DecodeError:
             return str(cell)
 
-    @property
-    def corruptions(self) -> Unsupported:
-        return Unsupported("a category is the same or another one; it has no degrees")
-
     def decoder(self, column: Column) -> str | Unsupported:
         if CategoryColumn.of(column).is_hashed:
             return Unsupported(HASHED)

@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     Backbones,
-    Corruption,
     FittedColumn,
     ModelSize,
-    Place,
     Preview,
     parts,
 )
@@ -22,9 +19,8 @@ from polysense.core.preview import even_positions
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
-from polysense.data.raster import EXTENSIONS, decode_image, image_size, is_signature
+from polysense.data.raster import EXTENSIONS, decode_image, is_signature
 from polysense.errors import DecodeError
-from polysense.modalities.image.column import ImageProcessor
 from polysense.modalities.image.preview import thumbnail
 from polysense.modalities.image.record import ImageColumn
 
@@ -93,21 +89,6 @@ class ImageSpec(FileSpec):
         return {"size": f"{width} x {height} pixels", "channels": "gray" if column.num_channels == 1 else "RGB"}
 
     @property
-    def corruptions(self) -> Mapping[str, Corruption]:
-        return {"noise": _noise, "blur": _blur, "contrast": _contrast, "brightness": _brightness}
-
-    def locate(
-        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
-    ) -> Place | Unsupported:
-        assert isinstance(fitted, ImageProcessor)
-        matrix = np.linalg.inv(fitted.resize().matrix(*image_size(parts(cell)[item], root)))
-        row, column = position
-        start, end = matrix @ (column, row, 1), matrix @ (column + 1, row + 1, 1)
-        return Place(
-            unit="pixels", start=(float(start[0]), float(start[1])), end=(float(end[0]), float(end[1])), item=item
-        )
-
-    @property
     def aligner(self) -> Unsupported:
         return Unsupported("what lies in an image is a region, not a segment")
 
@@ -138,30 +119,6 @@ def _are_photos(cells: Sequence[object], root: Path) -> bool:
 
 def _as_pixels(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
-
-
-def _noise(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """White noise of a standard deviation of 4% to 26% of full white (Hendrycks and Dietterich, ICLR 2019, has 8-38%
-    on ImageNet)."""
-    return _as_pixels(item + generator.normal(0, 255 * (0.04, 0.08, 0.12, 0.18, 0.26)[severity - 1], item.shape))
-
-
-def _blur(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """A Gaussian of a radius of 0.5% to 5% of the shorter side."""
-    radius = min(item.shape[1:]) * (0.005, 0.01, 0.02, 0.035, 0.05)[severity - 1]
-    blurred = [np.array(Image.fromarray(plane).filter(ImageFilter.GaussianBlur(radius))) for plane in item]
-    return np.stack(blurred)
-
-
-def _contrast(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Contrast cut to 75% to 15%."""
-    mean = item.mean(axis=(1, 2), keepdims=True)
-    return _as_pixels(mean + (item - mean) * (0.75, 0.6, 0.45, 0.3, 0.15)[severity - 1])
-
-
-def _brightness(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """10% to 50% of full white added."""
-    return _as_pixels(item + 255 * (0.1, 0.2, 0.3, 0.4, 0.5)[severity - 1])
 
 
 SPEC = ImageSpec()

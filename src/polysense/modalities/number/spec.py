@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from polysense.core.modality_spec import Claim, Corruption, ModelSize, Profile
+from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.value_spec import ValueSpec
 from polysense.data.numbers import parse_number
@@ -58,18 +58,8 @@ class NumberSpec(ValueSpec):
         except DecodeError:
             return str(cell)
 
-    @property
-    def corruptions(self) -> Mapping[str, Corruption]:
-        return {"noise": _noise}
-
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.number.decoder.NumberDecoder"
-
-
-def _noise(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise of a tenth to twice the column's scale."""
-    noise: np.ndarray = generator.normal(0, (0.1, 0.25, 0.5, 1.0, 2.0)[severity - 1], item.shape).astype(item.dtype)
-    return np.asarray(item + noise, dtype=item.dtype)
 
 
 SPEC = NumberSpec()

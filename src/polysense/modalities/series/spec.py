@@ -11,10 +11,8 @@ from polysense.core.file_spec import FileSpec, file_identity
 from polysense.core.modality_spec import (
     Backbones,
     Claim,
-    Corruption,
     FittedColumn,
     ModelSize,
-    Place,
     Preview,
     Profile,
 )
@@ -116,18 +114,6 @@ class SeriesSpec(FileSpec):
         return repr(cell) if isinstance(cell, (list, tuple)) else file_identity(cell)
 
     @property
-    def corruptions(self) -> Mapping[str, Corruption]:
-        return {"noise": _noise, "gaps": _gaps, "drift": _drift}
-
-    def locate(
-        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
-    ) -> Place | Unsupported:
-        rate = SeriesColumn.of(fitted.column).steps_per_second
-        if rate is None:
-            return Unsupported("no clock stands beside the steps")
-        return Place(unit="seconds", start=(position[0] / rate,), end=((position[0] + 1) / rate,), item=item)
-
-    @property
     def aligner(self) -> Unsupported:
         return Unsupported("segments of series are not read yet")
 
@@ -140,26 +126,6 @@ class SeriesSpec(FileSpec):
     @property
     def pretrained(self) -> Unsupported:
         return Unsupported("there is no pretrained backbone for series of any channels")
-
-
-def _noise(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise of a tenth to twice each channel's scale."""
-    noisy: np.ndarray = item + generator.normal(0, (0.1, 0.25, 0.5, 1.0, 2.0)[severity - 1], item.shape)
-    return noisy.astype(item.dtype)
-
-
-def _gaps(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Stretches of a twentieth of the series not measured, 5% to 50% of them."""
-    size = max(1, len(item) // 20)
-    lost = generator.random(-(-len(item) // size)) < (0.05, 0.1, 0.2, 0.35, 0.5)[severity - 1]
-    return np.where(np.repeat(lost, size)[: len(item), None], np.nan, item).astype(item.dtype)
-
-
-def _drift(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """A straight line from 0 to a quarter to four times each channel's scale, up or down."""
-    slope = generator.choice((-1.0, 1.0), item.shape[1]) * (0.25, 0.5, 1.0, 2.0, 4.0)[severity - 1]
-    drifting: np.ndarray = item + np.linspace(0, 1, len(item))[:, None] * slope
-    return drifting.astype(item.dtype)
 
 
 SPEC = SeriesSpec()

@@ -14,19 +14,16 @@ import numpy as np
 from polysense.core.modality_spec import (
     Backbones,
     Claim,
-    Corruption,
     FittedColumn,
     MakeAligner,
     ModalitySpec,
     ModelSize,
-    Place,
     Preview,
     Profile,
     parts,
 )
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
-from polysense.core.unsupported import Unsupported
 from polysense.modalities.text.column import TextProcessor
 from polysense.modalities.text.record import TextColumn
 from polysense.modalities.text.segments import align_text
@@ -138,20 +135,6 @@ class TextSpec(ModalitySpec):
         return characters
 
     @property
-    def corruptions(self) -> Mapping[str, Corruption]:
-        return {"dropped tokens": _drop_tokens, "swapped tokens": _swap_tokens}
-
-    def locate(
-        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
-    ) -> Place | Unsupported:
-        assert isinstance(fitted, TextProcessor)
-        if fitted.joins_lists and isinstance(cell, list):
-            return Unsupported("the cell's words are joined to one text, which stands nowhere in the table")
-        _, positions = fitted.located(parts(cell)[item])
-        start, end = positions[position[0]]
-        return Place(unit="characters", start=(float(start),), end=(float(end),), item=item)
-
-    @property
     def aligner(self) -> MakeAligner:
         return align_text
 
@@ -167,21 +150,6 @@ class TextSpec(ModalitySpec):
     @property
     def pretrained(self) -> str:
         return "polysense.modalities.text.encoders.pretrained.PretrainedText"
-
-
-def _drop_tokens(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Leaves out 5% to 40% of the tokens; the first stays."""
-    retained = generator.random(len(item)) >= (0.05, 0.1, 0.2, 0.3, 0.4)[severity - 1]
-    retained[:1] = True
-    return item[retained]
-
-
-def _swap_tokens(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Exchanges 5% to 40% of the tokens with their right neighbors."""
-    result = item.copy()
-    for i in np.flatnonzero(generator.random(max(len(item) - 1, 0)) < (0.05, 0.1, 0.2, 0.3, 0.4)[severity - 1]):
-        result[i], result[i + 1] = result[i + 1], result[i]
-    return result
 
 
 def is_mostly_english(texts: Iterable[object], limit: int = 500) -> bool:

@@ -12,11 +12,9 @@ from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     Backbones,
     Claim,
-    Corruption,
     FittedColumn,
     ModalitySpec,
     ModelSize,
-    Place,
     Preview,
     Profile,
     parts,
@@ -120,28 +118,6 @@ class VideoSpec(FileSpec):
         return {"frames": str(column.max_items), **self._frame.summary(self.item_column(column))}
 
     @property
-    def corruptions(self) -> Mapping[str, Corruption] | Unsupported:
-        damages = self._frame.corruptions
-        if isinstance(damages, Unsupported):
-            return damages
-        return {name: _of_a_frame(self, damage) for name, damage in damages.items()}
-
-    def locate(
-        self, fitted: FittedColumn, cell: object, root: Path, item: int, position: tuple[int, ...]
-    ) -> Place | Unsupported:
-        assert isinstance(fitted, VideoProcessor)
-        if isinstance(cell, list):
-            return Unsupported("several videos in a cell follow one another without a mark where one ends")
-        size, _, _ = video_info(cell, root, max_pixels=fitted.config.max_pixels)
-        frame = np.zeros((*size, 3), dtype=np.uint8)
-        place = self._frame.locate(fitted.frames, frame, root, 0, position)
-        return (
-            place
-            if isinstance(place, Unsupported)
-            else Place(unit=place.unit, start=place.start, end=place.end, item=item)
-        )
-
-    @property
     def aligner(self) -> Unsupported:
         return Unsupported("segments of videos are not read yet")
 
@@ -154,13 +130,6 @@ class VideoSpec(FileSpec):
     @property
     def pretrained(self) -> str | Unsupported:
         return self._frame.pretrained
-
-
-def _of_a_frame(spec: VideoSpec, damage: Corruption) -> Corruption:
-    def corrupt(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-        return damage(item, spec.item_column(column), severity, generator)
-
-    return corrupt
 
 
 def _can_move(item: object) -> bool:

@@ -92,15 +92,6 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
         probabilities = np.einsum("re,rec->rc", weights, stacked).astype(np.float32)
         return {**experts[0], "predicted": probabilities.argmax(axis=1), "probabilities": probabilities}
 
-    def proper_score(self, target: ClassificationTarget, statistics: Statistics) -> np.ndarray:
-        """The log probability of the true class."""
-        return _log_probability(target, statistics)
-
-    def explained(self, target: ClassificationTarget, statistics: Statistics, choice: int) -> np.ndarray:
-        """The log probability of a class, by its position."""
-        result: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
-        return result
-
     def summary(self, target: ClassificationTarget, statistics: Statistics) -> Mapping[str, object]:
         """The confusion matrix, by true and predicted class."""
         counts = confusion_matrix(statistics, len(target.classes))

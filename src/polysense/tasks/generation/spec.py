@@ -56,12 +56,9 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     infer = "polysense.tasks.generation.infer:claim"
     contribution = _Contribution()
     align = Unsupported("a row's text is the same however its cells are augmented")
-    candidates = Unsupported("texts are generated, not looked for")
-    explained = Unsupported("a text is not one number")
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.generation.report_section:report_sections"
     sample_outputs = "polysense.tasks.generation.sample_output:sample_outputs"
-    editor = Unsupported("there is no editor for texts yet")
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A decoder of two layers at least."""
@@ -152,15 +149,6 @@ class GenerationSpec(RowSpec[GenerationTarget]):
         best = np.where(weights > 0, scores, -np.inf).argmax(axis=1)
         every = np.stack([expert["predicted"] for expert in experts], axis=1)
         return {**rest, "predicted": every[np.arange(len(best)), best], "score": scores.max(axis=1)}
-
-    def proper_score(self, target: GenerationTarget, statistics: Statistics) -> np.ndarray:
-        """The log probability of the true text, per token."""
-        return _log_likelihood(target, statistics)
-
-    def same(self, target: GenerationTarget, one: Statistics, other: Statistics) -> np.ndarray:
-        """Whether the text is, to the letter."""
-        pairs = zip(one["predicted"], other["predicted"], strict=True)
-        return np.array([a == b for a, b in pairs], dtype=bool)
 
 
 def _log_likelihood(target: GenerationTarget, statistics: Statistics) -> np.ndarray:

@@ -97,15 +97,6 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
         probabilities = np.einsum("re,rec->rc", weights, stacked).astype(np.float32)
         return {**experts[0], "predicted": probabilities > 0.5, "probabilities": probabilities}
 
-    def proper_score(self, target: MultilabelTarget, statistics: Statistics) -> np.ndarray:
-        """The mean over the labels of the true answer's log probability."""
-        return _log_probability(target, statistics)
-
-    def explained(self, target: MultilabelTarget, statistics: Statistics, choice: int) -> np.ndarray:
-        """The log probability of a label, by its position."""
-        result: np.ndarray = np.log(np.clip(statistics["probabilities"][:, choice].astype(np.float64), _EPSILON, 1.0))
-        return result
-
 
 def _log_probability(target: MultilabelTarget, statistics: Statistics) -> np.ndarray:
     assert "probabilities" in statistics, f"{target.name}: a multilabel target predicts probabilities"

@@ -40,18 +40,12 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     infer = Unsupported("it is read from the input columns")
     preset = Unsupported("it is read from the input columns")
     average = Unsupported("codes of different models have nothing in common")
-    proper_score = Unsupported("its columns' errors have different units")
     contribution = Unsupported("what is reconstructed are the columns themselves")
     align = Unsupported("the truth is the augmented column itself")
-    unit = Unsupported("every row counts by itself")
-    candidates = Unsupported("nothing is looked for")
     searches = Unsupported("no column is embedded for others to find")
-    explained = Unsupported("a row's columns are not one number")
-    same = Unsupported("a reconstruction is not one answer")
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.reconstruction.report_section:report_sections"
     sample_outputs = Unsupported("its cells have a page of their own, reconstructions.html")
-    editor = Unsupported("the truth is the columns themselves, so there is nothing to label")
 
     def collate(
         self,

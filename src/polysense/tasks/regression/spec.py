@@ -14,8 +14,6 @@ from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["SPEC", "RegressionSpec"]
 
-_SAME = 1e-6  # of a column's standard deviation
-
 
 class _Contribution(Contribution[RegressionTarget]):
     """R2, whose denominator is known only when all rows are: rows leave their squared errors until then."""
@@ -84,30 +82,11 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
         stacked = np.stack([expert["predicted"] for expert in experts], axis=1)
         return {**experts[0], "predicted": np.einsum("re,rec->rc", weights, stacked).astype(np.float32)}
 
-    def proper_score(self, target: RegressionTarget, statistics: Statistics) -> np.ndarray:
-        """The negative mean squared error over the known columns, each in its training standard deviation."""
-        scale = np.array(target.std or (1.0,) * len(target.columns), dtype=np.float64)
-        error = (statistics["predicted"].astype(np.float64) - statistics["truth"]) / np.where(scale > 0, scale, 1.0)
-        known = ~np.isnan(error)
-        result: np.ndarray = -np.where(known, error**2, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-        return result
-
     def spelled(self, target: RegressionTarget, value: np.ndarray) -> str:
         """Each number with its column's name, where there are several."""
         if len(value) == 1:
             return super().spelled(target, value)
         return ", ".join(f"{name} {number:.4g}" for name, number in zip(target.columns, value.tolist(), strict=True))
-
-    def explained(self, target: RegressionTarget, statistics: Statistics, choice: int) -> np.ndarray:
-        """A column's number, by its position."""
-        result: np.ndarray = statistics["predicted"][:, choice].astype(np.float64)
-        return result
-
-    def same(self, target: RegressionTarget, one: Statistics, other: Statistics) -> np.ndarray:
-        """Whether all numbers are, to a millionth of the training standard deviation."""
-        scale = np.array(target.std or (1.0,) * len(target.columns), dtype=np.float64)
-        result: np.ndarray = (np.abs(one["predicted"] - other["predicted"]) <= _SAME * scale).all(axis=1)
-        return result
 
 
 SPEC = RegressionSpec()

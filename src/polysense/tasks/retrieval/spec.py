@@ -35,19 +35,13 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
     infer = Unsupported("it is read from the input columns")
     preset = Unsupported("it is read from the input columns")
     average = Unsupported("embeddings of different models lie in different spaces")
-    proper_score = Unsupported("a similarity is no probability")
     contribution = Unsupported("an embedding is of one column alone, so no other column contributes to it")
     align = Unsupported("what belongs together does so however its cells are augmented")
-    unit = Unsupported("every row counts by itself")
-    candidates = Unsupported("every row's cells are looked among; there is no table of their own")
     searches = "polysense.tasks.retrieval.nearest:retrievals"
     reconstructions = Unsupported("no column is decoded from a code")
-    explained = Unsupported("an embedding is not one number")
-    same = Unsupported("an embedding is not an answer")
     summary = Unsupported("its metrics say what there is to say")
     report_section = Unsupported("its map and its neighbors have pages of their own")
     sample_outputs = "polysense.tasks.retrieval.sample_output:sample_outputs"
-    editor = Unsupported("pairs are the table's rows, so there is nothing to label")
 
     def collate(
         self,

@@ -47,11 +47,9 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
     contribution = _Contribution()
     average = Unsupported("the probabilities of single pixels are not kept")
     align = "polysense.tasks.segmentation.align:align"
-    candidates = Unsupported("the classes are part of the model")
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.segmentation.report_section:report_sections"
     sample_outputs = "polysense.tasks.segmentation.sample_output:sample_outputs"
-    editor = Unsupported("there is no editor for masks yet")
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A decoder over the image's feature maps."""
@@ -102,20 +100,6 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
             return {**rest, "predicted": predicted, "both": both, "likelihood": likelihood}
 
         return {"majority-class baseline": majority}
-
-    def proper_score(self, target: SegmentationTarget, statistics: Statistics) -> np.ndarray:
-        """The mean log probability of the true classes of an image's pixels."""
-        return _log_probability(statistics)
-
-    def explained(self, target: SegmentationTarget, statistics: Statistics, choice: int) -> np.ndarray:
-        """The share of an image's pixels that is predicted as a class, by its position."""
-        result: np.ndarray = statistics["predicted"][:, choice] / np.maximum(statistics["num_pixels"], 1)
-        return result
-
-    def same(self, target: SegmentationTarget, one: Statistics, other: Statistics) -> np.ndarray:
-        """Whether every pixel is."""
-        pairs = zip(one["mask"], other["mask"], strict=True)
-        return np.array([np.array_equal(a, b) for a, b in pairs], dtype=bool)
 
 
 def _log_probability(statistics: Statistics) -> np.ndarray:

@@ -52,12 +52,9 @@ class TaggingSpec(RowSpec[TaggingTarget]):
     contribution = _Contribution()
     average = Unsupported("segments have no mean")
     align = "polysense.tasks.tagging.align:align"
-    candidates = Unsupported("the classes are part of the model")
-    explained = Unsupported("a labeling is not one number")
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.tagging.report_section:report_sections"
     sample_outputs = "polysense.tasks.tagging.sample_output:sample_outputs"
-    editor = Unsupported("there is no editor for segments yet")
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A label for each token, linear in it."""
@@ -127,15 +124,6 @@ class TaggingSpec(RowSpec[TaggingTarget]):
             return {**rest, "predicted": _ragged([segments.copy() for _ in statistics["present"]])}
 
         return {"majority-class baseline": majority}
-
-    def proper_score(self, target: TaggingTarget, statistics: Statistics) -> np.ndarray:
-        """The log probability of the true labeling, by the column's length."""
-        return _log_likelihood(target, statistics)
-
-    def same(self, target: TaggingTarget, one: Statistics, other: Statistics) -> np.ndarray:
-        """Whether all segments are, their probabilities aside."""
-        pairs = zip(one["predicted"], other["predicted"], strict=True)
-        return np.array([np.array_equal(a[:, :3], b[:, :3]) for a, b in pairs], dtype=bool)
 
 
 def _log_likelihood(target: TaggingTarget, statistics: Statistics) -> np.ndarray:

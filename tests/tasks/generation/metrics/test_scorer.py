@@ -27,12 +27,12 @@ PERFECT = {
 }  # fmt: skip
 
 
-def text_metrics(references, hypotheses, *, bootstrap=1000, seed=0, groups=None) -> dict[str, Interval]:
+def text_metrics(references, hypotheses, *, bootstrap=1000, seed=0) -> dict[str, Interval]:
     """Every metric with its interval, as an evaluation has them."""
     score = TextScorer(references, hypotheses)
     num_rows = len(hypotheses)
     all_rows = score(np.ones((1, num_rows)))
-    parts = [score(weights) for weights in multiplicities(num_rows, bootstrap, seed, groups=groups)]
+    parts = [score(weights) for weights in multiplicities(num_rows, bootstrap, seed)]
     return {
         name: interval(all_rows[name].item(), np.concatenate([np.zeros(0), *(part[name] for part in parts)]), 0.95)
         for name in NAMES
@@ -144,15 +144,6 @@ def test_intervals_hold_the_value_are_repeatable_and_shrink_with_rows():
     for name in ("cider", "bleu", "chrf", "rouge_l", "wer", "cer", "token_f1"):
         # A sixteenth of the rows, four times the width.
         assert widths[1][name] == pytest.approx(widths[0][name] / 4, rel=0.5), name
-
-
-def test_groups_are_drawn_whole():
-    references, hypotheses = captions(40)
-    # Every row four times: drawn one by one they look like four times the evidence.
-    references, hypotheses = references * 4, hypotheses * 4
-    alone = text_metrics(references, hypotheses, bootstrap=300)["wer"]
-    grouped = text_metrics(references, hypotheses, bootstrap=300, groups=np.tile(np.arange(40), 4))["wer"]
-    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
 
 
 def test_shuffled_texts_score_less():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from polysense.core.modality_spec import Claim, Corruption, ModelSize, Preview, Profile
+from polysense.core.modality_spec import Claim, ModelSize, Preview, Profile
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 from polysense.core.value_spec import ValueSpec
@@ -17,7 +17,6 @@ from polysense_example.chess.record import ChessColumn
 __all__ = ["ChessSpec"]
 
 _MAJORITY = 0.9  # of the cells; the others will be missing
-_NO_KING = [PIECES.index(piece) for piece in PIECES if piece not in ".Kk"]
 
 
 class ChessSpec(ValueSpec):
@@ -54,10 +53,6 @@ class ChessSpec(ValueSpec):
     ) -> Preview:
         return Preview(images=[_board(item[:64].reshape(8, 8), max(side // 8, 3)) for item in items[:most]])
 
-    @property
-    def corruptions(self) -> Mapping[str, Corruption]:
-        return {"lost pieces": _lose_pieces}
-
     def decoder(self, column: Column) -> Unsupported:
         return Unsupported("a position that can be reached is not put together square by square")
 
@@ -80,9 +75,3 @@ def _board(codes: np.ndarray, side: int) -> np.ndarray:
         inner = np.s_[row * side + edge : (row + 1) * side - edge, column * side + edge : (column + 1) * side - edge]
         image[inner] = 255 if PIECES[codes[row, column]].isupper() else 0
     return image
-
-
-def _lose_pieces(item: np.ndarray, column: Column, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """5% to 60% of the pieces, never a king."""
-    lost = (generator.random(item.shape) < (0.05, 0.1, 0.2, 0.4, 0.6)[severity - 1]) & np.isin(item, _NO_KING)
-    return np.where(lost, 0, item).astype(item.dtype)

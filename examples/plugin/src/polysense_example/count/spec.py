@@ -66,15 +66,6 @@ class CountSpec(ValueTaskSpec[CountTarget]):
         stacked = np.stack([expert["predicted"] for expert in experts], axis=1)
         return {**experts[0], "predicted": (weights * stacked).sum(axis=1).astype(np.float32)}
 
-    def proper_score(self, target: CountTarget, statistics: Statistics) -> np.ndarray:
-        """The negative deviance."""
-        return -_deviance(statistics)
-
-    def explained(self, target: CountTarget, statistics: Statistics, choice: int) -> np.ndarray:
-        """The logarithm of the expected count."""
-        result: np.ndarray = np.log(statistics["predicted"].astype(np.float64))
-        return result
-
 
 def _deviance(statistics: Statistics) -> np.ndarray:
     """2 (y log(y / rate) - y + rate) of each row, where 0 log 0 is 0; float64 [rows]."""

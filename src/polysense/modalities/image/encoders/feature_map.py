@@ -140,8 +140,6 @@ class FeatureMap(Encoder):
         dropout: On the last map.
     """
 
-    input_name = "standardize"
-
     def __init__(
         self,
         column: ImageColumn,

@@ -24,8 +24,6 @@ __all__ = ["PretrainedImage"]
 class PretrainedImage(Pretrained):
     """One token for each patch or cell of the backbone's last feature map."""
 
-    input_name = "standardize"
-
     def __init__(
         self, config: PretrainedConfig, column: Column, width: int, backbone: nn.Module, extractor: Any
     ) -> None:

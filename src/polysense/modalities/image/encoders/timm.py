@@ -187,7 +187,6 @@ class Timm(BackboneEncoder):
     """A backbone's last feature map or token sequence."""
 
     column: ImageColumn
-    input_name = "standardize"
 
     def __init__(
         self,

@@ -57,8 +57,6 @@ class ViTConfig(EncoderConfig):
 class ViT(Encoder, config=ViTConfig):
     """Patches, positions, transformer blocks, a last normalization, and a projection where the widths differ."""
 
-    input_name = "standardize"
-
     def __init__(self, config: ViTConfig, column: ImageColumn, width: int) -> None:
         super().__init__(column, width)
         inner = config.width or width

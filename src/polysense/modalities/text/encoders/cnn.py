@@ -57,8 +57,6 @@ class TextCNNConfig(EncoderConfig):
 class TextCNN(Encoder, config=TextCNNConfig):
     """Token embeddings, a convolution of each width, a projection to the model's width."""
 
-    input_name = "embedding"
-
     def __init__(self, config: TextCNNConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
         self.config = config

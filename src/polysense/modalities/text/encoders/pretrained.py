@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
@@ -18,12 +18,6 @@ __all__ = ["PretrainedText"]
 
 class PretrainedText(Pretrained):
     """One token for each of the backbone's."""
-
-    @property
-    def input_layer(self) -> nn.Module | None:
-        """Its token embeddings."""
-        embeddings: nn.Module = self.network.get_input_embeddings()
-        return embeddings
 
     @classmethod
     def requested(cls, config: PretrainedConfig, settings: Any) -> TextRequirements:

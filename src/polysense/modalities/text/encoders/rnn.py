@@ -54,8 +54,6 @@ class TextRNNConfig(EncoderConfig):
 class TextRNN(Encoder, config=TextRNNConfig):
     """Token embeddings, recurrent layers, a projection to the model's width."""
 
-    input_name = "embedding"
-
     def __init__(self, config: TextRNNConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
         self.config = config

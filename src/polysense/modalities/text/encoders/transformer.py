@@ -40,8 +40,6 @@ class TextTransformerConfig(EncoderConfig):
 class TextTransformer(Encoder, config=TextTransformerConfig):
     """Subword embeddings, sinusoidal positions, transformer blocks."""
 
-    input_name = "embedding"
-
     def __init__(self, config: TextTransformerConfig, column: TextColumn, width: int) -> None:
         super().__init__(column, width)
         self.embedding = nn.Embedding(column.vocabulary_size, width)
