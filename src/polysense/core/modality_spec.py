@@ -119,7 +119,17 @@ class Profile(ABC):
     @property
     @abstractmethod
     def num_numbers(self) -> int:
-        """Cells that are numbers or spell one."""
+        """Cells that are numbers or spell one, with or without a unit."""
+
+    @property
+    @abstractmethod
+    def numbers(self) -> str:
+        """For a reason: the numbers' unit and marks, and what is missing; "" if there is nothing to say."""
+
+    @property
+    @abstractmethod
+    def decimal_mark(self) -> str | None:
+        """What the table's other columns have as decimal mark, where this column's numbers can be read in two ways."""
 
     @abstractmethod
     def num_distinct(self) -> int:
@@ -162,6 +172,7 @@ class Claim:
         multiple: Whether a cell holds several items.
         is_used: Whether to make it an input unasked. False where the cells are surely the modality's and yet do harm
             (dates: a model may learn which day had which answer); `evidence` then says why and how to take it in.
+        settings: Of the column's config, where the table tells what the column alone does not.
     """
 
     SURE: ClassVar[float] = 0.9
@@ -170,6 +181,7 @@ class Claim:
     evidence: str
     multiple: bool = False
     is_used: bool = True
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert 0 < self.confidence <= 1, f"a confidence of {self.confidence}; claim nothing (None) instead of 0"

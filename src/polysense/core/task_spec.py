@@ -83,6 +83,7 @@ class TargetClaim:
         multiple: Whether a cell holds several items.
         delimiter: What separates the items of a cell that is one text; None if cells are lists.
         over: The input column that the target lies in; None if the cells don't tell.
+        settings: Of the target's config, where the table tells what the column alone does not.
     """
 
     SURE: ClassVar[float] = 0.85
@@ -92,6 +93,7 @@ class TargetClaim:
     multiple: bool = False
     delimiter: str | None = None
     over: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

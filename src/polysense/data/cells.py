@@ -22,10 +22,20 @@ import polars as pl
 
 from polysense.errors import TableError
 
-__all__ = ["MEDIA", "MISSING", "as_series", "clean", "clean_all", "normalize"]
+__all__ = ["MEDIA", "MISSING", "SHEET_ERRORS", "as_series", "clean", "clean_all", "normalize"]
 
-MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"})
-"""The spellings of a missing input cell, surrounding whitespace aside."""
+SHEET_ERRORS = frozenset({
+    "#N/A", "#N/A N/A", "#NA", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#SPILL!", "#CALC!",
+    "#ERROR!",
+})  # fmt: skip
+"""What a spreadsheet writes into a cell that has no value; missing in every column, targets too."""
+
+MISSING = SHEET_ERRORS | frozenset({
+    "", "NA", "N/A", "n/a", "N.A.", "n.a.", "<NA>", "<na>", "NaN", "nan", "NAN", "-NaN", "-nan", "NaT", "1.#IND",
+    "-1.#IND",
+    "1.#QNAN", "-1.#QNAN", "null", "Null", "NULL", "(null)", "<null>", "\\N", "None",
+})  # fmt: skip
+"""The spellings of a missing input cell, surrounding whitespace aside; columns of numbers and dates know more."""
 
 MEDIA = pl.Struct({"bytes": pl.Binary, "path": pl.String})
 """A media cell as the `datasets` package stores it."""
@@ -47,7 +57,7 @@ def clean(value: object, literal: bool = False) -> object:
     """
     if isinstance(value, str):
         text = value.strip()
-        if not text or (not literal and text in MISSING):
+        if not text or (text in SHEET_ERRORS if literal else text in MISSING):
             return None
         if text[0] != "[" or text[-1] != "]":
             return value

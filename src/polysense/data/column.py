@@ -80,11 +80,13 @@ class ColumnProcessor(FittedColumn):
     Attributes:
         name: The input column's name; in the table too, unless the config names another column.
         config: How it was asked for.
+        warnings: What of the training cells may be read otherwise than it was meant, or loses its meaning. Not saved.
     """
 
     def __init__(self, name: str, config: ColumnConfig) -> None:
         self.name = name
         self.config = config
+        self.warnings: tuple[str, ...] = ()
         self._column: Column | None = None
 
     @property
@@ -127,6 +129,8 @@ class ColumnProcessor(FittedColumn):
                 f"{where}, column {self.name!r}: all {len(cells)} training cells are missing; leave this column out"
             )
         fitted = self._fit(TrainingCells(cells, sources, present), root, requirements)
+        for warning in self.warnings:
+            _log.warning("column %r: %s", self.name, warning)
         max_items *= fitted.max_items
         self._column = dataclasses.replace(
             fitted, source=self.config.column or "", multiple=max_items > 1, max_items=max_items

@@ -170,7 +170,7 @@ class _Input(ColumnProfile):
         if not claim.is_used:
             return self._ignored(claim.evidence, modality)
         reason = f"{modality}: {claim.evidence}"
-        return self._is(Role.INPUT, reason, modality=modality, multiple=claim.multiple)
+        return self._is(Role.INPUT, reason, modality=modality, multiple=claim.multiple, settings=claim.settings)
 
     def _split(self) -> ColumnGuess | None:
         if not self.words & _SPLIT_NAMES or self.are_lists:
@@ -196,7 +196,10 @@ class _Input(ColumnProfile):
             return "lists of mixed or nested values, which no column type reads"
         if isinstance(self.cells[0], dict):
             return f"structures with the keys {', '.join(self.cells[0])}; give each key a column of its own"
-        distinct = self.num_distinct()
+        distinct, notation = self.num_distinct(), self.notation
+        if 2 * len(notation.bounds) > notation.num_cells:
+            share = len(notation.bounds) / notation.num_cells
+            return f"no numbers, but limits such as {quote(notation.bounds[0])}, in {share:.0%} of its cells"
         if distinct <= 1:
             return f"constant, {quote(self.cells[0])} in all {self.num_present:,} rows that have a value"
         if self.is_index:
@@ -250,7 +253,8 @@ def guess_target(evidence: ColumnProfile) -> ColumnGuess:
     if name is None:
         raise ColumnError(
             f"{where}: found {evidence.counts()}, such as {quote(evidence.cells[0])}: too many for classes, and too "
-            f"short for texts; state the target's type, as classification or generation"
+            f"short for texts; state the target's type, as classification, regression (numbers in one unit) "
+            f"or generation"
         )
     return _target_guess(evidence, name, claims[name])
 
@@ -279,4 +283,5 @@ def _target_guess(evidence: ColumnProfile, name: str, claim: TargetClaim) -> Col
         multiple=claim.multiple,
         delimiter=claim.delimiter,
         over=claim.over,
+        settings=claim.settings,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import TypeVar, overload
 
 import polars as pl
 
@@ -23,7 +23,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
-from polysense.data.numbers import decimal_mark, parse_number
+from polysense.data.notation import Notation, NotationEvidence
 from polysense.data.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import BundleError, ColumnError, DecodeError
@@ -33,7 +33,7 @@ __all__ = ["Processor"]
 _log = get_logger("polysense.data.processor")
 
 T = TypeVar("T")
-_VERSION = 2
+_VERSION = 3
 _FILE = "processor.json"
 
 
@@ -53,13 +53,13 @@ class Processor:
         columns: Mapping[str, ColumnProcessor],
         targets: Mapping[str, TargetProcessor],
         weight: str | None = None,
-        weight_mark: Any = None,
+        weight_notation: Notation | None = None,
         imputer: CellImputer | None = None,
     ) -> None:
         self.columns = dict(columns)
         self.targets = dict(targets)
         self.weight = weight
-        self._weight_mark = weight_mark
+        self._weight_notation = weight_notation or Notation()
         self.imputer = imputer
         for target in self.targets.values():
             target.attach(self.columns)
@@ -125,11 +125,20 @@ class Processor:
         for name, target in targets.items():
             if target.over is not None and name not in fitted_targets:
                 target.fit(table)
-        mark = None
+        notation = None
         if config.weight is not None:
             table.require(config.weight, "weight column")
-            mark = decimal_mark(table.cells(config.weight))
-        return Processor(columns, targets, config.weight, mark, imputer)
+            notation = NotationEvidence.of(table.cells(config.weight)).notation
+        return Processor(columns, targets, config.weight, notation, imputer)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of the training cells may be read otherwise than it was meant; none of a loaded processor."""
+        return [
+            f"{part.name}: {text}"
+            for part in (*self.columns.values(), *self.targets.values())
+            for text in part.warnings
+        ]
 
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""
@@ -208,7 +217,7 @@ class Processor:
                 sample.targets[name] = value
         if self.weight is not None and table.has(self.weight):
             try:
-                weight = parse_number(table.cell(i, self.weight), self._weight_mark)
+                weight = self._weight_notation.read(table.cell(i, self.weight))
                 if weight is not None and weight < 0:
                     raise DecodeError(f"found the weight {weight:g}, expected 0 or more; the row counts as 1")
             except DecodeError as error:
@@ -229,7 +238,7 @@ class Processor:
             "columns": [column.save(folder / f"column_{i}") for i, column in enumerate(self.columns.values())],
             "targets": [target.save(folder / f"target_{i}") for i, target in enumerate(self.targets.values())],
             "weight": self.weight,
-            "weight_mark": self._weight_mark,
+            "weight_notation": self._weight_notation.plain(),
         }
         write_json(folder / _FILE, state)
 
@@ -253,11 +262,11 @@ class Processor:
         try:
             columns = [ColumnProcessor.load(part, folder / f"column_{i}") for i, part in enumerate(state["columns"])]
             targets = [TargetProcessor.load(part, folder / f"target_{i}") for i, part in enumerate(state["targets"])]
-            weight, mark = state["weight"], state["weight_mark"]
+            weight, notation = state["weight"], Notation.restored(state["weight_notation"])
         except (KeyError, TypeError) as error:
             raise BundleError(f"{path}: is broken: {error}") from error
         by_name = {column.name: column for column in columns}
-        return Processor(by_name, {target.name: target for target in targets}, weight, mark, imputer)
+        return Processor(by_name, {target.name: target for target in targets}, weight, notation, imputer)
 
 
 def _check_traced(transform: TransformConfig, target: TargetProcessor) -> None:

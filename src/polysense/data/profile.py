@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -19,8 +20,9 @@ import polars as pl
 from polysense.core.modality_spec import Profile
 from polysense.core.random import permutation
 from polysense.core.role import Role
-from polysense.data.cells import MISSING
-from polysense.data.numbers import decimal_mark, is_number, parse_number
+from polysense.data.cells import MISSING, SHEET_ERRORS, clean
+from polysense.data.notation import DecimalMark, NotationEvidence
+from polysense.data.numbers import is_number
 from polysense.data.sniff import file_kind, is_code, kind_of_bytes
 from polysense.data.sources import Table, resolve
 from polysense.errors import DecodeError
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 SAMPLE = 1_000
+_SAMPLE_MARKS = 200  # cells of each other column, for its decimal mark
 ID_NAMES = {"id", "ids", "uuid", "guid", "key", "pk", "hash", "md5", "sha1", "sha256"}
 INDEX_NAMES = {"index", "idx", "rowid", "rownum", "unnamed"}
 GROUP_NAMES = {
@@ -54,6 +57,7 @@ _MAJORITY = 0.9  # of the cells that are numbers, or texts
 _CODES = 0.8  # likewise of texts that are codes
 _MAX_CATEGORIES = 1_000
 _MAX_CODED_CLASSES = 20  # an integer target with more values than this is a quantity, unless its name says otherwise
+_PHONE = re.compile(r"\+\d[\d ]{7,16}")
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -70,6 +74,7 @@ class ColumnGuess:
         delimiter: What separates the labels of a multilabel target that is one text; None if cells are lists.
         over: The input column that the target lies in (tagging); None if that is not told by its cells.
         column: The table's column, where it has another name.
+        settings: Further settings of its config, that the table as a whole tells.
         reason: One sentence with the evidence.
     """
 
@@ -81,6 +86,7 @@ class ColumnGuess:
     delimiter: str | None = None
     over: str | None = None
     column: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
     reason: str
 
 
@@ -102,7 +108,16 @@ class ColumnProfile(Profile):
         self.positions = chosen.tolist()
         cells = [table.cell(int(i), name, literal=literal) for i in chosen]
         self._cells = [cell for cell in cells if cell is not None]
+        self.notation = NotationEvidence.of(self._cells)
+        if self.notation.is_numeric and self.notation.marks:
+            self._without_marks(set(self.notation.marks))
         self._words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+
+    def _without_marks(self, marks: Collection[str]) -> None:
+        """Takes what marks a missing number in a column of numbers for missing."""
+        self._cells = [cell for cell in self._cells if not (isinstance(cell, str) and cell.strip() in marks)]
+        if self.series.dtype == pl.String:
+            self.series = self.series.set(self.series.is_in(list(marks)), None)
 
     @property
     def name(self) -> str:
@@ -199,7 +214,19 @@ class ColumnProfile(Profile):
 
     @cached_property
     def num_numbers(self) -> int:
+        if self.notation.is_numeric:
+            return self.notation.num_numeric - self.notation.num_marks
         return sum(map(is_number, self.cells))
+
+    @property
+    def numbers(self) -> str:
+        return self.notation.describe()
+
+    @cached_property
+    def decimal_mark(self) -> str | None:
+        if self.notation.settled not in ("convention", "nothing"):
+            return None
+        return other_marks(self.table).get(self.name)
 
     @cached_property
     def mean_words(self) -> float:
@@ -233,12 +260,13 @@ class ColumnProfile(Profile):
 
     @cached_property
     def code(self) -> str | None:
-        numeric = [cell for cell in self.cells if is_number(cell)]
-        if len(numeric) >= _MAJORITY * len(self.cells):
+        if self.num_numbers >= _MAJORITY * len(self.cells):
             if all(isinstance(cell, bool) for cell in self.cells):
                 return None
-            if any(isinstance(cell, str) and re.match(r"0\d", cell.strip()) for cell in numeric):
+            if any(re.match(r"0\d", text.strip()) for text in self.texts):
                 return "digits with leading zeros"  # "007" is a code; as a number it would become 7
+            if sum(bool(_PHONE.fullmatch(text.strip())) for text in self.texts) >= _CODES * len(self.cells):
+                return f"phone numbers such as {quote(self.texts[0])}"
             low, high, is_whole = self.range_of_numbers()
             named = self.last_word in ID_NAMES or (self.last_word in GROUP_NAMES and not self.words & _COUNT_NAMES)
             return f"integers {low} to {high}" if is_whole and not self.is_index and named else None
@@ -269,19 +297,47 @@ class ColumnProfile(Profile):
 
     def range_of_numbers(self) -> tuple[str, str, bool]:
         """Of the cells looked at if some are spelled oddly."""
-        numbers = self.series.drop_nulls().cast(pl.Float64, strict=False)
-        if not numbers.is_null().any() and numbers.is_finite().all():
+        notation, series = self.notation.notation, self.series.drop_nulls()
+        is_plain = series.dtype != pl.String or (not notation.groups and notation.decimal != "," and not notation.unit)
+        numbers = series.cast(pl.Float64, strict=False) if is_plain else None
+        if numbers is not None and not numbers.is_null().any() and numbers.is_finite().all():
             values = numbers.to_numpy()
         else:
-            values = read_numbers(self.cells)
-            values = values[np.isfinite(values)]
+            values = np.array(self.notation.values, dtype=np.float64)
+        if not len(values):
+            return "none", "none", False
         return format_number(values.min()), format_number(values.max()), bool(np.all(values == np.round(values)))
 
 
+_MARKS: WeakKeyDictionary[Table, Mapping[str, DecimalMark]] = WeakKeyDictionary()
+
+
+def other_marks(table: Table) -> Mapping[str, DecimalMark]:
+    """Per text column the decimal mark that the other columns of its table settle, where they agree."""
+    if table not in _MARKS:
+        marks: dict[str, str] = {}
+        for name, kind in table.frame.schema.items():
+            if kind == pl.String:
+                cells = [
+                    clean(value) for value in table.frame.get_column(name).drop_nulls().head(_SAMPLE_MARKS).to_list()
+                ]
+                evidence = NotationEvidence.of(cells)
+                has_mark = evidence.settled == "cells" and evidence.notation.decimal is not None
+                if evidence.is_numeric and has_mark and not evidence.unclear:
+                    marks[name] = str(evidence.notation.decimal)
+        result: dict[str, DecimalMark] = {}
+        for name in table.names:
+            others = {mark for other, mark in marks.items() if other != name}
+            if len(others) == 1:
+                result[name] = "," if others == {","} else "."
+        _MARKS[table] = result
+    return _MARKS[table]
+
+
 def are_numbers(evidence: ColumnProfile) -> bool:
-    """Whether all cells are numbers or spell one; a bool is none."""
-    cells = [cell for cell in evidence.cells if not (isinstance(cell, str) and cell.strip() in MISSING)]
-    return bool(cells) and all(is_number(cell) and not isinstance(cell, bool) for cell in cells)
+    """Whether all cells are numbers or spell one, whatever their unit; a bool is none."""
+    notation = evidence.notation
+    return notation.is_numeric and not notation.rest and not any(isinstance(cell, bool) for cell in evidence.cells)
 
 
 def are_codes(evidence: ColumnProfile) -> bool:
@@ -296,7 +352,9 @@ def cleaned(table: Table, name: str, literal: bool) -> pl.Series:
     series = table.frame.get_column(name)
     if series.dtype == pl.String:
         text = series.str.strip_chars()
-        missing = [""] if literal else [*MISSING, "[]"]
+        if (text.str.len_bytes() != text.str.len_chars()).any():
+            text = text.str.normalize("NFC")  # the same word typed on a Mac is the same value
+        missing = ["", *SHEET_ERRORS] if literal else [*MISSING, "[]"]
         return text.set(text.is_in(missing), None)
     if series.dtype.is_float():
         return series.fill_nan(None)
@@ -309,11 +367,11 @@ def cleaned(table: Table, name: str, literal: bool) -> pl.Series:
 
 def read_numbers(cells: Sequence[object]) -> np.ndarray:
     """Cells as numbers, float64, NaN where a cell is missing or is none."""
-    mark = decimal_mark(cells)
+    notation = NotationEvidence.of(cells).notation
     numbers = []
     for cell in cells:
         try:
-            number = parse_number(cell, mark)
+            number = notation.read(cell)
         except DecodeError:
             number = None
         numbers.append(np.nan if number is None else number)

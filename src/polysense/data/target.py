@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from polysense.data.sources import Table
 from polysense.errors import BundleError
 
 __all__ = ["ColumnTargetConfig", "TargetConfig", "TargetProcessor"]
+
+_log = logging.getLogger("polysense.data.targets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +83,13 @@ class TargetProcessor(ABC):
     Attributes:
         name: The target's name.
         config: How it was asked for.
+        warnings: What of the training cells may be read otherwise than it was meant, or loses its meaning. Not saved.
     """
 
     def __init__(self, name: str, config: TargetConfig) -> None:
         self.name = name
         self.config = config
+        self.warnings: tuple[str, ...] = ()
         self._target: Target | None = None
         self._required = Requirements()
         self._inputs: dict[str, str] = {}
@@ -123,6 +128,8 @@ class TargetProcessor(ABC):
         for column in self.columns:
             table.require(column, "target column")
         self._target = self._fit(table, [table.cells(column, literal=True) for column in self.columns])
+        for warning in self.warnings:
+            _log.warning("target %r: %s", self.name, warning)
         return self._target
 
     def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:  # noqa: B027 (most need no column)

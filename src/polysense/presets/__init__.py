@@ -73,7 +73,7 @@ PRESETS: Mapping[str, Size] = {
 
 def _column(guess: ColumnGuess) -> ColumnConfig:
     assert guess.modality is not None
-    plain = {"type": registry.modality(guess.modality).column_type, "column": guess.column}
+    plain = {"type": registry.modality(guess.modality).column_type, "column": guess.column, **guess.settings}
     return from_dict(ColumnConfig, plain, where=f"data.columns.{guess.name}")  # type: ignore[type-abstract]
 
 
@@ -92,11 +92,13 @@ def _transforms(inputs: Sequence[tuple[str, str]]) -> dict[str, TransformConfig]
     }
 
 
-def _target(name: str, task: str, delimiter: str | None, size: ModelSize) -> tuple[TargetConfig, HeadConfig]:
+def _target(guess: ColumnGuess, size: ModelSize) -> tuple[TargetConfig, HeadConfig]:
+    name, task = guess.name, guess.task
+    assert task is not None
     preset = registry.task(task).preset
     assert not isinstance(preset, Unsupported), f"{name}: a column is never inferred as a {task} target: {preset}"
-    plain = preset(size, delimiter)
-    target = from_dict(TargetConfig, plain.target, where=f"data.targets.{name}")  # type: ignore[type-abstract]
+    plain = preset(size, guess.delimiter)
+    target = from_dict(TargetConfig, {**plain.target, **guess.settings}, where=f"data.targets.{name}")  # type: ignore[type-abstract]
     return target, from_dict(HeadConfig, plain.head, where=f"model.heads.{name}")
 
 
@@ -165,16 +167,16 @@ def recipe_for(
         raise ConfigError(f"there is no preset {preset!r}; choose from: {', '.join(PRESETS)}")
     size = PRESETS[preset]
     inputs = [(g.name, g.modality) for g in guesses if g.role is Role.INPUT and g.modality is not None]
-    targets = [(g.name, g.task, g.delimiter) for g in guesses if g.role is Role.TARGET and g.task is not None]
+    targets = [g for g in guesses if g.role is Role.TARGET and g.task is not None]
     if not inputs:
         reasons = (f"  {g.name}: {g.reason}" for g in guesses if g.role is not Role.TARGET)
         raise ColumnError("no column can serve as an input:", *reasons, "name one with --column NAME=MODALITY")
     small = num_rows <= SMALL_TABLE
     width = size.width[0] if small else size.width[1]
     sizes = ModelSize(channels=size.channels, layers=size.layers, width=width)
-    pairs = {name: _target(name, task, delimiter, sizes) for name, task, delimiter in targets}
+    pairs = {guess.name: _target(guess, sizes) for guess in targets}
     epochs = min(max(round(size.budget / max(num_rows, 1)), size.min_epochs), size.max_epochs)
-    is_generated = any(registry.task(task).generates for _, task, _ in targets)
+    is_generated = any(registry.task(str(guess.task)).generates for guess in targets)
     some_unimodal = any(head.unimodal for _, head in pairs.values())
     recipe = Recipe(
         data=DataConfig(

@@ -79,6 +79,7 @@ def check(
         tables = split_tables(config, table, prepared.recipe.training.seed)
         splits = {name: len(part) for name, part in tables.items()}
         processor, _, _ = fit_processor(prepared.recipe, tables)
+        warnings += processor.warnings
         prepared.recipe.model.build(processor.schema)
         positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int))
         part = processor.prepared(table.select(positions))

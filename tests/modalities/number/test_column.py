@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnProcessor
-from polysense.data.numbers import decimal_mark, is_number, parse_number
 from polysense.errors import DecodeError
 from polysense.modalities.number.column import NumberColumnConfig
 from polysense.modalities.number.record import NumberRequirements
@@ -24,61 +23,41 @@ Fit = Callable[..., ColumnProcessor]
 SOURCE = SourceInfo(table="t", row=0, column="c")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1", 1), (" -2.5 ", -2.5), ("+3", 3), ("1,5", 1.5), ("0,123", 0.123), ("1 000", 1000),
-        ("1\u202f000,25", 1000.25),
-        ("1'000", 1000), ("1,234,567", 1234567), ("1.234.567", 1234567), ("1,234.5", 1234.5), ("1.234,5", 1234.5),
-        ("1,234", 1234), ("1.234", 1.234), ("50%", 50), ("50 %", 50), ("1e3", 1000), ("1.5E-2", 0.015), ("−7", -7),
-        (".5", 0.5), (",5", 0.5), ("5.", 5), ("007", 7),
-    ],
-)  # fmt: skip
-def test_texts_are_read_as_meant(text: str, expected: float) -> None:
-    assert parse_number(text) == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("cell", [None, math.nan, "", " ", "NA", "NaN", "null"])
-def test_missing_spellings_are_absent(cell: object) -> None:
-    assert parse_number(cell) is None
-
-
-@pytest.mark.parametrize(
-    "cell",
-    ["twelve", "inf", "-inf", "1e999", "1,2,3", "1 2", "0x10", "1_000", "--1", math.inf, 10**400, [1, 2], {}, b"1"],
-)
-def test_what_is_no_finite_number_is_refused(cell: object) -> None:
-    with pytest.raises(DecodeError, match="expected a"):
-        parse_number(cell)
-
-
 def test_the_columns_decimal_mark_settles_what_a_cell_leaves_open(fit: Fit) -> None:
-    assert decimal_mark(["1,234", "0,5"]) == ","
-    assert decimal_mark(["1,234", "2.5"]) == "."
-    assert decimal_mark(["1.234,5"]) == ","
-    assert decimal_mark(["1,234.50"]) == "."
-    assert decimal_mark(["1,234", "5", 2.5, None, "x"]) is None
-    assert decimal_mark(["0,5", "0.5"]) is None
-    assert parse_number("1,234", ",") == 1.234
-    assert parse_number("1.234", ",") == 1234
     assert fit(NumberColumnConfig(), ["1,234", "1,5", "1,3"]).column.mean == 1.3
     assert fit(NumberColumnConfig(), ["1,234", "1500", "1,300"]).column.mean == 1300.0
+    assert fit(NumberColumnConfig(decimal=","), ["1,234", "1,300", "1,500"]).column.mean == 1.3
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([".", ","]))
-def test_what_python_writes_is_read_back(value: float, mark: str) -> None:
-    assert parse_number(value) == value
-    if is_number(repr(value)):
-        assert parse_number(repr(value).replace(".", mark), mark) == value
+def test_a_later_table_in_another_notation_is_read_rightly_or_refused(fit: Fit) -> None:
+    prices = [f"{value / 100:.2f}" for value in range(150, 900, 25)]
+    processor = fit(NumberColumnConfig(scaling="none"), prices)
+    assert processor.transform("2,50", SOURCE, Path())[0].tolist() == [2.5]
+    for cell in ("1.234", "1,234"):
+        with pytest.raises(DecodeError, match=r"can be read as 1\.?234 or as 1\.?234"):
+            processor.transform(cell, SOURCE, Path())
+    with pytest.raises(DecodeError, match="expected a number without unit"):
+        processor.transform("2.50 kg", SOURCE, Path())
 
 
-@given(st.text("0123456789.,- %eE'+\u00a0", max_size=12))
-def test_inference_and_preprocessing_agree_on_what_is_a_number(text: str) -> None:
-    if is_number(text) and "e" not in text.lower():
-        assert parse_number(text) is not None
-    elif not is_number(text) and text.strip():
-        with pytest.raises(DecodeError):
-            parse_number(text)
+def test_numbers_with_a_unit_are_read_in_it_alone(fit: Fit) -> None:
+    processor = fit(NumberColumnConfig(scaling="none"), ["23.9 kg", "1.5 kg", "900 g", "2 kg"])
+    assert processor.column.unit == "kg"
+    assert processor.transform("1.5 KG", SOURCE, Path())[0].tolist() == [1.5]
+    with pytest.raises(DecodeError, match="found '900 g', expected a number in kg"):
+        processor.transform("900 g", SOURCE, Path())
+    (warning,) = processor.warnings
+    assert "1 in g: those are unreadable" in warning
+    assert processor.restore(np.array(1.5)) == "1.5 kg"
+
+
+def test_words_that_recur_among_numbers_are_missing(fit: Fit) -> None:
+    processor = fit(NumberColumnConfig(), ["zu alt"] * 5 + [f"{value}.5" for value in range(20)])
+    assert processor.transform("zu alt", SOURCE, Path()) == []
+    assert processor.transform("?", SOURCE, Path()) == []
+    assert "'zu alt' in 20%, which is missing" in processor.column.reading
+    with pytest.raises(DecodeError, match="expected a number"):
+        processor.transform("gestohlen", SOURCE, Path())
 
 
 def test_an_outlier_does_not_move_the_scale(fit: Fit) -> None:
@@ -120,7 +99,7 @@ def test_saving_and_loading_changes_nothing(fit: Fit, tmp_path: Path) -> None:
     processor = fit(NumberColumnConfig(), ["1,234", "0,5", "2,25"])
     loaded = ColumnProcessor.load(json.loads(json.dumps(processor.save(tmp_path))), tmp_path)
     assert loaded.column == processor.column
-    for cell in ("1,234", "1.234", 7):
+    for cell in ("1,234", "1.234,5", 7):
         assert loaded.transform(cell, SOURCE, Path()) == processor.transform(cell, SOURCE, Path())
 
 

@@ -7,8 +7,9 @@ Where a quarter of the values or more are equal on both sides the range is 0 and
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,14 +20,15 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media import short
-from polysense.data.numbers import decimal_mark, parse_number, stripped
+from polysense.data.notation import Notation, NotationEvidence
 from polysense.errors import DecodeError
 from polysense.modalities.number.record import NumberColumn, NumberRequirements
 
 __all__ = ["NumberColumnConfig", "NumberProcessor"]
 
+_log = logging.getLogger("polysense.data.columns")
+
 _NUM_SAMPLED = 50_000  # the median of as many is known to 0.6% of the scale
-_MOST_DECIMALS = 6
 _FAR = 5.0  # scales: half of the values lie where there was hardly one
 
 
@@ -37,11 +39,13 @@ class NumberColumnConfig(ColumnConfig):
     Attributes:
         scaling: How the values are brought to a common scale. robust by median and interquartile range, standard by
             mean and standard deviation, none leaves them as they are.
+        decimal: The decimal mark, a point or a comma; auto takes the one that the training cells tell.
     """
 
     modality: ClassVar[str] = "number"
     type: Literal["number"] = "number"
     scaling: Literal["robust", "standard", "none"] = "robust"
+    decimal: Literal["auto", ".", ","] = "auto"
 
     def build(self, name: str) -> NumberProcessor:
         """The preprocessing of the column of that name, not yet fitted."""
@@ -49,9 +53,14 @@ class NumberColumnConfig(ColumnConfig):
 
 
 class NumberProcessor(ColumnProcessor):
-    """Reads and scales numbers; each item is float32 [1], (x - center) / scale. No value is cut off."""
+    """Reads and scales numbers; each item is float32 [1], (x - center) / scale. No value is cut off.
+
+    Attributes:
+        notation: How the training cells write numbers.
+    """
 
     config: NumberColumnConfig
+    notation: Notation
 
     @property
     def column(self) -> NumberColumn:
@@ -60,8 +69,12 @@ class NumberProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> NumberColumn:
         requirements = NumberRequirements.of(requirements)
-        mark = decimal_mark(item for item, _ in cells.items(_NUM_SAMPLED))
-        result = cells.read(self.name, "numbers", lambda cell, _: parse_number(cell, mark), _NUM_SAMPLED)
+        evidence = NotationEvidence.of((item for item, _ in cells.items(_NUM_SAMPLED)), self.config.decimal)
+        self.notation, reading = evidence.notation, evidence.describe()
+        self.warnings = tuple(evidence.warnings(f"data.columns.{self.name}.decimal"))
+        if reading:
+            _log.info("column %r: numbers, %s", self.name, reading)
+        result = cells.read(self.name, "numbers", lambda cell, _: self.notation.read(cell), _NUM_SAMPLED)
         values = np.array([number for number in result if number is not None])
         center, scale = _statistics(values, self.config.scaling)
         edges = None
@@ -73,13 +86,13 @@ class NumberProcessor(ColumnProcessor):
             mean=center,
             std=scale,
             quantiles=edges,
-            mark=mark,
-            decimals=_decimals((item for item, _ in cells.items(_NUM_SAMPLED)), mark),
+            unit=self.notation.unit,
+            reading=reading,
         )
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
         column = self.column
-        number = parse_number(value, column.mark)
+        number = self.notation.read(value)
         if number is None:
             return None
         scaled = (number - column.mean) / column.std
@@ -88,17 +101,17 @@ class NumberProcessor(ColumnProcessor):
         return np.array([scaled], dtype=np.float32)
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
-        number, column = float(value), self.column
+        number, notation = float(value), self.notation
         if not math.isfinite(number):
             return None
-        if column.decimals is None:
+        if notation.decimals is None:
             number = float(f"{number:.7g}")  # what a float32 knows
             text = str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
         else:
-            text = f"{number:.{column.decimals}f}"
+            text = f"{number:.{notation.decimals}f}"
             text = text.removeprefix("-") if float(text) == 0 else text
         if spelled:
-            return text.replace(".", ",") if column.mark == "," else text
+            return notation.written.format(text.replace(".", ",") if notation.decimal == "," else text)
         return float(text) if "." in text or "e" in text else int(text)
 
     def shift(self, items: Sequence[np.ndarray]) -> str | None:
@@ -111,29 +124,18 @@ class NumberProcessor(ColumnProcessor):
         )
 
     def conflict(self, cells: Sequence[object]) -> str | None:
-        mark = decimal_mark(cells)
-        fitted = self.column.mark
-        if mark and fitted and mark != fitted:
-            return f"its decimal mark is {fitted!r} there and {mark!r} here"
+        here, fitted = NotationEvidence.of(cells).notation, self.notation
+        if here.decimal and fitted.decimal and here.decimal != fitted.decimal:
+            return f"its decimal mark is {fitted.decimal!r} there and {here.decimal!r} here"
+        if here.unit != fitted.unit:
+            return f"its unit is {fitted.unit or 'not given'} there and {here.unit or 'not given'} here"
         return None
 
+    def _state(self, folder: Path) -> dict[str, Any]:
+        return {"notation": self.notation.plain()}
 
-def _decimals(values: Iterable[object], mark: Literal[".", ","] | None) -> int | None:
-    """The most digits after the decimal mark; None if a cell has more than a written measurement has."""
-    most = 0
-    for value in values:
-        try:
-            number = parse_number(value, mark)
-        except DecodeError:
-            continue
-        if number is None or number.is_integer():  # "1,234" may be a thousand and more
-            continue
-        text = stripped(value) if isinstance(value, str) else repr(number)
-        digits = len(text) - 1 - max(text.rfind("."), text.rfind(","))
-        if digits > _MOST_DECIMALS or "e" in text.lower():
-            return None
-        most = max(most, digits)
-    return most
+    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
+        self.notation = Notation.restored(state["notation"])
 
 
 def _statistics(values: np.ndarray, scaling: str) -> tuple[float, float]:

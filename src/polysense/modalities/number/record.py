@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from polysense.core.schema import Column, Requirements
 
@@ -19,16 +18,16 @@ class NumberColumn(Column):
         std: The scale that is divided by.
         quantiles: The edges of the bins that hold equal shares of the training values, ascending, scaled as the items
             are; None where no encoder asks for them.
-        mark: The column's decimal mark; None where nothing tells.
-        decimals: Digits after it in the training cells at most; None where there are more than a float32 knows.
+        unit: The unit or currency of its cells; "" if they have none.
+        reading: How its cells were read, in words: marks, unit, what is missing; "" where there is nothing to say.
     """
 
     modality: str = "number"
     mean: float
     std: float
     quantiles: tuple[float, ...] | None = None
-    mark: Literal[".", ","] | None = None
-    decimals: int | None = None
+    unit: str = ""
+    reading: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.value_spec import ValueSpec
-from polysense.data.numbers import parse_number
+from polysense.data.notation import Notation
 from polysense.errors import DecodeError
 from polysense.modalities.number.record import NumberColumn
 
@@ -35,12 +35,19 @@ class NumberSpec(ValueSpec):
             return None
         low, high, is_whole = profile.range_of_numbers()
         odd = num_cells - profile.num_numbers
-        rest = f"; {odd:,} of {num_cells:,} looked at are no numbers and will be missing" if odd else ""
+        rest = f"; {profile.numbers}" if profile.numbers else ""
+        rest += f"; {odd:,} of {num_cells:,} looked at are no numbers and will be missing" if odd else ""
+        mark = profile.decimal_mark
+        if mark is not None:
+            rest += f"; decimal mark {mark!r}, as in the other columns"
+        settings = {} if mark is None else {"decimal": mark}
         if not is_whole and profile.code is None:
-            return Claim(confidence=Claim.SURE, evidence=f"from {low} to {high}, {profile.counts()}{rest}")
+            evidence = f"from {low} to {high}, {profile.counts()}{rest}"
+            return Claim(confidence=Claim.SURE, evidence=evidence, settings=settings)
         few = profile.num_distinct() <= _FEW
         hint = "; if they are codes without an order, its type is category" if few else ""
-        return Claim(confidence=0.6, evidence=f"integers from {low} to {high}, {profile.counts()}{rest}{hint}")
+        evidence = f"integers from {low} to {high}, {profile.counts()}{rest}{hint}"
+        return Claim(confidence=0.6, evidence=evidence, settings=settings)
 
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "number_mlp"}
@@ -50,11 +57,12 @@ class NumberSpec(ValueSpec):
 
     def summary(self, column: Column) -> Mapping[str, str]:
         column = NumberColumn.of(column)
-        return {"center": f"{column.mean:.6g}", "scale": f"{column.std:.6g}"}
+        facts = {"center": f"{column.mean:.6g}", "scale": f"{column.std:.6g}"}
+        return facts | ({"read as": column.reading} if column.reading else {})
 
     def identity(self, cell: object) -> str:
         try:
-            return repr(parse_number(cell))
+            return repr(Notation().read(cell))
         except DecodeError:
             return str(cell)
 

@@ -17,11 +17,15 @@ def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | Non
     if not are_numbers(evidence):
         return None
     low, high, whole = evidence.range_of_numbers()
+    mark = evidence.decimal_mark
+    settings = {} if mark is None else {"decimal": mark}
+    how = f"; {evidence.numbers}" if evidence.numbers else ""
+    how += f"; decimal mark {mark!r}, as in the other columns" if mark is not None else ""
     if not whole:
-        reason = f"numbers from {low} to {high}, {evidence.counts()}"
-        return TargetClaim(confidence=_CONFIDENCE, evidence=reason)
+        reason = f"numbers from {low} to {high}, {evidence.counts()}{how}"
+        return TargetClaim(confidence=_CONFIDENCE, evidence=reason, settings=settings)
     if are_codes(evidence):
         return None
     hint = "; if they are codes, its type is classification"
-    reason = f"integers from {low} to {high}, {evidence.counts()}{hint}"
-    return TargetClaim(confidence=_CONFIDENCE, evidence=reason)
+    reason = f"integers from {low} to {high}, {evidence.counts()}{how}{hint}"
+    return TargetClaim(confidence=_CONFIDENCE, evidence=reason, settings=settings)

@@ -16,8 +16,10 @@ class RegressionTarget(Target):
     Attributes:
         mean: Per target column, the training mean.
         std: Per target column, the training standard deviation.
+        units: Per target column, the unit or currency of its cells and of what is predicted; "" if they have none.
     """
 
     task: str = "regression"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()

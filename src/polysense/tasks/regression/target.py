@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ import numpy as np
 
 from polysense.core.schema import Target
 from polysense.data.media import short
-from polysense.data.numbers import decimal_mark, parse_number
+from polysense.data.notation import Notation, NotationEvidence
 from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["RegressionProcessor", "RegressionTargetConfig"]
+
+_log = logging.getLogger("polysense.data.targets")
 
 _LARGEST = 1e30  # the head computes in float32, which ends at 3e38
 
@@ -28,11 +31,13 @@ class RegressionTargetConfig(TargetConfig):
 
     Attributes:
         columns: The table's columns, one output each; null if there is one, named as the target.
+        decimal: The decimal mark, a point or a comma; auto takes the one that a column's training cells tell.
     """
 
     task: ClassVar[str] = "regression"
     type: Literal["regression"] = "regression"
     columns: tuple[str, ...] | None = None
+    decimal: Literal["auto", ".", ","] = "auto"
 
     def __post_init__(self) -> None:
         if self.columns is not None and (not self.columns or len(set(self.columns)) < len(self.columns)):
@@ -51,18 +56,28 @@ class RegressionProcessor(TargetProcessor):
     """Reads numbers; the value is float32 [columns] in the table's units, NaN where a cell is missing."""
 
     config: RegressionTargetConfig
-    _marks: tuple[Any, ...]  # each column's decimal mark
+    _notations: tuple[Notation, ...]  # of each column
 
     def _fit(self, table: Table, cells: list[list[object]]) -> Target:
-        self._marks = tuple(decimal_mark(values) for values in cells)
+        read = [NotationEvidence.of(values, self.config.decimal) for values in cells]
+        self._notations = tuple(evidence.notation for evidence in read)
+        setting = f"data.targets.{self.name}.decimal"
+        self.warnings = tuple(
+            f"{column!r}: {warning}" if len(self.columns) > 1 else warning
+            for column, evidence in zip(self.columns, read, strict=True)
+            for warning in evidence.warnings(setting)
+        )
+        for column, evidence in zip(self.columns, read, strict=True):
+            if evidence.describe():
+                _log.info("target column %r: numbers, %s", column, evidence.describe())
         means, spreads = [], []
         known = np.zeros(len(table), dtype=bool)
-        for column, mark, values in zip(self.columns, self._marks, cells, strict=True):
+        for column, notation, values in zip(self.columns, self._notations, cells, strict=True):
             where = f"{table.name}, target column {column!r}"
             numbers, failed = [], []
             for i, cell in enumerate(values):
                 try:
-                    number = _number(cell, mark)
+                    number = _number(cell, notation)
                     if number is not None:
                         numbers.append(number)
                         known[i] = True
@@ -87,13 +102,14 @@ class RegressionProcessor(TargetProcessor):
             num_rows=int(known.sum()),
             mean=tuple(means),
             std=tuple(spreads),
+            units=tuple(notation.unit for notation in self._notations),
         )
 
     def _value(self, cells: list[object]) -> np.ndarray:
         numbers = []
-        for column, mark, cell in zip(self.columns, self._marks, cells, strict=True):
+        for column, notation, cell in zip(self.columns, self._notations, cells, strict=True):
             try:
-                numbers.append(_number(cell, mark))
+                numbers.append(_number(cell, notation))
             except DecodeError as error:
                 raise DecodeError(f"{column!r}: {error}" if len(self.columns) > 1 else str(error)) from None
         return np.array([math.nan if number is None else number for number in numbers], dtype=np.float32)
@@ -104,14 +120,14 @@ class RegressionProcessor(TargetProcessor):
         return numbers[0] if len(self.columns) == 1 else dict(zip(self.columns, numbers, strict=True))
 
     def _state(self) -> dict[str, Any]:
-        return {"marks": list(self._marks)}
+        return {"notations": [notation.plain() for notation in self._notations]}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self._marks = tuple(state["marks"])
+        self._notations = tuple(Notation.restored(plain) for plain in state["notations"])
 
 
-def _number(cell: object, mark: Any) -> float | None:
-    number = parse_number(cell, mark)
+def _number(cell: object, notation: Notation) -> float | None:
+    number = notation.read(cell)
     if number is not None and abs(number) > _LARGEST:
         raise DecodeError(f"found {short(cell)}, expected a number of at most {_LARGEST:g}")
     return number
