@@ -233,7 +233,8 @@ class NotationEvidence:
         if self.bounds:
             results.append(
                 f"cells such as {self.bounds[0]!r} ({len(self.bounds):,} of {self.num_cells:,}) are limits that a "
-                f"value lies beyond: they count as missing, and what they say is lost; to keep it, add a column that says so"
+                f"value lies beyond: they count as missing, and what they say is lost; to keep it, add a column "
+                f"for it"
             )
         return results
 

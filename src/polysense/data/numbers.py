@@ -41,16 +41,16 @@ _CURRENCIES = (
     "Rs.", "Rs", "kr", "z\u0142", "K\u010d",
 )  # fmt: skip
 _UNITS = (
-    "kg", "g", "mg", "\u03bcg", "t", "lb", "oz", "km", "m", "cm", "mm", "\u03bcm", "nm", "mi", "ft", "in", "yd", "nmi", "l",
-    "ml", "cl", "dl", "hl", "gal", "s", "ms", "\u03bcs", "ns", "min", "h", "d", "wk", "yr", "km/h", "mph", "m/s", "kn",
-    "\u00b0C", "\u00b0F", "\u00b0", "K", "V", "mV", "kV", "A", "mA", "W", "kW", "MW", "GW", "kWh", "MWh", "Wh", "Hz", "kHz",
-    "MHz", "GHz", "Pa", "hPa", "kPa", "MPa", "bar", "mbar", "psi", "mmHg", "J", "kJ", "MJ", "cal", "kcal", "B", "kB", "MB",
-    "GB", "TB", "KiB", "MiB", "GiB", "m2", "cm2", "km2", "ft2", "ha", "m3", "cm3", "ft3", "ppm", "ppb", "bpm", "rpm",
-    "dpi", "px", "mol", "mmol", "mmol/l", "mg/dl", "mg/l", "g/l", "g/dl", "\u03bcg/l", "ng/ml", "g/cm3", "kg/m3", "%",
-    "\u2030", "dB", "\u03a9", "pt",
+    "kg", "g", "mg", "\u03bcg", "t", "lb", "oz", "km", "m", "cm", "mm", "\u03bcm", "nm", "mi", "ft", "in", "yd",
+    "nmi", "l", "ml", "cl", "dl", "hl", "gal", "s", "ms", "\u03bcs", "ns", "min", "h", "d", "wk", "yr", "km/h",
+    "mph", "m/s", "kn", "\u00b0C", "\u00b0F", "\u00b0", "K", "V", "mV", "kV", "A", "mA", "W", "kW", "MW", "GW",
+    "kWh", "MWh", "Wh", "Hz", "kHz", "MHz", "GHz", "Pa", "hPa", "kPa", "MPa", "bar", "mbar", "psi", "mmHg", "J",
+    "kJ", "MJ", "cal", "kcal", "B", "kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "m2", "cm2", "km2", "ft2", "ha",
+    "m3", "cm3", "ft3", "ppm", "ppb", "bpm", "rpm", "dpi", "px", "mol", "mmol", "mmol/l", "mg/dl", "mg/l", "g/l",
+    "g/dl", "\u03bcg/l", "ng/ml", "g/cm3", "kg/m3", "%", "\u2030", "dB", "\u03a9", "pt",
 )  # fmt: skip
 _ALIASES = {
-    "\u20ac": "EUR", "\u00a3": "GBP", "\u20b9": "INR", "Rs": "INR", "US$": "USD", "Fr": "CHF", 
+    "\u20ac": "EUR", "\u00a3": "GBP", "\u20b9": "INR", "Rs": "INR", "US$": "USD", "Fr": "CHF",
     "lbs": "lb", "hr": "h", "hrs": "h", "std": "h", "hour": "h", "hours": "h", "mins": "min", "minute": "min",
     "minutes": "min", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "day": "d", "days": "d", "week": "wk",
     "weeks": "wk", "year": "yr", "years": "yr", "yrs": "yr", "y": "yr", "kph": "km/h", "kmh": "km/h", "ug": "\u03bcg",

@@ -134,11 +134,8 @@ class Processor:
     @property
     def warnings(self) -> list[str]:
         """What of the training cells may be read otherwise than it was meant; none of a loaded processor."""
-        return [
-            f"{part.name}: {text}"
-            for part in (*self.columns.values(), *self.targets.values())
-            for text in part.warnings
-        ]
+        columns = [f"{name}: {text}" for name, column in self.columns.items() for text in column.warnings]
+        return columns + [f"{name}: {text}" for name, target in self.targets.items() for text in target.warnings]
 
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""
