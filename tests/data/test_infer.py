@@ -77,7 +77,7 @@ INPUTS: list[tuple[str, list[Any], str, bool]] = [
     ("few images, many rows", cycle(["a.png", "b.png"]), "image", False),
     ("image bytes", [PNG + bytes([i]) for i in range(50)], "image", False),
     ("image dicts", [{"bytes": JPEG, "path": None}, {"bytes": None, "path": "x.webp"}] * 9, "image", False),
-    ("image lists", ['["a.png", "b.png"]', '["c.png"]', ""] * 20, "image", True),
+    ("image lists", [["a.png", "b.png"], ["c.png"], None] * 20, "image", True),
     ("some unreadable images", [f"{i}.png" for i in range(45)] + ["oops"] * 5, "image", False),
     ("audio paths", [f"{i}.flac" for i in range(50)], "audio", False),
     ("audio bytes", [WAV] * 3 + [b"fLaC", b"OggS", b"ID3\x03"], "audio", False),
@@ -146,7 +146,6 @@ IGNORED: list[tuple[str, list[Any], str, str | None]] = [
     ("day2", [f"{1 + i % 28}/{1 + i % 12}/2021 10:{i:02d}" for i in range(50)], "dates or times", None),
     ("film url", [f"https://example.org/{i}.mp4" for i in range(50)], "URLs of video files; download", "video"),
     ("sensor", [[1.0, 2.0, float(i)] for i in range(50)], "numbers, which no column type reads", None),
-    ("json sensor", [f"[1, 2, {i}]" for i in range(50)], "numbers, which no column type reads", None),
     ("url", [f"https://example.org/{i}.png" for i in range(50)], "URLs of image files; download", "image"),
     ("blob", [b"\x01\x02" + bytes([i]) for i in range(50)], "bytes of no format that is known here", None),
     ("structure", [{"a": i, "b": 2} for i in range(50)], "structures with the keys a, b", None),
@@ -224,9 +223,18 @@ def test_multilabel_in_one_text(delimiter: str) -> None:
 
 
 def test_multilabel_lists() -> None:
-    for cells in ([["a"], ["a", "b"], []], ['["a"]', '["a", "b"]', "[]"]):
-        found = target(cells * 10)
-        assert (found.task, found.multiple, found.delimiter) == ("multilabel", True, None)
+    found = target([["a"], ["a", "b"], []] * 10)
+    assert (found.task, found.multiple, found.delimiter) == ("multilabel", True, None)
+
+
+def test_lists_spelled_in_a_delimited_file(tmp_path: Path) -> None:
+    rows = [("['a.png']", '["a", "b"]', "[1, 2, 3]"), ('["a.png", "b.png"]', '["a"]', "[3]"), ("", "[]", "")] * 20
+    path = tmp_path / "t.csv"
+    pl.DataFrame(rows, schema=["photos", "tags", "sensor"], orient="row").write_csv(path)
+    photos, tags, sensor = infer(read_table(path), ["tags"])
+    assert (photos.modality, photos.multiple) == ("image", True)
+    assert (tags.task, tags.multiple) == ("multilabel", True)
+    assert sensor.modality != "text"
 
 
 @pytest.mark.parametrize(

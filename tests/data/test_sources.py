@@ -211,7 +211,8 @@ def test_jsonl_mixed_rows(tmp_path: Path) -> None:
         ("t.json", "[1]", "row 0"),
         ("t.json", '{"a": [1], "b": [1, 2]}', "not equally long: 'a' 1, 'b' 2"),
         ("t.json", "[" * 100_000, "nested too deeply"),
-        ("t.jsonl", '{"a": "\\ud800"}\n', "column 'a'"),
+        ("t.json", '[{"a": ' + "[" * 80 + "]" * 80 + "}]", "nested more than 64 levels"),
+        ("t.jsonl", '{"a": 1}\n{"a": ' + "7" * 5000 + "}\n", "line 2: holds a number of more than 4,300 digits"),
     ],
 )
 def test_bad_json_is_named(tmp_path: Path, name: str, content: str, expected: str) -> None:
@@ -400,10 +401,52 @@ def test_empty_list_is_an_empty_table() -> None:
         ("[" * 5000 + "]" * 5000, "[" * 5000 + "]" * 5000, "[" * 5000 + "]" * 5000),
     ],
 )
-def test_cells(cell: str, as_input: object, as_target: object) -> None:
-    table = read_table({"a": [cell, "other"]})
+def test_cells(tmp_path: Path, cell: str, as_input: object, as_target: object) -> None:
+    quoted = cell.replace('"', '""')
+    table = read_table(write(tmp_path, "t.csv", f'a\n"{quoted}"\nother\n'))
     assert table.cell(0, "a") == table.cells("a")[0] == as_input
     assert table.cell(0, "a", literal=True) == table.cells("a", literal=True)[0] == as_target
+
+
+LISTS_IN_TEXTS = ["[0, 1, 2]", '["a.png", "b.png"]', "['a']", "[]", " [1] "]
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "parquet", "arrow", "rows", "columns", "polars", "pandas", "object"])
+def test_a_text_is_a_text_where_lists_can_stand(tmp_path: Path, kind: str) -> None:
+    frame = pl.DataFrame({"a": LISTS_IN_TEXTS})
+    sources: dict[str, Any] = {"rows": frame.to_dicts(), "columns": {"a": LISTS_IN_TEXTS}, "polars": frame}
+    if kind == "json":
+        source: Any = write(tmp_path, "t.json", json.dumps(frame.to_dicts()))
+    elif kind == "jsonl":
+        source = write(tmp_path, "t.jsonl", "\n".join(map(json.dumps, frame.to_dicts())))
+    elif kind in ("parquet", "arrow"):
+        source = tmp_path / f"t.{kind}"
+        (frame.write_parquet if kind == "parquet" else frame.write_ipc)(source)
+    elif kind == "pandas":
+        source = frame.to_pandas()
+    elif kind == "object":
+        source = pl.DataFrame({"a": pl.Series(LISTS_IN_TEXTS, dtype=pl.Object)})
+    else:
+        source = sources[kind]
+    table = read_table(source)
+    for literal in (False, True):
+        assert table.cells("a", literal=literal) == LISTS_IN_TEXTS
+        assert [table.cell(i, "a", literal=literal) for i in range(5)] == LISTS_IN_TEXTS
+
+
+def test_texts_among_lists_stay_texts() -> None:
+    table = read_table({"a": ["x", ["y", "z"], '["u", "v"]', 3, None, ["[1]"]]})
+    assert table.cells("a") == ["x", ["y", "z"], ['["u", "v"]'], "3", None, ["[1]"]]
+
+
+def test_half_characters_are_replaced_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = [{"t": "good"}, {"t": "cut \ud83d"}, {"t": "\ud83d\ude00"}, {"t": ["x\udc80", 1], "k\ud83d": 1}]
+    with caplog.at_level(logging.WARNING):
+        table = read_table(write(tmp_path, "t.jsonl", "\n".join(map(json.dumps, lines))))
+    assert table.names == ["t", "k\ufffd"]
+    assert table.cells("t") == ["good", "cut \ufffd", "\U0001f600", ["x\ufffd", 1]]
+    assert "t.jsonl, row 1, column 't'" in caplog.text
+    assert "1 more rows: 3" in caplog.text
 
 
 texts = st.text(max_size=8) | st.sampled_from(["NA", "nan", " ", '["x"]', "[1]"])

@@ -63,5 +63,5 @@ def file_identity(cell: object) -> str:
     if isinstance(cell, list):
         return "\0".join(map(file_identity, cell))
     if isinstance(cell, dict):
-        cell = cell.get("path") or cell.get("bytes")
+        cell = cell.get("path") or cell.get("bytes") or repr(cell).encode()  # what a library has decoded already
     return hashlib.blake2b(cell, digest_size=16).hexdigest() if isinstance(cell, bytes) else str(cell)

@@ -325,6 +325,10 @@ class ModalitySpec(ABC):
     def recognizes(self, head: bytes) -> bool:
         """Whether a file is one of its own, by its first 16 bytes."""
 
+    def recognizes_decoded(self, value: Mapping[str, object]) -> bool:
+        """Whether a dict is what a library makes of one of its files, and can be read as one; by default none is."""
+        return False
+
     @abstractmethod
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         """The encoder's config, trained from scratch, for a size of network; None: as the encoder itself has it."""

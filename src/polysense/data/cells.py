@@ -3,6 +3,10 @@
 Both directions are in one place because they must agree: whatever container a table came in, a cell reads the same.
 Everything is held in a typed polars column, never in an Object column: those can't be sent to a worker process. The
 price is that a column of mixed scalars becomes text (1 and "1" are then the same class).
+
+A text is a text, even one that looks like a list: an answer of a chat bot may be a JSON array. Only where nothing but
+text can stand, in a delimited file, a text may spell a list; such columns are called `spelled`. So are those of mixed
+texts and lists, which are held as text.
 """
 
 from __future__ import annotations
@@ -14,15 +18,19 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from polysense.core.logs import get_logger
+from polysense.data.table_limits import MAX_DEPTH
 from polysense.errors import TableError
 
-__all__ = ["MEDIA", "MISSING", "SHEET_ERRORS", "as_series", "clean", "clean_all", "normalize"]
+__all__ = ["MEDIA", "MISSING", "SHEET_ERRORS", "as_column", "as_series", "clean", "clean_all", "mended", "normalize"]
+
+logger = get_logger("polysense.data.cells")
 
 SHEET_ERRORS = frozenset({
     "#N/A", "#N/A N/A", "#NA", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#SPILL!", "#CALC!",
@@ -42,24 +50,27 @@ MEDIA = pl.Struct({"bytes": pl.Binary, "path": pl.String})
 
 _SIMPLE = frozenset({type(None), str, int, bool, bytes})
 _INT64 = range(-(2**63), 2**63)
+# A panic of polars is no Exception, but what it says is that the values can't be held.
+_POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
-def clean(value: object, literal: bool = False) -> object:
+def clean(value: object, literal: bool = False, spelled: bool = False) -> object:
     """A cell as plain Python: None if missing, else a str, int, float, bool, bytes, list or dict.
 
     Args:
         value: As polars gives it.
         literal: Take "NA", "None" and their like for text. Targets are read so: NA may be Namibia, and "none" a class.
+        spelled: Whether a text may spell a list ('["a.png", "b.png"]', or the same as Python spells it), which becomes
+            that list; items stand as they are.
 
     Returns:
-        A string as it stands, whitespace included. A string that is a JSON list ('["a.png", "b.png"]', or the same as
-        Python spells it) becomes that list; items stand as they are.
+        A string as it stands, whitespace included.
     """
     if isinstance(value, str):
         text = value.strip()
         if not text or (text in SHEET_ERRORS if literal else text in MISSING):
             return None
-        if text[0] != "[" or text[-1] != "]":
+        if not spelled or text[0] != "[" or text[-1] != "]":
             return value
         value = _parse_list(text)
         if value is None:
@@ -73,14 +84,14 @@ def clean(value: object, literal: bool = False) -> object:
     return value
 
 
-def clean_all(series: pl.Series, literal: bool = False) -> list[object]:
+def clean_all(series: pl.Series, literal: bool = False, spelled: bool = False) -> list[object]:
     """All cells of a column; equal to `clean` on each, but vectorized where that is the same."""
     kind = series.dtype
     if kind.is_integer() or kind in (pl.Boolean, pl.Binary):
         return series.to_list()
     if kind.is_float():
         return series.fill_nan(None).to_list()
-    return [clean(value, literal) for value in series.to_list()]  # 0.2 us a text
+    return [clean(value, literal, spelled) for value in series.to_list()]  # 0.2 us a text
 
 
 def _parse_list(text: str) -> list[Any] | None:
@@ -98,17 +109,21 @@ def _parse_list(text: str) -> list[Any] | None:
     return None
 
 
-def normalize(frame: pl.DataFrame, where: str) -> pl.DataFrame:
-    """A frame whose cells all read as plain Python.
+def normalize(frame: pl.DataFrame, where: str) -> tuple[pl.DataFrame, frozenset[str]]:
+    """A frame whose cells all read as plain Python, and which of its columns are spelled though they were not.
 
     Dates and times become ISO text, decimals and durations (in seconds) floats, categoricals text, fixed-size arrays
-    lists, and Object columns whatever `as_series` makes of them.
+    lists, maps lists of their entries, and Object columns whatever `as_column` makes of them.
     """
-    columns = []
+    columns, spelled = [], set()
     for series in frame:
+        name = series.name
+        if isinstance(series.dtype, pl.BaseExtension):
+            series = series.ext.storage()
         kind = series.dtype
         if kind == pl.Object:
-            series = as_series(series.name, series.to_list(), where)
+            series, is_spelled = as_column(name, series.to_list(), where)
+            spelled |= {name} if is_spelled else set()
         elif isinstance(kind, (pl.Categorical, pl.Enum, pl.Null)):
             series = series.cast(pl.String)
         elif isinstance(kind, pl.Decimal):
@@ -120,16 +135,21 @@ def normalize(frame: pl.DataFrame, where: str) -> pl.DataFrame:
         elif isinstance(kind, pl.Array):
             series = series.arr.to_list()
         columns.append(series)
-    return pl.DataFrame(columns)
+    return pl.DataFrame(columns), frozenset(spelled)
 
 
 def as_series(name: str, values: Sequence[object], where: str) -> pl.Series:
-    """A typed column from Python values.
+    """The column of `as_column` alone."""
+    return as_column(name, values, where)[0]
+
+
+def as_column(name: str, values: Sequence[object], where: str) -> tuple[pl.Series, bool]:
+    """A typed column from Python values, and whether it is spelled.
 
     Args:
         name: The column's name.
         values: Scalars, bytes, lists, dicts, numpy values, paths, dates or Pillow images; None, NaN and pandas' NA
-            are missing. A column of mixed scalars becomes text.
+            are missing. A column of mixed scalars becomes text, and so does one of scalars and lists, spelled.
         where: The table, for messages.
 
     Raises:
@@ -145,30 +165,87 @@ def as_series(name: str, values: Sequence[object], where: str) -> pl.Series:
                 f"boolean, bytes, a list, a dict or an image ({error})"
             ) from None
     try:
-        kind, unified = _unify(plain)
-        return pl.Series(name, unified, dtype=kind, strict=True)
-    except (pl.exceptions.PolarsError, TypeError, OverflowError, UnicodeEncodeError):
-        pass  # dicts or lists of changing shape, or a lone surrogate: as text, if they can be
-    try:
-        return pl.Series(name, [_as_text(value) for value in plain], dtype=pl.String)
-    except (TypeError, UnicodeEncodeError) as error:
+        try:
+            return _held(name, plain)
+        except UnicodeEncodeError:
+            return _held(name, _mended_cells(name, plain, where))
+    except (TypeError, ValueError, *_POLARS_ERRORS) as error:
         raise TableError(f"{where}, column {name!r}: the cells can't be held together in one column: {error}") from None
 
 
-def _plain(value: Any) -> Any:
+def _held(name: str, plain: list[Any]) -> tuple[pl.Series, bool]:
+    """Plain values as a column; errors are those of polars and JSON."""
+    kinds = {type(value) for value in plain if value is not None}
+    if list in kinds and len(kinds) > 1 and dict not in kinds and bytes not in kinds:
+        return pl.Series(name, [_spelled(value) for value in plain], dtype=pl.String), True
+    try:
+        kind, unified = _unify(plain)
+        return pl.Series(name, unified, dtype=kind, strict=True), False
+    except UnicodeEncodeError:
+        raise
+    except (*_POLARS_ERRORS, TypeError, OverflowError):
+        pass  # dicts or lists of changing shape: as text, if they can be
+    return pl.Series(name, [_as_text(value) for value in plain], dtype=pl.String), False
+
+
+def _spelled(value: Any) -> str | None:
+    """A cell of a spelled column: a text that looks like a list becomes a list of itself."""
+    if isinstance(value, str) and isinstance(clean(value, literal=True, spelled=True), list):
+        return json.dumps([value], ensure_ascii=False)
+    return _as_text(value)
+
+
+def mended(text: str) -> str:
+    """A text that UTF-8 can hold: halves of surrogate pairs are joined, and become U+FFFD where one stands alone."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _mended_cells(name: str, plain: list[Any], where: str) -> list[Any]:
+    """Cells that UTF-8 can hold, of which those that could not be are named in the log."""
+    rows = []
+    results = []
+    for row, value in enumerate(plain):
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            rows.append(row)
+            value = _mended(value)
+        results.append(value)
+    logger.warning(
+        "%s, row %d, column %r: the text holds half a character (a lone surrogate, as of an emoji that was cut), which "
+        "became U+FFFD%s",
+        where,
+        rows[0] if rows else 0,
+        name,
+        f"; so did those of {len(rows) - 1:,} more rows: {', '.join(map(str, rows[1:10]))}" if len(rows) > 1 else "",
+    )
+    return results
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return mended(value)
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    return {mended(key): _mended(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
     """A Python value in terms of None, bool, int, float, str, bytes, list and dict."""
     if type(value) in _SIMPLE:
         return value
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep, or within itself")
     if isinstance(value, float):
         return None if value != value else float(value)
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in (value if isinstance(value, (list, tuple)) else sorted(value))]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return [_plain(item, depth + 1) for item in (value if isinstance(value, (list, tuple)) else sorted(value))]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else str(value)
     if isinstance(value, (np.generic, np.ndarray)):
-        return _plain(value.tolist())
+        return _plain(value.tolist(), depth)
     if isinstance(value, (str, int)):
         return str.__str__(value) if isinstance(value, str) else int(value)  # an enum's member as what it is
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -191,7 +268,7 @@ def _plain(value: Any) -> Any:
         value.save(buffer, format="TIFF" if value.mode in ("CMYK", "YCbCr", "LAB", "HSV", "F") else "PNG")
         return buffer.getvalue()
     if isinstance(value, pl.Series):
-        return _plain(value.to_list())
+        return _plain(value.to_list(), depth)
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not a kind of cell")
 
 

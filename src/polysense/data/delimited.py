@@ -14,13 +14,16 @@ import io
 import itertools
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from polysense.core.logs import get_logger
+from polysense.data.table_limits import CELL_BYTES, TableBudget
 from polysense.errors import TableError
 
 __all__ = ["check_names", "open_text", "read_delimited"]
@@ -29,9 +32,12 @@ logger = get_logger("polysense.data.delimited")
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_CHUNK = 16_384
+_CHUNK = 16_384  # rows
+_CHUNK_CELLS = 2_000_000  # 60 bytes each while they are Python's
 _SAMPLE = 50  # records that choose the delimiter
+_SAMPLE_CHARACTERS = 1 << 20  # likewise, beside the header
 _BLOCK = 1 << 20
+_MAX_NAMED = 10  # columns that a message lists
 _MAGIC = (
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook; save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save the sheet as CSV"),
@@ -40,6 +46,8 @@ _MAGIC = (
     (b"\x1f\x8b", "compressed with gzip; add .gz to its name"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstandard; decompress it first"),
     (b"BZh", "compressed with bzip2; decompress it first"),
+    (b"\xfd7zXZ", "compressed with xz; decompress it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; unpack it first"),
     (b"SQLite format 3", "an SQLite database; export the table as CSV"),
     (b"%PDF", "a PDF document"),
     (b"\x89PNG", "a PNG image"),
@@ -47,8 +55,29 @@ _MAGIC = (
 )
 
 
-def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
+class _Unpacked(io.RawIOBase):
+    """A gzip file's content, up to what its table may take."""
+
+    def __init__(self, path: Path) -> None:
+        self._budget = TableBudget(path)
+        self._file = gzip.open(path, "rb")  # noqa: SIM115 (closed with this one)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._file.read(len(buffer))
+        self._budget.spend(len(block), "unpacks to")
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _open(path: Path) -> io.BufferedReader:
+    return io.BufferedReader(_Unpacked(path), _BLOCK) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 @contextmanager
@@ -138,16 +167,24 @@ def check_names(names: list[str], where: str) -> list[str]:
         TableError: Names stand twice.
     """
     checked = []
+    stated = set(names)
+    unnamed = []
     for position, name in enumerate(names, start=1):
         if not name:
             name = f"column_{position}"
-            while name in names:
+            while name in stated:
                 name += "_"
-            logger.warning("%s: column %d has no name, it is called %r", where, position, name)
+            unnamed.append((position, name))
         checked.append(name)
-    twice = sorted({name for name in checked if checked.count(name) > 1})
+    for position, name in unnamed[:_MAX_NAMED]:
+        logger.warning("%s: column %d has no name, it is called %r", where, position, name)
+    if len(unnamed) > _MAX_NAMED:
+        logger.warning("%s: %d more columns have no name either", where, len(unnamed) - _MAX_NAMED)
+    twice = sorted(name for name, count in Counter(checked).items() if count > 1)
     if twice:
-        raise TableError(f"{where}: found columns of the same name: {', '.join(map(repr, twice))}; rename them")
+        more = f" and {len(twice) - _MAX_NAMED:,} more" if len(twice) > _MAX_NAMED else ""
+        listed = ", ".join(map(repr, twice[:_MAX_NAMED]))
+        raise TableError(f"{where}: found columns of the same name: {listed}{more}; rename them")
     return checked
 
 
@@ -189,7 +226,13 @@ def _sniff(path: Path, encoding: str, tabs: bool) -> tuple[str, int]:
         first = stream.readline()
         if first[:4].lower() == "sep=" and len(first.strip("\r\n")) == 5:
             return first[4], 1
-        head = first + "".join(itertools.islice(stream, 4 * _SAMPLE))
+        lines, num_characters = [first], 0
+        for line in itertools.islice(stream, 4 * _SAMPLE):
+            num_characters += len(line)
+            if num_characters > _SAMPLE_CHARACTERS:
+                break
+            lines.append(line)
+        head = "".join(lines)
     best, best_score = "\t" if tabs else ",", (0.0, 0)
     for delimiter in (best, *(d for d in _DELIMITERS if d != best)):
         # Not strict: the last record of the sample may be cut in the middle of a quoted field.
@@ -204,6 +247,7 @@ def _sniff(path: Path, encoding: str, tabs: bool) -> tuple[str, int]:
 
 
 def _read(path: Path, encoding: str, delimiter: str, offset: int, quoting: int) -> pl.DataFrame:
+    budget = TableBudget(path)
     with open_text(path, encoding) as stream:
         for _ in range(offset):
             stream.readline()
@@ -211,12 +255,16 @@ def _read(path: Path, encoding: str, delimiter: str, offset: int, quoting: int) 
         header = next(((line, fields) for line, fields in records if fields), None)
         if header is None:
             raise TableError(f"{path}: is empty; expected a header line with the columns' names")
+        budget.check_columns(len(header[1]), f"{path}, line {header[0]}")
         names = check_names([name.strip() for name in header[1]], f"{path}, line {header[0]}")
         chunks: list[list[pl.Series]] = []
         rows = _rows(path, records, names, delimiter)
-        while chunk := list(itertools.islice(rows, _CHUNK)):
+        num_rows = min(_CHUNK, max(64, _CHUNK_CELLS // len(names)))
+        while chunk := list(itertools.islice(rows, num_rows)):
             columns = zip(*chunk, strict=True)
-            chunks.append([pl.Series(n, list(cells), dtype=pl.String) for n, cells in zip(names, columns, strict=True)])
+            series = [pl.Series(n, list(cells), dtype=pl.String) for n, cells in zip(names, columns, strict=True)]
+            budget.spend(sum(int(part.estimated_size()) for part in series) + CELL_BYTES * len(chunk) * len(names))
+            chunks.append(series)
     if not chunks:
         return pl.DataFrame({name: pl.Series(name, [], dtype=pl.String) for name in names})
     return pl.DataFrame([pl.concat(parts) for parts in zip(*chunks, strict=True)])

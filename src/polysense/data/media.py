@@ -11,6 +11,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from polysense.data.file_names import existing
 from polysense.data.sources import resolve
 from polysense.errors import DecodeError
 
@@ -94,6 +95,7 @@ def locate(cell: object, root: Path, kind: str) -> Media:
         raise DecodeError(
             f"found {short(cell)} ({type(cell).__name__}), expected an {kind} file: its path or its bytes"
         )
+    path = existing(path)
     try:
         status = path.stat()
     except OSError as error:

@@ -21,6 +21,7 @@ from polysense.core.modality_spec import Profile
 from polysense.core.random import permutation
 from polysense.core.role import Role
 from polysense.data.cells import MISSING, SHEET_ERRORS, clean
+from polysense.data.file_names import existing
 from polysense.data.notation import DecimalMark, NotationEvidence
 from polysense.data.numbers import is_number
 from polysense.data.sniff import file_kind, is_code, kind_of_bytes
@@ -177,7 +178,7 @@ class ColumnProfile(Profile):
         looked_at = texts[:20]
         for text in looked_at:
             try:
-                with resolve(self.root, text).open("rb") as stream:
+                with existing(resolve(self.root, text)).open("rb") as stream:
                     kind = kind_of_bytes(stream.read(16))
             except (OSError, DecodeError):
                 continue
@@ -205,7 +206,7 @@ class ColumnProfile(Profile):
         num_there = 0
         for path in looked_for:
             try:
-                num_there += resolve(self.root, path).is_file()
+                num_there += existing(resolve(self.root, path)).is_file()
             except (OSError, DecodeError):
                 continue
         if num_there == len(looked_for):
@@ -354,7 +355,7 @@ def cleaned(table: Table, name: str, literal: bool) -> pl.Series:
         text = series.str.strip_chars()
         if (text.str.len_bytes() != text.str.len_chars()).any():
             text = text.str.normalize("NFC")  # the same word typed on a Mac is the same value
-        missing = ["", *SHEET_ERRORS] if literal else [*MISSING, "[]"]
+        missing = ["", *SHEET_ERRORS] if literal else [*MISSING, *(["[]"] if name in table.spelled else [])]
         return text.set(text.is_in(missing), None)
     if series.dtype.is_float():
         return series.fill_nan(None)

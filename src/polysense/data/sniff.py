@@ -37,7 +37,9 @@ def kind_of_bytes(data: bytes) -> str | None:
 
 def file_kind(item: object) -> str | None:
     """The modality whose file an item of a cell is or names; None if it is none."""
-    if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:
+    if isinstance(item, dict) and not item.keys() <= {"bytes", "path"}:
+        return next((spec.name for spec in modalities().values() if spec.recognizes_decoded(item)), None)
+    if isinstance(item, dict):
         data, path = item.get("bytes"), item.get("path")
         kind = kind_of_bytes(data) if isinstance(data, bytes) else None
         return kind or (kind_of_path(path) if isinstance(path, str) else None)

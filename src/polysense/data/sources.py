@@ -11,11 +11,10 @@ Targets are read with `literal=True`, where those strings are values: NA may be 
 from __future__ import annotations
 
 import difflib
-import json
+import functools
 import re
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,15 +23,18 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import polars as pl
 
-from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
-from polysense.data.cells import as_series, clean, clean_all, normalize
-from polysense.data.delimited import check_names, open_text, read_delimited
+from polysense.data.arrow_types import from_arrow
+from polysense.data.cells import as_column, clean, clean_all, mended, normalize
+from polysense.data.columnar import read_arrow, read_parquet
+from polysense.data.delimited import check_names, read_delimited
+from polysense.data.file_names import existing
+from polysense.data.hub_dataset import from_datasets
+from polysense.data.json_table import read_json, read_json_lines
+from polysense.data.python_table import RawFrame, from_mapping, from_rows
 from polysense.errors import DecodeError, TableError
 
-__all__ = ["CellImputer", "Imputations", "Table", "read_raw", "read_table", "resolve"]
-
-logger = get_logger("polysense.data.sources")
+__all__ = ["CellImputer", "Imputations", "Table", "normalized", "read_raw", "read_table", "resolve"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,6 +62,7 @@ class Table:
         frame: The cells; typed columns, no Object columns.
         root: The folder that relative media paths start from.
         rows: int64 [len(frame)], each row's index in what was read.
+        spelled: The columns in which a text may spell a list (`["a.png", "b.png"]`): those of delimited files.
         imputations: What stands in for missing cells; None as the table came.
     """
 
@@ -67,6 +70,7 @@ class Table:
     frame: pl.DataFrame
     root: Path
     rows: np.ndarray
+    spelled: frozenset[str] = frozenset()
     imputations: Imputations | None = None
 
     def __len__(self) -> int:
@@ -103,7 +107,7 @@ class Table:
         """
         self.require(column)
         value = self.frame.get_column(column)[i]
-        result = clean(value.to_list() if isinstance(value, pl.Series) else value, literal)
+        result = clean(value.to_list() if isinstance(value, pl.Series) else value, literal, column in self.spelled)
         if result is None and self.imputations is not None and column in self.imputations.cells:
             return self.imputations.cells[column].get(int(self.rows[i]))
         return result
@@ -111,7 +115,7 @@ class Table:
     def cells(self, column: str, *, literal: bool = False) -> list[object]:
         """All cells of a column; equal to `cell` on each position, much faster."""
         self.require(column)
-        result = clean_all(self.frame.get_column(column), literal)
+        result = clean_all(self.frame.get_column(column), literal, column in self.spelled)
         imputed = {} if self.imputations is None else self.imputations.cells.get(column, {})
         if not imputed:
             return result
@@ -151,8 +155,13 @@ def read_table(source: Any, *, root: Path | str | None = None, name: str | None 
     """
     if isinstance(source, Table):
         return replace(source, name=name or source.name, root=Path(root) if root else source.root)
-    raw = read_raw(source, root=root, name=name)
-    return replace(raw, frame=normalize(raw.frame, raw.name))
+    return normalized(read_raw(source, root=root, name=name))
+
+
+def normalized(raw: Table) -> Table:
+    """A table of `read_raw` with cells that all read as plain Python."""
+    frame, spelled = normalize(raw.frame, raw.name)
+    return replace(raw, frame=frame, spelled=raw.spelled | spelled)
 
 
 def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:
@@ -162,16 +171,18 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
     """
     if isinstance(source, (str, Path)):
         path = Path(source).expanduser() if str(source).startswith("~") else Path(source)
-        frame, folder, label = _read_file(path), path.absolute().parent, path.name
+        raw, folder, label = _read_file(path), path.absolute().parent, path.name
     else:
         label = name or "table"
-        frame, folder = _read_object(source, label), Path.cwd()
-    names = check_names(frame.columns, label)
+        raw, folder = _read_object(source, label), Path.cwd()
+    names = dict(zip(raw.frame.columns, check_names(raw.frame.columns, label), strict=True))
+    frame = raw.frame.select(pl.col(old).alias(new) for old, new in names.items())
     return Table(
         name=name or label,
-        frame=frame.rename(dict(zip(frame.columns, names, strict=True))),
+        frame=frame,
         root=Path(root).expanduser().absolute() if root else folder,
         rows=np.arange(len(frame), dtype=np.int64),
+        spelled=frozenset(names[column] for column in raw.spelled),
     )
 
 
@@ -205,7 +216,8 @@ def _near(name: str, choices: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(repr(folded[match]) for match in near)}?" if near else ""
 
 
-def _read_file(path: Path) -> pl.DataFrame:
+def _read_file(path: Path) -> RawFrame:
+    path = existing(path)
     try:
         if path.is_dir():
             tables = sorted(p.name for p in path.iterdir() if _extension(p) in _READERS)
@@ -237,119 +249,42 @@ def _extension(path: Path) -> str:
     return inner + suffix if suffix == ".gz" else suffix
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
-    return _read_binary(path, "a Parquet file", lambda: pl.read_parquet(path, glob=False, hive_partitioning=False))
+def _read_spelled(path: Path, tabs: bool = False) -> RawFrame:
+    frame = read_delimited(path, tabs)
+    return RawFrame(frame, frozenset(frame.columns))
 
 
-def _read_arrow(path: Path) -> pl.DataFrame:
-    with path.open("rb") as stream:
-        # The file format starts with a mark; what `datasets` writes is the stream format, which has none.
-        is_file = stream.read(6) == b"ARROW1"
-    read = pl.read_ipc if is_file else pl.read_ipc_stream
-    return _read_binary(path, "an Arrow or Feather file", lambda: read(path.read_bytes() if not is_file else path))
-
-
-def _read_binary(path: Path, what: str, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-    try:
-        return read()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[:1]
-        raise TableError(f"{path}: is not {what}, or is damaged: {''.join(first) or type(error).__name__}") from None
-
-
-def _read_jsonl(path: Path) -> pl.DataFrame:
-    columns: dict[str, list[object]] = {}
-    count = 0
-    with open_text(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                row = _parse_json(line, f"{path}, line {number}")
-                if not isinstance(row, dict):
-                    raise TableError(
-                        f'{path}, line {number}: found {_short(row)}, expected an object: {{"text": "hello"}}'
-                    )
-                _add_row(columns, row, count)
-                count += 1
-    if not count:
-        raise TableError(f"{path}: is empty; expected one JSON object per line")
-    return _from_columns(columns, count, path.name)
-
-
-def _read_json(path: Path) -> pl.DataFrame:
-    with open_text(path) as stream:
-        text = stream.read()
-    if not text.strip():
-        raise TableError(f"{path}: is empty; expected a JSON list of objects")
-    try:
-        value = _parse_json(text, str(path))
-    except TableError:
-        lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) > 1 and lines[0].strip().startswith("{") and lines[0].strip().endswith("}"):
-            logger.info("%s holds one JSON object per line: read as JSON lines", path)
-            return _read_jsonl(path)
-        raise
-    if isinstance(value, dict):
-        if not value or not all(isinstance(cells, list) for cells in value.values()):
-            raise TableError(f"{path}: found {_short(value)}; expected a list of objects, or an object of lists")
-        return _from_mapping(value, path.name)
-    if not isinstance(value, list):
-        raise TableError(f"{path}: found {_short(value)}; expected a list of objects")
-    return _from_rows(value, path.name)
-
-
-_TEXT_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": read_delimited,
-    ".tsv": lambda path: read_delimited(path, tabs=True),
-    ".txt": read_delimited,
-    ".jsonl": _read_jsonl,
-    ".ndjson": _read_jsonl,
-    ".json": _read_json,
+_TEXT_READERS: dict[str, Callable[[Path], RawFrame]] = {
+    ".csv": _read_spelled,
+    ".tsv": functools.partial(_read_spelled, tabs=True),
+    ".txt": _read_spelled,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".json": read_json,
 }
 _READERS = (
     _TEXT_READERS
     | {f"{ending}.gz": reader for ending, reader in _TEXT_READERS.items()}
-    | dict.fromkeys((".parquet", ".pq"), _read_parquet)
-    | dict.fromkeys((".arrow", ".feather", ".ipc"), _read_arrow)
+    | dict.fromkeys((".parquet", ".pq"), read_parquet)
+    | dict.fromkeys((".arrow", ".feather", ".ipc"), read_arrow)
 )
 
 
-def _parse_json(text: str, where: str) -> Any:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = Counter(key for key, _ in pairs)
-        if len(keys) < len(pairs):
-            raise TableError(f"{where}: the key {keys.most_common(1)[0][0]!r} stands twice")
-        return dict(pairs)
-
-    try:
-        return json.loads(text, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        raise TableError(f"{where}: is not valid JSON at {at}: {error.msg}") from None
-    except RecursionError:
-        raise TableError(f"{where}: is nested too deeply") from None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
-
-
-def _read_object(source: Any, label: str) -> pl.DataFrame:
+def _read_object(source: Any, label: str) -> RawFrame:
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     if isinstance(source, pl.DataFrame):
-        return source
+        return RawFrame(source)
     if isinstance(source, Mapping) and not _is(source, "datasets", "DatasetDict"):
-        return _from_mapping(source, label)
+        return from_mapping(source, label)
     if isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray)):
-        return _from_rows(source, label)
+        return from_rows(source, label)
     if _is(source, "pandas", "DataFrame"):
-        names = check_names(["" if name is None else str(name) for name in source.columns], label)
-        return pl.DataFrame([_from_pandas(n, source.iloc[:, k], label) for k, n in enumerate(names)])
+        return _from_pandas(source, label)
     if _is(source, "pyarrow", "Table"):
-        return _from_arrow(source)
+        return from_arrow(source, label)
     if _is(source, "datasets", "Dataset"):
-        return _from_datasets(source)
+        return from_datasets(source, label)
     if _is(source, "datasets", "DatasetDict"):
         raise TableError(f"{label}: found several splits ({', '.join(source)}); pass one of them: data['train']")
     raise TableError(
@@ -364,67 +299,16 @@ def _is(value: object, package: str, name: str) -> bool:
     return module is not None and isinstance(value, vars(module)[name])
 
 
-def _from_pandas(name: str, series: Any, label: str) -> pl.Series:
+def _from_pandas(source: Any, label: str) -> RawFrame:
+    names = check_names([mended("" if name is None else str(name)) for name in source.columns], label)
+    columns = [_pandas_column(name, source.iloc[:, k], label) for k, name in enumerate(names)]
+    spelled = frozenset(series.name for series, is_spelled in columns if is_spelled)
+    return RawFrame(pl.DataFrame([series for series, _ in columns]), spelled)
+
+
+def _pandas_column(name: str, series: Any, label: str) -> tuple[pl.Series, bool]:
     if re.fullmatch(r"u?int(8|16|32|64)|float(32|64)|bool", str(series.dtype)):  # numpy's, not pandas' nullable ones
-        return pl.Series(name, series.to_numpy())
+        return pl.Series(name, series.to_numpy()), False
     if str(series.dtype).startswith("datetime64"):
-        return as_series(name, [None if v != v else v.isoformat() for v in series.tolist()], label)
-    return as_series(name, series.tolist(), label)
-
-
-def _from_arrow(table: Any) -> pl.DataFrame:
-    check_names(list(table.column_names), "table")
-    return pl.DataFrame(table)
-
-
-def _from_datasets(dataset: Any) -> pl.DataFrame:
-    # The arrow format applies the selected indices and decodes nothing: media stay {bytes, path}.
-    frame = _from_arrow(dataset.with_format("arrow")[:])
-    for name, feature in dataset.features.items():
-        if type(feature).__name__ == "ClassLabel":
-            classes = dict(enumerate(feature.names))
-            frame = frame.with_columns(pl.col(name).replace_strict(classes, default=None, return_dtype=pl.String))
-    return frame
-
-
-def _from_mapping(source: Mapping[Any, Any], label: str) -> pl.DataFrame:
-    columns: dict[str, list[object]] = {}
-    for key, cells in source.items():
-        if isinstance(cells, (str, bytes, Mapping)) or not (isinstance(cells, (Sequence, np.ndarray, pl.Series))):
-            raise TableError(
-                f"{label}, column {str(key)!r}: found {_short(cells)}, expected a list with a cell per row; a single "
-                f"row is a list with one dict in it"
-            )
-        columns[str(key)] = list(cells)
-    lengths = {name: len(cells) for name, cells in columns.items()}
-    if len(set(lengths.values())) > 1:
-        result = ", ".join(f"{name!r} {length:,}" for name, length in lengths.items())
-        raise TableError(f"{label}: the columns are not equally long: {result}")
-    return _from_columns(columns, max(lengths.values(), default=0), label)
-
-
-def _from_rows(source: Sequence[Any], label: str) -> pl.DataFrame:
-    columns: dict[str, list[object]] = {}
-    for i, row in enumerate(source):
-        if not isinstance(row, Mapping):
-            raise TableError(f"{label}, row {i}: found {_short(row)}, expected a dict with the row's cells")
-        _add_row(columns, row, i)
-    return _from_columns(columns, len(source), label)
-
-
-def _add_row(columns: dict[str, list[object]], row: Mapping[Any, object], count: int) -> None:
-    """Appends a row to columns that are shorter wherever earlier rows lacked the key."""
-    for key, value in row.items():
-        cells = columns.setdefault(str(key), [])
-        cells.extend(None for _ in range(count - len(cells)))
-        cells.append(value)
-
-
-def _from_columns(columns: dict[str, list[object]], count: int, label: str) -> pl.DataFrame:
-    def series() -> Iterator[pl.Series]:
-        for name in list(columns):
-            cells = columns.pop(name)  # frees the Python values column by column
-            cells.extend(None for _ in range(count - len(cells)))
-            yield as_series(name, cells, label)
-
-    return pl.DataFrame(list(series()))
+        return as_column(name, [None if v != v else v.isoformat() for v in series.tolist()], label)
+    return as_column(name, series.tolist(), label)

@@ -83,7 +83,7 @@ def test_numbers_and_lists_and_what_is_no_text() -> None:
     target = fitted([*WORDS, ["one", "two", "", None]])
     assert target.references(table(WORDS), 0) == ["a small dog"]
     assert target.references(table([["one", " two ", ""], ["x"]]), 0) == ["one", "two"]
-    assert target.references(table(['["one", "two"]']), 0) == ["one", "two"]
+    assert target.references(table(['["one", "two"]']), 0) == ['["one", "two"]'], "a text is no list"
     assert target.references(table([12]), 0) == ["12"]
     with pytest.raises(DecodeError, match="expected a text or a list of texts"):
         target.transform(table([{"a": 1}]), 0)

@@ -51,6 +51,9 @@ class AudioSpec(FileSpec):
     def recognizes(self, head: bytes) -> bool:
         return is_signature(head)
 
+    def recognizes_decoded(self, value: Mapping[str, object]) -> bool:
+        return value.get("array") is not None and bool(value.keys() & {"sampling_rate", "sample_rate"})
+
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "audio_cnn"} | ({} if size is None else {"channels": max(size.channels // 2, 4)})
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,9 +22,8 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import write_bytes
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
-from polysense.data.cells import normalize
 from polysense.data.column import ColumnProcessor
-from polysense.data.sources import Table, read_raw
+from polysense.data.sources import Table, normalized, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
 from polysense.escaping import joined
 from polysense.imputer import missing_cells, reconstructed_batches, reconstructed_columns
@@ -162,7 +161,7 @@ def impute(
     reconstructed = reconstructed_by(loaded)
     raw = source if isinstance(source, Table) else read_raw(source, root=root)
     check_mark(raw.frame, MARK, raw.name)
-    table = replace(raw, frame=normalize(raw.frame, raw.name))
+    table = normalized(raw)
     folder = None if media is None else Path(media)
     chosen, refused = _chosen(loaded, reconstructed, table, raw.frame, columns, folder)
     absent = {cell.name: missing_cells(table, cell.name) for cell in chosen}
