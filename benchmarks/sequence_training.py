@@ -95,7 +95,7 @@ def captions(num: int, spread: float, mean: float = 12.0) -> list[Batch]:
         column = ColumnBatch(values=source, lengths=torch.full((ROWS, 1), 24))
         known = torch.from_numpy(lengths)
         target = GenerationTruth(values=torch.from_numpy(values), present=known > 0, lengths=known)
-        found.append(Batch(rows=torch.arange(ROWS), columns={"source": column}, targets={"caption": target}))
+        found.append(Batch(rows=torch.arange(ROWS), columns={"source": column}, truths={"caption": target}))
     return found
 
 
@@ -180,7 +180,7 @@ def loop(arguments: argparse.Namespace) -> None:
 def packing(arguments: argparse.Namespace) -> None:
     for spread in (0.05, 0.15, 0.3, 0.6):
         batches = captions(arguments.steps, spread)
-        padded = sum(batch.targets["caption"].values[:, 1:].numel() for batch in batches)
+        padded = sum(batch.truths["caption"].values[:, 1:].numel() for batch in batches)
         tokens = sum(count_tokens(batch, SCHEMA).targets for batch in batches)
         sides: dict[str, Callable[[], float]] = {
             "padded": lambda b=batches: by_hand(writer(False), b),  # type: ignore[misc]

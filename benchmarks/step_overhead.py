@@ -89,7 +89,7 @@ def collate(samples: list[tuple[np.ndarray, np.ndarray, int]]) -> Batch:
                 values=torch.from_numpy(waves), lengths=torch.tensor([[len(wave)] for _, wave, _ in samples])
             ),
         },
-        targets={
+        truths={
             "label": ValueTruth(
                 values=torch.tensor([label for _, _, label in samples]), present=torch.ones(len(samples)).bool()
             )

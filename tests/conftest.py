@@ -316,7 +316,7 @@ def make_batch(schema: Schema) -> Callable[..., Batch]:
         return Batch(
             rows=torch.arange(batch),
             columns={c.name: random_column(c, batch, sizes.get(c.modality, 1), generator) for c in schema.columns},
-            targets={
+            truths={
                 "label": ValueTruth(
                     values=torch.randint(0, 3, (batch,), generator=generator),
                     present=torch.ones(batch, dtype=torch.bool),

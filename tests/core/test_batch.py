@@ -18,7 +18,7 @@ def make() -> Batch:
     return Batch(
         rows=torch.tensor([4, 0]),
         columns={"a": column([[2], [0]], keys=True), "b.c": column([[0, 1], [0, 0]])},
-        targets={"y": ValueTruth(values=torch.tensor([1, 0]), present=torch.tensor([True, False]))},
+        truths={"y": ValueTruth(values=torch.tensor([1, 0]), present=torch.tensor([True, False]))},
         unreadable=(Unreadable(source=SourceInfo(table="t", row=0, column="a"), reason="cut"),),
     )
 
@@ -53,7 +53,7 @@ def test_only_makes_the_others_absent() -> None:
     assert not only.columns["a"].present.any()
     assert only.columns["a"].lengths.shape == (len(batch), 0)
     assert not any(column.present.any() for column in batch.only([]).columns.values())
-    assert batch.only(["a"]).targets is batch.targets
+    assert batch.only(["a"]).truths is batch.truths
     assert list(batch.columns) == ["a", "b.c"]
 
 
@@ -66,7 +66,7 @@ def test_moving_a_batch_keeps_everything() -> None:
     assert moved.columns["a"].keys is not None
     assert moved.columns["b.c"].keys is None
     assert moved.columns["b.c"].lengths.shape == (2, 2)
-    assert moved.targets["y"].present.dtype == torch.bool
+    assert moved.truths["y"].present.dtype == torch.bool
     assert moved.weights.device.type == "meta"
     assert moved.unreadable == batch.unreadable
     back = batch.to("cpu")

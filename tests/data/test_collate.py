@@ -88,13 +88,13 @@ def test_absent_cells_and_columns_have_length_zero() -> None:
 
 def test_targets_and_their_absence() -> None:
     batch = collate([full(0, [2], 3), Sample(row=1)], SCHEMA)
-    assert all(target.present.tolist() == [True, False] for target in batch.targets.values())
-    assert batch.targets["label"].values.tolist() == [1, 0]
-    assert batch.targets["label"].values.dtype == torch.int64
-    assert batch.targets["tags"].values.tolist() == [[1, 0, 1], [0, 0, 0]]
-    assert batch.targets["size"].values[0, 0] == 1.5
-    assert batch.targets["size"].values.isnan().tolist() == [[False, True], [True, True]]
-    assert collate([full(0, [2], 3)], SCHEMA, with_targets=False).targets == {}
+    assert all(target.present.tolist() == [True, False] for target in batch.truths.values())
+    assert batch.truths["label"].values.tolist() == [1, 0]
+    assert batch.truths["label"].values.dtype == torch.int64
+    assert batch.truths["tags"].values.tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert batch.truths["size"].values[0, 0] == 1.5
+    assert batch.truths["size"].values.isnan().tolist() == [[False, True], [True, True]]
+    assert collate([full(0, [2], 3)], SCHEMA, with_targets=False).truths == {}
 
 
 def test_a_given_shape_is_kept_exactly_and_rows_are_filled() -> None:
@@ -110,7 +110,7 @@ def test_a_given_shape_is_kept_exactly_and_rows_are_filled() -> None:
     assert batch.rows.tolist() == [5, FILLER, FILLER]
     assert batch.weights.tolist() == [2.0, 0.0, 0.0]
     assert all(batch.columns[name].present.tolist() == [True, False, False] for name in shape)
-    assert not any(target.present[1:].any() for target in batch.targets.values())
+    assert not any(target.present[1:].any() for target in batch.truths.values())
     nothing = collate([Sample(row=0)], SCHEMA, shape=shape, num_rows=2)
     assert not any(column.present.any() for column in nothing.columns.values())
 

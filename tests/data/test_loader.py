@@ -84,8 +84,8 @@ def same(one: Batch, other: Batch) -> bool:
         and one.columns.keys() == other.columns.keys()
         and all(torch.equal(c.values, other.columns[n].values) for n, c in one.columns.items())
         and all(torch.equal(c.lengths, other.columns[n].lengths) for n, c in one.columns.items())
-        and all(torch.equal(t.values, other.targets[n].values) for n, t in one.targets.items())
-        and all(torch.equal(t.present, other.targets[n].present) for n, t in one.targets.items())
+        and all(torch.equal(t.values, other.truths[n].values) for n, t in one.truths.items())
+        and all(torch.equal(t.present, other.truths[n].present) for n, t in one.truths.items())
         and one.unreadable == other.unreadable
     )
 
@@ -222,8 +222,8 @@ class TestPrediction:
             )
 
     def test_targets_come_along_where_the_dataset_has_them(self) -> None:
-        assert all(b.targets for b in PredictLoader(dataset([1, 2]), SCHEMA))
-        assert not any(b.targets for b in PredictLoader(dataset([1, 2], with_targets=False), SCHEMA))
+        assert all(b.truths for b in PredictLoader(dataset([1, 2]), SCHEMA))
+        assert not any(b.truths for b in PredictLoader(dataset([1, 2], with_targets=False), SCHEMA))
 
     def test_a_huge_row_stands_alone(self) -> None:
         class Long(FromNumbers):

@@ -116,7 +116,7 @@ def test_prompts_reach_batches_with_and_without_targets() -> None:
         assert (prompt.values[i, 0, length:] == made.schema.target("answer").padding_id).all()
     bare = collate([made.transform(source, i, with_targets=False) for i in range(4)], made.schema, with_targets=False)
     assert bare.prompts["answer"].values.tolist() == prompt.values.tolist()
-    assert not bare.targets
+    assert not bare.truths
 
 
 def test_a_prompts_padding_is_its_own_rows_affair() -> None:

@@ -205,7 +205,7 @@ def test_lengths_are_those_of_the_collated_batch() -> None:
     assert lengths.items[:, 1].max() == turns.values.shape[1]
     assert lengths.longest[:, 1].max() == turns.values.shape[2]
     assert (lengths.items[batch.rows.numpy(), 1] == (turns.lengths > 0).sum(dim=1).numpy()).all()
-    reply = batch.targets["reply"]
+    reply = batch.truths["reply"]
     assert reply.lengths is not None
     assert (lengths.longest[batch.rows.numpy(), 3] >= reply.lengths.numpy()).all(), "of references, the longest"
     assert lengths.padded(rows) >= note.values.numel() + turns.values.numel() + reply.values.numel() + len(rows)
@@ -238,7 +238,7 @@ def test_batches_by_tokens_are_the_same_whatever_reads_them() -> None:
         assert one.rows.tolist() == other.rows.tolist()
         assert one.columns.keys() == other.columns.keys()
         assert all((c.values == other.columns[n].values).all() for n, c in one.columns.items())
-        assert (one.targets["reply"].values == other.targets["reply"].values).all()
+        assert (one.truths["reply"].values == other.truths["reply"].values).all()
 
 
 def test_a_filler_row_counts_as_nothing() -> None:

@@ -96,7 +96,7 @@ def toy(rule, bits, truth):
     batch = Batch(
         rows=torch.arange(num_rows),
         columns={name: ColumnBatch(values=torch.zeros(num_rows, 1, 1), lengths=lengths) for name in bits},
-        targets={
+        truths={
             "y": ValueTruth(
                 values=torch.tensor(np.asarray(truth, dtype=np.int64)), present=torch.ones(num_rows, dtype=torch.bool)
             )
@@ -200,7 +200,7 @@ def test_multilabel_is_measured_by_each_rows_f1():
     batch = Batch(
         rows=torch.arange(3),
         columns={},
-        targets={"y": ValueTruth(values=truth, present=torch.ones(3, dtype=torch.bool))},
+        truths={"y": ValueTruth(values=truth, present=torch.ones(3, dtype=torch.bool))},
     )
     column = TextColumn(name="x", vocabulary_size=10)
     found = contributions(

@@ -43,7 +43,7 @@ def statistics_of(
     """The statistics of rows 0, 1, ... from a prediction and the truth's values."""
     present = np.ones(len(values), dtype=bool) if present is None else present
     truth = ValueTruth(values=torch.from_numpy(values.copy()), present=torch.from_numpy(present.copy()))
-    batch = Batch(rows=torch.arange(len(values)), columns={}, targets={target.name: truth})
+    batch = Batch(rows=torch.arange(len(values)), columns={}, truths={target.name: truth})
     return batch_statistics(target, batch, [prediction], reader)
 
 

@@ -99,9 +99,9 @@ def test_the_hinge_counts_only_rows_that_more_columns_make_worse(
 ) -> None:
     model, batch = build(schema, ranking=0.5).train(), make_batch()
     state = model._run(batch, None)
-    values = batch.targets["label"].values
+    values = batch.truths["label"].values
     right, wrong = (Logits(torch.nn.functional.one_hot(values, 3).float() * scale) for scale in (4.0, -4.0))
-    head, truth = model.head("label"), batch.targets["label"]
+    head, truth = model.head("label"), batch.truths["label"]
     best, worst = head.loss(right, truth), head.loss(wrong, truth)
 
     def hinge(more: dict[str, RowLoss], fewer: Logits) -> Tensor:

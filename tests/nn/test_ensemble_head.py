@@ -92,7 +92,7 @@ def numbers(rows: int = 8, names: tuple[str, ...] = NAMES, seed: int = 0) -> Bat
     target = ValueTruth(
         values=torch.randint(0, 3, (rows,), generator=generator), present=torch.ones(rows, dtype=torch.bool)
     )
-    return Batch(rows=torch.arange(rows), columns=columns, targets={"label": target})
+    return Batch(rows=torch.arange(rows), columns=columns, truths={"label": target})
 
 
 def without(batch: Batch, name: str) -> Batch:
@@ -176,7 +176,7 @@ def _told_by_one(rows: int, seed: int) -> Batch:
     batch = numbers(rows, seed=seed)
     labels = (batch.columns["a"].values[:, 0, 0] > 0).long()
     return dataclasses.replace(
-        batch, targets={"label": ValueTruth(values=labels, present=torch.ones(rows, dtype=torch.bool))}
+        batch, truths={"label": ValueTruth(values=labels, present=torch.ones(rows, dtype=torch.bool))}
     )
 
 
@@ -198,7 +198,7 @@ def test_fitted_weights_trust_the_expert_that_is_right_where_it_was_not_trained(
     held_out = _told_by_one(256, seed=2)
     weights = fitted(model, [held_out])
     assert weights[0] > 4 * weights[1]
-    accuracy = (predictions(model, held_out)["label"]["values"] == held_out.targets["label"].values).float().mean()
+    accuracy = (predictions(model, held_out)["label"]["values"] == held_out.truths["label"].values).float().mean()
     assert accuracy > 0.95
     torch.testing.assert_close(weights, head_of(model).fitted)
     torch.testing.assert_close(weights, fitted(model, [held_out]))
@@ -237,7 +237,7 @@ def test_a_row_weight_counts_in_the_fit() -> None:
         batch,
         rows=batch.rows[:16],
         columns={n: ColumnBatch(values=c.values[:16], lengths=c.lengths[:16]) for n, c in batch.columns.items()},
-        targets={"label": batch.targets["label"].rows(slice(0, 16))},
+        truths={"label": batch.truths["label"].rows(slice(0, 16))},
         weights=torch.ones(16),
     )
     torch.testing.assert_close(fitted(model, [weighted]), fitted(model, [first]), atol=1e-3, rtol=1e-3)

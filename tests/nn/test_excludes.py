@@ -66,7 +66,7 @@ def batch(length: int = 6, seed: int = 0) -> Batch:
             ),
             "caption": ColumnBatch(values=words, lengths=lengths),
         },
-        targets={
+        truths={
             "space": ValueTruth(values=torch.arange(1, 2 * ROWS + 1).view(ROWS, 2), present=torch.ones(ROWS).bool()),
             "text": GenerationTruth(
                 values=answers, present=torch.ones(ROWS).bool(), lengths=torch.full((ROWS,), 5, dtype=torch.int64)

@@ -149,13 +149,13 @@ def test_every_parameter_is_touched_when_columns_are_missing_from_the_batch(
 
 def test_counts_are_known_without_a_forward(schema: Schema, make_batch: Callable[..., Batch]) -> None:
     model, batch = build(schema), make_batch()
-    targets = dict(batch.targets)
+    targets = dict(batch.truths)
     values = targets["size"].values.clone()
     values[0, 1] = float("nan")
     targets["size"] = ValueTruth(values=values, present=torch.tensor([True, True, False, True]))
     targets["label"] = ValueTruth(values=targets["label"].values, present=torch.tensor([True, False, True, True]))
     weights = torch.tensor([1.0, 2.0, 0.5, 3.0])
-    batch = dataclasses.replace(batch, targets=targets, weights=weights)
+    batch = dataclasses.replace(batch, truths=targets, weights=weights)
     losses, expected = totals(model, batch), model.counts(batch)
     assert {name: float(count) for name, count in expected.items()} == {
         "label": 4.5,

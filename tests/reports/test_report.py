@@ -197,7 +197,7 @@ def test_names_from_a_table_can_do_no_harm(world):
 
     def batches():
         for batch in world.batches():
-            yield replace(batch, targets={HOSTILE: batch.targets["label"]})
+            yield replace(batch, truths={HOSTILE: batch.truths["label"]})
 
     def predict(batch):
         return {HOSTILE: world.predict(batch)["label"]}

@@ -149,8 +149,8 @@ def test_augmentation_gets_each_micro_batch_and_the_epoch() -> None:
 def test_losses_are_divided_by_what_augmentation_leaves_to_count() -> None:
     def fewer(batch: Batch, epoch: int) -> Batch:
         keep = batch.rows % 2 == 0
-        targets = {name: truth.masked(keep) for name, truth in batch.targets.items()}
-        return dataclasses.replace(batch, targets=targets)
+        targets = {name: truth.masked(keep) for name, truth in batch.truths.items()}
+        return dataclasses.replace(batch, truths=targets)
 
     model, other = ToyModel(dropout=0.0), ToyModel(dropout=0.0)
     augmented = make_step(model, augment=fewer)(split(range(8), [3]), 0, 0, 0)

@@ -138,7 +138,7 @@ class Batch:
     Attributes:
         rows: [batch] row indices in the table; -1 = a row that only fills the shape (nothing present, no target).
         columns: Per input column of the schema; each is there, if only as absent in every row.
-        targets: Per target its task's truth; empty at prediction.
+        truths: Per target its task's truth; empty at prediction.
         prompts: Per target whose text is conditioned on a prompt, the prompt's token ids: values [batch, 1, length],
             lengths [batch, 1]. An input, so it is there at prediction too.
         weights: [batch] weight of each row in the loss; 1 by default.
@@ -152,7 +152,7 @@ class Batch:
 
     rows: Int[Tensor, " batch"]
     columns: Mapping[str, ColumnBatch]
-    targets: Mapping[str, Truth] = field(default_factory=dict)
+    truths: Mapping[str, Truth] = field(default_factory=dict)
     prompts: Mapping[str, ColumnBatch] = field(default_factory=dict)
     weights: Float[Tensor, " batch"] = field(default_factory=lambda: torch.empty(0))
     keys: Int[Tensor, " batch"] | None = None

@@ -84,7 +84,7 @@ def collate(
     return Batch(
         rows=torch.from_numpy(rows),
         columns=columns,
-        targets={
+        truths={
             target.name: _truth(
                 samples,
                 target,

@@ -136,11 +136,11 @@ def draw_references(batch: Batch, seed: int, epoch: int) -> Batch:
         epoch: From 0.
     """
     rows = batch.rows.numpy()
-    targets = {
+    truths = {
         name: truth.drawn(torch.from_numpy(uniforms(1, seed, epoch, rows, "reference", name)[:, 0]))
-        for name, truth in batch.targets.items()
+        for name, truth in batch.truths.items()
     }
-    return replace(batch, targets=targets)
+    return replace(batch, truths=truths)
 
 
 #: Rows of a batch at prediction, the same for one row and for a million: matrix libraries choose a kernel by shape, so

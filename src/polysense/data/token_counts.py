@@ -103,8 +103,8 @@ def count_tokens(batch: Batch, schema: Schema) -> TokenCount:
         inputs += prompt.lengths.sum().item()
         padded += prompt.values.numel()
     valid += inputs
-    for target in batch.targets.values():
-        predicted, there, whole = target.token_counts()
+    for truth in batch.truths.values():
+        predicted, there, whole = truth.token_counts()
         targets, valid, padded = targets + predicted, valid + there, padded + whole
     return TokenCount(inputs, targets, padded, valid)
 

@@ -90,7 +90,7 @@ def contributions(
         num_observed += int((batch.rows >= 0).sum())
         predictions = subset_predictions(batch, requested)
         for target in targets:
-            if target.name not in batch.targets:
+            if target.name not in batch.truths:
                 continue
             way = ways[target.name]
             every = [batch_statistics(target, batch, [by_target[target.name]]) for by_target in predictions]

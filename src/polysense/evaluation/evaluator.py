@@ -180,7 +180,7 @@ def batch_statistics(
         reader: How the target's values are spelled.
     """
     keep = (batch.rows >= 0).cpu()
-    if target.name not in batch.targets:
+    if target.name not in batch.truths:
         return {"present": np.zeros(int(keep.sum()), dtype=bool)}
     rows = BatchRows(
         numbers=batch.rows.cpu()[keep].numpy(),
@@ -189,7 +189,7 @@ def batch_statistics(
         geometry=batch.located(keep),
     )
     outputs = [as_arrays(prediction, keep) for prediction in predictions]
-    truth = as_arrays(batch.targets[target.name].tensors(), keep)
+    truth = as_arrays(batch.truths[target.name].tensors(), keep)
     return task(target.task).row_statistics(target, outputs, truth, rows)
 
 

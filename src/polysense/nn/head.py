@@ -162,7 +162,7 @@ class BaseHead(nn.Module, Configured, ABC):
 
     def truth(self, batch: Batch) -> Truth | None:
         """What it learns from: the batch's truth of its target, unless the inputs are the truth. None without one."""
-        return batch.targets.get(self.target.name)
+        return batch.truths.get(self.target.name)
 
     def corrupt(self, batch: Batch) -> Batch:
         """The batch as encoders get it in training. A head that reconstructs hides what its loss then asks for."""

@@ -78,7 +78,7 @@ class World:
                     "strong": ColumnBatch(values=torch.zeros(size, 1, 1), lengths=imputed[:, None].long()),
                     "weak": ColumnBatch(values=torch.zeros(size, 1, 1), lengths=(imputed & even)[:, None].long()),
                 },
-                targets={
+                truths={
                     "label": ValueTruth(
                         values=torch.tensor(np.where(own >= 0, self.labels[own], 0)),
                         present=imputed & torch.tensor(self.has_label[own]),

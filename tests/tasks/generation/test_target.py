@@ -152,7 +152,7 @@ def test_one_reference_is_drawn_for_each_row_and_epoch() -> None:
 
     def texts(epoch: int, chosen: list[int], seed: int = 0) -> list[str]:
         batch = collate([samples[i] for i in chosen], schema, all_references=True)
-        drawn = draw_references(batch, seed, epoch).targets["y"]
+        drawn = draw_references(batch, seed, epoch).truths["y"]
         assert drawn.lengths is not None
         assert drawn.values.dim() == 2
         assert drawn.present.tolist() == [i != 2 for i in chosen]
@@ -170,5 +170,5 @@ def test_one_reference_is_drawn_for_each_row_and_epoch() -> None:
     counts = Counter(text for row in by_epoch for text in row[3:])
     assert abs(counts["left"] / counts.total() - 0.5) < 0.05
     # At prediction the first one, without a draw.
-    first = collate(samples, schema).targets["y"]
+    first = collate(samples, schema).truths["y"]
     assert target.render(first.values[0].numpy()) == "one dog"

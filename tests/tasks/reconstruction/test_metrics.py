@@ -100,7 +100,7 @@ def _evaluation(*, with_masks: bool) -> Evaluation:
     batch = Batch(
         rows=torch.tensor([4, -1, 2, 9]),
         columns={"a": there, "b": there},
-        targets={"r": ValueTruth(values=torch.ones(4, 2), present=torch.tensor([True, False, True, True]))},
+        truths={"r": ValueTruth(values=torch.ones(4, 2), present=torch.tensor([True, False, True, True]))},
     )
     # In the order of the batch: the table's rows 4, 2 and 9 are the first, third and second of STATISTICS.
     rows = [0, 0, 2, 1]

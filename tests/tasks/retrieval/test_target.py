@@ -55,7 +55,7 @@ def test_a_row_has_a_key_for_each_column() -> None:
     assert (keys == 0).tolist() == [[False] * 3, [False] * 3, [False, True, False], [True, False, True]]
     schema = Schema(columns=(TextColumn(name="text", vocabulary_size=10),), targets=(target,))
     samples = [Sample(row=i, targets={"space": keys[i]}) for i in range(4)]
-    batch = collate([*samples, Sample(row=4)], schema).targets["space"]
+    batch = collate([*samples, Sample(row=4)], schema).truths["space"]
     assert batch.values.tolist() == [*keys.tolist(), [0, 0, 0]]
     assert batch.present.tolist() == [True, True, False, False, False]
     again = TargetProcessor.load(processor.save())

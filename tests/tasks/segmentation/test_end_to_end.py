@@ -121,11 +121,11 @@ def test_masks_follow_their_photos(bundle: Bundle, folder: Path) -> None:
     still = {"erase_probability": 0.0, "brightness": 0.0, "contrast": 0.0}
     transforms = {"photo": ImageTransformConfig(**moves, **still).create(column)}  # type: ignore[arg-type]
     moved = augment(batch, bundle.schema, transforms, seed=0, epoch=0)
-    before, after = batch.targets["mask"].values, moved.targets["mask"].values
+    before, after = batch.truths["mask"].values, moved.truths["mask"].values
     assert after.dtype is before.dtype
     assert (after != before).float().mean() > 0.02
     light = moved.columns["photo"].values[:, 0].float().mean(dim=1)
-    there = moved.targets["mask"].present
+    there = moved.truths["mask"].present
     for value, bright in ((0, False), (1, True), (2, True)):
         pixels = light[there][after[there] == value]
         assert ((pixels > 150) == bright).float().mean() > 0.9

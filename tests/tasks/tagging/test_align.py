@@ -54,18 +54,18 @@ def test_events_lie_on_the_same_samples_after_a_sound_is_delayed() -> None:
     batch = Batch(
         rows=torch.arange(12),
         columns={"clip": ColumnBatch(values=torch.from_numpy(waves), lengths=torch.full((12, 1), 600))},
-        targets={
+        truths={
             "events": truth(*marks),
             "loudness": ValueTruth(values=torch.zeros(12, 1), present=torch.ones(12, dtype=torch.bool)),
         },
     )
     transform = AudioTransformConfig(shift=0.15, noise_probability=0.0).build(CLIP)
     after = augment(batch, Schema(columns=(CLIP,), targets=(TARGET, OTHER)), {"clip": transform}, seed=0, epoch=0)
-    assert after.targets["loudness"] is batch.targets["loudness"], "it lies in no column"
+    assert after.truths["loudness"] is batch.truths["loudness"], "it lies in no column"
     delays = after.columns["clip"].lengths[:, 0] - 600
     assert len(set(delays.tolist())) > 5
     for row in range(12):
-        whole, event = after.targets["events"].values[row].tolist()
+        whole, event = after.truths["events"].values[row].tolist()
         assert whole == [0, 600 + int(delays[row]), -1]
         attended = after.columns["clip"].values[row, 0].nonzero()[:, 0]
         assert (attended.min(), attended.max() + 1) == tuple(event[:2])

@@ -86,7 +86,7 @@ def scores(model: MultimodalModel, batch: Batch) -> list[float]:
     assert isinstance(objective, UnimodalHeads)
     heads, found = objective.by_column(), []
     for name in NAMES:
-        label, size = batch.targets["label"], batch.targets["size"]
+        label, size = batch.truths["label"], batch.truths["size"]
         here = batch.columns[name].present
         by_itself = {
             t: heads[t][name].read(fused.unimodal(name), model.context(batch)).values for t in ("label", "size")

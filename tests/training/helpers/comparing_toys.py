@@ -51,14 +51,14 @@ class SpaceModel(nn.Module):
         outputs = {"space": space, "age": self.age(columns["a"].summary)[:, 0]}
         if only is not None:
             return ModelOutput({name: outputs[name] for name in only}, {})
-        age, weights = batch.targets["age"], batch.weights
+        age, weights = batch.truths["age"], batch.weights
         losses = {"age": RowLoss((outputs["age"] - age.values) ** 2 * weights, weights)}
         if "space" not in deferred:
-            losses["space"] = self.head.loss(space, batch.targets["space"])["loss"].weighted(weights)
+            losses["space"] = self.head.loss(space, batch.truths["space"])["loss"].weighted(weights)
         return ModelOutput(outputs, losses)
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:
-        space = self.head.count(batch.targets["space"])["loss"]
+        space = self.head.count(batch.truths["space"])["loss"]
         return {"space": (space * batch.weights).sum(), "age": batch.weights.sum()}
 
     def parameter_groups(self) -> list[Any]:
@@ -82,7 +82,7 @@ def pairs_batch(rows: np.ndarray) -> Batch:
         columns={
             name: ColumnBatch(values=values[name][:, None], lengths=there[name].long()[:, None]) for name in COLUMNS
         },
-        targets={
+        truths={
             "space": ValueTruth(values=keys, present=(keys != 0).all(dim=1)),
             "age": ValueTruth(values=shared[:, 0], present=torch.ones(len(rows), dtype=torch.bool)),
         },

@@ -98,7 +98,7 @@ def batch() -> Batch:
             "kind": ColumnBatch(values=torch.randint(1, 9, (ROWS, 1, 1), generator=generator), lengths=ones),
             "size": ColumnBatch(values=torch.randn(ROWS, 1, 1, generator=generator), lengths=ones),
         },
-        targets={
+        truths={
             "label": ValueTruth(
                 values=torch.randint(0, 2, (ROWS,), generator=generator),
                 present=torch.tensor([True, True, False, True, True, True, True, False]),
@@ -118,7 +118,7 @@ def part(whole: Batch, start: int, end: int) -> Batch:
         whole,
         rows=whole.rows[rows],
         columns={n: ColumnBatch(values=c.values[rows], lengths=c.lengths[rows]) for n, c in whole.columns.items()},
-        targets={name: target.rows(rows) for name, target in whole.targets.items()},
+        truths={name: target.rows(rows) for name, target in whole.truths.items()},
         weights=whole.weights[rows],
         keys=None if whole.keys is None else whole.keys[rows],
     )

@@ -58,8 +58,8 @@ class ToyModel(nn.Module):
         return ModelOutput(outputs, self.losses(outputs, batch))
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, RowLoss]:
-        weights = {name: batch.weights * target.present for name, target in batch.targets.items()}
-        label, age = batch.targets["label"], batch.targets["age"]
+        weights = {name: batch.weights * target.present for name, target in batch.truths.items()}
+        label, age = batch.truths["label"], batch.truths["age"]
         each = nn.functional.cross_entropy(outputs["label"], label.values, reduction="none")
         error = (outputs["age"] - torch.where(age.present, age.values, 0.0)) ** 2
         return {
@@ -68,7 +68,7 @@ class ToyModel(nn.Module):
         }
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:
-        return {name: (batch.weights * target.present).sum() for name, target in batch.targets.items()}
+        return {name: (batch.weights * target.present).sum() for name, target in batch.truths.items()}
 
     def parameter_groups(self) -> list[Any]:
         return self.groups
@@ -86,7 +86,7 @@ def rows_batch(rows: np.ndarray, *, age_present: bool = True) -> Batch:
     return Batch(
         rows=torch.from_numpy(rows),
         columns={"x": ColumnBatch(values=values[:, None], lengths=lengths[:, None])},
-        targets={
+        truths={
             "label": ValueTruth(values=label, present=draws[:, -3] > 0.2),
             "age": ValueTruth(values=torch.where(age_known, values[:, 0, 1] * 2, torch.nan), present=age_known),
         },
@@ -124,7 +124,7 @@ def validate(model: ToyModel) -> Callable[[], dict[str, float]]:
         batch = rows_batch(np.arange(1000, 1032))
         output = model(batch)
         losses = output.losses
-        accuracy = (output.outputs["label"].argmax(1) == batch.targets["label"].values).float().mean().item()
+        accuracy = (output.outputs["label"].argmax(1) == batch.truths["label"].values).float().mean().item()
         values = {name: (loss.total.sum() / loss.count.sum()).item() for name, loss in losses.items()}
         return {
             "label/accuracy": accuracy,

@@ -66,8 +66,8 @@ def augment(
                 moved[name] = matrices
     keys = torch.from_numpy(fold(seed, epoch, rows).view(np.int64)).to(batch.device)
     progress = None if epochs is None else torch.tensor((epoch + 1) / epochs, device=batch.device)
-    targets = _aligned(batch.targets, schema, columns, moved)
-    return dataclasses.replace(batch, columns=columns, targets=targets, keys=keys, progress=progress)
+    truths = _aligned(batch.truths, schema, columns, moved)
+    return dataclasses.replace(batch, columns=columns, truths=truths, keys=keys, progress=progress)
 
 
 def _transformed(

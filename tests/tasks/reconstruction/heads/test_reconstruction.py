@@ -491,7 +491,7 @@ def test_columns_heads_of_their_own_serve_the_other_targets(columns: tuple[Colum
     )  # fmt: skip
     model = config.build(schema).train()
     truth = ValueTruth(values=torch.tensor([0, 1, 0, 1, 0, 1]), present=torch.ones(6, dtype=torch.bool))
-    given = keyed(dataclasses.replace(batch, targets={"label": truth}))
+    given = keyed(dataclasses.replace(batch, truths={"label": truth}))
     losses = totals(model, given)
     assert all(loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()  # type: ignore[union-attr]

@@ -51,7 +51,7 @@ def batch(one: torch.Tensor, other: torch.Tensor, *, keys: torch.Tensor | None =
         for name, cells in (("one", one), ("other", other), ("third", one))
     }
     target = ValueTruth(values=values, present=torch.ones(len(one), dtype=torch.bool))
-    return Batch(rows=rows, columns=columns, targets={"space": target}, keys=rows * 7919 + 1)
+    return Batch(rows=rows, columns=columns, truths={"space": target}, keys=rows * 7919 + 1)
 
 
 @settings(max_examples=20)

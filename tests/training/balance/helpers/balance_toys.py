@@ -98,7 +98,7 @@ def rows_batch(rows: np.ndarray, *, columns: tuple[str, ...] = NAMES) -> Batch:
             )
             for i, name in enumerate(NAMES)
         },
-        targets={
+        truths={
             "label": ValueTruth(values=label, present=draws[:, 7] > 0.1),
             "size": ValueTruth(values=(sign * draws[:, 8])[:, None], present=draws[:, 8] > 0.3),
         },
