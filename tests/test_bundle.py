@@ -53,10 +53,20 @@ def test_a_save_that_fails_leaves_no_bundle_of_two_halves(folder: Path, monkeypa
     assert not [path for path in folder.rglob("*") if path.name.endswith(".part")]
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[" * 100_000, "[]", '{"format": 3}'])
-def test_a_broken_file_is_named(folder: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("", "can't be read: Expecting value"),
+        ("{", "can't be read: Expecting property name"),
+        ("[" * 100_000, "can't be read: it is nested too deeply"),
+        ("[]", "found a JSON list, expected a dict"),
+        ('{"format": "3"}', "found the format '3', expected a number"),
+        (f'{{"format": {FORMAT}}}', "polysense: found nothing, expected a text"),
+    ],
+)
+def test_a_broken_file_is_named(folder: Path, damage: str, message: str) -> None:
     (folder / "bundle.json").write_text(damage)
-    with pytest.raises(BundleError, match="the bundle is broken, or another version wrote it"):
+    with pytest.raises(BundleError, match=rf"bundle\.json: .*{message}"):
         load(folder)
 
 

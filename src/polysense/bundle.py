@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 import polars
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.batch import Batch
 from polysense.core.device import resolve_device
 from polysense.core.files import replacing, replacing_folder, write_bytes
-from polysense.core.json import read_json, write_json, write_json_lines
+from polysense.core.json import write_json, write_json_lines
 from polysense.core.logs import get_logger
+from polysense.core.offline import offline
 from polysense.core.packages import lacking, packages_of
 from polysense.core.prediction import as_arrays
 from polysense.core.registry import named, task
@@ -44,8 +44,9 @@ from polysense.data.frame_file import frame_file, naming, write_frame
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.sources import Table, read_table
-from polysense.errors import BundleError, ConfigError, TableError
+from polysense.errors import BundleError, ConfigError, DependencyError, TableError
 from polysense.imputer import Imputer
+from polysense.nn.bundled import read_manifest, require_own_files, require_sizes, weight_shapes
 from polysense.nn.decoding.options import DecodingOptions, changed
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
@@ -59,6 +60,7 @@ IMPUTER = "imputer"
 """The folder, within a bundle's, of the bundle that imputes missing cells for it."""
 
 _MANIFEST = "bundle.json"
+_WEIGHTS = "weights.safetensors"
 
 _log = get_logger("polysense.bundle")
 
@@ -180,7 +182,7 @@ class Bundle:
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         # A tied weight stands under two names and is one storage, which safetensors refuses.
         plain = {name: value.clone() if _shared(name, value, weights) else value for name, value in weights.items()}
-        with replacing(folder / "weights.safetensors") as part:
+        with replacing(folder / _WEIGHTS) as part:
             save_file(plain, part)
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -407,26 +409,33 @@ def load(path: Path | str, *, device: str = "auto") -> Bundle:
         kind = "no such folder" if not folder.exists() else "is a file" if folder.is_file() else "holds no bundle.json"
         raise BundleError(f"{path}: {kind}; expected a bundle, the folder `bundle` of a finished run")
     try:
-        plain = read_json(folder / _MANIFEST, dict)
-        if plain["format"] != FORMAT:
-            what = "upgrade polysense" if plain["format"] > FORMAT else "train again, or load it with that version"
-            raise BundleError(
-                f"{folder}: written by polysense {plain['polysense']} in format {plain['format']}; this version reads "
-                f"format {FORMAT}: {what}"
-            )
-        if lacks := lacking(plain["packages"]):
-            raise BundleError(f"{folder}: needs {', '.join(lacks)}, which is not installed here; install it with pip")
-        config = from_dict(ModelConfig, plain["model"], where=str(folder / _MANIFEST))
-        settings = plain.get("imputer")
-        imputer = None if settings is None else Imputer(load(folder / IMPUTER, device=device), **settings)
-        processor = Processor.load(folder / "processor", imputer)
-        model = config.build(processor.schema, folder / "resources")
-        model.load_state_dict(load_file(folder / "weights.safetensors", device="cpu"))
-    except BundleError:
+        with offline():
+            return _load(folder, place, device)
+    except (BundleError, DependencyError):
         raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+    # A bundle may come from anywhere, and libraries that are handed broken files raise whatever they like.
+    except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise BundleError(
             f"{folder}: the bundle is broken, or another version wrote it ({first}); train again, or copy it again"
         ) from error
+
+
+def _load(folder: Path, place: torch.device, device: str) -> Bundle:
+    """Loads what is in a folder and nothing else: no file outside it, no hub, no code."""
+    require_own_files(folder)
+    plain = read_manifest(folder / _MANIFEST, FORMAT)
+    if lacks := lacking(plain["packages"]):
+        raise BundleError(f"{folder}: needs {', '.join(lacks)}, which is not installed here; install it with pip")
+    config = from_dict(ModelConfig, plain["model"], where=str(folder / _MANIFEST))
+    imputer = None
+    if (settings := plain.get("imputer")) is not None:
+        if (folder / IMPUTER / IMPUTER).exists():
+            raise BundleError(f"{folder}: its imputer has an imputer; expected one at most")
+        imputer = Imputer(load(folder / IMPUTER, device=device), **settings)
+    processor = Processor.load(folder / "processor", imputer)
+    shapes = weight_shapes(folder / _WEIGHTS)
+    require_sizes(config, processor.schema, shapes, folder / "resources")
+    model = config.build(processor.schema, folder / "resources")
+    model.load_state_dict(load_file(folder / _WEIGHTS, device="cpu"))
     return Bundle(processor, model.to(place).eval(), config, plain["recipe"], plain["info"], folder)

@@ -30,10 +30,36 @@ __all__ = ["dump_yaml", "from_dict", "json_schema", "parse_yaml", "read_text", "
 C = TypeVar("C", bound=Config)
 
 _COMMENT_WIDTH = 110
+_MAX_DEPTH = 100
+_MAX_VALUES = 2_000_000
+_MAX_DIGITS = 40
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's booleans and floats, and without duplicate keys."""
+    """SafeLoader with YAML 1.2's booleans and floats, without duplicate keys, and with limits."""
+
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise yaml.composer.ComposerError(
+                None, None, f"nested more than {_MAX_DEPTH} levels deep", self.peek_event().start_mark
+            )
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def get_single_data(self) -> Any:
+        node = self.get_single_node()
+        return None if node is None else self.construct_document(_bounded(node))
+
+    def construct_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > _MAX_DIGITS:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a whole number of {len(node.value):,} characters", node.start_mark
+            )
+        return int(self.construct_yaml_int(node))
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         visited: set[Any] = set()
@@ -47,6 +73,35 @@ class _Loader(yaml.SafeLoader):
                 )
             visited.add(key)
         return super().construct_mapping(node, deep=deep)
+
+
+def _bounded(root: yaml.Node) -> yaml.Node:
+    """The root again; raises ComposerError where its aliases lead back, or make more of a text than it holds.
+
+    An alias is one object, however often it stands there, so ten lines can say a billion values; whoever walks through
+    them afterwards would never end.
+    """
+    sizes: dict[int, int] = {}
+    within: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if not isinstance(node, yaml.CollectionNode):
+            return 1
+        if id(node) in within:
+            raise yaml.composer.ComposerError(None, None, "an alias stands within what it stands for", node.start_mark)
+        if id(node) not in sizes:
+            within.add(id(node))
+            below = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+            sizes[id(node)] = 1 + sum(map(size, below))
+            within.discard(id(node))
+        if sizes[id(node)] > _MAX_VALUES:
+            raise yaml.composer.ComposerError(
+                None, None, f"more than {_MAX_VALUES:,} values, aliases counted", node.start_mark
+            )
+        return sizes[id(node)]
+
+    size(root)
+    return root
 
 
 class _Dumper(yaml.SafeDumper):
@@ -82,13 +137,14 @@ for _name, (_pattern, _first) in _PATTERNS.items():
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$", re.ASCII), list(_first))
 _Dumper.add_representer(str, _represent_str)
+_Loader.add_constructor(_TAG + "int", _Loader.construct_int)
 
 
 def parse_yaml(text: str, where: str = "text") -> Any:
     """Plain values from YAML.
 
     Raises:
-        ConfigError: The text is not YAML (names the line), or is nested more deeply than Python can follow.
+        ConfigError: The text is not YAML, is nested too deeply, or has too many values (names the line).
     """
     try:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader
@@ -97,8 +153,8 @@ def parse_yaml(text: str, where: str = "text") -> Any:
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigError(f"{where}{line}: not valid YAML: {problem}") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: nested too deeply, expected at most some 200 levels") from None
+    except (ValueError, OverflowError) as error:  # of a tag's own reading: a date, a binary text
+        raise ConfigError(f"{where}: not valid YAML: {error}") from None
 
 
 def read_text(path: Path) -> str:

@@ -15,6 +15,7 @@ from polysense.errors import ConfigError
 
 __all__ = ["apply_overrides"]
 
+_MAX_PARTS = 50
 _PART = re.compile(r"\[([^\]]+)\]|([^.\[\]=]+)")
 _OVERRIDE = re.compile(r"((?:\[[^\]]+\]|[^\[=])*)=(.*)", re.DOTALL)  # the first `=` outside brackets
 
@@ -44,6 +45,8 @@ def apply_overrides(plain: dict[str, Any], overrides: Iterable[str]) -> dict[str
             raise ConfigError(f"found {override!r} where an override is expected; write a.b.c=value")
         path = match[1].strip()
         parts = _split(path)
+        if len(parts) > _MAX_PARTS:
+            raise ConfigError(f"the override's path {path[:60]!r}... has {len(parts):,} parts; the longest key has few")
         value = parse_yaml(match[2], f"override {path}")
         here: Any = plain
         for depth, part in enumerate(parts[:-1]):

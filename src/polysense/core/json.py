@@ -35,6 +35,7 @@ JsonValue: TypeAlias = bool | int | float | str | list[object] | dict[str, objec
 T = TypeVar("T")
 
 _MAX_DEPTH = 200
+_TOO_DEEP = f"it is nested too deeply to be read as JSON: more than {_MAX_DEPTH} levels"
 _MAX_DIGITS = 4300  # what Python reads and writes by default
 
 
@@ -90,12 +91,20 @@ def read_json(path: Path, kind: type[T]) -> T:
     return parse_json(path.read_text(encoding="utf-8"), kind)
 
 
-def parse_json(text: str, kind: type[T]) -> T:
-    """Reads a JSON text; arguments and errors as in `read_json`."""
+def parse_json(text: str, kind: type[T], *, constants: bool = False) -> T:
+    """Reads a JSON text; arguments and errors as in `read_json`.
+
+    Args:
+        text: Of one value.
+        kind: Its outermost type; `object` takes any.
+        constants: Whether NaN and Infinity are read, as Python writes them.
+    """
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_int=_integer)
+        value = json.loads(text, parse_constant=None if constants else _refuse, parse_int=_integer)
     except RecursionError:
-        raise ValueError("it is nested too deeply to be read as JSON") from None
+        raise ValueError(_TOO_DEEP) from None
+    if _depth_of(value) > _MAX_DEPTH:
+        raise ValueError(_TOO_DEEP)
     if not isinstance(value, kind):
         raise ValueError(f"found a JSON {type(value).__name__}, expected a {kind.__name__}")
     return value
@@ -130,6 +139,18 @@ def _plain(value: object, where: str, depth: int) -> JsonValue:
     if callable(tolist):
         return _plain(tolist(), where, depth + 1)
     raise TypeError(f"{where or 'JSON'}: found a {type(value).__name__}, which JSON can't hold")
+
+
+def _depth_of(value: object) -> int:
+    """Levels of lists and objects, counted without recursion."""
+    depth, level = 0, [value]
+    while level := [below for each in level if isinstance(each, (list, dict)) for below in _below(each)]:
+        depth += 1
+    return depth
+
+
+def _below(value: list[object] | dict[str, object]) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _key(key: object, where: str) -> str:

@@ -30,7 +30,7 @@ from polysense.core.random import permutation
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
-from polysense.errors import BundleError, ColumnError, ConfigError, DecodeError
+from polysense.errors import BundleError, ColumnError, DecodeError
 
 __all__ = ["NUM_SAMPLED", "ColumnConfig", "ColumnProcessor", "Item", "PlacedItem", "TrainingCells", "sampled"]
 
@@ -218,8 +218,10 @@ class ColumnProcessor(FittedColumn):
             processor = from_dict(ColumnConfig, state["config"], where="the saved column").build(column.name)  # type: ignore[type-abstract]
             processor._column = column
             processor._restore(state, folder)
-        except (ConfigError, KeyError, TypeError, ValueError, OSError) as error:
-            raise BundleError(f"{folder}: the saved preprocessing of a column can't be read: {error}") from error
+        except Exception as error:
+            raise BundleError(
+                f"{folder}: the saved preprocessing of a column can't be read: {type(error).__name__}: {error}"
+            ) from error
         return processor
 
     @property

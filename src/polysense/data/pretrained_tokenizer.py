@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from polysense.core.own_code import OWN_CODE, needs_own_code
 from polysense.errors import ColumnError, WeightsError
 
 __all__ = ["fast_tokenizer"]
@@ -26,8 +28,14 @@ def fast_tokenizer(path: str, what: str, revision: str | None = None) -> tuple[T
     from transformers import AutoTokenizer  # seconds to import
 
     try:
-        wrapper = AutoTokenizer.from_pretrained(path, revision=revision)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        # Code that comes with a tokenizer is never run, and nobody is asked; a folder is read without the hub.
+        is_local = Path(path).expanduser().is_dir()
+        wrapper = AutoTokenizer.from_pretrained(
+            path, revision=revision, local_files_only=is_local, trust_remote_code=False
+        )
+    except Exception as error:  # noqa: BLE001 (of files from outside, in a library's hands)
+        if needs_own_code(error):
+            raise WeightsError(f"{what} can't be had: {OWN_CODE}") from None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
             f"{what} can't be had: {reason}. Give the path of a local folder that holds tokenizer.json, or set HF_HOME "

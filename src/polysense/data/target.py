@@ -239,8 +239,10 @@ class TargetProcessor(ABC):
             processor._restore(state)
             if folder is not None:
                 processor._read(state, folder)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"the saved preprocessing of a target can't be read: {error}") from error
+        except Exception as error:
+            raise BundleError(
+                f"the saved preprocessing of a target can't be read: {type(error).__name__}: {error}"
+            ) from error
         return processor
 
     @abstractmethod

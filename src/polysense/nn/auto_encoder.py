@@ -11,7 +11,6 @@ their data names it by `path`.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any, Literal
 from polysense.config.base import members
 from polysense.config.codec import from_dict
 from polysense.core import registry
+from polysense.core.json import read_json
 from polysense.core.modality_spec import Backbones
 from polysense.core.schema import Column, Requirements
 from polysense.core.unsupported import Unsupported
@@ -204,11 +204,8 @@ def _is_complete(folder: Path, backbones: Backbones) -> bool:
 def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, dict)
     except FileNotFoundError:
         raise WeightsError(f"{folder}: has no config.json; expected a folder written by save_pretrained") from None
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: can't be read: {error}") from None
-    if not isinstance(settings, dict):
-        raise WeightsError(f"{path}: found {type(settings).__name__}, expected a model's settings")
-    return settings

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from polysense.core import registry
+from polysense.core.json import read_json, write_json
+from polysense.core.own_code import OWN_CODE, needs_own_code
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Features, Tokens
 from polysense.core.unsupported import Unsupported
@@ -33,7 +35,9 @@ __all__ = [
     "PretrainedConfig",
     "first_attribute",
     "from_pretrained",
+    "from_settings",
     "open_blocks",
+    "save_settings",
     "unreached",
 ]
 
@@ -118,13 +122,25 @@ def _encoder(modality: str) -> type[Pretrained]:
     return encoder
 
 
+def save_settings(settings: Any, folder: Path) -> None:
+    """Writes a transformers config as config.json, without what names code beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.save_pretrained(str(folder))
+    plain = read_json(folder / "config.json", dict)
+    write_json(folder / "config.json", {key: value for key, value in plain.items() if key != "auto_map"})
+
+
 def first_attribute(settings: Any, names: tuple[str, ...]) -> Any:
     """The first of these attributes that a transformers config has, or None."""
     return next((getattr(settings, name) for name in names if getattr(settings, name, None) is not None), None)
 
 
 def from_pretrained(factory: Any, path: str, revision: str | None, **options: Any) -> Any:
-    """Loads from a folder or the hub; whatever goes wrong becomes one clear error."""
+    """Loads from a folder or the hub; whatever goes wrong becomes one clear error.
+
+    No code that a folder brings along is run, and nobody is asked whether it may: a folder is data. A folder is loaded
+    without the hub.
+    """
     local = Path(path).expanduser()
     looks_local = local.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
     if looks_local and not local.is_dir():
@@ -134,16 +150,36 @@ def from_pretrained(factory: Any, path: str, revision: str | None, **options: An
         )
     try:
         where = str(local) if looks_local else path
-        return factory.from_pretrained(where, revision=None if looks_local else revision, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return factory.from_pretrained(
+            where,
+            revision=None if looks_local else revision,
+            local_files_only=looks_local,
+            trust_remote_code=False,
+            **options,
+        )
+    except Exception as error:
         where = "the folder" if looks_local else "the hub name"
+        if needs_own_code(error):
+            raise WeightsError(f"can't load {factory.__name__} from {where} {path!r}: {OWN_CODE}") from None
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         advice = (
             "check that the folder holds what save_pretrained writes"
             if looks_local
             else "without a network give a local folder instead, or set HF_HOME to a cache that holds it"
         )
         raise WeightsError(f"can't load {factory.__name__} from {where} {path!r}: {first}; {advice}") from error
+
+
+def from_settings(factory: Any, settings: Any, **options: Any) -> Any:
+    """A model of a config, with random weights; errors as in `from_pretrained`."""
+    try:
+        return factory.from_config(settings, trust_remote_code=False, **options)
+    except Exception as error:
+        named = f"{factory.__name__} of the settings for {getattr(settings, 'model_type', '?')!r}"
+        if needs_own_code(error):
+            raise WeightsError(f"can't build {named}: {OWN_CODE}") from None
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(f"can't build {named}: {first}; check the config.json that it comes from") from error
 
 
 def open_blocks(backbone: nn.Module, tune: str | int) -> None:
@@ -266,8 +302,7 @@ class Pretrained(BackboneEncoder):
         if resources is None and config.weights == "pretrained":
             backbone = from_pretrained(transformers.AutoModel, path, config.revision, config=settings)
         else:
-            factory: Any = transformers.AutoModel
-            backbone = factory.from_config(settings)
+            backbone = from_settings(transformers.AutoModel, settings)
         return cls(config, column, width, backbone, extractor)
 
     @classmethod
@@ -300,6 +335,6 @@ class Pretrained(BackboneEncoder):
 
     def save_resources(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.settings.save_pretrained(str(folder))
+        save_settings(self.settings, folder)
         if self.extractor is not None:
             self.extractor.save_pretrained(str(folder))

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
+from polysense.core.json import parse_json
 from polysense.errors import DependencyError, SearchError
 
 __all__ = ["POSITION", "ROW_ID", "VECTOR", "Ids", "LanceTable", "Options", "Rows", "ids_in"]
@@ -254,16 +255,28 @@ class LanceTable:
         text = (schema.field(VECTOR).metadata or {}).get(_KEY.encode()) if VECTOR in schema.names else None
         if text is None:
             raise SearchError(f"{self.location}: holds a LanceDB table that polysense did not make")
-        self.record: dict[str, Any] = json.loads(text)
-        version = self.record.pop("format")
+        self.record = self._parsed(text)
+        version = self.record.pop("format", None)
         if version != _FORMAT:
             raise SearchError(
                 f"{self.location}: is an index of format {version}; this version of polysense reads {_FORMAT}: "
-                f"{'upgrade polysense' if version > _FORMAT else 'index the table again'}"
+                f"{'upgrade polysense' if isinstance(version, int) and version > _FORMAT else 'index the table again'}"
             )
+        if self.record.get("metric") not in ("cosine", "inner_product") or not isinstance(
+            self.record.get("info"), dict
+        ):
+            raise SearchError(f"{self.location}: what the index records about itself is broken; index the table again")
         self.unit = self.record["metric"] == "cosine"
         self.dim = int(schema.field(VECTOR).type.list_size)
         self.empty = self._split(schema.empty_table()).cells
+
+    def _parsed(self, text: bytes) -> dict[str, Any]:
+        try:
+            return parse_json(text.decode("utf-8"), dict)
+        except ValueError as error:
+            raise SearchError(
+                f"{self.location}: what the index records about itself can't be read: {error}; index the table again"
+            ) from None
 
     def _split(self, table: Any) -> Rows:
         vectors = np.zeros((0, self.dim), dtype=np.float32)

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from polysense.core.files import replacing
+from polysense.core.json import parse_json
 from polysense.errors import CheckpointError
 
 __all__ = ["load_checkpoint", "load_model", "pack", "save_checkpoint", "unpack"]
@@ -80,18 +81,23 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             f"{path}: a safetensors file, but no checkpoint of a polysense run; give the run's folder"
         )
-    content = json.loads(header)
-    if content["version"] != _VERSION:
+    try:
+        content = parse_json(header, dict, constants=True)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the checkpoint's state can't be read: {error}; start a new run") from None
+    if content.get("version") != _VERSION:
         raise CheckpointError(
-            f"{path}: a checkpoint of format {content['version']}, and this polysense reads format {_VERSION}; "
+            f"{path}: a checkpoint of format {content.get('version')}, and this polysense reads format {_VERSION}; "
             "resume with the version that wrote it"
         )
-    if content["crc32"] != _checksum(tensors):
+    if content.get("crc32") != _checksum(tensors):
         raise CheckpointError(
             f"{path}: the checkpoint is damaged (its checksum is wrong) and can't be resumed from; start a new run "
             "in another folder"
         )
-    state: dict[str, Any] = content["state"]
+    state = content.get("state")
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: holds no state of a run; start a new run in another folder")
     return tensors, state
 
 

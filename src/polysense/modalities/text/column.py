@@ -19,7 +19,6 @@ each forked worker process once they have run. They are switched off unless the 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import unicodedata
@@ -33,6 +32,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from polysense.config.limits import PositiveInt
 from polysense.core.files import write_text
+from polysense.core.json import parse_json
 from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
@@ -364,10 +364,10 @@ def _train_subwords(texts: list[str], config: TextColumnConfig) -> Tokenizer:
 def _from_text(text: str, path: Path) -> Tokenizer:
     # tokenizers raises a bare Exception (its own Rust errors have no class), so its first fields are looked at before.
     try:
-        content = json.loads(text)
+        content = parse_json(text, dict, constants=True)
     except ValueError as error:
         raise ColumnError(f"{path}: is not a tokenizer.json: {error}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+    if not isinstance(content.get("model"), dict):
         raise ColumnError(f"{path}: is not a tokenizer.json: it has no 'model'")
     try:
         return Tokenizer.from_str(text)
@@ -404,8 +404,8 @@ def _padding_id(tokenizer: Tokenizer, folder: Path) -> int:
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
         if (folder / file).is_file():
             try:
-                token = json.loads(_read(folder / file)).get("pad_token")
-            except (ValueError, AttributeError) as error:
+                token = parse_json(_read(folder / file), dict, constants=True).get("pad_token")
+            except ValueError as error:
                 raise ColumnError(f"{folder / file}: is not the JSON of a tokenizer: {error}") from None
             names.append(token.get("content") if isinstance(token, dict) else token)
     for name in (*names, _PADDING, "[PAD]"):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from polysense.errors import ConfigError, DependencyError, WeightsError
-from polysense.nn.pretrained import from_pretrained
+from polysense.nn.pretrained import from_pretrained, from_settings
 
 __all__ = ["CausalLM", "Tuning", "add_lora", "open_config", "open_model", "without_lora"]
 
@@ -57,19 +57,20 @@ def open_model(settings: Any, path: str | None, revision: str | None) -> Any:
     import transformers
 
     # Where a key's mask differs from row to row, only these two give every row its own.
-    options = {"config": settings, "dtype": torch.float32, "attn_implementation": "sdpa"}
+    factory: Any = transformers.AutoModelForCausalLM
+    options: dict[str, Any] = {"dtype": torch.float32}
+
+    def opened(attention: str) -> Any:
+        if path is None:
+            return from_settings(factory, settings, attn_implementation=attention, **options)
+        return from_pretrained(factory, path, revision, config=settings, attn_implementation=attention, **options)
+
     try:
-        if path is None:
-            factory: Any = transformers.AutoModelForCausalLM
-            return factory.from_config(**options)
-        return from_pretrained(transformers.AutoModelForCausalLM, path, revision, **options)
-    except (ValueError, ImportError) as error:
-        if isinstance(error, WeightsError):
+        return opened("sdpa")
+    except WeightsError as error:
+        if not isinstance(error.__cause__, (ValueError, ImportError)):
             raise
-        options["attn_implementation"] = "eager"
-        if path is None:
-            return factory.from_config(**options)
-        return from_pretrained(transformers.AutoModelForCausalLM, path, revision, **options)
+        return opened("eager")
 
 
 def add_lora(model: Any, rank: int, alpha: float, dropout: float, target_modules: tuple[str, ...]) -> None:

@@ -14,11 +14,11 @@ Spelled is a conversation by the tokenizer's own chat template where it has one;
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from polysense.core.json import parse_json
 from polysense.data.media import short
 from polysense.data.prompt import as_text
 from polysense.errors import DecodeError
@@ -62,8 +62,8 @@ def turns_of(cell: object) -> list[Turn]:
         if not text:
             return []
         try:
-            cell = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            cell = parse_json(text, object, constants=True)
+        except ValueError as error:
             raise DecodeError(f"found {short(text)}, which is no JSON ({error}); expected {_EXPECTED}") from None
     if isinstance(cell, dict):
         # {"messages": [...]} and {"conversations": [...]}, as some sets wrap them
@@ -79,8 +79,8 @@ def turns_of(cell: object) -> list[Turn]:
 def _turn(item: object, number: int) -> Turn:
     if isinstance(item, str) and item.lstrip().startswith("{"):
         # As a table has them whose rows differ in kind: each turn is the text of its JSON.
-        with contextlib.suppress(ValueError, RecursionError):
-            item = json.loads(item)
+        with contextlib.suppress(ValueError):
+            item = parse_json(item, object, constants=True)
     if not isinstance(item, dict):
         raise DecodeError(f"turn {number}: found {short(item)} ({type(item).__name__}), expected {_EXPECTED}")
     said = item.get("role") if item.get("role") is not None else item.get("from")

@@ -10,7 +10,6 @@ network.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from polysense.core.files import write_text
-from polysense.core.json import write_json
+from polysense.core.json import read_json, write_json
 from polysense.data.pretrained_tokenizer import fast_tokenizer
 from polysense.errors import BundleError, ColumnError, WeightsError
 from polysense.tasks.generation.record import GenerationRequirements
@@ -183,7 +182,7 @@ class LanguageModelTokenizer:
             BundleError: A file is missing or broken.
         """
         try:
-            state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+            state = read_json(folder / _STATE, dict)
             tokenizer = _ready(read_tokenizer(folder / _FILE))
             return LanguageModelTokenizer(tokenizer=tokenizer, lowercase=lowercase, **state)
         except (OSError, ValueError, AttributeError, TypeError) as error:

@@ -10,7 +10,6 @@ The special tokens' names hold spaces: no token of a text does, so no text can s
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ from typing import Literal, TypeAlias
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from polysense.core.files import write_text
+from polysense.core.json import parse_json
 from polysense.errors import BundleError
 
 __all__ = ["BEGIN", "END", "PADDING", "Kind", "OutputTokenizer", "read_tokenizer", "tidy"]
@@ -195,9 +195,10 @@ def read_tokenizer(path: Path) -> Tokenizer:
     """A tokenizer.json; BundleError where it is missing or broken."""
     try:
         text = path.read_text(encoding="utf-8")
-        # tokenizers raises a bare Exception for broken content, so its first field is looked at before.
-        if not isinstance(json.loads(text).get("model"), dict):
+        if not isinstance(parse_json(text, dict, constants=True).get("model"), dict):
             raise BundleError(f"{path}: is not a tokenizer.json: it has no 'model'")
-    except (OSError, ValueError, AttributeError) as error:
+        return Tokenizer.from_str(text)
+    except BundleError:
+        raise
+    except Exception as error:  # noqa: BLE001 (tokenizers raises a bare Exception for broken content)
         raise BundleError(f"{path}: can't be read: {error}") from None
-    return Tokenizer.from_str(text)

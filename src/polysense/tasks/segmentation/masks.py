@@ -14,7 +14,6 @@ of a PNG is the word that spells it ("7"), until a recipe names it.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from polysense.core.json import parse_json
 from polysense.data.media import locate, short
 from polysense.errors import DecodeError
 
@@ -72,7 +72,7 @@ def parsed(cell: object) -> object:
     if not isinstance(cell, str) or cell.strip()[:1] not in ("[", "{"):
         return cell
     try:
-        return json.loads(cell)
+        return parse_json(cell, object, constants=True)
     except ValueError:
         raise DecodeError(
             f"found {short(cell)}, which is not valid JSON; expected segments, or a file's path"

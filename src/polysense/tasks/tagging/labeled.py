@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from polysense.core.json import parse_json
 from polysense.data.media import short
 from polysense.errors import DecodeError
 
@@ -44,7 +44,7 @@ def read_labeled(cell: object) -> Labeled | None:
             return None
         if text[0] in "[{":
             try:
-                cell = json.loads(text)
+                cell = parse_json(text, object, constants=True)
             except ValueError:
                 raise DecodeError(f"found {short(text)}, which is not valid JSON; expected {_EXPECTED}") from None
         else:

@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from polysense.core.json import parse_json
 from polysense.data.cells import MEDIA, as_series
 from polysense.data.delimited import open_text
 from polysense.data.frame_file import frame_file
@@ -111,7 +112,7 @@ def _earlier(cell: Any) -> list[str] | None:
         return []
     if isinstance(cell, str):
         try:
-            cell = json.loads(cell)
+            cell = parse_json(cell, object)
         except ValueError:
             return None
     return list(cell) if isinstance(cell, list) and all(isinstance(name, str) for name in cell) else None

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from polysense.bundle import IMPUTER, Bundle
+from polysense.core.json import parse_json
 from polysense.errors import SearchError
 from polysense.search import VectorIndex
 
@@ -34,7 +35,7 @@ def fingerprint(bundle: Bundle) -> str:
 
 @lru_cache(maxsize=8)
 def _hash(folder: Path, description: str, described: tuple[tuple[str, int, int], ...]) -> str:
-    plain = json.loads(description)
+    plain = parse_json(description, dict)
     made_by = [plain["model"], plain["imputer"]] if "imputer" in plain else plain["model"]
     digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode())
     for name, _, _ in described:

@@ -10,7 +10,7 @@ Where batch normalization is tuned, absent images stay out of its statistics, an
 
 from __future__ import annotations
 
-import json
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,10 +20,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from polysense.core.json import write_json
+from polysense.core.json import read_json, write_json
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Features, PyramidLevel, Tokens
-from polysense.errors import ConfigError, WeightsError
+from polysense.errors import BundleError, ConfigError, WeightsError
 from polysense.modalities.image.encoders.feature_map import grid_positions, image_level
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
 from polysense.nn.encoder import EncoderConfig, Items, Lengths
@@ -68,8 +68,7 @@ class TimmConfig(EncoderConfig):
         self.check(column)
         column = ImageColumn.of(column)
         if resources is not None:
-            arguments: dict[str, Any] = json.loads((resources / "timm.json").read_text())
-            name = arguments.pop("architecture", self.name)
+            name, arguments = _bundled(resources / "timm.json")
             return Timm(self, column, width, _create(name, None, {}, arguments), name, arguments)
         name, settings, arguments = _source(self.name)
         arguments |= {"num_classes": 0, "in_chans": column.num_channels}
@@ -84,6 +83,7 @@ class TimmConfig(EncoderConfig):
                 raise WeightsError(
                     f"{file}: no such file; expected timm weights (.safetensors or .pth) for {self.name}"
                 )
+            _require_weights(file)
             overlay = {"file": str(file)}
         from_elsewhere = settings if name != self.name else {}
         return Timm(self, column, width, _create(name, overlay, from_elsewhere, arguments), name, arguments)
@@ -119,6 +119,31 @@ class TimmConfig(EncoderConfig):
         )
 
 
+def _bundled(path: Path) -> tuple[str, dict[str, Any]]:
+    """The architecture and its own arguments, as `save_resources` wrote them.
+
+    A bundle may come from anywhere: an architecture is one that timm itself has, never a hub's or a folder's, and no
+    argument of `create_model` itself (a checkpoint, settings of pretrained weights, a cache) is passed on.
+
+    Raises:
+        BundleError: The file is broken, or names anything else.
+    """
+    import timm
+
+    try:
+        arguments = read_json(path, dict)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: can't be read: {error}") from None
+    name = arguments.pop("architecture", None)
+    if not isinstance(name, str) or not timm.is_model(name.split(".")[0]):
+        raise BundleError(f"{path}: found the architecture {name!r}, expected one of timm's own; train again")
+    own = set(inspect.signature(timm.create_model).parameters) | {"pretrained", "state_dict", "file", "url"}
+    for key, value in arguments.items():
+        if key in own or not isinstance(value, (bool, int, float, str, list, type(None))):
+            raise BundleError(f"{path}: found {key!r}, which is no argument of a timm architecture; train again")
+    return name, arguments
+
+
 def _source(name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """A name's architecture, its pretrained settings (input_size, mean, std, ...) and its own arguments."""
     import timm
@@ -132,15 +157,16 @@ def _source(name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     folder = Path(name).expanduser()
     if folder.is_dir() or "/" in name or name.startswith((".", "~")):
         try:
-            config = json.loads((folder / "config.json").read_text())
+            config = read_json(folder / "config.json", dict)
             settings, architecture = dict(config.get("pretrained_cfg") or config), str(config["architecture"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(
                 f"{name}: expected a folder with timm's config.json and its weights, or an architecture's name; for "
                 f"one of the hub's write hf-hub:{name.strip('./~')} ({type(error).__name__}: {error})"
             ) from error
         files = [folder / file for file in ("model.safetensors", "pytorch_model.bin") if (folder / file).is_file()]
         if files:
+            _require_weights(files[0])
             settings["file"] = str(files[0])
         return architecture, settings, dict(config.get("model_args") or {})
     try:
@@ -152,6 +178,17 @@ def _source(name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
         hint = f"; similar: {', '.join(near)}" if near else ""
         raise ConfigError(f"timm knows no model {name!r}{hint}")
     return name, result.to_dict(), {}
+
+
+def _require_weights(file: Path) -> None:
+    """Raises WeightsError where a file holds more than tensors: a pickle can run any code, and is never unpickled."""
+    if file.suffix == ".safetensors":
+        return
+    try:
+        torch.load(file, map_location="meta", weights_only=True)
+    except Exception as error:  # noqa: BLE001 (of a file from outside)
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{file}: holds no weights alone ({first}); give a .safetensors file") from None
 
 
 def _no_weights(name: str, error: Exception) -> WeightsError:

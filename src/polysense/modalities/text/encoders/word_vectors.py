@@ -15,7 +15,6 @@ kept in `WordVectors.coverage`.
 from __future__ import annotations
 
 import gzip
-import json
 import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.json import write_json
+from polysense.core.json import read_json, write_json
 from polysense.core.logs import get_logger
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
@@ -161,7 +160,7 @@ class WordVectors(Encoder):
 
 def _read_resources(path: Path) -> tuple[int, Coverage]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, dict)
         return int(content["dimension"]), Coverage(**content["coverage"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path}: can't be read: {error}; save the model again") from error

@@ -1,0 +1,139 @@
+"""Checks of a bundle before anything is built from it: a folder from anywhere, with anything in its files.
+
+The weights' own header says how large the model is, so settings that ask for another are refused before they take
+memory: a manifest of a kilobyte could ask for a terabyte. What is checked costs a second build without memory (torch's
+device "meta"), some milliseconds a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from polysense.core.json import read_json
+from polysense.core.schema import Schema
+from polysense.errors import BundleError
+from polysense.nn.model_config import ModelConfig
+
+__all__ = ["read_manifest", "require_own_files", "require_sizes", "weight_shapes"]
+
+_KINDS: Mapping[str, type] = {"polysense": str, "packages": dict, "model": dict, "recipe": dict, "info": dict}
+_IMPUTER = {"imputations": dict, "reads": list}
+_MANY = 1024  # more than any model repeats, of what has few weights
+
+
+def require_own_files(folder: Path) -> None:
+    """Raises BundleError where a link leads out of the folder: a bundle is whole, and reads nothing of its reader's."""
+    inside = folder.resolve()
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise BundleError(
+                f"{path}: is a link out of the bundle; copy the bundle with what its links lead to (cp -rL)"
+            )
+
+
+def read_manifest(path: Path, known: int) -> dict[str, Any]:
+    """A bundle's bundle.json.
+
+    Args:
+        path: The file.
+        known: The format that is read.
+
+    Raises:
+        BundleError: It is of another format, lacks something, or holds what it should not; names it.
+    """
+    try:
+        plain = read_json(path, dict)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: can't be read: {error}; copy the bundle again") from None
+    result = plain.get("format")
+    if isinstance(result, bool) or not isinstance(result, int):
+        raise BundleError(f"{path}: found the format {_short(result)}, expected a number: this is no bundle's manifest")
+    if result != known:
+        what = "upgrade polysense" if result > known else "train again, or load it with that version"
+        raise BundleError(
+            f"{path.parent}: written by polysense {str(plain.get('polysense'))[:60]} in format {result}; this version "
+            f"reads format {known}: {what}"
+        )
+    _check(plain, _KINDS, path, "")
+    for name, version in plain["packages"].items():
+        if not name or not isinstance(version, str):
+            raise BundleError(f"{path}: packages: found {_short(name)}: {_short(version)}, expected NAME: VERSION")
+    if (imputer := plain.get("imputer")) is not None:
+        _check(plain, {"imputer": dict}, path, "")
+        _check(imputer, _IMPUTER, path, "imputer.")
+        if set(imputer) != set(_IMPUTER) or not all(
+            isinstance(name, str) for name in (*imputer["imputations"].values(), *imputer["reads"])
+        ):
+            raise BundleError(f"{path}: imputer: expected names of columns under {' and '.join(_IMPUTER)}")
+    return plain
+
+
+def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a file of weights; none of them is read.
+
+    Raises:
+        BundleError: There is no such file, or it is broken.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BundleError(f"{path}: the weights can't be read: {error}; copy the bundle again") from None
+
+
+def require_sizes(config: ModelConfig, schema: Schema, shapes: Mapping[str, tuple[int, ...]], resources: Path) -> None:
+    """Raises BundleError where settings ask for a model of another size than the weights are of.
+
+    Args:
+        config: The model's.
+        schema: The fitted columns and targets.
+        shapes: Of the weights, by name.
+        resources: What the encoders and heads need besides.
+    """
+    bound = max([_MANY, len(shapes), *(size for shape in shapes.values() for size in shape)])
+    for name, value in _counts(config, "model"):
+        if value > bound:
+            raise BundleError(
+                f"{name}: found {_short(value)}; the bundle's weights are of no such model; copy it again"
+            )
+    with torch.device("meta"):
+        model = config.build(schema, resources)
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    for name, shape in own.items():
+        if shapes.get(name) != shape:
+            there = "nothing" if name not in shapes else f"a tensor of {list(shapes[name])}"
+            raise BundleError(
+                f"the bundle's weights hold {there} as {name}, its settings ask for one of {list(shape)}; copy it again"
+            )
+
+
+def _counts(value: object, where: str) -> Iterator[tuple[str, int]]:
+    """Every number of a config that says how many of something a model has."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        for name, below in value.items():
+            if isinstance(below, int) and not isinstance(below, bool):
+                if str(name) in ("width", "depth") or str(name).startswith("num_"):
+                    yield f"{where}.{name}", below
+            else:
+                yield from _counts(below, f"{where}.{name}")
+
+
+def _check(plain: Mapping[str, Any], kinds: Mapping[str, type], path: Path, where: str) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(plain.get(name), kind):
+            found = "nothing" if name not in plain else _short(plain[name])
+            expected = {str: "a text", dict: "keys and values", list: "a list"}[kind]
+            raise BundleError(f"{path}: {where}{name}: found {found}, expected {expected}; copy the bundle again")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
