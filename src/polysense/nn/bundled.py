@@ -23,6 +23,7 @@ from polysense.nn.model_config import ModelConfig
 __all__ = ["read_manifest", "require_own_files", "require_sizes", "weight_shapes"]
 
 _KINDS: Mapping[str, type] = {"polysense": str, "packages": dict, "model": dict, "recipe": dict, "info": dict}
+_NAMES: Mapping[type, str] = {str: "a text", dict: "keys and values", list: "a list"}
 _IMPUTER = {"imputations": dict, "reads": list}
 _MANY = 1024  # more than any model repeats, of what has few weights
 
@@ -130,7 +131,7 @@ def _check(plain: Mapping[str, Any], kinds: Mapping[str, type], path: Path, wher
     for name, kind in kinds.items():
         if not isinstance(plain.get(name), kind):
             found = "nothing" if name not in plain else _short(plain[name])
-            expected = {str: "a text", dict: "keys and values", list: "a list"}[kind]
+            expected = _NAMES[kind]
             raise BundleError(f"{path}: {where}{name}: found {found}, expected {expected}; copy the bundle again")
 
 
