@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
+from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.core.schema import Requirements, Target
 from polysense.core.task_spec import TargetReader
@@ -25,7 +25,7 @@ from polysense.errors import BundleError
 
 __all__ = ["ColumnTargetConfig", "TargetConfig", "TargetProcessor"]
 
-_log = logging.getLogger("polysense.data.targets")
+_log = get_logger("polysense.data.targets")
 
 
 @dataclass(frozen=True, kw_only=True)

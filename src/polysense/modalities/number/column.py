@@ -7,7 +7,6 @@ Where a quarter of the values or more are equal on both sides the range is 0 and
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
@@ -26,7 +26,7 @@ from polysense.modalities.number.record import NumberColumn, NumberRequirements
 
 __all__ = ["NumberColumnConfig", "NumberProcessor"]
 
-_log = logging.getLogger("polysense.data.columns")
+_log = get_logger("polysense.data.columns")
 
 _NUM_SAMPLED = 50_000  # the median of as many is known to 0.6% of the scale
 _FAR = 5.0  # scales: half of the values lie where there was hardly one

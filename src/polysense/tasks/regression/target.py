@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.core.logs import get_logger
 from polysense.core.schema import Target
 from polysense.data.media import short
 from polysense.data.notation import Notation, NotationEvidence
@@ -20,7 +20,7 @@ from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["RegressionProcessor", "RegressionTargetConfig"]
 
-_log = logging.getLogger("polysense.data.targets")
+_log = get_logger("polysense.data.targets")
 
 _LARGEST = 1e30  # the head computes in float32, which ends at 3e38
 
