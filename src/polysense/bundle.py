@@ -73,10 +73,12 @@ class Predictions:
         frame: Per target its prediction and probabilities, and `missing`: which input columns the row lacked. Where the
             model has an imputer also `imputed`: which of them it filled.
         unreadable: Cells that could not be read, with the reason; they count as missing.
+        warnings: Per column what could be read and still means little to the model: categories that it does not know.
     """
 
     frame: polars.DataFrame
     unreadable: tuple[Unreadable, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -345,7 +347,10 @@ class Bundle:
             raise TableError("the table has no rows to predict")
         unreadable.sort(key=lambda cell: (cell.source.row, cell.source.column))
         frame = polars.concat(frames, how="vertical_relaxed")
-        return Predictions(frame[np.argsort(np.concatenate(rows), kind="stable")], tuple(unreadable))
+        warnings = tuple(self.processor.unfamiliar(dataset.table))
+        for warning in warnings:
+            _log.warning("%s", warning)
+        return Predictions(frame[np.argsort(np.concatenate(rows), kind="stable")], tuple(unreadable), warnings)
 
     def _frame(self, batch: Batch, table: Table) -> polars.DataFrame:
         """The predictions of a batch: decoded at once, so that no mask or image is kept for a whole table.

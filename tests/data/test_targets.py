@@ -161,6 +161,30 @@ def test_multilabel_reads_lists_and_delimited_texts() -> None:
     assert fit(MultilabelTargetConfig(), [[1, 2], [2]]).render([True, True]) == [1, 2]
 
 
+def test_classes_that_look_the_same_are_one() -> None:
+    processor = fit(ClassificationTargetConfig(), ["caf\u00e9", "th\u00e9", "cafe\u0301"])
+    assert reloaded(processor).target.classes == ("caf\u00e9", "th\u00e9")
+    assert value(processor, "the\u0301") == 1
+    assert processor.warnings[0].startswith("1 of 3 cells are written with other Unicode characters")
+    labels = fit(MultilabelTargetConfig(), ["caf\u00e9|th\u00e9", "cafe\u0301"])
+    assert labels.target.classes == ("caf\u00e9", "th\u00e9")
+
+
+@pytest.mark.parametrize(("trained", "later"), [(["True", "False"], [1, 0]), ([1, 0], ["yes", "no"])])
+def test_truth_values_are_the_same_class_however_they_are_written(trained: list[Any], later: list[Any]) -> None:
+    processor = fit(ClassificationTargetConfig(), trained)
+    assert [value(processor, cell) for cell in later] == [value(processor, cell) for cell in trained]
+
+
+@pytest.mark.parametrize("cells", [["23.9 kg", "1.5 kg", "900 g"], ["$1,234.50", "$9.00", "#N/A"]])
+def test_regression_targets_have_a_unit(cells: list[Any]) -> None:
+    processor = reloaded(fit(RegressionTargetConfig(), cells))
+    assert processor.target.units == ("kg",) or processor.target.mean == (621.75,)
+    assert value(processor, cells[1]) == [float(cells[1].strip(" kg$"))]
+    with pytest.raises(DecodeError, match="expected a number in"):
+        value(processor, "3 lb")
+
+
 def test_regression_keeps_the_tables_units() -> None:
     processor = reloaded(fit(RegressionTargetConfig(), ["1,5", "2,5", None, "3,5"]))
     assert processor.target.mean == (2.5,)

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from polysense.data.category_key import category_key
+from polysense.data.category_key import category_key, truth_keys, unified
 from polysense.data.media import short
 from polysense.errors import ColumnError, DecodeError
 
@@ -28,6 +28,7 @@ class Classes:
         self.names = tuple(names)
         self.kind = kind
         self._ids = {category_key(name): position for position, name in enumerate(self.names)}
+        self._truths = truth_keys([key for key in self._ids if key is not None])
 
     @staticmethod
     def learn(
@@ -74,7 +75,10 @@ class Classes:
         Raises:
             DecodeError: No such class.
         """
-        position = self._ids.get(category_key(value))
+        key = category_key(value)
+        position = self._ids.get(key)
+        if position is None and key is not None:
+            position = self._ids.get(self._truths.get(key.casefold()))
         if position is None:
             raise DecodeError(
                 f"found the label {short(value)}, which training did not know (known: {_listed(self.names)})"
@@ -94,7 +98,7 @@ class Classes:
 
 
 def _spelled(value: object, key: str) -> str:
-    return value.strip() if isinstance(value, str) and key in ("true", "false") else key
+    return unified(value) if isinstance(value, str) and key in ("true", "false") else key
 
 
 def _order(keys: Mapping[str, int]) -> Any:

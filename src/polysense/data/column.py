@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
@@ -258,6 +258,18 @@ class ColumnProcessor(FittedColumn):
 
         Args:
             items: Some of the other table's, as `transform` gives them.
+        """
+        return None
+
+    def unfamiliar(self, cells: Iterable[object]) -> str | None:
+        """What of another table's cells can be read and still means little to a model that was fitted on others.
+
+        Args:
+            cells: All of the other table's, None where missing.
+
+        Returns:
+            For a warning, with counts: "all 120 cells hold categories that training did not know (0, 1)". None if there
+            is nothing to say.
         """
         return None
 

@@ -41,6 +41,7 @@ class Notation:
             do: "1.234" in another table may then be a thousand and more.
         unit: The unit or currency of its cells; "" if they have none.
         scaled: Whether k, M and B after the digits are factors, since the column has several of them.
+        bare: Whether training cells lack the unit here and there.
         absent: Words that stand for missing cells in this column, beside the well-known ones.
         written: How a number stands in a cell: "${}", "{} kg".
         decimals: Digits after the decimal mark at most; None if a cell has more than a written measurement has.
@@ -51,6 +52,7 @@ class Notation:
     thousandths: bool = False
     unit: str = ""
     scaled: bool = False
+    bare: bool = False
     absent: tuple[str, ...] = ()
     written: str = "{}"
     decimals: int | None = 0
@@ -131,6 +133,11 @@ class Notation:
     def unit_of(self, spelled: Spelled) -> str:
         """The unit of a number; a letter (k, M) is one where it is no factor."""
         return spelled.unit if self.scaled else spelled.letter + spelled.unit
+
+    def has_unit(self, cell: object) -> bool:
+        """Whether a cell states its unit."""
+        spelled = spell(cell) if isinstance(cell, str) else None
+        return spelled is not None and self.unit_of(spelled) != ""
 
     def value(self, spelled: Spelled) -> float | None:
         """Which number is meant; None if it can be read in two ways, and nothing tells which."""
@@ -290,7 +297,9 @@ class NotationEvidence:
             units["no unit"] += len(typed)
             values = values[len(typed) :]
         return NotationEvidence(
-            notation=dataclasses.replace(notation, absent=tuple(absent), decimals=_decimals(typed, spellings)),
+            notation=dataclasses.replace(
+                notation, absent=tuple(absent), bare=bare > 0, decimals=_decimals(typed, spellings)
+            ),
             values=values,
             num_cells=num_cells,
             marks=dict((marks + absent).most_common()),

@@ -137,6 +137,20 @@ class Processor:
         columns = [f"{name}: {text}" for name, column in self.columns.items() for text in column.warnings]
         return columns + [f"{name}: {text}" for name, target in self.targets.items() for text in target.warnings]
 
+    def unfamiliar(self, table: Table) -> list[str]:
+        """What of a table can be read and still means little to a model that was fitted on another, for warnings.
+
+        Args:
+            table: Any table; single values are looked at, not files.
+        """
+        warnings = []
+        for name, column in self.columns.items():
+            if not column.is_media and table.has(column.source):
+                warning = column.unfamiliar(table.cells(column.source))
+                if warning is not None:
+                    warnings.append(f"{table.name}, column {name!r}: {warning}")
+        return warnings
+
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""
         if self.imputer is not None:

@@ -21,6 +21,7 @@ from polysense.config.base import Family
 from polysense.core.logs import get_logger
 from polysense.core.random import fold
 from polysense.core.spelling import did_you_mean
+from polysense.data.category_key import unified
 from polysense.data.sources import Table
 from polysense.errors import ConfigError, SplitError
 
@@ -53,7 +54,7 @@ def split_name(value: object) -> str | None:
 def _spell(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a fold's number, where a data frame had missing cells
-    return str(value).strip().casefold()
+    return unified(str(value)).casefold()
 
 
 @dataclass(frozen=True, kw_only=True)

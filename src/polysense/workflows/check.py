@@ -12,12 +12,13 @@ import numpy as np
 from polysense.core import registry
 from polysense.core.role import Role
 from polysense.core.sample import Unreadable
+from polysense.data.category_key import category_key
 from polysense.data.config import DataConfig
 from polysense.data.infer import ColumnGuess, infer
 from polysense.data.profile import quote
 from polysense.data.sources import Table, read_table
 from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
-from polysense.errors import PolysenseError
+from polysense.errors import DecodeError, PolysenseError
 from polysense.reports.check import Check
 from polysense.workflows.prepare import is_recipe, prepare, split_tables
 from polysense.workflows.train import fit_processor
@@ -61,7 +62,7 @@ def check(
     classes = {}
     for guess in guesses:
         if guess.role is Role.TARGET and guess.task is not None and registry.task(guess.task).has_classes:
-            counts = Counter(str(cell) for cell in table.cells(guess.name, literal=True) if cell is not None)
+            counts = Counter(_class_name(cell) for cell in table.cells(guess.name, literal=True) if cell is not None)
             classes[guess.name] = dict(counts)
             rare = [name for name, count in counts.items() if count < _RARE]
             if rare:
@@ -99,6 +100,14 @@ def check(
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
+
+
+def _class_name(cell: object) -> str:
+    """A class as training knows it: one spelling for all that mean the same."""
+    try:
+        return category_key(cell) or ""
+    except DecodeError:
+        return str(cell)
 
 
 def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:

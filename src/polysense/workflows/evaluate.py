@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from polysense.workflows.table_split import part_of
 
 __all__ = ["Scores", "evaluate"]
 
+_log = logging.getLogger("polysense.workflows")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scores:
@@ -34,6 +37,7 @@ class Scores:
         num_columns: Input columns of the model.
         majority: The most frequent class, the mean or the most frequent text, on the same rows.
         shuffled: Where a target is a text, the same model with every row's media taken from another row.
+        warnings: Per column what could be read and still means little to the model: categories that it does not know.
     """
 
     table: str
@@ -41,6 +45,7 @@ class Scores:
     num_columns: int
     majority: Evaluation
     shuffled: Evaluation | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -55,6 +60,7 @@ class Scores:
             "majority": self.majority.as_metrics_json(),
             **({} if self.shuffled is None else {"shuffled": self.shuffled.as_metrics_json()}),
             **self.evaluation.as_summary_json(),
+            "warnings": list(self.warnings),
             "unreadable": [cell.as_dict() for cell in self.evaluation.unreadable],
         }
 
@@ -69,6 +75,7 @@ class Scores:
             comparisons=baselines,
         )
         lines = report_text(report).splitlines()
+        lines += [f"warning: {warning}" for warning in self.warnings]
         cells = self.evaluation.unreadable
         lines += [f"unreadable, counted as missing: {cell}" for cell in cells[:10]]
         if len(cells) > 10:
@@ -108,6 +115,9 @@ def evaluate(
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")
+    warnings = tuple(loaded.processor.unfamiliar(table))
+    for warning in warnings:
+        _log.warning("%s", warning)
     blind = shuffled_inputs(table, loaded.schema, seed)
     total = len(table) * (1 if blind is None else 2)
     evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=within(progress, 0, total))
@@ -127,4 +137,5 @@ def evaluate(
         evaluation=evaluation,
         num_columns=len(loaded.schema.columns),
         majority=constant_baseline(evaluation, bootstrap=bootstrap, seed=seed),
+        warnings=warnings,
     )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,15 +69,51 @@ def test_ids_go_by_frequency_then_name(fit: Fit) -> None:
     assert processor.column.categories == ("3", "c", "a", "b")
     assert processor.column.num_categories == 5
     assert [number(processor, cell) for cell in ("a", 3.0, "c")] == [3, 1, 2]
-    assert processor.num_unknown == 0
 
 
-def test_the_unseen_and_the_rare_are_unknown_and_counted(fit: Fit) -> None:
+def test_the_unseen_and_the_rare_are_unknown_and_told(fit: Fit) -> None:
     processor = fit(CategoryColumnConfig(min_count=2), ["a", "a", "b"])
     assert processor.column.num_categories == 2
     assert [number(processor, cell) for cell in ("a", "b", "z")] == [1, 0, 0]
-    assert processor.num_unknown == 2
+    told = processor.unfamiliar(["a", "b", "z", "z", None])
+    assert told == "3 of 4 cells hold categories that training did not know ('z', 'b')"
+    assert processor.unfamiliar(["a", None]) is None
+    assert "they differ in capitals alone" in str(processor.unfamiliar(["A"]))
     assert processor.transform(" ", SOURCE, Path()) == []
+
+
+@pytest.mark.parametrize(
+    ("trained", "later"),
+    [
+        (["True", "False"], [1, 0]),
+        ([True, False], ["1.0", "0.0"]),
+        ([1, 0], ["true", "FALSE"]),
+        (["yes", "no"], [True, False]),
+        (["Y", "N"], ["yes", "no"]),
+        (["ja", "nein"], ["J", "n"]),
+        (["yes", "no", "unknown"], [1, 0]),
+    ],
+)
+def test_truth_values_are_the_same_however_they_are_written(fit: Fit, trained: list[Any], later: list[Any]) -> None:
+    processor = fit(CategoryColumnConfig(), trained)
+    assert [number(processor, cell) for cell in later] == [number(processor, cell) for cell in trained[:2]]
+    assert processor.unfamiliar(later) is None
+
+
+@pytest.mark.parametrize("trained", [[0, 1, 2], ["1", "0", "x"], ["yes", "maybe"], ["no", "nein"], [1, 0, "yes"]])
+def test_other_columns_are_no_truth_values(fit: Fit, trained: list[Any]) -> None:
+    processor = fit(CategoryColumnConfig(), trained)
+    assert number(processor, "on") == 0
+    told = processor.unfamiliar(["on"] * 120)
+    assert told == "all 120 cells hold categories that training did not know ('on')"
+
+
+def test_texts_that_look_the_same_are_the_same(fit: Fit) -> None:
+    cells = ["caf\u00e9", "cafe\u0301", "New York", "New\u00a0York", "New York\u200b"]
+    processor = fit(CategoryColumnConfig(), cells)
+    assert processor.column.categories == ("New York", "caf\u00e9")
+    (warning,) = processor.warnings
+    assert warning.startswith("3 of 5 cells are written with other Unicode characters than they look like")
 
 
 def test_saving_and_loading_changes_nothing(fit: Fit, tmp_path: Path) -> None:
@@ -119,7 +156,7 @@ def test_hashing_gives_an_id_to_every_value(fit: Fit) -> None:
     seen, unseen = number(processor, "user 7"), number(processor, "never seen")
     assert 1 <= unseen <= 100
     assert (number(processor, " user 7 "), number(processor, "never seen")) == (seen, unseen)
-    assert processor.num_unknown == 0
+    assert processor.unfamiliar(["never seen"]) is None
     assert processor.transform(" ", SOURCE, Path()) == []
     two = fit(CategoryColumnConfig(), ["a", 1, True], hash_buckets=64, num_hashes=3)
     (found,) = two.transform(1.0, SOURCE, Path())

@@ -51,6 +51,13 @@ def test_numbers_with_a_unit_are_read_in_it_alone(fit: Fit) -> None:
     assert processor.restore(np.array(1.5)) == "1.5 kg"
 
 
+def test_numbers_without_the_columns_unit_or_far_off_are_told(fit: Fit) -> None:
+    processor = fit(NumberColumnConfig(), [f"{value} kg" for value in range(20, 40)])
+    assert processor.unfamiliar(["25 kg"] * 20) is None
+    assert processor.unfamiliar([25.0] * 20) == "20 of 20 cells have no unit and are read as kg"
+    assert "is it another unit?" in str(processor.unfamiliar(["25000 kg"] * 20))
+
+
 def test_words_that_recur_among_numbers_are_missing(fit: Fit) -> None:
     processor = fit(NumberColumnConfig(), ["zu alt"] * 5 + [f"{value}.5" for value in range(20)])
     assert processor.transform("zu alt", SOURCE, Path()) == []

@@ -59,6 +59,7 @@ def predict(
             {
                 "num_rows": len(predictions.frame),
                 "output": output,
+                "warnings": list(predictions.warnings),
                 "unreadable": [cell.as_dict() for cell in predictions.unreadable],
                 "predictions": predictions.with_files().to_dicts() if output is None else None,
             }

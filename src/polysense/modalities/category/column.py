@@ -1,7 +1,8 @@
 """Categories: ids by frequency, 0 for what training did not hold.
 
 One value may be spelled in several ways by the containers that a table comes in: 1, 1.0, "1" and "1.0" are the same
-category, True, "True" and "true" too. "007" is not 7, and "1.50" is not 1.5: a code is not a number.
+category, True, "True" and "true" too, and "yes", "Y" and 1 in a column of truth values. "007" is not 7, and "1.50" is
+not 1.5: a code is not a number.
 
 With very many categories (customers, articles, domains) a table of them all is larger than the model and useless for
 tomorrow's values. The hashing trick (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +28,10 @@ from polysense.config.limits import PositiveInt
 from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
-from polysense.data.category_key import category_key
+from polysense.data.category_key import category_key, truth_keys, unified, unified_note
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
-from polysense.errors import ColumnError
+from polysense.data.media import short
+from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.category.record import CategoryColumn, CategoryRequirements
 
 HASHED = "its categories are hashed, and a bucket can't be turned back into what it holds"
@@ -38,6 +40,7 @@ __all__ = ["HASHED", "CategoryColumnConfig", "CategoryProcessor", "hashed_ids"]
 
 _log = get_logger("polysense.data.columns")
 
+_MOST_NAMED = 5  # unknown categories in a warning
 _MOST_HASHES = 8  # a BLAKE2b digest has 64 bytes, 8 for each hash
 
 
@@ -79,17 +82,9 @@ class CategoryColumnConfig(ColumnConfig):
 
 
 class CategoryProcessor(ColumnProcessor):
-    """Looks up or hashes categories; each item is int64 [1], or [hashes].
-
-    Attributes:
-        num_unknown: Cells read so far whose category training did not hold. They are not unreadable.
-    """
+    """Looks up or hashes categories; each item is int64 [1], or [hashes]."""
 
     config: CategoryColumnConfig
-
-    def __init__(self, name: str, config: CategoryColumnConfig) -> None:
-        super().__init__(name, config)
-        self.num_unknown = 0
 
     @property
     def column(self) -> CategoryColumn:
@@ -100,6 +95,8 @@ class CategoryProcessor(ColumnProcessor):
         requirements = CategoryRequirements.of(requirements)
         keys = cells.read(self.name, "categories", lambda cell, _: category_key(cell))
         counts = Counter(key for key in keys if key is not None)
+        note = unified_note(item for item, _ in cells.items())
+        self.warnings = () if note is None else (note,)
         buckets, hashes = self._hashing(requirements)
         if buckets is not None:
             rate = self._collision_rate(counts, buckets, hashes)
@@ -117,6 +114,15 @@ class CategoryProcessor(ColumnProcessor):
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {name: position for position, name in enumerate(self.column.categories, start=1)}
+
+    @cached_property
+    def _truths(self) -> Mapping[str, str]:
+        return truth_keys(self.column.categories)
+
+    def _id(self, key: str) -> int:
+        """A category's id; 0 where training did not hold it."""
+        position = self._ids.get(key, 0)
+        return position or self._ids.get(self._truths.get(key.casefold(), ""), 0)
 
     @property
     def _why_unwritten(self) -> str | None:
@@ -165,13 +171,33 @@ class CategoryProcessor(ColumnProcessor):
         column = self.column
         if column.is_hashed:
             return np.array(hashed_ids(key, column.num_categories - 1, column.num_features), dtype=np.int64)
-        position = self._ids.get(key, 0)
-        self.num_unknown += position == 0
-        return np.array([position], dtype=np.int64)
+        return np.array([self._id(key)], dtype=np.int64)
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
         names = self.column.spellings if spelled else self.column.categories
         return names[int(value) - 1] if value else None
+
+    def unfamiliar(self, cells: Iterable[object]) -> str | None:
+        if self.column.is_hashed:
+            return None
+        total, unknown = 0, Counter[str]()
+        for cell in cells:
+            for part in cell if isinstance(cell, list) else (cell,):
+                try:
+                    key = category_key(part)
+                except DecodeError:
+                    continue  # listed when its row is read
+                total += key is not None
+                if key is not None and not self._id(key):
+                    unknown[key] += 1
+        if not unknown:
+            return None
+        listed = ", ".join(short(key, 40) for key, _ in unknown.most_common(_MOST_NAMED))
+        more = ", ..." if len(unknown) > _MOST_NAMED else ""
+        share = f"all {total:,}" if unknown.total() == total else f"{unknown.total():,} of {total:,}"
+        known = {category.casefold() for category in self.column.categories}
+        hint = "; they differ in capitals alone" if all(key.casefold() in known for key in unknown) else ""
+        return f"{share} cells hold categories that training did not know ({listed}{more}){hint}"
 
     def shift(self, items: Sequence[np.ndarray]) -> str | None:
         unknown = 0.0 if self.column.is_hashed else float(np.mean(np.stack(list(items)) == 0))
@@ -187,7 +213,7 @@ def _spellings(values: Iterable[object]) -> dict[str, str]:
         if isinstance(value, str):
             key = category_key(value)
             if key is not None:
-                counts[key, value.strip()] += 1
+                counts[key, unified(value)] += 1
     usual: dict[str, str] = {}
     for (key, text), _ in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
         usual.setdefault(key, text)

@@ -8,7 +8,7 @@ Where a quarter of the values or more are equal on both sides the range is 0 and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -29,6 +29,7 @@ __all__ = ["NumberColumnConfig", "NumberProcessor"]
 _log = get_logger("polysense.data.columns")
 
 _NUM_SAMPLED = 50_000  # the median of as many is known to 0.6% of the scale
+_FEWEST = 10  # numbers, of which one outlier is not half
 _FAR = 5.0  # scales: half of the values lie where there was hardly one
 
 
@@ -113,6 +114,27 @@ class NumberProcessor(ColumnProcessor):
         if spelled:
             return notation.written.format(text.replace(".", ",") if notation.decimal == "," else text)
         return float(text) if "." in text or "e" in text else int(text)
+
+    def unfamiliar(self, cells: Iterable[object]) -> str | None:
+        notation, numbers, total, bare = self.notation, list[float](), 0, 0
+        for cell in cells:
+            for part in cell if isinstance(cell, list) else (cell,):
+                total += part is not None
+                try:
+                    number = notation.read(part)
+                except DecodeError:
+                    continue  # listed when its row is read
+                if number is not None:
+                    numbers.append((number - self.column.mean) / self.column.std)
+                    bare += bool(notation.unit) and not notation.has_unit(part)
+        parts = []
+        if bare and not notation.bare:
+            parts.append(f"{bare:,} of {total:,} cells have no unit and are read as {notation.unit}")
+        if len(numbers) >= _FEWEST:
+            with np.errstate(over="ignore"):
+                shift = self.shift([np.array(numbers)])
+            parts += [] if shift is None else [shift]
+        return "; ".join(parts) or None
 
     def shift(self, items: Sequence[np.ndarray]) -> str | None:
         middle = float(np.median(np.stack(list(items))))

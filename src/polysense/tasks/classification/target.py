@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.schema import Target
-from polysense.data.category_key import category_key
+from polysense.data.category_key import category_key, unified_note
 from polysense.data.classes import Classes
 from polysense.data.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
@@ -56,6 +56,8 @@ class ClassificationProcessor(TargetProcessor):
                 labels.append(cell)
             except DecodeError as error:
                 first = first or f"{table.source(i, self.columns[0])}: {error}"
+        note = unified_note(labels)
+        self.warnings = () if note is None else (note,)
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
         seen = [name for name, count in zip(self._classes.names, counts, strict=True) if count]
         if len(seen) < 2:

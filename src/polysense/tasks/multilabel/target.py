@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from polysense.core.schema import Target
-from polysense.data.category_key import category_key
+from polysense.data.category_key import category_key, unified_note
 from polysense.data.classes import Classes
 from polysense.data.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
@@ -71,6 +71,8 @@ class MultilabelProcessor(TargetProcessor):
                 num_rows += cell is not None
             except DecodeError as error:
                 first = first or f"{table.source(i, self.columns[0])}: {error}"
+        note = unified_note(labels)
+        self.warnings = () if note is None else (note,)
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
         return MultilabelTarget(
             name=self.name,

@@ -23,6 +23,7 @@ from polysense.core.registry import modalities, modality
 from polysense.core.schema import Target
 from polysense.core.segment_aligner import SegmentAligner
 from polysense.core.unsupported import Unsupported
+from polysense.data.category_key import unified, unified_note
 from polysense.data.classes import Classes
 from polysense.data.column import ColumnProcessor
 from polysense.data.sources import Table
@@ -140,6 +141,8 @@ class TaggingProcessor(TargetProcessor):
             self.config.labels == "auto" and has_prefixes(spelled)
         )
         labels = [label for one in read.values() for label in self._labels(one)]
+        note = unified_note(labels)
+        self.warnings = () if note is None else (note,)
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
         self._seconds_per_label = 0.0
         shares, placed, reason = self._measure(table, read)
@@ -275,6 +278,7 @@ class TaggingProcessor(TargetProcessor):
         self, labels: Sequence[object], positions: Sequence[tuple[float, float]]
     ) -> list[tuple[float, float, object]]:
         """Labels one by one as segments of the table's terms."""
+        labels = [unified(label) if isinstance(label, str) else label for label in labels]
         if self._prefixes:
             tags = ["O" if self._is_outside(label) else str(label).strip() for label in labels]
             wrong = next((tag for tag in tags if tag != "O" and not (tag[1:2] in ("-", "_") and len(tag) > 2)), None)
