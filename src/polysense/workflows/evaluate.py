@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle, as_bundle
+from polysense.core.logs import get_logger
 from polysense.data.sources import read_table
 from polysense.errors import TableError
 from polysense.escaping import joined
@@ -24,7 +24,7 @@ from polysense.workflows.table_split import part_of
 
 __all__ = ["Scores", "evaluate"]
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -189,3 +189,22 @@ def test_saving_and_loading_changes_nothing(cells: list[Any], fit: Fit, tmp_path
     assert loaded.column == processor.column
     for cell in cells:
         np.testing.assert_array_equal(item(loaded, cell), item(processor, cell))
+
+
+def test_days_of_a_spreadsheet_are_written_back_as_such(fit: Fit) -> None:
+    processor = fit(DateColumnConfig(), [45000 + 3 * day for day in range(80)])
+    assert processor.column.unit == "sheet"
+    assert processor.restore(np.array(processor.column.mean), spelled=False) == pytest.approx(45118.5, abs=1)
+    assert not processor.warnings
+    (warning,) = fit(DateColumnConfig(), [15_000, 20_000]).warnings  # days since 1970 would be 2011 and 2024
+    assert "its numbers are read as days of a spreadsheet, 1941-01-24 00:00 to 1954-10-03 00:00" in warning
+    assert "set data.columns.c.unit" in warning
+
+
+def test_dates_that_all_lie_near_1970_are_told(fit: Fit) -> None:
+    (warning,) = fit(DateColumnConfig(unit="s"), [45000, 45237]).warnings
+    assert "all dates lie between 1970-01-01 12:30 and 1970-01-01 12:33" in warning
+    assert fit(DateColumnConfig(), ["1970-01-01", "1970-01-03"]).warnings == ()
+    seconds = fit(DateColumnConfig(), [1_600_000_000, 1_700_000_000])
+    assert seconds.unfamiliar([1_650_000_000]) is None
+    assert "all 2 dates lie within a month of 1970" in str(seconds.unfamiliar([45000, 45001]))

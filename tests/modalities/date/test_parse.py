@@ -42,6 +42,33 @@ def test_times_and_offsets(text: str, seconds: float, offset: float) -> None:
     assert parse_date(text, day_first=True) == Moment(DAY, float(seconds), float(offset))
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds", "offset"),
+    [
+        ("Wed Jan 31 10:30:15 +0000 2024", 37815, 0), ("Wed Jan 31 10:30:15 2024", 37815, 0),
+        ("Wed Jan 31 10:30:15 UTC 2024", 37815, 0), ("Wed Jan 31 10:30:15 CEST 2024", 37815, 7200),
+        ("31/Jan/2024:10:30:15 -0500", 37815, -18000), ("[31/Jan/2024:10:30:15 +0000]", 37815, 0),
+    ],
+)  # fmt: skip
+def test_time_stamps_of_c_and_of_web_servers(text: str, seconds: float, offset: float) -> None:
+    assert SPELLED.fullmatch(text)
+    assert parse_date(text) == Moment(DAY, float(seconds), float(offset))
+
+
+@pytest.mark.parametrize("cell", ["-", "?", "#N/A", "n/a", "0000-00-00", "0000-00-00 00:00:00", "unknown"])
+def test_marks_for_no_date(cell: str) -> None:
+    assert parse_date(cell) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "date", "seconds"),
+    [(45000, (2023, 3, 15), 0), (45237.75, (2023, 11, 7), 64800), (25569, (1970, 1, 1), 0), (36526, (2000, 1, 1), 0)],
+)
+def test_days_as_spreadsheets_count_them(number: float, date: tuple[int, int, int], seconds: float) -> None:
+    assert date_unit([number] * 3) == "sheet"
+    assert parse_date(number, unit="sheet") == Moment(datetime.date(*date), seconds)
+
+
 def test_a_time_alone() -> None:
     assert parse_date("10:30") == Moment(None, 37800.0)
     assert parse_date(datetime.time(10, 30)) == Moment(None, 37800.0)

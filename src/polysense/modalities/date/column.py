@@ -43,6 +43,9 @@ _log = get_logger("polysense.data.columns")
 _NUM_SAMPLED = 50_000
 _NUM_SPELLED = 100
 _DAY = 86_400.0
+_SINCE_1970 = ("s", "ms", "us", "ns")
+_SHEETS_BEGAN = 10 * 365.25 * _DAY  # 1980; what lies before it may be days since 1970
+_MONTH = 30 * _DAY
 _TAIL = 0.01  # 9999-12-31 for "never" must not squeeze all other dates together
 
 
@@ -53,11 +56,14 @@ class DateColumnConfig(ColumnConfig):
     Attributes:
         day_first: Whether 03/04/2024 is 3 April. auto asks the column: one 25/04/2024 settles it; where no cell does,
             dates with points are read day first, others month first, with a warning.
+        unit: What numbers count: seconds since 1970 (s, ms, us, ns), a day or a year by their digits (20240131, 2024),
+            or days as spreadsheets count them (sheet). auto tells by their magnitudes.
     """
 
     modality: ClassVar[str] = "date"
     type: Literal["date"] = "date"
     day_first: Literal["auto"] | bool = "auto"
+    unit: Literal["auto"] | DateUnit = "auto"
 
     def build(self, name: str) -> DateProcessor:
         """The preprocessing of the column of that name, not yet fitted."""
@@ -76,6 +82,8 @@ class DateProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> DateColumn:
         unit = date_unit(item for item, _ in cells.items(_NUM_SAMPLED))
+        if self.config.unit != "auto":
+            unit = self.config.unit
         requested = self.config.day_first
         order = self._settled(day_first(item for item, _ in cells.items())) if requested == "auto" else requested
         result = cells.read(self.name, "dates", lambda cell, _: parse_date(cell, order, unit), _NUM_SAMPLED)
@@ -84,6 +92,7 @@ class DateProcessor(ColumnProcessor):
         moments = [moment for moment in moments if (moment.date is not None) is has_dates]
         has_times = not has_dates or len({moment.seconds for moment in moments}) > 1
         texts = (item.strip() for item, _ in cells.items(_NUM_SPELLED) if isinstance(item, str))
+        self.warnings = self._doubts([moment.since_1970 for moment in moments], unit, has_dates)
         center, scale = _range([moment.since_1970 for moment in moments])
         return DateColumn(
             name=self.name,
@@ -96,6 +105,24 @@ class DateProcessor(ColumnProcessor):
             has_times=has_times,
             spelling=spelling_of(_readable(texts, order, unit), has_dates=has_dates, has_times=has_times),
         )
+
+    def _doubts(self, seconds: Sequence[float], unit: DateUnit | None, has_dates: bool) -> tuple[str, ...]:
+        """Whether the dates lie where hardly any do, as those of numbers that count something else."""
+        if not has_dates or not seconds:
+            return ()
+        first, last = (_day_of(bound) for bound in (min(seconds), max(seconds)))
+        setting = f"data.columns.{self.name}.unit"
+        if unit in _SINCE_1970 and max(map(abs, seconds)) < _MONTH:
+            return (
+                f"all dates lie between {first} and {last}, since its numbers are read as {unit} since 1970; if they "
+                f"count something else, set {setting}",
+            )
+        if unit == "sheet":
+            text = f"its numbers are read as days of a spreadsheet, {first} to {last}; if they are not, set {setting}"
+            if self.config.unit == "auto" and max(seconds) < _SHEETS_BEGAN:
+                return (text,)
+            _log.info("column %r: %s", self.name, text)
+        return ()
 
     def _settled(self, order: DayFirst) -> bool:
         if order.num_day_first or order.num_month_first or order.num_open:
@@ -128,6 +155,23 @@ class DateProcessor(ColumnProcessor):
             expected = "a date" if column.has_dates else "a time of day alone, as most of the training cells are"
             raise DecodeError(f"found {short(value)}, expected {expected}")
         return date_features(moment, column.mean, column.std, has_times=column.has_times)
+
+    def unfamiliar(self, cells: Iterable[object]) -> str | None:
+        column, seconds = self.column, list[float]()
+        if column.unit not in _SINCE_1970 or abs(column.mean) - column.std < _MONTH:
+            return None
+        for cell in cells:
+            for part in cell if isinstance(cell, list) else (cell,):
+                with contextlib.suppress(DecodeError):
+                    moment = parse_date(part, column.day_first, column.unit)
+                    if moment is not None:
+                        seconds.append(moment.since_1970)
+        if not seconds or max(map(abs, seconds)) >= _MONTH:
+            return None
+        return (
+            f"all {len(seconds):,} dates lie within a month of 1970, read as {column.unit} since then as the training "
+            f"cells are; do they count something else?"
+        )
 
     def conflict(self, cells: Sequence[object]) -> str | None:
         unit = date_unit(cells)
@@ -194,6 +238,14 @@ def _range(seconds: Sequence[float]) -> tuple[float, float]:
         if high > low:
             return (low + high) / 2, (high - low) / 2
     return low, _DAY
+
+
+def _day_of(since_1970: float) -> str:
+    """Of a moment, as text."""
+    moment = moment_at(since_1970, has_dates=True, has_times=True)
+    if moment is None:
+        return "no day of the calendar"
+    return spell(moment, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
 
 
 def _unit(unit: str | None) -> str:

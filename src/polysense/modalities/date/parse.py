@@ -5,8 +5,9 @@ one 25/04/2024 settles all. So the order is decided once, for a column, with the
 contradicts it is refused; reading each cell in whichever order happens to fit would turn a typo into another date
 without a word.
 
-A number may be a date too: seconds, milliseconds, microseconds or nanoseconds since 1970, 20240131, or a year. That is
-told from the column's magnitudes, and only where a column is said to hold dates.
+A number may be a date too: seconds, milliseconds, microseconds or nanoseconds since 1970, 20240131, a year, or days as
+spreadsheets count them (45000 is 15 March 2023). That is told from the column's magnitudes, and only where a column is
+said to hold dates.
 """
 
 from __future__ import annotations
@@ -17,14 +18,26 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from polysense.data.cells import MISSING
 from polysense.data.media import short
+from polysense.data.numbers import MARKS
 from polysense.errors import DecodeError
 from polysense.modalities.date.record import DateUnit
 
-__all__ = ["EPOCH", "SPELLED", "DayFirst", "Moment", "date_unit", "day_first", "parse_date"]
+__all__ = [
+    "EPOCH",
+    "SHEET_EPOCH",
+    "SPELLED",
+    "DayFirst",
+    "Moment",
+    "date_unit",
+    "day_first",
+    "is_missing_date",
+    "parse_date",
+]
 
 EPOCH = datetime.date(1970, 1, 1).toordinal()
+SHEET_EPOCH = datetime.date(1899, 12, 30).toordinal()
+"""Day 0 of Excel (from March 1900 on), LibreOffice and Google Sheets."""
 
 _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -42,6 +55,12 @@ SPELLED = re.compile(
     rf"|(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:\.?\s|\.|-)(?P<month>{_MONTH})\.?(?:,?\s|-)(?P<year>\d{{4}})"
     rf"|(?P<us_month>{_MONTH})\.?\s(?P<us_day>\d{{1,2}})(?:st|nd|rd|th)?,?\s(?P<us_year>\d{{4}})"
     rf")(?:(?:t|,?\s+){_TIME}{_ZONE})?"
+    # C's ctime and Twitter: Wed Oct 10 20:19:24 +0000 2018
+    rf"|{_WEEKDAY}(?P<c_month>{_MONTH})\s+(?P<c_day>\d{{1,2}})\s+{_TIME.replace('?P<', '?P<c_')}"
+    rf"\s?(?P<c_zone>[a-z]{{1,4}}|[+-]\d{{2}}:?\d{{2}})?\s+(?P<c_year>\d{{4}})"
+    # Web servers' logs: 10/Oct/2018:20:19:24 +0000
+    rf"|\[?(?P<log_day>\d{{1,2}})/(?P<log_month>{_MONTH})/(?P<log_year>\d{{4}}):{_TIME.replace('?P<', '?P<log_')}"
+    rf"{_ZONE.replace('?P<', '?P<log_')}\]?"
     rf"|{_TIME.replace('?P<', '?P<alone_')}",
     re.IGNORECASE,
 )
@@ -49,6 +68,12 @@ SPELLED = re.compile(
 
 _COMPACT = re.compile(r"(\d{4})-?(\d{2})(?:-?(\d{2})(?:T(\d{2})(\d{2})(\d{2})?(Z)?)?)?", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_NO_DAY = re.compile(r"0{4}[-/.]00[-/.]00(?:[ T]00:00:00)?|00[-/.]00[-/.]0{4}")  # MySQL's, for none
+_FIRST_SHEET_DAY, _LAST_SHEET_DAY = 7_000, 80_000  # 1919 to 2119
+_ZONES = {
+    "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "CET": 1, "CEST": 2,
+    "BST": 1, "JST": 9, "MSK": 3,
+}  # fmt: skip
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
@@ -143,6 +168,8 @@ def date_unit(values: Iterable[object]) -> DateUnit | None:
     if 2 * len(numbers) < len(read) or not numbers:
         return None
     most = 0.9 * len(numbers)
+    if sum(_FIRST_SHEET_DAY <= number <= _LAST_SHEET_DAY for number in numbers) >= most:
+        return "sheet"  # as seconds all would lie on the first day of 1970
     if sum(18_000_101 <= number <= 22_001_231 and _is_day(number) for number in numbers) >= most:
         return "day"
     if sum(1_000 <= number < 3_000 and number.is_integer() for number in numbers) >= most:
@@ -165,7 +192,7 @@ def parse_date(value: object, day_first: bool = False, unit: DateUnit | None = N
     Raises:
         DecodeError: It is no date, or a day that does not exist.
     """
-    if value is None or value != value or (isinstance(value, str) and value.strip() in MISSING):
+    if value is None or value != value or (isinstance(value, str) and is_missing_date(value)):
         return None
     try:
         number = _number(value) if unit is not None else None
@@ -183,6 +210,12 @@ def parse_date(value: object, day_first: bool = False, unit: DateUnit | None = N
         hint = "" if _number(value) is None else " (numbers are read as dates where most of the column is numbers)"
         raise DecodeError(f"found {short(value)}, expected a date such as 2024-01-31 or 2024-01-31 23:59:00{hint}")
     return result
+
+
+def is_missing_date(text: str) -> bool:
+    """Whether a text stands for a date that is missing."""
+    text = text.strip()
+    return text.casefold() in MARKS or _NO_DAY.fullmatch(text) is not None
 
 
 def _number(value: object) -> float | None:
@@ -211,6 +244,11 @@ def _counted(number: float, unit: DateUnit | None) -> Moment:
         if unit == "year":
             return Moment(datetime.date(whole, 1, 1))
         return Moment(datetime.date(whole // 10_000, whole // 100 % 100, whole % 100))
+    if unit == "sheet":
+        days, of_day = divmod(number, 1.0)
+        seconds = float(round(of_day * 86_400.0))  # a second is 1.2e-5 of a day, and is written with some digits less
+        days, seconds = (days + 1, 0.0) if seconds >= 86_400.0 else (days, seconds)
+        return Moment(datetime.date.fromordinal(int(days) + SHEET_EPOCH), seconds)
     days, seconds = divmod(number / _PER_SECOND[str(unit)], 86_400.0)
     return Moment(datetime.date.fromordinal(int(days) + EPOCH), seconds)
 
@@ -221,6 +259,10 @@ def _spelled(text: str, day_first: bool) -> Moment | None:
         return _compact(text)
     if match["alone_hour"] is not None:
         return Moment(None, _clock(match, "alone_"))
+    for prefix in ("c_", "log_"):
+        if match[prefix + "month"] is not None:
+            day = _named(match[prefix + "month"], match[prefix + "day"], match[prefix + "year"])
+            return Moment(day, _clock(match, prefix), _offset(match[prefix + "zone"]))
     seconds = _clock(match, "") if match["hour"] is not None else 0.0
     return Moment(_day(match, day_first), seconds, _offset(match["zone"]))
 
@@ -248,11 +290,16 @@ def _day(match: re.Match[str], day_first: bool) -> datetime.date:
         if len(match["ab_year"]) == 2:
             year += 1900 if year >= 69 else 2000  # as POSIX has it
         return datetime.date(year, month, day)
-    name = (match["month"] or match["us_month"]).lower()
-    number = next((i for i, full in enumerate(_MONTHS, start=1) if full.startswith(name)), 0)
+    return _named(
+        match["month"] or match["us_month"], match["day"] or match["us_day"], match["year"] or match["us_year"]
+    )
+
+
+def _named(month: str, day: str, year: str) -> datetime.date:
+    number = next((i for i, full in enumerate(_MONTHS, start=1) if full.startswith(month.lower())), 0)
     if not number:
-        raise ValueError(f"there is no month {name!r}")
-    return datetime.date(int(match["year"] or match["us_year"]), number, int(match["day"] or match["us_day"]))
+        raise ValueError(f"there is no month {month!r}")
+    return datetime.date(int(year), number, int(day))
 
 
 def _clock(match: re.Match[str], prefix: str) -> float:
@@ -271,7 +318,7 @@ def _clock(match: re.Match[str], prefix: str) -> float:
 
 def _offset(zone: str | None) -> float:
     if zone is None or zone[0] not in "+-":
-        return 0.0
+        return 3600.0 * _ZONES.get((zone or "").upper(), 0)
     digits = zone[1:].replace(":", "")
     hours, minutes = int(digits[:2]), int(digits[2:] or 0)
     if hours > 18 or minutes > 59:

@@ -9,8 +9,8 @@ from polysense.core.schema import Column
 
 __all__ = ["DateColumn", "DateUnit"]
 
-DateUnit = Literal["s", "ms", "us", "ns", "day", "year"]
-"""What a number counts: since 1970, or with its digits a day (20240131) or a year (2024)."""
+DateUnit = Literal["s", "ms", "us", "ns", "day", "year", "sheet"]
+"""What a number counts: since 1970; with its digits a day (20240131) or a year (2024); or days as spreadsheets do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,13 @@ from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.value_spec import ValueSpec
 from polysense.data.profile import quote
-from polysense.modalities.date.parse import SPELLED, day_first
+from polysense.modalities.date.parse import SPELLED, day_first, is_missing_date
 from polysense.modalities.date.record import DateColumn
 
 __all__ = ["SPEC", "DateSpec"]
 
 _MAJORITY = 0.9  # of the texts
+_FEWEST = 0.3  # of the cells; the others are marked as missing
 
 
 class DateSpec(ValueSpec):
@@ -27,8 +28,11 @@ class DateSpec(ValueSpec):
     dtype = np.float32
 
     def claim(self, profile: Profile) -> Claim | None:
-        texts = profile.texts
-        if not texts or len(texts) < _MAJORITY * len(profile.cells) or profile.num_distinct() <= 1:
+        texts = [text for text in profile.texts if not is_missing_date(text)]
+        num_missing = len(profile.texts) - len(texts)
+        if not texts or len(texts) < max(_MAJORITY * (len(profile.cells) - num_missing), _FEWEST * len(profile.cells)):
+            return None
+        if profile.num_distinct() <= 1:
             return None
         if sum(bool(SPELLED.fullmatch(text.strip())) for text in texts) < _MAJORITY * len(texts):
             return None
@@ -53,7 +57,8 @@ class DateSpec(ValueSpec):
 
     def summary(self, column: Column) -> Mapping[str, str]:
         column = DateColumn.of(column)
-        return {"features": str(column.num_features)}
+        facts = {"features": str(column.num_features)}
+        return facts | ({"numbers count": column.unit} if column.unit else {})
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.date.decoder.DateDecoder"

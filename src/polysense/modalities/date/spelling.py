@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from polysense.modalities.date.parse import EPOCH, Moment
+from polysense.modalities.date.parse import EPOCH, SHEET_EPOCH, Moment
 from polysense.modalities.date.record import DateUnit
 
 __all__ = ["moment_at", "spell", "spell_number", "spelling_of"]
@@ -85,13 +85,16 @@ def spell(moment: Moment, spelling: str) -> str:
     )  # fmt: skip
 
 
-def spell_number(moment: Moment, unit: DateUnit) -> int:
+def spell_number(moment: Moment, unit: DateUnit) -> int | float:
     """A moment as the number that a column counts."""
     date = moment.date or datetime.date(1970, 1, 1)
     if unit == "year":
         return date.year
     if unit == "day":
         return date.year * 10_000 + date.month * 100 + date.day
+    if unit == "sheet":
+        days = date.toordinal() - SHEET_EPOCH
+        return days + round(moment.seconds / 86_400, 6) if moment.seconds else days
     return (date.toordinal() - EPOCH) * 86_400 * _PER_SECOND[unit] + round(moment.seconds * _PER_SECOND[unit])
 
 
