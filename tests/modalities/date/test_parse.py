@@ -66,7 +66,7 @@ def test_marks_for_no_date(cell: str) -> None:
 )
 def test_days_as_spreadsheets_count_them(number: float, date: tuple[int, int, int], seconds: float) -> None:
     assert date_unit([number] * 3) == "sheet"
-    assert parse_date(number, unit="sheet") == Moment(datetime.date(*date), seconds)
+    assert parse_date(number, unit="sheet") == Moment(datetime.date(*date), float(seconds))
 
 
 def test_a_time_alone() -> None:

@@ -298,7 +298,7 @@ def _day(match: re.Match[str], day_first: bool) -> datetime.date:
 def _named(month: str, day: str, year: str) -> datetime.date:
     number = next((i for i, full in enumerate(_MONTHS, start=1) if full.startswith(month.lower())), 0)
     if not number:
-        raise ValueError(f"there is no month {month!r}")
+        raise ValueError(f"there is no month {month.lower()!r}")
     return datetime.date(int(year), number, int(day))
 
 
