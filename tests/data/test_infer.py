@@ -139,7 +139,7 @@ IGNORED: list[tuple[str, list[Any], str, str | None]] = [
     ("recording_index", cycle(list(range(20))), "an index by its name", None),
     ("hash", [hashlib.md5(bytes([i])).hexdigest() for i in range(50)], "an identifier: codes", None),
     ("uuid", [str(uuid.UUID(int=i * 7919 << 64)) for i in range(50)], "an identifier: codes", None),
-    ("patient", rng("pat").integers(0, 80, 200).tolist(), "split by group on it", None),
+    ("dialogue", rng("pat").integers(0, 80, 200).tolist(), "split by group on it", None),
     ("dialogueID", [f"test_{i // 3}" for i in range(300)], "split by group on it", None),
     ("file", [f"scan_{i}.dcm" for i in range(50)], "names of .dcm files", None),
     ("day", [f"2020-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(50)], "dates or times", None),
@@ -506,7 +506,7 @@ def test_kinds() -> None:
 
 
 SENSIBLE = {
-    "avdigits/data.csv": ("label", {"image": "image", "image_deg": "image", "audio": "audio", "speaker": "category"}),
+    "avdigits/data.csv": ("label", {"image": "image", "image_deg": "image", "audio": "audio"}),
     "grocery/data.csv": ("label", {"image": "image"}),
     "meld/data.jsonl": (
         "emotion",

@@ -36,6 +36,8 @@ class DataConfig(Config):
         weight: The column that holds each row's weight in the loss, a number of 0 or more; null weighs all rows
             equally. A row without a weight counts as 1.
         split: How the rows are split into training, validation and test.
+        allow_shared_patients: Whether the rows of one patient may be in several parts of the split. By default that is
+            an error, since a score on known patients says little of new ones; it is a warning for other persons.
         transforms: Augmentation of each input column in training. Columns that are not listed are not augmented.
         modality_dropout: Probability that a present cell is masked in training, so that the model learns to do without
             it; 0 to 1.
@@ -54,6 +56,7 @@ class DataConfig(Config):
     impute_media: bool = False
     weight: str | None = None
     split: SplitConfig = field(default_factory=FractionSplitConfig)
+    allow_shared_patients: bool = False
     transforms: dict[str, TransformConfig] = field(default_factory=dict)
     modality_dropout: FractionBelowOne = 0.1
     cache: Literal["auto", "none", "memory"] = "auto"

@@ -23,9 +23,11 @@ from polysense.core.spelling import did_you_mean
 from polysense.core.task_spec import TargetClaim
 from polysense.core.unsupported import Unsupported
 from polysense.data.leaks import find_leaks
+from polysense.data.persons import claim_person, settle_persons
 from polysense.data.profile import ColumnGuess, ColumnProfile, cleaned, quote
 from polysense.data.sources import Table
 from polysense.data.split import split_name
+from polysense.data.split_marks import SPLIT_NAMES, why_split_mark
 from polysense.errors import ColumnError, TableError
 
 __all__ = ["ColumnGuess", "guess_target", "infer", "stated_target"]
@@ -35,7 +37,6 @@ logger = get_logger("polysense.data.infer")
 _MAJORITY = 0.8  # of the texts that name files of one kind
 _TEXTS = 0.9  # of the cells
 _FEW = 20  # values
-_SPLIT_NAMES = {"split", "splits", "fold", "folds", "subset", "partition", "set", "phase"}
 _USE = "to use it, name it under columns with its type"
 
 
@@ -66,10 +67,17 @@ def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] 
         table.require(name, "column")
     stated = {name: _override(table, name, value, name in targets) for name, value in overrides.items()}
     guesses = {name: stated[name] if name in stated else _guess(table, name, name in targets) for name in table.names}
+    _settle_splits(guesses, set(stated))
+    settle_persons(table, guesses, targets, set(stated))
     for target in targets:
         if target not in stated:
             guesses[target] = _unless_unseen(table, guesses, guesses[target])
         find_leaks(table, guesses, guesses[target], set(stated))
+    for name in table.names:
+        guess = guesses[name]
+        # A leak is told of with a warning (`find_leaks`).
+        if guess.role in (Role.IGNORED, Role.GROUP, Role.SPLIT) and name not in stated and not guess.warnings:
+            logger.info("%s, column %r is no input: %s", table.name, name, guess.reason)
     return [*(guesses[name] for name in table.names), *more]
 
 
@@ -83,6 +91,16 @@ def _another(table: Table, name: str, value: str) -> ColumnGuess:
     if guess.role is not Role.INPUT:
         raise ColumnError(f"{table.name}: {name}={value}: found {kind!r}, expected what an input is, such as audio")
     return dataclasses.replace(guess, name=name, column=column, reason=f"{guess.reason}, of column {column!r}")
+
+
+def _settle_splits(guesses: dict[str, ColumnGuess], stated: set[str]) -> None:
+    """One split: the stated one, else the first whose values name splits; others mark rows and are no input."""
+    splits = sorted(
+        (name for name, guess in guesses.items() if guess.role is Role.SPLIT), key=lambda n: n not in stated
+    )
+    for name in splits[1:]:
+        reason = f"ignored: {guesses[name].reason}; the split is {splits[0]!r}; to use it, name it as the split"
+        guesses[name] = dataclasses.replace(guesses[name], role=Role.IGNORED, reason=reason)
 
 
 def _guess(table: Table, name: str, is_target: bool) -> ColumnGuess:
@@ -152,6 +170,18 @@ class _Input(ColumnProfile):
         split = self._split()
         if split is not None:
             return split
+        mark = why_split_mark(self)
+        if mark is not None:
+            return self._ignored(f"{mark}; {_USE}")
+        guess = self._guess()
+        person = claim_person(self)
+        if person is None:
+            return guess
+        usable = guess.role is Role.INPUT and self.num_numbers < len(self.cells)  # a person's number is no quantity
+        modality = guess.modality if usable else None
+        return self._is(Role.GROUP, f"group: {person}", modality=modality, multiple=guess.multiple)
+
+    def _guess(self) -> ColumnGuess:
         claims = {name: claim for name, spec in modalities().items() if (claim := spec.claim(self)) is not None}
         modality = max(claims, key=lambda name: claims[name].confidence) if claims else None  # of equals, the first
         claim = None if modality is None else claims[modality]
@@ -173,7 +203,7 @@ class _Input(ColumnProfile):
         return self._is(Role.INPUT, reason, modality=modality, multiple=claim.multiple, settings=claim.settings)
 
     def _split(self) -> ColumnGuess | None:
-        if not self.words & _SPLIT_NAMES or self.are_lists:
+        if not self.words & SPLIT_NAMES or self.are_lists:
             return None
         values = self.series.drop_nulls().cast(pl.String, strict=False).value_counts(sort=True).rows()
         named = {value: split_name(value) for value, _ in values}

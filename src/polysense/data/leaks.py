@@ -1,12 +1,13 @@
 """Whether a column gives the target away.
 
 A table often holds the answer twice: `class_id` beside `label`, a coarser class beside a fine one, a caption that was
-made from the label. A model that reads it looks perfect and is worth nothing. Two tests, both cheap:
+made from the label. A model that reads it looks perfect and is worth nothing. Tests, all cheap:
 
 - how often one column tells the other: the commonest value among the *other* rows of the same value is the guess, so
   a column of unique values tells nothing. Counted above chance, as Cohen's kappa is: 0 for the commonest value, 1 for
   always right.
-- whether a text holds its row's class name.
+- whether a text holds its row's class name;
+- whether some of its cells decide a class (`one_sided`), which is said and left to the user.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.role import Role
 from polysense.core.task_spec import Answer
+from polysense.data.one_sided import one_sided
 from polysense.data.profile import SAMPLE, ColumnGuess, cleaned, read_numbers
 from polysense.data.sources import Table
 
@@ -87,38 +89,58 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
     if kind is Answer.STRUCTURE:
         return
     answer = cleaned(table, target.name, literal=True)
+    num_inputs = sum(guess.role is Role.INPUT for guess in guesses.values())
     for name, guess in guesses.items():
-        if guess.role is not Role.INPUT or name in stated or guess.multiple:
+        if guess.role is not Role.INPUT or name in stated:
             continue
-        spec = modality(guess.modality or "")
-        if not (spec.is_textual or spec.is_discrete or spec.is_numeric):
-            continue  # files are not compared
         column = cleaned(table, name, literal=False)
-        result = caution = None
-        if kind is Answer.WORDS and spec.is_textual and answer.dtype == pl.String:
-            # A text that has another text as its answer tells it one to one, as a question or a sentence should.
-            result = _same_text(column, answer) or _made_from(column, answer)
-            if result is None and spec.is_discrete:
-                caution = _is_part(column, answer)
-        elif kind is Answer.NUMBER:
-            result = _same_number(column, answer) if spec.is_numeric else None
-        elif kind is Answer.CLASS and spec.is_textual and not spec.is_discrete:
-            # A text for each class, such as the product's description, gives it away without naming it.
-            result = _names_class(column, answer) or _tells_class(column, answer)
-        elif kind is Answer.CLASS and spec.is_discrete:
-            result = _tells_class(column, answer)
-            share, kappa = tells(answer, column)
-            caution = f"tells it in {share:.0%}" if kappa >= _CAUTION else None
+        result, cautions = (None, []) if guess.multiple else _compare(column, answer, guess, kind)
         if result:
             what = result.format(target=repr(target.name))
             reason = f"ignored: it {what}; to use it, name it under columns with its type"
-            guesses[name] = replace(guess, role=Role.IGNORED, modality=guess.modality, reason=reason)
-        elif caution:
-            known = "is it known before the target is?"
-            reason = f"{guess.reason}; careful: the target {target.name!r} {caution} of the rows, {known}"
-            guesses[name] = replace(guess, reason=reason)
-        if result or caution:
+            warnings = (*guess.warnings, f"it {what}")
+            guesses[name] = replace(guess, role=Role.IGNORED, reason=reason, warnings=warnings)
+        else:
+            if kind is Answer.CLASS and not answer.dtype.is_nested():
+                cautions += _decides(column, answer, guess, num_inputs)
+            texts = [f"the target {target.name!r} {caution}" for caution in cautions]
+            reason = "".join(
+                [guess.reason, *(f"; careful: {text}, is it known before the target is?" for text in texts)]
+            )
+            guesses[name] = replace(guess, reason=reason, warnings=(*guess.warnings, *texts))
+        if result or cautions:
             logger.warning("%s, column %r: %s", table.name, name, guesses[name].reason)
+
+
+def _compare(column: pl.Series, answer: pl.Series, guess: ColumnGuess, kind: Answer) -> tuple[str | None, list[str]]:
+    """Why a column of single values is left out, and what nearly tells the target."""
+    spec = modality(guess.modality or "")
+    if kind is Answer.WORDS and spec.is_textual and answer.dtype == pl.String:
+        # A text that has another text as its answer tells it one to one, as a question or a sentence should.
+        result = _same_text(column, answer) or _made_from(column, answer)
+        part = _is_part(column, answer) if result is None and spec.is_discrete else None
+        return result, [part] if part else []
+    if kind is Answer.NUMBER:
+        return _same_number(column, answer) if spec.is_numeric else None, []
+    if kind is Answer.CLASS and spec.is_textual and not spec.is_discrete:
+        # A text for each class, such as the product's description, gives it away without naming it.
+        return _names_class(column, answer) or _tells_class(column, answer), []
+    if kind is Answer.CLASS and spec.is_discrete:
+        share, kappa = tells(answer, column)
+        return _tells_class(column, answer), [f"tells it in {share:.0%} of the rows"] if kappa >= _CAUTION else []
+    return None, []  # files are not compared
+
+
+def _decides(column: pl.Series, answer: pl.Series, guess: ColumnGuess, num_inputs: int) -> list[str]:
+    """What some of a column's cells decide."""
+    spec = modality(guess.modality or "")
+    if spec.is_numeric and not guess.multiple and not column.dtype.is_numeric():
+        numbers = column.cast(pl.Float64, strict=False)
+        odd = numbers.null_count() > column.null_count()
+        column = pl.Series(read_numbers(column.to_list())).fill_nan(None) if odd else numbers
+    discrete = spec.is_discrete and not guess.multiple
+    text = one_sided(column, answer, num_inputs, discrete=discrete, numeric=spec.is_numeric and not guess.multiple)
+    return [text] if text else []
 
 
 def _tells_class(column: pl.Series, answer: pl.Series) -> str | None:
@@ -180,7 +202,7 @@ def _is_part(column: pl.Series, answer: pl.Series) -> str | None:
     """Whether the answer holds a category's value; that may be meant, as a product's name in a reply is."""
     values, answers = _pairs(column, answer)
     own, foreign = names_target(answers, values)
-    return None if own < 0.95 or foreign > 0.7 else f"holds it in {own:.0%}"
+    return None if own < 0.95 or foreign > 0.7 else f"holds it in {own:.0%} of the rows"
 
 
 def _pairs(column: pl.Series, answer: pl.Series) -> tuple[list[str], list[str]]:

@@ -20,10 +20,12 @@ import polars as pl
 from polysense.core.modality_spec import Profile
 from polysense.core.random import permutation
 from polysense.core.role import Role
+from polysense.data.category_key import category_key
 from polysense.data.cells import MISSING, SHEET_ERRORS, clean
 from polysense.data.file_names import existing
 from polysense.data.notation import DecimalMark, NotationEvidence
 from polysense.data.numbers import is_number
+from polysense.data.row_numbers import INDEX_NAMES, is_named_index, numbers_rows
 from polysense.data.sniff import file_kind, is_code, kind_of_bytes
 from polysense.data.sources import Table, resolve
 from polysense.errors import DecodeError
@@ -31,7 +33,6 @@ from polysense.errors import DecodeError
 __all__ = [
     "GROUP_NAMES",
     "ID_NAMES",
-    "INDEX_NAMES",
     "SAMPLE",
     "ColumnGuess",
     "ColumnProfile",
@@ -47,7 +48,6 @@ __all__ = [
 SAMPLE = 1_000
 _SAMPLE_MARKS = 200  # cells of each other column, for its decimal mark
 ID_NAMES = {"id", "ids", "uuid", "guid", "key", "pk", "hash", "md5", "sha1", "sha256"}
-INDEX_NAMES = {"index", "idx", "rowid", "rownum", "unnamed"}
 GROUP_NAMES = {
     "patient", "subject", "participant", "user", "person", "customer", "speaker", "session", "dialogue", "dialog",
     "conversation", "case", "study", "group", "author", "writer", "donor",
@@ -76,7 +76,9 @@ class ColumnGuess:
         over: The input column that the target lies in (tagging); None if that is not told by its cells.
         column: The table's column, where it has another name.
         settings: Further settings of its config, that the table as a whole tells.
+        groups: Whether an automatic split keeps its values whole although it is an input: it names persons.
         reason: One sentence with the evidence.
+        warnings: What should be known before a model reads the column, or why none does.
     """
 
     name: str
@@ -88,7 +90,9 @@ class ColumnGuess:
     over: str | None = None
     column: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    groups: bool = False
     reason: str
+    warnings: tuple[str, ...] = ()
 
 
 class ColumnProfile(Profile):
@@ -248,16 +252,15 @@ class ColumnProfile(Profile):
     def is_index(self) -> bool:
         if self.num_numbers < _MAJORITY * len(self.cells):
             return False
-        return self.last_word in INDEX_NAMES or (
-            self.num_distinct() == self.num_present >= 10
-            and (self._is_running() or bool(self.words & (ID_NAMES | INDEX_NAMES)))
+        if is_named_index(self.name, self.table.names.index(self.name)):
+            return self.range_of_numbers()[2]
+        return self.num_distinct() == self.num_present >= 10 and (
+            bool(self.words & (ID_NAMES | INDEX_NAMES)) or numbers_rows(self._numbers(), self.name)
         )
 
-    def _is_running(self) -> bool:
-        """Whether unique integers are 0, 1, 2, ... or 1, 2, 3, ... in some order."""
-        numbers = self.series.drop_nulls().cast(pl.Float64, strict=False)
-        values = np.sort(numbers.to_numpy())  # what is spelled oddly is NaN
-        return values[0] in (0, 1) and bool(np.all(np.diff(values) == 1))
+    def _numbers(self) -> np.ndarray:
+        """The cells that are there as float64, in the rows' order; what is spelled oddly is NaN."""
+        return self.series.drop_nulls().cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
 
     @cached_property
     def code(self) -> str | None:
@@ -282,7 +285,13 @@ class ColumnProfile(Profile):
 
     @cached_property
     def _num_distinct(self) -> int:
-        return int(self.series.drop_nulls().n_unique())
+        values = self.series.drop_nulls().unique()
+        if values.dtype.is_nested() or values.dtype == pl.Binary:
+            return len(values)
+        if not self.literal and values.dtype != pl.String:
+            return len(values)
+        # As classes and categories are told apart.
+        return len({category_key(value) for value in values.to_list()} - {None})
 
     def counts(self) -> str:
         missing = self.num_rows - self.num_present

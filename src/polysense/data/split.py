@@ -30,6 +30,7 @@ __all__ = [
     "ColumnSplitConfig",
     "FractionSplitConfig",
     "GroupSplitConfig",
+    "RandomSplitConfig",
     "SplitConfig",
     "split",
     "split_name",

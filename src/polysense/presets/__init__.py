@@ -103,7 +103,7 @@ def _target(guess: ColumnGuess, size: ModelSize) -> tuple[TargetConfig, HeadConf
 
 
 def _split(guesses: Sequence[ColumnGuess], num_rows: int, has_validation: bool, has_test: bool) -> SplitConfig:
-    group = _named(guesses, Role.GROUP)
+    group = _named(guesses, Role.GROUP) or next((guess.column or guess.name for guess in guesses if guess.groups), None)
     if (column := _named(guesses, Role.SPLIT)) is not None:
         return ColumnSplitConfig(column=column, group=group)
     # A tenth of the rows picks the weights. Another tenth tells the truth, where there are rows to spare: on a small

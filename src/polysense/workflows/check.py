@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,15 +11,16 @@ import numpy as np
 from polysense.core import registry
 from polysense.core.role import Role
 from polysense.core.sample import Unreadable
-from polysense.data.category_key import category_key
 from polysense.data.config import DataConfig
 from polysense.data.infer import ColumnGuess, infer
 from polysense.data.profile import quote
 from polysense.data.sources import Table, read_table
 from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
-from polysense.errors import DecodeError, PolysenseError
+from polysense.data.target import TargetConfig
+from polysense.errors import PolysenseError
 from polysense.reports.check import Check
 from polysense.workflows.prepare import is_recipe, prepare, split_tables
+from polysense.workflows.shared_persons import shared_persons
 from polysense.workflows.train import fit_processor
 
 __all__ = ["check"]
@@ -58,27 +58,23 @@ def check(
     table, config = prepared.table, prepared.recipe.data
     guesses = prepared.guesses or _of_recipe(table, config)
     problems: list[str] = []
-    warnings = [f"{guess.name}: {guess.reason}" for guess in guesses if "determines" in guess.reason]
+    warnings = [f"{guess.name}: {warning}" for guess in guesses for warning in guess.warnings]
     classes = {}
-    for guess in guesses:
-        if guess.role is Role.TARGET and guess.task is not None and registry.task(guess.task).has_classes:
-            counts = Counter(_class_name(cell) for cell in table.cells(guess.name, literal=True) if cell is not None)
-            classes[guess.name] = dict(counts)
-            rare = [name for name, count in counts.items() if count < _RARE]
-            if rare:
-                warnings.append(
-                    f"{guess.name}: {len(rare)} of {len(counts)} classes have fewer than {_RARE} rows "
-                    f"({', '.join(map(quote, sorted(rare)[:5]))}{' ...' if len(rare) > 5 else ''})"
-                )
-            empty = len(table) - sum(counts.values())
-            if empty:
-                warnings.append(f"{guess.name}: is empty in {empty:,} rows, which can't train or score")
+    for name, requested in config.targets.items():
+        if registry.task(requested.task).has_classes:
+            try:
+                classes[name], more = _classes(table, name, requested)
+            except PolysenseError as error:
+                problems.append(str(error))
+            else:
+                warnings += more
     splits: dict[str, int] = {}
     unreadable: list[Unreadable] = []
     tried = 0
     try:
         tables = split_tables(config, table, prepared.recipe.training.seed)
         splits = {name: len(part) for name, part in tables.items()}
+        warnings += shared_persons(config, table, tables)
         processor, _, _ = fit_processor(prepared.recipe, tables)
         warnings += processor.warnings
         prepared.recipe.model.build(processor.schema)
@@ -88,7 +84,8 @@ def check(
             unreadable.extend(processor.transform(part, position, with_targets=True).unreadable)
         tried = len(positions)
     except PolysenseError as error:
-        problems.append(str(error))
+        if str(error) not in problems:
+            problems.append(str(error))
     return Check(
         table=table.name,
         num_rows=len(table),
@@ -102,12 +99,21 @@ def check(
     )
 
 
-def _class_name(cell: object) -> str:
-    """A class as training knows it: one spelling for all that mean the same."""
-    try:
-        return category_key(cell) or ""
-    except DecodeError:
-        return str(cell)
+def _classes(table: Table, name: str, requested: TargetConfig) -> tuple[dict[str, int], list[str]]:
+    """A target's classes with their rows, as training reads them, and what is to be said of them."""
+    fitted = requested.build(name).fit(table)
+    counts = dict(zip(fitted.classes, fitted.class_counts, strict=True))
+    rare = sorted(label for label, count in counts.items() if count < _RARE)
+    warnings = []
+    if rare:
+        warnings.append(
+            f"{name}: {len(rare)} of {len(counts)} classes have fewer than {_RARE} rows "
+            f"({', '.join(map(quote, rare[:5]))}{' ...' if len(rare) > 5 else ''})"
+        )
+    without = len(table) - sum(counts.values())
+    if without:
+        warnings.append(f"{name}: has no class in {without:,} rows, which can't train or score")
+    return counts, warnings
 
 
 def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
@@ -145,7 +151,8 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
         elif guess.role is Role.TARGET:
             guesses.append(guess)
         elif guess.name not in readers:
-            guesses.append(replace(guess, role=Role.IGNORED, modality=None, reason="the recipe does not use it"))
+            reason = "the recipe does not use it"
+            guesses.append(replace(guess, role=Role.IGNORED, modality=None, reason=reason, warnings=()))
     return guesses
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,9 +20,12 @@ from polysense.training.distributed import Distributed
 from polysense.workflows.measure import measure
 from polysense.workflows.prepare import Prepared, file_stem, prepare, split_tables
 from polysense.workflows.run import Run
+from polysense.workflows.shared_persons import shared_persons
 from polysense.workflows.train import train_model
 
 __all__ = ["fit", "new"]
+
+_log = logging.getLogger("polysense.workflows")
 
 
 def fit(
@@ -143,6 +147,8 @@ def _run(prepared: Prepared, folder: Path, *, resume: bool, progress: bool) -> R
     distributed = Distributed.from_environment(use_cuda=use_cuda)
     try:
         tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
+        for warning in shared_persons(recipe.data, prepared.table, tables):
+            _log.warning("%s", warning)
         folder.mkdir(parents=True, exist_ok=True)
         if distributed.is_main:
             write_text(folder / "recipe.yaml", recipe.to_yaml())

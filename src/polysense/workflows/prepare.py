@@ -19,7 +19,7 @@ from polysense.data.augmentation.base import TransformConfig
 from polysense.data.config import DataConfig
 from polysense.data.infer import ColumnGuess, infer
 from polysense.data.sources import Table, read_table
-from polysense.data.split import FractionSplitConfig, split
+from polysense.data.split import RandomSplitConfig, split
 from polysense.errors import ConfigError
 from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.presets import recipe_for
@@ -179,11 +179,11 @@ def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table
     split column says so.
     """
     strategy = config.split
-    if isinstance(strategy, FractionSplitConfig):
-        strategy = FractionSplitConfig(
+    if isinstance(strategy, RandomSplitConfig):
+        strategy = dataclasses.replace(
+            strategy,
             validation=0.0 if config.validation else strategy.validation,
             test=0.0 if config.test else strategy.test,
-            stratify=strategy.stratify,
         )
     labels = None
     first = next(iter(config.targets.items()), None)

@@ -51,6 +51,7 @@ from polysense.workflows.comparison.trial import (
 from polysense.workflows.finetune.transfer import check_classes
 from polysense.workflows.measure import only_column
 from polysense.workflows.prepare import Prepared, file_stem, prepare, split_tables
+from polysense.workflows.shared_persons import shared_persons
 
 __all__ = ["Compared", "compare"]
 
@@ -155,6 +156,8 @@ def compare(
     )  # fmt: skip
     variants = make_variants(prepared.recipe, options)
     tables = split_tables(prepared.recipe.data, prepared.table, prepared.recipe.training.seed)
+    for warning in shared_persons(prepared.recipe.data, prepared.table, tables):
+        _log.warning("%s", warning)
     evaluated_split = _evaluated_split(tables, split, prepared)
     targets = _targets(prepared.recipe, tables["train"])
     for variant in variants:
