@@ -18,10 +18,12 @@ from polysense.presets import recipe_for
 RNG = np.random.default_rng(5)
 CODES = [f"s{i:02d}" for i in RNG.integers(0, 12, 150)]
 NUMBERS = RNG.integers(1, 25, 150).tolist()
-NAMED = """speaker speaker_id SpeakerID actor sender patient patient_id PATIENT_NO patientid id_patient user userId customer
-    participant sprecher Kundennummer proband_nr Patientin locuteur expéditeur utilisateur hablante paciente usuario_id
-    remitente parlante paziente utente usuário deelnemer klant ομιλητής ασθενής χρήστης пациент отправитель 患者ID 用户
-    話者 ユーザー subject client_id author next_speaker"""
+NAMED = """
+    speaker speaker_id SpeakerID actor sender patient patient_id PATIENT_NO patientid id_patient user userId
+    customer participant sprecher Kundennummer proband_nr Patientin locuteur expéditeur utilisateur hablante
+    paciente usuario_id remitente parlante paziente utente usuário deelnemer klant ομιλητής ασθενής χρήστης
+    пациент отправитель 患者ID 用户 話者 ユーザー subject client_id author next_speaker
+"""
 NAMES = ["Ada Lane", "Bo Reed", "Cy Dee", "Di Roe", "Ed Poe"]
 
 

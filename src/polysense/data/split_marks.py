@@ -18,13 +18,19 @@ __all__ = ["SPLIT_NAMES", "why_split_mark"]
 SPLIT_NAMES = folded_words("split splits fold folds subset partition set phase usage")
 """Words in the names of columns whose values name splits."""
 
-_FOLDS = folded_words("""fold folds kfold kfolds cvfold cvfolds foldid foldno split splits cv xval crossval crossvalidation subset subsets
-    partition partitions set sets phase usage falte falten pli plis particion partizione""")
-_BESIDE_FOLDS = folded_words("""id ids no nr num number index idx k n train val test valid validation dev outer inner random stratified group
-    data dataset original official cross the col column my new""")
+_FOLDS = folded_words(
+    """fold folds kfold kfolds cvfold cvfolds foldid foldno split splits cv xval crossval crossvalidation subset
+    subsets partition partitions set sets phase usage falte falten pli plis particion partizione"""
+)
+_BESIDE_FOLDS = folded_words(
+    """id ids no nr num number index idx k n train val test valid validation dev outer inner random stratified
+    group data dataset original official cross the col column my new"""
+)
 _FLAG_MARKS = folded_words("is in for used on flag mask set split rows row sample")
-_FLAG_PARTS = folded_words("""train training trn trainset test testing testset val validation holdout heldout dev devset oos oof
-    eval evaluation""")
+_FLAG_PARTS = folded_words(
+    """train training trn trainset test testing testset val validation holdout heldout dev devset oos oof eval
+    evaluation"""
+)
 _BESIDE_FLAGS = _FLAG_MARKS | frozenset({"the", "held", "out", "of", "data", "dataset"})
 _MOST = 20  # folds; leaving one out makes more, and then the column is an identifier
 _UNEVEN = 3.0  # the largest fold to the smallest
@@ -73,7 +79,7 @@ def _flag(profile: ColumnProfile, words: list[str]) -> str | None:
     marked = [value for value in rows if spelled[value]]
     rest = [value for value in rows if not spelled[value]]
     keys = {part: marked, "test" if part == "train" else "train": rest}
-    values = " ".join(f"data.split.{key}=[{','.join(found)}]" for key, found in keys.items() if found)
+    values = " ".join(f"data.split.{key}=[{','.join(named)}]" for key, named in keys.items() if named)
     return (
         f"marks the {part} rows by its name and values ({_listed(rows)}), which no new row has; to use it as the "
         f"split: data.split.type=column data.split.column={profile.name} {values}"
