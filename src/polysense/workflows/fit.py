@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from polysense.core.files import write_text
 from polysense.core.json import json_text
+from polysense.core.logs import get_logger
 from polysense.data.sources import Table
 from polysense.errors import CheckpointError, ConfigError
 from polysense.escaping import visible
@@ -25,7 +25,7 @@ from polysense.workflows.train import train_model
 
 __all__ = ["fit", "new"]
 
-_log = logging.getLogger("polysense.workflows")
+_log = get_logger("polysense.workflows")
 
 
 def fit(
