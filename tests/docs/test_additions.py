@@ -114,7 +114,7 @@ def test_a_task_is_added_step_by_step(tmp_path: Path) -> None:
     with (tmp_path / "predictions.csv").open(encoding="utf-8") as file:
         assert all(float(row["visits"]) > 0 for row in csv.DictReader(file))
     deviance = _json(tmp_path, "metrics.json")["validation"]["visits"]["deviance"]["value"]
-    baseline = _json(tmp_path, "baselines.json")["validation"]["majority"]["visits"]["deviance"]["value"]
+    baseline = _json(tmp_path, "baselines.json")["validation"]["mean baseline"]["visits"]["deviance"]["value"]
     assert 0 < deviance < 0.5 * baseline
     report = (tmp_path / "trained" / "report.html").read_text(encoding="utf-8")
     assert "mean baseline" in report

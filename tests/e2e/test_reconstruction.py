@@ -68,7 +68,7 @@ def test_it_beats_the_mean_predictor(trained: Callable[[str], polysense.Run]) ->
     run = trained("reconstruction")
     found = run.evaluations["test"]
     assert found.value("reconstruction", "skill") > 0.6
-    assert run.baselines["test"]["majority"].value("reconstruction", "skill") == pytest.approx(0, abs=1e-6)
+    assert run.baselines["test"]["constant"].value("reconstruction", "skill") == pytest.approx(0, abs=1e-6)
     # Each column from the others.
     assert found.value("reconstruction", "imputed_skill") > 0.3
 

@@ -59,7 +59,7 @@ def test_names_are_found_in_two_scripts(names: Any) -> None:
     assert names.recipe.model.fusion.type == "transformer"
     assert names.recipe.data.columns["words"].words
     assert names.evaluations["validation"].value("tags", "entity_f1") > 0.9
-    majority = names.baselines["validation"]["majority"]
+    majority = names.baselines["validation"]["constant"]
     assert majority.value("tags", "entity_f1") == 0
     assert 0.5 < majority.value("tags", "token_accuracy") < 0.9
     assert set(names.metrics) == {"validation"}

@@ -224,7 +224,7 @@ def test_baselines_of_each_column_alone_and_their_ensemble(
         progress=False,
     )
     assert list(run.baselines["test"]) == [
-        "majority",
+        "constant",
         "the photo only (trained separately)",
         "weight (kg) only (trained separately)",
         "Unimodal ensemble",

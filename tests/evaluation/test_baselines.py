@@ -9,7 +9,7 @@ from polysense.core.metric import Statistics
 from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
-from polysense.evaluation.baselines import constant_baseline, ensemble_baseline
+from polysense.evaluation.baselines import baselines_json, constant_baseline, ensemble_baseline
 from polysense.evaluation.evaluator import evaluate
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.multilabel.record import MultilabelTarget
@@ -34,6 +34,17 @@ def test_the_majority_class_on_the_models_rows(world):
     assert found.value("price", "mae") == pytest.approx(np.abs(world.prices - 2.0).mean(), rel=1e-5)
     assert found.value("price", "r2") == pytest.approx(0.0, abs=0.05)
     assert found.num_rows == model.num_rows
+
+
+def test_each_target_has_the_baseline_of_its_task(world):
+    model = evaluate(world.predict, world.batches(), world.targets, bootstrap=0)
+    plain = baselines_json({"constant": constant_baseline(model, bootstrap=0), "other model": model})
+    assert {name: list(heads) for name, heads in plain.items()} == {
+        "majority-class baseline": ["label"],
+        "mean baseline": ["price"],
+        "other model": ["label", "price"],
+    }
+    assert plain["other model"] == model.as_metrics_json()
 
 
 def test_multilabel_shares_are_of_the_training_rows():

@@ -154,7 +154,7 @@ def test_markup_in_a_name_is_shown_in_the_terminal(report, world):
 
 def test_the_constant_guess_is_called_what_it_is(report, world):
     constant = constant_baseline(report.evaluation, bootstrap=0)
-    told = replace(report, comparisons={"majority": constant})
+    told = replace(report, comparisons={"constant": constant})
     page = "".join(Page(render_report(told)).words)
     console = Console(file=io.StringIO(), width=120)
     for target, metric, name in (
@@ -165,7 +165,7 @@ def test_the_constant_guess_is_called_what_it_is(report, world):
         console.print(metrics_table(told, target))
         assert name in console.file.getvalue()
     space = RetrievalTarget(name="space", columns=("a", "b"), members=("a", "b"))
-    assert baseline_name("majority", space) == "chance"
+    assert baseline_name("constant", space) == "chance"
     assert baseline_name("anything else", space) == "anything else"
 
 

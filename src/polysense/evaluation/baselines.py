@@ -18,27 +18,38 @@ from polysense.core.unsupported import Unsupported
 from polysense.evaluation.evaluator import Evaluation, score
 
 __all__ = [
-    "MAJORITY",
+    "CONSTANT",
     "UNIMODAL_ENSEMBLE",
     "baseline_name",
+    "baselines_json",
     "constant_baseline",
     "ensemble_baseline",
     "unimodal_name",
 ]
 
-MAJORITY = "majority"
-"""The key of `constant_baseline` in baselines.json and in comparisons, whatever the task."""
+CONSTANT = "constant"
+"""The key of `constant_baseline` among an evaluation's baselines; what it is depends on the task (`baseline_name`)."""
 
 UNIMODAL_ENSEMBLE = "Unimodal ensemble"
 """The mean of the predictions of models that each see one column."""
 
 
 def baseline_name(name: str, target: Target) -> str:
-    """What people call a baseline: a search is set beside chance, not beside a majority."""
+    """What a baseline is of a target: the constant one of a class is the majority class, of a search it is chance."""
     baselines = task(target.task).baselines
-    if name != MAJORITY or isinstance(baselines, Unsupported):
+    if name != CONSTANT or isinstance(baselines, Unsupported):
         return name
     return next(iter(baselines(target)), name)
+
+
+def baselines_json(baselines: Mapping[str, Evaluation]) -> dict[str, dict[str, object]]:
+    """{baseline: {head: {metric: ...}}}; a constant baseline stands under the name that it has for a head's task."""
+    result: dict[str, dict[str, object]] = {}
+    for key, evaluation in baselines.items():
+        metrics = evaluation.as_metrics_json()
+        for target in evaluation.targets:
+            result.setdefault(baseline_name(key, target), {})[target.name] = metrics[target.name]
+    return result
 
 
 def unimodal_name(column: str) -> str:

@@ -45,7 +45,7 @@ class Kind(StrEnum):
     VARIANT = "variant"
     UNIMODAL = "alone"
     ENSEMBLE = "ensemble"
-    MAJORITY = "majority"
+    CONSTANT = "constant"
 
 
 class Finding(StrEnum):

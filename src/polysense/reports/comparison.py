@@ -18,7 +18,7 @@ _BADGES = {
     Finding.CORRECTED: ("none", "–"),
     Finding.NO_CLAIM: ("none", "?"),
 }
-_KINDS = {Kind.UNIMODAL: "one column", Kind.ENSEMBLE: "baseline", Kind.MAJORITY: "baseline"}
+_KINDS = {Kind.UNIMODAL: "one column", Kind.ENSEMBLE: "baseline", Kind.CONSTANT: "baseline"}
 
 
 def render_comparison(comparison: Comparison) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from polysense.core.registry import modality
 from polysense.core.schema import Column, Schema, Target
-from polysense.evaluation.baselines import MAJORITY, baseline_name
+from polysense.evaluation.baselines import CONSTANT, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.target_metrics import reported_metrics
@@ -74,14 +74,14 @@ def _facts(column: Column) -> str:
 
 def _scores(card: ModelCard, split: str) -> list[tuple[Target, str, Interval, float, str]]:
     """Per headline metric: target, metric, the model's value, the baseline's, and the baseline's name."""
-    evaluation, baseline = card.evaluations[split], card.baselines[split][MAJORITY]
+    evaluation, baseline = card.evaluations[split], card.baselines[split][CONSTANT]
     return [
         (
             target,
             info.name,
             evaluation.metrics[target.name][info.name],
             baseline.metrics[target.name][info.name].value,
-            baseline_name(MAJORITY, target),
+            baseline_name(CONSTANT, target),
         )
         for target in card.schema.targets
         for info in reported_metrics(target, evaluation.statistics[target.name])

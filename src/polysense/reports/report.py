@@ -20,7 +20,7 @@ from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
 from polysense.data.dataset import TableDataset
-from polysense.evaluation.baselines import MAJORITY, baseline_name
+from polysense.evaluation.baselines import CONSTANT, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict
 from polysense.evaluation.evaluator import Evaluation
@@ -89,7 +89,7 @@ def render_report(report: Report) -> str:
             ]
         where = task(target.task).report_section
         if not isinstance(where, Unsupported):
-            own = named(where)(target, evaluation, report.comparisons.get(MAJORITY), report.dataset)
+            own = named(where)(target, evaluation, report.comparisons.get(CONSTANT), report.dataset)
             assert isinstance(own, list), f"{where}: gives a {type(own).__name__}, not sections"
             sections += own
     return render(

@@ -10,7 +10,7 @@ from polysense.core.json import write_json
 from polysense.data.demo.table import make_demo
 from polysense.errors import ConfigError
 from polysense.escaping import joined
-from polysense.evaluation.baselines import MAJORITY, UNIMODAL_ENSEMBLE, unimodal_name
+from polysense.evaluation.baselines import CONSTANT, UNIMODAL_ENSEMBLE, unimodal_name
 from polysense.workflows.fit import fit
 
 __all__ = ["DemoSummary", "demo"]
@@ -57,7 +57,7 @@ def demo(
         for column, short in names.items()
     }
     accuracy["ensemble"] = run.baselines["test"][UNIMODAL_ENSEMBLE].metrics["label"]["accuracy"]
-    accuracy["majority"] = run.baselines["test"][MAJORITY].metrics["label"]["accuracy"]
+    accuracy["majority"] = run.baselines["test"][CONSTANT].metrics["label"]["accuracy"]
     accuracy["fused"] = run.evaluations["test"].metrics["label"]["accuracy"]
     best = max(accuracy[short].value for short in names.values())
     summary = DemoSummary(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from polysense.core.logs import get_logger
 from polysense.data.sources import read_table
 from polysense.errors import TableError
 from polysense.escaping import joined
-from polysense.evaluation.baselines import MAJORITY, constant_baseline
+from polysense.evaluation.baselines import CONSTANT, baselines_json, constant_baseline
 from polysense.evaluation.evaluator import Evaluation
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.reports.report import Report
@@ -35,16 +35,15 @@ class Scores:
         table: The table's name.
         evaluation: Metrics with intervals, predictions, confusion matrices.
         num_columns: Input columns of the model.
-        majority: The most frequent class, the mean or the most frequent text, on the same rows.
-        shuffled: Where a target is a text, the same model with every row's media taken from another row.
+        baselines: On the same rows: "constant" (the most frequent class, the mean or the most frequent text), and where
+            a target is a text "shuffled inputs", the same model with every row's media taken from another row.
         warnings: Per column what could be read and still means little to the model: categories that it does not know.
     """
 
     table: str
     evaluation: Evaluation
     num_columns: int
-    majority: Evaluation
-    shuffled: Evaluation | None = None
+    baselines: Mapping[str, Evaluation]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -57,8 +56,7 @@ class Scores:
         return {
             "table": self.table,
             "metrics": self.metrics,
-            "majority": self.majority.as_metrics_json(),
-            **({} if self.shuffled is None else {"shuffled": self.shuffled.as_metrics_json()}),
+            "baselines": baselines_json(self.baselines),
             **self.evaluation.as_summary_json(),
             "warnings": list(self.warnings),
             "unreadable": [cell.as_dict() for cell in self.evaluation.unreadable],
@@ -66,13 +64,12 @@ class Scores:
 
     def text(self) -> str:
         """For people."""
-        baselines = {MAJORITY: self.majority} | ({} if self.shuffled is None else {SHUFFLED: self.shuffled})
         report = Report(
             title=self.table,
             evaluation=self.evaluation,
             num_columns=self.num_columns,
             split=self.table,
-            comparisons=baselines,
+            comparisons=self.baselines,
         )
         lines = report_text(report).splitlines()
         lines += [f"warning: {warning}" for warning in self.warnings]
@@ -127,15 +124,14 @@ def evaluate(
             f"{table.name}: no row has a target that can be read, so there is nothing to score"
             f"{': ' + cells if cells else ''}"
         )
-    control = None
+    baselines = {CONSTANT: constant_baseline(evaluation, bootstrap=bootstrap, seed=seed)}
     if blind is not None:
         rest = within(progress, len(table), total)
-        control = evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed, progress=rest)
+        baselines[SHUFFLED] = evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed, progress=rest)
     return Scores(
         table=table.name,
-        shuffled=control,
         evaluation=evaluation,
         num_columns=len(loaded.schema.columns),
-        majority=constant_baseline(evaluation, bootstrap=bootstrap, seed=seed),
+        baselines=baselines,
         warnings=warnings,
     )

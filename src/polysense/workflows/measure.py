@@ -24,7 +24,7 @@ from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
 from polysense.escaping import joined
 from polysense.evaluation.baselines import (
-    MAJORITY,
+    CONSTANT,
     UNIMODAL_ENSEMBLE,
     constant_baseline,
     ensemble_baseline,
@@ -108,7 +108,7 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
         name: evaluate_bundle(run.bundle, tables[name], bootstrap=config.bootstrap, seed=seed) for name in held_out
     }
     baselines: dict[str, dict[str, Evaluation]] = {
-        name: {MAJORITY: constant_baseline(result, bootstrap=config.bootstrap, seed=seed)}
+        name: {CONSTANT: constant_baseline(result, bootstrap=config.bootstrap, seed=seed)}
         for name, result in evaluations.items()
     }
     for name in evaluations:

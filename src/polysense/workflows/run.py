@@ -9,6 +9,7 @@ from typing import Any
 
 from polysense.bundle import Bundle
 from polysense.core.json import json_text
+from polysense.evaluation.baselines import baselines_json
 from polysense.evaluation.contribution_result import Contributions
 from polysense.evaluation.evaluator import Evaluation
 from polysense.recipe import Recipe
@@ -27,7 +28,7 @@ class Run:
         bundle: The trained model.
         training: How the training went.
         evaluations: Per split what was measured.
-        baselines: Per split and baseline ("majority", and where asked for each column alone and "ensemble") likewise.
+        baselines: Per split and baseline likewise: "constant", and where asked for each column alone, their ensemble.
         contributions: What each column contributed, if measured.
         contribution_split: On which split.
         text: The summary for people.
@@ -57,10 +58,7 @@ class Run:
         return {
             "folder": str(self.folder),
             "metrics": self.metrics,
-            "baselines": {
-                split: {name: evaluation.as_metrics_json() for name, evaluation in named.items()}
-                for split, named in self.baselines.items()
-            },
+            "baselines": {split: baselines_json(baselines) for split, baselines in self.baselines.items()},
             "contributions": None if self.contributions is None else self.contributions.as_json(),
             "training": {name: fact for name, fact in vars(self.training).items() if name != "history"},
         }

@@ -122,10 +122,10 @@ def test_an_evaluation_keeps_errors_in_the_tables_order_and_no_columns() -> None
     assert found.value("r", "skill") == pytest.approx(0.45)
     assert found.value("r", "imputed_skill") == pytest.approx(0.25)
     assert found.metrics["r"]["skill/a"].has_bounds
-    majority = constant_baseline(found, bootstrap=0)
-    assert majority.value("r", "skill") == pytest.approx(0.0)
-    assert majority.value("r", "error/b") == pytest.approx(4.0)
-    page = render_report(Report(title="run", num_columns=2, evaluation=found, comparisons={"majority": majority}))
+    mean = constant_baseline(found, bootstrap=0)
+    assert mean.value("r", "skill") == pytest.approx(0.0)
+    assert mean.value("r", "error/b") == pytest.approx(4.0)
+    page = render_report(Report(title="run", num_columns=2, evaluation=found, comparisons={"constant": mean}))
     assert "Reconstruction by column" in page
     assert "majority-class baseline" in page
 

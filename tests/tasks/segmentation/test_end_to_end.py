@@ -45,7 +45,7 @@ def bundle(run: Any) -> Bundle:
 
 
 def test_it_learns_more_than_the_majority(run: Any) -> None:
-    evaluation, majority = run.evaluations["test"], run.baselines["test"]["majority"]
+    evaluation, majority = run.evaluations["test"], run.baselines["test"]["constant"]
     assert evaluation.value("mask", "mean_iou") > 0.6 > 0.4 > majority.value("mask", "mean_iou")
     assert evaluation.value("mask", "iou/3") > 0.4
     assert evaluation.value("mask", "log_loss") < majority.value("mask", "log_loss")

@@ -58,7 +58,7 @@ def test_every_variant_and_baseline_with_every_seed(
         "x only (trained separately)": Kind.UNIMODAL,
         "y only (trained separately)": Kind.UNIMODAL,
         "Unimodal ensemble": Kind.ENSEMBLE,
-        "majority-class baseline": Kind.MAJORITY,
+        "majority-class baseline": Kind.CONSTANT,
     }
     assert len(fitted) == 3, "the variants share one fitted preprocessing, and each column alone has one"
     for row in rows.values():

@@ -85,12 +85,12 @@ def test_filling_beats_the_mean_on_rows_that_were_held_out(bundle: Bundle) -> No
 
 def test_the_mean_predictor_has_no_skill(bundle: Bundle, folder: Path) -> None:
     scores = polysense.evaluate(bundle, folder / "train.csv", bootstrap=20)
-    majority = scores.majority.metrics["reconstruction"]
-    assert majority["skill"].value == pytest.approx(0.0, abs=1e-12)
-    assert majority["imputed_skill"].value == pytest.approx(0.0, abs=1e-12)
-    assert majority["error/price"].value > scores.evaluation.value("reconstruction", "error/price")
+    mean = scores.baselines["constant"].metrics["reconstruction"]
+    assert mean["skill"].value == pytest.approx(0.0, abs=1e-12)
+    assert mean["imputed_skill"].value == pytest.approx(0.0, abs=1e-12)
+    assert mean["error/price"].value > scores.evaluation.value("reconstruction", "error/price")
     shares = np.mean([float(row[3] == "True") for row in _cells(folder / "train.csv")[1:]])
-    assert majority["accuracy/kind"].value == pytest.approx(max(shares, 1 - shares), abs=1e-6)
+    assert mean["accuracy/kind"].value == pytest.approx(max(shares, 1 - shares), abs=1e-6)
     assert "imputed skill" in scores.text()
 
 

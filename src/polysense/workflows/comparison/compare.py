@@ -26,7 +26,7 @@ from polysense.data.processor import Processor
 from polysense.data.sources import Table
 from polysense.errors import ConfigError, SplitError, TrainingError, TrainingInterrupted
 from polysense.evaluation.baselines import (
-    MAJORITY,
+    CONSTANT,
     UNIMODAL_ENSEMBLE,
     baseline_name,
     constant_baseline,
@@ -185,9 +185,9 @@ def compare(
     if trained is None or not any(plan.results for plan in plans if plan.kind is Kind.VARIANT):
         failures = [reason for plan in plans for reason in (plan.failure, *plan.failures.values()) if reason]
         raise TrainingError(f"no variant could be trained; the first one: {failures[0]}")
-    constants = {baseline_name(MAJORITY, target) for target in targets}
-    constant = constants.pop() if len(constants) == 1 else MAJORITY
-    entries.append(_majority(_unlike(constant, names), trained, targets, chosen_seeds))
+    constants = {baseline_name(CONSTANT, target) for target in targets}
+    constant = constants.pop() if len(constants) == 1 else f"{CONSTANT} baseline"
+    entries.append(_constant(_unlike(constant, names), trained, targets, chosen_seeds))
     comparison = compare_entries(
         entries,
         measures_of(targets),
@@ -380,7 +380,7 @@ def _ensemble(name: str, single_columns: Sequence[_Plan], targets: Sequence[Targ
     return Entry(name=name, kind=Kind.ENSEMBLE, values=values, failures=failures, facts=sums)
 
 
-def _majority(name: str, trained: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
+def _constant(name: str, trained: _Plan, targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
     """The most frequent class, or the mean; the same whatever the seed."""
     seed = next(iter(trained.results))
     trial = next(trial for trial in trained.trials if trial.seed == seed)
@@ -389,4 +389,4 @@ def _majority(name: str, trained: _Plan, targets: Sequence[Target], seeds: Seque
         constant = constant_baseline(_evaluation(trial, split, targets), bootstrap=0)
         score = overall(constant.as_flat(), targets)
         values[split] = dict.fromkeys(seeds, score)
-    return Entry(name=name, kind=Kind.MAJORITY, values=values)
+    return Entry(name=name, kind=Kind.CONSTANT, values=values)
