@@ -23,7 +23,7 @@ from polysense.core.schema import Schema
 from polysense.data.collate import FILLER
 from polysense.data.sources import Table
 
-__all__ = ["RowProcessor", "TableDataset", "choose_workers", "free_memory"]
+__all__ = ["RowProcessor", "TableDataset", "choose_workers", "free_memory", "row_number"]
 
 _log = get_logger("polysense.data.dataset")
 
@@ -171,6 +171,14 @@ def free_memory() -> int:
     except (OSError, ValueError):
         pass  # no control group, or one of version 1
     return min(results)
+
+
+def row_number(dataset: TableDataset | None, position: int) -> int:
+    """The number, in the table as it was read, of the row at a position of a data set, which may be a part of it.
+
+    Without the data set it is taken to be the whole table.
+    """
+    return position if dataset is None else int(dataset.table.rows[position])
 
 
 def choose_workers(dataset: TableDataset, num_cpus: int, *, budget: int | None = None) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.report_section import ReportSection
-from polysense.data.dataset import TableDataset
+from polysense.data.dataset import TableDataset, row_number
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.generation.record import GenerationTarget
 
@@ -21,7 +21,7 @@ def report_sections(
     if "predicted" not in statistics:
         return []
     rows = [
-        (int(evaluation.rows[i]), statistics["references"][i], statistics["predicted"][i])
+        (row_number(dataset, int(evaluation.rows[i])), statistics["references"][i], statistics["predicted"][i])
         for i in evaluation.example_rows(target.name, _NUM_ROWS)
     ]
     if not rows:

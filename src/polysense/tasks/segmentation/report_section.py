@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysense.core.report_section import ReportSection
-from polysense.data.dataset import TableDataset
+from polysense.data.dataset import TableDataset, row_number
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.metrics.base import ratio
@@ -83,6 +83,6 @@ def _images(
         for i in chosen.tolist():
             position = int(evaluation.rows[i])
             overlay = overlay_of(target, dataset, position, statistics["mask"][i])
-            overlays.append((f"row {dataset.table.rows[position]}: mean IoU {scores[i]:.3f}", overlay))
+            overlays.append((f"row {row_number(dataset, position)}: mean IoU {scores[i]:.3f}", overlay))
         groups.append((name, overlays))
     return groups

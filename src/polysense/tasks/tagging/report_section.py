@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from polysense.core.report_section import ReportSection
-from polysense.data.dataset import TableDataset
+from polysense.data.dataset import TableDataset, row_number
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.metrics.base import ratio
@@ -60,7 +60,11 @@ def report_sections(
     scores = (shares, ratio(correct, predicted), ratio(correct, true), true, predicted, correct)
     lines = list(zip(target.classes, *scores, strict=True))
     timelines = [
-        _timeline(target, int(evaluation.rows[i]), *(statistics[name][i] for name in ("length", "truth", "predicted")))
+        _timeline(
+            target,
+            row_number(dataset, int(evaluation.rows[i])),
+            *(statistics[name][i] for name in ("length", "truth", "predicted")),
+        )
         for i in evaluation.example_rows(target.name, _NUM_ROWS)
     ]
     values = {
