@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import polars as pl
 import pytest
@@ -172,7 +173,7 @@ def test_missing_files_are_mentioned(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(PNG)
     found = infer(read_table({"x": [f"{i}.png" for i in range(5)]}, root=tmp_path), [])[0]
     assert found.modality == "image"
-    assert f"1 of 5 looked for under {tmp_path} is there" in found.reason
+    assert f"1 of 5 looked for in the folder {tmp_path.name!r} is there" in found.reason
 
 
 @pytest.mark.parametrize("name", ["split", "Data Split", "fold", "subset"])
@@ -326,6 +327,30 @@ def test_moving_images_are_videos(tmp_path: Path) -> None:
         (found,) = infer(read_table(tmp_path / "t.csv"), [])
         assert found.modality == modality
         assert ("moving images" in found.reason) is (modality == "video")
+
+
+@pytest.mark.parametrize(("name", "container", "codec"), [("webm", "webm", "libopus"), ("mp4", "mp4", "aac")])
+def test_containers_without_images_are_audio(tmp_path: Path, name: str, container: str, codec: str) -> None:
+    with av.open(tmp_path / f"a.{name}", "w", format=container) as out:
+        stream = out.add_stream(codec, rate=48_000, layout="mono")
+        part = av.AudioFrame.from_ndarray(np.zeros((1, 48_000), np.float32), format="fltp", layout="mono")
+        part.sample_rate = 48_000
+        out.mux(stream.encode(part))
+        out.mux(stream.encode())
+    content = (tmp_path / f"a.{name}").read_bytes()
+    for cells in ([f"a.{name}"] * 5, [content] * 5, [{"bytes": content, "path": None}] * 5):
+        found = infer(read_table({"x": cells}, root=tmp_path), [])[0]
+        assert found.modality == "audio"
+        assert "they hold sound and no images" in found.reason
+    assert infer(read_table({"x": [f"gone.{name}"] * 5}, root=tmp_path), [])[0].modality == "video"
+
+
+def test_transport_streams_are_told_from_programs(tmp_path: Path) -> None:
+    (tmp_path / "program.ts").write_text("export const x = 1;\n" * 40)
+    (tmp_path / "show.ts").write_bytes((b"\x47" + bytes(187)) * 4)
+    assert infer(read_table({"x": ["show.ts"] * 5}, root=tmp_path), [])[0].modality == "video"
+    for name in ("program.ts", "gone.ts"):
+        assert infer(read_table({"x": [name] * 5}, root=tmp_path), [])[0].modality != "video"
 
 
 def test_one_column_can_be_two_inputs() -> None:

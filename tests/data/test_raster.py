@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from polysense.data.raster import decode_image, image_size, open_image
+from polysense.data.deep_pixels import DeepRange, Extent
+from polysense.data.raster import decode_image, deep_extent, image_size, open_image
 from polysense.errors import DecodeError
 
 ROOT = Path("/")
@@ -91,6 +92,85 @@ def test_16_bits_are_scaled_not_cut() -> None:
     for kind in ("PNG", "TIFF"):
         assert np.array_equal(decode_image(encoded(deep, kind), ROOT)[0], gray)
     assert np.array_equal(decode_image(gray.astype(np.uint16) * 257, ROOT)[0], gray)
+
+
+@pytest.mark.parametrize("kind", ["TGA", "ICO", "ICNS", "PCX", "DDS", "PPM", "SGI", "QOI", "DIB", "MPO"])
+def test_other_formats_of_pillow_are_read(kind: str, tmp_path: Path) -> None:
+    image = Image.fromarray(photo(64, 64))
+    (tmp_path / f"a.{kind.lower()}").write_bytes(encoded(image, kind))
+    for cell in (f"a.{kind.lower()}", encoded(image, kind)):
+        found = decode_image(cell, tmp_path)
+        assert found.shape[0] == 3
+        assert image_size(cell, tmp_path) == found.shape[1:]
+        small = np.array(Image.fromarray(found.transpose(1, 2, 0)).resize((64, 64)))
+        assert np.abs(small.astype(int) - photo(64, 64)).mean() < 10
+
+
+def test_a_text_is_no_tga() -> None:
+    for content in (b"\0" * 4096, b"hello", bytes(range(256))):
+        with pytest.raises(DecodeError):
+            decode_image(content, ROOT)
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "TIFF 32", "array"])
+def test_a_sensor_of_fewer_bits_is_not_nearly_black(bits: int, kind: str) -> None:
+    white = 2**bits - 1
+    ramp = np.linspace(0, white, 256).astype(np.uint16)[None].repeat(8, axis=0)
+    deep = Image.fromarray(ramp.astype(np.int32) if kind == "TIFF 32" else ramp)
+    cell = ramp if kind == "array" else encoded(deep, kind.split()[0])
+    found = decode_image(cell, ROOT)
+    assert len(np.unique(found)) >= 250
+    assert (found.min(), found.max()) == (0, 255)
+    assert deep_extent(cell, ROOT) == Extent(0.0, float(white), True)
+    column = decode_image(cell, ROOT, deep=DeepRange(whole=(0.0, 65535.0)))
+    assert column.max() == round(white / 257)
+
+
+def png_of_16_bits(pixels: np.ndarray) -> bytes:
+    """Pillow writes none with colors: [height, width, channels] of uint16."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width, channels = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_colors_of_16_bits_keep_their_lower_half(channels: int) -> None:
+    pixels = np.linspace(0, 4095, 16 * 16 * channels).astype(np.uint16).reshape(16, 16, channels)
+    if channels % 2 == 0:
+        pixels[..., -1] = 65535
+    found = decode_image(png_of_16_bits(pixels), ROOT)
+    colors = pixels[..., : channels - 1 + channels % 2]
+    assert np.abs(found - planes(colors / 4095 * 255)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0, 1, (0, 1)), (0, 200, (0, 255)), (-1000, 3000, (-1000, 3000))]
+)
+def test_floats_are_scaled_by_their_range(low: float, high: float, expected: tuple[float, float]) -> None:
+    ramp = np.linspace(low, high, 256, dtype=np.float32)[None].repeat(4, axis=0)
+    data = encoded(Image.fromarray(ramp), "TIFF")
+    black, white = expected
+    assert np.abs(decode_image(data, ROOT)[0] - (ramp - black) / (white - black) * 255).max() <= 0.51
+    extent = deep_extent(data, ROOT)
+    assert extent is not None
+    assert DeepRange.of([extent]).floats == expected
+    ramp[0, 0] = np.nan
+    with pytest.raises(DecodeError, match="not finite"):
+        decode_image(encoded(Image.fromarray(ramp), "TIFF"), ROOT)
+
+
+def test_an_icon_that_holds_a_larger_picture_than_it_states_is_refused() -> None:
+    inner = encoded(Image.new("L", (4000, 4000)), "PNG")
+    icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
+    with pytest.raises(DecodeError, match="more than the limit"):
+        decode_image(icon, ROOT, max_pixels=1_000_000)
 
 
 def test_transparency_is_composited_on_white() -> None:
@@ -200,7 +280,7 @@ def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
     ("make", "message"),
     [
         (lambda p: p.write_bytes(b""), r"is empty \(0 bytes\)"),
-        (lambda p: p.write_text("hello, I am no picture"), r"is a text file that starts with 'hello"),
+        (lambda p: p.write_text("hello, I am no picture"), r"is a text file; expected"),
         (lambda p: p.write_bytes(bytes(range(256))), r"is not an image, or its header is damaged"),
         (lambda p: p.mkdir(), r"is a directory"),
         (lambda p: os.mkfifo(p), r"is a named pipe"),
@@ -220,10 +300,10 @@ def test_what_is_no_picture_says_what_it_is(make: Callable[[Path], object], mess
 def test_no_permission_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(photo()), "PNG"))
 
-    def refuse(self: Path, mode: str) -> None:
+    def refuse(path: Path, flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)  # the superuser, as in a container, may read everything
+    monkeypatch.setattr("polysense.data.media.os.open", refuse)  # the superuser, as in a container, may read everything
     with pytest.raises(DecodeError, match=r"permission denied: .*a\.png"):
         decode_image("a.png", tmp_path)
 

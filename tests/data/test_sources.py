@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from polysense.data.sources import Table, read_table, resolve
-from polysense.errors import DecodeError, TableError
+from polysense.data.sources import Table, read_table
+from polysense.errors import TableError
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -498,30 +498,3 @@ def test_unknown_column_has_close_matches() -> None:
         table.cell(0, "label ")
     assert table.has("Label")
     assert not table.has("label")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a/b.png", "/root/a/b.png"),
-        ("./a.png", "/root/a.png"),
-        ("a\\b\\c.png", "/root/a/b/c.png"),
-        (".\\a.png", "/root/a.png"),
-        ("/abs/a.png", "/abs/a.png"),
-        (" a b.png ", "/root/a b.png"),
-        ("a%20b.png", "/root/a%20b.png"),
-        ("file:///abs/a%20b.png", "/abs/a b.png"),
-        ("file://localhost/a.png", "/a.png"),
-        ("~/a.png", str(Path.home() / "a.png")),
-        ("~a.png", "/root/~a.png"),
-        ("../a.png", "/root/../a.png"),
-    ],
-)
-def test_resolve(text: str, expected: str) -> None:
-    assert resolve(Path("/root"), text) == Path(expected)
-
-
-@pytest.mark.parametrize("text", ["https://example.org/a.png", "s3://bucket/a.png", "a\0b", "file://host/a.png"])
-def test_resolve_refuses(text: str) -> None:
-    with pytest.raises(DecodeError):
-        resolve(Path("/root"), text)

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from polysense.core.modality_spec import Claim, ModalitySpec, Profile
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 
-__all__ = ["FileSpec", "file_identity"]
+__all__ = ["Content", "FileSpec", "file_identity"]
 
 _MAJORITY = 0.8  # of the items; the rest are unreadable, and are listed when they are read
+
+
+class Content(NamedTuple):
+    """Whose a file is by what it holds.
+
+    Attributes:
+        modality: None if it is no modality's.
+        why: For a reason, where that is another than its name says: "it holds ...".
+    """
+
+    modality: str | None
+    why: str = ""
 
 
 class FileSpec(ModalitySpec):
@@ -52,6 +66,15 @@ class FileSpec(ModalitySpec):
 
     def identity(self, cell: object) -> str:
         return file_identity(cell)
+
+    def content(self, item: object, root: Path) -> Content:
+        """Whose a file is that is this modality's by its name or first bytes; for containers that don't tell by these.
+
+        Args:
+            item: An item of a cell.
+            root: The folder that relative paths start from.
+        """
+        return Content(self.name)
 
     @property
     def estimate(self) -> Unsupported:

@@ -17,17 +17,20 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import polars as pl
 
+from polysense.core.file_spec import Content, FileSpec
 from polysense.core.modality_spec import Profile
 from polysense.core.random import permutation
+from polysense.core.registry import modalities
 from polysense.core.role import Role
 from polysense.data.category_key import category_key
 from polysense.data.cells import MISSING, SHEET_ERRORS, clean
-from polysense.data.file_names import existing
+from polysense.data.media import locate
 from polysense.data.notation import DecimalMark, NotationEvidence
 from polysense.data.numbers import is_number
+from polysense.data.paths import find_file
 from polysense.data.row_numbers import INDEX_NAMES, is_named_index, numbers_rows
 from polysense.data.sniff import file_kind, is_code, kind_of_bytes
-from polysense.data.sources import Table, resolve
+from polysense.data.sources import Table
 from polysense.errors import DecodeError
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
 
 SAMPLE = 1_000
 _SAMPLE_MARKS = 200  # cells of each other column, for its decimal mark
+_LOOKED_INTO = 8  # files whose containers are opened
 ID_NAMES = {"id", "ids", "uuid", "guid", "key", "pk", "hash", "md5", "sha1", "sha256"}
 GROUP_NAMES = {
     "patient", "subject", "participant", "user", "person", "customer", "speaker", "session", "dialogue", "dialog",
@@ -116,6 +120,7 @@ class ColumnProfile(Profile):
         self.notation = NotationEvidence.of(self._cells)
         if self.notation.is_numeric and self.notation.marks:
             self._without_marks(set(self.notation.marks))
+        self._why_content: dict[str, str] = {}
         self._words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
 
     def _without_marks(self, marks: Collection[str]) -> None:
@@ -171,7 +176,23 @@ class ColumnProfile(Profile):
         counts = Counter(kind for kind in map(file_kind, self.items) if kind is not None)
         if not counts and not self.are_lists:
             counts = self._files_by_content()
+        for name in [*counts]:
+            content = self._content(name)
+            if content.modality != name:
+                moved = counts.pop(name)
+                if content.modality is not None:
+                    counts[content.modality] += moved
+                    self._why_content[content.modality] = content.why
         return {name: count / max(1, len(self.items)) for name, count in counts.items()}
+
+    def _content(self, name: str) -> Content:
+        """Whose most of a modality's files are by what they hold, of 8 looked into."""
+        spec = modalities()[name]
+        if not isinstance(spec, FileSpec) or self.are_remote:
+            return Content(name)
+        items = [item for item in self.items if file_kind(item) == name][:_LOOKED_INTO]
+        contents = Counter(spec.content(item, self.root) for item in items)
+        return contents.most_common(1)[0][0] if contents else Content(name)
 
     def _files_by_content(self) -> Counter[str]:
         """Paths without an extension that name files: told by the files' first bytes, of 20 at most."""
@@ -182,9 +203,8 @@ class ColumnProfile(Profile):
         looked_at = texts[:20]
         for text in looked_at:
             try:
-                with existing(resolve(self.root, text)).open("rb") as stream:
-                    kind = kind_of_bytes(stream.read(16))
-            except (OSError, DecodeError):
+                kind = kind_of_bytes(locate(text, self.root, "media").read(16))
+            except DecodeError:
                 continue
             if kind is not None:
                 kinds[kind] += 1
@@ -201,6 +221,8 @@ class ColumnProfile(Profile):
         content = (
             f"paths such as {quote(paths[0])}{self._existing(paths)}" if paths else f"{kind} files held in the table"
         )
+        if why := self._why_content.get(kind):
+            content += f"; {why}"
         missing = self.num_rows - self.num_present
         return f"{listed}{content}, " + (f"{missing:,} of {self.num_rows:,} missing" if missing else "none missing")
 
@@ -210,12 +232,12 @@ class ColumnProfile(Profile):
         num_there = 0
         for path in looked_for:
             try:
-                num_there += existing(resolve(self.root, path)).is_file()
-            except (OSError, DecodeError):
+                num_there += find_file(self.root, path).is_file()
+            except (OSError, ValueError, DecodeError):
                 continue
         if num_there == len(looked_for):
             return ""
-        return f" ({num_there or 'none'} of {len(looked_for)} looked for under {self.root} is there)"
+        return f" ({num_there or 'none'} of {len(looked_for)} looked for in the folder {self.root.name!r} is there)"
 
     @cached_property
     def num_numbers(self) -> int:

@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import polars as pl
@@ -32,9 +31,9 @@ from polysense.data.file_names import existing
 from polysense.data.hub_dataset import from_datasets
 from polysense.data.json_table import read_json, read_json_lines
 from polysense.data.python_table import RawFrame, from_mapping, from_rows
-from polysense.errors import DecodeError, TableError
+from polysense.errors import TableError
 
-__all__ = ["CellImputer", "Imputations", "Table", "normalized", "read_raw", "read_table", "resolve"]
+__all__ = ["CellImputer", "Imputations", "Table", "normalized", "read_raw", "read_table"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -184,30 +183,6 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
         rows=np.arange(len(frame), dtype=np.int64),
         spelled=frozenset(names[column] for column in raw.spelled),
     )
-
-
-def resolve(root: Path, text: str) -> Path:
-    r"""The file that a cell names; a pure function of the text, the disk is not looked at.
-
-    Understands relative and absolute paths, `./x`, `~/x`, backslashes (`images\cat.png`; a backslash always separates
-    folders) and `file://` URLs, which alone are percent-decoded. Surrounding whitespace is no part of a path.
-
-    Raises:
-        DecodeError: The text is a URL of another kind, or can't be a path.
-    """
-    text = text.strip()
-    if "\0" in text:
-        raise DecodeError(f"{text[:80]!r} holds a NUL character, which no path does")
-    scheme, separator, _ = text.partition("://")
-    if separator and scheme.isalnum():
-        if scheme.lower() != "file":
-            raise DecodeError(f"{text[:200]!r} is a URL; nothing is downloaded here, download it and name the file")
-        parts = urlsplit(text)
-        if parts.netloc not in ("", "localhost"):
-            raise DecodeError(f"{text[:200]!r} names a file on another machine, {parts.netloc!r}")
-        text = unquote(text.partition("://")[2].removeprefix(parts.netloc))
-    path = Path(text.replace("\\", "/"))
-    return path.expanduser() if path.parts[:1] == ("~",) else root / path
 
 
 def _near(name: str, choices: Sequence[str]) -> str:

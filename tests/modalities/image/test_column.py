@@ -17,6 +17,7 @@ from polysense.core.schema import Requirements
 from polysense.data.column import ColumnProcessor
 from polysense.errors import ColumnError, ConfigError, DecodeError
 from polysense.modalities.image.column import ImageColumnConfig
+from polysense.modalities.image.record import ImageColumn
 
 Fit = Callable[..., ColumnProcessor]
 
@@ -142,3 +143,20 @@ def test_saving_and_loading_changes_nothing(fit: Fit, tmp_path: Path) -> None:
 def test_senseless_settings_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         from_dict(ImageColumnConfig, {"type": "image", **bad})
+
+
+def test_the_range_of_deep_images_is_the_columns(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:
+    def deep(highest: int) -> np.ndarray:
+        return np.linspace(0, highest, 64).astype(np.uint16).reshape(8, 8)
+
+    processor = fit(ImageColumnConfig(), [deep(1800), deep(4095), gray(8, 8)])
+    assert ImageColumn.of(processor.column).whole_range == (0, 4095)
+    # One range for all: brightness means the same in each.
+    assert item(processor, deep(4095)).max() == 255
+    assert item(processor, deep(1800)).max() == round(1800 / 4095 * 255)
+    assert item(processor, gray(8, 8, 100)).max() == 100
+    with caplog.at_level("WARNING"):
+        assert item(processor, deep(60_000)).max() == 255
+    assert "its column's training images reach from 0 to 4095" in caplog.text
+    loaded = ColumnProcessor.load(json.loads(json.dumps(processor.save(Path()))), Path())
+    assert np.array_equal(item(loaded, deep(1800)), item(processor, deep(1800)))

@@ -50,7 +50,7 @@ def test_channels_are_taken_by_name(fit: Fit, tmp_path: Path) -> None:
     processor = fit(SeriesColumnConfig(scaling="none"), ["a.csv", "b.csv", "a.csv"])
     assert processor.column.channels == ("x", "y")  # type: ignore[attr-defined]
     np.testing.assert_array_equal(item(processor, "b.csv", tmp_path), [[1, 10], [2, 20]])
-    with pytest.raises(DecodeError, match="has the channels x, expected x, y; y is missing"):
+    with pytest.raises(DecodeError, match="has 1 channel, expected x, y; y is missing"):
         item(processor, "c.csv", tmp_path)
     only = fit(SeriesColumnConfig(channels=("y",), scaling="none"), ["a.csv"])
     np.testing.assert_array_equal(item(only, "a.csv", tmp_path), [[10], [20], [30]])

@@ -91,7 +91,7 @@ def test_infinite_values_count_as_not_measured() -> None:
         (b"PAR1 and no more", "can't be read as a Parquet file"),
         (b"\x00\x01\x02", "is a binary file"),
         (b"a,b\n", "holds no step"),
-        (b"a,b\nx,1\n", "its column 'a' holds 'x', expected numbers"),
+        (b"a,b\nx,1\n", "its column 1 of 2 holds String values, expected numbers"),
         (b"", "is empty"),
         ("nowhere.npy", "no such file"),
         (3.5, r"found 3\.5"),
@@ -132,3 +132,34 @@ def test_any_bytes_end_in_numbers_or_in_a_message(data: bytes, head: bytes) -> N
 )
 def test_numeric_lists(cell: object, answer: bool) -> None:
     assert is_numeric_list(cell) is answer
+
+
+_HEADER = b"{'descr': 'SECRET-TOKEN', 'fortran_order': False, 'shape': (3,), }"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("secret", b"root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/sh\n"),
+        ("secret.csv", b"user,SECRET-TOKEN\nroot,hunter2\n"),
+        ("secret.csv", b'"SECRET-TOKEN\n1,2\n3'),
+        ("secret.csv", b"a,b\n1,2,3,SECRET-TOKEN\n"),
+        ("secret.npy", b"\x93NUMPY\x01\x00" + len(_HEADER).to_bytes(2, "little") + _HEADER),
+        ("secret.npy", b"SECRET-TOKEN=1\n"),
+        ("secret.parquet", b"SECRET-TOKEN=1\n"),
+        ("secret.bin", b"SECRET-TOKEN\0\0"),
+    ],
+)  # fmt: skip
+def test_what_a_file_holds_is_never_quoted(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DecodeError) as raised:
+        read_series(name, tmp_path)
+    for secret in ("SECRET", "root", "hunter2", "daemon"):
+        assert secret not in str(raised.value)
+
+
+def test_a_header_that_states_more_than_there_is_is_refused_before_room_is_made(tmp_path: Path) -> None:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000, 100), }"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(800))
+    with pytest.raises(DecodeError, match="cut short: its header states 1000000000 x 100 values"):
+        read_series("a.npy", tmp_path)

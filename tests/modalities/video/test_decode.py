@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tempfile
 import time
 from functools import cache
@@ -19,7 +20,14 @@ from polysense.core.preview import even_positions
 from polysense.errors import DecodeError
 from polysense.modalities.audio.decode import decode_audio
 from polysense.modalities.video import decode as module
-from polysense.modalities.video.decode import Frame, decode_video, is_signature, num_requested, video_info
+from polysense.modalities.video.decode import (
+    Frame,
+    decode_video,
+    has_only_sound,
+    is_signature,
+    num_requested,
+    video_info,
+)
 
 HERE = Path()
 CONTAINERS = [
@@ -236,7 +244,7 @@ def test_sound_and_pictures_of_one_file() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "is a text file that starts with"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "is a text file, expected"),
         (b"ffconcat version 1.0\nfile '/etc/passwd'\n", "is a text file"),
         (bytes(range(256)) * 20, "is not a video in a known format|is damaged: Invalid data"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt ", "is not a video"),
@@ -284,3 +292,98 @@ def test_damage_ends_in_frames_or_in_a_message(data: st.DataObject) -> None:
         assert times == sorted(times)
         assert all(frame.pixels.dtype == np.uint8 and frame.pixels.ndim == 3 for frame in frames)
     assert time.perf_counter() - before < 20.0
+
+
+def remuxed(data: bytes, seconds: float) -> bytes:
+    """What `ffmpeg -ss SECONDS -c copy` and phones do: packets from a key frame on, hidden by an edit list."""
+    file = io.BytesIO()
+    with av.open(io.BytesIO(data)) as source, av.open(file, "w", format="mp4") as out:
+        stream = source.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        assert stream.time_base is not None
+        shift = round(seconds / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.dts is not None and packet.pts is not None:
+                packet.pts -= shift
+                packet.dts -= shift
+                packet.stream = copy
+                out.mux(packet)
+    return file.getvalue()
+
+
+def test_frames_that_an_edit_list_hides_do_not_lack() -> None:
+    clip = remuxed(video(num=30, gop=30), 1.0)
+    with av.open(io.BytesIO(clip)) as container:
+        assert container.streams.video[0].frames == 30
+    assert video_info(clip, HERE)[1] == 20
+    assert levels(decode_video(clip, HERE, num_frames=4)) == [12, 17, 22, 27]
+
+
+def test_a_header_that_counts_too_many_frames_is_not_believed() -> None:
+    data = bytearray(video("avi", "mpeg4"))
+    for name, at in ((b"avih", 24), (b"strh", 40)):
+        place = data.index(name) + at
+        data[place : place + 4] = (500).to_bytes(4, "little")
+    assert video_info(bytes(data), HERE)[1] == 30
+
+
+def test_a_header_that_states_too_long_a_time_is_not_believed() -> None:
+    data = bytearray(video("matroska"))
+    place = data.index(b"\x44\x89\x88") + 3
+    data[place : place + 8] = struct.pack(">d", 1e6)
+    assert video_info(bytes(data), HERE)[1] == 30
+
+
+class _Pipe:
+    """What can be written to and not gone back in."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, part: bytes) -> int:
+        self.data += part
+        return len(part)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "options"),
+    [
+        ("matroska", "libx264", {}),
+        ("webm", "libvpx", {}),
+        ("avi", "mpeg4", {}),
+        ("mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
+        ("mpegts", "libx264", {"mpegts_m2ts_mode": "1"}),
+        ("mpeg", "mpeg1video", {}),
+    ],
+)
+def test_streamed_files_are_read(container: str, codec: str, options: dict[str, str]) -> None:
+    pipe, is_m2ts = _Pipe(), "mpegts_m2ts_mode" in options
+    rate = 25 if codec == "mpeg1video" else 10
+    target = io.BytesIO() if is_m2ts else pipe
+    _write(target, options, container, codec, 30, rate, (64, 48), 12, 0, False, "")  # type: ignore[arg-type]
+    data = target.getvalue() if isinstance(target, io.BytesIO) else bytes(pipe.data)
+    assert video_info(data, HERE)[1] == 30
+    assert levels(decode_video(data, HERE, num_frames=3)) == [5, 15, 25]
+
+
+@pytest.mark.parametrize(("container", "codec"), [(c, n) for c, n in CONTAINERS if c not in ("mpegts",)])
+def test_a_file_that_was_cut_is_found_in_every_container(container: str, codec: str) -> None:
+    data = video(container, codec)
+    for share in (0.5, 0.9):
+        with pytest.raises(DecodeError, match=r"cut short|damaged"):
+            decode_video(data[: int(share * len(data))], HERE, num_frames=4)
+
+
+def test_a_container_without_images_is_told_from_a_video() -> None:
+    assert not has_only_sound(video(clip=True), HERE)
+    file = io.BytesIO()
+    with av.open(file, "w", format="webm") as out:
+        stream = out.add_stream("libopus", rate=48_000, layout="mono")
+        part = av.AudioFrame.from_ndarray(np.zeros((1, 48_000), np.float32), format="flt", layout="mono")
+        part.sample_rate = 48_000
+        out.mux(stream.encode(part))
+        out.mux(stream.encode())
+    assert has_only_sound(file.getvalue(), HERE)
+    with pytest.raises(DecodeError, match="a column of the type audio reads it"):
+        decode_video(file.getvalue(), HERE, num_frames=1)
+    assert not has_only_sound(b"no container", HERE)

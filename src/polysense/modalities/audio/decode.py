@@ -6,17 +6,18 @@ refuses goes to FFmpeg (PyAV) if its first bytes are those of a container that m
 
 Channels are averaged. An audio clip whose peak goes beyond full scale (float files, overshoot of lossy codecs and of
 the resampler) is scaled down as a whole, not clipped: int16 = round(32768 * x / max(1, peak)). Long files pass through
-in blocks of 2^18 frames, so beside the result (2 bytes a sample) only a block is held; nothing is cut. A file that
-holds less than its header states was cut short and is refused, as half an image is.
+in blocks of 2^18 frames, so beside the result (2 bytes a sample) only a block is held; nothing is cut. A file that was
+cut short is refused, as half an image is: one whose structure states more bytes than there are (`chunks`, `mp3`,
+`data.containers`). A header that only counts wrongly, or leaves the length open, is that of a good file.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
+import os
 from collections.abc import Callable, Iterator
-from io import BytesIO
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +25,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from polysense.data.media import Media, describe_bytes, locate, short
+from polysense.data.containers import missing_bytes
+from polysense.data.media import Media, describe_bytes, locate, reason, short
 from polysense.errors import DecodeError
+from polysense.modalities.audio.chunks import Patched, sound_chunk
+from polysense.modalities.audio.mp3 import Frames, count_frames
 
 __all__ = ["EXTENSIONS", "audio_info", "decode_audio", "is_signature"]
 
@@ -45,12 +49,13 @@ _SIGNATURES = (
 )  # last: AAC in ADTS
 
 _BLOCK = 2**18  # frames
+_MP3_FRAME = 1152  # samples
 _RATES = (1_000, 768_000)  # beyond, a header is damaged; resampling from 1 Hz would multiply the length by 16,000
 _MAX_CHANNELS = 64
 _LARGEST = 1e12  # float files with int32's range exist; beyond that the bits are no samples
 _PCM_DIRECT = 2**22  # frames: a damaged header must not make us allocate more than this unseen (8 MB)
-# libsndfile's log of a wav header: the size that is stated, and the one that is there.
-_DATA_CUT = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_LONGEST = 2**29  # samples of a result: 1 GiB, nine hours at 16 kHz
+_UNKNOWN = 2**62  # frames, as libsndfile gives them for a FLAC file of open length
 _SOUNDFILE_ERRORS = (soundfile.SoundFileError, OSError, ValueError, MemoryError, OverflowError)
 _CONTAINERS = (  # (offset, first bytes) of what FFmpeg may be given
     (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (0, b"\x1aE\xdf\xa3"), (0, b"OggS"),
@@ -94,14 +99,17 @@ def decode_audio(cell: object, root: Path, *, sample_rate: int) -> np.ndarray:
     if isinstance(cell, np.ndarray):
         raise DecodeError("found an array without its rate, expected {'array': ..., 'sampling_rate': ...}")
     media = locate(cell, root, "audio")
-    try:
-        with soundfile.SoundFile(_source(media)) as file:
-            return _read_soundfile(file, media, sample_rate)
-    except DecodeError:
-        raise
-    except _SOUNDFILE_ERRORS as error:
-        _refuse_unless_container(media, error)
-    return _with_av(media, lambda container: _read_av(container, sample_rate))
+    frames = _mp3_frames(media)
+    if frames is None or frames.agree:
+        try:
+            with _soundfile(media) as file:
+                if file.frames < _UNKNOWN:
+                    return _read_soundfile(file, sample_rate)
+        except DecodeError:
+            raise
+        except _SOUNDFILE_ERRORS as error:
+            _refuse_unless_container(media, error)
+    return _with_av(media, lambda container: _read_av(container, media, sample_rate))
 
 
 def audio_info(cell: object, root: Path) -> tuple[int, int, int]:
@@ -116,29 +124,52 @@ def audio_info(cell: object, root: Path) -> tuple[int, int, int]:
     if isinstance(cell, np.ndarray):
         raise DecodeError("found an array without its rate, expected {'array': ..., 'sampling_rate': ...}")
     media = locate(cell, root, "audio")
-    try:
-        with soundfile.SoundFile(_source(media)) as file:
-            _check(file.samplerate, file.channels)
-            return file.samplerate, file.frames, file.channels
-    except DecodeError:
-        raise
-    except _SOUNDFILE_ERRORS as error:
-        _refuse_unless_container(media, error)
-    return _with_av(media, _info_av)
-
-
-class _Bytes(BytesIO):
-    """Bytes in which a damaged header may ask for any place: what a callback raises, cffi prints as a traceback."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
+    frames = _mp3_frames(media)
+    if frames is None or frames.agree:
         try:
-            return super().seek(offset, whence)
-        except (ValueError, OverflowError):
-            return self.tell()
+            with _soundfile(media) as file:
+                _check(file.samplerate, file.channels)
+                if file.frames < _UNKNOWN:
+                    return file.samplerate, file.frames, file.channels
+        except DecodeError:
+            raise
+        except _SOUNDFILE_ERRORS as error:
+            _refuse_unless_container(media, error)
+    return _with_av(media, lambda container: _info_av(container, frames))
 
 
-def _source(media: Media) -> str | BytesIO:
-    return str(media.path) if media.path is not None else _Bytes(media.read())
+@contextmanager
+def _soundfile(media: Media) -> Iterator[Any]:
+    """The file, opened by libsndfile; one that lacks bytes of its sound is refused."""
+    with media.open() as file:
+        chunk = sound_chunk(file, media.num_bytes)
+        if chunk is not None and chunk.missing >= 8:
+            raise DecodeError(
+                f"the audio is truncated: the header states {chunk.stated} bytes, {chunk.present} are there"
+            )
+        file.seek(0)
+        source: Any = Patched(file, {} if chunk is None else chunk.patches)
+        if media.path is not None and not (chunk and chunk.patches):
+            source = file.fileno()
+            os.lseek(source, 0, os.SEEK_SET)
+        with soundfile.SoundFile(source, closefd=False) as sound:
+            yield sound
+
+
+def _mp3_frames(media: Media) -> Frames | None:
+    """What an MP3 file holds; None if it is none. One that was cut short is refused."""
+    head = media.read(3)
+    if head != b"ID3" and not (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 in (0xE2, 0xE4, 0xE6)):
+        return None
+    frames = count_frames(media.read())
+    if frames is not None and frames.is_truncated:
+        raise DecodeError(
+            f"the audio is truncated: the header states {frames.stated} frames, {frames.count} are there"
+            if not frames.stated_bytes
+            else f"the audio is truncated: the header states {frames.stated_bytes} bytes, {frames.present_bytes} are "
+            "there"
+        )
+    return frames
 
 
 def _check(rate: int, channels: int) -> None:
@@ -155,18 +186,14 @@ def _refuse_unless_container(media: Media, error: BaseException) -> None:
     if text is not None:
         raise DecodeError(f"{text}, expected an audio file")
     if not any(head.startswith(magic, offset) for offset, magic in _CONTAINERS):
-        reason = str(error).rpartition(": ")[2].strip()
-        raise DecodeError(f"is not an audio file in a known format, or its header is damaged: {reason}")
+        why = reason(OSError(str(error).rpartition(": ")[2]))
+        raise DecodeError(f"is not an audio file in a known format, or its header is damaged: {why}")
 
 
-def _read_soundfile(file: Any, media: Media, sample_rate: int) -> np.ndarray:
+def _read_soundfile(file: Any, sample_rate: int) -> np.ndarray:
     rate, channels, frames = file.samplerate, file.channels, file.frames
     _check(rate, channels)
-    if file.format in ("WAV", "WAVEX"):
-        cut = _DATA_CUT.search(file.extra_info)
-        # A recorder that streamed leaves 0 or the largest number in the header; that is not a cut file.
-        if cut and 0 < int(cut[1]) < 0x7FFFF000 and int(cut[1]) - int(cut[2]) >= 8:
-            raise DecodeError(f"the audio is truncated: the header states {cut[1]} bytes, {cut[2]} are there")
+    _check_length(frames * sample_rate // rate)
     if rate == sample_rate and channels == 1 and file.subtype == "PCM_16" and frames <= _PCM_DIRECT:
         samples: np.ndarray = file.read(dtype="int16")  # the values themselves, and the fast path
         num_read = len(samples)
@@ -185,11 +212,14 @@ def _read_soundfile(file: Any, media: Media, sample_rate: int) -> np.ndarray:
         num_read = counted[0]
     if not len(samples):
         raise DecodeError(f"is too short: {num_read} frames" if num_read else "holds no samples")
-    # An MP3's length is exact only if an encoder wrote it down; else it is guessed from the first frames' bit rate.
-    exact = file.format != "MP3" or any(tag in media.read(8192) for tag in (b"Xing", b"Info"))
-    if num_read < (frames if file.format != "MP3" else 0.98 * frames) and exact:
+    if num_read < (frames if file.format != "MP3" else 0.98 * frames - 2 * _MP3_FRAME):
         raise DecodeError(f"the audio is truncated: the header states {frames} frames, {num_read} can be read")
     return samples
+
+
+def _check_length(num_samples: int) -> None:
+    if num_samples > _LONGEST:
+        raise DecodeError(f"has {num_samples:,} samples, expected at most {_LONGEST:,}; cut it into parts")
 
 
 def _collect(blocks: Blocks, rate: int, sample_rate: int) -> np.ndarray:
@@ -210,6 +240,7 @@ def _convert(blocks: Iterator[np.ndarray], rate: int, sample_rate: int, gain: fl
         if block_peak > _LARGEST:
             raise DecodeError(f"holds samples of up to {block_peak:.0e}, expected -1 to 1: the file is damaged")
         peak = max(peak, block_peak)
+        _check_length(len(buffer) // 2 + len(block))
         buffer.extend(np.clip(np.rint(block * np.float32(32768.0 * gain)), -32768, 32767).astype(np.int16).tobytes())
     return np.frombuffer(buffer, dtype=np.int16), peak
 
@@ -265,11 +296,14 @@ def _with_av(media: Media, read: Callable[[Any], T]) -> T:
     import av
 
     # By file object, not by name: FFmpeg then has no protocol with which to open anything else.
-    file = media.path.open("rb") if media.path is not None else BytesIO(media.read())
     errors = (
         av.FFmpegError, OSError, ValueError, EOFError, IndexError, MemoryError, OverflowError, RuntimeError,
     )  # fmt: skip
-    with file:
+    with media.open() as file:
+        missing = missing_bytes(file, media.num_bytes)
+        if missing:
+            raise DecodeError(f"the audio is truncated: the file lacks {missing:,} bytes that it states")
+        file.seek(0)
         try:
             # A comment in Latin-1 is no reason to refuse the audio.
             with av.open(file, metadata_errors="replace") as container:
@@ -277,7 +311,9 @@ def _with_av(media: Media, read: Callable[[Any], T]) -> T:
         except DecodeError:
             raise
         except errors as error:
-            raise DecodeError(f"the audio is damaged: {error}") from None
+            # Without the file's name, which the list of unreadable cells has.
+            why = error.strerror if isinstance(error, (av.FFmpegError, OSError)) and error.strerror else reason(error)
+            raise DecodeError(f"the audio is damaged: {why}") from None
 
 
 def _stream(container: Any) -> Any:
@@ -302,7 +338,7 @@ def _av_blocks(container: Any, stream: Any, counted: list[int]) -> Iterator[np.n
             yield values.T
 
 
-def _read_av(container: Any, sample_rate: int) -> np.ndarray:
+def _read_av(container: Any, media: Media, sample_rate: int) -> np.ndarray:
     stream = _stream(container)
     counted = [0]
 
@@ -315,7 +351,8 @@ def _read_av(container: Any, sample_rate: int) -> np.ndarray:
     samples = _collect(blocks, stream.rate, sample_rate)
     if not len(samples):
         raise DecodeError("holds no samples")
-    stated = _stated_frames(stream)
+    # Where the file's structure tells that it is whole, or the frames were counted, a header's length does not count.
+    stated = None if _is_known_whole(media) else _stated_frames(stream)
     # Encoders pad by a few thousand frames; a tenth of a second and 2% are beyond that.
     if stated is not None and counted[0] < 0.98 * stated - 0.1 * stream.rate:
         raise DecodeError(f"the audio is truncated: the header states {stated} frames, {counted[0]} can be read")
@@ -326,9 +363,14 @@ def _stated_frames(stream: Any) -> int | None:
     return None if stream.duration is None else int(stream.duration * stream.time_base * stream.rate)
 
 
-def _info_av(container: Any) -> tuple[int, int, int]:
+def _is_known_whole(media: Media) -> bool:
+    with media.open() as file:
+        return missing_bytes(file, media.num_bytes) == 0 or _mp3_frames(media) is not None
+
+
+def _info_av(container: Any, counted: Frames | None) -> tuple[int, int, int]:
     stream = _stream(container)
-    frames = _stated_frames(stream)
+    frames = _stated_frames(stream) if counted is None else counted.count * counted.samples_per_frame
     if frames is None:
         frames = sum(frame.samples for frame in container.decode(stream))
     return stream.rate, frames, stream.channels

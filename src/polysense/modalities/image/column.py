@@ -1,10 +1,14 @@
 """Images: decoded, resized to one size for the column, kept in uint8.
 
 Normalizing waits until the batch is on its device: a uint8 image takes a quarter of the memory and of the transfer.
+Images of more than 8 bits are scaled by one range for the column, fitted on the training images: 12 bits in a file of
+16 would be nearly black otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,8 +22,9 @@ from polysense.core.geometry import Placement
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, PlacedItem, TrainingCells
+from polysense.data.deep_pixels import DeepRange, Extent
 from polysense.data.pixels import Fit, Resize, common_size, moments
-from polysense.data.raster import MAX_PIXELS, image_size, open_upright
+from polysense.data.raster import MAX_PIXELS, deep_extent, image_size, open_upright
 from polysense.data.sniff import file_kind
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
@@ -29,7 +34,7 @@ __all__ = ["ImageColumnConfig", "ImageProcessor"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageColumnConfig(ColumnConfig):
-    """Images: JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF; of moving ones the first frame.
+    """Images: JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF and others that Pillow reads; of moving ones the first frame.
 
     Attributes:
         size: (height, width) in pixels that every image is brought to, or auto. Auto keeps the images' own size if
@@ -78,14 +83,16 @@ class ImageProcessor(ColumnProcessor):
         size = _agreed(self.name, "size", config.size, requirements.image_size)
         required = requirements.num_channels or (len(requirements.mean) if requirements.mean else None)
         channels = _agreed(self.name, "channels", config.channels, required)
+        facts = cells.read(self.name, "images", lambda cell, _: self._facts(cell, root), NUM_SAMPLED, tell=False)
         if size is None:
-            size = common_size(
-                cells.read(self.name, "images", lambda cell, _: self._size(cell, root), NUM_SAMPLED, tell=False)
-            )
+            size = common_size([each for each, _ in facts])
+        deep = DeepRange.of(extent for _, extent in facts if extent is not None)
         # The statistics are those of the resized images, each counting equally, without the padding.
         resize = Resize(size, config.fit)
         result = np.array(
-            cells.read(self.name, "images", lambda cell, _: moments(self._scaled(cell, root, resize)[0]), NUM_SAMPLED)
+            cells.read(
+                self.name, "images", lambda cell, _: moments(self._scaled(cell, root, resize, deep)[0]), NUM_SAMPLED
+            )
         )
         if channels is None:
             channels = 1 if result[:, 0, 0].all() else 3
@@ -102,20 +109,20 @@ class ImageProcessor(ColumnProcessor):
             num_channels=channels,
             mean=requirements.mean or tuple(float(value) for value in means),
             std=requirements.std or tuple(float(value) for value in spread),
+            whole_range=deep.whole,
+            float_range=deep.floats,
         )
 
-    def _size(self, cell: Any, root: Path) -> tuple[int, int]:
-        return image_size(cell, root, max_pixels=self.config.max_pixels)
+    def _facts(self, cell: Any, root: Path) -> tuple[tuple[int, int], Extent | None]:
+        """An image's (height, width), and its values if they have more than 8 bits."""
+        limit = self.config.max_pixels
+        with _hinted(cell, self.config.modality):
+            return image_size(cell, root, max_pixels=limit), deep_extent(cell, root, max_pixels=limit)
 
-    def _scaled(self, cell: Any, root: Path, resize: Resize) -> tuple[Image.Image, tuple[int, int]]:
+    def _scaled(self, cell: Any, root: Path, resize: Resize, deep: DeepRange) -> tuple[Image.Image, tuple[int, int]]:
         """The image, decoded and scaled, its shape kept unless `stretch`; and the original's (height, width)."""
-        try:
-            upright = open_upright(cell, root, size_hint=resize.size, max_pixels=self.config.max_pixels)
-        except DecodeError as error:
-            kind = file_kind(cell)
-            if kind is None or kind == self.config.modality:
-                raise
-            raise DecodeError(f"{error}; a column of the type {kind} reads it") from None
+        with _hinted(cell, self.config.modality):
+            upright = open_upright(cell, root, size_hint=resize.size, max_pixels=self.config.max_pixels, deep=deep)
         return resize.scaled(*upright), upright.size
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
@@ -126,13 +133,25 @@ class ImageProcessor(ColumnProcessor):
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> PlacedItem:
         column, resize = self.column, self.resize()
-        image, size = self._scaled(value, root, resize)
+        image, size = self._scaled(value, root, resize, DeepRange(column.whole_range, column.float_range))
         if image.mode == "RGB" and column.num_channels == 1:
             image = image.convert("L")
         pixels = np.array(image)
         fill = np.clip(np.rint(np.array(column.mean) * 255), 0, 255).astype(np.uint8)
         values = resize.placed(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), fill)
         return PlacedItem(values, Placement(resize.matrix(*size), size))
+
+
+@contextmanager
+def _hinted(cell: object, modality: str) -> Iterator[None]:
+    """Says of what can't be read as an image which type of column reads it, if one does."""
+    try:
+        yield
+    except DecodeError as error:
+        kind = file_kind(cell)
+        if kind is None or kind == modality:
+            raise
+        raise DecodeError(f"{error}; a column of the type {kind} reads it") from None
 
 
 def _agreed(name: str, key: str, requested: Any, required: Any) -> Any:

@@ -18,6 +18,8 @@ class ImageColumn(Column):
         num_channels: 1 for gray, 3 for RGB.
         mean: Per channel, of values scaled to [0, 1].
         std: Likewise the standard deviation.
+        whole_range: What is black and white in images of more than 8 bits a channel; None where there were none.
+        float_range: Likewise in images of floats.
     """
 
     modality: str = "image"
@@ -25,6 +27,8 @@ class ImageColumn(Column):
     num_channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    whole_range: tuple[float, float] | None = None
+    float_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,11 @@ class ImageSpec(FileSpec):
     def summary(self, column: Column) -> Mapping[str, str]:
         column = ImageColumn.of(column)
         height, width = column.image_size
-        return {"size": f"{width} x {height} pixels", "channels": "gray" if column.num_channels == 1 else "RGB"}
+        facts = {"size": f"{width} x {height} pixels", "channels": "gray" if column.num_channels == 1 else "RGB"}
+        for limits, what in ((column.whole_range, "values"), (column.float_range, "values of floats")):
+            if limits is not None:
+                facts[f"{what} from black to white"] = f"{limits[0]:,g} to {limits[1]:,g}"
+        return facts
 
     @property
     def aligner(self) -> Unsupported:

@@ -105,8 +105,8 @@ class SeriesProcessor(ColumnProcessor):
         lacking = [name for name in names if name not in known]
         if lacking:
             raise DecodeError(
-                f"has the channels {', '.join(known)}, expected {', '.join(names)}; {', '.join(lacking)} "
-                f"{'is' if len(lacking) == 1 else 'are'} missing"
+                f"has {len(known)} channel{'' if len(known) == 1 else 's'}, expected {', '.join(names)}; "
+                f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
             )
         values = series.values[:, [known.index(name) for name in names]]
         if np.isnan(values).all():

@@ -8,6 +8,7 @@ sampling rate.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from polysense.data.media import Media, locate, short
+from polysense.data.media import Media, locate, reason, short
 from polysense.errors import DecodeError
 
 __all__ = ["MAX_VALUES", "SUFFIXES", "Series", "is_numeric_list", "read_series"]
@@ -84,16 +85,15 @@ def read_series(cell: object, root: Path) -> Series:
     if isinstance(cell, (list, tuple)):
         return Series(_from_lists(cell))
     media = locate(cell, root, "time series")
-    suffix = "" if media.path is None else media.path.suffix.lower()
-    head = media.read(16)
+    suffix, head = media.suffix, media.read(16)
     if head.startswith(_NPY_MAGIC):
         return Series(_from_npy(media))
     if head.startswith(_PARQUET_MAGIC):
-        return _from_frame(_frame(media, "Parquet", lambda file: pl.read_parquet(file)))
+        return _from_parquet(media)
     if suffix in (".npy", ".parquet"):
-        raise DecodeError(f"is no {suffix} file: it starts with {short(head)}")
+        raise DecodeError(f"is no {suffix} file")
     if b"\0" in media.read(4096):
-        raise DecodeError(f"is a binary file that starts with {short(head)}, expected one of {', '.join(SUFFIXES)}")
+        raise DecodeError(f"is a binary file, expected one of {', '.join(SUFFIXES)}")
     separator = "\t" if suffix == ".tsv" else ","
     return _from_frame(
         _frame(media, "CSV", lambda file: pl.read_csv(file, separator=separator, infer_schema_length=None))
@@ -132,20 +132,46 @@ def _number(value: object) -> float:
 
 def _from_npy(media: Media) -> np.ndarray:
     try:
-        # Never unpickled: a pickle runs code. The size in the header is checked by numpy against the bytes that follow.
-        array = np.load(io.BytesIO(media.read()), allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError) as error:
-        raise DecodeError(f"can't be read as a .npy file: {_first_line(error)}") from None
+        with media.open() as file:
+            major, _ = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+            shape, _, kind = read(file)
+            # numpy makes room for what a header states before it looks whether so much follows.
+            if math.prod(shape) * kind.itemsize > media.num_bytes - file.tell():
+                raise DecodeError(f"is cut short: its header states {' x '.join(map(str, shape))} values")
+            _check_size(shape)
+            file.seek(0)
+            # Never unpickled: a pickle runs code.
+            array = np.load(io.BytesIO(media.read()), allow_pickle=False)
+    except DecodeError:
+        raise
+    except (ValueError, OSError, EOFError, MemoryError, SyntaxError, RecursionError) as error:
+        raise DecodeError(f"can't be read as a .npy file: {reason(error)}") from None
     if not isinstance(array, np.ndarray):
         raise DecodeError("holds several arrays, expected one")
     return _checked(array)
 
 
+def _from_parquet(media: Media) -> Series:
+    """Its columns of numbers; the number of its values is checked before they are unpacked."""
+    try:
+        file = io.BytesIO(media.read())
+        empty = pl.DataFrame(schema=pl.read_parquet_schema(file))
+        file.seek(0)
+        num_steps = int(pl.scan_parquet(file).select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        raise DecodeError(f"can't be read as a Parquet file: {reason(error)}") from None
+    _check_size((num_steps, empty.width))
+    _check_numeric(empty)
+    used = [series.name for series in empty if _is_numeric(series)]
+    return _from_frame(_frame(media, "Parquet", lambda file: pl.read_parquet(file, columns=used)))
+
+
 def _frame(media: Media, kind: str, read: object) -> pl.DataFrame:
     try:
         frame = read(io.BytesIO(media.read()))  # type: ignore[operator]
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise DecodeError(f"can't be read as a {kind} file: {_first_line(error)}") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        raise DecodeError(f"can't be read as a {kind} file: {reason(error)}") from None
     assert isinstance(frame, pl.DataFrame)
     if not len(frame) or not frame.width:
         raise DecodeError(f"holds no step: {len(frame)} rows and {frame.width} columns, expected a header and numbers")
@@ -157,17 +183,32 @@ def _from_frame(frame: pl.DataFrame) -> Series:
     clocks = [name for name in frame.columns if name not in names]
     if not names:  # a single column that is called `t` is what there is
         names, clocks = frame.columns, []
-    columns = []
-    for name in names:
-        kind = frame.schema[name]
-        if not (kind.is_numeric() or kind == pl.Null or kind == pl.Boolean):
-            raise DecodeError(
-                f"its column {name!r} holds {short(frame[name].drop_nulls().first())}, expected numbers in every "
-                f"column but a clock (time, timestamp)"
-            )
-        columns.append(frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
+    _check_numeric(frame)
+    _check_size((len(frame), len(names)))
+    columns = [frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in names]
     rate = next((_rate(frame[name]) for name in clocks if _IN_SECONDS.fullmatch(name.strip())), None)
     return Series(_checked(np.stack(columns, axis=1)), tuple(names), rate)
+
+
+def _is_numeric(series: pl.Series) -> bool:
+    kind = series.dtype
+    return kind.is_numeric() or kind == pl.Null or kind == pl.Boolean
+
+
+def _check_numeric(frame: pl.DataFrame) -> None:
+    """Raises unless every column but a clock holds numbers; says which by its place, for a name may be anything."""
+    names = [name for name in frame.columns if not _CLOCK.fullmatch(name.strip())] or frame.columns
+    for name in names:
+        if not _is_numeric(frame[name]):
+            raise DecodeError(
+                f"its column {frame.columns.index(name) + 1} of {frame.width} holds {frame[name].dtype.base_type()} "
+                "values, expected numbers in every column but a clock (time, timestamp)"
+            )
+
+
+def _check_size(shape: Sequence[int]) -> None:
+    if math.prod(shape) > MAX_VALUES:
+        raise DecodeError(f"has {' x '.join(f'{size:,}' for size in shape)} values, expected at most {MAX_VALUES:,}")
 
 
 def _rate(clock: pl.Series) -> float | None:
@@ -187,8 +228,7 @@ def _checked(array: np.ndarray) -> np.ndarray:
         raise DecodeError(f"has the shape {list(array.shape)}, expected [steps] or [steps, channels]")
     if not array.shape[0] or not array.shape[1]:
         raise DecodeError(f"has the shape {list(array.shape)}, expected at least one step and one channel")
-    if array.size > MAX_VALUES:
-        raise DecodeError(f"has {array.shape[0]:,} x {array.shape[1]:,} values, expected at most {MAX_VALUES:,}")
+    _check_size(array.shape)
     if array.dtype.kind not in "fiub":
         raise DecodeError(f"has values of the type {array.dtype}, expected numbers")
     values = array.astype(np.float64)
@@ -196,7 +236,3 @@ def _checked(array: np.ndarray) -> np.ndarray:
     if np.isnan(values).all():
         raise DecodeError("holds no number: every step is missing")
     return values
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -9,8 +9,10 @@ FFmpeg (PyAV) is given only what begins like a video container: asked to guess, 
 through a file object, so that it has no protocol with which to open anything else. Moving GIF, WebP and PNG images go
 to Pillow, which lays partial frames over one another.
 
-A file is whole or refused: one that states more than it holds was cut short; a frame that can't be decoded is not
-replaced by its neighbor.
+A file is whole or refused: one whose structure states more bytes than it holds was cut short (`data.containers`), and
+where the structure doesn't tell, one that states more frames or seconds. Counts and times in a whole file's header are
+not believed: an edit list, dropped frames or a recorder leave wrong ones. A frame that can't be decoded is not replaced
+by its neighbor.
 """
 
 from __future__ import annotations
@@ -19,31 +21,42 @@ import bisect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from polysense.core.preview import even_positions
-from polysense.data.media import Media, describe_bytes, locate
+from polysense.data.containers import missing_bytes
+from polysense.data.media import Media, describe_bytes, locate, reason
 from polysense.data.raster import MAX_PIXELS, open_animation
 from polysense.data.raster import is_signature as is_raster
 from polysense.data.sniff import kind_of_bytes
 from polysense.errors import DecodeError
 
-__all__ = ["EXTENSIONS", "Frame", "decode_video", "is_signature", "num_requested", "video_info"]
+__all__ = [
+    "EXTENSIONS",
+    "Frame",
+    "decode_video",
+    "has_only_sound",
+    "is_signature",
+    "is_transport_stream",
+    "num_requested",
+    "video_info",
+]
 
 EXTENSIONS = frozenset(
-    {"mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv", "mts", "m2ts"}
+    {"mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv", "mts", "m2ts", "m2t",
+     "ts"}
 )  # fmt: skip
 
-_SIGNATURES = (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"FLV\x01")
+_SIGNATURES = (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11")
 
 _MAX_PACKETS = 10_000_000  # four days at 30 frames a second
 _FAR = 16  # frames: a seek costs about as much as decoding so many
 _NEAR = 3  # packets that may lie between a wanted time and the frame shown then: invisible frames, fields
 _HEAD = 16  # bytes that tell the format
+_OPEN = 2**30  # frames: what FFmpeg writes into an AVI file's header before it knows their number
 _ATTACHED = 0x0400  # FFmpeg's disposition of a cover image
 _INDEXED = ("mov,mp4", "matroska", "avi")  # where FFmpeg, having read the file, finds a key frame exactly
 
@@ -132,9 +145,9 @@ def decode_video(
         )
         return [Frame(time, np.array(image.convert("RGB")), image.size[::-1]) for time, image in moving]
 
-    def read(container: Any, reopen: Callable[[], Any]) -> list[Frame]:
+    def read(container: Any, reopen: Callable[[], Any], is_whole: bool) -> list[Frame]:
         stream = _stream(container, max_pixels)
-        timeline = _timeline(container, stream)
+        timeline = _timeline(container, stream, is_whole)
         requested = _stamps(timeline, num_requested(timeline.seconds, num_frames, frames_per_second))
         result = _decoded(container, stream, timeline, requested, max_pixels, reopen)
         first, reformatter = timeline.stamps[0], _reformatter()
@@ -162,9 +175,9 @@ def video_info(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
         ((_, image),) = open_animation(media, first, max_pixels=max_pixels)
         return (image.height, image.width), *counted[0]
 
-    def read(container: Any, reopen: Callable[[], Any]) -> tuple[tuple[int, int], int, float]:
+    def read(container: Any, reopen: Callable[[], Any], is_whole: bool) -> tuple[tuple[int, int], int, float]:
         stream = _stream(container, max_pixels)
-        timeline = _timeline(container, stream)
+        timeline = _timeline(container, stream, is_whole)
         ((_, frame),) = _decoded(container, stream, timeline, timeline.stamps[:1], max_pixels, reopen)
         size = (frame.height, frame.width) if _quarters(frame) % 2 == 0 else (frame.width, frame.height)
         return size, len(timeline.stamps), timeline.seconds
@@ -179,8 +192,21 @@ def num_requested(seconds: float, num_frames: int, frames_per_second: float | No
     return max(1, round(min(seconds * frames_per_second, float(num_frames))))
 
 
-def _with_av(media: Media, read: Callable[[Any, Callable[[], Any]], T]) -> T:
-    """Runs `read` on the opened container and a way to open it again; what FFmpeg raises becomes a DecodeError."""
+def has_only_sound(cell: object, root: Path) -> bool:
+    """Whether a container holds sound and no images, as a browser's recordings do; False for what can't be read."""
+
+    def read(container: Any, reopen: Callable[[], Any], is_whole: bool) -> bool:
+        return bool(container.streams.audio) and not _image_streams(container)
+
+    try:
+        return _with_av(locate(cell, root, "video"), read)
+    except DecodeError:
+        return False
+
+
+def _with_av(media: Media, read: Callable[[Any, Callable[[], Any], bool], T]) -> T:
+    """Runs `read` on the opened container, a way to open it again, and whether the file is known to be whole; what
+    FFmpeg raises becomes a DecodeError."""
     head = media.read(512)
     if not is_signature(head[:_HEAD]) and not _may_be_video(head, media):
         raise DecodeError(f"{describe_bytes(head) or 'is not a video in a known format'}, expected a video")
@@ -191,37 +217,54 @@ def _with_av(media: Media, read: Callable[[Any, Callable[[], Any]], T]) -> T:
     )  # fmt: skip
     try:
         with ExitStack() as stack:
-            file = stack.enter_context(media.path.open("rb") if media.path is not None else BytesIO(media.read()))
+            file = media.open()
+            stack.enter_context(file)
+            missing = missing_bytes(file, media.num_bytes)
+            if missing:
+                raise DecodeError(f"the video is cut short: the file lacks {missing:,} bytes that it states")
 
             def reopen() -> Any:
                 file.seek(0)
                 # A comment in Latin-1 is no reason to refuse the images.
                 return stack.enter_context(av.open(file, metadata_errors="replace"))
 
-            return read(reopen(), reopen)
+            return read(reopen(), reopen, missing == 0)
     except DecodeError:
         raise
     except errors as error:
         # Without the file's name, which the list of unreadable cells has.
-        reason = error.strerror if isinstance(error, (av.FFmpegError, OSError)) and error.strerror else error
-        raise DecodeError(f"the video is damaged: {reason}") from None
+        why = error.strerror if isinstance(error, (av.FFmpegError, OSError)) and error.strerror else reason(error)
+        raise DecodeError(f"the video is damaged: {why}") from None
+
+
+def is_transport_stream(head: bytes) -> bool:
+    """Whether a file that begins so (400 bytes) is MPEG-TS, in packets of 188 bytes, or of 192 with times (M2TS)."""
+    return any(len(head) > at and all(byte == 0x47 for byte in head[at::step][:3]) for at, step in ((0, 188), (4, 192)))
 
 
 def _may_be_video(head: bytes, media: Media) -> bool:
     """Containers without a signature of their own: what they hold is seen when they are opened."""
-    named = media.path is not None and media.path.suffix[1:].lower() in EXTENSIONS
-    is_stream = head[:1] == b"\x47" and head[188:189] in (b"", b"\x47")  # MPEG-TS, in packets of 188 bytes
+    named = media.suffix[1:] in EXTENSIONS
     return (
-        is_stream
+        is_transport_stream(head)
         or head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip")
         or (named and describe_bytes(head) is None and kind_of_bytes(head) is None)
     )
 
 
+def _image_streams(container: Any) -> list[Any]:
+    """The streams of images; an audio file's cover is none."""
+    return [stream for stream in container.streams.video if not int(stream.disposition) & _ATTACHED]
+
+
 def _stream(container: Any, max_pixels: int) -> Any:
-    streams = [stream for stream in container.streams.video if not int(stream.disposition) & _ATTACHED]
+    streams = _image_streams(container)
     if not streams:
-        raise DecodeError("has no video track, only audio" if container.streams.audio else "holds no video")
+        raise DecodeError(
+            "has no video track, only audio; a column of the type audio reads it"
+            if container.streams.audio
+            else "holds no video"
+        )
     stream = streams[0]
     if stream.codec_context is None:
         raise DecodeError("holds a video of a kind that there is no decoder for")
@@ -240,8 +283,8 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _timeline(container: Any, stream: Any) -> _Timeline:
-    """Walks through the packets of the file."""
+def _timeline(container: Any, stream: Any, is_whole: bool) -> _Timeline:
+    """Walks through the packets of the file; unless it is known to be whole, what the header states must be there."""
     stamps: list[int] = []
     keys: list[int] = []
     num, is_timed, end = 0, True, 0.0
@@ -262,10 +305,11 @@ def _timeline(container: Any, stream: Any) -> _Timeline:
                 keys.append(packet.pts)
     if not num:
         raise DecodeError("holds no frames")
-    if num < 0.98 * stream.frames - 2:
+    is_whole = is_whole or stream.frames >= _OPEN
+    if not is_whole and num < 0.98 * stream.frames - 2:
         raise DecodeError(f"the video is cut short: the header states {stream.frames:,} frames, {num:,} are there")
     stated = 0.0 if container.duration is None else container.duration / 1e6
-    if end < 0.95 * stated - 0.25:
+    if not is_whole and end < 0.95 * stated - 0.25:
         raise DecodeError(f"the video is cut short: the header states {stated:.1f} s, {end:.1f} s are there")
     distinct = sorted(set(stamps))
     if not is_timed or len(distinct) < 0.5 * num:

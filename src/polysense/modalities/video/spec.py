@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polysense.core.file_spec import FileSpec
+from polysense.core.file_spec import Content, FileSpec
 from polysense.core.modality_spec import (
     Backbones,
     Claim,
@@ -23,9 +23,18 @@ from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
+from polysense.data.media import locate
 from polysense.data.raster import is_animation
+from polysense.errors import DecodeError
 from polysense.modalities.video.column import FRAMES, VideoProcessor
-from polysense.modalities.video.decode import EXTENSIONS, is_signature, num_requested, video_info
+from polysense.modalities.video.decode import (
+    EXTENSIONS,
+    has_only_sound,
+    is_signature,
+    is_transport_stream,
+    num_requested,
+    video_info,
+)
 from polysense.modalities.video.record import VideoColumn
 
 __all__ = ["SPEC", "VideoSpec"]
@@ -61,6 +70,18 @@ class VideoSpec(FileSpec):
 
     def recognizes(self, head: bytes) -> bool:
         return is_signature(head)
+
+    def content(self, item: object, root: Path) -> Content:
+        if _may_be_program(item):
+            try:
+                is_video = is_transport_stream(locate(item, root, self.name).read(400))
+            except DecodeError:
+                is_video = False
+            if not is_video:
+                return Content(None)
+        if has_only_sound(item, root):
+            return Content("audio", "they hold sound and no images")
+        return Content(self.name)
 
     @property
     def _frame(self) -> ModalitySpec:
@@ -138,6 +159,13 @@ def _can_move(item: object) -> bool:
     if isinstance(item, bytes):
         return item[:4] == b"GIF8" or item[8:12] == b"WEBP"
     return isinstance(item, str) and item.strip().lower().endswith((".gif", ".webp", ".apng"))
+
+
+def _may_be_program(item: object) -> bool:
+    """Whether a path ends as those of MPEG-TS do, and of programs (TypeScript) and translations (Qt) too."""
+    if isinstance(item, dict):
+        item = None if item.get("bytes") else item.get("path")
+    return isinstance(item, str) and item.strip().lower().endswith(".ts")
 
 
 SPEC = VideoSpec()

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from polysense.core.json import parse_json
-from polysense.data.media import locate, short
+from polysense.data.media import locate, reason, short
 from polysense.errors import DecodeError
 
 __all__ = [
@@ -40,6 +40,7 @@ MAX_PIXELS = 2**26
 FOREGROUND = "foreground"
 """The label of a run-length code that has none."""
 
+_FORMATS = ("PNG", "GIF", "TIFF", "BMP", "PPM", "JPEG")  # a JPEG is named in the message that refuses it
 _MAX_SEGMENTS = 10_000
 _MOST_VALUES = 2**16
 
@@ -123,7 +124,7 @@ def _is_run_length(cell: object) -> bool:
 def _from_png(cell: object, root: Path) -> Mask:
     media = locate(cell, root, "mask")
     try:
-        with Image.open(io.BytesIO(media.read())) as image:
+        with Image.open(io.BytesIO(media.read()), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DecodeError(f"has {image.width:,} x {image.height:,} pixels, expected at most {MAX_PIXELS:,}")
             if image.format == "JPEG":
@@ -136,8 +137,7 @@ def _from_png(cell: object, root: Path) -> Mask:
     except DecodeError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise DecodeError(f"can't be read as a mask: {first}") from None
+        raise DecodeError(f"can't be read as a mask: {reason(error)}") from None
     if pixels.min() < 0 or pixels.max() >= _MOST_VALUES:
         raise DecodeError(f"has values from {pixels.min()} to {pixels.max()}, expected 0 to {_MOST_VALUES - 1:,}")
     values = np.flatnonzero(np.bincount(pixels.ravel()))  # sorting them takes ten times as long

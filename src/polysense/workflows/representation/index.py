@@ -14,7 +14,8 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.core.json import json_object
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
-from polysense.data.sources import Table, read_table, resolve
+from polysense.data.paths import resolve
+from polysense.data.sources import Table, read_table
 from polysense.errors import DecodeError, SearchError
 from polysense.escaping import joined
 from polysense.search import RecallReport, VectorIndex
