@@ -105,11 +105,16 @@ class Predictions:
             columns.append(polars.Series(name, texts, dtype=polars.String))
         return self.frame.with_columns(columns)
 
-    def write(self, path: Path | str) -> None:
+    def write(self, path: Path | str, *, csv_safe: bool = True) -> None:
         """Writes the frame as .csv, .tsv, .jsonl or .parquet, and unreadable cells beside it as PATH.unreadable.jsonl.
 
         Files that it holds, such as masks, are written to the folder PATH.files; the table has their paths, relative to
         its own folder.
+
+        Args:
+            path: The file.
+            csv_safe: Whether texts in .csv and .tsv that a spreadsheet would take for a formula get an apostrophe in
+                front; numbers stay as they are, and .jsonl and .parquet hold every text as it is.
 
         Raises:
             TableError: The ending is none of these, or a file can't be written.
@@ -123,13 +128,9 @@ class Predictions:
                     for name, kind in frame.schema.items()
                     if isinstance(kind, polars.List)
                 )
-            write_frame(frame, part, path.suffix)
+            write_frame(frame, part, path.suffix, csv_safe=csv_safe)
         beside = path.with_name(path.name + ".unreadable.jsonl")
         with naming(beside):
-            if self.unreadable:
-                write_json_lines(beside, [cell.as_dict() for cell in self.unreadable])
-            else:
-                beside.unlink(missing_ok=True)
             if self.unreadable:
                 write_json_lines(beside, [cell.as_dict() for cell in self.unreadable])
             else:

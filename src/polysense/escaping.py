@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["joined", "visible"]
+__all__ = ["defused", "joined", "visible"]
 
 # Scripts and emoji that join and separate their signs by letters of no width, and would be wrong without.
 _JOINED = "\u0600-\u109f\u1780-\u18af\u2600-\u27bf\ufe0f\U0001f000-\U0001faff"
@@ -23,6 +23,9 @@ _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
     f"\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]|(?<![{_JOINED}])[\u200c\u200d]"
 )
+# What spreadsheets begin a formula with, full-width forms too; one sign alone computes nothing.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20].", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?%?|[+-]?(inf|nan)", re.ASCII | re.IGNORECASE)
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -39,6 +42,15 @@ def visible(text: str, *, keep: str = "") -> str:
 def joined(lines: Iterable[str]) -> str:
     """Lines as one text; a line break inside one of them is shown as its code, so that no name makes a line."""
     return "\n".join(map(visible, lines))
+
+
+def defused(text: str) -> str:
+    """A text as a cell that no spreadsheet computes: one that it would take for a formula gets an apostrophe in front.
+
+    Numbers stay numbers. A text that begins with apostrophes before such a sign gets one more, so that taking one away
+    from every cell that matches gives the texts back.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def _code(character: str) -> str:

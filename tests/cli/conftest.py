@@ -65,7 +65,7 @@ class FakeApi(ModuleType):
         return SimpleNamespace(
             frame=frame,
             unreadable=[Unreadable(source=source, reason="cut in half")] * self.num_unreadable,
-            write=lambda path: frame.write_csv(path),
+            write=lambda path, csv_safe: frame.write_csv(path),
             with_files=lambda: frame,
         )
 

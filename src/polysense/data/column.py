@@ -27,6 +27,7 @@ from polysense.core.geometry import Placement
 from polysense.core.logs import get_logger
 from polysense.core.modality_spec import FittedColumn
 from polysense.core.random import permutation
+from polysense.core.record import read_record
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
@@ -319,13 +320,8 @@ class ColumnProcessor(FittedColumn):
 
 def _record(plain: Mapping[str, Any]) -> Column:
     """A column's record, of the class of its modality; records may hold others."""
-    record: Any = modality(plain["modality"]).record
-    values = {}
-    for key, value in plain.items():
-        is_record = isinstance(value, dict) and "modality" in value
-        values[key] = _record(value) if is_record else tuple(value) if isinstance(value, list) else value
-    column: Column = record(**values)
-    return column
+    within = {key: _record(value) for key, value in plain.items() if isinstance(value, dict) and "modality" in value}
+    return read_record(modality(plain["modality"]).record, {**plain, **within})
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import polars as pl
 
 from polysense.core.files import replacing
 from polysense.errors import TableError
+from polysense.escaping import defused
 
 __all__ = ["frame_file", "naming", "write_frame"]
 
@@ -46,8 +47,22 @@ def naming(path: Path) -> Iterator[None]:
         raise TableError(f"{path}: can't be written: {error.strerror or error}") from error
 
 
-def write_frame(frame: pl.DataFrame, part: Path, ending: str) -> None:
-    """Writes a frame to the path of `frame_file`, as .csv, .tsv, .parquet, or else as JSON Lines."""
+def write_frame(frame: pl.DataFrame, part: Path, ending: str, *, csv_safe: bool = True) -> None:
+    """Writes a frame to the path of `frame_file`, as .csv, .tsv, .parquet, or else as JSON Lines.
+
+    Args:
+        frame: The table.
+        part: The path.
+        ending: Of the file that is asked for.
+        csv_safe: Whether texts in .csv and .tsv that a spreadsheet would compute are defused, names of columns too.
+    """
+    if csv_safe and ending.lower() in (".csv", ".tsv"):
+        texts = [name for name, kind in frame.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
+        columns = [frame[name].cast(pl.String).to_list() for name in texts]
+        frame = frame.with_columns(
+            pl.Series(name, [None if cell is None else defused(cell) for cell in cells], dtype=pl.String)
+            for name, cells in zip(texts, columns, strict=True)
+        ).rename(defused)
     match ending.lower():
         case ".csv":
             frame.write_csv(part)

@@ -15,6 +15,7 @@ import numpy as np
 from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.logs import get_logger
+from polysense.core.record import read_record
 from polysense.core.registry import task
 from polysense.core.schema import Requirements, Target
 from polysense.core.task_spec import TargetReader
@@ -231,9 +232,7 @@ class TargetProcessor(ABC):
             BundleError: The state is broken.
         """
         try:
-            fields: dict[str, Any] = {key: _frozen(value) for key, value in state["target"].items()}
-            record: type[Target] = task(fields["task"]).record
-            target = record(**fields)
+            target = read_record(task(state["target"]["task"]).record, state["target"])
             processor = from_dict(TargetConfig, state["config"], where="the saved target").build(target.name)  # type: ignore[type-abstract]
             processor._target = target
             processor._restore(state)
@@ -269,8 +268,3 @@ class TargetProcessor(ABC):
 
     def _read(self, state: Mapping[str, Any], folder: Path) -> None:  # noqa: B027
         """Reads what `_write` wrote."""
-
-
-def _frozen(value: Any) -> Any:
-    """Lists as tuples, lists within lists too."""
-    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value

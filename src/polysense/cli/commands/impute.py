@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import names, on_device, writable
-from polysense.cli.commands.options import Bundle, Device, Json, Table
+from polysense.cli.commands.options import Bundle, CsvSafe, Device, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -46,6 +46,7 @@ def impute(
     force: Annotated[
         bool, typer.Option("--force", help="Let FILE be the table itself, which is then replaced.")
     ] = False,
+    csv_safe: CsvSafe = True,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -72,7 +73,7 @@ def impute(
             progress=progress,
         )
         if output is not None and not only_report:
-            result.write(output)
+            result.write(output, csv_safe=csv_safe)
     console.write_unreadable(result.unreadable)
     console.write(
         {**result.as_json(), "output": None if only_report else output}

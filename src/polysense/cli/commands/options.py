@@ -7,10 +7,17 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["Bundle", "Decoding", "Device", "Json", "NoTarget", "Overrides", "Source", "Table", "Targets"]
+__all__ = ["Bundle", "CsvSafe", "Decoding", "Device", "Json", "NoTarget", "Overrides", "Source", "Table", "Targets"]
 
 Bundle: TypeAlias = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A trained model: a run's folder, or the folder `bundle` in it.")
+]
+CsvSafe: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--csv-safe/--no-csv-safe",
+        help="Whether texts in .csv and .tsv that a spreadsheet would take for a formula get an apostrophe in front.",
+    ),
 ]
 Decoding: TypeAlias = Annotated[
     list[str] | None,

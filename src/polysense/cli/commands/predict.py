@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import on_device, writable
-from polysense.cli.commands.options import Bundle, Decoding, Device, Json, Table
+from polysense.cli.commands.options import Bundle, CsvSafe, Decoding, Device, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 from polysense.escaping import visible
@@ -30,6 +30,7 @@ def predict(
             help="Where to write the predictions (.csv, .tsv, .jsonl, .parquet); printed as JSON Lines if not given.",
         ),
     ] = None,
+    csv_safe: CsvSafe = True,
     device: Device = "auto",
     as_json: Json = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print texts as they are generated, row by row.")] = False,
@@ -52,7 +53,7 @@ def predict(
     with console.reserved_stdout(as_json), rows_done("predicting") as progress:
         predictions = api.predict(on_device(bundle, device), table, decoding=decoding, progress=progress)
         if output is not None:
-            predictions.write(output)
+            predictions.write(output, csv_safe=csv_safe)
     console.write_unreadable(predictions.unreadable)
     if as_json:
         console.write(

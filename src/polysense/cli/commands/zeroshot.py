@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import names, on_device, writable
-from polysense.cli.commands.options import Bundle, Device, Json, Table
+from polysense.cli.commands.options import Bundle, CsvSafe, Device, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["zeroshot"]
@@ -43,6 +43,7 @@ def zeroshot(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to write each row's class (.csv or .parquet)."),
     ] = None,
+    csv_safe: CsvSafe = True,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -64,7 +65,7 @@ def zeroshot(
             progress=progress,
         )
         if output is not None:
-            result.write(output)
+            result.write(output, csv_safe=csv_safe)
     console.write_unreadable(result.unreadable)
     if as_json:
         console.write(

@@ -75,13 +75,18 @@ class Imputed:
         """Per column how many cells were imputed."""
         return {name: len(cells) for name, cells in self.imputed.cells.items()}
 
-    def write(self, path: Path | str) -> None:
+    def write(self, path: Path | str, *, csv_safe: bool = True) -> None:
         """Writes the table as .csv, .tsv, .jsonl or .parquet; cells that were there stand as they stood.
+
+        Args:
+            path: The file.
+            csv_safe: Whether imputed texts in .csv and .tsv that a spreadsheet would take for a formula get an
+                apostrophe in front.
 
         Raises:
             TableError: The ending is none of these, or the file can't be written.
         """
-        self.imputed.write(Path(path))
+        self.imputed.write(Path(path), csv_safe=csv_safe)
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""

@@ -22,6 +22,7 @@ from polysense.data.cells import MEDIA, as_series
 from polysense.data.delimited import open_text
 from polysense.data.frame_file import frame_file
 from polysense.errors import TableError
+from polysense.escaping import defused
 
 __all__ = ["ENDINGS", "ImputedTable", "check_mark", "typed"]
 
@@ -70,8 +71,12 @@ class ImputedTable:
                 columns.append(as_series(name, [cells.get(row) for row in range(len(self.raw))], "the imputed table"))
         return pl.DataFrame([*columns, pl.Series(self.mark, self.names, dtype=pl.List(pl.String))])
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, *, csv_safe: bool = True) -> None:
         """Writes the table; a reader never sees half of it.
+
+        Args:
+            path: The file.
+            csv_safe: Whether imputed texts in .csv and .tsv are defused.
 
         Raises:
             TableError: The ending is none of `ENDINGS`, a column can't be written so, or the file can't be written.
@@ -80,7 +85,7 @@ class ImputedTable:
         try:
             with frame_file(path, ENDINGS) as part:
                 if ending in (".csv", ".tsv"):
-                    self._write_delimited(part, "," if ending == ".csv" else "\t")
+                    self._write_delimited(part, "," if ending == ".csv" else "\t", csv_safe)
                 elif ending in _JSON_LINES:
                     self._write_lines(part)
                 else:
@@ -88,9 +93,13 @@ class ImputedTable:
         except pl.exceptions.PolarsError as error:
             raise TableError(f"{path}: can't be written: {error}; .parquet holds every kind of cell") from None
 
-    def _write_delimited(self, part: Path, delimiter: str) -> None:
+    def _write_delimited(self, part: Path, delimiter: str, csv_safe: bool) -> None:
         frame = self.frame
-        columns = [_as_texts(series) for series in frame]
+        columns = [list(_as_texts(series)) for series in frame]
+        for name, cells in self.cells.items() if csv_safe else ():
+            texts = columns[frame.columns.index(name)]
+            for position in cells:
+                texts[position] = defused(texts[position])
         with part.open("w", encoding="utf-8", newline="") as stream:
             for row in [tuple(frame.columns), *zip(*columns, strict=True)]:
                 stream.write(delimiter.join(_quoted(text, delimiter) for text in row) + "\n")

@@ -46,14 +46,14 @@ class ZeroShot:
     num_counted: int = 0
     unreadable: tuple[Unreadable, ...] = ()
 
-    def write(self, path: Path | str) -> None:
-        """Writes each row's class as .csv or .parquet.
+    def write(self, path: Path | str, *, csv_safe: bool = True) -> None:
+        """Writes each row's class as .csv or .parquet; `csv_safe` as for `Predictions.write`.
 
         Raises:
             TableError: The ending is none of these, or the file can't be written.
         """
         with frame_file(Path(path), (".csv", ".parquet")) as part:
-            write_frame(self.frame, part, Path(path).suffix)
+            write_frame(self.frame, part, Path(path).suffix, csv_safe=csv_safe)
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
