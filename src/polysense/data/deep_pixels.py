@@ -11,7 +11,6 @@ Pillow keeps 16 bits of gray pictures only: of color it drops the lower half. FF
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,12 +18,13 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageFile
 
+from polysense.core.logs import get_logger
 from polysense.data.media import Stream
 from polysense.errors import DecodeError
 
 __all__ = ["DeepRange", "Extent", "deep_array", "extent_of", "scaled"]
 
-_log = logging.getLogger("polysense.data.columns")
+_log = get_logger("polysense.data.columns")
 _FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}
 _LAYOUTS = {"RGB": "rgb48le", "RGBA": "rgba64le", "LA": "rgba64le"}
 
