@@ -11,10 +11,11 @@ from typing import Any
 import polars
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import polysense
-from polysense import bundle as bundles
 from polysense.bundle import FORMAT, Bundle, Predictions, as_bundle, load
+from polysense.core import tensor_file
 from polysense.data.cells import MEDIA
 from polysense.data.sources import read_table
 from polysense.errors import BundleError, ConfigError
@@ -36,21 +37,80 @@ def test_other_formats_are_refused_by_name(folder: Path, number: int, advice: st
         load(folder)
 
 
-def test_a_save_that_fails_leaves_no_bundle_of_two_halves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_that_fails_leaves_the_older_bundle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = load(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def full(*arguments: Any, **options: Any) -> None:
-        raise OSError(28, "No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bundles, "save_file", full)
-        with pytest.raises(OSError, match="No space left"):
+        patch.setattr(tensor_file, "save_file", full)
+        with pytest.raises(OSError, match="No space left") as caught:
             bundle.save(folder)
-    with pytest.raises(BundleError, match=r"holds no bundle\.json"):
-        load(folder)
+    assert caught.value.errno == 28
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     bundle.save(folder)
     assert load(folder).predict(ROWS).frame.equals(bundle.predict(ROWS).frame)
-    assert not [path for path in folder.rglob("*") if path.name.endswith(".part")]
+    assert not [path for path in folder.parent.rglob("*") if path.name.endswith(".part")]
+
+
+def test_what_is_no_bundles_stays_in_its_folder(folder: Path, tmp_path: Path) -> None:
+    bundle = load(folder)
+    mine = tmp_path / "mine"
+    (mine / "data").mkdir(parents=True)
+    (mine / "data" / "table.csv").write_text("a")
+    for _ in range(2):
+        bundle.save(mine)
+        assert load(mine).predict(ROWS).frame.equals(bundle.predict(ROWS).frame)
+        assert (mine / "data" / "table.csv").read_text() == "a"
+        assert {path.name for path in mine.iterdir()} == {"data", *(path.name for path in folder.iterdir())}
+
+
+def test_a_flipped_bit_in_any_file_is_refused_by_its_name(folder: Path) -> None:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    checked = [path for path in files if path.name not in ("bundle.json", "README.md")]
+    assert {"weights.safetensors", "processor.json"} <= {path.name for path in checked}
+    for path in checked:
+        content = path.read_bytes()
+        for position in (len(content) - 1, len(content) // 2):
+            path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+            with pytest.raises(
+                BundleError, match=f"damaged: {path.relative_to(folder)} is not the file that was saved"
+            ):
+                load(folder)
+        path.write_bytes(content[:-1])
+        with pytest.raises(BundleError, match=f"damaged: {path.relative_to(folder)} is not the file"):
+            load(folder)
+        path.unlink()
+        with pytest.raises(BundleError, match=f"damaged: {path.relative_to(folder)} can't be read"):
+            load(folder)
+        path.write_bytes(content)
+    load(folder)
+
+
+def test_the_weights_of_another_model_of_the_same_shapes_are_refused(folder: Path) -> None:
+    bundle = load(folder)
+    with torch.no_grad():
+        for parameter in bundle.model.parameters():
+            parameter.add_(0.1)
+    bundle.save(folder.with_name("other"))
+    shutil.copyfile(folder.with_name("other") / "weights.safetensors", folder / "weights.safetensors")
+    with pytest.raises(BundleError, match=r"weights\.safetensors is not the file that was saved"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/etc/passwd", ""])
+def test_a_checksum_of_a_file_elsewhere_is_refused(folder: Path, name: str) -> None:
+    path = folder / "bundle.json"
+    plain = json.loads(path.read_text())
+    path.write_text(json.dumps(plain | {"sha256": plain["sha256"] | {name: "0"}}))
+    with pytest.raises(BundleError, match="which is no path within the folder"):
+        load(folder)
+    plain["sha256"].pop("weights.safetensors")
+    path.write_text(json.dumps(plain))
+    with pytest.raises(BundleError, match=r"weights\.safetensors has no checksum"):
+        load(folder)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 bundle/
   README.md             the model card
-  bundle.json           format, version, model config, training facts
-  recipe.yaml           the run's complete recipe
+  bundle.json           format, version, model config, recipe, training facts, and the SHA-256 of every file below
   weights.safetensors
   processor/            fitted preprocessing: the same object in training, evaluation and serving
   resources/            what pretrained encoders need besides weights (their own configs)
   imputer/              where the recipe names one: the bundle that imputes missing cells first
+
+A bundle is saved as a whole: whoever loads it finds the older one or the new one. A file that is not the one that was
+saved (a flipped bit, a copy cut short, the weights of another model) is refused by name.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,12 +26,13 @@ from typing import Any
 import numpy as np
 import polars
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.batch import Batch
+from polysense.core.checksum import damages, file_checksum, folder_checksums
 from polysense.core.device import resolve_device
-from polysense.core.files import replacing, replacing_folder, write_bytes
+from polysense.core.files import replacing_folder, write_bytes, write_text
 from polysense.core.json import write_json, write_json_lines
 from polysense.core.logs import get_logger
 from polysense.core.offline import offline
@@ -37,6 +41,7 @@ from polysense.core.prediction import as_arrays
 from polysense.core.registry import named, task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema
+from polysense.core.tensor_file import save_tensors, unshared
 from polysense.core.version import VERSION
 from polysense.data.cells import MEDIA
 from polysense.data.dataset import TableDataset
@@ -53,14 +58,18 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "as_bundle", "load"]
 
-FORMAT = 4
+FORMAT = 5
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"
 """The folder, within a bundle's, of the bundle that imputes missing cells for it."""
 
 _MANIFEST = "bundle.json"
+_CARD = "README.md"
 _WEIGHTS = "weights.safetensors"
+_PROCESSOR = "processor"
+_RESOURCES = "resources"
+_ENTRIES = frozenset({_MANIFEST, _CARD, _WEIGHTS, _PROCESSOR, _RESOURCES, IMPUTER})
 
 _log = get_logger("polysense.bundle")
 
@@ -148,6 +157,7 @@ class Bundle:
         recipe: The run's recipe as plain values.
         info: Facts about the training, for the model card.
         folder: Where it was loaded from or saved to.
+        card: The model card, README.md, as Markdown; "" for none.
     """
 
     processor: Processor
@@ -156,6 +166,7 @@ class Bundle:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    card: str = ""
 
     @property
     def schema(self) -> Schema:
@@ -173,20 +184,40 @@ class Bundle:
         return self.processor.imputer if isinstance(self.processor.imputer, Imputer) else None
 
     def save(self, folder: Path | str) -> None:
-        """Writes the bundle; the file that makes it one, bundle.json, is written last."""
+        """Writes the bundle, whole or not at all; a bundle that is there is replaced.
+
+        Where the folder holds anything but a bundle, that stays, and only the bundle's own files are replaced, one by
+        one: a process that is killed meanwhile leaves no bundle.
+
+        Raises:
+            OSError: It can't be written; an older bundle is still there.
+        """
         folder = Path(folder)
-        (folder / _MANIFEST).unlink(missing_ok=True)  # what is half replaced is no bundle
-        with replacing_folder(folder / "processor") as part:
-            self.processor.save(part)
-        with replacing_folder(folder / "resources") as part:
-            self.model.save_resources(part)
+        foreign = folder.is_dir() and not {path.name for path in folder.iterdir()} <= _ENTRIES
+        with replacing_folder(folder / ".saving" if foreign else folder) as part:
+            self.write(part)
+        if foreign:
+            _move_in(folder / ".saving", folder)
+        self.folder = folder
+
+    def write(self, folder: Path) -> None:
+        """Writes the bundle's files into a folder that is empty or not there yet; `save` replaces one as a whole."""
+        folder.mkdir(exist_ok=True)
+        self.processor.save(folder / _PROCESSOR)
+        (folder / _RESOURCES).mkdir()
+        self.model.save_resources(folder / _RESOURCES)
+        checksums = {
+            f"{name}/{file}": checksum
+            for name in (_PROCESSOR, _RESOURCES)
+            for file, checksum in folder_checksums(folder / name).items()
+        }
         if self.imputer is not None:
-            self.imputer.reconstructor.save(folder / IMPUTER)
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        # A tied weight stands under two names and is one storage, which safetensors refuses.
-        plain = {name: value.clone() if _shared(name, value, weights) else value for name, value in weights.items()}
-        with replacing(folder / _WEIGHTS) as part:
-            save_file(plain, part)
+            self.imputer.reconstructor.write(folder / IMPUTER)
+            checksums[f"{IMPUTER}/{_MANIFEST}"] = file_checksum(folder / IMPUTER / _MANIFEST)  # has the others
+        save_tensors(folder / _WEIGHTS, unshared(self.model.state_dict()))
+        checksums[_WEIGHTS] = file_checksum(folder / _WEIGHTS)
+        if self.card:
+            write_text(folder / _CARD, self.card)
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "polysense": VERSION,
@@ -197,11 +228,11 @@ class Bundle:
             "model": to_dict(self.model_config),
             "recipe": to_dict(self.recipe),
             "info": self.info,
+            "sha256": checksums,
         }
         if self.imputer is not None:
             manifest["imputer"] = self.imputer.as_json()
         write_json(folder / _MANIFEST, manifest)
-        self.folder = folder
 
     def dataset(self, source: Any, *, root: Path | str | None = None, with_targets: bool = False) -> TableDataset:
         """A table as this model's samples.
@@ -383,12 +414,18 @@ def _table(source: Any, root: Path | str | None) -> Table:
     return read_table(source, root=root)
 
 
-def _shared(name: str, value: torch.Tensor, weights: Mapping[str, torch.Tensor]) -> bool:
-    return any(
-        other != name and weights[other].data_ptr() == value.data_ptr()
-        for other in weights
-        if weights[other].shape == value.shape
-    )
+def _move_in(part: Path, folder: Path) -> None:
+    """Moves a bundle's files into a folder that holds others; the file that makes it a bundle is last."""
+    (folder / _MANIFEST).unlink(missing_ok=True)  # what is half replaced is no bundle
+    for name in [*sorted(_ENTRIES - {_MANIFEST}), _MANIFEST]:
+        place, new = folder / name, part / name
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+        if new.exists():
+            new.rename(place)
+    part.rmdir()
 
 
 def as_bundle(bundle: Bundle | Path | str, *, device: str = "auto") -> Bundle:
@@ -433,15 +470,29 @@ def _load(folder: Path, place: torch.device, device: str) -> Bundle:
     plain = read_manifest(folder / _MANIFEST, FORMAT)
     if lacks := lacking(plain["packages"]):
         raise BundleError(f"{folder}: needs {', '.join(lacks)}, which is not installed here; install it with pip")
+    _require_intact(folder, plain["sha256"])
     config = from_dict(ModelConfig, plain["model"], where=str(folder / _MANIFEST))
     imputer = None
     if (settings := plain.get("imputer")) is not None:
         if (folder / IMPUTER / IMPUTER).exists():
             raise BundleError(f"{folder}: its imputer has an imputer; expected one at most")
         imputer = Imputer(load(folder / IMPUTER, device=device), **settings)
-    processor = Processor.load(folder / "processor", imputer)
+    processor = Processor.load(folder / _PROCESSOR, imputer)
     shapes = weight_shapes(folder / _WEIGHTS)
-    require_sizes(config, processor.schema, shapes, folder / "resources")
-    model = config.build(processor.schema, folder / "resources")
+    require_sizes(config, processor.schema, shapes, folder / _RESOURCES)
+    model = config.build(processor.schema, folder / _RESOURCES)
     model.load_state_dict(load_file(folder / _WEIGHTS, device="cpu"))
-    return Bundle(processor, model.to(place).eval(), config, plain["recipe"], plain["info"], folder)
+    card = (folder / _CARD).read_text(encoding="utf-8", errors="replace") if (folder / _CARD).is_file() else ""
+    return Bundle(processor, model.to(place).eval(), config, plain["recipe"], plain["info"], folder, card)
+
+
+def _require_intact(folder: Path, checksums: Mapping[str, str]) -> None:
+    """Raises BundleError unless every file is the one that was saved."""
+    missing = {_WEIGHTS, f"{_PROCESSOR}/processor.json"} - checksums.keys()
+    problems = [*damages(folder, checksums), *(f"{name} has no checksum in {_MANIFEST}" for name in sorted(missing))]
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise BundleError(
+            f"{folder}: the bundle is damaged: {'; '.join(problems[:3])}{more}. Copy it again, or train again; if you "
+            "changed a file on purpose, load the bundle as it was, change the model and save it"
+        )

@@ -9,6 +9,7 @@
     │   ├── ConfigError             a recipe or an override is wrong
     │   ├── BundleError             a trained model's folder is broken or of another version
     │   ├── CheckpointError         a run can't be resumed from what is there
+    │   ├── LockedError             another process is writing to a folder
     │   ├── WeightsError            pretrained weights can't be had
     │   ├── SearchError             an index can't be opened, written or asked
     │   └── DependencyError         an optional package is missing, or a known trap is installed
@@ -30,6 +31,7 @@ __all__ = [
     "ConfigError",
     "DecodeError",
     "DependencyError",
+    "LockedError",
     "PolysenseError",
     "SearchError",
     "SplitError",
@@ -91,6 +93,10 @@ class BundleError(UserError):
 
 class CheckpointError(UserError):
     """A run can't be resumed from what is there."""
+
+
+class LockedError(UserError):
+    """Another process is writing to a folder."""
 
 
 class WeightsError(UserError):

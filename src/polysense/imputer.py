@@ -47,7 +47,10 @@ class Reconstructor(Protocol):
     model: MultimodalModel
 
     def save(self, folder: Path | str) -> None:
-        """Writes it into a folder."""
+        """Writes it as a folder, whole or not at all."""
+
+    def write(self, folder: Path) -> None:
+        """Writes its files into a folder that is being made."""
 
 
 class Imputer:

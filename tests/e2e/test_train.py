@@ -204,7 +204,7 @@ def test_resume_goes_on_and_finished_runs_say_so(
         straight.folder / "bundle/weights.safetensors"
     ).read_bytes()
     assert resumed.metrics == straight.metrics
-    with pytest.raises(CheckpointError, match=r"holds no recipe\.yaml"):
+    with pytest.raises(CheckpointError, match=r"holds no run\.json"):
         polysense.fit(tmp_path / "none", resume=True)
     with pytest.raises(ConfigError, match="holds a run already"):
         fit("straight", overrides=small)

@@ -5,22 +5,26 @@ now or after a crash, finds the old bytes or the new ones. The price is two fsyn
 disk); `durable=False` saves them where many small files are written that can be made again.
 
 What a killed process leaves has a name of its own (`.HEX.part`), so that two writers never mix their bytes; the first
-write of a later process removes it once it is an hour old. A log that grows line by line is no such file.
+write of a later process removes it once it is an hour old, and `sweep` at once, for who has the folder to himself
+(`core.lock`). A log that grows line by line is no such file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
 import re
 import secrets
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["replacing", "replacing_folder", "write_bytes", "write_text"]
+__all__ = ["replacing", "replacing_folder", "sweep", "write_bytes", "write_text"]
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _ABANDONED_AFTER = 3600.0  # seconds without a byte
@@ -91,8 +95,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill; when the block ends it takes the place of `folder`, and if it raises, nothing does.
 
-    A folder can't be renamed over another in one step: a machine that stops between the two renames leaves none, never
-    a mixture of both.
+    Linux and macOS swap the two in one step. Where the file system can't (some network folders), an older folder is
+    moved away first: a machine that stops between the two renames leaves none, never a mixture of both.
 
     Args:
         folder: Missing folders above it are made.
@@ -101,6 +105,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         OSError: It can't be written.
     """
     place = folder.resolve()
+    if place.exists() and not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     place.parent.mkdir(parents=True, exist_ok=True)
     part, older = _part_of(place), _part_of(place)
     part.mkdir()
@@ -108,13 +114,34 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         yield part
         for path in [part, *part.rglob("*")]:
             _sync(path)
-        if place.exists():
+        if not place.exists():
+            part.rename(place)
+        elif not _exchange(part, place):
             place.rename(older)
-        part.rename(place)
+            part.rename(place)
         _sync(place.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(older, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed writers left in a folder and below; for whoever knows that no other process writes there."""
+    for path in [path for path in folder.rglob("*") if _PART.fullmatch(path.name)]:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swaps two names in one step; whether kernel and file system could."""
+    library = ctypes.CDLL(None, use_errno=True)
+    paths = (os.fsencode(one), os.fsencode(other))
+    try:
+        if sys.platform == "darwin":
+            return bool(library.renamex_np(*paths, 2) == 0)  # RENAME_SWAP
+        return bool(library.renameat2(-100, paths[0], -100, paths[1], 2) == 0)  # AT_FDCWD twice, RENAME_EXCHANGE
+    except AttributeError:  # a C library without it
+        return False
 
 
 def _is_stream(path: Path) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,12 @@ class Unreadable:
     def as_dict(self) -> dict[str, object]:
         """For a line of unreadable.jsonl."""
         return {**asdict(self.source), "reason": self.reason}
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> Unreadable:
+        """What `as_dict` gave."""
+        source = {name: value for name, value in plain.items() if name != "reason"}
+        return Unreadable(source=SourceInfo(**source), reason=plain["reason"])
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"

@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from polysense.core.batch import Batch
+from polysense.core.json import JsonValue
 from polysense.core.random import uniforms
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Schema
@@ -113,6 +114,15 @@ class TrainLoader(_Loader):
         for batch in self._read(epoch, start_step):
             self.unreadable |= {(cell.source.row, cell.source.column): cell for cell in batch.unreadable}
             yield draw_references(batch, self.sampler.seed, epoch)
+
+    def state(self) -> JsonValue:
+        """What a checkpoint must remember: the cells that could not be read so far."""
+        return [cell.as_dict() for _, cell in sorted(self.unreadable.items())]
+
+    def load_state(self, state: Any) -> None:
+        """Takes up what `state` gave."""
+        cells = [Unreadable.from_dict(cell) for cell in state]
+        self.unreadable = {(cell.source.row, cell.source.column): cell for cell in cells}
 
     def _read(self, epoch: int, start_step: int) -> Iterator[Batch]:
         lists = self.sampler.batches(epoch, start_step)

@@ -121,6 +121,8 @@ class SampleLog:
             self._positions = self._choose(evaluation)
             self._rows = [self._drawn(position) for position in self._positions]
             self._lines = self._earlier(epoch) if self._resume else []
+            if self._lines:
+                self._images = {}  # TensorBoard has them
         self._texts = {}
         for number, position in enumerate(self._positions):
             self._rows[number] = self._preview(self._rows[number], evaluation, position, epoch)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch
+from polysense.core.json import JsonValue
 from polysense.core.rows import ColumnLosses, ModelOutput, RowLoss
 from polysense.data.token_counts import TokenCount
 
@@ -24,6 +25,7 @@ __all__ = [
     "CountTokens",
     "Loader",
     "ParameterGroup",
+    "Resumable",
     "TrainableModel",
     "Validate",
 ]
@@ -134,6 +136,19 @@ class Loader(Protocol):
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from the batch `start_step` on."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """What a checkpoint holds beside the weights: where a log ends, which cells could not be read so far."""
+
+    def state(self) -> JsonValue:
+        """What must be remembered at this moment, in JSON's types; None for nothing."""
+        ...
+
+    def load_state(self, state: Any) -> None:
+        """Takes up what `state` gave; called before training resumes."""
         ...
 
 

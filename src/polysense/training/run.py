@@ -28,8 +28,9 @@ class Run:
         epoch: Epochs done.
         step: Steps done in the epoch under way.
         steps_here: Steps done since this process started or resumed the run.
-        samples: Rows trained on in this process since it started or resumed the run, over all processes.
+        samples: Rows trained on, in all processes and over all resumptions.
         seconds: Time spent training and validating, over all resumptions.
+        training_seconds: Time spent training alone, over all resumptions.
         lr: The learning rate of the last step.
         improved: Whether the last validation was the best so far.
         resumed: Whether the run was resumed.
@@ -49,6 +50,7 @@ class Run:
     steps_here: int = 0
     samples: int = 0
     seconds: float = 0.0
+    training_seconds: float = 0.0
     lr: float = 0.0
     improved: bool = False
     resumed: bool = False
@@ -101,7 +103,7 @@ class TrainResult:
         epochs: Epochs trained, over all resumptions.
         steps: Optimization steps, over all resumptions.
         seconds: Time spent training and validating, over all resumptions.
-        samples_per_second: Rows per second of training alone, over all processes, since the last resumption.
+        samples_per_second: Rows per second of training alone, over all processes and resumptions.
         stop_reason: Why training ended before its last epoch, if it did.
         history: One record per epoch, as in `Run`.
     """

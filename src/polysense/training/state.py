@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,23 @@ from polysense.training.ema import WeightAverage
 from polysense.training.meter import Meter
 from polysense.training.monitor import Best
 from polysense.training.optim import load_optimizer_state, optimizer_state
+from polysense.training.protocols import Resumable
 from polysense.training.run import Run
 from polysense.training.schedule import Schedule
 
-__all__ = ["State"]
+__all__ = ["State", "checkpoint_path"]
 
 _LOG = get_logger("polysense.training")
 
 
+def checkpoint_path(folder: Path, name: str = "last") -> Path:
+    """Where the checkpoint "last" or "best" of a run's folder lies."""
+    return folder / "checkpoints" / f"{name}.safetensors"
+
+
 @dataclass(eq=False)
 class State:
-    """The parts of a run that a checkpoint holds."""
+    """The parts of a run that a checkpoint holds; `others` by name."""
 
     run: Run
     module: nn.Module
@@ -45,10 +51,11 @@ class State:
     average: WeightAverage | None
     distributed: Distributed
     balance: Balance | None = None
+    others: Mapping[str, Resumable] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
         """Where the checkpoint "last" or "best" lies."""
-        return self.run.folder / "checkpoints" / f"{name}.safetensors"
+        return checkpoint_path(self.run.folder, name)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -117,6 +124,10 @@ class State:
             self.balance.load_state(state["balance_state"])
         run.epoch, run.step, run.lr = state["epoch"], state["step"], state["lr"]
         run.seconds, run.history = state["seconds"], state["history"]
+        run.training_seconds, run.samples = state["training_seconds"], state["samples"]
+        for name, other in self.others.items():
+            if name in state["others"]:
+                other.load_state(state["others"][name])
         run.resumed = True
 
     def restore_best(self) -> Best | None:
@@ -138,6 +149,8 @@ class State:
             "epoch": run.epoch,
             "step": run.step,
             "seconds": run.seconds,
+            "training_seconds": run.training_seconds,
+            "samples": run.samples,
             "lr": run.lr,
             "history": run.history,
             "order": self._order(),
@@ -149,6 +162,7 @@ class State:
             "monitor": run.monitor.state(),
             "meter": self.meter.state(),
             "ema_steps": None if self.average is None else self.average.steps,
+            "others": {name: other.state() for name, other in self.others.items()},
         }
 
     @property

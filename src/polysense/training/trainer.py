@@ -28,7 +28,7 @@ from polysense.training.callbacks.early_stopping import EarlyStopping
 from polysense.training.callbacks.jsonl import JsonlLog
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.callbacks.tensorboard import TensorBoard
-from polysense.training.callbacks.text_log import TextLog
+from polysense.training.callbacks.text_log import RESUME_LOGGER, TextLog
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
@@ -36,7 +36,7 @@ from polysense.training.interrupts import Interrupts
 from polysense.training.meter import Meter
 from polysense.training.monitor import Monitor
 from polysense.training.optim import sort_parameters
-from polysense.training.protocols import Augment, CountTokens, Loader, TrainableModel, Validate
+from polysense.training.protocols import Augment, CountTokens, Loader, Resumable, TrainableModel, Validate
 from polysense.training.run import Run, TrainResult
 from polysense.training.state import State
 from polysense.training.step import Step
@@ -44,18 +44,19 @@ from polysense.training.step import Step
 __all__ = ["Trainer", "default_callbacks"]
 
 _LOG = get_logger("polysense.training")
+_RESUME_LOG = get_logger(RESUME_LOGGER)
 
 
 def default_callbacks(config: TrainingConfig, folder: Path) -> list[Callback]:
-    """Early stopping, checkpoints, log.jsonl, train.log, TensorBoard and a progress bar."""
+    """Early stopping, log.jsonl, train.log, TensorBoard, a progress bar and checkpoints.
+
+    Checkpoints are last: what the others wrote of a step or an epoch is then before the position that is saved.
+    """
     callbacks: list[Callback] = [] if config.early_stopping is None else [EarlyStopping(config.early_stopping)]
-    callbacks += [
-        Checkpointing(config.checkpoint_every_steps, config.checkpoint_every_minutes),
-        JsonlLog(folder / "log.jsonl"),
-        TextLog(folder / "train.log"),
-        ProgressBar(),
-    ]
-    return [*callbacks, TensorBoard(folder / "tensorboard")] if config.tensorboard else callbacks
+    callbacks += [JsonlLog(folder / "log.jsonl"), TextLog(folder / "train.log"), ProgressBar()]
+    if config.tensorboard:
+        callbacks.append(TensorBoard(folder / "tensorboard"))
+    return [*callbacks, Checkpointing(config.checkpoint_every_steps, config.checkpoint_every_minutes)]
 
 
 class Trainer:
@@ -77,6 +78,7 @@ class Trainer:
         callbacks: In place of `default_callbacks`.
         distributed: This process among its peers.
         resume_hint: What a user must do to resume, for the message after Ctrl-C.
+        others: What else a checkpoint holds, by name; callbacks with a `saved_as` are held anyway.
 
     Raises:
         ConfigError: The device doesn't exist, nothing is trainable, or the columns can't be balanced as asked.
@@ -98,6 +100,7 @@ class Trainer:
         callbacks: Sequence[Callback] | None = None,
         distributed: Distributed | None = None,
         resume_hint: str = "Run the same command with --resume to go on.",
+        others: Mapping[str, Resumable] | None = None,
     ) -> None:
         assert isinstance(model, nn.Module), "a model is a torch.nn.Module"
         self._config, self._loader = config, loader
@@ -146,6 +149,8 @@ class Trainer:
             num_parameters=sum(p.numel() for p in self._module.parameters() if p.requires_grad),
             save=lambda name: self._state.save(name),
         )
+        chosen = default_callbacks(config, folder) if callbacks is None else callbacks
+        self._callbacks = [c for c in chosen if self._distributed.is_main or c.every_process]
         self._state = State(
             self._run,
             self._module,
@@ -155,10 +160,8 @@ class Trainer:
             self._average,
             self._distributed,
             self._balance,
+            {**(others or {}), **{c.saved_as: c for c in self._callbacks if c.saved_as is not None}},
         )
-        chosen = default_callbacks(config, folder) if callbacks is None else callbacks
-        self._callbacks = [c for c in chosen if self._distributed.is_main or c.every_process]
-        self._training_seconds = 0.0
         self._entered = 0.0
 
     @property
@@ -194,7 +197,7 @@ class Trainer:
                 callback.on_start(run)
             if resume and run.finished:
                 why = run.stop_reason or f"all of its {config.epochs} epochs are done"
-                _LOG.warning(
+                _RESUME_LOG.warning(
                     "this run is finished: %s. To train it for longer, resume it with more training.epochs", why
                 )
             self._entered = time.perf_counter() - run.seconds
@@ -217,7 +220,7 @@ class Trainer:
 
     def _epoch(self, interrupts: Interrupts) -> None:
         run = self._run
-        started = time.perf_counter()
+        started = time.perf_counter() - run.training_seconds
         self._meter.restart_clock()
         for batches in self._batches(run.epoch, run.step, interrupts):
             rows = [batch.rows for batch in batches]
@@ -237,6 +240,7 @@ class Trainer:
             run.samples += sum(len(part) for part in rows) * self._distributed.world_size
             run.lr = self._step.lr
             run.seconds = time.perf_counter() - self._entered
+            run.training_seconds = time.perf_counter() - started
             due = run.global_step % self._config.log_every == 0
             if due or run.step == run.steps_per_epoch:
                 record = self._meter.recent()
@@ -248,7 +252,6 @@ class Trainer:
             if due or self._distributed.world_size == 1:
                 self._stop_if_requested(interrupts)
         assert run.step == run.steps_per_epoch, f"the loader gave {run.step} steps, not {run.steps_per_epoch}"
-        self._training_seconds += time.perf_counter() - started
         self._finish_epoch(interrupts)
 
     def _batches(self, epoch: int, step: int, interrupts: Interrupts) -> Iterator[list[Batch]]:
@@ -348,7 +351,7 @@ class Trainer:
             epochs=run.epoch,
             steps=run.global_step,
             seconds=run.seconds,
-            samples_per_second=run.samples / self._training_seconds if self._training_seconds else 0.0,
+            samples_per_second=run.samples / run.training_seconds if run.training_seconds else 0.0,
             stop_reason=run.stop_reason,
             history=run.history,
         )

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 
-from polysense.core.files import write_text
 from polysense.core.json import json_text
+from polysense.core.lock import require_unlocked
 from polysense.core.logs import get_logger
 from polysense.data.sources import Table
-from polysense.errors import CheckpointError, ConfigError
+from polysense.errors import CheckpointError, PolysenseError, TrainingInterrupted
 from polysense.escaping import visible
+from polysense.recipe import Recipe
 from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.training.distributed import Distributed
 from polysense.workflows.measure import measure
-from polysense.workflows.prepare import Prepared, file_stem, prepare, split_tables
+from polysense.workflows.prepare import Prepared, file_stem, is_recipe, prepare, prepare_recipe, split_tables
 from polysense.workflows.run import Run
+from polysense.workflows.run_folder import RECORD, RunFolder, RunRecord
 from polysense.workflows.shared_persons import shared_persons
 from polysense.workflows.train import train_model
 
 __all__ = ["fit", "new"]
 
 _log = get_logger("polysense.workflows")
+
+T = TypeVar("T")
 
 
 def fit(
@@ -41,10 +48,14 @@ def fit(
     columns: Mapping[str, str] | None = None,
     data: Any = None,
     resume: bool = False,
+    accept_changes: bool = False,
     progress: bool = True,
     init_from: str | Path | None = None,
 ) -> Run:
     """Trains a model, measures it and saves it.
+
+    A run that was stopped, at whatever point, is resumed by the same call with `resume`; its files are then those of a
+    run that was not stopped, times aside.
 
     Args:
         source: A table's path, a table in memory, a recipe's path (.yaml), or with `resume` a run's folder.
@@ -58,7 +69,8 @@ def fit(
         test: A test table of its own.
         columns: Per column what you say it is ("text", "number", "ignored", ...), where inference is wrong.
         data: The table in memory, where the source is a recipe.
-        resume: Go on from the run folder's last checkpoint.
+        resume: Resume the run in the folder. Where nothing has been trained yet, it is started.
+        accept_changes: Resume although the table or the recipe is not what the run was started with.
         progress: Whether to show progress.
         init_from: A trained bundle whose parts the model starts from; short for the override `init_from.bundle=PATH`.
 
@@ -68,32 +80,37 @@ def fit(
     """
     if init_from is not None:
         overrides = [f"init_from.bundle={json_text(str(init_from))}", *overrides]
+    folder = None if output is None else Path(output)
     if resume:
-        folder = Path(source if output is None else output)
-        if not (folder / "recipe.yaml").is_file():
+        run_folder = RunFolder(Path(source) if folder is None else folder)
+        named = isinstance(source, (str, Path)) and Path(source).resolve() == run_folder.path.resolve()
+        record = run_folder.record()
+        if record is None and (named or folder is None):
             raise CheckpointError(
-                f"{folder}: holds no recipe.yaml; --resume needs the folder of a run that was started"
+                f"{run_folder.path}: holds no {RECORD}; --resume needs the folder of a run that was started"
             )
-        if data is None and not isinstance(source, (str, Path)):
-            data = source
-        prepared = prepare(folder / "recipe.yaml", overrides=overrides, data=data)
-    else:
-        if output is not None:
-            _require_free(Path(output))  # before a large table is read
-        prepared = prepare(
-            source,
-            target=target,
-            task=task,
-            overrides=overrides,
-            preset=preset,
-            validation=validation,
-            test=test,
-            columns=columns,
-            data=data,
-        )
-        folder = Path(output or Path("runs") / f"{file_stem(prepared.source)}-{time.strftime('%Y%m%d-%H%M%S')}")
-        _require_free(folder)
-    return _run(prepared, folder, resume=resume, progress=progress)
+        if record is not None and (named or (run_folder.is_trained and not is_recipe(source))):
+            require_unlocked(run_folder.path)  # before a large table is read
+            source = data if named else source
+            prepared = prepare_recipe(run_folder.recipe(overrides), source, name=str(run_folder.path))
+            _require_same_target(prepared.recipe, run_folder.path, target, task, columns)
+            return _run(prepared, run_folder, resume=True, accept_changes=accept_changes, progress=progress)
+    if folder is not None and not resume:
+        RunFolder(folder).require_free()
+    prepared = prepare(
+        source,
+        target=target,
+        task=task,
+        overrides=overrides,
+        preset=preset,
+        validation=validation,
+        test=test,
+        columns=columns,
+        data=data,
+    )
+    if folder is None:
+        folder = _new_folder(Path("runs") / f"{file_stem(prepared.source)}-{time.strftime('%Y%m%d-%H%M%S')}")
+    return _run(prepared, RunFolder(folder), resume=resume, accept_changes=accept_changes, progress=progress)
 
 
 def new(
@@ -134,37 +151,116 @@ def new(
     return header + prepared.recipe.to_yaml(extra=notes)
 
 
-def _require_free(folder: Path) -> None:
-    if folder.is_file():
-        raise ConfigError(f"{folder}: is a file, expected a folder for the run")
-    if (folder / "recipe.yaml").exists():
-        raise ConfigError(f"{folder}: holds a run already; give another folder with -o, or go on with it by --resume")
+def _new_folder(folder: Path) -> Path:
+    """A folder that is not there: two runs may start within a second."""
+    names = itertools.chain([folder], (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2)))
+    return next(name for name in names if not name.exists())
 
 
-def _run(prepared: Prepared, folder: Path, *, resume: bool, progress: bool) -> Run:
+def _require_same_target(
+    recipe: Recipe,
+    folder: Path,
+    target: str | Sequence[str] | None,
+    task: str | None,
+    columns: Mapping[str, str] | None,
+) -> None:
+    """Checks that a run is resumed for what it was started for, where the caller says it again.
+
+    Raises:
+        CheckpointError: It was started for another target, or with a column of another kind.
+    """
+    data = recipe.data
+    requested = [target] if isinstance(target, str) else list(target or ())
+    problems = []
+    if requested and task is None and sorted(requested) != sorted(data.targets):
+        problems.append(f"the target was {', '.join(data.targets)} and is {', '.join(requested)}")
+    for name, kind in (columns or {}).items():
+        was = data.columns[name].modality if name in data.columns else None
+        if was is not None and kind.partition(":")[0] != was:
+            problems.append(f"column {name!r} was {was} and is {kind}")
+    if problems:
+        raise CheckpointError(
+            f"{folder}: not what the run was started with: {'; '.join(problems)}. Resume it with what it was started "
+            "with, or start a new run in another folder"
+        )
+
+
+def _run(prepared: Prepared, folder: RunFolder, *, resume: bool, accept_changes: bool, progress: bool) -> Run:
     recipe = prepared.recipe
     use_cuda = recipe.training.device in ("auto", "cuda") and torch.cuda.is_available()
     distributed = Distributed.from_environment(use_cuda=use_cuda)
-    try:
+    with ExitStack() as stack:
+        stack.callback(distributed.close)
+        if distributed.is_main and not resume:
+            folder.require_free()
         tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
         for warning in shared_persons(recipe.data, prepared.table, tables):
             _log.warning("%s", warning)
-        folder.mkdir(parents=True, exist_ok=True)
-        if distributed.is_main:
-            write_text(folder / "recipe.yaml", recipe.to_yaml())
-        bundle, training, unreadable = train_model(
-            recipe, tables, folder, resume=resume, progress=progress, distributed=distributed
+        resuming = _on_main(
+            distributed,
+            lambda: _open(folder, prepared, tables, stack, resume=resume, accept_changes=accept_changes),
         )
-        run = Run(folder=folder, recipe=recipe, bundle=bundle, training=training)
+        hint = _resume_hint(folder.path, recipe)
+        bundle, training, unreadable = train_model(
+            recipe, tables, folder.path, resume=resuming, progress=progress, distributed=distributed, resume_hint=hint
+        )
+        run = Run(folder=folder.path, recipe=recipe, bundle=bundle, training=training)
         if distributed.is_main:
-            measure(run, tables, unreadable, progress=progress)
-            write_text(folder / "bundle" / "README.md", _model_card(run, tables))
+            try:
+                measure(run, tables, unreadable, progress=progress, resume_hint=hint)
+            except KeyboardInterrupt:
+                raise TrainingInterrupted(f"stopped while measuring; the trained model is saved. {hint}") from None
+            bundle.card = _model_card(run, tables)
             bundle.info["metrics"] = run.metrics
-            bundle.save(folder / "bundle")
+            bundle.save(folder.path / "bundle")
         distributed.barrier()
-    finally:
-        distributed.close()
     return run
+
+
+def _open(
+    folder: RunFolder,
+    prepared: Prepared,
+    tables: Mapping[str, Table],
+    stack: ExitStack,
+    *,
+    resume: bool,
+    accept_changes: bool,
+) -> bool:
+    """Locks the folder and writes its first files; whether there is a checkpoint to go on from."""
+    stack.enter_context(folder.locked())
+    now = RunRecord.of(prepared.recipe, prepared.table, tables)
+    if not folder.is_trained:
+        if not resume:
+            folder.require_free(locked=True)
+        folder.begin(now, prepared.recipe)
+        return False
+    record = folder.record() if resume else None
+    if record is None:  # it was trained while this process read its table
+        folder.require_free(locked=True)
+    assert record is not None
+    folder.resume(record, now, prepared.recipe, accept_changes=accept_changes)
+    return True
+
+
+def _on_main(distributed: Distributed, act: Callable[[], T]) -> T:
+    """What the main process's act gives, in every process; its error is everybody's."""
+    result: T | None = None
+    error: PolysenseError | OSError | None = None
+    if distributed.is_main:
+        try:
+            result = act()
+        except (PolysenseError, OSError) as raised:
+            error = raised
+    result, error = distributed.from_main((result, error))
+    if error is not None:
+        raise error
+    return cast("T", result)
+
+
+def _resume_hint(folder: Path, recipe: Recipe) -> str:
+    if recipe.data.table is None:  # of a table in memory, which a command can't name
+        return f"Go on with: polysense.fit(TABLE, output={str(folder)!r}, resume=True)"
+    return f"Go on with: polysense train {shlex.quote(str(folder))} --resume"
 
 
 def _model_card(run: Run, tables: Mapping[str, Table]) -> str:

@@ -35,6 +35,7 @@ from polysense.evaluation.evaluator import Evaluation
 from polysense.recipe import Recipe
 from polysense.reports.report import Report, render_report
 from polysense.reports.terminal import report_text
+from polysense.training.state import checkpoint_path
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
@@ -93,7 +94,9 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
     )
 
 
-def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadable], *, progress: bool) -> None:
+def measure(
+    run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadable], *, progress: bool, resume_hint: str = ""
+) -> None:
     """Fills in the run's evaluations, baselines and contributions, and writes its files.
 
     Args:
@@ -101,6 +104,7 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
         tables: Per split.
         unreadable: The training rows' unreadable cells.
         progress: Whether to show progress of the baselines' trainings.
+        resume_hint: What a user must do to resume the run, for the message after Ctrl-C.
     """
     config, seed = run.recipe.evaluation, run.recipe.training.seed
     held_out = [name for name in ("validation", "test") if name in tables]
@@ -118,7 +122,7 @@ def measure(run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadab
     if config.baselines and evaluations and len(contributed) < len(run.bundle.schema.targets):
         _log.warning("no model of each column alone is trained: a target here is the columns themselves")
     elif config.baselines and evaluations:
-        _add_unimodal(run, tables, evaluations, baselines, progress=progress)
+        _add_unimodal(run, tables, evaluations, baselines, progress=progress, resume_hint=resume_hint)
     run.evaluations, run.baselines = evaluations, baselines
     evaluated_split = held_out[-1] if held_out else None
     several = len(run.bundle.schema.columns) > 1 and bool(contributed)
@@ -149,6 +153,7 @@ def _add_unimodal(
     baselines: Mapping[str, dict[str, Evaluation]],
     *,
     progress: bool,
+    resume_hint: str,
 ) -> None:
     unimodal: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
     over = {task(target.task).lies_in(target) for target in run.bundle.schema.targets} - {None}
@@ -160,7 +165,15 @@ def _add_unimodal(
             continue
         _log.info("baseline: training on the column %r alone", column)
         recipe = only_column(run.recipe, column)
-        bundle, _, _ = train_model(recipe, tables, run.folder / "baselines" / str(index), progress=progress)
+        folder = run.folder / "baselines" / str(index)
+        bundle, _, _ = train_model(
+            recipe,
+            tables,
+            folder,
+            resume=checkpoint_path(folder).exists(),
+            progress=progress,
+            resume_hint=resume_hint,
+        )
         for name in evaluations:
             result = evaluate_bundle(
                 bundle, tables[name], bootstrap=recipe.evaluation.bootstrap, seed=recipe.training.seed
@@ -230,6 +243,7 @@ def _write(
 def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
     rows = {f"{name} rows": f"{len(table):,}" for name, table in tables.items()}
     log = run.folder / "log.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return Report(
         title=run.folder.name,
         evaluation=run.evaluations[split],
@@ -237,7 +251,7 @@ def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
         split=split,
         comparisons=run.baselines[split],
         contributions=run.contributions if split == run.contribution_split else None,
-        history=[parse_json(line, dict) for line in log.read_text().splitlines()] if log.exists() else (),
+        history=[parse_json(line, dict) for line in lines],
         missing=_missing(run, tables),
         facts={
             **rows,

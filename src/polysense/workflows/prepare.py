@@ -27,7 +27,7 @@ from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
 from polysense.workflows.finetune.transfer import like_bundle
 
-__all__ = ["Prepared", "file_stem", "is_recipe", "prepare", "split_tables"]
+__all__ = ["Prepared", "file_stem", "is_recipe", "prepare", "prepare_recipe", "split_tables"]
 
 _LOOKED_AT = 500  # cells, for the language of texts
 _LOOKED_AT_FILES = 2_000  # of which a few are opened
@@ -93,13 +93,7 @@ def prepare(
     if is_recipe(source):
         if target is not None or columns or task is not None:
             raise ConfigError(f"{source}: a recipe names its targets and columns itself; edit it, or use overrides")
-        recipe = load_recipe(source, [*extra, *overrides])
-        if data is None and recipe.data.table is None:
-            raise ConfigError(f"{source}: data.table is not set; add it, or give data.table=PATH")
-        table = read_table(recipe.data.table if data is None else data, root=recipe.data.root)
-        if recipe.init_from is not None:
-            recipe = like_bundle(recipe, inferred=False)
-        return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=str(source))
+        return prepare_recipe(load_recipe(source, [*extra, *overrides]), data, name=str(source))
     without_column = [name for name, spec in tasks().items() if not spec.has_column]
     if task is not None and task not in without_column:
         raise ConfigError(
@@ -139,6 +133,26 @@ def prepare(
         guesses=guesses,
         source=str(source) if on_disk else table.name,
     )
+
+
+def prepare_recipe(recipe: Recipe, data: Any = None, *, name: str) -> Prepared:
+    """Reads a recipe's table, and makes the recipe complete.
+
+    Args:
+        recipe: What to do.
+        data: The table in memory or another path, where it is not the recipe's.
+        name: What messages call the recipe.
+
+    Raises:
+        ConfigError: It names no table.
+        TableError: The table can't be read.
+    """
+    if data is None and recipe.data.table is None:
+        raise ConfigError(f"{name}: data.table is not set; add it, or give data.table=PATH")
+    table = read_table(recipe.data.table if data is None else data, root=recipe.data.root)
+    if recipe.init_from is not None:
+        recipe = like_bundle(recipe, inferred=False)
+    return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=name)
 
 
 def _resolve_auto(recipe: Recipe, table: Table) -> Recipe:

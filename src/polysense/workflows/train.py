@@ -15,6 +15,7 @@ import torch
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.batch import Batch
+from polysense.core.files import replacing_folder
 from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
@@ -132,6 +133,7 @@ def train_model(
     distributed: Distributed | None = None,
     data: FittedData | None = None,
     save: bool = True,
+    resume_hint: str | None = None,
 ) -> tuple[Bundle, TrainResult, list[Unreadable]]:
     """Fits preprocessing, builds and trains the model, saves the bundle.
 
@@ -144,6 +146,7 @@ def train_model(
         distributed: This process among its peers.
         data: What `fit_data` gave for this recipe and these tables, where several trainings share it.
         save: Whether to save the bundle.
+        resume_hint: What a user must do to resume, for the message after Ctrl-C.
 
     Returns:
         The bundle, how the training went, and the training rows' unreadable cells.
@@ -155,7 +158,8 @@ def train_model(
         data = fit_data(recipe, tables, folder if known else None)
         if save and not known and distributed.is_main:
             keep_imputer(data.imputing, folder)
-            data.processor.save(fitted)
+            with replacing_folder(fitted) as part:
+                data.processor.save(part)
     processor, validation_set = data.processor, data.validation
     imputed = None if data.imputing is None else described(data.imputing, tables)
     schema = processor.schema
@@ -223,7 +227,8 @@ def train_model(
         preferred=selection_metrics(model),
         callbacks=callbacks,
         distributed=distributed,
-        resume_hint=f"Go on with: polysense train {folder} --resume",
+        resume_hint=resume_hint or f"Go on with: polysense train {folder} --resume",
+        others={"unreadable": loader},
     )
     with loader:
         result = trainer.fit(resume=resume)
@@ -250,7 +255,7 @@ def train_model(
         info["seen_rows"] = remembered
     if save and distributed.is_main:
         bundle.save(folder / "bundle")
-    return bundle, result, list(loader.unreadable.values())
+    return bundle, result, [cell for _, cell in sorted(loader.unreadable.items())]
 
 
 def _measured(data: FittedData, config: TrainingConfig) -> dict[str, Iterable[Batch]]:

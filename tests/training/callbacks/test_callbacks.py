@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from training_toys import ToyModel, validate
 from polysense.training.callbacks.base import Callback
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.callbacks.jsonl import JsonlLog
+from polysense.training.callbacks.log_file import LogFile
 from polysense.training.callbacks.progress import ProgressBar, duration
 from polysense.training.callbacks.tensorboard import TensorBoard
 from polysense.training.callbacks.text_log import TextLog
@@ -61,16 +63,83 @@ def test_jsonl_writes_null_for_what_is_not_finite(make_trainer: Make, tmp_path: 
     assert epoch["validation"] == {"label/accuracy": 0.5, "label/auroc": None}
 
 
-def test_jsonl_goes_on_after_half_a_line(make_trainer: Make, tmp_path: Path) -> None:
+def test_logs_are_cut_back_to_the_checkpoint_that_a_run_resumes_from(make_trainer: Make, tmp_path: Path) -> None:
+    def train(name: str, *others: Callback, resume: bool = False) -> None:
+        folder = tmp_path / name
+        logs = [JsonlLog(folder / "log.jsonl"), TextLog(folder / "train.log"), TensorBoard(folder / "tensorboard")]
+        make_trainer(
+            folder, epochs=3, log_every=1, validate=validate, callbacks=[*logs, Checkpointing(every_steps=4), *others]
+        ).fit(resume=resume)
+
+    class Dies(Callback):
+        def on_step(self, run: Run) -> None:
+            if run.global_step == 10:
+                raise RuntimeError("killed")
+
+    train("straight")
+    with pytest.raises(RuntimeError, match="killed"):
+        train("killed", Dies())
+    with (tmp_path / "killed" / "log.jsonl").open("a") as file:
+        file.write('{"event": "st')  # half a line
+    for _ in range(2):  # a finished run stays as it is
+        train("killed", resume=True)
+        straight, killed = tmp_path / "straight", tmp_path / "killed"
+        assert timeless(killed / "log.jsonl") == timeless(straight / "log.jsonl")
+        assert messages(killed / "train.log") == messages(straight / "train.log")
+        assert curves(killed / "tensorboard") == curves(straight / "tensorboard")
+        assert len(list((killed / "tensorboard").iterdir())) == 1
+    before = {path: path.read_bytes() for path in killed.rglob("*") if path.is_file()}
+    train("killed", resume=True)
+    assert {path: path.read_bytes() for path in killed.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_is_resumed_with_more_epochs_says_so(make_trainer: Make, tmp_path: Path) -> None:
     path = tmp_path / "run" / "log.jsonl"
     make_trainer(epochs=1, callbacks=[JsonlLog(path), Checkpointing()]).fit()
-    whole = len(path.read_text().splitlines())
-    with path.open("a") as file:
-        file.write('{"event": "st')
     make_trainer(epochs=2, callbacks=[JsonlLog(path), Checkpointing()]).fit(resume=True)
-    text = path.read_text().splitlines()
-    assert text[whole] == '{"event": "st'
-    assert json.loads(text[whole + 1])["event"] == "resume"
+    assert [record["event"] for record in lines(path) if record["event"] != "step"] == [
+        "start", "epoch", "resume", "epoch", "end",
+    ]  # fmt: skip
+
+
+def test_a_log_that_the_disk_does_not_take_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogFile(tmp_path / "a.log")
+    log.open(resumed=False)
+    log.write("one\ntwo")
+    assert log.sync() == 2
+
+    class Full(io.BytesIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    assert log._file is not None
+    log._file.close()
+    monkeypatch.setattr(log, "_file", Full())
+    with pytest.raises(OSError, match=r"No space left on device.*a\.log"):
+        log.write("three")
+    log.close()
+
+
+def timeless(path: Path) -> list[dict[str, Any]]:
+    times = ("time", "seconds", "samples_per_second", "input_tokens_per_second", "target_tokens_per_second")
+    return [{key: value for key, value in record.items() if key not in times} for record in lines(path)]
+
+
+def messages(path: Path) -> list[str]:
+    """What the log says, without the times."""
+    return [re.sub(r"^[\d ,:-]+|[\d,.]+ s(amples/s)?\b", "", line) for line in path.read_text().splitlines()]
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if "per_second" not in tag
+    }
 
 
 def test_the_text_log_takes_every_logger_of_ours_while_it_lasts(make_trainer: Make, tmp_path: Path) -> None:
@@ -204,6 +273,6 @@ def test_fast_epochs_and_a_slow_disk_do_not_mostly_save(monkeypatch: pytest.Monk
 
 def test_the_defaults_follow_the_config(tmp_path: Path) -> None:
     names = [type(c).__name__ for c in default_callbacks(TrainingConfig(early_stopping=3), tmp_path)]
-    assert names == ["EarlyStopping", "Checkpointing", "JsonlLog", "TextLog", "ProgressBar", "TensorBoard"]
+    assert names == ["EarlyStopping", "JsonlLog", "TextLog", "ProgressBar", "TensorBoard", "Checkpointing"]
     plain = [type(c).__name__ for c in default_callbacks(TrainingConfig(tensorboard=False), tmp_path)]
-    assert plain == ["Checkpointing", "JsonlLog", "TextLog", "ProgressBar"]
+    assert plain == ["JsonlLog", "TextLog", "ProgressBar", "Checkpointing"]

@@ -70,7 +70,13 @@ def train(
             help="Initialize from the compatible modules of a trained model; init_from.parts=... names them.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --output.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the run in --output; if nothing is trained there yet, start it.")
+    ] = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option("--accept-changes", help="Resume although the table or the recipe is not what it was."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model, from a recipe or a table.
@@ -93,6 +99,7 @@ def train(
             validation=validation,
             test=test,
             resume=resume,
+            accept_changes=accept_changes,
             progress=not console.is_quiet(),
             columns=columns,
             init_from=init_from,

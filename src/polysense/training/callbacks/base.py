@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from polysense.core.json import JsonValue
 from polysense.training.meter import Record
 from polysense.training.run import Run, TrainResult
 
@@ -15,9 +17,18 @@ class Callback:
 
     Attributes:
         every_process: Whether it is called in every process, where it must do the same; else only in the main one.
+        saved_as: The name under which a checkpoint holds its state; None if it has none.
     """
 
     every_process = False
+    saved_as: str | None = None
+
+    def state(self) -> JsonValue:
+        """What a checkpoint that is about to be written must remember of it; what it wrote must be on the disk."""
+        return None
+
+    def load_state(self, state: Any) -> None:
+        """Takes up what `state` gave, before `on_start`."""
 
     def on_start(self, run: Run) -> None:
         """Before the first step, after a checkpoint was loaded."""

@@ -13,18 +13,19 @@
 `epoch` counts from 1, `step` over the whole run, `seconds` over all resumptions; `steps_per_epoch` is of the epoch that
 begins, since with a token budget they differ. Tokens are those of text, and of audio in units of 1/25 s; `padding` is
 the share of those in the batches, inputs and texts to be written, that was padding. What is not finite is null. A run
-that was killed and resumed writes the steps after its checkpoint twice: the later line counts.
+that was stopped and resumed leaves the lines of one that was not; "resume" is there only if it was resumed with other
+settings, such as more epochs.
 """
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from polysense.core.json import json_text
+from polysense.core.json import JsonValue, json_text, parse_json
 from polysense.training.callbacks.base import Callback
+from polysense.training.callbacks.log_file import LogFile
 from polysense.training.meter import Record
 from polysense.training.run import Run, TrainResult
 
@@ -34,33 +35,38 @@ __all__ = ["JsonlLog"]
 class JsonlLog(Callback):
     """Writes log.jsonl."""
 
+    saved_as = "log.jsonl"
+
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: TextIO | None = None
+        self._file = LogFile(path)
+        self._started: dict[str, Any] = {}
+
+    def state(self) -> JsonValue:
+        """How many lines it has, and what the run was started with."""
+        return {"lines": self._file.sync(), "started": self._started}
+
+    def load_state(self, state: Any) -> None:
+        """Takes up what `state` gave."""
+        self._file.num_lines, self._started = state["lines"], state["started"]
 
     def on_start(self, run: Run) -> None:
-        """Opens the file; a resumed run appends."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        cut = False
-        if run.resumed and self._path.is_file() and self._path.stat().st_size:
-            with self._path.open("rb") as file:  # a killed run may have left half a line
-                file.seek(-1, os.SEEK_END)
-                cut = file.read(1) != b"\n"
-        self._file = self._path.open("a" if run.resumed else "w", encoding="utf-8")
-        if cut:
-            self._file.write("\n")
+        """Opens the file; a resumed run appends to what its checkpoint knows of."""
+        if run.resumed and run.finished and [_event(line) for line in self._file.tail()] == ["end"]:
+            return  # complete
+        self._file.open(resumed=run.resumed)
         facts = {
             "epochs": run.config.epochs,
-            "steps_per_epoch": run.steps_per_epoch,
+            "steps_per_epoch": run.steps[0] if run.steps else 0,
             "total_steps": run.total_steps,
             "batch_size": run.config.batch_size,
             "parameters": run.num_parameters,
-            "time": _now(),
         }
-        if run.resumed:
-            self._write("resume", facts | {"epoch": run.epoch + 1, "step": run.global_step})
-        else:
-            self._write("start", facts)
+        if not run.resumed:
+            self._write("start", facts | {"time": _now()})
+        elif facts != self._started:
+            place = {"steps_per_epoch": run.steps_per_epoch, "epoch": run.epoch + 1, "step": run.global_step}
+            self._write("resume", facts | place | {"time": _now()})
+        self._started = facts
 
     def on_log(self, run: Run, record: Record) -> None:
         """Writes a step's line."""
@@ -78,14 +84,18 @@ class JsonlLog(Callback):
 
     def close(self) -> None:
         """Closes the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._file.close()
 
     def _write(self, event: str, facts: dict[str, Any]) -> None:
-        assert self._file is not None, "on_start was not called"
-        self._file.write(json_text({"event": event} | facts) + "\n")
-        self._file.flush()
+        if self._file.is_open:
+            self._file.write(json_text({"event": event} | facts))
+
+
+def _event(line: str) -> str:
+    try:
+        return str(parse_json(line, dict).get("event"))
+    except ValueError:
+        return ""
 
 
 def _now() -> str:

@@ -1,49 +1,69 @@
-"""train.log: what polysense's loggers say during a run, with the time."""
+"""train.log: what polysense's loggers say during a run, with the time.
+
+It is the log of the run that was not stopped: what is said of a resumption itself goes to the terminal alone.
+"""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
+from polysense.core.json import JsonValue
 from polysense.core.logs import get_logger
 from polysense.training.callbacks.base import Callback
+from polysense.training.callbacks.log_file import LogFile
 from polysense.training.callbacks.progress import epoch_line
 from polysense.training.meter import Record
 from polysense.training.run import Run, TrainResult
 
-__all__ = ["TextLog"]
+__all__ = ["RESUME_LOGGER", "TextLog"]
+
+RESUME_LOGGER = "polysense.training.resume"
+"""The logger of messages that a run would not give if it had not been stopped."""
 
 _LOG = get_logger("polysense.training")
+_RESUME_LOG = get_logger(RESUME_LOGGER)
 
 
 class TextLog(Callback):
     """Writes every message of level INFO and above to a file while the run lasts."""
 
+    saved_as = "train.log"
+
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._handler: logging.FileHandler | None = None
+        self._file = LogFile(path)
+        self._handler: _Handler | None = None
         self._level = logging.NOTSET
+
+    def state(self) -> JsonValue:
+        """How many lines it has."""
+        return self._file.sync()
+
+    def load_state(self, state: Any) -> None:
+        """Takes up what `state` gave."""
+        self._file.num_lines = state
 
     def on_start(self, run: Run) -> None:
         """Opens the file and listens."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = logging.FileHandler(self._path, mode="a" if run.resumed else "w", encoding="utf-8")
+        what = (
+            f"{run.config.epochs} epochs of {run.formatted_steps} steps, batch size {run.config.batch_size}, "
+            f"{run.num_parameters:,} trainable parameters"
+        )
+        if run.resumed and run.finished and self._file.tail():
+            return  # complete
+        if run.resumed and not run.finished:
+            _RESUME_LOG.info("resumed at epoch %d, step %d: %s", run.epoch + 1, run.step, what)
+        self._file.open(resumed=run.resumed)
+        self._handler = _Handler(self._file)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger("polysense")
         self._level = root.level
         root.addHandler(self._handler)
         if root.getEffectiveLevel() > logging.INFO:
             root.setLevel(logging.INFO)
-        if run.finished:
-            return
-        _LOG.info(
-            "%s: %d epochs of %s steps, batch size %d, %s trainable parameters",
-            f"resumed at epoch {run.epoch + 1}, step {run.step}" if run.resumed else "started",
-            run.config.epochs,
-            run.formatted_steps,
-            run.config.batch_size,
-            f"{run.num_parameters:,}",
-        )
+        if not run.resumed and not run.finished:
+            _LOG.info("started: %s", what)
 
     def on_epoch(self, run: Run, record: Record) -> None:
         """One line."""
@@ -51,7 +71,7 @@ class TextLog(Callback):
 
     def on_end(self, run: Run, result: TrainResult) -> None:
         """How it ended."""
-        if not run.steps_here:
+        if not result.steps or self._handler is None:
             return
         why = f" ({result.stop_reason})" if result.stop_reason else ""
         _LOG.info(
@@ -66,5 +86,17 @@ class TextLog(Callback):
             root = logging.getLogger("polysense")
             root.removeHandler(self._handler)
             root.setLevel(self._level)
-            self._handler.close()
             self._handler = None
+        self._file.close()
+
+
+class _Handler(logging.Handler):
+    """Writes to a log file; a full disk ends the run, which can be resumed."""
+
+    def __init__(self, file: LogFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name != RESUME_LOGGER:
+            self._file.write(self.format(record))
