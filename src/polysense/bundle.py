@@ -17,7 +17,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from polysense.config.codec import from_dict, to_dict
 from polysense.core.batch import Batch
 from polysense.core.checksum import damages, file_checksum, folder_checksums
 from polysense.core.device import resolve_device
-from polysense.core.files import replacing_folder, write_bytes, write_text
+from polysense.core.files import move_entries, replacing_folder, write_bytes, write_text
 from polysense.core.json import write_json, write_json_lines
 from polysense.core.logs import get_logger
 from polysense.core.offline import offline
@@ -197,7 +196,8 @@ class Bundle:
         with replacing_folder(folder / ".saving" if foreign else folder) as part:
             self.write(part)
         if foreign:
-            _move_in(folder / ".saving", folder)
+            # What is half replaced is no bundle: the file that makes it one goes first and comes last.
+            move_entries(folder / ".saving", folder, [_MANIFEST, *sorted(_ENTRIES - {_MANIFEST})])
         self.folder = folder
 
     def write(self, folder: Path) -> None:
@@ -412,20 +412,6 @@ def _table(source: Any, root: Path | str | None) -> Table:
     if isinstance(source, Mapping) and not any(isinstance(cell, (list, tuple)) for cell in source.values()):
         source = [source]  # one row
     return read_table(source, root=root)
-
-
-def _move_in(part: Path, folder: Path) -> None:
-    """Moves a bundle's files into a folder that holds others; the file that makes it a bundle is last."""
-    (folder / _MANIFEST).unlink(missing_ok=True)  # what is half replaced is no bundle
-    for name in [*sorted(_ENTRIES - {_MANIFEST}), _MANIFEST]:
-        place, new = folder / name, part / name
-        if place.is_dir():
-            shutil.rmtree(place)
-        else:
-            place.unlink(missing_ok=True)
-        if new.exists():
-            new.rename(place)
-    part.rmdir()
 
 
 def as_bundle(bundle: Bundle | Path | str, *, device: str = "auto") -> Bundle:

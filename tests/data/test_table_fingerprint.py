@@ -16,7 +16,7 @@ FRAME = pl.DataFrame(
         "text": ["ä", "", None, "longer text"],
         "number": [1.5, float("nan"), None, -0.0],
         "whole": [1, 2, None, 3],
-        "flag": [True, None, False, False],
+        "flag": [True, False, None, False],
         "day": [datetime.date(2020, 1, 1), None, datetime.date(1999, 1, 1), datetime.date(2020, 1, 2)],
         "list": [["a", "b"], [], None, ["ab"]],
         "vector": pl.Series([[1, 2], [3, 4], None, [5, 6]], dtype=pl.Array(pl.Int32, 2)),

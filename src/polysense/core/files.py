@@ -6,7 +6,7 @@ disk); `durable=False` saves them where many small files are written that can be
 
 What a killed process leaves has a name of its own (`.HEX.part`), so that two writers never mix their bytes; the first
 write of a later process removes it once it is an hour old, and `sweep` at once, for who has the folder to himself
-(`core.lock`). A log that grows line by line is no such file.
+(`core.lock`). A log that grows line by line is no such file (`core.log_file`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["replacing", "replacing_folder", "sweep", "write_bytes", "write_text"]
+__all__ = ["move_entries", "replacing", "replacing_folder", "sweep", "write_bytes", "write_text"]
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _ABANDONED_AFTER = 3600.0  # seconds without a byte
@@ -123,6 +123,27 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(older, ignore_errors=True)
+
+
+def move_entries(part: Path, folder: Path, names: Sequence[str]) -> None:
+    """Moves files and folders into a folder that holds others, in place of those of their names.
+
+    Args:
+        part: Where they are; it is removed.
+        folder: Where they go.
+        names: All that are replaced; older ones that have no successor are removed. The first is removed first and
+            moved last, so that it is there only while all of them belong together.
+    """
+    for name in names:
+        place = folder / name
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+    for name in reversed(names):
+        if (part / name).exists():
+            (part / name).rename(folder / name)
+    part.rmdir()
 
 
 def sweep(folder: Path) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from training_toys import ToyModel, validate
 
+from polysense.core.log_file import LogFile
 from polysense.training.callbacks.base import Callback
 from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.callbacks.jsonl import JsonlLog
-from polysense.training.callbacks.log_file import LogFile
 from polysense.training.callbacks.progress import ProgressBar, duration
 from polysense.training.callbacks.tensorboard import TensorBoard
 from polysense.training.callbacks.text_log import TextLog

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from polysense.core.json import JsonValue, json_text, parse_json
+from polysense.core.log_file import LogFile
 from polysense.training.callbacks.base import Callback
-from polysense.training.callbacks.log_file import LogFile
 from polysense.training.meter import Record
 from polysense.training.run import Run, TrainResult
 

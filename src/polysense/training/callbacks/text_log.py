@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from polysense.core.json import JsonValue
+from polysense.core.log_file import LogFile
 from polysense.core.logs import get_logger
 from polysense.training.callbacks.base import Callback
-from polysense.training.callbacks.log_file import LogFile
 from polysense.training.callbacks.progress import epoch_line
 from polysense.training.meter import Record
 from polysense.training.run import Run, TrainResult
