@@ -90,10 +90,10 @@ def _acquire(folder: Path, path: Path) -> int:
             pass
         os.close(descriptor)
     since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()
+    facts = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()
     with suppress(OSError):  # a full disk: the lock holds without a name in it
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, holder)
+        os.write(descriptor, facts)
     return descriptor
 
 
