@@ -68,6 +68,20 @@ def test_lists_are_several_items(fit: Fit, source: SourceInfo) -> None:
     assert not fit(CategoryColumnConfig(), ["a", ["b"]]).column.multiple
 
 
+def test_a_list_that_is_much_longer_than_all_others_is_cut_and_told(
+    fit: Fit, source: SourceInfo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = ["a"] * 3000
+    processor = fit(CategoryColumnConfig(), [["a", "b"]] * 99 + [long])
+    assert processor.column.max_items == 32
+    loaded = ColumnProcessor.load(processor.save(tmp_path), tmp_path)
+    assert len(loaded.transform(long, source, Path())) == 32
+    assert "cut to max_items=32" in caplog.text
+    assert "data.columns.c.max_items sets it" in caplog.text
+    assert fit(CategoryColumnConfig(max_items=None), [["a", "b"]] * 99 + [long]).column.max_items == 3000
+    assert fit(CategoryColumnConfig(), [["a"] * 40] * 20).column.max_items == 40
+
+
 @given(st.integers(0, 3000), st.integers(1, 600))
 def test_samples_are_in_order_distinct_and_always_the_same(num: int, limit: int) -> None:
     positions = list(range(5, 5 + num))

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
+from polysense.config.limits import PositiveInt
 from polysense.core.geometry import Placement
 from polysense.core.logs import get_logger
 from polysense.core.modality_spec import FittedColumn
@@ -33,10 +35,22 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
 from polysense.errors import BundleError, ColumnError, DecodeError
 
-__all__ = ["NUM_SAMPLED", "ColumnConfig", "ColumnProcessor", "Item", "PlacedItem", "TrainingCells", "sampled"]
+__all__ = [
+    "NUM_SAMPLED",
+    "ColumnConfig",
+    "ColumnProcessor",
+    "Item",
+    "PlacedItem",
+    "TrainingCells",
+    "length_limit",
+    "sampled",
+]
 
 NUM_SAMPLED = 500
 """Cells that media statistics and lengths are taken from."""
+
+_TIMES_TYPICAL = 4
+_FEWEST_ITEMS = 32  # of a list, that are always read
 
 T = TypeVar("T")
 _log = get_logger("polysense.data.columns")
@@ -60,11 +74,14 @@ class ColumnConfig(Family, ABC, family="column", homes=("modalities.*.column",))
     Attributes:
         column: The table's column, if its name differs from this one: one column can be read in two ways, as a video's
             frames and its sound track.
+        max_items: Items of a list that are read, the first ones; auto is 4 times as many as 95% of the training lists
+            have, and 32 at least, so that one long list can't fill the memory. null reads all.
     """
 
     modality: ClassVar[str]  # its columns' modality
 
     column: str | None = None
+    max_items: PositiveInt | Literal["auto"] | None = "auto"
 
     def source(self, name: str) -> str:
         """The table's column that the input column of that name is read from."""
@@ -82,12 +99,16 @@ class ColumnProcessor(FittedColumn):
         name: The input column's name; in the table too, unless the config names another column.
         config: How it was asked for.
         warnings: What of the training cells may be read otherwise than it was meant, or loses its meaning. Not saved.
+        most_items: Items of a list that are read; None: all.
+        num_truncated: Items and lists cut so far (in this process; those cut while fitting are not counted).
     """
 
     def __init__(self, name: str, config: ColumnConfig) -> None:
         self.name = name
         self.config = config
         self.warnings: tuple[str, ...] = ()
+        self.num_truncated = 0
+        self.most_items: int | None = None
         self._column: Column | None = None
 
     @property
@@ -119,17 +140,21 @@ class ColumnProcessor(FittedColumn):
         if self.joins_lists:
             cells = [self._joined(cell) if isinstance(cell, list) else cell for cell in cells]
         present: list[int] = []
-        max_items = 1
+        sizes = [1]
         for i, cell in enumerate(cells):  # once: cells may be files
             if cell is not None:
                 present.append(i)
-                max_items = max(max_items, len(cell) if isinstance(cell, list) else 1)
+                sizes.append(len(cell) if isinstance(cell, list) else 1)
+        limit = self.config.max_items
+        self.most_items = length_limit(sizes, _FEWEST_ITEMS) if limit == "auto" else limit
+        max_items = max(sizes) if self.most_items is None else min(max(sizes), self.most_items)
         if not present:
             where = sources[0].table if len(sources) else "the training split"
             raise ColumnError(
                 f"{where}, column {self.name!r}: all {len(cells)} training cells are missing; leave this column out"
             )
-        fitted = self._fit(TrainingCells(cells, sources, present), root, requirements)
+        fitted = self._fit(TrainingCells(cells, sources, present, self.most_items), root, requirements)
+        self.num_truncated = 0
         for warning in self.warnings:
             _log.warning("column %r: %s", self.name, warning)
         max_items *= fitted.max_items
@@ -171,7 +196,9 @@ class ColumnProcessor(FittedColumn):
         if not isinstance(cell, list):
             return self._items(cell, source, root)
         items: list[Item] = []
-        for position, part in enumerate(cell):
+        if self.most_items is not None and len(cell) > self.most_items:
+            self._report_cut(source, f"max_items={self.most_items}", self.config.max_items == "auto")
+        for position, part in enumerate(cell[: self.most_items]):
             if part is None:
                 continue
             try:
@@ -184,6 +211,15 @@ class ColumnProcessor(FittedColumn):
                 f"more: give one, or train on rows that hold several"
             )
         return items
+
+    def _report_cut(self, source: SourceInfo, limit: str, is_auto: bool) -> None:
+        """Says of the first item or list that is cut where it is and what it is cut to, and counts them all."""
+        self.num_truncated += 1
+        if self.num_truncated == 1:
+            setting = f"data.columns.{self.name}.{limit.partition('=')[0]}"
+            typical = f"{_TIMES_TYPICAL} times what 95% of the training cells have"
+            more = f" ({typical}; {setting} sets it)" if is_auto else ""
+            _log.warning("%s: cut to %s%s; further cuts are counted only", source, limit, more)
 
     def _items(self, value: Any, source: SourceInfo, root: Path) -> Sequence[Item]:
         result = self._item(value, source, root)
@@ -205,7 +241,12 @@ class ColumnProcessor(FittedColumn):
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Everything needed to rebuild it: plain values for JSON, larger things as files in `folder`."""
-        return {"config": to_dict(self.config), "column": to_dict(self.column), **self._state(folder)}
+        return {
+            "config": to_dict(self.config),
+            "column": to_dict(self.column),
+            "most_items": self.most_items,
+            **self._state(folder),
+        }
 
     @staticmethod
     def load(state: Mapping[str, Any], folder: Path) -> ColumnProcessor:
@@ -217,7 +258,7 @@ class ColumnProcessor(FittedColumn):
         try:
             column = _record(state["column"])
             processor = from_dict(ColumnConfig, state["config"], where="the saved column").build(column.name)  # type: ignore[type-abstract]
-            processor._column = column
+            processor._column, processor.most_items = column, state["most_items"]
             processor._restore(state, folder)
         except Exception as error:
             raise BundleError(
@@ -326,17 +367,18 @@ def _record(plain: Mapping[str, Any]) -> Column:
 
 @dataclass(frozen=True)
 class TrainingCells:
-    """The training cells of one column and which of them are there."""
+    """The training cells of one column, which of them are there, and how many items of a list are read at most."""
 
     cells: Sequence[object]
     sources: Sequence[SourceInfo]
     present: Sequence[int]
+    most_items: int | None = None
 
     def items(self, limit: int | None = None) -> Iterator[tuple[Any, SourceInfo]]:
         """The items of the cells that are there, lists unfolded; of `limit` cells at most, spread at random."""
         for position in self.present if limit is None else sampled(self.present, limit):
             cell = self.cells[position]
-            for item in cell if isinstance(cell, list) else (cell,):
+            for item in cell[: self.most_items] if isinstance(cell, list) else (cell,):
                 if item is not None:
                     yield item, self.sources[position]
 
@@ -379,6 +421,17 @@ class TrainingCells:
         if failed and tell:
             _log.info("column %r: %d of %d sampled cells can't be read", name, len(failed), len(failed) + len(results))
         return results
+
+
+def length_limit(lengths: Sequence[int] | Sequence[float], least: int) -> int:
+    """Where items are cut that are much longer than all others: one of them costs a whole batch its length.
+
+    Args:
+        lengths: Of the training items.
+        least: The shortest limit.
+    """
+    typical = float(np.quantile(lengths, 0.95)) if len(lengths) else 0.0
+    return max(least, math.ceil(_TIMES_TYPICAL * typical))
 
 
 def sampled(positions: Sequence[int], limit: int = NUM_SAMPLED) -> Sequence[int]:

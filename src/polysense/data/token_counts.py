@@ -160,7 +160,7 @@ def _column(table: Table, name: str, processor: ColumnProcessor, *, exact: bool)
         def sizes(i: int) -> list[int]:
             return estimate(table.cell(i, name))
 
-    rows = _each(len(table), lengths, sizes, exact=exact)
+    rows = [row[: processor.most_items] for row in _each(len(table), lengths, sizes, exact=exact)]
     limit, multiple = spec.longest(processor), spec.length_multiple
     longest = [max(row, default=0) if limit is None else min(max(row, default=0), limit) for row in rows]
     if multiple is not None:

@@ -67,3 +67,16 @@ def test_saving_and_loading_changes_nothing(fit: Fit, tmp_path: Path) -> None:
 def test_senseless_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="sample_rate: expected 1000 to 192000"):
         from_dict(AudioColumnConfig, {"type": "audio", "sample_rate": 16})
+
+
+def test_a_clip_that_is_much_longer_than_all_others_is_cut_and_told(
+    fit: Fit, source: SourceInfo, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = [wav(1000, 1.0)] * 30
+    processor = fit(AudioColumnConfig(), [*clips, wav(1000, 90.0)])
+    assert len(processor.transform(wav(1000, 90.0), source, Path())[0]) == 30_000
+    assert "cut to max_seconds=30" in caplog.text
+    short = fit(AudioColumnConfig(max_seconds=0.5), clips)
+    assert len(short.transform(clips[0], source, Path())[0]) == 500
+    whole = fit(AudioColumnConfig(max_seconds=None), clips)
+    assert len(whole.transform(wav(1000, 90.0), source, Path())[0]) == 90_000

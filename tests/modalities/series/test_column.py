@@ -94,3 +94,14 @@ def test_a_table_of_series_is_learned_by_default(tmp_path: Path) -> None:
     assert run.metrics["validation"]["kind"]["accuracy"]["value"] >= 0.9
     predictions = polysense.load(tmp_path / "run").predict([{"wave": rows[0]["wave"]}, {"wave": None}, {}])
     assert len(predictions.frame) == 3
+
+
+def test_a_series_that_is_much_longer_than_all_others_is_cut_and_told(
+    fit: Fit, caplog: pytest.LogCaptureFixture
+) -> None:
+    short, long = [0.0, 1.0, 2.0], [0.0, 1.0] * 5_000
+    processor = fit(SeriesColumnConfig(), [short] * 30 + [long])
+    assert item(processor, long).shape == (4_096, 1)
+    assert "cut to max_steps=4096" in caplog.text
+    assert item(fit(SeriesColumnConfig(max_steps=2), [short]), short).shape == (2, 1)
+    assert item(fit(SeriesColumnConfig(max_steps=None), [short]), long).shape == (10_000, 1)

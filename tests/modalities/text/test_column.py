@@ -80,9 +80,9 @@ def test_other_cells_become_their_usual_spelling(fitted: TextProcessor) -> None:
             ids(fitted, cell)
 
 
-def test_nothing_is_cut_unless_asked_and_cuts_are_counted(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_cut_where_null_says_so_and_cuts_are_counted(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:
     long = "the cat sat on the mat " * 500
-    free = fit(TextColumnConfig(), TEXTS)
+    free = fit(TextColumnConfig(max_tokens=None), TEXTS)
     assert len(ids(free, long)) >= 3000
     assert free.num_truncated == 0
     cut = fit(TextColumnConfig(max_tokens=4), TEXTS)
@@ -94,6 +94,23 @@ def test_nothing_is_cut_unless_asked_and_cuts_are_counted(fit: Fit, caplog: pyte
         "t, row 7, column 'c': cut to max_tokens=4; further cuts are counted only"
     ) == 1
     assert cut.column.typical_length == 4
+
+
+def test_a_text_that_is_much_longer_than_all_others_is_cut_and_told(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:
+    long = "the cat sat on the mat " * 500
+    processor = fit(TextColumnConfig(), [*TEXTS * 10, long])
+    assert processor.max_tokens == 256
+    assert len(ids(processor, long)) == 256
+    (told,) = [record.getMessage() for record in caplog.records if "cut to" in record.getMessage()]
+    assert told == (
+        "t, row 7, column 'c': cut to max_tokens=256 (4 times what 95% of the training cells have; "
+        "data.columns.c.max_tokens sets it); further cuts are counted only"
+    )
+    assert processor.num_truncated == 1
+    # Where most texts are long, so is the limit.
+    assert fit(TextColumnConfig(), [long] * 20).max_tokens == 4 * len(
+        ids(fit(TextColumnConfig(max_tokens=None), [long]), long)
+    )
 
 
 def test_the_vocabulary_grows_with_the_data(fit: Fit) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.config.limits import PositiveFloat
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
-from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
 from polysense.errors import ColumnError
 from polysense.modalities.audio.decode import audio_info, decode_audio
 from polysense.modalities.audio.record import AudioColumn, AudioRequirements
 
 __all__ = ["AudioColumnConfig", "AudioProcessor"]
 
+_FEWEST_SECONDS = 30
 _HIGHEST = 16_000  # speech and most audio clips keep their identity below 8 kHz; the cost grows with the rate
 
 
@@ -28,11 +32,14 @@ class AudioColumnConfig(ColumnConfig):
     Attributes:
         sample_rate: Samples per second to which every clip is resampled, or auto: the most common rate of the training
             clips, at most 16000.
+        max_seconds: Longer clips are cut to so many seconds. auto is 4 times as long as 95% of the training clips are,
+            and 30 at least, so that one long clip can't fill the memory; null cuts nothing.
     """
 
     modality: ClassVar[str] = "audio"
     type: Literal["audio"] = "audio"
     sample_rate: int | Literal["auto"] = "auto"
+    max_seconds: PositiveFloat | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
         if self.sample_rate != "auto" and not 1_000 <= self.sample_rate <= 192_000:
@@ -44,9 +51,14 @@ class AudioColumnConfig(ColumnConfig):
 
 
 class AudioProcessor(ColumnProcessor):
-    """Decodes and resamples audio clips; each item is int16 [samples]."""
+    """Decodes and resamples audio clips; each item is int16 [samples].
+
+    Attributes:
+        max_samples: Where clips are cut; None: nowhere.
+    """
 
     config: AudioColumnConfig
+    max_samples: int | None
 
     @property
     def column(self) -> AudioColumn:
@@ -70,6 +82,11 @@ class AudioProcessor(ColumnProcessor):
             counts = Counter(info[0] for info in infos)
             rate = min(_HIGHEST, max(counts, key=lambda rate: (counts[rate], rate)))
         lengths = [frames * rate / source_rate for source_rate, frames, _ in infos]
+        limit = self.config.max_seconds
+        if limit == "auto":
+            self.max_samples = length_limit(lengths, _FEWEST_SECONDS * rate)
+        else:
+            self.max_samples = None if limit is None else math.ceil(limit * rate)
         typical = max(1, round(float(np.quantile(lengths, 0.95))))
         return AudioColumn(
             name=self.name,
@@ -82,4 +99,15 @@ class AudioProcessor(ColumnProcessor):
         return "audio is reconstructed as a spectrogram, which is not converted back into a waveform"
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
-        return decode_audio(value, root, sample_rate=self.column.sample_rate)
+        samples = decode_audio(value, root, sample_rate=self.column.sample_rate)
+        if self.max_samples is not None and len(samples) > self.max_samples:
+            seconds = self.max_samples / self.column.sample_rate
+            self._report_cut(source, f"max_seconds={seconds:g}", self.config.max_seconds == "auto")
+            samples = samples[: self.max_samples].copy()
+        return samples
+
+    def _state(self, folder: Path) -> dict[str, Any]:
+        return {"max_samples": self.max_samples}
+
+    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
+        self.max_samples = state["max_samples"]

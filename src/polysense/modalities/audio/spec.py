@@ -19,6 +19,7 @@ from polysense.core.modality_spec import (
 )
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
+from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
 from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
 from polysense.modalities.audio.record import AudioColumn
@@ -71,6 +72,10 @@ class AudioSpec(FileSpec):
         rate = AudioColumn.of(fitted.column).sample_rate
         infos = [audio_info(part, root) for part in parts(cell)]
         return [math.ceil(frames * rate / source_rate) for source_rate, frames, _ in infos]
+
+    def longest(self, fitted: FittedColumn) -> int | None:
+        assert isinstance(fitted, AudioProcessor)
+        return fitted.max_samples
 
     def preview(
         self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool

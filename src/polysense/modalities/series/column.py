@@ -7,22 +7,24 @@ interquartile range, which a spike does not move.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from polysense.config.limits import PositiveInt
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
-from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells
+from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.series.decode import Series, read_series
 from polysense.modalities.series.record import SeriesColumn
 
 __all__ = ["SeriesColumnConfig", "SeriesProcessor"]
 
+_FEWEST_STEPS = 4_096
 _LARGEST = 3e38
 
 
@@ -36,6 +38,8 @@ class SeriesColumnConfig(ColumnConfig):
         scaling: How each channel's values are brought to a common scale. robust by median and interquartile range,
             standard by mean and standard deviation, none leaves them as they are.
         center_each: Whether each series' own mean is taken away first, so that only what changes within it counts.
+        max_steps: Longer series are cut to this many steps. auto is 4 times as many as 95% of the training series have,
+            and 4096 at least, so that one long series can't slow a whole batch down; null cuts nothing.
     """
 
     modality: ClassVar[str] = "series"
@@ -43,6 +47,7 @@ class SeriesColumnConfig(ColumnConfig):
     channels: tuple[str, ...] | None = None
     scaling: Literal["robust", "standard", "none"] = "robust"
     center_each: bool = False
+    max_steps: PositiveInt | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
         if self.channels is not None and len(set(self.channels)) != len(self.channels):
@@ -56,9 +61,14 @@ class SeriesColumnConfig(ColumnConfig):
 
 
 class SeriesProcessor(ColumnProcessor):
-    """Reads and scales series; each item is float32 [steps, channels], NaN where not measured. Nothing is cut."""
+    """Reads and scales series; each item is float32 [steps, channels], NaN where not measured.
+
+    Attributes:
+        max_steps: Where series are cut; None: nowhere.
+    """
 
     config: SeriesColumnConfig
+    max_steps: int | None
 
     @property
     def column(self) -> SeriesColumn:
@@ -82,6 +92,8 @@ class SeriesProcessor(ColumnProcessor):
             center, scale = _statistics(channel[~np.isnan(channel)], self.config.scaling)
             centers.append(center)
             scales.append(scale)
+        limit = self.config.max_steps
+        self.max_steps = length_limit([len(part) for part in parts], _FEWEST_STEPS) if limit == "auto" else limit
         rates = [one.steps_per_second for one in series if one.steps_per_second is not None]
         return SeriesColumn(
             name=self.name,
@@ -124,7 +136,16 @@ class SeriesProcessor(ColumnProcessor):
             scaled: np.ndarray = (values - np.array(column.mean)) / np.array(column.std)
         if not (np.isnan(scaled) | (np.abs(scaled) < _LARGEST)).all():
             raise DecodeError("holds a value that is too far from the training values to be scaled")
+        if self.max_steps is not None and len(scaled) > self.max_steps:
+            self._report_cut(source, f"max_steps={self.max_steps}", self.config.max_steps == "auto")
+            scaled = scaled[: self.max_steps]
         return scaled.astype(np.float32)
+
+    def _state(self, folder: Path) -> dict[str, Any]:
+        return {"max_steps": self.max_steps}
+
+    def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
+        self.max_steps = state["max_steps"]
 
     @property
     def joins_lists(self) -> bool:

@@ -20,6 +20,7 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 from polysense.errors import DecodeError
+from polysense.modalities.series.column import SeriesProcessor
 from polysense.modalities.series.decode import SUFFIXES, is_numeric_list, read_series
 from polysense.modalities.series.record import LENGTH_MULTIPLE, SeriesColumn
 from polysense.modalities.series.sparkline import sparkline
@@ -85,6 +86,10 @@ class SeriesSpec(FileSpec):
 
     def measure(self, fitted: FittedColumn, cell: object, source: SourceInfo, root: Path) -> list[int]:
         return [len(item) for item in fitted.transform(cell, source, root)]
+
+    def longest(self, fitted: FittedColumn) -> int | None:
+        assert isinstance(fitted, SeriesProcessor)
+        return fitted.max_steps
 
     def preview(
         self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
