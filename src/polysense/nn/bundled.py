@@ -130,9 +130,9 @@ def _counts(value: object, where: str) -> Iterator[tuple[str, int]]:
 def _check(plain: Mapping[str, Any], kinds: Mapping[str, type], path: Path, where: str) -> None:
     for name, kind in kinds.items():
         if not isinstance(plain.get(name), kind):
-            found = "nothing" if name not in plain else _short(plain[name])
+            value = "nothing" if name not in plain else _short(plain[name])
             expected = _NAMES[kind]
-            raise BundleError(f"{path}: {where}{name}: found {found}, expected {expected}; copy the bundle again")
+            raise BundleError(f"{path}: {where}{name}: found {value}, expected {expected}; copy the bundle again")
 
 
 def _short(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.schema import Target
-from polysense.data.numbers import parse_number
+from polysense.data.notation import Notation
 from polysense.data.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
@@ -52,7 +52,7 @@ class CountProcessor(TargetProcessor):
 
 
 def _count(cell: object) -> float | None:
-    number = parse_number(cell)
+    number = Notation().read(cell)
     if number is not None and (number < 0 or not number.is_integer()):
         raise DecodeError(f"found {cell!r}, expected a count: 0, 1, 2 and so on")
     return number
