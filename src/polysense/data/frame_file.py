@@ -62,7 +62,7 @@ def write_frame(frame: pl.DataFrame, part: Path, ending: str, *, csv_safe: bool 
         frame = frame.with_columns(
             pl.Series(name, [None if cell is None else defused(cell) for cell in cells], dtype=pl.String)
             for name, cells in zip(texts, columns, strict=True)
-        ).rename(defused)
+        ).rename({name: defused(name) for name in frame.columns})
     match ending.lower():
         case ".csv":
             frame.write_csv(part)
