@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from polysense.config.base import Config
 from polysense.config.codec import dump_yaml, field_comments, from_dict, parse_yaml, read_text, to_dict
-from polysense.config.limits import NonNegativeInt, PositiveInt
+from polysense.config.limits import Limit, NonNegativeFloat, NonNegativeInt, PositiveInt
 from polysense.config.overrides import apply_overrides
 from polysense.data.config import DataConfig
 from polysense.data.target import TargetConfig
@@ -40,7 +40,7 @@ class EvaluationConfig(Config):
             samples.html, samples.jsonl and TensorBoard; texts in train.log too.
     """
 
-    bootstrap: NonNegativeInt = 1000
+    bootstrap: Annotated[int, Limit(0, 100_000)] = 1000
     contribution: bool = True
     contribution_rows: PositiveInt = 2000
     baselines: bool = False
@@ -69,7 +69,7 @@ class InitFromConfig(Config):
     bundle: str
     parts: dict[str, str] | tuple[str, ...] | None = None
     freeze: tuple[str, ...] = ()
-    learning_rate_scale: float = 1.0
+    learning_rate_scale: NonNegativeFloat = 1.0
 
     def __post_init__(self) -> None:
         if self.parts is not None and not self.parts:

@@ -32,7 +32,7 @@ def test_a_name_shows_parameters_with_defaults_and_meaning(line: list[str], caps
     assert main(line) == 0
     listed = capsys.readouterr().out
     assert "number_mlp: A number through a small multilayer perceptron.\n  serves number\n" in listed
-    assert "  hidden = 64  (int)\n      Width of the hidden layer.\n" in listed
+    assert "  hidden = 64  (PositiveInt)\n      Width of the hidden layer.\n" in listed
     assert "type" not in listed.replace("\n", " ").split()
 
 

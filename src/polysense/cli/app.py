@@ -108,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_empty = _GLOBAL_OPTIONS.issuperset(line)
     try:
         command = typer.main.get_command(app)
-        with console.silenced_libraries(line):
+        # The help is nobody else's, though typer writes it.
+        with console.silenced_libraries(["-v"] if is_empty or {"-h", "--help"} & {*line} else line):
             code = command(args=["--help"] if is_empty else line, prog_name="polysense", standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # typer makes this of a KeyboardInterrupt, older ones an Abort
@@ -154,7 +155,7 @@ def _end(error: Exception) -> int:
             where = f"{error.filename}: " if error.filename is not None else ""
             console.write_error(f"error: {where}{error.strerror}")
             return 2
-        case MemoryError():
+        case _ if _is_out_of_memory(error):
             console.write_error("error: out of memory; lower training.batch_size, or free some memory")
             return 1
         case _:
@@ -163,6 +164,15 @@ def _end(error: Exception) -> int:
                 f"error: {type(error).__name__}: {result}", "this is a bug in polysense; run again with --debug"
             )
             return 1
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """By name: torch, whose errors these are, may not be imported."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _explain_usage(error: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import re
 import textwrap
 import types
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 import yaml
 
 from polysense.config.base import Config, Family, describe, members, num_registered
+from polysense.config.limits import check_limits
 from polysense.core.spelling import did_you_mean
 from polysense.errors import ConfigError
 from polysense.escaping import visible
@@ -151,7 +153,7 @@ def parse_yaml(text: str, where: str = "text") -> Any:
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigError(f"{where}{line}: not valid YAML: {problem}") from None
-    except (ValueError, OverflowError) as error:  # of a tag's own reading: a date, a binary text
+    except Exception as error:  # noqa: BLE001 (of a tag's own reading: a date, a binary text)
         raise ConfigError(f"{where}: not valid YAML: {error}") from None
 
 
@@ -239,10 +241,28 @@ def from_dict(config: type[C], plain: Any, where: str = "recipe") -> C:
         raise ConfigError(f"{where}: found {_short(plain)}, expected keys: {', '.join(_keys(config))}")
     try:
         built: C = _adapter(typing.cast("Hashable", config), num_registered()).validate_python(plain)
-        return built
     except ValidationError as error:
         problems = [_explain(config, plain, problem) for problem in error.errors(include_url=False)]
         raise ConfigError(*(f"{where}: {problem}" for problem in problems)) from None
+    except RecursionError:
+        raise ConfigError(f"{where}: is nested too deeply") from None
+    _check(built, where, "")
+    return built
+
+
+def _check(value: object, where: str, path: str) -> None:
+    """Limits of every config within, also of those that check something else themselves."""
+    if isinstance(value, Config):
+        try:
+            check_limits(value)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {f'{path}: ' if path else ''}{error}") from None
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        for name, below in value.items():
+            _check(below, where, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"{where}: {path}: found nan, expected a number")
 
 
 def json_schema(config: type[Config]) -> dict[str, Any]:

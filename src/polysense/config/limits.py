@@ -23,6 +23,7 @@ __all__ = [
     "NonNegativeInt",
     "PositiveFloat",
     "PositiveInt",
+    "Seed",
     "check_limits",
 ]
 
@@ -62,6 +63,7 @@ PositiveFloat: TypeAlias = Annotated[float, Limit(0, open_low=True)]
 NonNegativeFloat: TypeAlias = Annotated[float, Limit(0)]
 Fraction: TypeAlias = Annotated[float, Limit(0, 1)]
 FractionBelowOne: TypeAlias = Annotated[float, Limit(0, 1, open_high=True)]
+Seed: TypeAlias = Annotated[int, Limit(-(2**63), 2**63 - 1)]
 
 
 def check_limits(config: object) -> None:

@@ -33,7 +33,14 @@ def resolve_device(name: str, local_rank: int = 0) -> torch.device:
         return torch.device("cuda", local_rank)
     if name == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device is mps, and torch finds no Apple GPU here; set device to cpu")
+    if name not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"found the device {name!r}, expected auto, cpu, cuda or mps")
     return torch.device(name)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory; torch has a class for that on a GPU alone."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:

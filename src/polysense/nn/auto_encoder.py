@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from polysense.config.base import members
 from polysense.config.codec import from_dict
+from polysense.config.limits import NonNegativeFloat
 from polysense.core import registry
 from polysense.core.json import read_json
 from polysense.core.modality_spec import Backbones
@@ -51,7 +52,7 @@ class AutoEncoderConfig(EncoderConfig):
     type: Literal["auto"] = "auto"
     path: str | None = None
     tune: Literal["frozen", "full"] | int = "frozen"
-    learning_rate_scale: float = 0.1
+    learning_rate_scale: NonNegativeFloat = 0.1
 
     def __post_init__(self) -> None:
         if isinstance(self.tune, int) and self.tune < 1:

@@ -122,10 +122,14 @@ class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pret
 
     def check(self, column: Column) -> None:
         """Raises ConfigError if the column is of a modality that this encoder can't take."""
-        if column.modality not in self.reads():
+        self.check_modality(column.name, column.modality)
+
+    def check_modality(self, name: str, modality: str) -> None:
+        """As `check`, before the column is fitted."""
+        if modality not in self.reads():
             kinds = ", ".join(sorted(self.reads()))
             raise ConfigError(
-                f"the encoder {self.type!r} takes {kinds}; column {column.name!r} is {column.modality}. Choose another "
+                f"the encoder {self.type!r} takes {kinds}; column {name!r} is {modality}. Choose another "
                 f"encoder for it under model.encoders, or correct its type under data.columns"
             )
 

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from polysense.config.base import Configured, Family
+from polysense.config.limits import FractionBelowOne, NonNegativeFloat
 from polysense.core.batch import Batch, ColumnBatch, Truth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
@@ -56,9 +57,9 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
     contrasts_rows: ClassVar[bool] = False
     """Whether its loss compares the rows of a batch with one another."""
     type: str
-    loss_weight: float = 1.0
+    loss_weight: NonNegativeFloat = 1.0
     hidden: int = 0
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
     @classmethod
     def serves(cls) -> frozenset[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from polysense.config.base import Config
+from polysense.config.limits import PositiveInt
+from polysense.core.device import is_out_of_memory
 from polysense.core.schema import Requirements, Schema
-from polysense.errors import ConfigError
+from polysense.errors import ConfigError, UserError
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.fusion import FusionConfig
 from polysense.nn.fusion.gated import GatedFusionConfig
@@ -39,7 +42,7 @@ class ModelConfig(Config):
         "unimodal_loss": "model.objectives={unimodal: {type: unimodal, weight: 0.5}}",
         "ranking_loss": "model.objectives={ranking: {type: ranking, weight: 0.5}}",
     }
-    width: int = 128
+    width: PositiveInt = 128
     encoders: Mapping[str, EncoderConfig] = field(default_factory=dict)
     fusion: FusionConfig = field(default_factory=GatedFusionConfig)
     heads: Mapping[str, HeadConfig] = field(default_factory=dict)
@@ -52,6 +55,8 @@ class ModelConfig(Config):
         Args:
             modalities: Of the columns.
         """
+        for name, encoder in self.encoders.items():
+            encoder.check_modality(name, modalities[name])
         return {name: encoder.requirements(name, modalities[name]) for name, encoder in self.encoders.items()}
 
     def target_requirements(self) -> dict[str, Requirements]:
@@ -76,14 +81,16 @@ class ModelConfig(Config):
             for name in given:
                 if name not in names:
                     raise ConfigError(f"model.{kind}s.{name}: no such column among {', '.join(names)}")
-        encoders = [
-            self.encoders[column.name].create(column, self.width, _folder(resources, str(index)))
-            for index, column in enumerate(schema.columns)
-        ]
-        fusion = self.fusion.build(schema.names, self.width)
+        encoders = []
+        for index, column in enumerate(schema.columns):
+            with _built(f"model.encoders.{column.name}"):
+                encoders.append(self.encoders[column.name].create(column, self.width, _folder(resources, str(index))))
+        with _built("model.fusion"):
+            fusion = self.fusion.build(schema.names, self.width)
         heads = []
         for index, target in enumerate(schema.targets):
-            head = self.heads[target.name].create(target, self.width, _folder(resources, f"head_{index}"))
+            with _built(f"model.heads.{target.name}"):
+                head = self.heads[target.name].create(target, self.width, _folder(resources, f"head_{index}"))
             head.connect([column for column in schema.columns if column.name not in head.excludes])
             if head.reads_pyramids:
                 by_name = dict(zip(schema.names, encoders, strict=True))
@@ -99,6 +106,20 @@ class ModelConfig(Config):
         if self.missing == "learned":
             fusion.learn_missing()
         return MultimodalModel(schema, encoders, fusion, heads, objectives)
+
+
+@contextlib.contextmanager
+def _built(where: str) -> Iterator[None]:
+    """Within it, settings that torch refuses (a width that the heads don't divide, a rate of 2) are the recipe's."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+        if is_out_of_memory(error):
+            raise ConfigError(f"{where}: the model takes more memory than there is; make it smaller") from error
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{where}: can't be built with these settings: {first}") from error
 
 
 def _folder(resources: Path | None, name: str) -> Path | None:

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from polysense.config.limits import NonNegativeFloat
 from polysense.core import registry
 from polysense.core.json import read_json, write_json
 from polysense.core.own_code import OWN_CODE, needs_own_code
@@ -63,7 +64,7 @@ class PretrainedConfig(EncoderConfig):
     path: str
     weights: Literal["pretrained", "random"] = "pretrained"
     tune: Literal["frozen", "full"] | int = "frozen"
-    learning_rate_scale: float = 0.1
+    learning_rate_scale: NonNegativeFloat = 0.1
     revision: str | None = None
     max_seconds: float = 60.0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polysense.config.base import Config
-from polysense.config.limits import NonNegativeInt, PositiveFloat, PositiveInt
+from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from polysense.data.batching import BatchingConfig, RowBatchingConfig
 from polysense.errors import ConfigError
 from polysense.training.balance import BalanceConfig
@@ -61,10 +61,10 @@ class TrainingConfig(Config):
     early_stopping: PositiveInt | None = None
     monitor: str = "auto"
     validate_every: PositiveInt = 1
-    ema: float | None = None
+    ema: FractionBelowOne | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    seed: int = 0
+    seed: Seed = 0
     num_threads: PositiveInt | None = None
     compile: bool = False
     log_every: PositiveInt = 10

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from polysense.config.base import Family
+from polysense.config.limits import NonNegativeFloat, PositiveFloat
 from polysense.errors import CheckpointError, ConfigError
 
 __all__ = [
@@ -46,8 +47,8 @@ class OptimizerConfig(Family, family="optimizer"):
     """
 
     type: str
-    lr: float
-    weight_decay: float = 0.0
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat = 0.0
 
     def __post_init__(self) -> None:
         if not self.lr > 0:

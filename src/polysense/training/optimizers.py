@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
+from polysense.config.limits import FractionBelowOne, NonNegativeFloat, PositiveFloat
 from polysense.errors import ConfigError
 from polysense.training.optim import OptimizerConfig, OptimizerGroup, can_fuse, keep_kernel
 
@@ -25,7 +26,7 @@ class _AdamConfig(OptimizerConfig):
     """
 
     optimizer: ClassVar[type[torch.optim.Adam]]
-    lr: float = 1e-3
+    lr: PositiveFloat = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
 
@@ -44,7 +45,7 @@ class AdamWConfig(_AdamConfig):
 
     optimizer = torch.optim.AdamW
     type: Literal["adamw"] = "adamw"
-    weight_decay: float = 0.01
+    weight_decay: NonNegativeFloat = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,8 @@ class SGDConfig(OptimizerConfig):
     """
 
     type: Literal["sgd"] = "sgd"
-    lr: float = 0.05
-    momentum: float = 0.9
+    lr: PositiveFloat = 0.05
+    momentum: FractionBelowOne = 0.9
     nesterov: bool = False
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ def evaluate(
         ),
     ] = None,
     bootstrap: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Resamplings for the intervals; 0 leaves them out.")
+        int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
     device: Device = "auto",
     as_json: Json = False,

@@ -67,7 +67,7 @@ class CategoryColumnConfig(ColumnConfig):
     type: Literal["category"] = "category"
     min_count: PositiveInt = 1
     hash_buckets: int | None = None
-    num_hashes: int = 1
+    num_hashes: PositiveInt = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -39,7 +39,7 @@ class BeamSearchConfig(DecodingConfig):
     type: Literal["beam"] = "beam"
     beam_size: PositiveInt = 4
     length_penalty: float = 0.6
-    num_texts: int = 1
+    num_texts: PositiveInt = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -51,7 +51,7 @@ class PrefixBeamConfig(DecodingConfig):
     beam_size: PositiveInt = 10
     language_model_weight: float = 0.3
     length_bonus: float = 0.0
-    num_texts: int = 1
+    num_texts: PositiveInt = 1
     tokens_per_frame: PositiveInt = 32
 
     def __post_init__(self) -> None:

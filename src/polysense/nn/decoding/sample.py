@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from polysense.config.limits import NonNegativeFloat, PositiveInt
+from polysense.config.limits import Fraction, NonNegativeFloat, PositiveInt, Seed
 from polysense.core.random import uniforms
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import Decoder, DecodingConfig, Generated
@@ -43,9 +43,9 @@ class SamplingConfig(DecodingConfig):
     type: Literal["sample"] = "sample"
     temperature: NonNegativeFloat = 1.0
     top_k: PositiveInt | None = None
-    top_p: float = 1.0
+    top_p: Fraction = 1.0
     num_texts: PositiveInt = 1
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
@@ -38,7 +38,7 @@ class AttentionPoolingFusionConfig(FusionConfig):
 
     type: Literal["attention_pooling"] = "attention_pooling"
     num_queries: PositiveInt = 4
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
 
 class AttentionPoolingFusion(Fusion, config=AttentionPoolingFusionConfig):

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
@@ -43,11 +43,11 @@ class BottleneckFusionConfig(FusionConfig):
     """
 
     type: Literal["bottleneck"] = "bottleneck"
-    num_layers: int = 3
+    num_layers: PositiveInt = 3
     fusion_start: int = 1
     num_bottlenecks: PositiveInt = 4
-    num_heads: int = 4
-    dropout: float = 0.1
+    num_heads: PositiveInt = 4
+    dropout: FractionBelowOne = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()

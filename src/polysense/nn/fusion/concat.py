@@ -12,6 +12,7 @@ from typing import Literal
 
 from torch import nn
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
@@ -27,7 +28,7 @@ class ConcatFusionConfig(FusionConfig):
     """
 
     type: Literal["concat"] = "concat"
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
 
 class ConcatFusion(Fusion, config=ConcatFusionConfig):

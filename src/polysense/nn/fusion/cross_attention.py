@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from polysense.config.limits import NonNegativeInt, PositiveInt
+from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 from polysense.nn.layers.transformer import CrossAttentionBlock, TransformerBlock
@@ -44,8 +44,8 @@ class CrossAttentionFusionConfig(FusionConfig):
     type: Literal["cross_attention"] = "cross_attention"
     num_layers: PositiveInt = 2
     num_self_layers: NonNegativeInt = 1
-    num_heads: int = 4
-    dropout: float = 0.1
+    num_heads: PositiveInt = 4
+    dropout: FractionBelowOne = 0.1
 
 
 class CrossAttentionFusion(Fusion, config=CrossAttentionFusionConfig):

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
@@ -40,7 +41,7 @@ class FilmFusionConfig(FusionConfig):
 
     type: Literal["film"] = "film"
     condition: str | None = None
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
     def build(self, columns: Sequence[str], width: int) -> FilmFusion:
         """Builds the fusion.

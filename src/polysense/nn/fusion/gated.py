@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
@@ -29,7 +30,7 @@ class GatedFusionConfig(FusionConfig):
     """
 
     type: Literal["gated"] = "gated"
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
 
 class GatedFusion(Fusion, config=GatedFusionConfig):

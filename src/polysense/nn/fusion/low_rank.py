@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
@@ -37,7 +37,7 @@ class LowRankFusionConfig(FusionConfig):
 
     type: Literal["low_rank"] = "low_rank"
     rank: PositiveInt = 4
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
 
 class LowRankFusion(Fusion, config=LowRankFusionConfig):

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from polysense.config.limits import NonNegativeInt, PositiveInt
+from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 from polysense.nn.layers.transformer import CrossAttentionBlock, TransformerBlock
@@ -45,8 +45,8 @@ class PerceiverFusionConfig(FusionConfig):
     num_latents: PositiveInt = 16
     num_layers: PositiveInt = 2
     num_self_layers: NonNegativeInt = 1
-    num_heads: int = 4
-    dropout: float = 0.1
+    num_heads: PositiveInt = 4
+    dropout: FractionBelowOne = 0.1
 
 
 class PerceiverFusion(Fusion, config=PerceiverFusionConfig):

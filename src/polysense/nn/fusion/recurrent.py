@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 from polysense.nn.layers.recurrent import BidirectionalRNN
@@ -46,7 +46,7 @@ class RecurrentFusionConfig(FusionConfig):
     cell: Literal["gru", "lstm"] = "gru"
     num_layers: PositiveInt = 1
     max_steps: PositiveInt = 64
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
 
 class RecurrentFusion(Fusion, config=RecurrentFusionConfig):

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 
@@ -32,7 +33,7 @@ class SumFusionConfig(FusionConfig):
 
     type: Literal["sum"] = "sum"
     mean: bool = False
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
 
 class SumFusion(Fusion, config=SumFusionConfig):

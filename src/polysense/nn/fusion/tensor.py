@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
@@ -42,7 +42,7 @@ class TensorFusionConfig(FusionConfig):
 
     type: Literal["tensor"] = "tensor"
     dim: PositiveInt = 8
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
     def build(self, columns: Sequence[str], width: int) -> TensorFusion:
         """Builds the fusion.

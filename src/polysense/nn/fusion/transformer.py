@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.nn.fusion.base import Fusion, FusionConfig, Pooled, Present, Summaries
 from polysense.nn.layers.transformer import TransformerBlock
@@ -35,9 +36,9 @@ class TransformerFusionConfig(FusionConfig):
     """
 
     type: Literal["transformer"] = "transformer"
-    num_layers: int = 2
-    num_heads: int = 4
-    dropout: float = 0.1
+    num_layers: PositiveInt = 2
+    num_heads: PositiveInt = 4
+    dropout: FractionBelowOne = 0.1
 
 
 class TransformerFusion(Fusion, config=TransformerFusionConfig):

@@ -27,6 +27,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.batch import ColumnBatch
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
@@ -57,12 +58,12 @@ class AudioAutoencoderConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"audio"})
     type: Literal["audio_autoencoder"] = "audio_autoencoder"
-    num_mels: int = 40
-    channels: int = 64
-    code_width: int = 32
+    num_mels: PositiveInt = 40
+    channels: PositiveInt = 64
+    code_width: PositiveInt = 32
     reconstruction: float = 1.0
     detach: bool = False
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
     max_time_mask: float = 0.1
     max_frequency_mask: float = 0.1
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.audio.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.modalities.audio.record import AudioColumn
@@ -43,9 +44,9 @@ class AudioCNNConfig(SpectrogramEncoderConfig):
     """
 
     type: Literal["audio_cnn"] = "audio_cnn"
-    channels: int = 8
+    channels: PositiveInt = 8
     positions: Literal["auto", "own", "shared"] = "auto"
-    dropout: float = 0.3
+    dropout: FractionBelowOne = 0.3
 
 
 class AudioCNN(Encoder, config=AudioCNNConfig):

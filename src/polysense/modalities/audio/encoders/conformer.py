@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.spectrogram import AttentiveSpectrogramConfig
@@ -37,9 +38,9 @@ class ConformerConfig(AttentiveSpectrogramConfig):
     """
 
     type: Literal["conformer"] = "conformer"
-    num_mels: int = 80
-    num_layers: int = 4
-    kernel_size: int = 15
+    num_mels: PositiveInt = 80
+    num_layers: PositiveInt = 4
+    kernel_size: PositiveInt = 15
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.spectrogram import SpectrogramEncoderConfig
@@ -42,10 +43,10 @@ class AudioCNNLSTMConfig(SpectrogramEncoderConfig):
     """
 
     type: Literal["audio_cnn_lstm"] = "audio_cnn_lstm"
-    channels: int = 8
+    channels: PositiveInt = 8
     lstm_width: int | None = None
-    num_layers: int = 1
-    dropout: float = 0.2
+    num_layers: PositiveInt = 1
+    dropout: FractionBelowOne = 0.2
 
     def __post_init__(self) -> None:
         if self.num_layers < 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import EncoderConfig
@@ -36,7 +36,7 @@ class SpectrogramEncoderConfig(EncoderConfig):
     """
 
     modalities: ClassVar[frozenset[str]] = frozenset({"audio"})
-    num_mels: int = 40
+    num_mels: PositiveInt = 40
     max_time_mask: float = 0.1
     max_frequency_mask: float = 0.1
     max_frequency_warp: float = 0.15
@@ -73,7 +73,7 @@ class AttentiveSpectrogramConfig(SpectrogramEncoderConfig):
     num_layers: PositiveInt = 3
     num_heads: PositiveInt = 4
     attention_seconds: float = 10.0
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()

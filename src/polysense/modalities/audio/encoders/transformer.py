@@ -20,6 +20,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.modalities.audio.encoders.spectrogram import AttentiveSpectrogramConfig
 from polysense.modalities.audio.record import AudioColumn
@@ -35,7 +36,7 @@ class AudioTransformerConfig(AttentiveSpectrogramConfig):
     """A transformer over frames of the log-mel spectrogram, trained from scratch."""
 
     type: Literal["audio_transformer"] = "audio_transformer"
-    num_mels: int = 64
+    num_mels: PositiveInt = 64
 
 
 class AudioTransformer(Encoder, config=AudioTransformerConfig):

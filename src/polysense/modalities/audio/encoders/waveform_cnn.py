@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
@@ -44,8 +45,8 @@ class WaveformCNNConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"audio"})
     type: Literal["waveform_cnn"] = "waveform_cnn"
-    channels: int = 32
-    dropout: float = 0.2
+    channels: PositiveInt = 32
+    dropout: FractionBelowOne = 0.2
 
 
 class WaveformCNN(Encoder, config=WaveformCNNConfig):

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.modalities.date.record import DateColumn
 from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
@@ -29,7 +30,7 @@ class DateMLPConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"date"})
     type: Literal["date_mlp"] = "date_mlp"
-    hidden: int = 64
+    hidden: PositiveInt = 64
 
 
 class DateMLP(Encoder, config=DateMLPConfig):

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.schema import Column
 from polysense.modalities.image.encoders.feature_map import FeatureMap, FeatureNetwork
 from polysense.modalities.image.record import ImageColumn
@@ -49,7 +49,7 @@ class ImageCNNConfig(EncoderConfig):
     convolutions: PositiveInt = 1
     norm: Literal["group", "batch", "none"] = "group"
     positions: Literal["auto", "own", "shared"] = "auto"
-    dropout: float = 0.3
+    dropout: FractionBelowOne = 0.3
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)

@@ -58,7 +58,7 @@ class ConvNeXtConfig(EncoderConfig):
     size: Literal["atto", "femto", "pico", "nano", "tiny"] = "atto"
     stem: Literal["auto", "imagenet", "small"] = "auto"
     stochastic_depth: FractionBelowOne = 0.1
-    dropout: float = 0.0
+    dropout: FractionBelowOne = 0.0
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.schema import Column
 from polysense.modalities.image.encoders.feature_map import SMALL, FeatureMap, FeatureNetwork
 from polysense.modalities.image.record import ImageColumn
@@ -44,7 +45,7 @@ class DeepResNetConfig(EncoderConfig):
     blocks: ClassVar[tuple[int, ...]]
     bottleneck: ClassVar[bool] = False
     stem: Literal["auto", "imagenet", "small"] = "auto"
-    dropout: float = 0.0
+    dropout: FractionBelowOne = 0.0
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.schema import Column
 from polysense.modalities.image.encoders.feature_map import FeatureMap, FeatureNetwork, each_cell_its_own
 from polysense.modalities.image.record import ImageColumn
@@ -43,10 +44,10 @@ class ResNetConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
     type: Literal["resnet"] = "resnet"
-    channels: int = 16
-    blocks: int = 1
+    channels: PositiveInt = 16
+    blocks: PositiveInt = 1
     positions: Literal["auto", "own", "shared"] = "auto"
-    dropout: float = 0.3
+    dropout: FractionBelowOne = 0.3
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)

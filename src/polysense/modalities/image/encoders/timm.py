@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from polysense.config.limits import NonNegativeFloat
 from polysense.core.json import read_json, write_json
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Features, PyramidLevel, Tokens
@@ -54,7 +55,7 @@ class TimmConfig(EncoderConfig):
     pretrained: bool = True
     weights: str | None = None
     tune: Literal["frozen", "full"] | int = "frozen"
-    learning_rate_scale: float = 0.1
+    learning_rate_scale: NonNegativeFloat = 0.1
 
     def __post_init__(self) -> None:
         if not self.pretrained and self.tune != "full":

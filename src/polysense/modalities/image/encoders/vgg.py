@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.schema import Column
 from polysense.modalities.image.encoders.feature_map import FeatureMap, FeatureNetwork
 from polysense.modalities.image.record import ImageColumn
@@ -45,7 +46,7 @@ class VGGConfig(EncoderConfig):
     depth: Literal[11, 13, 16, 19] = 11
     batch_norm: bool = True
     positions: Literal["auto", "own", "shared"] = "auto"
-    dropout: float = 0.3
+    dropout: FractionBelowOne = 0.3
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureMap:
         self.check(column)

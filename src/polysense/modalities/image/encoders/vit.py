@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.modalities.image.encoders.feature_map import grid_positions
 from polysense.modalities.image.record import ImageColumn
@@ -49,9 +49,9 @@ class ViTConfig(EncoderConfig):
     patch: PositiveInt | Literal["auto"] = "auto"
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     width: int | None = None
-    num_layers: int = 6
-    num_heads: int = 4
-    dropout: float = 0.1
+    num_layers: PositiveInt = 6
+    num_heads: PositiveInt = 4
+    dropout: FractionBelowOne = 0.1
 
 
 class ViT(Encoder, config=ViTConfig):

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
+from polysense.config.limits import PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.modalities.number.record import NumberColumn
 from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
@@ -30,7 +31,7 @@ class NumberMLPConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"number"})
     type: Literal["number_mlp"] = "number_mlp"
-    hidden: int = 64
+    hidden: PositiveInt = 64
 
 
 class NumberMLP(Encoder, config=NumberMLPConfig):

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
@@ -44,9 +44,9 @@ class SeriesCNNConfig(EncoderConfig):
     modalities: ClassVar[frozenset[str]] = frozenset({"series"})
     type: Literal["series_cnn"] = "series_cnn"
     channels: PositiveInt = 32
-    kernel_size: int = 7
+    kernel_size: PositiveInt = 7
     num_stages: PositiveInt = 3
-    dropout: float = 0.2
+    dropout: FractionBelowOne = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()

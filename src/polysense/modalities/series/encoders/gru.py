@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from torch import nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.series.encoders.channels import with_indicators
@@ -40,7 +40,7 @@ class SeriesGRUConfig(EncoderConfig):
     stride: PositiveInt = 4
     hidden: int | None = None
     num_layers: PositiveInt = 1
-    dropout: float = 0.2
+    dropout: FractionBelowOne = 0.2
 
 
 class SeriesGRU(Encoder, config=SeriesGRUConfig):

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.series.encoders.channels import with_indicators
@@ -40,8 +40,8 @@ class SeriesPatchTransformerConfig(EncoderConfig):
     type: Literal["series_patch_transformer"] = "series_patch_transformer"
     patch_size: PositiveInt = 16
     num_layers: PositiveInt = 2
-    num_heads: int = 4
-    dropout: float = 0.1
+    num_heads: PositiveInt = 4
+    dropout: FractionBelowOne = 0.1
 
 
 class SeriesPatchTransformer(Encoder, config=SeriesPatchTransformerConfig):

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.text.record import TextColumn
@@ -45,7 +45,7 @@ class TextCNNConfig(EncoderConfig):
     widths: tuple[int, ...] = (3, 4, 5)
     num_filters: PositiveInt = 100
     embedding_size: PositiveInt = 128
-    dropout: float = 0.5
+    dropout: FractionBelowOne = 0.5
     output: Literal["max", "positions"] = "max"
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.modalities.text.encoders.bag_of_words import hashed_pairs
 from polysense.modalities.text.record import TextColumn
@@ -40,7 +40,7 @@ class EmbeddingBagConfig(EncoderConfig):
     pooling: Literal["mean", "sum", "max"] = "mean"
     ngrams: Literal[1, 2] = 1
     num_buckets: PositiveInt = 50_000
-    dropout: float = 0.0
+    dropout: FractionBelowOne = 0.0
 
 
 class EmbeddingBag(Encoder, config=EmbeddingBagConfig):

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
@@ -47,7 +47,7 @@ class TextRNNConfig(EncoderConfig):
     num_layers: PositiveInt = 1
     embedding_size: PositiveInt = 128
     hidden_size: PositiveInt = 128
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
     output: Literal["positions", "last"] = "positions"
 
 

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
 from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
@@ -32,9 +33,9 @@ class TextTransformerConfig(EncoderConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"text"})
     type: Literal["text_transformer"] = "text_transformer"
-    num_layers: int = 2
-    num_heads: int = 4
-    dropout: float = 0.1
+    num_layers: PositiveInt = 2
+    num_heads: PositiveInt = 4
+    dropout: FractionBelowOne = 0.1
 
 
 class TextTransformer(Encoder, config=TextTransformerConfig):

@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne, NonNegativeFloat
 from polysense.core.json import read_json, write_json
 from polysense.core.logs import get_logger
 from polysense.core.schema import Column, Requirements
@@ -60,10 +61,10 @@ class WordVectorsConfig(EncoderConfig):
     type: Literal["word_vectors"] = "word_vectors"
     path: str
     tune: Literal["frozen", "full"] = "frozen"
-    learning_rate_scale: float = 0.1
+    learning_rate_scale: NonNegativeFloat = 0.1
     missing: Literal["zero", "random"] = "zero"
     output: Literal["mean", "words"] = "mean"
-    dropout: float = 0.0
+    dropout: FractionBelowOne = 0.0
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> WordVectors:
         """Reads the file, or takes the shape of what a bundle holds.

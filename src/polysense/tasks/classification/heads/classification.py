@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
@@ -35,7 +36,7 @@ class ClassificationHeadConfig(HeadConfig):
     unimodal: ClassVar[bool] = True
     type: Literal["classification"] = "classification"
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
-    label_smoothing: float = 0.0
+    label_smoothing: FractionBelowOne = 0.0
 
 
 def class_weights(config: str | Mapping[str, float], target: ClassificationTarget) -> list[float]:

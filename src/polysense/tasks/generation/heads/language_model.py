@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.config.limits import FractionBelowOne, PositiveInt
+from polysense.config.limits import FractionBelowOne, NonNegativeFloat, PositiveInt
 from polysense.core.batch import Truth
 from polysense.core.logs import get_logger
 from polysense.core.rows import RowContext
@@ -77,11 +77,11 @@ class LanguageModelHeadConfig(WritingHeadConfig):
 
     tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     type: Literal["language_model"] = "language_model"
-    dropout: float = 0.0
+    dropout: FractionBelowOne = 0.0
     path: str
     weights: Literal["pretrained", "random"] = "pretrained"
     tune: Tuning = "frozen"
-    learning_rate_scale: float = 0.1
+    learning_rate_scale: NonNegativeFloat = 0.1
     revision: str | None = None
     connector: ConnectorKind = "mlp"
     shuffle: PositiveInt = 2

@@ -96,7 +96,7 @@ class ReconstructionHeadConfig(HeadConfig):
 
     tasks: ClassVar[frozenset[str]] = frozenset({"reconstruction"})
     type: Literal["reconstruction"] = "reconstruction"
-    dropout: float = 0.0
+    dropout: FractionBelowOne = 0.0
     memory: Literal["code", "tokens"] = "code"
     code_size: PositiveInt = 64
     num_layers: PositiveInt = 2

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.batch import ValueTruth
 from polysense.core.rows import RowLoss
 from polysense.core.tokens import Tokens
@@ -49,7 +50,7 @@ class ImageTextMatchingConfig(ObjectiveConfig):
     type: Literal["image_text_matching"] = "image_text_matching"
     target: str | None = None
     hidden: int = 0
-    dropout: float = 0.1
+    dropout: FractionBelowOne = 0.1
 
     def build(self, blueprint: Blueprint) -> ImageTextMatching:
         """Builds the objective.

@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polysense.config.limits import NonNegativeFloat, PositiveInt
 from polysense.core.batch import Truth, ValueTruth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
@@ -55,8 +56,8 @@ class SegmentationHeadConfig(HeadConfig):
 
     tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
     type: Literal["segmentation"] = "segmentation"
-    channels: int = 48
-    dice_weight: float = 1.0
+    channels: PositiveInt = 48
+    dice_weight: NonNegativeFloat = 1.0
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
 
     def __post_init__(self) -> None:
