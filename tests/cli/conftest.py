@@ -67,6 +67,7 @@ class FakeApi(ModuleType):
             unreadable=[Unreadable(source=source, reason="cut in half")] * self.num_unreadable,
             write=lambda path, csv_safe: frame.write_csv(path),
             with_files=lambda: frame,
+            warnings=(),
         )
 
     def demo(self, *arguments: Any, **options: Any) -> Any:

@@ -172,6 +172,7 @@ def test_predict_prints_json_lines_or_one_document(api: FakeApi, capsys: pytest.
         "num_rows": 2,
         "output": None,
         "unreadable": [{"table": "t.csv", "row": 1, "column": "photo", "file": "x.png", "reason": "cut in half"}],
+        "warnings": [],
         "predictions": [{"y": "a", "y_probability": 0.5}, {"y": "b,c", "y_probability": 1.0}],
     }
 

@@ -22,7 +22,9 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["read_manifest", "require_own_files", "require_sizes", "weight_shapes"]
 
-_KINDS: Mapping[str, type] = {"polysense": str, "packages": dict, "model": dict, "recipe": dict, "info": dict}
+_KINDS: Mapping[str, type] = {
+    "polysense": str, "packages": dict, "sha256": dict, "model": dict, "recipe": dict, "info": dict,
+}  # fmt: skip
 _NAMES: Mapping[type, str] = {str: "a text", dict: "keys and values", list: "a list"}
 _IMPUTER = {"imputations": dict, "reads": list}
 _MANY = 1024  # more than any model repeats, of what has few weights
