@@ -96,6 +96,49 @@ def test_cp1252_is_read_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "cells"),
+    [
+        (b"a\n\xed\xa0\xbd\nx\n", ["\ufffd", "x"]),
+        (b"a\n\xed\xa0\xbd\xed\xb8\x80\nx\n", ["\U0001f600", "x"]),
+        ("a\nпривет\n".encode() + b"y\xff\n", ["привет", "y\ufffd"]),
+        ("a\nпривет\nж".encode()[:-1], ["привет", "\ufffd"]),
+    ],
+)
+def test_damaged_utf8_is_replaced_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, cells: list[str]
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert read_table(write(tmp_path, "t.csv", content)).cells("a") == cells
+    assert "no UTF-8 (first in line" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["t[1]", "t*", "t?", "{t}", "a=1 b", "t[!a]", "~t", "été", "s3:t"])
+@pytest.mark.parametrize("ending", ["csv", "json", "jsonl", "parquet", "arrow", "feather"])
+def test_names_are_no_patterns(tmp_path: Path, name: str, ending: str) -> None:
+    folder = tmp_path / f"x=1 [{name}]"
+    folder.mkdir()
+    path = folder / f"{name}.{ending}"
+    frame = pl.DataFrame({"a": [1, 2]})
+    match ending:
+        case "csv":
+            frame.write_csv(path)
+        case "json":
+            frame.write_json(path)
+        case "jsonl":
+            frame.write_ndjson(path)
+        case "parquet":
+            with path.open("wb") as stream:
+                frame.write_parquet(stream)
+        case _:
+            with path.open("wb") as stream:
+                frame.write_ipc(stream)
+    table = read_table(path)
+    assert table.names == ["a"]
+    assert [int(str(cell)) for cell in table.cells("a")] == [1, 2]
+    assert table.root == folder
+
+
 def test_gzip(tmp_path: Path) -> None:
     assert rows_of(read_table(write(tmp_path, "t.csv.gz", gzip.compress(PLAIN.encode())))) == EXPECTED
     lines = json.dumps({"a": 1}) + "\n"

@@ -42,9 +42,10 @@ def from_arrow(table: Any, label: str, budget: TableBudget | None = None) -> Raw
     for name, column in zip(names, table.columns, strict=True):
         where = f"{label}, column {name!r}"
         try:
+            plain = plain_type(column.type)
             # Offsets and indices that point outside end the process in libraries that trust them.
             column.validate(full=True)
-            series, is_spelled = _series(name, column, where, budget)
+            series, is_spelled = _series(name, column, plain, where, budget)
         except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, *_PYTHON_ERRORS) as error:
             if isinstance(error, TableError):
                 raise
@@ -59,11 +60,10 @@ def from_arrow(table: Any, label: str, budget: TableBudget | None = None) -> Raw
 _PYTHON_ERRORS = (ValueError, TypeError, OverflowError, KeyError, NotImplementedError, MemoryError)
 
 
-def _series(name: str, column: Any, where: str, budget: TableBudget | None) -> tuple[pl.Series, bool]:
+def _series(name: str, column: Any, plain: Any, where: str, budget: TableBudget | None) -> tuple[pl.Series, bool]:
     import pyarrow as pa
 
     column = _unwrapped(column, budget)
-    plain = plain_type(column.type)
     if plain is None:
         return as_column(name, [_value(value) for value in column.to_pylist()], where)
     if plain != column.type:
@@ -120,6 +120,8 @@ def plain_type(kind: Any, depth: int = 0) -> Any:
             *(inner(field.type) for field in kind.fields),
         )
     if are.is_fixed_size_list(kind):
+        if kind.list_size < 1:
+            raise ValueError("lists of no items")  # by whose size some libraries divide
         return _or_none(lambda item: pa.list_(item, kind.list_size), inner(kind.value_type))
     if are.is_large_list(kind) or are.is_large_list_view(kind):
         return _or_none(pa.large_list, inner(kind.value_type))

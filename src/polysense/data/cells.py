@@ -113,29 +113,64 @@ def normalize(frame: pl.DataFrame, where: str) -> tuple[pl.DataFrame, frozenset[
     """A frame whose cells all read as plain Python, and which of its columns are spelled though they were not.
 
     Dates and times become ISO text, decimals and durations (in seconds) floats, categoricals text, fixed-size arrays
-    lists, maps lists of their entries, and Object columns whatever `as_column` makes of them.
+    lists, in lists and structures too, and Object columns whatever `as_column` makes of them.
     """
     columns, spelled = [], set()
     for series in frame:
-        name = series.name
-        if isinstance(series.dtype, pl.BaseExtension):
-            series = series.ext.storage()
-        kind = series.dtype
-        if kind == pl.Object:
-            series, is_spelled = as_column(name, series.to_list(), where)
-            spelled |= {name} if is_spelled else set()
-        elif isinstance(kind, (pl.Categorical, pl.Enum, pl.Null)):
+        if series.dtype == pl.Object:
+            series, is_spelled = as_column(series.name, series.to_list(), where)
+            spelled |= {series.name} if is_spelled else set()
+        elif series.dtype == pl.Null:
             series = series.cast(pl.String)
-        elif isinstance(kind, pl.Decimal):
-            series = series.cast(pl.Float64)
-        elif isinstance(kind, pl.Duration):
-            series = series.dt.total_microseconds() / 1e6
-        elif kind.is_temporal():
-            series = series.dt.to_string("iso")
-        elif isinstance(kind, pl.Array):
-            series = series.arr.to_list()
+        else:
+            plain = _as_plain(series.dtype, pl.col(series.name))
+            series = series if plain is None else series.to_frame().select(plain.alias(series.name)).to_series()
         columns.append(series)
     return pl.DataFrame(columns), frozenset(spelled)
+
+
+_DAY = 86_400
+_FIRST_SECOND, _LAST_SECOND = -719_161 * _DAY, 2_932_896 * _DAY - 1  # of the years 1 to 9999, less a day of time zones
+_PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def _as_plain(kind: pl.DataType | pl.DataTypeClass, cells: pl.Expr) -> pl.Expr | None:
+    """Cells that read as plain Python; None if they do already."""
+    if isinstance(kind, pl.BaseExtension):
+        storage = cells.ext.storage()
+        inner = _as_plain(kind.ext_storage(), storage)
+        return storage if inner is None else inner
+    if isinstance(kind, (pl.Categorical, pl.Enum)):
+        return cells.cast(pl.String)
+    if isinstance(kind, pl.Decimal):
+        return cells.cast(pl.Float64)
+    if isinstance(kind, pl.Duration):
+        return cells.dt.total_microseconds() / 1e6
+    if isinstance(kind, pl.Array):
+        items = cells.arr.to_list()
+        inner = _as_plain(kind.inner, pl.element())
+        return items if inner is None else items.list.eval(inner)
+    if isinstance(kind, pl.List):
+        inner = _as_plain(kind.inner, pl.element())
+        return None if inner is None else cells.list.eval(inner)
+    if isinstance(kind, pl.Struct):
+        parts = {field.name: _as_plain(field.dtype, pl.field(field.name)) for field in kind.fields}
+        changed = [part.alias(name) for name, part in parts.items() if part is not None]
+        return cells.struct.with_fields(*changed) if changed else None
+    return _spelled_times(kind, cells) if kind.is_temporal() else None
+
+
+def _spelled_times(kind: pl.DataType | pl.DataTypeClass, cells: pl.Expr) -> pl.Expr:
+    """Times as ISO text. A damaged one, which is in no calendar, is told as what it is, so that its cell is listed."""
+    per_second = _PER_SECOND[kind.time_unit] if isinstance(kind, pl.Datetime) else 1
+    first, last = _FIRST_SECOND * per_second, _LAST_SECOND * per_second
+    if kind == pl.Date:
+        first, last = first // _DAY, last // _DAY
+    if kind == pl.Time:
+        first, last = 0, _DAY * 10**9 - 1
+    value = cells.to_physical()
+    sound = pl.when(value.is_between(first, last)).then(cells).otherwise(None)
+    return pl.coalesce(sound.dt.to_string("iso"), pl.format("{} is no time", value))
 
 
 def as_series(name: str, values: Sequence[object], where: str) -> pl.Series:

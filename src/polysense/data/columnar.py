@@ -219,10 +219,22 @@ def _check_frame(frame: pl.DataFrame, budget: TableBudget) -> None:
     """Checks what is held now, each text at its full length: it is copied where a cell is read."""
     size = CELL_BYTES * frame.height * frame.width
     for series in frame:
-        if isinstance(series.dtype, pl.Categorical):
-            series = series.cast(pl.String)
-        size += int(series.estimated_size())
+        size += _size(series)
         budget.check(size)
+
+
+def _size(series: pl.Series) -> int:
+    """The bytes of a column's cells, each by itself. A category is stored once however many cells have it."""
+    kind = series.dtype
+    if isinstance(kind, (pl.Categorical, pl.Enum)):
+        counts = series.value_counts(name="count")
+        lengths = counts[series.name].cast(pl.String).str.len_bytes()
+        return int((lengths.cast(pl.Int64) * counts["count"].cast(pl.Int64)).sum())
+    if "Categorical" not in repr(kind) and "Enum" not in repr(kind):
+        return int(series.estimated_size())
+    if isinstance(kind, pl.Struct):
+        return sum(map(_size, series.struct.unnest()))
+    return _size(series.explode())
 
 
 @contextmanager

@@ -12,13 +12,14 @@ import csv
 import gzip
 import io
 import itertools
+import re
 import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -38,6 +39,12 @@ _SAMPLE = 50  # records that choose the delimiter
 _SAMPLE_CHARACTERS = 1 << 20  # likewise, beside the header
 _BLOCK = 1 << 20
 _MAX_NAMED = 10  # columns that a message lists
+_MAX_NAME = 1_000  # characters
+_LONG_LINE = 1 << 20
+_REPAIR = "polysense.repair"
+_HALF = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _MAGIC = (
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook; save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save the sheet as CSV"),
@@ -80,21 +87,30 @@ def _open(path: Path) -> io.BufferedReader:
     return io.BufferedReader(_Unpacked(path), _BLOCK) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
+class Encoding(NamedTuple):
+    """What a text file is in, and how bytes are read that are no text in it."""
+
+    name: str
+    errors: str = "strict"
+
+
 @contextmanager
-def open_text(path: Path, encoding: str | None = None) -> Iterator[io.TextIOWrapper]:
+def open_text(path: Path, encoding: Encoding | None = None) -> Iterator[io.TextIOWrapper]:
     """Opens a text file, line ends untouched.
 
     Args:
         path: The file; gzip if it ends in .gz.
         encoding: By default, what the file is in: a byte-order mark decides; else UTF-8; what is not UTF-8 is read as
-            Windows-1252, with a warning in the log.
+            Windows-1252, and what is UTF-8 but for some damaged places with U+FFFD there, either with a warning in
+            the log.
 
     Raises:
         TableError: The file can't be read, is binary or is in no known encoding.
     """
     with _explained(path):
         with _open(path) as raw:
-            stream: io.TextIOWrapper = io.TextIOWrapper(raw, encoding=encoding or _detect(path), newline="")
+            name, errors = encoding or _detect(path)
+            stream: io.TextIOWrapper = io.TextIOWrapper(raw, encoding=name, errors=errors, newline="")
             yield stream
 
 
@@ -110,7 +126,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise TableError(f"{path}: can't be read: {error.strerror or error}") from None
 
 
-def _detect(path: Path) -> str:
+def _detect(path: Path) -> Encoding:
     """The encoding; a first pass over the whole file, in blocks."""
     with _open(path) as stream:
         head = stream.read(4096)
@@ -118,14 +134,14 @@ def _detect(path: Path) -> str:
             if head.startswith(magic):
                 raise TableError(f"{path}: is not text but {what}")
         if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-            return "utf-32"
+            return Encoding("utf-32")
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return "utf-16"
+            return Encoding("utf-16")
         # Mostly ASCII in UTF-16 without its mark: every other byte is NUL.
         for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
             half = head[start::2]
             if half and half.count(0) > 0.7 * len(half) and head.count(0) == half.count(0):
-                return encoding
+                return Encoding(encoding)
         controls = sum(byte < 32 and byte not in b"\t\n\r\f\x1b\0" for byte in head)
         if controls > max(8, 0.05 * len(head)):
             raise TableError(f"{path}: is not text: {controls} of its first {len(head):,} bytes are control characters")
@@ -152,10 +168,43 @@ def _detect(path: Path) -> str:
             except UnicodeDecodeError:
                 foreign = line
     if not foreign:
-        return "utf-8-sig"
+        return Encoding("utf-8-sig")
+    if _is_damaged(path):
+        message = "%s holds bytes that are no UTF-8 (first in line %d): read as U+FFFD, the sign for what can't be read"
+        logger.warning(message, path, foreign)
+        return Encoding("utf-8-sig", _REPAIR)
     message = "%s is not UTF-8 (line %d): read as Windows-1252; save it as UTF-8 if letters look wrong"
     logger.warning(message, path, foreign)
-    return "cp1252"
+    return Encoding("cp1252")
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a file that is not UTF-8 was meant to be: it has more letters that are than bytes that are not."""
+    decoder = codecs.getincrementaldecoder("utf-8")(_REPAIR)
+    good = bad = 0
+    with _open(path) as stream:
+        while block := stream.read(_BLOCK):
+            text = decoder.decode(block)
+            damaged = text.count("\ufffd")
+            halves = len(_HALF.findall(block))  # are written by programs that mean UTF-8, and by no other encoding
+            good += sum(len(run) for run in _FOREIGN.findall(text)) - damaged + 2 * halves
+            bad += damaged
+    return good > bad
+
+
+def _repair(error: UnicodeError) -> tuple[str, int]:
+    """Half a character that was written as one of its own is joined with its other half; what is alone is replaced."""
+    assert isinstance(error, UnicodeDecodeError)
+    data, start = error.object, error.start
+    pair = _PAIR.match(data, start)
+    if pair is not None:
+        halves = pair[0].decode("utf-8", "surrogatepass")
+        return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le"), pair.end()
+    half = _HALF.match(data, start)
+    return "\ufffd", error.end if half is None else half.end()
+
+
+codecs.register_error(_REPAIR, _repair)
 
 
 def check_names(names: list[str], where: str) -> list[str]:
@@ -166,6 +215,12 @@ def check_names(names: list[str], where: str) -> list[str]:
     Raises:
         TableError: Names stand twice.
     """
+    longest = max(names, key=len, default="")
+    if len(longest) > _MAX_NAME:
+        raise TableError(
+            f"{where}: found a column name of {len(longest):,} characters, {longest[:40]!r}..., expected at most "
+            f"{_MAX_NAME:,}; is the line with the columns' names missing?"
+        )
     checked = []
     stated = set(names)
     unnamed = []
@@ -220,12 +275,14 @@ class _QuoteError(TableError):
     """Quotation marks that don't pair."""
 
 
-def _sniff(path: Path, encoding: str, tabs: bool) -> tuple[str, int]:
+def _sniff(path: Path, encoding: Encoding, tabs: bool) -> tuple[str, int]:
     """The delimiter, and how many lines come before the header (Excel's `sep=;`)."""
     with open_text(path, encoding) as stream:
         first = stream.readline()
         if first[:4].lower() == "sep=" and len(first.strip("\r\n")) == 5:
             return first[4], 1
+        if len(first) > _LONG_LINE:
+            return max(_DELIMITERS, key=lambda delimiter: first.count(delimiter, 0, _LONG_LINE)), 0
         lines, num_characters = [first], 0
         for line in itertools.islice(stream, 4 * _SAMPLE):
             num_characters += len(line)
@@ -246,19 +303,20 @@ def _sniff(path: Path, encoding: str, tabs: bool) -> tuple[str, int]:
     return best, 0
 
 
-def _read(path: Path, encoding: str, delimiter: str, offset: int, quoting: int) -> pl.DataFrame:
+def _read(path: Path, encoding: Encoding, delimiter: str, offset: int, quoting: int) -> pl.DataFrame:
     budget = TableBudget(path)
     with open_text(path, encoding) as stream:
         for _ in range(offset):
             stream.readline()
-        records = _records(path, stream, delimiter, offset, quoting)
+        lines = _lines(path, stream, delimiter, offset, budget)
+        records = _records(path, lines, delimiter, offset, quoting)
         header = next(((line, fields) for line, fields in records if fields), None)
         if header is None:
             raise TableError(f"{path}: is empty; expected a header line with the columns' names")
         budget.check_columns(len(header[1]), f"{path}, line {header[0]}")
         names = check_names([name.strip() for name in header[1]], f"{path}, line {header[0]}")
         chunks: list[list[pl.Series]] = []
-        rows = _rows(path, records, names, delimiter)
+        rows = _rows(path, records, names, delimiter, budget)
         num_rows = min(_CHUNK, max(64, _CHUNK_CELLS // len(names)))
         while chunk := list(itertools.islice(rows, num_rows)):
             columns = zip(*chunk, strict=True)
@@ -270,11 +328,19 @@ def _read(path: Path, encoding: str, delimiter: str, offset: int, quoting: int) 
     return pl.DataFrame([pl.concat(parts) for parts in zip(*chunks, strict=True)])
 
 
+def _lines(path: Path, stream: io.TextIOWrapper, delimiter: str, offset: int, budget: TableBudget) -> Iterator[str]:
+    """The lines, none of more fields than a table may have columns, as far as that is seen without parsing it."""
+    for number, line in enumerate(stream, start=1 + offset):
+        if len(line) > _LONG_LINE and '"' not in line:
+            budget.check_columns(line.count(delimiter) + 1, f"{path}, line {number}")
+        yield line
+
+
 def _records(
-    path: Path, stream: io.TextIOWrapper, delimiter: str, offset: int, quoting: int
+    path: Path, lines: Iterator[str], delimiter: str, offset: int, quoting: int
 ) -> Iterator[tuple[int, list[str]]]:
     """Each record with the line that it starts on, blank lines as []."""
-    reader = csv.reader(stream, delimiter=delimiter, strict=True, quoting=quoting)  # type: ignore[arg-type]
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)  # type: ignore[arg-type]
     while True:
         line = reader.line_num + 1 + offset
         try:
@@ -291,13 +357,15 @@ def _records(
 
 
 def _rows(
-    path: Path, records: Iterator[tuple[int, list[str]]], names: list[str], delimiter: str
+    path: Path, records: Iterator[tuple[int, list[str]]], names: list[str], delimiter: str, budget: TableBudget
 ) -> Iterator[list[str]]:
     """The records that are rows, all of the header's width."""
     blank = 0
     for line, fields in records:
         if not fields:
             blank += 1
+            if not blank % _CHUNK:
+                budget.check(CELL_BYTES * blank)
             continue
         if len(fields) != len(names):
             raise TableError(

@@ -29,6 +29,8 @@ def _same_look(path: Path) -> Path | None:
         folder = _same_look(path.parent)
         if folder is None:
             return None
+        if os.path.lexists(folder / path.name):
+            return folder / path.name
         name = _names(str(folder), folder.stat().st_mtime_ns).get(unicodedata.normalize("NFC", path.name))
     except (OSError, ValueError):
         return None

@@ -26,7 +26,7 @@ CELL_BYTES = 16
 MAX_DEPTH = 64
 """Levels of lists and dicts in a cell: libraries that hold them recurse, and no column type reads as many."""
 
-_UNSUSPICIOUS = 256 << 20
+_UNSUSPICIOUS = 128 << 20
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
