@@ -73,7 +73,7 @@ def train(
         "rows": len(rows),
         "bundle": options.bundle,
     }
-    if path.is_file() and (found := json.loads(path.read_text()))["asked"] == requested:
+    if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8")))["asked"] == requested:
         return dict(found)
     chosen = recipe.with_overrides(
         [
@@ -106,7 +106,7 @@ def train(
         "init_from": bundle.info.get("init_from", {}).get("moved", []),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plain, indent=1) + "\n")
+    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     return plain
 
 

@@ -42,7 +42,7 @@ def draw(count: int, dim: int, seed: int) -> np.ndarray:
 def memory() -> float:
     """MiB that this process holds besides mapped files; 0 where the system does not say."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon")), 0.0)

@@ -83,7 +83,7 @@ def synthesize(voice: str, word: str, speed: int, pitch: int) -> np.ndarray:
 
 def make_speech(out: Path) -> None:
     """Writes speech.flac (all recordings on end) and speech.json (where each begins, who says what)."""
-    version = subprocess.run(["espeak-ng", "--version"], check=True, capture_output=True, text=True).stdout
+    version = subprocess.run(["espeak-ng", "--version"], check=True, capture_output=True, encoding="utf-8").stdout
     voices, clips, waves, start = [], [], [], 0
     for index, variant in enumerate(VARIANTS.split()):
         name = f"{ACCENTS[index % len(ACCENTS)]}+{variant}"
@@ -108,7 +108,7 @@ def make_speech(out: Path) -> None:
         "recordings": clips,
     }
     text = json.dumps(index_json, separators=(",", ":")).replace("],[", "],\n[")
-    (out / "speech.json").write_text(text + "\n")
+    (out / "speech.json").write_text(text + "\n", encoding="utf-8")
 
 
 def make_digits(out: Path) -> None:

@@ -20,7 +20,7 @@ OUTPUT = ROOT / "src" / "polysense" / "cli" / "tested_versions.json"
 
 def floors() -> dict[str, str]:
     """The floor of every package that polysense or one of its extras names, tools for development apart."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"], *(line for name in sorted(extras) if name != "dev" for line in extras[name])]
     result = {}
@@ -34,7 +34,7 @@ def floors() -> dict[str, str]:
 def locked() -> dict[str, str]:
     """The highest version that the lock holds of every package; some differ by Python version."""
     result: dict[str, str] = {}
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
         if "==" in line and not line.startswith((" ", "#")):
             requirement = Requirement(line.removesuffix("\\"))
             name, version = canonicalize_name(requirement.name), next(iter(requirement.specifier)).version
@@ -49,4 +49,4 @@ def tested_versions() -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    OUTPUT.write_text(json.dumps(tested_versions(), indent=2) + "\n")
+    OUTPUT.write_text(json.dumps(tested_versions(), indent=2) + "\n", encoding="utf-8")

@@ -182,3 +182,10 @@ def test_a_folder_takes_the_place_of_the_older_one(tmp_path: Path) -> None:
         write_bytes(part / "new.txt", b"new")
     assert names(folder) == ["new.txt"]
     assert names(tmp_path / "a") == ["parts"]
+
+
+def test_a_text_that_utf8_cannot_hold_is_written(tmp_path: Path) -> None:
+    write_text(tmp_path / "name", "table: \udcd1\udc86.csv\n")
+    assert (tmp_path / "name").read_text(encoding="utf-8") == "table: ц.csv\n", "as the system has it"
+    write_text(tmp_path / "half", "cut \ud83d, whole \ud83d\ude00")
+    assert (tmp_path / "half").read_text(encoding="utf-8") == "cut \ufffd, whole \U0001f600"

@@ -1,7 +1,7 @@
 """No table file ends the process, hangs it or takes its memory: each is read, or refused in one message.
 
-Run in a process of its own, with limits. `make test-slow` tries the sizes that were met, and ten times as many damaged
-files; another seed tries others: HOSTILE_SEED=7.
+Run in a process of its own, with limits; the bounded tests with a lower one of memory. `make test-slow` tries the
+sizes that were met, and ten times as many damaged files; another seed tries others: HOSTILE_SEED=7.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEMORY = 1 << 30
 SECONDS = 30.0  # of one processor
 
 
-def outcomes(folder: Path, tables: Iterable[tuple[str, bytes]]) -> list[dict[str, Any]]:
+def outcomes(folder: Path, tables: Iterable[tuple[str, bytes]], **settings: str) -> list[dict[str, Any]]:
     """What each table's reading came to; one that ends the process is told by its exit code."""
     names = []
     for name, content in tables:
@@ -36,7 +36,7 @@ def outcomes(folder: Path, tables: Iterable[tuple[str, bytes]]) -> list[dict[str
             input="\n".join(names[len(results) :]),
             capture_output=True,
             text=True,
-            env={**os.environ, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", **settings},
             timeout=1_500,
         )
         results += map(json.loads, done.stdout.splitlines())
@@ -56,7 +56,7 @@ def check(results: list[dict[str, Any]]) -> None:
 
 
 def test_tables_that_are_broken_on_purpose(tmp_path: Path) -> None:
-    results = outcomes(tmp_path, broken_tables.by_hand())
+    results = outcomes(tmp_path, broken_tables.by_hand(), POLYSENSE_TABLE_MEMORY="32MB")
     check(results)
     refused = {Path(one["name"]).name for one in results if one["outcome"] == "refused"}
     assert {name for name in refused if name.startswith("bomb")} == {
@@ -67,7 +67,7 @@ def test_tables_that_are_broken_on_purpose(tmp_path: Path) -> None:
 
 
 def test_damaged_tables(tmp_path: Path) -> None:
-    check(outcomes(tmp_path, broken_tables.by_chance(400, seed=int(os.environ.get("HOSTILE_SEED", "0")))))
+    check(outcomes(tmp_path, broken_tables.by_chance(300, seed=int(os.environ.get("HOSTILE_SEED", "0")))))
 
 
 @pytest.mark.slow

@@ -42,7 +42,19 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     Raises:
         OSError: It can't be written; an older file is as it was.
     """
-    write_bytes(path, text.encode("utf-8"), durable=durable)
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError:
+        data = _odd(text)
+    write_bytes(path, data, durable=durable)
+
+
+def _odd(text: str) -> bytes:
+    """A text that is not all text: a file's name as the system has it, in its own bytes, or half a character."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode("utf-8")
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:

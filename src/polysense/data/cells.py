@@ -134,7 +134,7 @@ _FIRST_SECOND, _LAST_SECOND = -719_161 * _DAY, 2_932_896 * _DAY - 1  # of the ye
 _PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def _as_plain(kind: pl.DataType | pl.DataTypeClass, cells: pl.Expr) -> pl.Expr | None:
+def _as_plain(kind: Any, cells: pl.Expr) -> pl.Expr | None:
     """Cells that read as plain Python; None if they do already."""
     if isinstance(kind, pl.BaseExtension):
         storage = cells.ext.storage()
@@ -160,7 +160,7 @@ def _as_plain(kind: pl.DataType | pl.DataTypeClass, cells: pl.Expr) -> pl.Expr |
     return _spelled_times(kind, cells) if kind.is_temporal() else None
 
 
-def _spelled_times(kind: pl.DataType | pl.DataTypeClass, cells: pl.Expr) -> pl.Expr:
+def _spelled_times(kind: Any, cells: pl.Expr) -> pl.Expr:
     """Times as ISO text. A damaged one, which is in no calendar, is told as what it is, so that its cell is listed."""
     per_second = _PER_SECOND[kind.time_unit] if isinstance(kind, pl.Datetime) else 1
     first, last = _FIRST_SECOND * per_second, _LAST_SECOND * per_second

@@ -156,7 +156,7 @@ def free_memory() -> int:
     """
     results = []
     try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
         results.append(int(fields["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError):
         try:
@@ -165,7 +165,7 @@ def free_memory() -> int:
             results.append(4 * 2**30)
     try:
         group = Path("/sys/fs/cgroup")
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
         if limit != "max":
             results.append(max(0, int(limit) - int(used)))
     except (OSError, ValueError):

@@ -106,7 +106,7 @@ def _wide(columns: int) -> bytes:
 
 
 def _compressed(scale: int) -> Iterator[tuple[str, bytes]]:
-    size = 100_000_000 * scale
+    size = 40_000_000 * scale
     yield "bomb_of_one_cell.csv.gz", _bomb(b"a,label\n", b"x", size)
     yield "bomb_of_rows.csv.gz", _bomb(b"a,label\n", b"1,2\n" * 64, size)
     yield "bomb_of_blank_rows.csv.gz", _bomb(b"a\n1\n", b"\n", size)
@@ -200,8 +200,8 @@ def _json(scale: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _parquet(scale: int) -> Iterator[tuple[str, bytes]]:
-    rows = 20_000_000 * scale
-    few = rows // 20
+    rows = 5_000_000 * scale
+    few = rows // 5
     constant = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), few), pa.array(["x" * 100_000]))
     yield "constant_numbers.parquet", _written(pa.table({"a": pa.repeat(1.5, rows)}))
     yield "nulls.parquet", _written(pa.table({"a": pa.nulls(rows, pa.float64()), "label": pa.nulls(rows, pa.string())}))
@@ -221,7 +221,7 @@ def _parquet(scale: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _arrow(scale: int) -> Iterator[tuple[str, bytes]]:
-    rows = 20_000_000 * scale
+    rows = 5_000_000 * scale
     zeros = pa.table({"a": pa.repeat(0, rows)})
     yield "zeros.arrow", _streamed(zeros, "zstd", whole=True)
     yield "zeros_stream.arrow", _streamed(zeros, "zstd", whole=False)
@@ -232,7 +232,7 @@ def _arrow(scale: int) -> Iterator[tuple[str, bytes]]:
         "run.arrow",
         _streamed(pa.table({"a": pa.RunEndEncodedArray.from_arrays(ends, pa.array(["x" * 100]))}), None, whole=True),
     )
-    few = rows // 20
+    few = rows // 5
     constant = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), few), pa.array(["x" * 100_000]))
     yield "one_long_text.arrow", _streamed(pa.table({"a": constant}), "zstd", whole=True)
     views = pa.ListViewArray.from_arrays(

@@ -30,7 +30,7 @@ def fingerprint(bundle: Bundle) -> str:
     described = tuple(
         (str(path.relative_to(bundle.folder)), path.stat().st_mtime_ns, path.stat().st_size) for path in files
     )
-    return _hash(bundle.folder.absolute(), (bundle.folder / "bundle.json").read_text(), described)
+    return _hash(bundle.folder.absolute(), (bundle.folder / "bundle.json").read_text(encoding="utf-8"), described)
 
 
 @lru_cache(maxsize=8)
