@@ -622,3 +622,65 @@ def test_words_are_counted_where_no_spaces_stand_between_them() -> None:
     guesses = {guess.name: guess for guess in infer(read_table(rows), ["label"])}
 
     assert "6 words on average" in guesses["said"].reason
+
+
+def _guess(target: str = "label", **columns: Sequence[Any]) -> dict[str, ColumnGuess]:
+    rows = len(next(iter(columns.values())))
+    table = read_table({"label": [f"{'ab'[i % 2]}" for i in range(rows)], **columns})
+    return {guess.name: guess for guess in infer(table, [target])}
+
+
+def _numbers(spelling: Callable[[float], str], num: int = 80) -> list[str]:
+    return [spelling(value) for value in rng("spelled").uniform(1, 9, num).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (_numbers(lambda x: f"${1000 * x:,.2f}"), "in $; decimal point, comma between thousands"),
+        (_numbers(lambda x: f"{x:.1f} kg"), "in kg"),
+        (_numbers(lambda x: f"{100 * x:.0f} %"), "in %"),
+        (_numbers(lambda x: f"{x:.2f}" if x < 7 else "?"), "'?' in"),
+        (_numbers(lambda x: f"{x:.2f}" if x < 7 else "refused"), "'refused' in"),
+        (_numbers(lambda x: f"{x:.2f}" if x > 3 else "<3"), "beyond a limit such as '<3'"),
+        (_numbers(lambda x: f"{x:.2f} kg" if x > 3 else f"{1000 * x:.0f} g"), "in another unit (g)"),
+    ],
+)
+def test_numbers_with_units_marks_and_limits_are_numbers(cells: list[str], reason: str) -> None:
+    guess = _guess(c=cells)["c"]
+    assert (guess.role, guess.modality) == (Role.INPUT, "number")
+    assert reason in guess.reason
+    target = _guess("c", c=cells)["c"]
+    assert target.task == "regression"
+    assert reason in target.reason
+
+
+def test_the_other_columns_settle_what_a_column_leaves_open() -> None:
+    thousands = _numbers(lambda x: f"{x:.3f}")  # 4.567 or 4,567
+    alone = _guess(c=thousands)["c"]
+    assert alone.settings == {}
+    german = _guess(c=thousands, other=_numbers(lambda x: f"{x:.2f}".replace(".", ",")))["c"]
+    assert german.settings == {"decimal": ","}
+    assert "decimal mark ',', as in the other columns" in german.reason
+    plain = _guess(c=thousands, other=_numbers(lambda x: f"{x:.2f}"))["c"]
+    assert plain.settings == {"decimal": "."}
+    assert _guess("c", c=thousands, other=_numbers(lambda x: f"{x:.2f}"))["c"].settings == {"decimal": "."}
+
+
+@pytest.mark.parametrize("spelling", ["+49 170 {:07.0f}", "(555) {:03.0f}-1234", "030 {:07.0f}", "+1555{:07.0f}"])
+def test_phone_numbers_are_codes(spelling: str) -> None:
+    guess = _guess(c=[spelling.format(100 + 7 * i) for i in range(80)])["c"]
+    assert guess.role is Role.IGNORED
+    assert "an identifier: phone numbers such as" in guess.reason
+
+
+def test_a_column_of_limits_alone_is_left_out() -> None:
+    guess = _guess(c=[[np.inf, -np.inf, None][i % 3] for i in range(60)])["c"]
+    assert guess.role is Role.IGNORED
+    assert "no numbers, but limits such as 'inf', in 100% of its cells" in guess.reason
+
+
+def test_a_word_beside_two_classes_is_a_third_one() -> None:
+    guesses = _guess("c", c=[["0", "1", "unknown"][i % 3] for i in range(60)])
+    assert guesses["c"].task == "classification"
+    assert "3 distinct values" in guesses["c"].reason

@@ -27,7 +27,8 @@ STANDARD = Notation(decimal=".", groups=",", thousandths=True)
         ("1\u2019234.50", 1234.5), ("1,23,456", 123456), ("\uff11\uff12\uff0e\uff15", 12.5),
         ("\u0661\u0662\u0663", 123),
         ("\u0661\u066c\u0662\u0663\u0664\u066b\u0665", 1234.5), ("(1,234)", -1234), ("(12.5)", -12.5), ("123-", -123),
-        ("5,-", 5), ("\u00bd", 0.5), ("1\u00bd", 1.5), ("2 3/4", 2.75), ("1\u00a0234", 1234), ("\u20091", 1),
+        ("5,-", 5), ("~15", 15), ("ca. 15", 15),
+        ("\u00bd", 0.5), ("1\u00bd", 1.5), ("2 3/4", 2.75), ("1\u00a0234", 1234), ("\u20091", 1),
     ],
 )  # fmt: skip
 def test_texts_are_read_as_meant(text: str, expected: float) -> None:
@@ -44,7 +45,7 @@ def test_texts_are_read_as_meant(text: str, expected: float) -> None:
         ("1.5 Mio \u20ac", "EUR", 1.5e6), ("23.9 kg", "kg", 23.9), ("23.9kg", "kg", 23.9), ("12 lbs", "lb", 12),
         ("37.2 \u00b0C", "\u00b0C", 37.2), ("5 m\u00b2", "m2", 5), ("100 mg/dl", "mg/dl", 100), ("300 K", "K", 300),
         ("3 rooms", "room", 3), ("1 room", "room", 1), ("50%", "%", 50), ("50 %", "%", 50), ("50\uff05", "%", 50),
-        ("2 hours", "h", 2), ("12 sq ft", "ft2", 12),
+        ("2 hours", "h", 2), ('27"', "in", 27), ("12 sq ft", "ft2", 12),
     ],
 )  # fmt: skip
 def test_a_unit_is_told_from_its_number(text: str, unit: str, expected: float) -> None:
@@ -73,7 +74,7 @@ def test_missing_spellings_are_absent(cell: object) -> None:
     "cell",
     [
         "twelve", "inf", "-inf", "1e999", "1,2,3", "1 2", "0x10", "1_000", "--1", math.inf, 10**400, [1, 2], {}, b"1",
-        "<0.5", ">100", "\u22653", "\u221e", "5 kg", "50%", "\u20ac5",
+        "<0.5", ">100", "90+", "\u22653", "\u221e", "5 kg", "50%", "\u20ac5",
     ],
 )  # fmt: skip
 def test_what_is_no_finite_number_without_unit_is_refused(cell: object) -> None:

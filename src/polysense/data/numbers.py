@@ -56,7 +56,7 @@ _ALIASES = {
     "weeks": "wk", "year": "yr", "years": "yr", "yrs": "yr", "y": "yr", "kph": "km/h", "kmh": "km/h", "ug": "\u03bcg",
     "KB": "kB", "sqft": "ft2", "sqm": "m2", "qm": "m2", "percent": "%", "pct": "%", "euro": "EUR", "euros": "EUR",
     "dollar": "$", "dollars": "$", "kilogram": "kg", "kilograms": "kg", "gram": "g", "grams": "g", "meter": "m",
-    "meters": "m", "metre": "m", "metres": "m", "inch": "in", "inches": "in", "feet": "ft", "foot": "ft",
+    "meters": "m", "metre": "m", "metres": "m", "inch": "in", '"': "in", "inches": "in", "feet": "ft", "foot": "ft",
 }  # fmt: skip
 _BY_CASE = {name.casefold(): name for name in ("kg", "km", "cm", "lb", "lbs", "ml", "min", "kcal", "kWh", "Hz", "USD")}
 _KNOWN = frozenset(_UNITS) | frozenset(sign.rstrip(".") for sign in _CURRENCIES) | frozenset(_ALIASES)
@@ -73,9 +73,11 @@ _CELL = re.compile(
     rf"(?P<open>\()?\s?(?P<sign>[+-]?)\s?(?:(?P<before>{_CURRENCY})\s?(?P<inner>[+-]?))?"
     r"(?P<digits>\d(?:[\d.,' ]*\d)?[.,]?|[.,]\d+)(?P<power>[eE][+-]?\d{1,3})?(?P<gap> ?)"
     rf"(?:(?P<letter>[kKMB])(?![^\W_])\s?|(?P<word>(?i:{'|'.join(_WORDS)}))\b\.?\s?)?"
-    rf"(?P<after>%|\u2030|\u00b0 ?[CFKcf]?|{_CURRENCY}|(?:sq\.? ?)?{_WORD}(?: ?/ ?{_WORD})?)?(?P<close>\))?(?P<late>-?)"
+    rf"(?P<after>%|\u2030|\"|\u00b0 ?[CFKcf]?|{_CURRENCY}|(?:sq\.? ?)?{_WORD}(?: ?/ ?{_WORD})?)?"
+    r"(?P<close>\))?(?P<late>-?)"
 )
 _BARE = re.compile(r"[+-]?\d+(?:\.(?:\d{1,2}|\d{4,15}))?")  # neither reading differs
+_ABOUT = re.compile(r"(?:~|\u2248|ca\. ?)(?=\d)")
 _WHOLE_PRICE = re.compile(r"(?<=\d)[.,] ?[-\u2014]{1,2}(?=\D*$)")  # "5,-"
 _POINT = re.compile(
     r"(?:(?P<plain>\d*)|(?P<groups>[1-9]\d{0,2}(?P<mark>[,' ])\d{3}(?:(?P=mark)\d{3})*|[1-9]\d?(?:,\d\d)+,\d{3}))"
@@ -133,6 +135,9 @@ def spell(text: str) -> Spelled | None:
     text = text.strip()
     if len(text) > 80 or not text:
         return None
+    if text[-1] == "+" and text[:-1].isdecimal():  # "90+" closes a scale of ages
+        text = f">={text[:-1]}"
+    text = _ABOUT.sub("", text)
     if text.isascii() and _BARE.fullmatch(text):
         whole, _, decimals = text.partition(".")
         return Spelled(float(text), None if decimals else float(whole), num_decimals=len(decimals))

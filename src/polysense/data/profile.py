@@ -62,7 +62,8 @@ _MAJORITY = 0.9  # of the cells that are numbers, or texts
 _CODES = 0.8  # likewise of texts that are codes
 _MAX_CATEGORIES = 1_000
 _MAX_CODED_CLASSES = 20  # an integer target with more values than this is a quantity, unless its name says otherwise
-_PHONE = re.compile(r"\+\d[\d ]{7,16}")
+_PHONE = re.compile(r"(?:\+|\(?0|\()[1-9][\d ()/.-]{5,18}\d")
+_PHONE_DIGITS = 7
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -118,10 +119,17 @@ class ColumnProfile(Profile):
         cells = [table.cell(int(i), name, literal=literal) for i in chosen]
         self._cells = [cell for cell in cells if cell is not None]
         self.notation = NotationEvidence.of(self._cells)
-        if self.notation.is_numeric and self.notation.marks:
+        if self.notation.is_numeric and self.notation.marks and not self._are_named():
             self._without_marks(set(self.notation.marks))
         self._why_content: dict[str, str] = {}
         self._words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+
+    def _are_named(self) -> bool:
+        """Whether numbers name things, beside which a word such as "unknown" is one more: flags, and classes."""
+        values = set(self.notation.values)
+        if self.literal:
+            return len(values) <= _MAX_CODED_CLASSES and all(value.is_integer() for value in values)
+        return len(values) <= 2
 
     def _without_marks(self, marks: Collection[str]) -> None:
         """Takes what marks a missing number in a column of numbers for missing."""
@@ -286,13 +294,13 @@ class ColumnProfile(Profile):
 
     @cached_property
     def code(self) -> str | None:
+        if self.texts and sum(map(_is_phone, self.texts)) >= _CODES * len(self.cells):
+            return f"phone numbers such as {quote(self.texts[0])}"
         if self.num_numbers >= _MAJORITY * len(self.cells):
             if all(isinstance(cell, bool) for cell in self.cells):
                 return None
             if any(re.match(r"0\d", text.strip()) for text in self.texts):
                 return "digits with leading zeros"  # "007" is a code; as a number it would become 7
-            if sum(bool(_PHONE.fullmatch(text.strip())) for text in self.texts) >= _CODES * len(self.cells):
-                return f"phone numbers such as {quote(self.texts[0])}"
             low, high, is_whole = self.range_of_numbers()
             named = self.last_word in ID_NAMES or (self.last_word in GROUP_NAMES and not self.words & _COUNT_NAMES)
             return f"integers {low} to {high}" if is_whole and not self.is_index and named else None
@@ -364,6 +372,11 @@ def other_marks(table: Table) -> Mapping[str, DecimalMark]:
                 result[name] = "," if others == {","} else "."
         _MARKS[table] = result
     return _MARKS[table]
+
+
+def _is_phone(text: str) -> bool:
+    text = text.strip()
+    return _PHONE.fullmatch(text) is not None and sum(map(str.isdigit, text)) >= _PHONE_DIGITS
 
 
 def are_numbers(evidence: ColumnProfile) -> bool:
