@@ -42,6 +42,7 @@ from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema
 from polysense.core.tensor_file import save_tensors, unshared
 from polysense.core.version import VERSION
+from polysense.data.blocks import PredictionConfig
 from polysense.data.cells import MEDIA
 from polysense.data.dataset import TableDataset
 from polysense.data.frame_file import frame_file, naming, write_frame
@@ -57,7 +58,7 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "as_bundle", "load"]
 
-FORMAT = 5
+FORMAT = 6
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"
@@ -157,6 +158,7 @@ class Bundle:
         info: Facts about the training, for the model card.
         folder: Where it was loaded from or saved to.
         card: The model card, README.md, as Markdown; "" for none.
+        prediction: In which blocks rows are computed.
     """
 
     processor: Processor
@@ -166,6 +168,7 @@ class Bundle:
     info: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     card: str = ""
+    prediction: PredictionConfig = field(default_factory=PredictionConfig)
 
     @property
     def schema(self) -> Schema:
@@ -226,6 +229,7 @@ class Bundle:
                 [*self.model.modules(), *self.processor.columns.values(), *self.processor.targets.values()]
             ),
             "model": to_dict(self.model_config),
+            "prediction": to_dict(self.prediction),
             "recipe": to_dict(self.recipe),
             "info": self.info,
             "sha256": checksums,
@@ -271,6 +275,36 @@ class Bundle:
             folder=None,
         )
 
+    def with_blocks(self, *, block_size: int | None = None, exact: bool | None = None) -> Bundle:
+        """The same model, weights shared, that computes rows in other blocks; nothing is trained again.
+
+        Args:
+            block_size: Rows that are computed together, see `PredictionConfig`; None changes nothing.
+            exact: Whether neighbors must not change a row's last bits; None changes nothing.
+
+        Raises:
+            ConfigError: There is no exact prediction in blocks of such a size.
+        """
+        settings = {"block_size": block_size, "exact": exact}
+        changed_settings = {name: value for name, value in settings.items() if value is not None}
+        return replace(self, prediction=replace(self.prediction, **changed_settings)) if changed_settings else self
+
+    def batches(
+        self,
+        dataset: TableDataset,
+        *,
+        batch_size: int = 32,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> PredictLoader:
+        """A prepared table's rows, in this bundle's blocks.
+
+        Args:
+            dataset: The rows.
+            batch_size: Rows that are read at once.
+            progress: Called with the rows that are done and the rows there are.
+        """
+        return PredictLoader(dataset, self.schema, batch_size, progress=progress, prediction=self.prediction)
+
     def predict(
         self,
         source: Any,
@@ -288,7 +322,8 @@ class Bundle:
         Args:
             source: A path, a data frame, a list of dictionaries, one dictionary, ...
             root: The folder that media paths are relative to; by default the table's own.
-            batch_size: Rows in a forward pass. Predictions are the same bits for any table at one batch size.
+            batch_size: Rows that are read at once; no prediction depends on it. What is computed together is a block,
+                see `with_blocks`.
             decoding: Another way to write texts than the recipe's, see `with_decoding`.
             progress: Called with the rows that are done and the rows there are.
 
@@ -328,7 +363,7 @@ class Bundle:
             raise TableError(f"{table.name}: row {row} is asked for, and it has {len(table)} rows, from 0 on")
         name = bundle.streamed(target)
         one = TableDataset(table.select(np.array([row])), bundle.processor)
-        batch = next(iter(PredictLoader(one, bundle.schema)))
+        batch = next(iter(bundle.batches(one)))
         # A row's number in its table decides what is drawn.
         for cell in batch.unreadable:
             _log.warning("unreadable, counted as missing: %s", cell)
@@ -371,7 +406,7 @@ class Bundle:
         rows: list[np.ndarray] = []
         frames: list[polars.DataFrame] = []
         unreadable: list[Unreadable] = []
-        for batch in PredictLoader(dataset, self.schema, batch_size, progress=progress):
+        for batch in self.batches(dataset, batch_size=batch_size, progress=progress):
             rows.append(batch.rows[batch.rows >= 0].numpy())
             frames.append(self._frame(batch, dataset.table.select(rows[-1])))
             unreadable.extend(batch.unreadable)
@@ -458,6 +493,7 @@ def _load(folder: Path, place: torch.device, device: str) -> Bundle:
         raise BundleError(f"{folder}: needs {', '.join(lacks)}, which is not installed here; install it with pip")
     _require_intact(folder, plain["sha256"])
     config = from_dict(ModelConfig, plain["model"], where=str(folder / _MANIFEST))
+    prediction = from_dict(PredictionConfig, plain["prediction"], where=str(folder / _MANIFEST))
     imputer = None
     if (settings := plain.get("imputer")) is not None:
         if (folder / IMPUTER / IMPUTER).exists():
@@ -469,7 +505,7 @@ def _load(folder: Path, place: torch.device, device: str) -> Bundle:
     model = config.build(processor.schema, folder / _RESOURCES)
     model.load_state_dict(load_file(folder / _WEIGHTS, device="cpu"))
     card = (folder / _CARD).read_text(encoding="utf-8", errors="replace") if (folder / _CARD).is_file() else ""
-    return Bundle(processor, model.to(place).eval(), config, plain["recipe"], plain["info"], folder, card)
+    return Bundle(processor, model.to(place).eval(), config, plain["recipe"], plain["info"], folder, card, prediction)
 
 
 def _require_intact(folder: Path, checksums: Mapping[str, str]) -> None:

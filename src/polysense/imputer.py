@@ -26,6 +26,7 @@ from polysense.core.registry import task
 from polysense.core.schema import Schema, Target
 from polysense.core.task_spec import Arrays
 from polysense.core.unsupported import Unsupported
+from polysense.data.blocks import PredictionConfig
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
@@ -45,6 +46,7 @@ class Reconstructor(Protocol):
 
     processor: Processor
     model: MultimodalModel
+    prediction: PredictionConfig
 
     def save(self, folder: Path | str) -> None:
         """Writes it as a folder, whole or not at all."""
@@ -111,7 +113,7 @@ class Imputer:
             _log.info("%s: imputing missing cells of %s rows", table.name, f"{len(requested):,}")
         part = self._seen(table.select(requested))
         for batch, reconstructed in (
-            reconstructed_batches(processor, self.reconstructor.model, part) if len(requested) else ()
+            reconstructed_batches(self.reconstructor, part) if len(requested) else ()
         ):
             present = batch.presence(batch.columns).any(dim=1)
             for index, row in enumerate(batch.rows.tolist()):
@@ -143,8 +145,7 @@ def reconstructed_columns(schema: Schema) -> dict[str, Target]:
 
 
 def reconstructed_batches(
-    processor: Processor,
-    model: MultimodalModel,
+    reconstructor: Reconstructor,
     table: Table,
     progress: Callable[[int, int], None] | None = None,
     *,
@@ -153,16 +154,15 @@ def reconstructed_batches(
     """A table's rows and what a model reconstructs of them, by column; rows as `PredictLoader` gives them.
 
     Args:
-        processor: The model's.
-        model: What reconstructs them.
+        reconstructor: What reconstructs them.
         table: The rows.
         progress: Called with the rows that are done and the rows there are.
         only_read: Whether to reconstruct nothing.
     """
-    model.eval()
+    processor, model = reconstructor.processor, reconstructor.model.eval()
     device = next(model.parameters()).device
     dataset = TableDataset(table, processor, with_targets=False)
-    for batch in PredictLoader(dataset, processor.schema, progress=progress):
+    for batch in PredictLoader(dataset, processor.schema, progress=progress, prediction=reconstructor.prediction):
         reconstructed: dict[str, np.ndarray] = {}
         predictions = {} if only_read else model.predict(batch.to(device))[0]
         for target in processor.schema.targets if predictions else ():

@@ -10,6 +10,7 @@ from polysense.config.base import Config
 from polysense.config.codec import dump_yaml, field_comments, from_dict, parse_yaml, read_text, to_dict
 from polysense.config.limits import Limit, NonNegativeFloat, NonNegativeInt, PositiveInt
 from polysense.config.overrides import apply_overrides
+from polysense.data.blocks import PredictionConfig
 from polysense.data.config import DataConfig
 from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError
@@ -103,6 +104,7 @@ class Recipe(Config):
         model: Encoders, fusion, heads.
         training: Optimization.
         evaluation: Evaluation after training.
+        prediction: How rows are predicted, in validation and by the bundle.
         init_from: A trained bundle whose parts the model starts from; null starts anew.
     """
 
@@ -110,6 +112,7 @@ class Recipe(Config):
     model: ModelConfig
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    prediction: PredictionConfig = field(default_factory=PredictionConfig)
     init_from: InitFromConfig | None = None
 
     def __post_init__(self) -> None:

@@ -97,29 +97,31 @@ def test_targets_and_their_absence() -> None:
     assert collate([full(0, [2], 3)], SCHEMA, with_targets=False).truths == {}
 
 
+SHAPE = {"note": (4, 24), "photo": (1, 1), "voice": (1, 1200), "age": (2, 1), "kind": (1, 1)}
+
+
 def test_a_given_shape_is_kept_exactly_and_rows_are_filled() -> None:
-    shape = {"note": (4, 24), "photo": (1, 1), "voice": (1, 1200)}
-    batch = collate([full(5, [2], 3)], SCHEMA, shape=shape, num_rows=3)
+    batch = collate([full(5, [2], 3)], SCHEMA, shape=SHAPE, num_rows=3)
     assert {name: tuple(column.values.shape) for name, column in batch.columns.items()} == {
         "note": (3, 4, 24),
         "photo": (3, 1, 1, 2, 3),
         "voice": (3, 1, 1200),
-        "age": (3, 0, 1),
-        "kind": (3, 0, 1),
+        "age": (3, 2, 1),
+        "kind": (3, 1, 1),
     }
     assert batch.rows.tolist() == [5, FILLER, FILLER]
     assert batch.weights.tolist() == [2.0, 0.0, 0.0]
-    assert all(batch.columns[name].present.tolist() == [True, False, False] for name in shape)
+    assert all(batch.columns[name].present.tolist() == [True, False, False] for name in ("note", "photo", "voice"))
     assert not any(target.present[1:].any() for target in batch.truths.values())
-    nothing = collate([Sample(row=0)], SCHEMA, shape=shape, num_rows=2)
+    nothing = collate([Sample(row=0)], SCHEMA, shape=SHAPE, num_rows=2)
     assert not any(column.present.any() for column in nothing.columns.values())
 
 
 def test_what_does_not_fit_is_an_error_never_cut() -> None:
     with pytest.raises(ValueError, match="broadcast"):
-        collate([full(0, [30], 3)], SCHEMA, shape={"note": (2, 24)})
+        collate([full(0, [30], 3)], SCHEMA, shape={**SHAPE, "note": (2, 24)})
     with pytest.raises(IndexError):
-        collate([full(0, [3, 3, 3], 3)], SCHEMA, shape={"note": (2, 24)})
+        collate([full(0, [3, 3, 3], 3)], SCHEMA, shape={**SHAPE, "note": (2, 24)})
     with pytest.raises(AssertionError, match="2 samples do not fit into 1 rows"):
         collate([Sample(row=0), Sample(row=1)], SCHEMA, num_rows=1)
 

@@ -19,7 +19,8 @@ from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Schema
 from polysense.data.collate import FILLER
 from polysense.data.dataset import TableDataset
-from polysense.data.loader import PREDICTION_BATCH_SIZE, PredictLoader, TrainLoader
+from polysense.data.blocks import PredictionConfig
+from polysense.data.loader import PredictLoader, TrainLoader
 from polysense.data.sources import Table, read_table
 from polysense.errors import PolysenseError
 from polysense.modalities.audio.record import AudioColumn
@@ -206,13 +207,16 @@ class TestPrediction:
         assert sorted(row for batch in batches for row in batch.rows.tolist() if row != FILLER) == list(range(91))
         shapes = {tuple((n, tuple(c.values.shape)) for n, c in batch.columns.items()) for batch in batches}
         assert len(shapes) < len(batches) or len(batches) < 10
-        assert {len(batch) for batch in batches} <= {PREDICTION_BATCH_SIZE, 1}
+        assert {len(batch) for batch in batches} <= {PredictionConfig().block_size, 1}
         assert all(set(batch.columns) == set(SCHEMA.names) for batch in batches)
 
-    def test_only_columns_that_the_table_has(self) -> None:
-        table = read_table({"photo": [1, 2, 3], "note": [1, 2, 3]})
-        for batch in PredictLoader(TableDataset(table, FromNumbers()), SCHEMA):
-            assert {name for name, column in batch.columns.items() if column.lengths.shape[1]} == {"photo", "note"}
+    def test_a_column_that_the_table_lacks_is_one_with_every_cell_missing(self) -> None:
+        table = read_table({"photo": [None, None], "note": [1, 2]})
+        (batch,) = PredictLoader(TableDataset(table, FromNumbers()), SCHEMA)
+        for column in SCHEMA:
+            absent = batch.columns[column.name]
+            assert not absent.present.any()
+            assert absent.values.shape[:2] == absent.lengths.shape == (32, column.max_items)
 
     def test_workers_change_nothing(self) -> None:
         numbers: list[int | None] = [*range(70), -1, None]

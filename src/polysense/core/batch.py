@@ -26,8 +26,7 @@ class ColumnBatch:
 
     Attributes:
         values: [batch, items, *item], padded: int32 tokens, uint8 pixels, int16 samples, float32 numbers, int64
-            categories. What lies beyond an item's length is padding and must not reach a result. Where it is known
-            beforehand that no row has the column (its table lacks it), `items` is 0 and nothing is encoded.
+            categories. What lies beyond an item's length is padding and must not reach a result.
         lengths: [batch, items]: tokens, samples, or 1 for what has no length. 0 = absent.
         keys: [batch] RNG keys, a hash of (seed, epoch, row, column), for augmentations that only an encoder can apply
             (SpecAugment on its own spectrogram); None where nothing is to be sampled, as outside training.
@@ -66,7 +65,7 @@ class ColumnBatch:
         return replace(self, lengths=self.lengths * keep[:, None])
 
     def absent(self) -> ColumnBatch:
-        """The column without any item: it costs nothing to encode."""
+        """The column without any item: nothing is left of it, not even how many items a cell has."""
         return replace(self, values=self.values[:, :0], lengths=self.lengths[:, :0])
 
 
@@ -192,8 +191,9 @@ class Batch:
         return torch.stack(there, dim=1) if there else absent[:, None][:, :0]
 
     def only(self, names: Collection[str]) -> Batch:
-        """The batch with every other column absent."""
+        """The batch with every other column absent: the same as one in which each of its cells is missing."""
+        none = torch.zeros_like(self.rows, dtype=torch.bool)
         return replace(
             self,
-            columns={name: column if name in names else column.absent() for name, column in self.columns.items()},
+            columns={name: column if name in names else column.masked(none) for name, column in self.columns.items()},
         )

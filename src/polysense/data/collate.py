@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,8 +49,7 @@ def collate(
         samples: Rows; one whose `row` is `FILLER` fills the shape only.
         schema: Which columns and targets the batch has, and in which order.
         with_targets: Whether the batch has targets; a row that lacks one is marked absent in it.
-        shape: Per column its exact (items, length); length counts only where items have one. A column that is not named
-            has no items: it is known to be absent, and costs nothing. None: as the rows need.
+        shape: Per column its exact (items, length); length counts only where items have one. None: as the rows need.
         prompts: Per target whose texts go on from prompts, the exact length of these. None: as the rows need.
         num_rows: Rows of the batch, filled up with rows that have nothing; None: as many as samples.
         all_references: Whether a text target has all of a row's references, [batch, references, length], where some
@@ -62,11 +62,11 @@ def collate(
     assert len(samples) <= num_rows, f"{len(samples)} samples do not fit into {num_rows} rows"
     columns: dict[str, ColumnBatch] = {}
     for column in schema:
-        lacks = shape is not None and column.name not in shape
-        cells = [() if lacks else sample.values.get(column.name, ()) for sample in samples]
+        cells = [sample.values.get(column.name, ()) for sample in samples]
         # One item even where no row has the column: training then sees few shapes, and compile one graph.
-        size = _needed(cells, column) if shape is None else shape.get(column.name, (0, 1))
-        columns[column.name] = _pad(cells, column, num_rows, *size)
+        size = _needed(cells, column) if shape is None else shape[column.name]
+        absent = shape is not None and not any(map(len, cells))
+        columns[column.name] = (_absent if absent else partial(_pad, cells))(column, num_rows, *size)
         if modality(column.modality).is_spatial:
             columns[column.name] = _placed(samples, column.name, columns[column.name])
     rows = np.full(num_rows, FILLER, dtype=np.int64)
@@ -109,6 +109,16 @@ def _needed(cells: Sequence[Sequence[np.ndarray]], column: Column) -> tuple[int,
     if multiple is None:
         return items, 1
     return items, round_up(max((len(item) for cell in cells for item in cell), default=0), multiple)
+
+
+def _absent(column: Column, num_rows: int, items: int, length: int) -> ColumnBatch:
+    """A column that no row has, of the shape that it would have; its padding is one element, repeated."""
+    spec = modality(column.modality)
+    one = torch.from_numpy(np.full((1,), spec.padding(column), spec.dtype))[0]
+    return ColumnBatch(
+        values=one.expand(num_rows, items, *spec.item_shape(column, length)),
+        lengths=torch.zeros(num_rows, items, dtype=torch.int64),
+    )
 
 
 def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, items: int, length: int) -> ColumnBatch:

@@ -4,10 +4,10 @@ Training wants speed: rows as the sampler says, padded to the longest item of th
 them changes nothing: order and augmentation are functions of (seed, epoch, row), and a batch is collated from the
 same samples wherever that happens.
 
-Prediction wants more: row i depends on row i alone, bit for bit. Every batch of a level has exactly the same shape,
-filled up with empty rows, so that the same kernels run over the same positions whoever the neighbors are; and a
-row's level depends on its own lengths alone. The price is padding: at most twofold in length, and one batch per level
-that may be mostly empty.
+Prediction wants more: row i depends on row i alone, bit for bit. Every block of a level has exactly the same shape,
+filled up with empty rows (`data.blocks`), so that the same kernels run over the same positions whoever the neighbors
+are; and a row's level depends on its own lengths alone. The price is padding: at most twofold in length, and one block
+per level that may be mostly empty.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from polysense.core.random import uniforms
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Schema
 from polysense.data.batching import Batching
+from polysense.data.blocks import PredictionConfig
 from polysense.data.collate import collate
 from polysense.data.dataset import TableDataset
 from polysense.data.length_buckets import LengthBucket
 from polysense.data.sampler import StepSampler
 from polysense.data.workers import WorkerPool
 
-__all__ = ["PREDICTION_BATCH_SIZE", "PredictLoader", "TrainLoader", "draw_references"]
+__all__ = ["PredictLoader", "TrainLoader", "draw_references"]
 
 
 L = TypeVar("L", bound="_Loader")
@@ -153,47 +154,42 @@ def draw_references(batch: Batch, seed: int, epoch: int) -> Batch:
     return replace(batch, truths=truths)
 
 
-#: Rows of a batch at prediction, the same for one row and for a million: matrix libraries choose a kernel by shape, so
-#: another number of rows gives other last bits. 32 because torch's vectorized loops compute the last elements of a
-#: tensor that is not a multiple of 32 floats (two AVX-512 registers) with another routine than the others; in sigmoid,
-#: SiLU, softplus, ELU and pow the two differ in the last bit. One row alone costs a batch of 32, a few milliseconds
-#: for the models that are trained from scratch.
-PREDICTION_BATCH_SIZE = 32
-
-# From 8 times a typical row's size on, a row stands alone: 32 rows of an hour of speech would not fit into memory.
-_OWN_BUCKET = 8
+_WAITING = 8
+"""Blocks' worth of rows that wait for their blocks to fill; then the fullest is computed as it is."""
 
 
 class PredictLoader(_Loader):
-    """Batches whose shape is a function of each row's own level.
+    """Blocks whose shape is a function of each row's own level.
 
     `Batch.rows` are positions in the dataset, 0 to n - 1, and come in the order in which levels fill up: put results
-    back by them, and leave out rows of -1. Every column that the table has is in every batch, whether or not a row
-    has it. Memory stays bounded: at most a batch per level waits.
+    back by them, and leave out rows of -1. A column that the table lacks is a column with every cell missing. Memory
+    stays bounded: a few blocks' worth of rows wait.
 
     Args:
         dataset: The rows.
         schema: Which columns and targets batches have.
-        batch_size: Rows of every batch (1 for rows of 8 times the typical size or more). Not to be tuned per call:
-            another size gives other last bits. Best a multiple of 32, see `PREDICTION_BATCH_SIZE`.
+        batch_size: Rows that are read at once; no result depends on it.
         num_workers: Processes that decode; 0: this one does.
         progress: Called with the rows that are done and the rows there are; what was given before is done when more is
             asked for.
+        prediction: The blocks; a bundle has its own. By default blocks of 32 rows, and exact.
     """
 
     def __init__(
         self,
         dataset: TableDataset,
         schema: Schema,
-        batch_size: int = PREDICTION_BATCH_SIZE,
+        batch_size: int = 32,
         num_workers: int = 0,
         progress: Callable[[int, int], None] | None = None,
+        *,
+        prediction: PredictionConfig | None = None,
     ) -> None:
         assert batch_size > 0, f"batch_size must be positive, is {batch_size}"
         self._dataset = dataset
         self._schema = schema
-        self._columns = frozenset(column.name for column in schema if dataset.table.has(column.table_column))
         self._batch_size, self._progress = batch_size, progress
+        self._prediction = PredictionConfig() if prediction is None else prediction
         self._pool = WorkerPool(dataset, num_workers, list) if num_workers > 0 else None
 
     @property
@@ -203,7 +199,7 @@ class PredictLoader(_Loader):
 
     def __iter__(self) -> Iterator[Batch]:
         done = 0
-        for batch in self._batches():
+        for batch in self._blocks() if self._prediction.exact else self._as_they_come():
             if self._progress is not None:
                 self._progress(done, self.num_rows)
             yield batch
@@ -211,16 +207,33 @@ class PredictLoader(_Loader):
         if self._progress is not None:
             self._progress(done, self.num_rows)
 
-    def _batches(self) -> Iterator[Batch]:
+    def _blocks(self) -> Iterator[Batch]:
         waiting: dict[LengthBucket, list[Sample]] = {}
+        num_waiting = 0
         for sample in self._samples():
             level = LengthBucket.of(sample, self._schema)
             rows = waiting.setdefault(level, [])
             rows.append(sample)
-            if len(rows) == self._rows_at(level):
-                yield self._batch(level, waiting.pop(level))
+            num_waiting += 1
+            if len(rows) < self._rows_at(level):
+                if num_waiting < _WAITING * self._prediction.block_size:
+                    continue
+                level = max(waiting, key=lambda each: len(waiting[each]))
+            rows = waiting.pop(level)
+            num_waiting -= len(rows)
+            yield self._block(level, rows)
         for level, rows in waiting.items():
-            yield self._batch(level, rows)
+            yield self._block(level, rows)
+
+    def _as_they_come(self) -> Iterator[Batch]:
+        rows: list[Sample] = []
+        for sample in self._samples():
+            rows.append(sample)
+            if len(rows) == self._prediction.block_size:
+                yield self._collate(rows)
+                rows = []
+        if rows:
+            yield self._collate(rows)
 
     def _samples(self) -> Iterator[Sample]:
         starts = range(0, len(self._dataset), self._batch_size)
@@ -233,15 +246,17 @@ class PredictLoader(_Loader):
                 yield from self._dataset.__getitems__(indices)
 
     def _rows_at(self, level: LengthBucket) -> int:
-        return self._batch_size if level.growth(self._schema) < _OWN_BUCKET else 1
+        return self._prediction.rows(level.growth(self._schema))
 
-    def _batch(self, level: LengthBucket, samples: list[Sample]) -> Batch:
-        shape = {name: size for name, size in level.shape(self._schema).items() if name in self._columns}
+    def _collate(self, samples: list[Sample]) -> Batch:
+        return collate(samples, self._schema, with_targets=self._dataset.with_targets)
+
+    def _block(self, level: LengthBucket, samples: list[Sample]) -> Batch:
         return collate(
             samples,
             self._schema,
             with_targets=self._dataset.with_targets,
-            shape=shape,
+            shape=level.shape(self._schema),
             prompts=level.prompts(self._schema),
             num_rows=self._rows_at(level),
         )

@@ -32,6 +32,8 @@ Items: TypeAlias = Shaped[Tensor, "items ..."]
 Lengths: TypeAlias = Int[Tensor, " items"]
 Draws: TypeAlias = Float[Tensor, "items draws"] | None
 
+_ItemKey: TypeAlias = tuple[tuple[int, ...], torch.device, bool]
+
 _MOST_PRESENT = 0.9  # with fewer absent than this leaves, taking them out costs more than it saves
 
 
@@ -157,6 +159,8 @@ class Encoder(nn.Module, Configured, ABC):
         super().__init__()
         self.column = column
         self.width = width
+        # Of an item's tokens (length, width, dtype, grid), then of the pyramid's, by what the item is; see `_zeros`.
+        self._shapes: dict[_ItemKey, list[tuple[int, int, torch.dtype, tuple[int, ...]]]] = {}
 
     @abstractmethod
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
@@ -186,6 +190,8 @@ class Encoder(nn.Module, Configured, ABC):
         """Encodes a column; a cell's items follow one another along the length, and what is masked is 0."""
         if self._lacks(column):
             return self._nothing(column)
+        if self._is_skipped(column):
+            return self._zeros(column)
         batch, items = column.lengths.shape
         tokens = self._encode_present(column.values.flatten(0, 1), column.lengths.flatten(), draws_of(column))
         if not self.column.multiple:
@@ -208,6 +214,36 @@ class Encoder(nn.Module, Configured, ABC):
         return (
             self.training and column.lengths.is_cpu and not torch.compiler.is_compiling() and not column.lengths.any()
         )
+
+    def _is_skipped(self, column: ColumnBatch) -> bool:
+        """Whether no row has the column, at prediction: then all that is encoded is masked, and would be set to 0.
+
+        A sharded encoder is run in any case: its peers wait for it. Where gradients are on, something may hook into it.
+        """
+        return (
+            not self.training
+            and not torch.is_grad_enabled()
+            and not torch.compiler.is_compiling()
+            and not (torch.distributed.is_available() and torch.distributed.is_initialized())
+            and len(column.lengths) > 0
+            and not bool(column.lengths.any())
+        )
+
+    def _zeros(self, column: ColumnBatch) -> Tokens:
+        """The masked tokens of a column that no row has, without encoding it: their shape is one item's."""
+        batch, items = column.lengths.shape
+        key = (tuple(column.values.shape[2:]), column.values.device, torch.is_autocast_enabled())
+        if key not in self._shapes:
+            one = self.encode_items(column.values.flatten(0, 1)[:1], column.lengths.flatten()[:1], None)
+            self._shapes[key] = [
+                (*each.values.shape[1:], each.values.dtype, each.grid) for each in (one, *one.pyramid)
+            ]
+        levels = []
+        for length, width, dtype, grid in self._shapes[key]:
+            values = torch.zeros(batch, items * length, width, dtype=dtype, device=column.lengths.device)
+            mask = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
+            levels.append(Tokens(values, mask, (items, *grid) if self.column.multiple else grid))
+        return replace(levels[0], pyramid=tuple(levels[1:]))
 
     def _nothing(self, column: ColumnBatch) -> Tokens:
         """One masked token a row. Every parameter is touched all the same: peers would wait for its gradient."""

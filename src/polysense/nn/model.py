@@ -83,8 +83,9 @@ class MultimodalModel(nn.Module):
     def fuse(self, tokens: Mapping[str, Tokens], batch: Batch, excludes: Collection[str] = ()) -> Fused:
         """Joins tokens, as if some columns had never been there."""
         if excludes:
-            tokens, batch = excluding(tokens, excludes), batch.only([n for n in batch.columns if n not in excludes])
-        fused: Fused = self.fusion(tokens, batch.columns)
+            tokens = excluding(tokens, excludes)
+        columns = {name: column.absent() if name in excludes else column for name, column in batch.columns.items()}
+        fused: Fused = self.fusion(tokens, columns)
         return fused
 
     def counts(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:

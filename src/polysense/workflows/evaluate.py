@@ -89,6 +89,8 @@ def evaluate(
     seed: int = 0,
     decoding: DecodingOptions | None = None,
     split: str | None = None,
+    block_size: int | None = None,
+    exact: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Scores a model on a table that has the targets.
@@ -102,12 +104,14 @@ def evaluate(
         decoding: As in `predict`.
         split: The part of the table that is scored, as the model's recipe splits it: "test", "validation", "train" or
             "all". By default all rows, with a warning if the model is known to have been trained on some of them.
+        block_size: As in `predict`.
+        exact: As in `predict`.
         progress: Called with the rows that are done and the rows there are; those of the blind control count too.
 
     Raises:
         UserError: The bundle or the table can't be read, no row has a target, or there is no such decoding.
     """
-    loaded = as_bundle(bundle).with_decoding(decoding)
+    loaded = as_bundle(bundle).with_decoding(decoding).with_blocks(block_size=block_size, exact=exact)
     table = part_of(loaded, read_table(source, root=root), split)
     for target in loaded.schema.targets:
         for column in target.columns:

@@ -9,6 +9,7 @@ import torch
 from polysense.core.batch import Batch
 from polysense.core.prediction import Prediction
 from polysense.core.task_spec import TargetReader
+from polysense.data.blocks import PredictionConfig
 from polysense.data.dataset import TableDataset
 from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
@@ -25,6 +26,7 @@ def evaluate_model(
     *,
     generate: bool = True,
     batches: Iterable[Batch] | None = None,
+    prediction: PredictionConfig | None = None,
     bootstrap: int = 0,
     seed: int = 0,
 ) -> Evaluation:
@@ -35,6 +37,7 @@ def evaluate_model(
         dataset: Rows with targets.
         generate: Whether what is generated step by step is; else only its likelihood is judged.
         batches: Those of the data set, by default.
+        prediction: In which blocks these are computed.
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the resamples.
     """
@@ -48,7 +51,7 @@ def evaluate_model(
 
     return evaluate(
         lambda batch: model.predict(batch.to(device), write=generate)[0],
-        PredictLoader(dataset, model.schema) if batches is None else batches,
+        PredictLoader(dataset, model.schema, prediction=prediction) if batches is None else batches,
         model.schema.targets,
         masked=masked,
         readers=target_readers(fitted_processor(dataset), dataset.table) if generate else None,

@@ -20,7 +20,6 @@ from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema, Target
 from polysense.core.unsupported import Unsupported
 from polysense.data.dataset import TableDataset
-from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
 from polysense.escaping import joined
 from polysense.evaluation.baselines import (
@@ -69,7 +68,7 @@ def evaluate_bundle(
     """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are."""
     bundle.model.eval()
     dataset = TableDataset(table, bundle.processor)
-    batches = PredictLoader(dataset, bundle.schema, progress=progress)
+    batches = bundle.batches(dataset, progress=progress)
     return evaluate_model(bundle.model, dataset, batches=batches, bootstrap=bootstrap, seed=seed)
 
 
@@ -203,7 +202,7 @@ def _contributions(run: Run, table: Table) -> Any:
 
     return contributions(
         predict,
-        PredictLoader(TableDataset(chosen, bundle.processor), bundle.schema),
+        bundle.batches(TableDataset(chosen, bundle.processor)),
         _contributed(bundle.schema),
         bundle.schema.columns,
         bootstrap=config.bootstrap,

@@ -18,6 +18,8 @@ def predict(
     *,
     root: str | Path | None = None,
     decoding: DecodingOptions | None = None,
+    block_size: int | None = None,
+    exact: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
     """Predicts every row of a table, in order.
@@ -28,12 +30,14 @@ def predict(
         root: The folder that media paths are relative to; by default the table's own.
         decoding: Another way to write texts than the recipe's: a type (`"beam"`), keys (`{"type": "sample", "top_p":
             0.9}`), or overrides (`["decoding.beam_size=8"]`).
+        block_size: Rows that are computed together, if not as many as the bundle says: 1, or a multiple of 32.
+        exact: Whether neighbors must not change a row's last bits, if not as the bundle says.
         progress: Called with the rows that are done and the rows there are.
 
     Raises:
-        UserError: The bundle or the table can't be read, or there is no such decoding.
+        UserError: The bundle or the table can't be read, or there is no such decoding or block.
     """
-    loaded = as_bundle(bundle)
+    loaded = as_bundle(bundle).with_blocks(block_size=block_size, exact=exact)
     return loaded.predict(source, root=root, decoding=decoding, progress=progress)
 
 

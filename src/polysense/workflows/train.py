@@ -192,6 +192,7 @@ def train_model(
             num_samples=recipe.evaluation.samples,
             folder=folder,
             seed=config.seed,
+            prediction=recipe.prediction,
             resume=resume,
         )
         samples = validation.samples
@@ -236,7 +237,8 @@ def train_model(
         if validation_set is None:
             _log.warning("there are no validation rows to fit the fusion weights on: they stay as they were")
         else:
-            for target, weights in fit_ensemble_weights(model, PredictLoader(validation_set, schema)).items():
+            held_out = PredictLoader(validation_set, schema, prediction=recipe.prediction)
+            for target, weights in fit_ensemble_weights(model, held_out).items():
                 listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
                 _log.info("%s: fusion weights fitted on %d validation rows: %s", target, len(validation_set), listed)
     info = {
@@ -250,7 +252,7 @@ def train_model(
         info["init_from"] = started
     if imputed is not None:
         info["impute"] = imputed
-    bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info)
+    bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info, prediction=recipe.prediction)
     if (remembered := rows_sketched(bundle, tables["train"])) is not None:
         info["seen_rows"] = remembered
     if save and distributed.is_main:

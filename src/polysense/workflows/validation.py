@@ -8,6 +8,7 @@ import numpy as np
 
 from polysense.core.random import permutation
 from polysense.core.registry import task
+from polysense.data.blocks import PredictionConfig
 from polysense.data.dataset import TableDataset
 from polysense.nn.model import MultimodalModel
 from polysense.reports.sample_log import SampleLog
@@ -27,6 +28,7 @@ class Validation:
         num_samples: Of them, how many are shown.
         folder: The run's.
         seed: Of the choice of rows.
+        prediction: In which blocks rows are computed.
         resume: Whether the run is resumed.
 
     Attributes:
@@ -42,9 +44,10 @@ class Validation:
         num_samples: int,
         folder: Path,
         seed: int,
+        prediction: PredictionConfig,
         resume: bool = False,
     ) -> None:
-        self._model, self._dataset = model, dataset
+        self._model, self._dataset, self._prediction = model, dataset, prediction
         self._part: TableDataset | None = None
         if generates(model.schema):
             chosen = np.sort(permutation(len(dataset), seed, "written")[:num_rows])
@@ -57,10 +60,12 @@ class Validation:
     def __call__(self, epoch: int) -> dict[str, float]:
         """The metrics by target/metric, after an epoch, from 1."""
         part = self._part
-        evaluation = evaluate_model(self._model, self._dataset, generate=part is None)
+        evaluation = evaluate_model(
+            self._model, self._dataset, generate=part is None, prediction=self._prediction
+        )
         metrics = evaluation.as_flat()
         if part is not None and len(part):
-            evaluation = evaluate_model(self._model, part)
+            evaluation = evaluate_model(self._model, part, prediction=self._prediction)
             generated = {target.name for target in self._model.schema.targets if task(target.task).generates}
             for key, value in evaluation.as_flat().items():
                 target, _, _ = key.rpartition("/")

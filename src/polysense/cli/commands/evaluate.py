@@ -8,7 +8,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import on_device
-from polysense.cli.commands.options import Bundle, Decoding, Device, Json, Table
+from polysense.cli.commands.options import BlockSize, Bundle, Decoding, Device, Exact, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["evaluate"]
@@ -29,6 +29,8 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
+    block_size: BlockSize = None,
+    exact: Exact = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -37,6 +39,13 @@ def evaluate(
 
     with console.reserved_stdout(as_json), rows_done("measuring") as progress:
         evaluation = api.evaluate(
-            on_device(bundle, device), table, bootstrap=bootstrap, decoding=decoding, split=split, progress=progress
+            on_device(bundle, device),
+            table,
+            bootstrap=bootstrap,
+            decoding=decoding,
+            split=split,
+            block_size=block_size,
+            exact=exact,
+            progress=progress,
         )
     console.write(evaluation.as_json() if as_json else evaluation.text())

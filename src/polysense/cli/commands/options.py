@@ -7,10 +7,21 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["Bundle", "CsvSafe", "Decoding", "Device", "Json", "NoTarget", "Overrides", "Source", "Table", "Targets"]
+__all__ = [
+    "BlockSize", "Bundle", "CsvSafe", "Decoding", "Device", "Exact", "Json", "NoTarget", "Overrides", "Source", "Table", "Targets",
+]  # fmt: skip
 
 Bundle: TypeAlias = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A trained model: a run's folder, or the folder `bundle` in it.")
+]
+BlockSize: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--block-size",
+        metavar="ROWS",
+        help="Rows that are computed together, if not as many as the model's recipe says: 1, or a multiple of 32. "
+        "Another number gives other last bits.",
+    ),
 ]
 CsvSafe: TypeAlias = Annotated[
     bool,
@@ -31,6 +42,14 @@ Device: TypeAlias = Annotated[
     str,
     typer.Option(
         "--device", metavar="DEVICE", help="Where the model runs: auto (a GPU if there is one), cpu, cuda or mps."
+    ),
+]
+Exact: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--exact/--no-exact",
+        help="Whether a row's prediction is the same to the last bit whatever other rows are there, if not as the "
+        "model's recipe says; without it, small tables are faster.",
     ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]

@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import on_device, writable
-from polysense.cli.commands.options import Bundle, CsvSafe, Decoding, Device, Json, Table
+from polysense.cli.commands.options import BlockSize, Bundle, CsvSafe, Decoding, Device, Exact, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 from polysense.escaping import visible
@@ -31,6 +31,8 @@ def predict(
         ),
     ] = None,
     csv_safe: CsvSafe = True,
+    block_size: BlockSize = None,
+    exact: Exact = None,
     device: Device = "auto",
     as_json: Json = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print texts as they are generated, row by row.")] = False,
@@ -43,7 +45,7 @@ def predict(
     if stream:
         if output is not None or as_json:
             raise ConfigError("--stream shows texts to people; leave it out with --output and --json")
-        _show(on_device(bundle, device), table, decoding)
+        _show(on_device(bundle, device).with_blocks(block_size=block_size, exact=exact), table, decoding)
         return
     if output is not None:
         writable(output, table, "the predictions")
@@ -51,7 +53,9 @@ def predict(
     from polysense import api
 
     with console.reserved_stdout(as_json), rows_done("predicting") as progress:
-        predictions = api.predict(on_device(bundle, device), table, decoding=decoding, progress=progress)
+        predictions = api.predict(
+            on_device(bundle, device), table, decoding=decoding, block_size=block_size, exact=exact, progress=progress
+        )
         if output is not None:
             predictions.write(output, csv_safe=csv_safe)
     console.write_unreadable(predictions.unreadable)

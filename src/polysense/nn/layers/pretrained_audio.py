@@ -11,6 +11,9 @@ Two traps for a batch of unequal lengths, both seen to change a row's result by 
   the whole padded length. `ClipNorm` takes that layer's place and counts a clip's own frames only.
 - Some models (data2vec-audio, SEW) carry padding into valid frames by later convolutions. Their rows are run
   together only where their lengths are equal, without padding.
+
+And one that changes its last bits: how many clips are run together must not depend on the others' lengths. So at
+prediction all rows have the same number of stretches, and what can't be padded is run clip by clip.
 """
 
 from __future__ import annotations
@@ -94,6 +97,8 @@ def encode_waveforms(
     values: Int[Tensor, "clips samples"],
     lengths: Int[Tensor, " clips"],
     max_seconds: float,
+    *,
+    exact: bool = False,
 ) -> tuple[Float[Tensor, "clips frames hidden"], Bool[Tensor, "clips frames"]]:
     """Last hidden states of a waveform model, and which of them are valid.
 
@@ -103,6 +108,8 @@ def encode_waveforms(
         values: int16.
         lengths: Samples; 0 = absent.
         max_seconds: Longest stretch heard at once.
+        exact: Whether the shapes that are run must depend on those of `values` alone, as at prediction; in training
+            stretches that lie beyond a clip's end cost nothing.
     """
     size, stride = _receptive_field(backbone.config)
     valid = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
@@ -121,7 +128,7 @@ def encode_waveforms(
     step, longest = per_stretch * stride, (per_stretch - 1) * stride + size
     num_stretches = -(-((signal.shape[1] - size) // stride + 1) // per_stretch)
     if num_stretches == 1:
-        hidden, num_frames = _run_padded(backbone, signal, padded_lengths)
+        hidden, num_frames = _run_padded(backbone, signal, padded_lengths, exact)
     else:
         # Each stretch begins a stride after the last frame of the one before: together they have the same frames. The
         # last one keeps the samples after its last frame, which a model may normalize over, as it does in one piece.
@@ -131,9 +138,10 @@ def encode_waveforms(
         rest = padded_lengths[:, None] - torch.arange(num_stretches, device=padded_lengths.device) * step
         chosen, last = rest >= size, rest < size + step
         sizes = rest.clamp(min=least).where(last, longest)
-        hidden, counts = _run_padded(backbone, stretches[chosen], sizes[chosen])
-        hidden = _scatter(hidden, chosen).flatten(1, 2)
-        num_frames = _scatter(counts, chosen).sum(dim=1)
+        run = torch.ones_like(chosen) if exact else chosen
+        hidden, counts = _run_padded(backbone, stretches[run], sizes[run], exact)
+        hidden = _scatter(hidden, run).flatten(1, 2)
+        num_frames = (_scatter(counts, run) * chosen).sum(dim=1)
     mask = torch.arange(hidden.shape[1], device=hidden.device) < (num_frames * (lengths > 0))[:, None]
     return hidden, mask
 
@@ -143,7 +151,7 @@ def _scatter(features: Tensor, chosen: Bool[Tensor, "clips stretches"]) -> Tenso
     return features.new_zeros(*chosen.shape, *features.shape[1:]).index_put((chosen,), features)
 
 
-def _run_padded(backbone: Any, signal: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+def _run_padded(backbone: Any, signal: Tensor, lengths: Tensor, exact: bool) -> tuple[Tensor, Tensor]:
     settings = backbone.config
     num_frames: Tensor = backbone._get_feat_extract_output_lengths(lengths)
     if settings.model_type in _PADDED_EXACTLY:
@@ -153,17 +161,26 @@ def _run_padded(backbone: Any, signal: Tensor, lengths: Tensor) -> tuple[Tensor,
             backbone.feature_extractor.conv_layers[0].layer_norm.num_frames = first
         hidden: Tensor = backbone(input_values=signal, attention_mask=attended.long()).last_hidden_state
         return hidden, num_frames
+    most = int(backbone._get_feat_extract_output_lengths(torch.tensor(signal.shape[1])))
     parts, rows = [], []
-    for length in sorted(set(lengths.tolist())):
-        same = (lengths == length).nonzero().flatten()
-        part = backbone(input_values=signal[same, :length]).last_hidden_state
-        parts.append(F.pad(part, (0, 0, 0, int(num_frames.max()) - part.shape[1])))
-        rows.append(same)
+    for clips in torch.arange(len(lengths), device=lengths.device).split(1) if exact else _of_equal_length(lengths):
+        part = backbone(input_values=signal[clips, : int(lengths[clips[0]])]).last_hidden_state
+        parts.append(F.pad(part, (0, 0, 0, most - part.shape[1])))
+        rows.append(clips)
     return torch.cat(parts)[torch.cat(rows).argsort()], num_frames
 
 
+def _of_equal_length(lengths: Int[Tensor, " clips"]) -> list[Int[Tensor, " some"]]:
+    return [(lengths == length).nonzero().flatten() for length in sorted(set(lengths.tolist()))]
+
+
 def encode_spectrograms(
-    backbone: Any, extractor: Any, values: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
+    backbone: Any,
+    extractor: Any,
+    values: Int[Tensor, "clips samples"],
+    lengths: Int[Tensor, " clips"],
+    *,
+    exact: bool = False,
 ) -> tuple[Float[Tensor, "clips tokens hidden"], Bool[Tensor, "clips tokens"]]:
     """Last hidden states of a model that reads fixed stretches, and which of them are valid.
 
@@ -175,11 +192,13 @@ def encode_spectrograms(
         extractor: Its feature extractor.
         values: int16.
         lengths: Samples; 0 = absent.
+        exact: As in `encode_waveforms`.
     """
     stretch = _ast(backbone.config, extractor) if _is_ast(backbone.config) else _whisper(backbone.config, extractor)
     rate = int(extractor.sampling_rate)
     num_positions = stretch.positions(lengths) * (lengths > 0)
-    requested = [max(-(-positions // stretch.num_positions), 1) for positions in num_positions.tolist()]
+    heard = stretch.positions(torch.full_like(lengths, values.shape[1])) if exact else num_positions
+    requested = [max(-(-positions // stretch.num_positions), 1) for positions in heard.tolist()]
     samples = values.cpu().numpy()
     clips = []
     for row, (count, length) in enumerate(zip(requested, lengths.tolist(), strict=True)):

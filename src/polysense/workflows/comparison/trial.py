@@ -212,6 +212,7 @@ class TrialRunner:
         return evaluate_model(
             bundle.model,
             self._held_out[split],
+            prediction=bundle.prediction,
             bootstrap=trial.recipe.evaluation.bootstrap if split == self._evaluated_split else 0,
             seed=trial.seed,
         )

@@ -179,9 +179,7 @@ def impute(
     empty: list[int] = []
     broken_cells: list[Unreadable] = []
     part = table.select(looked_at)
-    for batch, made_cells in reconstructed_batches(
-        loaded.processor, loaded.model, part, progress, only_read=only_report
-    ):
+    for batch, made_cells in reconstructed_batches(loaded, part, progress, only_read=only_report):
         broken_cells += batch.unreadable
         rows = [(index, int(looked_at[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
         present = batch.presence(batch.columns).any(dim=1)

@@ -21,7 +21,6 @@ from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.dataset import TableDataset
 from polysense.data.frame_file import frame_file
-from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
 from polysense.nn.model import MultimodalModel
@@ -178,7 +177,7 @@ def read_rows(
     parts: dict[K, list[np.ndarray]] = {}
     unreadable: list[Unreadable] = []
     dataset = TableDataset(table, bundle.processor, with_targets=False)
-    for batch in PredictLoader(dataset, bundle.schema, progress=progress):
+    for batch in bundle.batches(dataset, progress=progress):
         real = batch.rows >= 0
         with torch.inference_mode():
             for name, values in read(batch.to(bundle.device)).items():

@@ -25,7 +25,6 @@ from polysense.core.schema import Column, Target
 from polysense.core.unsupported import Unsupported
 from polysense.data.column import ColumnProcessor
 from polysense.data.dataset import TableDataset
-from polysense.data.loader import PredictLoader
 from polysense.data.sources import Table
 from polysense.reports.environment import render
 from polysense.reports.previews import preview_input
@@ -92,7 +91,7 @@ def write_reconstructions(
         return False
     dataset = TableDataset(table.select(chosen), bundle.processor, with_targets=False)
     rows: dict[int, list[ReconstructedCell]] = {}
-    for batch in PredictLoader(dataset, bundle.schema):
+    for batch in bundle.batches(dataset):
         for target in targets:
             for position, cells in _cells(bundle, dataset, batch, target).items():
                 rows.setdefault(position, []).extend(cells)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -70,8 +71,9 @@ class PretrainedAudio(Pretrained):
             keep_rows_apart(network)
 
     def run(self, values: Int[Tensor, "items samples"], lengths: Int[Tensor, " items"]) -> Tokens:
+        exact, seconds = torch.is_inference_mode_enabled(), self.config.max_seconds
         if is_waveform(self.settings):
-            hidden, mask = encode_waveforms(self.network, self.extractor, values, lengths, self.config.max_seconds)
+            hidden, mask = encode_waveforms(self.network, self.extractor, values, lengths, seconds, exact=exact)
         else:
-            hidden, mask = encode_spectrograms(self.network, self.extractor, values, lengths)
+            hidden, mask = encode_spectrograms(self.network, self.extractor, values, lengths, exact=exact)
         return Tokens(hidden, mask, (mask.shape[1],))

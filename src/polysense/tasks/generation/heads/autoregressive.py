@@ -174,10 +174,12 @@ class WritingHead(Head[O], ABC):
         yield from self.strategy.steps(self.decoder(fused, context, self.strategy.max_new_tokens), context.rows)
 
     def _parts(self, fused: Fused, context: RowContext) -> list[tuple[Fused, RowContext]]:
-        """The batch in as many parts as keep what is followed at once small enough for memory."""
+        """The batch in as many equal parts as keep what is followed at once small enough for memory."""
         rows, at_once = len(fused.pooled), max(1, _MOST_TEXTS // self.strategy.texts_at_once)
         if at_once >= rows:
             return [(fused, context)]
+        while rows % at_once:  # a smaller last part would change its rows' last bits
+            at_once -= 1
         starts = [slice(start, start + at_once) for start in range(0, rows, at_once)]
         return [(_part(fused, chosen), _part(context, chosen)) for chosen in starts]
 

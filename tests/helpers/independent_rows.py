@@ -1,0 +1,88 @@
+"""A table with mixed columns, and comparisons of a model's predictions of it to the last bit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from every_kind import ROWS, write_rows
+
+from polysense.bundle import Bundle
+from polysense.core.registry import modalities
+from polysense.data.config import DataConfig
+from polysense.data.processor import Processor
+from polysense.data.sources import read_table
+from polysense.nn.encoder import EncoderConfig
+from polysense.nn.head import HeadConfig
+from polysense.nn.model_config import ModelConfig
+
+__all__ = ["Cells", "bits", "corrupted", "mixed_rows", "random_bundle", "without_column"]
+
+Cells = list[dict[str, Any]]
+
+
+def mixed_rows(folder: Path, number: int) -> Cells:
+    """Rows with a column of every modality, a list of images, texts of up to 50 times the usual length, and gaps.
+
+    Columns are named as in `write_rows`, the list "images"; each cell is missing in about a fifth of the rows.
+    """
+    source, draw = write_rows(folder)[:ROWS], random.Random(0)
+    rows: Cells = []
+    for index in range(number):
+        given = source[index % ROWS]
+        row: dict[str, Any] = {name: cell for name, cell in given.items() if name not in modalities()}
+        for name in modalities():
+            cell = draw.choice([each[name] for each in source if each[name]])
+            if name == "text":
+                cell = " ".join([cell] * draw.choice([1, 1, 1, 2, 3, 3, 50 if index % 9 == 4 else 1]))
+            row[name] = None if draw.random() < 0.2 else cell
+        images = [f"{draw.randrange(ROWS)}.png" for _ in range(index % 4)]
+        row["images"] = images or None
+        rows.append(row)
+    rows[number // 2] |= dict.fromkeys([*modalities(), "images"])
+    return rows
+
+
+def random_bundle(
+    rows: Cells,
+    folder: Path,
+    columns: Mapping[str, Any],
+    targets: Mapping[str, Any],
+    encoders: Mapping[str, EncoderConfig],
+    heads: Mapping[str, HeadConfig],
+    **settings: Any,
+) -> Bundle:
+    """A model with random weights, none of which is 0, and its fitted preprocessing."""
+    table = read_table(rows, root=folder)
+    config = ModelConfig(width=16, encoders=encoders, heads=heads, **settings)
+    data = DataConfig(columns=dict(columns), targets=dict(targets))
+    kinds = {name: column.modality for name, column in columns.items()}
+    processor = Processor.fit(table, data, config.requirements(kinds), config.target_requirements())
+    torch.manual_seed(0)
+    model = config.build(processor.schema).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return Bundle(processor, model, config)
+
+
+def bits(bundle: Bundle, source: Any, folder: Path, **options: Any) -> list[str]:
+    """Each row's predictions with all their digits, without which columns it lacked."""
+    frame = bundle.predict(source, root=folder, **options).frame
+    return [repr(row) for row in frame.drop("missing").rows()]
+
+
+def corrupted(rows: Cells, retained: Sequence[int], columns: Sequence[str]) -> Cells:
+    """The rows in place, all but some of them with cells that can't be read."""
+    kept = set(retained)
+    return [row if i in kept else {**row, **dict.fromkeys(columns, "\x00 no such cell")} for i, row in enumerate(rows)]
+
+
+def without_column(rows: Cells, name: str, change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Cells:
+    """The rows without a column; or with each of its cells missing, where `change` is None."""
+    if change is None:
+        return [{**row, name: None} for row in rows]
+    return [change({key: cell for key, cell in row.items() if key != name}) for row in rows]
