@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from polysense.core.version import VERSION as __version__
 
-# MKL's matrix products choose a routine by where in memory a row begins, so a row's position in a batch changes its last
-# bits wherever the inner dimension is not a multiple of 4. In this mode they don't; no slowdown was measured. MKL reads
-# it at its first call, so polysense is to be imported before anything is computed.
+# MKL's matrix products choose a routine by where in memory a row begins, so a row's position in a batch changes its
+# last bits wherever the inner dimension is not a multiple of 4. In this mode they don't; no slowdown was measured. MKL
+# reads it at its first call, so polysense is to be imported before anything is computed.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
 if TYPE_CHECKING:

@@ -112,9 +112,7 @@ class Imputer:
         if len(requested) >= _LOGGED_FROM:
             _log.info("%s: imputing missing cells of %s rows", table.name, f"{len(requested):,}")
         part = self._seen(table.select(requested))
-        for batch, reconstructed in (
-            reconstructed_batches(self.reconstructor, part) if len(requested) else ()
-        ):
+        for batch, reconstructed in reconstructed_batches(self.reconstructor, part) if len(requested) else ():
             present = batch.presence(batch.columns).any(dim=1)
             for index, row in enumerate(batch.rows.tolist()):
                 if row < 0 or not present[index]:

@@ -17,9 +17,9 @@ from polysense.core.batch import Batch
 from polysense.core.random import generator
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Schema
+from polysense.data.blocks import PredictionConfig
 from polysense.data.collate import FILLER
 from polysense.data.dataset import TableDataset
-from polysense.data.blocks import PredictionConfig
 from polysense.data.loader import PredictLoader, TrainLoader
 from polysense.data.sources import Table, read_table
 from polysense.errors import PolysenseError

@@ -99,14 +99,12 @@ def assert_alone(bundle: Bundle, rows: Cells, folder: Path, columns: list[str]) 
     found = bits(bundle, changed, folder)
     for position, i in enumerate(order):
         assert i in broken or found[position] == reference[i], f"row {i} of {len(rows)} others"
-    for i in draw.sample(range(len(rows)), 2):
-        assert bits(bundle, [rows[i]], folder) == [reference[i]], f"row {i} alone"
-    for name in columns[:1]:
-        lacking = [{key: cell for key, cell in row.items() if key != name} for row in rows]
-        expected = bits(bundle, without_column(rows, name), folder)
-        assert bits(bundle, lacking, folder) == expected, name
-        there = [i for i, row in enumerate(rows) if row.get(name) is None]
-        assert [expected[i] for i in there] == [reference[i] for i in there], name
+    (i,) = draw.sample([i for i, row in enumerate(rows) if row[columns[0]] is not None], 1)
+    assert bits(bundle, [rows[i]], folder) == [reference[i]], f"row {i} alone"
+    there = [i for i, row in enumerate(rows) if row[columns[0]] is None]
+    assert there, "some row lacks the column"
+    found = bits(bundle, [{key: cell for key, cell in row.items() if key != columns[0]} for row in rows], folder)
+    assert [found[i] for i in there] == [reference[i] for i in there], f"without {columns[0]}"
 
 
 @pytest.mark.parametrize("fusion", list(members("fusion")))
@@ -117,11 +115,11 @@ def test_every_fusion(rows: Cells, folder: Path, fusion: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE and n != "vgg" else n for n in ENCODERS]
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in ENCODERS]
 )
 def test_every_encoder(rows: Cells, folder: Path, needs: Mapping[str, dict[str, Any]], name: str) -> None:
     encoder: Any = members("encoder")[name](**needs.get(name, {}))
-    few = rows[: 8 if name in LARGE else 16]
+    few = rows[:10]
     for kind in READS.get(name, sorted(encoder.reads())):
         bundle = random_bundle(
             rows, folder, {"date": column_of("date"), kind: column_of(kind)}, {"size": target("regression")},

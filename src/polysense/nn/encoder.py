@@ -235,9 +235,7 @@ class Encoder(nn.Module, Configured, ABC):
         key = (tuple(column.values.shape[2:]), column.values.device, torch.is_autocast_enabled())
         if key not in self._shapes:
             one = self.encode_items(column.values.flatten(0, 1)[:1], column.lengths.flatten()[:1], None)
-            self._shapes[key] = [
-                (*each.values.shape[1:], each.values.dtype, each.grid) for each in (one, *one.pyramid)
-            ]
+            self._shapes[key] = [(*each.values.shape[1:], each.values.dtype, each.grid) for each in (one, *one.pyramid)]
         levels = []
         for length, width, dtype, grid in self._shapes[key]:
             values = torch.zeros(batch, items * length, width, dtype=dtype, device=column.lengths.device)

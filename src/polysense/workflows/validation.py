@@ -60,9 +60,7 @@ class Validation:
     def __call__(self, epoch: int) -> dict[str, float]:
         """The metrics by target/metric, after an epoch, from 1."""
         part = self._part
-        evaluation = evaluate_model(
-            self._model, self._dataset, generate=part is None, prediction=self._prediction
-        )
+        evaluation = evaluate_model(self._model, self._dataset, generate=part is None, prediction=self._prediction)
         metrics = evaluation.as_flat()
         if part is not None and len(part):
             evaluation = evaluate_model(self._model, part, prediction=self._prediction)

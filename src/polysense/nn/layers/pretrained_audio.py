@@ -163,7 +163,8 @@ def _run_padded(backbone: Any, signal: Tensor, lengths: Tensor, exact: bool) -> 
         return hidden, num_frames
     most = int(backbone._get_feat_extract_output_lengths(torch.tensor(signal.shape[1])))
     parts, rows = [], []
-    for clips in torch.arange(len(lengths), device=lengths.device).split(1) if exact else _of_equal_length(lengths):
+    each = torch.arange(len(lengths), device=lengths.device)[:, None]
+    for clips in each if exact else _of_equal_length(lengths):
         part = backbone(input_values=signal[clips, : int(lengths[clips[0]])]).last_hidden_state
         parts.append(F.pad(part, (0, 0, 0, most - part.shape[1])))
         rows.append(clips)
