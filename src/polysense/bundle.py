@@ -285,9 +285,12 @@ class Bundle:
         Raises:
             ConfigError: There is no exact prediction in blocks of such a size.
         """
-        settings = {"block_size": block_size, "exact": exact}
-        changed_settings = {name: value for name, value in settings.items() if value is not None}
-        return replace(self, prediction=replace(self.prediction, **changed_settings)) if changed_settings else self
+        current = self.prediction
+        if block_size is None and exact is None:
+            return self
+        block_size = current.block_size if block_size is None else block_size
+        exact = current.exact if exact is None else exact
+        return replace(self, prediction=replace(current, block_size=block_size, exact=exact))
 
     def batches(
         self,

@@ -119,7 +119,9 @@ def require_sizes(config: ModelConfig, schema: Schema, shapes: Mapping[str, tupl
 def _counts(value: object, where: str) -> Iterator[tuple[str, int]]:
     """Every number of a config that says how many of something a model has."""
     if is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in fields(value)}
+        # A default is no claim: 50,000 buckets of pairs stand in the settings of an encoder that reads no pairs.
+        each = {field.name: (getattr(value, field.name), field.default) for field in fields(value)}
+        value = {name: own for name, (own, default) in each.items() if own is not default and own != default}
     if isinstance(value, Mapping):
         for name, below in value.items():
             if isinstance(below, int) and not isinstance(below, bool):

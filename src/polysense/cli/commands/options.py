@@ -8,8 +8,19 @@ from typing import Annotated, TypeAlias
 import typer
 
 __all__ = [
-    "BlockSize", "Bundle", "CsvSafe", "Decoding", "Device", "Exact", "Json", "NoTarget", "Overrides", "Source", "Table", "Targets",
-]  # fmt: skip
+    "BlockSize",
+    "Bundle",
+    "CsvSafe",
+    "Decoding",
+    "Device",
+    "Exact",
+    "Json",
+    "NoTarget",
+    "Overrides",
+    "Source",
+    "Table",
+    "Targets",
+]
 
 Bundle: TypeAlias = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A trained model: a run's folder, or the folder `bundle` in it.")
