@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.batch import Batch
-from polysense.core.checksum import damages, file_checksum, folder_checksums
+from polysense.core.checksum import file_checksum, folder_checksums
 from polysense.core.device import resolve_device
 from polysense.core.files import move_entries, replacing_folder, write_bytes, write_text
 from polysense.core.json import write_json, write_json_lines
@@ -51,7 +51,7 @@ from polysense.data.processor import Processor
 from polysense.data.sources import Table, read_table
 from polysense.errors import BundleError, ConfigError, DependencyError, TableError
 from polysense.imputer import Imputer
-from polysense.nn.bundled import read_manifest, require_own_files, require_sizes, weight_shapes
+from polysense.nn.bundled import read_manifest, require_intact, require_own_files, require_sizes, weight_shapes
 from polysense.nn.decoding.options import DecodingOptions, changed
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
@@ -285,27 +285,12 @@ class Bundle:
         Raises:
             ConfigError: There is no exact prediction in blocks of such a size.
         """
-        current = self.prediction
-        if block_size is None and exact is None:
-            return self
-        block_size = current.block_size if block_size is None else block_size
-        exact = current.exact if exact is None else exact
-        return replace(self, prediction=replace(current, block_size=block_size, exact=exact))
+        return replace(self, prediction=self.prediction.changed(block_size, exact))
 
     def batches(
-        self,
-        dataset: TableDataset,
-        *,
-        batch_size: int = 32,
-        progress: Callable[[int, int], None] | None = None,
+        self, dataset: TableDataset, *, batch_size: int = 32, progress: Callable[[int, int], None] | None = None
     ) -> PredictLoader:
-        """A prepared table's rows, in this bundle's blocks.
-
-        Args:
-            dataset: The rows.
-            batch_size: Rows that are read at once.
-            progress: Called with the rows that are done and the rows there are.
-        """
+        """A prepared table's rows in this bundle's blocks; arguments as in `predict`."""
         return PredictLoader(dataset, self.schema, batch_size, progress=progress, prediction=self.prediction)
 
     def predict(
@@ -494,7 +479,7 @@ def _load(folder: Path, place: torch.device, device: str) -> Bundle:
     plain = read_manifest(folder / _MANIFEST, FORMAT)
     if lacks := lacking(plain["packages"]):
         raise BundleError(f"{folder}: needs {', '.join(lacks)}, which is not installed here; install it with pip")
-    _require_intact(folder, plain["sha256"])
+    require_intact(folder, plain["sha256"], required={_WEIGHTS, f"{_PROCESSOR}/processor.json"})
     config = from_dict(ModelConfig, plain["model"], where=str(folder / _MANIFEST))
     prediction = from_dict(PredictionConfig, plain["prediction"], where=str(folder / _MANIFEST))
     imputer = None
@@ -509,15 +494,3 @@ def _load(folder: Path, place: torch.device, device: str) -> Bundle:
     model.load_state_dict(load_file(folder / _WEIGHTS, device="cpu"))
     card = (folder / _CARD).read_text(encoding="utf-8", errors="replace") if (folder / _CARD).is_file() else ""
     return Bundle(processor, model.to(place).eval(), config, plain["recipe"], plain["info"], folder, card, prediction)
-
-
-def _require_intact(folder: Path, checksums: Mapping[str, str]) -> None:
-    """Raises BundleError unless every file is the one that was saved."""
-    missing = {_WEIGHTS, f"{_PROCESSOR}/processor.json"} - checksums.keys()
-    problems = [*damages(folder, checksums), *(f"{name} has no checksum in {_MANIFEST}" for name in sorted(missing))]
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise BundleError(
-            f"{folder}: the bundle is damaged: {'; '.join(problems[:3])}{more}. Copy it again, or train again; if you "
-            "changed a file on purpose, load the bundle as it was, change the model and save it"
-        )

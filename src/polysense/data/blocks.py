@@ -7,7 +7,7 @@ row costs as much as a block. `benchmarks/prediction_blocks.py` measures it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polysense.config.base import Config
 from polysense.config.limits import PositiveInt
@@ -50,6 +50,11 @@ class PredictionConfig(Config):
                 f"make a row's last bits depend on its position in the block. Take {nearest} or "
                 f"{(self.block_size // _MULTIPLE + 1) * _MULTIPLE}, or allow it by prediction.exact=false"
             )
+
+    def changed(self, block_size: int | None, exact: bool | None) -> PredictionConfig:
+        """The same settings with others where these are not None."""
+        block_size = self.block_size if block_size is None else block_size
+        return replace(self, block_size=block_size, exact=self.exact if exact is None else exact)
 
     def rows(self, growth: float) -> int:
         """Rows of a block whose rows have this many times a typical row's size, at least 1: memory stays bounded."""

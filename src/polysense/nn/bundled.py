@@ -7,7 +7,7 @@ device "meta"), some milliseconds a layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from polysense.core.checksum import damages
 from polysense.core.json import read_json
 from polysense.core.schema import Schema
 from polysense.errors import BundleError
 from polysense.nn.model_config import ModelConfig
 
-__all__ = ["read_manifest", "require_own_files", "require_sizes", "weight_shapes"]
+__all__ = ["read_manifest", "require_intact", "require_own_files", "require_sizes", "weight_shapes"]
 
 _KINDS: Mapping[str, type] = {
-    "polysense": str, "packages": dict, "sha256": dict, "model": dict, "recipe": dict, "info": dict,
+    "polysense": str, "packages": dict, "sha256": dict, "model": dict, "prediction": dict, "recipe": dict, "info": dict,
 }  # fmt: skip
 _NAMES: Mapping[type, str] = {str: "a text", dict: "keys and values", list: "a list"}
 _IMPUTER = {"imputations": dict, "reads": list}
@@ -38,6 +39,24 @@ def require_own_files(folder: Path) -> None:
             raise BundleError(
                 f"{path}: is a link out of the bundle; copy the bundle with what its links lead to (cp -rL)"
             )
+
+
+def require_intact(folder: Path, checksums: Mapping[str, str], required: Collection[str]) -> None:
+    """Raises BundleError unless every file is the one that was saved.
+
+    Args:
+        folder: The bundle's.
+        checksums: By file.
+        required: Files that must have one.
+    """
+    missing = sorted(set(required) - checksums.keys())
+    problems = [*damages(folder, checksums), *(f"{name} has no checksum in bundle.json" for name in missing)]
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise BundleError(
+            f"{folder}: the bundle is damaged: {'; '.join(problems[:3])}{more}. Copy it again, or train again; if you "
+            "changed a file on purpose, load the bundle as it was, change the model and save it"
+        )
 
 
 def read_manifest(path: Path, known: int) -> dict[str, Any]:
