@@ -23,7 +23,6 @@ from polysense.errors import CheckpointError
 __all__ = ["load_checkpoint", "load_model", "pack", "save_checkpoint", "unpack"]
 
 _KEY = "polysense_checkpoint"
-_DIGEST = "sha256"
 _VERSION = 4  # 4: SHA-256, positions in the logs, cells that could not be read
 
 
@@ -39,9 +38,11 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
         CheckpointError: The disk doesn't take it; an older checkpoint is still there.
     """
     plain = unshared(tensors)
-    header = json.dumps({"version": _VERSION, "state": state})
+    text = json.dumps(state)
+    # One entry: safetensors writes several in an order of chance, and equal states would be other bytes.
+    header = json.dumps({"version": _VERSION, "sha256": tensors_digest(plain, text), "state": text})
     try:
-        save_tensors(path, plain, {"format": "pt", _KEY: header, _DIGEST: tensors_digest(plain, header)})
+        save_tensors(path, plain, {_KEY: header})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: the checkpoint can't be written: {error}; make room, then resume") from error
 
@@ -78,11 +79,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}: a checkpoint of format {content.get('version')}, and this polysense reads format {_VERSION}; "
             "resume with the version that wrote it"
         )
-    if metadata.get(_DIGEST) != tensors_digest(tensors, header):
+    text = content.get("state")
+    if not isinstance(text, str) or content.get("sha256") != tensors_digest(tensors, text):
         raise _damaged(path, "its content is not what was saved: the SHA-256 is another")
-    state = content.get("state")
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: holds no state of a run; start a new run in another folder")
+    try:
+        state = parse_json(text, dict, constants=True)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: holds no state of a run: {error}; start a new run in another folder") from None
     return tensors, state
 
 

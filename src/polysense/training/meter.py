@@ -138,7 +138,7 @@ class Meter:
         """The steps since the last call."""
         self.settle()
         now = time.perf_counter()
-        self._work.seconds = now - self._since
+        self._work.seconds += now - self._since
         self._epoch_work.add(self._work)
         record = self._summarize(self._recent, self._recent_steps, self._work)
         self._recent, self._recent_steps = [0.0] * len(self._recent), 0
@@ -156,7 +156,6 @@ class Meter:
     def restart_clock(self) -> None:
         """Leaves what has happened since the last step (validation, a checkpoint) out of the rate."""
         self._since = time.perf_counter()
-        self._work = _Work()
 
     def _summarize(self, sums: Sequence[float], steps: int, work: _Work) -> Record:
         num_heads = len(self._weights)
@@ -186,6 +185,8 @@ class Meter:
         return {
             "recent": self._recent, "recent_steps": self._recent_steps,
             "epoch": self._epoch, "epoch_steps": self._epoch_steps,
+            "work": vars(self._work) | {"seconds": self._work.seconds + time.perf_counter() - self._since},
+            "epoch_work": vars(self._epoch_work).copy(),
         }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -194,3 +195,4 @@ class Meter:
             return
         self._recent, self._recent_steps = list(state["recent"]), state["recent_steps"]
         self._epoch, self._epoch_steps = list(state["epoch"]), state["epoch_steps"]
+        self._work, self._epoch_work = _Work(**state["work"]), _Work(**state["epoch_work"])

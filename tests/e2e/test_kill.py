@@ -1,0 +1,147 @@
+"""Whatever point a run is killed at, one command goes on, and all files are those of a run that was not killed.
+
+Write points are found, not listed (see `write_points`), so those of later code are among them. Random
+moments are slow tests: `POLYSENSE_KILLS=100 pytest -m slow tests/e2e/test_kill.py` kills as many processes per setting.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from write_points import contents, snapshots_of, stopped_clocks
+
+import polysense
+from polysense.training.checkpoint import load_checkpoint
+
+TINY = (
+    "training.epochs=2",
+    "training.batch_size=16",
+    "training.log_every=1",
+    "training.checkpoint_every_steps=3",
+    "training.tensorboard=false",
+    "model.width=16",
+    "data.num_workers=0",
+    "evaluation.bootstrap=10",
+    "evaluation.baselines=true",
+    "evaluation.samples=2",
+)
+
+
+def write_rows(path: Path, num_rows: int = 40) -> Path:
+    """Two columns that tell the label, and a cell that can't be read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [f"{'ab'[i % 2]},{i % 2 + i * 7 % 10 / 5:.2f},{'pq'[i % 2 ^ (i % 5 == 0)]}" for i in range(num_rows)]
+    rows[3] = "b,heavy,q"
+    path.write_text("\n".join(["label,size,shop", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def train(table: Path, folder: Path, *, resume: bool = False, **options: Any) -> polysense.Run:
+    return polysense.fit(
+        table, target="label", output=folder, preset="fast", overrides=TINY, resume=resume, progress=False, **options
+    )
+
+
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_run_killed_at_any_write_point_is_resumed_to_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    """Of the baselines' points, which are those of the run again, `every` takes one in so many."""
+    table = write_rows(tmp_path / "data.csv")
+    with stopped_clocks(monkeypatch):
+        with snapshots_of(tmp_path / "straight" / "run", tmp_path / "killed", monkeypatch) as snapshots:
+            train(table, snapshots.folder)
+        expected = contents(snapshots.folder)
+        # Of less the instrument would be broken, not the run better.
+        assert min(snapshots.points[kind] for kind in ("open", "write", "rename", "fsync", "mkdir")) >= 40
+        assert len(snapshots.copies) >= 200
+        for number, (name, folder) in enumerate(snapshots.copies):
+            if "baselines/" in name and number % every:
+                continue
+            train(table, folder, resume=True)
+            assert contents(folder) == expected, name
+
+
+# By name: settings, and others with which it is resumed.
+SETTINGS: dict[str, tuple[list[str], list[str]]] = {
+    "no workers": ([], []),
+    "one worker": (["data.num_workers=1"], []),
+    "two workers": (["data.num_workers=2"], []),
+    "other workers": (["data.num_workers=2"], ["data.num_workers=0"]),
+    "accumulation": (["training.accumulate=2"], []),
+    "plateau": (["training.schedule.type=plateau"], []),
+    "ema": (["training.ema=0.9"], []),
+    "balance": (["training.balance=gradient_blending"], []),
+    "token batches": (["training.batching={type: tokens, tokens: 64}"], []),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_process_killed_at_a_random_moment_is_resumed_to_the_same_files(tmp_path: Path, name: str) -> None:
+    settings, others = SETTINGS[name]
+    table = write_rows(tmp_path / "data.csv", 200)
+    straight = tmp_path / "straight" / "run"
+    started = time.monotonic()
+    assert run_process(table, straight, settings).wait() == 0
+    seconds = time.monotonic() - started
+    expected = timeless(straight)
+    draws, killed = random.Random(name), 0
+    for number in range(int(os.environ.get("POLYSENSE_KILLS", "3"))):
+        folder = tmp_path / str(number) / "run"
+        process = run_process(table, folder, settings)
+        try:
+            process.wait(seconds * draws.uniform(0.3, 1))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+        assert run_process(table, folder, [*settings, *others]).wait() == 0
+        result = timeless(folder)
+        assert result.keys() == expected.keys()
+        for file, content in expected.items():
+            if not others or file not in ("run.json", "recipe.yaml", "report.html", "bundle/bundle.json"):
+                assert result[file] == content, (number, file)
+    assert killed, "no process was killed: it ended before"
+
+
+def run_process(table: Path, folder: Path, settings: list[str]) -> subprocess.Popen[bytes]:
+    """The same command for a start and for every resumption."""
+    overrides = [
+        setting for setting in TINY if setting.partition("=")[0] not in {s.partition("=")[0] for s in settings}
+    ]
+    command = ["train", str(table), "--target", "label", "-o", str(folder), "--preset", "fast", "--resume", "-q"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "polysense", *command, *overrides, *settings],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+_TIMES = re.compile(
+    r"\d{4}-\d\d-\d\d[T ][\d:,+]+|\"(time|seconds|samples_per_second|\w+_tokens_per_second)\": [^,}\n]+"
+    r"|[\d,.]+ s\b|[\d,.]+ samples/s"
+)
+
+
+def timeless(folder: Path) -> dict[str, object]:
+    """Every file's content without the times; a checkpoint's tensors."""
+    results: dict[str, object] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = str(path.relative_to(folder))
+        if path.parent.name == "checkpoints":
+            results[name] = {key: value.tolist() for key, value in load_checkpoint(path)[0].items()}
+        elif path.suffix == ".safetensors":
+            results[name] = path.read_bytes()
+        else:
+            results[name] = _TIMES.sub("", path.read_text(encoding="utf-8"))
+    return results
