@@ -1,4 +1,4 @@
-"""What a kill would leave: a copy of a folder at each point at which something in it is opened, written, renamed or removed.
+"""What a kill leaves: a copy of a folder at each point at which something in it is opened, written, renamed or removed.
 
 A process that dies at a point leaves the files as they are on the disk at that moment, so a copy taken then is what a
 kill leaves, and one run gives all of them. Python's audit events tell of every open, rename and removal, whoever asks
