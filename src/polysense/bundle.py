@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from polysense.core.files import move_entries, replacing_folder, write_bytes, wr
 from polysense.core.json import write_json, write_json_lines
 from polysense.core.logs import get_logger
 from polysense.core.offline import offline
+from polysense.core.output_names import output_columns
 from polysense.core.packages import lacking, packages_of
 from polysense.core.prediction import as_arrays
 from polysense.core.registry import named, task
@@ -79,8 +80,9 @@ class Predictions:
     """What a model says of a table, one row for each of its rows, in order.
 
     Attributes:
-        frame: Per target its prediction and probabilities, and `missing`: which input columns the row lacked. Where the
-            model has an imputer also `imputed`: which of them it filled.
+        frame: Per target its prediction and probabilities; `no_input`: whether the row has nothing that the model
+            reads, so that its prediction is the training prior; and `missing`: which input columns the row lacked.
+            Where the model has an imputer also `imputed`: which of them it filled. Names: see `core.output_names`.
         unreadable: Cells that could not be read, with the reason; they count as missing.
         warnings: Per column what could be read and still means little to the model: categories that it does not know.
     """
@@ -305,7 +307,8 @@ class Bundle:
         """Predicts every row of a table.
 
         Cells that are missing or unreadable, and columns that are not there, count as absent; no row is dropped, and
-        no row's prediction depends on another row.
+        no row's prediction depends on another row. A row without any cell gets the training prior, where its task has
+        one, and is marked (`no_input`).
 
         Args:
             source: A path, a data frame, a list of dictionaries, one dictionary, ...
@@ -316,10 +319,11 @@ class Bundle:
             progress: Called with the rows that are done and the rows there are.
 
         Raises:
-            TableError: The table can't be read.
+            TableError: The table can't be read, or has none of the model's columns.
             ConfigError: There is no such decoding.
         """
         bundle, dataset = self.with_decoding(decoding), self.dataset(source, root=root)
+        self.processor.require_any(dataset.table)
         return bundle.predict_dataset(dataset, batch_size=batch_size, progress=progress)
 
     def stream(
@@ -347,6 +351,7 @@ class Bundle:
             ConfigError: The model writes no such text token by token, or there is no such decoding.
         """
         bundle, table = self.with_decoding(decoding), _table(source, root)
+        self.processor.require_any(table)
         if not 0 <= row < len(table):
             raise TableError(f"{table.name}: row {row} is asked for, and it has {len(table)} rows, from 0 on")
         name = bundle.streamed(target)
@@ -414,21 +419,22 @@ class Bundle:
             batch: In main memory; rows that only fill the shape are left out.
             table: Its other rows, in order.
         """
-        real, columns = batch.rows >= 0, dict[str, Any]()
+        real, parts = batch.rows >= 0, list[tuple[Collection[str], Mapping[str, Any]]]()
         predictions = self.model.predict(batch.to(self.device))[0]
         for target in self.schema.targets:
             outputs, processor = as_arrays(predictions[target.name], real), self.processor.targets[target.name]
             made = named(task(target.task).decode)(target, outputs, processor, table, batch.located(real))
             assert isinstance(made, dict), f"{target.name}: its columns are a {type(made).__name__}"
-            columns |= made
+            parts.append(({target.name, *target.columns}, made))
         names, present = self.schema.names, batch.presence(self.schema.names)[real].tolist()
+        columns: dict[str, Any] = {"no_input": [not any(row) for row in present]}
         columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
         if table.imputations is not None:
             columns["imputed"] = [
                 ", ".join(c.name for c in self.schema if row in table.imputations.cells.get(c.table_column, ()))
                 for row in table.rows.tolist()
             ]
-        return polars.DataFrame(columns)
+        return polars.DataFrame(output_columns([*parts, ((), columns)]))
 
 
 def _table(source: Any, root: Path | str | None) -> Table:

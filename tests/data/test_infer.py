@@ -26,6 +26,7 @@ from polysense.data.sniff import kind_of_bytes, kind_of_path
 from polysense.data.sources import Table, read_table
 from polysense.errors import ColumnError, PolysenseError, TableError
 from polysense.modalities.date.parse import SPELLED
+from polysense.presets import recipe_for
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF"
@@ -684,3 +685,15 @@ def test_a_word_beside_two_classes_is_a_third_one() -> None:
     guesses = _guess("c", c=[["0", "1", "unknown"][i % 3] for i in range(60)])
     assert guesses["c"].task == "classification"
     assert "3 distinct values" in guesses["c"].reason
+
+
+def test_whatever_is_offered_can_be_stated() -> None:
+    cells = {"x": [f"{i % 7}" for i in range(60)], "y": ["a", "b"] * 30}
+    with pytest.raises(ColumnError, match="expected one of") as error:
+        infer(read_table(cells), [], overrides={"x": "nonsense"})
+    for kind in str(error.value).partition("expected one of ")[2].split(", "):
+        assert infer(read_table(cells), [], overrides={"x": kind})[0].reason == f"{kind}: as stated"
+    with pytest.raises(ColumnError) as error:
+        infer(read_table(cells), ["y"], overrides={"y": "nonsense"})
+    for kind in str(error.value).partition("expected one of ")[2].split(", "):
+        assert recipe_for(infer(read_table(cells), ["y"], overrides={"y": kind, "x": "text"}), 60).data.targets["y"]

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from polysense.data.infer import infer
-from polysense.data.one_sided import _Chance, one_sided
+from polysense.data.one_sided import OneSided, _Chance
 from polysense.data.sources import read_table
 
 RNG = np.random.default_rng(7)
@@ -17,7 +17,7 @@ LABELS = ["ill" if u < 0.5 else "well" for u in RNG.random(300)]
 
 
 def decides(cells: list[object], labels: list[str] = LABELS, **kinds: bool) -> str | None:
-    return one_sided(pl.Series(cells), pl.Series(labels), 10, **{"discrete": False, "numeric": False, **kinds})
+    return OneSided(pl.Series(labels), 10).describe(pl.Series(cells), **{"discrete": False, "numeric": False, **kinds})
 
 
 def test_a_missing_cell() -> None:
@@ -64,7 +64,7 @@ def test_a_table_of_noise_is_rarely_flagged() -> None:
         rng = np.random.default_rng([11, seed])
         count, classes, width = int(rng.integers(60, 300)), int(rng.integers(2, 6)), int(rng.integers(3, 12))
         answer = pl.Series([f"c{k}" for k in rng.choice(classes, count, p=rng.dirichlet(np.full(classes, 2.0)))])
-        results = []
+        looked, results = OneSided(answer, width), []
         for j in range(width):
             draws = [
                 pl.Series(rng.normal(size=count).round(2)),
@@ -74,7 +74,7 @@ def test_a_table_of_noise_is_rarely_flagged() -> None:
             ][j % 4]
             gone = rng.random(count) < rng.random() * 0.8 * (rng.random() < 0.5)
             column, numeric = draws.set(pl.Series(gone), None), j % 4 != 2
-            results.append(one_sided(column, answer, width, discrete=not numeric, numeric=numeric))
+            results.append(looked.describe(column, discrete=not numeric, numeric=numeric))
         flagged += any(results)
     assert flagged <= 0.05 * tables
 

@@ -8,6 +8,7 @@ import pytest
 from html_page import Page, assert_harmless
 from rich.console import Console
 
+from polysense.core.sample import SourceInfo, Unreadable
 from polysense.evaluation.baselines import baseline_name, constant_baseline
 from polysense.evaluation.contribution import contributions
 from polysense.evaluation.evaluator import evaluate
@@ -97,6 +98,18 @@ def test_a_report_of_nothing_is_still_a_page(world):
     nothing = evaluate(world.predict, [], world.targets)
     page = Page(render_report(Report(title="empty", num_columns=2, evaluation=nothing)))
     assert "no row has this target" in page.text
+
+
+def test_unreadable_cells_of_every_split_are_listed(report):
+    report = replace(report, evaluation=replace(report.evaluation, unreadable=()))
+    assert "Every cell could be read." in render_report(report)
+    source = SourceInfo(table="t.csv", row=7, column="photo", file="a.png")
+    broken = {"train": [Unreadable(source=source, reason="is cut short")], "test": []}
+    page = render_report(replace(report, unreadable=broken))
+    assert "Every cell could be read." not in page
+    words = Page(page).text
+    assert "1 cells could not be read and count as missing: 1 in photo." in words
+    assert all(part in words for part in ("train", "a.png", "is cut short"))
 
 
 def test_an_undefined_value_says_why(world):

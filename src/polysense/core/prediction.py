@@ -14,7 +14,11 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-__all__ = ["Prediction", "as_arrays"]
+from polysense.core.registry import task
+from polysense.core.schema import Target
+from polysense.core.unsupported import Unsupported
+
+__all__ = ["Prediction", "as_arrays", "with_prior"]
 
 Prediction: TypeAlias = Mapping[str, Shaped[Tensor, "batch ..."]]
 """What `Head.predict` and `Head.score` give."""
@@ -26,3 +30,22 @@ def as_arrays(tensors: Prediction, rows: Bool[Tensor, " batch"] | slice = slice(
         name: (value.float() if value.dtype is torch.bfloat16 else value).cpu()[rows].numpy()
         for name, value in tensors.items()
     }
+
+
+def with_prior(prediction: Prediction, target: Target, empty: Bool[Tensor, " batch"]) -> dict[str, Tensor]:
+    """A prediction with the training prior in the rows that have nothing in them.
+
+    Args:
+        prediction: Of a head.
+        target: The head's.
+        empty: Which rows; where their task has no prior, they keep what the head says.
+    """
+    prior = task(target.task).prior
+    if isinstance(prior, Unsupported):
+        return dict(prediction)
+    results = dict(prediction)
+    for name, row in prior(target).items():
+        if (value := prediction.get(name)) is not None:
+            mask = empty.to(value.device).reshape(-1, *(1 for _ in value.shape[1:]))
+            results[name] = torch.where(mask, torch.as_tensor(row, dtype=value.dtype, device=value.device), value)
+    return results

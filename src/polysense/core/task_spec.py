@@ -62,6 +62,7 @@ OPTIONAL = (
     "baselines",
     "average",
     "contribution",
+    "prior",
     "align",
     "searches",
     "reconstructions",
@@ -161,6 +162,8 @@ class TaskSpec(ABC, Generic[T]):
         average: `(target, statistics of each expert, weights) -> statistics`: several predictions as one. The weights
             are float64 [rows, experts] and sum to 1 in each row; what is not predicted is the first expert's.
         contribution: How columns' contributions are measured.
+        prior: `(target) -> {array: one row's}`: what is predicted of a row with nothing in it, by the names of the
+            head's arrays: what the training rows say of the target alone, such as the classes' shares.
         align: "module:function" of what augmentation does to a target that lies in a column (`lies_in`), `(target,
             truth, matrices, column) -> truth`. `truth` is a `core.batch.Truth` as collated; `matrices` float32 [batch,
             3, 3], from the column's values before augmentation to those after it (see `core.geometry`; NaN where no
@@ -205,6 +208,7 @@ class TaskSpec(ABC, Generic[T]):
     baselines: Callable[[T], Mapping[str, Callable[[Statistics], Statistics]]] | Unsupported
     average: Callable[[T, Sequence[Statistics], np.ndarray], Statistics] | Unsupported
     contribution: Contribution[T] | Unsupported
+    prior: Callable[[T], Arrays] | Unsupported
     align: str | Unsupported
     searches: str | Unsupported
     reconstructions: Callable[[T, Arrays], Arrays] | Unsupported

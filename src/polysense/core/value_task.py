@@ -30,6 +30,9 @@ class ValueTaskSpec(RowSpec[T], is_base=True):
     decode = "polysense.evaluation.value_outputs:predicted_columns"
     sample_outputs = "polysense.evaluation.value_outputs:sample_outputs"
     infer: str | Unsupported = Unsupported("a column is of this task only where its type says so")
+    prior: Callable[[T], Arrays] | Unsupported = Unsupported(
+        "it does not say what training rows tell of its target alone"
+    )
     align = Unsupported("a row's value is the same however its cells are augmented")
     summary: Callable[[T, Statistics], Mapping[str, object]] | Unsupported = Unsupported(
         "its metrics say what there is to say"

@@ -140,7 +140,7 @@ def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: Col
 def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGuess:
     where = f"{table.name}, column {name!r}"
     roles = (Role.IGNORED, Role.GROUP, Role.SPLIT, Role.WEIGHT)
-    predicted = [name for name, spec in tasks().items() if spec.has_column]
+    predicted = [n for n, spec in tasks().items() if spec.has_column and not isinstance(spec.preset, Unsupported)]
     choices = [str(choice) for choice in (predicted if is_target else [*modalities(), *roles])]
     if value not in choices:
         hint = did_you_mean(value, choices)

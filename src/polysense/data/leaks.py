@@ -24,7 +24,7 @@ from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.role import Role
 from polysense.core.task_spec import Answer
-from polysense.data.one_sided import one_sided
+from polysense.data.one_sided import OneSided
 from polysense.data.profile import SAMPLE, ColumnGuess, cleaned, read_numbers
 from polysense.data.sources import Table
 
@@ -90,6 +90,8 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
         return
     answer = cleaned(table, target.name, literal=True)
     num_inputs = sum(guess.role is Role.INPUT for guess in guesses.values())
+    is_class = kind is Answer.CLASS and not answer.dtype.is_nested()
+    sides = OneSided(answer, num_inputs) if is_class else None
     for name, guess in guesses.items():
         if guess.role is not Role.INPUT or name in stated:
             continue
@@ -101,8 +103,8 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
             warnings = (*guess.warnings, f"it {what}")
             guesses[name] = replace(guess, role=Role.IGNORED, reason=reason, warnings=warnings)
         else:
-            if kind is Answer.CLASS and not answer.dtype.is_nested():
-                cautions += _decides(column, answer, guess, num_inputs)
+            if sides is not None and (text := _decides(column, sides, guess)) is not None:
+                cautions.append(text)
             texts = [f"the target {target.name!r} {caution}" for caution in cautions]
             reason = "".join(
                 [guess.reason, *(f"; careful: {text}, is it known before the target is?" for text in texts)]
@@ -126,21 +128,29 @@ def _compare(column: pl.Series, answer: pl.Series, guess: ColumnGuess, kind: Ans
         # A text for each class, such as the product's description, gives it away without naming it.
         return _names_class(column, answer) or _tells_class(column, answer), []
     if kind is Answer.CLASS and spec.is_discrete:
+        if _is_individual(column, answer):
+            return None, []
         share, kappa = tells(answer, column)
         return _tells_class(column, answer), [f"tells it in {share:.0%} of the rows"] if kappa >= _CAUTION else []
     return None, []  # files are not compared
 
 
-def _decides(column: pl.Series, answer: pl.Series, guess: ColumnGuess, num_inputs: int) -> list[str]:
+def _decides(column: pl.Series, sides: OneSided, guess: ColumnGuess) -> str | None:
     """What some of a column's cells decide."""
     spec = modality(guess.modality or "")
-    if spec.is_numeric and not guess.multiple and not column.dtype.is_numeric():
+    numeric, discrete = spec.is_numeric and not guess.multiple, spec.is_discrete and not guess.multiple
+    if numeric and not column.dtype.is_numeric():
         numbers = column.cast(pl.Float64, strict=False)
         odd = numbers.null_count() > column.null_count()
         column = pl.Series(read_numbers(column.to_list())).fill_nan(None) if odd else numbers
-    discrete = spec.is_discrete and not guess.multiple
-    text = one_sided(column, answer, num_inputs, discrete=discrete, numeric=spec.is_numeric and not guess.multiple)
-    return [text] if text else []
+    return sides.describe(column, discrete=discrete and not numeric, numeric=numeric)
+
+
+def _is_individual(column: pl.Series, answer: pl.Series) -> bool:
+    """Whether so many values occur once that neither column can tell the other: not worth counting pairs."""
+    there = len(column) - column.null_count()
+    distinct, classes = column.n_unique(), answer.n_unique()
+    return distinct > max(0.5 * there, 2 * classes, 20) and classes < 0.25 * there
 
 
 def _tells_class(column: pl.Series, answer: pl.Series) -> str | None:

@@ -260,12 +260,12 @@ class NotationEvidence:
                 continue
             if isinstance(cell, str):
                 text = cell.strip()
-                if text.casefold() in MARKS:
-                    marks[text] += 1
-                elif (spelled := spell(text)) is None:
-                    texts.append(text)
-                else:
+                if (spelled := spell(text)) is not None:  # no mark spells a number
                     spellings.append((text, spelled))
+                elif text.casefold() in MARKS:
+                    marks[text] += 1
+                else:
+                    texts.append(text)
             elif isinstance(cell, (int, float)) and abs(cell) < math.inf:
                 typed.append(float(cell) if abs(cell) < 1e300 else 1e300)
             elif isinstance(cell, float):

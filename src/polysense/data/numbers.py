@@ -12,6 +12,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from polysense.data.cells import MISSING
@@ -78,6 +79,7 @@ _CELL = re.compile(
 )
 _BARE = re.compile(r"[+-]?\d+(?:\.(?:\d{1,2}|\d{4,15}))?")  # neither reading differs
 _ABOUT = re.compile(r"(?:~|\u2248|ca\. ?)(?=\d)")
+_THOUSANDTHS = re.compile(r"[+-]?(\d+)\.\d{3}")  # three decimals, or thousands
 _WHOLE_PRICE = re.compile(r"(?<=\d)[.,] ?[-\u2014]{1,2}(?=\D*$)")  # "5,-"
 _POINT = re.compile(
     r"(?:(?P<plain>\d*)|(?P<groups>[1-9]\d{0,2}(?P<mark>[,' ])\d{3}(?:(?P=mark)\d{3})*|[1-9]\d?(?:,\d\d)+,\d{3}))"
@@ -130,8 +132,12 @@ def is_number(value: object) -> bool:
     return spelled is not None and spelled.unit in ("", "%") and not spelled.bound and not spelled.letter
 
 
+@lru_cache(maxsize=2**15)
 def spell(text: str) -> Spelled | None:
-    """What a text says as a number; None if it is none."""
+    """What a text says as a number; None if it is none.
+
+    Remembered for the cells of some columns, since a column's cells are read by several in turn.
+    """
     text = text.strip()
     if len(text) > 80 or not text:
         return None
@@ -141,6 +147,11 @@ def spell(text: str) -> Spelled | None:
     if text.isascii() and _BARE.fullmatch(text):
         whole, _, decimals = text.partition(".")
         return Spelled(float(text), None if decimals else float(whole), num_decimals=len(decimals))
+    if (thousandths := _THOUSANDTHS.fullmatch(text)) is not None and text.isascii():
+        whole = thousandths[1]
+        if len(whole) > 3 or whole[0] == "0":
+            return Spelled(float(text), None, num_decimals=3)
+        return Spelled(float(text), float(text.replace(".", "")), mark=".", num_decimals=3)
     if not text.isascii():
         text = _ascii(text)
     if "/" in text:

@@ -17,7 +17,7 @@ import polars as pl
 
 from polysense.data.profile import format_number, quote
 
-__all__ = ["one_sided"]
+__all__ = ["OneSided"]
 
 _ALPHA = 0.01  # of a table's columns, one flagged by chance
 _FEWEST = 8  # rows
@@ -34,45 +34,64 @@ class _Pure:
     p: float
 
 
-def one_sided(column: pl.Series, answer: pl.Series, num_columns: int, *, discrete: bool, numeric: bool) -> str | None:
-    """What of a column decides a class, if anything does beyond chance.
+class OneSided:
+    """Looks for cells that decide one target's classes, column by column.
 
-    Args:
-        column: The cells, missing = null. Those of numeric columns are numbers, those of others are compared as they
-            are.
-        answer: The classes, missing = null.
+    Attributes:
         num_columns: Columns looked at in the table, for chance has as many tries.
-        discrete: Whether single values are looked at.
-        numeric: Whether ranges are.
-
-    Returns:
-        "is 'ill' in all 57 rows in which the cell is missing (52% of all rows)", or None.
     """
-    known = answer.is_not_null()
-    column, answer = column.filter(known), answer.filter(known)
-    num_rows = len(answer)
-    if num_rows < 2 * _FEWEST:
-        return None
-    classes = answer.unique(maintain_order=True)
-    label = answer.replace_strict(classes, np.arange(len(classes)), return_dtype=pl.Int64).to_numpy()
-    totals = np.bincount(label)
-    if len(totals) < 2 or len(totals) > 0.5 * num_rows:
-        return None
-    results = _presence(column, label)
-    if numeric:
-        results += _ranges(column, label)
-    if discrete or (numeric and column.n_unique() <= _FEW_NUMBERS):
-        results += _values(column, label)
-    chance = _Chance(totals)
-    pure = [_Pure(cells=cells, count=count, label=own, p=chance(count) * tries) for cells, count, own, tries in results]
-    best = min(pure, key=lambda one: one.p, default=None)
-    if best is None or best.p * num_columns >= _ALPHA:
-        return None
-    share = totals[best.label] / num_rows
-    name = quote(classes[best.label])
-    return (
-        f"is {name} in all {best.count:,} rows in which the cell is {best.cells} ({share:.0%} of all rows are {name})"
-    )
+
+    def __init__(self, answer: pl.Series, num_columns: int) -> None:
+        """Numbers the classes.
+
+        Args:
+            answer: The classes, missing = null.
+            num_columns: See above.
+        """
+        self.num_columns = num_columns
+        self._known = answer.is_not_null()
+        known = answer.filter(self._known)
+        self._classes = known.unique(maintain_order=True)
+        numbers = np.arange(len(self._classes))
+        is_empty = len(known) == 0
+        self._label = (
+            numbers if is_empty else known.replace_strict(self._classes, numbers, return_dtype=pl.Int64).to_numpy()
+        )
+        self._totals = np.bincount(self._label)
+        self._chance = _Chance(self._totals)
+
+    def describe(self, column: pl.Series, *, discrete: bool, numeric: bool) -> str | None:
+        """What of a column decides a class, if anything does beyond chance.
+
+        Args:
+            column: The cells of all rows, missing = null. Those of numeric columns are numbers, those of others are
+                compared as they are.
+            discrete: Whether single values are looked at.
+            numeric: Whether ranges are.
+
+        Returns:
+            "is 'ill' in all 57 rows in which the cell is missing (52% of all rows are 'ill')", or None.
+        """
+        label, num_rows = self._label, len(self._label)
+        if num_rows < 2 * _FEWEST or not 2 <= len(self._totals) <= 0.5 * num_rows:
+            return None
+        column = column.filter(self._known)
+        results = _presence(column, label)
+        if numeric:
+            results += _ranges(column, label)
+        if discrete or (numeric and column.n_unique() <= _FEW_NUMBERS):
+            results += _values(column, label)
+        pure = [
+            _Pure(cells=cells, count=count, label=own, p=self._chance(count) * tries)
+            for cells, count, own, tries in results
+        ]
+        best = min(pure, key=lambda one: one.p, default=None)
+        if best is None or best.p * self.num_columns >= _ALPHA:
+            return None
+        share = self._totals[best.label] / num_rows
+        name = quote(self._classes[best.label])
+        rows = f"all {best.count:,} rows in which the cell is {best.cells}"
+        return f"is {name} in {rows} ({share:.0%} of all rows are {name})"
 
 
 _Result = tuple[str, int, int, float]

@@ -19,6 +19,7 @@ from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Requirements, Schema
+from polysense.core.spelling import did_you_mean
 from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
@@ -26,13 +27,14 @@ from polysense.data.config import DataConfig
 from polysense.data.notation import Notation, NotationEvidence
 from polysense.data.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
-from polysense.errors import BundleError, ColumnError, DecodeError
+from polysense.errors import BundleError, ColumnError, DecodeError, TableError
 
 __all__ = ["Processor"]
 
 _log = get_logger("polysense.data.processor")
 
 T = TypeVar("T")
+_MAX_LISTED = 20  # columns that a message lists
 _VERSION = 3
 _FILE = "processor.json"
 
@@ -150,6 +152,23 @@ class Processor:
                 if warning is not None:
                     warnings.append(f"{table.name}, column {name!r}: {warning}")
         return warnings
+
+    def require_any(self, table: Table) -> None:
+        """Refuses a table that has none of the model's columns: every prediction would be the same.
+
+        Raises:
+            TableError: It names the columns that the model reads and those of the table.
+        """
+        sources = [column.source for column in self.columns.values()]
+        read = [*sources, *(name for target in self.targets.values() for name in target.prompt_columns)]
+        read += () if self.imputer is None else self.imputer.reads
+        if not any(table.has(name) for name in read):
+            expected = list(dict.fromkeys(read))
+            near = [hint for name in expected if (hint := did_you_mean(name, table.names))]
+            raise TableError(
+                f"{table.name}: has none of the model's columns; expected at least one of {_listed(expected)}; found "
+                f"{_listed(table.names) or 'none'}; rename the columns as they were in training{''.join(near[:1])}"
+            )
 
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""
@@ -280,6 +299,11 @@ class Processor:
         return Processor(by_name, {target.name: target for target in targets}, weight, notation, imputer)
 
 
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(map(repr, names[:_MAX_LISTED])) + more
+
+
 def _check_traced(transform: TransformConfig, target: TargetProcessor) -> None:
     """Raises ColumnError if a target lies in a column that is augmented, and can't follow."""
     where, align = f"data.transforms.{target.over}", task(target.config.task).align
@@ -300,7 +324,7 @@ def _file(cell: object, column: ColumnProcessor) -> str | None:
 
 def _cells(table: Table, column: str) -> Sequence[object]:
     """A column's cells; one at a time where they may hold whole files."""
-    kind = table.frame.schema[column]
+    kind = table.frame.get_column(column).dtype  # a frame's schema is made of all its columns each time
     if not (kind.is_nested() or kind == pl.Binary):
         return table.cells(column)
     return _PerRow(len(table), lambda i: table.cell(i, column))

@@ -82,7 +82,12 @@ class Table:
 
     def has(self, column: str) -> bool:
         """Whether there is a column of that name."""
-        return column in self.frame.columns
+        return column in self._known
+
+    @functools.cached_property
+    def _known(self) -> frozenset[str]:
+        """The columns' names, to be looked up for every cell: polars makes a list of them each time."""
+        return frozenset(self.frame.columns)
 
     def require(self, column: str, purpose: str = "column") -> None:
         """Checks that a column is there.
@@ -121,6 +126,11 @@ class Table:
         rows = self.rows.tolist()
         return [imputed.get(row) if cell is None else cell for row, cell in zip(rows, result, strict=True)]
 
+    def some_cells(self, positions: np.ndarray, column: str, *, literal: bool = False) -> list[object]:
+        """The cells of a column at some positions, as they came; equal to `cell` on each, much faster."""
+        self.require(column)
+        return clean_all(self.frame.get_column(column)[positions], literal, column in self.spelled)
+
     def source(self, i: int, column: str, file: str | None = None) -> SourceInfo:
         """Where the cell at position i comes from."""
         return SourceInfo(table=self.name, row=int(self.rows[i]), column=column, file=file)
@@ -133,7 +143,13 @@ class Table:
 
 @runtime_checkable
 class CellImputer(Protocol):
-    """What fills a table's missing cells before anything is learned from them or read of them."""
+    """What fills a table's missing cells before anything is learned from them or read of them.
+
+    Attributes:
+        reads: The table's columns that it looks at.
+    """
+
+    reads: tuple[str, ...]
 
     def fill(self, table: Table) -> Table:
         """The table with `imputations`, each row's from its own cells. A cell that is there is never among them."""

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polysense.core.batch import Batch
-from polysense.core.prediction import Prediction
+from polysense.core.prediction import Prediction, with_prior
 from polysense.core.rows import ColumnLosses, ModelOutput, RowContext, RowLoss
 from polysense.core.schema import Schema
 from polysense.core.tokens import Fused, Tokens
@@ -114,22 +114,22 @@ class MultimodalModel(nn.Module):
     def predict(
         self, batch: Batch, subsets: Sequence[Collection[str]] | None = None, *, write: bool = True
     ) -> list[dict[str, Prediction]]:
-        """Predictions per target, from each subset of the columns as if there were no others; encoding happens once.
+        """Predictions per target, from each subset of the columns as if there were no others; of nothing, the prior.
 
         Args:
             batch: Where it has truths, the predictions say how well these are explained.
-            subsets: Of column names; None is one of all columns.
+            subsets: Of column names, encoded once; None is one of all columns.
             write: Whether what is costly, texts and reconstructed columns, is predicted.
         """
         tokens, predictions = self.encode(batch), list[dict[str, Prediction]]()
         for subset in [tuple(tokens)] if subsets is None else subsets:
             remaining = {n: t if n in subset else t.masked(torch.zeros_like(t.mask[:, 0])) for n, t in tokens.items()}
-            views = self._views(remaining, batch)
+            views, empty = self._views(remaining, batch), ~batch.presence(tuple(subset)).any(dim=1)
             predictions.append({})
             for name, head in self.by_target().items():
                 arguments = views[head.excludes], self.context(batch, name)
                 arrays = head.predict(*arguments) if write else head.brief(*arguments)
-                truth = head.truth(batch)
+                truth, arrays = head.truth(batch), with_prior(arrays, head.target, empty)
                 predictions[-1][name] = arrays | ({} if truth is None else head.score(*arguments, truth))
         return predictions
 

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from polysense.core.metric import Metric
 from polysense.core.registry import named, task
 from polysense.core.report_section import ReportSection
+from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
 from polysense.data.dataset import TableDataset
@@ -58,6 +59,7 @@ class Report:
         samples: The page beside this one that shows a few rows after each epoch; None if there is none.
         pages: Other pages beside this one, and what they show.
         dataset: The evaluated rows, with targets, for tasks that show some.
+        unreadable: Cells that could not be read, by split; of the evaluated rows alone where none is named.
     """
 
     title: str
@@ -73,6 +75,13 @@ class Report:
     samples: str | None = None
     pages: Mapping[str, str] = field(default_factory=dict)
     dataset: TableDataset | None = None
+    unreadable: Mapping[str, Sequence[Unreadable]] = field(default_factory=dict)
+
+    @property
+    def unreadable_cells(self) -> list[tuple[str, Unreadable]]:
+        """Every cell that could not be read, with its split."""
+        by_split = self.unreadable or {self.split: self.evaluation.unreadable}
+        return [(split, cell) for split, cells in by_split.items() for cell in cells]
 
 
 def render_report(report: Report) -> str:
@@ -99,8 +108,9 @@ def render_report(report: Report) -> str:
         sections=[render_section(section) for section in sections],
         training=_training(report),
         missing=_missing(report),
-        unreadable=evaluation.unreadable[:_MAX_UNREADABLE],
-        unreadable_by_column=Counter(cell.source.column for cell in evaluation.unreadable),
+        unreadable=report.unreadable_cells[:_MAX_UNREADABLE],
+        num_unreadable=len(report.unreadable_cells),
+        unreadable_by_column=Counter(cell.source.column for _, cell in report.unreadable_cells),
         metrics=[(target, _metric_lines(evaluation, target)) for target in evaluation.targets],
     )
 

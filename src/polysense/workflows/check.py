@@ -25,7 +25,8 @@ from polysense.workflows.train import fit_processor
 
 __all__ = ["check"]
 
-_MOST_ROWS = 2_000
+_MOST_ROWS, _FEWEST_ROWS = 2_000, 50
+_MOST_CELLS = 100_000  # tried one by one: of a wide table fewer rows are
 _RARE = 5
 
 
@@ -78,7 +79,8 @@ def check(
         processor, _, _ = fit_processor(prepared.recipe, tables)
         warnings += processor.warnings
         prepared.recipe.model.build(processor.schema)
-        positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int))
+        num_rows = max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_CELLS // len(processor.columns)))
+        positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), num_rows)).astype(int))
         part = processor.prepared(table.select(positions))
         for position in range(len(part)):
             unreadable.extend(processor.transform(part, position, with_targets=True).unreadable)

@@ -234,12 +234,14 @@ def _write(
         write_json(folder / "contribution.json", {"split": run.contribution_split, **run.contributions.as_json()})
     lines = [{"split": name, **cell.as_dict()} for name, cells in unreadable.items() for cell in cells]
     write_json_lines(folder / "unreadable.jsonl", lines)
-    run.text = _text(run, tables, evaluated_split, len(lines))
+    run.text = _text(run, tables, evaluated_split, unreadable)
     if run.recipe.evaluation.report and evaluated_split is not None:
-        write_text(folder / "report.html", render_report(_report(run, tables, evaluated_split)))
+        write_text(folder / "report.html", render_report(_report(run, tables, evaluated_split, unreadable)))
 
 
-def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
+def _report(
+    run: Run, tables: Mapping[str, Table], split: str, unreadable: Mapping[str, Sequence[Unreadable]]
+) -> Report:
     rows = {f"{name} rows": f"{len(table):,}" for name, table in tables.items()}
     log = run.folder / "log.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
@@ -262,6 +264,7 @@ def _report(run: Run, tables: Mapping[str, Table], split: str) -> Report:
         samples="samples.html" if (run.folder / "samples.html").exists() else None,
         pages={file: words for file, words in _PAGES.items() if (run.folder / file).exists()},
         dataset=TableDataset(tables[split], run.bundle.processor, with_targets=True),
+        unreadable=unreadable,
     )
 
 
@@ -274,8 +277,11 @@ def _imputed(report: Mapping[str, Any] | None) -> dict[str, str]:
     return {"missing cells imputed": f"{listed}; {'; '.join(report['lines'])}"}
 
 
-def _text(run: Run, tables: Mapping[str, Table], evaluated_split: str | None, num_unreadable: int) -> str:
-    parts = [report_text(_report(run, tables, split)) for split in run.evaluations]
+def _text(
+    run: Run, tables: Mapping[str, Table], evaluated_split: str | None, unreadable: Mapping[str, Sequence[Unreadable]]
+) -> str:
+    parts = [report_text(_report(run, tables, split, unreadable)) for split in run.evaluations]
+    num_unreadable = sum(map(len, unreadable.values()))
     if evaluated_split is None:
         parts.append("Not evaluated: there are no validation or test rows.")
     if num_unreadable:

@@ -303,3 +303,12 @@ def test_what_is_recognized() -> None:
     # Sets of labels are not as many as the words.
     several = [{"text": "a b c d", "tags": tags} for tags in (["x"], ["x", "y"], ["y", "z"], ["x", "y", "z"])] * 6
     assert guess(several).task == "multilabel"
+
+
+def test_segments_with_a_list_of_one_label_are_read() -> None:
+    """As Label Studio writes them."""
+    read = read_labeled([{"start": 0, "end": 8, "text": "Ada Lane", "labels": ["PER"]}])
+    assert read is not None
+    assert read.segments == [(0.0, 8.0, "PER")]
+    with pytest.raises(DecodeError, match=r"with 2 labels, expected one"):
+        read_labeled([{"start": 0, "end": 8, "labels": ["PER", "LOC"]}])

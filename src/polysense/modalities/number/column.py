@@ -70,7 +70,7 @@ class NumberProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> NumberColumn:
         requirements = NumberRequirements.of(requirements)
-        evidence = NotationEvidence.of((item for item, _ in cells.items(_NUM_SAMPLED)), self.config.decimal)
+        evidence = NotationEvidence.of(cells.values(_NUM_SAMPLED), self.config.decimal)
         self.notation, reading = evidence.notation, evidence.describe()
         self.warnings = tuple(evidence.warnings(f"data.columns.{self.name}.decimal"))
         if reading:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
-from polysense.core.task_spec import Answer, Contribution, Measure
+from polysense.core.task_spec import Answer, Arrays, Contribution, Measure
 from polysense.core.value_task import ValueTaskSpec
 from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
 from polysense.tasks.classification.record import ClassificationTarget
@@ -73,8 +73,7 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
 
     def baselines(self, target: ClassificationTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The most frequent class, and the classes' training shares."""
-        counts = np.array(target.class_counts or (1,) * len(target.classes), dtype=np.float64)
-        shares = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / max(len(counts), 1))
+        shares = _shares(target)
 
         def majority(statistics: Statistics) -> Statistics:
             num_rows = len(statistics["present"])
@@ -86,6 +85,11 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
 
         return {"majority-class baseline": majority}
 
+    def prior(self, target: ClassificationTarget) -> Arrays:
+        """The classes' training shares; the most frequent class."""
+        shares = _shares(target)
+        return {"values": np.array(shares.argmax(), dtype=np.int64), "probabilities": shares.astype(np.float32)}
+
     def average(self, target: ClassificationTarget, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
         """The weighted mean of the experts' probabilities."""
         stacked = np.stack([expert["probabilities"] for expert in experts], axis=1)
@@ -96,6 +100,12 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
         """The confusion matrix, by true and predicted class."""
         counts = confusion_matrix(statistics, len(target.classes))
         return {"classes": list(target.classes), "confusion": counts.tolist()}
+
+
+def _shares(target: ClassificationTarget) -> np.ndarray:
+    counts = np.array(target.class_counts or (1,) * len(target.classes), dtype=np.float64)
+    shares: np.ndarray = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / max(len(counts), 1))
+    return shares
 
 
 def _log_probability(target: ClassificationTarget, statistics: Statistics) -> np.ndarray:

@@ -54,6 +54,7 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     decode = "polysense.tasks.generation.predicted:predicted_columns"
     answer = Answer.WORDS
     infer = "polysense.tasks.generation.infer:claim"
+    prior = Unsupported("what it generates from nothing is what it knows of the language")
     contribution = _Contribution()
     align = Unsupported("a row's text is the same however its cells are augmented")
     summary = Unsupported("its metrics say what there is to say")

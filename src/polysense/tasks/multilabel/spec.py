@@ -82,14 +82,19 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
 
     def baselines(self, target: MultilabelTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The labels' training shares, and each label that more than half of the training rows have."""
-        counts = np.array(target.class_counts or (1,) * len(target.classes), dtype=np.float64)
-        shares = np.clip(counts / max(target.num_rows, counts.max(initial=1.0)), 0.0, 1.0).astype(np.float32)
+        shares = self.prior(target)["probabilities"]
 
         def majority(statistics: Statistics) -> Statistics:
             probabilities = np.broadcast_to(shares, (len(statistics["present"]), len(shares)))
             return {**statistics, "predicted": probabilities > 0.5, "probabilities": probabilities}
 
         return {"majority-class baseline": majority}
+
+    def prior(self, target: MultilabelTarget) -> Arrays:
+        """The labels' training shares; each label that more than half of the training rows have."""
+        counts = np.array(target.class_counts or (1,) * len(target.classes), dtype=np.float64)
+        shares = np.clip(counts / max(target.num_rows, counts.max(initial=1.0)), 0.0, 1.0).astype(np.float32)
+        return {"values": shares > 0.5, "probabilities": shares}
 
     def average(self, target: MultilabelTarget, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
         """The weighted mean of the experts' probabilities."""

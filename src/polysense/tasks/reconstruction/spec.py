@@ -40,6 +40,7 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     infer = Unsupported("it is read from the input columns")
     preset = Unsupported("it is read from the input columns")
     average = Unsupported("codes of different models have nothing in common")
+    prior = Unsupported("what it reconstructs from nothing is the mean of the training rows already")
     contribution = Unsupported("what is reconstructed are the columns themselves")
     align = Unsupported("the truth is the augmented column itself")
     searches = Unsupported("no column is embedded for others to find")

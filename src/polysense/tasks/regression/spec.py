@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.metric import Metric, Scorer, Statistics, marked
-from polysense.core.task_spec import Answer, Contribution, Measure
+from polysense.core.task_spec import Answer, Arrays, Contribution, Measure
 from polysense.core.value_task import ValueTaskSpec
 from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
 from polysense.tasks.regression.record import RegressionTarget
@@ -70,12 +70,16 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
 
     def baselines(self, target: RegressionTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The training mean."""
-        means = np.array(target.mean or (0.0,) * len(target.columns), dtype=np.float32)
+        means = self.prior(target)["values"]
 
         def mean(statistics: Statistics) -> Statistics:
             return {**statistics, "predicted": np.broadcast_to(means, (len(statistics["present"]), len(means)))}
 
         return {"mean baseline": mean}
+
+    def prior(self, target: RegressionTarget) -> Arrays:
+        """The training means."""
+        return {"values": np.array(target.mean or (0.0,) * len(target.columns), dtype=np.float32)}
 
     def average(self, target: RegressionTarget, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
         """The weighted mean of the experts' numbers."""

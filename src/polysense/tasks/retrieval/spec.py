@@ -35,6 +35,7 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
     infer = Unsupported("it is read from the input columns")
     preset = Unsupported("it is read from the input columns")
     average = Unsupported("embeddings of different models lie in different spaces")
+    prior = Unsupported("a row without a column has no embedding")
     contribution = Unsupported("an embedding is of one column alone, so no other column contributes to it")
     align = Unsupported("what belongs together does so however its cells are augmented")
     searches = "polysense.tasks.retrieval.nearest:retrievals"

@@ -44,6 +44,7 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
     decode = "polysense.tasks.segmentation.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.segmentation.infer:claim"
+    prior = Unsupported("a row without its image has no pixels")
     contribution = _Contribution()
     average = Unsupported("the probabilities of single pixels are not kept")
     align = "polysense.tasks.segmentation.align:align"

@@ -14,7 +14,7 @@ __all__ = ["Labeled", "read_labeled"]
 
 _EXPECTED = 'a list of labels, or of segments such as {"start": 0, "end": 5, "label": "name"}'
 _STARTS, _ENDS = ("start", "onset", "begin"), ("end", "offset", "stop")
-_LABELS = ("label", "event_label", "class", "type", "tag", "entity", "entity_group")
+_LABELS = ("label", "event_label", "class", "type", "tag", "entity", "entity_group", "labels")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,12 @@ def _segment(item: object) -> tuple[float, float, object]:
         ]
     else:
         result = list(item) if isinstance(item, list) else []
+    if len(result) == 3 and isinstance(result[2], list):  # a label editor's list, such as Label Studio's
+        if len(result[2]) != 1:
+            raise DecodeError(
+                f"found the segment {short(item)} with {len(result[2])} labels, expected one: a step has one class"
+            )
+        result[2] = result[2][0]
     if len(result) != 3 or any(value is None or isinstance(value, (list, dict)) for value in result):
         raise DecodeError(f"found the segment {short(item)}, expected start, end and label")
     try:

@@ -49,6 +49,7 @@ class TaggingSpec(RowSpec[TaggingTarget]):
     decode = "polysense.tasks.tagging.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.tagging.infer:claim"
+    prior = Unsupported("a row without its column has no steps to label")
     contribution = _Contribution()
     average = Unsupported("segments have no mean")
     align = "polysense.tasks.tagging.align:align"
