@@ -198,5 +198,6 @@ def write_unreadable(cells: Sequence[object]) -> None:
 def write_error(*lines: str) -> None:
     """Writes lines to stderr, in one piece; a line break inside one of them is shown as its code."""
     stream = _stream("stderr")
-    stream.write(joined(line.rstrip("\n") for line in lines) + "\n")
-    stream.flush()
+    with contextlib.suppress(OSError):  # nobody can be told, and the exit code still says it
+        stream.write(joined(line.rstrip("\n") for line in lines) + "\n")
+        stream.flush()

@@ -122,7 +122,8 @@ def require_sizes(config: ModelConfig, schema: Schema, shapes: Mapping[str, tupl
     for name, value in _counts(config, "model"):
         if value > bound:
             raise BundleError(
-                f"{name}: found {_short(value)}; the bundle's weights are of no such model; copy it again"
+                f"{resources.parent}: {name}: found {_short(value)}; the bundle's weights are of no such model; copy it "
+                "again"
             )
     with torch.device("meta"):
         model = config.build(schema, resources)
@@ -131,7 +132,8 @@ def require_sizes(config: ModelConfig, schema: Schema, shapes: Mapping[str, tupl
         if shapes.get(name) != shape:
             there = "nothing" if name not in shapes else f"a tensor of {list(shapes[name])}"
             raise BundleError(
-                f"the bundle's weights hold {there} as {name}, its settings ask for one of {list(shape)}; copy it again"
+                f"{resources.parent}: the bundle's weights hold {there} as {name}, its settings ask for one of "
+                f"{list(shape)}; copy it again"
             )
 
 
