@@ -122,8 +122,8 @@ def require_sizes(config: ModelConfig, schema: Schema, shapes: Mapping[str, tupl
     for name, value in _counts(config, "model"):
         if value > bound:
             raise BundleError(
-                f"{resources.parent}: {name}: found {_short(value)}; the bundle's weights are of no such model; copy it "
-                "again"
+                f"{resources.parent}: {name}: found {_short(value)}; the bundle's weights are of no such model; copy "
+                "it again"
             )
     with torch.device("meta"):
         model = config.build(schema, resources)
