@@ -205,6 +205,17 @@ def test_one_column_keeps_blank_rows_in_between(tmp_path: Path) -> None:
     assert table.cells("text") == ["hello", None, "world"]
 
 
+def test_a_name_is_the_same_whichever_system_it_was_typed_on(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    (tmp_path / "t.csv").write_text(f"{decomposed},b\n1,2\n", encoding="utf-8")
+    (tmp_path / "t.jsonl").write_text(json.dumps({decomposed: 1, "b": 2}, ensure_ascii=False), encoding="utf-8")
+    pl.DataFrame({decomposed: [1], "b": [2]}).write_parquet(tmp_path / "t.parquet")
+    for source in (tmp_path / "t.csv", tmp_path / "t.jsonl", tmp_path / "t.parquet", [{decomposed: 1, "b": 2}]):
+        assert read_table(source).names == [composed, "b"]
+    with pytest.raises(TableError, match="columns of the same name"):
+        read_table([{decomposed: 1, composed: 2}])
+
+
 @pytest.mark.parametrize("name", ["missing.csv", "tabel.csv", "no/such/folder.csv"])
 def test_missing_path(tmp_path: Path, name: str) -> None:
     write(tmp_path, "table.csv", PLAIN)

@@ -14,6 +14,7 @@ import io
 import itertools
 import re
 import sys
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -210,11 +211,13 @@ codecs.register_error(_REPAIR, _repair)
 def check_names(names: list[str], where: str) -> list[str]:
     """Column names, each of them there and each of them once.
 
-    An empty name becomes "column_3" (counted from 1), which is logged.
+    An empty name becomes "column_3" (counted from 1), which is logged. Letters are composed (NFC), so that a name is
+    the same whichever system it was typed on.
 
     Raises:
         TableError: Names stand twice.
     """
+    names = [name if name.isascii() else unicodedata.normalize("NFC", name) for name in names]
     longest = max(names, key=len, default="")
     if len(longest) > _MAX_NAME:
         raise TableError(

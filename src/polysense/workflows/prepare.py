@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +108,10 @@ def prepare(
             f"Columns: {', '.join(table.names)}"
         )
     table = read_table(source)
-    targets = [target] if isinstance(target, str) else list(target or ())
-    guesses = infer(table, [] if task else targets, overrides=dict(columns or {}))
+    # As tables have names, on whichever system they were typed.
+    targets = [unicodedata.normalize("NFC", name) for name in ([target] if isinstance(target, str) else target or ())]
+    columns = {unicodedata.normalize("NFC", name): kind for name, kind in (columns or {}).items()}
+    guesses = infer(table, [] if task else targets, overrides=columns)
     if task is not None:
         guesses = inputs_for(task, guesses, targets)
     on_disk = isinstance(source, (str, Path))

@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import decimal
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,7 @@ def _changed(line: str, changes: Mapping[str, Any]) -> str:
         key, at = _decoder.raw_decode(line, at)
         start = _past_space(line, _past_space(line, at) + 1)
         _, end = _decoder.raw_decode(line, start)
-        spans[key] = (start, end)
+        spans[unicodedata.normalize("NFC", key)] = (start, end)  # as tables have names
         at = _past_space(line, end)
         if line[at] == ",":
             at = _past_space(line, at + 1)
