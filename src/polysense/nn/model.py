@@ -22,6 +22,7 @@ from polysense.core.tokens import Fused, Tokens
 from polysense.nn.encoder import Encoder
 from polysense.nn.fusion import Fusion
 from polysense.nn.head import BaseHead, Head
+from polysense.nn.layers.elementwise import prediction
 from polysense.nn.losses import column_losses, loss_counts, loss_rows, loss_weights
 from polysense.nn.masking import excluding
 from polysense.nn.objectives.base import Objective, TrainingState, adapters_off
@@ -110,7 +111,7 @@ class MultimodalModel(nn.Module):
             lambda: adapters_off(heads.values()),
         )  # fmt: skip
 
-    @torch.inference_mode()
+    @prediction
     def predict(
         self, batch: Batch, subsets: Sequence[Collection[str]] | None = None, *, write: bool = True
     ) -> list[dict[str, Prediction]]:
@@ -133,7 +134,7 @@ class MultimodalModel(nn.Module):
                 predictions[-1][name] = arrays | ({} if truth is None else head.score(*arguments, truth))
         return predictions
 
-    @torch.inference_mode()
+    @prediction
     def fused(self, batch: Batch, target: str | None = None) -> Fused:
         """All columns together, as a target's head reads them; the caller has the model in eval mode."""
         return self.fuse(self.encode(batch), batch, () if target is None else self.head(target).excludes)
