@@ -280,9 +280,7 @@ class Bundle:
     def with_blocks(self, *, block_size: int | None = None, exact: bool | None = None) -> Bundle:
         """The same model, weights shared, that computes rows in other blocks; nothing is trained again.
 
-        Args:
-            block_size: Rows that are computed together, see `PredictionConfig`; None changes nothing.
-            exact: Whether neighbors must not change a row's last bits; None changes nothing.
+        Arguments as in `PredictionConfig`; None changes nothing.
 
         Raises:
             ConfigError: There is no exact prediction in blocks of such a size.
