@@ -17,32 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_run import TINY, write_rows
 from write_points import contents, snapshots_of, stopped_clocks
 
 import polysense
 from polysense.training.checkpoint import load_checkpoint
-
-TINY = (
-    "training.epochs=2",
-    "training.batch_size=16",
-    "training.log_every=1",
-    "training.checkpoint_every_steps=3",
-    "training.tensorboard=false",
-    "model.width=16",
-    "data.num_workers=0",
-    "evaluation.bootstrap=10",
-    "evaluation.baselines=true",
-    "evaluation.samples=2",
-)
-
-
-def write_rows(path: Path, num_rows: int = 40) -> Path:
-    """Two columns that tell the label, and a cell that can't be read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [f"{'ab'[i % 2]},{i % 2 + i * 7 % 10 / 5:.2f},{'pq'[i % 2 ^ (i % 5 == 0)]}" for i in range(num_rows)]
-    rows[3] = "b,heavy,q"
-    path.write_text("\n".join(["label,size,shop", *rows]) + "\n", encoding="utf-8")
-    return path
 
 
 def train(table: Path, folder: Path, *, resume: bool = False, **options: Any) -> polysense.Run:
