@@ -102,13 +102,13 @@ def _shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("line", "code", "error"),
     [
-        ("polysense list | head -1; exit ${PIPESTATUS[0]}", (0, 1), ""),
-        ("polysense list >/dev/full", (2,), "error: No space left on device\n"),
-        ("polysense list >&-", (0,), ""),
+        ("polysense --version | head -1; exit ${PIPESTATUS[0]}", (0, 1), ""),
+        ("polysense --version >/dev/full", (2,), "error: No space left on device\n"),
+        ("polysense --version >&-", (0,), ""),
         ("polysense check nosuch.csv 2>&-", (2,), ""),
-        ("polysense list <&- >&- 2>&-", (0,), ""),
+        ("polysense --version <&- >&- 2>&-", (0,), ""),
         ("COLUMNS=1 TERM=dumb NO_COLOR=1 polysense train --help", (0,), ""),
-        ("COLUMNS=x TERM=nosuch polysense list", (0,), ""),
+        ("COLUMNS=x TERM=nosuch polysense --version", (0,), ""),
     ],
 )
 def test_odd_shells(line: str, code: tuple[int, ...], error: str, tmp_path: Path) -> None:
