@@ -431,6 +431,12 @@ def test_bad_python_values_are_named(source: Any, expected: str) -> None:
     assert expected in str(error.value)
 
 
+def test_a_lazy_frame_that_fails_is_a_table_error() -> None:
+    assert read_table(pl.LazyFrame({"a": [1]})).cells("a") == [1]
+    with pytest.raises(TableError, match="can't be collected"):
+        read_table(pl.scan_csv("/nowhere.csv"))
+
+
 def test_empty_list_is_an_empty_table() -> None:
     assert (len(read_table([])), len(read_table({"a": []}))) == (0, 0)
 

@@ -130,7 +130,7 @@ def read_arrow(path: Path) -> RawFrame:
                 with pa.ipc.open_stream(file) as reader:
                     table = _table(reader, reader.schema, budget)
             raw = from_arrow(table, path.name, budget)
-    _check_frame(raw.frame, budget)
+    _check_frame(raw.frame, budget, num_mapped=path.stat().st_size)
     return raw
 
 
@@ -215,9 +215,15 @@ def _check_blocks(file: memoryview, budget: TableBudget) -> None:
             budget.spend(_unpacked_size(record, file[start + num_metadata :]), "unpacks to")
 
 
-def _check_frame(frame: pl.DataFrame, budget: TableBudget) -> None:
-    """Checks what is held now, each text at its full length: it is copied where a cell is read."""
-    size = CELL_BYTES * frame.height * frame.width
+def _check_frame(frame: pl.DataFrame, budget: TableBudget, *, num_mapped: int = 0) -> None:
+    """Checks what is held now, each text at its full length: it is copied where a cell is read.
+
+    Args:
+        frame: As it was read.
+        budget: What it may take.
+        num_mapped: Bytes that stay in the file: a table of images may be larger than the memory.
+    """
+    size = CELL_BYTES * frame.height * frame.width - num_mapped
     for series in frame:
         size += _size(series)
         budget.check(size)

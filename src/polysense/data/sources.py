@@ -263,7 +263,11 @@ _READERS = (
 
 def _read_object(source: Any, label: str) -> RawFrame:
     if isinstance(source, pl.LazyFrame):
-        source = source.collect()
+        try:
+            source = source.collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            first = str(error).strip().splitlines()[:1]
+            raise TableError(f"{label}: the lazy frame can't be collected: {''.join(first)[:300]}") from None
     if isinstance(source, pl.DataFrame):
         return RawFrame(source)
     if isinstance(source, Mapping) and not _is(source, "datasets", "DatasetDict"):

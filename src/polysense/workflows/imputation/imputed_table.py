@@ -19,8 +19,9 @@ from typing import Any
 import polars as pl
 
 from polysense.core.json import parse_json
-from polysense.data.cells import MEDIA, as_series
+from polysense.data.cells import MEDIA, as_series, mended
 from polysense.data.delimited import open_text
+from polysense.data.file_names import existing
 from polysense.data.frame_file import frame_file
 from polysense.errors import TableError
 from polysense.escaping import defused
@@ -106,7 +107,7 @@ class ImputedTable:
                 stream.write(delimiter.join(_quoted(text, delimiter) for text in row) + "\n")
 
     def _write_lines(self, part: Path) -> None:
-        lines = None if self.source is None else _lines_of(self.source)
+        lines = None if self.source is None else _lines_of(existing(self.source))
         if lines is None:
             self.frame.write_ndjson(part)
             return
@@ -216,7 +217,7 @@ def _lines_of(path: Path) -> Iterator[str] | None:
         value = json.loads(text)
     except ValueError:
         return _stripped(path)  # lines under another ending
-    return (json.dumps(row, ensure_ascii=False) for row in value) if isinstance(value, list) else None
+    return (mended(json.dumps(row, ensure_ascii=False)) for row in value) if isinstance(value, list) else None
 
 
 def _stripped(path: Path) -> Iterator[str]:
