@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         zero_shot,
     )
     from polysense.bundle import Bundle, Predictions, load
+    from polysense.data.paths import ConfinedFolder
     from polysense.data.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
     from polysense.recipe import Recipe, load_recipe
@@ -47,6 +48,7 @@ __all__ = [
     "Bundle",
     "Check",
     "Compared",
+    "ConfinedFolder",
     "PolysenseError",
     "Predictions",
     "Recipe",
@@ -76,6 +78,7 @@ _HOMES = {
     "Bundle": "bundle",
     "Check": "api",
     "Compared": "api",
+    "ConfinedFolder": "data.paths",
     "PolysenseError": "errors",
     "Predictions": "bundle",
     "Recipe": "recipe",

@@ -146,8 +146,6 @@ def reconstructed_batches(
     reconstructor: Reconstructor,
     table: Table,
     progress: Callable[[int, int], None] | None = None,
-    *,
-    only_read: bool = False,
 ) -> Iterator[tuple[Batch, Arrays]]:
     """A table's rows and what a model reconstructs of them, by column; rows as `PredictLoader` gives them.
 
@@ -155,15 +153,14 @@ def reconstructed_batches(
         reconstructor: What reconstructs them.
         table: The rows.
         progress: Called with the rows that are done and the rows there are.
-        only_read: Whether to reconstruct nothing.
     """
     processor, model = reconstructor.processor, reconstructor.model.eval()
     device = next(model.parameters()).device
     dataset = TableDataset(table, processor, with_targets=False)
     for batch in PredictLoader(dataset, processor.schema, progress=progress, prediction=reconstructor.prediction):
         reconstructed: dict[str, np.ndarray] = {}
-        predictions = {} if only_read else model.predict(batch.to(device))[0]
-        for target in processor.schema.targets if predictions else ():
+        predictions = model.predict(batch.to(device))[0]
+        for target in processor.schema.targets:
             reconstructions = task(target.task).reconstructions
             if not isinstance(reconstructions, Unsupported):
                 reconstructed = {**reconstructions(target, as_arrays(predictions[target.name])), **reconstructed}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +10,7 @@ from polysense.config.base import Config
 from polysense.config.codec import dump_yaml, field_comments, from_dict, parse_yaml, read_text, to_dict
 from polysense.config.limits import Limit, NonNegativeFloat, NonNegativeInt, PositiveInt
 from polysense.config.overrides import apply_overrides
+from polysense.core.files import relative_path
 from polysense.data.blocks import PredictionConfig
 from polysense.data.config import DataConfig
 from polysense.data.target import TargetConfig
@@ -18,7 +19,7 @@ from polysense.nn.head import HeadConfig
 from polysense.nn.model_config import ModelConfig
 from polysense.training.config import TrainingConfig
 
-__all__ = ["EvaluationConfig", "InitFromConfig", "Recipe", "load_recipe"]
+__all__ = ["EvaluationConfig", "InitFromConfig", "Recipe", "absolute_paths", "load_recipe"]
 
 _PATHS = ("table", "validation", "test", "root", "impute")
 _INIT_FROM = "init_from"
@@ -156,12 +157,27 @@ class Recipe(Config):
         plain = apply_overrides(to_dict(self), overrides)
         return from_dict(Recipe, _absolute(plain, base or Path.cwd(), only=_overridden(overrides)), where="overrides")
 
+    def relative_to(self, folder: Path) -> Recipe:
+        """A copy whose paths start from a folder, for a file there: it holds no path of this machine, and reads the
+        same after a move of both."""
+        paths: dict[str, Any] = {
+            key: relative_path(path, folder) for key in _PATHS if (path := getattr(self.data, key)) and _is_local(path)
+        }
+        start = self.init_from
+        if start is not None and _is_local(start.bundle):
+            start = replace(start, bundle=relative_path(start.bundle, folder))
+        return replace(self, data=replace(self.data, **paths), init_from=start)
+
     def to_yaml(self, comments: bool = True, extra: dict[str, str] | None = None) -> str:
         """The complete recipe; with `comments`, every key's meaning above it."""
         texts = field_comments(self) if comments else {}
         for path, text in (extra or {}).items():
             texts[path] = f"{texts[path]}\n{text}" if path in texts else text
         return dump_yaml(self, texts)
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
 
 
 def _overridden(overrides: list[str]) -> set[str]:
@@ -182,6 +198,11 @@ def _absolute(plain: dict[str, Any], base: Path, only: set[str]) -> dict[str, An
     return plain
 
 
+def absolute_paths(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A recipe as plain values, whose paths start from a folder, with absolute ones; changed in place."""
+    return _absolute(plain, folder, {*_PATHS, _INIT_FROM})
+
+
 def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
     """Reads a recipe; its paths are relative to its own folder, those in overrides to the current one.
 
@@ -192,7 +213,7 @@ def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
     plain = parse_yaml(read_text(path), str(path))
     if not isinstance(plain, dict):
         raise ConfigError(f"{path}: found {type(plain).__name__}, expected keys: data, model, training, evaluation")
-    plain = _absolute(plain, path.resolve().parent, {*_PATHS, _INIT_FROM})
+    plain = absolute_paths(plain, path.resolve().parent)
     if overrides:
         plain = _absolute(apply_overrides(plain, overrides), Path.cwd(), _overridden(overrides))
     return from_dict(Recipe, plain, where=str(path))

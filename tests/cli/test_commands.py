@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from polysense.cli.app import main
 from polysense.cli.commands.train import parse_columns
+from polysense.data.paths import ConfinedFolder
 from polysense.errors import ConfigError
 
 FakeApi = Any
@@ -137,8 +138,22 @@ def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     [(name, arguments, options)] = api.calls
     assert callable(options.pop("progress"))
     assert (name, arguments) == ("evaluate", (Path("runs/a"), Path("t.csv")))
-    assert options == {"bootstrap": 0, "decoding": None, "split": None}
+    assert options == {
+        "bootstrap": 0,
+        "decoding": None,
+        "split": None,
+        "block_size": None,
+        "exact": None,
+        "root": None,
+    }
     assert capsys.readouterr().out.endswith("measured\n")
+
+
+def test_media_can_be_kept_inside_of_the_tables_folder(api: FakeApi, tmp_path: Path) -> None:
+    assert main(["evaluate", "runs/a", str(tmp_path / "t.csv"), "--inside-only"]) == 0
+    [(_, _, options)] = api.calls
+    assert isinstance(options["root"], ConfinedFolder)
+    assert options["root"] == tmp_path
 
 
 def test_predict_writes_and_lists_unreadable_cells(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import polysense
 from polysense.core.role import Role
@@ -88,3 +89,22 @@ def test_a_recipe_that_reads_the_answer_is_warned_of(rows: list[dict[str, Any]],
     found = polysense.check(recipe)
     assert _roles(found)["same"] == (Role.INPUT, "category")
     assert any("determines the target 'thing'" in warning for warning in found.warnings)
+
+
+def test_files_outside_of_the_tables_folder_are_unreadable_where_they_are_not_allowed(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for i in range(12):
+        Image.new("L", (8, 8), 20 * i).save(tmp_path / "data" / f"{i}.png")
+    Image.new("L", (8, 8), 9).save(tmp_path / "outside.png")
+    (tmp_path / "data" / "link.png").symlink_to(tmp_path / "outside.png")
+    cells = [*(f"{i}.png" for i in range(12)), "../outside.png", "link.png", str(tmp_path / "outside.png")]
+    table = tmp_path / "data" / "t.csv"
+    table.write_text("photo,label\n" + "".join(f"{cell},{'ab'[i % 2]}\n" for i, cell in enumerate(cells)))
+    assert polysense.check(table, target="label").unreadable == ()
+    for found in (
+        polysense.check(table, target="label", overrides=["data.allow_outside=false"]),
+        polysense.check(polysense.read_table(table, allow_outside=False), target="label"),
+        polysense.check(polysense.read_table(table, root=polysense.ConfinedFolder(tmp_path / "data")), target="label"),
+    ):
+        assert [cell.source.row for cell in found.unreadable] == [12, 13, 14]
+        assert all("lies outside of the table's folder" in cell.reason for cell in found.unreadable)

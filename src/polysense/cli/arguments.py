@@ -8,10 +8,19 @@ from typing import Any
 
 from polysense.errors import ConfigError
 
-__all__ = ["TABLES", "VECTORS", "names", "on_device", "writable"]
+__all__ = ["TABLES", "VECTORS", "media_root", "names", "on_device", "writable"]
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 VECTORS = (".parquet", ".npz")
+
+
+def media_root(table: Path, inside_only: bool) -> Path | None:
+    """The folder that cells' paths start from, if they may not lead out of it; None leaves the table's own."""
+    if not inside_only:
+        return None
+    from polysense import ConfinedFolder
+
+    return ConfinedFolder(table.absolute().parent)
 
 
 def names(value: str | None, option: str) -> list[str] | None:

@@ -24,11 +24,27 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["move_entries", "replacing", "replacing_folder", "sweep", "write_bytes", "write_text"]
+__all__ = ["move_entries", "relative_path", "replacing", "replacing_folder", "sweep", "write_bytes", "write_text"]
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _ABANDONED_AFTER = 3600.0  # seconds without a byte
 _swept: set[Path] = set()
+
+
+def relative_path(path: Path | str, folder: Path) -> str:
+    """A path as it reads from a folder, so that both can be moved together; as it is on another drive.
+
+    Args:
+        path: A relative one is left as it is.
+        folder: Any.
+    """
+    path = Path(path)
+    if not path.is_absolute():
+        return path.as_posix()
+    try:
+        return Path(os.path.relpath(path, folder.absolute())).as_posix()
+    except ValueError:
+        return str(path)
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:

@@ -24,6 +24,8 @@ class DataConfig(Config):
         validation: A table of its own for validation; null takes the validation part of the split.
         test: A table of its own for the test; null takes the test part of the split.
         root: The folder that media paths start from; null is the table's folder.
+        allow_outside: Whether cells may name files outside of that folder. If not, such a cell is unreadable, symbolic
+            links followed. True suits tables of your own; what other people send is better read with false.
         columns: Per input column how its cells are read. A column that is not here is not used. An input whose name is
             not the table's column's says `column: NAME`.
         targets: The targets to predict, by name; the name is also the table's column, unless `column` names another
@@ -50,6 +52,7 @@ class DataConfig(Config):
     validation: str | None = None
     test: str | None = None
     root: str | None = None
+    allow_outside: bool = True
     columns: dict[str, ColumnConfig] = field(default_factory=dict)
     targets: dict[str, TargetConfig] = field(default_factory=dict)
     impute: str | None = None

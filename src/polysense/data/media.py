@@ -151,6 +151,8 @@ def locate(cell: object, root: Path, kind: str) -> Media:
     try:
         path = find_file(root, cell)
         status = path.stat()
+    except DecodeError:
+        raise
     except OSError as error:
         raise DecodeError(_why(error, named, root)) from None
     except ValueError as error:  # a NUL byte or a lone surrogate in the name

@@ -80,7 +80,7 @@ def find_file(root: Path, named: str | Path) -> Path:
     inside, file = os.path.realpath(root), os.path.realpath(path)
     if os.path.commonpath([inside, file]) != inside:
         raise DecodeError(
-            f"{str(named)[:200]!r} lies outside of the table's folder, and files outside of it are not read here "
-            "(allow_outside is off; a symbolic link counts as what it leads to)"
+            f"{str(named)[:200]!r} lies outside of the table's folder, and allow_outside is off "
+            "(a symbolic link counts as what it leads to)"
         )
     return Path(file)

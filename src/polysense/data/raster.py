@@ -328,18 +328,21 @@ def _open(file: Stream, media: Media, max_pixels: int) -> Image.Image:
     try:
         image = Image.open(file, formats=_formats())
     except UnidentifiedImageError:
-        image = _open_tga(file, media)
+        image = _open_tga(file, media, max_pixels)
     except Image.DecompressionBombError as error:
-        match = re.search(r"\d+(?= pixels\))", str(error))
-        pixels = f"{int(match[0]):,}" if match else "too many"
-        raise DecodeError(_too_large(pixels, max_pixels)) from None
+        raise _bomb(error, max_pixels) from None
     _check_size(image, max_pixels)
     if image.format in _SLOW:
         _check_size(image, _SLOW_PIXELS)
     return image
 
 
-def _open_tga(file: Stream, media: Media) -> Image.Image:
+def _bomb(error: Exception, max_pixels: int) -> DecodeError:
+    match = re.search(r"\d+(?= pixels\))", str(error))
+    return DecodeError(_too_large(f"{int(match[0]):,}" if match else "too many", max_pixels))
+
+
+def _open_tga(file: Stream, media: Media, max_pixels: int) -> Image.Image:
     """A picture of the one format that has no signature, where there is a reason to think so."""
     file.seek(max(0, media.num_bytes - 18))
     has_footer = file.read(18).startswith(_TGA_FOOTER)
@@ -349,6 +352,8 @@ def _open_tga(file: Stream, media: Media) -> Image.Image:
             return Image.open(file, formats=("TGA",))
         except UnidentifiedImageError:
             pass
+        except Image.DecompressionBombError as error:
+            raise _bomb(error, max_pixels) from None
     file.seek(0)
     content = describe_bytes(file.read(512)) or "is not an image, or its header is damaged"
     raise DecodeError(f"{content}; expected one of {_COMMON}") from None

@@ -30,6 +30,7 @@ from polysense.data.delimited import check_names, read_delimited
 from polysense.data.file_names import existing
 from polysense.data.hub_dataset import from_datasets
 from polysense.data.json_table import read_json, read_json_lines
+from polysense.data.paths import ConfinedFolder
 from polysense.data.python_table import RawFrame, from_mapping, from_rows
 from polysense.errors import TableError
 
@@ -155,7 +156,9 @@ class CellImputer(Protocol):
         """The table with `imputations`, each row's from its own cells. A cell that is there is never among them."""
 
 
-def read_table(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:
+def read_table(
+    source: Any, *, root: Path | str | None = None, name: str | None = None, allow_outside: bool = True
+) -> Table:
     """Reads a table.
 
     Args:
@@ -164,13 +167,21 @@ def read_table(source: Any, *, root: Path | str | None = None, name: str | None 
             a pyarrow Table, a list of dicts (a row each), a dict of lists (a column each), or a Table.
         root: The folder that media paths start from; by default the file's, or the working directory.
         name: What messages call the table.
+        allow_outside: Whether cells may name media files outside of that folder; a root that is a `ConfinedFolder` says
+            no.
 
     Raises:
         TableError: Names the file, the line or the row, what was found and what was expected.
     """
     if isinstance(source, Table):
-        return replace(source, name=name or source.name, root=Path(root) if root else source.root)
-    return normalized(read_raw(source, root=root, name=name))
+        table = replace(source, name=name or source.name, root=_folder(root) if root else source.root)
+    else:
+        table = normalized(read_raw(source, root=root, name=name))
+    return table if allow_outside else replace(table, root=ConfinedFolder(table.root))
+
+
+def _folder(root: Path | str) -> Path:
+    return (root if isinstance(root, Path) else Path(root)).expanduser().absolute()
 
 
 def normalized(raw: Table) -> Table:
@@ -195,7 +206,7 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
     return Table(
         name=name or label,
         frame=frame,
-        root=Path(root).expanduser().absolute() if root else folder,
+        root=_folder(root) if root else folder,
         rows=np.arange(len(frame), dtype=np.int64),
         spelled=frozenset(names[column] for column in raw.spelled),
     )

@@ -19,7 +19,7 @@ from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
 from polysense.data.target import TargetConfig
 from polysense.errors import PolysenseError
 from polysense.reports.check import Check
-from polysense.workflows.prepare import is_recipe, prepare, split_tables
+from polysense.workflows.prepare import allows_outside, is_recipe, prepare, split_tables
 from polysense.workflows.shared_persons import shared_persons
 from polysense.workflows.train import fit_processor
 
@@ -51,7 +51,7 @@ def check(
         UserError: The table or the recipe can't be read.
     """
     if target is None and task is None and not is_recipe(source):
-        table = read_table(source)
+        table = read_table(source, allow_outside=allows_outside(overrides))
         guesses = infer(table, [], overrides=columns)
         advice = "no target is named: give --target COLUMN to check classes, splits, leaks and every cell"
         return Check(table=table.name, num_rows=len(table), columns=_columns(table, guesses), warnings=(advice,))

@@ -228,7 +228,7 @@ def _open(
 ) -> bool:
     """Locks the folder and writes its first files; whether there is a checkpoint to go on from."""
     stack.enter_context(folder.locked())
-    now = RunRecord.of(prepared.recipe, prepared.table, tables)
+    now = RunRecord.of(prepared.recipe, prepared.table, tables, folder.path)
     if not folder.is_trained:
         if not resume:
             folder.require_free(locked=True)

@@ -260,7 +260,7 @@ def _report(
             **_imputed(run.bundle.info.get("impute")),
             "training": f"{run.training.seconds:,.0f} s, {run.training.samples_per_second:,.0f} samples/s",
         },
-        settings=run.recipe.to_yaml(comments=False),
+        settings=run.recipe.relative_to(run.folder).to_yaml(comments=False),
         samples="samples.html" if (run.folder / "samples.html").exists() else None,
         pages={file: words for file, words in _PAGES.items() if (run.folder / file).exists()},
         dataset=TableDataset(tables[split], run.bundle.processor, with_targets=True),

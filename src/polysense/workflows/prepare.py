@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polysense.config.codec import from_dict
+from polysense.config.overrides import apply_overrides
 from polysense.core.json import json_text
 from polysense.core.logs import get_logger
 from polysense.core.registry import modality, tasks
@@ -28,7 +29,7 @@ from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
 from polysense.workflows.finetune.transfer import like_bundle
 
-__all__ = ["Prepared", "file_stem", "is_recipe", "prepare", "prepare_recipe", "split_tables"]
+__all__ = ["Prepared", "allows_outside", "file_stem", "is_recipe", "prepare", "prepare_recipe", "split_tables"]
 
 _LOOKED_AT = 500  # cells, for the language of texts
 _LOOKED_AT_FILES = 2_000  # of which a few are opened
@@ -107,7 +108,7 @@ def prepare(
             f"{table.name}: no target is named; say what to predict with --target COLUMN (target= in Python). "
             f"Columns: {', '.join(table.names)}"
         )
-    table = read_table(source)
+    table = read_table(source, allow_outside=allows_outside(overrides))
     # As tables have names, on whichever system they were typed.
     targets = [unicodedata.normalize("NFC", name) for name in ([target] if isinstance(target, str) else target or ())]
     columns = {unicodedata.normalize("NFC", name): kind for name, kind in (columns or {}).items()}
@@ -152,10 +153,20 @@ def prepare_recipe(recipe: Recipe, data: Any = None, *, name: str) -> Prepared:
     """
     if data is None and recipe.data.table is None:
         raise ConfigError(f"{name}: data.table is not set; add it, or give data.table=PATH")
-    table = read_table(recipe.data.table if data is None else data, root=recipe.data.root)
+    table = read_table(
+        recipe.data.table if data is None else data,
+        root=recipe.data.root,
+        allow_outside=recipe.data.allow_outside,
+    )
     if recipe.init_from is not None:
         recipe = like_bundle(recipe, inferred=False)
     return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=name)
+
+
+def allows_outside(overrides: Sequence[str]) -> bool:
+    """Whether cells may name files outside of the table's folder, for what is opened before there is a recipe."""
+    data = apply_overrides({}, overrides).get("data")
+    return not isinstance(data, dict) or data.get("allow_outside") is not False
 
 
 def _resolve_auto(recipe: Recipe, table: Table) -> Recipe:
@@ -211,5 +222,5 @@ def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table
     tables = {name: table.select(rows) for name, rows in split(table, strategy, labels=labels, seed=seed).items()}
     for name, path in (("validation", config.validation), ("test", config.test)):
         if path is not None:
-            tables[name] = read_table(path, root=config.root)
+            tables[name] = read_table(path, root=config.root, allow_outside=config.allow_outside)
     return {name: part for name, part in tables.items() if len(part)}

@@ -27,7 +27,7 @@ from polysense.core.version import VERSION
 from polysense.data.sources import Table
 from polysense.data.table_fingerprint import table_changes, table_fingerprint
 from polysense.errors import CheckpointError, ConfigError
-from polysense.recipe import Recipe, load_recipe
+from polysense.recipe import Recipe, absolute_paths, load_recipe
 from polysense.training.state import checkpoint_path
 
 __all__ = ["RECORD", "RunFolder", "RunRecord"]
@@ -68,19 +68,20 @@ class RunRecord:
     version: str = VERSION
 
     @staticmethod
-    def of(recipe: Recipe, table: Table, tables: Mapping[str, Table]) -> RunRecord:
+    def of(recipe: Recipe, table: Table, tables: Mapping[str, Table], folder: Path) -> RunRecord:
         """The record of a run that is about to start or to resume.
 
         Args:
             recipe: Complete.
             table: As read.
             tables: Per split.
+            folder: The run's, which the recipe's paths start from.
         """
         fingerprints = {"table": table_fingerprint(table)}
         for name, path in (("validation", recipe.data.validation), ("test", recipe.data.test)):
             if path is not None and name in tables:
                 fingerprints[name] = table_fingerprint(tables[name])
-        return RunRecord(recipe=recipe.to_yaml(comments=False), tables=fingerprints)
+        return RunRecord(recipe=recipe.relative_to(folder).to_yaml(comments=False), tables=fingerprints)
 
     def changes(self, now: RunRecord) -> list[str]:
         """What is not as it was, as far as it changes what is trained."""
@@ -125,7 +126,8 @@ class RunFolder:
         record = self.record()
         assert record is not None, f"{self.path} holds no run"
         where = str(self.path / RECORD)
-        return from_dict(Recipe, parse_yaml(record.recipe, where), where=where).with_overrides([*overrides])
+        plain = absolute_paths(parse_yaml(record.recipe, where), self.path.resolve())
+        return from_dict(Recipe, plain, where=where).with_overrides([*overrides])
 
     def record(self) -> RunRecord | None:
         """What the run was started with; None where none was begun.
@@ -235,7 +237,7 @@ class RunFolder:
     def _write(self, record: RunRecord, recipe: Recipe) -> None:
         facts = {"format": _FORMAT, "polysense": record.version, "recipe": record.recipe, "tables": record.tables}
         write_json(self.path / RECORD, facts)
-        write_text(self.path / _RECIPE, recipe.to_yaml())
+        write_text(self.path / _RECIPE, recipe.relative_to(self.path).to_yaml())
 
     def _clean(self, retained: Sequence[str] | set[str]) -> None:
         """Removes what this process made; the folder too where nothing is to stay."""

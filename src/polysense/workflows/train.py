@@ -15,7 +15,7 @@ import torch
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.batch import Batch
-from polysense.core.files import replacing_folder
+from polysense.core.files import relative_path, replacing_folder
 from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
@@ -251,8 +251,9 @@ def train_model(
     if started:
         info["init_from"] = started
     if imputed is not None:
-        info["impute"] = imputed
-    bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info, prediction=recipe.prediction)
+        info["impute"] = {**imputed, "bundle": relative_path(imputed["bundle"], folder)}
+    plain = to_dict(recipe.relative_to(folder / "bundle"))
+    bundle = Bundle(processor, model, recipe.model, plain, info, prediction=recipe.prediction)
     if (remembered := rows_sketched(bundle, tables["train"])) is not None:
         info["seen_rows"] = remembered
     if save and distributed.is_main:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Json, NoTarget, Overrides, Source, Targets
+from polysense.cli.commands.options import InsideOnly, Json, NoTarget, Overrides, Source, Targets
 from polysense.cli.commands.train import Columns, parse_columns
 
 __all__ = ["check"]
@@ -17,6 +17,7 @@ def check(
     target: Targets = None,
     task: NoTarget = None,
     column: Columns = None,
+    inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
     """Look at a table without training.
@@ -25,11 +26,12 @@ def check(
     columns that give the answer away. Exits with 2 if training could not run.
     """
     columns = parse_columns(column)
+    changes = [*(overrides or ()), *(["data.allow_outside=false"] if inside_only else [])]
 
     from polysense import api
 
     with console.reserved_stdout(as_json):
-        result = api.check(source, target=target or None, task=task, overrides=overrides or (), columns=columns)
+        result = api.check(source, target=target or None, task=task, overrides=changes, columns=columns)
     console.write(result.as_json() if as_json else result.text())
     if not result.ok:
         raise typer.Exit(2)

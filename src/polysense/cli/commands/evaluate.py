@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import on_device
-from polysense.cli.commands.options import BlockSize, Bundle, Decoding, Device, Exact, Json, Table
+from polysense.cli.arguments import media_root, on_device
+from polysense.cli.commands.options import BlockSize, Bundle, Decoding, Device, Exact, InsideOnly, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["evaluate"]
@@ -32,6 +32,7 @@ def evaluate(
     block_size: BlockSize = None,
     exact: Exact = None,
     device: Device = "auto",
+    inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
     """Measure a trained model on a labeled table."""
@@ -46,6 +47,7 @@ def evaluate(
             split=split,
             block_size=block_size,
             exact=exact,
+            root=media_root(table, inside_only),
             progress=progress,
         )
     console.write(evaluation.as_json() if as_json else evaluation.text())

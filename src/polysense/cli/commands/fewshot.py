@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import names, on_device, writable
-from polysense.cli.commands.options import Bundle, Device, Json, Table
+from polysense.cli.arguments import media_root, names, on_device, writable
+from polysense.cli.commands.options import Bundle, Device, InsideOnly, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -53,6 +53,7 @@ def fewshot(
         ),
     ] = None,
     device: Device = "auto",
+    inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
     """Classify rows from a few labeled ones per class, on what the model has learned; nothing of it is trained.
@@ -78,6 +79,7 @@ def fewshot(
             features_of=features,
             test=test,
             seed=seed,
+            root=media_root(table, inside_only),
             progress=progress,
         )
     paths = [] if output is None else result.write(output)

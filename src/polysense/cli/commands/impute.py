@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import names, on_device, writable
-from polysense.cli.commands.options import Bundle, CsvSafe, Device, Json, Table
+from polysense.cli.arguments import media_root, names, on_device, writable
+from polysense.cli.commands.options import Bundle, CsvSafe, Device, InsideOnly, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -41,13 +41,14 @@ def impute(
         typer.Option(help="Whether unreadable cells stay as they are, or are imputed too."),
     ] = "keep",
     only_report: Annotated[
-        bool, typer.Option("--only-report", help="Only count missing cells; impute and write nothing.")
+        bool, typer.Option("--only-report", help="Only count what would be imputed; write nothing.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Let FILE be the table itself, which is then replaced.")
     ] = False,
     csv_safe: CsvSafe = True,
     device: Device = "auto",
+    inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
     """Fill the missing cells of a table from what its rows have.
@@ -70,6 +71,7 @@ def impute(
             media=None if output is None else output.with_name(f"{output.stem}_media"),
             unreadable=unreadable,
             only_report=only_report,
+            root=media_root(table, inside_only),
             progress=progress,
         )
         if output is not None and not only_report:

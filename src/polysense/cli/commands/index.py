@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from polysense.cli import console
+from polysense.cli.arguments import media_root, on_device
 from polysense.cli.arguments import names as split_names
-from polysense.cli.arguments import on_device
-from polysense.cli.commands.options import Device, Json
+from polysense.cli.commands.options import Device, InsideOnly, Json
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -61,6 +61,7 @@ def index(
         float | None, typer.Option(metavar="COSINE", help="Print all pairs of rows that are at least so similar.")
     ] = None,
     device: Device = "auto",
+    inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
     """Write a table's rows as vectors into an index, or manage an index.
@@ -93,6 +94,7 @@ def index(
                 add=add,
                 update=update,
                 ann=ann,
+                root=media_root(table, inside_only),
                 progress=progress,
             )
         console.write_unreadable(made.unreadable)

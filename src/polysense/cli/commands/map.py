@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import names, on_device
-from polysense.cli.commands.options import Bundle, Device, Json, Table
+from polysense.cli.arguments import media_root, names, on_device
+from polysense.cli.commands.options import Bundle, Device, InsideOnly, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -33,6 +33,7 @@ def show(
     ] = "tsne",
     max_rows: Annotated[int, typer.Option(metavar="N", help="Number of random rows to draw of a larger table.")] = 1000,
     device: Device = "auto",
+    inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
     """Draw a table's rows as points on one page, with their images: the nearer, the more alike to the model.
@@ -53,6 +54,7 @@ def show(
             color=color,
             method=method,
             max_rows=max_rows,
+            root=media_root(table, inside_only),
             progress=progress,
         )
     console.write_unreadable(result.unreadable)

@@ -14,6 +14,7 @@ __all__ = [
     "Decoding",
     "Device",
     "Exact",
+    "InsideOnly",
     "Json",
     "NoTarget",
     "Overrides",
@@ -61,6 +62,14 @@ Exact: TypeAlias = Annotated[
         "--exact/--no-exact",
         help="Whether a row's prediction is the same to the last bit whatever other rows are there, if not as the "
         "model's recipe says; without it, small tables are faster.",
+    ),
+]
+InsideOnly: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--inside-only",
+        help="Read no media files outside of the table's folder, symbolic links followed; in a recipe, "
+        "data.allow_outside=false.",
     ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]

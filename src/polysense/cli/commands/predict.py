@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import on_device, writable
-from polysense.cli.commands.options import BlockSize, Bundle, CsvSafe, Decoding, Device, Exact, Json, Table
+from polysense.cli.arguments import media_root, on_device, writable
+from polysense.cli.commands.options import BlockSize, Bundle, CsvSafe, Decoding, Device, Exact, InsideOnly, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 from polysense.escaping import visible
@@ -34,6 +34,7 @@ def predict(
     block_size: BlockSize = None,
     exact: Exact = None,
     device: Device = "auto",
+    inside_only: InsideOnly = False,
     as_json: Json = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print texts as they are generated, row by row.")] = False,
 ) -> None:
@@ -45,7 +46,8 @@ def predict(
     if stream:
         if output is not None or as_json:
             raise ConfigError("--stream shows texts to people; leave it out with --output and --json")
-        _show(on_device(bundle, device).with_blocks(block_size=block_size, exact=exact), table, decoding)
+        model = on_device(bundle, device).with_blocks(block_size=block_size, exact=exact)
+        _show(model, table, decoding, media_root(table, inside_only))
         return
     if output is not None:
         writable(output, table, "the predictions")
@@ -54,7 +56,13 @@ def predict(
 
     with console.reserved_stdout(as_json), rows_done("predicting") as progress:
         predictions = api.predict(
-            on_device(bundle, device), table, decoding=decoding, block_size=block_size, exact=exact, progress=progress
+            on_device(bundle, device),
+            table,
+            decoding=decoding,
+            block_size=block_size,
+            exact=exact,
+            root=media_root(table, inside_only),
+            progress=progress,
         )
         if output is not None:
             predictions.write(output, csv_safe=csv_safe)
@@ -75,11 +83,11 @@ def predict(
         console.write(f"wrote the predictions of {len(predictions.frame)} rows to {output}")
 
 
-def _show(bundle: Any, table: Path, decoding: list[str] | None) -> None:
+def _show(bundle: Any, table: Path, decoding: list[str] | None, root: Path | None) -> None:
     """Every row's text as it is written, on a line of its own."""
     from polysense import api
 
-    for text in api.stream(bundle, table, decoding=decoding):
+    for text in api.stream(bundle, table, decoding=decoding, root=root):
         for piece in text:
             console.write_piece(visible(piece))  # a line break too: a row stays on its line
         console.write_piece("\n")

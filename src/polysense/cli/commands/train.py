@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Json, NoTarget, Overrides, Source, Targets
+from polysense.cli.commands.options import InsideOnly, Json, NoTarget, Overrides, Source, Targets
 from polysense.core.kind_names import kind_names
 from polysense.errors import ConfigError
 
@@ -77,6 +77,7 @@ def train(
         bool,
         typer.Option("--accept-changes", help="Resume although the table or the recipe is not what it was."),
     ] = False,
+    inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
     """Train a model, from a recipe or a table.
@@ -84,6 +85,7 @@ def train(
     With a table, name the column to predict: polysense train table.csv --target label
     """
     changes = [*(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
+    changes += ["data.allow_outside=false"] if inside_only else []
     columns = parse_columns(column)
 
     from polysense import api

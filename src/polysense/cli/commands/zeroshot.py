@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import names, on_device, writable
-from polysense.cli.commands.options import Bundle, CsvSafe, Device, Json, Table
+from polysense.cli.arguments import media_root, names, on_device, writable
+from polysense.cli.commands.options import Bundle, CsvSafe, Device, InsideOnly, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["zeroshot"]
@@ -45,6 +45,7 @@ def zeroshot(
     ] = None,
     csv_safe: CsvSafe = True,
     device: Device = "auto",
+    inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
     """Classify rows by the class name that lies nearest in the joint embedding space; no training, no examples."""
@@ -62,6 +63,7 @@ def zeroshot(
             templates=template or "{}",
             text_column=text_column,
             label=label,
+            root=media_root(table, inside_only),
             progress=progress,
         )
         if output is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ SUFFIXES = (".npy", ".csv", ".tsv", ".parquet")
 MAX_VALUES = 2**26
 """Steps times channels of one series: half a gigabyte as float64."""
 
+# numpy reads a header as Python's source.
+_NPY_ERRORS = (
+    ValueError, OSError, EOFError, MemoryError, SyntaxError, RecursionError, TypeError, KeyError, OverflowError,
+    tokenize.TokenError,
+)  # fmt: skip
 _NPY_MAGIC = b"\x93NUMPY"
 _PARQUET_MAGIC = b"PAR1"
 _CLOCK = re.compile(r"(t|time|times|timestamp|seconds?|secs?|s|date|datetime|index)([\s_(\[].*)?", re.IGNORECASE)
@@ -145,7 +151,7 @@ def _from_npy(media: Media) -> np.ndarray:
             array = np.load(io.BytesIO(media.read()), allow_pickle=False)
     except DecodeError:
         raise
-    except (ValueError, OSError, EOFError, MemoryError, SyntaxError, RecursionError) as error:
+    except _NPY_ERRORS as error:
         raise DecodeError(f"can't be read as a .npy file: {reason(error)}") from None
     if not isinstance(array, np.ndarray):
         raise DecodeError("holds several arrays, expected one")

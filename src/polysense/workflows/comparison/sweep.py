@@ -23,6 +23,7 @@ _FIXED = {
     "data.test": "variants are compared on the same rows",
     "data.split": "variants are compared on the same rows",
     "data.root": "variants are compared on the same rows",
+    "data.allow_outside": "variants are compared on the same rows",
     "data.targets": "variants are compared on the same targets",
 }
 _OPENING, _CLOSING = "[{", "]}"

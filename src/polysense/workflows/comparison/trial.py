@@ -227,5 +227,5 @@ def _begin(trial: Trial) -> bool:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(mark, trial.identity + "\n")
-    write_text(folder / "recipe.yaml", trial.recipe.to_yaml(comments=False))
+    write_text(folder / "recipe.yaml", trial.recipe.relative_to(folder).to_yaml(comments=False))
     return (folder / "checkpoints" / "last.safetensors").is_file()

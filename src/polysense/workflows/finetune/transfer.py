@@ -130,9 +130,10 @@ def begin(model: MultimodalModel, recipe: Recipe, start: Start | None, folder: P
     """
     if recipe.init_from is None:
         return {}
-    path = folder / FILE
+    path, init_from = folder / FILE, recipe.relative_to(folder).init_from
+    assert init_from is not None
     if start is not None:
-        report = start.apply(model)
+        report = {**start.apply(model), "bundle": init_from.bundle, "config": to_dict(init_from)}
         if write:
             write_json(path, report)
     else:
@@ -140,10 +141,10 @@ def begin(model: MultimodalModel, recipe: Recipe, start: Start | None, folder: P
             report = read_json(path, dict)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: can't be read, so the run can't be resumed: {error}") from error
-        if report["config"] != to_dict(recipe.init_from):
+        if report["config"] != to_dict(init_from):
             raise CheckpointError(
                 f"{path}: init_from was {json_text(report['config'])} when the run began, and is now "
-                f"{json_text(to_dict(recipe.init_from))}; resume it as it was, or start a new run"
+                f"{json_text(to_dict(init_from))}; resume it as it was, or start a new run"
             )
     freeze(model, report["frozen"])
     scale_learning_rate(model, [moved["part"] for moved in report["moved"]], report["learning_rate_scale"])

@@ -45,9 +45,10 @@ class Imputed:
     Attributes:
         table: The table's name.
         imputed: The cells as they stood, and what imputes the missing ones.
+        root: The folder that its paths start from.
         missing: Per column that the model reconstructs, how many cells were missing; with those that could not be read
             where these are filled too.
-        is_report: Whether nothing was to be filled.
+        is_report: Whether nothing was to be written: the numbers are those of an imputation, and no image was made.
         refused: Columns with missing cells that can't be filled, and why.
         empty_rows: Rows with something to fill and nothing to fill it from.
         undecided: Per column, cells that the model had nothing to write for, such as a text without a word.
@@ -58,6 +59,7 @@ class Imputed:
     table: str
     imputed: ImputedTable
     missing: Mapping[str, int]
+    root: Path = field(default_factory=Path)
     is_report: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
     empty_rows: tuple[int, ...] = ()
@@ -78,15 +80,22 @@ class Imputed:
     def write(self, path: Path | str, *, csv_safe: bool = True) -> None:
         """Writes the table as .csv, .tsv, .jsonl or .parquet; cells that were there stand as they stood.
 
+        In another folder than the one that its paths start from, relative paths of files that are there are rewritten,
+        so that they lead to the same files.
+
         Args:
             path: The file.
             csv_safe: Whether imputed texts in .csv and .tsv that a spreadsheet would take for a formula get an
                 apostrophe in front.
 
         Raises:
+            ConfigError: Only a report was asked for.
             TableError: The ending is none of these, or the file can't be written.
         """
-        self.imputed.write(Path(path), csv_safe=csv_safe)
+        if self.is_report:
+            raise ConfigError("nothing was imputed, since only a report was asked for; there is nothing to write")
+        path = Path(path)
+        self.imputed.at(path.absolute().parent, self.root).write(path, csv_safe=csv_safe)
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
@@ -106,10 +115,8 @@ class Imputed:
         """For people."""
         lines = [f"{self.table}: {len(self.imputed.raw):,} rows"]
         for name, count in self.missing.items():
-            if self.is_report:
-                lines.append(f"  {name}: {count:,} missing cells")
-                continue
-            line = f"  {name}: {self.counts.get(name, 0):,} of {count:,} missing cells imputed"
+            what = "would be imputed" if self.is_report else "imputed"
+            line = f"  {name}: {self.counts.get(name, 0):,} of {count:,} missing cells {what}"
             if self.undecided.get(name):
                 line += f", {self.undecided[name]:,} left missing: the model generates an empty text"
             lines.append(line + self._worth(name))
@@ -152,7 +159,7 @@ def impute(
         root: The folder that media paths are relative to; by default the table's own.
         media: A folder for the images (PNG) that are made, where the table names files; made if it is not there.
         unreadable: Whether cells that can't be read stay as they are and are listed, or are filled too.
-        only_report: Count what is missing, and fill nothing.
+        only_report: Count what would be imputed, with the same numbers, and make no file.
         progress: Called with the rows that are done and the rows there are.
 
     Raises:
@@ -168,6 +175,8 @@ def impute(
     check_mark(raw.frame, MARK, raw.name)
     table = normalized(raw)
     folder = None if media is None else Path(media)
+    if folder is None and only_report:
+        folder = table.root  # where images would go does not change their number
     chosen, refused = _chosen(loaded, reconstructed, table, raw.frame, columns, folder)
     absent = {cell.name: missing_cells(table, cell.name) for cell in chosen}
     missing = {name: int(cells.sum()) for name, cells in absent.items()}
@@ -179,7 +188,7 @@ def impute(
     empty: list[int] = []
     broken_cells: list[Unreadable] = []
     part = table.select(looked_at)
-    for batch, made_cells in reconstructed_batches(loaded, part, progress, only_read=only_report):
+    for batch, made_cells in reconstructed_batches(loaded, part, progress):
         broken_cells += batch.unreadable
         rows = [(index, int(looked_at[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
         present = batch.presence(batch.columns).any(dim=1)
@@ -192,9 +201,11 @@ def impute(
             if lacks and not present[index]:
                 empty.append(row)
                 continue
-            for cell in () if only_report else lacks:
+            for cell in lacks:
                 column = raw.frame[cell.name] if table.has(cell.name) else None
-                made = cell.made(made_cells[cell.member][index, ...], column, row, table.root)
+                made = cell.made(
+                    made_cells[cell.member][index, ...], column, row, table.root, is_written=not only_report
+                )
                 if made is None:
                     undecided[cell.name] = undecided.get(cell.name, 0) + 1
                 else:
@@ -207,6 +218,7 @@ def impute(
             mark=MARK,
             source=Path(source).expanduser() if isinstance(source, (str, Path)) else None,
         ),
+        root=table.root,
         missing=missing,
         is_report=only_report,
         refused=refused,
@@ -266,14 +278,15 @@ class _Fillable:
     folder: Path | None
     stem: str
 
-    def made(self, array: np.ndarray, column: polars.Series | None, row: int, root: Path) -> Any:
-        """The cell; None where there is nothing to write."""
+    def made(self, array: np.ndarray, column: polars.Series | None, row: int, root: Path, *, is_written: bool) -> Any:
+        """The cell, with its file if it names one that is to be written; None where there is nothing to write."""
         spelled = self.processor.restore(array)
         if spelled is None:
             return None
         if isinstance(spelled, bytes) and (column is None or not _holds_files(column)):
             assert self.folder is not None
-            return _as_file(spelled, self.folder, f"{self.stem}-{row}.png", root)
+            name = f"{self.stem}-{row}.png"
+            return _as_file(spelled, self.folder, name, root) if is_written else name
         plain = spelled if isinstance(spelled, (bytes, list)) else self.processor.restore(array, spelled=False)
         return typed(column, spelled, plain)
 

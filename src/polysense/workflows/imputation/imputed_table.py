@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import decimal
 import json
+import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,11 +19,13 @@ from typing import Any
 
 import polars as pl
 
+from polysense.core.files import relative_path
 from polysense.core.json import parse_json
-from polysense.data.cells import MEDIA, as_series, mended
+from polysense.data.cells import MEDIA, as_series, clean, mended
 from polysense.data.delimited import open_text
 from polysense.data.file_names import existing
 from polysense.data.frame_file import frame_file
+from polysense.data.sniff import kind_of_path
 from polysense.errors import TableError
 from polysense.escaping import defused
 
@@ -33,6 +36,7 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 _JSON_LINES = (".jsonl", ".ndjson")
 _decoder = json.JSONDecoder()
+_PATH = pl.Struct({"path": pl.String})
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,12 +48,14 @@ class ImputedTable:
         cells: Per column and row what imputes it, of the column's type, see `typed`.
         mark: The column that says which cells of a row were filled.
         source: The file that the table was read from, if it was one.
+        moved: Per column and row the cells that name files and read otherwise where the table is written, see `at`.
     """
 
     raw: pl.DataFrame
     cells: Mapping[str, Mapping[int, Any]]
     mark: str = "imputed"
     source: Path | None = None
+    moved: Mapping[str, Mapping[int, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def names(self) -> list[list[str]]:
@@ -67,11 +73,35 @@ class ImputedTable:
     @property
     def frame(self) -> pl.DataFrame:
         """The whole table, filled, with the column `mark`."""
-        columns = [_filled(series, self.cells.get(series.name, {})) for series in self.raw if series.name != self.mark]
+        columns = [
+            _filled(series, {**self.cells.get(series.name, {}), **self.moved.get(series.name, {})})
+            for series in self.raw
+            if series.name != self.mark
+        ]
         for name, cells in self.cells.items():
             if name not in self.raw.columns:
-                columns.append(as_series(name, [cells.get(row) for row in range(len(self.raw))], "the imputed table"))
+                there = {**cells, **self.moved.get(name, {})}
+                columns.append(as_series(name, [there.get(row) for row in range(len(self.raw))], "the imputed table"))
         return pl.DataFrame([*columns, pl.Series(self.mark, self.names, dtype=pl.List(pl.String))])
+
+    def at(self, folder: Path, root: Path) -> ImputedTable:
+        """The table as it reads from another folder: relative paths of files that are there lead to them from there.
+
+        Args:
+            folder: Where it will stand.
+            root: The folder that its paths start from now.
+        """
+        if os.path.realpath(folder) == os.path.realpath(root):
+            return self
+        moved: dict[str, dict[int, Any]] = {}
+        for series in self.raw:
+            if series.name != self.mark and series.dtype in (pl.String, pl.List(pl.String), MEDIA, _PATH):
+                rows = {row: new for row, cell in enumerate(series.to_list()) if (new := _moved(cell, folder, root))}
+                moved[series.name] = rows
+        for name, cells in self.cells.items():
+            rows = {row: new for row, cell in cells.items() if (new := _moved(cell, folder, root, anywhere=True))}
+            moved[name] = {**moved.get(name, {}), **rows}
+        return dataclasses.replace(self, moved={name: rows for name, rows in moved.items() if rows})
 
     def write(self, path: Path, *, csv_safe: bool = True) -> None:
         """Writes the table; a reader never sees half of it.
@@ -113,8 +143,39 @@ class ImputedTable:
             return
         with part.open("w", encoding="utf-8", newline="") as stream:
             for row, (line, names) in enumerate(zip(lines, self.names, strict=True)):
-                changes = {name: cells[row] for name, cells in self.cells.items() if row in cells}
+                changes = {
+                    name: cells[row]
+                    for part in (self.cells, self.moved)
+                    for name, cells in part.items()
+                    if row in cells
+                }
                 stream.write(_changed(line, {**changes, self.mark: names}) + "\n")
+
+
+def _moved(cell: Any, folder: Path, root: Path, *, anywhere: bool = False) -> Any:
+    """A cell whose paths lead to the same files from another folder; None where it names no file that is there."""
+    if isinstance(cell, dict):
+        path = _moved(cell.get("path"), folder, root, anywhere=anywhere)
+        return None if path is None else {**cell, "path": path}
+    if isinstance(cell, list):
+        parts = [_moved(part, folder, root, anywhere=anywhere) for part in cell]
+        return None if all(part is None for part in parts) else [n or old for n, old in zip(parts, cell, strict=True)]
+    if not isinstance(cell, str):
+        return None
+    if cell.strip()[:1] == "[":
+        listed = clean(cell)
+        moved = _moved(listed, folder, root) if isinstance(listed, list) else None
+        return None if moved is None else json.dumps(moved, ensure_ascii=False)
+    named = Path(cell.strip().replace("\\", "/"))
+    if (
+        kind_of_path(cell) is None
+        or "://" in cell
+        or named.parts[:1] == ("~",)
+        or (named.is_absolute() and not anywhere)
+    ):
+        return None
+    file = root / named
+    return relative_path(file, folder) if os.path.lexists(file) else None
 
 
 def _earlier(cell: Any) -> list[str] | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from polysense.bundle import IMPUTER, Bundle, load
+from polysense.core.files import relative_path
 from polysense.core.json import read_json, write_json
 from polysense.core.logs import get_logger
 from polysense.core.registry import task
@@ -119,7 +120,7 @@ def keep_imputer(imputing: Imputing | None, folder: Path) -> None:
     """Writes an imputer into the folder of a run that begins, so that it can go on without the imputing bundle."""
     if imputing is not None:
         imputing.imputer.reconstructor.save(folder / "bundle" / IMPUTER)
-        write_json(folder / FILE, imputing.report)
+        write_json(folder / FILE, {**imputing.report, "bundle": relative_path(imputing.report["bundle"], folder)})
 
 
 def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:
@@ -128,7 +129,7 @@ def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:
     Raises:
         CheckpointError: The run began with another one.
     """
-    path, named = folder / FILE, recipe.data.impute
+    path, named = folder / FILE, recipe.relative_to(folder).data.impute
     try:
         report: dict[str, Any] = read_json(path, dict) if path.exists() else {"bundle": None}
     except (OSError, ValueError) as error:

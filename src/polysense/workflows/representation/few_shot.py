@@ -17,6 +17,7 @@ from polysense.core.sample import Unreadable
 from polysense.data.classes import Classes
 from polysense.data.frame_file import naming
 from polysense.data.infer import guess_target
+from polysense.data.paths import ConfinedFolder
 from polysense.data.profile import ColumnProfile
 from polysense.data.sources import Table, read_table
 from polysense.data.split import FractionSplitConfig, split
@@ -232,7 +233,7 @@ def _check_target(bundle: Bundle, table: Table, target: str, requested: Features
 def _split(bundle: Bundle, table: Table, target: str, test: Any) -> dict[str, Table]:
     """The table's parts, as the model was trained with them where it is the same table."""
     if test is not None:
-        return {"train": table, "test": read_table(test)}
+        return {"train": table, "test": read_table(test, allow_outside=not isinstance(table.root, ConfinedFolder))}
     recipe = recipe_of(bundle)
     strategy = FractionSplitConfig() if recipe is None else recipe.data.split
     seed = 0 if recipe is None else recipe.training.seed

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from polysense.bundle import Bundle, as_bundle
+from polysense.core.files import relative_path
 from polysense.core.json import json_object
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
@@ -22,7 +23,7 @@ from polysense.search import RecallReport, VectorIndex
 from polysense.workflows.representation.embed import embeddings
 from polysense.workflows.representation.fingerprint import check_model, fingerprint
 
-__all__ = ["ANN_FROM", "IndexResult", "index_table"]
+__all__ = ["ANN_FROM", "IndexResult", "index_table", "local_folder"]
 
 ANN_FROM = 250_000
 """Rows from which an ANN index is built unless it is refused: exact search takes some 40 ms there, an ANN index 5."""
@@ -108,7 +109,8 @@ def index_table(
     if column is not None and column not in loaded.schema.names:
         raise SearchError(f"the model has no input column {column!r}; there are: {', '.join(loaded.schema.names)}")
     names = _row_ids(table, ids)
-    metadata = _metadata(table, loaded)
+    folder = local_folder(location)
+    metadata = _metadata(table, loaded, folder)
     index: VectorIndex | None = None
     if add or update:
         index = VectorIndex.open(location, writable=True)
@@ -132,7 +134,9 @@ def index_table(
             there, vectors = embedded.of(column)
             unreadable.extend(embedded.unreadable)
             if index is None:
-                index = VectorIndex.create(location, dim=embedded.vectors[column].shape[1], info=_info(loaded, column))
+                index = VectorIndex.create(
+                    location, dim=embedded.vectors[column].shape[1], info=_info(loaded, column, folder)
+                )
             chosen = low + there
             replaced = index.update(names.gather(chosen), vectors, metadata[chosen])
             num_replaced += replaced
@@ -159,12 +163,12 @@ def index_table(
             index.close()
 
 
-def _info(bundle: Bundle, column: str | None) -> dict[str, Any]:
+def _info(bundle: Bundle, column: str | None, folder: Path | None) -> dict[str, Any]:
     assert bundle.folder is not None
     files = [part for part in bundle.processor.columns.values() if part.is_media]
     files.sort(key=lambda part: modality(part.column.modality).rank)
     return {
-        "bundle": str(bundle.folder.absolute()),
+        "bundle": _from(folder, bundle.folder.absolute()),
         "fingerprint": fingerprint(bundle),
         "column": column,
         "media": list(dict.fromkeys(part.source for part in files)),
@@ -201,8 +205,9 @@ def _row_ids(table: Table, column: str | None) -> pl.Series:
     return ids
 
 
-def _metadata(table: Table, bundle: Bundle) -> pl.DataFrame:
-    """The table's cells for filters and results: paths made absolute, numbers in texts made numbers, files left out."""
+def _metadata(table: Table, bundle: Bundle, folder: Path | None) -> pl.DataFrame:
+    """The table's cells for filters and results: paths as they read from the index, numbers in texts made numbers,
+    files left out."""
     media = {part.source for part in bundle.processor.columns.values() if part.is_media}
     texts = {part.source for part in bundle.processor.columns.values() if modality(part.column.modality).is_prose}
     columns = []
@@ -214,7 +219,7 @@ def _metadata(table: Table, bundle: Bundle) -> pl.DataFrame:
         if series.dtype == pl.String:
             series = series.set(series.str.strip_chars() == "", None)
             if series.name in media:
-                cells = [None if cell is None else _absolute(table.root, cell) for cell in series.to_list()]
+                cells = [None if cell is None else _file(table.root, cell, folder) for cell in series.to_list()]
                 series = pl.Series(series.name, cells, dtype=pl.String)
             elif series.name not in texts:
                 series = _numbers(series)
@@ -223,11 +228,21 @@ def _metadata(table: Table, bundle: Bundle) -> pl.DataFrame:
     return pl.DataFrame(columns) if columns else pl.DataFrame({"row_number": table.rows})
 
 
-def _absolute(root: Path, cell: str) -> str:
+def _file(root: Path, cell: str, folder: Path | None) -> str:
     try:
-        return str(resolve(root, cell))
+        return _from(folder, resolve(root, cell))
     except DecodeError:
         return cell
+
+
+def _from(folder: Path | None, path: Path) -> str:
+    """A path as it reads from a folder; from none, as it is."""
+    return str(path) if folder is None else relative_path(path, folder)
+
+
+def local_folder(location: Path | str) -> Path | None:
+    """The folder that an index is; None for one on object storage."""
+    return None if "://" in str(location) else Path(location).expanduser().absolute()
 
 
 def _numbers(series: pl.Series) -> pl.Series:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from rich.cells import cell_len
 
 from polysense.bundle import Bundle, as_bundle
@@ -15,6 +17,7 @@ from polysense.escaping import joined, visible
 from polysense.reports.contact_sheet import Tile, contact_sheet
 from polysense.search import Neighbors, VectorIndex
 from polysense.workflows.representation.fingerprint import check_model
+from polysense.workflows.representation.index import local_folder
 from polysense.workflows.representation.queries import Item, parse_item, query_vector
 
 __all__ = ["SearchResult", "search"]
@@ -112,7 +115,7 @@ def search(
     if bundle is None and "bundle" not in opened.info:
         raise SearchError(f"{opened.location}: remembers no model; name the one that made its vectors (--bundle)")
     try:
-        loaded = as_bundle(opened.info["bundle"] if bundle is None else bundle, device=device)
+        loaded = as_bundle(_remembered(opened) if bundle is None else bundle, device=device)
     except BundleError as error:
         if bundle is not None:
             raise
@@ -124,7 +127,30 @@ def search(
     vector = query_vector(items, loaded, column, weights)
     (neighbors,) = opened.search(vector[None], k, filter=filter, exact=exact)
     media = tuple(name for name in opened.info.get("media", ()) if name in neighbors.metadata.columns)
+    folder = local_folder(opened.location)
+    if folder is not None and media:
+        neighbors = replace(neighbors, metadata=_with_whole_paths(neighbors.metadata, media, folder))
     return SearchResult(items=items, neighbors=neighbors, media=media)
+
+
+def _remembered(index: VectorIndex) -> Path:
+    """The model's folder, which an index in a folder names as it reads from there."""
+    folder = local_folder(index.location)
+    path = Path(index.info["bundle"])
+    return path if folder is None else Path(os.path.normpath(folder / path))
+
+
+def _with_whole_paths(metadata: pl.DataFrame, media: Sequence[str], folder: Path) -> pl.DataFrame:
+    """An index keeps paths as they read from its folder; who gets them stands elsewhere."""
+    columns = []
+    for name in media:
+        cells = metadata[name].to_list()
+        if metadata.schema[name] == pl.String:
+            whole = [None if cell is None or "://" in cell else os.path.normpath(folder / cell) for cell in cells]
+            columns.append(
+                pl.Series(name, [new or old for new, old in zip(whole, cells, strict=True)], dtype=pl.String)
+            )
+    return metadata.with_columns(columns)
 
 
 def _short(cell: Any, *, whole: bool) -> str:
