@@ -29,9 +29,7 @@ def main(num_columns: int) -> None:
         run.bundle.save(Path(folder) / "saved")
         seconds = time.perf_counter() - clock, time.process_time() - processor
     num_tensors = len(run.bundle.model.state_dict())
-    print(
-        f"{num_columns} columns, {num_tensors} tensors: {seconds[0]:.1f} s, of which {seconds[1]:.1f} s of processor time"
-    )
+    print(f"{num_columns} columns, {num_tensors} tensors: {seconds[0]:.1f} s, {seconds[1]:.1f} s of processor time")
 
 
 if __name__ == "__main__":
