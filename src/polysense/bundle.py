@@ -80,9 +80,9 @@ class Predictions:
     """What a model says of a table, one row for each of its rows, in order.
 
     Attributes:
-        frame: Per target its prediction and probabilities; `no_input`: whether the row has nothing that the model
-            reads, so that its prediction is the training prior; and `missing`: which input columns the row lacked.
-            Where the model has an imputer also `imputed`: which of them it filled. Names: see `core.output_names`.
+        frame: Per target its prediction and probabilities, named as `core.output_names` says; `no_input`: whether the
+            row has nothing to read, and the prediction is the prior (`TaskSpec.prior`); `missing`: which input columns
+            it lacked. Where the model has an imputer also `imputed`: which of them it filled.
         unreadable: Cells that could not be read, with the reason; they count as missing.
         warnings: Per column what could be read and still means little to the model: categories that it does not know.
     """
@@ -305,8 +305,7 @@ class Bundle:
         """Predicts every row of a table.
 
         Cells that are missing or unreadable, and columns that are not there, count as absent; no row is dropped, and
-        no row's prediction depends on another row. A row without any cell gets the training prior, where its task has
-        one, and is marked (`no_input`).
+        no row's prediction depends on another row. A row without any cell is marked (`no_input`), see `Predictions`.
 
         Args:
             source: A path, a data frame, a list of dictionaries, one dictionary, ...
@@ -348,8 +347,7 @@ class Bundle:
             TableError: The table can't be read, or has no such row.
             ConfigError: The model writes no such text token by token, or there is no such decoding.
         """
-        bundle, table = self.with_decoding(decoding), _table(source, root)
-        self.processor.require_any(table)
+        bundle, table = self.with_decoding(decoding), self.processor.require_any(_table(source, root))
         if not 0 <= row < len(table):
             raise TableError(f"{table.name}: row {row} is asked for, and it has {len(table)} rows, from 0 on")
         name = bundle.streamed(target)

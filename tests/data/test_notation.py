@@ -159,3 +159,9 @@ def test_inference_and_preprocessing_agree_on_what_is_a_number(text: str) -> Non
     elif not evidence.marks and text.strip():
         with pytest.raises(DecodeError):
             evidence.notation.read(text)
+
+
+@given(st.sampled_from(["", "-", "+"]), st.from_regex(r"[0-9]{1,6}\.[0-9]{3}", fullmatch=True))
+def test_three_decimals_are_read_as_by_the_whole_grammar(sign: str, digits: str) -> None:
+    """They are so frequent that they have a way of their own; a wide point takes the other."""
+    assert spell(sign + digits) == spell((sign + digits).replace(".", "\uff0e"))

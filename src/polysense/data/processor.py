@@ -153,8 +153,8 @@ class Processor:
                     warnings.append(f"{table.name}, column {name!r}: {warning}")
         return warnings
 
-    def require_any(self, table: Table) -> None:
-        """Refuses a table that has none of the model's columns: every prediction would be the same.
+    def require_any(self, table: Table) -> Table:
+        """The table; refused if it has none of the model's columns, for every prediction would be the same.
 
         Raises:
             TableError: It names the columns that the model reads and those of the table.
@@ -169,6 +169,7 @@ class Processor:
                 f"{table.name}: has none of the model's columns; expected at least one of {_listed(expected)}; found "
                 f"{_listed(table.names) or 'none'}; rename the columns as they were in training{''.join(near[:1])}"
             )
+        return table
 
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""

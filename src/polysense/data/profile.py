@@ -1,7 +1,7 @@
 """What is known of one column before anything is guessed: its cells, its distinct values, the words of its name.
 
 At most 1,000 cells are looked at one by one, chosen by a fixed permutation; of a table of more than 400 columns fewer
-of each, and never fewer than 200. Distinct values, range and what is missing are counted over all rows, which polars
+of each, and never fewer than 100. Distinct values, range and what is missing are counted over all rows, which polars
 does in milliseconds.
 """
 
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 SAMPLE = 1_000
-_MOST_SAMPLED, _FEWEST_SAMPLED = 400_000, 200  # cells of a table in all, and of a column even so
+_MOST_SAMPLED, _FEWEST_SAMPLED = 400_000, 100  # cells of a table in all, and of a column even so
 _SAMPLE_MARKS = 200  # cells of each other column, for its decimal mark
 _LOOKED_INTO = 8  # files whose containers are opened
 ID_NAMES = {"id", "ids", "uuid", "guid", "key", "pk", "hash", "md5", "sha1", "sha256"}

@@ -25,8 +25,8 @@ from polysense.workflows.train import fit_processor
 
 __all__ = ["check"]
 
-_MOST_ROWS, _FEWEST_ROWS = 2_000, 50
-_MOST_CELLS = 100_000  # tried one by one: of a wide table fewer rows are
+_MOST_ROWS, _FEWEST_ROWS = 2_000, 30
+_MOST_CELLS = 60_000  # tried one by one: of a wide table fewer rows are
 _RARE = 5
 
 

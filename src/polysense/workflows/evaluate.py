@@ -112,7 +112,7 @@ def evaluate(
         UserError: The bundle or the table can't be read, no row has a target, or there is no such decoding.
     """
     loaded = as_bundle(bundle).with_decoding(decoding).with_blocks(block_size=block_size, exact=exact)
-    table = part_of(loaded, read_table(source, root=root), split)
+    table = part_of(loaded, loaded.processor.require_any(read_table(source, root=root)), split)
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")
