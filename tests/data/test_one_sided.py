@@ -89,3 +89,10 @@ def test_inference_tells_of_it() -> None:
     assert f"the target 'y' is 'ill' in all {count} rows in which the cell is at most 0" in guess.reason
     assert guess.role == "input"
     assert guess.warnings
+
+
+def test_limits_are_values_too() -> None:
+    growth = [math.inf if label == "ill" and i % 3 == 0 else i % 50 + 0.5 for i, label in enumerate(LABELS)]
+    guess = infer(read_table({"growth": growth, "y": LABELS}), ["y"])[0]
+    assert f"the target 'y' is 'ill' in all {growth.count(math.inf)} rows in which the cell is inf" in guess.reason
+    assert guess.role == "input"

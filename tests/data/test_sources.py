@@ -8,6 +8,7 @@ import importlib
 import json
 import logging
 import pickle
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,16 @@ def test_odd_column_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert table.names == ["left.eye", "größe (cm)", "column_3", "日本"]
     assert table.cell(0, "column_3") == "3"
     assert "column 3 has no name" in caplog.text
+
+
+def test_names_of_one_look_are_one(tmp_path: Path) -> None:
+    typed, stored = "größe", unicodedata.normalize("NFD", "größe")
+    table = read_table(write(tmp_path, "t.csv", f"{stored},y\n1,2\n"))
+    assert table.names == [typed, "y"]
+    assert table.cell(0, typed) == "1"
+    assert read_table([{stored: 1}]).names == [typed]
+    with pytest.raises(TableError, match="found columns of the same name: 'größe'"):
+        read_table({typed: [1], stored: [2]})
 
 
 def test_one_column_keeps_blank_rows_in_between(tmp_path: Path) -> None:

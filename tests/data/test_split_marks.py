@@ -41,7 +41,18 @@ def test_folds(name: str, values: list[object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["is_train", "isTrain", "in_training", "train_mask", "is_test", "used_for_training", "holdout_flag"]
+    "name",
+    [
+        "is_train",
+        "isTrain",
+        "istest",
+        "trainmask",
+        "in_training",
+        "train_mask",
+        "is_test",
+        "used_for_training",
+        "holdout_flag",
+    ],
 )
 @pytest.mark.parametrize("values", [[0, 1, 1], [False, True, True], ["no", "yes", "yes"], ["0", "1", "1"]], ids=str)
 def test_flags(name: str, values: list[object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,12 @@ def test_files_outside_of_the_tables_folder_are_unreadable_where_they_are_not_al
     ):
         assert [cell.source.row for cell in found.unreadable] == [12, 13, 14]
         assert all("lies outside of the table's folder" in cell.reason for cell in found.unreadable)
+
+
+def test_names_are_those_that_they_look_like(rows: list[dict[str, Any]]) -> None:
+    typed, stored = "größe", unicodedata.normalize("NFD", "größe")
+    for given, there in ((typed, stored), (stored, typed)):
+        table = [{there: row["weight"], "thing": row["thing"], "name": row["name"]} for row in rows]
+        check = polysense.check(table, target="thing", columns={given: "category", "more": f"text:{given}"})
+        assert _roles(check)[typed] == (Role.INPUT, "category")
+        assert polysense.check(table, target=given).classes == {typed: {"1": 20, "2": 20, "3": 20}}

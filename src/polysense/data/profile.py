@@ -433,8 +433,8 @@ def quote(value: object) -> str:
 
 
 def format_number(value: float) -> str:
-    """A number for a reason: 12,345 or 36.6."""
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.4g}"
+    """A number for a reason: 12,345, 36.6 or inf."""
+    return f"{value:,.0f}" if abs(value) < 1e15 and value == round(value) else f"{value:.4g}"
 
 
 def num_words(text: str) -> int:

@@ -47,8 +47,18 @@ def why_split_mark(profile: ColumnProfile) -> str | None:
         return None
     if set(words) <= _FOLDS | _BESIDE_FOLDS and set(words) & _FOLDS:
         return _folds(profile)
+    words = [part for word in words for part in _parts(word)]
     is_flag = set(words) <= _FLAG_PARTS | _BESIDE_FLAGS and set(words) & _FLAG_PARTS and set(words) & _FLAG_MARKS
     return _flag(profile, words) if is_flag else None
+
+
+def _parts(word: str) -> list[str]:
+    """A flag's words where they are written as one: "istest", "trainmask"."""
+    for first in _FLAG_MARKS | _FLAG_PARTS:
+        rest = word.removeprefix(first)
+        if rest != word and rest in (_FLAG_PARTS if first in _FLAG_MARKS else _FLAG_MARKS):
+            return [first, rest]
+    return [word]
 
 
 def _folds(profile: ColumnProfile) -> str | None:

@@ -111,7 +111,10 @@ def prepare(
     table = read_table(source, allow_outside=allows_outside(overrides))
     # As tables have names, on whichever system they were typed.
     targets = [unicodedata.normalize("NFC", name) for name in ([target] if isinstance(target, str) else target or ())]
-    columns = {unicodedata.normalize("NFC", name): kind for name, kind in (columns or {}).items()}
+    columns = {
+        unicodedata.normalize("NFC", name): unicodedata.normalize("NFC", kind)  # audio:COLUMN
+        for name, kind in (columns or {}).items()
+    }
     guesses = infer(table, [] if task else targets, overrides=columns)
     if task is not None:
         guesses = inputs_for(task, guesses, targets)

@@ -285,6 +285,34 @@ def test_cells_of_other_kinds() -> None:
         read_labeled(3.5)
 
 
+@pytest.mark.parametrize(
+    "segment",
+    [
+        {"start": 4, "end": 8, "text": "Lane", "labels": ["PER"]},
+        {"start_offset": 4, "end_offset": 8, "label": "PER"},
+        {"start_char": 4, "end_char": 8, "label": "PER", "kb_id": ""},
+        {"start": 4, "end": 8, "token_start": 1, "token_end": 1, "label": "PER"},
+        {"entity_group": "PER", "score": 0.99, "word": "Lane", "start": 4, "end": 8},
+        {"start_time": 4, "end_time": 8, "event_label": "PER"},
+        [4, 8, "PER"],
+        [4, 8, ["PER"]],
+    ],
+    ids=str,
+)
+def test_segments_as_programs_export_them(segment: object) -> None:
+    for cell in ([segment], json.dumps([segment])):
+        labeled = read_labeled(cell)
+        assert labeled is not None
+        assert labeled.segments == [(4.0, 8.0, "PER")]
+
+
+def test_a_segment_has_one_label() -> None:
+    with pytest.raises(DecodeError, match="with 2 labels, expected one"):
+        read_labeled([{"start": 4, "end": 8, "labels": ["PER", "LOC"]}])
+    with pytest.raises(DecodeError, match="with 0 labels, expected one"):
+        read_labeled([{"start": 4, "end": 8, "labels": []}])
+
+
 def test_what_is_recognized() -> None:
     def guess(rows: list[dict[str, Any]]) -> Any:
         return next(one for one in infer(read_table(rows), ["tags"]) if one.name == "tags")

@@ -49,11 +49,12 @@ def _labels_of_words(evidence: ColumnProfile) -> TargetClaim | None:
         if name == evidence.name or table.frame.schema[name] not in (pl.String, pl.List(pl.String)):
             continue
         pairs = [
-            (len(words), len(labels))
-            for words, labels in (
-                (_words_of(table.cell(i, name)), table.cell(i, evidence.name, literal=True)) for i in evidence.positions
+            (len(words), len(labeled.labels))
+            for words, labeled in (
+                (_words_of(table.cell(i, name)), read_labeled(table.cell(i, evidence.name, literal=True)))
+                for i in evidence.positions
             )
-            if words is not None and isinstance(labels, list)
+            if words is not None and labeled is not None and labeled.labels is not None
         ]
         if len(pairs) >= _FEWEST_PAIRS and all(a == b for a, b in pairs):
             reason = f"lists of labels, one for each word of {name!r} in all {len(pairs):,} rows looked at"

@@ -13,8 +13,10 @@ from polysense.errors import DecodeError
 __all__ = ["Labeled", "read_labeled"]
 
 _EXPECTED = 'a list of labels, or of segments such as {"start": 0, "end": 5, "label": "name"}'
-_STARTS, _ENDS = ("start", "onset", "begin"), ("end", "offset", "stop")
-_LABELS = ("label", "event_label", "class", "type", "tag", "entity", "entity_group", "labels")
+# As Label Studio (`labels`, a list), doccano, spaCy, Prodigy, transformers and DCASE spell them.
+_STARTS = ("start", "onset", "begin", "start_offset", "start_char", "start_time")
+_ENDS = ("end", "offset", "stop", "end_offset", "end_char", "end_time")
+_LABELS = ("label", "labels", "event_label", "class", "type", "tag", "entity", "entity_group")
 
 
 @dataclass(frozen=True)
