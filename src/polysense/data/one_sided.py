@@ -125,13 +125,13 @@ def _ranges(column: pl.Series, label: np.ndarray) -> list[_Result]:
     there = column.is_not_null().to_numpy()
     values = column.filter(pl.Series(there)).cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
     own = label[there]
-    finite = np.isfinite(values)
-    values, own = values[finite], own[finite]
+    known = ~np.isnan(values)  # infinite ones lie at an end, and are told of as they stand
+    values, own = values[known], own[known]
     if len(values) < 2 * _FEWEST:
         return []
     order = np.argsort(values, kind="stable")
     values, own = values[order], own[order]
-    starts = np.flatnonzero(np.diff(values, prepend=np.nan) != 0)
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
     if len(starts) < 3:
         return []  # single values say it better
     low, high = np.minimum.reduceat(own, starts), np.maximum.reduceat(own, starts)
@@ -147,13 +147,18 @@ def _ranges(column: pl.Series, label: np.ndarray) -> list[_Result]:
             continue
         first, last = values[bounds[edges[run]]], values[bounds[ends[run]] - 1]
         if run == 0:
-            results.append((f"at most {_number(last)}", int(counts[run]), int(classes[edges[run]]), 2.0))
+            results.append((_bound("at most", last), int(counts[run]), int(classes[edges[run]]), 2.0))
         elif run == len(edges) - 1:
-            results.append((f"at least {_number(first)}", int(counts[run]), int(classes[edges[run]]), 2.0))
+            results.append((_bound("at least", first), int(counts[run]), int(classes[edges[run]]), 2.0))
         else:
             between = f"from {_number(first)} to {_number(last)}"
             results.append((between, int(counts[run]), int(classes[edges[run]]), float(len(starts))))
     return results
+
+
+def _bound(side: str, value: float) -> str:
+    """Where a run ends; nothing lies beyond an infinite value, which stands for itself."""
+    return _number(value) if np.isinf(value) else f"{side} {_number(value)}"
 
 
 def _number(value: object) -> str:
