@@ -31,7 +31,7 @@ from polysense.config.codec import from_dict
 from polysense.core.random import generator, permutation
 from polysense.core.sample import SourceInfo
 from polysense.data.column import ColumnProcessor
-from polysense.data.sources import Table, read_table
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError, DecodeError
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.recipe import Recipe

@@ -25,9 +25,9 @@ import torch
 from PIL import Image
 
 from polysense.bundle import Bundle
-from polysense.data.blocks import PredictionConfig
-from polysense.data.dataset import TableDataset
-from polysense.data.sources import read_table
+from polysense.data.batches.blocks import PredictionConfig
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.sources import read_table
 from polysense.workflows.prepare import prepare
 from polysense.workflows.train import fit_data
 

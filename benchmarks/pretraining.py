@@ -28,7 +28,7 @@ import numpy as np
 
 import polysense
 from polysense.core.random import permutation
-from polysense.data.sources import Table, read_table
+from polysense.data.tables.sources import Table, read_table
 from polysense.evaluation.significance import mean_interval
 from polysense.evaluation.target_metrics import selection_metric
 from polysense.recipe import Recipe

@@ -29,13 +29,13 @@ import torch
 
 from polysense.core.batch import Batch, ColumnBatch
 from polysense.core.schema import Schema
-from polysense.data.batching import RowBatchingConfig, TokenBatchingConfig
+from polysense.data.batches.batching import RowBatchingConfig, TokenBatchingConfig
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.loader import TrainLoader
+from polysense.data.batches.token_counts import count_tokens, row_lengths
 from polysense.data.config import DataConfig
-from polysense.data.dataset import TableDataset
-from polysense.data.loader import TrainLoader
 from polysense.data.processor import Processor
-from polysense.data.sources import read_table
-from polysense.data.token_counts import count_tokens, row_lengths
+from polysense.data.tables.sources import read_table
 from polysense.modalities.text.column import TextColumnConfig
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.modalities.text.record import TextColumn

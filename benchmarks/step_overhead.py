@@ -30,8 +30,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from polysense.core.batch import Batch, ColumnBatch, ValueTruth
-from polysense.data.dataset import TableDataset, choose_workers
-from polysense.data.loader import TrainLoader
+from polysense.data.batches.dataset import TableDataset, choose_workers
+from polysense.data.batches.loader import TrainLoader
 from polysense.data.processor import Processor
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig

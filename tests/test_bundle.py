@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 import polysense
 from polysense.bundle import FORMAT, Bundle, Predictions, as_bundle, load
 from polysense.core import tensor_file
-from polysense.data.cells import MEDIA
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
+from polysense.data.values.cells import MEDIA
 from polysense.errors import BundleError, ConfigError
 
 ROWS = [{"note": f"this looks like a {word} thing to me", "shop": "north"} for word in ("red", "green", "blue")]

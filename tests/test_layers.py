@@ -154,7 +154,7 @@ def test_other_calls_are_none(line: str) -> None:
 
 
 # Commands are fast to start because they import what they run when they run; `import polysense` likewise.
-MAY_IMPORT_LATE = ("polysense/cli/", "polysense/__init__.py")
+MAY_IMPORT_LATE = ("polysense/cli/", "polysense/__init__.py", "polysense/__main__.py")
 # Each is a circle that is to be opened by moving what both sides need further down.
 STILL_HIDDEN = {
     "polysense/nn/objectives/image_text_matching.py",

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
         zero_shot,
     )
     from polysense.bundle import Bundle, Predictions, load
-    from polysense.data.paths import ConfinedFolder
-    from polysense.data.sources import Table, read_table
+    from polysense.data.media.paths import ConfinedFolder
+    from polysense.data.tables.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
     from polysense.recipe import Recipe, load_recipe
 

@@ -43,13 +43,13 @@ from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema
 from polysense.core.tensor_file import save_tensors, unshared
 from polysense.core.version import VERSION
-from polysense.data.blocks import PredictionConfig
-from polysense.data.cells import MEDIA
-from polysense.data.dataset import TableDataset
-from polysense.data.frame_file import frame_file, naming, write_frame
-from polysense.data.loader import PredictLoader
+from polysense.data.batches.blocks import PredictionConfig
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.loader import PredictLoader
 from polysense.data.processor import Processor
-from polysense.data.sources import Table, read_table
+from polysense.data.tables.frame_file import frame_file, naming, write_frame
+from polysense.data.tables.sources import Table, read_table
+from polysense.data.values.cells import MEDIA
 from polysense.errors import BundleError, ConfigError, DependencyError, TableError
 from polysense.imputer import Imputer
 from polysense.nn.bundled import read_manifest, require_intact, require_own_files, require_sizes, weight_shapes

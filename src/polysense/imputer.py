@@ -26,11 +26,11 @@ from polysense.core.registry import task
 from polysense.core.schema import Schema, Target
 from polysense.core.task_spec import Arrays
 from polysense.core.unsupported import Unsupported
-from polysense.data.blocks import PredictionConfig
-from polysense.data.dataset import TableDataset
-from polysense.data.loader import PredictLoader
+from polysense.data.batches.blocks import PredictionConfig
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.loader import PredictLoader
 from polysense.data.processor import Processor
-from polysense.data.sources import Imputations, Table
+from polysense.data.tables.sources import Imputations, Table
 from polysense.nn.model import MultimodalModel
 
 __all__ = ["Imputer", "Reconstructor", "missing_cells", "reconstructed_batches", "reconstructed_columns"]

@@ -11,7 +11,7 @@ from polysense.config.codec import dump_yaml, field_comments, from_dict, parse_y
 from polysense.config.limits import Limit, NonNegativeFloat, NonNegativeInt, PositiveInt
 from polysense.config.overrides import apply_overrides
 from polysense.core.files import relative_path
-from polysense.data.blocks import PredictionConfig
+from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.config import DataConfig
 from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from benchmark_scripts import load
 
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.evaluation.bootstrap import Interval
 
 

@@ -12,7 +12,7 @@ import pytest
 from benchmark_scripts import load
 
 import polysense
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import table_sizes
-from polysense.data.infer import infer
-from polysense.data.sources import read_table
+from polysense.data.roles.infer import infer
+from polysense.data.tables.sources import read_table
 
 
 def test_the_table_has_numbers_a_category_and_a_text(tmp_path: Path) -> None:

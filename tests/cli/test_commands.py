@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polysense.cli.app import main
 from polysense.cli.commands.train import parse_columns
-from polysense.data.paths import ConfinedFolder
+from polysense.data.media.paths import ConfinedFolder
 from polysense.errors import ConfigError
 
 FakeApi = Any

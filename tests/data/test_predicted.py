@@ -13,11 +13,11 @@ from PIL import Image
 from polysense.bundle import Bundle
 from polysense.core.geometry import Geometry
 from polysense.core.task_spec import BatchRows
+from polysense.data.batches.loader import PredictLoader
 from polysense.data.config import DataConfig
-from polysense.data.loader import PredictLoader
-from polysense.data.pixels import Resize
+from polysense.data.media.pixels import Resize
 from polysense.data.processor import Processor
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.evaluation.evaluator import evaluate
 from polysense.modalities.image.column import ImageColumnConfig
 from polysense.modalities.image.encoders.cnn import ImageCNNConfig

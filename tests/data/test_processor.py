@@ -20,7 +20,7 @@ from PIL import Image
 from polysense.core.sample import Sample
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
-from polysense.data.sources import Table, read_table
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import BundleError, ColumnError, TableError
 from polysense.modalities.audio.column import AudioColumnConfig
 from polysense.modalities.audio.record import AudioRequirements

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from polysense.core.schema import Requirements
-from polysense.data.collate import collate
+from polysense.data.batches.collate import collate
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.length_buckets import LengthBucket
+from polysense.data.batches.loader import PredictLoader
 from polysense.data.config import DataConfig
-from polysense.data.dataset import TableDataset
-from polysense.data.length_buckets import LengthBucket
-from polysense.data.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.prompt import PromptTemplate
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.errors import ColumnError, ConfigError, WeightsError
 from polysense.modalities.text.column import TextColumnConfig
 from polysense.tasks.generation.record import GenerationRequirements

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polysense.config import base, codec
-from polysense.data.sources import Table, read_table
 from polysense.data.split import (
     ColumnSplitConfig,
     FractionSplitConfig,
@@ -20,6 +19,7 @@ from polysense.data.split import (
     split,
     split_name,
 )
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError, SplitError, TableError
 
 

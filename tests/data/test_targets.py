@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polysense.config.base import members
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.registry import tasks
-from polysense.data.sources import Table, read_table
+from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import BundleError, ColumnError, ConfigError, DecodeError, TableError
 from polysense.tasks.classification.target import ClassificationTargetConfig

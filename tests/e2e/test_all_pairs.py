@@ -23,12 +23,12 @@ from polysense.config.base import members
 from polysense.core.batch import Batch
 from polysense.core.registry import task
 from polysense.core.schema import Target
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.loader import PredictLoader, TrainLoader
 from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
-from polysense.data.dataset import TableDataset
-from polysense.data.loader import PredictLoader, TrainLoader
 from polysense.data.processor import Processor
-from polysense.data.sources import Table, read_table
+from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetConfig
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.model import MultimodalModel

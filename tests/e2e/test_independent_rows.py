@@ -20,8 +20,8 @@ from independent_rows import Cells, bits, mixed_rows, random_bundle, without_col
 
 from polysense.bundle import Bundle, load
 from polysense.config.base import members
+from polysense.data.batches.dataset import TableDataset
 from polysense.data.column import ColumnConfig
-from polysense.data.dataset import TableDataset
 from polysense.data.target import TargetConfig
 from polysense.workflows.evaluating import evaluate_model
 

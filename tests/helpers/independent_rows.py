@@ -15,7 +15,7 @@ from polysense.bundle import Bundle
 from polysense.core.registry import modalities
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
 from polysense.nn.model_config import ModelConfig

@@ -11,7 +11,7 @@ from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.prediction import Prediction, as_arrays
 from polysense.core.pytree import tensors
-from polysense.data.loader import PredictLoader
+from polysense.data.batches.loader import PredictLoader
 from polysense.nn.model import MultimodalModel
 
 __all__ = ["counts", "outputs", "predictions", "row_arrays", "total", "totals"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from polysense.data.media import locate
-from polysense.data.raster import decode_image
+from polysense.data.media.media import locate
+from polysense.data.media.raster import decode_image
 from polysense.errors import DecodeError
 from polysense.modalities.audio.decode import audio_info, decode_audio
 from polysense.modalities.series.decode import read_series
@@ -111,7 +111,7 @@ def test_a_file_of_holes_is_refused_by_every_reader(reader: str, tmp_path: Path)
 
 
 def test_a_large_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polysense.data.media.MAX_BYTES", 100)
+    monkeypatch.setattr("polysense.data.media.media.MAX_BYTES", 100)
     (tmp_path / "a").write_bytes(bytes(101))
     with pytest.raises(DecodeError, match="is a file of 101 bytes, expected at most 100"):
         locate("a", tmp_path, "image").read()

@@ -24,11 +24,11 @@ from polysense.core.sample import Sample, SourceInfo
 from polysense.core.schema import Column, Requirements, Schema
 from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
-from polysense.data.collate import collate
+from polysense.data.batches.collate import collate
 from polysense.data.column import ColumnConfig, ColumnProcessor
-from polysense.data.infer import infer
-from polysense.data.profile import ColumnProfile
-from polysense.data.sources import read_table
+from polysense.data.roles.infer import infer
+from polysense.data.roles.profile import ColumnProfile
+from polysense.data.tables.sources import read_table
 from polysense.nn.column_decoder import ColumnDecoder, DecodingLimits
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.pretrained import Pretrained

@@ -20,12 +20,12 @@ from polysense.core.modality_spec import ModelSize
 from polysense.core.pytree import tensors
 from polysense.core.registry import modalities
 from polysense.core.tokens import Tokens
-from polysense.data.collate import collate
+from polysense.data.batches.collate import collate
+from polysense.data.batches.dataset import TableDataset
 from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
-from polysense.data.dataset import TableDataset
 from polysense.data.processor import Processor
-from polysense.data.sources import Table, read_table
+from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError
 from polysense.nn.encoder import EncoderConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polysense.core.role import Role
-from polysense.data.profile import ColumnGuess
+from polysense.data.roles.profile import ColumnGuess
 from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig
 from polysense.errors import ColumnError, ConfigError
 from polysense.modalities.audio.encoders.conformer import ConformerConfig

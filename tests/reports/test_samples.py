@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from row_statistics import Texts, statistics_of
 
 from polysense.core.preview import CellPreview
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.dataset import TableDataset
 from polysense.evaluation.evaluator import score
 from polysense.reports.sample_log import Output, SampleRow, outputs_of, render_samples
 from polysense.tasks.classification.record import ClassificationTarget

@@ -15,10 +15,10 @@ from torch import Tensor
 from training_toys import ToyLoader, ToyModel, rows_batch, same, validate
 
 from polysense.core.batch import Batch
-from polysense.data.batching import Batching, RowBatchingConfig, TokenBatchingConfig
-from polysense.data.collate import FILLER
-from polysense.data.sampler import StepSampler
-from polysense.data.token_counts import RowLengths, TokenCount
+from polysense.data.batches.batching import Batching, RowBatchingConfig, TokenBatchingConfig
+from polysense.data.batches.collate import FILLER
+from polysense.data.batches.sampler import StepSampler
+from polysense.data.batches.token_counts import RowLengths, TokenCount
 from polysense.errors import CheckpointError
 from polysense.training.callbacks.base import Callback
 from polysense.training.callbacks.checkpointing import Checkpointing

@@ -57,7 +57,7 @@ def test_columns_can_be_stated(rows: list[dict[str, Any]]) -> None:
 
 def test_a_recipe_is_checked_as_it_stands(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     table = tmp_path / "rows.jsonl"
-    table.write_text(polysense.data.sources.read_table(rows).frame.write_ndjson(), encoding="utf-8")
+    table.write_text(polysense.data.tables.sources.read_table(rows).frame.write_ndjson(), encoding="utf-8")
     recipe = tmp_path / "recipe.yaml"
     # 60 different texts of a few words: too many for classes and too short to be taken for texts, but stated.
     recipe.write_text(
@@ -86,7 +86,7 @@ def test_a_recipe_that_reads_the_answer_is_warned_of(rows: list[dict[str, Any]],
         "  targets:\n    thing: {type: classification}\n"
         "model:\n  encoders: {same: {type: category_embedding}}\n  heads: {thing: {type: classification}}\n"
     )
-    (tmp_path / "rows.jsonl").write_text(polysense.data.sources.read_table(rows).frame.write_ndjson())
+    (tmp_path / "rows.jsonl").write_text(polysense.data.tables.sources.read_table(rows).frame.write_ndjson())
     found = polysense.check(recipe)
     assert _roles(found)["same"] == (Role.INPUT, "category")
     assert any("determines the target 'thing'" in warning for warning in found.warnings)

@@ -12,7 +12,7 @@ from runs import RunOnce
 
 import polysense
 from polysense.bundle import Bundle, load
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.errors import ConfigError, TableError
 from polysense.workflows.table_split import part_of
 

@@ -24,9 +24,9 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
-from polysense.data.notation import Notation, NotationEvidence
-from polysense.data.sources import CellImputer, Table
+from polysense.data.tables.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
+from polysense.data.values.notation import Notation, NotationEvidence
 from polysense.errors import BundleError, ColumnError, DecodeError, TableError
 
 __all__ = ["Processor"]

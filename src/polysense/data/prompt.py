@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polysense.data.media import short
-from polysense.data.sources import Table
+from polysense.data.media.media import short
+from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, DecodeError
 
 __all__ = ["Prompt", "PromptTemplate", "as_text"]

@@ -21,8 +21,8 @@ from polysense.config.base import Family
 from polysense.core.logs import get_logger
 from polysense.core.random import fold
 from polysense.core.spelling import did_you_mean
-from polysense.data.category_key import unified
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
+from polysense.data.values.category_key import unified
 from polysense.errors import ConfigError, SplitError
 
 __all__ = [

@@ -21,7 +21,7 @@ from polysense.core.schema import Requirements, Target
 from polysense.core.task_spec import TargetReader
 from polysense.data.column import ColumnProcessor
 from polysense.data.prompt import Prompt
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.errors import BundleError
 
 __all__ = ["ColumnTargetConfig", "TargetConfig", "TargetProcessor"]

@@ -10,8 +10,8 @@ from polysense.core.sample_output import SampleOutput
 from polysense.core.schema import Target
 from polysense.core.task_spec import Arrays
 from polysense.core.value_task import ValueTaskSpec
-from polysense.data.dataset import TableDataset
-from polysense.data.sources import Table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.evaluation.evaluator import Evaluation
 

@@ -17,7 +17,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnConfig
 from polysense.data.config import DataConfig
-from polysense.data.infer import ColumnGuess
+from polysense.data.roles.infer import ColumnGuess
 from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig, SplitConfig
 from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, ConfigError

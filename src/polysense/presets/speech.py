@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from polysense.core.role import Role
-from polysense.data.profile import ColumnGuess
+from polysense.data.roles.profile import ColumnGuess
 from polysense.modalities.audio.encoders.conformer import ConformerConfig
 from polysense.recipe import Recipe
 from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHeadConfig

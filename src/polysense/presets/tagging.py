@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from polysense.core.role import Role
-from polysense.data.profile import ColumnGuess
+from polysense.data.roles.profile import ColumnGuess
 from polysense.modalities.audio.augment import AudioTransformConfig
 from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
 from polysense.modalities.audio.encoders.transformer import AudioTransformerConfig

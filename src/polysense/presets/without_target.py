@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from polysense.core.registry import tasks
 from polysense.core.role import Role
-from polysense.data.infer import ColumnGuess
+from polysense.data.roles.infer import ColumnGuess
 from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, ConfigError
 from polysense.nn.fusion.concat import ConcatFusionConfig

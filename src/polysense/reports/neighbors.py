@@ -9,7 +9,7 @@ from typing import Literal
 from polysense.core.preview import CellPreview
 from polysense.core.sample_output import Nearest
 from polysense.core.schema import Column
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.dataset import TableDataset
 from polysense.reports.environment import render
 from polysense.reports.numerals import number
 from polysense.reports.previews import preview_cell

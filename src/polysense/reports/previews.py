@@ -12,7 +12,7 @@ from polysense.core.preview import CellPreview, as_jpeg, side_by_side
 from polysense.core.registry import modality
 from polysense.core.sample import Sample
 from polysense.core.schema import Column
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 
 __all__ = ["preview_cell", "preview_input"]
 

@@ -20,7 +20,7 @@ from polysense.core.report_section import ReportSection
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.dataset import TableDataset
 from polysense.evaluation.baselines import CONSTANT, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict

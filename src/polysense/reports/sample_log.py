@@ -26,7 +26,7 @@ from polysense.core.report_section import ReportSection
 from polysense.core.sample_output import SampleOutput
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.dataset import TableDataset
 from polysense.data.processor import Processor
 from polysense.evaluation.evaluator import Evaluation
 from polysense.reports.environment import render, render_section

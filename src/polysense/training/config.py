@@ -7,7 +7,7 @@ from typing import Literal
 
 from polysense.config.base import Config
 from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveFloat, PositiveInt, Seed
-from polysense.data.batching import BatchingConfig, RowBatchingConfig
+from polysense.data.batches.batching import BatchingConfig, RowBatchingConfig
 from polysense.errors import ConfigError
 from polysense.training.balance import BalanceConfig
 from polysense.training.optim import OptimizerConfig

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polysense.data.token_counts import TokenCount
+from polysense.data.batches.token_counts import TokenCount
 from polysense.training.distributed import Distributed
 from polysense.training.step import not_finite
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from polysense.core.batch import Batch
 from polysense.core.json import JsonValue
 from polysense.core.rows import ColumnLosses, ModelOutput, RowLoss
-from polysense.data.token_counts import TokenCount
+from polysense.data.batches.token_counts import TokenCount
 
 __all__ = [
     "Augment",

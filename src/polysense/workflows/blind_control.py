@@ -10,7 +10,7 @@ import polars as pl
 from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.schema import Schema
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 
 __all__ = ["generates", "shuffled_inputs"]
 

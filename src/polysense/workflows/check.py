@@ -12,10 +12,10 @@ from polysense.core import registry
 from polysense.core.role import Role
 from polysense.core.sample import Unreadable
 from polysense.data.config import DataConfig
-from polysense.data.infer import ColumnGuess, infer
-from polysense.data.profile import quote
-from polysense.data.sources import Table, read_table
+from polysense.data.roles.infer import ColumnGuess, infer
+from polysense.data.roles.profile import quote
 from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
+from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetConfig
 from polysense.errors import PolysenseError
 from polysense.reports.check import Check

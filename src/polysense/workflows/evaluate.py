@@ -9,7 +9,7 @@ from typing import Any
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.logs import get_logger
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.errors import TableError
 from polysense.escaping import joined
 from polysense.evaluation.baselines import CONSTANT, baselines_json, constant_baseline

@@ -9,11 +9,11 @@ import torch
 from polysense.core.batch import Batch
 from polysense.core.prediction import Prediction
 from polysense.core.task_spec import TargetReader
-from polysense.data.blocks import PredictionConfig
-from polysense.data.dataset import TableDataset
-from polysense.data.loader import PredictLoader
+from polysense.data.batches.blocks import PredictionConfig
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.loader import PredictLoader
 from polysense.data.processor import Processor
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.nn.model import MultimodalModel
 

@@ -15,7 +15,7 @@ import torch
 from polysense.core.json import json_text
 from polysense.core.lock import require_unlocked
 from polysense.core.logs import get_logger
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError, PolysenseError, TrainingInterrupted
 from polysense.escaping import visible
 from polysense.recipe import Recipe

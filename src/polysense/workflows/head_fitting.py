@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from polysense.core.random import permutation
-from polysense.data.dataset import TableDataset
-from polysense.data.loader import PredictLoader
-from polysense.data.sources import Table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.loader import PredictLoader
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import DecodeError
 from polysense.evaluation.target_metrics import selection_metric

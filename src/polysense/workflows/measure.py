@@ -19,8 +19,8 @@ from polysense.core.registry import task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema, Target
 from polysense.core.unsupported import Unsupported
-from polysense.data.dataset import TableDataset
-from polysense.data.sources import Table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.sources import Table
 from polysense.escaping import joined
 from polysense.evaluation.baselines import (
     CONSTANT,

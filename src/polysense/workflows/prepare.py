@@ -19,9 +19,9 @@ from polysense.core.registry import task as registry_task
 from polysense.core.role import Role
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.config import DataConfig
-from polysense.data.infer import ColumnGuess, infer
-from polysense.data.sources import Table, read_table
+from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.split import RandomSplitConfig, split
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError
 from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.presets import recipe_for

@@ -8,9 +8,9 @@ from __future__ import annotations
 import polars as pl
 
 from polysense.data.config import DataConfig
-from polysense.data.persons import are_patients, person_columns
-from polysense.data.profile import cleaned
-from polysense.data.sources import Table
+from polysense.data.roles.persons import are_patients, person_columns
+from polysense.data.roles.profile import cleaned
+from polysense.data.tables.sources import Table
 from polysense.errors import SplitError
 
 __all__ = ["shared_persons"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from polysense.bundle import Bundle
 from polysense.config.codec import from_dict
 from polysense.core.logs import get_logger
-from polysense.data.sources import Table
 from polysense.data.split import ColumnSplitConfig
+from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, SplitError, TableError
 from polysense.recipe import Recipe, absolute_paths
 from polysense.workflows.prepare import split_tables

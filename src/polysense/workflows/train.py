@@ -20,11 +20,11 @@ from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
 from polysense.data.augmentation.augment import augment
-from polysense.data.dataset import TableDataset, choose_workers
-from polysense.data.loader import PredictLoader, TrainLoader
+from polysense.data.batches.dataset import TableDataset, choose_workers
+from polysense.data.batches.loader import PredictLoader, TrainLoader
+from polysense.data.batches.token_counts import RowLengths, count_tokens, row_lengths
 from polysense.data.processor import Processor
-from polysense.data.sources import Table
-from polysense.data.token_counts import RowLengths, count_tokens, row_lengths
+from polysense.data.tables.sources import Table
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.nn.ensemble_head import EnsembleHead
 from polysense.nn.ensemble_weights import fit_ensemble_weights

@@ -8,8 +8,8 @@ import numpy as np
 
 from polysense.core.random import permutation
 from polysense.core.registry import task
-from polysense.data.blocks import PredictionConfig
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.blocks import PredictionConfig
+from polysense.data.batches.dataset import TableDataset
 from polysense.nn.model import MultimodalModel
 from polysense.reports.sample_log import SampleLog
 from polysense.workflows.blind_control import generates

@@ -13,7 +13,7 @@ from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.augmentation.augment import augment
 from polysense.data.augmentation.base import Transform
-from polysense.data.collate import FILLER, collate
+from polysense.data.batches.collate import FILLER, collate
 from polysense.modalities.audio.augment import AudioTransformConfig
 from polysense.modalities.audio.record import AudioColumn
 from polysense.modalities.image.augment import ImageTransformConfig

@@ -23,7 +23,7 @@ import polars as pl
 import soundfile
 from PIL import Image
 
-from polysense.data.raster import decode_image, image_size
+from polysense.data.media.raster import decode_image, image_size
 from polysense.errors import DecodeError
 from polysense.modalities.audio.decode import audio_info, decode_audio
 from polysense.modalities.series.decode import read_series

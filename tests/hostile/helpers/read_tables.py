@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from polysense.data.infer import infer
-from polysense.data.sources import read_table
+from polysense.data.roles.infer import infer
+from polysense.data.tables.sources import read_table
 from polysense.errors import PolysenseError
 
 

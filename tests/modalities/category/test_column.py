@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.core.sample import SourceInfo
-from polysense.data.category_key import category_key
 from polysense.data.column import ColumnProcessor
+from polysense.data.values.category_key import category_key
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.category.column import CategoryColumnConfig, CategoryProcessor, hashed_ids
 

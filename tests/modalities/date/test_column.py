@@ -20,7 +20,7 @@ from polysense.core.sample import SourceInfo
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.date.column import DateColumnConfig, DateProcessor, date_features
 from polysense.modalities.date.parse import Moment

@@ -20,10 +20,10 @@ from polysense.core.sample import Sample, SourceInfo
 from polysense.core.schema import Schema
 from polysense.data.augmentation.augment import augment
 from polysense.data.augmentation.warp import warp
-from polysense.data.collate import collate
+from polysense.data.batches.collate import collate
 from polysense.data.column import ColumnProcessor
-from polysense.data.pixels import Fit as ResizeFit
-from polysense.data.pixels import Resize, to_original
+from polysense.data.media.pixels import Fit as ResizeFit
+from polysense.data.media.pixels import Resize, to_original
 from polysense.modalities.image.augment import ImageTransformConfig
 from polysense.modalities.image.column import ImageColumnConfig
 from polysense.modalities.image.record import ImageColumn

@@ -21,11 +21,11 @@ from polysense.core.registry import modality
 from polysense.core.sample import Sample, SourceInfo
 from polysense.core.schema import Schema
 from polysense.data.augmentation.augment import augment
-from polysense.data.collate import collate
+from polysense.data.batches.collate import collate
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.errors import ConfigError, DecodeError
 from polysense.modalities.audio.column import AudioColumnConfig
 from polysense.modalities.image.augment import ImageTransformConfig

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.core.schema import Requirements
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.data.target import TargetProcessor
 from polysense.errors import ConfigError, DecodeError
 from polysense.tasks.generation.chat_target import ChatProcessor, ChatTargetConfig

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
-from polysense.data.collate import collate
-from polysense.data.loader import draw_references
-from polysense.data.sources import Table, read_table
+from polysense.data.batches.collate import collate
+from polysense.data.batches.loader import draw_references
+from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetProcessor
 from polysense.errors import BundleError, ColumnError, DecodeError
 from polysense.tasks.generation.target import GenerationProcessor, GenerationTargetConfig

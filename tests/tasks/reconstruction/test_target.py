@@ -10,7 +10,7 @@ import pytest
 
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.data.target import TargetProcessor
 from polysense.errors import ColumnError
 from polysense.modalities.category.column import CategoryColumnConfig

@@ -10,9 +10,9 @@ import pytest
 
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
-from polysense.data.collate import collate
+from polysense.data.batches.collate import collate
 from polysense.data.config import DataConfig
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.data.target import TargetProcessor
 from polysense.errors import ColumnError, PolysenseError
 from polysense.modalities.image.column import ImageColumnConfig

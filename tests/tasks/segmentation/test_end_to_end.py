@@ -18,7 +18,7 @@ import polysense
 from polysense.bundle import Bundle
 from polysense.cli.app import main
 from polysense.data.augmentation.augment import augment
-from polysense.data.loader import PredictLoader
+from polysense.data.batches.loader import PredictLoader
 from polysense.modalities.image.augment import ImageTransformConfig
 
 

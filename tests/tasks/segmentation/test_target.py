@@ -11,9 +11,9 @@ from segmentation_pictures import as_png, segments_of, write_pictures
 
 from polysense.core.role import Role
 from polysense.data.config import DataConfig
-from polysense.data.infer import infer
 from polysense.data.processor import Processor
-from polysense.data.sources import Table, read_table
+from polysense.data.roles.infer import infer
+from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetProcessor
 from polysense.errors import ColumnError
 from polysense.modalities.image.column import ImageColumnConfig

@@ -6,8 +6,8 @@ import numpy as np
 
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
-from polysense.data.dataset import TableDataset
-from polysense.data.sources import Table, read_table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.sources import Table, read_table
 from polysense.evaluation.evaluator import score
 from polysense.tasks.tagging.record import TaggingTarget
 from polysense.tasks.tagging.report_section import report_sections

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from polysense.data.config import DataConfig
-from polysense.data.infer import infer
 from polysense.data.processor import Processor
-from polysense.data.sources import Table, read_table
+from polysense.data.roles.infer import infer
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.audio.column import AudioColumnConfig
 from polysense.modalities.number.column import NumberColumnConfig

@@ -20,7 +20,7 @@ from small_runs import SMALL as SMALL_RUN
 
 import polysense
 from polysense.bundle import Bundle
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.errors import CheckpointError, ConfigError
 from polysense.recipe import Recipe
 from polysense.workflows.finetune.submodules import mismatch, part_tensors, scale_learning_rate

@@ -20,8 +20,8 @@ from runs import RECONSTRUCTED, reconstructed_row
 import polysense
 from polysense.bundle import Bundle
 from polysense.cli.app import main
-from polysense.data.dataset import TableDataset
-from polysense.data.sources import read_table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.sources import read_table
 from polysense.errors import BundleError, ConfigError, TableError
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.imputation.impute import Imputed

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from polysense.data.sources import read_raw
+from polysense.data.tables.sources import read_raw
 from polysense.errors import TableError
 from polysense.workflows.imputation.imputed_table import ImputedTable, check_mark, typed
 

@@ -19,7 +19,7 @@ from small_runs import SMALL as SMALL_RUN
 import polysense
 from polysense.bundle import Bundle
 from polysense.cli.app import main
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.errors import ColumnError, ConfigError
 from polysense.workflows.imputation.impute import why_not_imputed
 from polysense.workflows.imputation.plan import plan_imputer

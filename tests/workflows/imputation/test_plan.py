@@ -23,7 +23,7 @@ from small_runs import SMALL as SMALL_RUN
 
 import polysense
 from polysense.bundle import Bundle
-from polysense.data.sources import Table, read_table
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import CheckpointError
 from polysense.recipe import Recipe, load_recipe
 from polysense.workflows.imputation.plan import plan_imputer

@@ -14,7 +14,7 @@ from runs import RunOnce
 
 import polysense
 from polysense.cli.app import main
-from polysense.data.sources import read_table
+from polysense.data.tables.sources import read_table
 from polysense.errors import ColumnError, ConfigError, PolysenseError
 from polysense.workflows.representation.features import choose_features, features, random_model
 

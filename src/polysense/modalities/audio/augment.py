@@ -23,7 +23,7 @@ from polysense.core.random import fold, generator
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
 from polysense.data.augmentation.warp import shifted
-from polysense.data.collate import round_up
+from polysense.data.batches.collate import round_up
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioColumn
 

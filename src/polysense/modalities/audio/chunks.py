@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from io import RawIOBase
 from typing import Any
 
-from polysense.data.media import Stream
+from polysense.data.media.media import Stream
 
 __all__ = ["Patched", "SoundChunk", "sound_chunk"]
 

@@ -25,8 +25,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from polysense.data.containers import missing_bytes
-from polysense.data.media import Media, describe_bytes, locate, reason, short
+from polysense.data.media.containers import missing_bytes
+from polysense.data.media.media import Media, describe_bytes, locate, reason, short
 from polysense.errors import DecodeError
 from polysense.modalities.audio.chunks import Patched, sound_chunk
 from polysense.modalities.audio.mp3 import Frames, count_frames

@@ -28,9 +28,9 @@ from polysense.config.limits import PositiveInt
 from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
-from polysense.data.category_key import category_key, truth_keys, unified, unified_note
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
-from polysense.data.media import short
+from polysense.data.media.media import short
+from polysense.data.values.category_key import category_key, truth_keys, unified, unified_note
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.category.record import CategoryColumn, CategoryRequirements
 

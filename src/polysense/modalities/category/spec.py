@@ -10,7 +10,7 @@ from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 from polysense.core.value_spec import ValueSpec
-from polysense.data.category_key import category_key
+from polysense.data.values.category_key import category_key
 from polysense.errors import DecodeError
 from polysense.modalities.category.column import HASHED
 from polysense.modalities.category.record import CategoryColumn

@@ -30,7 +30,7 @@ from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
-from polysense.data.media import short
+from polysense.data.media.media import short
 from polysense.errors import DecodeError
 from polysense.modalities.date.parse import DayFirst, Moment, date_unit, day_first, parse_date
 from polysense.modalities.date.record import DateColumn, DateUnit

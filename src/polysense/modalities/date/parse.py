@@ -18,8 +18,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from polysense.data.media import short
-from polysense.data.numbers import MARKS
+from polysense.data.media.media import short
+from polysense.data.values.numbers import MARKS
 from polysense.errors import DecodeError
 from polysense.modalities.date.record import DateUnit
 

@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.value_spec import ValueSpec
-from polysense.data.profile import quote
+from polysense.data.roles.profile import quote
 from polysense.modalities.date.parse import SPELLED, day_first, is_missing_date
 from polysense.modalities.date.record import DateColumn
 

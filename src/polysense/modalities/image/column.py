@@ -22,10 +22,10 @@ from polysense.core.geometry import Placement
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, PlacedItem, TrainingCells
-from polysense.data.deep_pixels import DeepRange, Extent
-from polysense.data.pixels import Fit, Resize, common_size, moments
-from polysense.data.raster import MAX_PIXELS, deep_extent, image_size, open_upright
-from polysense.data.sniff import file_kind
+from polysense.data.media.deep_pixels import DeepRange, Extent
+from polysense.data.media.pixels import Fit, Resize, common_size, moments
+from polysense.data.media.raster import MAX_PIXELS, deep_extent, image_size, open_upright
+from polysense.data.media.sniff import file_kind
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
 

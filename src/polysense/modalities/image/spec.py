@@ -19,7 +19,7 @@ from polysense.core.preview import even_positions
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
-from polysense.data.raster import EXTENSIONS, decode_image, is_signature
+from polysense.data.media.raster import EXTENSIONS, decode_image, is_signature
 from polysense.errors import DecodeError
 from polysense.modalities.image.preview import thumbnail
 from polysense.modalities.image.record import ImageColumn

@@ -19,8 +19,8 @@ from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
-from polysense.data.media import short
-from polysense.data.notation import Notation, NotationEvidence
+from polysense.data.media.media import short
+from polysense.data.values.notation import Notation, NotationEvidence
 from polysense.errors import DecodeError
 from polysense.modalities.number.record import NumberColumn, NumberRequirements
 

@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.value_spec import ValueSpec
-from polysense.data.notation import Notation
+from polysense.data.values.notation import Notation
 from polysense.errors import DecodeError
 from polysense.modalities.number.record import NumberColumn
 

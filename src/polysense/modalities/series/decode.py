@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from polysense.data.media import Media, locate, reason, short
+from polysense.data.media.media import Media, locate, reason, short
 from polysense.errors import DecodeError
 
 __all__ = ["MAX_VALUES", "SUFFIXES", "Series", "is_numeric_list", "read_series"]

@@ -37,7 +37,7 @@ from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
-from polysense.data.media import short
+from polysense.data.media.media import short
 from polysense.data.pretrained_tokenizer import fast_tokenizer
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.text.record import TextColumn, TextRequirements

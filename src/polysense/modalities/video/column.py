@@ -20,8 +20,8 @@ from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, Item, PlacedItem, TrainingCells
-from polysense.data.pixels import Fit
-from polysense.data.raster import MAX_PIXELS
+from polysense.data.media.pixels import Fit
+from polysense.data.media.raster import MAX_PIXELS
 from polysense.modalities.video.decode import decode_video, num_requested, video_info
 from polysense.modalities.video.record import VideoColumn
 

@@ -27,11 +27,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from polysense.core.preview import even_positions
-from polysense.data.containers import missing_bytes
-from polysense.data.media import Media, describe_bytes, locate, reason
-from polysense.data.raster import MAX_PIXELS, open_animation
-from polysense.data.raster import is_signature as is_raster
-from polysense.data.sniff import kind_of_bytes
+from polysense.data.media.containers import missing_bytes
+from polysense.data.media.media import Media, describe_bytes, locate, reason
+from polysense.data.media.raster import MAX_PIXELS, open_animation
+from polysense.data.media.raster import is_signature as is_raster
+from polysense.data.media.sniff import kind_of_bytes
 from polysense.errors import DecodeError
 
 __all__ = [

@@ -23,8 +23,8 @@ from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
-from polysense.data.media import locate
-from polysense.data.raster import is_animation
+from polysense.data.media.media import locate
+from polysense.data.media.raster import is_animation
 from polysense.errors import DecodeError
 from polysense.modalities.video.column import FRAMES, VideoProcessor
 from polysense.modalities.video.decode import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.profile import ColumnProfile, are_codes, are_numbers
+from polysense.data.roles.profile import ColumnProfile, are_codes, are_numbers
 
 __all__ = ["claim"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from polysense.core.geometry import Geometry
 from polysense.core.task_spec import Arrays
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.tasks.classification.record import ClassificationTarget
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.sample_output import SampleOutput
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.classification.record import ClassificationTarget
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.schema import Target
-from polysense.data.category_key import category_key, unified_note
-from polysense.data.classes import Classes
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
+from polysense.data.values.category_key import category_key, unified_note
+from polysense.data.values.classes import Classes
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.classification.record import ClassificationTarget
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from polysense.core.logs import get_logger
 from polysense.data.prompt import Prompt
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError
 from polysense.tasks.generation.conversation import MARKS, Turn, render, turns_of
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer

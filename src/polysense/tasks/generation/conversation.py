@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polysense.core.json import parse_json
-from polysense.data.media import short
+from polysense.data.media.media import short
 from polysense.data.prompt import as_text
 from polysense.errors import DecodeError
 from polysense.tasks.generation.tokenizer import tidy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.profile import ColumnProfile, num_words, quote
+from polysense.data.roles.profile import ColumnProfile, num_words, quote
 
 __all__ = ["claim"]
 

@@ -9,7 +9,7 @@ import polars
 
 from polysense.core.geometry import Geometry
 from polysense.core.task_spec import Arrays
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.tasks.generation.record import GenerationTarget
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.report_section import ReportSection
-from polysense.data.dataset import TableDataset, row_number
+from polysense.data.batches.dataset import TableDataset, row_number
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.generation.record import GenerationTarget
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from polysense.core.logs import get_logger
 from polysense.core.registry import modality
-from polysense.data.media import short
+from polysense.data.media.media import short
 from polysense.data.prompt import Prompt, PromptTemplate, as_text
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.errors import ColumnError, ConfigError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
 from polysense.tasks.generation.text_target import TextTargetConfig, TextTargetProcessor

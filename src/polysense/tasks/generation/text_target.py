@@ -24,9 +24,9 @@ from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.core.task_spec import TargetReader
-from polysense.data.media import short
+from polysense.data.media.media import short
 from polysense.data.prompt import Prompt
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer

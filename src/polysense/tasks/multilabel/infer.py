@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.profile import ColumnProfile
+from polysense.data.roles.profile import ColumnProfile
 
 __all__ = ["claim", "find_delimiter"]
 

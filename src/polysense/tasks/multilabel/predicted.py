@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from polysense.core.geometry import Geometry
 from polysense.core.task_spec import Arrays
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.tasks.multilabel.record import MultilabelTarget
 from polysense.tasks.multilabel.target import MultilabelProcessor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polysense.core.sample_output import SampleOutput
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.multilabel.record import MultilabelTarget
 

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from polysense.core.schema import Target
-from polysense.data.category_key import category_key, unified_note
-from polysense.data.classes import Classes
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
+from polysense.data.values.category_key import category_key, unified_note
+from polysense.data.values.classes import Classes
 from polysense.errors import DecodeError
 from polysense.tasks.multilabel.record import MultilabelTarget
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polysense.core.report_section import ReportSection
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.dataset import TableDataset
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.reconstruction.record import ReconstructionTarget

@@ -19,10 +19,10 @@ from polysense.core.logs import get_logger
 from polysense.core.registry import modality
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
-from polysense.data.cells import clean
 from polysense.data.column import ColumnProcessor
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.values.cells import clean
 from polysense.errors import ColumnError, ConfigError
 from polysense.tasks.reconstruction.record import ReconstructionTarget
 

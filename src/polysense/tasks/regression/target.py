@@ -11,10 +11,10 @@ import numpy as np
 
 from polysense.core.logs import get_logger
 from polysense.core.schema import Target
-from polysense.data.media import short
-from polysense.data.notation import Notation, NotationEvidence
-from polysense.data.sources import Table
+from polysense.data.media.media import short
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.values.notation import Notation, NotationEvidence
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.regression.record import RegressionTarget
 

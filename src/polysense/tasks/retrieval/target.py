@@ -20,9 +20,9 @@ import numpy as np
 
 from polysense.core.logs import get_logger
 from polysense.core.schema import Target
-from polysense.data.cells import clean
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.values.cells import clean
 from polysense.errors import ColumnError, ConfigError
 from polysense.tasks.retrieval.record import RetrievalTarget
 

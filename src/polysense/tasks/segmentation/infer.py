@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.profile import ColumnProfile
-from polysense.data.sniff import file_kind
+from polysense.data.media.sniff import file_kind
+from polysense.data.roles.profile import ColumnProfile
 from polysense.errors import DecodeError
 from polysense.tasks.segmentation.masks import looks_like_segments, parsed, read_mask
 

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from polysense.core.json import parse_json
-from polysense.data.media import locate, reason, short
+from polysense.data.media.media import locate, reason, short
 from polysense.errors import DecodeError
 
 __all__ = [

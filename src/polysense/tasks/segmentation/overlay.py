@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysense.core.preview import as_jpeg
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.dataset import TableDataset
 from polysense.tasks.segmentation.masks import colors
 from polysense.tasks.segmentation.record import SegmentationTarget
 from polysense.tasks.segmentation.runs import plane_of

@@ -9,10 +9,10 @@ import polars
 
 from polysense.core.geometry import Geometry
 from polysense.core.task_spec import Arrays
-from polysense.data.cells import MEDIA
-from polysense.data.pixels import to_original
-from polysense.data.sources import Table
+from polysense.data.media.pixels import to_original
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
+from polysense.data.values.cells import MEDIA
 from polysense.tasks.segmentation.masks import encode_png
 from polysense.tasks.segmentation.record import SegmentationTarget
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polysense.core.report_section import ReportSection
 from polysense.core.sample_output import SampleOutput
-from polysense.data.dataset import TableDataset
+from polysense.data.batches.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
 from polysense.tasks.segmentation.overlay import overlay_of
 from polysense.tasks.segmentation.record import SegmentationTarget

@@ -21,9 +21,9 @@ from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
-from polysense.data.pixels import Resize
-from polysense.data.raster import image_size
-from polysense.data.sources import Table
+from polysense.data.media.pixels import Resize
+from polysense.data.media.raster import image_size
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.segmentation.masks import Mask, read_mask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from polysense.core.task_spec import TargetClaim
-from polysense.data.profile import ColumnProfile
+from polysense.data.roles.profile import ColumnProfile
 from polysense.errors import DecodeError
 from polysense.tasks.tagging.labeled import read_labeled
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from polysense.core.json import parse_json
-from polysense.data.media import short
+from polysense.data.media.media import short
 from polysense.errors import DecodeError
 
 __all__ = ["Labeled", "read_labeled"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from polysense.core.report_section import ReportSection
-from polysense.data.dataset import TableDataset, row_number
+from polysense.data.batches.dataset import TableDataset, row_number
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.metrics.base import ratio

@@ -23,11 +23,11 @@ from polysense.core.registry import modalities, modality
 from polysense.core.schema import Target
 from polysense.core.segment_aligner import SegmentAligner
 from polysense.core.unsupported import Unsupported
-from polysense.data.category_key import unified, unified_note
-from polysense.data.classes import Classes
 from polysense.data.column import ColumnProcessor
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
+from polysense.data.values.category_key import unified, unified_note
+from polysense.data.values.classes import Classes
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.tagging.labeled import Labeled, read_labeled
 from polysense.tasks.tagging.record import TaggingTarget

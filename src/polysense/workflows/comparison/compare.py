@@ -23,7 +23,7 @@ from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.data.processor import Processor
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, SplitError, TrainingError, TrainingInterrupted
 from polysense.evaluation.baselines import (
     CONSTANT,

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.errors import TrainingInterrupted, UserError
 from polysense.training.interrupts import Interrupts
 from polysense.workflows.comparison.trial import Trial, TrialRunner

@@ -26,8 +26,8 @@ from polysense.core.logs import get_logger
 from polysense.core.metric import Statistics
 from polysense.core.schema import Target
 from polysense.core.version import VERSION
-from polysense.data.dataset import TableDataset
-from polysense.data.sources import Table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.statistics_file import read_statistics, write_statistics

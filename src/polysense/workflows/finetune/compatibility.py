@@ -15,7 +15,7 @@ from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.recipe import Recipe
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from polysense.core.registry import modality
 from polysense.data.column import NUM_SAMPLED, ColumnProcessor, sampled
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.errors import DecodeError
 
 __all__ = ["shift"]

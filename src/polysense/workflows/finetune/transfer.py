@@ -23,7 +23,7 @@ from polysense.core.json import json_text, read_json, write_json
 from polysense.core.logs import get_logger
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import CheckpointError, ConfigError
 from polysense.nn.auto_encoder import AutoEncoderConfig

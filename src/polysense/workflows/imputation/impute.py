@@ -23,7 +23,7 @@ from polysense.core.files import write_bytes
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
-from polysense.data.sources import Table, normalized, read_raw
+from polysense.data.tables.sources import Table, normalized, read_raw
 from polysense.errors import BundleError, ConfigError, TableError
 from polysense.escaping import joined
 from polysense.imputer import missing_cells, reconstructed_batches, reconstructed_columns

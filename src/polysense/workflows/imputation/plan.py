@@ -23,8 +23,8 @@ from polysense.core.json import read_json, write_json
 from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.data.config import DataConfig
-from polysense.data.row_sketch import RowSketch
-from polysense.data.sources import Table
+from polysense.data.tables.row_sketch import RowSketch
+from polysense.data.tables.sources import Table
 from polysense.errors import BundleError, CheckpointError, ConfigError
 from polysense.imputer import Imputer
 from polysense.recipe import Recipe

@@ -19,9 +19,9 @@ from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
-from polysense.data.dataset import TableDataset
-from polysense.data.frame_file import frame_file
-from polysense.data.sources import Table, read_table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.frame_file import frame_file
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
 from polysense.nn.model import MultimodalModel
 

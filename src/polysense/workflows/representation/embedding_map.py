@@ -16,11 +16,11 @@ from polysense.core.json import json_object
 from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.sample import Unreadable
-from polysense.data.cells import clean
-from polysense.data.dataset import TableDataset
-from polysense.data.frame_file import naming
-from polysense.data.numbers import is_number
-from polysense.data.sources import Table, read_table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.frame_file import naming
+from polysense.data.tables.sources import Table, read_table
+from polysense.data.values.cells import clean
+from polysense.data.values.numbers import is_number
 from polysense.errors import ConfigError, TableError
 from polysense.escaping import joined
 from polysense.evaluation.projection import pca, retained_neighbors, tsne

@@ -17,7 +17,7 @@ import torch
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.sample import Unreadable
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError
 from polysense.nn.model import MultimodalModel
 from polysense.workflows.representation.embed import read_rows, reconstructed_from, row_vectors, shared_space

@@ -14,13 +14,13 @@ from polysense.core.files import write_text
 from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
-from polysense.data.classes import Classes
-from polysense.data.frame_file import naming
-from polysense.data.infer import guess_target
-from polysense.data.paths import ConfinedFolder
-from polysense.data.profile import ColumnProfile
-from polysense.data.sources import Table, read_table
+from polysense.data.media.paths import ConfinedFolder
+from polysense.data.roles.infer import guess_target
+from polysense.data.roles.profile import ColumnProfile
 from polysense.data.split import FractionSplitConfig, split
+from polysense.data.tables.frame_file import naming
+from polysense.data.tables.sources import Table, read_table
+from polysense.data.values.classes import Classes
 from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
 from polysense.escaping import joined
 from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, measure_shots

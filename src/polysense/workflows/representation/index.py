@@ -15,8 +15,8 @@ from polysense.core.files import relative_path
 from polysense.core.json import json_object
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
-from polysense.data.paths import resolve
-from polysense.data.sources import Table, read_table
+from polysense.data.media.paths import resolve
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import DecodeError, SearchError
 from polysense.escaping import joined
 from polysense.search import RecallReport, VectorIndex

@@ -12,8 +12,8 @@ from polysense.core.files import write_text
 from polysense.core.random import permutation
 from polysense.core.registry import named, task
 from polysense.core.sample_output import Retrieval
-from polysense.data.dataset import TableDataset
-from polysense.data.sources import Table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.sources import Table
 from polysense.evaluation.evaluator import Evaluation
 from polysense.reports.neighbors import Search, neighbor_tiles, query_tile, render_neighbors
 from polysense.workflows.representation.embedding_map import draw_map

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 
 from polysense.bundle import Bundle
 from polysense.core.registry import modality
-from polysense.data.sniff import kind_of_path
+from polysense.data.media.sniff import kind_of_path
 from polysense.errors import SearchError
 from polysense.workflows.representation.embed import embeddings, shared_space
 

@@ -23,9 +23,9 @@ from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.schema import Column, Target
 from polysense.core.unsupported import Unsupported
+from polysense.data.batches.dataset import TableDataset
 from polysense.data.column import ColumnProcessor
-from polysense.data.dataset import TableDataset
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.reports.environment import render
 from polysense.reports.previews import preview_input
 

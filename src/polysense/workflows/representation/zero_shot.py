@@ -14,8 +14,8 @@ import polars
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
-from polysense.data.frame_file import frame_file, write_frame
-from polysense.data.sources import read_table
+from polysense.data.tables.frame_file import frame_file, write_frame
+from polysense.data.tables.sources import read_table
 from polysense.errors import ConfigError
 from polysense.escaping import joined
 from polysense.evaluation.bootstrap import Interval, mean_over_rows

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.schema import Target
-from polysense.data.notation import Notation
-from polysense.data.sources import Table
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.values.notation import Notation
 from polysense.errors import ColumnError, DecodeError
 from polysense_example.count.record import CountTarget
 

@@ -1,0 +1,1 @@
+"""Files that cells name: which may be read, what they hold, and pictures as arrays."""

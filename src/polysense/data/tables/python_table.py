@@ -1,0 +1,111 @@
+"""Rows and columns of Python values as a frame: what JSON files, lists of dicts and dicts of lists have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from polysense.data.tables.delimited import check_names
+from polysense.data.values.cells import as_column, mended
+from polysense.errors import TableError
+
+__all__ = ["RawFrame", "add_row", "described", "from_columns", "from_mapping", "from_rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class RawFrame:
+    """A frame as its container gave it.
+
+    Attributes:
+        frame: The cells.
+        spelled: The columns in which a text may spell a list.
+    """
+
+    frame: pl.DataFrame
+    spelled: frozenset[str] = frozenset()
+
+
+def from_mapping(source: Mapping[Any, Any], label: str) -> RawFrame:
+    """Columns by name.
+
+    Raises:
+        TableError: A column is no list, or they are not equally long, or a cell can't be held.
+    """
+    columns: dict[str, list[object]] = {}
+    for key, cells in source.items():
+        if isinstance(cells, (str, bytes, Mapping)) or not (isinstance(cells, (Sequence, np.ndarray, pl.Series))):
+            raise TableError(
+                f"{label}, column {str(key)!r}: found {described(cells)}, expected a list with a cell per row; a "
+                f"single row is a list with one dict in it"
+            )
+        columns[str(key)] = list(cells)
+    lengths = {name: len(cells) for name, cells in columns.items()}
+    if len(set(lengths.values())) > 1:
+        result = ", ".join(f"{name!r} {length:,}" for name, length in list(lengths.items())[:20])
+        raise TableError(f"{label}: the columns are not equally long: {result}")
+    return from_columns(columns, max(lengths.values(), default=0), label)
+
+
+def from_rows(source: Sequence[Any], label: str) -> RawFrame:
+    """Rows, each a dict.
+
+    Raises:
+        TableError: A row is none, or a cell can't be held.
+    """
+    columns: dict[str, list[object]] = {}
+    for i, row in enumerate(source):
+        if not isinstance(row, Mapping):
+            raise TableError(f"{label}, row {i}: found {described(row)}, expected a dict with the row's cells")
+        add_row(columns, row, i)
+    return from_columns(columns, len(source), label)
+
+
+def add_row(columns: dict[str, list[object]], row: Mapping[Any, object], count: int) -> None:
+    """Appends a row to columns that are shorter wherever earlier rows lacked the key.
+
+    Args:
+        columns: By name; changed.
+        row: The row.
+        count: Rows that came before.
+    """
+    for key, value in row.items():
+        cells = columns.setdefault(str(key), [])
+        cells.extend(None for _ in range(count - len(cells)))
+        cells.append(value)
+
+
+def from_columns(columns: dict[str, list[object]], count: int, label: str) -> RawFrame:
+    """Columns of at most `count` cells; those that lack some at the end are filled up with missing ones.
+
+    Args:
+        columns: By name; emptied, so that Python's values are freed column by column.
+        count: The table's rows.
+        label: The table, for messages.
+
+    Raises:
+        TableError: A cell can't be held.
+    """
+    names = check_names([mended(name) for name in columns], label)
+    spelled: set[str] = set()
+
+    def series() -> Iterator[pl.Series]:
+        for key, name in zip(list(columns), names, strict=True):
+            cells = columns.pop(key)
+            cells.extend(None for _ in range(count - len(cells)))
+            column, is_spelled = as_column(name, cells, label)
+            if is_spelled:
+                spelled.add(name)
+            yield column
+
+    frame = pl.DataFrame(list(series()))
+    return RawFrame(frame, frozenset(spelled))
+
+
+def described(value: object) -> str:
+    """A value for a message: its type, and how it begins."""
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

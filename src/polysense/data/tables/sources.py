@@ -1,0 +1,320 @@
+"""A table, whatever it came in: a file, a data frame, a `datasets` dataset, lists and dicts.
+
+A table is a polars frame, the folder that media paths start from, and each row's index in what was read, so that a
+message about a row names the row that the user knows. CSV cells stay text: what they mean is decided later, with a
+stated reason, by `infer`.
+
+What is missing: null, NaN, "" and whitespace; for inputs also the strings in `cells.MISSING` ("NA", "None", ...).
+Targets are read with `literal=True`, where those strings are values: NA may be Namibia.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import polars as pl
+
+from polysense.core.sample import SourceInfo
+from polysense.data.media.file_names import existing
+from polysense.data.media.paths import ConfinedFolder
+from polysense.data.tables.arrow_types import from_arrow
+from polysense.data.tables.columnar import read_arrow, read_parquet
+from polysense.data.tables.delimited import check_names, read_delimited
+from polysense.data.tables.hub_dataset import from_datasets
+from polysense.data.tables.json_table import read_json, read_json_lines
+from polysense.data.tables.python_table import RawFrame, from_mapping, from_rows
+from polysense.data.values.cells import as_column, clean, clean_all, mended, normalize
+from polysense.errors import TableError
+
+__all__ = ["CellImputer", "Imputations", "Table", "normalized", "read_raw", "read_table"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Imputations:
+    """What stands in for missing cells of a table; cells that are there stay what they are.
+
+    Beside the cells and not among them: what fills a cell then does not depend on its column's type, which is one of
+    all rows, and what was measured and what was not can always be told apart.
+
+    Attributes:
+        by: Who made them: the same one need not do so again, another one begins with the cells that are there.
+        cells: Per column, by the row's index in what was read, a plain value.
+    """
+
+    by: object
+    cells: Mapping[str, Mapping[int, Any]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table:
+    """Rows and named columns.
+
+    Attributes:
+        name: What messages call it: the file's name, or "table".
+        frame: The cells; typed columns, no Object columns.
+        root: The folder that relative media paths start from.
+        rows: int64 [len(frame)], each row's index in what was read.
+        spelled: The columns in which a text may spell a list (`["a.png", "b.png"]`): those of delimited files.
+        imputations: What stands in for missing cells; None as the table came.
+    """
+
+    name: str
+    frame: pl.DataFrame
+    root: Path
+    rows: np.ndarray
+    spelled: frozenset[str] = frozenset()
+    imputations: Imputations | None = None
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names, in order."""
+        return self.frame.columns
+
+    def has(self, column: str) -> bool:
+        """Whether there is a column of that name."""
+        return column in self._known
+
+    @functools.cached_property
+    def _known(self) -> frozenset[str]:
+        """The columns' names, to be looked up for every cell: polars makes a list of them each time."""
+        return frozenset(self.frame.columns)
+
+    def require(self, column: str, purpose: str = "column") -> None:
+        """Checks that a column is there.
+
+        Raises:
+            TableError: It is not; lists the columns and the nearest names.
+        """
+        if not self.has(column):
+            near, names = _near(column, self.names), ", ".join(map(repr, self.names))
+            raise TableError(f"{self.name}: no {purpose} {column!r}{near} (columns: {names or 'none'})")
+
+    def cell(self, i: int, column: str, *, literal: bool = False) -> object:
+        """One cell as plain Python; None if missing.
+
+        Reads without polars' thread pool, so it is safe in a forked worker process.
+
+        Args:
+            i: Position in this table (not the original row index).
+            column: The column's name.
+            literal: Take "NA", "None" and their like for values (targets).
+        """
+        self.require(column)
+        value = self.frame.get_column(column)[i]
+        result = clean(value.to_list() if isinstance(value, pl.Series) else value, literal, column in self.spelled)
+        if result is None and self.imputations is not None and column in self.imputations.cells:
+            return self.imputations.cells[column].get(int(self.rows[i]))
+        return result
+
+    def cells(self, column: str, *, literal: bool = False) -> list[object]:
+        """All cells of a column; equal to `cell` on each position, much faster."""
+        self.require(column)
+        result = clean_all(self.frame.get_column(column), literal, column in self.spelled)
+        imputed = {} if self.imputations is None else self.imputations.cells.get(column, {})
+        if not imputed:
+            return result
+        rows = self.rows.tolist()
+        return [imputed.get(row) if cell is None else cell for row, cell in zip(rows, result, strict=True)]
+
+    def some_cells(self, positions: np.ndarray, column: str, *, literal: bool = False) -> list[object]:
+        """The cells of a column at some positions, as they came; equal to `cell` on each, much faster."""
+        self.require(column)
+        return clean_all(self.frame.get_column(column)[positions], literal, column in self.spelled)
+
+    def source(self, i: int, column: str, file: str | None = None) -> SourceInfo:
+        """Where the cell at position i comes from."""
+        return SourceInfo(table=self.name, row=int(self.rows[i]), column=column, file=file)
+
+    def select(self, positions: Sequence[int] | np.ndarray) -> Table:
+        """Some of the rows, in that order; they keep their original indices."""
+        chosen = np.asarray(positions, dtype=np.int64)
+        return replace(self, frame=self.frame[chosen], rows=self.rows[chosen])
+
+
+@runtime_checkable
+class CellImputer(Protocol):
+    """What fills a table's missing cells before anything is learned from them or read of them.
+
+    Attributes:
+        reads: The table's columns that it looks at.
+    """
+
+    reads: tuple[str, ...]
+
+    def fill(self, table: Table) -> Table:
+        """The table with `imputations`, each row's from its own cells. A cell that is there is never among them."""
+
+
+def read_table(
+    source: Any, *, root: Path | str | None = None, name: str | None = None, allow_outside: bool = True
+) -> Table:
+    """Reads a table.
+
+    Args:
+        source: A path (.csv, .tsv, .txt, .jsonl, .ndjson, .json, all also with .gz, .parquet, .pq, .arrow, .feather,
+            .ipc), a polars or pandas DataFrame, a `datasets` Dataset (media are not decoded, class ids become names),
+            a pyarrow Table, a list of dicts (a row each), a dict of lists (a column each), or a Table.
+        root: The folder that media paths start from; by default the file's, or the working directory.
+        name: What messages call the table.
+        allow_outside: Whether cells may name media files outside of that folder; a root that is a `ConfinedFolder` says
+            no.
+
+    Raises:
+        TableError: Names the file, the line or the row, what was found and what was expected.
+    """
+    if isinstance(source, Table):
+        table = replace(source, name=name or source.name, root=_folder(root) if root else source.root)
+    else:
+        table = normalized(read_raw(source, root=root, name=name))
+    return table if allow_outside else replace(table, root=ConfinedFolder(table.root))
+
+
+def _folder(root: Path | str) -> Path:
+    return (root if isinstance(root, Path) else Path(root)).expanduser().absolute()
+
+
+def normalized(raw: Table) -> Table:
+    """A table of `read_raw` with cells that all read as plain Python."""
+    frame, spelled = normalize(raw.frame, raw.name)
+    return replace(raw, frame=frame, spelled=raw.spelled | spelled)
+
+
+def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:
+    """A table whose cells are of the types that its container gave them, for writing it again.
+
+    Arguments and errors as of `read_table`; the source is no Table.
+    """
+    if isinstance(source, (str, Path)):
+        path = Path(source).expanduser() if str(source).startswith("~") else Path(source)
+        raw, folder, label = _read_file(path), path.absolute().parent, path.name
+    else:
+        label = name or "table"
+        raw, folder = _read_object(source, label), Path.cwd()
+    names = dict(zip(raw.frame.columns, check_names(raw.frame.columns, label), strict=True))
+    frame = raw.frame.select(pl.col(old).alias(new) for old, new in names.items())
+    return Table(
+        name=name or label,
+        frame=frame,
+        root=_folder(root) if root else folder,
+        rows=np.arange(len(frame), dtype=np.int64),
+        spelled=frozenset(names[column] for column in raw.spelled),
+    )
+
+
+def _near(name: str, choices: Sequence[str]) -> str:
+    folded = {choice.casefold().strip(): choice for choice in choices}
+    near = difflib.get_close_matches(name.casefold().strip(), folded, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(folded[match]) for match in near)}?" if near else ""
+
+
+def _read_file(path: Path) -> RawFrame:
+    path = existing(path)
+    try:
+        if path.is_dir():
+            tables = sorted(p.name for p in path.iterdir() if _extension(p) in _READERS)
+            result = f"; it holds {', '.join(tables[:5])}" if tables else ""
+            raise TableError(f"{path}: is a directory, expected a table file{result}")
+        if not path.exists():
+            inside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+            near = _near(path.name, inside) if inside else ""
+            missing = "" if path.parent.is_dir() else f" (there is no folder {path.parent} either)"
+            raise TableError(f"{path}: no such file{missing}{near}")
+        if not path.is_file():
+            raise TableError(f"{path}: is not a regular file")
+    except (OSError, ValueError) as error:
+        if isinstance(error, TableError):
+            raise
+        raise TableError(f"{str(path)!r}: can't be read: {error}") from None
+    reader = _READERS.get(_extension(path))
+    if reader is None:
+        raise TableError(
+            f"{path}: no table can be read from {_extension(path) or 'a name without extension'!r}; "
+            f"expected one of {', '.join(_READERS)}"
+        )
+    return reader(path)
+
+
+def _extension(path: Path) -> str:
+    suffix = path.suffix.lower()
+    inner = Path(path.stem).suffix.lower()
+    return inner + suffix if suffix == ".gz" else suffix
+
+
+def _read_spelled(path: Path, tabs: bool = False) -> RawFrame:
+    frame = read_delimited(path, tabs)
+    return RawFrame(frame, frozenset(frame.columns))
+
+
+_TEXT_READERS: dict[str, Callable[[Path], RawFrame]] = {
+    ".csv": _read_spelled,
+    ".tsv": functools.partial(_read_spelled, tabs=True),
+    ".txt": _read_spelled,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".json": read_json,
+}
+_READERS = (
+    _TEXT_READERS
+    | {f"{ending}.gz": reader for ending, reader in _TEXT_READERS.items()}
+    | dict.fromkeys((".parquet", ".pq"), read_parquet)
+    | dict.fromkeys((".arrow", ".feather", ".ipc"), read_arrow)
+)
+
+
+def _read_object(source: Any, label: str) -> RawFrame:
+    if isinstance(source, pl.LazyFrame):
+        try:
+            source = source.collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            first = str(error).strip().splitlines()[:1]
+            raise TableError(f"{label}: the lazy frame can't be collected: {''.join(first)[:300]}") from None
+    if isinstance(source, pl.DataFrame):
+        return RawFrame(source)
+    if isinstance(source, Mapping) and not _is(source, "datasets", "DatasetDict"):
+        return from_mapping(source, label)
+    if isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray)):
+        return from_rows(source, label)
+    if _is(source, "pandas", "DataFrame"):
+        return _from_pandas(source, label)
+    if _is(source, "pyarrow", "Table"):
+        return from_arrow(source, label)
+    if _is(source, "datasets", "Dataset"):
+        return from_datasets(source, label)
+    if _is(source, "datasets", "DatasetDict"):
+        raise TableError(f"{label}: found several splits ({', '.join(source)}); pass one of them: data['train']")
+    raise TableError(
+        f"{label}: found a {type(source).__module__}.{type(source).__qualname__}; expected a path, a polars or pandas "
+        f"DataFrame, a datasets.Dataset, a list of dicts or a dict of lists"
+    )
+
+
+def _is(value: object, package: str, name: str) -> bool:
+    """Whether a value is of a package's class, without importing the package."""
+    module = sys.modules.get(package)
+    return module is not None and isinstance(value, vars(module)[name])
+
+
+def _from_pandas(source: Any, label: str) -> RawFrame:
+    names = check_names([mended("" if name is None else str(name)) for name in source.columns], label)
+    columns = [_pandas_column(name, source.iloc[:, k], label) for k, name in enumerate(names)]
+    spelled = frozenset(series.name for series, is_spelled in columns if is_spelled)
+    return RawFrame(pl.DataFrame([series for series, _ in columns]), spelled)
+
+
+def _pandas_column(name: str, series: Any, label: str) -> tuple[pl.Series, bool]:
+    if re.fullmatch(r"u?int(8|16|32|64)|float(32|64)|bool", str(series.dtype)):  # numpy's, not pandas' nullable ones
+        return pl.Series(name, series.to_numpy()), False
+    if str(series.dtype).startswith("datetime64"):
+        return as_column(name, [None if v != v else v.isoformat() for v in series.tolist()], label)
+    return as_column(name, series.tolist(), label)

@@ -1,0 +1,1 @@
+"""Cells as values: numbers in their column's notation, categories and classes of one spelling, plain Python cells."""

@@ -1,0 +1,93 @@
+"""Categories and classes: one spelling each, so that 1, 1.0 and "1", or True and "true", are the same one.
+
+Texts that look the same are the same: letters are composed (NFC, since a Mac types "é" as two characters), spaces of
+all widths are one, and what has no width is left out. Truth values are the same in a column that holds nothing else:
+True in one table, 1, "yes" or "Y" in the next.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+from polysense.data.media.media import short
+from polysense.errors import DecodeError
+
+__all__ = ["category_key", "truth_keys", "unified", "unified_note"]
+
+_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
+_LOOKALIKES = str.maketrans(
+    dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " ")
+    | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", "")
+)
+_TRUE = ("true", "1", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim", "wahr", "vrai", "on")
+_FALSE = ("false", "0", "no", "n", "f", "nein", "non", "não", "nao", "falsch", "faux", "off")
+_TRUTH: Mapping[str, bool] = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
+
+
+def unified(text: str) -> str:
+    """A text without the differences that nobody sees, and without surrounding spaces."""
+    if text.isascii():
+        return text.strip()
+    return unicodedata.normalize("NFC", text.translate(_LOOKALIKES)).strip()
+
+
+def unified_note(values: Iterable[object]) -> str | None:
+    """Says how many texts differ from what they are taken for; None if none does."""
+    num_texts, changed, example = 0, 0, ""
+    for value in values:
+        if isinstance(value, str):
+            num_texts += 1
+            if not value.isascii() and value.strip() != unified(value):
+                changed, example = changed + 1, example or unified(value)
+    if not changed:
+        return None
+    return (
+        f"{changed:,} of {num_texts:,} cells are written with other Unicode characters than they look like, such as "
+        f"{short(example)} in decomposed form (NFD) or with odd spaces: they are taken for what they look like"
+    )
+
+
+def truth_keys(keys: Iterable[str]) -> Mapping[str, str]:
+    """For a column of truth values, by the other ways of writing one the key that it has in this column.
+
+    Args:
+        keys: Those of the column. Other columns than of two truth values (and one word beside, such as "unknown") give
+            nothing.
+    """
+    known = list(keys)
+    truths = {key: _TRUTH[key.casefold()] for key in known if key.casefold() in _TRUTH}
+    others = [key for key in known if key not in truths]
+    if sorted(truths.values()) != [False, True] or len(others) > 1 or (others and set(truths) == {"0", "1"}):
+        return {}
+    by_value = {value: key for key, value in truths.items()}
+    return {word: by_value[value] for word, value in _TRUTH.items() if word not in truths}
+
+
+def category_key(value: object) -> str | None:
+    """The one spelling of a category or a class; None if the cell is missing.
+
+    Raises:
+        DecodeError: The cell is no category: bytes, a list or a dict.
+    """
+    if isinstance(value, str):
+        text = unified(value)
+        whole = _WHOLE.fullmatch(text)
+        if whole:
+            return "0" if whole[1] == "-0" else whole[1]
+        lower = text.lower()
+        return lower if lower in ("true", "false") else text or None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if value != value:
+            return None
+        return str(int(value)) if value.is_integer() else str(value)
+    if value is None:
+        return None
+    raise DecodeError(
+        f"found {short(value)} ({type(value).__name__}), expected one category: text, a number or a boolean"
+    )

@@ -1,0 +1,394 @@
+"""A column's notation of numbers: its decimal mark, the mark between its thousands, its unit, its marks for missing.
+
+No cell tells all of that: "1,234" is 1.234 beside "0,5", and 1234 beside "99.50". So the notation is learned once, from
+the training cells, with the evidence counted, and is part of the fitted preprocessing. A cell of a later table that
+only one notation can spell ("2,50" where training had "2.50") is read as what it says. What could be either, and what
+is in another unit than the training cells, is refused with the reason: another number would be worse than none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from polysense.data.media.media import short
+from polysense.data.values.numbers import MARKS, Spelled, known_unit, spell
+from polysense.errors import DecodeError
+
+__all__ = ["DecimalMark", "Notation", "NotationEvidence"]
+
+DecimalMark = Literal[".", ","]
+
+_RATIOS = ("%", "\u2030")
+_MOST_ABSENT = 3  # distinct words that stand for a missing number, beside the well-known ones
+_MOST_DECIMALS = 6  # more than a measurement has
+_CLEAR = 0.9
+_MANY = 20  # fractions, of which none has another number of decimals by chance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notation:
+    """How a column writes its numbers.
+
+    Attributes:
+        decimal: Its decimal mark; None where nothing tells.
+        groups: The marks (comma, point) that stand between its thousands.
+        thousandths: Whether exactly three digits may follow its decimal mark. Not where the cells have two, as prices
+            do: "1.234" in another table may then be a thousand and more.
+        unit: The unit or currency of its cells; "" if they have none.
+        scaled: Whether k, M and B after the digits are factors, since the column has several of them.
+        bare: Whether training cells lack the unit here and there.
+        absent: Words that stand for missing cells in this column, beside the well-known ones.
+        written: How a number stands in a cell: "${}", "{} kg".
+        decimals: Digits after the decimal mark at most; None if a cell has more than a written measurement has.
+    """
+
+    decimal: DecimalMark | None = None
+    groups: str = ""
+    thousandths: bool = False
+    unit: str = ""
+    scaled: bool = False
+    bare: bool = False
+    absent: tuple[str, ...] = ()
+    written: str = "{}"
+    decimals: int | None = 0
+
+    @staticmethod
+    def restored(plain: Mapping[str, Any]) -> Notation:
+        """Rebuilds what `plain` gave."""
+        return Notation(**{**plain, "absent": tuple(plain["absent"])})
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def is_missing(self, text: str) -> bool:
+        """Whether a text stands for a missing number."""
+        text = text.strip()
+        return text.casefold() in MARKS or text in self.absent
+
+    def read(self, value: object) -> float | None:
+        """A cell as a number.
+
+        Args:
+            value: A number, a boolean, a text, or a list of one of them.
+
+        Returns:
+            A finite float in the column's unit; None if the cell is missing.
+
+        Raises:
+            DecodeError: It is no number, not a finite one, in another unit, or can be read in two ways.
+        """
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if value is None or (isinstance(value, float) and value != value):
+            return None
+        if isinstance(value, str):
+            if self.is_missing(value):
+                return None
+            return self._finite(self._spelled(value), value)
+        if not isinstance(value, (int, float)):
+            raise DecodeError(f"found {short(value)}, expected a number")
+        if self.unit in _RATIOS:
+            raise DecodeError(f"found {short(value)}, expected a number with {self.unit}, as the training cells are")
+        try:
+            return self._finite(float(value), value)
+        except OverflowError:
+            raise DecodeError(f"found {short(value)}, expected a number that a float can hold") from None
+
+    def _spelled(self, text: str) -> float:
+        spelled = spell(text)
+        if spelled is None:
+            unit = f" in {self.unit}" if self.unit else ""
+            raise DecodeError(f"found {short(text)}, expected a number{unit}")
+        if spelled.bound:
+            what = "finite number" if spelled.point is None and spelled.comma is None else "number"
+            raise DecodeError(
+                f"found {short(text)}, expected a {what}: a limit does not say which value lies beyond it, so the cell "
+                f"counts as missing"
+            )
+        unit = self.unit_of(spelled)
+        if unit != self.unit and (unit or self.unit in _RATIOS):
+            expected = (
+                f"with {self.unit}" if self.unit in _RATIOS else f"in {self.unit}" if self.unit else "without unit"
+            )
+            raise DecodeError(f"found {short(text)}, expected a number {expected}, as the training cells are")
+        value = self.value(spelled)
+        if value is None:
+            raise DecodeError(
+                f"found {short(text)}, which can be read as {spelled.point:g} or as {spelled.comma:g}, and no training "
+                f"cell is written so; expected a number without a mark between thousands, or the column's decimal set"
+            )
+        return value
+
+    def _finite(self, number: float, value: object) -> float:
+        if not math.isfinite(number):
+            raise DecodeError(f"found {short(value)}, expected a finite number that a float can hold")
+        return number
+
+    def unit_of(self, spelled: Spelled) -> str:
+        """The unit of a number; a letter (k, M) is one where it is no factor."""
+        return spelled.unit if self.scaled else spelled.letter + spelled.unit
+
+    def has_unit(self, cell: object) -> bool:
+        """Whether a cell states its unit."""
+        spelled = spell(cell) if isinstance(cell, str) else None
+        return spelled is not None and self.unit_of(spelled) != ""
+
+    def value(self, spelled: Spelled) -> float | None:
+        """Which number is meant; None if it can be read in two ways, and nothing tells which."""
+        factor = spelled.factor if self.scaled else 1.0
+        if not spelled.mark:
+            value = spelled.comma if spelled.point is None else spelled.point
+            return None if value is None else value * factor
+        assert spelled.point is not None
+        assert spelled.comma is not None
+        if spelled.mark in self.groups:
+            return (spelled.comma if spelled.mark == "." else spelled.point) * factor
+        if spelled.mark == self.decimal and self.thousandths:
+            return (spelled.point if spelled.mark == "." else spelled.comma) * factor
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotationEvidence:
+    """A column's notation, and what it was told from.
+
+    Attributes:
+        notation: The notation.
+        values: The numbers that its cells are, finite, in order.
+        num_cells: Cells that were looked at.
+        marks: Words for a missing number, and how many cells have each.
+        bounds: Cells that are limits ("<0.5", inf), as they stand.
+        others: Cells in other units, per unit.
+        bare: Cells without a unit in a column that has one.
+        unclear: Cells that could be read in two ways by themselves, as they stand.
+        settled: What decided about those: "cells" of the column, "stated", "convention" or "nothing".
+        rest: Cells that are no numbers.
+    """
+
+    notation: Notation
+    values: Sequence[float]
+    num_cells: int
+    marks: Mapping[str, int] = field(default_factory=dict)
+    bounds: Sequence[str] = ()
+    others: Mapping[str, int] = field(default_factory=dict)
+    bare: int = 0
+    unclear: Sequence[str] = ()
+    settled: Literal["cells", "stated", "convention", "nothing"] = "cells"
+    rest: int = 0
+
+    @property
+    def num_marks(self) -> int:
+        """Cells that say that there is no number."""
+        return sum(self.marks.values())
+
+    @property
+    def num_numeric(self) -> int:
+        """Cells that belong in a column of numbers."""
+        return self.num_cells - self.rest
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether this is a column of numbers: nearly all cells belong in one, and there are numbers among them."""
+        known = self.num_cells - self.num_marks
+        return self.num_numeric >= _CLEAR * self.num_cells and len(self.values) >= max(1, 0.3 * known)
+
+    def describe(self) -> str:
+        """For a reason: the unit, what is missing and how it is marked; "" where there is nothing to say."""
+        total, notation = max(self.num_cells, 1), self.notation
+        parts = [f"in {notation.unit}"] if notation.unit else []
+        if notation.groups or notation.decimal == ",":
+            names = {",": "comma", ".": "point"}
+            decimal = [f"decimal {names[notation.decimal]}"] if notation.decimal else []
+            parts.append(", ".join([*decimal, *(f"{names[mark]} between thousands" for mark in notation.groups)]))
+        if self.num_marks:
+            listed = ", ".join(f"{mark!r} in {count / total:.0%}" for mark, count in list(self.marks.items())[:3])
+            parts.append(f"{(total - self.num_marks - self.rest) / total:.0%} numbers, {listed}, which is missing")
+        if self.bounds:
+            parts.append(f"{len(self.bounds):,} of {total:,} beyond a limit such as {self.bounds[0]!r}")
+        if self.others:
+            parts.append(f"{sum(self.others.values()):,} of {total:,} in another unit ({', '.join(self.others)})")
+        return "; ".join(parts)
+
+    def warnings(self, setting: str) -> list[str]:
+        """What may be read otherwise than it was meant, or loses its meaning.
+
+        Args:
+            setting: Where the decimal mark can be stated ("data.columns.price.decimal").
+        """
+        results, notation = [], self.notation
+        if self.unclear and self.settled in ("convention", "nothing"):
+            example = self.unclear[0]
+            spelled = spell(example)
+            assert spelled is not None
+            value = notation.value(spelled)
+            how = "are unreadable" if value is None else f"are read as {value:,.10g}"
+            results.append(
+                f"cells such as {example!r} ({len(self.unclear):,} of {self.num_cells:,}) can be read in two ways, as "
+                f"{spelled.point:,.10g} or as {spelled.comma:,.10g}, and {how}; to settle it, set {setting} to '.' or "
+                f"','"
+            )
+        if self.others:
+            listed = ", ".join(f"{count:,} in {unit}" for unit, count in self.others.items())
+            most = f"in {notation.unit}" if notation.unit else "without a unit"
+            results.append(f"most cells are {most}, but {listed}: those are unreadable; bring all to one unit")
+        if self.bounds:
+            results.append(
+                f"cells such as {self.bounds[0]!r} ({len(self.bounds):,} of {self.num_cells:,}) are limits that a "
+                f"value lies beyond: they count as missing, and what they say is lost; to keep it, add a column "
+                f"for it"
+            )
+        return results
+
+    @staticmethod
+    def of(cells: Iterable[object], decimal: Literal["auto", ".", ","] = "auto") -> NotationEvidence:
+        """Learns a column's notation.
+
+        Args:
+            cells: Its cells, or their items.
+            decimal: Its decimal mark, where that is stated.
+        """
+        typed, texts, marks, bounds = [], [], Counter[str](), list[str]()
+        spellings: list[tuple[str, Spelled]] = []
+        for cell in cells:
+            if cell is None or (isinstance(cell, float) and cell != cell):
+                continue
+            if isinstance(cell, str):
+                text = cell.strip()
+                if (spelled := spell(text)) is not None:  # no mark spells a number
+                    spellings.append((text, spelled))
+                elif text.casefold() in MARKS:
+                    marks[text] += 1
+                else:
+                    texts.append(text)
+            elif isinstance(cell, (int, float)) and abs(cell) < math.inf:
+                typed.append(float(cell) if abs(cell) < 1e300 else 1e300)
+            elif isinstance(cell, float):
+                bounds.append(str(cell))
+            else:
+                texts.append("")
+        notation, settled = _style(typed, spellings, decimal)
+        notation, others = _units(notation, len(typed), spellings)
+        num_cells = len(typed) + len(texts) + sum(marks.values()) + len(bounds) + len(spellings)
+        absent = _absent(texts, num_cells)
+        values, bare, unclear, rest = list(typed), 0, [], len(texts) - sum(absent.values())
+        units: Counter[str] = Counter()
+        for text, spelled in spellings:
+            unit = notation.unit_of(spelled)
+            if spelled.bound:
+                bounds.append(text)
+            elif unit == notation.unit or (not unit and notation.unit not in _RATIOS):
+                if spelled.mark:
+                    unclear.append(text)
+                value = notation.value(spelled)
+                if value is not None and math.isfinite(value):
+                    values.append(value)
+                bare += unit != notation.unit
+            elif unit in others:
+                units[unit or "no unit"] += 1
+            else:
+                rest += 1
+        if typed and notation.unit in _RATIOS:
+            units["no unit"] += len(typed)
+            values = values[len(typed) :]
+        return NotationEvidence(
+            notation=dataclasses.replace(
+                notation, absent=tuple(absent), bare=bare > 0, decimals=_decimals(typed, spellings)
+            ),
+            values=values,
+            num_cells=num_cells,
+            marks=dict((marks + absent).most_common()),
+            bounds=bounds,
+            others=dict(units.most_common()),
+            bare=bare,
+            unclear=unclear,
+            settled=settled,
+            rest=rest,
+        )
+
+
+_Settled = Literal["cells", "stated", "convention", "nothing"]
+
+
+def _style(
+    typed: Sequence[float], spellings: Sequence[tuple[str, Spelled]], stated: Literal["auto", ".", ","]
+) -> tuple[Notation, _Settled]:
+    """The marks of a column, and what tells them."""
+    point = [spelled for _, spelled in spellings if spelled.comma is None and spelled.point is not None]
+    comma = [spelled for _, spelled in spellings if spelled.point is None and spelled.comma is not None]
+    open_ = Counter(spelled.mark for _, spelled in spellings if spelled.mark)
+    fractions = any(not value.is_integer() for value in typed)
+    thousandths = fractions or not _is_fixed([*point, *comma])
+    groups = {spelled.groups for spelled in (*point, *comma) if spelled.groups}
+    settled: _Settled = "cells"
+    decimal: DecimalMark | None
+    if stated != "auto":
+        decimal, settled, thousandths, groups = stated, "stated", True, groups | ({",", "."} - {stated})
+    elif point or comma:
+        share = len(point) / (len(point) + len(comma))
+        decimal = "." if share >= _CLEAR else "," if share <= 1 - _CLEAR else None
+        settled = "nothing" if decimal is None else "cells"
+    elif fractions:
+        decimal = "."
+    elif len(open_) != 1:
+        decimal, settled = None, "nothing" if open_ else "cells"
+    else:
+        # Thousands above a thousand, and bare integers only below: so no decimals are written, but thousands.
+        bare = [*typed, *(abs(spelled.point or 0.0) for _, spelled in spellings if not spelled.mark)]
+        is_grouped = bool(bare) and max(bare) < 1000
+        mark = next(iter(open_))
+        decimal = "," if mark == "." and is_grouped else "."
+        settled = "cells" if is_grouped else "convention"
+    if decimal is not None:
+        groups |= {mark for mark in open_ if mark != decimal}
+        thousandths = thousandths or decimal in open_
+    return Notation(decimal=decimal, groups="".join(sorted(groups)), thousandths=thousandths), settled
+
+
+def _is_fixed(spellings: Sequence[Spelled]) -> bool:
+    """Whether all fractions have the same one or two decimals, as a format gives them."""
+    counts = Counter(spelled.num_decimals for spelled in spellings if spelled.num_decimals)
+    return len(counts) == 1 and max(counts) < 3 and counts.total() >= _MANY
+
+
+def _units(
+    notation: Notation, num_typed: int, spellings: Sequence[tuple[str, Spelled]]
+) -> tuple[Notation, frozenset[str]]:
+    """The notation with the column's unit, and the other units that some cells have."""
+    notation = dataclasses.replace(notation, scaled=len({spelled.letter for _, spelled in spellings}) > 1)
+    counts = Counter(notation.unit_of(spelled) for _, spelled in spellings)
+    bare = counts.pop("", 0) + num_typed
+    known = {unit: count for unit, count in counts.items() if known_unit(unit)}
+    unit, most = counts.most_common(1)[0] if counts else ("", 0)
+    if unit not in known and most < _CLEAR * sum(counts.values()):  # any words: "12 Monkeys", "300 Spartans"
+        unit, most = max(known.items(), key=lambda item: item[1], default=("", 0))
+    if most < bare:
+        unit = ""
+    written = Counter(spelled.written for _, spelled in spellings if notation.unit_of(spelled) == unit)
+    pattern = written.most_common(1)[0][0] if written else "{}"
+    others = frozenset(known) | {""} if unit in _RATIOS else frozenset(known)
+    return dataclasses.replace(notation, unit=unit, written=pattern), others - {unit}
+
+
+def _absent(texts: Sequence[str], num_cells: int) -> Counter[str]:
+    """The few words that recur among numbers, and so stand for cells without one."""
+    counts = Counter(texts)
+    if not 0 < len(counts) <= _MOST_ABSENT or len(texts) > num_cells / 2:
+        return Counter()
+    recur = min(counts.values()) >= max(2, 0.01 * num_cells)
+    are_words = all(0 < len(text) <= 20 and not any(map(str.isdigit, text)) for text in counts)
+    return counts if recur and are_words else Counter()
+
+
+def _decimals(typed: Sequence[float], spellings: Sequence[tuple[str, Spelled]]) -> int | None:
+    most = max((spelled.num_decimals for _, spelled in spellings if not spelled.mark), default=0)
+    for value in typed:
+        if not value.is_integer():
+            text = repr(value)
+            most = max(most, 99 if "e" in text else len(text.partition(".")[2]))
+    return most if most <= _MOST_DECIMALS else None
