@@ -150,7 +150,7 @@ def test_free_memory_obeys_the_control_group(monkeypatch: pytest.MonkeyPatch) ->
         "/sys/fs/cgroup/memory.current": "1000000\n",
     }
 
-    def read(path: Path) -> str:
+    def read(path: Path, encoding: str) -> str:
         if str(path) not in files:
             raise FileNotFoundError(path)
         return files[str(path)]
