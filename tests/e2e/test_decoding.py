@@ -15,6 +15,7 @@ import polysense
 from polysense import api
 from polysense.cli.app import main
 from polysense.errors import ColumnError, ConfigError, TableError
+from polysense.escaping import visible
 
 SETTINGS = [
     "model.width=16",
@@ -164,7 +165,7 @@ def test_on_the_command_line(bundle: Any, tmp_path: Path, capsys: pytest.Capture
     assert main(["predict", folder, str(table), *overrides]) == 0
     assert [json.loads(line)["weather"] for line in capsys.readouterr().out.splitlines()] == expected
     assert main(["predict", folder, str(table), "decoding=sample", *overrides[1:], "--stream"]) == 0
-    assert capsys.readouterr().out == "".join(text + "\n" for text in expected)
+    assert capsys.readouterr().out == "".join(visible(text) + "\n" for text in expected)
     assert main(["predict", folder, str(table), "--stream", "--json"]) == 2
     assert main(["predict", folder, str(table), "decoding.beam_size=2"]) == 2
     assert "beam_size" in capsys.readouterr().err

@@ -7,21 +7,23 @@ device "meta"), some milliseconds a layer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from polysense.core.checksum import damages
 from polysense.core.json import read_json
 from polysense.core.schema import Schema
-from polysense.errors import BundleError
+from polysense.errors import BundleError, ConfigError
 from polysense.nn.model_config import ModelConfig
 
-__all__ = ["read_manifest", "require_intact", "require_own_files", "require_sizes", "weight_shapes"]
+__all__ = ["read_manifest", "require_intact", "require_own_files", "require_shapes", "require_sizes", "weight_shapes"]
 
 _KINDS: Mapping[str, type] = {
     "polysense": str, "packages": dict, "sha256": dict, "model": dict, "prediction": dict, "recipe": dict, "info": dict,
@@ -125,14 +127,33 @@ def require_sizes(config: ModelConfig, schema: Schema, shapes: Mapping[str, tupl
                 f"{resources.parent}: {name}: found {_short(value)}; the bundle's weights are of no such model; copy "
                 "it again"
             )
-    with torch.device("meta"):
-        model = config.build(schema, resources)
+    require_shapes(lambda: config.build(schema, resources), shapes, resources.parent)
+
+
+def require_shapes(build: Callable[[], nn.Module], shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
+    """Raises BundleError where a model has other tensors than its weights.
+
+    Args:
+        build: Builds the model.
+        shapes: Of the weights, by name.
+        folder: The bundle's.
+    """
+    try:
+        with torch.device("meta"):
+            model = build()
+    except ConfigError as error:
+        if isinstance(error.__cause__, RuntimeError):  # a package's layer that computes while it is built can't be here
+            return
+        raise
+    given = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    with suppress(RuntimeError):  # layers that were fitted take their saved size; what has another is named below
+        model.load_state_dict(given, strict=False)
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     for name, shape in own.items():
         if shapes.get(name) != shape:
             there = "nothing" if name not in shapes else f"a tensor of {list(shapes[name])}"
             raise BundleError(
-                f"{resources.parent}: the bundle's weights hold {there} as {name}, its settings ask for one of "
+                f"{folder}: the bundle's weights hold {there} as {name}, its settings ask for one of "
                 f"{list(shape)}; copy it again"
             )
 

@@ -48,6 +48,8 @@ def stream(
     root: str | Path | None = None,
     target: str | None = None,
     decoding: DecodingOptions | None = None,
+    block_size: int | None = None,
+    exact: bool | None = None,
 ) -> Iterator[Iterator[str]]:
     """Writes every row's text, piece by piece: of each row an iterator, whose pieces make what `predict` gives.
 
@@ -57,10 +59,12 @@ def stream(
         root: The folder that media paths are relative to; by default the table's own.
         target: Which text, where the model writes several.
         decoding: As in `predict`.
+        block_size: As in `predict`.
+        exact: As in `predict`.
 
     Raises:
-        UserError: The bundle or the table can't be read, no text is written, or there is no such decoding.
+        UserError: The bundle or the table can't be read, no text is written, or there is no such decoding or block.
     """
-    loaded = as_bundle(bundle).with_decoding(decoding)
+    loaded = as_bundle(bundle).with_decoding(decoding).with_blocks(block_size=block_size, exact=exact)
     name, table = loaded.streamed(target), loaded.dataset(source, root=root).table  # filled once, for all rows
     return (loaded.stream(table, row=row, target=name) for row in range(len(table)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -46,8 +47,14 @@ def predict(
     if stream:
         if output is not None or as_json:
             raise ConfigError("--stream shows texts to people; leave it out with --output and --json")
-        model = on_device(bundle, device).with_blocks(block_size=block_size, exact=exact)
-        _show(model, table, decoding, media_root(table, inside_only))
+        from polysense import api
+
+        root = media_root(table, inside_only)
+        _show(
+            api.stream(
+                on_device(bundle, device), table, decoding=decoding, root=root, block_size=block_size, exact=exact
+            )
+        )
         return
     if output is not None:
         writable(output, table, "the predictions")
@@ -83,11 +90,9 @@ def predict(
         console.write(f"wrote the predictions of {len(predictions.frame)} rows to {output}")
 
 
-def _show(bundle: Any, table: Path, decoding: list[str] | None, root: Path | None) -> None:
+def _show(texts: Iterable[Iterable[str]]) -> None:
     """Every row's text as it is written, on a line of its own."""
-    from polysense import api
-
-    for text in api.stream(bundle, table, decoding=decoding, root=root):
+    for text in texts:
         for piece in text:
             console.write_piece(visible(piece))  # a line break too: a row stays on its line
         console.write_piece("\n")

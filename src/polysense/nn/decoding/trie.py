@@ -59,7 +59,7 @@ class Trie:
                     following.append((len(parents) - 1, answer))
             self.levels.append((first, len(parents)))
             remaining = following
-        self.parents, self.tokens = torch.tensor(parents), torch.tensor(tokens)
+        self.parents, self.tokens = torch.tensor(parents, device="cpu"), torch.tensor(tokens, device="cpu")
         self.num_children = torch.from_numpy(np.bincount(parents[1:], minlength=len(parents)))
         # Children of a node follow one another, since nodes are made in the order of their parents.
         self.first_child = 1 + self.num_children.cumsum(0) - self.num_children
@@ -72,7 +72,7 @@ class Trie:
     def texts(self, padding_id: int) -> Int[Tensor, "answers length"]:
         """The answers' token ids, padded, shorter ones first, in the order of the nodes at which they are over."""
         nodes = torch.nonzero(self.num_children == 0).flatten()
-        texts = torch.full((len(nodes), len(self.levels) - 1), padding_id)
+        texts = torch.full((len(nodes), len(self.levels) - 1), padding_id, device=nodes.device)
         for length in range(len(self.levels) - 1, 0, -1):
             first, last = self.levels[length]
             here = (nodes >= first) & (nodes < last)
