@@ -35,9 +35,9 @@ def test_a_run_killed_at_any_write_point_is_resumed_to_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
     """Of the baselines' points, which are those of the run again, `every` takes one in so many."""
-    table = write_rows(tmp_path / "data.csv")
+    table = write_rows(tmp_path / "data.csv")  # as far from the run as from its copies, whose recipes name it
     with stopped_clocks(monkeypatch):
-        with snapshots_of(tmp_path / "straight" / "run", tmp_path / "killed", monkeypatch) as snapshots:
+        with snapshots_of(tmp_path / "straight" / "0" / "run", tmp_path / "killed", monkeypatch) as snapshots:
             train(table, snapshots.folder)
         expected = contents(snapshots.folder)
         # Of less the instrument would be broken, not the run better.

@@ -64,7 +64,7 @@ def final(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors, state = load_checkpoint(folder / "checkpoints" / "last.safetensors")
     for name in ("seconds", "training_seconds", "others"):
         state.pop(name)
-    for record in state["history"]:
+    for record in (*state["history"], state["meter"]["work"], state["meter"]["epoch_work"]):
         record.pop("seconds")
     return tensors, state
 
