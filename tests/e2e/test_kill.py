@@ -30,7 +30,7 @@ def train(table: Path, folder: Path, *, resume: bool = False, **options: Any) ->
     )
 
 
-@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_killed_at_any_write_point_is_resumed_to_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
