@@ -60,7 +60,7 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "plateau": (["training.schedule.type=plateau"], []),
     "ema": (["training.ema=0.9"], []),
     "balance": (["training.balance=gradient_blending"], []),
-    "token batches": (["training.batching={type: tokens, tokens: 64}"], []),
+    "token batches": (["training.batching={type: tokens, max_tokens: 64}"], []),
 }
 
 
@@ -88,7 +88,7 @@ def test_a_process_killed_at_a_random_moment_is_resumed_to_the_same_files(tmp_pa
         result = timeless(folder)
         assert result.keys() == expected.keys()
         for file, content in expected.items():
-            if not others or file not in ("run.json", "recipe.yaml", "report.html", "bundle/bundle.json"):
+            if not others or not file.endswith(("run.json", "recipe.yaml", "report.html", "bundle.json")):
                 assert result[file] == content, (number, file)
     assert killed, "no process was killed: it ended before"
 
