@@ -230,6 +230,7 @@ def test_a_family_by_name_alone_gets_its_defaults() -> None:
         ({"engine": {"type": "steam", "pressure": "a"}}, r"recipe: engine\.pressure: found 'a'"),
         ({"engine": {"type": "steam", "pressure": -1}}, r"engine: .*pressure must not be negative"),
         ({"engine": {"type": "electric", "pressure": 1}}, r"engine\.pressure: no such key \(known here: type, cells\)"),
+        ({"engine": {"type": "electric", "electric": 1}}, r"engine\.electric: no such key \(known here: type, cells\)"),
         ({"spare": {"a.b": {"type": "electric", "cells": []}}}, r"recipe: spare\.a\.b\.cells: found \[\]"),
         ({"spare": {"steam": {"type": "electric", "cell": 1}}}, r"spare\.steam\.cell: no such key; did you mean 'cel"),
         ({"history": [{"type": "steam"}, {"type": "electric", "cells": "x"}]}, r"history\.1\.cells: found 'x'"),

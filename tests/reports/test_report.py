@@ -108,7 +108,7 @@ def test_unreadable_cells_of_every_split_are_listed(report):
     page = render_report(replace(report, unreadable=broken))
     assert "Every cell could be read." not in page
     words = Page(page).text
-    assert "1 cells could not be read and count as missing: 1 in photo." in words
+    assert "1 cell could not be read, counted as missing: 1 in photo." in words
     assert all(part in words for part in ("train", "a.png", "is cut short"))
 
 

@@ -329,12 +329,15 @@ def _locate(config: Any, plain: Any, location: list[Any]) -> tuple[list[str], An
     value = plain
     for depth, step in enumerate(location):
         last = depth == len(location) - 1
+        if isinstance(kind, type) and issubclass(kind, Family):
+            choices = members(kind.family)
+            # Before the keys: a member's type may have the name of a key in it.
+            if step in choices and kind not in choices.values():
+                kind = choices[step]
+                continue
         in_list = isinstance(value, (list, tuple)) and isinstance(step, int) and step < len(value)
         if in_list or (isinstance(value, Mapping) and step in value):
             value = value[step]
-        elif isinstance(kind, type) and issubclass(kind, Family) and step in members(kind.family):
-            kind = members(kind.family)[step]
-            continue
         elif step not in _keys(kind) and not (last and isinstance(value, Mapping)):
             continue  # the name of a union's branch
         path.append(str(step))

@@ -72,7 +72,6 @@ class Scores:
             comparisons=self.baselines,
         )
         lines = report_text(report).splitlines()
-        lines += [f"warning: {warning}" for warning in self.warnings]
         cells = self.evaluation.unreadable
         lines += [f"unreadable, counted as missing: {cell}" for cell in cells[:10]]
         if len(cells) > 10:

@@ -286,7 +286,7 @@ def _text(
         parts.append("Not evaluated: there are no validation or test rows.")
     if num_unreadable:
         parts.append(
-            f"{num_unreadable} cells could not be read and count as missing; file and reason of each are in "
+            f"Unreadable cells, which count as missing: {num_unreadable:,}; file and reason of each are in "
             f"{run.folder / 'unreadable.jsonl'}"
         )
     lines = [f"run:      {run.folder}"]
