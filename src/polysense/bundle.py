@@ -31,6 +31,7 @@ from polysense.config.codec import from_dict, to_dict
 from polysense.core.batch import Batch
 from polysense.core.checksum import file_checksum, folder_checksums
 from polysense.core.device import resolve_device
+from polysense.core.error_text import first_line
 from polysense.core.files import move_entries, replacing_folder, write_bytes, write_text
 from polysense.core.json import write_json, write_json_lines
 from polysense.core.logs import get_logger
@@ -469,7 +470,7 @@ def load(path: Path | str, *, device: str = "auto") -> Bundle:
         raise
     # A bundle may come from anywhere, and libraries that are handed broken files raise whatever they like.
     except Exception as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        first = first_line(error).rstrip(":")
         raise BundleError(
             f"{folder}: the bundle is broken, or another version wrote it ({first}); train again, or copy it again"
         ) from error

@@ -17,7 +17,7 @@ from polysense.core.sample import SourceInfo
 from polysense.data.column import ColumnConfig, ColumnProcessor, sampled
 from polysense.errors import BundleError, ColumnError, DecodeError
 from polysense.modalities.category.column import CategoryColumnConfig
-from polysense.modalities.number.column import NumberColumnConfig
+from polysense.modalities.number.column import NumberColumnConfig, NumberProcessor
 
 Fit = Callable[..., ColumnProcessor]
 
@@ -80,6 +80,14 @@ def test_a_list_that_is_much_longer_than_all_others_is_cut_and_told(
     assert "data.columns.c.max_items sets it" in caplog.text
     assert fit(CategoryColumnConfig(max_items=None), [["a", "b"]] * 99 + [long]).column.max_items == 3000
     assert fit(CategoryColumnConfig(), [["a"] * 40] * 20).column.max_items == 40
+
+
+def test_nothing_is_learned_of_items_that_are_not_read(fit: Fit) -> None:
+    cells = [["1.234", "1.5"]] * 99 + [["1.234"] * 32 + ["1,5"] * 2000]
+    read = fit(NumberColumnConfig(), cells)
+    assert read.column == fit(NumberColumnConfig(), [cell[:32] for cell in cells]).column
+    assert isinstance(read, NumberProcessor)
+    assert read.notation.decimal == "."
 
 
 @given(st.integers(0, 3000), st.integers(1, 600))

@@ -236,6 +236,22 @@ def test_fitting_needs_columns_rows_and_what_it_names() -> None:
         Processor.fit(table(), DataConfig(columns={"note": TextColumnConfig()}, weight="zz"))
 
 
+def test_weights_that_can_be_read_in_two_ways_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    config = DataConfig(
+        columns={"a/b c": NumberColumnConfig()}, targets={"y": ClassificationTargetConfig()}, weight="w"
+    )
+    processor = Processor.fit(table(w=["1,234"] * NUM), config)
+    (warning,) = processor.warnings
+    assert warning.startswith(
+        "weight 'w': cells such as '1,234' (12 of 12) can be read in two ways, as 1,234 or as 1.234"
+    )
+    assert warning.endswith("to settle it, write the weights without a mark between thousands")
+    assert "weight 'w': cells such as '1,234'" in caplog.text
+    caplog.clear()
+    assert not Processor.fit(table(w=["1.5"] * NUM), config).warnings
+    assert not caplog.text
+
+
 def test_requirements_reach_their_column() -> None:
     config = DataConfig(columns={"snd": AudioColumnConfig(), "pic": ImageColumnConfig()})
     processor = Processor.fit(table(), config, {"snd": AudioRequirements(sample_rate=16000)})

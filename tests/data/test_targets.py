@@ -176,6 +176,28 @@ def test_truth_values_are_the_same_class_however_they_are_written(trained: list[
     assert [value(processor, cell) for cell in later] == [value(processor, cell) for cell in trained]
 
 
+@pytest.mark.parametrize("cells", [["T", "N", "S"], ["yes", "nein"], ["J", "F"], ["ja", "n"], ["true", "0"]])
+def test_words_of_two_pairs_are_no_truth_values(cells: list[Any]) -> None:
+    processor = fit(ClassificationTargetConfig(), cells)
+    for label in ("F", "no", "false", "1", "y"):
+        if label not in cells:
+            with pytest.raises(DecodeError, match="which training did not know"):
+                value(processor, label)
+
+
+def test_letters_beside_a_pair_of_letters_may_be_codes() -> None:
+    processor = fit(ClassificationTargetConfig(), ["T", "F", "S"])
+    assert value(processor, "false") == value(processor, "F")
+    with pytest.raises(DecodeError, match="'N'"):
+        value(processor, "N")
+
+
+@pytest.mark.parametrize("empty", ["", "  ", math.nan])
+def test_an_empty_name_is_no_class(empty: Any) -> None:
+    with pytest.raises(ColumnError, match=r"y.*: classes holds an empty name, .*; leave it out"):
+        fit(ClassificationTargetConfig(classes=("a", empty)), ["a", "b"])
+
+
 @pytest.mark.parametrize("cells", [["23.9 kg", "1.5 kg", "900 g"], ["$1,234.50", "$9.00", "#N/A"]])
 def test_regression_targets_have_a_unit(cells: list[Any]) -> None:
     processor = reloaded(fit(RegressionTargetConfig(), cells))

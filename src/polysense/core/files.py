@@ -24,6 +24,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from polysense.core.unicode_text import mended
+
 __all__ = ["move_entries", "relative_path", "replacing", "replacing_folder", "sweep", "write_bytes", "write_text"]
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
@@ -70,7 +72,7 @@ def _odd(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode("utf-8")
+        return mended(text).encode("utf-8")
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:

@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Profile(ABC):
-    """Facts about a column of which nothing is known yet; see `data.profile.ColumnProfile`."""
+    """Facts about a column of which nothing is known yet; see `data.roles.profile.ColumnProfile`."""
 
     @property
     @abstractmethod

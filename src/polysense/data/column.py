@@ -382,12 +382,6 @@ class TrainingCells:
                 if item is not None:
                     yield item, self.sources[position]
 
-    def values(self, limit: int | None = None) -> Iterator[Any]:
-        """The items of `items` without their sources."""
-        for position in self.present if limit is None else sampled(self.present, limit):
-            cell = self.cells[position]
-            yield from (item for item in cell if item is not None) if isinstance(cell, list) else (cell,)
-
     def read(
         self,
         name: str,

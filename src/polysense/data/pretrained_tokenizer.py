@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from polysense.core.error_text import first_line
 from polysense.core.own_code import OWN_CODE, needs_own_code
 from polysense.errors import ColumnError, WeightsError
 
@@ -36,10 +37,9 @@ def fast_tokenizer(path: str, what: str, revision: str | None = None) -> tuple[T
     except Exception as error:  # noqa: BLE001 (of files from outside, in a library's hands)
         if needs_own_code(error):
             raise WeightsError(f"{what} can't be had: {OWN_CODE}") from None
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"{what} can't be had: {reason}. Give the path of a local folder that holds tokenizer.json, or set HF_HOME "
-            "to a cache that holds it"
+            f"{what} can't be had: {first_line(error)}. Give the path of a local folder that holds tokenizer.json, or "
+            "set HF_HOME to a cache that holds it"
         ) from None
     tokenizer = getattr(wrapper, "backend_tokenizer", None)
     if tokenizer is None:

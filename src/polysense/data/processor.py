@@ -35,7 +35,7 @@ _log = get_logger("polysense.data.processor")
 
 T = TypeVar("T")
 _MAX_LISTED = 20  # columns that a message lists
-_VERSION = 3
+_VERSION = 4
 _FILE = "processor.json"
 
 
@@ -46,6 +46,7 @@ class Processor:
         columns: The fitted preprocessing of each input column.
         targets: Likewise of each target.
         weight: The column that holds the rows' weights, if there is one.
+        weight_warnings: What of the training rows' weights may be read otherwise than it was meant. Not saved.
         imputer: What imputes missing cells first, if anything does. It is not saved here: it may be a model.
         schema: What the encoders and heads are built from.
     """
@@ -62,6 +63,7 @@ class Processor:
         self.targets = dict(targets)
         self.weight = weight
         self._weight_notation = weight_notation or Notation()
+        self.weight_warnings: tuple[str, ...] = ()
         self.imputer = imputer
         for target in self.targets.values():
             target.attach(self.columns)
@@ -127,17 +129,22 @@ class Processor:
         for name, target in targets.items():
             if target.over is not None and name not in fitted_targets:
                 target.fit(table)
-        notation = None
-        if config.weight is not None:
-            table.require(config.weight, "weight column")
-            notation = NotationEvidence.of(table.cells(config.weight)).notation
-        return Processor(columns, targets, config.weight, notation, imputer)
+        if config.weight is None:
+            return Processor(columns, targets, imputer=imputer)
+        table.require(config.weight, "weight column")
+        evidence = NotationEvidence.of(table.cells(config.weight))
+        processor = Processor(columns, targets, config.weight, evidence.notation, imputer)
+        processor.weight_warnings = tuple(evidence.warnings("write the weights without a mark between thousands"))
+        for warning in processor.weight_warnings:
+            _log.warning("weight %r: %s", config.weight, warning)
+        return processor
 
     @property
     def warnings(self) -> list[str]:
         """What of the training cells may be read otherwise than it was meant; none of a loaded processor."""
         columns = [f"{name}: {text}" for name, column in self.columns.items() for text in column.warnings]
-        return columns + [f"{name}: {text}" for name, target in self.targets.items() for text in target.warnings]
+        targets = [f"{name}: {text}" for name, target in self.targets.items() for text in target.warnings]
+        return [*columns, *targets, *(f"weight {self.weight!r}: {text}" for text in self.weight_warnings)]
 
     def unfamiliar(self, table: Table) -> list[str]:
         """What of a table can be read and still means little to a model that was fitted on another, for warnings.

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from polysense.config.base import Config
 from polysense.config.limits import PositiveInt
 from polysense.core.device import is_out_of_memory
+from polysense.core.error_text import first_line
 from polysense.core.schema import Requirements, Schema
 from polysense.errors import ConfigError, UserError
 from polysense.nn.encoder import EncoderConfig
@@ -118,8 +119,7 @@ def _built(where: str) -> Iterator[None]:
     except (ValueError, RuntimeError, OverflowError, ZeroDivisionError) as error:
         if is_out_of_memory(error):
             raise ConfigError(f"{where}: the model takes more memory than there is; make it smaller") from error
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"{where}: can't be built with these settings: {first}") from error
+        raise ConfigError(f"{where}: can't be built with these settings: {first_line(error)}") from error
 
 
 def _folder(resources: Path | None, name: str) -> Path | None:

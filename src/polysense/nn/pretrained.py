@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from polysense.config.limits import NonNegativeFloat
 from polysense.core import registry
+from polysense.core.error_text import first_line
 from polysense.core.json import read_json, write_json
 from polysense.core.own_code import OWN_CODE, needs_own_code
 from polysense.core.schema import Column, Requirements
@@ -162,13 +163,14 @@ def from_pretrained(factory: Any, path: str, revision: str | None, **options: An
         where = "the folder" if looks_local else "the hub name"
         if needs_own_code(error):
             raise WeightsError(f"can't load {factory.__name__} from {where} {path!r}: {OWN_CODE}") from None
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         advice = (
             "check that the folder holds what save_pretrained writes"
             if looks_local
             else "without a network give a local folder instead, or set HF_HOME to a cache that holds it"
         )
-        raise WeightsError(f"can't load {factory.__name__} from {where} {path!r}: {first}; {advice}") from error
+        raise WeightsError(
+            f"can't load {factory.__name__} from {where} {path!r}: {first_line(error)}; {advice}"
+        ) from error
 
 
 def from_settings(factory: Any, settings: Any, **options: Any) -> Any:
@@ -179,8 +181,9 @@ def from_settings(factory: Any, settings: Any, **options: Any) -> Any:
         named = f"{factory.__name__} of the settings for {getattr(settings, 'model_type', '?')!r}"
         if needs_own_code(error):
             raise WeightsError(f"can't build {named}: {OWN_CODE}") from None
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"can't build {named}: {first}; check the config.json that it comes from") from error
+        raise WeightsError(
+            f"can't build {named}: {first_line(error)}; check the config.json that it comes from"
+        ) from error
 
 
 def open_blocks(backbone: nn.Module, tune: str | int) -> None:

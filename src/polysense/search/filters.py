@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from polysense.core.error_text import first_line
 from polysense.core.spelling import did_you_mean
 from polysense.errors import SearchError
 
@@ -84,7 +85,7 @@ def _checked(text: str, table: pl.DataFrame) -> Sequence[str]:
         condition = pl.sql_expr(text)
         columns = list(dict.fromkeys(condition.meta.root_names()))
     except _ERRORS as error:
-        raise SearchError(f"filter {text!r}: {_first_line(error)}; {_EXAMPLE}") from None
+        raise SearchError(f"filter {text!r}: {first_line(error)}; {_EXAMPLE}") from None
     for name in columns:
         if name.startswith("_POLARS_TMP"):
             raise SearchError(f"filter {text!r}: a subquery is not allowed: {_ALLOWED}")
@@ -94,14 +95,10 @@ def _checked(text: str, table: pl.DataFrame) -> Sequence[str]:
         dtype = table.clear().select(met=condition)["met"].dtype
     except _ERRORS as error:
         dtypes = ", ".join(f"{name} is {table.schema[name]}" for name in columns)
-        raise SearchError(f"filter {text!r}: {_first_line(error)} ({dtypes})") from None
+        raise SearchError(f"filter {text!r}: {first_line(error)} ({dtypes})") from None
     if dtype != pl.Boolean:
         raise SearchError(f"filter {text!r}: is no condition, its values are {dtype}; {_EXAMPLE}")
     return columns
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _unknown(name: str, names: list[str], text: str) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
+from polysense.core.error_text import first_line
 from polysense.core.json import parse_json
 from polysense.errors import DependencyError, SearchError
 
@@ -327,7 +328,7 @@ def _errors_at(location: str) -> Iterator[None]:
             isinstance(error, (ValueError, RuntimeError, OSError)) or type(error).__name__ == "PanicException"
         ):
             raise
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        line = first_line(error, 300)
         raise SearchError(
             f"{location}: LanceDB can't do it: {line}. If another process reclaimed disk space, open the index again; "
             "if files are damaged or missing, restore them or index the table again"

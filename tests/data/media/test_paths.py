@@ -1,4 +1,4 @@
-"""Tests of data.paths: what a cell names, in which Unicode form, and what may be read."""
+"""Tests of data.media.paths: what a cell names, in which Unicode form, and what may be read."""
 
 from __future__ import annotations
 

@@ -18,6 +18,12 @@ from polysense.data.roles.column_names import name_words, without_identifier
         ("ΟΜΙΛΗΤΗΣ", ["ομιλητησ"]),
         ("ユーザー", name_words("ユーザー")),
         ("42", []),
+        ("idéal", ["ideal"]),
+        ("UsuárioID", ["usuario", "id"]),
+        ("ÉcoleNr", ["ecole", "nr"]),
+        ("номерПользователя", ["номер", "пользователя"]),
+        ("患者id", ["患者", "id"]),
+        ("ผู้ID", [*name_words("ผู้"), "id"]),
     ],
 )
 def test_words(name: str, words: list[str]) -> None:

@@ -22,6 +22,7 @@ from polysense.core.random import generator
 from polysense.core.role import Role
 from polysense.data.media.sniff import kind_of_bytes, kind_of_path
 from polysense.data.roles.infer import ColumnGuess, infer
+from polysense.data.roles.profile import other_marks
 from polysense.data.tables.sources import Table, read_table
 from polysense.data.values.numbers import is_number
 from polysense.errors import ColumnError, PolysenseError, TableError
@@ -666,6 +667,22 @@ def test_the_other_columns_settle_what_a_column_leaves_open() -> None:
     plain = _guess(c=thousands, other=_numbers(lambda x: f"{x:.2f}"))["c"]
     assert plain.settings == {"decimal": "."}
     assert _guess("c", c=thousands, other=_numbers(lambda x: f"{x:.2f}"))["c"].settings == {"decimal": "."}
+
+
+def test_columns_that_disagree_settle_nothing_but_for_the_one_that_stands_alone() -> None:
+    points, commas = _numbers(lambda x: f"{x:.2f}"), _numbers(lambda x: f"{x:.2f}".replace(".", ","))
+    table = read_table({"open": _numbers(lambda x: f"{x:.3f}"), "point": points, "comma": commas, "other": commas})
+    assert other_marks(table) == {"point": ","}
+    table = read_table({"point": points, "comma": commas, "number": [0.5] * len(points)})
+    assert other_marks(table) == {"point": ",", "comma": "."}
+
+
+@pytest.mark.parametrize("name", ["idéal", "clé", "idée"])
+def test_an_accent_ends_no_word(name: str) -> None:
+    values = [37 * i * i % 7919 + 5000 for i in range(1, 60)]
+    assert len(set(values)) == len(values)
+    assert _guess(**{name: values})[name].role is Role.INPUT
+    assert _guess(id=values)["id"].role is Role.IGNORED
 
 
 @pytest.mark.parametrize("spelling", ["+49 170 {:07.0f}", "(555) {:03.0f}-1234", "030 {:07.0f}", "+1555{:07.0f}"])

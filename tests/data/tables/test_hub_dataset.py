@@ -10,6 +10,7 @@ import pytest
 
 from polysense.data.roles.infer import infer
 from polysense.data.tables.sources import read_table
+from polysense.errors import TableError
 
 
 @pytest.fixture
@@ -59,3 +60,27 @@ def test_decoded_audio_is_audio() -> None:
     assert (sound.role, sound.modality) == ("input", "audio")
     rows = [{"sound": {"array": None, "sampling_rate": 16_000}, "other": {"array": [1.0], "b": 1}} for _ in range(20)]
     assert all(guess.modality != "audio" for guess in infer(read_table(rows), []))
+
+
+@pytest.mark.parametrize("place", ["label", "tags", "nested", "structure"])
+@pytest.mark.parametrize("wrong", [2, 7, -2])
+def test_an_id_beyond_the_names_is_named(datasets: Any, place: str, wrong: int) -> None:
+    label = datasets.ClassLabel(names=["a", "b"])
+    kinds = {
+        "label": label,
+        "tags": datasets.List(label),
+        "nested": datasets.List(datasets.List(label)),
+        "structure": {"tag": label},
+    }
+
+    def cells(number: int) -> dict[str, Any]:
+        return {"label": number, "tags": [0, number], "nested": [[1, None], [number]], "structure": {"tag": number}}
+
+    def dataset(*numbers: int) -> Any:
+        made = datasets.Dataset.from_dict({place: [cells(number)[place] for number in numbers]})
+        made.info.features = datasets.Features({place: kinds[place]})  # as a file with other ids claims
+        return made
+
+    with pytest.raises(TableError, match=f"column '{place}': found the class id {wrong}, but its feature names 2"):
+        read_table(dataset(0, wrong, 1))
+    assert len(read_table(dataset(0, -1, 1))) == 3

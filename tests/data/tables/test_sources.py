@@ -434,12 +434,23 @@ def test_python_values() -> None:
         ([{"a": 1}, 2], "row 1: found int 2"),
         ({"a": "text"}, "a single row is a list with one dict"),
         ({"a": [1], "b": [1, 2]}, "not equally long"),
+        ({1: [1, 2], "1": [3, 4], "b": [5, 6]}, "found columns of the same name: '1'; rename them"),
+        ([{"b": 1}, {1: "a", "1": "b"}, {"1": "c"}], "row 1: found columns of the same name: '1'; rename them"),
+        ([{True: 1, "True": 2}], "row 0: found columns of the same name: 'True'; rename them"),
+        ([{"a": {1: "x", "1": "y"}}], "row 0, column 'a': found a dict"),
+        ([{"a": [{"b": {None: 1, "None": 2}}]}], "two of its keys are 'None'; rename one"),
+        ([{"a": json.loads(r'{"\ud800": 1, "\udc00": 2}')}], "two of its keys are '\ufffd'; rename one"),
     ],
 )
 def test_bad_python_values_are_named(source: Any, expected: str) -> None:
     with pytest.raises(TableError) as error:
         read_table(source)
     assert expected in str(error.value)
+
+
+def test_keys_that_are_no_texts_are_names() -> None:
+    table = read_table([{1: "a"}, {"1": "b"}, {None: 3}])
+    assert {name: table.cells(name) for name in table.names} == {"1": ["a", "b", None], "None": [None, None, 3]}
 
 
 def test_a_lazy_frame_that_fails_is_a_table_error() -> None:

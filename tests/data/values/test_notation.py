@@ -106,9 +106,9 @@ def test_a_columns_cells_settle_one_another(cells: list[str], values: list[float
 
 def test_what_no_cell_settles_is_said() -> None:
     evidence = NotationEvidence.of(["45.678", "12.345"])
-    (warning,) = evidence.warnings("data.columns.c.decimal")
+    (warning,) = evidence.warnings("set data.columns.c.decimal to '.' or ','")
     assert "can be read in two ways, as 45.678 or as 45,678, and are read as 45.678" in warning
-    assert "set data.columns.c.decimal to '.' or ','" in warning
+    assert warning.endswith("to settle it, set data.columns.c.decimal to '.' or ','")
     stated = NotationEvidence.of(["45.678", "12.345"], ",")
     assert list(stated.values) == [45678, 12345]
     assert not stated.warnings("")
@@ -165,3 +165,8 @@ def test_inference_and_preprocessing_agree_on_what_is_a_number(text: str) -> Non
 def test_three_decimals_are_read_as_by_the_whole_grammar(sign: str, digits: str) -> None:
     """They are so frequent that they have a way of their own; a wide point takes the other."""
     assert spell(sign + digits) == spell((sign + digits).replace(".", "\uff0e"))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_that_no_float_holds_keep_their_sign(sign: int) -> None:
+    assert NotationEvidence.of([1, sign * 10**301, sign * 10**400]).values == [1.0, sign * 1e300, sign * 1e300]

@@ -42,7 +42,7 @@ def test_a_later_table_in_another_notation_is_read_rightly_or_refused(fit: Fit) 
 
 def test_numbers_with_a_unit_are_read_in_it_alone(fit: Fit) -> None:
     processor = fit(NumberColumnConfig(scaling="none"), ["23.9 kg", "1.5 kg", "900 g", "2 kg"])
-    assert processor.column.unit == "kg"
+    assert processor.notation.unit == "kg"
     assert processor.transform("1.5 KG", SOURCE, Path())[0].tolist() == [1.5]
     with pytest.raises(DecodeError, match="found '900 g', expected a number in kg"):
         processor.transform("900 g", SOURCE, Path())

@@ -5,9 +5,9 @@ them changes nothing: order and augmentation are functions of (seed, epoch, row)
 same samples wherever that happens.
 
 Prediction wants more: row i depends on row i alone, bit for bit. Every block of a level has exactly the same shape,
-filled up with empty rows (`data.blocks`), so that the same kernels run over the same positions whoever the neighbors
-are; and a row's level depends on its own lengths alone. The price is padding: at most twofold in length, and one block
-per level that may be mostly empty.
+filled up with empty rows (`data.batches.blocks`), so that the same kernels run over the same positions whoever the
+neighbors are; and a row's level depends on its own lengths alone. The price is padding: at most twofold in length, and
+one block per level that may be mostly empty.
 """
 
 from __future__ import annotations

@@ -14,10 +14,28 @@ __all__ = ["folded_words", "name_words", "without_identifier"]
 
 def name_words(name: str) -> list[str]:
     """The words of a name, lower-case and without accents, in order."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", unicodedata.normalize("NFC", name))
+    spaced = _spaced(unicodedata.normalize("NFC", name))
     plain = unicodedata.normalize("NFD", spaced.casefold())
     letters = "".join(c for c in plain if not unicodedata.combining(c)).replace("ı", "i").replace("ł", "l")
     return re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", letters))
+
+
+def _spaced(name: str) -> str:
+    """A name with a mark where a word begins without one: a capital after a small letter, letters of another kind."""
+    pieces = []
+    before = ""
+    for char in name:
+        begins = before.isalnum() and not before.isupper() and char.isupper()
+        if begins or (before.isalpha() and char.isalpha() and _has_case(before) != _has_case(char)):
+            pieces.append("_")
+        pieces.append(char)
+        if not unicodedata.category(char).startswith("M"):  # a mark belongs to the letter before it
+            before = char
+    return "".join(pieces)
+
+
+def _has_case(char: str) -> bool:
+    return char.isupper() or char.islower() or char.istitle()
 
 
 def without_identifier(words: list[str]) -> tuple[list[str], bool]:

@@ -25,7 +25,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.roles.leaks import find_leaks
 from polysense.data.roles.persons import claim_person, settle_persons
 from polysense.data.roles.profile import ColumnGuess, ColumnProfile, cleaned, quote
-from polysense.data.roles.split_marks import SPLIT_NAMES, why_split_mark
+from polysense.data.roles.split_marks import SPLIT_NAMES, trained_and_held_out, why_split_mark
 from polysense.data.split import split_name
 from polysense.data.tables.sources import Table
 from polysense.errors import ColumnError, TableError
@@ -121,11 +121,7 @@ def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: Col
     answer = cleaned(table, target.name, literal=True)
     if answer.dtype != pl.String:
         return target
-    parts = cleaned(table, split, literal=False).cast(pl.String, strict=False)
-    part = parts.map_elements(lambda value: split_name(value) or "", return_dtype=pl.String)
-    rows = pl.DataFrame({"answer": answer, "part": part}).drop_nulls()
-    known = rows.filter(pl.col("part") == "train")["answer"].unique()
-    held_out = rows.filter(pl.col("part").is_in(["validation", "test"]))["answer"].unique()
+    known, held_out = trained_and_held_out(table, split, answer)
     unseen = int((~held_out.is_in(known.implode())).sum())
     words = [len(name.split()) for name in held_out.to_list()]
     if len(known) <= _FEW or len(held_out) <= _FEW or unseen < 0.5 * len(held_out) or sum(words) < 1.5 * len(words):

@@ -11,13 +11,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 
-import polars as pl
-
 from polysense.core.role import Role
 from polysense.data.roles.column_names import folded_words, name_words, without_identifier
 from polysense.data.roles.leaks import tells
 from polysense.data.roles.profile import ColumnGuess, ColumnProfile, cleaned, quote
-from polysense.data.split import split_name
+from polysense.data.roles.split_marks import trained_and_held_out
 from polysense.data.tables.sources import Table
 
 __all__ = ["are_patients", "claim_person", "person_columns", "settle_persons"]
@@ -210,9 +208,5 @@ _WHY = "who it is would be memorized; to use it, name it under columns with its 
 
 def _num_shared(table: Table, name: str, split: str) -> int:
     """Persons of the training rows that the other rows of a split column have too."""
-    parts = cleaned(table, split, literal=False).cast(pl.String, strict=False)
-    part = parts.map_elements(lambda value: split_name(value) or "", return_dtype=pl.String)
-    rows = pl.DataFrame({"person": cleaned(table, name, literal=False), "part": part}).drop_nulls()
-    trained = rows.filter(pl.col("part") == "train")["person"].unique()
-    others = rows.filter(pl.col("part").is_in(["validation", "test"]))["person"].unique()
+    trained, others = trained_and_held_out(table, split, cleaned(table, name, literal=False))
     return int(others.is_in(trained.implode()).sum())

@@ -26,6 +26,7 @@ from polysense.core.role import Role
 from polysense.data.media.media import locate
 from polysense.data.media.paths import find_file
 from polysense.data.media.sniff import file_kind, is_code, kind_of_bytes
+from polysense.data.roles.column_names import name_words
 from polysense.data.roles.row_numbers import INDEX_NAMES, is_named_index, numbers_rows
 from polysense.data.tables.sources import Table
 from polysense.data.values.category_key import category_key
@@ -35,8 +36,6 @@ from polysense.data.values.numbers import is_number
 from polysense.errors import DecodeError
 
 __all__ = [
-    "GROUP_NAMES",
-    "ID_NAMES",
     "SAMPLE",
     "ColumnGuess",
     "ColumnProfile",
@@ -53,8 +52,8 @@ SAMPLE = 1_000
 _MOST_SAMPLED, _FEWEST_SAMPLED = 400_000, 100  # cells of a table in all, and of a column even so
 _SAMPLE_MARKS = 200  # cells of each other column, for its decimal mark
 _LOOKED_INTO = 8  # files whose containers are opened
-ID_NAMES = {"id", "ids", "uuid", "guid", "key", "pk", "hash", "md5", "sha1", "sha256"}
-GROUP_NAMES = {
+_ID_NAMES = {"id", "ids", "uuid", "guid", "key", "pk", "hash", "md5", "sha1", "sha256"}
+_GROUP_NAMES = {
     "patient", "subject", "participant", "user", "person", "customer", "speaker", "session", "dialogue", "dialog",
     "conversation", "case", "study", "group", "author", "writer", "donor",
 }  # fmt: skip
@@ -125,7 +124,7 @@ class ColumnProfile(Profile):
         if self.notation.is_numeric and self.notation.marks and not self._are_named():
             self._without_marks(set(self.notation.marks))
         self._why_content: dict[str, str] = {}
-        self._words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+        self._words = name_words(name)
 
     def _are_named(self) -> bool:
         """Whether numbers name things, beside which a word such as "unknown" is one more: flags, and classes."""
@@ -288,7 +287,7 @@ class ColumnProfile(Profile):
         if is_named_index(self.name, self.table.names.index(self.name)):
             return self.range_of_numbers()[2]
         return self.num_distinct() == self.num_present >= 10 and (
-            bool(self.words & (ID_NAMES | INDEX_NAMES)) or numbers_rows(self._numbers(), self.name)
+            bool(self.words & (_ID_NAMES | INDEX_NAMES)) or numbers_rows(self._numbers(), self.name)
         )
 
     def _numbers(self) -> np.ndarray:
@@ -305,12 +304,12 @@ class ColumnProfile(Profile):
             if any(re.match(r"0\d", text.strip()) for text in self.texts):
                 return "digits with leading zeros"  # "007" is a code; as a number it would become 7
             low, high, is_whole = self.range_of_numbers()
-            named = self.last_word in ID_NAMES or (self.last_word in GROUP_NAMES and not self.words & _COUNT_NAMES)
+            named = self.last_word in _ID_NAMES or (self.last_word in _GROUP_NAMES and not self.words & _COUNT_NAMES)
             return f"integers {low} to {high}" if is_whole and not self.is_index and named else None
         if len(self.texts) < _MAJORITY * len(self.cells):
             return None
         are_codes = sum(map(is_code, self.texts)) >= _CODES * len(self.texts)
-        is_named = self.last_word in ID_NAMES
+        is_named = self.last_word in _ID_NAMES
         return f"codes such as {quote(self.texts[0])}" if are_codes and (not self.recurs or is_named) else None
 
     def num_distinct(self) -> int:
@@ -358,21 +357,20 @@ _MARKS: WeakKeyDictionary[Table, Mapping[str, DecimalMark]] = WeakKeyDictionary(
 def other_marks(table: Table) -> Mapping[str, DecimalMark]:
     """Per text column the decimal mark that the other columns of its table settle, where they agree."""
     if table not in _MARKS:
-        marks: dict[str, str] = {}
-        for name, kind in table.frame.schema.items():
-            if kind == pl.String:
-                cells = [
-                    clean(value) for value in table.frame.get_column(name).drop_nulls().head(_SAMPLE_MARKS).to_list()
-                ]
-                evidence = NotationEvidence.of(cells)
-                has_mark = evidence.settled == "cells" and evidence.notation.decimal is not None
-                if evidence.is_numeric and has_mark and not evidence.unclear:
-                    marks[name] = str(evidence.notation.decimal)
+        texts = [name for name, kind in table.frame.schema.items() if kind == pl.String]
+        marks: dict[str, DecimalMark] = {}
+        for name in texts:
+            cells = [clean(value) for value in table.frame.get_column(name).drop_nulls().head(_SAMPLE_MARKS).to_list()]
+            evidence = NotationEvidence.of(cells)
+            decimal = evidence.notation.decimal
+            if evidence.is_numeric and evidence.settled == "cells" and decimal is not None and not evidence.unclear:
+                marks[name] = decimal
         result: dict[str, DecimalMark] = {}
-        for name in table.names:
-            others = {mark for other, mark in marks.items() if other != name}
+        counts = Counter(marks.values())
+        for name in texts:
+            others = {mark for mark, count in counts.items() if count > (marks.get(name) == mark)}
             if len(others) == 1:
-                result[name] = "," if others == {","} else "."
+                result[name] = others.pop()
         _MARKS[table] = result
     return _MARKS[table]
 

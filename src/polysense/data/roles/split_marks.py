@@ -11,9 +11,11 @@ import re
 import polars as pl
 
 from polysense.data.roles.column_names import folded_words, name_words
-from polysense.data.roles.profile import ColumnProfile
+from polysense.data.roles.profile import ColumnProfile, cleaned
+from polysense.data.split import split_name
+from polysense.data.tables.sources import Table
 
-__all__ = ["SPLIT_NAMES", "why_split_mark"]
+__all__ = ["SPLIT_NAMES", "trained_and_held_out", "why_split_mark"]
 
 SPLIT_NAMES = folded_words("split splits fold folds subset partition set phase usage")
 """Words in the names of columns whose values name splits."""
@@ -50,6 +52,21 @@ def why_split_mark(profile: ColumnProfile) -> str | None:
     words = [part for word in words for part in _parts(word)]
     is_flag = set(words) <= _FLAG_PARTS | _BESIDE_FLAGS and set(words) & _FLAG_PARTS and set(words) & _FLAG_MARKS
     return _flag(profile, words) if is_flag else None
+
+
+def trained_and_held_out(table: Table, split: str, values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The distinct values of the rows that a split column trains on, and of those that it holds out.
+
+    Args:
+        table: The table.
+        split: Its column whose values name splits.
+        values: Of another of its columns; null where missing.
+    """
+    parts = cleaned(table, split, literal=False).cast(pl.String, strict=False)
+    part = parts.map_elements(lambda value: split_name(value) or "", return_dtype=pl.String)
+    rows = pl.DataFrame({"value": values, "part": part}).drop_nulls()
+    trained, held_out = pl.col("part") == "train", pl.col("part").is_in(["validation", "test"])
+    return rows.filter(trained)["value"].unique(), rows.filter(held_out)["value"].unique()
 
 
 def _parts(word: str) -> list[str]:

@@ -15,10 +15,12 @@ from typing import Any
 
 import polars as pl
 
+from polysense.core.error_text import first_line
+from polysense.core.unicode_text import mended
 from polysense.data.tables.delimited import check_names
 from polysense.data.tables.limits import MAX_DEPTH, TableBudget
 from polysense.data.tables.python_table import RawFrame
-from polysense.data.values.cells import as_column, mended
+from polysense.data.values.cells import as_column
 from polysense.errors import TableError
 
 __all__ = ["from_arrow", "is_plain", "plain_type"]
@@ -50,7 +52,7 @@ def from_arrow(table: Any, label: str, budget: TableBudget | None = None) -> Raw
             if isinstance(error, TableError):
                 raise
             raise TableError(
-                f"{where}: its cells, of Arrow's type {_named(column.type)}, can't be read: {_first_line(error)}"
+                f"{where}: its cells, of Arrow's type {_named(column.type)}, can't be read: {first_line(error, 300)}"
             ) from None
         spelled |= {name} if is_spelled else set()
         columns.append(series)
@@ -195,8 +197,3 @@ def _value(value: Any) -> Any:
 def _named(kind: Any) -> str:
     text = str(kind)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

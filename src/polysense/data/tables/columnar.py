@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
+from polysense.core.error_text import first_line
 from polysense.data.tables.arrow_types import from_arrow, is_plain
 from polysense.data.tables.limits import CELL_BYTES, TableBudget
 from polysense.data.tables.python_table import RawFrame
@@ -263,6 +264,4 @@ def _explained(path: Path, what: str) -> Iterator[None]:
         NotImplementedError,
         MemoryError,
     ) as error:
-        first = str(error).strip().splitlines()[:1]
-        reason = "".join(first)[:300] or type(error).__name__
-        raise TableError(f"{path}: is not {what}, or is damaged: {reason}") from None
+        raise TableError(f"{path}: is not {what}, or is damaged: {first_line(error, 300)}") from None

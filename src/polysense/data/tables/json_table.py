@@ -43,7 +43,7 @@ def read_json_lines(path: Path) -> RawFrame:
                     raise TableError(
                         f'{path}, line {number}: found {described(row)}, expected an object: {{"text": "hello"}}'
                     )
-                add_row(columns, row, count)
+                add_row(columns, row, count, f"{path}, line {number}")
                 count += 1
                 _check_shape(budget, columns, count, f"{path}, line {number}")
     if not count:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from polysense.core.unicode_text import mended
 from polysense.data.tables.delimited import check_names
-from polysense.data.values.cells import as_column, mended
+from polysense.data.values.cells import as_column
 from polysense.errors import TableError
 
 __all__ = ["RawFrame", "add_row", "described", "from_columns", "from_mapping", "from_rows"]
@@ -33,7 +34,7 @@ def from_mapping(source: Mapping[Any, Any], label: str) -> RawFrame:
     """Columns by name.
 
     Raises:
-        TableError: A column is no list, or they are not equally long, or a cell can't be held.
+        TableError: A column is no list, two have one name, they are not equally long, or a cell can't be held.
     """
     columns: dict[str, list[object]] = {}
     for key, cells in source.items():
@@ -42,6 +43,8 @@ def from_mapping(source: Mapping[Any, Any], label: str) -> RawFrame:
                 f"{label}, column {str(key)!r}: found {described(cells)}, expected a list with a cell per row; a "
                 f"single row is a list with one dict in it"
             )
+        if str(key) in columns:
+            raise _same_name(key, label)
         columns[str(key)] = list(cells)
     lengths = {name: len(cells) for name, cells in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -54,26 +57,32 @@ def from_rows(source: Sequence[Any], label: str) -> RawFrame:
     """Rows, each a dict.
 
     Raises:
-        TableError: A row is none, or a cell can't be held.
+        TableError: A row is none, two of its keys are one name, or a cell can't be held.
     """
     columns: dict[str, list[object]] = {}
     for i, row in enumerate(source):
         if not isinstance(row, Mapping):
             raise TableError(f"{label}, row {i}: found {described(row)}, expected a dict with the row's cells")
-        add_row(columns, row, i)
+        add_row(columns, row, i, f"{label}, row {i}")
     return from_columns(columns, len(source), label)
 
 
-def add_row(columns: dict[str, list[object]], row: Mapping[Any, object], count: int) -> None:
+def add_row(columns: dict[str, list[object]], row: Mapping[Any, object], count: int, where: str) -> None:
     """Appends a row to columns that are shorter wherever earlier rows lacked the key.
 
     Args:
         columns: By name; changed.
         row: The row.
         count: Rows that came before.
+        where: The row, for messages.
+
+    Raises:
+        TableError: Two of its keys are one name, such as 1 and "1".
     """
     for key, value in row.items():
         cells = columns.setdefault(str(key), [])
+        if len(cells) > count:
+            raise _same_name(key, where)
         cells.extend(None for _ in range(count - len(cells)))
         cells.append(value)
 
@@ -103,6 +112,10 @@ def from_columns(columns: dict[str, list[object]], count: int, label: str) -> Ra
 
     frame = pl.DataFrame(list(series()))
     return RawFrame(frame, frozenset(spelled))
+
+
+def _same_name(key: object, where: str) -> TableError:
+    return TableError(f"{where}: found columns of the same name: {str(key)!r}; rename them")
 
 
 def described(value: object) -> str:

@@ -22,7 +22,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from polysense.core.error_text import first_line
 from polysense.core.sample import SourceInfo
+from polysense.core.unicode_text import mended
 from polysense.data.media.file_names import existing
 from polysense.data.media.paths import ConfinedFolder
 from polysense.data.tables.arrow_types import from_arrow
@@ -31,7 +33,7 @@ from polysense.data.tables.delimited import check_names, read_delimited
 from polysense.data.tables.hub_dataset import from_datasets
 from polysense.data.tables.json_table import read_json, read_json_lines
 from polysense.data.tables.python_table import RawFrame, from_mapping, from_rows
-from polysense.data.values.cells import as_column, clean, clean_all, mended, normalize
+from polysense.data.values.cells import as_column, clean, clean_all, normalize
 from polysense.errors import TableError
 
 __all__ = ["CellImputer", "Imputations", "Table", "normalized", "read_raw", "read_table"]
@@ -128,7 +130,7 @@ class Table:
         return [imputed.get(row) if cell is None else cell for row, cell in zip(rows, result, strict=True)]
 
     def some_cells(self, positions: np.ndarray, column: str, *, literal: bool = False) -> list[object]:
-        """The cells of a column at some positions, as they came; equal to `cell` on each, much faster."""
+        """The cells of a column at some positions, without imputed values; otherwise equal to `cell` on each."""
         self.require(column)
         return clean_all(self.frame.get_column(column)[positions], literal, column in self.spelled)
 
@@ -277,8 +279,7 @@ def _read_object(source: Any, label: str) -> RawFrame:
         try:
             source = source.collect()
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            first = str(error).strip().splitlines()[:1]
-            raise TableError(f"{label}: the lazy frame can't be collected: {''.join(first)[:300]}") from None
+            raise TableError(f"{label}: the lazy frame can't be collected: {first_line(error, 300)}") from None
     if isinstance(source, pl.DataFrame):
         return RawFrame(source)
     if isinstance(source, Mapping) and not _is(source, "datasets", "DatasetDict"):

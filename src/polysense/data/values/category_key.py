@@ -1,8 +1,9 @@
 """Categories and classes: one spelling each, so that 1, 1.0 and "1", or True and "true", are the same one.
 
 Texts that look the same are the same: letters are composed (NFC, since a Mac types "é" as two characters), spaces of
-all widths are one, and what has no width is left out. Truth values are the same in a column that holds nothing else:
-True in one table, 1, "yes" or "Y" in the next.
+all widths are one, and what has no width is left out. Truth values are the same in a column that holds a pair of them
+(True and False, "Y" and "N"; not "T" and "N") and at most one word beside: True in one table, 1, "yes" or "Y" in the
+next.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+from polysense.core.unicode_text import ODD_SPACES
 from polysense.data.media.media import short
 from polysense.errors import DecodeError
 
 __all__ = ["category_key", "truth_keys", "unified", "unified_note"]
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
-_LOOKALIKES = str.maketrans(
-    dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " ")
-    | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", "")
-)
-_TRUE = ("true", "1", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim", "wahr", "vrai", "on")
-_FALSE = ("false", "0", "no", "n", "f", "nein", "non", "não", "nao", "falsch", "faux", "off")
-_TRUTH: Mapping[str, bool] = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
+_LOOKALIKES = str.maketrans(dict.fromkeys(ODD_SPACES, " ") | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", ""))
+_PAIRS = (
+    ("true", "false"), ("1", "0"), ("yes", "no"), ("y", "n"), ("t", "f"), ("on", "off"), ("ja", "nein"), ("j", "n"),
+    ("oui", "non"), ("si", "no"), ("sí", "no"), ("sim", "não"), ("sim", "nao"), ("wahr", "falsch"), ("vrai", "faux"),
+)  # fmt: skip
+_TRUTH: Mapping[str, bool] = {word: word == pair[0] for pair in _PAIRS for word in pair}
 
 
 def unified(text: str) -> str:
@@ -53,16 +54,23 @@ def truth_keys(keys: Iterable[str]) -> Mapping[str, str]:
     """For a column of truth values, by the other ways of writing one the key that it has in this column.
 
     Args:
-        keys: Those of the column. Other columns than of two truth values (and one word beside, such as "unknown") give
-            nothing.
+        keys: Those of the column. Other columns than of a pair of truth values (and one word beside, such as "unknown")
+            give nothing. Beside a single letter ("T", "F" and "S") letters may be codes, and only words are told.
     """
     known = list(keys)
     truths = {key: _TRUTH[key.casefold()] for key in known if key.casefold() in _TRUTH}
     others = [key for key in known if key not in truths]
-    if sorted(truths.values()) != [False, True] or len(others) > 1 or (others and set(truths) == {"0", "1"}):
-        return {}
     by_value = {value: key for key, value in truths.items()}
-    return {word: by_value[value] for word, value in _TRUTH.items() if word not in truths}
+    if len(truths) != 2 or len(by_value) != 2 or len(others) > 1 or (others and set(truths) == {"0", "1"}):
+        return {}
+    if (by_value[True].casefold(), by_value[False].casefold()) not in _PAIRS:
+        return {}
+    are_codes = any(len(key) == 1 for key in others)
+    return {
+        word: by_value[value]
+        for word, value in _TRUTH.items()
+        if word not in truths and not (are_codes and len(word) == 1)
+    }
 
 
 def category_key(value: object) -> str | None:

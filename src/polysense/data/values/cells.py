@@ -18,17 +18,18 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from polysense.core.logs import get_logger
+from polysense.core.unicode_text import mended
 from polysense.data.tables.limits import MAX_DEPTH
 from polysense.errors import TableError
 
-__all__ = ["MEDIA", "MISSING", "SHEET_ERRORS", "as_column", "as_series", "clean", "clean_all", "mended", "normalize"]
+__all__ = ["MEDIA", "MISSING", "SHEET_ERRORS", "as_column", "as_series", "clean", "clean_all", "normalize"]
 
 logger = get_logger("polysense.data.values.cells")
 
@@ -230,11 +231,6 @@ def _spelled(value: Any) -> str | None:
     return _as_text(value)
 
 
-def mended(text: str) -> str:
-    """A text that UTF-8 can hold: halves of surrogate pairs are joined, and become U+FFFD where one stands alone."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def _mended_cells(name: str, plain: list[Any], where: str) -> list[Any]:
     """Cells that UTF-8 can hold, of which those that could not be are named in the log."""
     rows = []
@@ -262,7 +258,20 @@ def _mended(value: Any) -> Any:
         return mended(value)
     if isinstance(value, list):
         return [_mended(item) for item in value]
-    return {mended(key): _mended(item) for key, item in value.items()} if isinstance(value, dict) else value
+    return _with_keys(value, mended, _mended) if isinstance(value, dict) else value
+
+
+def _with_keys(
+    value: Mapping[Any, Any], key_of: Callable[[Any], str], value_of: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """A dict with other keys and values; ValueError where two keys become one, for one of the values would be lost."""
+    result: dict[str, Any] = {}
+    for key, item in value.items():
+        name = key_of(key)
+        if name in result:
+            raise ValueError(f"two of its keys are {name!r}; rename one")
+        result[name] = value_of(item)
+    return result
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
@@ -276,7 +285,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item, depth + 1) for item in (value if isinstance(value, (list, tuple)) else sorted(value))]
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        return _with_keys(value, str, lambda item: _plain(item, depth + 1))
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else str(value)
     if isinstance(value, (np.generic, np.ndarray)):

@@ -37,7 +37,7 @@ class Classes:
         """The classes and how often each stands among the found labels.
 
         Raises:
-            ColumnError: There are fewer than two classes, or the fixed ones name one twice.
+            ColumnError: No label is a class, or the fixed ones name one twice, or one that no label can be.
         """
         counts: Counter[str] = Counter()
         spellings: dict[str, Counter[str]] = {}
@@ -49,7 +49,7 @@ class Classes:
         if fixed is None:
             keys = sorted(counts, key=_order(counts))
         else:
-            keys = [key for key in map(category_key, fixed) if key is not None]
+            keys = [_named(where, value) for value in fixed]
             if len(set(keys)) < len(keys):
                 raise ColumnError(f"{where}: classes names {max(keys, key=keys.count)!r} twice; name each class once")
             for key, value in zip(keys, fixed, strict=True):
@@ -95,6 +95,14 @@ class Classes:
         if self.kind == "bool":
             return category_key(name) == "true"
         return int(name) if self.kind == "int" else name
+
+
+def _named(where: str, value: object) -> str:
+    """A fixed class's key."""
+    key = category_key(value)
+    if key is None:
+        raise ColumnError(f"{where}: classes holds an empty name, {short(value)}, which no label has; leave it out")
+    return key
 
 
 def _spelled(value: object, key: str) -> str:

@@ -27,6 +27,7 @@ _RATIOS = ("%", "\u2030")
 _MOST_ABSENT = 3  # distinct words that stand for a missing number, beside the well-known ones
 _MOST_DECIMALS = 6  # more than a measurement has
 _CLEAR = 0.9
+_LARGEST = 1e300  # of Python's integers, which know no limit
 _MANY = 20  # fractions, of which none has another number of decimals by chance
 
 
@@ -165,7 +166,6 @@ class NotationEvidence:
         marks: Words for a missing number, and how many cells have each.
         bounds: Cells that are limits ("<0.5", inf), as they stand.
         others: Cells in other units, per unit.
-        bare: Cells without a unit in a column that has one.
         unclear: Cells that could be read in two ways by themselves, as they stand.
         settled: What decided about those: "cells" of the column, "stated", "convention" or "nothing".
         rest: Cells that are no numbers.
@@ -177,7 +177,6 @@ class NotationEvidence:
     marks: Mapping[str, int] = field(default_factory=dict)
     bounds: Sequence[str] = ()
     others: Mapping[str, int] = field(default_factory=dict)
-    bare: int = 0
     unclear: Sequence[str] = ()
     settled: Literal["cells", "stated", "convention", "nothing"] = "cells"
     rest: int = 0
@@ -215,11 +214,11 @@ class NotationEvidence:
             parts.append(f"{sum(self.others.values()):,} of {total:,} in another unit ({', '.join(self.others)})")
         return "; ".join(parts)
 
-    def warnings(self, setting: str) -> list[str]:
+    def warnings(self, remedy: str) -> list[str]:
         """What may be read otherwise than it was meant, or loses its meaning.
 
         Args:
-            setting: Where the decimal mark can be stated ("data.columns.price.decimal").
+            remedy: What settles how cells are read that can be read in two ways ("set ... to '.' or ','").
         """
         results, notation = [], self.notation
         if self.unclear and self.settled in ("convention", "nothing"):
@@ -230,8 +229,7 @@ class NotationEvidence:
             how = "are unreadable" if value is None else f"are read as {value:,.10g}"
             results.append(
                 f"cells such as {example!r} ({len(self.unclear):,} of {self.num_cells:,}) can be read in two ways, as "
-                f"{spelled.point:,.10g} or as {spelled.comma:,.10g}, and {how}; to settle it, set {setting} to '.' or "
-                f"','"
+                f"{spelled.point:,.10g} or as {spelled.comma:,.10g}, and {how}; to settle it, {remedy}"
             )
         if self.others:
             listed = ", ".join(f"{count:,} in {unit}" for unit, count in self.others.items())
@@ -267,7 +265,7 @@ class NotationEvidence:
                 else:
                     texts.append(text)
             elif isinstance(cell, (int, float)) and abs(cell) < math.inf:
-                typed.append(float(cell) if abs(cell) < 1e300 else 1e300)
+                typed.append(float(cell) if abs(cell) < _LARGEST else _LARGEST if cell > 0 else -_LARGEST)
             elif isinstance(cell, float):
                 bounds.append(str(cell))
             else:
@@ -276,7 +274,7 @@ class NotationEvidence:
         notation, others = _units(notation, len(typed), spellings)
         num_cells = len(typed) + len(texts) + sum(marks.values()) + len(bounds) + len(spellings)
         absent = _absent(texts, num_cells)
-        values, bare, unclear, rest = list(typed), 0, [], len(texts) - sum(absent.values())
+        values, bare, unclear, rest = list(typed), False, [], len(texts) - sum(absent.values())
         units: Counter[str] = Counter()
         for text, spelled in spellings:
             unit = notation.unit_of(spelled)
@@ -288,7 +286,7 @@ class NotationEvidence:
                 value = notation.value(spelled)
                 if value is not None and math.isfinite(value):
                     values.append(value)
-                bare += unit != notation.unit
+                bare = bare or unit != notation.unit
             elif unit in others:
                 units[unit or "no unit"] += 1
             else:
@@ -298,14 +296,13 @@ class NotationEvidence:
             values = values[len(typed) :]
         return NotationEvidence(
             notation=dataclasses.replace(
-                notation, absent=tuple(absent), bare=bare > 0, decimals=_decimals(typed, spellings)
+                notation, absent=tuple(absent), bare=bare, decimals=_decimals(typed, spellings)
             ),
             values=values,
             num_cells=num_cells,
             marks=dict((marks + absent).most_common()),
             bounds=bounds,
             others=dict(units.most_common()),
-            bare=bare,
             unclear=unclear,
             settled=settled,
             rest=rest,

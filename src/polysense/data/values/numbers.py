@@ -1,9 +1,9 @@
 """Numbers as people write them: "1,5", "1 000", "50%", "1e3", "1.234,5", "$1,234.50", "23.9 kg", "(1,234)".
 
 A cell alone does not say which of comma and point is its decimal mark, nor whether its unit is its column's, so a
-spelled number keeps both readings and its unit; `data.notation` settles them for a column. Digits of all scripts,
-spaces of all widths and every minus sign are read alike. A word after the digits is a unit where it is known as one or
-stands apart ("3 rooms"), so that codes ("12a", "1f600") are no numbers.
+spelled number keeps both readings and its unit; `data.values.notation` settles them for a column. Digits of all
+scripts, spaces of all widths and every minus sign are read alike. A word after the digits is a unit where it is known
+as one or stands apart ("3 rooms"), so that codes ("12a", "1f600") are no numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from polysense.core.unicode_text import ODD_SPACES
 from polysense.data.values.cells import MISSING
 
 __all__ = ["MARKS", "Spelled", "is_number", "known_unit", "spell"]
@@ -27,7 +28,7 @@ MARKS = frozenset(mark.casefold() for mark in MISSING) | frozenset({
 """The spellings, case aside, of a number or a date that is missing; of other cells most of them may be values."""
 
 _TRANSLATED = str.maketrans(
-    dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " ")
+    dict.fromkeys(ODD_SPACES, " ")
     | dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\ufe63", "-")
     | dict.fromkeys("\u2019\u02bc\u2032\u00b4\u066c", "'")
     | {"\u066b": ",", "\u066a": "%", "\u3002": "."}

@@ -8,7 +8,7 @@ Channels are averaged. An audio clip whose peak goes beyond full scale (float fi
 the resampler) is scaled down as a whole, not clipped: int16 = round(32768 * x / max(1, peak)). Long files pass through
 in blocks of 2^18 frames, so beside the result (2 bytes a sample) only a block is held; nothing is cut. A file that was
 cut short is refused, as half an image is: one whose structure states more bytes than there are (`chunks`, `mp3`,
-`data.containers`). A header that only counts wrongly, or leaves the length open, is that of a good file.
+`data.media.containers`). A header that only counts wrongly, or leaves the length open, is that of a good file.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ import numpy as np
 
 from polysense.config.limits import PositiveInt
 from polysense.core.logs import get_logger
+from polysense.core.modality_spec import parts
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
@@ -182,7 +183,7 @@ class CategoryProcessor(ColumnProcessor):
             return None
         total, unknown = 0, Counter[str]()
         for cell in cells:
-            for part in cell if isinstance(cell, list) else (cell,):
+            for part in parts(cell):
                 try:
                     key = category_key(part)
                 except DecodeError:

@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.logs import get_logger
+from polysense.core.modality_spec import parts
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
@@ -161,7 +162,7 @@ class DateProcessor(ColumnProcessor):
         if column.unit not in _SINCE_1970 or abs(column.mean) - column.std < _MONTH:
             return None
         for cell in cells:
-            for part in cell if isinstance(cell, list) else (cell,):
+            for part in parts(cell):
                 with contextlib.suppress(DecodeError):
                     moment = parse_date(part, column.day_first, column.unit)
                     if moment is not None:

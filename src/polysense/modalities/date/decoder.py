@@ -15,7 +15,6 @@ from polysense.nn.column_decoder import DecodingLimits, ScaledValueDecoder
 __all__ = ["DateDecoder"]
 
 _DAY = 86_400.0
-_CALENDAR = 12  # features of a date that is more than a time of day
 
 
 class DateDecoder(ScaledValueDecoder):
@@ -25,7 +24,7 @@ class DateDecoder(ScaledValueDecoder):
 
     def __init__(self, column: DateColumn, width: int) -> None:
         # A day has no beginning for a clock: 23:59 lies beside 00:00, so it is a sine and a cosine.
-        is_clock = column.num_features < _CALENDAR
+        is_clock = not column.has_dates
         super().__init__(column, width, num_values=2 if is_clock else 1)
         self._is_clock, self._mean, self._std = is_clock, column.mean, column.std
 

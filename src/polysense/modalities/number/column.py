@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.logs import get_logger
+from polysense.core.modality_spec import parts
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
@@ -70,9 +71,9 @@ class NumberProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> NumberColumn:
         requirements = NumberRequirements.of(requirements)
-        evidence = NotationEvidence.of(cells.values(_NUM_SAMPLED), self.config.decimal)
+        evidence = NotationEvidence.of((item for item, _ in cells.items(_NUM_SAMPLED)), self.config.decimal)
         self.notation, reading = evidence.notation, evidence.describe()
-        self.warnings = tuple(evidence.warnings(f"data.columns.{self.name}.decimal"))
+        self.warnings = tuple(evidence.warnings(f"set data.columns.{self.name}.decimal to '.' or ','"))
         if reading:
             _log.info("column %r: numbers, %s", self.name, reading)
         result = cells.read(self.name, "numbers", lambda cell, _: self.notation.read(cell), _NUM_SAMPLED)
@@ -87,7 +88,6 @@ class NumberProcessor(ColumnProcessor):
             mean=center,
             std=scale,
             quantiles=edges,
-            unit=self.notation.unit,
             reading=reading,
         )
 
@@ -118,8 +118,8 @@ class NumberProcessor(ColumnProcessor):
     def unfamiliar(self, cells: Iterable[object]) -> str | None:
         notation, numbers, total, bare = self.notation, list[float](), 0, 0
         for cell in cells:
-            for part in cell if isinstance(cell, list) else (cell,):
-                total += part is not None
+            for part in parts(cell):
+                total += 1
                 try:
                     number = notation.read(part)
                 except DecodeError:
@@ -127,14 +127,14 @@ class NumberProcessor(ColumnProcessor):
                 if number is not None:
                     numbers.append((number - self.column.mean) / self.column.std)
                     bare += bool(notation.unit) and not notation.has_unit(part)
-        parts = []
+        remarks = []
         if bare and not notation.bare:
-            parts.append(f"{bare:,} of {total:,} cells have no unit and are read as {notation.unit}")
+            remarks.append(f"{bare:,} of {total:,} cells have no unit and are read as {notation.unit}")
         if len(numbers) >= _FEWEST:
             with np.errstate(over="ignore"):
                 shift = self.shift([np.array(numbers)])
-            parts += [] if shift is None else [shift]
-        return "; ".join(parts) or None
+            remarks += [] if shift is None else [shift]
+        return "; ".join(remarks) or None
 
     def shift(self, items: Sequence[np.ndarray]) -> str | None:
         middle = float(np.median(np.stack(list(items))))

@@ -18,7 +18,6 @@ class NumberColumn(Column):
         std: The scale that is divided by.
         quantiles: The edges of the bins that hold equal shares of the training values, ascending, scaled as the items
             are; None where no encoder asks for them.
-        unit: The unit or currency of its cells; "" if they have none.
         reading: How its cells were read, in words: marks, unit, what is missing; "" where there is nothing to say.
     """
 
@@ -26,7 +25,6 @@ class NumberColumn(Column):
     mean: float
     std: float
     quantiles: tuple[float, ...] | None = None
-    unit: str = ""
     reading: str = ""
 
 

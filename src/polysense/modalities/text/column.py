@@ -36,6 +36,7 @@ from polysense.core.json import parse_json
 from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
+from polysense.core.unicode_text import mended
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
 from polysense.data.media.media import short
 from polysense.data.pretrained_tokenizer import fast_tokenizer
@@ -276,11 +277,7 @@ class TextProcessor(ColumnProcessor):
         text: str = value
         if text.isascii():
             return text
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # surrogates, as cut JSON escapes leave them: pairs are joined, single ones replaced
-            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return unicodedata.normalize("NFC", text)
+        return unicodedata.normalize("NFC", mended(text))
 
     def _encode(self, text: str, source: SourceInfo) -> list[int]:
         if not text.strip():

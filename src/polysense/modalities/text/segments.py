@@ -15,6 +15,7 @@ import numpy as np
 
 from polysense.core.modality_spec import FittedColumn
 from polysense.core.segment_aligner import CellSegment, SegmentAligner
+from polysense.core.unicode_text import mended
 from polysense.errors import DecodeError
 from polysense.modalities.text.column import TextProcessor, join_words
 
@@ -119,8 +120,7 @@ def _composed(text: str, total: int) -> np.ndarray:
         if position < len(text) and (unicodedata.combining(text[position]) or "\udc00" <= text[position] <= "\udfff"):
             lengths[position] = done
             continue
-        whole = text[start:position].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        done += len(unicodedata.normalize("NFC", whole))
+        done += len(unicodedata.normalize("NFC", mended(text[start:position])))
         lengths[position], start = done, position
     if lengths[-1] != total:  # letters that join with the next one (Hangul): spread evenly, which is nearly right
         lengths = np.round(np.linspace(0, total, len(text) + 1)).astype(np.int64)

@@ -161,7 +161,7 @@ def is_mostly_english(texts: Iterable[object], limit: int = 500) -> bool:
     """
     letters = foreign = num_words = english = other = 0
     for cell, _ in zip(texts, range(limit), strict=False):
-        for text in cell if isinstance(cell, list) else (cell,):
+        for text in parts(cell):
             if isinstance(text, str):
                 letters += sum(map(str.isalpha, text))
                 foreign += sum(c.isalpha() and not c.isascii() for c in text)

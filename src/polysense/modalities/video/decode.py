@@ -9,10 +9,10 @@ FFmpeg (PyAV) is given only what begins like a video container: asked to guess, 
 through a file object, so that it has no protocol with which to open anything else. Moving GIF, WebP and PNG images go
 to Pillow, which lays partial frames over one another.
 
-A file is whole or refused: one whose structure states more bytes than it holds was cut short (`data.containers`), and
-where the structure doesn't tell, one that states more frames or seconds. Counts and times in a whole file's header are
-not believed: an edit list, dropped frames or a recorder leave wrong ones. A frame that can't be decoded is not replaced
-by its neighbor.
+A file is whole or refused: one whose structure states more bytes than it holds was cut short
+(`data.media.containers`), and where the structure doesn't tell, one that states more frames or seconds. Counts and
+times in a whole file's header are not believed: an edit list, dropped frames or a recorder leave wrong ones. A frame
+that can't be decoded is not replaced by its neighbor.
 """
 
 from __future__ import annotations

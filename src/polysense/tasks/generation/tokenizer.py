@@ -21,6 +21,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from polysense.core.files import write_text
 from polysense.core.json import parse_json
+from polysense.core.unicode_text import mended
 from polysense.errors import BundleError
 
 __all__ = ["BEGIN", "END", "PADDING", "Kind", "OutputTokenizer", "read_tokenizer", "tidy"]
@@ -44,11 +45,7 @@ _WORDS_PER_SUBWORD = 5
 def tidy(text: str) -> str:
     """A text in Unicode's composed form, without whitespace around it; lone surrogates are replaced."""
     if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # as cut JSON escapes leave them: pairs are joined, single ones replaced
-            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", mended(text))
     return text.strip()
 
 

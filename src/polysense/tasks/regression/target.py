@@ -61,11 +61,11 @@ class RegressionProcessor(TargetProcessor):
     def _fit(self, table: Table, cells: list[list[object]]) -> Target:
         read = [NotationEvidence.of(values, self.config.decimal) for values in cells]
         self._notations = tuple(evidence.notation for evidence in read)
-        setting = f"data.targets.{self.name}.decimal"
+        remedy = f"set data.targets.{self.name}.decimal to '.' or ','"
         self.warnings = tuple(
             f"{column!r}: {warning}" if len(self.columns) > 1 else warning
             for column, evidence in zip(self.columns, read, strict=True)
-            for warning in evidence.warnings(setting)
+            for warning in evidence.warnings(remedy)
         )
         for column, evidence in zip(self.columns, read, strict=True):
             if evidence.describe():

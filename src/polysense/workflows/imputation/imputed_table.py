@@ -21,11 +21,12 @@ import polars as pl
 
 from polysense.core.files import relative_path
 from polysense.core.json import parse_json
+from polysense.core.unicode_text import mended
 from polysense.data.media.file_names import existing
 from polysense.data.media.sniff import kind_of_path
 from polysense.data.tables.delimited import open_text
 from polysense.data.tables.frame_file import frame_file
-from polysense.data.values.cells import MEDIA, as_series, clean, mended
+from polysense.data.values.cells import MEDIA, as_series, clean
 from polysense.errors import TableError
 from polysense.escaping import defused
 

@@ -6,8 +6,8 @@ gives the answer away, can come in by way of what is filled. So a bundle that re
 which any model trained on the whole table did, may be used: that column is masked from it.
 
 What it has learned is another matter: if it was trained on rows that a model is judged on, it may know them. A bundle
-remembers hashes of some of its training rows (`data.row_sketch`), and what is found of the held-out rows among them is
-told.
+remembers hashes of some of its training rows (`data.tables.row_sketch`), and what is found of the held-out rows among
+them is told.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from polysense.config.limits import NonNegativeFloat
+from polysense.core.error_text import first_line
 from polysense.core.json import read_json, write_json
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Features, PyramidLevel, Tokens
@@ -188,15 +189,14 @@ def _require_weights(file: Path) -> None:
     try:
         torch.load(file, map_location="meta", weights_only=True)
     except Exception as error:  # noqa: BLE001 (of a file from outside)
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{file}: holds no weights alone ({first}); give a .safetensors file") from None
+        raise WeightsError(f"{file}: holds no weights alone ({first_line(error)}); give a .safetensors file") from None
 
 
 def _no_weights(name: str, error: Exception) -> WeightsError:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return WeightsError(
-        f"can't load timm weights for {name!r}: {first}; without a network give the path of a local folder (name) or "
-        f"weights file (weights), set HF_HOME to a cache that holds them, or write `pretrained: false` and `tune: full`"
+        f"can't load timm weights for {name!r}: {first_line(error)}; without a network give the path of a local folder "
+        f"(name) or weights file (weights), set HF_HOME to a cache that holds them, or write `pretrained: false` and "
+        f"`tune: full`"
     )
 
 
