@@ -34,7 +34,7 @@ from polysense.core.device import resolve_device
 from polysense.core.error_text import first_line
 from polysense.core.files import move_entries, replacing_folder, write_bytes, write_text
 from polysense.core.json import write_json, write_json_lines
-from polysense.core.logs import get_logger
+from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.offline import offline
 from polysense.core.output_names import output_columns
 from polysense.core.packages import lacking, packages_of
@@ -48,6 +48,7 @@ from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
 from polysense.data.processor import Processor
+from polysense.data.recipe_paths import absolute_paths, relative_paths
 from polysense.data.tables.frame_file import frame_file, naming, write_frame
 from polysense.data.tables.sources import Table, read_table
 from polysense.data.values.cells import MEDIA
@@ -157,7 +158,7 @@ class Bundle:
         processor: Fitted preprocessing.
         model: In eval mode.
         model_config: What the model was built from.
-        recipe: The run's recipe as plain values.
+        recipe: The run's recipe as plain values, its paths absolute.
         info: Facts about the training, for the model card.
         folder: Where it was loaded from or saved to.
         card: The model card, README.md, as Markdown; "" for none.
@@ -200,14 +201,14 @@ class Bundle:
         folder = Path(folder)
         foreign = folder.is_dir() and not {path.name for path in folder.iterdir()} <= _ENTRIES
         with replacing_folder(folder / ".saving" if foreign else folder) as part:
-            self.write(part)
+            self.write(part, folder)
         if foreign:
             # What is half replaced is no bundle: the file that makes it one goes first and comes last.
             move_entries(folder / ".saving", folder, [_MANIFEST, *sorted(_ENTRIES - {_MANIFEST})])
         self.folder = folder
 
-    def write(self, folder: Path) -> None:
-        """Writes the bundle's files into a folder that is empty or not there yet; `save` replaces one as a whole."""
+    def write(self, folder: Path, place: Path) -> None:
+        """Writes the files into an empty or new folder, with the paths of another where they will lie; see `save`."""
         folder.mkdir(exist_ok=True)
         self.processor.save(folder / _PROCESSOR)
         (folder / _RESOURCES).mkdir()
@@ -218,7 +219,7 @@ class Bundle:
             for file, checksum in folder_checksums(folder / name).items()
         }
         if self.imputer is not None:
-            self.imputer.reconstructor.write(folder / IMPUTER)
+            self.imputer.reconstructor.write(folder / IMPUTER, place / IMPUTER)
             checksums[f"{IMPUTER}/{_MANIFEST}"] = file_checksum(folder / IMPUTER / _MANIFEST)  # has the others
         save_tensors(folder / _WEIGHTS, unshared(self.model.state_dict()))
         checksums[_WEIGHTS] = file_checksum(folder / _WEIGHTS)
@@ -233,7 +234,7 @@ class Bundle:
             ),
             "model": to_dict(self.model_config),
             "prediction": to_dict(self.prediction),
-            "recipe": to_dict(self.recipe),
+            "recipe": relative_paths(to_dict(self.recipe), place),
             "info": self.info,
             "sha256": checksums,
         }
@@ -404,9 +405,7 @@ class Bundle:
             raise TableError("the table has no rows to predict")
         unreadable.sort(key=lambda cell: (cell.source.row, cell.source.column))
         frame = polars.concat(frames, how="vertical_relaxed")
-        warnings = tuple(self.processor.unfamiliar(dataset.table))
-        for warning in warnings:
-            _log.warning("%s", warning)
+        warnings = warn_of_each(_log, self.processor.unfamiliar(dataset.table))
         return Predictions(frame[np.argsort(np.concatenate(rows), kind="stable")], tuple(unreadable), warnings)
 
     def _frame(self, batch: Batch, table: Table) -> polars.DataFrame:
@@ -496,4 +495,5 @@ def _load(folder: Path, place: torch.device, device: str) -> Bundle:
     model = config.build(processor.schema, folder / _RESOURCES)
     model.load_state_dict(load_file(folder / _WEIGHTS, device="cpu"))
     card = (folder / _CARD).read_text(encoding="utf-8", errors="replace") if (folder / _CARD).is_file() else ""
-    return Bundle(processor, model.to(place).eval(), config, plain["recipe"], plain["info"], folder, card, prediction)
+    recipe = absolute_paths(plain["recipe"], folder.resolve())
+    return Bundle(processor, model.to(place).eval(), config, recipe, plain["info"], folder, card, prediction)

@@ -51,8 +51,8 @@ class Reconstructor(Protocol):
     def save(self, folder: Path | str) -> None:
         """Writes it as a folder, whole or not at all."""
 
-    def write(self, folder: Path) -> None:
-        """Writes its files into a folder that is being made."""
+    def write(self, folder: Path, place: Path) -> None:
+        """Writes its files into a folder that is being made, and will lie at another place then."""
 
 
 class Imputer:

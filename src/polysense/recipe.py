@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,19 +10,16 @@ from polysense.config.base import Config
 from polysense.config.codec import dump_yaml, field_comments, from_dict, parse_yaml, read_text, to_dict
 from polysense.config.limits import Limit, NonNegativeFloat, NonNegativeInt, PositiveInt
 from polysense.config.overrides import apply_overrides
-from polysense.core.files import relative_path
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.config import DataConfig
+from polysense.data.recipe_paths import INIT_FROM, PATHS, absolute_paths, relative_paths, spelled_out
 from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError
 from polysense.nn.head import HeadConfig
 from polysense.nn.model_config import ModelConfig
 from polysense.training.config import TrainingConfig
 
-__all__ = ["EvaluationConfig", "InitFromConfig", "Recipe", "absolute_paths", "load_recipe"]
-
-_PATHS = ("table", "validation", "test", "root", "impute")
-_INIT_FROM = "init_from"
+__all__ = ["EvaluationConfig", "InitFromConfig", "Recipe", "load_recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +83,7 @@ class InitFromConfig(Config):
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
-        return core_schema.no_info_before_validator_function(_spelled_out, handler(source))
-
-
-def _spelled_out(value: Any) -> Any:
-    """`init_from: BUNDLE` is short for `init_from: {bundle: BUNDLE}`."""
-    if isinstance(value, dict) and "type" in value and "bundle" not in value:
-        value = {("bundle" if key == "type" else key): below for key, below in value.items()}  # of an override below it
-    return {"bundle": str(value)} if isinstance(value, (str, Path)) else value
+        return core_schema.no_info_before_validator_function(spelled_out, handler(source))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,18 +145,12 @@ class Recipe(Config):
         if not overrides:
             return self
         plain = apply_overrides(to_dict(self), overrides)
-        return from_dict(Recipe, _absolute(plain, base or Path.cwd(), only=_overridden(overrides)), where="overrides")
+        return from_dict(Recipe, absolute_paths(plain, base or Path.cwd(), _overridden(overrides)), where="overrides")
 
     def relative_to(self, folder: Path) -> Recipe:
         """A copy whose paths start from a folder, for a file there: it holds no path of this machine, and reads the
         same after a move of both."""
-        paths: dict[str, Any] = {
-            key: relative_path(path, folder) for key in _PATHS if (path := getattr(self.data, key)) and _is_local(path)
-        }
-        start = self.init_from
-        if start is not None and _is_local(start.bundle):
-            start = replace(start, bundle=relative_path(start.bundle, folder))
-        return replace(self, data=replace(self.data, **paths), init_from=start)
+        return from_dict(Recipe, relative_paths(to_dict(self), folder), where="the recipe")
 
     def to_yaml(self, comments: bool = True, extra: dict[str, str] | None = None) -> str:
         """The complete recipe; with `comments`, every key's meaning above it."""
@@ -176,31 +160,9 @@ class Recipe(Config):
         return dump_yaml(self, texts)
 
 
-def _is_local(path: str) -> bool:
-    return "://" not in path
-
-
 def _overridden(overrides: list[str]) -> set[str]:
     keys = {override.partition("=")[0].strip().removeprefix("data.") for override in overrides}
-    return {key.removesuffix(".bundle") for key in keys} & {*_PATHS, _INIT_FROM}
-
-
-def _absolute(plain: dict[str, Any], base: Path, only: set[str]) -> dict[str, Any]:
-    data = plain.get("data")
-    if isinstance(data, dict):
-        for key in only:
-            if isinstance(data.get(key), str) and "://" not in data[key]:
-                data[key] = str((base / Path(data[key]).expanduser()).resolve())
-    if _INIT_FROM in only and plain.get(_INIT_FROM) is not None:
-        start = plain[_INIT_FROM] = _spelled_out(plain[_INIT_FROM])
-        if isinstance(start, dict) and isinstance(start.get("bundle"), str):
-            start["bundle"] = str((base / Path(start["bundle"]).expanduser()).resolve())
-    return plain
-
-
-def absolute_paths(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A recipe as plain values, whose paths start from a folder, with absolute ones; changed in place."""
-    return _absolute(plain, folder, {*_PATHS, _INIT_FROM})
+    return {key.removesuffix(".bundle") for key in keys} & {*PATHS, INIT_FROM}
 
 
 def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
@@ -215,5 +177,5 @@ def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
         raise ConfigError(f"{path}: found {type(plain).__name__}, expected keys: data, model, training, evaluation")
     plain = absolute_paths(plain, path.resolve().parent)
     if overrides:
-        plain = _absolute(apply_overrides(plain, overrides), Path.cwd(), _overridden(overrides))
+        plain = absolute_paths(apply_overrides(plain, overrides), Path.cwd(), _overridden(overrides))
     return from_dict(Recipe, plain, where=str(path))

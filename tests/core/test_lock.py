@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,8 +117,6 @@ while time.time() < until:
 def test_where_there_are_no_locks_a_warning_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import fcntl
-
     def unsupported(*arguments: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -128,3 +131,88 @@ def test_a_broken_lock_file_blocks_nobody(tmp_path: Path) -> None:
     with locked(tmp_path):
         pass
     assert lock._holder(-1) == "another process"
+
+
+def refusal(folder: Path) -> str | None:
+    """What another thread of this process hears that would lock a folder; None where it gets it."""
+
+    def attempt() -> str | None:
+        try:
+            with locked(folder):
+                return None
+        except LockedError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(attempt).result(timeout=60)
+
+
+def test_of_two_threads_one_has_it_from_the_first_step_to_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: dict[str, str | None] = {}
+    take, unlink, close = lock._take, Path.unlink, os.close
+
+    def meanwhile(step: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.undo()
+            result = act(*arguments, **options)
+            said[step] = refusal(tmp_path)
+            return result
+
+        return run
+
+    monkeypatch.setattr(lock, "_take", meanwhile("taking", take))
+    with locked(tmp_path):
+        said["within"] = refusal(tmp_path)
+        monkeypatch.setattr(Path, "unlink", meanwhile("unlinking", unlink))
+    with locked(tmp_path):
+        monkeypatch.setattr(os, "close", meanwhile("closing", close))
+    assert list(said) == ["taking", "within", "unlinking", "closing"]
+    for message in said.values():
+        assert message is not None
+        assert f"this process ({os.getpid()}) is writing to this folder" in message
+    assert refusal(tmp_path) is None
+
+
+def test_asking_takes_the_lock_from_no_thread_that_is_about_to_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / LOCK_FILE).touch()
+    has_it, done = threading.Event(), threading.Event()
+    take = lock._take
+
+    def hold_on() -> None:
+        with locked(tmp_path):
+            has_it.set()
+            done.wait(60)
+
+    with ThreadPoolExecutor(1) as threads:
+
+        def slow(descriptor: int) -> bool:  # a thread locks the folder while this one asks
+            monkeypatch.undo()
+            threads.submit(hold_on)
+            has_it.wait(0.5)
+            return take(descriptor)
+
+        monkeypatch.setattr(lock, "_take", slow)
+        try:
+            require_unlocked(tmp_path)
+            assert has_it.wait(60)
+            program = "import sys; from pathlib import Path; from polysense.core.lock import require_unlocked\n"
+            program += "require_unlocked(Path(sys.argv[1]))"
+            other = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True)
+            assert f"process {os.getpid()} on" in other.stderr
+        finally:
+            done.set()
+
+
+def test_a_folder_that_could_not_be_locked_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(lock, "_acquire", full)
+    with pytest.raises(OSError, match="No space left"):
+        locked(tmp_path).__enter__()
+    monkeypatch.undo()
+    assert refusal(tmp_path) is None

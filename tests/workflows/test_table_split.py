@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -82,3 +83,42 @@ def test_a_part_that_is_not_there_is_refused(by_column: Bundle, frame: pl.DataFr
         part_of(by_column, read_table(frame.filter(pl.col("split") != "test")), "test")
     with pytest.raises(ConfigError, match="it has no column 'split'"):
         part_of(by_column, read_table(frame.drop("split")), "test")
+
+
+@pytest.fixture(scope="module")
+def by_chance(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a table's file that generates text, split by chance."""
+    folder = tmp_path_factory.mktemp("by chance")
+    pl.DataFrame(rows).write_csv(folder / "t.csv")
+    polysense.fit(
+        folder / "t.csv", target="label", columns={"label": "generation"}, output=folder / "runs" / "run",
+        overrides=[*SMALL, "data.split.test=0.25", "evaluation.contribution=false"], progress=False,
+    )  # fmt: skip
+    return folder
+
+
+def test_another_decoding_knows_the_training_table_too(
+    by_chance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, table = by_chance / "runs" / "run", by_chance / "t.csv"
+    part = polysense.evaluate(run, table, split="test", bootstrap=0)
+    other = polysense.evaluate(run, table, split="test", bootstrap=0, decoding={"type": "beam", "beam_size": 2})
+    assert other.evaluation.num_counted("label") == part.evaluation.num_counted("label") < 80
+    with caplog.at_level(logging.WARNING, "polysense.workflows"):
+        polysense.evaluate(run, table, bootstrap=0, decoding="beam")
+    assert "are in the split that the model was trained on" in caplog.text
+
+
+def test_a_bundle_saved_elsewhere_knows_the_training_table(by_chance: Path, tmp_path: Path) -> None:
+    bundle = load(by_chance / "runs" / "run")
+    table = read_table(by_chance / "t.csv")
+    size = len(part_of(bundle, table, "test"))
+    places = [tmp_path / "copy", tmp_path / "a" / "b" / "copy", tmp_path / "foreign"]
+    places[2].mkdir()
+    (places[2] / "notes.txt").write_text("mine")
+    for place in places:
+        bundle.save(place)
+        assert str(tmp_path) not in (place / "bundle.json").read_text()
+        assert len(part_of(load(place), table, "test")) == size
+        assert len(part_of(bundle, table, "test")) == size

@@ -23,7 +23,7 @@ import yaml
 
 from polysense.config.base import Config, Family, describe, members, num_registered
 from polysense.config.limits import check_limits
-from polysense.core.spelling import did_you_mean
+from polysense.core.spelling import did_you_mean, shortened
 from polysense.errors import ConfigError
 from polysense.escaping import visible
 
@@ -238,7 +238,7 @@ def from_dict(config: type[C], plain: Any, where: str = "recipe") -> C:
     if plain is None:
         plain = {}
     if not isinstance(plain, Mapping):
-        raise ConfigError(f"{where}: found {_short(plain)}, expected keys: {', '.join(_keys(config))}")
+        raise ConfigError(f"{where}: found {shortened(plain)}, expected keys: {', '.join(_keys(config))}")
     try:
         built: C = _adapter(typing.cast("Hashable", config), num_registered()).validate_python(plain)
     except ValidationError as error:
@@ -284,11 +284,6 @@ def _adapter(config: Hashable, registered: int) -> Any:
     return TypeAdapter(typing.cast("Any", config))
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _keys(config: Any) -> list[str]:
     is_class = isinstance(config, type) and dataclasses.is_dataclass(config)
     return [field.name for field in dataclasses.fields(config)] if is_class else []
@@ -311,7 +306,7 @@ def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> st
         if isinstance(kind, type) and issubclass(kind, Family) and str(tag) in kind.replaced:
             return f"{name}: there is no {kind.family} {tag!r} any more; write {kind.replaced[str(tag)]}"
         hint = did_you_mean(str(tag), choices)
-        what = "no type given" if code == "union_tag_not_found" else f"no {kind.family} is named {_short(tag)}{hint}"
+        what = "no type given" if code == "union_tag_not_found" else f"no {kind.family} is named {shortened(tag)}{hint}"
         return f"{name}: {what} (choose from: {', '.join(choices)})"
     if code in ("missing", "missing_argument"):
         return f"{name}: is missing, and has no default"
@@ -319,7 +314,7 @@ def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> st
     context = problem.get("ctx", {})
     if "error" in context:  # our own ValueError raised in a __post_init__
         message = str(context["error"])
-    return f"{name or type(value).__name__}: found {_short(result)}; {message[:1].lower()}{message[1:]}"
+    return f"{name or type(value).__name__}: found {shortened(result)}; {message[:1].lower()}{message[1:]}"
 
 
 def _locate(config: Any, plain: Any, location: list[Any]) -> tuple[list[str], Any, Any]:

@@ -2,17 +2,19 @@
 
 A record lock of the operating system (POSIX `fcntl`) on a file in the folder: the kernel, on a network folder its
 server, gives it back when the process ends, in whatever way. Unlike `flock` it is not inherited by forked processes, so
-a worker that outlives a killed training holds nothing. It can't tell two holders within one process apart; those are
-kept from one another by a set. Where a file system has no locks, a warning says so and nothing is locked.
+a worker that outlives a killed training holds nothing. It can't tell two holders within one process apart, and ends as
+soon as the process closes the file, whoever does; so threads are kept from one another by a set of folders. Where a
+file system has no locks, a warning says so and nothing is locked.
 """
 
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import os
 import socket
-import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +28,8 @@ LOCK_FILE = ".lock"
 """The file's name; it is there while the folder is locked, and after a kill until the next holder is done."""
 
 _log = get_logger("polysense.core")
-_own: set[tuple[int, Path]] = set()
+_own: set[tuple[int, Path]] = set()  # locked, or about to be, by a thread of the process of that number
+_guard = threading.Lock()
 
 
 @contextmanager
@@ -42,19 +45,21 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     key = (os.getpid(), folder.resolve())
-    if key in _own:
-        raise LockedError(_message(folder, f"this process ({os.getpid()})"))
-    path = folder / LOCK_FILE
-    descriptor = _acquire(folder, path)
-    _own.add(key)
+    with _guard:
+        _require_other(folder, key)
+        _own.add(key)
     try:
-        yield
+        path = folder / LOCK_FILE
+        descriptor = _acquire(folder, path)
+        try:
+            yield
+        finally:
+            if os.getpid() == key[0]:  # not in a forked process that an error has led here
+                with suppress(OSError):
+                    path.unlink()
+                os.close(descriptor)
     finally:
         _own.discard(key)
-        if os.getpid() == key[0]:  # not in a forked process that an error has led here
-            with suppress(OSError):
-                path.unlink()
-            os.close(descriptor)
 
 
 def require_unlocked(folder: Path) -> None:
@@ -63,17 +68,22 @@ def require_unlocked(folder: Path) -> None:
     Raises:
         LockedError: Somebody has; says who.
     """
-    if (os.getpid(), folder.resolve()) in _own:
-        raise LockedError(_message(folder, f"this process ({os.getpid()})"))
-    try:
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:  # none is there, or the folder can't be written to, which whoever writes will hear
-        return
-    try:
-        if not _take(descriptor):
-            raise LockedError(_message(folder, _holder(descriptor)))
-    finally:
-        os.close(descriptor)
+    with _guard:  # a thread that took the lock meanwhile would lose it with the file that is closed here
+        _require_other(folder, (os.getpid(), folder.resolve()))
+        try:
+            descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:  # none is there, or the folder can't be written to, which whoever writes will hear
+            return
+        try:
+            if not _take(descriptor):
+                raise LockedError(_message(folder, _holder(descriptor)))
+        finally:
+            os.close(descriptor)
+
+
+def _require_other(folder: Path, key: tuple[int, Path]) -> None:
+    if key in _own:
+        raise LockedError(_message(folder, f"this process ({key[0]})"))
 
 
 def _acquire(folder: Path, path: Path) -> int:
@@ -99,10 +109,6 @@ def _acquire(folder: Path, path: Path) -> int:
 
 def _take(descriptor: int) -> bool:
     """Whether nobody else has it."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):

@@ -7,10 +7,11 @@ handlers of their own.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from polysense.escaping import visible
 
-__all__ = ["get_logger"]
+__all__ = ["get_logger", "warn_of_each"]
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -18,6 +19,14 @@ def get_logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.addFilter(_escape)  # the same one is added once
     return logger
+
+
+def warn_of_each(log: logging.Logger, warnings: Iterable[str]) -> tuple[str, ...]:
+    """Logs warnings, one a line, and gives them back."""
+    logged = tuple(warnings)
+    for warning in logged:
+        log.warning("%s", warning)
+    return logged
 
 
 def _escape(record: logging.LogRecord) -> bool:

@@ -273,7 +273,7 @@ steps if that is known) -> the cell's aligner. Raises DecodeError if the cell ca
 
 
 class ModalitySpec(ABC):
-    """What generic code asks. Third parties subclass it; see docs/architecture.md, "Add a modality".
+    """What generic code asks. Third parties subclass it; see docs/add_a_modality.md.
 
     Attributes:
         name: Of the modality, as recipes and schemas have it.

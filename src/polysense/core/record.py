@@ -12,6 +12,8 @@ import math
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
+from polysense.core.spelling import shortened
+
 __all__ = ["read_record"]
 
 R = TypeVar("R")
@@ -38,11 +40,11 @@ def read_record(record: type[R], plain: Mapping[str, Any]) -> R:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or record.__name__
-        raise ValueError(f"{where}: found {_short(first['input'])}; {first['msg']}") from None
+        raise ValueError(f"{where}: found {shortened(first['input'])}; {first['msg']}") from None
     for name in sorted(known):
         for value in _numbers(getattr(built, name)):
             if not math.isfinite(value) or (isinstance(value, int) and not -1 <= value < 2**53):
-                raise ValueError(f"{name}: found {_short(value)}, expected a size or a finite number")
+                raise ValueError(f"{name}: found {shortened(value)}, expected a size or a finite number")
     return built
 
 
@@ -59,8 +61,3 @@ def _numbers(value: object) -> Iterator[float]:
             yield from _numbers(below)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield value
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -20,6 +20,7 @@ from torch import nn
 from polysense.core.checksum import damages
 from polysense.core.json import read_json
 from polysense.core.schema import Schema
+from polysense.core.spelling import shortened
 from polysense.errors import BundleError, ConfigError
 from polysense.nn.model_config import ModelConfig
 
@@ -77,7 +78,9 @@ def read_manifest(path: Path, known: int) -> dict[str, Any]:
         raise BundleError(f"{path}: can't be read: {error}; copy the bundle again") from None
     result = plain.get("format")
     if isinstance(result, bool) or not isinstance(result, int):
-        raise BundleError(f"{path}: found the format {_short(result)}, expected a number: this is no bundle's manifest")
+        raise BundleError(
+            f"{path}: found the format {shortened(result)}, expected a number: this is no bundle's manifest"
+        )
     if result != known:
         what = "upgrade polysense" if result > known else "train again, or load it with that version"
         raise BundleError(
@@ -87,7 +90,9 @@ def read_manifest(path: Path, known: int) -> dict[str, Any]:
     _check(plain, _KINDS, path, "")
     for name, version in plain["packages"].items():
         if not name or not isinstance(version, str):
-            raise BundleError(f"{path}: packages: found {_short(name)}: {_short(version)}, expected NAME: VERSION")
+            raise BundleError(
+                f"{path}: packages: found {shortened(name)}: {shortened(version)}, expected NAME: VERSION"
+            )
     if (imputer := plain.get("imputer")) is not None:
         _check(plain, {"imputer": dict}, path, "")
         _check(imputer, _IMPUTER, path, "imputer.")
@@ -124,8 +129,8 @@ def require_sizes(config: ModelConfig, schema: Schema, shapes: Mapping[str, tupl
     for name, value in _counts(config, "model"):
         if value > bound:
             raise BundleError(
-                f"{resources.parent}: {name}: found {_short(value)}; the bundle's weights are of no such model; copy "
-                "it again"
+                f"{resources.parent}: {name}: found {shortened(value)}; the bundle's weights are of no such model; "
+                "copy it again"
             )
     require_shapes(lambda: config.build(schema, resources), shapes, resources.parent)
 
@@ -176,11 +181,6 @@ def _counts(value: object, where: str) -> Iterator[tuple[str, int]]:
 def _check(plain: Mapping[str, Any], kinds: Mapping[str, type], path: Path, where: str) -> None:
     for name, kind in kinds.items():
         if not isinstance(plain.get(name), kind):
-            value = "nothing" if name not in plain else _short(plain[name])
+            value = "nothing" if name not in plain else shortened(plain[name])
             expected = _NAMES[kind]
             raise BundleError(f"{path}: {where}{name}: found {value}, expected {expected}; copy the bundle again")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

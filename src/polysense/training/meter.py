@@ -182,10 +182,12 @@ class Meter:
     def state(self) -> dict[str, Any]:
         """What a checkpoint must remember, so that the epoch's losses are those of an unbroken run."""
         self.settle()
+        # Without a step since the last record, the time since then is the validation's.
+        seconds = time.perf_counter() - self._since if self._recent_steps else 0.0
         return {
             "recent": self._recent, "recent_steps": self._recent_steps,
             "epoch": self._epoch, "epoch_steps": self._epoch_steps,
-            "work": vars(self._work) | {"seconds": self._work.seconds + time.perf_counter() - self._since},
+            "work": vars(self._work) | {"seconds": self._work.seconds + seconds},
             "epoch_work": vars(self._epoch_work).copy(),
         }  # fmt: skip
 

@@ -77,7 +77,7 @@ class Trainer:
         preferred: Per target the metric that `monitor: auto` takes, where there are reasons for one.
         callbacks: In place of `default_callbacks`.
         distributed: This process among its peers.
-        resume_hint: What a user must do to resume, for the message after Ctrl-C.
+        resume_hint: What a user must do to resume, for the message after Ctrl-C; None: the same command, with --resume.
         others: What else a checkpoint holds, by name; callbacks with a `saved_as` are held anyway.
 
     Raises:
@@ -99,12 +99,13 @@ class Trainer:
         preferred: Mapping[str, str] | None = None,
         callbacks: Sequence[Callback] | None = None,
         distributed: Distributed | None = None,
-        resume_hint: str = "Run the same command with --resume to go on.",
+        resume_hint: str | None = None,
         others: Mapping[str, Resumable] | None = None,
     ) -> None:
         assert isinstance(model, nn.Module), "a model is a torch.nn.Module"
         self._config, self._loader = config, loader
-        self._validate, self._resume_hint, self._count_tokens = validate, resume_hint, count_tokens
+        self._validate, self._count_tokens = validate, count_tokens
+        self._resume_hint = resume_hint or "Run the same command with --resume to go on."
         self._distributed = distributed if distributed is not None else Distributed()
         self._device = resolve_device(config.device, self._distributed.local_rank)
         self._module: nn.Module = model.to(self._device)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle, as_bundle
-from polysense.core.logs import get_logger
+from polysense.core.logs import get_logger, warn_of_each
 from polysense.data.tables.sources import read_table
 from polysense.errors import TableError
 from polysense.escaping import joined
@@ -115,9 +115,7 @@ def evaluate(
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")
-    warnings = tuple(loaded.processor.unfamiliar(table))
-    for warning in warnings:
-        _log.warning("%s", warning)
+    warnings = warn_of_each(_log, loaded.processor.unfamiliar(table))
     blind = shuffled_inputs(table, loaded.schema, seed)
     total = len(table) * (1 if blind is None else 2)
     evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=within(progress, 0, total))

@@ -14,7 +14,7 @@ import torch
 
 from polysense.core.json import json_text
 from polysense.core.lock import require_unlocked
-from polysense.core.logs import get_logger
+from polysense.core.logs import get_logger, warn_of_each
 from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError, PolysenseError, TrainingInterrupted
 from polysense.escaping import visible
@@ -191,11 +191,10 @@ def _run(prepared: Prepared, folder: RunFolder, *, resume: bool, accept_changes:
     distributed = Distributed.from_environment(use_cuda=use_cuda)
     with ExitStack() as stack:
         stack.callback(distributed.close)
-        if distributed.is_main and not resume:
-            folder.require_free()
         tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
-        for warning in shared_persons(recipe.data, prepared.table, tables):
-            _log.warning("%s", warning)
+        warnings = shared_persons(recipe.data, prepared.table, tables)
+        if distributed.is_main:
+            warn_of_each(_log, warnings)
         resuming = _on_main(
             distributed,
             lambda: _open(folder, prepared, tables, stack, resume=resume, accept_changes=accept_changes),

@@ -94,7 +94,7 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
 
 
 def measure(
-    run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadable], *, progress: bool, resume_hint: str = ""
+    run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadable], *, progress: bool, resume_hint: str
 ) -> None:
     """Fills in the run's evaluations, baselines and contributions, and writes its files.
 

@@ -24,10 +24,11 @@ from polysense.core.json import read_json, write_json
 from polysense.core.lock import LOCK_FILE, locked, require_unlocked
 from polysense.core.logs import get_logger
 from polysense.core.version import VERSION
+from polysense.data.recipe_paths import absolute_paths
 from polysense.data.tables.fingerprint import table_changes, table_fingerprint
 from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError, ConfigError
-from polysense.recipe import Recipe, absolute_paths, load_recipe
+from polysense.recipe import Recipe, load_recipe
 from polysense.training.state import checkpoint_path
 
 __all__ = ["RECORD", "RunFolder", "RunRecord"]

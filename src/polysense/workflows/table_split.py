@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from polysense.core.logs import get_logger
 from polysense.data.split import ColumnSplitConfig
 from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, SplitError, TableError
-from polysense.recipe import Recipe, absolute_paths
+from polysense.recipe import Recipe
 from polysense.workflows.prepare import split_tables
 
 __all__ = ["is_same", "part_of", "recipe_of"]
@@ -24,12 +23,7 @@ _PARTS = ("train", "validation", "test", "all")
 
 def recipe_of(bundle: Bundle) -> Recipe | None:
     """The recipe that a bundle was trained by; None of one that was made without."""
-    if not bundle.recipe:
-        return None
-    plain = copy.deepcopy(dict(bundle.recipe))
-    if bundle.folder is not None:
-        plain = absolute_paths(plain, bundle.folder.resolve())
-    return from_dict(Recipe, plain, where="the bundle's recipe")
+    return from_dict(Recipe, bundle.recipe, where="the bundle's recipe") if bundle.recipe else None
 
 
 def is_same(path: str, table: Table) -> bool:

@@ -15,7 +15,7 @@ import torch
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.batch import Batch
-from polysense.core.files import relative_path, replacing_folder
+from polysense.core.files import replacing_folder
 from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
@@ -24,6 +24,7 @@ from polysense.data.batches.dataset import TableDataset, choose_workers
 from polysense.data.batches.loader import PredictLoader, TrainLoader
 from polysense.data.batches.token_counts import RowLengths, count_tokens, row_lengths
 from polysense.data.processor import Processor
+from polysense.data.recipe_paths import path_from
 from polysense.data.tables.sources import Table
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.nn.ensemble_head import EnsembleHead
@@ -146,7 +147,7 @@ def train_model(
         distributed: This process among its peers.
         data: What `fit_data` gave for this recipe and these tables, where several trainings share it.
         save: Whether to save the bundle.
-        resume_hint: What a user must do to resume, for the message after Ctrl-C.
+        resume_hint: What a user must do to resume, for the message after Ctrl-C; None for `Trainer`'s.
 
     Returns:
         The bundle, how the training went, and the training rows' unreadable cells.
@@ -228,7 +229,7 @@ def train_model(
         preferred=selection_metrics(model),
         callbacks=callbacks,
         distributed=distributed,
-        resume_hint=resume_hint or f"Go on with: polysense train {folder} --resume",
+        resume_hint=resume_hint,
         others={"unreadable": loader},
     )
     with loader:
@@ -251,9 +252,8 @@ def train_model(
     if started:
         info["init_from"] = started
     if imputed is not None:
-        info["impute"] = {**imputed, "bundle": relative_path(imputed["bundle"], folder)}
-    plain = to_dict(recipe.relative_to(folder / "bundle"))
-    bundle = Bundle(processor, model, recipe.model, plain, info, prediction=recipe.prediction)
+        info["impute"] = {**imputed, "bundle": path_from(folder, imputed["bundle"])}
+    bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info, prediction=recipe.prediction)
     if (remembered := rows_sketched(bundle, tables["train"])) is not None:
         info["seen_rows"] = remembered
     if save and distributed.is_main:

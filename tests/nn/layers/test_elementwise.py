@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.nn.layers.elementwise import alike_at_every_position
@@ -37,3 +37,14 @@ def test_position_changes_no_bit(threads: int, name: str, width: int) -> None:
     with torch.inference_mode(), alike_at_every_position(CPU):
         assert torch.equal(function(values[order]), function(values)[order])
     torch.testing.assert_close(function(values), function(values.double()).float())
+
+
+def test_the_gates_of_a_wide_gru_are_alike_at_every_position(threads: int) -> None:
+    torch.manual_seed(0)
+    gru, values = nn.GRU(64, 2100, batch_first=True), 3 * torch.randn(32, 2, 64)
+    order = torch.roll(torch.arange(32), 5)
+    with torch.inference_mode(), alike_at_every_position(CPU):
+        whole = gru(values)[0]
+        assert torch.equal(gru(values[order])[0], whole[order])
+    with torch.inference_mode():
+        torch.testing.assert_close(gru(values)[0], whole)

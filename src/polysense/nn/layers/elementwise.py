@@ -40,7 +40,7 @@ _IN_PLACE = frozenset({
 })  # fmt: skip
 
 
-_MODULES = (nn.Sigmoid, nn.SiLU, nn.Mish, nn.Softplus, nn.ELU, nn.GLU)
+_MODULES = (nn.Sigmoid, nn.SiLU, nn.Mish, nn.Softplus, nn.ELU, nn.GLU, nn.GRU)
 
 
 def prediction(method: Callable[Concatenate[M, Batch, P], R]) -> Callable[Concatenate[M, Batch, P], R]:
@@ -79,6 +79,9 @@ class _Pieces(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[object, ...] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
+        if func is _ATEN.gru.input:  # whose gates are sigmoids
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
         first = args[0] if args else None
         if not isinstance(first, Tensor) or first.numel() < 2 * _UNCUT:
             return func(*args, **(kwargs or {}))

@@ -19,7 +19,7 @@ import numpy as np
 
 from polysense.core.files import write_text
 from polysense.core.json import json_text, write_json
-from polysense.core.logs import get_logger
+from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.data.processor import Processor
@@ -156,8 +156,7 @@ def compare(
     )  # fmt: skip
     variants = make_variants(prepared.recipe, options)
     tables = split_tables(prepared.recipe.data, prepared.table, prepared.recipe.training.seed)
-    for warning in shared_persons(prepared.recipe.data, prepared.table, tables):
-        _log.warning("%s", warning)
+    warn_of_each(_log, shared_persons(prepared.recipe.data, prepared.table, tables))
     evaluated_split = _evaluated_split(tables, split, prepared)
     targets = _targets(prepared.recipe, tables["train"])
     for variant in variants:

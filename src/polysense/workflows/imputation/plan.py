@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from polysense.bundle import IMPUTER, Bundle, load
-from polysense.core.files import relative_path
 from polysense.core.json import read_json, write_json
 from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.data.config import DataConfig
+from polysense.data.recipe_paths import path_from
 from polysense.data.tables.row_sketch import RowSketch
 from polysense.data.tables.sources import Table
 from polysense.errors import BundleError, CheckpointError, ConfigError
@@ -120,7 +120,7 @@ def keep_imputer(imputing: Imputing | None, folder: Path) -> None:
     """Writes an imputer into the folder of a run that begins, so that it can go on without the imputing bundle."""
     if imputing is not None:
         imputing.imputer.reconstructor.save(folder / "bundle" / IMPUTER)
-        write_json(folder / FILE, {**imputing.report, "bundle": relative_path(imputing.report["bundle"], folder)})
+        write_json(folder / FILE, {**imputing.report, "bundle": path_from(folder, imputing.report["bundle"])})
 
 
 def imputing_again(recipe: Recipe, folder: Path) -> Imputing | None:

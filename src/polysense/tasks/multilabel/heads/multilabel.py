@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polysense.core.batch import Truth, ValueTruth
@@ -47,6 +47,8 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
         super().__init__(target, config.loss_weight)
         self.threshold = config.threshold
         self.readout = readout(width, config.hidden, config.dropout, len(target.classes))
+        # A module, so that prediction rounds its probabilities alike at every position (`nn.layers.elementwise`).
+        self.sigmoid = nn.Sigmoid()
         positive = torch.ones(len(target.classes))
         if config.class_weights == "balanced":
             counts = torch.tensor(target.class_counts, dtype=torch.float32)
@@ -67,7 +69,7 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
         return {"loss": truth.present.float()}
 
     def arrays(self, output: Logits) -> dict[str, Tensor]:
-        probabilities = output.values.float().sigmoid()
+        probabilities = self.sigmoid(output.values.float())
         return {"values": probabilities >= self.threshold, "probabilities": probabilities}
 
     def combine(self, outputs: Sequence[Logits], weights: Float[Tensor, "batch experts"], space: Space) -> Logits:
@@ -75,4 +77,4 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
         if space == "logits":
             return Logits(weighted(stacked, weights))
         shares = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        return Logits(weighted(stacked.float().sigmoid(), shares).logit(eps=1e-7))
+        return Logits(weighted(self.sigmoid(stacked.float()), shares).logit(eps=1e-7))

@@ -1,0 +1,72 @@
+"""Paths in a recipe's plain values: absolute in memory, relative in files, so that a file and its tables move together.
+
+It knows the keys and not the recipe, since a bundle, which is below the recipe, holds one as plain values.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from polysense.core.files import relative_path
+
+__all__ = ["INIT_FROM", "PATHS", "absolute_paths", "path_from", "relative_paths", "spelled_out"]
+
+PATHS = ("table", "validation", "test", "root", "impute")
+"""The keys below `data` that name a file or a folder."""
+
+INIT_FROM = "init_from"
+"""The key whose `bundle` is a folder."""
+
+
+def absolute_paths(
+    plain: Mapping[str, Any], folder: Path, only: Collection[str] = (*PATHS, INIT_FROM)
+) -> dict[str, Any]:
+    """A copy of a recipe whose paths start from a folder, with absolute ones.
+
+    Args:
+        plain: The recipe as plain values; what is no recipe stays as it is.
+        folder: Where they start from.
+        only: The keys that are changed.
+    """
+    return _mapped(plain, lambda path: str((folder / Path(path).expanduser()).resolve()), only)
+
+
+def relative_paths(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A copy of a recipe with absolute paths whose paths start from a folder; it holds no path of this machine."""
+    return _mapped(plain, lambda path: path_from(folder, path), (*PATHS, INIT_FROM))
+
+
+def path_from(folder: Path, path: str) -> str:
+    """A recipe's path as it reads from a folder; a relative one and an address stay as they are."""
+    if not _is_local(path) or not Path(path).is_absolute():
+        return path
+    # Both resolved, for `..` leads out of where a link points to, not of where it is.
+    return relative_path(Path(path).resolve(), folder.resolve())
+
+
+def _mapped(plain: Mapping[str, Any], change: Callable[[str], str], keys: Collection[str]) -> dict[str, Any]:
+    changed = copy.deepcopy(dict(plain))
+    data = changed.get("data")
+    if isinstance(data, dict):
+        for key in keys:
+            if isinstance(data.get(key), str) and _is_local(data[key]):
+                data[key] = change(data[key])
+    if INIT_FROM in keys and changed.get(INIT_FROM) is not None:
+        start = changed[INIT_FROM] = spelled_out(changed[INIT_FROM])
+        if isinstance(start, dict) and isinstance(start.get("bundle"), str) and _is_local(start["bundle"]):
+            start["bundle"] = change(start["bundle"])
+    return changed
+
+
+def spelled_out(start: Any) -> Any:
+    """`init_from: BUNDLE` is short for `init_from: {bundle: BUNDLE}`."""
+    if isinstance(start, dict) and "type" in start and "bundle" not in start:
+        start = {("bundle" if key == "type" else key): below for key, below in start.items()}  # of an override below it
+    return {"bundle": str(start)} if isinstance(start, (str, Path)) else start
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
