@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import pytest
 
-from polysense.config.base import Config
+from polysense.config.base import Config, members
 from polysense.config.codec import from_dict
-from polysense.config.limits import FractionBelowOne, NonNegativeFloat, PositiveFloat, PositiveInt
+from polysense.config.limits import FractionBelowOne, NonNegativeFloat, PositiveFloat, PositiveInt, _limits
 from polysense.errors import ConfigError
 
 
@@ -33,6 +36,13 @@ class More(Numbers):
             raise ConfigError("odd")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Forgetful(Numbers):
+    def __post_init__(self) -> None:
+        if self.rank == 13:
+            raise ConfigError("unlucky")
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -46,11 +56,39 @@ class More(Numbers):
     ],
 )
 def test_a_number_beyond_its_limit_is_refused(bad: dict[str, float], message: str) -> None:
-    for make in (Numbers, More):
+    for make in (Numbers, More, Forgetful):
         with pytest.raises(ConfigError, match=message):
             make(**bad)  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=message):
             from_dict(make, bad)
+
+
+def test_a_check_of_its_own_is_run() -> None:
+    with pytest.raises(ConfigError, match="unlucky"):
+        Forgetful(rank=13)
+
+
+def _all_below(config: type[Config]) -> Iterator[type[Config]]:
+    for below in config.__subclasses__():
+        yield below
+        yield from _all_below(below)
+
+
+def test_every_config_with_a_check_of_its_own_has_its_limits() -> None:
+    for family in ("balance", "column", "encoder", "fusion", "head", "optimizer", "schedule", "target", "transform"):
+        members(family)
+    num_checked = 0
+    for config in {
+        each for each in _all_below(Config) if not inspect.isabstract(each) and "__post_init__" in vars(each)
+    }:
+        for bad, (limit, _) in _limits(config).items():
+            num_checked += 1
+            made = object.__new__(config)  # without `__init__`, whose types are checked here: all else is None
+            for name in [field.name for field in dataclasses.fields(config)]:
+                object.__setattr__(made, name, limit.low - 1 if name == bad else None)
+            with pytest.raises(ConfigError, match=rf"^{bad} must be "):
+                made.__post_init__()
+    assert num_checked > 100
 
 
 def test_numbers_at_their_limits_and_words_are_taken() -> None:

@@ -109,9 +109,12 @@ while time.time() < until:
     until = str(time.time() + 3)
     command = [sys.executable, "-c", program, str(tmp_path), until]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    num_held = 0
     for process in processes:
-        _, errors = process.communicate()
+        output, errors = process.communicate()
         assert process.returncode == 0, errors.decode()
+        num_held += output.count(b"had it")
+    assert num_held > 1
 
 
 def test_where_there_are_no_locks_a_warning_says_so(

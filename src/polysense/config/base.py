@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -47,8 +48,24 @@ class Config:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     replaced: ClassVar[Mapping[str, str]] = {}
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__post_init__" in cls.__dict__:
+            setattr(cls, "__post_init__", _within_limits(cls.__post_init__))  # noqa: B010 (a method, to mypy)
+
     def __post_init__(self) -> None:
         check_limits(self)
+
+
+def _within_limits(check: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A config's own check, run on numbers within their limits, whether or not it calls the base's."""
+
+    @functools.wraps(check)
+    def checked(self: Any) -> None:
+        check_limits(self)
+        check(self)
+
+    return checked
 
 
 @dataclass(frozen=True, kw_only=True)

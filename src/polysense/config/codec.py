@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 import yaml
 
 from polysense.config.base import Config, Family, describe, members, num_registered
-from polysense.config.limits import check_limits
 from polysense.core.spelling import did_you_mean, shortened
 from polysense.errors import ConfigError
 from polysense.escaping import visible
@@ -246,21 +245,17 @@ def from_dict(config: type[C], plain: Any, where: str = "recipe") -> C:
         raise ConfigError(*(f"{where}: {problem}" for problem in problems)) from None
     except RecursionError:
         raise ConfigError(f"{where}: is nested too deeply") from None
-    _check(built, where, "")
+    _refuse_nan(built, where, "")
     return built
 
 
-def _check(value: object, where: str, path: str) -> None:
-    """Limits of every config within, also of those that check something else themselves."""
+def _refuse_nan(value: object, where: str, path: str) -> None:
+    """Raises ConfigError where a number within is none; those without a limit can be."""
     if isinstance(value, Config):
-        try:
-            check_limits(value)
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {f'{path}: ' if path else ''}{error}") from None
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         for name, below in value.items():
-            _check(below, where, f"{path}.{name}" if path else str(name))
+            _refuse_nan(below, where, f"{path}.{name}" if path else str(name))
     elif isinstance(value, float) and math.isnan(value):
         raise ConfigError(f"{where}: {path}: found nan, expected a number")
 

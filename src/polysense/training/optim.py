@@ -50,12 +50,6 @@ class OptimizerConfig(Family, family="optimizer"):
     lr: PositiveFloat
     weight_decay: NonNegativeFloat = 0.0
 
-    def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise ConfigError(f"lr must be above 0; found {self.lr}")
-        if not self.weight_decay >= 0:
-            raise ConfigError(f"weight_decay must be at least 0; found {self.weight_decay}")
-
     def build(self, groups: Sequence[OptimizerGroup]) -> torch.optim.Optimizer:
         """The optimizer of those parameters.
 

@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from polysense.data.media.deep_pixels import DeepRange, Extent
-from polysense.data.media.raster import decode_image, deep_extent, image_size, open_image
+from polysense.data.media.raster import decode_image, image_info, image_size, open_upright
 from polysense.errors import DecodeError
 
 ROOT = Path("/")
@@ -36,6 +37,12 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def decoded(cell: object, **options: Any) -> np.ndarray:
+    """As `decode_image`, with options."""
+    pixels = np.array(open_upright(cell, ROOT, **options).image)
+    return pixels[None] if pixels.ndim == 2 else planes(pixels)
 
 
 def planes(pixels: np.ndarray) -> np.ndarray:
@@ -122,8 +129,8 @@ def test_a_sensor_of_fewer_bits_is_not_nearly_black(bits: int, kind: str) -> Non
     found = decode_image(cell, ROOT)
     assert len(np.unique(found)) >= 250
     assert (found.min(), found.max()) == (0, 255)
-    assert deep_extent(cell, ROOT) == Extent(0.0, float(white), True)
-    column = decode_image(cell, ROOT, deep=DeepRange(whole=(0.0, 65535.0)))
+    assert image_info(cell, ROOT).extent == Extent(0.0, float(white), True)
+    column = decoded(cell, deep=DeepRange(whole=(0.0, 65535.0)))
     assert column.max() == round(white / 257)
 
 
@@ -140,14 +147,27 @@ def png_of_16_bits(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-@pytest.mark.parametrize("channels", [2, 3, 4])
-def test_colors_of_16_bits_keep_their_lower_half(channels: int) -> None:
+@pytest.mark.parametrize(("kind", "channels"), [("png", 2), ("png", 3), ("png", 4), ("array", 3), ("array", 4)])
+def test_colors_of_16_bits_keep_their_lower_half(kind: str, channels: int) -> None:
     pixels = np.linspace(0, 4095, 16 * 16 * channels).astype(np.uint16).reshape(16, 16, channels)
     if channels % 2 == 0:
         pixels[..., -1] = 65535
-    found = decode_image(png_of_16_bits(pixels), ROOT)
     colors = pixels[..., : channels - 1 + channels % 2]
-    assert np.abs(found - planes(colors / 4095 * 255)).max() <= 1
+    for cell in (png_of_16_bits(pixels),) if kind == "png" else (pixels, planes(pixels)):
+        for found in (decode_image(cell, ROOT), decoded(cell, deep=DeepRange(whole=(0.0, 4095.0)))):
+            assert np.abs(found - planes(colors / 4095 * 255)).max() <= 1
+        assert image_info(cell, ROOT) == ((16, 16), Extent(0.0, float(colors.max()), True))
+
+
+@pytest.mark.parametrize("opaque", [4095, 65535])
+def test_alpha_of_an_array_is_counted_like_its_colors_or_like_its_container(opaque: int) -> None:
+    pixels = np.full((8, 8, 4), 4095, dtype=np.uint16)
+    pixels[..., :3] = 2000
+    pixels[..., 3] = opaque
+    pixels[0, 0] = (4095, 0, 0, opaque // 2)
+    found = decode_image(pixels, ROOT)
+    assert np.abs(found[:, 1, 1].astype(int) - round(2000 / 4095 * 255)).max() <= 1
+    assert np.abs(found[:, 0, 0].astype(int) - [255, 128, 128]).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -158,7 +178,7 @@ def test_floats_are_scaled_by_their_range(low: float, high: float, expected: tup
     data = encoded(Image.fromarray(ramp), "TIFF")
     black, white = expected
     assert np.abs(decode_image(data, ROOT)[0] - (ramp - black) / (white - black) * 255).max() <= 0.51
-    extent = deep_extent(data, ROOT)
+    extent = image_info(data, ROOT).extent
     assert extent is not None
     assert DeepRange.of([extent]).floats == expected
     ramp[0, 0] = np.nan
@@ -170,7 +190,7 @@ def test_an_icon_that_holds_a_larger_picture_than_it_states_is_refused() -> None
     inner = encoded(Image.new("L", (4000, 4000)), "PNG")
     icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
     with pytest.raises(DecodeError, match="more than the limit"):
-        decode_image(icon, ROOT, max_pixels=1_000_000)
+        decoded(icon, max_pixels=1_000_000)
 
 
 def test_transparency_is_composited_on_white() -> None:
@@ -233,12 +253,12 @@ def test_of_an_animation_the_first_frame() -> None:
 
 def test_a_jpeg_is_decoded_smaller_but_never_below_the_hint() -> None:
     large = encoded(Image.fromarray(photo(400, 600)), "JPEG", quality=95)
-    assert decode_image(large, ROOT, size_hint=(90, 90)).shape == (3, 100, 150)
-    assert decode_image(large, ROOT, size_hint=(101, 90)).shape == (3, 200, 300)
+    assert decoded(large, size_hint=(90, 90)).shape == (3, 100, 150)
+    assert decoded(large, size_hint=(101, 90)).shape == (3, 200, 300)
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = encoded(Image.fromarray(photo(400, 600)), "JPEG", quality=95, exif=exif)
-    assert decode_image(turned, ROOT, size_hint=(150, 100)).shape == (3, 150, 100)
+    assert decoded(turned, size_hint=(150, 100)).shape == (3, 150, 100)
 
 
 def test_a_huge_png_is_refused_from_its_header(tmp_path: Path) -> None:
@@ -257,7 +277,7 @@ def test_a_huge_png_is_refused_from_its_header(tmp_path: Path) -> None:
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
     with pytest.raises(DecodeError, match=r"32 x 24 pixels, more than the limit of 700;"):
-        decode_image(photo(), tmp_path, max_pixels=700)
+        decoded(photo(), max_pixels=700)
 
 
 def test_between_pillows_own_limits_nothing_warns() -> None:
@@ -384,7 +404,7 @@ def test_damaged_bytes_raise_nothing_but_a_decode_error(kind: str, changes: list
 )
 def test_random_bytes_raise_nothing_but_a_decode_error(magic: bytes, rest: bytes) -> None:
     with contextlib.suppress(DecodeError):
-        open_image(magic + rest, ROOT)
+        open_upright(magic + rest, ROOT)
 
 
 def test_the_fixtures_decode_to_their_published_means(real_data: Callable[[str], Path]) -> None:

@@ -134,7 +134,7 @@ def test_limits_are_said_to_lose_their_meaning() -> None:
     evidence = NotationEvidence.of(["<0.5", "0.7", math.inf])
     assert list(evidence.values) == [0.7]
     (warning,) = evidence.warnings("")
-    assert "'<0.5'" in warning or "'inf'" in warning
+    assert "'inf'" in warning
     assert "they count as missing, and what they say is lost" in warning
 
 

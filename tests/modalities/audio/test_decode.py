@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from polysense.errors import DecodeError
 from polysense.modalities.audio import decode as audio
 from polysense.modalities.audio.decode import audio_info, decode_audio
+from polysense.modalities.audio.mp3 import count_frames
 
 ROOT = Path("/")
 
@@ -272,6 +273,24 @@ def test_an_mp3_is_read_to_its_end_whatever_its_first_frame_states(stated: int |
     found = decode_audio(wrong, ROOT, sample_rate=16000)
     assert 32000 <= len(found) <= 32000 + 4 * 1152  # an encoder's padding is cut only where it is stated
     assert audio_info(wrong, ROOT)[1] >= 32000
+
+
+def test_sound_larger_than_a_file_that_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polysense.data.media.media.MAX_BYTES", 1000)
+    for kind in ("WAV", "MP3"):
+        (tmp_path / "long").write_bytes(encoded(tone(16000, 2.0), 16000, kind))
+        assert audio_info("long", tmp_path)[0] == 16000
+        assert len(decode_audio("long", tmp_path, sample_rate=16000)) >= 32000
+
+
+@pytest.mark.parametrize("padding", [0, 3, 2**16, 2**16 + 3])
+def test_an_mp3_is_walked_through_between_its_tags(padding: int) -> None:
+    data = encoded(tone(16000, 1.0), 16000, "MP3")
+    alone = count_frames(io.BytesIO(data), len(data))
+    tagged = b"ID3\x03\0\0\0\0\x01\x10" + b"x" * 144 + bytes(padding) + data + b"TAG" + b"a" * 125
+    assert alone is not None
+    assert alone.agree
+    assert count_frames(io.BytesIO(tagged), len(tagged)) == alone
 
 
 def test_two_mp3s_one_after_the_other_are_both_heard() -> None:

@@ -108,6 +108,13 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
         read_series("a.npy", tmp_path)
 
 
+def test_text_in_a_file_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "a.npy", np.array(["one", "two"]))
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(DecodeError, match="has values of the type <U3, expected numbers"):
+        read_series("a.npy", tmp_path)
+
+
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x93NUMPY", b"PAR1", b"a,b\n1,2\n"]))
 def test_any_bytes_end_in_numbers_or_in_a_message(data: bytes, head: bytes) -> None:
     with contextlib.suppress(DecodeError):

@@ -10,7 +10,6 @@ Pillow keeps 16 bits of gray pictures only: of color it drops the lower half. FF
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
@@ -26,6 +25,7 @@ __all__ = ["DeepRange", "Extent", "deep_array", "extent_of", "scaled"]
 
 _log = get_logger("polysense.data.columns")
 _FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}
+_warned: set[tuple[float, float]] = set()
 _LAYOUTS = {"RGB": "rgb48le", "RGBA": "rgba64le", "LA": "rgba64le"}
 
 
@@ -111,15 +111,10 @@ def scaled(values: np.ndarray, deep: DeepRange | None) -> np.ndarray:
     return np.asarray(np.rint(unit * 255), dtype=np.uint8)
 
 
-@functools.cache
-def _warned(low: float, high: float) -> set[float]:
-    return set()
-
-
 def _warn(low: float, high: float, lowest: float, highest: float) -> None:
     """Once for each column, as far as columns differ in their range."""
-    if not _warned(low, high):
-        _warned(low, high).add(highest)
+    if (low, high) not in _warned:
+        _warned.add((low, high))
         _log.warning(
             "an image has values from %g to %g; its column's training images reach from %g to %g, and what lies beyond "
             "is cut to black or white",

@@ -104,12 +104,15 @@ def short(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def reason(error: BaseException) -> str:
-    """What a library says of a file, without what it quotes of it: the words before the first mark."""
+def reason(error: BaseException | str) -> str:
+    """What a library says of a file, without what it quotes of it: the words before the first mark.
+
+    What the system or FFmpeg says (`strerror`) goes without the file's name, which the list of unreadable cells has.
+    """
     if isinstance(error, MemoryError):
         return "it does not fit into memory"
-    text = _QUOTING.split(str(error).strip(), maxsplit=1)[0].strip(" .,;-")
-    return text[:120] or type(error).__name__
+    text = _QUOTING.split(str(getattr(error, "strerror", None) or error).strip(), maxsplit=1)[0].strip(" .,;-")
+    return text[:120] or (error if isinstance(error, str) else type(error).__name__)
 
 
 def _why(error: OSError, named: str, root: Path | None = None) -> str:

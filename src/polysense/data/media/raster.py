@@ -36,14 +36,14 @@ from polysense.errors import DecodeError
 __all__ = [
     "EXTENSIONS",
     "MAX_PIXELS",
+    "ImageInfo",
     "Upright",
     "decode_image",
-    "deep_extent",
+    "image_info",
     "image_size",
     "is_animation",
     "is_signature",
     "open_animation",
-    "open_image",
     "open_upright",
 ]
 
@@ -105,45 +105,14 @@ def is_signature(head: bytes) -> bool:
     return head.startswith(_SIGNATURES) or _PNM.match(head) is not None
 
 
-def decode_image(
-    cell: object,
-    root: Path,
-    *,
-    size_hint: tuple[int, int] | None = None,
-    max_pixels: int = MAX_PIXELS,
-    deep: DeepRange | None = None,
-) -> np.ndarray:
-    """Decodes one image.
-
-    Args:
-        cell: A path (str or Path), bytes, {"bytes": ..., "path": ...}, a PIL image, or an array: uint8, uint16 or bool,
-            or float in [0, 1], of shape [height, width], [height, width, 1 | 3 | 4] or [1 | 3 | 4, height, width].
-        root: The folder that relative paths start from.
-        size_hint: (height, width) that is enough; a larger JPEG may be decoded at a half, a quarter or an eighth of
-            its size, never below the hint.
-        max_pixels: A larger image is refused from its header.
-        deep: What is black and white in images of more than 8 bits; None takes each by itself.
+def decode_image(cell: object, root: Path) -> np.ndarray:
+    """Decodes one image by itself, see `open_upright`.
 
     Returns:
         uint8 [channels, height, width]; 1 channel if the file is gray, else 3.
-
-    Raises:
-        DecodeError: The image can't be read, wholly.
     """
-    pixels = np.array(open_image(cell, root, size_hint=size_hint, max_pixels=max_pixels, deep=deep))
+    pixels = np.array(open_upright(cell, root).image)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def open_image(
-    cell: object,
-    root: Path,
-    *,
-    size_hint: tuple[int, int] | None = None,
-    max_pixels: int = MAX_PIXELS,
-    deep: DeepRange | None = None,
-) -> Image.Image:
-    """As `decode_image`, but a loaded PIL image of mode "L" or "RGB", for resizing."""
-    return open_upright(cell, root, size_hint=size_hint, max_pixels=max_pixels, deep=deep).image
 
 
 class Upright(NamedTuple):
@@ -168,7 +137,20 @@ def open_upright(
     max_pixels: int = MAX_PIXELS,
     deep: DeepRange | None = None,
 ) -> Upright:
-    """As `open_image`, with the original's size."""
+    """Decodes one image, for resizing.
+
+    Args:
+        cell: A path (str or Path), bytes, {"bytes": ..., "path": ...}, a PIL image, or an array: uint8, uint16 or bool,
+            or float in [0, 1], of shape [height, width], [height, width, 1 | 3 | 4] or [1 | 3 | 4, height, width].
+        root: The folder that relative paths start from.
+        size_hint: (height, width) that is enough; a larger JPEG may be decoded at a half, a quarter or an eighth of
+            its size, never below the hint.
+        max_pixels: A larger image is refused from its header.
+        deep: Which values are black and white in images of more than 8 bits; None takes each by itself.
+
+    Raises:
+        DecodeError: The image can't be read, wholly.
+    """
     if isinstance(cell, np.ndarray):
         return _whole(_from_array(cell, max_pixels, deep))
     if isinstance(cell, Image.Image):
@@ -195,25 +177,40 @@ def _whole(image: Image.Image) -> Upright:
     return Upright(image, (image.height, image.width), (0.0, 0.0, float(image.width), float(image.height)))
 
 
-def deep_extent(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> Extent | None:
-    """The values of an image of more than 8 bits a channel; None of any other, which is not decoded.
+class ImageInfo(NamedTuple):
+    """What a column's size and range are fitted on.
+
+    Attributes:
+        size: (height, width), upright.
+        extent: The colors of an image of more than 8 bits a channel; None of any other, which is not decoded.
+    """
+
+    size: tuple[int, int]
+    extent: Extent | None
+
+
+def image_info(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
+    """The size and the extent of an image, which is opened once.
 
     Raises:
         DecodeError: It can't be read.
     """
     if isinstance(cell, np.ndarray):
-        return extent_of(cell) if cell.dtype == np.uint16 and cell.size else None
+        values = _channels_last(cell, max_pixels)
+        height, width = values.shape[:2]
+        return ImageInfo((height, width), extent_of(_colors(values)) if values.dtype == np.uint16 else None)
     if isinstance(cell, Image.Image):
-        return extent_of(np.asarray(cell)) if cell.mode in _DEEP else None
+        return ImageInfo((cell.height, cell.width), extent_of(np.asarray(cell)) if cell.mode in _DEEP else None)
     with _file(cell, root) as (file, media), _pillow():
         image = _open(file, media, max_pixels)
-        values = deep_array(image, file)
-        if values is not None:
-            return extent_of(values[..., : values.shape[-1] - 1 + values.shape[-1] % 2])
+        deep = deep_array(image, file)  # first: reading the orientation may load the image, which drops what it needs
+        size = _size(image, max_pixels)
+        if deep is not None:
+            return ImageInfo(size, extent_of(_colors(deep)))
         if image.mode not in _DEEP:
-            return None
+            return ImageInfo(size, None)
         _load(image, max_pixels)
-        return extent_of(np.asarray(image))
+        return ImageInfo(size, extent_of(np.asarray(image)))
 
 
 def image_size(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -223,16 +220,21 @@ def image_size(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
         DecodeError: The header can't be read.
     """
     if isinstance(cell, np.ndarray):
-        cell = _from_array(cell, max_pixels, None)
+        height, width = _channels_last(cell, max_pixels).shape[:2]
+        return height, width
     if isinstance(cell, Image.Image):
         return cell.height, cell.width
     with _file(cell, root) as (file, media), _pillow():
-        image = _open(file, media, max_pixels)
-        if image.format in _NESTED:
-            _load(image, max_pixels)
-        width, height = image.size
-        turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow has turned a TIFF's size already
-        return (width, height) if turned else (height, width)
+        return _size(_open(file, media, max_pixels), max_pixels)
+
+
+def _size(image: Image.Image, max_pixels: int) -> tuple[int, int]:
+    """(height, width), upright."""
+    if image.format in _NESTED:
+        _load(image, max_pixels)
+    width, height = image.size
+    turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow has turned a TIFF's size already
+    return (width, height) if turned else (height, width)
 
 
 def is_animation(cell: object, root: Path) -> bool:
@@ -416,12 +418,30 @@ def _finish(image: Image.Image, file: Stream | None, max_pixels: int, deep: Deep
     return image.transpose(_UPRIGHT[orientation]) if orientation > 1 else image
 
 
+def _colors(values: np.ndarray) -> np.ndarray:
+    """[height, width] or [height, width, channels] without alpha, which is the last channel where there are 2 or 4."""
+    return values[..., :-1] if values.ndim == 3 and values.shape[-1] in (2, 4) else values
+
+
 def _from_deep(values: np.ndarray, deep: DeepRange | None) -> Image.Image:
-    """[height, width, channels] of 16 bits, the last of which is alpha where there are 2 or 4."""
-    if values.shape[-1] % 2:
-        return Image.fromarray(scaled(values, deep))
-    alpha = scaled(values[..., -1:], DeepRange(whole=(0.0, 65535.0)))
-    return _on_white(np.concatenate([scaled(values[..., :-1], deep), alpha], axis=-1))
+    """A file's [height, width, channels] of 16 bits, alpha included."""
+    pixels = _scaled(values, deep, opaque=65535.0)
+    return Image.fromarray(pixels) if pixels.shape[-1] % 2 else _on_white(pixels)
+
+
+def _scaled(values: np.ndarray, deep: DeepRange | None, opaque: float) -> np.ndarray:
+    """uint8 of the same shape: the colors by their range, alpha by what is opaque."""
+    colors = _colors(values)
+    if colors is values:
+        return scaled(values, deep)
+    alpha = scaled(values[..., -1:], DeepRange(whole=(0.0, opaque)))
+    return np.concatenate([scaled(colors, deep), alpha], axis=-1)
+
+
+def _opaque(values: np.ndarray, deep: DeepRange | None) -> float:
+    """An array's opaque alpha: its container's, unless it is counted like the colors (12 bits in all four channels)."""
+    white = ((deep and deep.whole) or DeepRange.of([extent_of(_colors(values))]).whole or (0.0, 65535.0))[1]
+    return white if values[..., -1].max() <= white else 65535.0
 
 
 def _as_gray_or_rgb(image: Image.Image, deep: DeepRange | None) -> Image.Image:
@@ -450,7 +470,8 @@ def _on_white(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(colors[..., 0] if colors.shape[-1] == 1 else colors))
 
 
-def _from_array(values: np.ndarray, max_pixels: int, deep: DeepRange | None) -> Image.Image:
+def _channels_last(values: np.ndarray, max_pixels: int) -> np.ndarray:
+    """An array as [height, width] or [height, width, 1 | 3 | 4]."""
     if values.ndim == 3 and values.shape[-1] not in (1, 3, 4) and values.shape[0] in (1, 3, 4):
         values = values.transpose(1, 2, 0)
     if values.size == 0 or values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in (1, 3, 4)):
@@ -459,11 +480,16 @@ def _from_array(values: np.ndarray, max_pixels: int, deep: DeepRange | None) -> 
         )
     if values.shape[0] * values.shape[1] > max_pixels:
         raise DecodeError(_too_large(f"{values.shape[1]:,} x {values.shape[0]:,}", max_pixels))
+    return values
+
+
+def _from_array(values: np.ndarray, max_pixels: int, deep: DeepRange | None) -> Image.Image:
+    values = _channels_last(values, max_pixels)
     kind = values.dtype
     if kind == np.bool_:
         values = values.astype(np.uint8) * np.uint8(255)
     elif kind == np.uint16:
-        values = scaled(values, deep)
+        values = _scaled(values, deep, _opaque(values, deep))
     elif np.issubdtype(kind, np.floating):
         low, high = float(values.min()), float(values.max())
         if not (low >= 0.0 and high <= 1.0):  # NaN fails too

@@ -1,7 +1,7 @@
 """Words of a column's name in any style and script: "PatientID", "id_patient" and "Patientennummer" name patients.
 
-Accents are dropped, so that "usuário" and "usuario" are one word; digits separate words; a script without spaces gives
-one word for each run of its characters.
+Accents are dropped, so that "usuário" and "usuario" are one word, but not the marks that make another kana of one;
+digits separate words; a script without spaces gives one word for each run of its characters.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import unicodedata
 __all__ = ["folded_words", "name_words", "without_identifier"]
 
 
+_VOICING = "\u3099\u309a"  # か with it is が: another letter, not an accent
+
+
 def name_words(name: str) -> list[str]:
     """The words of a name, lower-case and without accents, in order."""
     spaced = _spaced(unicodedata.normalize("NFC", name))
     plain = unicodedata.normalize("NFD", spaced.casefold())
-    letters = "".join(c for c in plain if not unicodedata.combining(c)).replace("ı", "i").replace("ł", "l")
+    letters = (
+        "".join(c for c in plain if c in _VOICING or not unicodedata.combining(c)).replace("ı", "i").replace("ł", "l")
+    )
     return re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", letters))
 
 

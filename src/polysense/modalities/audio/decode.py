@@ -98,18 +98,11 @@ def decode_audio(cell: object, root: Path, *, sample_rate: int) -> np.ndarray:
         return _collect(lambda: iter((values,)), rate, sample_rate)
     if isinstance(cell, np.ndarray):
         raise DecodeError("found an array without its rate, expected {'array': ..., 'sampling_rate': ...}")
-    media = locate(cell, root, "audio")
-    frames = _mp3_frames(media)
-    if frames is None or frames.agree:
-        try:
-            with _soundfile(media) as file:
-                if file.frames < _UNKNOWN:
-                    return _read_soundfile(file, sample_rate)
-        except DecodeError:
-            raise
-        except _SOUNDFILE_ERRORS as error:
-            _refuse_unless_container(media, error)
-    return _with_av(media, lambda container: _read_av(container, media, sample_rate))
+    return _read(
+        locate(cell, root, "audio"),
+        lambda file: _read_soundfile(file, sample_rate),
+        lambda container, frames, is_whole: _read_av(container, is_whole or frames is not None, sample_rate),
+    )
 
 
 def audio_info(cell: object, root: Path) -> tuple[int, int, int]:
@@ -123,19 +116,33 @@ def audio_info(cell: object, root: Path) -> tuple[int, int, int]:
         return rate, len(values), values.shape[1]
     if isinstance(cell, np.ndarray):
         raise DecodeError("found an array without its rate, expected {'array': ..., 'sampling_rate': ...}")
-    media = locate(cell, root, "audio")
+    return _read(
+        locate(cell, root, "audio"),
+        lambda file: (file.samplerate, file.frames, file.channels),
+        lambda container, frames, _: _info_av(container, frames),
+    )
+
+
+def _read(media: Media, by_soundfile: Callable[[Any], T], by_av: Callable[[Any, Frames | None, bool], T]) -> T:
+    """What the first library that opens the file makes of it.
+
+    Args:
+        media: The file.
+        by_soundfile: Of libsndfile's file, whose rate and channels are checked and whose length is known.
+        by_av: Of FFmpeg's container, the counted frames of an MP3 file, and whether the file is known to be whole.
+    """
     frames = _mp3_frames(media)
     if frames is None or frames.agree:
         try:
             with _soundfile(media) as file:
                 _check(file.samplerate, file.channels)
                 if file.frames < _UNKNOWN:
-                    return file.samplerate, file.frames, file.channels
+                    return by_soundfile(file)
         except DecodeError:
             raise
         except _SOUNDFILE_ERRORS as error:
             _refuse_unless_container(media, error)
-    return _with_av(media, lambda container: _info_av(container, frames))
+    return _with_av(media, lambda container, is_whole: by_av(container, frames, is_whole))
 
 
 @contextmanager
@@ -161,7 +168,11 @@ def _mp3_frames(media: Media) -> Frames | None:
     head = media.read(3)
     if head != b"ID3" and not (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 in (0xE2, 0xE4, 0xE6)):
         return None
-    frames = count_frames(media.read())
+    try:
+        with media.open() as file:
+            frames = count_frames(file, media.num_bytes)
+    except OSError as error:
+        raise DecodeError(f"can't be read: {reason(error)}") from None
     if frames is not None and frames.is_truncated:
         raise DecodeError(
             f"the audio is truncated: the header states {frames.stated} frames, {frames.count} are there"
@@ -186,13 +197,12 @@ def _refuse_unless_container(media: Media, error: BaseException) -> None:
     if text is not None:
         raise DecodeError(f"{text}, expected an audio file")
     if not any(head.startswith(magic, offset) for offset, magic in _CONTAINERS):
-        why = reason(OSError(str(error).rpartition(": ")[2]))
+        why = reason(str(error).rpartition(": ")[2])
         raise DecodeError(f"is not an audio file in a known format, or its header is damaged: {why}")
 
 
 def _read_soundfile(file: Any, sample_rate: int) -> np.ndarray:
     rate, channels, frames = file.samplerate, file.channels, file.frames
-    _check(rate, channels)
     _check_length(frames * sample_rate // rate)
     if rate == sample_rate and channels == 1 and file.subtype == "PCM_16" and frames <= _PCM_DIRECT:
         samples: np.ndarray = file.read(dtype="int16")  # the values themselves, and the fast path
@@ -291,8 +301,9 @@ def _from_array(cell: dict[Any, Any]) -> tuple[np.ndarray, int]:
         return values.astype(np.float32), int(rate)
 
 
-def _with_av(media: Media, read: Callable[[Any], T]) -> T:
-    """Runs `read` on the opened container; what FFmpeg raises becomes a DecodeError."""
+def _with_av(media: Media, read: Callable[[Any, bool], T]) -> T:
+    """Runs `read` on the opened container and whether the file is known to be whole; what FFmpeg raises becomes a
+    DecodeError."""
     import av
 
     # By file object, not by name: FFmpeg then has no protocol with which to open anything else.
@@ -307,13 +318,11 @@ def _with_av(media: Media, read: Callable[[Any], T]) -> T:
         try:
             # A comment in Latin-1 is no reason to refuse the audio.
             with av.open(file, metadata_errors="replace") as container:
-                return read(container)
+                return read(container, missing == 0)
         except DecodeError:
             raise
         except errors as error:
-            # Without the file's name, which the list of unreadable cells has.
-            why = error.strerror if isinstance(error, (av.FFmpegError, OSError)) and error.strerror else reason(error)
-            raise DecodeError(f"the audio is damaged: {why}") from None
+            raise DecodeError(f"the audio is damaged: {reason(error)}") from None
 
 
 def _stream(container: Any) -> Any:
@@ -338,7 +347,7 @@ def _av_blocks(container: Any, stream: Any, counted: list[int]) -> Iterator[np.n
             yield values.T
 
 
-def _read_av(container: Any, media: Media, sample_rate: int) -> np.ndarray:
+def _read_av(container: Any, is_whole: bool, sample_rate: int) -> np.ndarray:
     stream = _stream(container)
     counted = [0]
 
@@ -352,7 +361,7 @@ def _read_av(container: Any, media: Media, sample_rate: int) -> np.ndarray:
     if not len(samples):
         raise DecodeError("holds no samples")
     # Where the file's structure tells that it is whole, or the frames were counted, a header's length does not count.
-    stated = None if _is_known_whole(media) else _stated_frames(stream)
+    stated = None if is_whole else _stated_frames(stream)
     # Encoders pad by a few thousand frames; a tenth of a second and 2% are beyond that.
     if stated is not None and counted[0] < 0.98 * stated - 0.1 * stream.rate:
         raise DecodeError(f"the audio is truncated: the header states {stated} frames, {counted[0]} can be read")
@@ -361,11 +370,6 @@ def _read_av(container: Any, media: Media, sample_rate: int) -> np.ndarray:
 
 def _stated_frames(stream: Any) -> int | None:
     return None if stream.duration is None else int(stream.duration * stream.time_base * stream.rate)
-
-
-def _is_known_whole(media: Media) -> bool:
-    with media.open() as file:
-        return missing_bytes(file, media.num_bytes) == 0 or _mp3_frames(media) is not None
 
 
 def _info_av(container: Any, counted: Frames | None) -> tuple[int, int, int]:

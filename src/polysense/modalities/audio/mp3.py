@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from polysense.data.media.media import Stream
+
 __all__ = ["Frames", "count_frames"]
 
 _BIT_RATES = {  # by (version 1, layer), in kbit/s
@@ -22,6 +24,7 @@ _BIT_RATES = {  # by (version 1, layer), in kbit/s
 }
 _SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _ID3V1 = 128
+_BLOCK = 2**16  # bytes
 _SLACK = 0.01  # of the bytes, by which the stated number may be off: tags are counted by some and not by others
 
 
@@ -58,45 +61,65 @@ class Frames:
         return self.stated is not None and self.count < (1 - _SLACK) * self.stated - 2
 
 
-def count_frames(data: bytes) -> Frames | None:
-    """Walks through a file; None if it does not begin with a frame."""
+def count_frames(file: Stream, num_bytes: int) -> Frames | None:
+    """Walks through a file from header to header; None if it does not begin with a frame.
+
+    Args:
+        file: Its position is moved.
+        num_bytes: The file's length.
+    """
     start = 0
-    while data[start : start + 3] == b"ID3" and len(data) >= start + 10:
+    while (tag := _at(file, start, 10))[:3] == b"ID3" and len(tag) == 10:
         size = 0
-        for part in data[start + 6 : start + 10]:
+        for part in tag[6:]:
             size = size << 7 | part & 0x7F
-        start += 10 + size + (10 if data[start + 5] & 0x10 else 0)
-    while start < len(data) and data[start] == 0:  # padding after a tag
-        start += 1
-    first = _header(data, start)
+        start += 10 + size + (10 if tag[5] & 0x10 else 0)
+    start = _after_zeros(file, start)  # padding after a tag
+    first = _header(_at(file, start, 4))
     if first is None:
         return None
-    if data[-_ID3V1 : 3 - _ID3V1] == b"TAG":
-        data = data[:-_ID3V1]
+    end = num_bytes
+    if num_bytes >= _ID3V1 and _at(file, num_bytes - _ID3V1, 3) == b"TAG":
+        end -= _ID3V1
     length, samples, side = first
-    frames, stated_bytes, has_info = _info(data[start : start + length], side)
+    frames, stated_bytes, has_info = _info(_at(file, start, length)[: end - start], side)
     at, count = start, -1 if has_info else 0
     while True:
-        header = _header(data, at)
-        if header is None or at + header[0] > len(data):
-            return Frames(count, frames, stated_bytes, len(data) - start, samples)
+        header = _header(_at(file, at, min(4, max(end - at, 0))))
+        if header is None or at + header[0] > end:
+            return Frames(count, frames, stated_bytes, end - start, samples)
         at, count = at + header[0], count + 1
 
 
-def _header(data: bytes, at: int) -> tuple[int, int, int] | None:
-    """(bytes, samples, where the information would stand) of the frame at a position; None if there is none."""
-    if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
+def _at(file: Stream, position: int, num_bytes: int) -> bytes:
+    file.seek(position)
+    return file.read(num_bytes)
+
+
+def _after_zeros(file: Stream, start: int) -> int:
+    """The position of the first byte from `start` on that is not 0; else the file's end."""
+    file.seek(start)
+    while block := file.read(_BLOCK):
+        start += len(block) - len(block.lstrip(b"\0"))
+        if block.strip(b"\0"):
+            break
+    return start
+
+
+def _header(data: bytes) -> tuple[int, int, int] | None:
+    """(bytes, samples, where the information would stand) of the frame with these first 4 bytes; None if it is none."""
+    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return None
-    version, layer = data[at + 1] >> 3 & 3, 4 - (data[at + 1] >> 1 & 3)
-    rate, frequency = data[at + 2] >> 4, data[at + 2] >> 2 & 3
+    version, layer = data[1] >> 3 & 3, 4 - (data[1] >> 1 & 3)
+    rate, frequency = data[2] >> 4, data[2] >> 2 & 3
     if version == 1 or layer == 4 or rate in (0, 15) or frequency == 3:
         return None
     bits, hertz = _BIT_RATES[version == 3, layer][rate] * 1000, _SAMPLE_RATES[version][frequency]
-    padding = data[at + 2] >> 1 & 1
+    padding = data[2] >> 1 & 1
     if layer == 1:
         return (12 * bits // hertz + padding) * 4, 384, 0
     samples = 1152 if layer == 2 or version == 3 else 576
-    is_mono = data[at + 3] >> 6 == 3
+    is_mono = data[3] >> 6 == 3
     side = (17 if is_mono else 32) if version == 3 else (9 if is_mono else 17)
     return samples // 8 * bits // hertz + padding, samples, 4 + side
 

@@ -22,9 +22,9 @@ from polysense.core.geometry import Placement
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, PlacedItem, TrainingCells
-from polysense.data.media.deep_pixels import DeepRange, Extent
+from polysense.data.media.deep_pixels import DeepRange
 from polysense.data.media.pixels import Fit, Resize, common_size, moments
-from polysense.data.media.raster import MAX_PIXELS, deep_extent, image_size, open_upright
+from polysense.data.media.raster import MAX_PIXELS, ImageInfo, image_info, open_upright
 from polysense.data.media.sniff import file_kind
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
@@ -83,10 +83,10 @@ class ImageProcessor(ColumnProcessor):
         size = _agreed(self.name, "size", config.size, requirements.image_size)
         required = requirements.num_channels or (len(requirements.mean) if requirements.mean else None)
         channels = _agreed(self.name, "channels", config.channels, required)
-        facts = cells.read(self.name, "images", lambda cell, _: self._facts(cell, root), NUM_SAMPLED, tell=False)
+        infos = cells.read(self.name, "images", lambda cell, _: self._info(cell, root), NUM_SAMPLED, tell=False)
         if size is None:
-            size = common_size([each for each, _ in facts])
-        deep = DeepRange.of(extent for _, extent in facts if extent is not None)
+            size = common_size([info.size for info in infos])
+        deep = DeepRange.of(info.extent for info in infos if info.extent is not None)
         # The statistics are those of the resized images, each counting equally, without the padding.
         resize = Resize(size, config.fit)
         result = np.array(
@@ -113,11 +113,9 @@ class ImageProcessor(ColumnProcessor):
             float_range=deep.floats,
         )
 
-    def _facts(self, cell: Any, root: Path) -> tuple[tuple[int, int], Extent | None]:
-        """An image's (height, width), and its values if they have more than 8 bits."""
-        limit = self.config.max_pixels
+    def _info(self, cell: Any, root: Path) -> ImageInfo:
         with _hinted(cell, self.config.modality):
-            return image_size(cell, root, max_pixels=limit), deep_extent(cell, root, max_pixels=limit)
+            return image_info(cell, root, max_pixels=self.config.max_pixels)
 
     def _scaled(self, cell: Any, root: Path, resize: Resize, deep: DeepRange) -> tuple[Image.Image, tuple[int, int]]:
         """The image, decoded and scaled, its shape kept unless `stretch`; and the original's (height, width)."""

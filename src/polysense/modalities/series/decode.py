@@ -11,9 +11,10 @@ import io
 import math
 import re
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -38,6 +39,9 @@ _NPY_MAGIC = b"\x93NUMPY"
 _PARQUET_MAGIC = b"PAR1"
 _CLOCK = re.compile(r"(t|time|times|timestamp|seconds?|secs?|s|date|datetime|index)([\s_(\[].*)?", re.IGNORECASE)
 _IN_SECONDS = re.compile(r"(t|time|seconds?|secs?|s)([\s_(\[]+(s|secs?|seconds?)[\])]?)?", re.IGNORECASE)
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +105,8 @@ def read_series(cell: object, root: Path) -> Series:
     if b"\0" in media.read(4096):
         raise DecodeError(f"is a binary file, expected one of {', '.join(SUFFIXES)}")
     separator = "\t" if suffix == ".tsv" else ","
-    return _from_frame(
-        _frame(media, "CSV", lambda file: pl.read_csv(file, separator=separator, infer_schema_length=None))
-    )
+    content = io.BytesIO(media.read())
+    return _from_frame(_parsed("CSV", lambda: pl.read_csv(content, separator=separator, infer_schema_length=None)))
 
 
 def _from_lists(cell: Sequence[object]) -> np.ndarray:
@@ -146,45 +149,38 @@ def _from_npy(media: Media) -> np.ndarray:
             if math.prod(shape) * kind.itemsize > media.num_bytes - file.tell():
                 raise DecodeError(f"is cut short: its header states {' x '.join(map(str, shape))} values")
             _check_size(shape)
+            if not kind.hasobject:
+                _check_kind(kind)
             file.seek(0)
-            # Never unpickled: a pickle runs code.
-            array = np.load(io.BytesIO(media.read()), allow_pickle=False)
+            array = np.load(file, allow_pickle=False)  # a pickle runs code
     except DecodeError:
         raise
     except _NPY_ERRORS as error:
         raise DecodeError(f"can't be read as a .npy file: {reason(error)}") from None
-    if not isinstance(array, np.ndarray):
-        raise DecodeError("holds several arrays, expected one")
     return _checked(array)
 
 
 def _from_parquet(media: Media) -> Series:
     """Its columns of numbers; the number of its values is checked before they are unpacked."""
-    try:
-        file = io.BytesIO(media.read())
-        empty = pl.DataFrame(schema=pl.read_parquet_schema(file))
-        file.seek(0)
-        num_steps = int(pl.scan_parquet(file).select(pl.len()).collect().item())
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        raise DecodeError(f"can't be read as a Parquet file: {reason(error)}") from None
+    content = io.BytesIO(media.read())
+    empty = _parsed("Parquet", lambda: pl.DataFrame(schema=pl.read_parquet_schema(content)))
+    num_steps = _parsed("Parquet", lambda: int(pl.scan_parquet(content).select(pl.len()).collect().item()))
     _check_size((num_steps, empty.width))
     _check_numeric(empty)
     used = [series.name for series in empty if _is_numeric(series)]
-    return _from_frame(_frame(media, "Parquet", lambda file: pl.read_parquet(file, columns=used)))
+    return _from_frame(_parsed("Parquet", lambda: pl.read_parquet(content, columns=used)))
 
 
-def _frame(media: Media, kind: str, read: object) -> pl.DataFrame:
+def _parsed(kind: str, read: Callable[[], T]) -> T:
     try:
-        frame = read(io.BytesIO(media.read()))  # type: ignore[operator]
+        return read()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise DecodeError(f"can't be read as a {kind} file: {reason(error)}") from None
-    assert isinstance(frame, pl.DataFrame)
-    if not len(frame) or not frame.width:
-        raise DecodeError(f"holds no step: {len(frame)} rows and {frame.width} columns, expected a header and numbers")
-    return frame
 
 
 def _from_frame(frame: pl.DataFrame) -> Series:
+    if not len(frame) or not frame.width:
+        raise DecodeError(f"holds no step: {len(frame)} rows and {frame.width} columns, expected a header and numbers")
     names = [name for name in frame.columns if not _CLOCK.fullmatch(name.strip())]
     clocks = [name for name in frame.columns if name not in names]
     if not names:  # a single column that is called `t` is what there is
@@ -217,6 +213,11 @@ def _check_size(shape: Sequence[int]) -> None:
         raise DecodeError(f"has {' x '.join(f'{size:,}' for size in shape)} values, expected at most {MAX_VALUES:,}")
 
 
+def _check_kind(kind: np.dtype) -> None:
+    if kind.kind not in "fiub":
+        raise DecodeError(f"has values of the type {kind}, expected numbers")
+
+
 def _rate(clock: pl.Series) -> float | None:
     """Steps per second by the median step of a clock that counts seconds."""
     if not clock.dtype.is_numeric():
@@ -235,8 +236,7 @@ def _checked(array: np.ndarray) -> np.ndarray:
     if not array.shape[0] or not array.shape[1]:
         raise DecodeError(f"has the shape {list(array.shape)}, expected at least one step and one channel")
     _check_size(array.shape)
-    if array.dtype.kind not in "fiub":
-        raise DecodeError(f"has values of the type {array.dtype}, expected numbers")
+    _check_kind(array.dtype)
     values = array.astype(np.float64)
     values[~np.isfinite(values)] = np.nan
     if np.isnan(values).all():

@@ -232,9 +232,7 @@ def _with_av(media: Media, read: Callable[[Any, Callable[[], Any], bool], T]) ->
     except DecodeError:
         raise
     except errors as error:
-        # Without the file's name, which the list of unreadable cells has.
-        why = error.strerror if isinstance(error, (av.FFmpegError, OSError)) and error.strerror else reason(error)
-        raise DecodeError(f"the video is damaged: {why}") from None
+        raise DecodeError(f"the video is damaged: {reason(error)}") from None
 
 
 def is_transport_stream(head: bytes) -> bool:

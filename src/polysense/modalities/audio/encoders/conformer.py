@@ -44,7 +44,7 @@ class ConformerConfig(AttentiveSpectrogramConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+        if self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size must be odd, so that a token is in its middle; found {self.kernel_size}")
 
 

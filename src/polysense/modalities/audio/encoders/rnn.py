@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.tokens import Tokens
-from polysense.errors import ConfigError
 from polysense.modalities.audio.encoders.spectrogram import SpectrogramEncoderConfig
 from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.encoder import Draws, Encoder, Items, Lengths
@@ -47,10 +46,6 @@ class AudioCNNLSTMConfig(SpectrogramEncoderConfig):
     lstm_width: int | None = None
     num_layers: PositiveInt = 1
     dropout: FractionBelowOne = 0.2
-
-    def __post_init__(self) -> None:
-        if self.num_layers < 1:
-            raise ConfigError(f"num_layers: at least 1 layer of the LSTM; found {self.num_layers}")
 
 
 class AudioCNNLSTM(Encoder, config=AudioCNNLSTMConfig):

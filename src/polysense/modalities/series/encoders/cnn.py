@@ -50,8 +50,8 @@ class SeriesCNNConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size: an odd number of steps, at least 1; found {self.kernel_size}")
+        if self.kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size: an odd number of steps; found {self.kernel_size}")
 
 
 class _Stage(nn.Module):

@@ -63,8 +63,6 @@ class SegmentationHeadConfig(HeadConfig):
     def __post_init__(self) -> None:
         if self.hidden:
             raise ConfigError("hidden: this head has no hidden layer before the output; set channels instead")
-        if self.channels < 1 or self.dice_weight < 0:
-            raise ConfigError("expected channels of at least 1 and a dice_weight of at least 0")
 
     def build(self, target: Target, width: int) -> SegmentationHead:
         self.check(target)
