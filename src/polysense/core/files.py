@@ -26,11 +26,30 @@ from pathlib import Path
 
 from polysense.core.unicode_text import mended
 
-__all__ = ["move_entries", "relative_path", "replacing", "replacing_folder", "sweep", "write_bytes", "write_text"]
+__all__ = [
+    "absolute_path",
+    "move_entries",
+    "relative_path",
+    "replacing",
+    "replacing_folder",
+    "sweep",
+    "write_bytes",
+    "write_text",
+]
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _ABANDONED_AFTER = 3600.0  # seconds without a byte
 _swept: set[Path] = set()
+
+
+def absolute_path(path: Path | str, folder: Path | None = None) -> str:
+    """A path from the root, without `..`; no file is asked, so that one that this system can't name is no error.
+
+    Args:
+        path: `~` is the home folder.
+        folder: Where a relative one starts, with its links followed; None for the current folder.
+    """
+    return os.path.normpath((folder or Path()).absolute() / Path(path).expanduser())
 
 
 def relative_path(path: Path | str, folder: Path) -> str:

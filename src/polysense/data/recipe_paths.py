@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from polysense.core.files import relative_path
+from polysense.core.files import absolute_path, relative_path
 
 __all__ = ["INIT_FROM", "PATHS", "absolute_paths", "path_from", "relative_paths", "spelled_out"]
 
@@ -26,12 +26,14 @@ def absolute_paths(
 ) -> dict[str, Any]:
     """A copy of a recipe whose paths start from a folder, with absolute ones.
 
+    No file is asked, so that a path that this system can't name is no error before it is read.
+
     Args:
         plain: The recipe as plain values; what is no recipe stays as it is.
         folder: Where they start from.
         only: The keys that are changed.
     """
-    return _mapped(plain, lambda path: str((folder / Path(path).expanduser()).resolve()), only)
+    return _mapped(plain, lambda path: absolute_path(path, folder), only)
 
 
 def relative_paths(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -43,8 +45,13 @@ def path_from(folder: Path, path: str) -> str:
     """A recipe's path as it reads from a folder; a relative one and an address stay as they are."""
     if not _is_local(path) or not Path(path).is_absolute():
         return path
-    # Both resolved, for `..` leads out of where a link points to, not of where it is.
-    return relative_path(Path(path).resolve(), folder.resolve())
+    # Both folders are resolved, for `..` leads out of where a link points to. The last part isn't: media lie beside the
+    # link to a table that the user named, not beside what it points to.
+    try:
+        above = Path(path).parent.resolve()
+    except UnicodeEncodeError:  # this system can't name it, so nothing there is a link
+        above = Path(absolute_path(path)).parent
+    return relative_path(above / Path(path).name, folder.resolve())
 
 
 def _mapped(plain: Mapping[str, Any], change: Callable[[str], str], keys: Collection[str]) -> dict[str, Any]:

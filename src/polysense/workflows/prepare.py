@@ -12,6 +12,7 @@ from typing import Any
 
 from polysense.config.codec import from_dict
 from polysense.config.overrides import apply_overrides
+from polysense.core.files import absolute_path
 from polysense.core.json import json_text
 from polysense.core.logs import get_logger
 from polysense.core.registry import modality, tasks
@@ -91,7 +92,7 @@ def prepare(
         TableError: A table can't be read.
     """
     apart = {"validation": validation, "test": test}
-    extra = [f"data.{key}={json_text(str(Path(path).resolve()))}" for key, path in apart.items() if path]
+    extra = [f"data.{key}={json_text(absolute_path(path))}" for key, path in apart.items() if path]
     if is_recipe(source):
         if target is not None or columns or task is not None:
             raise ConfigError(f"{source}: a recipe names its targets and columns itself; edit it, or use overrides")
@@ -123,9 +124,9 @@ def prepare(
         guesses,
         len(table),
         preset=preset,
-        table=str(Path(source).resolve()) if on_disk else None,
-        validation=None if validation is None else str(Path(validation).resolve()),
-        test=None if test is None else str(Path(test).resolve()),
+        table=absolute_path(source) if on_disk else None,
+        validation=None if validation is None else absolute_path(validation),
+        test=None if test is None else absolute_path(test),
         transforms=_transforms(table, guesses),
     )
     if task is not None:
