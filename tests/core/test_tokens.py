@@ -76,7 +76,7 @@ def test_cleared_tokens_are_zero_where_masked_at_every_level() -> None:
 def test_tokens_are_a_pytree() -> None:
     tokens = make()
     leaves, spec = pytree.tree_flatten(tokens)
-    assert [leaf is part for leaf, part in zip(leaves, (tokens.values, tokens.mask), strict=True)] == [True, True]
+    assert [leaf is part for leaf, part in zip(leaves, (tokens.values, tokens.mask, None), strict=True)] == [True] * 3
     back = pytree.tree_unflatten(leaves, spec)
     assert back.values is tokens.values
     assert back.grid == (2, 3)

@@ -33,6 +33,8 @@ class ColumnBatch:
         geometry: [batch, 3, 3], the affine map from the original's pixels to `values`' own, see `core.geometry`; NaN
             where a row's items lie in no one way. None where nothing is moved, as in a column of numbers.
         sizes: [batch, 2], (height, width) of the original; 0 where it is absent. None where items have no places.
+        features: [batch, features], the feature vector of the whole cell, see `Column.num_features`; whatever it holds
+            in a row without the column must not reach a result. None where nobody reads it.
     """
 
     values: Shaped[Tensor, "batch items ..."]
@@ -40,6 +42,7 @@ class ColumnBatch:
     keys: Int[Tensor, " batch"] | None = None
     geometry: Float[Tensor, "batch 3 3"] | None = None
     sizes: Int[Tensor, "batch 2"] | None = None
+    features: Float[Tensor, "batch features"] | None = None
 
     @property
     def present(self) -> Bool[Tensor, " batch"]:

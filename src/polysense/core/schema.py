@@ -31,6 +31,7 @@ class Column:
         max_items: Items in the longest cell seen at fitting; 1 unless `multiple`.
         typical_length: The 95th percentile of an item's length at fitting, in its own units (tokens, samples). It sets
             the scale of the length buckets used at prediction; it never cuts anything.
+        num_features: Size of the feature vector that preprocessing makes of a cell, without weights; 0 = none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Column:
     multiple: bool = False
     max_items: int = 1
     typical_length: int = 1
+    num_features: int = 0
 
     @classmethod
     def of(cls: type[C], column: Column) -> C:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,12 +47,15 @@ class Tokens:
         pyramid: The same column at other resolutions, from fine to coarse, where a head that predicts densely asks for
             it (`BaseHead.reads_pyramids`); `Encoder.pyramid_levels` says how they lie over the input. Each level has a
             grid and a width of its own, and none has a pyramid. Several items in a cell come first: (items, ...).
+        features: [batch, features], one vector for the row, that no training moves: what preprocessing made of the
+            cell, then what a frozen backbone gives, pooled; 0 where the row has none. None where nobody asks for it.
     """
 
     values: Float[Tensor, "batch length width"]
     mask: Bool[Tensor, "batch length"]
     grid: tuple[int, ...] = field(metadata=static())
     pyramid: tuple[Tokens, ...] = ()
+    features: Float[Tensor, "batch features"] | None = None
 
     def __post_init__(self) -> None:
         # Shapes only, which costs nothing: values would force a device synchronization. Under pytree's
@@ -83,14 +86,17 @@ class Tokens:
         levels = tuple(level.cleared() for level in self.pyramid)
         # Where looking costs nothing, what is valid throughout is left as it is.
         if self.mask.is_cpu and not torch.compiler.is_compiling() and bool(self.mask.all()):
-            return Tokens(self.values, self.mask, self.grid, levels)
-        return Tokens(self.values.masked_fill(~self.mask[:, :, None], 0.0), self.mask, self.grid, levels)
+            return replace(self, pyramid=levels)
+        features = None if self.features is None else self.features.masked_fill(~self.present[:, None], 0.0)
+        values = self.values.masked_fill(~self.mask[:, :, None], 0.0)
+        return replace(self, values=values, pyramid=levels, features=features)
 
     def masked(self, keep: Bool[Tensor, " batch"]) -> Tokens:
         """The same tokens, absent in the rows where `keep` is False."""
         levels = tuple(level.masked(keep) for level in self.pyramid)
         values = self.values.masked_fill(~keep[:, None, None], 0.0)
-        return Tokens(values, self.mask & keep[:, None], self.grid, levels)
+        features = None if self.features is None else self.features.masked_fill(~keep[:, None], 0.0)
+        return Tokens(values, self.mask & keep[:, None], self.grid, levels, features)
 
     def mean(self) -> Float[Tensor, "batch width"]:
         """The mean over valid tokens; zeros in a row that has none."""
@@ -124,6 +130,7 @@ class FusedColumn:
             something is.
         geometry: Per row the matrix from the original's pixels to the encoder's input, for predictions that go back
             to it; None where nothing was moved.
+        features: [batch, features], as the encoder gave them (`Tokens.features`); 0 where absent.
     """
 
     tokens: Tokens
@@ -131,6 +138,7 @@ class FusedColumn:
     present: Bool[Tensor, " batch"]
     lengths: Int[Tensor, "batch items"]
     geometry: Float[Tensor, "batch 3 3"] | None = None
+    features: Float[Tensor, "batch features"] | None = None
 
 
 @pytree_node

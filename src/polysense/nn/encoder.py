@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from polysense.config.base import Configured, Family
@@ -147,11 +147,13 @@ class Encoder(nn.Module, Configured, ABC):
         ordered: Whether the order of a cell's items counts (`items: sequence`).
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
         gives_pyramid: Whether its tokens have a pyramid, of the levels that `pyramid_levels` names, whatever is absent.
+        gives_features: Whether its tokens have features, `num_features` of them, whatever is absent.
     """
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "own_losses")
 
     gives_pyramid: bool = False
+    gives_features: bool = False
     ordered: bool = True
     learning_rate_scale: float = 1.0
 
@@ -185,9 +187,39 @@ class Encoder(nn.Module, Configured, ABC):
         self.gives_pyramid = True
         return self.pyramid_levels
 
+    @property
+    def num_item_features(self) -> int:
+        """Features that `encode_items` gives for an item, where `gives_features`: of a frozen backbone, pooled."""
+        return 0
+
+    @property
+    def num_features(self) -> int:
+        """Size of the feature vector of a cell: what preprocessing makes of it, then `num_item_features`."""
+        return self.column.num_features + self.num_item_features
+
+    def give_features(self) -> int:
+        """Has the encoder give features from now on; no weights are added. Returns how many."""
+        self.gives_features = True
+        return self.num_features
+
     @final  # type: ignore[misc]  # torch declares `forward` as an attribute
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encodes a column; a cell's items follow one another along the length, and what is masked is 0."""
+        tokens = self._encoded(column)
+        return replace(tokens, features=self._cell_features(column, tokens)) if self.gives_features else tokens
+
+    def _cell_features(self, column: ColumnBatch, tokens: Tokens) -> Float[Tensor, "batch features"]:
+        """What preprocessing made of the cells, then the backbone's; zeros where a row lacks them."""
+        batch, width = len(column.lengths), self.num_item_features
+        own = tokens.features
+        if own is None or own.shape[1] != width:
+            own = tokens.values.new_zeros(batch, width, dtype=torch.float32)
+        made = column.features
+        if made is None or self.column.num_features == 0:
+            made = own.new_zeros(batch, self.column.num_features)
+        return torch.cat([made.to(own), own], dim=1).masked_fill(~column.present[:, None], 0.0)
+
+    def _encoded(self, column: ColumnBatch) -> Tokens:
         if self._lacks(column):
             return self._nothing(column)
         if self._is_skipped(column):
@@ -201,7 +233,8 @@ class Encoder(nn.Module, Configured, ABC):
             positions = sinusoidal(torch.arange(items, device=tokens.values.device), self.width).to(tokens.values.dtype)
             tokens = replace(tokens, values=tokens.values + positions.repeat(batch, 1)[:, None])
         levels = tuple(_of_cells(level, batch, items) for level in tokens.pyramid)
-        return replace(_of_cells(tokens, batch, items), pyramid=levels).cleared()
+        features = None if tokens.features is None else _mean_of_cells(tokens.features, column.lengths > 0)
+        return replace(_of_cells(tokens, batch, items), pyramid=levels, features=features).cleared()
 
     def _lacks(self, column: ColumnBatch) -> bool:
         """Whether it is known, without waiting for an accelerator, that no row has the column.
@@ -310,8 +343,20 @@ def _of_cells(tokens: Tokens, batch: int, items: int) -> Tokens:
     return Tokens(values, tokens.mask.reshape(batch, -1), (items, *tokens.grid))
 
 
+def _mean_of_cells(
+    features: Float[Tensor, "all_items features"], present: Bool[Tensor, "batch items"]
+) -> Float[Tensor, "batch features"]:
+    """The mean over a cell's items that are there."""
+    each = features.reshape(*present.shape, -1).masked_fill(~present[..., None], 0.0)
+    return each.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
+
+
 def _spread(tokens: Tokens, rows: Int[Tensor, " some"], batch: int) -> Tokens:
     """The tokens of some rows among absent ones."""
     values = tokens.values.new_zeros(batch, *tokens.values.shape[1:])
     mask = tokens.mask.new_zeros(batch, *tokens.mask.shape[1:])
-    return Tokens(values.index_copy(0, rows, tokens.values), mask.index_copy(0, rows, tokens.mask), tokens.grid)
+    features = tokens.features
+    if features is not None:
+        features = features.new_zeros(batch, features.shape[1]).index_copy(0, rows, features)
+    values, mask = values.index_copy(0, rows, tokens.values), mask.index_copy(0, rows, tokens.mask)
+    return Tokens(values, mask, tokens.grid, features=features)

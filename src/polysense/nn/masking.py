@@ -22,7 +22,7 @@ def stand_in(tokens: Tokens, token: Float[Tensor, " width"]) -> Tokens:
     first[0] = True
     here = absent[:, None] & first
     values = torch.where(here[..., None], token.to(tokens.values.dtype), tokens.values)
-    return Tokens(values, tokens.mask | here, tokens.grid, tokens.pyramid)
+    return replace(tokens, values=values, mask=tokens.mask | here)
 
 
 def excluding(tokens: Mapping[str, Tokens], columns: Collection[str]) -> dict[str, Tokens]:
@@ -30,10 +30,14 @@ def excluding(tokens: Mapping[str, Tokens], columns: Collection[str]) -> dict[st
     rest = dict(tokens)
     for name in columns:
         if name in rest:
-            values, levels = rest[name].values, rest[name].pyramid
+            values, levels, features = rest[name].values, rest[name].pyramid, rest[name].features
             nothing = Tokens.nothing(len(values), values.shape[2], values.device, values.dtype)
             there = torch.zeros_like(nothing.mask[:, 0])
-            rest[name] = replace(nothing, pyramid=tuple(level.masked(there) for level in levels))
+            rest[name] = replace(
+                nothing,
+                pyramid=tuple(level.masked(there) for level in levels),
+                features=None if features is None else torch.zeros_like(features),
+            )
     return rest
 
 

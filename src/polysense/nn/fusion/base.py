@@ -120,7 +120,7 @@ class Fusion(nn.Module, Configured, ABC):
             lengths, geometry = ordered[i].mask.sum(dim=1, keepdim=True), None
             if columns is not None:
                 lengths, geometry = columns[name].lengths * there[i][:, None], columns[name].geometry
-            each[name] = FusedColumn(part, own[i], there[i], lengths, geometry)
+            each[name] = FusedColumn(part, own[i], there[i], lengths, geometry, ordered[i].features)
         return Fused(pooled, each)
 
     def _projections(self) -> nn.ModuleList:
