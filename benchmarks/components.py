@@ -101,9 +101,9 @@ def fitted(modality: str, size: Size, requested: Requirements) -> Column:
         case "category":
             hashed = CategoryRequirements.of(requested)
             buckets = hashed.hash_buckets or 999
-            return CategoryColumn(name="column", num_categories=buckets + 1, num_features=hashed.num_hashes or 1)
+            return CategoryColumn(name="column", num_categories=buckets + 1, num_hashes=hashed.num_hashes or 1)
         case _:
-            return DateColumn(name="column", mean=0.0, std=1.0, num_features=9)
+            return DateColumn(name="column", mean=0.0, std=1.0, num_values=9)
 
 
 def random_column(column: Column, size: Size) -> ColumnBatch:

@@ -162,8 +162,8 @@ def test_round_up(length: int, multiple: int) -> None:
 def test_an_item_has_as_many_values_as_its_column_says() -> None:
     schema = Schema(
         columns=(
-            DateColumn(name="day", num_features=3, mean=0.0, std=1.0),
-            CategoryColumn(name="user", num_categories=9, num_features=2),
+            DateColumn(name="day", num_values=3, mean=0.0, std=1.0),
+            CategoryColumn(name="user", num_categories=9, num_hashes=2),
         ),
         targets=(),
     )

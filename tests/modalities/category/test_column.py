@@ -151,7 +151,7 @@ def test_hashes_lie_in_range(key: str, buckets: int, hashes: int) -> None:
 
 def test_hashing_gives_an_id_to_every_value(fit: Fit) -> None:
     processor = fit(CategoryColumnConfig(hash_buckets=100), [f"user {i}" for i in range(50)])
-    assert (processor.column.num_categories, processor.column.num_features) == (101, 1)
+    assert (processor.column.num_categories, processor.column.num_hashes) == (101, 1)
     assert processor.column.categories == ()
     seen, unseen = number(processor, "user 7"), number(processor, "never seen")
     assert 1 <= unseen <= 100
@@ -161,7 +161,7 @@ def test_hashing_gives_an_id_to_every_value(fit: Fit) -> None:
     two = fit(CategoryColumnConfig(), ["a", 1, True], hash_buckets=64, num_hashes=3)
     (found,) = two.transform(1.0, SOURCE, Path())
     assert found.tolist() == list(hashed_ids("1", 64, 3))
-    assert two.column.num_features == 3
+    assert two.column.num_hashes == 3
 
 
 @pytest.mark.parametrize(("distinct", "buckets", "hashes"), [(3000, 4096, 1), (2000, 50, 2), (40, 1_000_000, 1)])

@@ -34,7 +34,7 @@ ABSOLUTE, YEAR, MONTH, WEEK, TIME = slice(0, 1), slice(1, 3), slice(3, 5), slice
 def item(processor: ColumnProcessor, cell: object) -> np.ndarray:
     (found,) = processor.transform(cell, SOURCE, Path())
     assert found.dtype == np.float32
-    assert found.shape == (processor.column.num_features,)
+    assert found.shape == (processor.column.num_values,)
     assert np.isfinite(found).all()
     return found
 
@@ -49,7 +49,7 @@ def test_the_absolute_time_runs_from_minus_one_to_one_over_the_training_range(fi
     assert item(processor, "2024-01-16")[0] == pytest.approx(0)
     assert item(processor, "2024-01-31")[0] == pytest.approx(1)
     assert item(processor, "2024-02-15")[0] == pytest.approx(2)  # later than training: goes on, is not cut
-    assert processor.column.num_features == 12
+    assert processor.column.num_values == 12
 
 
 def test_one_date_far_away_does_not_squeeze_the_others(fit: Fit) -> None:
@@ -91,7 +91,7 @@ def test_the_time_of_day_is_told_where_it_varies(fit: Fit) -> None:
     cells = ["2024-01-31 00:00", "2024-01-31 06:00", "2024-01-31 18:00"]
     processor = fit(DateColumnConfig(), cells)
     np.testing.assert_allclose(item(processor, "1999-05-05 06:00:00")[TIME], [1, 0], atol=1e-6)
-    assert fit(DateColumnConfig(), ["2024-01-31 06:00", "2024-02-01 06:00"]).column.num_features == 12
+    assert fit(DateColumnConfig(), ["2024-01-31 06:00", "2024-02-01 06:00"]).column.num_values == 12
     times = fit(DateColumnConfig(), ["10:30", "11:45", "6:00 am", "2024-01-31"])
     np.testing.assert_allclose(item(times, "06:00"), [1, 0], atol=1e-6)
     with pytest.raises(DecodeError, match="expected a time of day alone"):
@@ -158,7 +158,7 @@ def test_every_container_of_dates_goes_through_a_table(cells: Any) -> None:
     assert [sample.unreadable for sample in samples] == [(), (), ()]
     assert [int(sample.values["day"][0][WEEK].argmax()) for sample in samples[:2]] == [2, 3]
     assert "day" not in samples[2].values
-    assert processor.schema.column("day").num_features == len(samples[0].values["day"][0])
+    assert processor.schema.column("day").num_values == len(samples[0].values["day"][0])
 
 
 def test_unreadable_dates_are_missing_and_listed() -> None:

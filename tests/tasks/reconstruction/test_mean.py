@@ -24,7 +24,7 @@ COLUMNS = [
     TextColumn(name="text", vocabulary_size=6, padding_id=0, typical_length=3),
     ImageColumn(name="photo", image_size=(4, 6), num_channels=1, mean=(0.5,), std=(0.25,), max_items=1),
     AudioColumn(name="sound", sample_rate=8000, typical_length=800),
-    DateColumn(name="clock", mean=0.0, std=1.0, num_features=2, has_dates=False, has_times=True),
+    DateColumn(name="clock", mean=0.0, std=1.0, num_values=2, has_dates=False, has_times=True),
 ]
 
 

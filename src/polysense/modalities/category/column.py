@@ -101,7 +101,7 @@ class CategoryProcessor(ColumnProcessor):
         buckets, hashes = self._hashing(requirements)
         if buckets is not None:
             rate = self._collision_rate(counts, buckets, hashes)
-            return CategoryColumn(name=self.name, num_categories=buckets + 1, num_features=hashes, collision_rate=rate)
+            return CategoryColumn(name=self.name, num_categories=buckets + 1, num_hashes=hashes, collision_rate=rate)
         frequent = (key for key, count in counts.items() if count >= self.config.min_count)
         categories = sorted(frequent, key=lambda key: (-counts[key], key))
         spelled = _spellings(item for item, _ in cells.items())
@@ -171,7 +171,7 @@ class CategoryProcessor(ColumnProcessor):
             return None
         column = self.column
         if column.is_hashed:
-            return np.array(hashed_ids(key, column.num_categories - 1, column.num_features), dtype=np.int64)
+            return np.array(hashed_ids(key, column.num_categories - 1, column.num_hashes), dtype=np.int64)
         return np.array([self._id(key)], dtype=np.int64)
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:

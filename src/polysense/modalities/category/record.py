@@ -17,7 +17,7 @@ class CategoryColumn(Column):
         num_categories: Ids run over [0, num_categories); 0 is "unknown".
         categories: The categories that have an id, in the order of their ids from 1 on; none where they are hashed.
         spellings: How the training table mostly spells each of them ("True" for true).
-        num_features: Values in one item: the hashes of a hashed category; else 1.
+        num_hashes: Values in one item: the hashes of a hashed category; else 1.
         collision_rate: Share of the distinct training values that share all their hashes with another; None where ids
             are looked up.
     """
@@ -26,7 +26,7 @@ class CategoryColumn(Column):
     num_categories: int
     categories: tuple[str, ...] = ()
     spellings: tuple[str, ...] = ()
-    num_features: int = 1
+    num_hashes: int = 1
     collision_rate: float | None = None
 
     @property

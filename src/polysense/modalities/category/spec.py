@@ -73,7 +73,7 @@ class CategorySpec(ValueSpec):
         return {"type": "category_embedding"}
 
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
-        return (CategoryColumn.of(column).num_features,)
+        return (CategoryColumn.of(column).num_hashes,)
 
     def summary(self, column: Column) -> Mapping[str, str]:
         column = CategoryColumn.of(column)

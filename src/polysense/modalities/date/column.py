@@ -99,7 +99,7 @@ class DateProcessor(ColumnProcessor):
             name=self.name,
             mean=center,
             std=scale,
-            num_features=(12 if has_dates else 0) + (2 if has_times else 0),
+            num_values=(12 if has_dates else 0) + (2 if has_times else 0),
             day_first=order,
             unit=unit,
             has_dates=has_dates,

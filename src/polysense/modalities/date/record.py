@@ -20,7 +20,7 @@ class DateColumn(Column):
     Attributes:
         mean: The middle of the training range, in seconds since 1970.
         std: Half its width, in seconds.
-        num_features: Values in one item, see `date_features`.
+        num_values: Values in one item, see `date_features`.
         day_first: Whether the day stands before the month in all-digit dates.
         unit: What numbers count; None if they are no dates here.
         has_dates: False where the column holds times of day only.
@@ -31,7 +31,7 @@ class DateColumn(Column):
     modality: str = "date"
     mean: float
     std: float
-    num_features: int
+    num_values: int
     day_first: bool = False
     unit: DateUnit | None = None
     has_dates: bool = True

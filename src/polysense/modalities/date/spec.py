@@ -53,11 +53,11 @@ class DateSpec(ValueSpec):
         return {"type": "date_mlp"}
 
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
-        return (DateColumn.of(column).num_features,)
+        return (DateColumn.of(column).num_values,)
 
     def summary(self, column: Column) -> Mapping[str, str]:
         column = DateColumn.of(column)
-        facts = {"features": str(column.num_features)}
+        facts = {"features": str(column.num_values)}
         return facts | ({"numbers count": column.unit} if column.unit else {})
 
     def decoder(self, column: Column) -> str:

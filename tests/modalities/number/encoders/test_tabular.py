@@ -32,8 +32,8 @@ from polysense.nn.fusion.transformer import TransformerFusion, TransformerFusion
 
 NUMBER = NumberColumn(name="age", mean=0.0, std=1.0, quantiles=(-1.5, -0.2, 0.1, 2.0))
 CATEGORY = CategoryColumn(name="shop", num_categories=7)
-HASHED = CategoryColumn(name="user", num_categories=11, num_features=2, collision_rate=0.1)
-DATE = DateColumn(name="day", mean=0.0, std=1.0, num_features=14)
+HASHED = CategoryColumn(name="user", num_categories=11, num_hashes=2, collision_rate=0.1)
+DATE = DateColumn(name="day", mean=0.0, std=1.0, num_values=14)
 
 ALL: list[tuple[EncoderConfig, Column]] = [
     (NumberMLPConfig(), NUMBER),
@@ -202,8 +202,8 @@ def test_hashed_categories_sum_a_row_of_each_table() -> None:
     torch.testing.assert_close(encoder(batch).values[:, 0], expected)
     requested = HashedCategoryConfig(hash_buckets=10, num_hashes=3).requirements("user", "category")
     assert (requested.hash_buckets, requested.num_hashes) == (10, 3)
-    one = build(HashedCategoryConfig(num_hashes=1), dataclasses.replace(HASHED, num_features=1))
-    assert one(cells(dataclasses.replace(HASHED, num_features=1), 4)).values.shape == (4, 1, 12)
+    one = build(HashedCategoryConfig(num_hashes=1), dataclasses.replace(HASHED, num_hashes=1))
+    assert one(cells(dataclasses.replace(HASHED, num_hashes=1), 4)).values.shape == (4, 1, 12)
     for wrong in ({"hash_buckets": 1}, {"num_hashes": 0}):
         with pytest.raises(ConfigError):
             HashedCategoryConfig(**wrong)

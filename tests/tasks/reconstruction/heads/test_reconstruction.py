@@ -56,7 +56,7 @@ def columns(schema: Schema) -> tuple[Column, ...]:
         else column
         for column in schema
     ]
-    return (*found, DateColumn(name="day", num_features=12, mean=1.7e9, std=1e7))
+    return (*found, DateColumn(name="day", num_values=12, mean=1.7e9, std=1e7))
 
 
 @pytest.fixture

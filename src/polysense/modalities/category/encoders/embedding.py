@@ -32,9 +32,9 @@ class CategoryEmbeddingConfig(EncoderConfig):
     def build(self, column: Column, width: int, resources: Path | None = None) -> CategoryEmbedding:
         self.check(column)
         column = CategoryColumn.of(column)
-        if column.num_features > 1:
+        if column.num_hashes > 1:
             raise ConfigError(
-                f"the encoder {self.type!r} reads one id, column {column.name!r} is hashed by {column.num_features} "
+                f"the encoder {self.type!r} reads one id, column {column.name!r} is hashed by {column.num_hashes} "
                 f"functions: use hashed_category, or set num_hashes to 1 under data.columns"
             )
         return CategoryEmbedding(self, column, width)

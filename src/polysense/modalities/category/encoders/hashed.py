@@ -57,7 +57,7 @@ class HashedCategory(Encoder, config=HashedCategoryConfig):
 
     def __init__(self, config: HashedCategoryConfig, column: CategoryColumn, width: int) -> None:
         super().__init__(column, width)
-        tables = column.num_features
+        tables = column.num_hashes
         # One table that holds all, which is one look-up.
         self.embedding = nn.Embedding(tables * column.num_categories, config.size)
         nn.init.normal_(self.embedding.weight, std=tables**-0.5)

@@ -39,7 +39,7 @@ class DateMLP(Encoder, config=DateMLPConfig):
     def __init__(self, config: DateMLPConfig, column: DateColumn, width: int) -> None:
         super().__init__(column, width)
         self.mlp = nn.Sequential(
-            nn.Linear(column.num_features, config.hidden), nn.GELU(), nn.Linear(config.hidden, width)
+            nn.Linear(column.num_values, config.hidden), nn.GELU(), nn.Linear(config.hidden, width)
         )
 
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:

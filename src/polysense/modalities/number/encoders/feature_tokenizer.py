@@ -41,10 +41,10 @@ class FeatureTokenizerConfig(EncoderConfig):
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> FeatureTokenizer:
         self.check(column)
-        (num_features,) = modality(column.modality).item_shape(column, 1)
-        if num_features > 1:
+        (num_values,) = modality(column.modality).item_shape(column, 1)
+        if num_values > 1:
             raise ConfigError(
-                f"the encoder {self.type!r} reads one id, column {column.name!r} is hashed by {num_features} "
+                f"the encoder {self.type!r} reads one id, column {column.name!r} is hashed by {num_values} "
                 f"functions: use hashed_category, or set num_hashes to 1 under data.columns"
             )
         return FeatureTokenizer(column, width)
