@@ -80,7 +80,9 @@ def test_tokens_are_a_pytree() -> None:
     back = pytree.tree_unflatten(leaves, spec)
     assert back.values is tokens.values
     assert back.grid == (2, 3)
-    doubled = pytree.tree_map(lambda leaf: leaf * 2 if leaf.is_floating_point() else leaf, {"a": [tokens]})["a"][0]
+    doubled = pytree.tree_map(
+        lambda leaf: leaf * 2 if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf, {"a": [tokens]}
+    )["a"][0]
     assert isinstance(doubled, Tokens)
     torch.testing.assert_close(doubled.values, tokens.values * 2)
     assert torch.equal(doubled.mask, tokens.mask)

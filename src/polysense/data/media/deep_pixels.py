@@ -21,7 +21,11 @@ from polysense.core.logs import get_logger
 from polysense.data.media.media import Stream
 from polysense.errors import DecodeError
 
-__all__ = ["DeepRange", "Extent", "deep_array", "extent_of", "scaled"]
+__all__ = ["DEEP_MODES", "DeepRange", "Extent", "deep_array", "extent_of", "scaled"]
+
+DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+"""Pillow's modes of more than 8 bits in one channel."""
+
 
 _log = get_logger("polysense.data.columns")
 _FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}

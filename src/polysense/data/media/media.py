@@ -22,7 +22,7 @@ from typing import TypeAlias
 from polysense.data.media.paths import find_file
 from polysense.errors import DecodeError
 
-__all__ = ["MAX_BYTES", "Media", "Stream", "describe_bytes", "locate", "reason", "short"]
+__all__ = ["MAX_BYTES", "Media", "Stream", "describe_bytes", "locate", "reason", "short", "too_many_pixels"]
 
 Stream: TypeAlias = BufferedReader | BytesIO
 """A file's content, opened."""
@@ -203,3 +203,8 @@ def describe_bytes(head: bytes) -> str | None:
     if not text or any(ord(letter) < 32 and letter not in "\t\n\r\f\x1b" for letter in text):
         return None
     return "is a text file"
+
+
+def too_many_pixels(size: str, max_pixels: int) -> str:
+    """Why a picture is refused."""
+    return f"has {size} pixels, more than the limit of {max_pixels:,}; shrink it, or raise the column's max_pixels"

@@ -29,8 +29,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from polysense.data.media.deep_pixels import DeepRange, Extent, deep_array, extent_of, scaled
-from polysense.data.media.media import Media, Stream, describe_bytes, locate, reason, short
+from polysense.data.media.colors import as_gray_or_rgb, channels_last, colors, from_array, from_deep
+from polysense.data.media.deep_pixels import DEEP_MODES, DeepRange, Extent, deep_array, extent_of
+from polysense.data.media.media import Media, Stream, describe_bytes, locate, reason, too_many_pixels
 from polysense.errors import DecodeError
 
 __all__ = [
@@ -75,7 +76,6 @@ _SLOW, _SLOW_PIXELS = frozenset({"QOI", "DDS", "XPM"}), 2**24
 _NESTED = frozenset(
     {"ICO", "CUR", "ICNS"}
 )  # they hold a picture of another format, whose size is known once it is read
-_DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 _READ_WHOLE = 64 * 2**20  # bytes: below, one read is faster than Pillow's many small ones (0.076 against 0.108 ms)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -152,7 +152,7 @@ def open_upright(
         DecodeError: The image can't be read, wholly.
     """
     if isinstance(cell, np.ndarray):
-        return _whole(_from_array(cell, max_pixels, deep))
+        return _whole(from_array(cell, max_pixels, deep))
     if isinstance(cell, Image.Image):
         _check_size(cell, max_pixels)
         with _pillow():
@@ -196,18 +196,18 @@ def image_info(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> Ima
         DecodeError: It can't be read.
     """
     if isinstance(cell, np.ndarray):
-        values = _channels_last(cell, max_pixels)
+        values = channels_last(cell, max_pixels)
         height, width = values.shape[:2]
-        return ImageInfo((height, width), extent_of(_colors(values)) if values.dtype == np.uint16 else None)
+        return ImageInfo((height, width), extent_of(colors(values)) if values.dtype == np.uint16 else None)
     if isinstance(cell, Image.Image):
-        return ImageInfo((cell.height, cell.width), extent_of(np.asarray(cell)) if cell.mode in _DEEP else None)
+        return ImageInfo((cell.height, cell.width), extent_of(np.asarray(cell)) if cell.mode in DEEP_MODES else None)
     with _file(cell, root) as (file, media), _pillow():
         image = _open(file, media, max_pixels)
         deep = deep_array(image, file)  # first: reading the orientation may load the image, which drops what it needs
         size = _size(image, max_pixels)
         if deep is not None:
-            return ImageInfo(size, extent_of(_colors(deep)))
-        if image.mode not in _DEEP:
+            return ImageInfo(size, extent_of(colors(deep)))
+        if image.mode not in DEEP_MODES:
             return ImageInfo(size, None)
         _load(image, max_pixels)
         return ImageInfo(size, extent_of(np.asarray(image)))
@@ -220,7 +220,7 @@ def image_size(cell: object, root: Path, *, max_pixels: int = MAX_PIXELS) -> tup
         DecodeError: The header can't be read.
     """
     if isinstance(cell, np.ndarray):
-        height, width = _channels_last(cell, max_pixels).shape[:2]
+        height, width = channels_last(cell, max_pixels).shape[:2]
         return height, width
     if isinstance(cell, Image.Image):
         return cell.height, cell.width
@@ -341,7 +341,7 @@ def _open(file: Stream, media: Media, max_pixels: int) -> Image.Image:
 
 def _bomb(error: Exception, max_pixels: int) -> DecodeError:
     match = re.search(r"\d+(?= pixels\))", str(error))
-    return DecodeError(_too_large(f"{int(match[0]):,}" if match else "too many", max_pixels))
+    return DecodeError(too_many_pixels(f"{int(match[0]):,}" if match else "too many", max_pixels))
 
 
 def _open_tga(file: Stream, media: Media, max_pixels: int) -> Image.Image:
@@ -361,14 +361,10 @@ def _open_tga(file: Stream, media: Media, max_pixels: int) -> Image.Image:
     raise DecodeError(f"{content}; expected one of {_COMMON}") from None
 
 
-def _too_large(size: str, max_pixels: int) -> str:
-    return f"has {size} pixels, more than the limit of {max_pixels:,}; shrink it, or raise the column's max_pixels"
-
-
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
-        raise DecodeError(_too_large(f"{width:,} x {height:,}", max_pixels))
+        raise DecodeError(too_many_pixels(f"{width:,} x {height:,}", max_pixels))
     if not width or not height:
         raise DecodeError(f"has {width} x {height} pixels")
 
@@ -400,7 +396,7 @@ def _load(image: Image.Image, max_pixels: int) -> None:
     try:
         image.load()
     except Image.DecompressionBombError:
-        raise DecodeError(_too_large("too many", max_pixels)) from None
+        raise DecodeError(too_many_pixels("too many", max_pixels)) from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
     if image.format in _NESTED:
@@ -414,95 +410,5 @@ def _finish(image: Image.Image, file: Stream | None, max_pixels: int, deep: Deep
         _load(image, max_pixels)
     # After loading: a PNG's EXIF may follow its pixels, and Pillow itself turns a TIFF upright (and then says so).
     orientation = _orientation(image)
-    image = _as_gray_or_rgb(image, deep) if values is None else _from_deep(values, deep)
+    image = as_gray_or_rgb(image, deep) if values is None else from_deep(values, deep)
     return image.transpose(_UPRIGHT[orientation]) if orientation > 1 else image
-
-
-def _colors(values: np.ndarray) -> np.ndarray:
-    """[height, width] or [height, width, channels] without alpha, which is the last channel where there are 2 or 4."""
-    return values[..., :-1] if values.ndim == 3 and values.shape[-1] in (2, 4) else values
-
-
-def _from_deep(values: np.ndarray, deep: DeepRange | None) -> Image.Image:
-    """A file's [height, width, channels] of 16 bits, alpha included."""
-    pixels = _scaled(values, deep, opaque=65535.0)
-    return Image.fromarray(pixels) if pixels.shape[-1] % 2 else _on_white(pixels)
-
-
-def _scaled(values: np.ndarray, deep: DeepRange | None, opaque: float) -> np.ndarray:
-    """uint8 of the same shape: the colors by their range, alpha by what is opaque."""
-    colors = _colors(values)
-    if colors is values:
-        return scaled(values, deep)
-    alpha = scaled(values[..., -1:], DeepRange(whole=(0.0, opaque)))
-    return np.concatenate([scaled(colors, deep), alpha], axis=-1)
-
-
-def _opaque(values: np.ndarray, deep: DeepRange | None) -> float:
-    """An array's opaque alpha: its container's, unless it is counted like the colors (12 bits in all four channels)."""
-    white = ((deep and deep.whole) or DeepRange.of([extent_of(_colors(values))]).whole or (0.0, 65535.0))[1]
-    return white if values[..., -1].max() <= white else 65535.0
-
-
-def _as_gray_or_rgb(image: Image.Image, deep: DeepRange | None) -> Image.Image:
-    mode = image.mode
-    if "transparency" in image.info and mode in ("1", "L", "P", "RGB"):
-        image = image.convert("LA" if mode in ("1", "L") else "RGBA")
-    elif mode in ("L", "RGB"):
-        return image
-    if image.mode in ("LA", "RGBA", "PA", "La", "RGBa"):
-        if image.mode in ("PA", "La", "RGBa"):
-            image = image.convert("LA" if image.mode == "La" else "RGBA")
-        return _on_white(np.asarray(image))
-    if mode == "1":
-        return image.convert("L")
-    if mode in _DEEP:
-        return Image.fromarray(scaled(np.asarray(image), deep))
-    return image.convert("RGB")
-
-
-def _on_white(pixels: np.ndarray) -> Image.Image:
-    """Composites [height, width, colors + alpha] on white."""
-    colors, alpha = pixels[..., :-1], pixels[..., -1:]
-    if alpha.min() < 255:
-        weight = alpha.astype(np.uint16)
-        colors = ((colors * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(colors[..., 0] if colors.shape[-1] == 1 else colors))
-
-
-def _channels_last(values: np.ndarray, max_pixels: int) -> np.ndarray:
-    """An array as [height, width] or [height, width, 1 | 3 | 4]."""
-    if values.ndim == 3 and values.shape[-1] not in (1, 3, 4) and values.shape[0] in (1, 3, 4):
-        values = values.transpose(1, 2, 0)
-    if values.size == 0 or values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in (1, 3, 4)):
-        raise DecodeError(
-            f"found an array of shape {list(values.shape)}, expected [height, width] or [height, width, 1 | 3 | 4]"
-        )
-    if values.shape[0] * values.shape[1] > max_pixels:
-        raise DecodeError(_too_large(f"{values.shape[1]:,} x {values.shape[0]:,}", max_pixels))
-    return values
-
-
-def _from_array(values: np.ndarray, max_pixels: int, deep: DeepRange | None) -> Image.Image:
-    values = _channels_last(values, max_pixels)
-    kind = values.dtype
-    if kind == np.bool_:
-        values = values.astype(np.uint8) * np.uint8(255)
-    elif kind == np.uint16:
-        values = _scaled(values, deep, _opaque(values, deep))
-    elif np.issubdtype(kind, np.floating):
-        low, high = float(values.min()), float(values.max())
-        if not (low >= 0.0 and high <= 1.0):  # NaN fails too
-            raise DecodeError(f"has float pixels from {low:g} to {high:g}, expected 0 to 1 (or uint8)")
-        values = scaled(values, DeepRange(floats=(0.0, 1.0)))
-    elif np.issubdtype(kind, np.integer) and kind != np.uint8:
-        if values.min() < 0 or values.max() > 255:
-            raise DecodeError(f"has {kind} pixels from {values.min()} to {values.max()}, expected 0 to 255 (or uint16)")
-        values = values.astype(np.uint8)
-    elif kind != np.uint8:
-        raise DecodeError(f"found an array of {kind}, expected uint8 pixels; it starts with {short(values.flat[0])}")
-    if values.ndim == 3 and values.shape[-1] == 4:
-        return _on_white(values)
-    if values.ndim == 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    return Image.fromarray(np.ascontiguousarray(values))
