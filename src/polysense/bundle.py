@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import absolute_paths, relative_paths
+from polysense.data.tables.beside import kept_columns
 from polysense.data.tables.frame_file import frame_file, naming, write_frame
 from polysense.data.tables.sources import Table, read_table
 from polysense.data.values.cells import MEDIA
@@ -82,9 +83,10 @@ class Predictions:
     """What a model says of a table, one row for each of its rows, in order.
 
     Attributes:
-        frame: Per target its prediction and probabilities, named as `core.output_names` says; `no_input`: whether the
-            row has nothing to read, and the prediction is the prior (`TaskSpec.prior`); `missing`: which input columns
-            it lacked. Where the model has an imputer also `imputed`: which of them it filled.
+        frame: `row`: the row's number in the table that was read, from 0; the columns that were to be kept; per target
+            its prediction and probabilities; `no_input`: whether the row has nothing to read, and the prediction is the
+            prior (`TaskSpec.prior`); `missing`: which input columns it lacked. Where the model has an imputer also
+            `imputed`: which of them it filled. Named as `core.output_names` says.
         unreadable: Cells that could not be read, with the reason; they count as missing.
         warnings: Per column what could be read and still means little to the model: categories that it does not know.
     """
@@ -302,6 +304,7 @@ class Bundle:
         root: Path | str | None = None,
         batch_size: int = 32,
         decoding: DecodingOptions | None = None,
+        keep: Sequence[str] = (),
         progress: Callable[[int, int], None] | None = None,
     ) -> Predictions:
         """Predicts every row of a table.
@@ -315,15 +318,19 @@ class Bundle:
             batch_size: Rows that are read at once; no prediction depends on it. What is computed together is a block,
                 see `with_blocks`.
             decoding: Another way to write texts than the recipe's, see `with_decoding`.
+            keep: Columns of the table that stand beside the predictions, as they are, whether the model reads them or
+                not: an id, a name, the truth.
             progress: Called with the rows that are done and the rows there are.
 
         Raises:
-            TableError: The table can't be read, or has none of the model's columns.
+            TableError: The table can't be read, has none of the model's columns, or no such column to keep.
             ConfigError: There is no such decoding.
         """
-        bundle, dataset = self.with_decoding(decoding), self.dataset(source, root=root)
+        bundle, table = self.with_decoding(decoding), _table(source, root)
+        kept = kept_columns(table, keep)  # before the work is done
+        dataset = bundle.dataset(table)
         self.processor.require_any(dataset.table)
-        return bundle.predict_dataset(dataset, batch_size=batch_size, progress=progress)
+        return bundle.predict_dataset(dataset, batch_size=batch_size, kept=kept, progress=progress)
 
     def stream(
         self,
@@ -358,7 +365,7 @@ class Bundle:
         # A row's number in its table decides what is drawn.
         for cell in batch.unreadable:
             _log.warning("unreadable, counted as missing: %s", cell)
-        batch = replace(batch, rows=torch.where(batch.rows == 0, row, batch.rows))
+        batch = replace(batch, rows=_numbers(batch.rows, one.table))
         bundle.model.eval()
         moved, head = batch.to(bundle.device), bundle.model.head(name)
         fused, context = bundle.model.fused(moved, name), bundle.model.context(moved, name)
@@ -390,16 +397,20 @@ class Bundle:
         dataset: TableDataset,
         *,
         batch_size: int = 32,
+        kept: Mapping[str, polars.Series] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Predictions:
-        """Predicts a prepared table; arguments as in `predict`."""
+        """Predicts a prepared table; arguments as in `predict`, but `kept`, which has the columns themselves."""
         self.model.eval()
         rows: list[np.ndarray] = []
         frames: list[polars.DataFrame] = []
         unreadable: list[Unreadable] = []
         for batch in self.batches(dataset, batch_size=batch_size, progress=progress):
             rows.append(batch.rows[batch.rows >= 0].numpy())
-            frames.append(self._frame(batch, dataset.table.select(rows[-1])))
+            part = {name: series[rows[-1]] for name, series in (kept or {}).items()}
+            # A row's number in what was read decides what is drawn, whichever part of it is predicted.
+            numbered = replace(batch, rows=_numbers(batch.rows, dataset.table))
+            frames.append(self._frame(numbered, dataset.table.select(rows[-1]), part))
             unreadable.extend(batch.unreadable)
         if not rows:
             raise TableError("the table has no rows to predict")
@@ -408,12 +419,13 @@ class Bundle:
         warnings = warn_of_each(_log, self.processor.unfamiliar(dataset.table))
         return Predictions(frame[np.argsort(np.concatenate(rows), kind="stable")], tuple(unreadable), warnings)
 
-    def _frame(self, batch: Batch, table: Table) -> polars.DataFrame:
+    def _frame(self, batch: Batch, table: Table, kept: Mapping[str, polars.Series]) -> polars.DataFrame:
         """The predictions of a batch: decoded at once, so that no mask or image is kept for a whole table.
 
         Args:
             batch: In main memory; rows that only fill the shape are left out.
             table: Its other rows, in order.
+            kept: What stands beside them.
         """
         real, parts = batch.rows >= 0, list[tuple[Collection[str], Mapping[str, Any]]]()
         predictions = self.model.predict(batch.to(self.device))[0]
@@ -423,6 +435,7 @@ class Bundle:
             assert isinstance(made, dict), f"{target.name}: its columns are a {type(made).__name__}"
             parts.append(({target.name, *target.columns}, made))
         names, present = self.schema.names, batch.presence(self.schema.names)[real].tolist()
+        numbers = {"row": polars.Series(table.rows, dtype=polars.Int64)}
         columns: dict[str, Any] = {"no_input": [not any(row) for row in present]}
         columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
         if table.imputations is not None:
@@ -430,7 +443,17 @@ class Bundle:
                 ", ".join(c.name for c in self.schema if row in table.imputations.cells.get(c.table_column, ()))
                 for row in table.rows.tolist()
             ]
-        return polars.DataFrame(output_columns([*parts, ((), columns)]))
+        # A prediction has its target's name, before a kept column; in the frame they stand the other way round.
+        columns = output_columns([*parts, (kept.keys(), kept), ((), numbers), ((), columns)])
+        made = sum(len(each) for _, each in parts)
+        order = [*range(made, made + len(kept) + 1), *range(made), *range(made + len(kept) + 1, len(columns))]
+        order.insert(0, order.pop(len(kept)))
+        return polars.DataFrame(columns).select([list(columns)[position] for position in order])
+
+
+def _numbers(rows: torch.Tensor, table: Table) -> torch.Tensor:
+    """Positions in a table as numbers of rows in what was read; rows that only fill the shape stay below 0."""
+    return torch.where(rows >= 0, torch.from_numpy(table.rows)[rows.clamp(min=0)], rows)
 
 
 def _table(source: Any, root: Path | str | None) -> Table:

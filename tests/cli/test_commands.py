@@ -175,6 +175,17 @@ def test_predict_refuses_a_format_before_the_work(api: FakeApi, capsys: pytest.C
     assert api.calls == []
 
 
+def test_predict_keeps_columns_and_takes_a_part(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "runs/a", "t.csv", "--keep", 'id, "a, b"', "--split", "test"]) == 0
+    ((_, _, options),) = api.calls
+    assert (options["keep"], options["split"]) == (["id", "a, b"], "test")
+    for option in (["--keep", "id"], ["--split", "test"]):
+        assert main(["predict", "runs/a", "t.csv", "--stream", *option]) == 2
+        assert "leave out --keep and --split" in capsys.readouterr().err
+    assert main(["predict", "runs/a", "t.csv", "--keep", ", "]) == 2
+    assert "--keep: found ', ', expected names separated by commas" in capsys.readouterr().err
+
+
 def test_predict_prints_json_lines_or_one_document(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "runs/a", "t.csv"]) == 0
     lines = capsys.readouterr().out.splitlines()[1:]

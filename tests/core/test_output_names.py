@@ -56,6 +56,11 @@ def test_two_targets_of_one_column() -> None:
     assert columns == {"y": 1, "y_": 2, "missing": 3}
 
 
+def test_a_displaced_name_takes_none_that_the_table_has() -> None:
+    columns = output_columns([(("y",), {"y": 1, "y_p": 2}), (("y", "y_", "y_p"), {"y": 3, "y_": 4, "y_p": 5})])
+    assert columns == {"y": 1, "y_p_": 2, "y__": 3, "y_": 4, "y_p": 5}
+
+
 def test_free_name() -> None:
     assert free_name("missing", {"missing", "missing_"}) == "missing__"
     assert free_name("missing", set()) == "missing"

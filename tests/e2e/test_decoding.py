@@ -72,13 +72,14 @@ def test_what_is_streamed_is_what_is_predicted(bundle: Any, decoding: Any) -> No
 def test_several_texts_of_a_row(bundle: Any, tmp_path: Path) -> None:
     found = bundle.predict(NEW, decoding={**HOT, "num_texts": 4})
     frame = found.frame
-    assert frame.columns[:4] == [
+    assert frame.columns[:5] == [
+        "row",
         "weather",
         "weather_log_probability",
         "weather_alternatives",
         "weather_alternative_log_probabilities",
     ]
-    for first, score, texts, scores in frame.select(frame.columns[:4]).iter_rows():
+    for first, score, texts, scores in frame.select(frame.columns[1:5]).iter_rows():
         assert len(texts) == len(scores) <= 3
         assert len({first, *texts}) == 1 + len(texts)
         assert [score, *scores] == sorted([score, *scores], reverse=True)
@@ -139,7 +140,7 @@ def test_all_answers_with_their_probabilities(closed: Any, tmp_path: Path) -> No
     closed.with_decoding(ranked).save(tmp_path / "closed")
     frame = polysense.load(tmp_path / "closed").predict(NEW).frame
     assert frame.equals(closed.predict(NEW, decoding=ranked).frame)
-    for first, score, texts, scores in frame.select(frame.columns[:4]).iter_rows():
+    for first, score, texts, scores in frame.select(frame.columns[1:5]).iter_rows():
         assert {first, *texts} == answers
         total = pl.Series([score, *scores]).exp().sum()
         assert total == pytest.approx(1.0, abs=1e-5)

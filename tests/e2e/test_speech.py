@@ -88,8 +88,9 @@ def test_words_are_learned_and_written_in_every_way(tmp_path: Path, caplog: pyte
     # Loaded, the language model too, in another order, and one at a time: the same bits.
     found = run.bundle.predict(fresh).frame
     again = loaded.predict(pl.read_json(fresh).reverse(), root=fresh.parent).frame
-    assert again.reverse().equals(found)
-    assert loaded.predict({"sound": "3.wav"}, root=fresh.parent).frame.equals(found[3:4])
+    assert again.reverse().drop("row").equals(found.drop("row"))
+    alone = loaded.predict({"sound": "3.wav"}, root=fresh.parent).frame
+    assert alone.drop("row").equals(found[3:4].drop("row"))
     both = loaded.predict(fresh, decoding={"type": "prefix_beam", "num_texts": 3}).frame
     assert both["said_alternatives"].list.len().max() == 2
     # No recording: the frames say nothing.

@@ -71,10 +71,10 @@ def random_bundle(
 
 
 def bits(bundle: Bundle, source: Any, folder: Path, **options: Any) -> list[str]:
-    """Each row's predictions with all their digits, without which columns it lacked."""
+    """Each row's predictions with all their digits, without its number and which columns it lacked."""
     frame = bundle.predict(source, root=folder, **options).frame
     # Files that are made are named after the row's number.
-    return [re.sub(r"'path': '\w+\.png'", "", repr(row)) for row in frame.drop("missing").rows()]
+    return [re.sub(r"'path': '\w+\.png'", "", repr(row)) for row in frame.drop("row", "missing").rows()]
 
 
 def without_column(rows: Cells, name: str) -> Cells:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle, Predictions, as_bundle
+from polysense.data.tables.sources import read_table
 from polysense.nn.decoding.options import DecodingOptions
+from polysense.workflows.table_split import part_of
 
 __all__ = ["predict", "stream"]
 
@@ -18,11 +20,13 @@ def predict(
     *,
     root: str | Path | None = None,
     decoding: DecodingOptions | None = None,
+    keep: str | Sequence[str] = (),
+    split: str | None = None,
     block_size: int | None = None,
     exact: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
-    """Predicts every row of a table, in order.
+    """Predicts every row of a table, in order, or those of one part.
 
     Args:
         bundle: A bundle, or its folder.
@@ -30,15 +34,22 @@ def predict(
         root: The folder that media paths are relative to; by default the table's own.
         decoding: Another way to write texts than the recipe's: a type (`"beam"`), keys (`{"type": "sample", "top_p":
             0.9}`), or overrides (`["decoding.beam_size=8"]`).
+        keep: A column of the table, or several, that stand beside the predictions as they are; the model need not read
+            them. The row's number in the table, from 0, stands there anyway, as `row`.
+        split: Only the rows of one part, as the model's recipe splits the table: "test", "validation" or "train". By
+            default, and with "all", all rows.
         block_size: Rows that are computed together, if not as many as the bundle says: 1, or a multiple of 32.
         exact: Whether neighbors must not change a row's last bits, if not as the bundle says.
         progress: Called with the rows that are done and the rows there are.
 
     Raises:
-        UserError: The bundle or the table can't be read, or there is no such decoding or block.
+        UserError: The bundle or the table can't be read, or there is no such column, part, decoding or block.
     """
     loaded = as_bundle(bundle).with_blocks(block_size=block_size, exact=exact)
-    return loaded.predict(source, root=root, decoding=decoding, progress=progress)
+    if split is not None:
+        source, root = part_of(loaded, read_table(source, root=root), split), None
+    kept = [keep] if isinstance(keep, str) else keep
+    return loaded.predict(source, root=root, decoding=decoding, keep=kept, progress=progress)
 
 
 def stream(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import media_root, on_device, writable
+from polysense.cli.arguments import media_root, names, on_device, writable
 from polysense.cli.commands.options import BlockSize, Bundle, CsvSafe, Decoding, Device, Exact, InsideOnly, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
@@ -31,6 +31,21 @@ def predict(
             help="Where to write the predictions (.csv, .tsv, .jsonl, .parquet); printed as JSON Lines if not given.",
         ),
     ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Columns of the table that stand beside the predictions, separated by commas: --keep id,name. The "
+            "row's number stands there anyway.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART",
+            help="test, validation or train: only these rows, as the model's own recipe splits the table.",
+        ),
+    ] = None,
     csv_safe: CsvSafe = True,
     block_size: BlockSize = None,
     exact: Exact = None,
@@ -41,12 +56,14 @@ def predict(
 ) -> None:
     """Predict the targets of every row of a table.
 
-    Predictions stand in the table's order. A cell that can't be read counts as missing and is listed; its row is
-    predicted from the other columns.
+    Predictions stand in the table's order, each with its row's number, from 0. A cell that can't be read counts as
+    missing and is listed; its row is predicted from the other columns.
     """
     if stream:
         if output is not None or as_json:
             raise ConfigError("--stream shows texts to people; leave it out with --output and --json")
+        if keep is not None or split is not None:
+            raise ConfigError("--stream shows the texts of all rows and nothing else; leave out --keep and --split")
         from polysense import api
 
         root = media_root(table, inside_only)
@@ -66,6 +83,8 @@ def predict(
             on_device(bundle, device),
             table,
             decoding=decoding,
+            keep=names(keep, "--keep") or (),
+            split=split,
             block_size=block_size,
             exact=exact,
             root=media_root(table, inside_only),
