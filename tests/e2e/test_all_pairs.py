@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from every_kind import LARGE, READS, ROWS, TARGETS, lies_in, needs_of, settings_of, write_rows
+from every_kind import LARGE, READS, ROWS, TARGETS, features_of, lies_in, needs_of, settings_of, write_rows
 
 import polysense
 from polysense.bundle import Bundle
@@ -108,7 +108,8 @@ def prepared(request: pytest.FixtureRequest, folder: Path, needs: Mapping[str, d
         for row in source
     ]
     table = read_table(rows, root=folder)
-    data = DataConfig(columns=columns, targets=targets)
+    features = {name: features_of(modality[name]) for name in names if configs[name].reads_features}
+    data = DataConfig(columns=columns, targets=targets, features=features)
     writer: Any = members("head")["language_model"](**needs["language_model"])
     processor = Processor.fit(
         table,

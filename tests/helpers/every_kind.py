@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from polysense.core.registry import modalities, tasks
+from polysense.config.codec import from_dict
+from polysense.core.registry import modalities, modality, tasks
+from polysense.data.features import FeatureConfig
 
-__all__ = ["LARGE", "READS", "ROWS", "TARGETS", "lies_in", "needs_of", "settings_of", "write_rows"]
+__all__ = ["LARGE", "READS", "ROWS", "TARGETS", "features_of", "lies_in", "needs_of", "settings_of", "write_rows"]
 
 ROWS = 6
 """Rows that hold something; one more holds nothing."""
@@ -62,6 +64,11 @@ def lies_in(name: str) -> tuple[str, ...]:
         over: str | None = EXAMPLES[name]["OVER"]
         return () if over is None else (over,)
     return tuple(SEGMENTS) if name == "tagging" else ()
+
+
+def features_of(kind: str) -> tuple[FeatureConfig, ...]:
+    """A modality's default features."""
+    return tuple(from_dict(FeatureConfig, dict(plain), where="test") for plain in modality(kind).default_features(9))
 
 
 def settings_of(name: str, column: str | None = None, members: tuple[str, ...] = ()) -> dict[str, Any]:

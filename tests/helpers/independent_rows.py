@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from every_kind import ROWS, write_rows
+from every_kind import ROWS, features_of, write_rows
 
 from polysense.bundle import Bundle
 from polysense.core.registry import modalities
@@ -59,8 +59,9 @@ def random_bundle(
     """A model with random weights, none of which is 0, and its fitted preprocessing."""
     table = read_table(rows, root=folder)
     config = ModelConfig(width=16, encoders=encoders, heads=heads, **settings)
-    data = DataConfig(columns=dict(columns), targets=dict(targets))
     kinds = {name: column.modality for name, column in columns.items()}
+    features = {name: features_of(kinds[name]) for name, encoder in encoders.items() if encoder.reads_features}
+    data = DataConfig(columns=dict(columns), targets=dict(targets), features=features)
     processor = Processor.fit(table, data, config.requirements(kinds), config.target_requirements())
     torch.manual_seed(0)
     model = config.build(processor.schema).eval()

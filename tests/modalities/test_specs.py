@@ -17,6 +17,7 @@ from PIL import Image
 
 from polysense.config.base import members
 from polysense.config.codec import from_dict
+from polysense.core.json import read_json, write_json
 from polysense.core.modality_spec import Backbones, ModalitySpec, ModelSize, Preview
 from polysense.core.registry import modalities, modality
 from polysense.core.role import Role
@@ -26,6 +27,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.batches.collate import collate
 from polysense.data.column import ColumnConfig, ColumnProcessor
+from polysense.data.features import FeatureConfig
 from polysense.data.roles.infer import infer
 from polysense.data.roles.profile import ColumnProfile
 from polysense.data.tables.sources import read_table
@@ -164,6 +166,29 @@ def test_its_default_encoder_reads_a_batch(kind: str) -> None:
     assert spec.item_column(column).modality == spec.item_modality
     if spec.item_modality != kind:
         assert spec.item_column(column).multiple == column.multiple
+
+
+@every
+def test_its_default_features_are_of_one_size_finite_and_saved_to_the_bit(kind: str, tmp_path: Path) -> None:
+    processor = from_dict(ColumnConfig, {"type": modality(kind).column_type}, where="test").build("x")  # type: ignore[type-abstract]
+    sources = [SOURCE] * len(cells(kind))
+    processor.fit(cells(kind), sources, ROOT, Requirements())
+    configs = tuple(from_dict(FeatureConfig, dict(each), where="test") for each in modality(kind).default_features(12))
+    processor.fit_features(configs, cells(kind), sources, ROOT)
+    if not configs:
+        assert processor.column.num_features == 0
+        return
+    vectors = [processor.extract(cell, items(kind, i)) for i, cell in enumerate(cells(kind))]
+    assert {(each.shape, each.dtype) for each in vectors} == {((processor.column.num_features,), np.dtype("float32"))}
+    assert np.isfinite(vectors).all()
+    assert np.std(vectors, axis=0).any(), "cells differ"
+    write_json(tmp_path / "state.json", processor.save(tmp_path))
+    loaded = ColumnProcessor.load(read_json(tmp_path / "state.json", dict), tmp_path)
+    assert loaded.column == processor.column
+    for i in reversed(range(12)):  # in another order: a vector is of its own cell alone
+        assert loaded.extract(cells(kind)[i], items(kind, i)).tobytes() == vectors[i].tobytes()
+    twice = processor.extract([cells(kind)[0]], items(kind))
+    assert twice.tobytes() == vectors[0].tobytes(), "a list of one item"
 
 
 @every

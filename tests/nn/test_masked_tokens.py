@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from every_kind import LARGE, READS, ROWS, TARGETS, lies_in, needs_of, settings_of, write_rows
+from every_kind import LARGE, READS, ROWS, TARGETS, features_of, lies_in, needs_of, settings_of, write_rows
 from torch import Tensor
 
 from polysense.config.base import members
@@ -67,7 +67,10 @@ def batch_of(table: Table, processor: Processor) -> Batch:
 def test_every_encoder_gives_zeros_where_masked(name: str, table: Table, needs: Mapping[str, dict[str, Any]]) -> None:
     config: Any = members("encoder")[name](**needs.get(name, {}))
     for kind in READS.get(name, sorted(config.reads())):
-        data = DataConfig(columns={kind: members(ColumnConfig.family)[kind]()})  # type: ignore[dict-item]
+        features = features_of(kind) if config.reads_features else ()
+        if config.reads_features and not features:
+            continue
+        data = DataConfig(columns={kind: members(ColumnConfig.family)[kind]()}, features={kind: features})  # type: ignore[dict-item]
         processor = Processor.fit(table, data, {kind: config.requirements(kind, kind)})
         torch.manual_seed(0)
         encoder = config.create(next(iter(processor.schema)), WIDTH)

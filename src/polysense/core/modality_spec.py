@@ -334,6 +334,15 @@ class ModalitySpec(ABC):
         """The encoder's config, trained from scratch, for a size of network; None: as the encoder itself has it."""
 
     @abstractmethod
+    def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
+        """The configs of features that are made of a cell without trained weights (`data.features.FeatureConfig`), for
+        simple models beside a network; none where nobody has thought of any.
+
+        Args:
+            num_rows: Rows of the table.
+        """
+
+    @abstractmethod
     def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object] | None:
         """The config of what is safe to vary in training; None: nothing.
 

@@ -57,6 +57,8 @@ class Sample:
         values: Per column a list of items: int32 [tokens] (text), uint8 [channels, height, width] (image), int16
             [samples] (audio), float32 [1] (number), int64 [hashes]
             (category), float32 [features] (date). An absent column is simply not there.
+        features: Per column that has a feature vector, float32 [features] of its cell; an absent column is not there.
+            None where nobody asked for them.
         placements: Per column of images where a cell's items lie, unless each lies in a way of its own.
         targets: Per target an int64 scalar (classification), float32 [classes] of 0 and 1 (multilabel) or float32
             [columns] with NaN where unknown (regression), or int32 [tokens], the references one after another, each
@@ -71,6 +73,7 @@ class Sample:
 
     row: int
     values: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    features: dict[str, np.ndarray] | None = None
     placements: dict[str, Placement] = field(default_factory=dict)
     targets: dict[str, np.ndarray] = field(default_factory=dict)
     prompts: dict[str, np.ndarray] = field(default_factory=dict)

@@ -5,20 +5,19 @@ and serving. What every modality shares is here: absence, lists of items, the sa
 member only says how one item becomes an array (`_item`), what it learns (`_fit`) and what it keeps beside its config
 and its Column (`_state`, `_restore`).
 
-Media statistics and lengths come from at most 500 cells, picked by a fixed permutation: the mean of 500 images is
-within a few thousandths of the mean of all, and fitting takes seconds on a table of any size.
+What it learns from is in `data.training_cells`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -28,11 +27,20 @@ from polysense.config.limits import PositiveInt
 from polysense.core.geometry import Placement
 from polysense.core.logs import get_logger
 from polysense.core.modality_spec import FittedColumn
-from polysense.core.random import permutation
 from polysense.core.record import read_record
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
+from polysense.data.features import CellFeatures, FeatureConfig
+from polysense.data.training_cells import (
+    NUM_FOR_FEATURES,
+    NUM_SAMPLED,
+    TIMES_TYPICAL,
+    PresentCells,
+    TrainingCells,
+    length_limit,
+    sampled,
+)
 from polysense.errors import BundleError, ColumnError, DecodeError
 
 __all__ = [
@@ -46,13 +54,9 @@ __all__ = [
     "sampled",
 ]
 
-NUM_SAMPLED = 500
-"""Cells that media statistics and lengths are taken from."""
-
-_TIMES_TYPICAL = 4
+_NUM_MEDIA = 200  # cells that the scale of features is taken from where they are files, which are slow to read
 _FEWEST_ITEMS = 32  # of a list, that are always read
 
-T = TypeVar("T")
 _log = get_logger("polysense.data.columns")
 
 
@@ -100,6 +104,7 @@ class ColumnProcessor(FittedColumn):
         config: How it was asked for.
         warnings: What of the training cells may be read otherwise than it was meant, or loses its meaning. Not saved.
         most_items: Items of a list that are read; None: all.
+        features: The feature vectors that are made of its cells; None: there are none.
         num_truncated: Items and lists cut so far (in this process; those cut while fitting are not counted).
     """
 
@@ -109,6 +114,7 @@ class ColumnProcessor(FittedColumn):
         self.warnings: tuple[str, ...] = ()
         self.num_truncated = 0
         self.most_items: int | None = None
+        self.features: CellFeatures | None = None
         self._column: Column | None = None
 
     @property
@@ -162,6 +168,57 @@ class ColumnProcessor(FittedColumn):
             fitted, source=self.config.column or "", multiple=max_items > 1, max_items=max_items
         )
         return self._column
+
+    def fit_features(
+        self,
+        configs: Sequence[FeatureConfig],
+        cells: Sequence[object],
+        sources: Sequence[SourceInfo],
+        root: Path,
+    ) -> None:
+        """Learns how feature vectors are made of the cells; what is learned before from the same configs stays.
+
+        Args:
+            configs: What they consist of; none: there are none.
+            cells: As in `fit`.
+            sources: As in `fit`.
+            root: As in `fit`.
+
+        Raises:
+            ConfigError: One of them can't be made of such a column.
+            ColumnError: No cell that was tried can be read.
+        """
+        if self.features is None or self.features.configs != tuple(configs):
+            self.features = None
+            if configs:
+                present = [i for i, cell in enumerate(cells) if cell is not None]
+                limit = _NUM_MEDIA if self.is_media else NUM_FOR_FEATURES
+                examples = []
+                for i in sampled(present, limit):
+                    with contextlib.suppress(DecodeError):  # it is listed when its row is read
+                        examples.append((self._read(cells[i]), self.transform(cells[i], sources[i], root)))
+                self.num_truncated = 0
+                features = CellFeatures(configs, self.column)
+                features.fit(PresentCells(cells, present, self._read), examples)
+                self.features = features
+        num_features = 0 if self.features is None else self.features.num_features
+        self._column = dataclasses.replace(self.column, num_features=num_features)
+
+    def extract(self, cell: object, items: Sequence[np.ndarray]) -> np.ndarray:
+        """The feature vector of a cell, float32 [features].
+
+        Args:
+            cell: As the table has it.
+            items: What `transform` made of it, at least one.
+        """
+        assert self.features is not None, f"column {self.name!r} has no features"
+        return self.features.extract(self._read(cell), items)
+
+    def _read(self, cell: object) -> object:
+        """The part of a cell that is read: a list as one item where it is one, and no longer than it may be."""
+        if isinstance(cell, list):
+            cell = self._joined(cell) if self.joins_lists else cell
+        return cell[: self.most_items] if isinstance(cell, list) else cell
 
     def transform(self, cell: object, source: SourceInfo, root: Path) -> list[np.ndarray]:
         """Prepares one cell.
@@ -217,7 +274,7 @@ class ColumnProcessor(FittedColumn):
         self.num_truncated += 1
         if self.num_truncated == 1:
             setting = f"data.columns.{self.name}.{limit.partition('=')[0]}"
-            typical = f"{_TIMES_TYPICAL} times what 95% of the training cells have"
+            typical = f"{TIMES_TYPICAL} times what 95% of the training cells have"
             more = f" ({typical}; {setting} sets it)" if is_auto else ""
             _log.warning("%s: cut to %s%s; further cuts are counted only", source, limit, more)
 
@@ -245,8 +302,14 @@ class ColumnProcessor(FittedColumn):
             "config": to_dict(self.config),
             "column": to_dict(self.column),
             "most_items": self.most_items,
+            "has_features": self._save_features(folder),
             **self._state(folder),
         }
+
+    def _save_features(self, folder: Path) -> bool:
+        if self.features is not None:
+            self.features.save(folder)
+        return self.features is not None
 
     @staticmethod
     def load(state: Mapping[str, Any], folder: Path) -> ColumnProcessor:
@@ -260,6 +323,8 @@ class ColumnProcessor(FittedColumn):
             processor = from_dict(ColumnConfig, state["config"], where="the saved column").build(column.name)  # type: ignore[type-abstract]
             processor._column, processor.most_items = column, state["most_items"]
             processor._restore(state, folder)
+            if state["has_features"]:
+                processor.features = CellFeatures.load(folder, column)
         except Exception as error:
             raise BundleError(
                 f"{folder}: the saved preprocessing of a column can't be read: {type(error).__name__}: {error}"
@@ -363,79 +428,3 @@ def _record(plain: Mapping[str, Any]) -> Column:
     """A column's record, of the class of its modality; records may hold others."""
     within = {key: _record(value) for key, value in plain.items() if isinstance(value, dict) and "modality" in value}
     return read_record(modality(plain["modality"]).record, {**plain, **within})
-
-
-@dataclass(frozen=True)
-class TrainingCells:
-    """The training cells of one column, which of them are there, and how many items of a list are read at most."""
-
-    cells: Sequence[object]
-    sources: Sequence[SourceInfo]
-    present: Sequence[int]
-    most_items: int | None = None
-
-    def items(self, limit: int | None = None) -> Iterator[tuple[Any, SourceInfo]]:
-        """The items of the cells that are there, lists unfolded; of `limit` cells at most, spread at random."""
-        for position in self.present if limit is None else sampled(self.present, limit):
-            cell = self.cells[position]
-            for item in cell[: self.most_items] if isinstance(cell, list) else (cell,):
-                if item is not None:
-                    yield item, self.sources[position]
-
-    def read(
-        self,
-        name: str,
-        what: str,
-        decode: Callable[[Any, SourceInfo], T],
-        limit: int | None = None,
-        *,
-        tell: bool = True,
-    ) -> list[T]:
-        """Decodes sampled items; those that can't be read are left out, they are listed when their row is read.
-
-        Args:
-            name: The column's.
-            what: What its items should be, in the plural.
-            decode: Reads one; raises DecodeError.
-            limit: Cells that are tried at most; None for all.
-            tell: Whether to log how many can't be read; not where a second pass reads the same cells again.
-
-        Raises:
-            ColumnError: None of them can be read; gives the first three reasons.
-        """
-        results: list[T] = []
-        failed: list[str] = []
-        for item, source in self.items(limit):
-            try:
-                results.append(decode(item, source))
-            except DecodeError as error:
-                failed.append(f"row {source.row}: {error}")
-        if not results:
-            where = f"{self.sources[self.present[0]].table}, column {name!r}"
-            if not failed:
-                raise ColumnError(f"{where}: its training cells hold empty lists only; leave it out")
-            raise ColumnError(
-                f"{where}: none of the {len(failed)} training cells that were tried can be read as {what}; give the "
-                f"column another type, or leave it out. The first: {'; '.join(failed[:3])}"
-            )
-        if failed and tell:
-            _log.info("column %r: %d of %d sampled cells can't be read", name, len(failed), len(failed) + len(results))
-        return results
-
-
-def length_limit(lengths: Sequence[int] | Sequence[float], least: int) -> int:
-    """Where items are cut that are much longer than all others: one of them costs a whole batch its length.
-
-    Args:
-        lengths: Of the training items.
-        least: The shortest limit.
-    """
-    typical = float(np.quantile(lengths, 0.95)) if len(lengths) else 0.0
-    return max(least, math.ceil(_TIMES_TYPICAL * typical))
-
-
-def sampled(positions: Sequence[int], limit: int = NUM_SAMPLED) -> Sequence[int]:
-    """At most `limit` of the positions, the same ones each time, in order."""
-    if len(positions) <= limit:
-        return positions
-    return [positions[i] for i in np.sort(permutation(len(positions), "fit sample")[:limit])]

@@ -9,6 +9,7 @@ from polysense.config.base import Config
 from polysense.config.limits import FractionBelowOne, NonNegativeInt
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnConfig
+from polysense.data.features import FeatureConfig
 from polysense.data.split import FractionSplitConfig, SplitConfig
 from polysense.data.target import TargetConfig
 
@@ -41,6 +42,8 @@ class DataConfig(Config):
         allow_shared_patients: Whether the rows of one patient may be in several parts of the split. By default that is
             an error, since a score on known patients says little of new ones; it is a warning for other persons.
         transforms: Augmentation of each input column in training. Columns that are not listed are not augmented.
+        features: Per input column the features that are made of its cells without trained weights, for a head's
+            estimators and for the encoder `features`.
         modality_dropout: Probability that a present cell is masked in training, so that the model learns to do without
             it; 0 to 1.
         cache: Whether decoded cells are cached in memory. auto: if they fit; memory: always; none: never.
@@ -61,6 +64,7 @@ class DataConfig(Config):
     split: SplitConfig = field(default_factory=FractionSplitConfig)
     allow_shared_patients: bool = False
     transforms: dict[str, TransformConfig] = field(default_factory=dict)
+    features: dict[str, tuple[FeatureConfig, ...]] = field(default_factory=dict)
     modality_dropout: FractionBelowOne = 0.1
     cache: Literal["auto", "none", "memory"] = "auto"
     num_workers: NonNegativeInt | Literal["auto"] = "auto"
@@ -75,6 +79,15 @@ class DataConfig(Config):
         unused = sorted(set(self.transforms) - set(self.columns))
         if unused:
             raise ValueError(f"transforms: there is no input column {unused[0]!r} (columns: {', '.join(self.columns)})")
+        for name, features in self.features.items():
+            if name not in self.columns:
+                raise ValueError(f"features: there is no input column {name!r} (columns: {', '.join(self.columns)})")
+            types = [each.type for each in features]
+            twice = next((kind for kind in types if types.count(kind) > 1), None)
+            if twice is not None:
+                raise ValueError(f"features.{name}: {twice!r} is there twice; once is enough")
+            for each in features:
+                each.check(name, self.columns[name].modality)
         # Settled here, so that the run's recipe says which columns they are.
         inputs = {name: column.source(name) for name, column in self.columns.items()}
         settled = {name: target.resolved(inputs) for name, target in self.targets.items()}

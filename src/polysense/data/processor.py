@@ -35,7 +35,7 @@ _log = get_logger("polysense.data.processor")
 
 T = TypeVar("T")
 _MAX_LISTED = 20  # columns that a message lists
-_VERSION = 4
+_VERSION = 5
 _FILE = "processor.json"
 
 
@@ -126,6 +126,10 @@ class Processor:
             required = requirements.get(name, Requirements())
             sources = _PerRow(len(table), partial(table.source, column=source))
             columns[name].fit(_cells(table, source), sources, table.root, required)
+        for name, column in config.columns.items():
+            source = column.source(name)
+            sources = _PerRow(len(table), partial(table.source, column=source))
+            columns[name].fit_features(config.features.get(name, ()), _cells(table, source), sources, table.root)
         for name, target in targets.items():
             if target.over is not None and name not in fitted_targets:
                 target.fit(table)
@@ -222,6 +226,20 @@ class Processor:
             self._read_targets(sample, table, i, unreadable)
         sample.unreadable = tuple(unreadable)
         return sample
+
+    def add_features(self, sample: Sample, table: Table, i: int) -> None:
+        """Adds the feature vectors of a row's cells, in place.
+
+        Args:
+            sample: What `transform` gave for it, not augmented.
+            table: The same table.
+            i: The same position.
+        """
+        sample.features = {
+            name: self.columns[name].extract(table.cell(i, self.columns[name].source), items)
+            for name, items in sample.values.items()
+            if self.columns[name].features is not None
+        }
 
     def _read_prompts(
         self, sample: Sample, table: Table, i: int, unreadable: list[Unreadable], with_targets: bool

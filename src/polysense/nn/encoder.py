@@ -49,8 +49,11 @@ def draws_of(column: ColumnBatch) -> Float[Tensor, "items draws"] | None:
     return drawn if column.lengths.shape[1] == 1 else drawn.repeat_interleave(column.lengths.shape[1], dim=0)
 
 
+_HOMES = ("nn.auto_encoder", "nn.features_encoder", "nn.pretrained", "modalities.*.encoders.*")
+
+
 @dataclass(frozen=True, kw_only=True)
-class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pretrained", "modalities.*.encoders.*")):
+class EncoderConfig(Family, family="encoder", homes=_HOMES):
     """How one column becomes tokens.
 
     Attributes:
@@ -60,6 +63,7 @@ class EncoderConfig(Family, family="encoder", homes=("nn.auto_encoder", "nn.pret
     """
 
     modalities: ClassVar[frozenset[str]] = frozenset()
+    reads_features: ClassVar[bool] = False  # whether it needs `ColumnBatch.features`, in training too
     framework: ClassVar[str] = ""  # of the pretrained backbones that it loads
     needs_processor: ClassVar[bool] = False  # whether these need a tokenizer's or processor's file
     items: Literal["sequence", "set"] = "sequence"
@@ -222,6 +226,10 @@ class Encoder(nn.Module, Configured, ABC):
     def _encoded(self, column: ColumnBatch) -> Tokens:
         if self._lacks(column):
             return self._nothing(column)
+        return self.encode_cells(column)
+
+    def encode_cells(self, column: ColumnBatch) -> Tokens:
+        """Encodes the cells of a column: item by item, one after another along the length; what is masked is 0."""
         if self._is_skipped(column):
             return self._zeros(column)
         batch, items = column.lengths.shape

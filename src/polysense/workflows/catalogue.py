@@ -22,6 +22,7 @@ from polysense.config.base import Config, describe, members
 from polysense.config.codec import to_dict
 from polysense.core.packages import package_of
 from polysense.core.spelling import did_you_mean
+from polysense.data.features import FeatureConfig
 from polysense.errors import ConfigError
 from polysense.escaping import joined
 from polysense.nn.encoder import EncoderConfig
@@ -69,6 +70,7 @@ FAMILIES = (
     FamilyInfo("objectives", "model.objectives.NAME", "Additional losses, in training only."),
     FamilyInfo("decodings", "model.heads.TARGET.decoding", "Choose the tokens of a text."),
     FamilyInfo("columns", "data.columns.COLUMN", "Say how an input column is read."),
+    FamilyInfo("features", "data.features.COLUMN", "Make numbers of a column's cells without trained weights."),
     FamilyInfo("targets", "data.targets.TARGET", "Say what kind of output a target is."),
     FamilyInfo("transforms", "data.transforms.COLUMN", "Vary a column's cells in training."),
     FamilyInfo("splits", "data.split", "Set rows aside to validate and to test."),
@@ -104,7 +106,7 @@ class Component:
         family: The family's name on the command line.
         name: Its `type`.
         summary: One line.
-        serves: The modalities that an encoder takes, or the tasks that a head serves.
+        serves: The modalities that an encoder takes or features are made of, or the tasks that a head serves.
         parameters: In the order of the code.
         package: The package that it comes from, where that is not polysense.
         about: What its file says of the idea, the source and the trade-off, where the file is its own.
@@ -120,8 +122,8 @@ class Component:
 
 
 def _served(config: type[Config]) -> tuple[str, ...]:
-    """The modalities that an encoder takes, or the tasks that a head serves."""
-    if issubclass(config, EncoderConfig):
+    """The modalities that an encoder takes or features are made of, or the tasks that a head serves."""
+    if issubclass(config, EncoderConfig | FeatureConfig):
         return tuple(sorted(config.reads()))
     return tuple(sorted(config.serves())) if issubclass(config, HeadConfig) else ()
 

@@ -96,12 +96,17 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         processor = Processor.load(folder / "bundle" / "processor", None if imputing is None else imputing.imputer)
     else:
         processor, start, imputing = fit_processor(recipe, tables)
-    train, validation = TableDataset(tables["train"], processor), tables.get("validation")
+    # Estimators are fitted once, after the network: in its epochs features are made for encoders that read them.
+    with_features = any(encoder.reads_features for encoder in recipe.model.encoders.values())
+    train = TableDataset(tables["train"], processor, with_features=with_features)
+    validation = tables.get("validation")
     num_workers = _read_settings(recipe, train)
     return FittedData(
         processor=processor,
         train=train,
-        validation=(None if validation is None else TableDataset(validation, processor, cache_bytes=train.cache_bytes)),
+        validation=None
+        if validation is None
+        else TableDataset(validation, processor, with_features=with_features, cache_bytes=train.cache_bytes),
         num_workers=num_workers,
         start=start,
         imputing=imputing,

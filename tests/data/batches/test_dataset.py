@@ -36,6 +36,9 @@ class Counting:
         targets = {"label": np.array(i % 2, dtype=np.int64)} if with_targets else {}
         return Sample(row=i, values={"voice": [np.full(self.size // 2, cell, dtype=np.int16)]}, targets=targets)
 
+    def add_features(self, sample: Sample, table: Table, i: int) -> None:
+        raise AssertionError
+
 
 def table(num_rows: int) -> Table:
     return read_table({"number": list(range(100, 100 + num_rows))})

@@ -72,6 +72,9 @@ class FromNumbers:
             sample.targets["label"] = np.array(number % 3, dtype=np.int64)
         return sample
 
+    def add_features(self, sample: Sample, table: Table, i: int) -> None:
+        raise AssertionError
+
 
 def dataset(numbers: list[int | None], **options: object) -> TableDataset:
     frame = pl.DataFrame({"photo": pl.Series(numbers, dtype=pl.Int64), "voice": numbers, "note": numbers}, strict=False)

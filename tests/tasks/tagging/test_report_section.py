@@ -26,6 +26,9 @@ class Untouched:
     def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
         raise AssertionError
 
+    def add_features(self, sample: Sample, table: Table, i: int) -> None:
+        raise AssertionError
+
 
 def test_rows_of_a_part_have_the_tables_numbers() -> None:
     segments = np.empty(3, dtype=object)

@@ -67,6 +67,9 @@ def collate(
         size = _needed(cells, column) if shape is None else shape[column.name]
         absent = shape is not None and not any(map(len, cells))
         columns[column.name] = (_absent if absent else partial(_pad, cells))(column, num_rows, *size)
+        if column.num_features and any(sample.features is not None for sample in samples):
+            features = _features(samples, column, num_rows)
+            columns[column.name] = replace(columns[column.name], features=torch.from_numpy(features))
         if modality(column.modality).is_spatial:
             columns[column.name] = _placed(samples, column.name, columns[column.name])
     rows = np.full(num_rows, FILLER, dtype=np.int64)
@@ -135,6 +138,16 @@ def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, i
                 values[row, index] = item
                 lengths[row, index] = 1
     return ColumnBatch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths))
+
+
+def _features(samples: Sequence[Sample], column: Column, num_rows: int) -> np.ndarray:
+    """The cells' feature vectors, float32 [rows, features]; zeros where a row has none."""
+    features = np.zeros((num_rows, column.num_features), dtype=np.float32)
+    for row, sample in enumerate(samples):
+        vector = (sample.features or {}).get(column.name)
+        if vector is not None:
+            features[row] = vector
+    return features
 
 
 def _placed(samples: Sequence[Sample], name: str, column: ColumnBatch) -> ColumnBatch:

@@ -53,6 +53,9 @@ class RowProcessor(Protocol):
     def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
         """The sample at a position of a prepared table; a cell that can't be read is absent in it."""
 
+    def add_features(self, sample: Sample, table: Table, i: int) -> None:
+        """Adds the feature vectors of its cells to the sample at a position."""
+
 
 class TableDataset:
     """The rows of a table, preprocessed.
@@ -61,16 +64,25 @@ class TableDataset:
         table: The rows, prepared. A sample's `row` is its position in this table.
         processor: The fitted preprocessing.
         with_targets: Whether samples have targets.
+        with_features: Whether samples have their cells' feature vectors, where columns have any; may be set at any
+            time. Training epochs of a network that reads none do not pay for them.
         cache_bytes: Memory for samples that are kept; may be set before the first sample is read. In worker processes
             each takes its share.
     """
 
     def __init__(
-        self, table: Table, processor: RowProcessor, *, with_targets: bool = True, cache_bytes: int = 0
+        self,
+        table: Table,
+        processor: RowProcessor,
+        *,
+        with_targets: bool = True,
+        with_features: bool = True,
+        cache_bytes: int = 0,
     ) -> None:
         self.table = processor.prepared(table)  # here, and not in the processes that decode
         self.processor = processor
         self.with_targets = with_targets
+        self.with_features = with_features
         self.cache_bytes = cache_bytes
         self._cache: dict[int, Sample] = {}
         self._cached_bytes = 0
@@ -93,9 +105,14 @@ class TableDataset:
         if index == FILLER:
             return Sample(row=FILLER, weight=0.0)
         sample = self._cache.get(index)
-        if sample is None:
-            sample = self.processor.transform(self.table, index, with_targets=self.with_targets)
-            sample.row = index
+        if sample is None or (sample.features is None and self._makes_features):
+            if sample is None:
+                sample = self.processor.transform(self.table, index, with_targets=self.with_targets)
+                sample.row = index
+            else:
+                self._forget(index)
+            if self._makes_features:
+                self.processor.add_features(sample, self.table, index)
             if self.cache_bytes:
                 self._keep(index, sample)
         if not self._cache:
@@ -104,6 +121,7 @@ class TableDataset:
         return Sample(
             row=sample.row,
             values={name: list(items) for name, items in sample.values.items()},
+            features=dict(sample.features) if self.with_features and sample.features is not None else None,
             placements=dict(sample.placements),
             targets=dict(sample.targets),
             prompts=dict(sample.prompts),
@@ -111,6 +129,13 @@ class TableDataset:
             weight=sample.weight,
             unreadable=sample.unreadable,
         )
+
+    @property
+    def _makes_features(self) -> bool:
+        return self.with_features and any(column.num_features for column in self.schema)
+
+    def _forget(self, index: int) -> None:
+        self._cached_bytes -= sample_bytes(self._cache.pop(index))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Several samples at once."""
@@ -134,6 +159,7 @@ class TableDataset:
 def _arrays(sample: Sample) -> list[np.ndarray]:
     values = [item for items in sample.values.values() for item in items]
     others = (*sample.targets.values(), *sample.prompts.values(), *sample.trained.values())
+    values += (sample.features or {}).values()
     values += [placement.matrix for placement in sample.placements.values()]
     return values + [result for result in others if isinstance(result, np.ndarray)]
 

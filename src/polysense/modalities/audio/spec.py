@@ -58,6 +58,9 @@ class AudioSpec(FileSpec):
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "audio_cnn"} | ({} if size is None else {"channels": max(size.channels // 2, 4)})
 
+    def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
+        return [{"type": "log_mel_statistics"}, {"type": "mfcc_statistics"}, {"type": "spectral_shape"}]
+
     def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object]:
         # White noise on audio clips that are noisy already cost 7 points on degraded speech.
         return {"type": "audio", "noise_probability": 0.0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -71,6 +71,9 @@ class CategorySpec(ValueSpec):
 
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "category_embedding"}
+
+    def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
+        return [{"type": "one_hot"}]
 
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
         return (CategoryColumn.of(column).num_hashes,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -51,6 +51,9 @@ class DateSpec(ValueSpec):
 
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "date_mlp"}
+
+    def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
+        return [{"type": "date_parts"}]
 
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
         return (DateColumn.of(column).num_values,)

@@ -59,6 +59,9 @@ class ImageSpec(FileSpec):
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "resnet"} | ({} if size is None else {"channels": size.channels})
 
+    def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
+        return [{"type": "hog"}, {"type": "color_histogram"}, {"type": "local_binary_patterns"}]
+
     def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object]:
         # A mirrored photo shows the same thing; a mirrored digit, letter or chest does not.
         return {"type": "image", "flip": _are_photos(cells, root), "erase_probability": 0.0}

@@ -75,6 +75,9 @@ class SeriesSpec(FileSpec):
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "series_cnn"} | ({} if size is None else {"channels": max(size.channels, 16)})
 
+    def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
+        return [{"type": "series_statistics"}, {"type": "series_spectrum"}, {"type": "autocorrelation"}]
+
     def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object]:
         return {"type": "series"}
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +35,10 @@ from polysense.core.json import parse_json
 from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
-from polysense.core.unicode_text import mended
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
-from polysense.data.media.media import short
 from polysense.data.pretrained_tokenizer import fast_tokenizer
-from polysense.errors import ColumnError, DecodeError
+from polysense.errors import ColumnError
+from polysense.modalities.text.reading import read_text
 from polysense.modalities.text.record import TextColumn, TextRequirements
 
 __all__ = ["TextColumnConfig", "TextProcessor", "join_words"]
@@ -162,7 +160,7 @@ class TextProcessor(ColumnProcessor):
         Raises:
             DecodeError: It is no text.
         """
-        read = self._text(text)
+        read = read_text(text)
         return read, self.tokenizer.encode(read).offsets if read.strip() else []
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> TextColumn:
@@ -188,7 +186,7 @@ class TextProcessor(ColumnProcessor):
         if name is not None:
             tokenizer, padding_id = _load(name, self.name)
         else:
-            texts = cells.read(self.name, "texts", lambda cell, _: self._text(cell), _MAX_TRAINING_TEXTS)
+            texts = cells.read(self.name, "texts", lambda cell, _: read_text(cell), _MAX_TRAINING_TEXTS)
             train = _train_words if learns_words else _train_subwords
             tokenizer, padding_id = train([text for text in texts if text], self.config), 0
         self._use(tokenizer)
@@ -219,7 +217,7 @@ class TextProcessor(ColumnProcessor):
         return fitted
 
     def _ids(self, cell: Any, source: SourceInfo) -> list[int]:
-        return self._encode(self._text(cell), source)
+        return self._encode(read_text(cell), source)
 
     def _count_documents(self, cells: TrainingCells, size: int) -> tuple[np.ndarray, int]:
         """In how many training texts each id [vocabulary] occurs, and the number of texts that hold any."""
@@ -263,21 +261,6 @@ class TextProcessor(ColumnProcessor):
                 f"column {self.name!r}: max_tokens is {max_tokens}, but the tokenizer adds {special} special tokens to "
                 f"each text; expected at least {special + 1}"
             )
-
-    def _text(self, value: Any) -> str:
-        if isinstance(value, bytes):
-            try:
-                value = value.decode("utf-8")
-            except UnicodeDecodeError:
-                raise DecodeError(f"found bytes that are not UTF-8 text: {short(value)}") from None
-        elif isinstance(value, (bool, int, float)):
-            value = str(value)
-        elif not isinstance(value, str):
-            raise DecodeError(f"found {short(value)} ({type(value).__name__}), expected a text")
-        text: str = value
-        if text.isascii():
-            return text
-        return unicodedata.normalize("NFC", mended(text))
 
     def _encode(self, text: str, source: SourceInfo) -> list[int]:
         if not text.strip():

@@ -90,6 +90,9 @@ class TextSpec(ModalitySpec):
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "text_transformer"} | ({} if size is None else {"num_layers": size.layers})
 
+    def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
+        return [{"type": "word_tfidf"}, {"type": "character_tfidf"}]
+
     def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object]:
         return {"type": "text"}
 

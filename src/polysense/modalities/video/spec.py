@@ -90,6 +90,9 @@ class VideoSpec(FileSpec):
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return self._frame.default_encoder(size)
 
+    def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
+        return [*self._frame.default_features(num_rows), {"type": "motion_energy"}]
+
     def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object] | None:
         # The frames of a video move together, or what moves in them is lost in what doesn't.
         frame = self._frame.default_augmentation((), root)
@@ -120,7 +123,12 @@ class VideoSpec(FileSpec):
     def item_column(self, column: Column) -> Column:
         column = VideoColumn.of(column)
         return dataclasses.replace(
-            column.frame, name=column.name, source=column.source, multiple=column.multiple, max_items=column.max_items
+            column.frame,
+            name=column.name,
+            source=column.source,
+            multiple=column.multiple,
+            max_items=column.max_items,
+            num_features=column.num_features,
         )
 
     @property

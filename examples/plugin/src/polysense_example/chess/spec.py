@@ -39,6 +39,9 @@ class ChessSpec(ValueSpec):
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "chess_squares"}
 
+    def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
+        return []
+
     def item_shape(self, column: Column, length: int) -> tuple[int, ...]:
         return (ChessColumn.of(column).num_values,)
 
