@@ -62,7 +62,7 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "as_bundle", "load"]
 
-FORMAT = 6
+FORMAT = 7
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from polysense.data.target import TargetConfig, TargetProcessor
 from polysense.data.values.notation import Notation, NotationEvidence
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.regression.record import RegressionTarget
+from polysense.tasks.regression.scale import NumberScale, choose_transform, fit_scale, plausible_range
 
 __all__ = ["RegressionProcessor", "RegressionTargetConfig"]
 
 _log = get_logger("polysense.data.targets")
 
+_LISTED = 5  # outliers, with their rows
 _LARGEST = 1e30  # the head computes in float32, which ends at 3e38
 
 
@@ -32,12 +34,20 @@ class RegressionTargetConfig(TargetConfig):
     Attributes:
         columns: The table's columns, one output each; null if there is one, named as the target.
         decimal: The decimal mark, a point or a comma; auto takes the one that a column's training cells tell.
+        transform: What brings values to a common scale beside mean and deviation, undone in what is predicted: none;
+            log, for values that spread over orders of magnitude; quantile, normal scores, for heavy tails on both
+            sides; or auto, which takes log where the training values are skewed and their logarithms are not, and
+            quantile where more than 1% lie far out even so.
+        outliers: What is done with single training values that lie far outside all others, such as a mistyped 1e9.
+            ignore: they are reported, and neither the scale nor the loss counts them; keep: they count as all do.
     """
 
     task: ClassVar[str] = "regression"
     type: Literal["regression"] = "regression"
     columns: tuple[str, ...] | None = None
     decimal: Literal["auto", ".", ","] = "auto"
+    transform: Literal["auto", "none", "log", "quantile"] = "auto"
+    outliers: Literal["ignore", "keep"] = "ignore"
 
     def __post_init__(self) -> None:
         if self.columns is not None and (not self.columns or len(set(self.columns)) < len(self.columns)):
@@ -50,6 +60,15 @@ class RegressionTargetConfig(TargetConfig):
     def build(self, name: str) -> RegressionProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
         return RegressionProcessor(name, self)
+
+
+class _Column(NamedTuple):
+    """What was learned of one column."""
+
+    mean: float
+    std: float
+    range: tuple[float, float]
+    scale: NumberScale
 
 
 class RegressionProcessor(TargetProcessor):
@@ -70,39 +89,71 @@ class RegressionProcessor(TargetProcessor):
         for column, evidence in zip(self.columns, read, strict=True):
             if evidence.describe():
                 _log.info("target column %r: numbers, %s", column, evidence.describe())
-        means, spreads = [], []
+        fitted: list[_Column] = []
         known = np.zeros(len(table), dtype=bool)
         for column, notation, values in zip(self.columns, self._notations, cells, strict=True):
-            where = f"{table.name}, target column {column!r}"
-            numbers, failed = [], []
+            numbers, failed = {}, []
             for i, cell in enumerate(values):
                 try:
                     number = _number(cell, notation)
                     if number is not None:
-                        numbers.append(number)
+                        numbers[i] = number
                         known[i] = True
                 except DecodeError as error:
                     failed.append(f"{table.source(i, column)}: {error}")
             if not numbers:
                 raise ColumnError(
-                    f"{where}: no training row has a number; first {failed[0] if failed else 'give some'}"
+                    f"{table.name}, target column {column!r}: no training row has a number; first "
+                    f"{failed[0] if failed else 'give some'}"
                 )
-            result = np.array(numbers)
-            mean, spread = float(result.mean()), float(result.std())
-            if not 0 < spread < _LARGEST:
-                reason = f"all {len(numbers)} training values are {numbers[0]:g}, there is nothing to learn"
-                if spread != 0:
-                    reason = f"its values reach {np.abs(result).max():g}, too large to scale; divide them beforehand"
-                raise ColumnError(f"{where}: {reason}")
-            means.append(mean)
-            spreads.append(spread)
+            fitted.append(self._fit_column(table, column, numbers))
         return RegressionTarget(
             name=self.name,
             columns=self.columns,
             num_rows=int(known.sum()),
-            mean=tuple(means),
-            std=tuple(spreads),
+            mean=tuple(column.mean for column in fitted),
+            std=tuple(column.std for column in fitted),
+            ranges=tuple(column.range for column in fitted),
             units=tuple(notation.unit for notation in self._notations),
+            scales=tuple(column.scale for column in fitted),
+        )
+
+    def _fit_column(self, table: Table, column: str, numbers: Mapping[int, float]) -> _Column:
+        """What one column's training values tell, by row; warns of outliers."""
+        where, values = f"{table.name}, target column {column!r}", np.array(list(numbers.values()))
+        bounds = plausible_range(values) if self.config.outliers == "ignore" else None
+        plausible = values if bounds is None else values[(values >= bounds[0]) & (values <= bounds[1])]
+        mean, spread = float(plausible.mean()), float(plausible.std())
+        if not 0 < spread < _LARGEST:
+            if spread != 0:
+                reason = f"its values reach {np.abs(values).max():g}, too large to scale; divide them beforehand"
+            else:
+                reason = f"all {len(plausible)} training values are {plausible[0]:g}, there is nothing to learn"
+            raise ColumnError(f"{where}: {reason}")
+        chosen = self.config.transform
+        transform = choose_transform(values, bounds) if chosen == "auto" else chosen
+        if transform != "none":
+            _log.info("target column %r: %s transform of its values%s", column, transform, _why(chosen, transform))
+        if len(plausible) < len(values):
+            rows = [i for i, number in numbers.items() if not plausible.min() <= number <= plausible.max()]
+            prefix = f"{column!r}: " if len(self.columns) > 1 else ""
+            self.warnings += (prefix + self._outliers(table, column, rows, numbers, plausible),)
+        low, high = (float(edge) for edge in np.quantile(plausible, (0.05, 0.95)))
+        return _Column(mean, spread, (low, high), fit_scale(values, transform, bounds))
+
+    def _outliers(
+        self, table: Table, column: str, rows: Sequence[int], numbers: Mapping[int, float], plausible: np.ndarray
+    ) -> str:
+        """Which values are outlying, where, and what is done about it."""
+        listed = ", ".join(f"{numbers[i]:g} ({table.source(i, column)})" for i in rows[:_LISTED])
+        more = f", and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+        same = len(rows) > _LISTED and len({numbers[i] for i in rows}) == 1
+        code = "; if the number stands for a missing value, empty those cells" if same else ""
+        lie, are = ("lies", "is") if len(rows) == 1 else ("lie", "are")
+        return (
+            f"{len(rows)} of {len(numbers)} training values {lie} far outside the others, which reach from "
+            f"{plausible.min():g} to {plausible.max():g}, and {are} not trained on: "
+            f"{listed}{more}{code}. Mend the cells, or set data.targets.{self.name}.outliers=keep if they are right"
         )
 
     def _value(self, cells: list[object]) -> np.ndarray:
@@ -124,6 +175,12 @@ class RegressionProcessor(TargetProcessor):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._notations = tuple(Notation.restored(plain) for plain in state["notations"])
+
+
+def _why(requested: str, transform: str) -> str:
+    if requested != "auto":
+        return ", as data.targets says"
+    return ", which are skewed" if transform == "log" else ", of which many lie far out"
 
 
 def _number(cell: object, notation: Notation) -> float | None:

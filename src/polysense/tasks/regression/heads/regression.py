@@ -1,4 +1,8 @@
-"""One or several numbers, in the table's own units outside and standardized inside."""
+"""One or several numbers, in the table's own units outside and standardized inside.
+
+Losses are of standardized numbers, so that targets of any unit weigh alike; a value that was recognized as an outlier
+has none. What is predicted is back in the table's units.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, safe, weighted
+from polysense.tasks.regression.heads.scaling import Scaling
 from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["RegressionHead", "RegressionHeadConfig"]
@@ -39,39 +44,35 @@ class RegressionHeadConfig(HeadConfig):
 class RegressionHead(Head[Logits], config=RegressionHeadConfig):
     """Standardized numbers from the fused summary; a row may lack some of several targets (NaN)."""
 
-    mean: Tensor
-    std: Tensor
-
     target: RegressionTarget
 
     def __init__(self, config: RegressionHeadConfig, target: RegressionTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self.kind = config.loss
         self.readout = readout(width, config.hidden, config.dropout, len(target.columns))
-        self.register_buffer("mean", torch.tensor(target.mean, dtype=torch.float32), persistent=False)
-        self.register_buffer("std", torch.tensor(target.std, dtype=torch.float32), persistent=False)
+        self.scaling = Scaling(target.column_scales())
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Logits:
         return Logits(self.readout(fused.pooled))
 
     def loss(self, output: Logits, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
         assert isinstance(truth, ValueTruth)
-        known = _known(truth)
-        expected = (safe(truth.values, known) - self.mean) / self.std
+        known = self._known(truth)
+        expected = self.scaling.standardized(safe(truth.values, known))
         losses = _LOSSES[self.kind](output.values.float(), expected, reduction="none")
         return {"loss": RowLoss((losses * known).sum(dim=1), known.sum(dim=1).float())}
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         assert isinstance(truth, ValueTruth)
-        return {"loss": _known(truth).sum(dim=1).float()}
+        return {"loss": self._known(truth).sum(dim=1).float()}
 
     def arrays(self, output: Logits) -> dict[str, Tensor]:
-        return {"values": output.values.float() * self.std + self.mean}
+        return {"values": self.scaling.restored(output.values.float())}
 
     def combine(self, outputs: Sequence[Logits], weights: Float[Tensor, "batch experts"], space: Space) -> Logits:
         stacked = torch.stack([output.values for output in outputs], dim=1)
         return Logits(weighted(stacked, weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)))
 
-
-def _known(truth: ValueTruth) -> Bool[Tensor, "batch outputs"]:
-    return ~truth.values.isnan() & truth.present[:, None]
+    def _known(self, truth: ValueTruth) -> Bool[Tensor, "batch outputs"]:
+        """What is there and no outlier: a mistyped number teaches nothing."""
+        return self.scaling.plausible(truth.values) & truth.present[:, None]
