@@ -14,8 +14,9 @@ import torch
 from safetensors import SafetensorError
 
 import polysense
-from polysense.bundle import FORMAT, Bundle, Predictions, as_bundle, load
+from polysense.bundle import FORMAT, Bundle, as_bundle, load
 from polysense.core import tensor_file
+from polysense.data.tables.predictions import Predictions
 from polysense.data.tables.sources import read_table
 from polysense.data.values.cells import MEDIA
 from polysense.errors import BundleError, ConfigError

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
         stream,
         zero_shot,
     )
-    from polysense.bundle import Bundle, Predictions, load
+    from polysense.bundle import Bundle, load
     from polysense.data.media.paths import ConfinedFolder
+    from polysense.data.tables.predictions import Predictions
     from polysense.data.tables.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
     from polysense.recipe import Recipe, load_recipe
@@ -80,7 +81,7 @@ _HOMES = {
     "Compared": "api",
     "ConfinedFolder": "data.media.paths",
     "PolysenseError": "errors",
-    "Predictions": "bundle",
+    "Predictions": "data.tables.predictions",
     "Recipe": "recipe",
     "Run": "api",
     "Table": "data.tables.sources",

@@ -14,9 +14,6 @@ saved (a flipped bit, a copy cut short, the weights of another model) is refused
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,11 +29,10 @@ from polysense.core.batch import Batch
 from polysense.core.checksum import file_checksum, folder_checksums
 from polysense.core.device import resolve_device
 from polysense.core.error_text import first_line
-from polysense.core.files import move_entries, replacing_folder, write_bytes, write_text
-from polysense.core.json import write_json, write_json_lines
+from polysense.core.files import move_entries, replacing_folder, write_text
+from polysense.core.json import write_json
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.offline import offline
-from polysense.core.output_names import output_columns
 from polysense.core.packages import lacking, packages_of
 from polysense.core.prediction import as_arrays
 from polysense.core.registry import named, task
@@ -50,9 +46,8 @@ from polysense.data.batches.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import absolute_paths, relative_paths
 from polysense.data.tables.beside import kept_columns
-from polysense.data.tables.frame_file import frame_file, naming, write_frame
+from polysense.data.tables.predictions import Predictions, predictions_frame
 from polysense.data.tables.sources import Table, read_table
-from polysense.data.values.cells import MEDIA
 from polysense.errors import BundleError, ConfigError, DependencyError, TableError
 from polysense.imputer import Imputer
 from polysense.nn.bundled import read_manifest, require_intact, require_own_files, require_sizes, weight_shapes
@@ -60,7 +55,7 @@ from polysense.nn.decoding.options import DecodingOptions, changed
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 
-__all__ = ["FORMAT", "IMPUTER", "Bundle", "Predictions", "as_bundle", "load"]
+__all__ = ["FORMAT", "IMPUTER", "Bundle", "as_bundle", "load"]
 
 FORMAT = 7
 """Raised with every change of what is written; others are refused by name."""
@@ -76,80 +71,6 @@ _RESOURCES = "resources"
 _ENTRIES = frozenset({_MANIFEST, _CARD, _WEIGHTS, _PROCESSOR, _RESOURCES, IMPUTER})
 
 _log = get_logger("polysense.bundle")
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What a model says of a table, one row for each of its rows, in order.
-
-    Attributes:
-        frame: `row`: the row's number in the table that was read, from 0; the columns that were to be kept; per target
-            its prediction and probabilities; `no_input`: whether the row has nothing to read, and the prediction is the
-            prior (`TaskSpec.prior`); `missing`: which input columns it lacked. Where the model has an imputer also
-            `imputed`: which of them it filled. Named as `core.output_names` says.
-        unreadable: Cells that could not be read, with the reason; they count as missing.
-        warnings: Per column what could be read and still means little to the model: categories that it does not know.
-    """
-
-    frame: polars.DataFrame
-    unreadable: tuple[Unreadable, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def with_files(self, folder: Path | None = None) -> polars.DataFrame:
-        """The frame with the files that it holds as texts: in base64, or their paths beside a folder.
-
-        Args:
-            folder: Where they are written, each column's in a folder of its own; what was there is replaced.
-        """
-        media = [name for name, kind in self.frame.schema.items() if kind == MEDIA]
-        columns = []
-        for index, name in enumerate(media):
-            cells: list[Any] = self.frame[name].to_list()
-            if folder is None:
-                texts = [None if cell is None else base64.b64encode(cell["bytes"]).decode("ascii") for cell in cells]
-            else:
-                inner = f"{index}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
-                with replacing_folder(folder / inner) as part:
-                    for cell in cells:
-                        if cell is not None:
-                            write_bytes(part / cell["path"], cell["bytes"], durable=False)
-                texts = [None if cell is None else f"{folder.name}/{inner}/{cell['path']}" for cell in cells]
-            columns.append(polars.Series(name, texts, dtype=polars.String))
-        return self.frame.with_columns(columns)
-
-    def write(self, path: Path | str, *, csv_safe: bool = True) -> None:
-        """Writes the frame as .csv, .tsv, .jsonl or .parquet, and unreadable cells beside it as PATH.unreadable.jsonl.
-
-        Files that it holds, such as masks, are written to the folder PATH.files; the table has their paths, relative to
-        its own folder.
-
-        Args:
-            path: The file.
-            csv_safe: Whether texts in .csv and .tsv that a spreadsheet would take for a formula get an apostrophe in
-                front; numbers stay as they are, and .jsonl and .parquet hold every text as it is.
-
-        Raises:
-            TableError: The ending is none of these, or a file can't be written.
-        """
-        path = Path(path)
-        with frame_file(path, (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")) as part:
-            frame = self.with_files(path.with_name(path.name + ".files"))
-            if path.suffix.lower() in (".csv", ".tsv"):  # which have no lists: one of labels is a JSON text there
-                frame = frame.with_columns(
-                    polars.Series(name, [json.dumps(cell, ensure_ascii=False) for cell in frame[name].to_list()])
-                    for name, kind in frame.schema.items()
-                    if isinstance(kind, polars.List)
-                )
-            write_frame(frame, part, path.suffix, csv_safe=csv_safe)
-        beside = path.with_name(path.name + ".unreadable.jsonl")
-        with naming(beside):
-            if self.unreadable:
-                write_json_lines(beside, [cell.as_dict() for cell in self.unreadable])
-            else:
-                beside.unlink(missing_ok=True)
 
 
 @dataclass(eq=False)
@@ -435,7 +356,6 @@ class Bundle:
             assert isinstance(made, dict), f"{target.name}: its columns are a {type(made).__name__}"
             parts.append(({target.name, *target.columns}, made))
         names, present = self.schema.names, batch.presence(self.schema.names)[real].tolist()
-        numbers = {"row": polars.Series(table.rows, dtype=polars.Int64)}
         columns: dict[str, Any] = {"no_input": [not any(row) for row in present]}
         columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
         if table.imputations is not None:
@@ -443,12 +363,7 @@ class Bundle:
                 ", ".join(c.name for c in self.schema if row in table.imputations.cells.get(c.table_column, ()))
                 for row in table.rows.tolist()
             ]
-        # A prediction has its target's name, before a kept column; in the frame they stand the other way round.
-        columns = output_columns([*parts, (kept.keys(), kept), ((), numbers), ((), columns)])
-        made = sum(len(each) for _, each in parts)
-        order = [*range(made, made + len(kept) + 1), *range(made), *range(made + len(kept) + 1, len(columns))]
-        order.insert(0, order.pop(len(kept)))
-        return polars.DataFrame(columns).select([list(columns)[position] for position in order])
+        return predictions_frame(parts, kept=kept, numbers=table.rows, facts=columns)
 
 
 def _numbers(rows: torch.Tensor, table: Table) -> torch.Tensor:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from polysense.bundle import Bundle, Predictions, as_bundle
+from polysense.bundle import Bundle, as_bundle
+from polysense.data.tables.predictions import Predictions
 from polysense.data.tables.sources import read_table
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.workflows.table_split import part_of
