@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+# No test depends on the models that a developer's cache holds; a test of the search takes this back.
+os.environ["POLYSENSE_PRETRAINED"] = "off"
+
 if os.environ.get("POLYSENSE_TYPECHECK", "1") != "0":
     # Before anything of polysense is imported: every annotated shape and type is checked on every call.
     # Off (POLYSENSE_TYPECHECK=0) for torch.compile(fullgraph=True), which can't trace the checks, and for timings.

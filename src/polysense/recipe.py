@@ -12,7 +12,7 @@ from polysense.config.limits import Limit, NonNegativeFloat, NonNegativeInt, Pos
 from polysense.config.overrides import apply_overrides
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.config import DataConfig
-from polysense.data.recipe_paths import INIT_FROM, PATHS, absolute_paths, relative_paths, spelled_out
+from polysense.data.recipe_paths import INIT_FROM, PATHS, PRETRAINED, absolute_paths, relative_paths, spelled_out
 from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError
 from polysense.nn.head import HeadConfig
@@ -97,6 +97,9 @@ class Recipe(Config):
         evaluation: Evaluation after training.
         prediction: How rows are predicted, in validation and by the bundle.
         init_from: A trained bundle whose parts the model starts from; null starts anew.
+        pretrained: Where `encoder: auto` looks for pretrained backbones. auto: in the folder that POLYSENSE_PRETRAINED
+            names, and in the local Hugging Face cache; download: there, else on the hub; off: nowhere; or a folder of
+            models. It has no effect on an encoder that is named.
     """
 
     data: DataConfig
@@ -105,6 +108,7 @@ class Recipe(Config):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     init_from: InitFromConfig | None = None
+    pretrained: str = "auto"
 
     def __post_init__(self) -> None:
         for below, kind, named in (
@@ -162,7 +166,7 @@ class Recipe(Config):
 
 def _overridden(overrides: list[str]) -> set[str]:
     keys = {override.partition("=")[0].strip().removeprefix("data.") for override in overrides}
-    return {key.removesuffix(".bundle") for key in keys} & {*PATHS, INIT_FROM}
+    return {key.removesuffix(".bundle") for key in keys} & {*PATHS, INIT_FROM, PRETRAINED}
 
 
 def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:

@@ -17,8 +17,9 @@ from PIL import Image
 
 from polysense.config.base import members
 from polysense.config.codec import from_dict
+from polysense.core.backbones import Backbones
 from polysense.core.json import read_json, write_json
-from polysense.core.modality_spec import Backbones, ModalitySpec, ModelSize, Preview
+from polysense.core.modality_spec import ModalitySpec, ModelSize, Preview
 from polysense.core.registry import modalities, modality
 from polysense.core.role import Role
 from polysense.core.sample import Sample, SourceInfo

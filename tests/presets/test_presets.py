@@ -9,7 +9,10 @@ from polysense.data.roles.profile import ColumnGuess
 from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig
 from polysense.errors import ColumnError, ConfigError
 from polysense.modalities.audio.encoders.conformer import ConformerConfig
+from polysense.nn.auto_encoder import AutoEncoderConfig
+from polysense.nn.encoder import EncoderConfig
 from polysense.presets import PRESETS, SMALL_TABLE, recipe_for
+from polysense.recipe import Recipe
 from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHeadConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.tasks.generation.target import GenerationTargetConfig
@@ -29,6 +32,20 @@ INPUTS = [
     guess("film", Role.IGNORED, "video"),
 ]
 TARGETS = [guess("label", Role.TARGET, task="classification"), guess("price", Role.TARGET, task="regression")]
+
+
+def from_scratch(recipe: Recipe, column: str) -> EncoderConfig:
+    """The encoder of a column where no backbone is at hand."""
+    encoder = recipe.model.encoders[column]
+    assert isinstance(encoder, AutoEncoderConfig)
+    assert encoder.scratch is not None
+    return encoder.scratch
+
+
+def test_columns_that_may_have_a_backbone_look_for_one() -> None:
+    encoders = recipe_for([*INPUTS, *TARGETS], 100).model.encoders
+    looking = {name for name, encoder in encoders.items() if isinstance(encoder, AutoEncoderConfig)}
+    assert looking == {"photo", "speech", "note"}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -91,7 +108,7 @@ def test_a_recording_and_its_text_are_speech_recognition() -> None:
         recipe = recipe_for([*inputs, said], 1000)
         assert isinstance(recipe.model.heads["said"], CTCAttentionHeadConfig)
         assert recipe.model.heads["said"].language_model == 5
-        assert isinstance(recipe.model.encoders["speech"], ConformerConfig)
+        assert isinstance(from_scratch(recipe, "speech"), ConformerConfig)
         target = recipe.data.targets["said"]
         assert isinstance(target, GenerationTargetConfig)
         assert target.tokens == "characters"
@@ -100,7 +117,7 @@ def test_a_recording_and_its_text_are_speech_recognition() -> None:
         recipe = recipe_for([speech, guess("other", Role.INPUT, other), said], 1000)
         assert isinstance(recipe.model.heads["said"], GenerationHeadConfig)
         assert recipe.model.heads["said"].type == "generation"
-    assert recipe_for([speech, *TARGETS], 1000).model.encoders["speech"].type == "audio_cnn"
+    assert from_scratch(recipe_for([speech, *TARGETS], 1000), "speech").type == "audio_cnn"
 
 
 def test_few_recordings_are_aligned_in_many_small_steps() -> None:

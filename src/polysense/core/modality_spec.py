@@ -20,13 +20,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from polysense.core.backbones import Backbones
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.segment_aligner import SegmentAligner
 from polysense.core.unsupported import Unsupported
 
 __all__ = [
-    "Backbones",
     "Claim",
     "FittedColumn",
     "MakeAligner",
@@ -200,23 +200,6 @@ class ModelSize:
     channels: int
     layers: int
     width: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backbones:
-    """Well-known pretrained backbones that `encoder: auto` looks for in the local cache, the best one first.
-
-    Attributes:
-        names: Hub names.
-        kind: For a reason: "multilingual text".
-        files: Of which a complete snapshot has one, beside its weights: tokenizers or processors.
-        encoders: Types of the encoders that can load one, the first that takes a folder or name loads it.
-    """
-
-    names: tuple[str, ...]
-    kind: str
-    files: tuple[str, ...]
-    encoders: tuple[str, ...] = ("pretrained",)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,16 @@ from typing import Any
 
 from polysense.core.files import absolute_path, relative_path
 
-__all__ = ["INIT_FROM", "PATHS", "absolute_paths", "path_from", "relative_paths", "spelled_out"]
+__all__ = [
+    "INIT_FROM",
+    "PATHS",
+    "PRETRAINED",
+    "PRETRAINED_WORDS",
+    "absolute_paths",
+    "path_from",
+    "relative_paths",
+    "spelled_out",
+]
 
 PATHS = ("table", "validation", "test", "root", "impute")
 """The keys below `data` that name a file or a folder."""
@@ -20,9 +29,15 @@ PATHS = ("table", "validation", "test", "root", "impute")
 INIT_FROM = "init_from"
 """The key whose `bundle` is a folder."""
 
+PRETRAINED = "pretrained"
+"""The key that names a folder, where it is none of these words."""
+
+PRETRAINED_WORDS = ("auto", "off", "download")
+"""What that key may say instead of a folder."""
+
 
 def absolute_paths(
-    plain: Mapping[str, Any], folder: Path, only: Collection[str] = (*PATHS, INIT_FROM)
+    plain: Mapping[str, Any], folder: Path, only: Collection[str] = (*PATHS, INIT_FROM, PRETRAINED)
 ) -> dict[str, Any]:
     """A copy of a recipe whose paths start from a folder, with absolute ones.
 
@@ -38,7 +53,7 @@ def absolute_paths(
 
 def relative_paths(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A copy of a recipe with absolute paths whose paths start from a folder; it holds no path of this machine."""
-    return _mapped(plain, lambda path: path_from(folder, path), (*PATHS, INIT_FROM))
+    return _mapped(plain, lambda path: path_from(folder, path), (*PATHS, INIT_FROM, PRETRAINED))
 
 
 def path_from(folder: Path, path: str) -> str:
@@ -65,6 +80,9 @@ def _mapped(plain: Mapping[str, Any], change: Callable[[str], str], keys: Collec
         start = changed[INIT_FROM] = spelled_out(changed[INIT_FROM])
         if isinstance(start, dict) and isinstance(start.get("bundle"), str) and _is_local(start["bundle"]):
             start["bundle"] = change(start["bundle"])
+    given = changed.get(PRETRAINED)
+    if PRETRAINED in keys and isinstance(given, str) and given not in PRETRAINED_WORDS:
+        changed[PRETRAINED] = change(str(Path(given).expanduser()))
     return changed
 
 

@@ -1,101 +1,137 @@
-"""`auto`: a pretrained backbone where one is given or at hand, an encoder trained from scratch where not.
+"""`auto`: a pretrained backbone where one is at hand, an encoder trained from scratch where not.
 
 The branch of the textbook's flowchart, taken once, when a training starts: `resolve` gives a concrete encoder and the
 reason in a sentence, and a run's recipe holds what it gave. So a bundle, a resumed run and a repeated one never ask
-again, on a machine whose cache holds something else. The network is never asked: what is at hand is what the local
-Hugging Face cache holds of a short list of well-known backbones, and it is loaded from its folder there.
+again, on a machine that has something else at hand. Where it looks is the recipe's `pretrained`:
 
-The trade-off: the list is short and its order is one opinion, cheap before large. Whoever knows a better backbone for
-their data names it by `path`.
+- `auto`: the folder that POLYSENSE_PRETRAINED names, then the local Hugging Face cache for well-known models;
+- `download`: the same, then the hub, for the first of these models;
+- a folder: that folder alone;
+- `off`: nowhere.
+
+How much of a backbone learns is `tune: auto` by default: none of it on a CPU, where a pass over the rows is all that
+there is time for, and none for fewer than 5,000 rows, which teach a linear layer over it more than the layers below;
+on a GPU with 5,000 rows its last two blocks, with 50,000 all of it, at a tenth of the rest's learning rate.
+
+The trade-off: the list of models is short and its order is one opinion. Whoever knows a better backbone for their data
+names it by `path`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from polysense.config.base import members
 from polysense.config.codec import from_dict
 from polysense.config.limits import NonNegativeFloat
 from polysense.core import registry
-from polysense.core.json import read_json
-from polysense.core.modality_spec import Backbones
+from polysense.core.backbones import Backbones
+from polysense.core.logs import get_logger
 from polysense.core.schema import Column, Requirements
 from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError, WeightsError
+from polysense.nn.backbone_download import download
+from polysense.nn.backbones import (
+    PRETRAINED,
+    ModelFolder,
+    cache_folder,
+    choose,
+    encoders,
+    look_at,
+    snapshot,
+    survey,
+    whose,
+)
 from polysense.nn.encoder import Encoder, EncoderConfig
 
-__all__ = ["AutoEncoderConfig"]
+__all__ = ["AutoEncoderConfig", "Circumstances"]
 
-_WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
+_TUNED_ROWS, _FULLY_TUNED_ROWS = 5_000, 50_000
+_TUNED_BLOCKS = 2
+_MOST_REASONS = 4
+
+_log = get_logger("polysense.nn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What the choice of an encoder depends on beside its column.
+
+    Attributes:
+        pretrained: auto, off, download, or a folder.
+        num_rows: Of the table.
+        on_gpu: Whether the training has a GPU.
+    """
+
+    pretrained: str = "auto"
+    num_rows: int = 0
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoEncoderConfig(EncoderConfig):
-    """A pretrained backbone if one is named or in the local cache, else an encoder trained from scratch.
+    """A pretrained backbone if one is named or at hand, else an encoder trained from scratch.
 
     Attributes:
         path: A backbone to take: a local folder as save_pretrained writes it, or a hub name (transformers or timm).
-            null takes a well-known one that is in the local Hugging Face cache, if there is one.
-        tune: Of a pretrained backbone: "frozen", "full", or how many of the last blocks learn.
+            null takes what the recipe's `pretrained` allows.
+        tune: Of a pretrained backbone: "frozen", "full", or how many of the last blocks learn. auto: frozen on a CPU
+            and below 5,000 rows; on a GPU the last 2 blocks, from 50,000 rows on all of it.
         learning_rate_scale: A pretrained backbone's learning rate over the rest's.
+        scratch: The encoder that is trained from scratch where no backbone is at hand; null takes the modality's own.
     """
 
     type: Literal["auto"] = "auto"
     path: str | None = None
-    tune: Literal["frozen", "full"] | int = "frozen"
+    tune: Literal["auto", "frozen", "full"] | int = "auto"
     learning_rate_scale: NonNegativeFloat = 0.1
+    scratch: EncoderConfig | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.tune, int) and self.tune < 1:
             raise ConfigError(f"tune: {self.tune} blocks; write `frozen` to open none")
+        if isinstance(self.scratch, AutoEncoderConfig):
+            raise ConfigError("scratch: auto is no encoder that can be trained; name one")
 
     @classmethod
     def reads(cls) -> frozenset[str]:
         return frozenset(registry.modalities())
 
-    def resolve(self, modality: str, cells: Iterable[object] = ()) -> tuple[EncoderConfig, str]:
+    def resolve(
+        self, modality: str, cells: Iterable[object] = (), circumstances: Circumstances | None = None
+    ) -> tuple[EncoderConfig, str]:
         """Decides; once for a training, before preprocessing is fitted.
 
         Args:
             modality: Of the column.
             cells: Some of its cells, for whether a multilingual backbone is called for.
+            circumstances: What else it depends on; by default those of a small table on a CPU.
 
         Returns:
             A concrete encoder, and in a sentence why this one.
 
         Raises:
             ConfigError: The path holds no backbone for such a column.
-            WeightsError: There is no such folder, or it is incomplete.
+            WeightsError: There is no such folder, or the only model that it is is broken.
         """
+        here = circumstances or Circumstances()
         backbones = registry.modality(modality).backbones(list(cells))
         if isinstance(backbones, Unsupported):
             if self.path is not None:
                 raise ConfigError(f"path: {self.path}: {backbones}; leave it out")
-            scratch = self._from_scratch(modality)
-            return scratch, f"{scratch.type}, trained from scratch: {backbones}"
+            return self._from_scratch(modality, str(backbones))
+        tune, why = self._tuning(here)
+        options = {"tune": tune, "learning_rate_scale": self.learning_rate_scale, "items": self.items}
         if self.path is not None:
-            return self._of_path(self.path, backbones)
-        root = _cache()
-        for name in backbones.names:
-            folder = _snapshot(root, name)
-            if folder is not None and _is_complete(folder, backbones):
-                config = self._in_folder(folder, backbones)
-                return config, f"pretrained {name}, which the local Hugging Face cache holds ({folder})"
-        scratch = self._from_scratch(modality)
-        return scratch, (
-            f"{scratch.type}, trained from scratch: no path is given, and the local Hugging Face cache ({root}) holds "
-            f"none of the {len(backbones.names)} {backbones.kind} backbones that are looked for, such as "
-            f"{backbones.names[0]}"
-        )
+            named, reason = self._of_path(self.path, modality, backbones, options)
+            return named, f"{reason}; {why}"
+        config, reason = _Search(modality, backbones, options).run(here.pretrained)
+        if config is None:
+            return self._from_scratch(modality, reason)
+        return config, f"{reason}; {why}"
 
     def requirements(self, column_name: str, modality: str) -> Requirements:
         raise _unresolved(f"model.encoders.{column_name}")
@@ -103,11 +139,28 @@ class AutoEncoderConfig(EncoderConfig):
     def build(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
         raise _unresolved(f"model.encoders.{column.name}")
 
-    def _from_scratch(self, modality: str) -> EncoderConfig:
-        plain = {**registry.modality(modality).default_encoder(None), "items": self.items}
-        return from_dict(EncoderConfig, plain, where="the encoder 'auto'")
+    def _tuning(self, here: Circumstances) -> tuple[str | int, str]:
+        """How much of a backbone learns, and why."""
+        if self.tune != "auto":
+            return self.tune, _tuned(self.tune)
+        if not here.on_gpu:
+            return "frozen", f"{_tuned('frozen')} on a CPU"
+        if here.num_rows < _TUNED_ROWS:
+            return "frozen", f"{_tuned('frozen')} for fewer than {_TUNED_ROWS:,} rows"
+        tune: str | int = "full" if here.num_rows >= _FULLY_TUNED_ROWS else _TUNED_BLOCKS
+        return tune, f"{_tuned(tune)} on a GPU with {here.num_rows:,} rows"
 
-    def _of_path(self, path: str, backbones: Backbones) -> tuple[EncoderConfig, str]:
+    def _from_scratch(self, modality: str, why: str) -> tuple[EncoderConfig, str]:
+        if self.scratch is not None:
+            config = replace(self.scratch, items=self.items)
+        else:
+            plain = {**registry.modality(modality).default_encoder(None), "items": self.items}
+            config = from_dict(EncoderConfig, plain, where="the encoder 'auto'")
+        return config, f"{config.type}, trained from scratch: {why}"
+
+    def _of_path(
+        self, path: str, modality: str, backbones: Backbones, options: Mapping[str, Any]
+    ) -> tuple[EncoderConfig, str]:
         folder = Path(path).expanduser()
         if folder.is_file():
             raise ConfigError(
@@ -116,47 +169,110 @@ class AutoEncoderConfig(EncoderConfig):
                 f"`type: word_vectors`"
             )
         if folder.is_dir():
-            config = self._in_folder(folder, backbones)
-            return config, f"pretrained, since path is given: {path} holds a {config.framework} model"
+            model = look_at(folder)
+            if model.problem and (model.encoder(backbones) is not None or not whose(model)):
+                raise WeightsError(f"{folder}: {model.problem}")
+            config = _in_folder(model, backbones, options)
+            return config, f"pretrained {model.name}, a {config.framework} model, since path names it"
         if path.startswith((".", "/", "~")) or path.count("/") > 1:
             raise WeightsError(f"path: {path}: no such folder; expected one written by save_pretrained, or a hub name")
-        cached = _snapshot(_cache(), path.removeprefix("hf-hub:"))
-        if cached is not None and _is_complete(cached, backbones):
-            config = self._in_folder(cached, backbones)
-            where = f"which the local Hugging Face cache holds ({cached})"
+        cached = snapshot(cache_folder(), path.removeprefix("hf-hub:"))
+        if cached is not None and not (model := look_at(cached, path)).problem and _is_complete(model, backbones):
+            config = _in_folder(model, backbones, options)
+            where = "from the local Hugging Face cache"
         else:
-            config = next(
-                each.of_backbone(path, self._options) for each in _encoders(backbones.encoders) if each.knows(path)
-            )
+            config = next(each.of_backbone(path, options) for each in encoders(backbones.encoders) if each.knows(path))
             where = "which the local Hugging Face cache does not hold, so it is asked of the hub"
-        return config, f"pretrained, since path is given: {path}, a {config.framework} model, {where}"
+        return config, f"pretrained {path}, a {config.framework} model, since path names it, {where}"
 
-    def _in_folder(self, folder: Path, backbones: Backbones) -> EncoderConfig:
-        settings = _settings(folder)
-        for each in _encoders(backbones.encoders):
-            if each.loads(settings):
-                if not each.needs_processor and not any((folder / name).is_file() for name in _WEIGHTS):
-                    raise WeightsError(
-                        f"{folder}: holds {each.framework}'s config.json, but no weights ({_WEIGHTS[0]})"
-                    )
-                return each.of_backbone(str(folder), self._options)
-        for each in _encoders(members("encoder")):
-            if each.loads(settings):
-                nouns = " or ".join(registry.modality(name).nouns[1] for name in sorted(each.modalities))
-                model = settings.get("architecture", "?")
-                raise ConfigError(f"path: {folder}: holds the {each.framework} model {model}, which takes {nouns}")
-        raise WeightsError(
-            f"{folder / 'config.json'}: names neither a model_type (transformers) nor an architecture (timm)"
+
+class _Search:
+    """The search for a column's backbone where none is named."""
+
+    def __init__(self, modality: str, backbones: Backbones, options: Mapping[str, Any]) -> None:
+        self.modality, self.backbones, self.options = modality, backbones, options
+
+    def run(self, pretrained: str) -> tuple[EncoderConfig | None, str]:
+        """The encoder, None where nothing fits; and the reason."""
+        variable = os.environ.get(PRETRAINED, "").strip() or "auto"
+        chosen = variable if pretrained == "auto" else pretrained
+        if chosen == "off":
+            return None, f"{PRETRAINED} is off" if pretrained == "auto" else "pretrained is off"
+        reasons: list[str] = []
+        folder = next((each for each in (pretrained, variable) if each not in ("auto", "off", "download")), None)
+        if folder is not None:
+            named = f"the folder {Path(folder).name}" + ("" if folder == pretrained else f" that {PRETRAINED} names")
+            config, reason = self._folder(Path(folder).expanduser(), named)
+            if config is not None or folder == pretrained:
+                return config, reason
+            reasons.append(reason)
+        config, reason = self._cache()
+        if config is None and chosen == "download":
+            config, reason = self._hub()
+        return config, reason if config is not None else "; ".join([*reasons, reason])
+
+    def _folder(self, root: Path, named: str) -> tuple[EncoderConfig | None, str]:
+        models = survey(root)
+        model, config, refused = choose(models, self.modality, self.backbones, self.options)
+        if model is not None and config is not None:
+            return config, f"pretrained {_described(model, config)}, from {named}"
+        return None, f"{named} holds no {self.backbones.kind} backbone ({_listed(refused)})"
+
+    def _cache(self) -> tuple[EncoderConfig | None, str]:
+        root = cache_folder()
+        places = {name: snapshot(root, name) for name in self.backbones.names}
+        models = [look_at(place, name) for name, place in places.items() if place is not None]
+        model, config, refused = choose(models, self.modality, self.backbones, self.options)
+        if model is not None and config is not None:
+            return config, f"pretrained {_described(model, config)}, from the local Hugging Face cache"
+        broken = f" ({_listed(refused)})" if refused else ""
+        return None, (
+            f"the local Hugging Face cache holds none of the {len(places)} {self.backbones.kind} backbones that are "
+            f"looked for, such as {self.backbones.names[0]}{broken}"
         )
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"tune": self.tune, "learning_rate_scale": self.learning_rate_scale, "items": self.items}
+    def _hub(self) -> tuple[EncoderConfig | None, str]:
+        first = self.backbones.known[0]
+        try:
+            model = look_at(download(first), first.name)
+        except WeightsError as error:
+            _log.warning("%s", error)
+            return None, str(error)
+        _, config, refused = choose([model], self.modality, self.backbones, self.options)
+        if config is None:
+            return None, f"{first.name} was downloaded, and can't be used: {refused[first.name]}"
+        return config, f"pretrained {_described(model, config)}, downloaded from the Hugging Face hub"
 
 
-def _encoders(types: Iterable[str]) -> list[type[EncoderConfig]]:
-    known = members("encoder")
-    return [each for name in types if issubclass(each := known[name], EncoderConfig)]
+def _described(model: ModelFolder, config: EncoderConfig) -> str:
+    return f"{model.name} ({config.framework}, {model.parameters / 1e6:.1f} million parameters)"
+
+
+def _listed(refused: Mapping[str, str]) -> str:
+    """Models and why they were passed over."""
+    if not refused:
+        return "it holds no model's folder: none with a config.json"
+    each: Sequence[str] = [f"{name}: {reason}" for name, reason in refused.items()]
+    more = f"; and {len(each) - _MOST_REASONS} more" if len(each) > _MOST_REASONS else ""
+    return "; ".join(each[:_MOST_REASONS]) + more
+
+
+def _tuned(tune: str | int) -> str:
+    return {"frozen": "frozen", "full": "tuned"}.get(str(tune), f"its last {tune} blocks tuned")
+
+
+def _is_complete(model: ModelFolder, backbones: Backbones) -> bool:
+    """Whether a snapshot can be loaded: a download of the weights only can't."""
+    encoder = model.encoder(backbones)
+    return encoder is not None and (not encoder.needs_processor or model.folder.has(*backbones.files))
+
+
+def _in_folder(model: ModelFolder, backbones: Backbones, options: Mapping[str, Any]) -> EncoderConfig:
+    """The encoder of a folder that a recipe names, whatever its modality thinks of it."""
+    encoder = model.encoder(backbones)
+    if encoder is None:
+        raise ConfigError(f"path: {model.folder.path}: {whose(model)}")
+    return encoder.of_backbone(str(model.folder.path), options)
 
 
 def _unresolved(where: str) -> ConfigError:
@@ -164,49 +280,3 @@ def _unresolved(where: str) -> ConfigError:
         f"{where}: the encoder 'auto' stands for one that is chosen when a training starts, and has not been chosen "
         f"here; name an encoder, or call resolve(modality) on its config first"
     )
-
-
-def _cache() -> Path:
-    """The folder that huggingface_hub caches in, by the same variables."""
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if os.environ.get(variable):
-            return Path(os.environ[variable]).expanduser()
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(home).expanduser() / "hub"
-
-
-def _snapshot(root: Path, name: str) -> Path | None:
-    """The folder of a cached model's main revision (models--ORG--NAME/snapshots/HASH, named by refs/main)."""
-    base = root / ("models--" + name.replace("/", "--"))
-    try:
-        revision = (base / "refs" / "main").read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    folder = base / "snapshots" / revision
-    return folder if revision and folder.is_dir() else None
-
-
-def _is_complete(folder: Path, backbones: Backbones) -> bool:
-    """Whether a snapshot can be loaded: a download that broke off, or one of a tokenizer only, can't."""
-
-    def has(names: Iterable[str]) -> bool:
-        return any((folder / name).is_file() for name in names)
-
-    if not (folder / "config.json").is_file() or not has(_WEIGHTS):
-        return False
-    try:
-        settings = _settings(folder)
-    except WeightsError:
-        return False
-    encoder = next((each for each in _encoders(backbones.encoders) if each.loads(settings)), None)
-    return encoder is not None and (not encoder.needs_processor or has(backbones.files))
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        return read_json(path, dict)
-    except FileNotFoundError:
-        raise WeightsError(f"{folder}: has no config.json; expected a folder written by save_pretrained") from None
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: can't be read: {error}") from None

@@ -21,6 +21,7 @@ from polysense.data.roles.infer import ColumnGuess
 from polysense.data.split import ColumnSplitConfig, FractionSplitConfig, GroupSplitConfig, SplitConfig
 from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, ConfigError
+from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.fusion import FusionConfig
@@ -78,8 +79,10 @@ def _column(guess: ColumnGuess) -> ColumnConfig:
 
 
 def _encoder(name: str, kind: str, size: ModelSize) -> EncoderConfig:
-    plain = registry.modality(kind).default_encoder(size)
-    return from_dict(EncoderConfig, plain, where=f"model.encoders.{name}")
+    """One that is trained from scratch; where there are backbones of its modality only if none is at hand."""
+    spec = registry.modality(kind)
+    scratch = from_dict(EncoderConfig, spec.default_encoder(size), where=f"model.encoders.{name}")
+    return scratch if isinstance(spec.backbones(()), Unsupported) else AutoEncoderConfig(scratch=scratch)
 
 
 def _transforms(inputs: Sequence[tuple[str, str]]) -> dict[str, TransformConfig]:

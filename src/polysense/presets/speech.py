@@ -8,6 +8,7 @@ from dataclasses import replace
 from polysense.core.role import Role
 from polysense.data.roles.profile import ColumnGuess
 from polysense.modalities.audio.encoders.conformer import ConformerConfig
+from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.recipe import Recipe
 from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHeadConfig
 from polysense.tasks.generation.target import GenerationTargetConfig
@@ -45,7 +46,10 @@ def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, 
         assert isinstance(target, GenerationTargetConfig)
         targets[name] = replace(target, tokens="characters", max_tokens=None)
         heads[name] = CTCAttentionHeadConfig(language_model=5)
-    encoders = {**recipe.model.encoders, media[0].name: ConformerConfig(num_layers=num_layers)}
+    encoders = {
+        **recipe.model.encoders,
+        media[0].name: AutoEncoderConfig(scratch=ConformerConfig(num_layers=num_layers)),
+    }
     return replace(
         recipe,
         data=replace(recipe.data, targets=targets),

@@ -12,6 +12,7 @@ from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
 from polysense.modalities.audio.encoders.transformer import AudioTransformerConfig
 from polysense.modalities.text.augment import TextTransformConfig
 from polysense.modalities.text.column import TextColumnConfig
+from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.fusion.transformer import TransformerFusionConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
@@ -48,8 +49,10 @@ def for_tagging(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int)
             del transforms[over]
         elif isinstance(transform, AudioTransformConfig):
             transforms[over] = replace(transform, shift=0.0)
-        if isinstance(encoders[over], AudioCNNConfig):  # a token for 80 ms, where this one has 40
-            encoders[over] = AudioTransformerConfig(num_layers=num_layers)
+        encoder = encoders[over]
+        if isinstance(encoder, AutoEncoderConfig) and isinstance(encoder.scratch, AudioCNNConfig):
+            # A token for 80 ms, where this one has 40.
+            encoders[over] = replace(encoder, scratch=AudioTransformerConfig(num_layers=num_layers))
     generated = all(guess.task in _GENERATED for guess in guesses if guess.role is Role.TARGET)
     heads = recipe.model.heads
     return replace(

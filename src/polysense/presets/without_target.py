@@ -10,6 +10,8 @@ from polysense.core.role import Role
 from polysense.data.roles.infer import ColumnGuess
 from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, ConfigError
+from polysense.nn.auto_encoder import AutoEncoderConfig
+from polysense.nn.encoder import EncoderConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
@@ -85,6 +87,10 @@ def recipe_without_target(
         several = sum(guess.role is Role.INPUT for guess in guesses) > 1
         name, head = RECONSTRUCTION, ReconstructionHeadConfig(cell_mask_rate=_HIDDEN if several else 0.0)
         target = ReconstructionTargetConfig(columns=tuple(dict.fromkeys(named)) or inputs)
+        # What is reconstructed is a cell as its encoder reads it: a backbone's 224 pixels and 30,000 tokens cost ten
+        # times the table's own, and say no more of them.
+        encoders = {key: _from_scratch(encoder) for key, encoder in recipe.model.encoders.items()}
+        recipe = replace(recipe, model=replace(recipe.model, encoders=encoders))
     else:
         raise ConfigError(f"task: there is no preset of {task!r}; write a recipe with a target of that type")
     return replace(
@@ -94,6 +100,10 @@ def recipe_without_target(
         data=replace(recipe.data, targets={name: target}, modality_dropout=0.0),
         model=replace(recipe.model, fusion=ConcatFusionConfig(), heads={name: head}, objectives={}),
     )
+
+
+def _from_scratch(encoder: EncoderConfig) -> EncoderConfig:
+    return encoder.scratch or encoder if isinstance(encoder, AutoEncoderConfig) else encoder
 
 
 def _check_inputs(named: Sequence[str], inputs: Collection[str], guesses: Sequence[ColumnGuess], verb: str) -> None:

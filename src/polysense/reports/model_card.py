@@ -40,6 +40,7 @@ class ModelCard:
         contribution_split: The rows that it was measured on.
         init_from: The report on the model that this one initializes from, or None.
         impute: The report on the imputer, or None.
+        encoder_reasons: Per column whose encoder was chosen for the machine of the training, why this one.
     """
 
     schema: Schema
@@ -53,6 +54,7 @@ class ModelCard:
     contribution_split: str | None = None
     init_from: Mapping[str, Any] | None = None
     impute: Mapping[str, Any] | None = None
+    encoder_reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def render_model_card(card: ModelCard) -> str:

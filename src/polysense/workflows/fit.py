@@ -22,7 +22,15 @@ from polysense.recipe import Recipe
 from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.training.distributed import Distributed
 from polysense.workflows.measure import measure
-from polysense.workflows.prepare import Prepared, file_stem, is_recipe, prepare, prepare_recipe, split_tables
+from polysense.workflows.prepare import (
+    Prepared,
+    file_stem,
+    is_recipe,
+    prepare,
+    prepare_recipe,
+    pretrained_override,
+    split_tables,
+)
 from polysense.workflows.run import Run
 from polysense.workflows.run_folder import RECORD, RunFolder, RunRecord
 from polysense.workflows.shared_persons import shared_persons
@@ -51,6 +59,7 @@ def fit(
     accept_changes: bool = False,
     progress: bool = True,
     init_from: str | Path | None = None,
+    pretrained: str | Path | None = None,
 ) -> Run:
     """Trains a model, measures it and saves it.
 
@@ -73,11 +82,15 @@ def fit(
         accept_changes: Resume although the table or the recipe is not what the run was started with.
         progress: Whether to show progress.
         init_from: A trained bundle whose parts the model starts from; short for the override `init_from.bundle=PATH`.
+        pretrained: Where pretrained backbones are looked for: "auto" (the folder that POLYSENSE_PRETRAINED names, and
+            the local Hugging Face cache), "download" (there, else on the hub), "off", or a folder of models; short for
+            the override `pretrained=...`.
 
     Raises:
         UserError: Something that the caller can mend; the message says what and where.
         TrainingInterrupted: Ctrl-C; the state was saved.
     """
+    overrides = [*pretrained_override(pretrained), *overrides]
     if init_from is not None:
         overrides = [f"init_from.bundle={json_text(str(init_from))}", *overrides]
     folder = None if output is None else Path(output)
@@ -120,6 +133,7 @@ def new(
     task: str | None = None,
     preset: str = "balanced",
     columns: Mapping[str, str] | None = None,
+    pretrained: str | Path | None = None,
 ) -> str:
     """A commented recipe for a table, as YAML.
 
@@ -130,12 +144,14 @@ def new(
             "reconstruction" restores the columns named as the target (by default all).
         preset: "fast", "balanced" or "best".
         columns: Per column what you say it is, where inference is wrong.
+        pretrained: As of `fit`.
 
     Raises:
         UserError: The table can't be read, or a column can't serve.
     """
-    prepared = prepare(table, target=target, task=task, preset=preset, columns=columns)
-    notes: dict[str, str] = {}
+    overrides = pretrained_override(pretrained)
+    prepared = prepare(table, target=target, task=task, overrides=overrides, preset=preset, columns=columns)
+    notes = {f"model.encoders.{name}": visible(why) for name, why in prepared.encoders.items()}
     ignored = []
     for guess in prepared.guesses:
         for path in (f"data.columns.{guess.name}", f"data.targets.{guess.name}"):
@@ -205,6 +221,9 @@ def _run(prepared: Prepared, folder: RunFolder, *, resume: bool, accept_changes:
         )
         run = Run(folder=folder.path, recipe=recipe, bundle=bundle, training=training)
         if distributed.is_main:
+            record = folder.record()
+            if record is not None and record.encoders:
+                bundle.info["encoders"] = dict(record.encoders)
             try:
                 measure(run, tables, unreadable, progress=progress, resume_hint=hint)
             except KeyboardInterrupt:
@@ -227,7 +246,7 @@ def _open(
 ) -> bool:
     """Locks the folder and writes its first files; whether there is a checkpoint to go on from."""
     stack.enter_context(folder.locked())
-    now = RunRecord.of(prepared.recipe, prepared.table, tables, folder.path)
+    now = RunRecord.of(prepared.recipe, prepared.table, tables, folder.path, prepared.encoders)
     if not folder.is_trained:
         if not resume:
             folder.require_free(locked=True)
@@ -277,5 +296,6 @@ def _model_card(run: Run, tables: Mapping[str, Table]) -> str:
             contribution_split=run.contribution_split,
             init_from=info.get("init_from"),
             impute=info.get("impute"),
+            encoder_reasons=info.get("encoders", {}),
         )
     )

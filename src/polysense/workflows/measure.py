@@ -258,6 +258,7 @@ def _report(
             **rows,
             "parameters": f"{run.bundle.info['parameters']:,}",
             **_imputed(run.bundle.info.get("impute")),
+            **{f"encoder of {name}": why for name, why in run.bundle.info.get("encoders", {}).items()},
             "training": f"{run.training.seconds:,.0f} s, {run.training.samples_per_second:,.0f} samples/s",
         },
         settings=run.recipe.relative_to(run.folder).to_yaml(comments=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,28 @@ from polysense.core.registry import task as registry_task
 from polysense.core.role import Role
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.config import DataConfig
+from polysense.data.recipe_paths import PRETRAINED_WORDS
 from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.split import RandomSplitConfig, split
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError
-from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.presets import recipe_for
 from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
+from polysense.workflows.encoder_choice import choose_encoders, log_choices, still_true, with_early
 from polysense.workflows.finetune.transfer import like_bundle
 
-__all__ = ["Prepared", "allows_outside", "file_stem", "is_recipe", "prepare", "prepare_recipe", "split_tables"]
+__all__ = [
+    "Prepared",
+    "allows_outside",
+    "file_stem",
+    "is_recipe",
+    "prepare",
+    "prepare_recipe",
+    "pretrained_override",
+    "split_tables",
+]
 
-_LOOKED_AT = 500  # cells, for the language of texts
 _LOOKED_AT_FILES = 2_000  # of which a few are opened
 
 _log = get_logger("polysense.workflows")
@@ -47,12 +56,16 @@ class Prepared:
         table: The training table as given, before the split.
         guesses: Why each column is what it is, where the recipe was inferred.
         source: The path that was given, for messages and for the run's name.
+        encoders: Per input column whose encoder was chosen here, why this one.
+        vary: The recipe with further overrides, its encoders chosen anew where these say from what.
     """
 
     recipe: Recipe
     table: Table
+    vary: Callable[[Sequence[str]], Recipe]
     guesses: list[ColumnGuess] = field(default_factory=list)
     source: str = "table"
+    encoders: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_recipe(source: Any) -> bool:
@@ -131,16 +144,26 @@ def prepare(
     )
     if task is not None:
         recipe = recipe_without_target(task, recipe, guesses, targets, len(table))
+    complete, reasons = _completed(recipe, table, overrides)
+    log_choices(reasons, complete)
+    return Prepared(
+        recipe=complete,
+        table=table,
+        vary=lambda more: _completed(recipe, table, [*overrides, *more])[0],
+        guesses=guesses,
+        source=str(source) if on_disk else table.name,
+        encoders=reasons,
+    )
+
+
+def _completed(recipe: Recipe, table: Table, overrides: Sequence[str]) -> tuple[Recipe, dict[str, str]]:
+    """An inferred recipe with its encoders chosen and overrides applied; and why each encoder is what it is."""
+    recipe, choices = choose_encoders(with_early(recipe, overrides), table, overrides)
     start = recipe.with_overrides(list(overrides)).init_from
     if start is not None:
         recipe = like_bundle(dataclasses.replace(recipe, init_from=start), inferred=True)
-    recipe = recipe.with_overrides(list(overrides))
-    return Prepared(
-        recipe=_resolve_auto(recipe, table),
-        table=table,
-        guesses=guesses,
-        source=str(source) if on_disk else table.name,
-    )
+    recipe, more = choose_encoders(recipe.with_overrides(list(overrides)), table)
+    return recipe, still_true({**choices, **more}, recipe)
 
 
 def prepare_recipe(recipe: Recipe, data: Any = None, *, name: str) -> Prepared:
@@ -164,27 +187,30 @@ def prepare_recipe(recipe: Recipe, data: Any = None, *, name: str) -> Prepared:
     )
     if recipe.init_from is not None:
         recipe = like_bundle(recipe, inferred=False)
-    return Prepared(recipe=_resolve_auto(recipe, table), table=table, source=name)
+    complete, choices = choose_encoders(recipe, table)
+    reasons = still_true(choices, complete)
+    log_choices(reasons, complete)
+    return Prepared(
+        recipe=complete,
+        table=table,
+        vary=lambda more: choose_encoders(recipe.with_overrides(list(more)), table)[0],
+        source=name,
+        encoders=reasons,
+    )
+
+
+def pretrained_override(pretrained: str | Path | None) -> list[str]:
+    """What `--pretrained` says, as overrides of a recipe."""
+    if pretrained is None:
+        return []
+    is_word = str(pretrained) in PRETRAINED_WORDS
+    return [f"pretrained={json_text(str(pretrained) if is_word else absolute_path(Path(pretrained).expanduser()))}"]
 
 
 def allows_outside(overrides: Sequence[str]) -> bool:
     """Whether cells may name files outside of the table's folder, for what is opened before there is a recipe."""
     data = apply_overrides({}, overrides).get("data")
     return not isinstance(data, dict) or data.get("allow_outside") is not False
-
-
-def _resolve_auto(recipe: Recipe, table: Table) -> Recipe:
-    """The recipe with each `encoder: auto` made the one that it stands for here."""
-    encoders = dict(recipe.model.encoders)
-    for name, encoder in encoders.items():
-        if isinstance(encoder, AutoEncoderConfig):
-            column = recipe.data.columns[name]
-            source = column.source(name)
-            is_read = table.has(source) and not modality(column.modality).is_file
-            cells = table.cells(source)[:_LOOKED_AT] if is_read else ()
-            encoders[name], why = encoder.resolve(column.modality, cells)
-            _log.info("column %r: %s", name, why)
-    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoders=encoders))
 
 
 def _transforms(table: Table, guesses: Sequence[ColumnGuess]) -> dict[str, TransformConfig]:

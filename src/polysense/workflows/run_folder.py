@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,20 @@ RECORD = "run.json"
 """The file that makes a folder a run's."""
 
 _RECIPE = "recipe.yaml"
-_FORMAT = 1
+_FORMAT = 2
 # What a start may leave before its first checkpoint; a folder may hold other files, which are not ours to remove.
 _BEGUN = (
     "bundle", "checkpoints", "baselines", "tensorboard", "log.jsonl", "train.log", "samples.html", "samples.jsonl",
     "impute.json", "init_from.json",
 )  # fmt: skip
-# Keys that change nothing of what is trained, or that a run is resumed for. Tables are compared by their cells.
+# Keys that change nothing of what is trained, or that a run is resumed for. Tables are compared by their cells,
+# `pretrained` by the encoders that it led to.
 _FREE = (
     "data.table", "data.validation", "data.test", "data.root", "data.cache", "data.num_workers", "training.epochs",
     "training.early_stopping", "training.device", "training.num_threads", "training.log_every", "training.tensorboard",
     "training.checkpoint_every_steps", "training.checkpoint_every_minutes", "evaluation.bootstrap",
     "evaluation.contribution", "evaluation.contribution_rows", "evaluation.baselines", "evaluation.report",
+    "pretrained",
 )  # fmt: skip
 
 _log = get_logger("polysense.workflows")
@@ -62,14 +64,22 @@ class RunRecord:
         recipe: As YAML, without comments.
         tables: Fingerprints: "table", and "validation" and "test" where they are tables of their own.
         version: polysense's.
+        encoders: Per input column whose encoder was chosen when the run started, why this one.
     """
 
     recipe: str
     tables: Mapping[str, Any]
     version: str = VERSION
+    encoders: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(recipe: Recipe, table: Table, tables: Mapping[str, Table], folder: Path) -> RunRecord:
+    def of(
+        recipe: Recipe,
+        table: Table,
+        tables: Mapping[str, Table],
+        folder: Path,
+        encoders: Mapping[str, str] | None = None,
+    ) -> RunRecord:
         """The record of a run that is about to start or to resume.
 
         Args:
@@ -77,12 +87,14 @@ class RunRecord:
             table: As read.
             tables: Per split.
             folder: The run's, which the recipe's paths start from.
+            encoders: Reasons, of a run that is about to start.
         """
         fingerprints = {"table": table_fingerprint(table)}
         for name, path in (("validation", recipe.data.validation), ("test", recipe.data.test)):
             if path is not None and name in tables:
                 fingerprints[name] = table_fingerprint(tables[name])
-        return RunRecord(recipe=recipe.relative_to(folder).to_yaml(comments=False), tables=fingerprints)
+        plain = recipe.relative_to(folder).to_yaml(comments=False)
+        return RunRecord(recipe=plain, tables=fingerprints, encoders=encoders or {})
 
     def changes(self, now: RunRecord) -> list[str]:
         """What is not as it was, as far as it changes what is trained."""
@@ -144,7 +156,12 @@ class RunFolder:
                     f"{path}: a run of polysense {plain['polysense']} in format {plain['format']}; this version "
                     f"resumes format {_FORMAT}: resume it with the version that started it"
                 )
-            return RunRecord(recipe=plain["recipe"], tables=plain["tables"], version=plain["polysense"])
+            return RunRecord(
+                recipe=plain["recipe"],
+                tables=plain["tables"],
+                version=plain["polysense"],
+                encoders={str(name): str(why) for name, why in plain["encoders"].items()},
+            )
         except FileNotFoundError:
             if (self.path / _RECIPE).exists() or self.is_trained:
                 raise CheckpointError(
@@ -152,7 +169,7 @@ class RunFolder:
                     "the version that started it, or take another folder"
                 ) from None
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(
@@ -233,10 +250,16 @@ class RunFolder:
             _log.warning("resuming with changes, so not as if the run had never stopped: %s", "; ".join(changes))
             shutil.rmtree(self.path / "baselines", ignore_errors=True)  # of what was before
         if changes or record.recipe != now.recipe or not (self.path / _RECIPE).exists():
-            self._write(now, recipe)
+            self._write(replace(now, encoders={**record.encoders, **now.encoders}), recipe)
 
     def _write(self, record: RunRecord, recipe: Recipe) -> None:
-        facts = {"format": _FORMAT, "polysense": record.version, "recipe": record.recipe, "tables": record.tables}
+        facts = {
+            "format": _FORMAT,
+            "polysense": record.version,
+            "recipe": record.recipe,
+            "tables": record.tables,
+            "encoders": record.encoders,
+        }
         write_json(self.path / RECORD, facts)
         write_text(self.path / _RECIPE, recipe.relative_to(self.path).to_yaml())
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Json, Overrides, Source, Targets
+from polysense.cli.commands.options import Json, Overrides, Pretrained, Source, Targets
 from polysense.cli.commands.train import Columns, Preset, parse_columns
 
 __all__ = ["compare"]
@@ -32,6 +32,7 @@ def compare(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The folder; runs/compare-... if not given.")
     ] = None,
     preset: Preset = "balanced",
+    pretrained: Pretrained = None,
     column: Columns = None,
     split: Annotated[
         str | None,
@@ -64,6 +65,7 @@ def compare(
             overrides=overrides or [],
             preset=preset,
             columns=columns,
+            pretrained=pretrained,
             split=split,
             unimodal=unimodal,
             jobs=jobs,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import NoTarget, Table
+from polysense.cli.commands.options import NoTarget, Pretrained, Table
 from polysense.cli.commands.train import Columns, Preset, parse_columns
 from polysense.core.files import write_text
 from polysense.errors import ConfigError
@@ -33,6 +33,7 @@ def new(
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the recipe; - prints it.")
     ] = Path("recipe.yaml"),
     preset: Preset = "balanced",
+    pretrained: Pretrained = None,
     column: Columns = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a recipe that is already there.")] = False,
 ) -> None:
@@ -45,7 +46,9 @@ def new(
 
     from polysense import api
 
-    text = api.new(table, target or None, task=task, preset=preset, columns=parse_columns(column))
+    text = api.new(
+        table, target or None, task=task, preset=preset, columns=parse_columns(column), pretrained=pretrained
+    )
     if str(output) == "-":
         console.write(text)
         return

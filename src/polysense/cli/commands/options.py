@@ -18,6 +18,7 @@ __all__ = [
     "Json",
     "NoTarget",
     "Overrides",
+    "Pretrained",
     "Source",
     "Table",
     "Targets",
@@ -87,6 +88,15 @@ Overrides: TypeAlias = Annotated[
     typer.Argument(
         metavar="KEY=VALUE",
         help="Keys of the recipe to change, as training.epochs=5 or data.columns[name with dots].type=text.",
+    ),
+]
+Pretrained: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--pretrained",
+        metavar="WHERE",
+        help="Where pretrained backbones are looked for: auto (the folder that POLYSENSE_PRETRAINED names, and the "
+        "local Hugging Face cache), download (there, else on the hub), off, or a folder of models.",
     ),
 ]
 Source: TypeAlias = Annotated[

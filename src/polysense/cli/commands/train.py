@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import InsideOnly, Json, NoTarget, Overrides, Source, Targets
+from polysense.cli.commands.options import InsideOnly, Json, NoTarget, Overrides, Pretrained, Source, Targets
 from polysense.core.kind_names import kind_names
 from polysense.errors import ConfigError
 
@@ -56,6 +56,7 @@ def train(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run's folder; runs/... if not given.")
     ] = None,
     preset: Preset = "balanced",
+    pretrained: Pretrained = None,
     column: Columns = None,
     validation: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to validate on.")] = None,
     test: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to test on.")] = None,
@@ -104,6 +105,7 @@ def train(
             accept_changes=accept_changes,
             progress=not console.is_quiet(),
             columns=columns,
+            pretrained=pretrained,
             init_from=init_from,
         )
     console.write(run.as_json() if as_json else run.summary())

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from polysense.core.backbones import Backbone, Backbones
 from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
-    Backbones,
     FittedColumn,
     MakeAligner,
     ModelSize,
@@ -30,15 +30,35 @@ __all__ = ["SPEC", "AudioSpec"]
 _TOKENS_PER_SECOND = 25  # what strided encoders make of audio
 _MAX_CLIPS = 3
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-_BACKBONES = (  # wav2vec2's cost goes with a clip's length; Whisper pads each to 30 s, AST to 10 s
-    "facebook/wav2vec2-base",
-    "facebook/hubert-base-ls960",
-    "microsoft/wavlm-base",
-    "facebook/wav2vec2-base-960h",
-    "openai/whisper-tiny",
-    "openai/whisper-base",
-    "MIT/ast-finetuned-audioset-10-10-0.4593",
-)
+_BACKBONES = (
+    Backbone(
+        name="openai/whisper-tiny", license="Apache-2.0", parameters=37.8, megabytes=151,
+        purpose="speech of 99 languages, voices, sounds",
+    ),
+    Backbone(
+        name="openai/whisper-tiny.en", license="Apache-2.0", parameters=37.8, megabytes=151,
+        purpose="English speech, voices, sounds",
+    ),
+    Backbone(
+        name="openai/whisper-base", license="Apache-2.0", parameters=72.6, megabytes=290,
+        purpose="speech of 99 languages, voices, sounds",
+    ),
+    Backbone(
+        name="facebook/wav2vec2-base", license="Apache-2.0", parameters=95.0, megabytes=380, purpose="English speech"
+    ),
+    Backbone(
+        name="facebook/hubert-base-ls960", license="Apache-2.0", parameters=94.4, megabytes=378,
+        purpose="English speech",
+    ),
+    Backbone(
+        name="facebook/wav2vec2-base-960h", license="Apache-2.0", parameters=94.4, megabytes=378,
+        purpose="English speech",
+    ),
+    Backbone(
+        name="MIT/ast-finetuned-audioset-10-10-0.4593", license="BSD-3-Clause", parameters=86.6, megabytes=346,
+        purpose="sounds of 527 kinds; slow without a GPU",
+    ),
+)  # fmt: skip
 
 
 class AudioSpec(FileSpec):
@@ -112,7 +132,7 @@ class AudioSpec(FileSpec):
         return "polysense.modalities.audio.decoder.SoundDecoder"
 
     def backbones(self, cells: Sequence[object]) -> Backbones:
-        return Backbones(names=_BACKBONES, kind="audio", files=_PROCESSORS)
+        return Backbones(known=_BACKBONES, kind="audio", files=_PROCESSORS)
 
     @property
     def pretrained(self) -> str:

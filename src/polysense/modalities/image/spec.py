@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from polysense.core.backbones import Backbone, Backbones
 from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
-    Backbones,
     FittedColumn,
     ModelSize,
     Preview,
@@ -31,18 +31,50 @@ _SMALLEST_PHOTO = 96  # pixels: below, a mirrored image is as likely a letter, a
 _NUM_LOOKED_AT = 8
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _BACKBONES = (
-    "timm/resnet50.a1_in1k",
-    "facebook/dinov2-small",
-    "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
-    "timm/convnext_tiny.fb_in22k_ft_in1k",
-    "google/vit-base-patch16-224-in21k",
-    "google/vit-base-patch16-224",
-    "facebook/dinov2-base",
-    "microsoft/resnet-50",
-    "facebook/convnext-tiny-224",
-    "timm/resnet18.a1_in1k",
-    "microsoft/resnet-18",
-)
+    Backbone(
+        name="timm/resnet50.a1_in1k", license="Apache-2.0", parameters=25.6, megabytes=102, purpose="photographs"
+    ),
+    Backbone(
+        name="facebook/dinov2-small", license="Apache-2.0", parameters=22.1, megabytes=88,
+        purpose="images of any kind; trained without labels, good for parts and textures",
+    ),
+    Backbone(
+        name="timm/vit_small_patch16_224.augreg_in21k_ft_in1k", license="Apache-2.0", parameters=22.1, megabytes=88,
+        purpose="photographs of many classes",
+    ),
+    Backbone(
+        name="timm/mobilenetv3_large_100.ra_in1k", license="Apache-2.0", parameters=5.5, megabytes=22,
+        purpose="photographs where time is scarce",
+    ),
+    Backbone(
+        name="timm/resnet18.a1_in1k", license="Apache-2.0", parameters=11.7, megabytes=47, purpose="photographs"
+    ),
+    Backbone(
+        name="timm/convnext_tiny.fb_in22k_ft_in1k", license="Apache-2.0", parameters=28.6, megabytes=114,
+        purpose="photographs of many classes",
+    ),
+    Backbone(
+        name="microsoft/resnet-18", license="Apache-2.0", parameters=11.7, megabytes=47, purpose="photographs"
+    ),
+    Backbone(
+        name="microsoft/resnet-50", license="Apache-2.0", parameters=25.6, megabytes=102, purpose="photographs"
+    ),
+    Backbone(
+        name="google/vit-base-patch16-224-in21k", license="Apache-2.0", parameters=86.4, megabytes=346,
+        purpose="photographs of many classes; slow without a GPU",
+    ),
+    Backbone(
+        name="google/vit-base-patch16-224", license="Apache-2.0", parameters=86.6, megabytes=346,
+        purpose="photographs; slow without a GPU",
+    ),
+    Backbone(
+        name="facebook/dinov2-base", license="Apache-2.0", parameters=86.6, megabytes=346,
+        purpose="images of any kind; slow without a GPU",
+    ),
+    Backbone(
+        name="facebook/convnext-tiny-224", license="Apache-2.0", parameters=28.6, megabytes=114, purpose="photographs"
+    ),
+)  # fmt: skip
 
 
 class ImageSpec(FileSpec):
@@ -103,7 +135,7 @@ class ImageSpec(FileSpec):
         return "polysense.modalities.image.decoder.PixelDecoder"
 
     def backbones(self, cells: Sequence[object]) -> Backbones:
-        return Backbones(names=_BACKBONES, kind="image", files=_PROCESSORS, encoders=("timm", "pretrained"))
+        return Backbones(known=_BACKBONES, kind="image", files=_PROCESSORS, encoders=("timm", "pretrained"))
 
     @property
     def pretrained(self) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from polysense.core.backbones import Backbones
 from polysense.core.file_spec import FileSpec, file_identity
 from polysense.core.modality_spec import (
-    Backbones,
     Claim,
     FittedColumn,
     ModelSize,

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from polysense.core.backbones import Backbones
 from polysense.core.modality_spec import (
-    Backbones,
     Claim,
     FittedColumn,
     MakeAligner,
@@ -24,6 +24,7 @@ from polysense.core.modality_spec import (
 )
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
+from polysense.modalities.text.backbones import backbones_for
 from polysense.modalities.text.column import TextProcessor
 from polysense.modalities.text.record import TextColumn
 from polysense.modalities.text.segments import align_text
@@ -32,27 +33,6 @@ __all__ = ["SPEC", "TextSpec", "is_mostly_english"]
 
 _MAJORITY = 0.9  # of the cells; numbers among texts are read as texts
 _MAX_EXCERPTS = 20
-_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
-_ENGLISH = (
-    "sentence-transformers/all-MiniLM-L6-v2",
-    "sentence-transformers/all-mpnet-base-v2",
-    "BAAI/bge-small-en-v1.5",
-    "distilbert/distilbert-base-uncased",
-    "distilbert-base-uncased",
-    "google-bert/bert-base-uncased",
-    "bert-base-uncased",
-    "FacebookAI/roberta-base",
-    "roberta-base",
-)
-_MULTILINGUAL = (
-    "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
-    "intfloat/multilingual-e5-small",
-    "distilbert/distilbert-base-multilingual-cased",
-    "google-bert/bert-base-multilingual-cased",
-    "bert-base-multilingual-cased",
-    "FacebookAI/xlm-roberta-base",
-    "xlm-roberta-base",
-)
 # Frequent words of English, and of other languages in Latin letters; none is frequent in both.
 _ENGLISH_WORDS = re.compile(r"(?:the|of|and|to|is|that|it|for|with|this|you|not|have|from|be|are)")
 _OTHER_WORDS = re.compile(
@@ -145,10 +125,7 @@ class TextSpec(ModalitySpec):
         return "polysense.modalities.text.decoder.TokenDecoder"
 
     def backbones(self, cells: Sequence[object]) -> Backbones:
-        if is_mostly_english(cells):
-            return Backbones(names=_ENGLISH + _MULTILINGUAL, kind="text", files=_TOKENIZERS)
-        # An English vocabulary cuts other scripts into unknown tokens: from scratch is better than that.
-        return Backbones(names=_MULTILINGUAL, kind="multilingual text", files=_TOKENIZERS)
+        return backbones_for(cells, english=is_mostly_english(cells))
 
     @property
     def pretrained(self) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from polysense.core.backbones import Backbones
 from polysense.core.file_spec import Content, FileSpec
 from polysense.core.modality_spec import (
-    Backbones,
     Claim,
     FittedColumn,
     ModalitySpec,

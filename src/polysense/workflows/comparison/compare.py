@@ -50,7 +50,7 @@ from polysense.workflows.comparison.trial import (
 )
 from polysense.workflows.finetune.transfer import check_classes
 from polysense.workflows.measure import only_column
-from polysense.workflows.prepare import Prepared, file_stem, prepare, split_tables
+from polysense.workflows.prepare import Prepared, file_stem, prepare, pretrained_override, split_tables
 from polysense.workflows.shared_persons import shared_persons
 
 __all__ = ["Compared", "compare"]
@@ -115,6 +115,7 @@ def compare(
     overrides: Sequence[str] = (),
     preset: str = "balanced",
     columns: Mapping[str, str] | None = None,
+    pretrained: str | Path | None = None,
     data: Any = None,
     split: str | None = None,
     unimodal: bool = True,
@@ -136,6 +137,7 @@ def compare(
         overrides: `a.b.c=value` changes that all variants share.
         preset: Where a recipe is inferred: "fast", "balanced" or "best".
         columns: Per column what you say it is, where inference is wrong.
+        pretrained: As of `fit`; to compare with and without, vary it: `{"pretrained": ["off", "auto"]}`.
         data: The table in memory, where the source is a recipe.
         split: The rows that are judged: "test" or "validation"; by default the test rows if there are any.
         unimodal: Whether to train a model on each column alone, and to show their ensemble.
@@ -150,11 +152,12 @@ def compare(
     if seeds < 1 or jobs < 1:
         raise ConfigError(f"expected at least 1 seed and 1 job, found {seeds} and {jobs}")
     options = parse_over(over)
+    overrides = [*pretrained_override(pretrained), *overrides]
     prepared = prepare(
         source, target=target, overrides=overrides, preset=preset, columns=None if columns is None else dict(columns),
         data=data,
     )  # fmt: skip
-    variants = make_variants(prepared.recipe, options)
+    variants = make_variants(prepared.recipe, options, prepared.vary)
     tables = split_tables(prepared.recipe.data, prepared.table, prepared.recipe.training.seed)
     warn_of_each(_log, shared_persons(prepared.recipe.data, prepared.table, tables))
     evaluated_split = _evaluated_split(tables, split, prepared)

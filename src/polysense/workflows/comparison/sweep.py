@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,16 +107,22 @@ def _values(text: str, option: str) -> list[str]:
     return [*values, text[start:].strip()]
 
 
-def make_variants(recipe: Recipe, over: Sequence[tuple[str, Sequence[str]]]) -> list[Variant]:
+def make_variants(
+    recipe: Recipe,
+    over: Sequence[tuple[str, Sequence[str]]],
+    vary: Callable[[Sequence[str]], Recipe] | None = None,
+) -> list[Variant]:
     """The product of the options, the first one changing slowest.
 
     Args:
         recipe: The base.
         over: From `parse_over`.
+        vary: The base with some overrides, where more follows from them than the keys that they name.
 
     Raises:
         ConfigError: A value gives no valid recipe in any combination.
     """
+    apply = vary or (lambda changes: recipe.with_overrides(list(changes)))
     labels = _labels([key for key, _ in over])
     variants = []
     broken: dict[tuple[str, str], str] = {}
@@ -127,7 +133,7 @@ def make_variants(recipe: Recipe, over: Sequence[tuple[str, Sequence[str]]]) -> 
         named = zip(labels, values, strict=True)
         name = values[0] if len(values) == 1 else ", ".join(f"{label}={value}" for label, value in named)
         try:
-            variants.append(Variant(name=name, changes=changes, recipe=recipe.with_overrides(list(changes))))
+            variants.append(Variant(name=name, changes=changes, recipe=apply(changes)))
             working.update(pairs)
         except ConfigError as error:
             variants.append(Variant(name=name, changes=changes, recipe=None, failure=str(error)))

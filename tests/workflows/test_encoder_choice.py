@@ -1,0 +1,122 @@
+"""Pretrained first, from the command to the bundle: what is chosen, where that is said, and what stays without it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from backbone_folders import save_bert
+
+import polysense
+from polysense.modalities.text.encoders.transformer import TextTransformerConfig
+from polysense.nn.pretrained import PretrainedConfig
+from polysense.workflows.comparison.sweep import make_variants
+from polysense.workflows.prepare import prepare, pretrained_override
+
+WORDS = ["the cat sat on the mat", "it was not amused", "to be or not to be", "the mat was on it"]
+QUICK = [
+    "training.epochs=1", "training.tensorboard=false", "evaluation.bootstrap=20", "model.width=8",
+]  # fmt: skip
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    rows = {"note": [f"{WORDS[i % 4]} {'cat' if i % 3 else 'mat'}" for i in range(40)], "label": list("ab") * 20}
+    path = tmp_path / "data" / "t.csv"
+    path.parent.mkdir()
+    pl.DataFrame(rows).write_csv(path)
+    return path
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    save_bert(tmp_path / "models" / "sentences", sentences=True)
+    return tmp_path / "models"
+
+
+KINDS = {"note": "text"}
+
+
+def test_a_run_says_what_it_took_and_needs_it_no_more(
+    table: Path, models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="polysense")
+    run = polysense.fit(
+        table,
+        target="label",
+        columns=KINDS,
+        output=tmp_path / "run",
+        pretrained=models,
+        overrides=QUICK,
+        progress=False,
+    )
+    reason = "pretrained sentences (transformers, 0.0 million parameters), from the folder models; frozen on a CPU"
+    assert f"column 'note': {reason}" in caplog.text
+    assert run.bundle.info["encoders"] == {"note": reason}
+    card = (tmp_path / "run" / "bundle" / "README.md").read_text()
+    assert "pretrained sentences" in card
+    assert "pretrained sentences" in (tmp_path / "run" / "report.html").read_text()
+    # The recipe holds what was chosen, so that resuming looks for nothing.
+    again = polysense.fit(tmp_path / "run", resume=True, progress=False)
+    assert again.bundle.info["encoders"] == {"note": reason}
+    before = polysense.predict(run.bundle, table).frame
+    shutil.rmtree(models)
+    after = polysense.predict(tmp_path / "run", table).frame
+    assert after.equals(before)
+
+
+def test_a_recipe_names_it_from_its_own_folder(table: Path, models: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "pretrained: ./models\n"
+        "data:\n  table: data/t.csv\n  columns: {note: text}\n  targets: {label: classification}\n"
+        "model:\n  encoders: {note: auto}\n  heads: {label: classification}\n"
+    )
+    prepared = prepare(recipe)
+    assert prepared.recipe.model.encoders["note"] == PretrainedConfig(path=str(models / "sentences"))
+    assert prepared.recipe.pretrained == str(models)
+    assert "pretrained: models\n" in prepared.recipe.relative_to(tmp_path).to_yaml()
+    off = prepare(recipe, overrides=["pretrained=off"])
+    assert off.recipe.model.encoders["note"] == TextTransformerConfig()
+    assert off.encoders["note"] == "text_transformer, trained from scratch: pretrained is off"
+
+
+def test_a_written_recipe_has_the_encoder_and_the_reason(table: Path, models: Path) -> None:
+    text = polysense.api.new(table, "label", columns=KINDS, pretrained=models)
+    assert "# pretrained sentences (transformers, 0.0 million parameters), from the folder models; frozen on" in text
+    assert f"path: {models / 'sentences'}\n" in text
+    text = polysense.api.new(table, "label", columns=KINDS)
+    assert "# text_transformer, trained from scratch: POLYSENSE_PRETRAINED is off\n" in text
+    assert "\npretrained: auto\n" in text
+
+
+def test_an_override_of_the_scratch_encoder_chooses_it(table: Path, models: Path) -> None:
+    named = pretrained_override(models)
+    own = prepare(table, target="label", columns=KINDS, overrides=[*named, "model.encoders.note.num_heads=2"])
+    encoder = own.recipe.model.encoders["note"]
+    assert isinstance(encoder, TextTransformerConfig)
+    assert encoder.num_heads == 2
+    tuned = prepare(table, target="label", columns=KINDS, overrides=[*named, "model.encoders.note.tune=full"])
+    assert tuned.recipe.model.encoders["note"] == PretrainedConfig(path=str(models / "sentences"), tune="full")
+    typed = prepare(table, target="label", columns=KINDS, overrides=[*named, "model.encoders.note.type=text_cnn"])
+    assert typed.recipe.model.encoders["note"].type == "text_cnn"
+    assert typed.encoders == {}
+
+
+def test_variants_may_differ_in_it(table: Path, models: Path) -> None:
+    prepared = prepare(table, target="label", columns=KINDS)
+    variants = make_variants(prepared.recipe, [("pretrained", ["off", str(models)])], prepared.vary)
+    types = [variant.recipe.model.encoders["note"].type for variant in variants if variant.recipe is not None]
+    assert types == ["text_transformer", "pretrained"]
+
+
+def test_a_folder_of_which_nothing_is_used_is_warned_of(
+    table: Path, models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(models / "sentences")
+    prepared = prepare(table, target="label", columns=KINDS, overrides=pretrained_override(models))
+    assert prepared.recipe.model.encoders["note"].type == "text_transformer"
+    assert f"no column uses a model of {models}" in caplog.text
+    assert "the folder models holds no text backbone (it holds no model's folder" in caplog.text
