@@ -32,7 +32,7 @@ from polysense.recipe import load_recipe
 from polysense.workflows.comparison.sweep import make_variants, parse_over
 from polysense.workflows.prepare import prepare, split_tables
 
-PAGES = ("README.md", "docs/guide.md", "docs/results.md")
+PAGES = ("README.md", "docs/guide.md", "docs/pretrained.md", "docs/results.md")
 BLOCKS = {page: read_blocks(page) for page in PAGES}
 
 # Why a command is not run as it stands, and what is checked in place of it.

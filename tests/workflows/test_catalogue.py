@@ -37,3 +37,10 @@ def test_everything_explains_itself(family: FamilyInfo) -> None:
             assert one.serves, f"{family.key} {one.name} does not say what it serves"
         for parameter in one.parameters:
             assert parameter.text, f"{family.key} {one.name}: nothing says what {parameter.name} means"
+
+
+def test_the_tables_of_backbones_are_up_to_date() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "make_backbones.py"))
+    page = (ROOT / "docs" / "pretrained.md").read_text(encoding="utf-8")
+    assert page == script["with_tables"](page), "run: python scripts/make_backbones.py"
+    assert page.count("| Apache-2.0 |") > 10

@@ -33,11 +33,11 @@ _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _BACKBONES = (
     Backbone(
         name="openai/whisper-tiny", license="Apache-2.0", parameters=37.8, megabytes=151,
-        purpose="speech of 99 languages, voices, sounds",
+        purpose="speech of 99 languages, voices, sounds", speed="432 ms for 30 s",
     ),
     Backbone(
         name="openai/whisper-tiny.en", license="Apache-2.0", parameters=37.8, megabytes=151,
-        purpose="English speech, voices, sounds",
+        purpose="English speech, voices, sounds", speed="432 ms for 30 s",
     ),
     Backbone(
         name="openai/whisper-base", license="Apache-2.0", parameters=72.6, megabytes=290,

@@ -33,7 +33,7 @@ _MEASURED = 200  # texts
 _ENGLISH = (
     Backbone(
         name="sentence-transformers/all-MiniLM-L6-v2", license="Apache-2.0", parameters=22.7, megabytes=91,
-        purpose="English sentences and short paragraphs",
+        purpose="English sentences and short paragraphs", speed="9 ms for 32 tokens, 33 ms for 128",
     ),
     Backbone(
         name="BAAI/bge-small-en-v1.5", license="MIT", parameters=33.4, megabytes=133,
