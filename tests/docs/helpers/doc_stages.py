@@ -197,6 +197,9 @@ _ANIMALS = Stage(
 )
 STAGES: Mapping[str, Stage] = {
     "Train on a table": Stage(make=products),  # it writes its recipe itself
+    "Missing modalities": Stage(
+        make=products, names={"RUN": "trained"}, train={"table": "products.csv", "target": "category"}
+    ),
     "Videos": Stage(make=clips),
     "Decoding strategies": Stage(
         make=captions,

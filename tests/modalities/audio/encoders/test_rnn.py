@@ -46,6 +46,6 @@ def test_every_token_has_heard_the_whole_clip() -> None:
 
 
 def test_unknown_sizes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="at least 1 layer"):
+    with pytest.raises(ConfigError, match="num_layers must be at least 1"):
         AudioCNNLSTMConfig(num_layers=0)
     assert AudioCNNLSTMConfig(lstm_width=5).build(COLUMN, 16).lstm.forwards[0].hidden_size == 5
