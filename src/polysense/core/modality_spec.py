@@ -432,3 +432,8 @@ class ModalitySpec(ABC):
     @abstractmethod
     def pretrained(self) -> str | Unsupported:
         """The dotted path of the `nn.pretrained.Pretrained` encoder that runs a transformers backbone on its items."""
+
+    @property
+    @abstractmethod
+    def onnx(self) -> str | Unsupported:
+        """The dotted path of the `nn.onnx_encoder.OnnxEncoder` that runs a network in ONNX format on its items."""

@@ -69,3 +69,7 @@ class ValueSpec(ModalitySpec):
     @property
     def pretrained(self) -> Unsupported:
         return Unsupported(f"there are no pretrained backbones for {self.nouns[1]}")
+
+    @property
+    def onnx(self) -> Unsupported:
+        return Unsupported(f"there are no networks in ONNX format for {self.nouns[1]}")

@@ -49,7 +49,7 @@ def draws_of(column: ColumnBatch) -> Float[Tensor, "items draws"] | None:
     return drawn if column.lengths.shape[1] == 1 else drawn.repeat_interleave(column.lengths.shape[1], dim=0)
 
 
-_HOMES = ("nn.auto_encoder", "nn.features_encoder", "nn.pretrained", "modalities.*.encoders.*")
+_HOMES = ("nn.auto_encoder", "nn.features_encoder", "nn.pretrained", "nn.onnx_encoder", "modalities.*.encoders.*")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,5 +138,9 @@ class AudioSpec(FileSpec):
     def pretrained(self) -> str:
         return "polysense.modalities.audio.encoders.pretrained.PretrainedAudio"
 
+    @property
+    def onnx(self) -> str:
+        return "polysense.modalities.audio.encoders.onnx.OnnxAudio"
+
 
 SPEC = AudioSpec()

@@ -147,6 +147,10 @@ class ImageSpec(FileSpec):
     def pretrained(self) -> str:
         return "polysense.modalities.image.encoders.pretrained.PretrainedImage"
 
+    @property
+    def onnx(self) -> str:
+        return "polysense.modalities.image.encoders.onnx.OnnxImage"
+
 
 def _are_photos(cells: Sequence[object], root: Path) -> bool:
     """Whether images look like photographs: in color, and large enough to be more than a symbol."""

@@ -135,5 +135,9 @@ class SeriesSpec(FileSpec):
     def pretrained(self) -> Unsupported:
         return Unsupported("there is no pretrained backbone for series of any channels")
 
+    @property
+    def onnx(self) -> Unsupported:
+        return Unsupported("networks in ONNX format of series are not run yet")
+
 
 SPEC = SeriesSpec()

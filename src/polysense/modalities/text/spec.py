@@ -131,6 +131,10 @@ class TextSpec(ModalitySpec):
     def pretrained(self) -> str:
         return "polysense.modalities.text.encoders.pretrained.PretrainedText"
 
+    @property
+    def onnx(self) -> str:
+        return "polysense.modalities.text.encoders.onnx.OnnxText"
+
 
 def is_mostly_english(texts: Iterable[object], limit: int = 500) -> bool:
     """Whether texts are mostly English, by their letters and most frequent words; True where nothing tells.

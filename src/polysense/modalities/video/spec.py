@@ -160,6 +160,10 @@ class VideoSpec(FileSpec):
     def pretrained(self) -> str | Unsupported:
         return self._frame.pretrained
 
+    @property
+    def onnx(self) -> str | Unsupported:
+        return self._frame.onnx
+
 
 def _can_move(item: object) -> bool:
     if isinstance(item, dict):
