@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +29,15 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, f1_score, r2_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline, make_union
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from defaults_scripts import features, frozen
 from defaults_scripts.tables import GROUP, SPLIT, TEST
 
 Blocks = dict[str, tuple[str, list[str]]]
 """Per block of features its kind and its columns."""
+Matrix = np.ndarray | sparse.csr_array
+ALL = "all"
 
 VECTORS = {
     "image": features.image_features,
@@ -60,62 +61,62 @@ def column_features(kind: str, cells: pd.Series, weights: Path | None) -> pd.Dat
 
 
 def transformer(kind: str) -> BaseEstimator:
-    """A block's columns to a matrix."""
+    """A block's columns to a matrix whose rows have a norm of about 1, so that a large block outweighs no small one."""
     if kind == "text":
         words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=3, sublinear_tf=True)
         return make_union(words, letters)
     if kind == "category":
         return OneHotEncoder(handle_unknown="ignore")
-    return make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
+    shrink = FunctionTransformer(lambda matrix: matrix / np.sqrt(matrix.shape[1]))
+    return make_pipeline(SimpleImputer(add_indicator=True), StandardScaler(), shrink)
 
 
-def matrices(blocks: Blocks, fitted_on: pd.DataFrame, others: pd.DataFrame) -> list[tuple[sparse.csr_array, ...]]:
-    """Per block the matrix of the rows that its transformer is fitted on, and that of other rows."""
-    result = []
-    for kind, columns in blocks.values():
+def matrices(blocks: Blocks, fitted_on: pd.DataFrame, others: pd.DataFrame) -> dict[str, tuple[Matrix, Matrix]]:
+    """Per block, and of all together, the rows that the transformers are fitted on, and other rows."""
+    result: dict[str, tuple[Matrix, Matrix]] = {}
+    for name, (kind, columns) in blocks.items():
         step, chosen = transformer(kind), columns[0] if kind == "text" else columns
-        result.append((step.fit_transform(fitted_on[chosen]), step.transform(others[chosen])))
-    return result
+        result[name] = (step.fit_transform(fitted_on[chosen]), step.transform(others[chosen]))
+    join = sparse.hstack if any(sparse.issparse(known) for known, _ in result.values()) else np.hstack
+    return {**result, ALL: tuple(join(side) for side in zip(*result.values(), strict=True))}
 
 
-def candidates(blocks: Blocks, is_regression: bool, only_linear: bool) -> dict[str, tuple[BaseEstimator, bool]]:
-    """What is tried, by name: a model, and whether there is one for each block, of which the mean is taken."""
-    models: dict[str, tuple[BaseEstimator, bool]] = {}
-    for strength in (0.0003, 0.003, 0.03, 0.3, 3.0, 30.0):
-        linear = Ridge(1 / strength) if is_regression else LogisticRegression(C=strength, max_iter=300, tol=1e-3)
-        models[f"linear, C {strength:g}"] = (linear, False)
-        if len(blocks) > 1:
-            models[f"mean over columns, C {strength:g}"] = (linear, True)
+def candidates(blocks: Blocks, is_regression: bool, only_linear: bool) -> dict[tuple[str, str], BaseEstimator]:
+    """What is tried: models by their block (or all) and name."""
+    models: dict[tuple[str, str], BaseEstimator] = {}
+    for block in dict.fromkeys([*blocks, ALL] if len(blocks) > 1 else [ALL]):
+        for strength in (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0):
+            linear = Ridge(1 / strength) if is_regression else LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+            models[block, f"linear, C {strength:g}"] = linear
     if only_linear:
         return models
-    forest = RandomForestRegressor if is_regression else RandomForestClassifier
-    models["random forest"] = (forest(300, random_state=0), False)
+    # A third of the features for regression too: with all of them a forest over letters takes minutes.
+    forest = RandomForestRegressor(300, max_features=1 / 3, random_state=0)
+    models[ALL, "random forest"] = forest if is_regression else RandomForestClassifier(300, random_state=0)
     if all(kind in ("number", "category", "date") for kind, _ in blocks.values()):
         boosting = HistGradientBoostingRegressor if is_regression else HistGradientBoostingClassifier
-        models["boosting"] = (boosting(random_state=0), False)
+        models[ALL, "boosting"] = boosting(random_state=0)
     return models
 
 
 def predicted(
-    model: BaseEstimator, for_each: bool, parts: Sequence[tuple[sparse.csr_array, ...]], truth: pd.Series
+    model: BaseEstimator, known: Matrix, truth: pd.Series, others: Matrix, classes: np.ndarray | None
 ) -> np.ndarray:
-    """Numbers, or the classes' probabilities, of the other rows."""
-    if not for_each:
-        join = sparse.hstack if any(sparse.issparse(matrix) for part in parts for matrix in part) else np.hstack
-        parts = [tuple(join(side) for side in zip(*parts, strict=True))]
-    outputs = []
-    for known, others in parts:
-        dense = "Boosting" in type(model).__name__ and sparse.issparse(known)
-        fitted = clone(model).fit(known.toarray() if dense else known, truth)
-        predict = getattr(fitted, "predict_proba", fitted.predict)
-        outputs.append(predict(others.toarray() if dense else others))
-    return np.mean(outputs, axis=0)
+    """Numbers, or the classes' probabilities, of other rows."""
+    if "Boosting" in type(model).__name__ and sparse.issparse(known):
+        known, others = known.toarray(), others.toarray()
+    fitted = clone(model).fit(known, truth)
+    if classes is None:
+        return np.asarray(fitted.predict(others))
+    output = np.zeros((others.shape[0], len(classes)))
+    output[:, np.searchsorted(classes, fitted.classes_)] = fitted.predict_proba(others)
+    return output
 
 
-def score(metric: str, truth: pd.Series, output: np.ndarray, classes: np.ndarray) -> float:
+def score(metric: str, truth: pd.Series, output: np.ndarray, classes: np.ndarray | None) -> float:
     """What cross-validation maximizes; higher is better."""
-    if metric == "r2":
+    if classes is None:
         return float(r2_score(truth, output))
     if metric == "auroc":
         return float(roc_auc_score(truth == classes[1], output[:, 1]))
@@ -146,19 +147,27 @@ def main(folder: Path, predictions: Path, weights: Path | None = None) -> None:
     num_folds = 5 if len(training) <= 1000 else 3
     splitter = GroupKFold if facts["is_regression"] else StratifiedGroupKFold
     models = candidates(blocks, facts["is_regression"], only_linear=weights is not None)
-    scores: dict[str, list[float]] = {name: [] for name in models}
-    for fitted, held_out in splitter(num_folds, shuffle=True, random_state=0).split(training, truth, training[GROUP]):
-        parts = matrices(blocks, training.iloc[fitted], training.iloc[held_out])
-        for name, (model, for_each) in models.items():
-            output = predicted(model, for_each, parts, truth.iloc[fitted])
-            classes = np.unique(truth.iloc[fitted])
-            scores[name].append(score(facts["metric"], truth.iloc[held_out], output, classes))
-    means = {name: float(np.nanmean(values)) for name, values in scores.items()}
-    chosen = max(means, key=means.__getitem__)
-    result = predicted(*models[chosen], matrices(blocks, training, test), truth)
-    arrays = {"predicted": result} if facts["is_regression"] else {"probabilities": result, "classes": np.unique(truth)}
-    arrays = {name: array.astype(str) if name == "classes" else array for name, array in arrays.items()}
-    np.savez(predictions, chosen=chosen, scores=json.dumps(means), **arrays)
+    classes = None if facts["is_regression"] else np.unique(truth)
+    held_out = {key: np.zeros((len(training), *(() if classes is None else classes.shape))) for key in models}
+    for fitted, others in splitter(num_folds, shuffle=True, random_state=0).split(training, truth, training[GROUP]):
+        parts = matrices(blocks, training.iloc[fitted], training.iloc[others])
+        for key, model in models.items():
+            known, unknown = parts[key[0]]
+            held_out[key][others] = predicted(model, known, truth.iloc[fitted], unknown, classes)
+    scores = {(key,): score(facts["metric"], truth, output, classes) for key, output in held_out.items()}
+    best = {block: max((key for key in scores if key[0][0] == block), key=scores.__getitem__) for block, _ in models}
+    every = tuple(best[block][0] for block in best)  # `all` comes last
+    for several in (every[:-1], every):
+        if len(several) > 1:
+            mean = np.mean([held_out[key] for key in several], axis=0)
+            scores[several] = score(facts["metric"], truth, mean, classes)
+    chosen = max(scores, key=scores.__getitem__)
+    parts = matrices(blocks, training, test)
+    outputs = [predicted(models[key], parts[key[0]][0], truth, parts[key[0]][1], classes) for key in chosen]
+    mean = np.mean(outputs, axis=0)
+    arrays = {"predicted": mean} if classes is None else {"probabilities": mean, "classes": classes.astype(str)}
+    named = {" + ".join(f"{block} {name}" for block, name in keys): value for keys, value in scores.items()}
+    np.savez(predictions, chosen=max(named, key=named.__getitem__), scores=json.dumps(named), **arrays)
 
 
 if __name__ == "__main__":
