@@ -137,6 +137,16 @@ def test_a_vocabulary_must_know_the_language(tmp_path: Path) -> None:
     assert name_of(resolve("text", tmp_path, GERMAN)[0]) == "english"
 
 
+def test_a_tokenizers_own_padding_counts_nowhere(tmp_path: Path) -> None:
+    save_bert(tmp_path / "german")
+    write_tokenizer(tmp_path / "german", GERMAN)
+    plain = json.loads((tmp_path / "german" / "tokenizer.json").read_text())
+    strategy = {"strategy": {"Fixed": 128}, "direction": "Right", "pad_to_multiple_of": None}
+    plain["padding"] = {**strategy, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
+    (tmp_path / "german" / "tokenizer.json").write_text(json.dumps(plain))
+    assert name_of(resolve("text", tmp_path, GERMAN)[0]) == "german"
+
+
 def broken_json(folder: Path) -> str:
     (folder / "config.json").write_text("{")
     return "config.json can't be read"
