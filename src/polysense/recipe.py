@@ -111,6 +111,8 @@ class Recipe(Config):
     pretrained: str = "auto"
 
     def __post_init__(self) -> None:
+        if not self.pretrained.strip():
+            raise ConfigError("pretrained: names nothing; expected auto, download, off, or a folder of models")
         for below, kind, named in (
             ("encoders", "data.columns", set(self.data.columns)),
             ("heads", "data.targets", set(self.data.targets)),

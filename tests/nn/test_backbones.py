@@ -217,11 +217,23 @@ def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
     assert "unheard_of" in why
 
 
+def test_settings_of_any_kind_are_passed_over(tmp_path: Path) -> None:
+    save_bert(tmp_path / "odd")
+    settings = json.loads((tmp_path / "odd" / "config.json").read_text())
+    for changes in ({"model_type": ["bert"]}, {"architectures": {"a": 1}, "model_type": 3}, {"vocab_size": "many"}):
+        (tmp_path / "odd" / "config.json").write_text(json.dumps({**settings, **changes}))
+        config, why = resolve("text", tmp_path, GERMAN)
+        assert config == TextTransformerConfig()
+        assert "odd: " in why
+
+
 def test_folders_with_nothing(tmp_path: Path) -> None:
     config, why = resolve("audio", tmp_path)
     assert config == AudioCNNConfig()
     assert f"the folder {tmp_path.name} holds no audio backbone (it holds no model's folder" in why
-    with pytest.raises(WeightsError, match="no such folder; expected a folder of pretrained models"):
+    with pytest.raises(
+        WeightsError, match="no such folder; pretrained is auto, download or off, or a folder of models"
+    ):
         survey(tmp_path / "none")
     (tmp_path / "file").write_text("x")
     with pytest.raises(WeightsError, match="is a file"):

@@ -10,6 +10,7 @@ import pytest
 from backbone_folders import save_bert
 
 import polysense
+from polysense.errors import ConfigError, WeightsError
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.nn.pretrained import PretrainedConfig
 from polysense.workflows.comparison.sweep import make_variants
@@ -120,3 +121,11 @@ def test_a_folder_of_which_nothing_is_used_is_warned_of(
     assert prepared.recipe.model.encoders["note"].type == "text_transformer"
     assert f"no column uses a model of {models}" in caplog.text
     assert "the folder models holds no text backbone (it holds no model's folder" in caplog.text
+
+
+def test_what_names_no_folder_is_refused_before_the_table_is_read(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pretrained: names nothing"):
+        polysense.fit(table, target="label", columns=KINDS, pretrained="")
+    for named in ("Auto", "none", tmp_path / "nowhere"):
+        with pytest.raises(WeightsError, match="no such folder; pretrained is auto, download or off, or a folder"):
+            polysense.fit("no_table.csv", target="label", pretrained=named)

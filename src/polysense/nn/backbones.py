@@ -90,14 +90,18 @@ def survey(root: Path) -> list[ModelFolder]:
     if not root.is_dir():
         what = "is a file" if root.exists() else "no such folder"
         raise WeightsError(
-            f"{root}: {what}; expected a folder of pretrained models, or one model's folder (config.json and weights)"
+            f"{root}: {what}; pretrained is auto, download or off, or a folder of models, or of one (config.json and "
+            "weights)"
         )
     if _is_model(root):
         model = look_at(root)
         if model.problem:
             raise WeightsError(f"{root}: {model.problem}")
         return [model]
-    models = [look_at(folder, name) for folder, name in _models(root)]
+    try:
+        models = [look_at(folder, name) for folder, name in _models(root)]
+    except OSError as error:
+        raise WeightsError(f"{root}: can't be read: {error.strerror or error}") from None
     for model in models:
         if model.problem:
             _warn(str(model.folder.path), model.problem)
@@ -143,7 +147,10 @@ def choose(
         if encoder.needs_processor and not model.folder.has(*backbones.files):
             refused[model.name] = f"it has no {' or '.join(backbones.files[:2])}"
             continue
-        rank = backbones.rank(model.folder)
+        try:
+            rank = backbones.rank(model.folder)
+        except Exception as error:  # noqa: BLE001 (of settings from outside)
+            rank = f"its settings can't be understood ({first_line(error)})"
         if isinstance(rank, str):
             refused[model.name] = rank
             continue

@@ -25,6 +25,7 @@ from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.split import RandomSplitConfig, split
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError
+from polysense.nn.backbones import survey
 from polysense.presets import recipe_for
 from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
@@ -200,11 +201,19 @@ def prepare_recipe(recipe: Recipe, data: Any = None, *, name: str) -> Prepared:
 
 
 def pretrained_override(pretrained: str | Path | None) -> list[str]:
-    """What `--pretrained` says, as overrides of a recipe."""
+    """What `--pretrained` says, as overrides of a recipe.
+
+    Raises:
+        ConfigError: It names nothing.
+        WeightsError: There is no such folder.
+    """
     if pretrained is None:
         return []
-    is_word = str(pretrained) in PRETRAINED_WORDS
-    return [f"pretrained={json_text(str(pretrained) if is_word else absolute_path(Path(pretrained).expanduser()))}"]
+    if str(pretrained) in PRETRAINED_WORDS or not str(pretrained).strip():
+        return [f"pretrained={json_text(str(pretrained))}"]
+    folder = Path(pretrained).expanduser()
+    survey(folder)  # before a large table is read, and though no column may have a backbone
+    return [f"pretrained={json_text(absolute_path(folder))}"]
 
 
 def allows_outside(overrides: Sequence[str]) -> bool:
