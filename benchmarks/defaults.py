@@ -6,7 +6,7 @@ DIR is a folder of data sets; further tables come from scikit-learn, vega_datase
 installed (`pip install vega_datasets palmerpenguins`). The sides, each a process of its own:
 
     script              features of each column, a linear model, a forest or boosting (defaults_scripts/script.py)
-    command             `polysense train train.csv --target ...`, and `polysense predict`
+    command             `polysense train train.csv --target ... --pretrained off`, and `polysense predict`
     frozen              with weights: vectors of frozen networks and a linear model
     command+weights     `polysense train ... --pretrained WEIGHTS`
 
@@ -119,7 +119,7 @@ def run_side(
         if side in ("script", "frozen"):
             record |= run_script(folder, predictions, log, weights)
         else:
-            choice = ["--pretrained", str(weights)] if weights is not None else options.without
+            choice = ["--pretrained", "off" if weights is None else str(weights.resolve())]
             run = output / "runs" / name
             record |= run_command(table, folder, run, predictions, log, [*choice, *options.override])
         record["predictions"] = str(predictions.relative_to(output))
@@ -172,7 +172,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--test-rows", type=int, help="most test rows, likewise")
     parser.add_argument("--only", default="", metavar="NAME,...", help="these tables")
     parser.add_argument("--sides", default="", metavar="SIDE,...", help=f"of {', '.join(SIDES)}")
-    parser.add_argument("--without", nargs="*", default=[], help="options of the command without weights")
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE", help="to train with")
     parser.add_argument("--report", action="store_true", help="only print the tables of what is there")
     options = parser.parse_args(arguments)

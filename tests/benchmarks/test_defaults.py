@@ -206,7 +206,7 @@ def test_predictions_of_the_command_are_read_by_class_and_by_number() -> None:
     assert defaults.predicted_arrays([{"label": 2.5}], judged_table(metric="r2"))["predicted"].tolist() == [2.5]
 
 
-def fake_sides(monkeypatch: pytest.MonkeyPatch, accuracies: dict[str, float]) -> list[str]:
+def fake_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accuracies: dict[str, float]) -> list[str]:
     """Sides that predict at once; returns the list of what was run."""
     calls: list[str] = []
     cost = {"seconds": 2.0, "processor": 1.0, "peak": 2**30}
@@ -227,7 +227,7 @@ def fake_sides(monkeypatch: pytest.MonkeyPatch, accuracies: dict[str, float]) ->
     def run_command(
         table: JudgedTable, folder: Path, run: Path, predictions: Path, log: Path, options: list[str]
     ) -> dict[str, object]:
-        assert options == (["--pretrained", "w"] if "+weights" in run.name else [])
+        assert options == ["--pretrained", str(tmp_path / "w") if "+weights" in run.name else "off"]
         predict(folder, predictions)
         return cost
 
@@ -241,7 +241,7 @@ def test_what_is_done_is_not_run_again_and_what_failed_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls = fake_sides(
-        monkeypatch, accuracies := {"script": 0.5, "command": -1.0, "command+weights": 1.0, "frozen": 0.75}
+        tmp_path, monkeypatch, accuracies := {"script": 0.5, "command": -1.0, "command+weights": 1.0, "frozen": 0.75}
     )
     arguments = [str(tmp_path), "--output", str(tmp_path / "out")]
     assert defaults.main(arguments) == 0
@@ -256,7 +256,7 @@ def test_what_is_done_is_not_run_again_and_what_failed_is(
     assert "-0.250" in row
     assert "**worse**" in row
     assert "| 2 / 2 | 1.0 / 1.0 |" in row
-    defaults.main([*arguments, "--pretrained", "w"])
+    defaults.main([*arguments, "--pretrained", str(tmp_path / "w")])
     assert calls[3:] == ["frozen", "command+weights"]
     out = capsys.readouterr().out
     assert [line for line in out.splitlines() if line.startswith("###")] == [
