@@ -81,7 +81,7 @@ def _mapped(plain: Mapping[str, Any], change: Callable[[str], str], keys: Collec
         if isinstance(start, dict) and isinstance(start.get("bundle"), str) and _is_local(start["bundle"]):
             start["bundle"] = change(start["bundle"])
     given = changed.get(PRETRAINED)
-    if PRETRAINED in keys and isinstance(given, str) and given not in PRETRAINED_WORDS:
+    if PRETRAINED in keys and isinstance(given, str) and given.strip() and given not in PRETRAINED_WORDS:
         changed[PRETRAINED] = change(str(Path(given).expanduser()))
     return changed
 
