@@ -58,8 +58,8 @@ def measured(arguments: Sequence[str], log: Path) -> dict[str, float]:
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "HF_HUB_OFFLINE": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     launcher = [sys.executable, "-m", "defaults_scripts.cost", str(log), sys.executable, *arguments]
-    output = subprocess.run(launcher, env=environment, capture_output=True, text=True, check=True).stdout
-    cost: dict[str, float] = json.loads(output)
+    done = subprocess.run(launcher, env=environment, capture_output=True, text=True, encoding="utf-8", check=True)
+    cost: dict[str, float] = json.loads(done.stdout)
     if status := cost.pop("status"):
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise Failed(f"ended with {status}: {lines[-1] if lines else 'no output'}; see {log}")

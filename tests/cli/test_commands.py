@@ -18,7 +18,8 @@ FakeApi = Any
 
 def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     line = "train t.csv training.epochs=3 --target a -t b -o out --preset fast --validation v.csv --test w.csv --resume"
-    assert main([*line.split(), "data.columns[a b].type=text", "-c", "a=b=image", "--baselines"]) == 0
+    more = ["data.columns[a b].type=text", "-c", "a=b=image", "--baselines", "--pretrained", "models"]
+    assert main([*line.split(), *more]) == 0
     assert api.calls == [
         (
             "fit",
@@ -36,6 +37,7 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
                 "progress": True,
                 "columns": {"a=b": "image"},
                 "init_from": None,
+                "pretrained": "models",
             },
         )
     ]
@@ -59,6 +61,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
         "progress": True,
         "columns": None,
         "init_from": None,
+        "pretrained": None,
     }
 
 
@@ -100,7 +103,7 @@ def test_new_writes_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["new", "t.csv", "--target", "label", "-c", "a=text", "--preset", "best"]) == 0
-    options = {"task": None, "preset": "best", "columns": {"a": "text"}}
+    options = {"task": None, "preset": "best", "columns": {"a": "text"}, "pretrained": None}
     assert api.calls == [("new", (Path("t.csv"), ["label"]), options)]
     assert Path("recipe.yaml").read_text(encoding="utf-8") == "data:\n  table: übung.csv\n"
     assert "polysense train recipe.yaml" in capsys.readouterr().out

@@ -16,6 +16,7 @@ LEFT_OUT = {
     "overrides": [],
     "preset": "balanced",
     "columns": None,
+    "pretrained": None,
     "split": None,
     "unimodal": True,
     "jobs": 1,
@@ -25,7 +26,7 @@ LEFT_OUT = {
 
 def test_compare_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     line = "compare t.csv training.epochs=3 --over a=b,c --over d=1,2 --target y -c x=text --seeds 3 -o out --jobs 2"
-    more = "--split validation --no-unimodal --keep --preset fast"
+    more = "--split validation --no-unimodal --keep --preset fast --pretrained off"
     assert main([*line.split(), *more.split()]) == 0
     assert api.calls == [
         (
@@ -38,6 +39,7 @@ def test_compare_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixtur
                 "overrides": ["training.epochs=3"],
                 "preset": "fast",
                 "columns": {"x": "text"},
+                "pretrained": "off",
                 "split": "validation",
                 "unimodal": False,
                 "jobs": 2,

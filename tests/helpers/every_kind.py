@@ -42,7 +42,7 @@ TARGETS = {
 LARGE = ("resnet18", "resnet34", "resnet50", "vgg", "convnext")
 """Encoders that take seconds; all but one of them are left to slow tests."""
 
-READS = {"pretrained": ("image", "video")}
+READS = {"pretrained": ("image", "video"), "onnx": ("image", "video")}
 """The modalities of the model that `needs_of` has for an encoder, where it is not of all that the encoder reads."""
 
 TESTS = Path(__file__).parents[1]
@@ -133,6 +133,20 @@ def write_rows(root: Path) -> list[dict[str, Any]]:
     return [*rows, {**dict.fromkeys(rows[0], ""), **last}]
 
 
+def save_onnx(path: Path) -> None:
+    """A convolution over images of 16 pixels, in ONNX format."""
+    import onnx
+
+    rng = np.random.default_rng(0)
+    weight = onnx.numpy_helper.from_array(rng.normal(size=(5, 3, 8, 8)).astype(np.float32), "weight")
+    node = onnx.helper.make_node("Conv", ["pixels", "weight"], ["maps"], strides=[8, 8])
+    floats = onnx.TensorProto.FLOAT
+    inputs = [onnx.helper.make_tensor_value_info("pixels", floats, [1, 3, 16, 16])]
+    outputs = [onnx.helper.make_tensor_value_info("maps", floats, [1, 5, 2, 2])]
+    graph = onnx.helper.make_graph([node], "network", inputs, outputs, [weight])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
+
+
 def needs_of(root: Path, language_model: Callable[[str], Path]) -> Mapping[str, dict[str, Any]]:
     """What encoders and heads need that can't be built from their defaults, or are large: files are written to a
     folder."""
@@ -148,10 +162,12 @@ def needs_of(root: Path, language_model: Callable[[str], Path]) -> Mapping[str, 
         "image_std": [0.2, 0.2, 0.2],
     }
     (root / "vit" / "preprocessor_config.json").write_text(json.dumps(preprocessing))
+    save_onnx(root / "network.onnx")
     lines = [f"{word} {' '.join(['0.5'] * 5)}" for word in ("red", "apple", "lay")]
     (root / "vectors.txt").write_text("\n".join(lines))
     return {
         "pretrained": {"path": str(root / "vit")},
+        "onnx": {"path": str(root / "network.onnx"), "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)},
         "timm": {"name": "test_resnet", "pretrained": False, "tune": "full"},
         "word_vectors": {"path": str(root / "vectors.txt")},
         # Small ones of their kind.
