@@ -42,8 +42,8 @@ class DataConfig(Config):
         allow_shared_patients: Whether the rows of one patient may be in several parts of the split. By default that is
             an error, since a score on known patients says little of new ones; it is a warning for other persons.
         transforms: Augmentation of each input column in training. Columns that are not listed are not augmented.
-        features: Per input column the features that are made of its cells without trained weights, for a head's
-            estimators and for the encoder `features`.
+        features: Per input column the features that are made of its cells without trained weights, which the encoder
+            `features` reads.
         modality_dropout: Probability that a present cell is masked in training, so that the model learns to do without
             it; 0 to 1.
         cache: Whether decoded cells are cached in memory. auto: if they fit; memory: always; none: never.

@@ -1,4 +1,4 @@
-"""Features without weights for every input column that has any, for a head whose estimators read them."""
+"""Features without weights for every input column that has any."""
 
 from __future__ import annotations
 

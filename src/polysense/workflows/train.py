@@ -96,7 +96,7 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         processor = Processor.load(folder / "bundle" / "processor", None if imputing is None else imputing.imputer)
     else:
         processor, start, imputing = fit_processor(recipe, tables)
-    # Estimators are fitted once, after the network: in its epochs features are made for encoders that read them.
+    # Features are made only where an encoder reads them.
     with_features = any(encoder.reads_features for encoder in recipe.model.encoders.values())
     train = TableDataset(tables["train"], processor, with_features=with_features)
     validation = tables.get("validation")
