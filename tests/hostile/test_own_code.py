@@ -17,7 +17,7 @@ from polysense.errors import BundleError, PolysenseError, WeightsError
 from polysense.modalities.image.encoders.timm import TimmConfig
 from polysense.modalities.image.record import ImageColumn
 from polysense.nn.layers.causal_lm import open_config, open_model
-from polysense.nn.pretrained import from_pretrained, from_settings, save_settings
+from polysense.nn.pretrained_files import from_pretrained, from_settings, save_settings
 
 CODE = """
 import pathlib

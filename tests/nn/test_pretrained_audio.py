@@ -127,13 +127,13 @@ def test_batch_mates_change_no_row_of_a_waveform_model(kind: str, tmp_path: Path
 
 @WAVEFORM
 def test_a_waveform_model_alone_is_transformers_own(kind: str, tmp_path: Path) -> None:
-    encoder = PretrainedConfig(path=str(save_waveform(kind, tmp_path))).build(AUDIO, 8).eval()
+    encoder = PretrainedConfig(path=str(save_waveform(kind, tmp_path)), layers="last").build(AUDIO, 8).eval()
     clip = clips(1, 12345)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(str(tmp_path))
     inputs = extractor(clip[0, 0].float().numpy() / 32768, sampling_rate=16000, return_tensors="pt")
     with torch.no_grad():
         reference = transformers.AutoModel.from_pretrained(str(tmp_path)).eval()(inputs.input_values)
-        expected = encoder.projection(encoder.norm(reference.last_hidden_state))
+        expected = encoder.projection(encoder.norms[0](reference.last_hidden_state))
     tokens = encode(encoder, clip, 12345)
     assert tokens.mask.all()
     torch.testing.assert_close(tokens.values, expected, rtol=1e-4, atol=1e-4)
@@ -229,9 +229,11 @@ def test_the_last_second_of_65_is_heard(save: Any, tmp_path: Path) -> None:
     assert torch.equal(tokens.mask, other.mask)
     different = ((tokens.values - other.values).abs().amax(dim=2) > 1e-4)[0]
     assert different[tokens.mask[0]].any()
-    num_stretches = {save_whisper: 3, save_ast: 7}[save]
-    per_stretch = different.view(num_stretches, -1).any(dim=1).tolist()
-    assert per_stretch == [False] * (num_stretches - 1) + [True]
+    if save is save_ast:  # seven stretches, each with all of its tokens
+        assert different.view(7, -1).any(dim=1).tolist() == [False] * 6 + [True]
+    else:  # three, the last of which ends with the clip
+        assert len(different) == 65 * 50
+        assert different.nonzero().min() >= 60 * 50
 
 
 @pytest.mark.parametrize("save", [save_whisper, save_ast], ids=["whisper", "ast"])
@@ -240,39 +242,123 @@ def test_batch_mates_change_no_row_of_a_spectrogram_model(save: Any, tmp_path: P
     check_rows_apart(encoder, clips(4, 500_000), [500_000, 16000, 3, 0])
 
 
-def test_whisper_alone_is_transformers_own(tmp_path: Path) -> None:
-    encoder = PretrainedConfig(path=str(save_whisper(tmp_path))).build(AUDIO, 8).eval()
-    clip = clips(1, 16000)
+def sliced_whisper(folder: Path, positions: int) -> Any:
+    """transformers' own encoder with the first of its positions, which is all that makes it take a shorter clip."""
+    whole = transformers.AutoModel.from_pretrained(str(folder)).encoder
+    settings = transformers.AutoConfig.from_pretrained(str(folder))
+    settings.max_source_positions = positions
+    model = transformers.WhisperModel(settings).encoder.eval()
+    weights = whole.state_dict()
+    weights["embed_positions.weight"] = weights["embed_positions.weight"][:positions]
+    model.load_state_dict(weights)
+    return model
+
+
+@pytest.mark.parametrize("length", [16000, 15900, 480_000, 3])
+def test_whisper_equals_transformers_own_encoder_on_the_clips_own_frames(length: int, tmp_path: Path) -> None:
+    encoder = PretrainedConfig(path=str(save_whisper(tmp_path)), layers="last").build(AUDIO, 8).eval()
+    clip, positions = clips(1, length), -(-length // 320)  # one in 20 ms
     extractor = transformers.AutoFeatureExtractor.from_pretrained(str(tmp_path))
     inputs = extractor(clip[0, 0].float().numpy() / 32768, sampling_rate=16000, return_tensors="pt")
     with torch.no_grad():
-        model = transformers.AutoModel.from_pretrained(str(tmp_path)).eval()
-        expected = encoder.projection(encoder.norm(model.encoder(inputs.input_features).last_hidden_state))
-    tokens = encode(encoder, clip, 16000)
-    assert tokens.mask[0].nonzero().flatten().tolist() == list(range(50))  # a token per 20 ms
-    torch.testing.assert_close(tokens.values[tokens.mask], expected[tokens.mask], rtol=1e-4, atol=1e-4)
-    assert not tokens.values[~tokens.mask].any()
+        model = sliced_whisper(tmp_path, positions)
+        hidden = model(inputs.input_features[..., : 2 * positions]).last_hidden_state
+        expected = encoder.projection(encoder.norms[0](hidden))
+    tokens = encode(encoder, clip, length)
+    assert tokens.mask.sum() == positions == tokens.values.shape[1]
+    torch.testing.assert_close(tokens.values, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_ast_alone_is_transformers_own_and_its_mask_follows_time(tmp_path: Path) -> None:
-    encoder = PretrainedConfig(path=str(save_ast(tmp_path))).build(AUDIO, 8).eval()
+def test_a_short_clip_costs_what_it_lasts(tmp_path: Path) -> None:
+    encoder = PretrainedConfig(path=str(save_whisper(tmp_path)), layers="last").build(AUDIO, 8).eval()
+    widths = []
+    encoder.network.layer_norm.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[:2]))
+    encode(encoder, clips(3, 32000), 32000, 8000, 0)
+    assert [tuple(shape) for shape in widths] == [(1, 100), (1, 25), (1, 1)]
+
+
+def test_tuned_clips_of_one_length_are_run_together(tmp_path: Path) -> None:
+    encoder = PretrainedConfig(path=str(save_whisper(tmp_path)), tune="full").build(AUDIO, 8).eval()
+    widths = []
+    encoder.network.layer_norm.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[:2]))
+    tokens = encode(encoder, clips(4, 32000), 32000, 8000, 32000, 7999)
+    assert sorted(tuple(shape) for shape in widths) == [(2, 25), (2, 100)]
+    assert tokens.mask.sum(dim=1).tolist() == [100, 25, 100, 25]
+
+
+def test_ast_equals_transformers_own_on_the_clips_own_patches(tmp_path: Path) -> None:
+    encoder = PretrainedConfig(path=str(save_ast(tmp_path)), layers="last").build(AUDIO, 8).eval()
     clip = clips(1, 16000)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(str(tmp_path))
     inputs = extractor(clip[0, 0].float().numpy() / 32768, sampling_rate=16000, return_tensors="pt")
+    # 98 frames are 10 patches of 16 frames, 10 apart, the last half full; of 101 that a whole stretch has.
+    frames = 9 * 10 + 16
+    settings = transformers.AutoConfig.from_pretrained(str(tmp_path))
+    settings.max_length = frames
+    whole = transformers.AutoModel.from_pretrained(str(tmp_path))
+    model = transformers.ASTModel(settings).eval()
+    weights = whole.state_dict()
+    positions = weights["embeddings.position_embeddings"]
+    own = positions[:, 2:].view(1, 2, 101, -1)[:, :, :10].flatten(1, 2)
+    weights["embeddings.position_embeddings"] = torch.cat([positions[:, :2], own], dim=1)
+    model.load_state_dict(weights)
     with torch.no_grad():
-        model = transformers.AutoModel.from_pretrained(str(tmp_path)).eval()
-        expected = encoder.projection(encoder.norm(model(inputs.input_values).last_hidden_state))
+        expected = encoder.projection(encoder.norms[0](model(inputs.input_values[:, :frames]).last_hidden_state))
     tokens = encode(encoder, clip, 16000)
-    torch.testing.assert_close(tokens.values[tokens.mask], expected[tokens.mask], rtol=1e-4, atol=1e-4)
-    # Two class tokens, then 2 bands of 101 times; 98 frames are 10 patches of 16 frames, 10 apart, the last half full.
-    assert tokens.mask[0, :2].all()
-    times = tokens.mask[0, 2:].view(2, 101)
-    assert times[0].nonzero().flatten().tolist() == list(range(10))
-    assert torch.equal(times[0], times[1])
-    # What lies under the masked patches is silence: they are those that sound does not reach in the first layer.
-    patches = model.embeddings.patch_embeddings(inputs.input_values)[0].view(2, 101, -1)
-    silent = (patches - patches[:, -1:]).abs().amax(dim=2) < 1e-6
-    assert torch.equal(~silent[0], times[0])
+    assert tokens.mask.all()
+    assert tokens.values.shape[1] == 2 + 2 * 10  # two class tokens, then two bands
+    torch.testing.assert_close(tokens.values, expected, rtol=1e-4, atol=1e-4)
+    # Beside a longer clip the same tokens lie among those of a whole stretch.
+    padded = encode(encoder, clips(2, 320_000), 320_000, 16000)
+    times = padded.mask[1].view(2, 204)
+    assert times[0, :2].all()
+    assert times[0, 2:].view(2, 101).nonzero()[:, 1].tolist() == list(range(10)) * 2
+    assert not times[1].any()
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2-base", "wav2vec2-large", "whisper", "ast"])
+def test_layers_are_handed_on_as_asked(kind: str, tmp_path: Path) -> None:
+    save = {"whisper": save_whisper, "ast": save_ast}
+    path = save[kind](tmp_path) if kind in save else save_waveform(kind, tmp_path)
+    values, lengths = clips(2, 16000), torch.tensor([16000, 9000])
+
+    def layers(choice: Any) -> list[Tensor]:
+        encoder = PretrainedConfig(path=str(path), layers=choice).build(AUDIO, 8).eval()
+        assert len(encoder.chosen) == len(encoder.norms)
+        with torch.no_grad():
+            features = encoder.backbone(values[:, 0], lengths)
+            tokens = encoder.project(features)
+        assert tokens.values.shape[2] == 8
+        return [layer.cleared().values for layer in features.layers]
+
+    last = 1 if kind == "whisper" else 2
+    every = layers(tuple(range(last + 1)))
+    assert len(every) == last + 1
+    for choice, expected in (("last", every[-1:]), ("all", every[1:]), ((-1, 0), [every[-1], every[0]])):
+        result = layers(choice)
+        assert len(result) == len(expected)
+        for one, other in zip(result, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(every[0], every[1], atol=1e-2)
+    with pytest.raises(ConfigError, match=rf"layers: found \[{last + 1}\], expected different layers from 0"):
+        layers((last + 1,))
+    with pytest.raises(ConfigError, match="hands nothing on"):
+        layers(())
+
+
+def test_a_weighting_of_layers_is_learned(tmp_path: Path) -> None:
+    encoder = PretrainedConfig(path=str(save_waveform("wav2vec2-large", tmp_path))).build(AUDIO, 8).train()
+    assert encoder.layer_weights is not None  # the usual choice for audio
+    column = ColumnBatch(values=clips(2, 9000), lengths=torch.tensor([[9000], [4000]]))
+    encoder(column).values.square().sum().backward()
+    assert encoder.layer_weights.grad is not None
+    assert encoder.layer_weights.grad.abs().min() > 0
+    with torch.no_grad():
+        encoder.layer_weights.copy_(torch.tensor([50.0, 0.0]))
+        first = PretrainedConfig(path=str(tmp_path), layers=(1,)).build(AUDIO, 8).eval()
+        first.norms[0].load_state_dict(encoder.norms[0].state_dict())
+        first.projection.load_state_dict(encoder.projection.state_dict())
+    torch.testing.assert_close(encoder.eval()(column).values, first(column).values, rtol=1e-4, atol=1e-5)
 
 
 def test_consecutive_stretches_of_ast_lose_no_frame(tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ class Column:
         return self.source or self.name
 
     @property
+    def longest(self) -> int | None:
+        """Positions that its encoder takes at most, padding among them; None: any number."""
+        return None
+
+    @property
     def num_ids(self) -> int | None:
         """Ids that an item's values run over, from 0; None where they are quantities."""
         return None

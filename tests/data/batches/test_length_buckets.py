@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
+from polysense.data.batches.collate import collate
 from polysense.data.batches.length_buckets import LengthBucket
 from polysense.modalities.audio.record import AudioColumn
 from polysense.modalities.image.record import ImageColumn
@@ -46,6 +47,15 @@ def test_more_items_than_ever_go_up_to_a_power_of_two() -> None:
         8,
         16,
     ]
+
+
+def test_padding_goes_no_further_than_the_encoder_takes() -> None:
+    note = TextColumn(name="note", typical_length=30, vocabulary_size=10, max_length=77)
+    schema = Schema(columns=(note,), targets=())
+    shapes = [LengthBucket.of(sample([length], 0), schema).shape(schema)["note"] for length in (30, 33, 61, 77)]
+    assert shapes == [(1, 32), (1, 64), (1, 64), (1, 77)]
+    batches = [collate([sample([length], 0)], schema).columns["note"].values.shape[2] for length in (70, 75, 77)]
+    assert batches == [72, 77, 77]
 
 
 def test_growth_counts_length_and_items() -> None:

@@ -111,7 +111,8 @@ def _needed(cells: Sequence[Sequence[np.ndarray]], column: Column) -> tuple[int,
     multiple = modality(column.modality).length_multiple
     if multiple is None:
         return items, 1
-    return items, round_up(max((len(item) for cell in cells for item in cell), default=0), multiple)
+    longest = round_up(max((len(item) for cell in cells for item in cell), default=0), multiple)
+    return items, longest if column.longest is None else min(longest, column.longest)
 
 
 def _absent(column: Column, num_rows: int, items: int, length: int) -> ColumnBatch:

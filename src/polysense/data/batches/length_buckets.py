@@ -46,6 +46,7 @@ class LengthBucket:
             items.append(column.max_items if len(cell) <= column.max_items else 1 << (len(cell) - 1).bit_length())
             if modality(column.modality).length_multiple is not None:
                 longest = max(map(len, cell), default=0)
+                assert column.longest is None or longest <= column.longest, f"{column.name!r}: {longest} were not cut"
                 while _padded_length(column, exponent) < longest:
                     exponent += 1
         prompt_exponent = _SHORTEST
@@ -79,7 +80,8 @@ def _padded_length(column: Column, exponent: int) -> int:
     multiple = modality(column.modality).length_multiple
     if multiple is None:
         return 1
-    return _scaled(column.typical_length, exponent, multiple)
+    length = _scaled(column.typical_length, exponent, multiple)
+    return length if column.longest is None else min(length, column.longest)
 
 
 def _prompt_length(target: Target, exponent: int) -> int:

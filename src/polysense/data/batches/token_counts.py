@@ -165,6 +165,8 @@ def _column(table: Table, name: str, processor: ColumnProcessor, *, exact: bool)
     longest = [max(row, default=0) if limit is None else min(max(row, default=0), limit) for row in rows]
     if multiple is not None:
         longest = [round_up(length, multiple) if length else 0 for length in longest]
+    if column.longest is not None:
+        longest = [min(length, column.longest) for length in longest]
     return (
         np.array([len(row) for row in rows], dtype=np.int64),
         np.array([math.ceil(spec.cost(column, length)) for length in longest], dtype=np.int64),

@@ -207,6 +207,7 @@ class TextProcessor(ColumnProcessor):
             vocabulary_size=size,
             padding_id=padding_id,
             mask_id=next((i for i in map(tokenizer.token_to_id, _MASKS) if i is not None), padding_id),
+            max_length=requirements.max_tokens,
         )
         if requirements.vocabulary:
             fitted = dataclasses.replace(fitted, vocabulary=tuple(tokens.get(i, "") for i in range(size)))

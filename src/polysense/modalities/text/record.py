@@ -20,6 +20,7 @@ class TextColumn(Column):
             the padding's.
         vocabulary: The token that each id stands for, as the tokenizer spells it; only if an encoder asks.
         document_frequencies: The share of training texts that hold each token id; only if an encoder asks.
+        max_length: Tokens that its pretrained encoder takes at most; None: any number.
         num_documents: How many training texts those shares were taken from.
     """
 
@@ -30,6 +31,12 @@ class TextColumn(Column):
     vocabulary: tuple[str, ...] | None = None
     document_frequencies: tuple[float, ...] | None = None
     num_documents: int = 0
+    max_length: int | None = None
+
+    @property
+    def longest(self) -> int | None:
+        """See `Column`."""
+        return self.max_length
 
     @property
     def num_ids(self) -> int:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from polysense.errors import ConfigError, DependencyError, WeightsError
-from polysense.nn.pretrained import from_pretrained, from_settings
+from polysense.nn.pretrained_files import from_pretrained, from_settings
 
 __all__ = ["CausalLM", "Tuning", "add_lora", "open_config", "open_model", "without_lora"]
 

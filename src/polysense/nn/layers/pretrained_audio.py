@@ -3,7 +3,9 @@
 Two kinds. Models that read the waveform (wav2vec2, HuBERT, WavLM, ...) take any length, but attention's cost grows with
 its square, so a long recording is run in stretches whose frames follow one another exactly as in one piece. Models that
 read a spectrogram take a fixed stretch (Whisper 30 s, AST about 10 s), which their own feature extractor fills up with
-silence, and silently cuts what is longer; here a longer recording is run over consecutive stretches.
+silence, and silently cuts what is longer. Here a longer recording is run over consecutive stretches, and a shorter one
+at its own length, with the first of the model's positions: a clip of one second costs a thirtieth, and silence enters
+no mean.
 
 Two traps for a batch of unequal lengths, both seen to change a row's result by its batch mates:
 
@@ -13,13 +15,14 @@ Two traps for a batch of unequal lengths, both seen to change a row's result by 
   together only where their lengths are equal, without padding.
 
 And one that changes its last bits: how many clips are run together must not depend on the others' lengths. So at
-prediction all rows have the same number of stretches, and what can't be padded is run clip by clip.
+prediction, and wherever a frozen model's features may be kept, what can't be padded is run clip by clip; in training
+clips of one length are run together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +31,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ClipNorm", "encode_spectrograms", "encode_waveforms", "is_audio", "is_waveform", "keep_rows_apart"]
+from polysense.nn.pretrained_files import layers_of
+
+__all__ = [
+    "AstEmbeddings",
+    "ClipNorm",
+    "encode_spectrograms",
+    "encode_waveforms",
+    "is_audio",
+    "is_waveform",
+    "keep_rows_apart",
+    "layers_of_blank",
+]
 
 _PADDED_EXACTLY = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 _WAVEFORM = (*_PADDED_EXACTLY, "data2vec-audio", "sew", "sew-d")
@@ -75,11 +89,13 @@ class ClipNorm(nn.Module):
 
 
 def keep_rows_apart(backbone: Any) -> None:
-    """Changes a waveform model in place so that padding counts nowhere; unpadded clips give what they gave before."""
+    """Changes a model in place so that padding counts nowhere; unpadded clips give what they gave before."""
     settings = backbone.config
     if settings.model_type in _PADDED_EXACTLY and settings.feat_extract_norm == "group":
         first = backbone.feature_extractor.conv_layers[0]
         first.layer_norm = ClipNorm(first.layer_norm)
+    if _is_ast(settings):
+        backbone.embeddings = AstEmbeddings(backbone.embeddings, settings)
 
 
 def _receptive_field(settings: Any) -> tuple[int, int]:
@@ -97,10 +113,11 @@ def encode_waveforms(
     values: Int[Tensor, "clips samples"],
     lengths: Int[Tensor, " clips"],
     max_seconds: float,
+    chosen: Sequence[int] | None = None,
     *,
     exact: bool = False,
 ) -> tuple[Float[Tensor, "clips frames hidden"], Bool[Tensor, "clips frames"]]:
-    """Last hidden states of a waveform model, and which of them are valid.
+    """Hidden states of a waveform model, and which of them are valid.
 
     Args:
         backbone: After `keep_rows_apart`.
@@ -108,6 +125,7 @@ def encode_waveforms(
         values: int16.
         lengths: Samples; 0 = absent.
         max_seconds: Longest stretch heard at once.
+        chosen: Layers, by number from the input's embeddings on, whose features stand side by side; None: the last.
         exact: Whether the shapes that are run must depend on those of `values` alone, as at prediction; in training
             stretches that lie beyond a clip's end cost nothing.
     """
@@ -128,7 +146,7 @@ def encode_waveforms(
     step, longest = per_stretch * stride, (per_stretch - 1) * stride + size
     num_stretches = -(-((signal.shape[1] - size) // stride + 1) // per_stretch)
     if num_stretches == 1:
-        hidden, num_frames = _run_padded(backbone, signal, padded_lengths, exact)
+        hidden, num_frames = _run_padded(backbone, signal, padded_lengths, chosen, exact)
     else:
         # Each stretch begins a stride after the last frame of the one before: together they have the same frames. The
         # last one keeps the samples after its last frame, which a model may normalize over, as it does in one piece.
@@ -136,39 +154,50 @@ def encode_waveforms(
         signal = F.pad(signal, (0, max((num_stretches - 1) * step + room - signal.shape[1], 0)))
         stretches = signal.unfold(1, room, step)[:, :num_stretches]
         rest = padded_lengths[:, None] - torch.arange(num_stretches, device=padded_lengths.device) * step
-        chosen, last = rest >= size, rest < size + step
+        reached, last = rest >= size, rest < size + step
         sizes = rest.clamp(min=least).where(last, longest)
-        run = torch.ones_like(chosen) if exact else chosen
-        hidden, counts = _run_padded(backbone, stretches[run], sizes[run], exact)
+        run = torch.ones_like(reached) if exact else reached
+        hidden, counts = _run_padded(backbone, stretches[run], sizes[run], chosen, exact)
         hidden = _scatter(hidden, run).flatten(1, 2)
-        num_frames = (_scatter(counts, run) * chosen).sum(dim=1)
+        num_frames = (_scatter(counts, run) * reached).sum(dim=1)
     mask = torch.arange(hidden.shape[1], device=hidden.device) < (num_frames * (lengths > 0))[:, None]
     return hidden, mask
 
 
-def _scatter(features: Tensor, chosen: Bool[Tensor, "clips stretches"]) -> Tensor:
-    """Chosen stretches' results at their positions, zeros elsewhere."""
-    return features.new_zeros(*chosen.shape, *features.shape[1:]).index_put((chosen,), features)
+def _scatter(features: Tensor, run: Bool[Tensor, "clips stretches"]) -> Tensor:
+    """The results of stretches that were run at their positions, zeros elsewhere."""
+    return features.new_zeros(*run.shape, *features.shape[1:]).index_put((run,), features)
 
 
-def _run_padded(backbone: Any, signal: Tensor, lengths: Tensor, exact: bool) -> tuple[Tensor, Tensor]:
-    settings = backbone.config
+def _run_padded(
+    backbone: Any, signal: Tensor, lengths: Tensor, chosen: Sequence[int] | None, exact: bool
+) -> tuple[Tensor, Tensor]:
+    several = chosen is not None
     num_frames: Tensor = backbone._get_feat_extract_output_lengths(lengths)
-    if settings.model_type in _PADDED_EXACTLY:
-        attended = torch.arange(signal.shape[1], device=signal.device) < lengths[:, None]
-        if settings.feat_extract_norm == "group":
-            first = (lengths - settings.conv_kernel[0]) // settings.conv_stride[0] + 1
-            backbone.feature_extractor.conv_layers[0].layer_norm.num_frames = first
-        hidden: Tensor = backbone(input_values=signal, attention_mask=attended.long()).last_hidden_state
-        return hidden, num_frames
+    if backbone.config.model_type in _PADDED_EXACTLY:
+        output = _waveform_output(backbone, signal, lengths, several)
+        return _chosen(layers_of(output), chosen), num_frames
     most = int(backbone._get_feat_extract_output_lengths(torch.tensor(signal.shape[1])))
     parts, rows = [], []
-    each = torch.arange(len(lengths), device=lengths.device)[:, None]
-    for clips in each if exact else _of_equal_length(lengths):
-        part = backbone(input_values=signal[clips, : int(lengths[clips[0]])]).last_hidden_state
+    for clips in _groups(lengths.cpu(), exact):
+        length = int(lengths[clips[0]])
+        output = _waveform_output(backbone, signal[clips, :length], lengths[clips], several)
+        part = _chosen(layers_of(output), chosen)
         parts.append(F.pad(part, (0, 0, 0, most - part.shape[1])))
         rows.append(clips)
     return torch.cat(parts)[torch.cat(rows).argsort()], num_frames
+
+
+def _waveform_output(backbone: Any, signal: Tensor, lengths: Tensor, several: bool) -> Any:
+    """The model's output, with all hidden states where several are read."""
+    settings = backbone.config
+    if settings.model_type not in _PADDED_EXACTLY:  # all are of one length
+        return backbone(input_values=signal, output_hidden_states=several)
+    attended = torch.arange(signal.shape[1], device=signal.device) < lengths[:, None]
+    if settings.feat_extract_norm == "group":
+        first = (lengths - settings.conv_kernel[0]) // settings.conv_stride[0] + 1
+        backbone.feature_extractor.conv_layers[0].layer_norm.num_frames = first
+    return backbone(input_values=signal, attention_mask=attended.long(), output_hidden_states=several)
 
 
 def _of_equal_length(lengths: Int[Tensor, " clips"]) -> list[Int[Tensor, " some"]]:
@@ -180,85 +209,239 @@ def encode_spectrograms(
     extractor: Any,
     values: Int[Tensor, "clips samples"],
     lengths: Int[Tensor, " clips"],
+    chosen: Sequence[int] | None = None,
     *,
     exact: bool = False,
 ) -> tuple[Float[Tensor, "clips tokens hidden"], Bool[Tensor, "clips tokens"]]:
-    """Last hidden states of a model that reads fixed stretches, and which of them are valid.
+    """Hidden states of a model that reads fixed stretches at most, and which of them are valid.
 
-    Silence that fills up a stretch is heard, as the model was trained, and its tokens are masked. Of a present clip at
-    least one token stays.
+    A clip is run at its own length: what is encoded is the extractor's spectrogram of the clip, cut to the clip's own
+    frames, with the model's first positions. So a clip costs what it lasts, and equals transformers' own encoder whose
+    table of positions is cut likewise. A clip that is longer than a stretch is run in consecutive ones, of which only
+    the last is cut. Of a present clip at least one token stays.
 
     Args:
-        backbone: The model; of Whisper the encoder.
+        backbone: The model, after `keep_rows_apart`; of Whisper the encoder.
         extractor: Its feature extractor.
         values: int16.
         lengths: Samples; 0 = absent.
+        chosen: As in `encode_waveforms`.
         exact: As in `encode_waveforms`.
     """
-    stretch = _ast(backbone.config, extractor) if _is_ast(backbone.config) else _whisper(backbone.config, extractor)
-    rate = int(extractor.sampling_rate)
-    num_positions = stretch.positions(lengths) * (lengths > 0)
-    heard = stretch.positions(torch.full_like(lengths, values.shape[1])) if exact else num_positions
-    requested = [max(-(-positions // stretch.num_positions), 1) for positions in heard.tolist()]
-    samples = values.cpu().numpy()
-    clips = []
-    for row, (count, length) in enumerate(zip(requested, lengths.tolist(), strict=True)):
-        for start in range(0, count * stretch.step, stretch.step):
-            clip = samples[row, start : min(start + stretch.longest, length)].astype(np.float32) / 32768.0
-            clips.append(np.pad(clip, (0, max(rate // 40 - len(clip), 0))))  # one window of 25 ms at least
-    features = extractor(clips, sampling_rate=rate, return_tensors="pt")
-    name = "input_features" if "input_features" in features else "input_values"
-    result = backbone(features[name].to(values.device, next(backbone.parameters()).dtype)).last_hidden_state
+    model = _Ast(backbone, extractor) if _is_ast(backbone.config) else _Whisper(backbone, extractor)
+    most = int(model.positions(torch.tensor(values.shape[1])))
+    num_stretches = max(-(-most // model.num_positions), 1)
+    num_positions = model.positions(lengths) * (lengths > 0)
+    starts = torch.arange(num_stretches, device=lengths.device) * model.num_positions
+    # [clips, stretches] positions in time. An absent clip is run too, as the shortest of all, and masked.
+    rest = (num_positions[:, None] - starts).clamp(0, model.num_positions)
+    sizes = rest.clone()
+    sizes[:, 0].clamp_(min=1)
 
-    chosen = torch.arange(max(requested)) < torch.tensor(requested)[:, None]
-    hidden = _scatter(result, chosen.to(values.device))
-    starts = torch.arange(max(requested), device=lengths.device) * stretch.num_positions
-    rest = num_positions[:, None] - starts
-    mask = torch.arange(stretch.num_positions, device=rest.device) < rest[..., None]
-    if _is_ast(backbone.config):
-        # Two class tokens, then the patches, all times of the lowest bands first.
-        num_bands = (result.shape[1] - 2) // stretch.num_positions
-        mask = torch.cat([mask[..., :1].expand(-1, -1, 2), mask.repeat(1, 1, num_bands)], dim=2)
+    room = min(most, model.num_positions)
+    samples = values.cpu().numpy()
+    places, parts = [], []
+    every = sizes.cpu().flatten()
+    for group in _groups(every, exact):
+        size = int(every[group[0]])
+        if size == 0:
+            continue
+        clips = []
+        for place in group.tolist():
+            row, stretch = divmod(place, num_stretches)
+            start = stretch * model.step
+            clip = samples[row, start : min(start + model.longest, int(lengths[row]))].astype(np.float32) / 32768.0
+            clips.append(np.pad(clip, (0, max(model.samples(size) - len(clip), 0))))
+        layers = model.run(clips, size, chosen)
+        parts.append(model.spread(layers, size, room))
+        places.append(group)
+    result = torch.cat(parts)
+    flat = result.new_zeros(len(every), *result.shape[1:])
+    flat = flat.index_copy(0, torch.cat(places).to(result.device), result)
+    mask = model.valid(rest, room)
+    hidden = flat.reshape(*sizes.shape, *flat.shape[1:])
+    if model.is_sequence:  # positions follow one another through the stretches, the last of which is not whole
+        return hidden.flatten(1, 2)[:, :most], mask.flatten(1)[:, :most]
     return hidden.flatten(1, 2), mask.flatten(1)
 
 
-@dataclass(frozen=True)
-class _Stretch:
-    """What a model of fixed stretches hears at once.
+def layers_of_blank(backbone: Any, extractor: Any) -> tuple[Tensor, ...]:
+    """The layers that a model gives for a quarter of a second of silence, see `layers_of`."""
+    config = backbone.config
+    num_samples = int(extractor.sampling_rate) // 4
+    if not is_waveform(config):
+        model = _Ast(backbone, extractor) if _is_ast(config) else _Whisper(backbone, extractor)
+        return model.layers([np.zeros(num_samples, dtype=np.float32)], int(model.positions(torch.tensor(num_samples))))
+    signal = torch.zeros(1, max(num_samples, sum(_receptive_field(config)) * 4))
+    return layers_of(_waveform_output(backbone, signal, torch.tensor([signal.shape[1]]), several=True))
+
+
+def _groups(sizes: Int[Tensor, " clips"], exact: bool) -> list[Int[Tensor, " some"]]:
+    """Which clips are run together: each alone where nothing may depend on the others, else those of one length."""
+    return list(torch.arange(len(sizes))[:, None]) if exact else _of_equal_length(sizes)
+
+
+class _Stretched(ABC):
+    """A model that hears a fixed stretch of audio at most.
+
+    Args:
+        backbone: The model.
+        extractor: Its feature extractor.
 
     Attributes:
         step: Samples from one stretch's beginning to the next one's.
         longest: Samples that it is given.
-        num_positions: Places in time of its tokens.
-        positions: How many such positions clips of these lengths have.
+        num_positions: Positions in time of a whole stretch.
+        is_sequence: Whether it has one token for each position in time, and no others.
     """
 
+    is_sequence: bool
     step: int
     longest: int
     num_positions: int
-    positions: Callable[[Tensor], Tensor]
+
+    def __init__(self, backbone: Any, extractor: Any) -> None:
+        self.backbone, self.extractor = backbone, extractor
+
+    @abstractmethod
+    def positions(self, lengths: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        """How many positions clips of so many samples have."""
+
+    @abstractmethod
+    def samples(self, positions: int) -> int:
+        """Samples, silence among them, that the extractor needs for so many positions."""
+
+    @abstractmethod
+    def layers(self, clips: list[np.ndarray], positions: int) -> tuple[Tensor, ...]:
+        """The layers for clips that have so many positions, see `layers_of`."""
+
+    def run(self, clips: list[np.ndarray], positions: int, chosen: Sequence[int] | None) -> Tensor:
+        """The chosen layers' features side by side: [clips, tokens, layers * hidden]."""
+        return _chosen(self.layers(clips, positions), chosen)
+
+    def spread(self, hidden: Tensor, positions: int, room: int) -> Tensor:
+        """Tokens of so many positions at their places among those of `room` positions."""
+        return F.pad(hidden, (0, 0, 0, room - positions))
+
+    def valid(self, positions: Int[Tensor, "clips stretches"], room: int) -> Bool[Tensor, "clips stretches tokens"]:
+        """Which tokens of `room` positions are those of so many."""
+        return torch.arange(room, device=positions.device) < positions[..., None]
+
+    def features(self, clips: list[np.ndarray], **options: Any) -> Tensor:
+        """The extractor's spectrograms, on the model's device."""
+        rate = int(self.extractor.sampling_rate)
+        features = self.extractor(clips, sampling_rate=rate, return_tensors="pt", **options)
+        name = "input_features" if "input_features" in features else "input_values"
+        parameter = next(self.backbone.parameters())
+        result: Tensor = features[name].to(parameter.device, parameter.dtype)
+        return result
+
+
+class _Whisper(_Stretched):
+    """Whisper's encoder, run block by block: its own `forward` takes 30 s and nothing else."""
+
+    is_sequence = True
+
+    def __init__(self, backbone: Any, extractor: Any) -> None:
+        super().__init__(backbone, extractor)
+        self.step = self.longest = int(extractor.n_samples)
+        self.num_positions = int(backbone.config.max_source_positions)
+        self.frames = backbone.conv1.stride[0] * backbone.conv2.stride[0]  # of the spectrogram, for each position
+
+    def positions(self, lengths: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        return -(-lengths * self.num_positions // self.step)
+
+    def samples(self, positions: int) -> int:
+        # The last frame's window reaches half its length beyond it, into the silence that follows a clip.
+        hop, window = int(self.extractor.hop_length), int(self.extractor.n_fft)
+        return min(positions * int(self.frames) * hop + 2 * window, self.step)
+
+    def layers(self, clips: list[np.ndarray], positions: int) -> tuple[Tensor, ...]:
+        network = self.backbone
+        features = self.features(clips, padding="longest")[..., : positions * self.frames]
+        x = F.gelu(network.conv2(F.gelu(network.conv1(features)))).transpose(1, 2)
+        x = x + network.embed_positions.weight[:positions]
+        x = F.dropout(x, p=network.dropout, training=network.training)
+        every = [x]
+        for block in network.layers:
+            x = block(x, None)
+            x = x[0] if isinstance(x, tuple) else x
+            every.append(x)
+        every[-1] = network.layer_norm(x)
+        return tuple(every)
+
+
+class _Ast(_Stretched):
+    """The audio spectrogram transformer: two class tokens, then patches, all times of the lowest bands first.
+
+    Patches are laid every time_stride frames of 10 ms, frames are 25 ms long. The next stretch's first patch follows
+    the last one's by the same stride, so a long clip's patches lie as if there were one stretch.
+    """
+
+    is_sequence = False
+
+    def __init__(self, backbone: Any, extractor: Any) -> None:
+        super().__init__(backbone, extractor)
+        config = backbone.config
+        self.hop, self.window = int(extractor.sampling_rate) // 100, int(extractor.sampling_rate) // 40
+        self.patch, self.stride = int(config.patch_size), int(config.time_stride)
+        self.num_positions = (int(extractor.max_length) - self.patch) // self.stride + 1
+        self.num_bands = (int(config.num_mel_bins) - self.patch) // int(config.frequency_stride) + 1
+        self.step = self.num_positions * self.stride * self.hop
+        self.longest = (int(extractor.max_length) - 1) * self.hop + self.window
+
+    def positions(self, lengths: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        num_frames = (lengths.clamp(min=self.window) - self.window) // self.hop + 1
+        return -(-(num_frames.clamp(min=self.patch) - self.patch) // self.stride) + 1
+
+    def samples(self, positions: int) -> int:
+        return self.window  # one frame; the extractor fills up the rest
+
+    def layers(self, clips: list[np.ndarray], positions: int) -> tuple[Tensor, ...]:
+        frames = (positions - 1) * self.stride + self.patch
+        features = self.features(clips)[:, :frames]
+        return layers_of(self.backbone(features, output_hidden_states=True))
+
+    def spread(self, hidden: Tensor, positions: int, room: int) -> Tensor:
+        first = hidden[:, :2]
+        patches = hidden[:, 2:].reshape(len(hidden), self.num_bands, positions, -1)
+        return torch.cat([first, F.pad(patches, (0, 0, 0, room - positions)).flatten(1, 2)], dim=1)
+
+    def valid(self, positions: Int[Tensor, "clips stretches"], room: int) -> Bool[Tensor, "clips stretches tokens"]:
+        times = super().valid(positions, room)
+        return torch.cat([times[..., :1].expand(-1, -1, 2), times.repeat(1, 1, self.num_bands)], dim=2)
+
+
+class AstEmbeddings(nn.Module):
+    """Embeds the patches of spectrograms of any length up to the model's own, with the positions of their own times.
+
+    Args:
+        embeddings: The model's, which takes one length only; its parameters are shared and keep their names.
+        config: The model's.
+    """
+
+    def __init__(self, embeddings: Any, config: Any) -> None:
+        super().__init__()
+        self.cls_token, self.distillation_token = embeddings.cls_token, embeddings.distillation_token
+        self.patch_embeddings, self.dropout = embeddings.patch_embeddings, embeddings.dropout
+        self.position_embeddings = embeddings.position_embeddings
+        self.num_bands, self.num_times = embeddings.get_shape(config)
+
+    def forward(self, input_values: Float[Tensor, "clips frames mels"]) -> Float[Tensor, "clips tokens hidden"]:
+        """Class tokens and patches, all times of the lowest bands first."""
+        patches = self.patch_embeddings(input_values)
+        num_times = patches.shape[1] // self.num_bands
+        first, grid = self.position_embeddings[:, :2], self.position_embeddings[:, 2:]
+        grid = grid.reshape(1, self.num_bands, self.num_times, -1)[:, :, :num_times].flatten(1, 2)
+        classes = torch.cat([self.cls_token, self.distillation_token], dim=1) + first
+        tokens = torch.cat([classes.expand(len(patches), -1, -1), patches + grid], dim=1)
+        result: Tensor = self.dropout(tokens)
+        return result
+
+
+def _chosen(layers: tuple[Tensor, ...], chosen: Sequence[int] | None) -> Tensor:
+    return layers[-1] if chosen is None else torch.cat([layers[layer] for layer in chosen], dim=2)
 
 
 def _is_ast(settings: Any) -> bool:
     return bool(settings.model_type == "audio-spectrogram-transformer")
-
-
-def _whisper(settings: Any, extractor: Any) -> _Stretch:
-    samples, num_positions = int(extractor.n_samples), int(settings.max_source_positions)
-    return _Stretch(samples, samples, num_positions, lambda lengths: -(-lengths * num_positions // samples))
-
-
-def _ast(settings: Any, extractor: Any) -> _Stretch:
-    # Patches are laid every time_stride frames of 10 ms, frames are 25 ms long. The next stretch's first patch follows
-    # the last one's by the same stride, so a long clip's patches lie as if there were one stretch.
-    hop, window = int(extractor.sampling_rate) // 100, int(extractor.sampling_rate) // 40
-    patch, stride = int(settings.patch_size), int(settings.time_stride)
-    num_positions = (int(extractor.max_length) - patch) // stride + 1
-
-    def positions(lengths: Tensor) -> Tensor:
-        num_frames = (lengths.clamp(min=window) - window) // hop + 1
-        return -(-(num_frames.clamp(min=patch) - patch) // stride) + 1
-
-    return _Stretch(
-        num_positions * stride * hop, (int(extractor.max_length) - 1) * hop + window, num_positions, positions
-    )

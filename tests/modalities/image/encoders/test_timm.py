@@ -78,12 +78,12 @@ def test_any_architecture(name: str, grid: tuple[int, ...]) -> None:
     values = tokens.values[[0, 2]]
     if hidden.dim() == 4:
         hidden = hidden if hidden.shape[-1] == encoder.network.num_features else hidden.permute(0, 2, 3, 1)
-        expected = encoder.projection(encoder.norm(hidden)).mean(dim=(1, 2))
-        offset = (values - encoder.projection(encoder.norm(hidden)).flatten(1, 2)).mean(dim=1)
+        expected = encoder.projection(encoder.norms[0](hidden)).mean(dim=(1, 2))
+        offset = (values - encoder.projection(encoder.norms[0](hidden)).flatten(1, 2)).mean(dim=1)
         torch.testing.assert_close(values.mean(dim=1) - offset, expected, rtol=1e-4, atol=1e-4)
         assert offset.abs().max() < 0.1001  # the positions that all feature maps' tokens get
     else:
-        torch.testing.assert_close(values, encoder.projection(encoder.norm(hidden)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(values, encoder.projection(encoder.norms[0](hidden)), rtol=1e-4, atol=1e-4)
 
 
 def test_absent_pictures_stay_out_of_batch_statistics() -> None:
@@ -128,7 +128,7 @@ def test_a_bundle_needs_no_original(tmp_path: Path) -> None:
     batch = images(of, [1, 1])
     with torch.no_grad():
         expected = source.eval().forward_features(encoder.standardize(batch.values[:, 0]))
-    torch.testing.assert_close(encoder(batch).values, encoder.projection(encoder.norm(expected)))
+    torch.testing.assert_close(encoder(batch).values, encoder.projection(encoder.norms[0](expected)))
     assert not any(p.requires_grad for p in encoder.network.parameters())
 
     encoder.save_resources(tmp_path / "bundle")

@@ -1,8 +1,8 @@
 """A transformers backbone for audio: of the waveform (wav2vec2-like) or of spectrograms (Whisper, AST).
 
-A model that takes a fixed stretch of audio (Whisper: 30 s; AST: about 10 s) is run over consecutive stretches, since
-cutting an audio clip there would be a silent change; `nn.layers.pretrained_audio` says how, and how rows are kept
-apart.
+A model that takes a fixed stretch of audio at most (Whisper: 30 s; AST: about 10 s) is run over consecutive stretches,
+since cutting an audio clip there would be a silent change, and over a shorter clip as it is, without the silence that
+its extractor fills up with; `nn.layers.pretrained_audio` says how, and how rows are kept apart.
 
 Two things that transformers does in training are switched off: its own masking of wav2vec2-like features, which draws
 from numpy's global generator (not reproducible) and fails on clips under 0.2 s, and the dropping of whole layers, which
@@ -12,7 +12,7 @@ leaves parameters without a gradient where several processes wait for one.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Int
@@ -22,20 +22,25 @@ from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioRequirements
+from polysense.nn.backbone import Layers
 from polysense.nn.layers.pretrained_audio import (
     encode_spectrograms,
     encode_waveforms,
     is_audio,
     is_waveform,
     keep_rows_apart,
+    layers_of_blank,
 )
-from polysense.nn.pretrained import Pretrained, PretrainedConfig, from_pretrained
+from polysense.nn.pretrained import Pretrained, PretrainedConfig
+from polysense.nn.pretrained_files import from_pretrained
 
 __all__ = ["PretrainedAudio"]
 
 
 class PretrainedAudio(Pretrained):
     """Tokens along time, as many in a second as the backbone has."""
+
+    usual_layers: ClassVar[Layers] = "weighted"
 
     @classmethod
     def requested(cls, config: PretrainedConfig, settings: Any) -> AudioRequirements:
@@ -67,13 +72,20 @@ class PretrainedAudio(Pretrained):
 
     @classmethod
     def prepare(cls, network: Any, settings: Any) -> None:
-        if is_waveform(settings):
-            keep_rows_apart(network)
+        keep_rows_apart(network)
 
-    def run(self, values: Int[Tensor, "items samples"], lengths: Int[Tensor, " items"]) -> Tokens:
-        exact, seconds = torch.is_inference_mode_enabled(), self.config.max_seconds
+    @classmethod
+    def blank(cls, network: Any, settings: Any, extractor: Any, column: Column) -> tuple[Tensor, ...]:
+        return layers_of_blank(network, extractor)
+
+    def run(self, values: Int[Tensor, "items samples"], lengths: Int[Tensor, " items"]) -> tuple[Tokens, ...]:
+        # What a frozen network gives is kept and compared: it depends on the clip alone.
+        exact = torch.is_inference_mode_enabled() or self.frozen
+        chosen = self.chosen if self.needs_layers else None
         if is_waveform(self.settings):
-            hidden, mask = encode_waveforms(self.network, self.extractor, values, lengths, seconds, exact=exact)
+            seconds = self.config.max_seconds
+            joined, mask = encode_waveforms(self.network, self.extractor, values, lengths, seconds, chosen, exact=exact)
         else:
-            hidden, mask = encode_spectrograms(self.network, self.extractor, values, lengths, exact=exact)
-        return Tokens(hidden, mask, (mask.shape[1],))
+            joined, mask = encode_spectrograms(self.network, self.extractor, values, lengths, chosen, exact=exact)
+        layers = torch.split(joined, self.shape.hidden, dim=2)
+        return tuple(Tokens(layer, mask, (mask.shape[1],)) for layer in layers)

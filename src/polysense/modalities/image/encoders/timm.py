@@ -28,10 +28,9 @@ from polysense.core.tokens import Features, PyramidLevel, Tokens
 from polysense.errors import BundleError, ConfigError, WeightsError
 from polysense.modalities.image.encoders.feature_map import grid_positions, image_level
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
+from polysense.nn.backbone import BackboneEncoder, BackboneShape, unreached
 from polysense.nn.encoder import EncoderConfig, Items, Lengths
-from polysense.nn.layers.batchnorm import over_present
 from polysense.nn.layers.pixels import Standardize
-from polysense.nn.pretrained import BackboneEncoder, unreached
 
 __all__ = ["Timm", "TimmConfig"]
 
@@ -239,19 +238,14 @@ class Timm(BackboneEncoder):
             column,
             width,
             backbone,
-            int(backbone.num_features),  # type: ignore[arg-type]
+            BackboneShape(hidden=int(backbone.num_features)),  # type: ignore[arg-type]
             config.tune,
             config.pretrained,
         )
         self.config, self.architecture, self.arguments = config, architecture, arguments
         self.standardize = Standardize(column.mean, column.std)
         self._try_out()
-        self.frozen_norms = [
-            module
-            for module in backbone.modules()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm)
-            and not any(parameter.requires_grad for parameter in module.parameters())
-        ]
+        self.train(self.training)
 
     def _try_out(self) -> None:
         """Checks that the backbone takes the column's images, and freezes what does not lead to its features."""
@@ -274,7 +268,6 @@ class Timm(BackboneEncoder):
             raise ConfigError(
                 f"{self.config.name} can't take the column {self.column.name!r} ({height}x{columns} pixels): {error}"
             ) from error
-        self.network.train()
         # Such as a normalization after the pooling: a parameter without a gradient would stall distributed training.
         for parameter in unreached(features, self.network.parameters()):
             parameter.requires_grad_(False)
@@ -285,10 +278,10 @@ class Timm(BackboneEncoder):
         if not self._intermediates:
             return ()
         blank = torch.zeros(1, self.column.num_channels, *self.column.image_size, device=self.standardize.mean.device)
-        training = self.network.training
+        self.network.eval()
         with torch.no_grad():
-            _, maps = self.network.eval().forward_intermediates(blank, indices=self._intermediates)
-        self.network.train(training)
+            _, maps = self.network.forward_intermediates(blank, indices=self._intermediates)
+        self.train(self.training)
         strides = [self.network.feature_info[index]["reduction"] for index in self._intermediates]
         return tuple(
             PyramidLevel(stride=(stride, stride), width=each.shape[1], grid=(each.shape[2], each.shape[3]))
@@ -302,17 +295,12 @@ class Timm(BackboneEncoder):
             return []
         return list({each["reduction"]: index for index, each in enumerate(self.network.feature_info)}.values())
 
-    def run(self, values: Items, lengths: Lengths) -> Tokens:
-        x = self.standardize(values)
-        if self.training and not self.frozen:
-            hidden, *maps = self._tuned(x, lengths)
-        else:
-            self.network.eval()
-            hidden, *maps = self._features(x)
+    def run(self, values: Items, lengths: Lengths) -> tuple[Tokens, ...]:
+        hidden, *maps = self.normalized(self._features, self.standardize(values), lengths)
         grid = tuple(hidden.shape[1:-1])
         cells = hidden.flatten(1, -2)
         mask = (lengths > 0)[:, None].expand(-1, cells.shape[1])
-        return Tokens(cells, mask, grid, tuple(image_level(each, lengths) for each in maps))
+        return (Tokens(cells, mask, grid, tuple(image_level(each, lengths) for each in maps)),)
 
     def project(self, features: Features) -> Tokens:
         tokens = super().project(features)
@@ -330,21 +318,10 @@ class Timm(BackboneEncoder):
             hidden, maps = self.network.forward_intermediates(x, indices=self._intermediates, norm=True)
         else:
             hidden, maps = self.network.forward_features(x), []
-        width = self.norm.normalized_shape[0]
+        width = self.shape.hidden
         if hidden.dim() == 4 and (hidden.shape[-1] != width or hidden.shape[1] == width):
             hidden = hidden.permute(0, 2, 3, 1)
         return [hidden, *maps]
-
-    def _tuned(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
-        present = lengths.nonzero().squeeze(1)
-        # One image has no spread where a map has one cell, and batch normalization raises an error there.
-        self.network.train(len(present) > 1)
-        for norm in self.frozen_norms:
-            norm.eval()
-        if len(present) == 0:
-            # Not all backbones take an empty batch; one junk image times 0 touches every parameter.
-            return [(junk * 0.0).expand(len(x), *junk.shape[1:]) for junk in self._features(x[:1])]
-        return list(over_present(self._features, x, lengths))
 
     def save_resources(self, folder: Path) -> None:
         write_json(folder / "timm.json", {"architecture": self.architecture, **self.arguments})

@@ -37,7 +37,7 @@ from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_confi
 from polysense.nn.layers.connectors import ConnectorKind, MLPConnector, connector
 from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
 from polysense.nn.layers.transformer import sinusoidal
-from polysense.nn.pretrained import save_settings
+from polysense.nn.pretrained_files import save_settings
 from polysense.tasks.generation.heads.autoregressive import TokenHead, TokenOutput, WritingHeadConfig
 from polysense.tasks.generation.record import GenerationRequirements, GenerationTarget
 from polysense.tasks.generation.truth import GenerationTruth

@@ -1,0 +1,256 @@
+"""A pretrained network as an encoder: frozen, tuned as a whole, or with its last blocks open.
+
+What transformers' backbones and timm's have in common. A frozen network is an extractor: nothing in it is random and no
+statistic of it moves, whatever mode the model around it is in; so is the frozen part of one whose last blocks learn.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from polysense.core.json import read_json, write_json
+from polysense.core.schema import Column
+from polysense.core.tokens import Features, Tokens
+from polysense.errors import BundleError, ConfigError
+from polysense.nn.encoder import Draws, Encoder, Items, Lengths
+from polysense.nn.layers.batchnorm import over_present
+
+__all__ = ["BackboneEncoder", "BackboneShape", "Layers", "open_blocks", "unreached"]
+
+Layers: TypeAlias = Literal["last", "all", "weighted"] | tuple[int, ...]
+"""Layers of a backbone that are handed on: the last; all but the input's embeddings; all, in a learned mean; or these,
+by number (0: the input's embeddings; negative ones count from the last)."""
+
+_MOST = 1 << 20  # more than any network has, of layers or features
+
+
+def open_blocks(backbone: nn.Module, tune: str | int) -> None:
+    """Freezes a backbone, but for all of it ("full") or its last k blocks.
+
+    The blocks are its longest ModuleList (or Sequential) of like modules.
+
+    Raises:
+        ConfigError: It has fewer blocks than asked for.
+    """
+    if tune == "full":
+        return
+    backbone.requires_grad_(False)
+    if isinstance(tune, int):
+        lists = [m for m in backbone.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len(m) > 0]
+        stacks = [m for m in lists if len({type(block) for block in m}) == 1]
+        blocks = max(stacks, key=lambda stack: sum(p.numel() for p in stack.parameters()), default=None)
+        if blocks is None or len(blocks) < tune:
+            result = 0 if blocks is None else len(blocks)
+            raise ConfigError(f"tune: asks for the last {tune} blocks, the backbone has {result}; write `full`")
+        for block in list(blocks)[len(blocks) - tune :]:
+            block.requires_grad_(True)
+
+
+def unreached(output: Tensor, parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:
+    """The trainable parameters that a tensor was not computed from."""
+    visited: set[Any] = {None}
+    nodes: list[Any] = [output.grad_fn]
+    reached: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if node not in visited:
+            visited.add(node)
+            reached.add(id(getattr(node, "variable", None)))  # what a leaf's gradient is added to
+            nodes.extend(before for before, _ in node.next_functions)
+    return [parameter for parameter in parameters if parameter.requires_grad and id(parameter) not in reached]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneShape:
+    """What a network gives, measured by running it on one blank item: no field of a config says it for all of them.
+
+    Attributes:
+        hidden: Width of its last features.
+        num_layers: Layers that have the shape of the last one, its input embeddings (layer 0) and the last among them;
+            1 where resolution changes with depth, as in most convolutional networks.
+    """
+
+    hidden: int
+    num_layers: int = 1
+
+    @classmethod
+    def of(cls, layers: Sequence[Tensor]) -> BackboneShape:
+        """Of layers of one blank item: [1, positions, hidden] or, of a map, [1, hidden, height, width]."""
+        last = layers[-1]
+        return cls(hidden=last.shape[1] if last.dim() == 4 else last.shape[-1], num_layers=len(layers))
+
+    @classmethod
+    def read(cls, path: Path) -> BackboneShape:
+        """As `write` left it.
+
+        Raises:
+            BundleError: The file is broken.
+        """
+        try:
+            plain = read_json(path, dict)
+            hidden, num_layers = plain["hidden"], plain["num_layers"]
+        except (OSError, ValueError, KeyError) as error:
+            raise BundleError(
+                f"{path}: can't be read ({type(error).__name__}: {error}); copy the bundle again"
+            ) from None
+        if not all(type(number) is int and 0 < number < _MOST for number in (hidden, num_layers)):
+            raise BundleError(f"{path}: found hidden {hidden!r} and num_layers {num_layers!r}; copy the bundle again")
+        return cls(hidden=hidden, num_layers=num_layers)
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        write_json(path, asdict(self))
+
+
+class BackboneEncoder(Encoder):
+    """A pretrained network's features, projected to the model's width: `project(backbone(items))`.
+
+    Args:
+        column: The fitted column.
+        width: Width of the tokens to give.
+        network: The network.
+        shape: What it gives.
+        tune: "frozen", "full", or how many of its last blocks learn.
+        pretrained: Whether it came with weights.
+        layers: Which of its layers are handed on, see `Layers`.
+
+    Attributes:
+        frozen: Whether what `backbone` gives for an item never changes: no training moves it, and nothing is random in
+            it. Features may then be kept, by the item's content, and `project` trained on them.
+        chosen: The layers that are handed on, by number from 0.
+    """
+
+    FORWARD_METHODS: ClassVar[tuple[str, ...]] = (*Encoder.FORWARD_METHODS, "backbone", "project")
+
+    def __init__(
+        self,
+        column: Column,
+        width: int,
+        network: nn.Module,
+        shape: BackboneShape,
+        tune: str | int,
+        pretrained: bool,
+        layers: Layers = "last",
+    ) -> None:
+        super().__init__(column, width)
+        self.network: Any = network
+        self.shape = shape
+        self.frozen = tune == "frozen"
+        self.pretrained = pretrained
+        open_blocks(network, tune)
+        self.chosen = _chosen(layers, shape.num_layers, column.name)
+        weighted = layers == "weighted" and len(self.chosen) > 1
+        self.layer_weights = nn.Parameter(torch.zeros(len(self.chosen))) if weighted else None
+        self.norms = nn.ModuleList(nn.LayerNorm(shape.hidden) for _ in self.chosen)
+        self.projection = nn.Linear(shape.hidden * (1 if weighted else len(self.chosen)), width)
+        self.train(self.training)
+
+    @abstractmethod
+    def run(self, values: Items, lengths: Lengths) -> tuple[Tokens, ...]:
+        """The network's features at the `chosen` layers, the last of them with its feature maps as a pyramid where one
+        is asked for."""
+
+    def backbone(self, values: Items, lengths: Lengths) -> Features:
+        """What the network gives for single items, at the `chosen` layers."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return Features(self.run(values, lengths))
+
+    def project(self, features: Features) -> Tokens:
+        """Tokens of items, from what `backbone` gave."""
+        layers = [norm(layer.values) for norm, layer in zip(self.norms, features.layers, strict=True)]
+        if self.layer_weights is not None:
+            shares = self.layer_weights.softmax(dim=0)
+            mixed = sum(
+                (share * layer for share, layer in zip(shares[1:], layers[1:], strict=True)), shares[0] * layers[0]
+            )
+        else:
+            mixed = layers[0] if len(layers) == 1 else torch.cat(layers, dim=2)
+        return replace(features.layers[-1], values=self.projection(mixed))
+
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
+        return self.project(self.backbone(values, lengths))
+
+    def train(self, mode: bool = True) -> BackboneEncoder:
+        """As torch's, but what is frozen stays in evaluation mode: no dropout, no statistic that moves."""
+        super().train(mode)
+        if mode:
+            _rest(self.network)
+        return self
+
+    def normalized(
+        self, network: Callable[[Tensor], Sequence[Tensor]], x: Tensor, lengths: Lengths
+    ) -> Sequence[Tensor]:
+        """Runs a network of images that may normalize over the batch.
+
+        In training, absent items stay out of the batch's statistics, and with one item, which has no spread where a map
+        has one cell, the running statistics are used.
+
+        Args:
+            network: Runs `self.network`, from a batch of items to batches of anything of a fixed shape.
+            x: All items; absent ones may hold junk.
+            lengths: 0 = absent.
+        """
+        if not self.training or self.frozen or not self._ties_rows:
+            return network(x)
+        present = lengths.nonzero().squeeze(1)
+        if len(present) > 1:
+            return over_present(network, x, lengths)
+        self.network.eval()
+        # Not all networks take an empty batch; one junk item times 0 touches every parameter.
+        result = (
+            over_present(network, x, lengths)
+            if len(present)
+            else [(junk * 0.0).expand(len(x), *junk.shape[1:]) for junk in network(x[:1])]
+        )
+        self.train()
+        return result
+
+    @cached_property
+    def _ties_rows(self) -> bool:
+        return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.network.modules())
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        return (p for p in self.network.parameters() if p.requires_grad and self.pretrained)
+
+
+def _rest(module: nn.Module) -> None:
+    """Sets the parts that hold parameters, none of which learns, to evaluation mode."""
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        module.eval()
+        return
+    for child in module.children():
+        _rest(child)
+
+
+def _chosen(layers: Layers, num_layers: int, column: str) -> tuple[int, ...]:
+    """Numbers of layers, from 0."""
+    where = f"model.encoders.{column}.layers"
+    if layers == "last" or (layers == "weighted" and num_layers == 1):
+        return (num_layers - 1,)
+    if num_layers == 1:
+        raise ConfigError(
+            f"{where}: found {_spelled(layers)}, but only the last layer of this backbone can be handed on "
+            "(the others have other shapes); write last"
+        )
+    if isinstance(layers, str):
+        return tuple(range(1, num_layers))
+    chosen = tuple(layer + num_layers if layer < 0 else layer for layer in layers)
+    if len(set(chosen)) < len(chosen) or not all(0 <= layer < num_layers for layer in chosen):
+        raise ConfigError(
+            f"{where}: found {_spelled(layers)}, expected different layers from 0 (the input's embeddings) to "
+            f"{num_layers - 1} (the last), or from the end -1 to {-num_layers}"
+        )
+    return chosen
+
+
+def _spelled(layers: Layers) -> str:
+    return layers if isinstance(layers, str) else str(list(layers))
