@@ -26,9 +26,9 @@ from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError
+from polysense.nn.backbone import BackboneEncoder, BackboneShape
 from polysense.nn.encoder import EncoderConfig, Items, Lengths
 from polysense.nn.onnx_file import MODEL, OnnxFile, OnnxInput, OnnxNetwork
-from polysense.nn.pretrained import BackboneEncoder
 
 __all__ = ["OnnxConfig", "OnnxEncoder", "only_input"]
 
@@ -123,7 +123,7 @@ class OnnxEncoder(BackboneEncoder):
                 f"{config.path}: a token has {tokens.shape[1]:,} numbers, expected {_MOST_FEATURES:,} at most; name "
                 "another output"
             )
-        super().__init__(column, width, network, tokens.shape[1], "frozen", True)
+        super().__init__(column, width, network, BackboneShape(hidden=tokens.shape[1]), "frozen", True)
         self.config = config
         self._layouts: dict[tuple[int, ...], tuple[int, tuple[int, ...]]] = {}
 
@@ -149,7 +149,7 @@ class OnnxEncoder(BackboneEncoder):
     def feed(network: OnnxNetwork, column: Column, item: np.ndarray) -> Mapping[str, np.ndarray]:
         """The model's inputs for an item of the column, which is cut to its own length."""
 
-    def run(self, values: Items, lengths: Lengths) -> Tokens:
+    def run(self, values: Items, lengths: Lengths) -> tuple[Tokens, ...]:
         items, sizes = values.cpu().numpy(), lengths.tolist()
         present = [index for index, size in enumerate(sizes) if size]
         # Items without a length are whole.
@@ -160,12 +160,12 @@ class OnnxEncoder(BackboneEncoder):
         if items.ndim > 2 or torch.is_inference_mode_enabled():
             # How many tokens a row has must not depend on the rows beside it.
             num_tokens, grid = self._layout(items.shape[1:], items.dtype)
-        result = np.zeros((len(items), num_tokens, self.norm.normalized_shape[0]), dtype=np.float32)
+        result = np.zeros((len(items), num_tokens, self.shape.hidden), dtype=np.float32)
         mask = np.zeros((len(items), num_tokens), dtype=bool)
         for index, output in zip(present, outputs, strict=True):
             result[index, : len(output)], mask[index, : len(output)] = output, True
-        device = self.norm.weight.device
-        return Tokens(torch.from_numpy(result).to(device), torch.from_numpy(mask).to(device), grid or (num_tokens,))
+        device = self.projection.weight.device
+        return (Tokens(torch.from_numpy(result).to(device), torch.from_numpy(mask).to(device), grid or (num_tokens,)),)
 
     def _outputs(self, items: Sequence[np.ndarray]) -> list[np.ndarray]:
         outputs: list[np.ndarray] = self.network([self.feed(self.network, self.column, item) for item in items])

@@ -14,7 +14,7 @@ from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.errors import ConfigError, WeightsError
 from polysense.modalities.image.encoders.timm import Timm, TimmConfig
-from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.image.record import ImageColumn, ImageRequirements
 
 timm: Any = importlib.import_module("timm")
 
@@ -154,6 +154,34 @@ def test_a_local_weights_file(tmp_path: Path) -> None:
     tuned = TimmConfig(name="resnet10t", weights=str(tmp_path / "w.safetensors"), tune="full").build(of, 8)
     assert len(list(tuned.pretrained_parameters())) == len([p for p in tuned.network.parameters() if p.requires_grad])
     assert config.requirements("photo", "image").num_channels == 3
+
+
+def test_a_weights_file_keeps_its_own_mean_deviation_and_padding(tmp_path: Path) -> None:
+    source = timm.create_model("mobilenetv2_050", num_classes=5, pad_type="same")
+    source.pretrained_cfg.update(input_size=(3, 64, 96), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.25))
+    folder = tmp_path / "mine"
+    timm.models.save_for_hf(source, str(folder), model_args={"pad_type": "same"}, safe_serialization=True)
+    config = TimmConfig(name="mobilenetv2_050", weights=str(folder / "model.safetensors"))
+    requested = config.requirements("photo", "image")
+    assert requested == ImageRequirements(
+        image_size=(64, 96), num_channels=3, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.25)
+    )
+    of = column(64, 96)
+    encoder = config.build(of, 8).eval()
+    batch = images(of, [1, 1])
+    with torch.no_grad():
+        expected = source.eval().forward_features(encoder.standardize(batch.values[:, 0]))
+    features = encoder.backbone(batch.values[:, 0], batch.lengths[:, 0]).layers[0]
+    torch.testing.assert_close(features.values, expected.flatten(2).transpose(1, 2))
+    encoder.save_resources(tmp_path)
+    again = config.build(of, 8, tmp_path).eval()
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(batch).values, encoder(batch).values)
+
+    with pytest.raises(ConfigError, match=r"is of the architecture mobilenetv2_050, the recipe says resnet10t"):
+        TimmConfig(name="resnet10t", weights=config.weights).requirements("photo", "image")
+    (folder / "config.json").write_text('{"model_type": "vit"}', encoding="utf-8")  # another library's
+    assert config.requirements("photo", "image").std == (0.229, 0.224, 0.225)
 
 
 def test_a_frozen_backbone_is_an_extractor(tmp_path: Path) -> None:

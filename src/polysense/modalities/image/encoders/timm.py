@@ -43,7 +43,8 @@ class TimmConfig(EncoderConfig):
         name: The architecture, such as resnet50.a1_in1k or vit_small_patch16_224; hf-hub:owner/model; or a local folder
             with timm's config.json and weights.
         pretrained: Whether it comes with weights. false needs no network and asks for `tune: full`.
-        weights: Path of a local .safetensors or .pth file to take them from; null = where the name says.
+        weights: Path of a local .safetensors or .pth file to take them from; null = where the name says. A config.json
+            of timm's beside it says image size, mean, deviation and padding; else the name does.
         tune: "frozen", "full", or how many of the last blocks learn.
         learning_rate_scale: The backbone's learning rate over the rest's, where it is pretrained.
     """
@@ -71,21 +72,13 @@ class TimmConfig(EncoderConfig):
         if resources is not None:
             name, arguments = _bundled(resources / "timm.json")
             return Timm(self, column, width, _create(name, None, {}, arguments), name, arguments)
-        name, settings, arguments = _source(self.name)
+        name, settings, arguments = self._source()
         arguments |= {"num_classes": 0, "in_chans": column.num_channels}
         if settings.get("fixed_input_size"):
             arguments["img_size"] = column.image_size
         overlay: dict[str, Any] | None = None
         if self.pretrained:
             overlay = {"file": settings["file"]} if "file" in settings else {}
-        if self.weights is not None:
-            file = Path(self.weights).expanduser()
-            if not file.is_file():
-                raise WeightsError(
-                    f"{file}: no such file; expected timm weights (.safetensors or .pth) for {self.name}"
-                )
-            _require_weights(file)
-            overlay = {"file": str(file)}
         from_elsewhere = settings if name != self.name else {}
         return Timm(self, column, width, _create(name, overlay, from_elsewhere, arguments), name, arguments)
 
@@ -110,7 +103,7 @@ class TimmConfig(EncoderConfig):
         """The architecture's own image size and statistics; a random network takes the data's."""
         if not self.pretrained:
             return ImageRequirements()
-        _, settings, _ = _source(self.name)
+        _, settings, _ = self._source()
         channels, height, width = settings["input_size"]
         return ImageRequirements(
             image_size=(height, width),
@@ -118,6 +111,25 @@ class TimmConfig(EncoderConfig):
             mean=tuple(settings["mean"]),
             std=tuple(settings["std"]),
         )
+
+    def _source(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        """See `_source`. Where a config.json lies beside the file of `weights`, it says what they were trained with."""
+        if self.weights is None:
+            return _source(self.name)
+        file = Path(self.weights).expanduser()
+        if not file.is_file():
+            raise WeightsError(f"{file}: no such file; expected timm weights (.safetensors or .pth) for {self.name}")
+        _require_weights(file)
+        name, settings, arguments = _source(self.name)
+        if _is_timms(file.parent / "config.json"):
+            own, own_settings, own_arguments = _source(str(file.parent))
+            if own.split(".")[0] != name.split(".")[0]:
+                raise ConfigError(
+                    f"{file}: the config.json beside it is of the architecture {own}, the recipe says {self.name}; "
+                    f"write name: {own}, or move the file out of that folder"
+                )
+            settings, arguments = {**settings, **own_settings}, {**arguments, **own_arguments}
+        return name, {**settings, "file": str(file)}, arguments
 
 
 def _bundled(path: Path) -> tuple[str, dict[str, Any]]:
@@ -143,6 +155,14 @@ def _bundled(path: Path) -> tuple[str, dict[str, Any]]:
         if key in own or not isinstance(value, (bool, int, float, str, list, type(None))):
             raise BundleError(f"{path}: found {key!r}, which is no argument of a timm architecture; train again")
     return name, arguments
+
+
+def _is_timms(path: Path) -> bool:
+    """Whether there is such a file, and timm wrote it."""
+    try:
+        return "architecture" in read_json(path, dict)
+    except (OSError, ValueError):
+        return False
 
 
 def _source(name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
