@@ -63,7 +63,9 @@ def cheap(names: Iterable[str]) -> Any:
 
 
 def column_of(name: str) -> Any:
-    return column("image") if name == "images" else column(name, **({"frames": 3} if name == "video" else {}))
+    return (
+        column(name[:-1]) if name in ("images", "texts") else column(name, **({"frames": 3} if name == "video" else {}))
+    )
 
 
 def target(kind: str, **options: Any) -> Any:
@@ -125,6 +127,16 @@ def test_every_encoder(rows: Cells, folder: Path, needs: Mapping[str, dict[str, 
             {**cheap([other]), kind: encoder}, {"size": head("regression")},
         )  # fmt: skip
         assert_alone(bundle, few, folder, [kind])
+
+
+@pytest.mark.parametrize("name", ["text_transformer", "text_cnn", "text_rnn", "bag_of_words"])
+@pytest.mark.parametrize("order", ["sequence", "set"])
+def test_lists_of_texts(rows: Cells, folder: Path, name: str, order: str) -> None:
+    bundle = random_bundle(
+        rows, folder, {"date": column_of("date"), "texts": column_of("texts")}, {"size": target("regression")},
+        {**cheap(["date"]), "texts": members("encoder")[name](items=order)}, {"size": head("regression")},
+    )  # fmt: skip
+    assert_alone(bundle, rows, folder, ["texts"])
 
 
 HEADS = [name for name, config in members("head").items() if config.tasks]  # type: ignore[attr-defined]

@@ -26,9 +26,9 @@ Cells = list[dict[str, Any]]
 
 
 def mixed_rows(folder: Path, number: int) -> Cells:
-    """Rows with a column of every modality, a list of images, texts of up to 50 times the usual length, and gaps.
+    """Rows with a column of every modality, lists of images and texts, texts of up to 50 times the usual length, gaps.
 
-    Columns are named as in `write_rows`, the list "images"; each cell is missing in a fifth of the rows.
+    Columns are named as in `write_rows`, the lists "images" and "texts"; each cell is missing in a fifth of the rows.
     """
     source, draw = write_rows(folder)[:ROWS], random.Random(0)
     rows: Cells = []
@@ -42,8 +42,10 @@ def mixed_rows(folder: Path, number: int) -> Cells:
             row[name] = None if (index + position) % 5 == 3 else cell
         images = [f"{draw.randrange(ROWS)}.png" for _ in range(index % 4)]
         row["images"] = images or None
+        texts = [" ".join([draw.choice(source)["text"] or "and"] * draw.choice([1, 1, 2, 7])) for _ in range(index % 5)]
+        row["texts"] = texts or None
         rows.append(row)
-    rows[number // 2] |= dict.fromkeys([*modalities(), "images"])
+    rows[number // 2] |= dict.fromkeys([*modalities(), "images", "texts"])
     return rows
 
 

@@ -18,6 +18,7 @@ from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.text.record import TextColumn
 from polysense.nn.encoder import Encoder, EncoderConfig
 
 COLUMN = ImageColumn(
@@ -139,6 +140,65 @@ def test_training_encodes_what_is_there_alone(lengths: list[list[int]], seed: in
     ]
     for dense, compact in zip(*gradients, strict=True):
         torch.testing.assert_close(dense, compact, rtol=1e-4, atol=1e-5)
+
+
+TURNS = TextColumn(name="turns", multiple=True, max_items=6, vocabulary_size=50)
+
+
+def turns(seed: int = 0, rows: int = 8, longest: int = 64) -> ColumnBatch:
+    """Lists of texts, most of them short."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(1, 50, (rows, 6, longest), generator=generator).int()
+    lengths = torch.randint(0, 9, (rows, 6), generator=generator)
+    lengths[::3, 1] = longest
+    return ColumnBatch(values=values, lengths=lengths)
+
+
+def text_encoder(name: str) -> Encoder:
+    torch.manual_seed(0)
+    config: Any = members("encoder")[name](dropout=0.0)
+    encoder: Encoder = config.create(TURNS, 8)
+    return encoder
+
+
+@pytest.mark.parametrize("name", ["text_transformer", "text_cnn", "text_rnn"])
+@pytest.mark.parametrize("training", [False, True])
+def test_short_texts_are_not_padded_to_the_longest_and_give_the_same(name: str, training: bool) -> None:
+    encoder, column = text_encoder(name).train(training), turns()
+    shapes: list[tuple[int, ...]] = []
+    encode = encoder.encode_items
+
+    def counted(values: Tensor, lengths: Tensor, draws: Tensor | None) -> Tokens:
+        shapes.append(tuple(values.shape))
+        return encode(values, lengths, draws)
+
+    encoder.encode_items = counted  # type: ignore[method-assign]
+    tokens = encoder(column)
+    encoded = sum(rows * length for rows, length in shapes if rows > 1)
+    assert encoded < column.values.numel() / 2
+    encoder._groups = lambda column: []  # type: ignore[method-assign]
+    whole = encoder(column)
+    assert tokens.grid == whole.grid
+    assert tokens.mask.equal(whole.mask)
+    torch.testing.assert_close(tokens.values, whole.values, rtol=1e-4, atol=1e-5)
+    gradients = [
+        torch.autograd.grad(one.mean().square().sum(), list(encoder.parameters()), allow_unused=True)
+        for one in (tokens, whole)
+    ]
+    for grouped, dense in zip(*gradients, strict=True):
+        torch.testing.assert_close(grouped, dense, rtol=1e-3, atol=1e-5)
+
+
+def test_at_prediction_the_bits_of_a_list_are_its_own() -> None:
+    encoder = text_encoder("text_transformer").eval()
+    column, other = turns(rows=32), turns(seed=1, rows=32)
+    with torch.no_grad():
+        alone = encoder(column)
+        for row in range(0, 32, 5):
+            mixed = ColumnBatch(values=other.values.clone(), lengths=other.lengths.clone())
+            mixed.values[7], mixed.lengths[7] = column.values[row], column.lengths[row]
+            assert encoder(mixed).values[7].equal(alone.values[row])
+            assert encoder(mixed).mask[7].equal(alone.mask[row])
 
 
 def test_one_item_a_cell_gets_no_order() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
@@ -20,9 +21,11 @@ from torch import Tensor, nn
 from polysense.config.base import Configured, Family
 from polysense.core import registry
 from polysense.core.batch import ColumnBatch
+from polysense.core.item_groups import ItemGroup, blocks_of_items, groups_of_items
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
+from polysense.nn.layers.batchnorm import BatchNorm
 from polysense.nn.layers.draws import uniforms
 from polysense.nn.layers.transformer import sinusoidal
 
@@ -33,6 +36,7 @@ Lengths: TypeAlias = Int[Tensor, " items"]
 Draws: TypeAlias = Float[Tensor, "items draws"] | None
 
 _ItemKey: TypeAlias = tuple[tuple[int, ...], torch.device, bool]
+_Shape: TypeAlias = tuple[int, int, torch.dtype, tuple[int, ...]]
 
 _MOST_PRESENT = 0.9  # with fewer absent than this leaves, taking them out costs more than it saves
 
@@ -165,8 +169,8 @@ class Encoder(nn.Module, Configured, ABC):
         super().__init__()
         self.column = column
         self.width = width
-        # Of an item's tokens (length, width, dtype, grid), then of the pyramid's, by what the item is; see `_zeros`.
-        self._shapes: dict[_ItemKey, list[tuple[int, int, torch.dtype, tuple[int, ...]]]] = {}
+        # Of an item's tokens (length, width, dtype, grid), then of the pyramid's, by the item; see `_shape_of_items`.
+        self._shapes: dict[_ItemKey, list[_Shape]] = {}
 
     @abstractmethod
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
@@ -233,7 +237,7 @@ class Encoder(nn.Module, Configured, ABC):
         if self._is_skipped(column):
             return self._zeros(column)
         batch, items = column.lengths.shape
-        tokens = self._encode_present(column.values.flatten(0, 1), column.lengths.flatten(), draws_of(column))
+        tokens = self._encode_all(column)
         if not self.column.multiple:
             return tokens.cleared()
         if self.ordered:
@@ -273,16 +277,21 @@ class Encoder(nn.Module, Configured, ABC):
     def _zeros(self, column: ColumnBatch) -> Tokens:
         """The masked tokens of a column that no row has, without encoding it: their shape is one item's."""
         batch, items = column.lengths.shape
-        key = (tuple(column.values.shape[2:]), column.values.device, torch.is_autocast_enabled())
-        if key not in self._shapes:
-            one = self.encode_items(column.values.flatten(0, 1)[:1], column.lengths.flatten()[:1], None)
-            self._shapes[key] = [(*each.values.shape[1:], each.values.dtype, each.grid) for each in (one, *one.pyramid)]
         levels = []
-        for length, width, dtype, grid in self._shapes[key]:
+        for length, width, dtype, grid in self._shape_of_items(column):
             values = torch.zeros(batch, items * length, width, dtype=dtype, device=column.lengths.device)
             mask = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
             levels.append(Tokens(values, mask, (items, *grid) if self.column.multiple else grid))
         return replace(levels[0], pyramid=tuple(levels[1:]))
+
+    def _shape_of_items(self, column: ColumnBatch) -> list[_Shape]:
+        """Of the tokens of one item of the column's padded shape, then of each level of its pyramid."""
+        key = (tuple(column.values.shape[2:]), column.values.device, torch.is_autocast_enabled())
+        if key not in self._shapes:
+            with torch.no_grad():
+                one = self.encode_items(column.values.flatten(0, 1)[:1], column.lengths.flatten()[:1], None)
+            self._shapes[key] = [(*each.values.shape[1:], each.values.dtype, each.grid) for each in (one, *one.pyramid)]
+        return self._shapes[key]
 
     def _nothing(self, column: ColumnBatch) -> Tokens:
         """One masked token a row. Every parameter is touched all the same: peers would wait for its gradient."""
@@ -301,20 +310,55 @@ class Encoder(nn.Module, Configured, ABC):
         values = tokens.values.new_zeros(*mask.shape, level.width)
         return Tokens(values, mask, (1, *grid) if self.column.multiple else grid)
 
-    def _encode_present(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
-        """As `encode_items`, but training does not pay for what is absent: missing cells, and the padding of lists.
+    def _encode_all(self, column: ColumnBatch) -> Tokens:
+        """As `encode_items` of all items, of which only those that are there are paid for, in groups by length."""
+        values, lengths, draws = column.values.flatten(0, 1), column.lengths.flatten(), draws_of(column)
+        groups = self._groups(column)
+        if not groups:
+            return self.encode_items(values, lengths, draws)
+        parts = []
+        for group in groups:
+            index = group.items
+            if group.num_absent:  # any item stands in for one that is not there
+                index = torch.cat([index, index[:1].expand(group.num_absent)])
+            own = values[index] if self._multiple is None else values[index, : group.length]
+            present = lengths[index]
+            present[len(group.items) :] = 0
+            parts.append(self.encode_items(own, present, None if draws is None else draws[index]))
+        like = None if self.training or self._multiple is None else self._shape_of_items(column)
+        return _scattered(groups, parts, len(lengths), like)
 
-        Only training: how many items lie in a batch can change a matrix product's last bits, and a row's prediction
-        must not depend on the rows beside it. To find them an accelerator must be waited for, which pays for lists.
+    def _groups(self, column: ColumnBatch) -> list[ItemGroup]:
+        """How the present items are encoded; none where all items are in one run, absent ones too.
+
+        How many items lie in a run changes a matrix product's last bits. In training that is all the same. A prediction
+        must not depend on the rows beside it: there the items of lists run in blocks of as many items as the batch has
+        rows, which the loader makes the same for all rows. An accelerator must be waited for, which pays for lists.
         """
-        if not self.training or torch.compiler.is_compiling() or not (self.column.multiple or lengths.is_cpu):
-            return self.encode_items(values, lengths, draws)
-        present = lengths.nonzero().flatten()
-        if not 0 < len(present) < _MOST_PRESENT * len(lengths):
-            return self.encode_items(values, lengths, draws)
-        tokens = self.encode_items(values[present], lengths[present], None if draws is None else draws[present])
-        levels = tuple(_spread(level, present, len(lengths)) for level in tokens.pyramid)
-        return replace(_spread(tokens, present, len(lengths)), pyramid=levels)
+        batch, num_items = column.lengths.shape
+        lengths = column.lengths.flatten()
+        if torch.compiler.is_compiling() or not (self.column.multiple or (self.training and lengths.is_cpu)):
+            return []
+        longest = 1 if self._multiple is None else column.values.shape[2]
+        if not self.training:
+            block = batch if batch > 1 else num_items
+            return blocks_of_items(lengths, longest, self._multiple, block=block)
+        cost = registry.modality(self.column.modality).cost(self.column, longest) / longest
+        multiple = None if self._ties_items else self._multiple
+        groups = groups_of_items(lengths, longest, multiple, cost=cost)
+        if len(groups) == 1 and len(groups[0].items) >= _MOST_PRESENT * len(lengths):
+            return []
+        return groups
+
+    @cached_property
+    def _multiple(self) -> int | None:
+        return registry.modality(self.column.modality).length_multiple
+
+    @cached_property
+    def _ties_items(self) -> bool:
+        """Whether a run normalizes by all of its items: then they are not told apart by their length."""
+        norms = (BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+        return any(isinstance(module, norms) for module in self.modules())
 
     @property
     def auxiliary_losses(self) -> Mapping[str, float]:
@@ -359,12 +403,31 @@ def _mean_of_cells(
     return each.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def _spread(tokens: Tokens, rows: Int[Tensor, " some"], batch: int) -> Tokens:
-    """The tokens of some rows among absent ones."""
-    values = tokens.values.new_zeros(batch, *tokens.values.shape[1:])
-    mask = tokens.mask.new_zeros(batch, *tokens.mask.shape[1:])
-    features = tokens.features
-    if features is not None:
-        features = features.new_zeros(batch, features.shape[1]).index_copy(0, rows, features)
-    values, mask = values.index_copy(0, rows, tokens.values), mask.index_copy(0, rows, tokens.mask)
-    return Tokens(values, mask, tokens.grid, features=features)
+def _scattered(
+    groups: Sequence[ItemGroup], parts: Sequence[Tokens], num_items: int, shapes: Sequence[_Shape] | None
+) -> Tokens:
+    """The tokens of groups of items among all items, of the longest group's shape or of those given."""
+    levels = []
+    for i, (first, *others) in enumerate(zip(*((part, *part.pyramid) for part in parts), strict=True)):
+        each = [first, *others]
+        grid = tuple(map(max, *(tokens.grid for tokens in each))) if others else first.grid
+        grid = grid if shapes is None else shapes[i][3]
+        size = math.prod(grid)
+        places = torch.arange(size, device=first.mask.device).view(grid)
+        index, values, masks = [], [], []
+        for group, tokens in zip(groups, each, strict=True):
+            own = places[tuple(slice(0, cells) for cells in tokens.grid)].flatten()
+            index.append((group.items[:, None] * size + own).flatten())
+            values.append(tokens.values[: len(group.items)].flatten(0, 1))
+            masks.append(tokens.mask[: len(group.items)].flatten())
+        where = torch.cat(index)
+        empty = first.values.new_zeros(num_items * size, first.values.shape[2])
+        mask = first.mask.new_zeros(num_items * size).index_copy(0, where, torch.cat(masks))
+        level = empty.index_copy(0, where, torch.cat(values))
+        levels.append(Tokens(level.view(num_items, size, -1), mask.view(num_items, size), grid))
+    features = None
+    there = [part.features[: len(g.items)] for g, part in zip(groups, parts, strict=True) if part.features is not None]
+    if there:
+        where = torch.cat([group.items for group in groups])
+        features = there[0].new_zeros(num_items, there[0].shape[1]).index_copy(0, where, torch.cat(there))
+    return replace(levels[0], pyramid=tuple(levels[1:]), features=features)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polysense.core.item_groups import groups_of_items
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.batches.batching import RowBatchingConfig, TokenBatchingConfig
@@ -213,7 +214,12 @@ def test_lengths_are_those_of_the_collated_batch() -> None:
     count = count_tokens(batch, schema)
     assert count.inputs == note.lengths.sum() + turns.lengths.sum()
     assert count.targets == (reply.lengths - 1).clamp(min=0).sum()
-    assert count.padded == note.values.numel() + turns.values.numel() + reply.values.numel()
+    encoded = 0
+    for column in (note, turns):
+        groups = groups_of_items(column.lengths.flatten(), column.values.shape[2], 8)
+        encoded += sum(len(group.items) * group.length for group in groups)
+    assert count.padded == encoded + reply.values.numel()
+    assert encoded < note.values.numel() + turns.values.numel(), "absent items are not encoded"
     assert count.valid == count.inputs + reply.lengths.sum()
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polysense.core.batch import Batch
+from polysense.core.item_groups import groups_of_items
 from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.registry import modality
@@ -98,7 +99,10 @@ def count_tokens(batch: Batch, schema: Schema) -> TokenCount:
         spec = modality(column.modality)
         if result is not None and spec.length_multiple is not None:
             inputs += spec.cost(column, result.lengths.sum().item())
-            padded += spec.cost(column, result.values.numel())
+            longest = result.values.shape[2]
+            cost = spec.cost(column, longest) / longest
+            groups = groups_of_items(result.lengths.flatten(), longest, spec.length_multiple, cost=cost)
+            padded += cost * sum(len(group.items) * group.length for group in groups)
     for prompt in batch.prompts.values():
         inputs += prompt.lengths.sum().item()
         padded += prompt.values.numel()
