@@ -11,11 +11,13 @@ from typing import Any
 import polars
 import pytest
 import torch
+from bundle_files import manifest_of, rewrite_manifest
 from safetensors import SafetensorError
 
 import polysense
 from polysense.bundle import FORMAT, Bundle, as_bundle, load
 from polysense.core import tensor_file
+from polysense.core.checksum import with_own_checksum
 from polysense.data.tables.predictions import Predictions
 from polysense.data.tables.sources import read_table
 from polysense.data.values.cells import MEDIA
@@ -31,9 +33,7 @@ def folder(trained: Callable[[str], polysense.Run], tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("number", "advice"), [(FORMAT - 1, "train again"), (FORMAT + 1, "upgrade polysense")])
 def test_other_formats_are_refused_by_name(folder: Path, number: int, advice: str) -> None:
-    path = folder / "bundle.json"
-    plain = json.loads(path.read_text())
-    path.write_text(json.dumps(plain | {"format": number, "polysense": "9.9"}))
+    rewrite_manifest(folder, manifest_of(folder) | {"format": number, "polysense": "9.9"})
     with pytest.raises(BundleError, match=f"written by polysense 9.9 in format {number}.*format {FORMAT}: {advice}"):
         load(folder)
 
@@ -90,6 +90,25 @@ def test_a_flipped_bit_in_any_file_is_refused_by_its_name(folder: Path) -> None:
     load(folder)
 
 
+def test_a_changed_value_in_the_manifest_is_refused_whatever_its_type(folder: Path) -> None:
+    path = folder / "bundle.json"
+    content = path.read_bytes()
+    own = manifest_of(folder)["own_sha256"].encode()
+    # A letter of a name, a digit of a setting, of the format and of the checksum itself: all are of their types still.
+    for old, new in (
+        (b'"note"', b'"nota"'),
+        (b'"epochs": ', b'"epochs": 1'),
+        (f'"format": {FORMAT}'.encode(), f'"format": {FORMAT - 1}'.encode()),
+        (own, bytes([own[0] ^ 1]) + own[1:]),
+    ):
+        assert old in content
+        path.write_bytes(content.replace(old, new, 1))
+        with pytest.raises(BundleError, match=r"bundle\.json: is not the file that was saved"):
+            load(folder)
+    path.write_bytes(content.replace(b"\n", b"\r\n"))  # which says the same
+    load(folder)
+
+
 def test_the_weights_of_another_model_of_the_same_shapes_are_refused(folder: Path) -> None:
     bundle = load(folder)
     with torch.no_grad():
@@ -103,13 +122,12 @@ def test_the_weights_of_another_model_of_the_same_shapes_are_refused(folder: Pat
 
 @pytest.mark.parametrize("name", ["../outside.txt", "/etc/passwd", ""])
 def test_a_checksum_of_a_file_elsewhere_is_refused(folder: Path, name: str) -> None:
-    path = folder / "bundle.json"
-    plain = json.loads(path.read_text())
-    path.write_text(json.dumps(plain | {"sha256": plain["sha256"] | {name: "0"}}))
+    plain = manifest_of(folder)
+    rewrite_manifest(folder, plain | {"sha256": plain["sha256"] | {name: "0"}})
     with pytest.raises(BundleError, match="which is no path within the folder"):
         load(folder)
     plain["sha256"].pop("weights.safetensors")
-    path.write_text(json.dumps(plain))
+    rewrite_manifest(folder, plain)
     with pytest.raises(BundleError, match=r"weights\.safetensors has no checksum"):
         load(folder)
 
@@ -122,7 +140,8 @@ def test_a_checksum_of_a_file_elsewhere_is_refused(folder: Path, name: str) -> N
         ("[" * 100_000, "can't be read: it is nested too deeply"),
         ("[]", "found a JSON list, expected a dict"),
         ('{"format": "3"}', "found the format '3', expected a number"),
-        (f'{{"format": {FORMAT}}}', "polysense: found nothing, expected a text"),
+        (f'{{"format": {FORMAT}}}', "holds no checksum of its own"),
+        (json.dumps(with_own_checksum({"format": FORMAT})), "polysense: found nothing, expected a text"),
     ],
 )
 def test_a_broken_file_is_named(folder: Path, damage: str, message: str) -> None:

@@ -2,7 +2,7 @@
 
 bundle/
   README.md             the model card
-  bundle.json           format, version, model config, recipe, training facts, and the SHA-256 of every file below
+  bundle.json           format, version, model config, recipe, training facts, SHA-256 of every file below and its own
   weights.safetensors
   processor/            fitted preprocessing: the same object in training, evaluation and serving
   resources/            what pretrained encoders need besides weights (their own configs)
@@ -26,11 +26,11 @@ from safetensors.torch import load_file
 
 from polysense.config.codec import from_dict, to_dict
 from polysense.core.batch import Batch
-from polysense.core.checksum import file_checksum, folder_checksums
+from polysense.core.checksum import file_checksum, folder_checksums, with_own_checksum
 from polysense.core.device import resolve_device
 from polysense.core.error_text import first_line
 from polysense.core.files import move_entries, replacing_folder, write_text
-from polysense.core.json import write_json
+from polysense.core.json import json_object, write_json
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.offline import offline
 from polysense.core.packages import lacking, packages_of
@@ -163,7 +163,7 @@ class Bundle:
         }
         if self.imputer is not None:
             manifest["imputer"] = self.imputer.as_json()
-        write_json(folder / _MANIFEST, manifest)
+        write_json(folder / _MANIFEST, with_own_checksum(json_object(manifest)))
 
     def dataset(self, source: Any, *, root: Path | str | None = None, with_targets: bool = False) -> TableDataset:
         """A table as this model's samples.

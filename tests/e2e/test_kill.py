@@ -6,9 +6,11 @@ moments are slow tests: `POLYSENSE_KILLS=100 pytest -m slow tests/e2e/test_kill.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,11 +32,24 @@ def train(table: Path, folder: Path, *, resume: bool = False, **options: Any) ->
     )
 
 
+CHECKPOINTS = ("last.safetensors", "previous.safetensors")
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_killed_at_any_write_point_is_resumed_to_the_same_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, every: int
 ) -> None:
-    """Of the baselines' points, which are those of the run again, `every` takes one in so many."""
+    """Of the baselines' points, which are those of the run again, `every` takes one in so many.
+
+    At some points the last checkpoint is damaged too: the run goes on from the one before it, to the same files.
+    """
+    num_damaged = 0
     table = write_rows(tmp_path / "data.csv")  # as far from the run as from its copies, whose recipes name it
     with stopped_clocks(monkeypatch):
         with snapshots_of(tmp_path / "straight" / "0" / "run", tmp_path / "killed", monkeypatch) as snapshots:
@@ -46,8 +61,18 @@ def test_a_run_killed_at_any_write_point_is_resumed_to_the_same_files(
         for number, (name, folder) in enumerate(snapshots.copies):
             if "baselines/" in name and number % every:
                 continue
+            if number % every == 1 and all((folder / "checkpoints" / file).is_file() for file in CHECKPOINTS):
+                damaged = Path(shutil.copytree(folder, tmp_path / "damaged" / str(number) / "run"))
+                flip_a_bit(damaged / "checkpoints" / CHECKPOINTS[0])
+                with caplog.at_level(logging.WARNING, logger="polysense"):
+                    train(table, damaged, resume=True)
+                assert "resuming from the checkpoint before it" in caplog.text
+                assert contents(damaged) == expected, f"{name}, damaged"
+                num_damaged += 1
+                caplog.clear()
             train(table, folder, resume=True)
             assert contents(folder) == expected, name
+        assert num_damaged >= 5
 
 
 # By name: settings, and others with which it is resumed.

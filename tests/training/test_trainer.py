@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ def die() -> None:
     raise Killed
 
 
-def final(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Everything in the last checkpoint but the time it took, and the state of the callbacks, which differ here."""
-    tensors, state = load_checkpoint(folder / "checkpoints" / "last.safetensors")
+def final(folder: Path, checkpoint: str = "last") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything in a checkpoint but the time it took, and the state of the callbacks, which differ here."""
+    tensors, state = load_checkpoint(folder / "checkpoints" / f"{checkpoint}.safetensors")
     for name in ("seconds", "training_seconds", "others"):
         state.pop(name)
     for record in (*state["history"], state["meter"]["work"], state["meter"]["epoch_work"]):
@@ -236,6 +237,53 @@ def test_the_best_file_is_no_checkpoint_to_resume_from(make_trainer: Make, tmp_p
     folder = tmp_path / "run" / "checkpoints"
     (folder / "best.safetensors").replace(folder / "last.safetensors")
     with pytest.raises(CheckpointError, match="weights alone"):
+        make_trainer(validate=validate).fit(resume=True)
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    middle = len(content) // 2
+    changed = {"flipped": content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :], "cut": content[:-9]}
+    path.unlink() if how == "gone" else path.write_bytes(changed.get(how, b""))
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "gone"])
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
+    make_trainer: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str, is_finished: bool
+) -> None:
+    straight, resumed = ToyModel(), ToyModel(seed=3)
+    make_trainer(tmp_path / "a", model=straight, validate=validate, **RICH).fit()
+    run = tmp_path / "b"
+    callbacks = [Checkpointing(every_steps=2), *([] if is_finished else [At(7, die)])]
+    with nullcontext() if is_finished else pytest.raises(Killed):
+        make_trainer(run, validate=validate, callbacks=callbacks, **RICH).fit()
+    damage(run / "checkpoints" / "last.safetensors", how)
+    with caplog.at_level(logging.WARNING, logger="polysense"):
+        make_trainer(run, model=resumed, validate=validate, **RICH).fit(resume=True)
+    moment = "after epoch 3" if is_finished else "in epoch 1 after step 4"
+    assert (
+        f"resuming from the checkpoint before it, {run}/checkpoints/previous.safetensors, saved {moment}" in caplog.text
+    )
+    assert same(straight.state_dict(), resumed.state_dict())
+    expected = final(tmp_path / "a")
+    for name in ("last", "previous"):
+        tensors, state = final(run, name)
+        assert same(tensors, expected[0])
+        assert state == expected[1]
+
+
+def test_where_all_checkpoints_are_damaged_both_are_named(make_trainer: Make, tmp_path: Path) -> None:
+    make_trainer(validate=validate).fit()
+    folder = tmp_path / "run" / "checkpoints"
+    intact = (folder / "best.safetensors").read_bytes()
+    damage(folder / "best.safetensors", "flipped")
+    with pytest.raises(CheckpointError, match=r"best\.safetensors: the best weights so far, of epoch \d, are damaged"):
+        make_trainer(validate=validate).fit(resume=True)
+    (folder / "best.safetensors").write_bytes(intact)
+    for name in ("last", "previous"):
+        damage(folder / f"{name}.safetensors", "flipped")
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: .*damaged.*and so is .*previous\.safetensors"):
         make_trainer(validate=validate).fit(resume=True)
 
 

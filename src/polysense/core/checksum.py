@@ -10,7 +10,11 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-__all__ = ["damages", "file_checksum", "folder_checksums"]
+from polysense.core.json import json_text
+
+__all__ = ["damages", "file_checksum", "folder_checksums", "is_own_checksum", "with_own_checksum"]
+
+_OWN = "own_sha256"
 
 
 def file_checksum(path: Path) -> str:
@@ -48,3 +52,22 @@ def damages(folder: Path, checksums: Mapping[str, str]) -> Iterator[str]:
             continue
         if actual != expected:
             yield f"{name} is not the file that was saved (SHA-256 {actual[:12]}..., expected {str(expected)[:12]}...)"
+
+
+def with_own_checksum(facts: Mapping[str, object]) -> dict[str, object]:
+    """What a JSON file is to hold, with the SHA-256 of all of it under `own_sha256`, in place of one that is there."""
+    rest = {name: value for name, value in facts.items() if name != _OWN}
+    return {_OWN: _json_checksum(rest), **rest}
+
+
+def is_own_checksum(facts: Mapping[str, object]) -> bool | None:
+    """Whether what was read from a JSON file is what was saved; None where no checksum was saved with it."""
+    if _OWN not in facts:
+        return None
+    return facts[_OWN] == _json_checksum({name: value for name, value in facts.items() if name != _OWN})
+
+
+def _json_checksum(facts: Mapping[str, object]) -> str:
+    """Of the values, in an order of their own: spaces, line ends and the order of names are no damage."""
+    text = json_text(facts, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

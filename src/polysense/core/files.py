@@ -101,7 +101,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True, older: Path | None = None) -> Iterator[Path]:
     """A path to write to; when the block ends, what is there takes the place of `path`, and if it raises, nothing does.
 
     A device or a pipe (`/dev/stdout`) is written to directly, and a link's target is what is replaced. The file's
@@ -110,6 +110,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Args:
         path: The file; missing folders above it are made.
         durable: As in `write_text`.
+        older: The name that the older file gets; None removes it. Between the two renames only this one is there.
 
     Raises:
         OSError: It can't be written; an older file is as it was.
@@ -128,6 +129,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             part.chmod(mode)
         if durable:
             _sync(part)
+        if older is not None and place.is_file():
+            place.replace(older)
         part.replace(place)
         if durable:
             _sync(place.parent)

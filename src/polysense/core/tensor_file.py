@@ -41,18 +41,21 @@ def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return plain
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, older: Path | None = None
+) -> None:
     """Writes tensors, whole or not at all.
 
     Args:
         path: The file.
         tensors: As `unshared` gives them.
         metadata: Texts for the file's header.
+        older: As in `replacing`.
 
     Raises:
         OSError: They can't be written, for example because the disk is full; an older file is as it was.
     """
-    with replacing(path) as part:
+    with replacing(path, older=older) as part:
         try:
             save_file(dict(tensors), part, metadata=None if metadata is None else dict(metadata))
         except SafetensorError as error:  # says in words what the system said in a number

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from polysense.core.checksum import damages
+from polysense.core.checksum import damages, is_own_checksum
 from polysense.core.json import read_json
 from polysense.core.schema import Schema
 from polysense.core.spelling import shortened
@@ -70,12 +70,18 @@ def read_manifest(path: Path, known: int) -> dict[str, Any]:
         known: The format that is read.
 
     Raises:
-        BundleError: It is of another format, lacks something, or holds what it should not; names it.
+        BundleError: It is not what was saved, of another format, lacks something, or holds what it should not.
     """
     try:
         plain = read_json(path, dict)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: can't be read: {error}; copy the bundle again") from None
+    intact = is_own_checksum(plain)
+    if intact is False:  # first: the number of the format may be what was damaged
+        raise BundleError(
+            f"{path}: is not the file that was saved: its SHA-256 is another. Copy the bundle again, or train again; "
+            "if you changed it on purpose, load the bundle as it was, change the model and save it"
+        )
     result = plain.get("format")
     if isinstance(result, bool) or not isinstance(result, int):
         raise BundleError(
@@ -87,6 +93,8 @@ def read_manifest(path: Path, known: int) -> dict[str, Any]:
             f"{path.parent}: written by polysense {str(plain.get('polysense'))[:60]} in format {result}; this version "
             f"reads format {known}: {what}"
         )
+    if intact is None:
+        raise BundleError(f"{path}: holds no checksum of its own; copy the bundle again")
     _check(plain, _KINDS, path, "")
     for name, version in plain["packages"].items():
         if not name or not isinstance(version, str):

@@ -20,19 +20,43 @@ from polysense.core.json import parse_json
 from polysense.core.tensor_file import save_tensors, tensors_digest, unshared
 from polysense.errors import CheckpointError
 
-__all__ = ["load_checkpoint", "load_model", "pack", "save_checkpoint", "unpack"]
+__all__ = ["DamagedCheckpointError", "load_checkpoint", "load_model", "pack", "save_checkpoint", "unpack"]
 
 _KEY = "polysense_checkpoint"
 _VERSION = 4  # 4: SHA-256, positions in the logs, cells that could not be read
 
 
-def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint is not what was saved.
+
+    Args:
+        path: The file.
+        reason: How that shows.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        best = path.with_name("best.safetensors")
+        weights = f"; the best weights are still in {best}" if best != path and best.is_file() else ""
+        super().__init__(
+            f"{path}: the checkpoint is damaged ({reason}) and can't be resumed from; put back a copy of this file, or "
+            f"start a new run in another folder{weights}"
+        )
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[CheckpointError], tuple[str, ...]]:  # to another process
+        return CheckpointError, self.args
+
+
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, older: Path | None = None
+) -> None:
     """Writes a checkpoint, replacing an older one atomically.
 
     Args:
         path: The file.
         tensors: By name; on any device.
         state: What JSON can hold; floats survive bit for bit, infinities and NaN too.
+        older: The name that the older one gets; None removes it.
 
     Raises:
         CheckpointError: The disk doesn't take it; an older checkpoint is still there.
@@ -42,7 +66,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
     # One entry: safetensors writes several in an order of chance, and equal states would be other bytes.
     header = json.dumps({"version": _VERSION, "sha256": tensors_digest(plain, text), "state": text})
     try:
-        save_tensors(path, plain, {_KEY: header})
+        save_tensors(path, plain, {_KEY: header}, older=older)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: the checkpoint can't be written: {error}; make room, then resume") from error
 
@@ -54,7 +78,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         The tensors by name, on the CPU, and the state.
 
     Raises:
-        CheckpointError: There is none, it is damaged, or it is something else.
+        DamagedCheckpointError: It is not what was saved.
+        CheckpointError: There is none, or it is something else.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no checkpoint here to resume from; start the run without resuming")
@@ -64,7 +89,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             # Cloned: a tensor of the mapped file would keep it open and change if the file is replaced.
             tensors = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
     except (OSError, SafetensorError) as error:
-        raise _damaged(path, str(error)) from error
+        raise DamagedCheckpointError(path, str(error)) from error
     header = metadata.get(_KEY)
     if header is None:
         raise CheckpointError(
@@ -73,7 +98,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         content = parse_json(header, dict, constants=True)
     except ValueError as error:
-        raise _damaged(path, f"its state can't be read: {error}") from None
+        raise DamagedCheckpointError(path, f"its state can't be read: {error}") from None
     if content.get("version") != _VERSION:
         raise CheckpointError(
             f"{path}: a checkpoint of format {content.get('version')}, and this polysense reads format {_VERSION}; "
@@ -81,7 +106,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     text = content.get("state")
     if not isinstance(text, str) or content.get("sha256") != tensors_digest(tensors, text):
-        raise _damaged(path, "its content is not what was saved: the SHA-256 is another")
+        raise DamagedCheckpointError(path, "its content is not what was saved: the SHA-256 is another")
     try:
         state = parse_json(text, dict, constants=True)
     except ValueError as error:
@@ -147,15 +172,6 @@ def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if kind == "dict":
         return {key: unpack(below, tensors) for key, below in content}
     return [unpack(below, tensors) for below in content]
-
-
-def _damaged(path: Path, reason: str) -> CheckpointError:
-    best = path.with_name("best.safetensors")
-    weights = f"; the best weights are still in {best}" if best != path and best.is_file() else ""
-    return CheckpointError(
-        f"{path}: the checkpoint is damaged ({reason}) and can't be resumed from; put back a copy of this file, or "
-        f"start a new run in another folder{weights}"
-    )
 
 
 def _shape(tensor: Tensor) -> str:

@@ -1,11 +1,17 @@
 """What a run is at a moment, and how that is saved and taken up again.
 
-"last" holds everything; "best" the weights alone, as they were validated. The position is (epoch, step); what decides
+"last" holds everything, "previous" is the "last" before it, and "best" holds the weights alone, as they were validated.
+Where "last" is damaged, or was moved away when the process was killed, the run goes on from "previous": two checkpoints
+take twice the space, and a bad sector then costs the steps between them and not the run. When a run is finished,
+"previous" becomes a copy of "last", so that a finished run's files do not depend on when checkpoints were due. The
+position is (epoch, step); what decides
 which rows the steps hold is saved with it, because an epoch that was begun can't go on with other steps.
 """
 
 from __future__ import annotations
 
+import filecmp
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,10 +22,19 @@ import torch
 from torch import Tensor, nn
 
 from polysense.config.codec import to_dict
+from polysense.core.files import replacing
 from polysense.core.logs import get_logger
 from polysense.errors import CheckpointError
 from polysense.training.balance.base import Balance
-from polysense.training.checkpoint import load_checkpoint, load_model, pack, save_checkpoint, unpack
+from polysense.training.callbacks.text_log import RESUME_LOGGER
+from polysense.training.checkpoint import (
+    DamagedCheckpointError,
+    load_checkpoint,
+    load_model,
+    pack,
+    save_checkpoint,
+    unpack,
+)
 from polysense.training.distributed import Distributed
 from polysense.training.ema import WeightAverage
 from polysense.training.meter import Meter
@@ -29,14 +44,20 @@ from polysense.training.protocols import Resumable
 from polysense.training.run import Run
 from polysense.training.schedule import Schedule
 
-__all__ = ["State", "checkpoint_path"]
+__all__ = ["State", "checkpoint_path", "has_checkpoint"]
 
 _LOG = get_logger("polysense.training")
+_RESUME_LOG = get_logger(RESUME_LOGGER)
 
 
 def checkpoint_path(folder: Path, name: str = "last") -> Path:
-    """Where the checkpoint "last" or "best" of a run's folder lies."""
+    """Where the checkpoint "last", "previous" or "best" of a run's folder lies."""
     return folder / "checkpoints" / f"{name}.safetensors"
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run's folder has a checkpoint to resume from, be it damaged."""
+    return any(checkpoint_path(folder, name).exists() for name in ("last", "previous"))
 
 
 @dataclass(eq=False)
@@ -54,7 +75,7 @@ class State:
     others: Mapping[str, Resumable] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
-        """Where the checkpoint "last" or "best" lies."""
+        """Where the checkpoint "last", "previous" or "best" lies."""
         return checkpoint_path(self.run.folder, name)
 
     @contextmanager
@@ -87,8 +108,25 @@ class State:
         packed = pack(optimizer_state(self.optimizer), "optimizer", tensors)
         if self.average is not None:
             tensors |= _prefixed("ema", self.average.state())
-        save_checkpoint(path, tensors, self._scalars() | {"optimizer_state": packed})
+        save_checkpoint(path, tensors, self._scalars() | {"optimizer_state": packed}, older=self.path("previous"))
         return path
+
+    def seal(self) -> None:
+        """Makes "previous" a copy of "last", which is the end of the run.
+
+        Raises:
+            CheckpointError: It can't be written.
+        """
+        last, previous = self.path("last"), self.path("previous")
+        if not self.distributed.is_main or not last.is_file():
+            return
+        if not previous.is_file() or not filecmp.cmp(last, previous, shallow=False):
+            try:
+                _copy(last, previous)
+            except OSError as error:
+                raise CheckpointError(
+                    f"{previous}: the checkpoint can't be written: {error}; make room, then resume"
+                ) from error
 
     def require_none(self) -> None:
         """Refuses to overwrite an earlier run.
@@ -96,19 +134,28 @@ class State:
         Raises:
             CheckpointError: One was saved here.
         """
-        if self.path("last").exists():
+        if has_checkpoint(self.run.folder):
             raise CheckpointError(
                 f"{self.path('last')}: an earlier run was saved here; resume it, or take another folder"
             )
 
     def resume(self) -> None:
-        """Takes up "last".
+        """Takes up "last", or where that is damaged "previous".
 
         Raises:
-            CheckpointError: There is none, it is damaged, or it belongs to another run.
+            CheckpointError: There is none, they are damaged, or they belong to another run.
         """
         run, path = self.run, self.path("last")
-        tensors, state = load_checkpoint(path)
+        content: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+        error: CheckpointError | None = None
+        if self.distributed.is_main:
+            try:
+                content = self._intact()
+            except CheckpointError as raised:
+                error = raised
+        if (error := self.distributed.from_main(error)) is not None:
+            raise error
+        tensors, state = content or load_checkpoint(path)
         if "optimizer_state" not in state:
             raise CheckpointError(f"{path}: holds weights alone, and no state to resume from")
         load_model(self.module, tensors, path)
@@ -129,6 +176,44 @@ class State:
             if name in state["others"]:
                 other.load_state(state["others"][name])
         run.resumed = True
+        self._require_best()
+
+    def _intact(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What "last" holds; where it is damaged or gone, what "previous" holds, which is then put in its place."""
+        last, previous = self.path("last"), self.path("previous")
+        reason = "it is gone"
+        if last.is_file() or not previous.is_file():
+            try:
+                return load_checkpoint(last)
+            except DamagedCheckpointError as error:
+                if not previous.is_file():
+                    raise
+                reason = error.reason
+        try:
+            tensors, state = load_checkpoint(previous)
+        except DamagedCheckpointError as error:
+            raise CheckpointError(
+                f"{last}: the checkpoint is damaged ({reason}), and so is the one before it, {previous} "
+                f"({error.reason}); put back a copy of one of them, or start a new run in another folder"
+            ) from error
+        _RESUME_LOG.warning(
+            "%s: can't be resumed from (%s); resuming from the checkpoint before it, %s, saved %s",
+            last, reason, previous, _moment(state["epoch"], state["step"]),
+        )  # fmt: skip
+        _copy(previous, last)
+        return tensors, state
+
+    def _require_best(self) -> None:
+        """Raises CheckpointError where the best weights so far are damaged, before hours are spent on others."""
+        path, best = self.path("best"), self.run.monitor.best
+        if best is not None and path.is_file():
+            try:
+                load_checkpoint(path)
+            except DamagedCheckpointError as error:
+                raise CheckpointError(
+                    f"{path}: the best weights so far, of epoch {best.epoch}, are damaged ({error.reason}); put back a "
+                    "copy of this file, or start a new run in another folder"
+                ) from error
 
     def restore_best(self) -> Best | None:
         """Puts the best weights (without a validation: the averaged ones) into the model, and says which they are."""
@@ -217,3 +302,13 @@ def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _unprefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     start = f"{prefix}/"
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _moment(epoch: int, step: int) -> str:
+    """When a checkpoint was saved; both count from 0, and what they count is done."""
+    return f"in epoch {epoch + 1} after step {step}" if step else f"after epoch {epoch}"
+
+
+def _copy(source: Path, path: Path) -> None:
+    with replacing(path) as part:
+        shutil.copyfile(source, part)

@@ -66,7 +66,7 @@ class Trainer:
         config: The run's settings.
         model: A `torch.nn.Module`; moved to the device. Its initial weights are the caller's affair.
         loader: Batches, `config.accumulate` of them a step.
-        folder: The run's folder; gets checkpoints/last.safetensors and checkpoints/best.safetensors.
+        folder: The run's folder; gets last, previous and best.safetensors in `checkpoints`.
         validate: Evaluates the model as it stands, in evaluation mode and without gradients; None for no validation:
             then the last weights are kept, and nothing stops early.
         augment: Applied to each training batch on the device.
@@ -177,8 +177,8 @@ class Trainer:
         and number of threads are left as they were.
 
         Args:
-            resume: Resumes from checkpoints/last.safetensors. A finished run has nothing left to do: its best weights
-                are put back, and its result is given again.
+            resume: Resumes from checkpoints/last.safetensors, or where that is damaged from the one before it. A
+                finished run has nothing left to do: its best weights are put back, and its result is given again.
 
         Raises:
             CheckpointError: There is nothing to resume, or (not resuming) an earlier run's checkpoint would be lost.
@@ -340,6 +340,7 @@ class Trainer:
         """Puts the best weights back and gives the optimizer's memory back."""
         run = self._run
         self._optimizer.state.clear()
+        self._state.seal()
         self._distributed.barrier()
         best = self._state.restore_best()
         if best is None and self._validate is not None and run.epoch:

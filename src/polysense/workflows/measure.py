@@ -34,7 +34,7 @@ from polysense.evaluation.evaluator import Evaluation
 from polysense.recipe import Recipe
 from polysense.reports.report import Report, render_report
 from polysense.reports.terminal import report_text
-from polysense.training.state import checkpoint_path
+from polysense.training.state import has_checkpoint
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
@@ -169,7 +169,7 @@ def _add_unimodal(
             recipe,
             tables,
             folder,
-            resume=checkpoint_path(folder).exists(),
+            resume=has_checkpoint(folder),
             progress=progress,
             resume_hint=resume_hint,
         )

@@ -29,7 +29,7 @@ from polysense.data.tables.fingerprint import table_changes, table_fingerprint
 from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError, ConfigError
 from polysense.recipe import Recipe, load_recipe
-from polysense.training.state import checkpoint_path
+from polysense.training.state import checkpoint_path, has_checkpoint
 
 __all__ = ["RECORD", "RunFolder", "RunRecord"]
 
@@ -125,7 +125,7 @@ class RunFolder:
     @property
     def is_trained(self) -> bool:
         """Whether there is something of a training that would be lost."""
-        return checkpoint_path(self.path).exists() or (self.path / "bundle" / "bundle.json").exists()
+        return has_checkpoint(self.path) or (self.path / "bundle" / "bundle.json").exists()
 
     def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
         """The recipe of the run: recipe.yaml, or run.json's where a kill came before that file.
@@ -234,7 +234,7 @@ class RunFolder:
         Raises:
             CheckpointError: Something has changed, or the checkpoint is gone.
         """
-        if not checkpoint_path(self.path).exists():
+        if not has_checkpoint(self.path):
             raise CheckpointError(
                 f"{self.path}: holds a trained model and no checkpoint to resume from "
                 f"({checkpoint_path(self.path)} is gone); start a new run in another folder"

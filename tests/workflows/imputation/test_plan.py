@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from bundle_files import manifest_of, rewrite_manifest
 from model_helpers import row_arrays
 from PIL import Image
 from runs import RunOnce
@@ -205,9 +205,9 @@ def test_the_bundle_stands_alone_and_saves_again(bundle: Bundle, tmp_path: Path)
     assert first.frame.equals(again.frame)
     mark = fingerprint(copy)
     assert mark == fingerprint(bundle)
-    plain = json.loads((tmp_path / "copy" / "bundle.json").read_text())
+    plain = manifest_of(tmp_path / "copy")
     plain["imputer"]["imputations"].pop("note")
-    (tmp_path / "copy" / "bundle.json").write_text(json.dumps(plain))
+    rewrite_manifest(tmp_path / "copy", plain)
     assert fingerprint(polysense.load(tmp_path / "copy")) != mark
     scores = polysense.evaluate(bundle, source, bootstrap=0)
     assert scores.metrics["label"]["accuracy"]["value"] is not None

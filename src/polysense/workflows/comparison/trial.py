@@ -32,7 +32,7 @@ from polysense.errors import CheckpointError
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.statistics_file import read_statistics, write_statistics
 from polysense.recipe import Recipe
-from polysense.training.state import checkpoint_path
+from polysense.training.state import has_checkpoint
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import model_mark
 from polysense.workflows.train import FittedData, fit_data, train_model
@@ -229,4 +229,4 @@ def _begin(trial: Trial) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(mark, trial.identity + "\n")
     write_text(folder / "recipe.yaml", trial.recipe.relative_to(folder).to_yaml(comments=False))
-    return checkpoint_path(folder).exists()
+    return has_checkpoint(folder)
