@@ -50,7 +50,14 @@ from polysense.data.tables.predictions import Predictions, predictions_frame
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import BundleError, ConfigError, DependencyError, TableError
 from polysense.imputer import Imputer
-from polysense.nn.bundled import read_manifest, require_intact, require_own_files, require_sizes, weight_shapes
+from polysense.nn.bundled import (
+    bounded_build,
+    read_manifest,
+    require_intact,
+    require_own_files,
+    require_sizes,
+    weight_shapes,
+)
 from polysense.nn.decoding.options import DecodingOptions, changed
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
@@ -430,7 +437,8 @@ def _load(folder: Path, place: torch.device, device: str) -> Bundle:
     processor = Processor.load(folder / _PROCESSOR, imputer)
     shapes = weight_shapes(folder / _WEIGHTS)
     require_sizes(config, processor.schema, shapes, folder / _RESOURCES)
-    model = config.build(processor.schema, folder / _RESOURCES)
+    with bounded_build(len(shapes), folder):
+        model = config.build(processor.schema, folder / _RESOURCES)
     model.load_state_dict(load_file(folder / _WEIGHTS, device="cpu"))
     card = (folder / _CARD).read_text(encoding="utf-8", errors="replace") if (folder / _CARD).is_file() else ""
     recipe = absolute_paths(plain["recipe"], folder.resolve())

@@ -32,6 +32,7 @@ def train(table: Path, folder: Path, *, resume: bool = False, **options: Any) ->
     )
 
 
+KILLS = int(os.environ.get("POLYSENSE_KILLS", "3"))
 CHECKPOINTS = ("last.safetensors", "previous.safetensors")
 
 
@@ -90,6 +91,7 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600 + 120 * KILLS)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_process_killed_at_a_random_moment_is_resumed_to_the_same_files(tmp_path: Path, name: str) -> None:
     settings, others = SETTINGS[name]
@@ -100,7 +102,7 @@ def test_a_process_killed_at_a_random_moment_is_resumed_to_the_same_files(tmp_pa
     seconds = time.monotonic() - started
     expected = timeless(straight)
     draws, killed = random.Random(name), 0
-    for number in range(int(os.environ.get("POLYSENSE_KILLS", "3"))):
+    for number in range(KILLS):
         folder = tmp_path / str(number) / "run"
         process = run_process(table, folder, settings)
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from bundle_files import manifest_of, rewrite_manifest, with_new_checksums
 from hostile_mutations import nested, with_other_bytes, with_other_header, with_other_values
@@ -20,6 +21,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 import polysense
 from polysense.bundle import load
 from polysense.errors import BundleError, UserError
+from polysense.nn.bundled import bounded_build
 
 SMALL = [
     "model.width=16", "training.epochs=1", "training.batch_size=16", "training.tensorboard=false",
@@ -173,6 +175,28 @@ def test_a_model_of_another_size_takes_no_memory(pretrained: Path, key: str, val
         load(folder)
 
 
+@pytest.mark.parametrize("pattern", ["*/config.json", "*/timm.json"])
+@pytest.mark.parametrize("name", ["num_hidden_layers", "num_layers_of_a_library_that_nobody_knows"])
+def test_a_library_is_asked_for_no_million_layers(pretrained: Path, pattern: str, name: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pretrained, tmp_path / "bundle"))
+    settings = next(folder.glob(f"resources/{pattern}"))
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {name: 10**9}))
+    try:
+        load(with_new_checksums(folder))
+    except BundleError as error:
+        assert name != "num_hidden_layers" or "found 1000000000; the bundle's weights are of no such model" in str(
+            error
+        )
+
+
+def test_a_build_of_many_more_parts_than_weights_ends_in_seconds(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"more than 20,020 layers and parameters, and the bundle holds 2 weights"):
+        with bounded_build(2, tmp_path), torch.device("meta"):
+            torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(10**9))
+    with bounded_build(2, tmp_path):  # the count is this build's own
+        torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(5000))
+
+
 def fuzzed(bundle: Path, seed: int, folder: Path) -> None:
     """Loads and runs a bundle with one file mutated; anything but a result or a UserError is raised."""
     draws = random.Random(seed)
@@ -207,6 +231,7 @@ def test_a_mutated_bundle_of_several_targets_ends_in_a_message(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("start", range(100, 600, 100))
 def test_many_mutated_bundles_end_in_a_message(
     start: int, pretrained: Path, trained: Callable[[str], polysense.Run], tmp_path: Path

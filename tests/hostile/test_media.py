@@ -47,6 +47,7 @@ def test_mutated_media_files_raise_nothing_but_a_decode_error() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_many_mutated_media_files(seed: int) -> None:
     assert read_all(seed=seed, num_of_each=120, seconds=3_000) > 5_000

@@ -112,6 +112,7 @@ def test_a_mutated_recipe_ends_in_a_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_many_mutated_recipes_end_in_a_message(tmp_path: Path) -> None:
     for seed in range(300, 5000):
         _read(seed, tmp_path / "recipe.yaml")

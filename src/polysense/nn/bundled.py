@@ -2,13 +2,16 @@
 
 The weights' own header says how large the model is, so settings that ask for another are refused before they take
 memory: a manifest of a kilobyte could ask for a terabyte. What is checked costs a second build without memory (torch's
-device "meta"), some milliseconds a layer.
+device "meta"), some milliseconds a layer. A network of a million layers would take hours even so, and no settings' name
+for their number is known to all libraries; so a build ends as soon as it has made many more parts than there are weights.
 """
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +19,28 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from polysense.core.checksum import damages, is_own_checksum
-from polysense.core.json import read_json
+from polysense.core.error_text import first_line
+from polysense.core.json import parse_json, read_json
 from polysense.core.schema import Schema
 from polysense.core.spelling import shortened
 from polysense.errors import BundleError, ConfigError
 from polysense.nn.model_config import ModelConfig
 
-__all__ = ["read_manifest", "require_intact", "require_own_files", "require_shapes", "require_sizes", "weight_shapes"]
+__all__ = [
+    "bounded_build",
+    "read_manifest",
+    "require_intact",
+    "require_own_files",
+    "require_shapes",
+    "require_sizes",
+    "weight_shapes",
+]
 
 _KINDS: Mapping[str, type] = {
     "polysense": str, "packages": dict, "sha256": dict, "model": dict, "prediction": dict, "recipe": dict, "info": dict,
@@ -32,6 +48,12 @@ _KINDS: Mapping[str, type] = {
 _NAMES: Mapping[type, str] = {str: "a text", dict: "keys and values", list: "a list"}
 _IMPUTER = {"imputations": dict, "reads": list}
 _MANY = 1024  # more than any model repeats, of what has few weights
+_PARTS, _PARTS_PER_WEIGHT = (
+    20_000,
+    10,
+)  # layers and parameters; whole networks are made of which the encoder alone is saved
+_WORDS = re.compile(r"tokenizer|vocab")  # files whose names are any words
+_COUNTED = re.compile(r"(?:^|_)(?:layers?|blocks?|depths?|stages?|heads?|experts?)$")  # in libraries' settings
 
 
 def require_own_files(folder: Path) -> None:
@@ -140,6 +162,12 @@ def require_sizes(config: ModelConfig, schema: Schema, shapes: Mapping[str, tupl
                 f"{resources.parent}: {name}: found {shortened(value)}; the bundle's weights are of no such model; "
                 "copy it again"
             )
+    for path in sorted(path for path in resources.rglob("*.json") if not _WORDS.search(path.name)):
+        for name, value in _library_counts(_settings(path)):
+            if value > bound:
+                raise BundleError(
+                    f"{path}: {name}: found {shortened(value)}; the bundle's weights are of no such model; copy it again"
+                )
     require_shapes(lambda: config.build(schema, resources), shapes, resources.parent)
 
 
@@ -152,7 +180,7 @@ def require_shapes(build: Callable[[], nn.Module], shapes: Mapping[str, tuple[in
         folder: The bundle's.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), bounded_build(len(shapes), folder):
             model = build()
     except ConfigError as error:
         if isinstance(error.__cause__, RuntimeError):  # a package's layer that computes while it is built can't be here
@@ -169,6 +197,55 @@ def require_shapes(build: Callable[[], nn.Module], shapes: Mapping[str, tuple[in
                 f"{folder}: the bundle's weights hold {there} as {name}, its settings ask for one of "
                 f"{list(shape)}; copy it again"
             )
+
+
+@contextmanager
+def bounded_build(num_weights: int, folder: Path) -> Iterator[None]:
+    """Within it, this thread makes no network of many more layers and parameters than there are weights for it.
+
+    Args:
+        num_weights: Tensors that a bundle holds.
+        folder: The bundle's.
+
+    Raises:
+        BundleError: It would; what a library makes of this error is the caller's to mend.
+    """
+    most, thread, parts = _PARTS + _PARTS_PER_WEIGHT * num_weights, threading.get_ident(), 0
+
+    def count(module: nn.Module, name: str, part: object) -> None:
+        nonlocal parts
+        parts += threading.get_ident() == thread
+        if parts > most:
+            raise BundleError(
+                f"{folder}: the settings ask for a network of more than {most:,} layers and parameters, and the bundle "
+                f"holds {num_weights:,} weights; copy it again"
+            )
+
+    handles = [register_module_parameter_registration_hook(count), register_module_module_registration_hook(count)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _settings(path: Path) -> object:
+    try:
+        return parse_json(path.read_text(encoding="utf-8"), object, constants=True)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: can't be read: {first_line(error)}; copy the bundle again") from None
+
+
+def _library_counts(value: object, where: str = "", *, counted: bool = False) -> Iterator[tuple[str, int]]:
+    """Every number in a library's settings whose name says that it counts what a network repeats."""
+    if isinstance(value, dict):
+        for name, below in value.items():
+            yield from _library_counts(below, f"{where}.{name}" if where else name, counted=bool(_COUNTED.search(name)))
+    elif isinstance(value, list):
+        for below in value:
+            yield from _library_counts(below, where, counted=counted)
+    elif counted and isinstance(value, int) and not isinstance(value, bool):
+        yield where, value
 
 
 def _counts(value: object, where: str) -> Iterator[tuple[str, int]]:
