@@ -148,7 +148,6 @@ def test_an_imputer_within_an_imputer_is_refused(pretrained: Path, tmp_path: Pat
         ("packages", {"polysense-evil": "1"}, "needs polysense-evil 1, which is not installed"),
         ("packages", ["a"], r"packages: found \['a'\], expected keys and values"),
         ("packages", {"": "1"}, "packages: found ''"),
-        ("model", nested(500), "nested too deeply"),
         ("model", "x", "model: found 'x'"),
         ("info", 3, "info: found 3"),
         ("imputer", {"imputations": {}, "reads": [1]}, "imputer: expected names of columns"),
@@ -162,6 +161,13 @@ def test_what_is_wrong_in_a_manifest_is_named(
     folder = Path(shutil.copytree(pretrained, tmp_path / "bundle"))
     rewrite_manifest(folder, manifest_of(folder) | {key: value})
     with pytest.raises(BundleError, match=message):
+        load(folder)
+
+
+def test_a_manifest_that_is_nested_too_deeply_is_refused(pretrained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pretrained, tmp_path / "bundle"))
+    (folder / "bundle.json").write_text(json.dumps(manifest_of(folder) | {"model": nested(500)}))
+    with pytest.raises(BundleError, match="nested too deeply"):
         load(folder)
 
 
@@ -181,12 +187,8 @@ def test_a_library_is_asked_for_no_million_layers(pretrained: Path, pattern: str
     folder = Path(shutil.copytree(pretrained, tmp_path / "bundle"))
     settings = next(folder.glob(f"resources/{pattern}"))
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {name: 10**9}))
-    try:
+    with contextlib.suppress(BundleError) if "nobody" in name else pytest.raises(BundleError, match="found 1000000000"):
         load(with_new_checksums(folder))
-    except BundleError as error:
-        assert name != "num_hidden_layers" or "found 1000000000; the bundle's weights are of no such model" in str(
-            error
-        )
 
 
 def test_a_build_of_many_more_parts_than_weights_ends_in_seconds(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 The weights' own header says how large the model is, so settings that ask for another are refused before they take
 memory: a manifest of a kilobyte could ask for a terabyte. What is checked costs a second build without memory (torch's
-device "meta"), some milliseconds a layer. A network of a million layers would take hours even so, and no settings' name
-for their number is known to all libraries; so a build ends as soon as it has made many more parts than there are weights.
+device "meta"), some milliseconds a layer. A network of a million layers would take hours even so, and no setting
+says so in all libraries; so a build ends as soon as it has made many more parts than there are weights.
 """
 
 from __future__ import annotations
@@ -166,7 +166,8 @@ def require_sizes(config: ModelConfig, schema: Schema, shapes: Mapping[str, tupl
         for name, value in _library_counts(_settings(path)):
             if value > bound:
                 raise BundleError(
-                    f"{path}: {name}: found {shortened(value)}; the bundle's weights are of no such model; copy it again"
+                    f"{path}: {name}: found {shortened(value)}; the bundle's weights are of no such model; copy it "
+                    "again"
                 )
     require_shapes(lambda: config.build(schema, resources), shapes, resources.parent)
 
