@@ -64,7 +64,7 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "as_bundle", "load"]
 
-FORMAT = 7
+FORMAT = 8
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"
