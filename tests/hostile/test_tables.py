@@ -72,13 +72,11 @@ def test_damaged_tables(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.timeout(3_000)
 def test_tables_of_the_sizes_that_were_met(tmp_path: Path) -> None:
     check(outcomes(tmp_path, broken_tables.by_hand(10)))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.timeout(3_000)
 def test_many_damaged_tables(tmp_path: Path) -> None:
     check(outcomes(tmp_path, broken_tables.by_chance(4_000, seed=int(os.environ.get("HOSTILE_SEED", "1")))))

@@ -1,17 +1,33 @@
-"""Tokenizers that came with a pretrained model, by way of transformers."""
+"""Tokenizers that came from outside: with a pretrained model, by way of transformers, or in a bundle."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from polysense.core.error_text import first_line
 from polysense.core.own_code import OWN_CODE, needs_own_code
+from polysense.core.spelling import shortened
 from polysense.errors import ColumnError, WeightsError
 
-__all__ = ["fast_tokenizer"]
+__all__ = ["encode_text", "fast_tokenizer"]
+
+
+def encode_text(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> Encoding:
+    """A text as a tokenizer reads it.
+
+    Raises:
+        ColumnError: The tokenizer has no token for something in it, and none for what it does not know.
+    """
+    try:
+        return tokenizer.encode(text, add_special_tokens=add_special_tokens)
+    except Exception as error:  # noqa: BLE001 (tokenizers raises a bare Exception)
+        raise ColumnError(
+            f"the tokenizer can't read {shortened(text)}: {first_line(error)}; expected one that reads every text, as "
+            "one with an unknown token does. If it is a bundle's, copy the bundle again"
+        ) from None
 
 
 def fast_tokenizer(path: str, what: str, revision: str | None = None) -> tuple[Tokenizer, Any]:

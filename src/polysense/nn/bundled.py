@@ -48,10 +48,8 @@ _KINDS: Mapping[str, type] = {
 _NAMES: Mapping[type, str] = {str: "a text", dict: "keys and values", list: "a list"}
 _IMPUTER = {"imputations": dict, "reads": list}
 _MANY = 1024  # more than any model repeats, of what has few weights
-_PARTS, _PARTS_PER_WEIGHT = (
-    20_000,
-    10,
-)  # layers and parameters; whole networks are made of which the encoder alone is saved
+# Layers and parameters: whole networks are made of which the encoder alone is saved.
+_PARTS, _PARTS_PER_WEIGHT = 20_000, 10
 _WORDS = re.compile(r"tokenizer|vocab")  # files whose names are any words
 _COUNTED = re.compile(r"(?:^|_)(?:layers?|blocks?|depths?|stages?|heads?|experts?)$")  # in libraries' settings
 

@@ -36,7 +36,7 @@ from polysense.core.logs import get_logger
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
-from polysense.data.pretrained_tokenizer import fast_tokenizer
+from polysense.data.pretrained_tokenizer import encode_text, fast_tokenizer
 from polysense.errors import ColumnError
 from polysense.modalities.text.reading import read_text
 from polysense.modalities.text.record import TextColumn, TextRequirements
@@ -161,7 +161,7 @@ class TextProcessor(ColumnProcessor):
             DecodeError: It is no text.
         """
         read = read_text(text)
-        return read, self.tokenizer.encode(read).offsets if read.strip() else []
+        return read, encode_text(self.tokenizer, read).offsets if read.strip() else []
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> TextColumn:
         requirements = TextRequirements.of(requirements)
@@ -268,7 +268,7 @@ class TextProcessor(ColumnProcessor):
             return []
         if self.max_tokens is not None:  # beyond, no token is read; a text of a megabyte would take a second
             text = text[: max(_FEWEST_CHARACTERS, _MOST_CHARACTERS * self.max_tokens)]
-        encoding = self.tokenizer.encode(text)
+        encoding = encode_text(self.tokenizer, text)
         if encoding.overflowing:
             self._report_cut(source, f"max_tokens={self.max_tokens}", self.config.max_tokens == "auto")
         return encoding.ids

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from polysense.core.files import write_text
 from polysense.core.json import read_json, write_json
-from polysense.data.pretrained_tokenizer import fast_tokenizer
+from polysense.data.pretrained_tokenizer import encode_text, fast_tokenizer
 from polysense.errors import BundleError, ColumnError, WeightsError
 from polysense.tasks.generation.record import GenerationRequirements
 from polysense.tasks.generation.tokenizer import read_tokenizer, tidy
@@ -143,7 +143,9 @@ class LanguageModelTokenizer:
             control: Whether it may spell control tokens, as a rendered chat does.
         """
         self.tokenizer.encode_special_tokens = not control
-        ids: list[int] = self.tokenizer.encode(text.lower() if self.lowercase else text, add_special_tokens=False).ids
+        ids: list[int] = encode_text(
+            self.tokenizer, text.lower() if self.lowercase else text, add_special_tokens=False
+        ).ids
         self.tokenizer.encode_special_tokens = True
         return ids
 

@@ -22,6 +22,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from polysense.core.files import write_text
 from polysense.core.json import parse_json
 from polysense.core.unicode_text import mended
+from polysense.data.pretrained_tokenizer import encode_text
 from polysense.errors import BundleError
 
 __all__ = ["BEGIN", "END", "PADDING", "Kind", "OutputTokenizer", "read_tokenizer", "tidy"]
@@ -148,7 +149,7 @@ class OutputTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """A text's token ids, without begin and end."""
-        ids: list[int] = self.tokenizer.encode(self._spelled(text), add_special_tokens=False).ids
+        ids: list[int] = encode_text(self.tokenizer, self._spelled(text), add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
