@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
 import torch
 
-from polysense.core.checksum import damages, file_checksum, folder_checksums
+from polysense.core.checksum import damages, file_checksum, folder_checksums, is_own_checksum, with_own_checksum
+from polysense.core.json import read_json, write_json
 from polysense.core.tensor_file import save_tensors, tensors_digest, unshared
 
 
@@ -42,3 +44,15 @@ def test_tied_weights_become_copies_and_nothing_else_does(tmp_path: Path) -> Non
     assert plain["one"].data_ptr() == tied.data_ptr()
     assert {plain[name].data_ptr() != tied.data_ptr() for name in ("two", "row")} == {True}
     save_tensors(tmp_path / "a.safetensors", plain)  # which refuses shared memory
+
+
+# A file's name as a system without UTF-8 has it, one whose bytes are no UTF-8, half a character, and both at once.
+@pytest.mark.parametrize("name", ["цены", "\udcd1\udc86.csv", "\udcff.csv", "\ud83d", "\udcff\ud83d"])
+def test_a_file_that_holds_its_own_checksum_is_known_again(name: str, tmp_path: Path) -> None:
+    facts = {"table": name, "values": [1, 0.1, None, {"b": True, "a": "x"}]}
+    write_json(tmp_path / "a.json", with_own_checksum(facts))
+    result = read_json(tmp_path / "a.json", dict)
+    assert is_own_checksum(result)
+    assert not is_own_checksum(result | {"values": [1, 0.1, None, {"b": True, "a": "y"}]})
+    assert is_own_checksum(with_own_checksum(result | {"values": []}))
+    assert is_own_checksum(facts) is None

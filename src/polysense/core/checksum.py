@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from polysense.core.json import json_text
+from polysense.core.files import text_bytes
+from polysense.core.json import json_text, parse_json
 
 __all__ = ["damages", "file_checksum", "folder_checksums", "is_own_checksum", "with_own_checksum"]
 
@@ -56,7 +57,9 @@ def damages(folder: Path, checksums: Mapping[str, str]) -> Iterator[str]:
 
 def with_own_checksum(facts: Mapping[str, object]) -> dict[str, object]:
     """What a JSON file is to hold, with the SHA-256 of all of it under `own_sha256`, in place of one that is there."""
-    rest = {name: value for name, value in facts.items() if name != _OWN}
+    # As it will be read: the name of a file may be spelled otherwise by then, where the system's encoding is another.
+    plain = parse_json(text_bytes(json_text(facts)).decode("utf-8"), dict)
+    rest = {name: value for name, value in plain.items() if name != _OWN}
     return {_OWN: _json_checksum(rest), **rest}
 
 
@@ -69,5 +72,4 @@ def is_own_checksum(facts: Mapping[str, object]) -> bool | None:
 
 def _json_checksum(facts: Mapping[str, object]) -> str:
     """Of the values, in an order of their own: spaces, line ends and the order of names are no damage."""
-    text = json_text(facts, sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(text_bytes(json_text(facts, sort_keys=True))).hexdigest()

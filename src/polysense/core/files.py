@@ -33,6 +33,7 @@ __all__ = [
     "replacing",
     "replacing_folder",
     "sweep",
+    "text_bytes",
     "write_bytes",
     "write_text",
 ]
@@ -79,18 +80,24 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     Raises:
         OSError: It can't be written; an older file is as it was.
     """
-    try:
-        data = text.encode("utf-8")
-    except UnicodeEncodeError:
-        data = _odd(text)
-    write_bytes(path, data, durable=durable)
+    write_bytes(path, text_bytes(text), durable=durable)
 
 
-def _odd(text: str) -> bytes:
-    """A text that is not all text: a file's name as the system has it, in its own bytes, or half a character."""
+def text_bytes(text: str) -> bytes:
+    """A text as `write_text` writes it: UTF-8 that any reader takes.
+
+    Where it is not all text, it holds a file's name as the system has it, which is put back into its own bytes, or
+    half a character, which becomes U+FFFD; so does a name whose bytes are no UTF-8.
+    """
     try:
-        return text.encode("utf-8", "surrogateescape")
+        return text.encode("utf-8")
     except UnicodeEncodeError:
+        pass
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+        data.decode("utf-8")
+        return data
+    except UnicodeError:
         return mended(text).encode("utf-8")
 
 
