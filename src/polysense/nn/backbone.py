@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from polysense.core.json import read_json, write_json
@@ -22,6 +23,7 @@ from polysense.core.tokens import Features, Tokens
 from polysense.errors import BundleError, ConfigError
 from polysense.nn.encoder import Draws, Encoder, Items, Lengths
 from polysense.nn.layers.batchnorm import over_present
+from polysense.nn.layers.pooling import MEAN_AND_DEVIATION, Pooling
 
 __all__ = ["BackboneEncoder", "BackboneShape", "Layers", "open_blocks", "unreached"]
 
@@ -126,9 +128,12 @@ class BackboneEncoder(Encoder):
         frozen: Whether what `backbone` gives for an item never changes: no training moves it, and nothing is random in
             it. Features may then be kept, by the item's content, and `project` trained on them.
         chosen: The layers that are handed on, by number from 0.
+        pooling: What each of these layers becomes in the feature vector of an item that a frozen network gives.
     """
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = (*Encoder.FORWARD_METHODS, "backbone", "project")
+
+    pooling: Pooling = MEAN_AND_DEVIATION
 
     def __init__(
         self,
@@ -175,8 +180,24 @@ class BackboneEncoder(Encoder):
             mixed = layers[0] if len(layers) == 1 else torch.cat(layers, dim=2)
         return replace(features.layers[-1], values=self.projection(mixed))
 
+    @property
+    def num_item_features(self) -> int:
+        return len(self.chosen) * len(self.pooling.parts) * self.shape.hidden if self.frozen else 0
+
+    def pooled(self, layer: Tokens) -> Float[Tensor, "items features"]:
+        """A layer's tokens as one vector for each item."""
+        return self.pooling(layer)
+
+    def tokens_of(self, features: Features) -> Tokens:
+        """All that `encode_items` gives, from what `backbone` gave: projected tokens, and pooled features of all layers
+        where these are asked for."""
+        tokens = self.project(features)
+        if not (self.gives_features and self.frozen):
+            return tokens
+        return replace(tokens, features=torch.cat([self.pooled(layer) for layer in features.layers], dim=1))
+
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
-        return self.project(self.backbone(values, lengths))
+        return self.tokens_of(self.backbone(values, lengths))
 
     def train(self, mode: bool = True) -> BackboneEncoder:
         """As torch's, but what is frozen stays in evaluation mode: no dropout, no statistic that moves."""

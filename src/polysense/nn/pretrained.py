@@ -209,8 +209,7 @@ class Pretrained(BackboneEncoder):
         return self.chosen != (self.shape.num_layers - 1,)
 
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
-        features = self.backbone(values, lengths)
-        tokens = self.project(features)
+        tokens = self.tokens_of(self.backbone(values, lengths))
         if self.training and not self.frozen:
             # Poolers and the like are not asked; a parameter without a gradient would keep other processes waiting.
             # Only they are touched: a second gradient, of zeros, for all of BERT would cost a tenth of the step.

@@ -8,7 +8,7 @@ is lost; arithmetic in less is autocast's business.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from polysense.errors import WeightsError
 
 __all__ = [
     "companion",
+    "companion_list",
     "from_pretrained",
     "from_settings",
     "layers_of",
@@ -27,6 +28,8 @@ __all__ = [
     "open_backbone",
     "save_settings",
 ]
+
+_J = TypeVar("_J")
 
 
 def save_settings(settings: Any, folder: Path) -> None:
@@ -123,6 +126,15 @@ def companion(path: str, name: str, revision: str | None) -> dict[str, Any]:
     Raises:
         WeightsError: It is no JSON object.
     """
+    return _read_beside(path, name, revision, dict) or {}
+
+
+def companion_list(path: str, name: str, revision: str | None) -> list[Any]:
+    """As `companion`, of a JSON list; [] where there is none."""
+    return _read_beside(path, name, revision, list) or []
+
+
+def _read_beside(path: str, name: str, revision: str | None, kind: type[_J]) -> _J | None:
     folder = Path(path).expanduser()
     file: Path | None = folder / name
     if not folder.is_dir():
@@ -139,9 +151,9 @@ def companion(path: str, name: str, revision: str | None) -> dict[str, Any]:
         )
         file = None if result is None else Path(result)
     if file is None or not file.is_file():
-        return {}
+        return None
     try:
-        return read_json(file, dict)
+        return read_json(file, kind)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{file}: can't be read: {error}") from None
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from polysense.core.schema import Column
@@ -24,6 +24,7 @@ from polysense.modalities.image.encoders.feature_map import image_level, levels_
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
 from polysense.nn.backbone import BackboneShape
 from polysense.nn.layers.pixels import Standardize
+from polysense.nn.layers.pooling import CLASS_AND_MEAN, has_class_token
 from polysense.nn.pretrained import Pretrained, PretrainedConfig
 from polysense.nn.pretrained_files import companion, from_pretrained, layers_of, main_input
 
@@ -48,6 +49,7 @@ class PretrainedImage(Pretrained):
         super().__init__(config, column, width, network, shape, settings, extractor)
         column = ImageColumn.of(column)
         self.standardize = Standardize(column.mean, column.std)
+        self._sums_up = has_class_token(network)
 
     @classmethod
     def requested(cls, config: PretrainedConfig, settings: Any) -> ImageRequirements:
@@ -98,6 +100,9 @@ class PretrainedImage(Pretrained):
         tokens = [_tokens(layer, lengths) for layer in layers]
         tokens[-1] = replace(tokens[-1], pyramid=tuple(image_level(each, lengths) for each in maps))
         return tuple(tokens)
+
+    def pooled(self, layer: Tokens) -> Float[Tensor, "items features"]:
+        return (CLASS_AND_MEAN if self._sums_up and len(layer.grid) == 1 else self.pooling)(layer)
 
     def _tensors(self, x: Tensor) -> Sequence[Tensor]:
         """The chosen layers; then the pyramid's maps, where it gives one."""

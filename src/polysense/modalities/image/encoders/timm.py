@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from polysense.config.limits import NonNegativeFloat
@@ -31,6 +32,7 @@ from polysense.modalities.image.record import ImageColumn, ImageRequirements
 from polysense.nn.backbone import BackboneEncoder, BackboneShape, unreached
 from polysense.nn.encoder import EncoderConfig, Items, Lengths
 from polysense.nn.layers.pixels import Standardize
+from polysense.nn.layers.pooling import CLASS_AND_MEAN, has_class_token
 
 __all__ = ["Timm", "TimmConfig"]
 
@@ -264,6 +266,7 @@ class Timm(BackboneEncoder):
         )
         self.config, self.architecture, self.arguments = config, architecture, arguments
         self.standardize = Standardize(column.mean, column.std)
+        self._sums_up = has_class_token(backbone)
         self._try_out()
         self.train(self.training)
 
@@ -328,6 +331,9 @@ class Timm(BackboneEncoder):
             return tokens
         positions = grid_positions((tokens.grid[0], tokens.grid[1]), self.width, tokens.values.device)
         return replace(tokens, values=tokens.values + 0.1 * positions.to(tokens.values.dtype))
+
+    def pooled(self, layer: Tokens) -> Float[Tensor, "items features"]:
+        return (CLASS_AND_MEAN if self._sums_up and len(layer.grid) == 1 else self.pooling)(layer)
 
     def _features(self, x: Tensor) -> list[Tensor]:
         """[items, height, width, channels] of a map, [items, length, channels] of a sequence; then the pyramid's maps.

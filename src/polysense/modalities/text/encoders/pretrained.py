@@ -8,6 +8,7 @@ further.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,17 +18,36 @@ from torch import Tensor, nn
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError, WeightsError
+from polysense.modalities.text.encoders.sentence_pooling import own_pooling
 from polysense.modalities.text.record import TextColumn, TextRequirements
+from polysense.nn.layers.pooling import MEAN, Pooling
 from polysense.nn.pretrained import Pretrained, PretrainedConfig
 from polysense.nn.pretrained_files import companion, from_settings, layers_of, main_input
 
 __all__ = ["PretrainedText"]
 
+_POOLING = "pooling.json"
 _NO_LIMIT = 1_000_000  # tokenizers without a limit name a number of 30 digits
 
 
 class PretrainedText(Pretrained):
-    """One token for each of the backbone's."""
+    """One token for each of the backbone's.
+
+    Its feature vectors are pooled as the sentence encoder's own settings say; those of other models are means.
+    """
+
+    @classmethod
+    def open(cls, config: PretrainedConfig, column: Column, width: int, resources: Path | None) -> Pretrained:
+        encoder = super().open(config, column, width, resources)
+        if resources is not None:
+            encoder.pooling = Pooling.read(resources / _POOLING)
+        else:
+            encoder.pooling = MEAN if config.weights == "random" else own_pooling(config.path, config.revision)
+        return encoder
+
+    def save_resources(self, folder: Path) -> None:
+        super().save_resources(folder)
+        self.pooling.write(folder / _POOLING)
 
     @classmethod
     def requested(cls, config: PretrainedConfig, settings: Any) -> TextRequirements:
