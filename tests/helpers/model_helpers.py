@@ -24,12 +24,12 @@ def outputs(model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
 
 def totals(model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
     """Each loss, summed over the rows."""
-    return {name: loss.total.sum() for name, loss in model.losses(batch).items()}
+    return {name: loss.total.sum() for name, loss in model.losses(batch).losses.items()}
 
 
 def counts(model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
     """What each loss says that it counted."""
-    return {name: loss.count.sum() for name, loss in model.losses(batch).items()}
+    return {name: loss.count.sum() for name, loss in model.losses(batch).losses.items()}
 
 
 def total(model: MultimodalModel, batch: Batch) -> Tensor:

@@ -204,7 +204,7 @@ def test_each_column_has_a_loss_of_its_own(schema: Schema, make_batch: Callable[
     model = build(schema, unimodal=0.5, ensemble=ensemble).train()
     batch, keep = without_ages(make_batch())
     with torch.no_grad():
-        losses = model.losses(batch)
+        losses = model.losses(batch).losses
     for target, named in model.unimodal_losses().items():
         assert set(named.columns) == set(schema.names)
         assert named.together in losses
@@ -217,7 +217,7 @@ def test_each_column_has_a_loss_of_its_own(schema: Schema, make_batch: Callable[
 def test_scores_are_probabilities_of_what_is_right(schema: Schema, make_batch: Callable[..., Batch]) -> None:
     model = build(schema, unimodal=0.5).eval()
     batch, keep = without_ages(make_batch())
-    losses = model.losses(batch)
+    losses = model.losses(batch).losses
     sums, counts = unimodal_scores(model, losses, batch)
     assert counts.tolist() == [9.0, 12.0, 12.0, 0.0, 12.0], "of three targets, and three rows have a photo"
     expected = torch.zeros(())

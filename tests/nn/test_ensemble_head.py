@@ -20,6 +20,7 @@ from polysense.nn.ensemble_head import EnsembleHead, EnsembleHeadConfig, Experts
 from polysense.nn.ensemble_weights import fit_ensemble_weights
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.head import HeadConfig
+from polysense.nn.held_out import read_held_out
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
@@ -75,7 +76,7 @@ def head_of(model: MultimodalModel) -> EnsembleHead:
 
 
 def fitted(model: MultimodalModel, batches: list[Batch]) -> Tensor:
-    return torch.tensor(list(fit_ensemble_weights(model, batches)["label"].values()))
+    return torch.tensor(list(fit_ensemble_weights(model, read_held_out(model, batches))["label"].values()))
 
 
 APART = {"space": "probabilities", "apart": True}

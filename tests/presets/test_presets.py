@@ -54,8 +54,9 @@ def test_every_preset_serves_every_modality_and_size(preset: str, num_rows: int)
     recipe = recipe_for([*INPUTS, *TARGETS], num_rows, preset=preset)
     assert set(recipe.model.encoders) == {"photo", "speech", "note", "age", "shop", "day"}
     assert set(recipe.model.heads) == {"label", "price"}
-    size = PRESETS[preset]
-    assert size.min_epochs <= recipe.training.epochs <= size.max_epochs
+    length, training = PRESETS[preset].length, recipe.training
+    assert training.epochs >= length.fewest_epochs
+    assert training.early_stopping is not None
 
 
 def test_rows_for_a_test_are_set_aside_where_there_are_rows_to_spare() -> None:

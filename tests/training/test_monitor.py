@@ -142,3 +142,16 @@ def test_the_direction_is_the_metrics_own(name: str) -> None:
 def test_what_nobody_describes_is_not_followed() -> None:
     with pytest.raises(ConfigError, match="nothing says whether more of 'label/charm' is better"):
         Monitor("label/charm", described("label")).update({"label/charm": 1.0}, 1)
+
+
+def test_auto_averages_proper_scores_whose_directions_differ() -> None:
+    monitor = Monitor("auto", described("label", "tags"), {"label": "log_loss", "tags": "average_precision"})
+    values = [(0.5, 0.4), (0.3, 0.3), (0.9, 0.9), (0.3, 0.5)]
+    better = [
+        monitor.update({"label/log_loss": loss, "tags/average_precision": precision}, epoch)
+        for epoch, (loss, precision) in enumerate(values, 1)
+    ]
+    assert better == [True, True, False, True]
+    assert monitor.best is not None
+    assert monitor.best.score == pytest.approx((0.5 - 0.3) / 2)
+    assert monitor.scores == [(1, pytest.approx(-0.05)), (2, 0.0), (3, 0.0), (4, pytest.approx(0.1))]

@@ -61,6 +61,7 @@ OPTIONAL = (
     "preset",
     "baselines",
     "average",
+    "proper_score",
     "contribution",
     "prior",
     "align",
@@ -161,6 +162,9 @@ class TaskSpec(ABC, Generic[T]):
             stands beside every score.
         average: `(target, statistics of each expert, weights) -> statistics`: several predictions as one. The weights
             are float64 [rows, experts] and sum to 1 in each row; what is not predicted is the first expert's.
+        proper_score: The metric that is least, in the mean, where the predicted probabilities (or numbers) are the true
+            ones: checkpoints are selected by it, and training stops by it. Accuracy on some tens of rows ties, jumps,
+            and goes on rising while a model grows overconfident.
         contribution: How columns' contributions are measured.
         prior: `(target) -> {array: one row's}`: what is predicted of a row with nothing in it, by the names of the
             head's arrays: what the training rows say of the target alone, such as the classes' shares.
@@ -207,6 +211,7 @@ class TaskSpec(ABC, Generic[T]):
 
     baselines: Callable[[T], Mapping[str, Callable[[Statistics], Statistics]]] | Unsupported
     average: Callable[[T, Sequence[Statistics], np.ndarray], Statistics] | Unsupported
+    proper_score: str | Unsupported
     contribution: Contribution[T] | Unsupported
     prior: Callable[[T], Arrays] | Unsupported
     align: str | Unsupported

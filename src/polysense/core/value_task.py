@@ -30,6 +30,7 @@ class ValueTaskSpec(RowSpec[T], is_base=True):
     decode = "polysense.evaluation.value_outputs:predicted_columns"
     sample_outputs = "polysense.evaluation.value_outputs:sample_outputs"
     infer: str | Unsupported = Unsupported("a column is of this task only where its type says so")
+    proper_score: str | Unsupported = Unsupported("checkpoints are selected by the metric that is marked for it")
     prior: Callable[[T], Arrays] | Unsupported = Unsupported(
         "it does not say what training rows tell of its target alone"
     )

@@ -7,52 +7,36 @@ decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polysense.core.batch import Batch, Truth
+from polysense.core.batch import Truth
 from polysense.core.pytree import concatenate
 from polysense.nn.ensemble_head import EnsembleHead, Experts
 from polysense.nn.head import Head
+from polysense.nn.held_out import HeldOut
 from polysense.nn.model import MultimodalModel
 
 __all__ = ["fit_ensemble_weights"]
 
 
-def fit_ensemble_weights(model: MultimodalModel, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
+def fit_ensemble_weights(model: MultimodalModel, rows: HeldOut) -> dict[str, dict[str, float]]:
     """Fits the weights of every ensemble head that asks for it (`weights: validation`), and puts them in.
 
     Args:
         model: In evaluation mode.
-        batches: Validation rows with targets.
+        rows: Validation rows, as this model reads them.
 
     Returns:
         Per target the experts' weights, all at least 0.
     """
-    heads = {
-        name: head for name, head in model.by_target().items() if isinstance(head, EnsembleHead) and head.fits_weights
-    }
-    if not heads:
-        return {}
-    rows: dict[str, list[tuple[Experts, Truth, Tensor]]] = {name: [] for name in heads}
-    device = next(model.parameters()).device
-    for batch in batches:
-        moved = batch.to(device)
-        real = moved.rows >= 0  # fillers weigh nothing
-        with torch.no_grad():
-            outputs = model(moved, only=tuple(heads)).outputs
-        for name in heads:
-            experts, truth = outputs[name], heads[name].truth(moved)
-            assert isinstance(experts, Experts)
-            assert truth is not None
-            rows[name].append((experts, truth, moved.weights * real))
     weights = {}
-    for name, head in heads.items():
-        fitted = _fitted(head, rows[name])
+    for name, parts in rows.experts.items():
+        head = model.head(name)
+        assert isinstance(head, EnsembleHead)
+        fitted = _fitted(head, parts)
         head.fitted.copy_(fitted)
         names = (*head.columns, "all columns")[: len(fitted)]
         weights[name] = dict(zip(names, fitted.tolist(), strict=True))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from polysense.core.batch import Batch
 from polysense.core.prediction import Prediction, with_prior
-from polysense.core.rows import ColumnLosses, ModelOutput, RowContext, RowLoss
+from polysense.core.rows import ColumnLosses, ModelOutput, RowContext
 from polysense.core.schema import Schema
 from polysense.core.tokens import Fused, Tokens
 from polysense.nn.encoder import Encoder
@@ -73,9 +73,10 @@ class MultimodalModel(nn.Module):
         losses = loss_rows(state, self.by_objective(), deferred) if self.training and only is None else {}
         return ModelOutput(state.outputs, losses)
 
-    def losses(self, batch: Batch) -> dict[str, RowLoss]:
-        """Every loss, whatever the mode: in evaluation mode without dropout and corruption."""
-        return loss_rows(self._run(batch, None), self.by_objective())
+    def losses(self, batch: Batch) -> ModelOutput:
+        """Outputs and every loss, whatever the mode: in evaluation mode without dropout and corruption."""
+        state = self._run(batch, None)
+        return ModelOutput(state.outputs, loss_rows(state, self.by_objective()))
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
         """Tokens per column."""

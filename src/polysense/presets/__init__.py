@@ -6,7 +6,7 @@ Three sizes: `fast` for a first look, `balanced` (the default), `best` for when 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polysense.config.codec import from_dict
@@ -31,12 +31,11 @@ from polysense.nn.head import HeadConfig
 from polysense.nn.model_config import ModelConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.presets.speech import for_speech
+from polysense.presets.steps import Length, training_of
 from polysense.presets.tagging import for_tagging
 from polysense.recipe import Recipe
-from polysense.training.config import TrainingConfig
-from polysense.training.optimizers import AdamWConfig
 
-__all__ = ["PRESETS", "SMALL_TABLE", "Size", "recipe_for"]
+__all__ = ["PRESETS", "SMALL_TABLE", "Size", "default_split", "recipe_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,28 +46,41 @@ class Size:
         width: model.width, by the table's rows: up to SMALL_TABLE, and above.
         channels: First-stage channels of image networks; audio networks have half.
         layers: Transformer blocks of a text encoder.
-        budget: Training rows seen in all, which sets the epochs.
-        min_epochs: But at least these epochs.
-        max_epochs: And at most these.
+        length: How long is trained.
         ema: training.ema.
     """
 
     width: tuple[int, int]
     channels: int
     layers: int
-    budget: int
-    min_epochs: int
-    max_epochs: int
+    length: Length
     ema: float | None = None
 
 
 SMALL_TABLE = 5_000
-"""Rows up to which a table is small: a narrower network, a higher learning rate, no rows set aside for a test."""
+"""Rows up to which a table is small: a narrower network, no rows set aside for a test."""
 
 PRESETS: Mapping[str, Size] = {
-    "fast": Size(width=(64, 64), channels=8, layers=1, budget=12_000, min_epochs=3, max_epochs=12),
-    "balanced": Size(width=(96, 128), channels=16, layers=2, budget=60_000, min_epochs=10, max_epochs=30, ema=0.99),
-    "best": Size(width=(128, 192), channels=32, layers=3, budget=150_000, min_epochs=20, max_epochs=100, ema=0.995),
+    "fast": Size(
+        width=(64, 64),
+        channels=8,
+        layers=1,
+        length=Length(samples=12_000, most_epochs=20, fewest_epochs=3, fewest_steps=150),
+    ),
+    "balanced": Size(
+        width=(96, 128),
+        channels=16,
+        layers=2,
+        length=Length(samples=120_000, most_epochs=60, fewest_epochs=10, fewest_steps=600),
+        ema=0.99,
+    ),
+    "best": Size(
+        width=(128, 192),
+        channels=32,
+        layers=3,
+        length=Length(samples=300_000, most_epochs=150, fewest_epochs=20, fewest_steps=1_500),
+        ema=0.995,
+    ),
 }
 
 
@@ -105,7 +117,10 @@ def _target(guess: ColumnGuess, size: ModelSize) -> tuple[TargetConfig, HeadConf
     return target, from_dict(HeadConfig, plain.head, where=f"model.heads.{name}")
 
 
-def _split(guesses: Sequence[ColumnGuess], num_rows: int, has_validation: bool, has_test: bool) -> SplitConfig:
+def default_split(
+    guesses: Sequence[ColumnGuess], num_rows: int, *, has_validation: bool, has_test: bool
+) -> SplitConfig:
+    """Which rows train: as a column of the table says, else a tenth of the rows validates; groups stay whole."""
     group = _named(guesses, Role.GROUP) or next((guess.column or guess.name for guess in guesses if guess.groups), None)
     if (column := _named(guesses, Role.SPLIT)) is not None:
         return ColumnSplitConfig(column=column, group=group)
@@ -121,6 +136,11 @@ def _split(guesses: Sequence[ColumnGuess], num_rows: int, has_validation: bool, 
 def _named(guesses: Sequence[ColumnGuess], role: Role) -> str | None:
     """The first column of that role."""
     return next((guess.name for guess in guesses if guess.role is role), None)
+
+
+def _length(length: Length, *, is_generated: bool) -> Length:
+    """Half for texts that are generated: a step is dear, and from some epochs on they are learned by heart."""
+    return replace(length, samples=length.samples // 2, most_epochs=length.most_epochs // 2) if is_generated else length
 
 
 def _fusion(num_inputs: int, *, is_generated: bool) -> FusionConfig:
@@ -145,6 +165,7 @@ def recipe_for(
     guesses: Sequence[ColumnGuess],
     num_rows: int,
     *,
+    num_training: int | None = None,
     preset: str = "balanced",
     table: str | None = None,
     validation: str | None = None,
@@ -155,7 +176,8 @@ def recipe_for(
 
     Args:
         guesses: What each column is.
-        num_rows: Rows of the table, which set batch size and epochs.
+        num_rows: Rows of the table, which set its size and whether some are set aside for a test.
+        num_training: Those of them that train, which set batch size, learning rate and epochs; None: nine tenths.
         preset: A key of PRESETS.
         table: Path of the training table.
         validation: Path of a validation table of its own.
@@ -178,7 +200,8 @@ def recipe_for(
     width = size.width[0] if small else size.width[1]
     sizes = ModelSize(channels=size.channels, layers=size.layers, width=width)
     pairs = {guess.name: _target(guess, sizes) for guess in targets}
-    epochs = min(max(round(size.budget / max(num_rows, 1)), size.min_epochs), size.max_epochs)
+    split = default_split(guesses, num_rows, has_validation=validation is not None, has_test=test is not None)
+    num_training = round(0.9 * num_rows) if num_training is None else num_training
     is_generated = any(registry.task(str(guess.task)).generates for guess in targets)
     some_unimodal = any(head.unimodal for _, head in pairs.values())
     recipe = Recipe(
@@ -190,7 +213,7 @@ def recipe_for(
             targets={name: target for name, (target, _) in pairs.items()},
             transforms=_transforms(inputs) if transforms is None else dict(transforms),
             weight=_named(guesses, Role.WEIGHT),
-            split=_split(guesses, num_rows, validation is not None, test is not None),
+            split=split,
         ),
         model=ModelConfig(
             width=width,
@@ -200,11 +223,6 @@ def recipe_for(
             # A text has no columns' own losses; an ensemble's experts have theirs.
             objectives={"unimodal": UnimodalConfig()} if is_generated and len(inputs) > 1 and some_unimodal else {},
         ),
-        training=TrainingConfig(
-            epochs=epochs,
-            batch_size=32 if num_rows < 10_000 else 64,
-            optimizer=AdamWConfig(lr=2e-3 if small else 1e-3),
-            ema=size.ema,
-        ),
+        training=training_of(num_training, _length(size.length, is_generated=is_generated), ema=size.ema),
     )
-    return for_speech(for_tagging(recipe, guesses, size.layers), guesses, 2 * size.layers, num_rows)
+    return for_speech(for_tagging(recipe, guesses, size.layers), guesses, 2 * size.layers, num_training)

@@ -21,7 +21,7 @@ _SMALL_BATCH = 8
 _SAYING = ("audio", "text", "image", "video")
 
 
-def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, num_rows: int) -> Recipe:
+def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, num_training: int) -> Recipe:
     """The recipe, changed where a target is a text and an audio clip alone can tell it; else as it is.
 
     Beside the clip there may be numbers, categories and dates (a speaker, a place).
@@ -54,5 +54,5 @@ def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, 
         recipe,
         data=replace(recipe.data, targets=targets),
         model=replace(recipe.model, encoders=encoders, heads=heads),
-        training=replace(recipe.training, batch_size=_SMALL_BATCH) if num_rows < _FEW_ROWS else recipe.training,
+        training=replace(recipe.training, batch_size=_SMALL_BATCH) if num_training < _FEW_ROWS else recipe.training,
     )

@@ -236,11 +236,13 @@ def _training(report: Report) -> dict[str, Any] | None:
 
     targets = report.evaluation.targets
     lines = [("training", series("loss"))]
-    lines += [("validation", points) for points in [series("validation", "loss")] if points]
+    validation = series("validation", "loss")
+    lines += [("validation", validation)] if validation else []
     if len(lines) == 1 and len(targets) == 1:
         points = series("validation", f"{targets[0].name}/log_loss")
         lines += [("validation log loss", points)] if points else []
     best = [epoch for epoch, record in epochs.items() if record.get("best")]
+    advice = next((record.get("advice") for record in report.history if record.get("event") == "end"), None) or ""
     mark = float(max(best)) if best else None
     scores = []
     for target in targets:
@@ -251,6 +253,8 @@ def _training(report: Report) -> dict[str, Any] | None:
     return {
         "num_epochs": len(epochs),
         "best": None if mark is None else f"{mark:g}",
+        "is_same_loss": bool(validation),
+        "advice": advice[:1].upper() + advice[1:],
         "figures": [charts.line_chart("Loss", lines, mark=mark), charts.line_chart("Validation", scores, mark=mark)],
     }
 

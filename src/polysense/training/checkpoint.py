@@ -23,7 +23,7 @@ from polysense.errors import CheckpointError
 __all__ = ["DamagedCheckpointError", "load_checkpoint", "load_model", "pack", "save_checkpoint", "unpack"]
 
 _KEY = "polysense_checkpoint"
-_VERSION = 4  # 4: SHA-256, positions in the logs, cells that could not be read
+_VERSION = 5  # 5: the monitor's scores
 
 
 class DamagedCheckpointError(CheckpointError):

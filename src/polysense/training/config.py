@@ -33,8 +33,9 @@ class TrainingConfig(Config):
             for none.
         clip_norm: Gradients with a larger norm are scaled down to this norm; null does not clip.
         early_stopping: Epochs without a better value of `monitor` after which training stops; null never stops early.
-        monitor: Which validation metric picks the best weights, as head/metric, for example label/log_loss. "auto"
-            takes each head's accuracy, average precision or R2 (what there is of them), averaged over the heads.
+        monitor: Which validation metric picks the best weights, as head/metric, for example label/accuracy. "auto"
+            takes each target's proper score where its task has one (log loss, squared error of the scaled numbers),
+            else the metric that its task is selected by, averaged over the targets.
         validate_every: Epochs from one validation to the next; the last epoch is always validated.
         ema: Decay of an exponential moving average of the weights, for example 0.999, which is then validated and
             saved; null saves the weights as trained.

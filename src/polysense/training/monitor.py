@@ -45,6 +45,12 @@ class Monitor:
         name: `target/metric`, `loss`, or `auto`.
         metrics: Per target what is measured of it.
         preferred: Per target the metric that `auto` takes if it is there and a number.
+
+    Attributes:
+        best: The best validation so far.
+        value: Of the last validation, as reported.
+        score: Likewise, with its sign turned so that higher is better.
+        scores: Each validation's epoch, from 1, and score.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class Monitor:
         self.best: Best | None = None
         self.value: float | None = None
         self.score = -math.inf
+        self.scores: list[tuple[int, float]] = []
 
     @property
     def label(self) -> str:
@@ -94,6 +101,7 @@ class Monitor:
         signs = [1.0 if self._higher_is_better(key) else -1.0 for key in self._keys]
         self.score = sum(sign * value for sign, value in zip(signs, values, strict=True)) / len(values)
         self.value = self.score * signs[0] if len(set(signs)) == 1 else self.score
+        self.scores.append((epoch, self.score))
         if math.isnan(self.score):
             _LOG.warning("%s is not a number after epoch %d; it can't be the best", self.label, epoch)
             return False
@@ -152,7 +160,12 @@ class Monitor:
     def state(self) -> dict[str, Any]:
         """What a checkpoint must remember."""
         best = None if self.best is None else asdict(self.best)
-        return {"name": self._name, "keys": list(self._keys), "best": best}
+        return {
+            "name": self._name,
+            "keys": list(self._keys),
+            "best": best,
+            "scores": [list(one) for one in self.scores],
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state` gave; afresh if another metric is now to be followed."""
@@ -160,6 +173,7 @@ class Monitor:
             _LOG.warning("monitor was %s and is now %s: what was best so far is forgotten", state["name"], self._name)
             return
         self._keys = tuple(state["keys"])
+        self.scores = [(epoch, score) for epoch, score in state["scores"]]
         self.best = None if state["best"] is None else Best(**state["best"])
 
 

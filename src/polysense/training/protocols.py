@@ -94,8 +94,8 @@ class ColumnsModel(TrainableModel, Protocol):
         """Per target the losses of each column alone; empty without any."""
         ...
 
-    def losses(self, batch: Batch) -> Mapping[str, RowLoss]:
-        """Every loss, whatever the mode."""
+    def losses(self, batch: Batch) -> ModelOutput:
+        """Outputs and every loss, whatever the mode."""
         ...
 
 

@@ -11,7 +11,10 @@ from typing import Any
 from polysense.training.config import TrainingConfig
 from polysense.training.monitor import Monitor
 
-__all__ = ["Run", "TrainResult"]
+__all__ = ["Run", "TrainResult", "advice_on"]
+
+_EARLY_SHARE = 0.25
+_FEWEST_EPOCHS = 4
 
 
 @dataclass(kw_only=True, eq=False)
@@ -105,6 +108,7 @@ class TrainResult:
         seconds: Time spent training and validating, over all resumptions.
         samples_per_second: Rows per second of training alone, over all processes and resumptions.
         stop_reason: Why training ended before its last epoch, if it did.
+        advice: What the best epoch's place says, see `advice_on`; None where it says nothing.
         history: One record per epoch, as in `Run`.
     """
 
@@ -116,4 +120,24 @@ class TrainResult:
     seconds: float
     samples_per_second: float
     stop_reason: str | None
+    advice: str | None
     history: list[dict[str, Any]]
+
+
+def advice_on(best_epoch: int | None, epochs: int) -> str | None:
+    """What the best epoch's place among all says: the run was too short, or it overfits.
+
+    Args:
+        best_epoch: From 1; None without a validation.
+        epochs: Of the whole run, whether it was stopped early or not.
+    """
+    if best_epoch is None or epochs < _FEWEST_EPOCHS:
+        return None
+    if best_epoch == epochs:
+        return f"the best epoch was the last of {epochs}: train longer, for example with training.epochs={2 * epochs}"
+    if best_epoch <= _EARLY_SHARE * epochs:
+        return (
+            f"best at epoch {best_epoch} of {epochs}: it overfits from there on, so more epochs don't help; more rows "
+            "would, more augmentation, more dropout or a smaller model.width may"
+        )
+    return None

@@ -37,7 +37,7 @@ from polysense.training.meter import Meter
 from polysense.training.monitor import Monitor
 from polysense.training.optim import sort_parameters
 from polysense.training.protocols import Augment, CountTokens, Loader, Resumable, TrainableModel, Validate
-from polysense.training.run import Run, TrainResult
+from polysense.training.run import Run, TrainResult, advice_on
 from polysense.training.state import State
 from polysense.training.step import Step
 
@@ -338,7 +338,7 @@ class Trainer:
 
     def _end(self) -> TrainResult:
         """Puts the best weights back and gives the optimizer's memory back."""
-        run = self._run
+        run, config = self._run, self._config
         self._optimizer.state.clear()
         self._state.seal()
         self._distributed.barrier()
@@ -355,6 +355,7 @@ class Trainer:
             seconds=run.seconds,
             samples_per_second=run.samples / run.training_seconds if run.training_seconds else 0.0,
             stop_reason=run.stop_reason,
+            advice=advice_on(None if best is None else best.epoch, config.epochs),
             history=run.history,
         )
         for callback in self._callbacks:

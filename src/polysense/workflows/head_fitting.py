@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from polysense.core.random import permutation
+from polysense.core.registry import task
+from polysense.core.schema import Target
+from polysense.core.unsupported import Unsupported
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
 from polysense.data.tables.sources import Table
@@ -57,8 +60,16 @@ def _token_ids(processor: TargetProcessor, table: Table) -> Iterator[list[int]]:
 
 
 def selection_metrics(model: MultimodalModel) -> dict[str, str]:
-    """Per target what the best checkpoint is selected by, when nobody has said: its head's choice, or its task's."""
+    """Per target what the best checkpoint is selected by, when nobody has said: its head's choice, or its task's.
+
+    A task's is its proper score, where it has one.
+    """
     return {
-        target.name: model.head(target.name).selection_metric or selection_metric(target).name
+        target.name: model.head(target.name).selection_metric or _proper_score(target) or selection_metric(target).name
         for target in model.schema.targets
     }
+
+
+def _proper_score(target: Target) -> str | None:
+    score = task(target.task).proper_score
+    return None if isinstance(score, Unsupported) else score

@@ -22,11 +22,11 @@ from polysense.data.augmentation.base import TransformConfig
 from polysense.data.config import DataConfig
 from polysense.data.recipe_paths import PRETRAINED_WORDS
 from polysense.data.roles.infer import ColumnGuess, infer
-from polysense.data.split import RandomSplitConfig, split
+from polysense.data.split import SPLITS, RandomSplitConfig, split
 from polysense.data.tables.sources import Table, read_table
-from polysense.errors import ConfigError
+from polysense.errors import ConfigError, SplitError
 from polysense.nn.backbones import survey
-from polysense.presets import recipe_for
+from polysense.presets import default_split, recipe_for
 from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
 from polysense.workflows.encoder_choice import choose_encoders, log_choices, still_true, with_early
@@ -137,6 +137,7 @@ def prepare(
     recipe = recipe_for(
         guesses,
         len(table),
+        num_training=_num_training(table, guesses, has_validation=validation is not None, has_test=test is not None),
         preset=preset,
         table=absolute_path(source) if on_disk else None,
         validation=None if validation is None else absolute_path(validation),
@@ -155,6 +156,15 @@ def prepare(
         source=str(source) if on_disk else table.name,
         encoders=reasons,
     )
+
+
+def _num_training(table: Table, guesses: Sequence[ColumnGuess], *, has_validation: bool, has_test: bool) -> int | None:
+    """The rows that train, as the table is split by default; None where it can't be split so, which is said later."""
+    config = default_split(guesses, len(table), has_validation=has_validation, has_test=has_test)
+    try:
+        return int((config.assign(table, None, 0) == SPLITS.index("train")).sum())
+    except SplitError:
+        return None
 
 
 def _completed(recipe: Recipe, table: Table, overrides: Sequence[str]) -> tuple[Recipe, dict[str, str]]:

@@ -29,6 +29,7 @@ from polysense.data.tables.sources import Table
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.nn.ensemble_head import EnsembleHead
 from polysense.nn.ensemble_weights import fit_ensemble_weights
+from polysense.nn.held_out import read_held_out
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.callbacks.tensorboard import TensorBoard
@@ -244,7 +245,7 @@ def train_model(
             _log.warning("there are no validation rows to fit the fusion weights on: they stay as they were")
         else:
             held_out = PredictLoader(validation_set, schema, prediction=recipe.prediction)
-            for target, weights in fit_ensemble_weights(model, held_out).items():
+            for target, weights in fit_ensemble_weights(model, read_held_out(model, held_out, losses=False)).items():
                 listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
                 _log.info("%s: fusion weights fitted on %d validation rows: %s", target, len(validation_set), listed)
     info = {

@@ -1,4 +1,7 @@
-"""Validate a model in training: every row's statistics, and of some rows what takes many passes to generate."""
+"""Validate a model in training: every row's statistics, and of some rows what takes many passes to generate.
+
+Ensemble weights are fitted first, so that what is judged is the ensemble as it would be delivered after this epoch.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from polysense.core.random import permutation
 from polysense.core.registry import task
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.loader import PredictLoader
+from polysense.nn.ensemble_weights import fit_ensemble_weights
+from polysense.nn.held_out import read_held_out
 from polysense.nn.model import MultimodalModel
 from polysense.reports.sample_log import SampleLog
 from polysense.workflows.blind_control import generates
@@ -58,10 +64,11 @@ class Validation:
         self.samples = SampleLog(listed, num_samples=num_samples, folder=folder, seed=seed, resume=resume)
 
     def __call__(self, epoch: int) -> dict[str, float]:
-        """The metrics by target/metric, after an epoch, from 1."""
+        """The metrics by target/metric, after an epoch, from 1; `loss` is what training adds up, of the same losses."""
         part = self._part
+        losses = self._held_out()
         evaluation = evaluate_model(self._model, self._dataset, generate=part is None, prediction=self._prediction)
-        metrics = evaluation.as_flat()
+        metrics = evaluation.as_flat() | losses
         if part is not None and len(part):
             evaluation = evaluate_model(self._model, part, prediction=self._prediction)
             generated = {target.name for target in self._model.schema.targets if task(target.task).generates}
@@ -72,3 +79,19 @@ class Validation:
         if part is None or len(part):
             self.samples.add(evaluation, epoch)
         return metrics
+
+    def _held_out(self) -> dict[str, float]:
+        """Fits the ensembles' weights; the weighted sum of all losses, and each by its name where there are several.
+
+        A loss that compares the rows of a batch with one another is another quantity in other batches: then there is
+        none.
+        """
+        model = self._model
+        batches = PredictLoader(self._dataset, model.schema, prediction=self._prediction)
+        held_out = read_held_out(model, batches, losses=not model.contrasting())
+        fit_ensemble_weights(model, held_out)
+        known = {name: loss for name, loss in held_out.losses.items() if model.loss_weights.get(name, 0.0) > 0}
+        if not known:
+            return {}
+        total = sum(model.loss_weights[name] * loss for name, loss in known.items())
+        return {"loss": total, **({f"loss/{name}": loss for name, loss in known.items()} if len(known) > 1 else {})}

@@ -10,7 +10,9 @@ from row_statistics import compute
 
 from polysense.core.schema import Target
 from polysense.evaluation.target_metrics import metrics_of
+from polysense.tasks.regression.metrics import RegressionScorer
 from polysense.tasks.regression.record import RegressionTarget
+from polysense.tasks.regression.scale import NumberScale
 
 METRICS = importlib.import_module("torchmetrics.functional.regression")
 
@@ -38,6 +40,7 @@ def torch_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         "rmse": float(METRICS.mean_squared_error(p, y, squared=False)),
         "r2": float(METRICS.r2_score(p, y)),
         "pearson": float(METRICS.pearson_corrcoef(p, y)),
+        "mse_scaled": float(METRICS.mean_squared_error(p, y)),
     }
 
 
@@ -109,3 +112,13 @@ def test_every_metric_is_described():
     names = [info.name for info in metrics_of(target("a", "b"))]
     assert names[:5] == ["r2", "mae", "rmse", "pearson", "r2/a"]
     assert [info.name for info in metrics_of(target("a"))] == ["r2", "mae", "rmse", "pearson"]
+
+
+def test_the_scaled_error_is_of_the_transformed_values_and_leaves_outliers_out() -> None:
+    scale = NumberScale(transform="log", center=2.0, scale=0.5, unit=3.0, low=-100.0, high=100.0)
+    truth = np.array([[1.0], [20.0], [1e9], [np.nan]])
+    predicted = np.array([[2.0], [10.0], [5.0], [7.0]])
+    values = RegressionScorer(predicted, truth, ("a",), (scale,))(np.ones((1, 4)))
+    errors = [(np.arcsinh(p / 3.0) - np.arcsinh(y / 3.0)) / 0.5 for p, y in ((2.0, 1.0), (10.0, 20.0))]
+    assert values["mse_scaled"][0] == pytest.approx(np.mean(np.square(errors)))
+    assert values["rmse"][0] > 1e8  # which one mistyped cell decides

@@ -93,7 +93,7 @@ def test_each_loss_is_measured_over_the_rows_that_have_it() -> None:
             sums = torch.zeros(4, 2, dtype=torch.float64)
             named = model.unimodal_losses()[target]
             for batch in rows["validation"]:
-                every = model.losses(batch)
+                every = model.losses(batch).losses
                 sums[0] += torch.stack([every[target].total.sum(), every[target].count.sum()])
                 for i, name in enumerate(NAMES):
                     loss, here = every[named.columns[name]], batch.columns[name].present

@@ -40,6 +40,7 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
     decode = "polysense.tasks.classification.predicted:predicted_columns"
     answer = Answer.CLASS
     infer = "polysense.tasks.classification.infer:claim"
+    proper_score = "log_loss"
     contribution = _Contribution()
     report_section = "polysense.tasks.classification.report_section:report_sections"
     sample_outputs = "polysense.tasks.classification.sample_output:sample_outputs"

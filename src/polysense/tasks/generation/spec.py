@@ -55,6 +55,9 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     answer = Answer.WORDS
     infer = "polysense.tasks.generation.infer:claim"
     prior = Unsupported("what it generates from nothing is what it knows of the language")
+    proper_score = Unsupported(
+        "its log loss rises while the texts still get better, so what is right of them is watched"
+    )
     contribution = _Contribution()
     align = Unsupported("a row's text is the same however its cells are augmented")
     summary = Unsupported("its metrics say what there is to say")

@@ -41,6 +41,7 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
     decode = "polysense.tasks.multilabel.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.multilabel.infer:claim"
+    proper_score = "log_loss"
     contribution = _Contribution()
     sample_outputs = "polysense.tasks.multilabel.sample_output:sample_outputs"
 

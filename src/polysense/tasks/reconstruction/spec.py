@@ -41,6 +41,7 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     preset = Unsupported("it is read from the input columns")
     average = Unsupported("codes of different models have nothing in common")
     prior = Unsupported("what it reconstructs from nothing is the mean of the training rows already")
+    proper_score = Unsupported("the metric that selects is the squared error of what is reconstructed")
     contribution = Unsupported("what is reconstructed are the columns themselves")
     align = Unsupported("the truth is the augmented column itself")
     searches = Unsupported("no column is embedded for others to find")

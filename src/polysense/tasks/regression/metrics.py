@@ -13,10 +13,11 @@ import numpy as np
 
 from polysense.core.metric import Metric, Scorer, higher, lower
 from polysense.evaluation.metrics.base import ratio
+from polysense.tasks.regression.scale import NumberScale
 
 __all__ = ["RegressionScorer", "regression_metrics"]
 
-_NAMES = ("r2", "mae", "rmse", "pearson")
+_NAMES = ("r2", "mae", "rmse", "pearson", "mse_scaled")
 # A resample's spread below this share of the data's own second moment is rounding, not spread.
 _TOLERANCE = 1e-12
 
@@ -47,6 +48,12 @@ def regression_metrics(columns: Sequence[str]) -> tuple[Metric, ...]:
                 f"{constant}, or the predictions are",
                 bounds=(-1.0, 1.0),
             ),
+            lower(
+                f"mse_scaled{suffix}",
+                "Mean squared error of the scaled values (transformed, of mean 0 and deviation 1 in training), without "
+                f"outliers: what is trained on.{mean}",
+                "every known value is an outlier",
+            ),
         ]
     return tuple(results)
 
@@ -54,16 +61,22 @@ def regression_metrics(columns: Sequence[str]) -> tuple[Metric, ...]:
 class RegressionScorer(Scorer):
     """All metrics of a regression."""
 
-    def __init__(self, predicted: np.ndarray, truth: np.ndarray, columns: Sequence[str]) -> None:
+    def __init__(
+        self, predicted: np.ndarray, truth: np.ndarray, columns: Sequence[str], scales: Sequence[NumberScale] = ()
+    ) -> None:
         """Prepares what does not depend on the resample.
 
         Args:
             predicted: float [rows, columns], in the table's units.
             truth: float [rows, columns], NaN = unknown.
             columns: The columns' names.
+            scales: What each is scaled by; () = not at all.
         """
         self._columns = tuple(columns)
-        self._moments = [_moments(predicted[:, i], truth[:, i]) for i in range(len(self._columns))]
+        self._moments = [
+            _moments(predicted[:, i], truth[:, i], scales[i] if scales else NumberScale())
+            for i in range(len(self._columns))
+        ]
 
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
         """Every metric for every resample; see Scorer."""
@@ -78,14 +91,21 @@ class RegressionScorer(Scorer):
         return result
 
 
-def _moments(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Per row: known, |error|, error^2, y, y^2, p, p^2, y p; float64 [rows, 8], zeros where unknown."""
+def _moments(predicted: np.ndarray, truth: np.ndarray, scale: NumberScale) -> np.ndarray:
+    """Per row: known, |error|, error^2, y, y^2, p, p^2, y p, plausible, scaled error^2; float64 [rows, 10], zeros where
+    unknown."""
     known = ~np.isnan(truth)
     # Infinity as NaN: it makes every sum NaN, the right answer, without inf - inf on the way.
     predicted = np.where(np.isfinite(predicted), predicted.astype(np.float64), np.nan)
     error = np.where(known, predicted - truth, 0.0)
     y, p = _centered(truth, known), _centered(predicted, known)
-    return np.column_stack([known, np.abs(error), error**2, y, y**2, p, p**2, y * p])
+    plausible = known & scale.is_plausible(np.where(known, truth, np.nan))
+    scaled = scale.standardized(np.where(plausible, predicted, 0.0)) - scale.standardized(
+        np.where(plausible, truth, 0.0)
+    )
+    return np.column_stack([
+        known, np.abs(error), error**2, y, y**2, p, p**2, y * p, plausible, np.where(plausible, scaled, 0.0) ** 2,
+    ])  # fmt: skip
 
 
 def _centered(values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -97,15 +117,15 @@ def _centered(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _scores(weights: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """R2, MAE, RMSE and the correlation, [4, resamples]."""
+    """R2, MAE, RMSE, the correlation and the scaled error, [5, resamples]."""
     # A NaN prediction is let through to every sum; numpy would warn of it.
     with np.errstate(invalid="ignore"):
-        num, absolute, squared, y, yy, p, pp, yp = (weights @ moments).T
+        num, absolute, squared, y, yy, p, pp, yp, plausible, scaled = (weights @ moments).T
         spread_y, spread_p = (_spread(yy, y, num, moments[:, 4]), _spread(pp, p, num, moments[:, 6]))
         r2 = 1.0 - ratio(squared, spread_y)
         covariance = yp - ratio(y * p, num)
         pearson = np.clip(ratio(covariance, np.sqrt(spread_y * spread_p)), -1.0, 1.0)
-        return np.stack([r2, ratio(absolute, num), np.sqrt(ratio(squared, num)), pearson])
+        return np.stack([r2, ratio(absolute, num), np.sqrt(ratio(squared, num)), pearson, ratio(scaled, plausible)])
 
 
 def _spread(squares: np.ndarray, sums: np.ndarray, num: np.ndarray, per_row: np.ndarray) -> np.ndarray:

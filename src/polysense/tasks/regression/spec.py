@@ -50,6 +50,7 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
     decode = "polysense.tasks.regression.predicted:predicted_columns"
     answer = Answer.NUMBER
     infer = "polysense.tasks.regression.infer:claim"
+    proper_score = "mse_scaled"
     contribution = _Contribution()
 
     def nothing(self, target: RegressionTarget, num_rows: int) -> np.ndarray:
@@ -66,7 +67,9 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
 
     def scorer(self, target: RegressionTarget, statistics: Statistics) -> Scorer:
         rows = np.flatnonzero(statistics["present"])
-        return RegressionScorer(statistics["predicted"][rows], statistics["truth"][rows], target.columns)
+        return RegressionScorer(
+            statistics["predicted"][rows], statistics["truth"][rows], target.columns, target.column_scales()
+        )
 
     def baselines(self, target: RegressionTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """The training mean."""

@@ -45,6 +45,7 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.segmentation.infer:claim"
     prior = Unsupported("a row without its image has no pixels")
+    proper_score = Unsupported("its losses are of single pixels, most of them of the background")
     contribution = _Contribution()
     average = Unsupported("the probabilities of single pixels are not kept")
     align = "polysense.tasks.segmentation.align:align"

@@ -50,6 +50,9 @@ class TaggingSpec(RowSpec[TaggingTarget]):
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.tagging.infer:claim"
     prior = Unsupported("a row without its column has no steps to label")
+    proper_score = Unsupported(
+        "its losses are of single positions, and segments go on getting better after these have turned"
+    )
     contribution = _Contribution()
     average = Unsupported("segments have no mean")
     align = "polysense.tasks.tagging.align:align"

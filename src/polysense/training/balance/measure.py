@@ -68,7 +68,7 @@ class OwnLosses:
             with torch.no_grad():
                 for batch in batches:
                     batch = batch.to(self._device)
-                    losses = self._model.losses(batch)
+                    losses = self._model.losses(batch).losses
                     for target, named in self._model.unimodal_losses().items():
                         together = losses[named.together]
                         pairs = [torch.stack([together.total.sum(), together.count.sum()])]

@@ -1,17 +1,25 @@
-"""Early stopping (Prechelt, "Early stopping - but when?", 1998, criterion UP, counted in epochs)."""
+"""Early stopping (Prechelt, "Early stopping - but when?", 1998, criterion UP, counted in epochs), robust to noise.
+
+A few dozen validation rows make a curve that jumps. A single lucky epoch at the start would then stay the best for so
+long that training stops while it still learns. So patience counts from the last epoch in which either the score or its
+mean over three validations was the best so far: a curve that rises on the whole goes on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from polysense.training.callbacks.base import Callback
 from polysense.training.run import Run
 
-__all__ = ["EarlyStopping"]
+__all__ = ["EarlyStopping", "last_gain"]
+
+_WINDOW = 3
 
 
 class EarlyStopping(Callback):
-    """Stops a run whose monitored metric has not improved for `patience` epochs."""
+    """Stops a run whose monitored metric, and its running mean, have not improved for `patience` epochs."""
 
     every_process = True
 
@@ -29,6 +37,25 @@ class EarlyStopping(Callback):
         self._judge(run, run.epoch + 1)
 
     def _judge(self, run: Run, epoch: int) -> None:
-        best = run.monitor.best
-        if best is not None and epoch - best.epoch >= self._patience and epoch < run.config.epochs:
-            run.stop(f"{run.monitor.label} has not improved for {epoch - best.epoch} epochs")
+        gained = last_gain(run.monitor.scores)
+        if gained is not None and epoch - gained >= self._patience and epoch < run.config.epochs:
+            run.stop(f"{run.monitor.label} has not improved for {epoch - gained} epochs")
+
+
+def last_gain(scores: Sequence[tuple[int, float]]) -> int | None:
+    """The last epoch in which the score or its running mean was the best so far; None where there is no number.
+
+    Args:
+        scores: Epochs and scores, of which higher is better; NaN is none.
+    """
+    known = [(epoch, score) for epoch, score in scores if not math.isnan(score)]
+    best = best_mean = -math.inf
+    gained: int | None = None
+    for index, (epoch, score) in enumerate(known):
+        window = [one for _, one in known[max(0, index + 1 - _WINDOW) : index + 1]]
+        mean = sum(window) / len(window)
+        if score > best or mean > best_mean > -math.inf:
+            gained = epoch
+        best = max(best, score)
+        best_mean = max(best_mean, mean) if len(window) == _WINDOW else best_mean
+    return gained

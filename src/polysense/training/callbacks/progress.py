@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
@@ -94,6 +95,8 @@ class ProgressBar(Callback):
         why = f" ({result.stop_reason})" if result.stop_reason else ""
         rate = f"{result.samples_per_second:,.0f} samples/s"
         self._line(f"trained {result.epochs} epochs{why} in {duration(result.seconds)}, {rate}{best}")
+        if result.advice is not None:
+            self._line(result.advice)
 
     def close(self) -> None:
         """Leaves the terminal as it was."""
@@ -144,7 +147,10 @@ def epoch_line(run: Run) -> str:
     """The last epoch in one line."""
     record = run.history[-1]
     parts = [f"epoch {record['epoch']}/{run.config.epochs}", f"loss {record['loss']:.4g}"]
-    if record["validation"] is not None and run.monitor.value is not None:
+    validation = record["validation"]
+    if validation is not None and math.isfinite(validation.get("loss", math.nan)):
+        parts.append(f"validation loss {validation['loss']:.4g}")
+    if validation is not None and run.monitor.value is not None:
         parts.append(f"{run.monitor.label} {run.monitor.value:.4g}{' (best)' if run.improved else ''}")
     return "  ".join(parts)
 

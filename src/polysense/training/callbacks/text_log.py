@@ -79,6 +79,8 @@ class TextLog(Callback):
             result.epochs, why, result.steps, result.seconds, result.samples_per_second,
             result.monitor, result.best_value, result.best_epoch,
         )  # fmt: skip
+        if result.advice is not None:
+            _LOG.info("%s", result.advice)
 
     def close(self) -> None:
         """Stops listening."""

@@ -293,7 +293,7 @@ def test_weights_and_counts(columns: tuple[Column, ...], batch: Batch) -> None:
     known = torch.stack([batch.columns[column.name].present for column in columns], dim=1)
     known[:, 4] &= batch.columns["type"].values[:, 0, 0] > 0
     weights = torch.tensor([2.0, 0.0, 1.0, 1.0, 1.0, 1.0])
-    loss = model.losses(batch)["all"]
+    loss = model.losses(batch).losses["all"]
     assert loss.count.sum() == (known * weights).sum()
     assert model.counts(batch)["all"] == loss.count.sum()
     errors = predictions(model, batch)["all"]["errors"]
@@ -346,13 +346,13 @@ def _overfit(model: MultimodalModel, batch: Batch, steps: int, lr: float = 3e-3)
     for epoch in range(steps):
         given = keyed(batch, epoch)
         optimizer.zero_grad()
-        loss = model.losses(given)["all"]
+        loss = model.losses(given).losses["all"]
         (loss.total.sum() / loss.count.sum()).backward()
         optimizer.step()
         schedule.step()
     model.eval()
     with torch.no_grad():
-        loss = model.losses(batch)["all"]
+        loss = model.losses(batch).losses["all"]
     return float(loss.total.sum() / loss.count.sum())
 
 
