@@ -124,5 +124,5 @@ def test_a_recording_and_its_text_are_speech_recognition() -> None:
 def test_few_recordings_are_aligned_in_many_small_steps() -> None:
     guesses = [guess("speech", Role.INPUT, "audio"), guess("said", Role.TARGET, task="generation")]
     assert recipe_for(guesses, 400).training.batch_size == 8
-    assert recipe_for(guesses, 2000).training.batch_size == 32
-    assert recipe_for([guesses[0], *TARGETS], 400).training.batch_size == 32
+    assert recipe_for(guesses, 2000).training.batch_size == 16
+    assert recipe_for([guesses[0], *TARGETS], 400).training.batch_size == 16

@@ -90,7 +90,7 @@ def test_one_row_and_no_row():
     assert one["mae"] == one["rmse"] == 2.0
     assert math.isnan(one["r2"])
     none = scores(np.zeros((0, 2)), np.zeros((0, 2)), "a", "b")
-    assert len(none) == 12
+    assert len(none) == 15
     assert all(math.isnan(value) for value in none.values())
 
 
@@ -110,7 +110,7 @@ def test_a_prediction_that_is_not_finite_makes_the_scores_undefined():
 
 def test_every_metric_is_described():
     names = [info.name for info in metrics_of(target("a", "b"))]
-    assert names[:5] == ["r2", "mae", "rmse", "pearson", "r2/a"]
+    assert names[:6] == ["r2", "mae", "rmse", "pearson", "mse_scaled", "r2/a"]
     assert [info.name for info in metrics_of(target("a"))] == ["r2", "mae", "rmse", "pearson"]
 
 

@@ -14,6 +14,7 @@ def gained(*scores: float) -> int | None:
 
 
 def test_patience_counts_from_the_best_epoch() -> None:
+    assert gained(0.5, 0.4, 0.3, 0.2, 0.1) == 1
     assert gained(0.1, 0.5, 0.4, 0.3, 0.2) == 2
     assert gained(0.5, 0.5, 0.5) == 1
     assert gained(0.1, math.nan, 0.2, math.nan) == 3
@@ -29,7 +30,7 @@ def test_a_lucky_epoch_at_the_start_does_not_stop_a_curve_that_rises() -> None:
     for epochs in range(6, 31):
         last = gained(*curve[:epochs])
         assert last is not None
-        assert epochs - last <= 4, f"after {epochs} epochs"
+        assert epochs - last <= 8, f"after {epochs} epochs"
 
 
 def test_a_curve_that_falls_is_noticed() -> None:

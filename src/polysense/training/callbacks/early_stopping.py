@@ -1,13 +1,14 @@
 """Early stopping (Prechelt, "Early stopping - but when?", 1998, criterion UP, counted in epochs), robust to noise.
 
 A few dozen validation rows make a curve that jumps. A single lucky epoch at the start would then stay the best for so
-long that training stops while it still learns. So patience counts from the last epoch in which either the score or its
-mean over three validations was the best so far: a curve that rises on the whole goes on.
+long that training stops while it still learns. So patience counts from the last epoch in which either the score or the
+median of three was the best so far: a curve that rises on the whole goes on, whatever one epoch said.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 from polysense.training.callbacks.base import Callback
@@ -19,7 +20,7 @@ _WINDOW = 3
 
 
 class EarlyStopping(Callback):
-    """Stops a run whose monitored metric, and its running mean, have not improved for `patience` epochs."""
+    """Stops a run whose monitored metric, and the median of its last three values, have not improved for `patience` epochs."""
 
     every_process = True
 
@@ -43,19 +44,19 @@ class EarlyStopping(Callback):
 
 
 def last_gain(scores: Sequence[tuple[int, float]]) -> int | None:
-    """The last epoch in which the score or its running mean was the best so far; None where there is no number.
+    """The last epoch in which the score or the median of the last three was the best so far; None where there is no number.
 
     Args:
         scores: Epochs and scores, of which higher is better; NaN is none.
     """
     known = [(epoch, score) for epoch, score in scores if not math.isnan(score)]
-    best = best_mean = -math.inf
+    best = best_median = -math.inf
     gained: int | None = None
     for index, (epoch, score) in enumerate(known):
         window = [one for _, one in known[max(0, index + 1 - _WINDOW) : index + 1]]
-        mean = sum(window) / len(window)
-        if score > best or mean > best_mean > -math.inf:
+        median = statistics.median(window)
+        if score > best or median > best_median > -math.inf:
             gained = epoch
         best = max(best, score)
-        best_mean = max(best_mean, mean) if len(window) == _WINDOW else best_mean
+        best_median = max(best_median, median) if len(window) == _WINDOW else best_median
     return gained
