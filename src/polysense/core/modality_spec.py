@@ -172,6 +172,8 @@ class Claim:
         multiple: Whether a cell holds several items.
         is_used: Whether to make it an input unasked. False where the cells are surely the modality's and yet do harm
             (dates: a model may learn which day had which answer); `evidence` then says why and how to take it in.
+        with_own_split: Where `is_used` is False because a random split would judge too well: the evidence for making it
+            an input where the table itself says which rows judge. None: it is left out there too.
         settings: Of the column's config, where the table tells what the column alone does not.
     """
 
@@ -181,6 +183,7 @@ class Claim:
     evidence: str
     multiple: bool = False
     is_used: bool = True
+    with_own_split: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -390,6 +390,27 @@ def test_dates_are_recognized_and_taken_in_if_stated(cells: list[Any], told: str
     assert (stated.role, stated.modality) == (Role.INPUT, "date")
 
 
+def test_dates_are_taken_in_where_the_table_has_its_own_split() -> None:
+    cells = {
+        "day": ["2024-01-31", "2024-02-01", "2024-03-05", "2024-03-06"] * 10,
+        "link": [f"https://example.org/{i}.jpg" for i in range(40)],
+        "part": ["train", "train", "train", "test"] * 10,
+        "y": ["a", "b"] * 20,
+    }
+    own = {g.name: g for g in infer(read_table({**cells, "split": cells["part"]}), ["y"])}
+    assert (own["day"].role, own["day"].modality) == (Role.INPUT, "date")
+    assert "used since the table has its own split" in own["day"].reason
+    assert own["link"].role is Role.IGNORED  # nothing is downloaded, however the rows are split
+    del cells["part"]
+    random = {g.name: g for g in infer(read_table(cells), ["y"])}
+    assert random["day"].role is Role.IGNORED
+    left_out = {
+        g.name: g
+        for g in infer(read_table({**cells, "split": ["train", "test"] * 20}), ["y"], overrides={"day": "ignored"})
+    }
+    assert left_out["day"].role is Role.IGNORED
+
+
 def test_numbers_are_dates_only_if_stated() -> None:
     seconds = (1_700_000_000 + rng("unix").integers(0, 10_000_000, 50)).tolist()
     assert guess(seconds).modality == "number"

@@ -111,7 +111,7 @@ def test_a_prediction_that_is_not_finite_makes_the_scores_undefined():
 def test_every_metric_is_described():
     names = [info.name for info in metrics_of(target("a", "b"))]
     assert names[:6] == ["r2", "mae", "rmse", "pearson", "mse_scaled", "r2/a"]
-    assert [info.name for info in metrics_of(target("a"))] == ["r2", "mae", "rmse", "pearson"]
+    assert [info.name for info in metrics_of(target("a"))] == ["r2", "mae", "rmse", "pearson", "mse_scaled"]
 
 
 def test_the_scaled_error_is_of_the_transformed_values_and_leaves_outliers_out() -> None:

@@ -68,6 +68,7 @@ def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] 
     stated = {name: _override(table, name, value, name in targets) for name, value in overrides.items()}
     guesses = {name: stated[name] if name in stated else _guess(table, name, name in targets) for name in table.names}
     _settle_splits(guesses, set(stated))
+    _use_with_own_split(table, guesses, set(stated) | set(targets))
     settle_persons(table, guesses, targets, set(stated))
     for target in targets:
         if target not in stated:
@@ -101,6 +102,21 @@ def _settle_splits(guesses: dict[str, ColumnGuess], stated: set[str]) -> None:
     for name in splits[1:]:
         reason = f"ignored: {guesses[name].reason}; the split is {splits[0]!r}; to use it, name it as the split"
         guesses[name] = dataclasses.replace(guesses[name], role=Role.IGNORED, reason=reason)
+
+
+def _use_with_own_split(table: Table, guesses: dict[str, ColumnGuess], settled: set[str]) -> None:
+    """Makes inputs of columns that were left out only because a random split would judge them too well."""
+    if not any(guess.role is Role.SPLIT for guess in guesses.values()):
+        return
+    for name, guess in guesses.items():
+        if name in settled or guess.role is not Role.IGNORED or guess.modality is None:
+            continue
+        claim = modalities()[guess.modality].claim(ColumnProfile(table, name, literal=False))
+        if claim is not None and not claim.is_used and claim.with_own_split is not None:
+            reason = f"{guess.modality}: {claim.with_own_split}"
+            guesses[name] = dataclasses.replace(
+                guess, role=Role.INPUT, reason=reason, multiple=claim.multiple, settings=claim.settings
+            )
 
 
 def _guess(table: Table, name: str, is_target: bool) -> ColumnGuess:

@@ -41,12 +41,15 @@ class DateSpec(ValueSpec):
         # no cell tells.
         order = day_first(texts)
         note = f" ({order})" if order.num_day_first or order.num_month_first or order.num_open else ""
+        such = f"dates or times such as {quote(texts[0])}{note}"
         return Claim(
             confidence=0.95,
             is_used=False,
-            evidence=f"dates or times such as {quote(texts[0])}{note}, from which a model may learn which day had "
+            evidence=f"{such}, from which a model may learn which day had "
             f"which answer; to use it, name it under columns with its type, date, and see that the test rows are later "
             f"than the rest",
+            with_own_split=f"{such}, used since the table has its own split; a model that is to tell the future "
+            "needs one whose test rows are later than the rest",
         )
 
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:

@@ -20,7 +20,7 @@ _WINDOW = 3
 
 
 class EarlyStopping(Callback):
-    """Stops a run whose monitored metric, and the median of its last three values, have not improved for `patience` epochs."""
+    """Stops a run whose monitored metric has not improved for `patience` epochs."""
 
     every_process = True
 
@@ -44,7 +44,7 @@ class EarlyStopping(Callback):
 
 
 def last_gain(scores: Sequence[tuple[int, float]]) -> int | None:
-    """The last epoch in which the score or the median of the last three was the best so far; None where there is no number.
+    """The last epoch in which the score or the median of the last three was the best so far; None without a number.
 
     Args:
         scores: Epochs and scores, of which higher is better; NaN is none.
