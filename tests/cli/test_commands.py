@@ -18,7 +18,7 @@ FakeApi = Any
 
 def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     line = "train t.csv training.epochs=3 --target a -t b -o out --preset fast --validation v.csv --test w.csv --resume"
-    more = ["data.columns[a b].type=text", "-c", "a=b=image", "--baselines", "--pretrained", "models"]
+    more = ["data.columns[a b].type=text", "-c", "a=b=image", "--baselines", "--pretrained", "models", "--time", "10m"]
     assert main([*line.split(), *more]) == 0
     assert api.calls == [
         (
@@ -38,6 +38,7 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
                 "columns": {"a=b": "image"},
                 "init_from": None,
                 "pretrained": "models",
+                "time": "10m",
             },
         )
     ]
@@ -62,6 +63,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
         "columns": None,
         "init_from": None,
         "pretrained": None,
+        "time": None,
     }
 
 

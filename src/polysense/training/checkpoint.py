@@ -23,7 +23,7 @@ from polysense.errors import CheckpointError
 __all__ = ["DamagedCheckpointError", "load_checkpoint", "load_model", "pack", "save_checkpoint", "unpack"]
 
 _KEY = "polysense_checkpoint"
-_VERSION = 5  # 5: the monitor's scores
+_VERSION = 6  # 6: the plan of a run with a time limit
 
 
 class DamagedCheckpointError(CheckpointError):

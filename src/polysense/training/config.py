@@ -7,6 +7,7 @@ from typing import Literal
 
 from polysense.config.base import Config
 from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveFloat, PositiveInt, Seed
+from polysense.core.duration import parse_duration
 from polysense.data.batches.batching import BatchingConfig, RowBatchingConfig
 from polysense.errors import ConfigError
 from polysense.training.balance import BalanceConfig
@@ -23,6 +24,8 @@ class TrainingConfig(Config):
 
     Attributes:
         epochs: Passes over the training rows. 0 trains nothing.
+        time: The time that the whole run may take, evaluation and report included, for example 30s, 10m or 1h (a number
+            is seconds); null sets no limit. As many epochs are trained as fit, and what was left out is listed.
         batch_size: Rows in one optimization step, over all micro-batches and processes together.
         batching: How rows are batched: rows (batch_size of them, optionally of similar length) or tokens (rows of
             similar length up to a budget of padded tokens).
@@ -52,6 +55,7 @@ class TrainingConfig(Config):
     """
 
     epochs: NonNegativeInt = 20
+    time: str | PositiveFloat | None = None
     batch_size: PositiveInt = 32
     batching: BatchingConfig = field(default_factory=RowBatchingConfig)
     accumulate: PositiveInt = 1
@@ -77,6 +81,8 @@ class TrainingConfig(Config):
         super().__post_init__()
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"ema must be above 0 and below 1, or null; found {self.ema}")
+        if self.time is not None:
+            parse_duration(self.time, "time")
         if self.batch_size % self.accumulate:
             raise ConfigError(
                 f"a batch_size of {self.batch_size} can't be split into {self.accumulate} equal micro-batches; "
@@ -86,6 +92,11 @@ class TrainingConfig(Config):
             raise ConfigError(
                 f"monitor is 'auto', 'loss' or head/metric, for example label/log_loss; found {self.monitor!r}"
             )
+
+    @property
+    def seconds(self) -> float | None:
+        """`time` in seconds."""
+        return None if self.time is None else parse_duration(self.time, "time")
 
     @property
     def micro_batch_size(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class Run:
     """A run under way. Callbacks read it, may call `save` and `stop`, and change nothing.
 
     Attributes:
-        config: The run's settings.
+        config: The run's settings; `epochs` are those that are planned.
         folder: The run's folder.
         monitor: What was best so far.
         steps: Optimization steps in each epoch.
@@ -38,6 +38,7 @@ class Run:
         improved: Whether the last validation was the best so far.
         resumed: Whether the run was resumed.
         stop_reason: Why the run ends before its last epoch, if it does.
+        all_steps: Those in each epoch that was asked for; `steps` are fewer where time is short.
         history: One record per epoch: epoch, step, loss, heads, lr, seconds, validation (or None), best; and balance,
             if the columns are balanced.
     """
@@ -62,6 +63,12 @@ class Run:
 
     def __post_init__(self) -> None:
         assert len(self.steps) == self.config.epochs, f"{len(self.steps)} epochs have steps, not {self.config.epochs}"
+        self.all_steps: Sequence[int] = self.steps
+        self.plan(self.steps)
+
+    def plan(self, steps: Sequence[int]) -> None:
+        """Sets the steps of each epoch that the run is going to have."""
+        self.steps, self.config = steps, replace(self.config, epochs=len(steps))
         self._before = [0, *itertools.accumulate(self.steps)]
 
     @property

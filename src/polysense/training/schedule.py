@@ -28,7 +28,12 @@ class Schedule:
     """
 
     def __init__(self, total_steps: int, warmup: float, decay: Callable[[float], float]) -> None:
-        self._total, self._warmup, self._decay = total_steps, round(warmup * total_steps), decay
+        self._share, self._decay = warmup, decay
+        self.plan(total_steps)
+
+    def plan(self, total_steps: int) -> None:
+        """Lays the schedule over another number of steps: what a run is going to have, once its pace is known."""
+        self._total, self._warmup = total_steps, round(self._share * total_steps)
 
     def factor(self, step: int) -> float:
         """What the learning rate is multiplied by at a step, counted from 0 over the whole run."""

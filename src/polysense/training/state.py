@@ -62,7 +62,11 @@ def has_checkpoint(folder: Path) -> bool:
 
 @dataclass(eq=False)
 class State:
-    """The parts of a run that a checkpoint holds; `others` by name."""
+    """The parts of a run that a checkpoint holds; `others` by name.
+
+    `plan` is what the time of the run was found to be enough for: `time`, the `epochs` that were asked for, and `steps`
+    of each epoch; None where nothing is planned yet.
+    """
 
     run: Run
     module: nn.Module
@@ -73,6 +77,7 @@ class State:
     distributed: Distributed
     balance: Balance | None = None
     others: Mapping[str, Resumable] = field(default_factory=dict)
+    plan: dict[str, Any] | None = None
 
     def path(self, name: str) -> Path:
         """Where the checkpoint "last", "previous" or "best" lies."""
@@ -169,6 +174,7 @@ class State:
         self.meter.load_state(state["meter"])
         if self.balance is not None:
             self.balance.load_state(state["balance_state"])
+        self.plan = state["plan"]
         run.epoch, run.step, run.lr = state["epoch"], state["step"], state["lr"]
         run.seconds, run.history = state["seconds"], state["history"]
         run.training_seconds, run.samples = state["training_seconds"], state["samples"]
@@ -238,6 +244,7 @@ class State:
             "samples": run.samples,
             "lr": run.lr,
             "history": run.history,
+            "plan": self.plan,
             "order": self._order(),
             "optimizer": run.config.optimizer.type,
             "schedule": run.config.schedule.type,
@@ -263,7 +270,7 @@ class State:
             "training.batch_size": config.batch_size,
             "training.batching": to_dict(config.batching),
             # Of the first epoch, which every run has; they all follow from the same rows and settings.
-            "steps per epoch": self.run.steps[0] if self.run.steps else 0,
+            "steps per epoch": self.run.all_steps[0] if self.run.all_steps else 0,
         }
 
     def _require_same(self, state: Mapping[str, Any], path: Path) -> None:

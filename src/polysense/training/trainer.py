@@ -18,6 +18,7 @@ from torch import nn
 
 from polysense.core.batch import Batch
 from polysense.core.device import resolve_device, resolve_precision
+from polysense.core.duration import spell_duration
 from polysense.core.logs import get_logger
 from polysense.core.metric import Metric
 from polysense.errors import PolysenseError, SplitError, TrainingError, TrainingInterrupted
@@ -40,6 +41,7 @@ from polysense.training.protocols import Augment, CountTokens, Loader, Resumable
 from polysense.training.run import Run, TrainResult, advice_on
 from polysense.training.state import State
 from polysense.training.step import Step
+from polysense.training.time_plan import Deadline, Pace, TimeLimit, described, estimate, steps_that_fit
 
 __all__ = ["Trainer", "default_callbacks"]
 
@@ -79,6 +81,7 @@ class Trainer:
         distributed: This process among its peers.
         resume_hint: What a user must do to resume, for the message after Ctrl-C; None: the same command, with --resume.
         others: What else a checkpoint holds, by name; callbacks with a `saved_as` are held anyway.
+        limit: The time that training has; None: `config.time`, if that is set.
 
     Raises:
         ConfigError: The device doesn't exist, nothing is trainable, or the columns can't be balanced as asked.
@@ -101,6 +104,7 @@ class Trainer:
         distributed: Distributed | None = None,
         resume_hint: str | None = None,
         others: Mapping[str, Resumable] | None = None,
+        limit: TimeLimit | None = None,
     ) -> None:
         assert isinstance(model, nn.Module), "a model is a torch.nn.Module"
         self._config, self._loader = config, loader
@@ -164,6 +168,15 @@ class Trainer:
             {**(others or {}), **{c.saved_as: c for c in self._callbacks if c.saved_as is not None}},
         )
         self._entered = 0.0
+        seconds = config.seconds
+        self._limit = TimeLimit(deadline=Deadline(seconds)) if limit is None and seconds is not None else limit
+        self._pace, self._is_planned = Pace(), False
+        self._num_validated = 0 if self._limit is None or validate is None else self._limit.validation_rows
+
+    @property
+    def num_epochs(self) -> int:
+        """The epochs that the run is going to have, as far as is known; fewer than asked for where time is short."""
+        return len(self._run.steps)
 
     @property
     def epoch(self) -> int:
@@ -197,7 +210,7 @@ class Trainer:
                 stack.callback(callback.close)
                 callback.on_start(run)
             if resume and run.finished:
-                why = run.stop_reason or f"all of its {config.epochs} epochs are done"
+                why = run.stop_reason or f"all of its {run.config.epochs} epochs are done"
                 _RESUME_LOG.warning(
                     "this run is finished: %s. To train it for longer, resume it with more training.epochs", why
                 )
@@ -215,7 +228,70 @@ class Trainer:
         else:
             self._state.require_none()
         self._distributed.barrier()  # before any process saves what another still looks for
+        self._pace = Pace()
+        plan = self._state.plan
+        if plan is not None and (plan["time"], plan["epochs"]) == (self._config.seconds, self._config.epochs):
+            self._take_plan(plan["steps"])
+            self._limit = None  # what was planned is done, however long it takes: a resumed run is the same run
+        else:
+            self._state.plan = None
         self._module.train()
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def _watch_time(self) -> None:
+        """Plans the run once its pace is known, and ends it if the time is up all the same.
+
+        Of several processes the main one decides; where there is a limit all must ask at once.
+        """
+        run = self._run
+        if run.finished or (self._is_planned and self._limit is None):
+            return
+        decision: tuple[Sequence[int], str] | None = None
+        if self._distributed.is_main:
+            decision = self._steps_in_time() if self._is_planned else self._decision()
+        if self._limit is not None:
+            decision = self._distributed.from_main(decision)
+        if decision is None:
+            return
+        steps, text = decision
+        if self._limit is not None:
+            self._take_plan(steps)
+        self._is_planned = True
+        for callback in self._callbacks if text else ():
+            callback.on_plan(run, text)
+
+    def _decision(self) -> tuple[Sequence[int], str] | None:
+        """The steps of the run and what is said of them; None while too little is known."""
+        run, pace, limit, rows = self._run, self._pace, self._limit, self._num_validated
+        available = None if limit is None else limit.for_training(pace.seconds_per_predicted_row(rows))
+        if not pace.is_measured(epochs=run.epoch, available=available):
+            return None
+        step = pace.seconds_per_step
+        beside = rows * pace.seconds_per_predicted_row(rows) / self._config.validate_every
+        if limit is None or available is None:
+            return run.steps, estimate(run, run.steps, step, beside)
+        steps = steps_that_fit(run.steps, run.global_step, available, per_step=step, per_epoch=beside)
+        return steps, described(run, steps, limit.deadline.seconds, step, beside)
+
+    def _steps_in_time(self) -> tuple[Sequence[int], str] | None:
+        """The steps that are done where there is no time for more: the machine is slower than it was."""
+        run, limit, rows = self._run, self._limit, self._num_validated
+        done = [*run.steps[: run.epoch], run.step] if run.step else list(run.steps[: run.epoch])
+        if limit is None or limit.is_left(rows, self._pace.seconds_per_predicted_row(rows)) or not done:
+            return None
+        return done, f"{spell_duration(limit.deadline.seconds)} are nearly up: training ends here"
+
+    def _take_plan(self, steps: Sequence[int]) -> None:
+        """The run has these steps from now on; a checkpoint remembers them."""
+        run, seconds = self._run, self._config.seconds
+        run.plan(tuple(steps))
+        self._config = run.config
+        self._schedule.plan(run.total_steps)
+        self._is_planned = True
+        self._state.plan = {"time": seconds, "epochs": len(run.all_steps), "steps": list(steps)}
+        if self._limit is not None:
+            self._limit.note(run.steps, run.all_steps)
 
     # --- one epoch -----------------------------------------------------------------------------------------------
 
@@ -242,14 +318,18 @@ class Trainer:
             run.lr = self._step.lr
             run.seconds = time.perf_counter() - self._entered
             run.training_seconds = time.perf_counter() - started
+            self._pace.step(sum(map(len, rows)))
             due = run.global_step % self._config.log_every == 0
+            # Several processes decide together. Asking costs a message, so they ask when they log.
+            if due or self._distributed.world_size == 1:
+                self._watch_time()
             if due or run.step == run.steps_per_epoch:
                 record = self._meter.recent()
                 for callback in self._callbacks:
                     callback.on_log(run, record)
             for callback in self._callbacks:
                 callback.on_step(run)
-            # Several processes must stop after the same step. Asking costs a message, so they ask when they log.
+            # Several processes must stop after the same step.
             if due or self._distributed.world_size == 1:
                 self._stop_if_requested(interrupts)
         assert run.step == run.steps_per_epoch, f"the loader gave {run.step} steps, not {run.steps_per_epoch}"
@@ -272,6 +352,8 @@ class Trainer:
             if not group:
                 return
             yield group
+            if self._run.step >= self._run.steps_per_epoch:  # fewer than the loader has, where time is short
+                return
 
     def _finish_epoch(self, interrupts: Interrupts) -> None:
         run, config = self._run, self._config
@@ -280,7 +362,9 @@ class Trainer:
         if self._validate is not None and (
             (run.epoch + 1) % config.validate_every == 0 or run.epoch + 1 == config.epochs
         ):
+            validating = time.monotonic()
             metrics = self._metrics(interrupts)
+            self._pace.validated(time.monotonic() - validating)
             run.improved = run.monitor.update(metrics, run.epoch + 1)
             self._schedule.observe(run.monitor.score)
             for callback in self._callbacks:
@@ -303,6 +387,7 @@ class Trainer:
         if self._balance is not None:
             run.history[-1]["balance"] = dict(self._balance.end_epoch(run.epoch))
         run.epoch, run.step = run.epoch + 1, 0
+        self._watch_time()
         for callback in self._callbacks:
             callback.on_epoch(run, record)
         if not run.finished:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic, strftime
 from typing import Any, TypeVar, cast
 
 import torch
 
+from polysense.core.duration import parse_duration
 from polysense.core.json import json_text
 from polysense.core.lock import require_unlocked
 from polysense.core.logs import get_logger, warn_of_each
@@ -21,7 +22,9 @@ from polysense.escaping import visible
 from polysense.recipe import Recipe
 from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.training.distributed import Distributed
+from polysense.training.time_plan import Deadline
 from polysense.workflows.measure import measure
+from polysense.workflows.plan import plan_lines
 from polysense.workflows.prepare import (
     Prepared,
     file_stem,
@@ -60,6 +63,7 @@ def fit(
     progress: bool = True,
     init_from: str | Path | None = None,
     pretrained: str | Path | None = None,
+    time: str | float | None = None,
 ) -> Run:
     """Trains a model, measures it and saves it.
 
@@ -85,12 +89,18 @@ def fit(
         pretrained: Where pretrained backbones are looked for: "auto" (the folder that POLYSENSE_PRETRAINED names, and
             the local Hugging Face cache), "download" (there, else on the hub), "off", or a folder of models; short for
             the override `pretrained=...`.
+        time: The time that all of it may take, such as "10m" (a number is seconds): as many epochs and as much of the
+            evaluation as fit are done, and what was left out is listed; short for the override `training.time=...`.
 
     Raises:
         UserError: Something that the caller can mend; the message says what and where.
         TrainingInterrupted: Ctrl-C; the state was saved.
     """
+    started = monotonic()
     overrides = [*pretrained_override(pretrained), *overrides]
+    if time is not None:
+        parse_duration(time, "time")
+        overrides = [f"training.time={json_text(time)}", *overrides]
     if init_from is not None:
         overrides = [f"init_from.bundle={json_text(str(init_from))}", *overrides]
     folder = None if output is None else Path(output)
@@ -107,7 +117,9 @@ def fit(
             source = data if named else source
             prepared = prepare_recipe(run_folder.recipe(overrides), source, name=str(run_folder.path))
             _require_same_target(prepared.recipe, run_folder.path, target, task, columns)
-            return _run(prepared, run_folder, resume=True, accept_changes=accept_changes, progress=progress)
+            return _run(
+                prepared, run_folder, resume=True, accept_changes=accept_changes, progress=progress, started=started
+            )
     if folder is not None and not resume:
         RunFolder(folder).require_free()
     prepared = prepare(
@@ -122,8 +134,10 @@ def fit(
         data=data,
     )
     if folder is None:
-        folder = _new_folder(Path("runs") / f"{file_stem(prepared.source)}-{time.strftime('%Y%m%d-%H%M%S')}")
-    return _run(prepared, RunFolder(folder), resume=resume, accept_changes=accept_changes, progress=progress)
+        folder = _new_folder(Path("runs") / f"{file_stem(prepared.source)}-{strftime('%Y%m%d-%H%M%S')}")
+    return _run(
+        prepared, RunFolder(folder), resume=resume, accept_changes=accept_changes, progress=progress, started=started
+    )
 
 
 def new(
@@ -201,8 +215,12 @@ def _require_same_target(
         )
 
 
-def _run(prepared: Prepared, folder: RunFolder, *, resume: bool, accept_changes: bool, progress: bool) -> Run:
+def _run(
+    prepared: Prepared, folder: RunFolder, *, resume: bool, accept_changes: bool, progress: bool, started: float
+) -> Run:
     recipe = prepared.recipe
+    seconds = recipe.training.seconds
+    deadline = None if seconds is None else Deadline(seconds, since=started)
     use_cuda = recipe.training.device in ("auto", "cuda") and torch.cuda.is_available()
     distributed = Distributed.from_environment(use_cuda=use_cuda)
     with ExitStack() as stack:
@@ -211,13 +229,23 @@ def _run(prepared: Prepared, folder: RunFolder, *, resume: bool, accept_changes:
         warnings = shared_persons(recipe.data, prepared.table, tables)
         if distributed.is_main:
             warn_of_each(_log, warnings)
+            for line in plan_lines(recipe, tables):
+                _log.info("%s", line)
         resuming = _on_main(
             distributed,
             lambda: _open(folder, prepared, tables, stack, resume=resume, accept_changes=accept_changes),
         )
         hint = _resume_hint(folder.path, recipe)
         bundle, training, unreadable = train_model(
-            recipe, tables, folder.path, resume=resuming, progress=progress, distributed=distributed, resume_hint=hint
+            recipe,
+            tables,
+            folder.path,
+            resume=resuming,
+            progress=progress,
+            distributed=distributed,
+            resume_hint=hint,
+            # The baselines, which are trained as long, get the rest.
+            deadline=deadline.part(0.5) if deadline is not None and recipe.evaluation.baselines else deadline,
         )
         run = Run(folder=folder.path, recipe=recipe, bundle=bundle, training=training)
         if distributed.is_main:
@@ -225,7 +253,7 @@ def _run(prepared: Prepared, folder: RunFolder, *, resume: bool, accept_changes:
             if record is not None and record.encoders:
                 bundle.info["encoders"] = dict(record.encoders)
             try:
-                measure(run, tables, unreadable, progress=progress, resume_hint=hint)
+                measure(run, tables, unreadable, progress=progress, resume_hint=hint, deadline=deadline)
             except KeyboardInterrupt:
                 raise TrainingInterrupted(f"stopped while measuring; the trained model is saved. {hint}") from None
             bundle.card = _model_card(run, tables)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ from polysense.recipe import Recipe
 from polysense.reports.report import Report, render_report
 from polysense.reports.terminal import report_text
 from polysense.training.state import has_checkpoint
+from polysense.training.time_plan import Deadline
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
@@ -49,6 +51,10 @@ SHUFFLED = "shuffled inputs"
 """The blind control: the same model with every row's media taken from another row."""
 
 _log = get_logger("polysense.workflows")
+
+_LEAST_SECONDS = 5.0  # that a baseline's training is worth being started for
+_MOST_SUBSETS = 64  # of the columns; see `evaluation.contribution`
+_COST_OF_SUBSET = 0.1  # of a row's, which is encoded once
 
 _PAGES = {
     "neighbors.html": "Nearest neighbors of some rows",
@@ -94,7 +100,13 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
 
 
 def measure(
-    run: Run, tables: Mapping[str, Table], unreadable: Sequence[Unreadable], *, progress: bool, resume_hint: str
+    run: Run,
+    tables: Mapping[str, Table],
+    unreadable: Sequence[Unreadable],
+    *,
+    progress: bool,
+    resume_hint: str,
+    deadline: Deadline | None = None,
 ) -> None:
     """Fills in the run's evaluations, baselines and contributions, and writes its files.
 
@@ -104,28 +116,42 @@ def measure(
         unreadable: The training rows' unreadable cells.
         progress: Whether to show progress of the baselines' trainings.
         resume_hint: What a user must do to resume the run, for the message after Ctrl-C.
+        deadline: When the run must be over; what does not fit is left out. None: everything is measured.
     """
+    started = time.monotonic()
     config, seed = run.recipe.evaluation, run.recipe.training.seed
     held_out = [name for name in ("validation", "test") if name in tables]
     evaluations = {
         name: evaluate_bundle(run.bundle, tables[name], bootstrap=config.bootstrap, seed=seed) for name in held_out
     }
+    num_rows = sum(len(tables[name]) for name in held_out)
+    per_row = (time.monotonic() - started) / max(1, num_rows)
+
+    def fits(seconds: float, what: str) -> bool:
+        return deadline is None or deadline.allows(seconds, what)
+
     baselines: dict[str, dict[str, Evaluation]] = {
         name: {CONSTANT: constant_baseline(result, bootstrap=config.bootstrap, seed=seed)}
         for name, result in evaluations.items()
     }
     for name in evaluations:
-        if (blind := shuffled_inputs(tables[name], run.bundle.schema, seed)) is not None:
+        blind = shuffled_inputs(tables[name], run.bundle.schema, seed)
+        if blind is not None and fits(per_row * len(blind), f"the {name} rows with {SHUFFLED}"):
             baselines[name][SHUFFLED] = evaluate_bundle(run.bundle, blind, bootstrap=config.bootstrap, seed=seed)
     contributed = _contributed(run.bundle.schema)
     if config.baselines and evaluations and len(contributed) < len(run.bundle.schema.targets):
         _log.warning("no model of each column alone is trained: a target here is the columns themselves")
     elif config.baselines and evaluations:
-        _add_unimodal(run, tables, evaluations, baselines, progress=progress, resume_hint=resume_hint)
+        _add_unimodal(
+            run, tables, evaluations, baselines, progress=progress, resume_hint=resume_hint, deadline=deadline
+        )
     run.evaluations, run.baselines = evaluations, baselines
     evaluated_split = held_out[-1] if held_out else None
     several = len(run.bundle.schema.columns) > 1 and bool(contributed)
-    if config.contribution and evaluated_split is not None and several:
+    rows = 0 if evaluated_split is None else min(len(tables[evaluated_split]), config.contribution_rows)
+    subsets = min(2 ** len(run.bundle.schema.columns), _MOST_SUBSETS)
+    cost = rows * per_row * (1 + _COST_OF_SUBSET * subsets)
+    if config.contribution and evaluated_split is not None and several and fits(cost, "what each column contributes"):
         run.contributions, run.contribution_split = _contributions(run, tables[evaluated_split]), evaluated_split
     if config.report and config.samples and evaluated_split is not None:
         write_reconstructions(
@@ -142,6 +168,9 @@ def measure(
         write_space_pages(
             run.bundle, tables[evaluated_split], evaluations[evaluated_split], run.folder, evaluated_split, seed
         )
+    run.left_out = [] if deadline is None else list(deadline.left_out)
+    for what in run.left_out:
+        _log.warning("left out for lack of time: %s", what)
     _write(run, tables, {"train": list(unreadable), **cells}, evaluated_split)
 
 
@@ -153,6 +182,7 @@ def _add_unimodal(
     *,
     progress: bool,
     resume_hint: str,
+    deadline: Deadline | None,
 ) -> None:
     unimodal: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
     over = {task(target.task).lies_in(target) for target in run.bundle.schema.targets} - {None}
@@ -162,6 +192,11 @@ def _add_unimodal(
                 "no baseline of the column %r alone: segments lie in %s", column, ", ".join(sorted(map(str, over)))
             )
             continue
+        part = None
+        if deadline is not None:
+            if not deadline.allows(_LEAST_SECONDS, f"a model of the column {column!r} alone"):
+                continue
+            part = deadline.part(1 / (len(run.recipe.data.columns) - index + 1))
         _log.info("baseline: training on the column %r alone", column)
         recipe = only_column(run.recipe, column)
         folder = run.folder / "baselines" / str(index)
@@ -172,6 +207,8 @@ def _add_unimodal(
             resume=has_checkpoint(folder),
             progress=progress,
             resume_hint=resume_hint,
+            deadline=part,
+            name=f"the model of the column {column!r} alone",
         )
         for name in evaluations:
             result = evaluate_bundle(
@@ -260,6 +297,7 @@ def _report(
             **_imputed(run.bundle.info.get("impute")),
             **{f"encoder of {name}": why for name, why in run.bundle.info.get("encoders", {}).items()},
             "training": f"{run.training.seconds:,.0f} s, {run.training.samples_per_second:,.0f} samples/s",
+            **({"left out for lack of time": "; ".join(run.left_out)} if run.left_out else {}),
         },
         settings=run.recipe.relative_to(run.folder).to_yaml(comments=False),
         samples="samples.html" if (run.folder / "samples.html").exists() else None,
@@ -290,6 +328,8 @@ def _text(
             f"Unreadable cells, which count as missing: {num_unreadable:,}; file and reason of each are in "
             f"{run.folder / 'unreadable.jsonl'}"
         )
+    if run.left_out:
+        parts.append(f"Left out for lack of time: {'; '.join(run.left_out)}")
     lines = [f"run:      {run.folder}"]
     if run.recipe.evaluation.report and evaluated_split is not None:
         lines.append(f"report:   {run.folder / 'report.html'}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Run:
         baselines: Per split and baseline likewise: "constant", and where asked for each column alone, their ensemble.
         contributions: What each column contributed, if measured.
         contribution_split: On which split.
+        left_out: What did not fit into the time that the run was given.
         text: The summary for people.
     """
 
@@ -42,6 +43,7 @@ class Run:
     baselines: Mapping[str, Mapping[str, Evaluation]] = field(default_factory=dict)
     contributions: Contributions | None = None
     contribution_split: str | None = None
+    left_out: Sequence[str] = ()
     text: str = ""
 
     @property
@@ -60,6 +62,7 @@ class Run:
             "metrics": self.metrics,
             "baselines": {split: baselines_json(baselines) for split, baselines in self.baselines.items()},
             "contributions": None if self.contributions is None else self.contributions.as_json(),
+            "left_out": list(self.left_out),
             "training": {name: fact for name, fact in vars(self.training).items() if name != "history"},
         }
 

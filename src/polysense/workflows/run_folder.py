@@ -47,7 +47,8 @@ _BEGUN = (
 # `pretrained` by the encoders that it led to.
 _FREE = (
     "data.table", "data.validation", "data.test", "data.root", "data.cache", "data.num_workers", "training.epochs",
-    "training.early_stopping", "training.device", "training.num_threads", "training.log_every", "training.tensorboard",
+    "training.time", "training.early_stopping", "training.device", "training.num_threads", "training.log_every",
+    "training.tensorboard",
     "training.checkpoint_every_steps", "training.checkpoint_every_minutes", "evaluation.bootstrap",
     "evaluation.contribution", "evaluation.contribution_rows", "evaluation.baselines", "evaluation.report",
     "pretrained",

@@ -36,6 +36,7 @@ from polysense.training.callbacks.tensorboard import TensorBoard
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
+from polysense.training.time_plan import Deadline, TimeLimit
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.head_fitting import fit_heads, selection_metrics
@@ -47,6 +48,7 @@ from polysense.workflows.imputation.plan import (
     plan_imputer,
     rows_sketched,
 )
+from polysense.workflows.plan import rows_afterwards
 from polysense.workflows.validation import Validation
 
 __all__ = ["FittedData", "fit_data", "fit_processor", "train_model"]
@@ -55,6 +57,8 @@ _log = get_logger("polysense.workflows")
 
 # Training rows at least, where a balance of columns measures losses.
 _MEASURED_ROWS = 512
+# Of intervals, pages and files, whatever the rows; at most a tenth of a run's time is kept for them.
+_SECONDS_AFTERWARDS = 4.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -141,6 +145,8 @@ def train_model(
     data: FittedData | None = None,
     save: bool = True,
     resume_hint: str | None = None,
+    deadline: Deadline | None = None,
+    name: str | None = None,
 ) -> tuple[Bundle, TrainResult, list[Unreadable]]:
     """Fits preprocessing, builds and trains the model, saves the bundle.
 
@@ -154,11 +160,15 @@ def train_model(
         data: What `fit_data` gave for this recipe and these tables, where several trainings share it.
         save: Whether to save the bundle.
         resume_hint: What a user must do to resume, for the message after Ctrl-C; None for `Trainer`'s.
+        deadline: When the run must be over, its evaluation too; None: `training.time` from now on, where it is set.
+        name: Which model that is, for what is left out; None: the run's.
 
     Returns:
         The bundle, how the training went, and the training rows' unreadable cells.
     """
     distributed = distributed or Distributed()
+    if deadline is None and recipe.training.seconds is not None:
+        deadline = Deadline(recipe.training.seconds)
     if data is None:
         fitted = folder / "bundle" / "processor"
         known = resume and fitted.is_dir()
@@ -226,7 +236,7 @@ def train_model(
             transforms,
             seed=config.seed,
             epoch=epoch,
-            epochs=config.epochs,
+            epochs=trainer.num_epochs,
             modality_dropout=recipe.data.modality_dropout,
         ),
         count_tokens=lambda batch: count_tokens(batch, schema),
@@ -237,6 +247,15 @@ def train_model(
         distributed=distributed,
         resume_hint=resume_hint,
         others={"unreadable": loader},
+        limit=None
+        if deadline is None
+        else TimeLimit(
+            deadline=deadline,
+            name="training" if name is None else name,
+            rows_afterwards=rows_afterwards(recipe, tables),
+            fixed_seconds=min(_SECONDS_AFTERWARDS, 0.1 * deadline.seconds),
+            validation_rows=0 if validation_set is None else len(validation_set),
+        ),
     )
     with loader:
         result = trainer.fit(resume=resume)

@@ -57,6 +57,15 @@ def train(
     ] = None,
     preset: Preset = "balanced",
     pretrained: Pretrained = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            "--time",
+            metavar="DURATION",
+            help="The time that all of it may take: 30s, 10m, 1h. As many epochs and as much of the evaluation as fit "
+            "are done, and what was left out is listed.",
+        ),
+    ] = None,
     column: Columns = None,
     validation: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to validate on.")] = None,
     test: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to test on.")] = None,
@@ -106,6 +115,7 @@ def train(
             progress=not console.is_quiet(),
             columns=columns,
             pretrained=pretrained,
+            time=time,
             init_from=init_from,
         )
     console.write(run.as_json() if as_json else run.summary())

@@ -33,6 +33,9 @@ class Callback:
     def on_start(self, run: Run) -> None:
         """Before the first step, after a checkpoint was loaded."""
 
+    def on_plan(self, run: Run, text: str) -> None:
+        """Once, when the pace is known: `text` says how long training will take, and what fits into its time."""
+
     def on_step(self, run: Run) -> None:
         """After each step. Keep it to a microsecond or so."""
 

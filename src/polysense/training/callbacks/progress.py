@@ -61,6 +61,14 @@ class ProgressBar(Callback):
         self._bar.start()
         self._show(run)
 
+    def on_plan(self, run: Run, text: str) -> None:
+        """One line; the bar gets its new end."""
+        if self._bar is None or self._task is None:
+            self._line(text)
+        else:
+            self._bar.console.print(visible(text), markup=False, highlight=False)
+            self._bar.update(self._task, total=run.total_steps)
+
     def on_step(self, run: Run) -> None:
         """Moves the bar, at most twice a second."""
         if time.monotonic() - self._updated_at >= 1 / _REDRAWS_PER_SECOND:

@@ -65,6 +65,11 @@ class TextLog(Callback):
         if not run.resumed and not run.finished:
             _LOG.info("started: %s", what)
 
+    def on_plan(self, run: Run, text: str) -> None:
+        """What fits into the time; a mere estimate is of this process, and a resumed run's log would have two."""
+        if run.config.time is not None:
+            _LOG.info("%s", text)
+
     def on_epoch(self, run: Run, record: Record) -> None:
         """One line."""
         _LOG.info("%s  %s", epoch_line(run), record.rate)

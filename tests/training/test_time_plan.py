@@ -1,0 +1,221 @@
+"""A run with a time: what fits is planned, said and kept; a resumed run is the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from training_toys import ToyModel, same, validate
+
+from polysense.errors import ConfigError
+from polysense.training import time_plan, trainer
+from polysense.training.callbacks.base import Callback
+from polysense.training.callbacks.checkpointing import Checkpointing
+from polysense.training.checkpoint import load_checkpoint
+from polysense.training.config import TrainingConfig
+from polysense.training.run import Run
+from polysense.training.schedule import CosineConfig
+from polysense.training.time_plan import Deadline, Pace, TimeLimit, steps_that_fit
+from polysense.training.trainer import Trainer
+
+Make = Callable[..., Trainer]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_deadline_says_what_it_leaves_out() -> None:
+    clock = Clock()
+    deadline = Deadline(60.0, clock)
+    assert deadline.allows(50.0, "the test rows")
+    clock.now += 20
+    assert deadline.left == 40
+    assert not deadline.allows(50.0, "the test rows again")
+    assert deadline.left_out == ["the test rows again (about 50 s, 40 s were left)"]
+    half = deadline.part(0.5)
+    assert (half.left, half.seconds) == (20, 20)
+    assert not half.allows(30.0, "a baseline")
+    assert len(deadline.left_out) == 2
+    clock.now += 100
+    assert deadline.left == 0
+
+
+def test_time_is_kept_for_what_follows() -> None:
+    clock = Clock()
+    limit = TimeLimit(deadline=Deadline(100.0, clock), rows_afterwards=1000, fixed_seconds=5.0, validation_rows=100)
+    assert limit.for_training(0.01) == pytest.approx(100 - 10 - 5 - 3)
+    clock.now += 83
+    assert limit.is_left(100, 0.01)
+    clock.now += 2
+    assert not limit.is_left(100, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "expected"),
+    [
+        (0, 1000, (10, 10, 10, 10, 10)),
+        (0, 36, (10, 10, 10)),  # 12 s each
+        (0, 35, (10, 10, 9)),
+        (0, 25, (10, 10)),
+        (0, 8, (6,)),
+        (0, 0, (1,)),  # a model of one step is one
+        (4, 8 + 24, (10, 10, 10)),  # four steps are done, and are not paid for again
+        (4, 0, (4,)),
+        (10, 0, (10,)),
+        (25, 31, (10, 10, 10, 10, 10)),
+        (25, 10, (10, 10, 10)),
+    ],
+)  # fmt: skip
+def test_steps_that_fit(done: int, seconds: float, expected: Sequence[int]) -> None:
+    assert steps_that_fit([10] * 5, done, float(seconds), per_step=1.0, per_epoch=2.0) == tuple(expected)
+
+
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=8), st.floats(0.0, 500.0), st.floats(0.01, 5), st.floats(0, 10),
+    st.data(),
+)  # fmt: skip
+def test_what_fits_is_a_beginning_of_the_run(
+    steps: list[int], seconds: float, per_step: float, per_epoch: float, data: st.DataObject
+) -> None:
+    done = data.draw(st.integers(0, sum(steps)))
+    planned = steps_that_fit(steps, done, seconds, per_step=per_step, per_epoch=per_epoch)
+    assert 0 < len(planned) <= len(steps)
+    assert all(kept == number for kept, number in zip(planned[:-1], steps, strict=False))
+    assert 0 < planned[-1] <= steps[len(planned) - 1]
+    assert sum(planned) >= done
+    more = steps_that_fit(steps, done, seconds + 50, per_step=per_step, per_epoch=per_epoch)
+    assert sum(more) >= sum(planned)
+
+
+def test_the_first_step_is_no_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(time_plan.time, "monotonic", clock)
+    pace = Pace(started=clock.now)
+    for seconds in (9.0, 1.0, 1.0, 1.0):
+        clock.now += seconds
+        pace.step(8)
+    assert (pace.first_step, pace.seconds_per_step) == (9.0, 1.0)
+    assert pace.seconds_per_predicted_row(32) == pytest.approx(0.5 / 8)
+    clock.now += 16
+    pace.validated(16.0)
+    assert pace.seconds_per_predicted_row(32) == 0.5
+    assert pace.elapsed == 28
+    assert pace.is_measured(epochs=0, available=560.0)
+    assert not pace.is_measured(epochs=0, available=660.0)
+    assert pace.is_measured(epochs=1, available=1e6)
+
+
+def test_a_schedule_is_laid_over_what_is_planned() -> None:
+    planned, short = CosineConfig().build(1000), CosineConfig().build(100)
+    planned.plan(100)
+    assert [planned.factor(step) for step in range(100)] == [short.factor(step) for step in range(100)]
+
+
+class Said(Callback):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def on_plan(self, run: Run, text: str) -> None:
+        self.texts.append(text)
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, steps: Sequence[int]) -> None:
+    """The machine's pace is what gives these steps."""
+    monkeypatch.setattr(trainer, "steps_that_fit", lambda *arguments, **options: tuple(steps))
+
+
+def test_a_run_has_the_epochs_that_fit(make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned(monkeypatch, [5, 5, 3])
+    said, model = Said(), ToyModel()
+    result = make_trainer(model=model, validate=validate, epochs=20, time="1h", callbacks=[said, Checkpointing()]).fit()
+    assert (result.epochs, result.steps, result.stop_reason) == (3, 13, None)
+    assert result.history[-1]["validation"] is not None, "the last epoch is validated"
+    assert result.history[-1]["lr"] < 5e-5, "the schedule ends where the run does"
+    (text,) = said.texts
+    assert text.startswith("2.6 of 20 epochs fit into 1 h: about ")
+    _, state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    assert state["plan"] == {"time": 3600.0, "epochs": 20, "steps": [5, 5, 3]}
+
+
+class Killed(BaseException):
+    pass
+
+
+class At(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, run: Run) -> None:
+        if run.global_step == self.step:
+            raise Killed
+
+
+@pytest.mark.parametrize("killed", [7, 10, 12])
+def test_a_resumed_run_keeps_its_plan(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: int
+) -> None:
+    planned(monkeypatch, [5, 5, 3])
+    straight, resumed = ToyModel(), ToyModel(seed=9)
+    config: dict[str, Any] = {"validate": validate, "epochs": 20, "time": "1h"}
+    make_trainer(tmp_path / "a", model=straight, callbacks=[Checkpointing()], **config).fit()
+    with pytest.raises(Killed):
+        make_trainer(tmp_path / "b", callbacks=[Checkpointing(every_steps=2), At(killed)], **config).fit()
+    planned(monkeypatch, [5] * 9)  # the machine is faster now, which changes nothing
+    said = Said()
+    make_trainer(tmp_path / "b", model=resumed, callbacks=[said, Checkpointing()], **config).fit(resume=True)
+    assert same(straight.state_dict(), resumed.state_dict())
+    assert said.texts == []
+
+
+def test_more_time_plans_anew(make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned(monkeypatch, [5, 5])
+    make_trainer(validate=validate, epochs=20, time="1h").fit()
+    planned(monkeypatch, [5, 5, 5, 5])
+    result = make_trainer(validate=validate, epochs=20, time="2h").fit(resume=True)
+    assert result.epochs == 4
+
+
+def test_a_run_without_a_limit_says_how_long_it_takes(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Said()
+    make_trainer(validate=validate, callbacks=[said], epochs=2).fit()
+    assert said.texts == [], "it is over at once"
+    monkeypatch.setattr(time_plan, "_LEAST_TOLD", 0.0)
+    result = make_trainer(validate=validate, callbacks=[said], epochs=4).fit()
+    assert result.epochs == 4
+    (text,) = said.texts
+    assert text.startswith("training takes about ")
+    assert text.endswith("for each of 4 epochs")
+
+
+def test_training_ends_when_the_time_is_up_although_it_was_planned_longer(
+    make_trainer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    limit = TimeLimit(deadline=Deadline(50.0, clock), validation_rows=32)
+
+    class Slow(Callback):
+        def on_step(self, run: Run) -> None:
+            clock.now += 100 if run.global_step == 12 else 0
+
+    made = make_trainer(validate=validate, epochs=20, callbacks=[Slow(), Checkpointing()])
+    made._limit = limit
+    result = made.fit()
+    assert (result.epochs, result.steps) == (3, 13)
+    assert limit.deadline.left_out == ["17.4 of 20 epochs of training"] or limit.deadline.left_out == [
+        "17 of 20 epochs of training"
+    ]
+
+
+@pytest.mark.parametrize("time", ["soon", "-1s", "0"])
+def test_a_time_that_is_none(time: str) -> None:
+    with pytest.raises(ConfigError, match="expected a duration"):
+        TrainingConfig(time=time)
