@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import load_file
 
 from polysense.config.codec import from_dict, to_dict
+from polysense.core.allocator import keep_freed_memory
 from polysense.core.batch import Batch
 from polysense.core.checksum import file_checksum, folder_checksums, with_own_checksum
 from polysense.core.device import resolve_device
@@ -400,6 +401,7 @@ def load(path: Path | str, *, device: str = "auto") -> Bundle:
         BundleError: There is no bundle, it is broken, or another version of polysense wrote it.
         ConfigError: This machine has no such device.
     """
+    keep_freed_memory()
     place = resolve_device(device)
     folder = Path(path)
     if not (folder / _MANIFEST).exists() and (folder / "bundle" / _MANIFEST).exists():

@@ -14,6 +14,7 @@ import torch
 
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
+from polysense.core.allocator import keep_freed_memory
 from polysense.core.batch import Batch
 from polysense.core.files import replacing_folder
 from polysense.core.logs import get_logger
@@ -166,6 +167,7 @@ def train_model(
     Returns:
         The bundle, how the training went, and the training rows' unreadable cells.
     """
+    keep_freed_memory()
     distributed = distributed or Distributed()
     if deadline is None and recipe.training.seconds is not None:
         deadline = Deadline(recipe.training.seconds)

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import torch.utils.data
 
+from polysense.core.allocator import keep_freed_memory
 from polysense.data.batches.dataset import TableDataset
 from polysense.errors import PolysenseError
 
@@ -149,6 +150,7 @@ class _Plan:
 
 def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()
     # Ctrl-C reaches the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
