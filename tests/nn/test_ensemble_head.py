@@ -76,7 +76,7 @@ def head_of(model: MultimodalModel) -> EnsembleHead:
 
 
 def fitted(model: MultimodalModel, batches: list[Batch]) -> Tensor:
-    return torch.tensor(list(fit_ensemble_weights(model, read_held_out(model, batches))["label"].values()))
+    return torch.tensor(list(fit_ensemble_weights(model, read_held_out(model, batches))["label"].weights.values()))
 
 
 APART = {"space": "probabilities", "apart": True}

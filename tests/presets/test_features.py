@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from polysense.core.registry import modalities
+from polysense.core.role import Role
 from polysense.data.roles.infer import infer
 from polysense.data.tables.sources import read_table
 from polysense.presets import recipe_for
@@ -29,9 +30,11 @@ def test_inputs_have_the_features_of_their_modality() -> None:
         "age": ["value_and_quantile"],
         "city": ["one_hot"],
     }
-    recipe = recipe_for(guesses, rows)
-    assert not recipe.data.features, "where nobody reads them there are none"
-    assert dataclasses.replace(recipe.data, features=features).features == features
+    assert recipe_for(guesses, rows).data.features == features
+    as_text = [
+        dataclasses.replace(guess, task="generation") if guess.role is Role.TARGET else guess for guess in guesses
+    ]
+    assert not recipe_for(as_text, rows).data.features, "where nobody reads them there are none"
 
 
 def test_every_modality_of_polysense_has_some() -> None:

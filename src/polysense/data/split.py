@@ -62,6 +62,11 @@ def _spell(value: object) -> str:
 class SplitConfig(Family, family="split"):
     """How the rows are split into training, validation and test."""
 
+    @property
+    def grouping(self) -> str | None:
+        """The column whose groups stay whole; None where rows are on their own."""
+        return None
+
     @abstractmethod
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
         """The split of each row: int8 [rows], a position in SPLITS, or -1 for none."""
@@ -150,6 +155,10 @@ class GroupSplitConfig(RandomSplitConfig):
     type: Literal["group"] = "group"
     column: str
 
+    @property
+    def grouping(self) -> str | None:
+        return self.column
+
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
         table.require(self.column, "group column")
         cells = table.cells(self.column)
@@ -225,6 +234,10 @@ class ColumnSplitConfig(SplitConfig):
     fraction: float = 0.15
     stratify: bool = True
     group: str | None = None
+
+    @property
+    def grouping(self) -> str | None:
+        return self.group
 
     def __post_init__(self) -> None:
         super().__post_init__()

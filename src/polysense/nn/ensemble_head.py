@@ -11,12 +11,15 @@ Decisions add up and do not interact: of two columns whose exclusive or is the a
 more expert, which reads what was fused. With `apart`, no loss of the combination is trained on: each expert is a model
 of its own, and their averaged probabilities are the baseline that a fusion must beat, because balancing methods
 "struggle to surpass even simple baselines, such as ensembles" (arXiv 2411.07335).
+
+`estimators` are experts too: linear models and trees over the columns' feature vectors (`nn.estimators`), fitted once
+the networks are trained. Until then they have no weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -31,6 +34,7 @@ from polysense.core.rows import ColumnLosses, RowContext, RowLoss
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
+from polysense.nn.estimators.base import Estimator, EstimatorConfig
 from polysense.nn.head import Head, HeadConfig, Space
 
 __all__ = ["EnsembleHead", "EnsembleHeadConfig", "Experts"]
@@ -52,6 +56,8 @@ class EnsembleHeadConfig(HeadConfig):
         apart: Whether each expert is trained only on its own loss; always the case with weights: validation.
         expert_loss: Weight of each column's own loss; null: where experts are trained apart 0.5 beside a joint one,
             whose weight is 1, and 1 without; else 0.
+        estimators: More experts, by a name of your choice: models of the columns' feature vectors, which are fitted
+            after the training; with weights: validation.
     """
 
     type: Literal["ensemble"] = "ensemble"
@@ -61,6 +67,7 @@ class EnsembleHeadConfig(HeadConfig):
     space: Space = "logits"
     apart: bool = False
     expert_loss: NonNegativeFloat | None = None
+    estimators: Mapping[str, EstimatorConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,6 +75,11 @@ class EnsembleHeadConfig(HeadConfig):
             raise ConfigError(
                 f"head: a column alone can't have {self.head.type!r}, because it reads more than a summary or combines "
                 "no experts; take that head itself, and a fusion such as transformer"
+            )
+        if self.estimators and self.weights != "validation":
+            raise ConfigError(
+                f"estimators: found weights: {self.weights}; estimators are fitted after the training, so the weights "
+                "must be fitted then too (weights: validation)"
             )
 
     @classmethod
@@ -85,6 +97,15 @@ class EnsembleHeadConfig(HeadConfig):
         self.head.check(target)
         return EnsembleHead(self, target, width)
 
+    def for_column(self, column: str) -> EnsembleHeadConfig:
+        """Of the estimators those that read the column."""
+        kept = {
+            name: replace(estimator, columns=None if estimator.columns is None else (column,))
+            for name, estimator in self.estimators.items()
+            if estimator.columns is None or column in estimator.columns
+        }
+        return replace(self, head=self.head.for_column(column), estimators=kept)
+
 
 @pytree_node
 @dataclass(frozen=True, eq=False)
@@ -93,8 +114,9 @@ class Experts:
 
     Attributes:
         combined: As the experts' own head gives it.
-        each: Per expert, the columns in order, then the joint one.
-        present: Which experts each row has; the joint one where it has any column.
+        each: Per expert, the columns in order, then the joint one, then the estimators that are fitted.
+        present: Which experts each row has; the joint one where it has any column, an estimator where it has one of
+            its own.
     """
 
     combined: object
@@ -106,7 +128,10 @@ class EnsembleHead(Head[Experts]):
     """The experts and their weights.
 
     Attributes:
-        experts: A head per column, then the joint one.
+        inputs: The columns that it reads.
+        columns: Those that have an expert of their own.
+        experts: A head for each of these, then the joint one.
+        estimators: In the config's order, those that read any feature.
         fitted: The weights that `fit_ensemble_weights` found, with weights: validation.
     """
 
@@ -116,18 +141,48 @@ class EnsembleHead(Head[Experts]):
         super().__init__(target, config.loss_weight)
         self._config, self._width = config, width
         self.columns: tuple[str, ...] = ()
-        self.experts = nn.ModuleList()
+        self.inputs: tuple[str, ...] = ()
+        self.estimator_names: tuple[str, ...] = ()
+        self.experts, self.estimators = nn.ModuleList(), nn.ModuleList()
 
     def connect(self, columns: Sequence[Column]) -> None:
-        config, self.columns = self._config, tuple(column.name for column in columns)
+        config, self.inputs = self._config, tuple(column.name for column in columns)
+        # Of one column alone the joint expert is the column's own.
+        self.columns = () if config.joint and len(self.inputs) == 1 else self.inputs
         num = len(self.columns) + config.joint
         self.experts.extend(config.head.build(self.target, self._width) for _ in range(num))
         if config.weights == "learned":
             self.scores = nn.Parameter(torch.zeros(num))
         elif config.weights == "gate":
-            self.gate = nn.Linear(len(self.columns) * self._width, num)
+            self.gate = nn.Linear(len(self.inputs) * self._width, num)
         elif config.weights == "validation":
             self.register_buffer("fitted", self.prior())
+        for name, estimator in config.estimators.items():
+            for column in estimator.columns or ():
+                if column not in self.inputs:
+                    raise ConfigError(
+                        f"estimators.{name}.columns: there is no input column {column!r} (there are: "
+                        f"{', '.join(self.inputs)})"
+                    )
+        if config.estimators:
+            if self.heads()[-1].score_kind is None:
+                raise ConfigError(
+                    f"estimators: the head {config.head.type!r} takes no scores of estimators (`output_of`), so they "
+                    "can't be experts beside it; leave them out"
+                )
+            requested = {column for each in config.estimators.values() for column in each.columns or self.inputs}
+            self.reads_features = tuple(column for column in self.inputs if column in requested)
+
+    def connect_features(self, sizes: Mapping[str, int]) -> None:
+        head, names = self.heads()[-1], []
+        assert head.score_kind is not None
+        for name, config in self._config.estimators.items():
+            own = {column: sizes[column] for column in config.columns or self.inputs if sizes.get(column, 0)}
+            if own:
+                names.append(name)
+                self.estimators.append(config.build(own, head.score_kind, head.num_scores))
+        self.estimator_names = tuple(names)
+        self.register_buffer("fitted", self.prior())
 
     @property
     def column_losses(self) -> ColumnLosses:
@@ -142,6 +197,11 @@ class EnsembleHead(Head[Experts]):
         return self._config.space
 
     @property
+    def inner(self) -> Head[object]:
+        """The head that all experts are."""
+        return self.heads()[-1]
+
+    @property
     def fits_weights(self) -> bool:
         """Whether the weights are to be fitted on validation rows once everything is trained."""
         return self._config.weights == "validation"
@@ -152,12 +212,18 @@ class EnsembleHead(Head[Experts]):
         names = tuple(f"expert {column}" for column in self.columns)
         return (*names, "joint expert") if self._config.joint else names
 
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """What the weights belong to: columns, all columns together, estimators."""
+        joint = ("all columns",) if self._config.joint else ()
+        return (*self.columns, *joint, *self.estimator_names)
+
     def prior(self) -> Float[Tensor, " experts"]:
         """The weights before any validation row was seen: the joint expert alone, or all alike."""
-        num = len(self.columns)
+        num, more = len(self.columns), [0.0] * len(self.estimators)
         if self._config.joint:
-            return torch.tensor([0.0] * num + [1.0])
-        return torch.full((num,), 1 / num)
+            return torch.tensor([0.0] * num + [1.0] + more)
+        return torch.tensor([1 / num] * num + more)
 
     @property
     def loss_weights(self) -> Mapping[str, float]:
@@ -178,16 +244,38 @@ class EnsembleHead(Head[Experts]):
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Experts:
         heads = self.heads()
         outputs = [head(fused.unimodal(name), context) for name, head in zip(self.columns, heads, strict=False)]
-        present = torch.stack([fused.columns[name].present for name in self.columns], dim=1)
+        there = torch.stack([fused.columns[name].present for name in self.inputs], dim=1)
+        present = there[:, : len(self.columns)]
         if self._config.joint:
             outputs.append(heads[-1](fused, context))
-            present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
+            present = torch.cat([present, there.any(dim=1, keepdim=True)], dim=1)
         if self._learns_with_joint and self.training:
             return Experts(outputs[-1], tuple(outputs), present)
+        for output, there in self._estimated(fused):
+            outputs.append(output)
+            present = torch.cat([present, there[:, None]], dim=1)
         weights = self._weights(fused, present)
         # Experts that learn apart are combined without a gradient: their combination teaches nobody.
         each = [map_tensors(torch.detach, output) for output in outputs] if self._config.trains_apart else outputs
         return Experts(self.combined(each, weights, fused, context), tuple(outputs), present)
+
+    def _estimated(self, fused: Fused) -> Iterator[tuple[object, Bool[Tensor, " batch"]]]:
+        """The estimators' outputs, and the rows that have them: none before they are fitted."""
+        head = self.heads()[-1]
+        for estimator in self.named_estimators().values():
+            there = torch.stack([fused.columns[name].present for name in estimator.columns], dim=1)
+            if not estimator.is_fitted:
+                scores = fused.pooled.new_zeros(len(there), estimator.num_outputs, dtype=torch.float32)
+                yield head.output_of(scores), torch.zeros_like(there[:, 0])
+                continue
+            features = {name: fused.columns[name].features for name in estimator.columns}
+            known = {name: vectors for name, vectors in features.items() if vectors is not None}
+            yield head.output_of(estimator(known, there)), there.any(dim=1)
+
+    def named_estimators(self) -> dict[str, Estimator]:
+        """The estimators by name, fitted or not yet."""
+        each = zip(self.estimator_names, self.estimators, strict=True)
+        return {name: estimator for name, estimator in each if isinstance(estimator, Estimator)}
 
     def combined(
         self, outputs: Sequence[object], weights: Float[Tensor, "batch experts"], fused: Fused, context: RowContext
@@ -196,7 +284,7 @@ class EnsembleHead(Head[Experts]):
         head = self.heads()[-1]
         combined = head.combine(outputs, weights, self._config.space)
         some = weights.sum(dim=1) > 0
-        nothing = outputs[-1] if self._config.joint else head(fused, context)
+        nothing = outputs[len(self.columns)] if self._config.joint else head(fused, context)
         pairs = zip(tensors(combined), tensors(nothing), strict=True)
         chosen = iter(
             [torch.where(some.view(-1, *[1] * (one.dim() - 1)), one, other.to(one.dtype)) for one, other in pairs]
@@ -216,7 +304,7 @@ class EnsembleHead(Head[Experts]):
             case "learned":
                 scores = self.scores.expand(len(present), -1)
             case _:
-                summaries = torch.cat([fused.columns[name].summary for name in self.columns], dim=1)
+                summaries = torch.cat([fused.columns[name].summary for name in self.inputs], dim=1)
                 scores = self.gate(summaries).float()
         # A finite floor keeps a row without any column from giving NaN; it has no weights.
         return scores.masked_fill(~present, torch.finfo(scores.dtype).min).softmax(dim=-1) * present

@@ -32,6 +32,7 @@ from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import DecodingConfig
 from polysense.nn.decoding.incremental import IncrementalDecoder
+from polysense.nn.estimators.base import ScoreKind
 
 __all__ = ["BaseHead", "Head", "HeadConfig", "Logits", "Space", "readout", "safe", "weighted"]
 
@@ -129,6 +130,7 @@ class BaseHead(nn.Module, Configured, ABC):
         excludes: Input columns that it must never see; the model keeps them from it.
         reads_pyramids: Input columns whose feature maps it reads (`Tokens.pyramid`), which encoders give only where a
             head asks; settled by `connect` at the latest.
+        reads_features: Input columns whose feature vectors it reads (`FusedColumn.features`), likewise.
         contrasts_rows: Whether `loss` compares rows with one another. Then the training step gathers outputs and truths
             over micro-batches and ranks, so `loss` may use no parameters: what it learns (a temperature) is a field of
             the output.
@@ -139,6 +141,7 @@ class BaseHead(nn.Module, Configured, ABC):
     learning_rate_scale: float = 1.0
     excludes: tuple[str, ...] = ()
     reads_pyramids: tuple[str, ...] = ()
+    reads_features: tuple[str, ...] = ()
     contrasts_rows: bool = False
 
     def __init__(self, target: Target, loss_weight: float = 1.0) -> None:
@@ -158,6 +161,9 @@ class BaseHead(nn.Module, Configured, ABC):
 
         A head makes the layers here whose shape depends on it.
         """
+
+    def connect_features(self, sizes: Mapping[str, int]) -> None:
+        """Told once, after `connect`, how many features each column in `reads_features` has; 0 where it has none."""
 
     # --- training ------------------------------------------------------------------------------------------------
 
@@ -312,6 +318,22 @@ class Head(BaseHead, Generic[O]):
                 weights need not sum to 1, or "probabilities".
         """
         raise AssertionError(f"{type(self).__name__} combines no experts; its config says `unimodal = False`")
+
+    score_kind: ClassVar[ScoreKind | None] = None
+    """What the scores of an estimator are that `output_of` takes; None: an estimator can't be an expert beside it."""
+
+    @property
+    def num_scores(self) -> int:
+        """Scores of a row."""
+        raise AssertionError(f"{type(self).__name__} takes no scores")
+
+    def output_of(self, scores: Float[Tensor, "batch scores"]) -> O:
+        """An estimator's scores as its output."""
+        raise AssertionError(f"{type(self).__name__} takes no scores")
+
+    def learned_values(self, truth: Truth) -> Float[Tensor, "batch _"]:
+        """What an estimator learns: [batch, 1], a class's id, or a value for each score; NaN where it is unknown."""
+        raise AssertionError(f"{type(self).__name__} takes no scores")
 
 
 @pytree_node

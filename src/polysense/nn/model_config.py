@@ -96,6 +96,9 @@ class ModelConfig(Config):
             if head.reads_pyramids:
                 by_name = dict(zip(schema.names, encoders, strict=True))
                 head.connect_pyramids({name: by_name[name].give_pyramid() for name in head.reads_pyramids})
+            if head.reads_features:
+                by_name = dict(zip(schema.names, encoders, strict=True))
+                head.connect_features({name: by_name[name].give_features() for name in head.reads_features})
             heads.append(head)
         # Built after the rest, so that an objective leaves every other initial weight as it is.
         blueprint = Blueprint(schema, self.width, self.heads)

@@ -5,7 +5,7 @@ Three sizes: `fast` for a first look, `balanced` (the default), `best` for when 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from polysense.nn.fusion.transformer import TransformerFusionConfig
 from polysense.nn.head import HeadConfig
 from polysense.nn.model_config import ModelConfig
 from polysense.nn.objectives.unimodal import UnimodalConfig
+from polysense.presets.estimators import default_estimators
+from polysense.presets.features import default_features
 from polysense.presets.speech import for_speech
 from polysense.presets.steps import Length, training_of
 from polysense.presets.tagging import for_tagging
@@ -150,15 +152,20 @@ def _fusion(num_inputs: int, *, is_generated: bool) -> FusionConfig:
     return TransformerFusionConfig() if is_generated and num_inputs > 1 else ConcatFusionConfig()
 
 
-def _ensemble(head: HeadConfig, num_inputs: int, *, is_generated: bool) -> HeadConfig:
-    """Beside what all columns together say also each one's own decision, as far as validation rows bear it out.
+def _ensemble(
+    head: HeadConfig, inputs: Sequence[tuple[str, str]], with_features: Collection[str], *, is_generated: bool
+) -> HeadConfig:
+    """Beside what all columns together say also each one's own decision and those of simple models, as far as rows
+    bear it out that none of them was trained on.
 
     On a table of mixed columns with voices that were not heard in training: 91% and a log loss of 0.33, against 87% and
     0.38 for concatenation alone.
     """
-    if num_inputs == 1 or is_generated or not head.unimodal:
+    if is_generated or not head.unimodal:
         return head
-    return EnsembleHeadConfig(head=head, weights="validation", joint=True)
+    return EnsembleHeadConfig(
+        head=head, weights="validation", joint=True, estimators=default_estimators(inputs, with_features)
+    )
 
 
 def recipe_for(
@@ -204,6 +211,7 @@ def recipe_for(
     num_training = round(0.9 * num_rows) if num_training is None else num_training
     is_generated = any(registry.task(str(guess.task)).generates for guess in targets)
     some_unimodal = any(head.unimodal for _, head in pairs.values())
+    features = {} if is_generated or not some_unimodal else default_features(guesses, num_rows)
     recipe = Recipe(
         data=DataConfig(
             table=table,
@@ -211,6 +219,7 @@ def recipe_for(
             test=test,
             columns={g.name: _column(g) for g in guesses if g.role is Role.INPUT and g.modality is not None},
             targets={name: target for name, (target, _) in pairs.items()},
+            features=features,
             transforms=_transforms(inputs) if transforms is None else dict(transforms),
             weight=_named(guesses, Role.WEIGHT),
             split=split,
@@ -219,10 +228,15 @@ def recipe_for(
             width=width,
             encoders={name: _encoder(name, kind, sizes) for name, kind in inputs},
             fusion=_fusion(len(inputs), is_generated=is_generated),
-            heads={name: _ensemble(head, len(inputs), is_generated=is_generated) for name, (_, head) in pairs.items()},
+            heads={
+                name: _ensemble(head, inputs, features, is_generated=is_generated) for name, (_, head) in pairs.items()
+            },
             # A text has no columns' own losses; an ensemble's experts have theirs.
             objectives={"unimodal": UnimodalConfig()} if is_generated and len(inputs) > 1 and some_unimodal else {},
         ),
         training=training_of(num_training, _length(size.length, is_generated=is_generated), ema=size.ema),
     )
-    return for_speech(for_tagging(recipe, guesses, size.layers), guesses, 2 * size.layers, num_training)
+    recipe = for_speech(for_tagging(recipe, guesses, size.layers), guesses, 2 * size.layers, num_training)
+    if not any(isinstance(head, EnsembleHeadConfig) and head.estimators for head in recipe.model.heads.values()):
+        return replace(recipe, data=replace(recipe.data, features={}))  # nobody reads them
+    return recipe

@@ -86,6 +86,7 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
             recipe.data,
             columns={name: recipe.data.columns[name]},
             transforms={key: value for key, value in recipe.data.transforms.items() if key == name},
+            features={key: value for key, value in recipe.data.features.items() if key == name},
             modality_dropout=0.0,
             impute=None,  # it would have nothing to fill the column from
         ),

@@ -28,9 +28,6 @@ from polysense.data.processor import Processor
 from polysense.data.recipe_paths import path_from
 from polysense.data.tables.sources import Table
 from polysense.evaluation.target_metrics import metrics_of
-from polysense.nn.ensemble_head import EnsembleHead
-from polysense.nn.ensemble_weights import fit_ensemble_weights
-from polysense.nn.held_out import read_held_out
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.callbacks.tensorboard import TensorBoard
@@ -39,6 +36,7 @@ from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
 from polysense.training.time_plan import Deadline, TimeLimit
 from polysense.training.trainer import Trainer, default_callbacks
+from polysense.workflows.estimator_fitting import fit_experts
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.head_fitting import fit_heads, selection_metrics
 from polysense.workflows.imputation.plan import (
@@ -261,14 +259,7 @@ def train_model(
     )
     with loader:
         result = trainer.fit(resume=resume)
-    if any(isinstance(head, EnsembleHead) and head.fits_weights for head in model.heads):
-        if validation_set is None:
-            _log.warning("there are no validation rows to fit the fusion weights on: they stay as they were")
-        else:
-            held_out = PredictLoader(validation_set, schema, prediction=recipe.prediction)
-            for target, weights in fit_ensemble_weights(model, read_held_out(model, held_out, losses=False)).items():
-                listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
-                _log.info("%s: fusion weights fitted on %d validation rows: %s", target, len(validation_set), listed)
+    fit_experts(model, recipe, data.train, validation_set, distributed)
     info = {
         "rows": {name: len(table) for name, table in tables.items()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

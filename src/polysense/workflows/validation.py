@@ -89,7 +89,7 @@ class Validation:
         model = self._model
         batches = PredictLoader(self._dataset, model.schema, prediction=self._prediction)
         held_out = read_held_out(model, batches, losses=not model.contrasting())
-        fit_ensemble_weights(model, held_out)
+        fit_ensemble_weights(model, held_out, sparse=False)
         known = {name: loss for name, loss in held_out.losses.items() if model.loss_weights.get(name, 0.0) > 0}
         if not known:
             return {}

@@ -16,6 +16,7 @@ from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
+from polysense.nn.estimators.base import ScoreKind
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
 from polysense.tasks.classification.record import ClassificationTarget
 
@@ -63,6 +64,8 @@ def class_weights(config: str | Mapping[str, float], target: ClassificationTarge
 class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
     """Logits from the fused summary."""
 
+    score_kind: ClassVar[ScoreKind | None] = "choice"
+
     class_weights: Tensor
 
     target: ClassificationTarget
@@ -95,6 +98,17 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
     def arrays(self, output: Logits) -> dict[str, Tensor]:
         probabilities = output.values.float().softmax(dim=-1)
         return {"values": probabilities.argmax(dim=-1), "probabilities": probabilities}
+
+    @property
+    def num_scores(self) -> int:
+        return len(self.target.classes)
+
+    def output_of(self, scores: Float[Tensor, "batch scores"]) -> Logits:
+        return Logits(scores)
+
+    def learned_values(self, truth: Truth) -> Float[Tensor, "batch 1"]:
+        assert isinstance(truth, ValueTruth)
+        return truth.values.double().masked_fill(~truth.present, torch.nan)[:, None]
 
     def combine(self, outputs: Sequence[Logits], weights: Float[Tensor, "batch experts"], space: Space) -> Logits:
         stacked = torch.stack([output.values for output in outputs], dim=1)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
+from polysense.nn.estimators.base import ScoreKind
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
 from polysense.tasks.multilabel.record import MultilabelTarget
 
@@ -38,6 +39,8 @@ class MultilabelHeadConfig(HeadConfig):
 
 class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
     """One logit per label from the fused summary."""
+
+    score_kind: ClassVar[ScoreKind | None] = "labels"
 
     positive_weight: Tensor
 
@@ -71,6 +74,17 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
     def arrays(self, output: Logits) -> dict[str, Tensor]:
         probabilities = self.sigmoid(output.values.float())
         return {"values": probabilities >= self.threshold, "probabilities": probabilities}
+
+    @property
+    def num_scores(self) -> int:
+        return len(self.target.classes)
+
+    def output_of(self, scores: Float[Tensor, "batch scores"]) -> Logits:
+        return Logits(scores)
+
+    def learned_values(self, truth: Truth) -> Float[Tensor, "batch scores"]:
+        assert isinstance(truth, ValueTruth)
+        return truth.values.double().masked_fill(~truth.present[:, None], torch.nan)
 
     def combine(self, outputs: Sequence[Logits], weights: Float[Tensor, "batch experts"], space: Space) -> Logits:
         stacked = torch.stack([output.values for output in outputs], dim=1)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
+from polysense.nn.estimators.base import ScoreKind
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, safe, weighted
 from polysense.tasks.regression.heads.scaling import Scaling
 from polysense.tasks.regression.record import RegressionTarget
@@ -44,6 +45,8 @@ class RegressionHeadConfig(HeadConfig):
 class RegressionHead(Head[Logits], config=RegressionHeadConfig):
     """Standardized numbers from the fused summary; a row may lack some of several targets (NaN)."""
 
+    score_kind: ClassVar[ScoreKind | None] = "numbers"
+
     target: RegressionTarget
 
     def __init__(self, config: RegressionHeadConfig, target: RegressionTarget, width: int) -> None:
@@ -65,6 +68,18 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         assert isinstance(truth, ValueTruth)
         return {"loss": self._known(truth).sum(dim=1).float()}
+
+    @property
+    def num_scores(self) -> int:
+        return len(self.target.columns)
+
+    def output_of(self, scores: Float[Tensor, "batch scores"]) -> Logits:
+        return Logits(scores)
+
+    def learned_values(self, truth: Truth) -> Float[Tensor, "batch scores"]:
+        assert isinstance(truth, ValueTruth)
+        known = self._known(truth)
+        return self.scaling.standardized(safe(truth.values, known)).double().masked_fill(~known, torch.nan)
 
     def arrays(self, output: Logits) -> dict[str, Tensor]:
         return {"values": self.scaling.restored(output.values.float())}

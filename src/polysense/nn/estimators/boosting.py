@@ -1,0 +1,199 @@
+"""Gradient-boosted trees (scikit-learn's HistGradientBoosting, after LightGBM: Ke et al., NeurIPS 2017).
+
+The strongest simple model of numbers, categories and dates: it needs no scaling, finds thresholds and interactions, and
+stands outliers. How many trees it takes is chosen by cross-validation: early stopping would need rows of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from polysense.config.limits import PositiveFloat, PositiveInt
+from polysense.nn.estimators.base import EstimatorConfig
+from polysense.nn.estimators.examples import MISSING_CLASS, Examples, mean_loss
+from polysense.nn.estimators.trees import Nodes, TreeEstimator
+
+__all__ = ["BoostingEstimator", "BoostingEstimatorConfig"]
+
+_STEPS = 10
+"""Iterations between those that are tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoostingEstimatorConfig(EstimatorConfig):
+    """Gradient-boosted decision trees.
+
+    Attributes:
+        max_iterations: Trees per output, at most; cross-validation chooses how many.
+        learning_rate: What each tree adds.
+        max_leaves: Leaves of a tree.
+    """
+
+    type: Literal["boosting"] = "boosting"
+    max_iterations: PositiveInt = 200
+    learning_rate: PositiveFloat = 0.1
+    max_leaves: PositiveInt = 8
+
+
+class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
+    """The baseline, and the sum of the trees of each output.
+
+    Attributes:
+        baseline: float64 [outputs].
+    """
+
+    fitted_buffers: ClassVar[Mapping[str, torch.dtype]] = {
+        **TreeEstimator.fitted_buffers, "baseline": torch.float64
+    }  # fmt: skip
+
+    imputes: ClassVar[bool] = False  # trees learn where a missing value goes
+
+    baseline: Tensor
+
+    def __init__(self, config: BoostingEstimatorConfig, *args: object) -> None:
+        super().__init__(config, *args)  # type: ignore[arg-type]
+        self._config = config
+
+    def raw(self, design: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        """The decision function or the numbers; of two classes half of the former, negative for the first."""
+        leaves = self.leaves(design)[:, :, 0]
+        return self.baseline + leaves.view(len(design), -1, self.num_outputs).sum(dim=1)
+
+    def check_buffers(self) -> None:
+        super().check_buffers()
+        if tuple(self.baseline.shape) != (self.num_outputs,) or len(self.roots) % self.num_outputs:
+            raise ValueError(f"found {len(self.roots)} trees for {self.num_outputs} outputs")
+
+    def fit_examples(self, examples: Examples) -> Float[np.ndarray, "rows outputs"]:
+        counts = sorted({*range(_STEPS, self._config.max_iterations + 1, _STEPS), self._config.max_iterations})
+        staged = np.zeros((len(counts), len(examples), self.num_outputs))
+        for train, test in examples.splits():
+            parts = self._fitted(examples, train, counts[-1])
+            staged[:, test] = _staged(parts, examples.design[test], counts, examples)
+        losses = [mean_loss(scores, examples) for scores in staged]
+        best = int(np.argmin(losses))
+        parts = self._fitted(examples, np.arange(len(examples)), counts[best])
+        self.take(parts, counts[best])
+        self.chosen = {"iterations": counts[best]}
+        kept: np.ndarray = staged[best]
+        return kept
+
+    def take(self, parts: list[Any], iterations: int) -> None:
+        """Puts in scikit-learn's fitted estimators.
+
+        Args:
+            parts: One for all classes, or one for each output; a number where it is constant.
+            iterations: Of each of them.
+        """
+        outputs, baseline = self.num_outputs, np.zeros(self.num_outputs)
+        trees = [[Nodes.constant(np.zeros(1)) for _ in range(outputs)] for _ in range(iterations)]
+        for index, part in enumerate(parts):
+            if isinstance(part, _Constant):
+                part.put(baseline, index)
+                continue
+            start = np.asarray(part._baseline_prediction).reshape(-1)
+            if self.kind != "choice":
+                owners, factors = [[index]], [[1.0]]
+            else:
+                classes = part.classes_.astype(np.int64).tolist()
+                baseline[:] = MISSING_CLASS
+                owners, factors = ([classes], [[-0.5, 0.5]]) if len(classes) == 2 else ([[c] for c in classes], [[1.0]])
+            factors = factors * len(owners)
+            for position, (own, factor) in enumerate(zip(owners, factors, strict=True)):
+                for output, times in zip(own, factor, strict=True):
+                    baseline[output] = times * start[position]
+                    for iteration in range(iterations):
+                        nodes = part._predictors[iteration][position].nodes
+                        trees[iteration][output] = _nodes(nodes, times)
+        self.put_trees([tree for level in trees for tree in level], baseline=baseline)
+
+    def _fitted(self, examples: Examples, rows: np.ndarray, iterations: int) -> list[Any]:
+        """scikit-learn's estimators, fitted on some rows."""
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+        kind = HistGradientBoostingRegressor if examples.kind == "numbers" else HistGradientBoostingClassifier
+        parts: list[Any] = []
+        for column in range(examples.targets.shape[1]):
+            targets = examples.targets[rows, column]
+            known = rows[np.isfinite(targets)]
+            targets = targets[np.isfinite(targets)]
+            if len(np.unique(targets)) < 2:
+                parts.append(_Constant(examples.kind, targets))
+                continue
+            parts.append(
+                kind(
+                    max_iter=iterations,
+                    learning_rate=self._config.learning_rate,
+                    max_leaf_nodes=max(self._config.max_leaves, 2),
+                    min_samples_leaf=int(np.clip(len(known) // 20, 2, 20)),
+                    l2_regularization=1.0,
+                    early_stopping=False,
+                    random_state=examples.seed % 2**32,
+                ).fit(examples.design[known], targets, sample_weight=examples.weights[known])
+            )
+        return parts
+
+
+class _Constant:
+    """Where all rows have one answer: as if there had been one more of either."""
+
+    def __init__(self, kind: str, targets: np.ndarray) -> None:
+        self.kind, self.num = kind, len(targets)
+        self.value = float(targets[0]) if len(targets) else 0.0
+
+    def put(self, baseline: np.ndarray, index: int) -> None:
+        """Sets the scores."""
+        if self.kind == "choice":
+            baseline[:] = MISSING_CLASS
+            baseline[int(self.value)] = 0.0
+        elif self.kind == "numbers":
+            baseline[index] = self.value
+        else:
+            baseline[index] = (1 if self.value else -1) * np.log(self.num + 1) if self.num else 0.0
+
+
+def _staged(parts: list[Any], design: np.ndarray, counts: list[int], examples: Examples) -> np.ndarray:
+    """Scores [counts, rows, outputs] after so many iterations."""
+    result = np.zeros((len(counts), len(design), examples.num_outputs))
+    for index, part in enumerate(parts):
+        if isinstance(part, _Constant):
+            baseline = np.zeros(examples.num_outputs)
+            part.put(baseline, index)
+            if examples.kind == "choice":
+                result[:] = baseline
+            else:
+                result[:, :, index] = baseline[index]
+            continue
+        stages = part.staged_predict if examples.kind == "numbers" else part.staged_decision_function
+        for iteration, scores in enumerate(stages(design), start=1):
+            if iteration not in counts:
+                continue
+            here = result[counts.index(iteration)]
+            if examples.kind != "choice":
+                here[:, index] = scores.reshape(-1)
+                continue
+            here[:] = MISSING_CLASS
+            classes = part.classes_.astype(np.int64)
+            here[:, classes] = scores[:, None] * [-0.5, 0.5] if scores.ndim == 1 else scores
+    return result
+
+
+def _nodes(nodes: np.ndarray, times: float) -> Nodes:
+    """One of scikit-learn's trees."""
+    own = np.arange(len(nodes))
+    is_leaf = nodes["is_leaf"].astype(bool)
+    return Nodes(
+        feature=nodes["feature_idx"].astype(np.int64),
+        threshold=nodes["num_threshold"],
+        left=np.where(is_leaf, own, nodes["left"].astype(np.int64)),
+        right=np.where(is_leaf, own, nodes["right"].astype(np.int64)),
+        value=times * nodes["value"][:, None],
+        missing_left=nodes["missing_go_to_left"].astype(bool),
+    )

@@ -1,0 +1,133 @@
+"""Decision trees as tensors: all trees of an ensemble walk at once, one level at a time.
+
+Nodes of all trees follow one another; a leaf is its own child, so that rows that have arrived stay. Children come after
+their parents, which is checked when trees are loaded: a file of cycles is refused, and the walk ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from polysense.nn.estimators.base import Estimator
+
+__all__ = ["Nodes", "TreeEstimator"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Nodes:
+    """One tree.
+
+    Attributes:
+        feature: The input that is compared at each node.
+        threshold: Up to which rows go left.
+        left: The child; of a leaf, itself.
+        right: Likewise.
+        value: Of the leaves (and anything elsewhere), [nodes, values].
+        missing_left: Whether a row whose input is NaN goes left; None: to the right.
+    """
+
+    feature: Int[np.ndarray, " nodes"]
+    threshold: Float[np.ndarray, " nodes"]
+    left: Int[np.ndarray, " nodes"]
+    right: Int[np.ndarray, " nodes"]
+    value: Float[np.ndarray, "nodes values"]
+    missing_left: Bool[np.ndarray, " nodes"] | None = None
+
+    @staticmethod
+    def constant(value: np.ndarray) -> Nodes:
+        """A leaf alone."""
+        zero = np.zeros(1, dtype=np.int64)
+        return Nodes(feature=zero, threshold=np.zeros(1), left=zero, right=zero, value=value[None])
+
+
+class TreeEstimator(Estimator):
+    """An estimator of many trees.
+
+    Attributes:
+        roots: [trees], the first node of each.
+        feature: [nodes].
+        threshold: [nodes], float64.
+        left: [nodes], of all trees' nodes.
+        right: [nodes].
+        missing_left: [nodes], where a NaN goes.
+        leaf: [nodes], the row of a leaf's value in `value`; 0 elsewhere.
+        value: [leaves, values].
+    """
+
+    fitted_buffers: ClassVar[Mapping[str, torch.dtype]] = {
+        **dict.fromkeys(("roots", "feature", "left", "right", "leaf"), torch.int32),
+        **dict.fromkeys(("threshold", "value"), torch.float64),
+        "missing_left": torch.bool,
+    }
+
+    roots: Tensor
+    feature: Tensor
+    threshold: Tensor
+    left: Tensor
+    right: Tensor
+    missing_left: Tensor
+    leaf: Tensor
+    value: Tensor
+    depth: int = 0
+
+    def leaves(self, design: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch trees values"]:
+        """The value of the leaf that each row reaches in each tree."""
+        node = self.roots.long().expand(len(design), -1)
+        for _ in range(self.depth):
+            values = design.gather(1, self.feature[node].long())
+            goes_left = (values <= self.threshold[node]) | (values.isnan() & self.missing_left[node])
+            node = torch.where(goes_left, self.left[node], self.right[node]).long()
+        return self.value[self.leaf[node].long()]
+
+    def put_trees(self, trees: Sequence[Nodes], **others: np.ndarray) -> None:
+        """Sets the buffers of the trees."""
+        sizes = np.array([len(tree.feature) for tree in trees])
+        offsets = np.cumsum(sizes) - sizes
+        left = np.concatenate([tree.left + offset for tree, offset in zip(trees, offsets, strict=True)])
+        right = np.concatenate([tree.right + offset for tree, offset in zip(trees, offsets, strict=True)])
+        is_leaf = left == np.arange(len(left))
+        leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, 0)
+        self.put(
+            roots=offsets,
+            feature=np.where(is_leaf, 0, np.concatenate([tree.feature for tree in trees])),
+            threshold=np.where(is_leaf, 0.0, np.concatenate([tree.threshold for tree in trees])),
+            left=left,
+            right=right,
+            missing_left=np.concatenate(
+                [np.zeros(len(tree.left)) if tree.missing_left is None else tree.missing_left for tree in trees]
+            ),
+            leaf=leaf,
+            value=np.concatenate([tree.value for tree in trees])[is_leaf],
+            **others,
+        )
+
+    def check_buffers(self) -> None:
+        num = len(self.feature)
+        own = torch.arange(num, device=self.left.device)
+        is_leaf = self.left == own
+        inner = ~is_leaf
+        ranges = (
+            ((self.feature >= 0) & (self.feature < self.num_inputs)).all(),
+            ((self.leaf >= 0) & (self.leaf < len(self.value))).all(),
+            ((self.roots >= 0) & (self.roots < num)).all(),
+            (self.right[is_leaf] == own[is_leaf]).all(),
+            ((self.left < num) & (self.right < num)).all(),
+            ((self.left > own)[inner] & (self.right > own)[inner]).all(),
+        )
+        lengths = {
+            len(each) for each in (self.feature, self.threshold, self.left, self.right, self.missing_left, self.leaf)
+        }
+        if len(lengths) > 1 or self.value.dim() != 2 or not all(map(bool, ranges)):
+            raise ValueError("these are no decision trees: a node leads out of its tree, or back")
+        depth, node = 0, torch.unique(self.roots.long())
+        while bool((inside := inner[node]).any()):
+            depth += 1
+            node = torch.unique(torch.cat([self.left[node[inside]], self.right[node[inside]]]).long())
+        self.depth = depth
