@@ -1,6 +1,6 @@
 # `make demo` and `make test` work from nothing but Python 3.11 to 3.13, make and the package index.
 #
-#   make demo        the built-in example (three minutes)      make lint         style, types, layers
+#   make demo        the built-in example (one minute)         make lint         style, types, layers
 #   make test        everything but the slow tests             make format       let ruff format the code
 #   make test-slow   the slow tests                            make clean        remove caches
 #   make lock        resolve requirements.lock anew            make test-newest  the tests on the newest versions

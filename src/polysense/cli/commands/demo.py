@@ -22,7 +22,7 @@ def demo(
     """Learn digits from images, speech and notes.
 
     Compares each sense alone with all of them together. The data come with the package. It takes
-    about three minutes on two cores.
+    about a minute on two cores.
     """
     from polysense import api
 
