@@ -128,6 +128,7 @@ class TextProcessor(ColumnProcessor):
     def __init__(self, name: str, config: TextColumnConfig) -> None:
         super().__init__(name, config)
         self.max_tokens: int | None = None
+        self._encoders_limit: int | None = None
         self._tokenizer: Tokenizer | None = None
 
     @property
@@ -178,7 +179,7 @@ class TextProcessor(ColumnProcessor):
             )
         stated = self.config.max_tokens
         limits = [limit for limit in (stated, requirements.max_tokens) if isinstance(limit, int)]
-        self.max_tokens = min(limits) if limits else None
+        self.max_tokens, self._encoders_limit = min(limits, default=None), requirements.max_tokens
         name = requested or required
         learns_words = name is None and (
             self.config.tokens == "words" or (self.config.tokens == "auto" and requirements.tokenization == "words")
@@ -270,7 +271,10 @@ class TextProcessor(ColumnProcessor):
             text = text[: max(_FEWEST_CHARACTERS, _MOST_CHARACTERS * self.max_tokens)]
         encoding = encode_text(self.tokenizer, text)
         if encoding.overflowing:
-            self._report_cut(source, f"max_tokens={self.max_tokens}", self.config.max_tokens == "auto")
+            limit, is_auto = f"max_tokens={self.max_tokens}", self.config.max_tokens == "auto"
+            if self.max_tokens == self._encoders_limit:
+                limit, is_auto = f"{limit}, the most that its pretrained encoder takes", False
+            self._report_cut(source, limit, is_auto)
         return encoding.ids
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:
@@ -299,7 +303,7 @@ class TextProcessor(ColumnProcessor):
         return {"max_tokens": self.max_tokens}
 
     def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
-        self.max_tokens = state["max_tokens"]
+        self.max_tokens, self._encoders_limit = state["max_tokens"], self.column.max_length
         self._use(_from_text((folder / _FILE).read_text(encoding="utf-8"), folder / _FILE))
 
 

@@ -94,7 +94,7 @@ def test_texts_of_any_length_are_run(kind: str, tmp_path: Path, fit: Any, source
     assert [len(item) for item in items] == [500 if most is None else most, 60, 3]
     if most is not None:
         assert processor.num_truncated >= 1
-        assert "cut to max_tokens=77" in caplog.text
+        assert "cut to max_tokens=77, the most that its pretrained encoder takes; further cuts" in caplog.text
     encoder = config.build(column, 8).eval()
     schema = Schema(columns=(column,), targets=())
     samples = [Sample(row=row, values={column.name: [item]}) for row, item in enumerate(items)]
