@@ -148,6 +148,11 @@ class TargetProcessor(ABC):
         """The input column that the target lies in; it is fitted before the target. None: in none."""
         return None
 
+    def held_out_warnings(self, train: Table, held_out: Table) -> tuple[str, ...]:
+        """What of the values of rows that are not trained on looks wrong beside the training rows'."""
+        del train, held_out
+        return ()
+
     def transform(self, table: Table, i: int, items: Sequence[np.ndarray] = ()) -> np.ndarray | None:
         """The target of the row at position i; None if it is missing or the table lacks the column.
 

@@ -100,6 +100,10 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         processor = Processor.load(folder / "bundle" / "processor", None if imputing is None else imputing.imputer)
     else:
         processor, start, imputing = fit_processor(recipe, tables)
+        for name in ("validation", "test"):
+            for target in processor.targets.values() if name in tables else ():
+                for warning in target.held_out_warnings(tables["train"], tables[name]):
+                    _log.warning("target %r, %s rows: %s", target.name, name, warning)
     # Features are made only where an encoder reads them.
     with_features = any(encoder.reads_features for encoder in recipe.model.encoders.values())
     train = TableDataset(tables["train"], processor, with_features=with_features)

@@ -79,3 +79,16 @@ def test_an_outlier_has_no_loss_and_no_count():
     losses = head.loss(Logits(torch.zeros(3, 1)), truth)["loss"]
     assert losses.count.tolist() == [1, 0, 0] == head.count(truth)["loss"].tolist()
     assert losses.total[1:].tolist() == [0, 0]
+
+
+def test_an_outlier_of_rows_that_are_not_trained_on_is_named_with_its_row():
+    processor = fitted(VALUES)
+    train = read_table({"kg": list(VALUES)}, name="fruit")
+    held_out = [*VALUES[:20], -4e7, None, "many"]
+    (warning,) = processor.held_out_warnings(train, read_table({"kg": list(map(str, held_out))}, name="test"))
+    assert "1 of 21 values" in warning
+    assert "-4e+07 (test, row 20, column 'kg')" in warning
+    assert processor.held_out_warnings(train, read_table({"kg": list(VALUES[:20] + 1)}, name="test")) == ()
+    assert processor.held_out_warnings(train, read_table({"mg": [1.0]}, name="test")) == ()
+    keeping = fitted(VALUES, outliers="keep")
+    assert keeping.held_out_warnings(train, read_table({"kg": held_out[:21]}, name="test")) == ()

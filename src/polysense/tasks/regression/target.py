@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,27 @@ class RegressionProcessor(TargetProcessor):
             f"{listed}{more}{code}. Mend the cells, or set data.targets.{self.name}.outliers=keep if they are right"
         )
 
+    def held_out_warnings(self, train: Table, held_out: Table) -> tuple[str, ...]:
+        if self.config.outliers != "ignore":
+            return ()
+        messages = []
+        for column, notation in zip(self.columns, self._notations, strict=True):
+            if not held_out.has(column):
+                continue
+            known, others = _numbers(train, column, notation), _numbers(held_out, column, notation)
+            bounds = plausible_range(np.array([*known.values(), *others.values()]))
+            if bounds is None:
+                continue
+            rows = [i for i, number in others.items() if not bounds[0] <= number <= bounds[1]]
+            if rows:
+                listed = ", ".join(f"{others[i]:g} ({held_out.source(i, column)})" for i in rows[:_LISTED])
+                more = f", and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+                messages.append(
+                    f"{len(rows)} of {len(others)} values that the model is scored on lie far outside the training "
+                    f"values, and may decide every score by themselves: {listed}{more}. Mend or empty the cells"
+                )
+        return tuple(messages)
+
     def _value(self, cells: list[object]) -> np.ndarray:
         numbers = []
         for column, notation, cell in zip(self.columns, self._notations, cells, strict=True):
@@ -181,6 +203,17 @@ def _why(requested: str, transform: str) -> str:
     if requested != "auto":
         return ", as data.targets says"
     return ", which are skewed" if transform == "log" else ", of which many lie far out"
+
+
+def _numbers(table: Table, column: str, notation: Notation) -> dict[int, float]:
+    """A column's numbers by row, without what can't be read, which is listed elsewhere."""
+    numbers = {}
+    for i, cell in enumerate(table.cells(column, literal=True)):
+        with contextlib.suppress(DecodeError):
+            number = _number(cell, notation)
+            if number is not None:
+                numbers[i] = number
+    return numbers
 
 
 def _number(cell: object, notation: Notation) -> float | None:
