@@ -19,6 +19,18 @@ def recipe_of(folder: Path) -> Recipe:
     )
 
 
+def test_a_new_recipe_names_its_table_as_it_reads_from_its_own_folder(tmp_path: Path) -> None:
+    author = tmp_path / "author"
+    recipe_of(author)
+    text = polysense.new(author / "data" / "t.csv", "label", folder=author / "recipes")
+    assert "author" not in text
+    assert "table: ../data/t.csv" in text
+    (author / "recipes").mkdir()
+    (author / "recipes" / "new.yaml").write_text(text)
+    moved = Path(shutil.move(author, tmp_path / "reader"))
+    assert load_recipe(moved / "recipes" / "new.yaml").data.table == str(moved / "data" / "t.csv")
+
+
 def test_a_recipe_in_a_folder_holds_no_path_of_the_machine(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path / "author")
     text = recipe.relative_to(tmp_path / "author" / "runs" / "new").to_yaml()

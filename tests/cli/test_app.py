@@ -205,3 +205,22 @@ def test_python_m_ends_with_the_same_code() -> None:
     done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "No such command 'trian'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (["train", "t.csv", "--target", "label", "-o", ""], "-o: found an empty text"),
+        (["train", "t.csv", "--target", "label", "--output="], "--output: found an empty text"),
+        (["predict", "", "t.csv"], "the command line: found an empty text"),
+        (["compare", "t.csv", "-t", "label", "--over", "a=b,c", "--", ""], "the command line: found an empty text"),
+    ],
+)
+def test_an_empty_argument_is_no_current_folder(
+    line: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a,label\n1,x\n")
+    assert main(line) == 2
+    assert named in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]

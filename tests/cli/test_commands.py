@@ -105,7 +105,7 @@ def test_new_writes_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["new", "t.csv", "--target", "label", "-c", "a=text", "--preset", "best"]) == 0
-    options = {"task": None, "preset": "best", "columns": {"a": "text"}, "pretrained": None}
+    options = {"task": None, "preset": "best", "columns": {"a": "text"}, "pretrained": None, "folder": Path()}
     assert api.calls == [("new", (Path("t.csv"), ["label"]), options)]
     assert Path("recipe.yaml").read_text(encoding="utf-8") == "data:\n  table: übung.csv\n"
     assert "polysense train recipe.yaml" in capsys.readouterr().out
@@ -119,6 +119,7 @@ def test_new_writes_once(
 
     assert main(["new", "t.csv", "--target", "label", "-o", "deep/er/r.yaml"]) == 0
     assert Path("deep/er/r.yaml").exists()
+    assert api.calls[-1][2]["folder"] == Path("deep/er"), "where the recipe's paths start"
 
 
 def test_new_prints_to_a_dash(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -9,23 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from run_processes import run_process, timeless
 from tiny_run import TINY, write_rows
 from write_points import contents, snapshots_of, stopped_clocks
 
 import polysense
-from polysense.core.checksum import is_own_checksum
-from polysense.core.json import json_text, read_json
-from polysense.training.checkpoint import load_checkpoint
 
 
 def train(table: Path, folder: Path, *, resume: bool = False, **options: Any) -> polysense.Run:
@@ -121,40 +117,3 @@ def test_a_process_killed_at_a_random_moment_is_resumed_to_the_same_files(tmp_pa
             if not others or not file.endswith(("run.json", "recipe.yaml", "report.html", "bundle.json")):
                 assert result[file] == content, (number, file)
     assert killed, "no process was killed: it ended before"
-
-
-def run_process(table: Path, folder: Path, settings: list[str]) -> subprocess.Popen[bytes]:
-    """The same command for a start and for every resumption."""
-    overrides = [
-        setting for setting in TINY if setting.partition("=")[0] not in {s.partition("=")[0] for s in settings}
-    ]
-    command = ["train", str(table), "--target", "label", "-o", str(folder), "--preset", "fast", "--resume", "-q"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "polysense", *command, *overrides, *settings],
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-_TIMES = re.compile(
-    r"\d{4}-\d\d-\d\d[T ][\d:,+]+|\"(time|seconds|samples_per_second|\w+_tokens_per_second)\": [^,}\n]+"
-    r"|[\d,.]+ s\b|[\d,.]+ samples/s"
-)
-
-
-def timeless(folder: Path) -> dict[str, object]:
-    """Every file's content without the times; a checkpoint's tensors."""
-    results: dict[str, object] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = str(path.relative_to(folder))
-        if path.parent.name == "checkpoints":
-            results[name] = {key: value.tolist() for key, value in load_checkpoint(path)[0].items()}
-        elif path.suffix == ".safetensors":
-            results[name] = path.read_bytes()
-        elif name.endswith("bundle/bundle.json"):  # its own checksum is of its times too
-            manifest = read_json(path, dict)
-            assert is_own_checksum(manifest)
-            results[name] = _TIMES.sub("", json_text({**manifest, "own_sha256": None}))
-        else:
-            results[name] = _TIMES.sub("", path.read_text(encoding="utf-8"))
-    return results

@@ -174,3 +174,11 @@ def test_ctrl_c_while_measuring_says_how_to_go_on(table: Path, tmp_path: Path, m
         with pytest.raises(TrainingInterrupted, match=r"Go on with: polysense\.fit\(TABLE, output=.*, resume=True\)"):
             fit(rows, tmp_path / "memory")
     assert fit(rows, tmp_path / "memory", resume=True).metrics == fit(rows, tmp_path / "straight").metrics
+
+
+def test_an_empty_output_is_no_current_folder(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = files(tmp_path)
+    with pytest.raises(ConfigError, match="output: found an empty path"):
+        fit(table, "")  # type: ignore[arg-type]
+    assert files(tmp_path) == before

@@ -33,7 +33,7 @@ from polysense.cli.commands.schema import schema
 from polysense.cli.commands.search import search
 from polysense.cli.commands.train import train
 from polysense.cli.commands.zeroshot import zeroshot
-from polysense.errors import PolysenseError, TrainingInterrupted
+from polysense.errors import ConfigError, PolysenseError, TrainingInterrupted
 
 __all__ = ["app", "main"]
 
@@ -107,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # No command is a mistake that is best answered with the list of commands.
     is_empty = _GLOBAL_OPTIONS.issuperset(line)
     try:
+        _require_values(line)
         command = typer.main.get_command(app)
         # The help is nobody else's, though typer writes it.
         with console.silenced_libraries(["-v"] if is_empty or {"-h", "--help"} & {*line} else line):
@@ -130,6 +131,17 @@ def _hoist(arguments: Sequence[str]) -> list[str]:
     results = [argument for argument in arguments[:end] if argument in _GLOBAL_OPTIONS]
     rest = [argument for argument in arguments[:end] if argument not in _GLOBAL_OPTIONS]
     return [*results, *rest, *arguments[end:]]
+
+
+def _require_values(line: Sequence[str]) -> None:
+    """Raises ConfigError where an argument is empty: as a path it would be the current folder, which nobody meant."""
+    for before, argument in zip(["", *line], line, strict=False):
+        option = argument.removesuffix("=") if argument.startswith("--") and argument.endswith("=") else before
+        if not argument or option is not before:
+            where = option if option.startswith("-") and option != "--" else "the command line"
+            raise ConfigError(
+                f"{where}: found an empty text, expected a value; is a shell's variable not set? Say . for this folder"
+            )
 
 
 def _end(error: Exception) -> int:

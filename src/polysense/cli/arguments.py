@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from polysense.core.files import require_writable
 from polysense.errors import ConfigError
 
 __all__ = ["TABLES", "VECTORS", "media_root", "names", "on_device", "writable"]
@@ -77,7 +78,4 @@ def writable(
     if not force and table.exists() and output.exists() and output.samefile(table):
         way = "" if force is None else ", or say --force"
         raise ConfigError(f"{what} would overwrite the table {table}; name another file with -o{way}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    probe = output.with_name(f".{output.name}.part")
-    probe.touch()
-    probe.unlink()
+    require_writable(output)

@@ -25,13 +25,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from polysense.core.unicode_text import mended
+from polysense.errors import ConfigError
 
 __all__ = [
     "absolute_path",
     "move_entries",
+    "named_path",
     "relative_path",
     "replacing",
     "replacing_folder",
+    "require_writable",
     "sweep",
     "text_bytes",
     "write_bytes",
@@ -67,6 +70,36 @@ def relative_path(path: Path | str, folder: Path) -> str:
         return Path(os.path.relpath(path, folder.absolute())).as_posix()
     except ValueError:
         return str(path)
+
+
+def named_path(path: Path | str, what: str = "output") -> Path:
+    """A path that was given; `what` says for what.
+
+    Raises:
+        ConfigError: It is empty, and would be the current folder, which nobody meant.
+    """
+    if isinstance(path, str) and not path.strip():
+        raise ConfigError(f"{what}: found an empty path, expected a file's or folder's name; the current folder is .")
+    return Path(path)
+
+
+def require_writable(path: Path) -> None:
+    """Makes a file's folder and tries to write there, so that nobody works for hours first.
+
+    Raises:
+        OSError: No file can be written there; what is there stays as it is.
+    """
+    if _is_stream(path):
+        return
+    place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = _part_of(place)
+    try:
+        part.touch()
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    part.unlink()
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:

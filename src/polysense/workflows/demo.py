@@ -6,15 +6,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from polysense.core.files import named_path
 from polysense.core.json import write_json
+from polysense.core.lock import locked, require_unlocked
+from polysense.core.logs import get_logger
 from polysense.data.demo.table import make_demo
 from polysense.errors import ConfigError
 from polysense.escaping import joined
 from polysense.evaluation.baselines import CONSTANT, UNIMODAL_ENSEMBLE, unimodal_name
-from polysense.workflows.fit import fit
+from polysense.workflows.fit import fit, new_folder
+from polysense.workflows.run_folder import RECORD, RunFolder
 
 __all__ = ["DemoSummary", "demo"]
 
+_log = get_logger("polysense.workflows")
+
+_SUMMARY = "summary.json"
 
 # Four models in under a minute on two cores: 62 s of one core, imports and report included. Steps of 16 rows learn more
 # in that time than steps of 32 (test accuracy .87 after 8 epochs, against .86 after 12).
@@ -32,6 +39,8 @@ def demo(
 ) -> DemoSummary:
     """Trains image-only, audio-only, text-only and fused models on the demo's table and compares them.
 
+    A demo that was stopped, at whatever point, goes on by the same call with its folder.
+
     Args:
         output: The run's folder; by default runs/demo-TIME.
         seed: Of the model and of its training.
@@ -40,12 +49,30 @@ def demo(
 
     Returns:
         What summary.json holds: test accuracies with intervals, gain, contributions, seconds.
+
+    Raises:
+        UserError: The folder holds a finished demo or another run, another process is at work in it, or the demo there
+            was begun with another seed.
+        TrainingInterrupted: Ctrl-C; the state was saved.
     """
+    if output is None:
+        folder = new_folder(Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}")
+    else:
+        folder = named_path(output)
+    data = folder / "data"
+    require_unlocked(folder)  # a training at work; two demos are kept from one another by the lock of what both write
+    if (folder / RECORD).exists() and not (folder / _SUMMARY).exists() and (data / "data.csv").exists():
+        _log.info("%s: holds a demo that was stopped; going on with it", folder)
+    elif (folder / _SUMMARY).exists():
+        raise ConfigError(f"{folder}: holds a finished demo already; give another folder with -o")
+    else:
+        RunFolder(folder).require_free()
+    with locked(data):
+        return _demo(folder, make_demo(data), seed=seed, epochs=epochs, progress=progress)
+
+
+def _demo(folder: Path, table: Path, *, seed: int, epochs: int | None, progress: bool) -> DemoSummary:
     started = time.perf_counter()
-    folder = Path(output) if output is not None else Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
-    if (folder / "recipe.yaml").exists():
-        raise ConfigError(f"{folder}: holds a run already; give another folder with -o")
-    table = make_demo(folder / "data")
     overrides = [
         f"training.seed={seed}",
         f"training.epochs={_EPOCHS if epochs is None else epochs}",
@@ -63,6 +90,7 @@ def demo(
         preset=_PRESET,
         progress=progress,
         pretrained="off",
+        resume=True,
     )
     names = {"image": "image", "audio": "audio", "note": "text"}  # not a kind: columns of the demo table
     accuracy = {
@@ -83,7 +111,7 @@ def demo(
         folder=str(folder),
         seed=seed,
     )
-    write_json(folder / "summary.json", summary)
+    write_json(folder / _SUMMARY, summary)  # last: it says that the demo is finished
     summary.text = f"{run.summary()}\n{_table(summary)}"
     return summary
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 
 from polysense.core.duration import parse_duration
+from polysense.core.files import named_path
 from polysense.core.json import json_text
 from polysense.core.lock import require_unlocked
 from polysense.core.logs import get_logger, warn_of_each
@@ -39,7 +40,7 @@ from polysense.workflows.run_folder import RECORD, RunFolder, RunRecord
 from polysense.workflows.shared_persons import shared_persons
 from polysense.workflows.train import train_model
 
-__all__ = ["fit", "new"]
+__all__ = ["fit", "new", "new_folder"]
 
 _log = get_logger("polysense.workflows")
 
@@ -103,7 +104,7 @@ def fit(
         overrides = [f"training.time={json_text(time)}", *overrides]
     if init_from is not None:
         overrides = [f"init_from.bundle={json_text(str(init_from))}", *overrides]
-    folder = None if output is None else Path(output)
+    folder = None if output is None else named_path(output)
     if resume:
         run_folder = RunFolder(Path(source) if folder is None else folder)
         named = isinstance(source, (str, Path)) and Path(source).resolve() == run_folder.path.resolve()
@@ -134,7 +135,7 @@ def fit(
         data=data,
     )
     if folder is None:
-        folder = _new_folder(Path("runs") / f"{file_stem(prepared.source)}-{strftime('%Y%m%d-%H%M%S')}")
+        folder = new_folder(Path("runs") / f"{file_stem(prepared.source)}-{strftime('%Y%m%d-%H%M%S')}")
     return _run(
         prepared, RunFolder(folder), resume=resume, accept_changes=accept_changes, progress=progress, started=started
     )
@@ -148,6 +149,7 @@ def new(
     preset: str = "balanced",
     columns: Mapping[str, str] | None = None,
     pretrained: str | Path | None = None,
+    folder: str | Path | None = None,
 ) -> str:
     """A commented recipe for a table, as YAML.
 
@@ -159,6 +161,8 @@ def new(
         preset: "fast", "balanced" or "best".
         columns: Per column what you say it is, where inference is wrong.
         pretrained: As of `fit`.
+        folder: Where the recipe will be written: its paths then start there, so that both can be moved together. None
+            leaves them absolute.
 
     Raises:
         UserError: The table can't be read, or a column can't serve.
@@ -178,10 +182,11 @@ def new(
         f"# A recipe of the preset `{preset}` for {visible(prepared.table.name)} ({len(prepared.table):,} rows).\n"
         f"# Train it:  polysense train THIS_FILE     Change a key there and then:  ... training.epochs=5\n\n"
     )
-    return header + prepared.recipe.to_yaml(extra=notes)
+    recipe = prepared.recipe if folder is None else prepared.recipe.relative_to(Path(folder))
+    return header + recipe.to_yaml(extra=notes)
 
 
-def _new_folder(folder: Path) -> Path:
+def new_folder(folder: Path) -> Path:
     """A folder that is not there: two runs may start within a second."""
     names = itertools.chain([folder], (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2)))
     return next(name for name in names if not name.exists())

@@ -16,8 +16,9 @@ import numpy as np
 import polars
 import pytest
 
+from polysense.core.lock import locked
 from polysense.data.processor import Processor
-from polysense.errors import ConfigError, SplitError, TrainingError, TrainingInterrupted
+from polysense.errors import ConfigError, LockedError, SplitError, TrainingError, TrainingInterrupted
 from polysense.evaluation.comparison import Kind
 from polysense.training import step as training_step
 from polysense.training.interrupts import Interrupts
@@ -289,3 +290,9 @@ def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(rows: list[dict
     assert done.returncode == 0, done.stderr
     assert "of them done before" in done.stderr
     assert len(list(tmp_path.glob("c/runs/*/*/result.json"))) == 4
+
+
+def test_a_second_comparison_in_a_folder_is_refused(compare: Compare, tmp_path: Path) -> None:
+    with locked(tmp_path / "c"), pytest.raises(LockedError, match="is writing to this folder"):
+        compare(output=tmp_path / "c")
+    assert list(tmp_path.glob("c/runs/*")) == []

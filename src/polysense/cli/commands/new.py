@@ -47,8 +47,9 @@ def new(
     from polysense import api
 
     text = api.new(
-        table, target or None, task=task, preset=preset, columns=parse_columns(column), pretrained=pretrained
-    )
+        table, target or None, task=task, preset=preset, columns=parse_columns(column), pretrained=pretrained,
+        folder=Path() if str(output) == "-" else output.parent,
+    )  # fmt: skip
     if str(output) == "-":
         console.write(text)
         return

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from polysense.core.files import write_text
+from polysense.core.files import named_path, sweep, write_text
 from polysense.core.json import json_text, write_json
+from polysense.core.lock import locked
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.registry import task
 from polysense.core.schema import Target
@@ -124,8 +125,8 @@ def compare(
 ) -> Compared:
     """Trains variants of a recipe with several seeds each and says which differences can be told from chance.
 
-    Finished trainings are kept: the same call goes on where it was interrupted, and one with more seeds or values does
-    only what is new.
+    Finished trainings are kept: the same call goes on where it was interrupted or killed, and one with more seeds or
+    values does only what is new. A second call while the first is at work is refused.
 
     Args:
         source: A recipe's path, a table's path, or a table in memory.
@@ -176,40 +177,42 @@ def compare(
     plans = _plans(
         variants, prepared.recipe, chosen_seeds, folder, tables, single_columns=single_columns if unimodal else ()
     )
-    _train(plans, tables, evaluated_split, targets, chosen_seeds, keep=keep, jobs=jobs)
+    with locked(folder):
+        sweep(folder)
+        _train(plans, tables, evaluated_split, targets, chosen_seeds, keep=keep, jobs=jobs)
 
-    entries = [_entry(plan, targets, chosen_seeds) for plan in plans]
-    names = [plan.name for plan in plans]
-    single = [plan for plan in plans if plan.kind is Kind.UNIMODAL]
-    if len(single) > 1:
-        entries.append(_ensemble(_unlike(UNIMODAL_ENSEMBLE, names), single, targets, chosen_seeds))
-    trained = next((plan for plan in plans if plan.results), None)
-    if trained is None or not any(plan.results for plan in plans if plan.kind is Kind.VARIANT):
-        failures = [reason for plan in plans for reason in (plan.failure, *plan.failures.values()) if reason]
-        raise TrainingError(f"no variant could be trained; the first one: {failures[0]}")
-    constants = {baseline_name(CONSTANT, target) for target in targets}
-    constant = constants.pop() if len(constants) == 1 else f"{CONSTANT} baseline"
-    entries.append(_constant(_unlike(constant, names), trained, targets, chosen_seeds))
-    comparison = compare_entries(
-        entries,
-        measures_of(targets),
-        split=evaluated_split,
-        seeds=chosen_seeds,
-        title=f"{Path(prepared.source).stem}: {', '.join(key for key, _ in options)}",
-        folder=str(folder),
-        settings={
-            "source": prepared.source,
-            "over": {key: list(values) for key, values in options},
-            "overrides": list(overrides),
-            "split_seed": prepared.recipe.training.seed,
-            "rows": {name: len(table) for name, table in tables.items()},
-            "variants": {variant.name: list(variant.changes) for variant in variants},
-            "folders": {plan.name: str(plan.trials[0].folder.parent) for plan in plans if plan.trials},
-        },
-    )
-    write_json(folder / "comparison.json", comparison.as_json())
-    write_text(folder / "comparison.html", render_comparison(comparison))
-    return Compared(folder=folder, comparison=comparison)
+        entries = [_entry(plan, targets, chosen_seeds) for plan in plans]
+        names = [plan.name for plan in plans]
+        single = [plan for plan in plans if plan.kind is Kind.UNIMODAL]
+        if len(single) > 1:
+            entries.append(_ensemble(_unlike(UNIMODAL_ENSEMBLE, names), single, targets, chosen_seeds))
+        trained = next((plan for plan in plans if plan.results), None)
+        if trained is None or not any(plan.results for plan in plans if plan.kind is Kind.VARIANT):
+            failures = [reason for plan in plans for reason in (plan.failure, *plan.failures.values()) if reason]
+            raise TrainingError(f"no variant could be trained; the first one: {failures[0]}")
+        constants = {baseline_name(CONSTANT, target) for target in targets}
+        constant = constants.pop() if len(constants) == 1 else f"{CONSTANT} baseline"
+        entries.append(_constant(_unlike(constant, names), trained, targets, chosen_seeds))
+        comparison = compare_entries(
+            entries,
+            measures_of(targets),
+            split=evaluated_split,
+            seeds=chosen_seeds,
+            title=f"{Path(prepared.source).stem}: {', '.join(key for key, _ in options)}",
+            folder=str(folder),
+            settings={
+                "source": prepared.source,
+                "over": {key: list(values) for key, values in options},
+                "overrides": list(overrides),
+                "split_seed": prepared.recipe.training.seed,
+                "rows": {name: len(table) for name, table in tables.items()},
+                "variants": {variant.name: list(variant.changes) for variant in variants},
+                "folders": {plan.name: str(plan.trials[0].folder.parent) for plan in plans if plan.trials},
+            },
+        )
+        write_json(folder / "comparison.json", comparison.as_json())
+        write_text(folder / "comparison.html", render_comparison(comparison))
+        return Compared(folder=folder, comparison=comparison)
 
 
 def _evaluated_split(tables: Mapping[str, Table], split: str | None, prepared: Prepared) -> str:
@@ -239,7 +242,7 @@ def _folder(
         output = (
             Path("runs") / f"compare-{file_stem(prepared.source)}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
         )
-    folder = Path(output)
+    folder = named_path(output)
     if folder.is_file():
         raise ConfigError(f"{folder}: is a file, expected a folder for the comparison")
     if (folder / "recipe.yaml").exists() or (folder / "bundle").exists():

@@ -2,7 +2,8 @@
 
 Processes are started afresh, not forked: a forked one would carry over thread pools that torch has started. Each runs
 in a process group of its own, so that Ctrl-C reaches the parent alone, which passes it on exactly once: a second signal
-would cut a training short before its state is saved. One that outlives its parent ends after the training at hand.
+would cut a training short before its state is saved. One whose parent was killed ends at once, as if killed itself:
+the same command may be at work in its folder a second later.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -177,6 +179,7 @@ def _serve(
     """A process: trains what it is sent until nothing more comes."""
     if sys.platform != "win32":
         os.setpgrp()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(num_threads)
     runner = TrialRunner(tables, evaluated_split, keep=keep)
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
@@ -186,6 +189,13 @@ def _serve(
             except (TrainingInterrupted, KeyboardInterrupt):
                 outcome = None
             connection.send(outcome)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _end(connection: multiprocessing.connection.Connection, process: Any) -> None:
