@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from polysense.core.files import replacing
 from polysense.errors import SearchError
 
 __all__ = ["Tile", "contact_sheet"]
@@ -71,8 +72,11 @@ def contact_sheet(path: Path, queries: Sequence[Tile], results: Sequence[Tile]) 
     line = top * height + _GAP
     draw.line([(_GAP, line), (sheet.width - _GAP, line)], fill=_INK)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
+        kind = Image.registered_extensions().get(path.suffix.lower())
+        if kind is None:
+            raise ValueError(f"{path.suffix or 'a file without an ending'} is no image format")
+        with replacing(path) as part:
+            sheet.save(part, format=kind)
     except (OSError, ValueError) as error:
         raise SearchError(f"{path}: can't be written: {error}; use .png, .jpg or .webp") from error
 

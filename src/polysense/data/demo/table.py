@@ -16,7 +16,7 @@ import soundfile
 from PIL import Image
 
 from polysense.core import random
-from polysense.core.files import write_text
+from polysense.core.files import write_bytes, write_text
 from polysense.data.demo.assets import Speech, read_digits, read_speech
 from polysense.data.demo.degrade import degrade_image, degrade_speech
 from polysense.data.demo.notes import write_note
@@ -127,11 +127,15 @@ def _write(folder: Path, seed: int, num_rows: int) -> Path:
         if not missing["image"][row]:
             cells["image"] = f"image/{row:04d}.png"
             image = degrade_image(images[chosen[row]], random.generator(seed, "demo picture", row))
-            Image.fromarray(image).save(folder / cells["image"])
+            content = io.BytesIO()
+            Image.fromarray(image).save(content, "PNG")
+            write_bytes(folder / cells["image"], content.getvalue(), durable=False)  # can be made again
         if not missing["audio"][row]:
             cells["audio"] = f"audio/{row:04d}.wav"
             wave = degrade_speech(speech.wave(clips[row]), random.generator(seed, "demo speech", row))
-            soundfile.write(folder / cells["audio"], wave, speech.sample_rate, subtype="PCM_16")
+            content = io.BytesIO()
+            soundfile.write(content, wave, speech.sample_rate, format="WAV", subtype="PCM_16")
+            write_bytes(folder / cells["audio"], content.getvalue(), durable=False)
         if not missing["note"][row]:
             cells["note"] = write_note(int(labels[row]), random.generator(seed, "demo note", row))
         rows.append([*cells.values(), int(labels[row]), splits[row]])
