@@ -55,6 +55,38 @@ def test_aliases_as_people_use_them_are_read() -> None:
     assert parse_yaml(text)["fusion"] == {"type": "gated", "dropout": 0.1}
 
 
+def test_merge_keys_give_what_is_not_said_beside_them() -> None:
+    text = """
+    base: &base {type: gated, dropout: 0.1, width: 8}
+    wide: &wide {<<: *base, width: 64}
+    other: {dropout: 0.5, <<: *wide}
+    both: {<<: [{dropout: 0.3}, *wide], depth: 1}
+    again: *wide
+    =: 1
+    """
+    assert parse_yaml(text) == {
+        "base": {"type": "gated", "dropout": 0.1, "width": 8},
+        "wide": {"type": "gated", "dropout": 0.1, "width": 64},
+        "other": {"type": "gated", "dropout": 0.5, "width": 64},
+        "both": {"type": "gated", "dropout": 0.3, "width": 64, "depth": 1},
+        "again": {"type": "gated", "dropout": 0.1, "width": 64},
+        "=": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a {x: 1}\nb: {<<: *a, <<: *a}", "the key '<<' stands twice"),
+        ("a: &a {x: 1}\nb: {<<: *a, y: 1, y: 2}", "the key 'y' stands twice"),
+        ("b: {<<: 3}", "<<: expected keys and values to merge"),
+    ],
+)
+def test_wrong_merge_keys_are_refused_by_name(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_yaml(text)
+
+
 @pytest.mark.parametrize(
     "override",
     [

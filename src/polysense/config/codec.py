@@ -2,7 +2,7 @@
 
 YAML is read with 1.2's rules for the traps of 1.1: `no`, `on` and `yes` are strings (they are also column names and
 class labels), so are dates, `12:30` and codes such as `007`, and `1e-3` is a number. A key that stands twice is an
-error, not the last one winning.
+error, not the last one winning. Anchors, aliases and merge keys (`<<: *defaults`) work; a key beside a merge key wins.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class _Loader(yaml.SafeLoader):
 
     _depth = 0
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._merged: dict[int, yaml.MappingNode] = {}
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
@@ -60,18 +64,43 @@ class _Loader(yaml.SafeLoader):
             )
         return int(self.construct_yaml_int(node))
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        visited: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, typing.Hashable):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain value", key_node.start_mark)
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Puts what `<<` names into a node, once: by YAML's rules, which PyYAML's versions hold in part."""
+        if id(node) in self._merged:
+            return
+        self._merged[id(node)] = node  # with the node, whose id is then nobody else's
+        own = {self._key(pair): pair for pair in node.value if pair[0].tag != _MERGE}
+        sources = [self._sources(pair) for pair in node.value if pair[0].tag == _MERGE]
+        if len(own) + len(sources) < len(node.value) or len(sources) > 1:
+            self._refuse_twice(node)
+        merged: dict[Hashable, tuple[yaml.Node, yaml.Node]] = {}
+        for source in [source for each in sources for source in each]:  # what is named first wins
+            self.flatten_mapping(source)
+            for pair in source.value:
+                merged.setdefault(self._key(pair), pair)
+        node.value = [*(pair for key, pair in merged.items() if key not in own), *own.values()]
+
+    def _key(self, pair: tuple[yaml.Node, yaml.Node]) -> Hashable:
+        key = self.construct_object(pair[0], deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a plain value", pair[0].start_mark)
+        return key
+
+    def _sources(self, pair: tuple[yaml.Node, yaml.Node]) -> list[yaml.MappingNode]:
+        nodes = pair[1].value if isinstance(pair[1], yaml.SequenceNode) else [pair[1]]
+        if not all(isinstance(node, yaml.MappingNode) for node in nodes):
+            raise yaml.constructor.ConstructorError(
+                None, None, "<<: expected keys and values to merge, or a list of such", pair[1].start_mark
+            )
+        return list(nodes)
+
+    def _refuse_twice(self, node: yaml.MappingNode) -> None:
+        visited: set[Hashable] = set()
+        for pair in node.value:
+            key = "<<" if pair[0].tag == _MERGE else self._key(pair)
             if key in visited:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", pair[0].start_mark)
             visited.add(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 def _bounded(root: yaml.Node) -> yaml.Node:
@@ -118,6 +147,7 @@ def _represent_str(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 
 
 _TAG = "tag:yaml.org,2002:"
+_MERGE = f"{_TAG}merge"
 # Per type its pattern and the characters that it may begin with. ASCII: other scripts' digits are text.
 _PATTERNS = {
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -129,7 +159,7 @@ _PATTERNS = {
     ),
 }
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, old) for tag, old in resolvers if tag.removeprefix(_TAG) not in {*_PATTERNS, "timestamp"}]
+    first: [(tag, old) for tag, old in resolvers if tag.removeprefix(_TAG) not in {*_PATTERNS, "timestamp", "value"}]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _name, (_pattern, _first) in _PATTERNS.items():
