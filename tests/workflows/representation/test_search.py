@@ -379,3 +379,19 @@ def test_ids_that_are_not_there_are_named(home: Path, bundle: Bundle, tmp_path: 
     assert main(["index", "-o", str(place), "--delete", "nowhere", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["num_deleted"], told["not_in_index"], told["num_rows"]) == (0, ["nowhere"], 44)
+
+
+def test_a_table_with_none_of_the_columns_is_refused_and_makes_no_index(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write(tmp_path / "other.csv", [{"name": "x", "price": 1}])
+    model = str(bundle.folder)
+    for line in (
+        ["embed", model, str(table), "-o", str(tmp_path / "vectors.parquet")],
+        ["index", model, str(table), "-o", str(tmp_path / "tiles.index")],
+    ):
+        assert main(line) == 2
+        assert "other.csv: has none of the model's columns; expected at least one of" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["other.csv"]
+    with pytest.raises(UserError, match="has none of the model's columns"):
+        polysense.embed(bundle, [{"name": "x"}])

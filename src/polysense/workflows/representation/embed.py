@@ -177,6 +177,7 @@ def read_rows(
     parts: dict[K, list[np.ndarray]] = {}
     unreadable: list[Unreadable] = []
     dataset = TableDataset(table, bundle.processor, with_targets=False)
+    bundle.processor.require_any(dataset.table)
     for batch in bundle.batches(dataset, progress=progress):
         real = batch.rows >= 0
         with torch.inference_mode():
