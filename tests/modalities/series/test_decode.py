@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polysense.errors import DecodeError
+from polysense.modalities.series import decode
 from polysense.modalities.series.decode import is_numeric_list, read_series
 
 NUMBERS = st.lists(st.none() | st.integers(-1000, 1000) | st.floats(-1e6, 1e6), min_size=1, max_size=30)
@@ -170,3 +171,36 @@ def test_a_header_that_states_more_than_there_is_is_refused_before_room_is_made(
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(800))
     with pytest.raises(DecodeError, match="cut short: its header states 1000000000 x 100 values"):
         read_series("a.npy", tmp_path)
+
+
+def test_a_small_file_of_many_values_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.parquet"
+    pl.DataFrame({f"c{i}": pl.zeros(1 << 22, dtype=pl.Float64, eager=True) for i in range(8)}).write_parquet(path)
+    assert path.stat().st_size < 200_000
+    monkeypatch.setattr(pl, "read_parquet", lambda *_, **__: pytest.fail("it was unpacked"))
+    with pytest.raises(DecodeError, match=r"unpacks to 4,194,304 x 8 values from .* at most 25 a byte"):
+        read_series("bomb.parquet", tmp_path)
+
+
+def test_what_is_no_number_is_not_counted_and_what_is_stored_in_full_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "_UNSUSPICIOUS", 100)
+    values = np.random.default_rng(0).random(5_000)
+    pl.DataFrame({"x": values}).write_parquet(tmp_path / "full.parquet")
+    assert np.array_equal(read_series("full.parquet", tmp_path).values[:, 0], values)
+    pl.DataFrame({"x": np.zeros(50_000)}).write_parquet(tmp_path / "zeros.parquet")
+    with pytest.raises(DecodeError, match="unpacks to 50,000 x 1 values"):
+        read_series("zeros.parquet", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_hundred_thousand_channels_are_refused_at_once(tmp_path: Path, kind: str) -> None:
+    if kind == "csv":
+        (tmp_path / "wide.csv").write_text(",".join(f"c{i}" for i in range(100_000)) + "\n" + "1," * 99_999 + "1\n")
+    else:
+        pl.DataFrame({f"c{i}": [1.0] for i in range(20_001)}).write_parquet(tmp_path / "wide.parquet")
+    with pytest.raises(DecodeError, match=r"channels, expected at most 20,000"):
+        read_series(f"wide.{kind}", tmp_path)

@@ -30,6 +30,11 @@ SUFFIXES = (".npy", ".csv", ".tsv", ".parquet")
 MAX_VALUES = 2**26
 """Steps times channels of one series: half a gigabyte as float64."""
 
+# As of a table file: a Parquet file of 6 kB can state a gigabyte, since run lengths and dictionaries repeat.
+_UNSUSPICIOUS = 2**24
+_VALUES_PER_BYTE = 25
+_MAX_CHANNELS = 20_000
+
 # numpy reads a header as Python's source.
 _NPY_ERRORS = (
     ValueError, OSError, EOFError, MemoryError, SyntaxError, RecursionError, TypeError, KeyError, OverflowError,
@@ -106,6 +111,8 @@ def read_series(cell: object, root: Path) -> Series:
         raise DecodeError(f"is a binary file, expected one of {', '.join(SUFFIXES)}")
     separator = "\t" if suffix == ".tsv" else ","
     content = io.BytesIO(media.read())
+    _check_channels(content.readline().count(separator.encode()) + 1)
+    content.seek(0)
     return _from_frame(_parsed("CSV", lambda: pl.read_csv(content, separator=separator, infer_schema_length=None)))
 
 
@@ -165,9 +172,10 @@ def _from_parquet(media: Media) -> Series:
     content = io.BytesIO(media.read())
     empty = _parsed("Parquet", lambda: pl.DataFrame(schema=pl.read_parquet_schema(content)))
     num_steps = _parsed("Parquet", lambda: int(pl.scan_parquet(content).select(pl.len()).collect().item()))
-    _check_size((num_steps, empty.width))
+    _check_channels(empty.width)
     _check_numeric(empty)
     used = [series.name for series in empty if _is_numeric(series)]
+    _check_size((num_steps, len(used)), media.num_bytes)
     return _from_frame(_parsed("Parquet", lambda: pl.read_parquet(content, columns=used)))
 
 
@@ -208,9 +216,21 @@ def _check_numeric(frame: pl.DataFrame) -> None:
             )
 
 
-def _check_size(shape: Sequence[int]) -> None:
+def _check_size(shape: Sequence[int], num_bytes: int | None = None) -> None:
+    """Raises for more values than a series may have; `num_bytes` are those of a compressed file."""
+    size = " x ".join(f"{size:,}" for size in shape)
     if math.prod(shape) > MAX_VALUES:
-        raise DecodeError(f"has {' x '.join(f'{size:,}' for size in shape)} values, expected at most {MAX_VALUES:,}")
+        raise DecodeError(f"has {size} values, expected at most {MAX_VALUES:,}")
+    if num_bytes is not None and math.prod(shape) > max(_UNSUSPICIOUS, _VALUES_PER_BYTE * num_bytes):
+        raise DecodeError(
+            f"unpacks to {size} values from {num_bytes:,} bytes, expected at most {_VALUES_PER_BYTE} a byte (or "
+            f"{_UNSUSPICIOUS:,}), so that a crafted file can't exhaust the memory; if you trust it, save it as .npy"
+        )
+
+
+def _check_channels(number: int) -> None:
+    if number > _MAX_CHANNELS:
+        raise DecodeError(f"has {number:,} channels, expected at most {_MAX_CHANNELS:,}")
 
 
 def _check_kind(kind: np.dtype) -> None:
