@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,29 @@ def test_names_are_those_that_they_look_like(rows: list[dict[str, Any]]) -> None
         check = polysense.check(table, target="thing", columns={given: "category", "more": f"text:{given}"})
         assert _roles(check)[typed] == (Role.INPUT, "category")
         assert polysense.check(table, target=given).classes == {typed: {"1": 20, "2": 20, "3": 20}}
+
+
+@pytest.mark.parametrize("target", ["class", "pressure"])
+def test_a_number_that_may_stand_for_a_missing_value_is_named_with_what_to_do(target: str) -> None:
+    draw = random.Random(3)
+    rows = [
+        {
+            "age": -999 if number % 19 == 0 else draw.randint(18, 90),
+            "pressure": draw.gauss(120, 9),
+            "class": "ab"[number % 2],
+        }
+        for number in range(200)
+    ]
+    for number in range(7):
+        rows[number * 13]["pressure"] = 9999.0
+    key = "data.targets.pressure" if target == "pressure" else "data.columns.pressure"
+    result = polysense.check(rows, target=target)
+    text = " ".join(result.warnings)
+    assert re.search(r"age: -999 \((9|10|11) of 180\)", text)
+    assert "data.columns.age.missing=[-999]" in text
+    assert f"{key}.missing=[9999]" in text
+    stated = polysense.check(
+        rows, target=target, overrides=["data.columns.age.missing=[-999]", f"{key}.missing=[9999]"]
+    )
+    assert not any("9999" in warning or "-999" in warning for warning in stated.warnings)
+    assert "11 of 200 are -999" in polysense.check(rows).columns[0]["reason"]
