@@ -107,7 +107,9 @@ class NumberProcessor(ColumnProcessor):
         return np.array([scaled], dtype=np.float32)
 
     def is_missing(self, cell: object) -> bool:
-        return self.notation.reads_none(cell)
+        if isinstance(cell, str) and self.notation.is_missing(cell):
+            return True
+        return self.notation.reads_none(cell) if self.notation.missing else cell is None
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
         number, notation = float(value), self.notation
