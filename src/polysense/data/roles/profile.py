@@ -122,11 +122,7 @@ class ColumnProfile(Profile):
         self.positions = chosen.tolist()
         cells = table.some_cells(chosen, name, literal=literal)
         self._cells = [cell for cell in cells if cell is not None]
-        self.notation = NotationEvidence.of(self._cells)
-        self._mark: DecimalMark | None = None
-        if self.notation.unclear and self.notation.settled in ("convention", "nothing"):
-            self._mark = other_marks(table).get(name)
-            self.notation = _settled(self._cells, self._mark)
+        self.notation = _settled(table, name, self._cells)
         if self.notation.is_numeric and self.notation.marks and not self._are_named():
             self._without_marks(set(self.notation.marks))
         self._why_content: dict[str, str] = {}
@@ -190,7 +186,7 @@ class ColumnProfile(Profile):
     def num_missing(self, modality: str | None) -> int:
         """Rows whose cell is missing if the column is of a modality, its words for that counted; None: of no one's."""
         missing = self.num_rows - self.num_present
-        if modality is None or self.series.dtype != pl.String:
+        if modality is None or self.series.dtype != pl.String or self.num_numbers == len(self._cells):
             return missing
         words = [text for text in set(self.texts) if modalities()[modality].is_missing(text)]
         return missing + (int(self.series.is_in(words).sum()) if words else 0)
@@ -275,7 +271,7 @@ class ColumnProfile(Profile):
 
     @property
     def decimal_mark(self) -> str | None:
-        return self._mark
+        return self.notation.notation.decimal if self.notation.settled == "stated" else None
 
     @cached_property
     def mean_words(self) -> float:
@@ -433,22 +429,22 @@ def read_numbers(table: Table, column: pl.Series) -> np.ndarray:
     """A column of a table as numbers, float64, NaN where a cell is missing or is none."""
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    mark = other_marks(table).get(column.name) if column.dtype == pl.String else None
-    evidence = _settled(column.drop_nulls().head(SAMPLE).to_list(), mark)
+    evidence = _settled(table, column.name, column.drop_nulls().head(_SAMPLE_MARKS).to_list())
     if evidence.notation.decimal != "," and not evidence.notation.groups and column.dtype == pl.String:
         numbers = column.cast(pl.Float64, strict=False)
         if numbers.null_count() == column.null_count():  # a hundred times as fast
             return numbers.fill_null(np.nan).to_numpy()
     cells = column.to_list()
-    notation = _settled(cells, mark).notation
+    notation = _settled(table, column.name, cells).notation
     return np.array([_number(notation, cell) for cell in cells], dtype=np.float64)
 
 
-def _settled(cells: Sequence[object], mark: DecimalMark | None) -> NotationEvidence:
-    """A column's notation, with a decimal mark that the rest of the table has where its own cells leave it open."""
+def _settled(table: Table, name: str, cells: Sequence[object]) -> NotationEvidence:
+    """A column's notation, with the decimal mark that the rest of the table has where its own cells leave it open."""
     evidence = NotationEvidence.of(cells)
-    if mark is not None and evidence.unclear and evidence.settled in ("convention", "nothing"):
-        return NotationEvidence.of(cells, mark)
+    if evidence.unclear and evidence.settled in ("convention", "nothing"):
+        mark = other_marks(table).get(name)
+        return evidence if mark is None else NotationEvidence.of(cells, mark)
     return evidence
 
 

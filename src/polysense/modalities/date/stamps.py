@@ -22,6 +22,7 @@ __all__ = ["Stamps"]
 
 _SHARE = 0.99  # of the numbers; a few may be 0 or -1 for none
 _FEWEST = 3  # distinct ones
+_NUM_FIRST, _SHARE_OF_FIRST = 40, 0.8  # cells that are looked at first, and how many of them are of the magnitude
 _FIRST, _LAST = 946_684_800.0, 2_051_222_400.0  # 2000 to 2034
 _PER_SECOND: dict[DateUnit, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _SHORTEST = 86_400.0  # seconds from first to last; numbers nearer to one another are identifiers
@@ -64,6 +65,10 @@ class Stamps(NamedTuple):
             cells: Its cells that are not missing.
             words: Of its name, see `column_names.name_words`.
         """
+        # Of most columns a few cells tell that they are no dates.
+        first = [number_of(cell) for cell in cells[:_NUM_FIRST]]
+        if _unit([number for number in first if number is not None], _SHARE_OF_FIRST) is None:
+            return None
         numbers = [number for cell in cells if (number := number_of(cell)) is not None]
         if len(numbers) < _SHARE * len(cells) or len(set(numbers)) < _FEWEST:
             return None
@@ -81,9 +86,9 @@ class Stamps(NamedTuple):
         return Stamps(unit, spell(moments[0], pattern), spell(moments[-1], pattern), is_sure)
 
 
-def _unit(numbers: Sequence[float]) -> DateUnit | None:
+def _unit(numbers: Sequence[float], share: float = _SHARE) -> DateUnit | None:
     """By the magnitude of nearly all of them."""
-    most = _SHARE * len(numbers)
+    most = max(1.0, share * len(numbers))
     for unit, factor in _PER_SECOND.items():
         if sum(_FIRST * factor <= number <= _LAST * factor for number in numbers) >= most:
             return unit
