@@ -15,6 +15,8 @@ import polysense
 from polysense import api
 from polysense.cli.app import main
 from polysense.errors import ConfigError, PolysenseError
+from polysense.nn.layers.feature_projection import FeatureProjection
+from polysense.tasks.retrieval.heads.contrastive import ContrastiveHead
 
 SMALL = [
     "model.width=32",
@@ -215,3 +217,29 @@ def test_mistakes_are_named(table: Path, tmp_path: Path) -> None:
             overrides=["model.fusion={type: late}"],
             progress=False,
         )
+
+
+def test_columns_with_feature_vectors_are_read_from_them(table: Path, tmp_path: Path) -> None:
+    fitted = polysense.fit(
+        table,
+        target=["photo", "text"],
+        task="retrieval",
+        columns={"text": "text", "color": "ignored"},
+        output=tmp_path / "run",
+        overrides=[
+            *SMALL,
+            "training.epochs=40",
+            "model.encoders.photo={type: features}",
+            "model.encoders.text={type: features}",
+            "data.features={photo: [{type: color_histogram}], text: [{type: word_tfidf}]}",
+        ],
+        progress=False,
+    )
+    head = fitted.bundle.model.head("embedding")
+    assert isinstance(head, ContrastiveHead)
+    for projection in head.projections:
+        assert isinstance(projection, FeatureProjection)
+        assert projection.mean.abs().max() > 0, "fitted on the training rows"
+    assert fitted.evaluations["test"].value("embedding", "recall_at_5") > 0.6
+    again = polysense.load(fitted.folder)
+    assert again.predict(table).frame.equals(fitted.bundle.predict(table).frame)

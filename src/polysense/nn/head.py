@@ -57,6 +57,8 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
     """Whether a column alone can have such a head: it reads `Fused.pooled` and nothing else, and `combine` is there."""
     contrasts_rows: ClassVar[bool] = False
     """Whether its loss compares the rows of a batch with one another."""
+    reads_features: ClassVar[bool] = False
+    """Whether its head reads feature vectors in training too, so that they are made for every batch."""
     type: str
     loss_weight: NonNegativeFloat = 1.0
     hidden: int = 0
@@ -258,6 +260,22 @@ class BaseHead(nn.Module, Configured, ABC):
     def fit_columns(self, batches: Sequence[Mapping[str, ColumnBatch]]) -> None:
         """Learns what is counted, not trained, such as a mean predictor, from training rows' input columns."""
         raise AssertionError(f"{type(self).__name__} learns nothing from columns")
+
+    @property
+    def learns_from_features(self) -> bool:
+        """Whether `fit_features` is to be called before training."""
+        return False
+
+    def fit_features(
+        self, features: Mapping[str, Float[Tensor, "rows _"]], present: Mapping[str, Bool[Tensor, " rows"]]
+    ) -> None:
+        """Learns what is counted, not trained, such as means, from feature vectors of training rows.
+
+        Args:
+            features: Per column in `reads_features` that has any.
+            present: Which rows have the column.
+        """
+        raise AssertionError(f"{type(self).__name__} learns nothing from features")
 
     @property
     def selection_metric(self) -> str | None:

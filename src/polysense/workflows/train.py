@@ -104,8 +104,9 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
             for target in processor.targets.values() if name in tables else ():
                 for warning in target.held_out_warnings(tables["train"], tables[name]):
                     _log.warning("target %r, %s rows: %s", target.name, name, warning)
-    # Features are made only where an encoder reads them.
-    with_features = any(encoder.reads_features for encoder in recipe.model.encoders.values())
+    # Features are made only where an encoder or a head reads them.
+    parts = [*recipe.model.encoders.values(), *recipe.model.heads.values()]
+    with_features = any(part.reads_features for part in parts)
     train = TableDataset(tables["train"], processor, with_features=with_features)
     validation = tables.get("validation")
     num_workers = _read_settings(recipe, train)
@@ -187,7 +188,7 @@ def train_model(
     config = recipe.training
     torch.manual_seed(config.seed)
     model = recipe.model.build(schema)
-    fit_heads(model, data.train, config.seed)
+    fit_heads(model, data.train, config.seed, prediction=recipe.prediction)
     started = begin(model, recipe, data.start, folder, write=distributed.is_main)
 
     loader = TrainLoader(

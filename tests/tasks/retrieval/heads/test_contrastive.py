@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from polysense.core.batch import ValueTruth
+from polysense.core.rows import RowContext
 from polysense.core.schema import Target
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import Fused, FusedColumn, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.text.record import TextColumn
 from polysense.tasks.retrieval.heads.contrastive import ContrastiveHeadConfig, Embeddings
@@ -270,3 +271,60 @@ def test_wrong_settings_are_named() -> None:
     columns = [TextColumn(name="a", vocabulary_size=10)]
     with pytest.raises(ConfigError, match="'b' is no input column"):
         head().connect(columns)
+
+
+def _with_features(rows: int, *, seed: int = 0) -> Fused:
+    """Column a with five features, column b without; row 1 lacks a."""
+    generator = torch.Generator().manual_seed(seed)
+    present = torch.ones(rows, dtype=torch.bool)
+    present[1] = False
+    features = (torch.randn(rows, 5, generator=generator) * 3 + 2) * present[:, None]
+    summaries = torch.randn(2, rows, WIDTH, generator=generator)
+    columns = {}
+    for index, (name, there, vectors) in enumerate((("a", present, features), ("b", torch.ones_like(present), None))):
+        tokens = Tokens(summaries[index][:, None], there[:, None], (1,)).cleared()
+        columns[name] = FusedColumn(
+            tokens, summaries[index] * there[:, None], there, there[:, None].long(), None, vectors
+        )
+    return Fused(torch.zeros(rows, WIDTH), columns)
+
+
+def _space(**config: Any) -> Any:
+    torch.manual_seed(0)
+    made = ContrastiveHeadConfig(size=8, **config).build(target("a", "b"), WIDTH)
+    if made.reads_features:
+        made.connect_features({"a": 5, "b": 0})
+    return made.eval()
+
+
+def test_a_column_with_features_is_read_from_them_and_one_without_from_its_summary() -> None:
+    one, fused_rows = _space(), _with_features(6)
+    assert one.reads_features == ("a", "b")
+    assert one.learns_from_features
+    column = fused_rows.columns["a"]
+    assert column.features is not None
+    one.fit_features({"a": column.features}, {name: each.present for name, each in fused_rows.columns.items()})
+    known = column.features[column.present]
+    torch.testing.assert_close(one.projections[0].mean, known.mean(dim=0))
+    context = RowContext(torch.arange(6), torch.arange(6))
+    values = one.read(fused_rows, context).values
+    assert (values[1, 0] == 0).all(), "an absent column lies nowhere"
+
+    other = replace(column, summary=torch.randn(6, WIDTH))
+    torch.testing.assert_close(
+        one.read(replace(fused_rows, columns={**fused_rows.columns, "a": other}), context).values, values
+    )
+    moved = replace(column, features=column.features * 2)
+    changed = one.read(replace(fused_rows, columns={**fused_rows.columns, "a": moved}), context).values
+    assert not torch.allclose(changed[0, 0], values[0, 0])
+    torch.testing.assert_close(changed[:, 1], values[:, 1])
+
+
+def test_summaries_can_be_asked_for_whatever_a_column_has() -> None:
+    one = _space(reads="summaries")
+    assert one.reads_features == ()
+    assert not one.learns_from_features
+    fused_rows, context = _with_features(6), RowContext(torch.arange(6), torch.arange(6))
+    assert torch.equal(
+        one.read(fused_rows, context).values[:, 0] == 0, (~fused_rows.columns["a"].present)[:, None].expand(-1, 8)
+    )

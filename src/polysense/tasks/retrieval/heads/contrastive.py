@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.config.limits import PositiveInt
+from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.batch import Truth, ValueTruth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
@@ -35,6 +35,7 @@ from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig, readout
 from polysense.nn.layers.contrastive import Comparison, ContrastiveLoss, Duplicates, contrastive_losses
+from polysense.nn.layers.feature_projection import FeatureProjection
 from polysense.tasks.retrieval.record import RetrievalTarget
 
 __all__ = ["ContrastiveHead", "ContrastiveHeadConfig", "Embeddings"]
@@ -57,10 +58,14 @@ class ContrastiveHeadConfig(HeadConfig):
             are pushed apart.
         learn_temperature: Whether the logit scale, 1 / temperature, (and SigLIP's bias) is learned.
         chunk: Rows whose similarities to all others are in memory at once.
+        reads: What a column's embedding is made of. "auto": its feature vector, where it has one, else its summary;
+            "summaries": its summary, whatever it has.
+        feature_dropout: On the numbers of a feature vector.
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"retrieval"})
     contrasts_rows: ClassVar[bool] = True
+    reads_features: ClassVar[bool] = True
     replaced: ClassVar[Mapping[str, str]] = {
         "matching": "model.objectives={matching: {type: image_text_matching, weight: 0.5}}"
     }
@@ -70,6 +75,8 @@ class ContrastiveHeadConfig(HeadConfig):
     duplicates: Duplicates = "positives"
     learn_temperature: bool = True
     chunk: PositiveInt = 256
+    reads: Literal["auto", "summaries"] = "auto"
+    feature_dropout: FractionBelowOne = 0.5
 
 
 @pytree_node
@@ -107,6 +114,9 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
         names = range(len(self.members))
         anchor = self.members.index(target.anchor) if target.anchor else None
         self.directions = tuple(pair for pair in itertools.permutations(names, 2) if anchor is None or anchor in pair)
+        self._feature_dropout = config.feature_dropout
+        if config.reads == "auto":
+            self.reads_features = self.members
         self.projections = nn.ModuleList(readout(width, config.hidden, config.dropout, config.size) for _ in names)
         logit_scale, bias = _START[config.loss]
         learned = config.learn_temperature
@@ -121,6 +131,21 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
                 f"is no input column (there are: {', '.join(names)})"
             )
 
+    def connect_features(self, sizes: Mapping[str, int]) -> None:
+        size = self.projections[0][-1].out_features
+        for index, name in enumerate(self.members):
+            if sizes[name]:
+                self.projections[index] = FeatureProjection(sizes[name], size, self._feature_dropout)
+
+    @property
+    def learns_from_features(self) -> bool:
+        return any(isinstance(projection, FeatureProjection) for projection in self.projections)
+
+    def fit_features(self, features: Mapping[str, Float[Tensor, "rows _"]], present: Mapping[str, Tensor]) -> None:
+        for name, projection in zip(self.members, self.projections, strict=True):
+            if isinstance(projection, FeatureProjection):
+                projection.fit(features[name][present[name]])
+
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Embeddings:
         if self.training:
             with torch.no_grad():  # a clamp within the graph would have no gradient to come back with
@@ -128,7 +153,11 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
         values = []
         for name, projection in zip(self.members, self.projections, strict=True):
             column = fused.columns[name]
-            values.append(F.normalize(projection(column.summary).float(), dim=1) * column.present[:, None])
+            source = column.summary
+            if isinstance(projection, FeatureProjection):
+                assert column.features is not None, f"{name}: no features, though {type(self).__name__} asked for them"
+                source = column.features
+            values.append(F.normalize(projection(source).float(), dim=1) * column.present[:, None])
         # Sums and no views of parameters: shards free what they lie in after this method. And the summary, of no use to
         # this head, is touched: where this loss is taken over several micro-batches there may be no other.
         nothing = fused.pooled.float().sum(dim=1) * 0.0
