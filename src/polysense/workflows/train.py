@@ -105,8 +105,8 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
                 for warning in target.held_out_warnings(tables["train"], tables[name]):
                     _log.warning("target %r, %s rows: %s", target.name, name, warning)
     # Features are made only where an encoder or a head reads them.
-    parts = [*recipe.model.encoders.values(), *recipe.model.heads.values()]
-    with_features = any(part.reads_features for part in parts)
+    encoders, heads = recipe.model.encoders.values(), recipe.model.heads.values()
+    with_features = any(encoder.reads_features for encoder in encoders) or any(head.reads_features for head in heads)
     train = TableDataset(tables["train"], processor, with_features=with_features)
     validation = tables.get("validation")
     num_workers = _read_settings(recipe, train)

@@ -114,7 +114,7 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
         names = range(len(self.members))
         anchor = self.members.index(target.anchor) if target.anchor else None
         self.directions = tuple(pair for pair in itertools.permutations(names, 2) if anchor is None or anchor in pair)
-        self._feature_dropout = config.feature_dropout
+        self._size, self._feature_dropout = config.size, config.feature_dropout
         if config.reads == "auto":
             self.reads_features = self.members
         self.projections = nn.ModuleList(readout(width, config.hidden, config.dropout, config.size) for _ in names)
@@ -132,10 +132,9 @@ class ContrastiveHead(Head[Embeddings], config=ContrastiveHeadConfig):
             )
 
     def connect_features(self, sizes: Mapping[str, int]) -> None:
-        size = self.projections[0][-1].out_features
         for index, name in enumerate(self.members):
             if sizes[name]:
-                self.projections[index] = FeatureProjection(sizes[name], size, self._feature_dropout)
+                self.projections[index] = FeatureProjection(sizes[name], self._size, self._feature_dropout)
 
     @property
     def learns_from_features(self) -> bool:
