@@ -155,7 +155,7 @@ def _score(
     answers, truth = model.predict(x[is_test]), labels[is_test]
     line = f"{(answers == truth).mean():.3f} | {f1_score(truth, answers, average='weighted'):.3f}"
     if len(model.classes_) > 2:
-        return f"{line} | | {best:g}"
+        return f"{line} |  | {best:g}"
     area = roc_auc_score(truth == model.classes_[1], model.predict_proba(x[is_test])[:, 1])
     return f"{line} | {area:.3f} | {best:g}"
 

@@ -236,3 +236,11 @@ def test_names_from_a_table_can_do_no_harm(world):
         )
     )
     assert_harmless(page)
+
+
+def test_the_scores_own_line_says_that_rows_were_left_out(report, world):
+    total, counted = report.evaluation.num_rows, report.evaluation.num_counted("label")
+    assert counted < total
+    title = metrics_table(report, world.label).title
+    assert title == f"label: {counted} of {total} test rows ({total - counted} more have no label that can be scored)"
+    assert "that can be scored)" in Page(render_report(report)).text

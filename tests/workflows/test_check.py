@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,74 @@ def test_names_are_those_that_they_look_like(rows: list[dict[str, Any]]) -> None
         check = polysense.check(table, target="thing", columns={given: "category", "more": f"text:{given}"})
         assert _roles(check)[typed] == (Role.INPUT, "category")
         assert polysense.check(table, target=given).classes == {typed: {"1": 20, "2": 20, "3": 20}}
+
+
+@pytest.mark.parametrize("target", ["class", "pressure"])
+def test_a_number_that_may_stand_for_a_missing_value_is_named_with_what_to_do(target: str) -> None:
+    draw = random.Random(3)
+    rows = [
+        {
+            "age": -999 if number % 19 == 0 else draw.randint(18, 90),
+            "pressure": draw.gauss(120, 9),
+            "class": "ab"[number % 2],
+        }
+        for number in range(200)
+    ]
+    for number in range(7):
+        rows[number * 13]["pressure"] = 9999.0
+    key = "data.targets.pressure" if target == "pressure" else "data.columns.pressure"
+    result = polysense.check(rows, target=target)
+    text = " ".join(result.warnings)
+    assert re.search(r"age: -999 \((9|10|11) of 180\)", text)
+    assert "data.columns.age.missing=[-999]" in text
+    assert f"{key}.missing=[9999]" in text
+    stated = polysense.check(
+        rows, target=target, overrides=["data.columns.age.missing=[-999]", f"{key}.missing=[9999]"]
+    )
+    assert not any("9999" in warning or "-999" in warning for warning in stated.warnings)
+    assert "11 of 200 are -999" in polysense.check(rows).columns[0]["reason"]
+
+
+@pytest.mark.parametrize("target", [None, "y"])
+def test_the_missing_share_counts_what_reading_takes_for_missing(target: str | None, tmp_path: Path) -> None:
+    marks = ["?", "-", "#N/A", "", "unknown"]
+    lines = ["amount,when,word,y"]
+    for i in range(100):
+        amount = marks[i % 5] if i < 30 else str(i / 4)
+        when = marks[i % 5] if i < 20 else f"2024-01-{1 + i % 28:02}"
+        lines.append(f"{amount},{when},{'?' if i < 50 else 'yes'},{'ab'[i % 2]}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    result = polysense.check(tmp_path / "t.csv", target=target)
+    missing = {column["name"]: column["missing"] for column in result.columns}
+    assert missing == {"amount": 0.3, "when": 0.2, "word": 0.0, "y": 0.0}
+    stated = polysense.check(tmp_path / "t.csv", target="y", columns={"when": "date", "amount": "number"})
+    assert {column["name"]: column["missing"] for column in stated.columns} == missing
+
+
+@pytest.mark.parametrize(
+    ("cells", "delimiter", "expected"),
+    [
+        (["1,234", "5,678", "12,345"], ";", "from 1.234 to 12.35"),
+        (["1,234", "5,678", "12,345"], ",", "integers from 1,234 to 12,345"),
+        (["1.234", "5.678", "12.345"], ";", "from 1.234 to 12.35"),
+    ],
+)
+def test_semicolons_between_the_fields_say_that_a_comma_is_a_decimal_mark(
+    cells: list[str], delimiter: str, expected: str, tmp_path: Path
+) -> None:
+    rows = [f'"{cells[i % 3]}"{delimiter}{"ab"[i % 2]}' for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join([f"x{delimiter}y", *rows]) + "\n", encoding="utf-8")
+    assert expected in polysense.check(tmp_path / "t.csv", target="y").columns[0]["reason"]
+    # Other columns say more than what separates them.
+    rows = [f'"{cells[i % 3]}"{delimiter}{i / 4:.2f}{delimiter}{"ab"[i % 2]}' for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join([f"x{delimiter}z{delimiter}y", *rows]) + "\n", encoding="utf-8")
+    reason = polysense.check(tmp_path / "t.csv", target="y").columns[0]["reason"]
+    assert ("1,234" in reason) is ("," in cells[0])
+
+
+def test_a_stated_number_column_of_a_file_with_semicolons_is_read_with_decimal_commas(tmp_path: Path) -> None:
+    rows = [f"{1 + i % 9},{100 + i};{'ab'[i % 2]}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["x;y", *rows]) + "\n", encoding="utf-8")
+    result = polysense.check(tmp_path / "t.csv", target="y", columns={"x": "number"})
+    assert result.ok
+    assert not any("two ways" in warning for warning in result.warnings)

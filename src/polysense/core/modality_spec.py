@@ -129,7 +129,7 @@ class Profile(ABC):
     @property
     @abstractmethod
     def decimal_mark(self) -> str | None:
-        """What the table's other columns have as decimal mark, where this column's numbers can be read in two ways."""
+        """The decimal mark of the rest of the table, where this column's numbers can be read in two ways; else None."""
 
     @abstractmethod
     def num_distinct(self) -> int:
@@ -175,6 +175,8 @@ class Claim:
         with_own_split: Where `is_used` is False because a random split would judge too well: the evidence for making it
             an input where the table itself says which rows judge. None: it is left out there too.
         settings: Of the column's config, where the table tells what the column alone does not.
+        hint: What is said of the column where another claim is surer: "if they are days ..., its type is date".
+        warns: Whether the hint is a warning.
     """
 
     SURE: ClassVar[float] = 0.9
@@ -185,6 +187,8 @@ class Claim:
     is_used: bool = True
     with_own_split: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    hint: str = ""
+    warns: bool = False
 
     def __post_init__(self) -> None:
         assert 0 < self.confidence <= 1, f"a confidence of {self.confidence}; claim nothing (None) instead of 0"
@@ -313,6 +317,11 @@ class ModalitySpec(ABC):
 
     def recognizes_decoded(self, value: Mapping[str, object]) -> bool:
         """Whether a dict is what a library makes of one of its files, and can be read as one; by default none is."""
+        return False
+
+    def is_missing(self, text: str) -> bool:
+        """Whether a text in a column of its own stands for a missing cell ("?" among dates), beside those that do
+        everywhere; by default none does."""
         return False
 
     @abstractmethod

@@ -368,6 +368,10 @@ class ColumnProcessor(FittedColumn):
         """
         return None
 
+    def is_missing(self, cell: object) -> bool:
+        """Whether a cell is read as missing; where a modality knows words for that, those are."""
+        return cell is None
+
     def unfamiliar(self, cells: Iterable[object]) -> str | None:
         """What of another table's cells can be read and still means little to a model that was fitted on others.
 

@@ -35,7 +35,7 @@ _log = get_logger("polysense.data.processor")
 
 T = TypeVar("T")
 _MAX_LISTED = 20  # columns that a message lists
-_VERSION = 5
+_VERSION = 6
 _FILE = "processor.json"
 
 

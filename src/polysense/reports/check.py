@@ -11,6 +11,8 @@ from polysense.escaping import joined, visible
 
 __all__ = ["Check"]
 
+_MOST = 20  # warnings and names that are listed for people
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -26,6 +28,7 @@ class Check:
         num_tried: Rows whose cells were tried.
         problems: What would stop training.
         warnings: What training would run with, but should be known.
+        cautions: Those of them that the columns' reasons give, by column.
     """
 
     table: str
@@ -37,6 +40,7 @@ class Check:
     num_tried: int = 0
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    cautions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -81,8 +85,22 @@ class Check:
         if self.num_tried:
             lines += ["", f"Unreadable cells in the {self.num_tried:,} rows tried: {len(self.unreadable)}"]
             lines += [f"  {cell}" for cell in self.unreadable[:20]]
-        for title, remarks in (("Warning", self.warnings), ("Problem", self.problems)):
-            lines += [line for remark in remarks for line in ("", f"{title}: {remark}")]
+        lines += self._cautions()
+        given = {f"{name}: {text}" for name, texts in self.cautions.items() for text in texts}
+        warnings = [warning for warning in self.warnings if warning not in given]
+        for title, remarks in (("Warning", warnings), ("Problem", list(self.problems))):
+            lines += [line for remark in remarks[:_MOST] for line in ("", f"{title}: {remark}")]
+            if len(remarks) > _MOST:
+                lines += ["", f"... and {len(remarks) - _MOST:,} more; --json lists all"]
         if self.ok and self.num_tried:
             lines += ["", "Ready to train."]
         return joined(lines)
+
+    def _cautions(self) -> list[str]:
+        """Which columns have warnings; these stand in their reasons, so they are not said again."""
+        names = [visible(name) for name, texts in self.cautions.items() if texts]
+        if not names:
+            return []
+        have = "1 column has a warning" if len(names) == 1 else f"{len(names):,} columns have warnings"
+        more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
+        return ["", f"Warning: {have}, which the list above gives: {', '.join(names[:_MOST])}{more}"]

@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from polysense.core.metric import Metric
+from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.escaping import visible
 from polysense.evaluation.baselines import baseline_name
@@ -57,7 +58,17 @@ def metrics_table(report: Report, target: Target) -> Table:
     """The model's headline metrics over their intervals, then the baselines'; fits 80 characters."""
     evaluation = report.evaluation
     infos = _fitting(reported_metrics(target, evaluation.statistics[target.name]))
-    table = titled_table(f"{target.name}: {evaluation.num_counted(target.name):,} {report.split} rows")
+    counted = evaluation.num_counted(target.name)
+    rows = f"{counted:,} {report.split} rows"
+    if counted < evaluation.num_rows:
+        # A label that training did not know is one too: a score without such rows is none of the table.
+        left = evaluation.num_rows - counted
+        have = "has" if left == 1 else "have"
+        rows = (
+            f"{counted:,} of {evaluation.num_rows:,} {report.split} rows ({left:,} more {have} "
+            f"{task(target.task).absence(target)} that can be scored)"
+        )
+    table = titled_table(f"{target.name}: {rows}")
     table.add_column("", max_width=_NAME_WIDTH)
     for info in infos:
         arrow = "↑" if info.higher_is_better else "↓"

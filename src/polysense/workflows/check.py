@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from polysense.core import registry
 from polysense.core.role import Role
 from polysense.core.sample import Unreadable
+from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.roles.profile import quote
@@ -52,14 +54,21 @@ def check(
     """
     if target is None and task is None and not is_recipe(source):
         table = read_table(source, allow_outside=allows_outside(overrides))
-        guesses = infer(table, [], overrides=columns)
+        guesses = infer(table, [], overrides=columns, logs=False)
         advice = "no target is named: give --target COLUMN to check classes, splits, leaks and every cell"
-        return Check(table=table.name, num_rows=len(table), columns=_columns(table, guesses), warnings=(advice,))
-    prepared = prepare(source, target=target, task=task, overrides=overrides, columns=columns)
+        return Check(
+            table=table.name,
+            num_rows=len(table),
+            columns=_columns(table, guesses),
+            cautions=_cautions(guesses),
+            warnings=(*_of_columns(guesses), advice),
+        )
+    prepared = prepare(source, target=target, task=task, overrides=overrides, columns=columns, logs=False)
     table, config = prepared.table, prepared.recipe.data
     guesses = prepared.guesses or _of_recipe(table, config)
     problems: list[str] = []
-    warnings = [f"{guess.name}: {warning}" for guess in guesses for warning in guess.warnings]
+    warnings = _of_columns(guesses)
+    marked: dict[str, int] = {}
     classes = {}
     for name, requested in config.targets.items():
         if registry.task(requested.task).has_classes:
@@ -78,6 +87,8 @@ def check(
         warnings += shared_persons(config, table, tables)
         processor, _, _ = fit_processor(prepared.recipe, tables)
         warnings += processor.warnings
+        for name, column in processor.columns.items():
+            marked[name] = _num_marked(table.cells(column.source), column)
         prepared.recipe.model.build(processor.schema)
         num_rows = max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_CELLS // len(processor.columns)))
         positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), num_rows)).astype(int))
@@ -91,7 +102,8 @@ def check(
     return Check(
         table=table.name,
         num_rows=len(table),
-        columns=_columns(table, guesses),
+        columns=_columns(table, guesses, marked),
+        cautions=_cautions(guesses),
         classes=classes,
         splits=splits,
         unreadable=tuple(unreadable),
@@ -130,7 +142,7 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
         for column in requested.sources(name)
         if table.has(column)
     }
-    result = infer(table, list(tasks), overrides={name: str(task) for name, task in tasks.items()})
+    result = infer(table, list(tasks), overrides={name: str(task) for name, task in tasks.items()}, logs=False)
     readers: dict[str, list[str]] = {}
     for name, column in config.columns.items():
         readers.setdefault(column.source(name), []).append(name)
@@ -158,17 +170,36 @@ def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
     return guesses
 
 
-def _columns(table: Any, guesses: Sequence[Any]) -> list[dict[str, Any]]:
+def _cautions(guesses: Sequence[ColumnGuess]) -> dict[str, tuple[str, ...]]:
+    """The warnings of each column that has some."""
+    return {guess.name: guess.warnings for guess in guesses if guess.warnings}
+
+
+def _of_columns(guesses: Sequence[ColumnGuess]) -> list[str]:
+    return [f"{guess.name}: {warning}" for guess in guesses for warning in guess.warnings]
+
+
+def _num_marked(cells: Sequence[object], column: ColumnProcessor) -> int:
+    """The cells that reading takes for missing; equal texts are read once."""
+    texts = Counter(cell for cell in cells if isinstance(cell, str))
+    marked = sum(count for text, count in texts.items() if column.is_missing(text))
+    return marked + sum(not isinstance(cell, str) and column.is_missing(cell) for cell in cells)
+
+
+def _columns(
+    table: Table, guesses: Sequence[ColumnGuess], marked: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """What each column is, and the share of its cells that is missing: as reading has it where it is read."""
     results = []
     for guess in guesses:
-        cells = table.cells(guess.column or guess.name)
         kind = guess.task if guess.role is Role.TARGET else guess.modality
+        is_read = guess.role is Role.INPUT and marked is not None and guess.name in marked
         results.append(
             {
                 "name": guess.name,
                 "role": str(guess.role),
                 "type": None if kind is None else str(kind),
-                "missing": sum(cell is None for cell in cells) / max(len(cells), 1),
+                "missing": (marked[guess.name] if is_read and marked else guess.num_missing) / max(len(table), 1),
                 "reason": guess.reason,
             }
         )

@@ -85,6 +85,7 @@ def prepare(
     test: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     data: Any = None,
+    logs: bool = True,
 ) -> Prepared:
     """Reads or infers the recipe, and reads its table.
 
@@ -100,6 +101,7 @@ def prepare(
         test: A test table of its own.
         columns: Per column what the user says it is.
         data: The table in memory, where the source is a recipe without a table.
+        logs: Whether what is guessed of columns is logged, as `infer` has it.
 
     Raises:
         ConfigError: The recipe or an override is wrong, or no target is named.
@@ -130,7 +132,7 @@ def prepare(
         unicodedata.normalize("NFC", name): unicodedata.normalize("NFC", kind)  # audio:COLUMN
         for name, kind in (columns or {}).items()
     }
-    guesses = infer(table, [] if task else targets, overrides=columns)
+    guesses = infer(table, [] if task else targets, overrides=columns, logs=logs)
     if task is not None:
         guesses = inputs_for(task, guesses, targets)
     on_disk = isinstance(source, (str, Path))

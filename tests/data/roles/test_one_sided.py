@@ -96,3 +96,17 @@ def test_limits_are_values_too() -> None:
     guess = infer(read_table({"growth": growth, "y": LABELS}), ["y"])[0]
     assert f"the target 'y' is 'ill' in all {growth.count(math.inf)} rows in which the cell is inf" in guess.reason
     assert guess.role == "input"
+
+
+def test_a_wide_table_logs_a_line_for_each_of_the_first_columns_and_counts_the_others(caplog):
+    columns = {f"lab{i}": [0 if y == "ill" else 1 + j % 7 for j, y in enumerate(LABELS)] for i in range(30)}
+    table = read_table({**columns, "y": LABELS})
+    with caplog.at_level("INFO"):
+        infer(table, ["y"])
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("is it known before" in line or "determines the target" in line for line in lines) == 10
+    assert sum("20 more columns have warnings ('lab10'" in line for line in lines) == 1
+    assert len({line.partition(":")[0] for line in lines}) == len(lines)
+    caplog.clear()
+    infer(table, ["y"], logs=False)
+    assert not caplog.records

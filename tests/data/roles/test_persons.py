@@ -124,3 +124,19 @@ def test_the_target_spelled_again_is_no_group() -> None:
     found = guesses(speaker=CODES, y=[f"voice {code}" for code in CODES])
     assert found["speaker"].role is Role.IGNORED
     assert "follows from the target 'y'" in found["speaker"].reason
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [("author", ["Ann Lee", "Bo Chen"]), ("speaker_id", [7, 9]), ("patient", ["p1", "p2"]), ("autor", ["A", "B"])],
+)
+def test_two_persons_are_too_few_to_keep_apart_and_that_is_said(name: str, cells: list[Any]) -> None:
+    guess = guesses(**{name: cells * 75})[name]
+    assert guess.role is Role.INPUT
+    (warning,) = guess.warnings
+    assert "it names persons, but only 2, too few to be kept apart" in warning
+    assert warning in guess.reason
+
+
+def test_two_parts_of_a_conversation_are_no_persons() -> None:
+    assert not guesses(speaker=["user", "assistant"] * 75)["speaker"].warnings

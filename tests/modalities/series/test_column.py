@@ -105,3 +105,16 @@ def test_a_series_that_is_much_longer_than_all_others_is_cut_and_told(
     assert "cut to max_steps=4096" in caplog.text
     assert item(fit(SeriesColumnConfig(max_steps=2), [short]), short).shape == (2, 1)
     assert item(fit(SeriesColumnConfig(max_steps=None), [short]), long).shape == (10_000, 1)
+
+
+def test_a_mark_for_steps_that_were_not_measured_is_named_and_read_as_missing_once_it_is_stated(fit: Fit) -> None:
+    rng = np.random.default_rng(0)
+    cells = [np.where(rng.uniform(size=50) < 0.1, -999.0, rng.normal(20, 3, 50)).tolist() for _ in range(8)]
+    count = sum(cell.count(-999.0) for cell in cells)
+    (warning,) = fit(SeriesColumnConfig(), cells).warnings
+    assert f"-999 ({count} of 400)" in warning
+    assert ".missing=[-999]" in warning
+    processor = fit(SeriesColumnConfig(missing=(-999.0,)), cells)
+    assert not processor.warnings
+    assert np.isnan(item(processor, cells[0])[:, 0]).tolist() == [step == -999.0 for step in cells[0]]
+    assert processor.column.mean[0] == pytest.approx(20, abs=1)  # type: ignore[attr-defined]

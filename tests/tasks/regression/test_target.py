@@ -92,3 +92,14 @@ def test_an_outlier_of_rows_that_are_not_trained_on_is_named_with_its_row():
     assert processor.held_out_warnings(train, read_table({"mg": [1.0]}, name="test")) == ()
     keeping = fitted(VALUES, outliers="keep")
     assert keeping.held_out_warnings(train, read_table({"kg": held_out[:21]}, name="test")) == ()
+
+
+def test_a_code_that_the_recipe_names_is_a_missing_value():
+    spoiled = [*VALUES, *[-999.0] * 40]
+    (warning,) = fitted(spoiled).warnings
+    assert "data.targets.kg.missing=[-999]" in warning
+    assert "40 of" in warning
+    processor = fitted(spoiled, missing=(-999.0,))
+    assert not processor.warnings
+    assert record(processor).mean == record(fitted(VALUES)).mean
+    assert record(processor).num_rows == len(VALUES)

@@ -8,9 +8,10 @@ by a fixed permutation; distinct values, ranges and give-away columns are counte
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -23,11 +24,12 @@ from polysense.core.spelling import did_you_mean
 from polysense.core.task_spec import TargetClaim
 from polysense.core.unsupported import Unsupported
 from polysense.data.roles.leaks import find_leaks
-from polysense.data.roles.persons import claim_person, settle_persons
+from polysense.data.roles.persons import claim_person, settle_persons, too_few_persons
 from polysense.data.roles.profile import ColumnGuess, ColumnProfile, cleaned, quote
 from polysense.data.roles.split_marks import SPLIT_NAMES, trained_and_held_out, why_split_mark
 from polysense.data.split import split_name
 from polysense.data.tables.sources import Table
+from polysense.data.values.pairs import describe_pairs
 from polysense.errors import ColumnError, TableError
 
 __all__ = ["ColumnGuess", "guess_target", "infer", "stated_target"]
@@ -37,10 +39,13 @@ logger = get_logger("polysense.data.roles.infer")
 _MAJORITY = 0.8  # of the texts that name files of one kind
 _TEXTS = 0.9  # of the cells
 _FEW = 20  # values
+_MOST_LOGGED = 10  # columns
 _USE = "to use it, name it under columns with its type"
 
 
-def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] | None = None) -> list[ColumnGuess]:
+def infer(
+    table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] | None = None, logs: bool = True
+) -> list[ColumnGuess]:
     """Guesses what each column of a table is.
 
     Args:
@@ -49,6 +54,7 @@ def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] 
         overrides: Per column what the user says it is: a modality, for a target a task, or a role ("ignored", "group",
             "split", "weight"). MODALITY:COLUMN makes one more input of a column ("audio:clip": the audio of the videos
             in clip) under a new name.
+        logs: Whether columns that are no inputs and warnings are logged; not where the guesses are shown anyway.
 
     Returns:
         A guess per column, in the table's order; then one for each further input.
@@ -74,12 +80,34 @@ def infer(table: Table, targets: Sequence[str], *, overrides: Mapping[str, str] 
         if target not in stated:
             guesses[target] = _unless_unseen(table, guesses, guesses[target])
         find_leaks(table, guesses, guesses[target], set(stated))
-    for name in table.names:
-        guess = guesses[name]
-        # A leak is told of with a warning (`find_leaks`).
-        if guess.role in (Role.IGNORED, Role.GROUP, Role.SPLIT) and name not in stated and not guess.warnings:
-            logger.info("%s, column %r is no input: %s", table.name, name, guess.reason)
+    if logs:
+        _log_guesses(table, [guesses[name] for name in table.names if name not in targets], set(stated))
     return [*(guesses[name] for name in table.names), *more]
+
+
+def _log_guesses(table: Table, guesses: Sequence[ColumnGuess], stated: Collection[str]) -> None:
+    """One line for a column that is no input, or that has a warning; of a wide table those of the first few."""
+    warned = [guess for guess in guesses if guess.warnings]
+    for guess in warned[:_MOST_LOGGED]:
+        # What leaves a column out stands in its reason, and how to take it in.
+        text = guess.reason if guess.role is Role.IGNORED else "; ".join(guess.warnings)
+        logger.warning("%s, column %r: %s", table.name, guess.name, text)
+    left = [guess for guess in guesses if guess.role in (Role.IGNORED, Role.GROUP, Role.SPLIT) and not guess.warnings]
+    left = [guess for guess in left if guess.name not in stated]
+    for guess in left[:_MOST_LOGGED]:
+        logger.info("%s, column %r is no input: %s", table.name, guess.name, guess.reason)
+    for rest, level, what in (
+        (warned[_MOST_LOGGED:], logging.WARNING, "have warnings"),
+        (left[_MOST_LOGGED:], logging.INFO, "are no inputs"),
+    ):
+        if rest:
+            names = ", ".join(repr(guess.name) for guess in rest[:_MOST_LOGGED])
+            more = " ..." if len(rest) > _MOST_LOGGED else ""
+            logger.log(
+                level,
+                "%s: %d more columns %s (%s%s); `polysense check` says of each why",
+                table.name, len(rest), what, names, more,
+            )  # fmt: skip
 
 
 def _another(table: Table, name: str, value: str) -> ColumnGuess:
@@ -121,8 +149,11 @@ def _use_with_own_split(table: Table, guesses: dict[str, ColumnGuess], settled: 
 
 def _guess(table: Table, name: str, is_target: bool) -> ColumnGuess:
     if is_target:
-        return guess_target(ColumnProfile(table, name, literal=True))
-    return _Input(table, name, literal=False).guess()
+        profile = ColumnProfile(table, name, literal=True)
+        return dataclasses.replace(guess_target(profile), num_missing=profile.num_missing(None))
+    evidence = _Input(table, name, literal=False)
+    guess = evidence.guess()
+    return dataclasses.replace(guess, num_missing=evidence.num_missing(guess.modality))
 
 
 def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: ColumnGuess) -> ColumnGuess:
@@ -160,14 +191,34 @@ def _override(table: Table, name: str, value: str, is_target: bool) -> ColumnGue
     evidence = ColumnProfile(table, name, literal=is_target)
     reason = f"{value}: as stated"
     if is_target:
-        return stated_target(evidence, value)
+        return dataclasses.replace(stated_target(evidence, value), num_missing=evidence.num_missing(None))
     if value in roles:
-        return ColumnGuess(name=name, role=Role(value), reason=reason)
-    return ColumnGuess(name=name, role=Role.INPUT, modality=value, multiple=evidence.are_lists, reason=reason)
+        return ColumnGuess(name=name, role=Role(value), reason=reason, num_missing=evidence.num_missing(None))
+    claim = modalities()[value].claim(evidence)
+    return ColumnGuess(
+        name=name,
+        role=Role.INPUT,
+        modality=value,
+        multiple=evidence.are_lists,
+        settings={} if claim is None else claim.settings,
+        num_missing=evidence.num_missing(value),
+        reason=reason,
+    )
 
 
 class _Input(ColumnProfile):
     """The guess for a column that is no target."""
+
+    def __init__(self, table: Table, name: str, literal: bool) -> None:
+        super().__init__(table, name, literal)
+        self._remarks: list[str] = []
+        self._warnings: list[str] = []
+
+    def _remark(self, text: str, *, warns: bool) -> None:
+        """What is said of the column if it becomes an input."""
+        self._remarks.append(text)
+        if warns:
+            self._warnings.append(text)
 
     def _is(self, role: Role, reason: str, **more: Any) -> ColumnGuess:
         return ColumnGuess(name=self.name, role=role, reason=reason, **more)
@@ -188,15 +239,31 @@ class _Input(ColumnProfile):
         guess = self._guess()
         person = claim_person(self)
         if person is None:
-            return guess
+            return self._remarked(guess)
         usable = guess.role is Role.INPUT and self.num_numbers < len(self.cells)  # a person's number is no quantity
         modality = guess.modality if usable else None
         return self._is(Role.GROUP, f"group: {person}", modality=modality, multiple=guess.multiple)
+
+    def _remarked(self, guess: ColumnGuess) -> ColumnGuess:
+        """The guess with what else is to be said of the column, where it is an input or what it is stays open."""
+        kind = None if guess.modality is None else modalities()[guess.modality]
+        pairs = describe_pairs(self.cells) if kind is None or (kind.is_textual and guess.role is Role.INPUT) else None
+        if pairs is not None:
+            self._remark(pairs, warns=True)
+        elif guess.role is not Role.INPUT:
+            return guess
+        few = too_few_persons(self)
+        if few is not None:
+            self._remark(few, warns=True)
+        reason = "".join([guess.reason, *(f"; {remark}" for remark in self._remarks)])
+        return dataclasses.replace(guess, reason=reason, warnings=(*guess.warnings, *self._warnings))
 
     def _guess(self) -> ColumnGuess:
         claims = {name: claim for name, spec in modalities().items() if (claim := spec.claim(self)) is not None}
         modality = max(claims, key=lambda name: claims[name].confidence) if claims else None  # of equals, the first
         claim = None if modality is None else claims[modality]
+        for other in (each for each in claims.values() if each is not claim and each.hint):
+            self._remark(other.hint, warns=other.warns)
         if claim is not None and claim.confidence >= Claim.SURE:
             return self._claimed(modality, claim)
         reason = self._why_not()

@@ -19,7 +19,6 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.role import Role
@@ -29,8 +28,6 @@ from polysense.data.roles.profile import SAMPLE, ColumnGuess, cleaned, read_numb
 from polysense.data.tables.sources import Table
 
 __all__ = ["find_leaks", "names_target", "tells"]
-
-logger = get_logger("polysense.data.roles.leaks")
 
 _LEAK = 0.98  # above chance; what leaks is left out
 _CAUTION = 0.75  # what nearly leaks stays, with a warning
@@ -96,25 +93,23 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
         if guess.role is not Role.INPUT or name in stated:
             continue
         column = cleaned(table, name, literal=False)
-        result, cautions = (None, []) if guess.multiple else _compare(column, answer, guess, kind)
+        result, cautions = (None, []) if guess.multiple else _compare(table, column, answer, guess, kind)
         if result:
             what = result.format(target=repr(target.name))
             reason = f"ignored: it {what}; to use it, name it under columns with its type"
             warnings = (*guess.warnings, f"it {what}")
             guesses[name] = replace(guess, role=Role.IGNORED, reason=reason, warnings=warnings)
         else:
-            if sides is not None and (text := _decides(column, sides, guess)) is not None:
+            if sides is not None and (text := _decides(table, column, sides, guess)) is not None:
                 cautions.append(text)
-            texts = [f"the target {target.name!r} {caution}" for caution in cautions]
-            reason = "".join(
-                [guess.reason, *(f"; careful: {text}, is it known before the target is?" for text in texts)]
-            )
+            texts = [f"the target {target.name!r} {caution}, is it known before the target is?" for caution in cautions]
+            reason = "".join([guess.reason, *(f"; careful: {text}" for text in texts)])
             guesses[name] = replace(guess, reason=reason, warnings=(*guess.warnings, *texts))
-        if result or cautions:
-            logger.warning("%s, column %r: %s", table.name, name, guesses[name].reason)
 
 
-def _compare(column: pl.Series, answer: pl.Series, guess: ColumnGuess, kind: Answer) -> tuple[str | None, list[str]]:
+def _compare(
+    table: Table, column: pl.Series, answer: pl.Series, guess: ColumnGuess, kind: Answer
+) -> tuple[str | None, list[str]]:
     """Why a column of single values is left out, and what nearly tells the target."""
     spec = modality(guess.modality or "")
     if kind is Answer.WORDS and spec.is_textual and answer.dtype == pl.String:
@@ -123,7 +118,7 @@ def _compare(column: pl.Series, answer: pl.Series, guess: ColumnGuess, kind: Ans
         part = _is_part(column, answer) if result is None and spec.is_discrete else None
         return result, [part] if part else []
     if kind is Answer.NUMBER:
-        return _same_number(column, answer) if spec.is_numeric else None, []
+        return _same_number(table, column, answer) if spec.is_numeric else None, []
     if kind is Answer.CLASS and spec.is_textual and not spec.is_discrete:
         # A text for each class, such as the product's description, gives it away without naming it.
         return _names_class(column, answer) or _tells_class(column, answer), []
@@ -135,14 +130,12 @@ def _compare(column: pl.Series, answer: pl.Series, guess: ColumnGuess, kind: Ans
     return None, []  # files are not compared
 
 
-def _decides(column: pl.Series, sides: OneSided, guess: ColumnGuess) -> str | None:
+def _decides(table: Table, column: pl.Series, sides: OneSided, guess: ColumnGuess) -> str | None:
     """What some of a column's cells decide."""
     spec = modality(guess.modality or "")
     numeric, discrete = spec.is_numeric and not guess.multiple, spec.is_discrete and not guess.multiple
     if numeric and not column.dtype.is_numeric():
-        numbers = column.cast(pl.Float64, strict=False)
-        odd = numbers.null_count() > column.null_count()
-        column = pl.Series(read_numbers(column.to_list())).fill_nan(None) if odd else numbers
+        column = pl.Series(read_numbers(table, column)).fill_nan(None)
     return sides.describe(column, discrete=discrete and not numeric, numeric=numeric)
 
 
@@ -222,8 +215,8 @@ def _pairs(column: pl.Series, answer: pl.Series) -> tuple[list[str], list[str]]:
     return [str(column[i]) for i in chosen], [str(answer[i]) for i in chosen]
 
 
-def _same_number(column: pl.Series, answer: pl.Series) -> str | None:
-    pairs = np.array([read_numbers(column.to_list()), read_numbers(answer.to_list())])
+def _same_number(table: Table, column: pl.Series, answer: pl.Series) -> str | None:
+    pairs = np.array([read_numbers(table, column), read_numbers(table, answer)])
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     if pairs.shape[1] < 20 or (pairs.std(axis=1) == 0).any():
         return None

@@ -18,7 +18,7 @@ from polysense.data.roles.profile import ColumnGuess, ColumnProfile, cleaned, qu
 from polysense.data.roles.split_marks import trained_and_held_out
 from polysense.data.tables.sources import Table
 
-__all__ = ["are_patients", "claim_person", "person_columns", "settle_persons"]
+__all__ = ["are_patients", "claim_person", "person_columns", "settle_persons", "too_few_persons"]
 
 _PATIENTS = folded_words(
     """patient patients patiente patientes patientin patienten patientinnen paciente pacientes paziente pazienti
@@ -97,27 +97,40 @@ def claim_person(profile: ColumnProfile) -> str | None:
     Returns:
         The evidence, as "persons such as '03', 24 distinct values in 1,440 rows".
     """
+    distinct = profile.num_distinct()
+    if distinct < _FEWEST or not _are_persons(profile):
+        return None
+    return f"persons such as {_examples(profile)}, {profile.counts()}"
+
+
+def too_few_persons(profile: ColumnProfile) -> str | None:
+    """What is to be known of a column that names fewer persons than can be told apart by a split; None of others."""
+    if profile.num_distinct() != _FEWEST - 1 or not _are_persons(profile):
+        return None
+    return (
+        f"it names persons, but only {_FEWEST - 1}, too few to be kept apart in training, validation and test: a "
+        f"random split shares them, so the scores hold for these persons"
+    )
+
+
+def _are_persons(profile: ColumnProfile) -> bool:
+    """Whether a column's name and cells say that it names persons, several rows each."""
     word = _person_word(profile.name)
     if word is None or not profile.cells or profile.are_lists:
-        return None
+        return False
     _, is_ambiguous, is_identifier = word
     if any(isinstance(cell, (bool, bytes, dict)) for cell in profile.cells[:20]) or any(profile.file_shares.values()):
-        return None
-    distinct = profile.num_distinct()
-    if distinct < _FEWEST or distinct >= profile.num_present:
-        return None
+        return False
+    if profile.num_distinct() >= profile.num_present:
+        return False
     if profile.num_numbers == len(profile.cells):
         # "users" beside numbers is a count, and half a person is a mean.
         is_plural = name_words(profile.name)[-1].endswith(("s", "nen", "den", "ten")) and not is_identifier
-        if is_plural or not profile.range_of_numbers()[2] or _are_negative(profile):
-            return None
-    elif len(profile.texts) < len(profile.cells) or profile.mean_words > _MOST_WORDS:
-        return None
-    else:
-        is_unsure = is_ambiguous and not is_identifier and not _look_like_identifiers(profile)
-        if is_unsure or {text.strip().casefold() for text in profile.texts} <= _PARTS_PLAYED:
-            return None
-    return f"persons such as {_examples(profile)}, {profile.counts()}"
+        return not is_plural and profile.range_of_numbers()[2] and not _are_negative(profile)
+    if len(profile.texts) < len(profile.cells) or profile.mean_words > _MOST_WORDS:
+        return False
+    is_unsure = is_ambiguous and not is_identifier and not _look_like_identifiers(profile)
+    return not is_unsure and not {text.strip().casefold() for text in profile.texts} <= _PARTS_PLAYED
 
 
 def _are_negative(profile: ColumnProfile) -> bool:

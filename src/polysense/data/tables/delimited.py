@@ -246,8 +246,8 @@ def check_names(names: list[str], where: str) -> list[str]:
     return checked
 
 
-def read_delimited(path: Path, tabs: bool = False) -> pl.DataFrame:
-    """A CSV or TSV file as columns of text.
+def read_delimited(path: Path, tabs: bool = False) -> tuple[pl.DataFrame, str]:
+    """A CSV or TSV file as columns of text, and what separates its fields.
 
     Args:
         path: The file; gzip if it ends in .gz.
@@ -263,13 +263,13 @@ def read_delimited(path: Path, tabs: bool = False) -> pl.DataFrame:
             encoding = _detect(path)
         delimiter, offset = _sniff(path, encoding, tabs)
         try:
-            return _read(path, encoding, delimiter, offset, csv.QUOTE_MINIMAL)
+            return _read(path, encoding, delimiter, offset, csv.QUOTE_MINIMAL), delimiter
         except _QuoteError as error:
             if delimiter != "\t":
                 raise TableError(str(error)) from None
             # Many text corpora are tab-separated with quotation marks that mean themselves.
             logger.warning("%s; read again with quotation marks as plain characters", error)
-            return _read(path, encoding, delimiter, offset, csv.QUOTE_NONE)
+            return _read(path, encoding, delimiter, offset, csv.QUOTE_NONE), delimiter
     finally:
         csv.field_size_limit(previous)
 

@@ -24,10 +24,12 @@ class RawFrame:
     Attributes:
         frame: The cells.
         spelled: The columns in which a text may spell a list.
+        delimiter: What separates the fields of a delimited file; None of others.
     """
 
     frame: pl.DataFrame
     spelled: frozenset[str] = frozenset()
+    delimiter: str | None = None
 
 
 def from_mapping(source: Mapping[Any, Any], label: str) -> RawFrame:

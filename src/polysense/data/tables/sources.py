@@ -66,6 +66,7 @@ class Table:
         rows: int64 [len(frame)], each row's index in what was read.
         spelled: The columns in which a text may spell a list (`["a.png", "b.png"]`): those of delimited files.
         imputations: What stands in for missing cells; None as the table came.
+        delimiter: What separates the fields of the file that it was read from; None of other sources.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Table:
     rows: np.ndarray
     spelled: frozenset[str] = frozenset()
     imputations: Imputations | None = None
+    delimiter: str | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -211,6 +213,7 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
         root=_folder(root) if root else folder,
         rows=np.arange(len(frame), dtype=np.int64),
         spelled=frozenset(names[column] for column in raw.spelled),
+        delimiter=raw.delimiter,
     )
 
 
@@ -254,8 +257,8 @@ def _extension(path: Path) -> str:
 
 
 def _read_spelled(path: Path, tabs: bool = False) -> RawFrame:
-    frame = read_delimited(path, tabs)
-    return RawFrame(frame, frozenset(frame.columns))
+    frame, delimiter = read_delimited(path, tabs)
+    return RawFrame(frame, frozenset(frame.columns), delimiter)
 
 
 _TEXT_READERS: dict[str, Callable[[Path], RawFrame]] = {

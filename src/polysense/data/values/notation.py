@@ -13,10 +13,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from polysense.data.media.media import short
 from polysense.data.values.numbers import MARKS, Spelled, known_unit, spell
+from polysense.data.values.sentinels import Sentinels, is_one_of
 from polysense.errors import DecodeError
 
 __all__ = ["DecimalMark", "Notation", "NotationEvidence"]
@@ -44,6 +46,7 @@ class Notation:
         scaled: Whether k, M and B after the digits are factors, since the column has several of them.
         bare: Whether training cells lack the unit here and there.
         absent: Words that stand for missing cells in this column, beside the well-known ones.
+        missing: Numbers that do, as the recipe says.
         written: How a number stands in a cell: "${}", "{} kg".
         decimals: Digits after the decimal mark at most; None if a cell has more than a written measurement has.
     """
@@ -55,22 +58,30 @@ class Notation:
     scaled: bool = False
     bare: bool = False
     absent: tuple[str, ...] = ()
+    missing: tuple[float, ...] = ()
     written: str = "{}"
     decimals: int | None = 0
 
     @staticmethod
     def restored(plain: Mapping[str, Any]) -> Notation:
         """Rebuilds what `plain` gave."""
-        return Notation(**{**plain, "absent": tuple(plain["absent"])})
+        return Notation(**{**plain, "absent": tuple(plain["absent"]), "missing": tuple(plain["missing"])})
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         return dataclasses.asdict(self)
 
     def is_missing(self, text: str) -> bool:
-        """Whether a text stands for a missing number."""
+        """Whether a text is a word for a missing number."""
         text = text.strip()
         return text.casefold() in MARKS or text in self.absent
+
+    def reads_none(self, value: object) -> bool:
+        """Whether a cell is missing, or read as such; what can't be read is not."""
+        try:
+            return self.read(value) is None
+        except DecodeError:
+            return False
 
     def read(self, value: object) -> float | None:
         """A cell as a number.
@@ -126,10 +137,10 @@ class Notation:
             )
         return value
 
-    def _finite(self, number: float, value: object) -> float:
+    def _finite(self, number: float, value: object) -> float | None:
         if not math.isfinite(number):
             raise DecodeError(f"found {short(value)}, expected a finite number that a float can hold")
-        return number
+        return None if self.missing and is_one_of(number, self.missing) else number
 
     def unit_of(self, spelled: Spelled) -> str:
         """The unit of a number; a letter (k, M) is one where it is no factor."""
@@ -208,19 +219,29 @@ class NotationEvidence:
         if self.num_marks:
             listed = ", ".join(f"{mark!r} in {count / total:.0%}" for mark, count in list(self.marks.items())[:3])
             parts.append(f"{(total - self.num_marks - self.rest) / total:.0%} numbers, {listed}, which is missing")
+        if self.sentinels.counts:
+            parts.append(self.sentinels.describe(total))
         if self.bounds:
             parts.append(f"{len(self.bounds):,} of {total:,} beyond a limit such as {self.bounds[0]!r}")
         if self.others:
             parts.append(f"{sum(self.others.values()):,} of {total:,} in another unit ({', '.join(self.others)})")
         return "; ".join(parts)
 
-    def warnings(self, remedy: str) -> list[str]:
+    @cached_property
+    def sentinels(self) -> Sentinels:
+        """The numbers that may stand for a missing value."""
+        return Sentinels.of(self.values)
+
+    def warnings(self, remedy: str, missing: str | None = None) -> list[str]:
         """What may be read otherwise than it was meant, or loses its meaning.
 
         Args:
             remedy: What settles how cells are read that can be read in two ways ("set ... to '.' or ','").
+            missing: The recipe's key that names numbers for missing values; None: nothing is said of them.
         """
         results, notation = [], self.notation
+        if self.sentinels.counts and missing is not None:
+            results.append(self.sentinels.warning(self.num_cells, missing))
         if self.unclear and self.settled in ("convention", "nothing"):
             example = self.unclear[0]
             spelled = spell(example)
@@ -244,12 +265,15 @@ class NotationEvidence:
         return results
 
     @staticmethod
-    def of(cells: Iterable[object], decimal: Literal["auto", ".", ","] = "auto") -> NotationEvidence:
+    def of(
+        cells: Iterable[object], decimal: Literal["auto", ".", ","] = "auto", missing: Sequence[float] = ()
+    ) -> NotationEvidence:
         """Learns a column's notation.
 
         Args:
             cells: Its cells, or their items.
             decimal: Its decimal mark, where that is stated.
+            missing: Numbers that stand for missing cells.
         """
         typed, texts, marks, bounds = [], [], Counter[str](), list[str]()
         spellings: list[tuple[str, Spelled]] = []
@@ -265,7 +289,10 @@ class NotationEvidence:
                 else:
                     texts.append(text)
             elif isinstance(cell, (int, float)) and abs(cell) < math.inf:
-                typed.append(float(cell) if abs(cell) < _LARGEST else _LARGEST if cell > 0 else -_LARGEST)
+                if missing and is_one_of(_as_float(cell), missing):
+                    marks[f"{cell:.10g}"] += 1
+                    continue
+                typed.append(_as_float(cell))
             elif isinstance(cell, float):
                 bounds.append(str(cell))
             else:
@@ -284,7 +311,9 @@ class NotationEvidence:
                 if spelled.mark:
                     unclear.append(text)
                 value = notation.value(spelled)
-                if value is not None and math.isfinite(value):
+                if value is not None and is_one_of(value, missing):
+                    marks[text] += 1
+                elif value is not None and math.isfinite(value):
                     values.append(value)
                 bare = bare or unit != notation.unit
             elif unit in others:
@@ -296,7 +325,11 @@ class NotationEvidence:
             values = values[len(typed) :]
         return NotationEvidence(
             notation=dataclasses.replace(
-                notation, absent=tuple(absent), bare=bare, decimals=_decimals(typed, spellings)
+                notation,
+                absent=tuple(absent),
+                missing=tuple(missing),
+                bare=bare,
+                decimals=_decimals(typed, spellings),
             ),
             values=values,
             num_cells=num_cells,
@@ -307,6 +340,10 @@ class NotationEvidence:
             settled=settled,
             rest=rest,
         )
+
+
+def _as_float(cell: int | float) -> float:
+    return float(cell) if abs(cell) < _LARGEST else _LARGEST if cell > 0 else -_LARGEST
 
 
 _Settled = Literal["cells", "stated", "convention", "nothing"]

@@ -33,7 +33,7 @@ from polysense.core.schema import Requirements
 from polysense.data.column import ColumnConfig, ColumnProcessor, TrainingCells
 from polysense.data.media.media import short
 from polysense.errors import DecodeError
-from polysense.modalities.date.parse import DayFirst, Moment, date_unit, day_first, parse_date
+from polysense.modalities.date.parse import DayFirst, Moment, date_unit, day_first, is_missing_date, parse_date
 from polysense.modalities.date.record import DateColumn, DateUnit
 from polysense.modalities.date.spelling import moment_at, spell, spell_number, spelling_of
 
@@ -156,6 +156,9 @@ class DateProcessor(ColumnProcessor):
             expected = "a date" if column.has_dates else "a time of day alone, as most of the training cells are"
             raise DecodeError(f"found {short(value)}, expected {expected}")
         return date_features(moment, column.mean, column.std, has_times=column.has_times)
+
+    def is_missing(self, cell: object) -> bool:
+        return cell is None or (isinstance(cell, str) and is_missing_date(cell))
 
     def unfamiliar(self, cells: Iterable[object]) -> str | None:
         column, seconds = self.column, list[float]()

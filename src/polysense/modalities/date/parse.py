@@ -21,50 +21,57 @@ from dataclasses import dataclass
 from polysense.data.media.media import short
 from polysense.data.values.numbers import MARKS
 from polysense.errors import DecodeError
+from polysense.modalities.date.months import LANGUAGES, is_weekday, month_number
 from polysense.modalities.date.record import DateUnit
 
 __all__ = [
     "EPOCH",
     "SHEET_EPOCH",
-    "SPELLED",
     "DayFirst",
     "Moment",
     "date_unit",
     "day_first",
     "is_missing_date",
+    "is_spelled",
+    "number_of",
     "parse_date",
+    "unread_month",
 ]
 
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 SHEET_EPOCH = datetime.date(1899, 12, 30).toordinal()
 """Day 0 of Excel (from March 1900 on), LibreOffice and Google Sheets."""
 
-_MONTHS = (
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
-    "december",
-)  # fmt: skip
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_WORD = r"[^\W\d_]{3,15}"
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?(?:\s?(?P<half>[ap])\.?m\.?)?"
 _ZONE = r"\s?(?P<zone>z|utc|gmt|[+-]\d{2}(?::?\d{2})?)?"
-_WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
+_WEEKDAY = r"(?:(?P<weekday>[^\W\d_]{2,15})(?:-feira)?\.?,?\s+)?"
+_OF = r"(?:(?:de|del|di)\s|d['\u2019])?"  # 3 de marzo de 2024
+_AT = r"(?:(?:at|um|kl\.?|\u00e0|\u00e0s|om|alle|a las)\s)?"
+_YEAR_WORD = r"(?:\s?(?:r|\u0433|\u0440)\.?)?"  # Polish and Russian: 3 marca 2024 r.
 
-SPELLED = re.compile(
+_SPELLED = re.compile(
     rf"{_WEEKDAY}(?:"
     r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"
     r"|(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})(?P<mark>[-/.])(?P<ab_year>\d{4}|\d{2})"
-    rf"|(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:\.?\s|\.|-)(?P<month>{_MONTH})\.?(?:,?\s|-)(?P<year>\d{{4}})"
-    rf"|(?P<us_month>{_MONTH})\.?\s(?P<us_day>\d{{1,2}})(?:st|nd|rd|th)?,?\s(?P<us_year>\d{{4}})"
-    rf")(?:(?:t|,?\s+){_TIME}{_ZONE})?"
+    rf"|(?P<day>\d{{1,2}})(?:st|nd|rd|th|er|re|\u00ba|\u00aa)?(?:\.?\s|\.|-){_OF}(?P<month>{_WORD})\.?(?:,?\s|-){_OF}"
+    rf"(?P<year>\d{{4}}){_YEAR_WORD}"
+    rf"|(?P<us_month>{_WORD})\.?\s(?P<us_day>\d{{1,2}})(?:st|nd|rd|th)?,?\s(?P<us_year>\d{{4}})"
+    rf"|(?P<hu_year>\d{{4}})\.?\s(?P<hu_month>{_WORD})\.?\s(?P<hu_day>\d{{1,2}})\.?"
+    r"|(?P<cjk_y>\d{4})\s?[\u5e74\ub144]\s?(?P<cjk_m>\d{1,2})\s?[\u6708\uc6d4]\s?(?P<cjk_d>\d{1,2})\s?[\u65e5\u53f7\uc77c]"
+    rf")(?:(?:t|,?\s+){_AT}{_TIME}{_ZONE})?"
     # C's ctime and Twitter: Wed Oct 10 20:19:24 +0000 2018
-    rf"|{_WEEKDAY}(?P<c_month>{_MONTH})\s+(?P<c_day>\d{{1,2}})\s+{_TIME.replace('?P<', '?P<c_')}"
+    rf"|{_WEEKDAY.replace('?P<', '?P<c_')}(?P<c_month>{_WORD})\s+(?P<c_day>\d{{1,2}})\s+{_TIME.replace('?P<', '?P<c_')}"
     rf"\s?(?P<c_zone>[a-z]{{1,4}}|[+-]\d{{2}}:?\d{{2}})?\s+(?P<c_year>\d{{4}})"
     # Web servers' logs: 10/Oct/2018:20:19:24 +0000
-    rf"|\[?(?P<log_day>\d{{1,2}})/(?P<log_month>{_MONTH})/(?P<log_year>\d{{4}}):{_TIME.replace('?P<', '?P<log_')}"
+    rf"|\[?(?P<log_day>\d{{1,2}})/(?P<log_month>{_WORD})/(?P<log_year>\d{{4}}):{_TIME.replace('?P<', '?P<log_')}"
     rf"{_ZONE.replace('?P<', '?P<log_')}\]?"
     rf"|{_TIME.replace('?P<', '?P<alone_')}",
     re.IGNORECASE,
 )
-"""The spellings of a date, a time, or both; whether there is such a day is another question."""
+"""The spellings of a date, a time, or both; whether there is such a month and such a day are other questions."""
+
+_MONTH_GROUPS = ("month", "us_month", "hu_month", "c_month", "log_month")
 
 _COMPACT = re.compile(r"(\d{4})-?(\d{2})(?:-?(\d{2})(?:T(\d{2})(\d{2})(\d{2})?(Z)?)?)?", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
@@ -144,7 +151,7 @@ def day_first(values: Iterable[object]) -> DayFirst:
     """
     first = second = unclear = points = 0
     for value in values:
-        result = SPELLED.fullmatch(value.strip()) if isinstance(value, str) else None
+        result = _SPELLED.fullmatch(value.strip()) if isinstance(value, str) else None
         if result is None or result["a"] is None:
             continue
         a, b = int(result["a"]), int(result["b"])
@@ -163,7 +170,7 @@ def date_unit(values: Iterable[object]) -> DateUnit | None:
 
     None if fewer than half of the cells are numbers: a stray 5 among dates is a typo, not five seconds past 1970.
     """
-    read = [_number(value) for value in values if value is not None]
+    read = [number_of(value) for value in values if value is not None]
     numbers = sorted(abs(number) for number in read if number is not None)
     if 2 * len(numbers) < len(read) or not numbers:
         return None
@@ -195,7 +202,7 @@ def parse_date(value: object, day_first: bool = False, unit: DateUnit | None = N
     if value is None or value != value or (isinstance(value, str) and is_missing_date(value)):
         return None
     try:
-        number = _number(value) if unit is not None else None
+        number = number_of(value) if unit is not None else None
         if number is not None:
             return _counted(number, unit)
         if isinstance(value, str):
@@ -207,7 +214,7 @@ def parse_date(value: object, day_first: bool = False, unit: DateUnit | None = N
     except (ValueError, OverflowError) as error:
         raise DecodeError(f"found {short(value)}, which is no date: {error}") from None
     if result is None:
-        hint = "" if _number(value) is None else " (numbers are read as dates where most of the column is numbers)"
+        hint = "" if number_of(value) is None else " (numbers are read as dates where most of the column is numbers)"
         raise DecodeError(f"found {short(value)}, expected a date such as 2024-01-31 or 2024-01-31 23:59:00{hint}")
     return result
 
@@ -218,7 +225,8 @@ def is_missing_date(text: str) -> bool:
     return text.casefold() in MARKS or _NO_DAY.fullmatch(text) is not None
 
 
-def _number(value: object) -> float | None:
+def number_of(value: object) -> float | None:
+    """A cell as the number that it is or spells in digits; None if it is none."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -230,6 +238,31 @@ def _number(value: object) -> float | None:
             return None
         return number if math.isfinite(number) else None
     return None
+
+
+def is_spelled(text: str) -> bool:
+    """Whether a text is a date or a time, by its spelling and the names in it; there may be no such day."""
+    match = _SPELLED.fullmatch(text.strip())
+    return match is not None and _unknown_word(match) is None
+
+
+def unread_month(text: str) -> str | None:
+    """The word where a date has its month, if a text is spelled as one and no month is called so."""
+    match = _SPELLED.fullmatch(text.strip())
+    month = None if match is None else _month_of(match)
+    return month if month is not None and month_number(month) is None else None
+
+
+def _month_of(match: re.Match[str]) -> str | None:
+    return next((match[group] for group in _MONTH_GROUPS if match[group] is not None), None)
+
+
+def _unknown_word(match: re.Match[str]) -> str | None:
+    """A word of a date that names neither a month nor a weekday."""
+    month, weekday = _month_of(match), match["weekday"] or match["c_weekday"]
+    if month is not None and month_number(month) is None:
+        return month
+    return weekday if weekday is not None and not is_weekday(weekday) else None
 
 
 def _is_day(number: float) -> bool:
@@ -254,9 +287,15 @@ def _counted(number: float, unit: DateUnit | None) -> Moment:
 
 
 def _spelled(text: str, day_first: bool) -> Moment | None:
-    match = SPELLED.fullmatch(text)
+    match = _SPELLED.fullmatch(text)
     if match is None:
         return _compact(text)
+    unknown = _unknown_word(match)
+    if unknown is not None:
+        what = "weekday" if unknown in (match["weekday"], match["c_weekday"]) else "month"
+        raise ValueError(
+            f"there is no {what} {unknown.lower()!r} in the languages that are read ({', '.join(LANGUAGES)})"
+        )
     if match["alone_hour"] is not None:
         return Moment(None, _clock(match, "alone_"))
     for prefix in ("c_", "log_"):
@@ -281,6 +320,8 @@ def _compact(text: str) -> Moment | None:
 def _day(match: re.Match[str], day_first: bool) -> datetime.date:
     if match["y"] is not None:
         return datetime.date(int(match["y"]), int(match["m"]), int(match["d"]))
+    if match["cjk_y"] is not None:
+        return datetime.date(int(match["cjk_y"]), int(match["cjk_m"]), int(match["cjk_d"]))
     if match["a"] is not None:
         first, second, year = int(match["a"]), int(match["b"]), int(match["ab_year"])
         day, month = (first, second) if day_first else (second, first)
@@ -290,15 +331,13 @@ def _day(match: re.Match[str], day_first: bool) -> datetime.date:
         if len(match["ab_year"]) == 2:
             year += 1900 if year >= 69 else 2000  # as POSIX has it
         return datetime.date(year, month, day)
-    return _named(
-        match["month"] or match["us_month"], match["day"] or match["us_day"], match["year"] or match["us_year"]
-    )
+    prefix = next(prefix for prefix in ("", "us_", "hu_") if match[prefix + "month"] is not None)
+    return _named(match[prefix + "month"], match[prefix + "day"], match[prefix + "year"])
 
 
 def _named(month: str, day: str, year: str) -> datetime.date:
-    number = next((i for i, full in enumerate(_MONTHS, start=1) if full.startswith(month.lower())), 0)
-    if not number:
-        raise ValueError(f"there is no month {month.lower()!r}")
+    number = month_number(month)
+    assert number is not None, f"{month} was looked up before"
     return datetime.date(int(year), number, int(day))
 
 

@@ -42,12 +42,15 @@ class NumberColumnConfig(ColumnConfig):
         scaling: How the values are brought to a common scale. robust by median and interquartile range, standard by
             mean and standard deviation, none leaves them as they are.
         decimal: The decimal mark, a point or a comma; auto takes the one that the training cells tell.
+        missing: Numbers that stand for a missing value, such as -999. Nothing is taken for one unasked; what may be one
+            is warned of.
     """
 
     modality: ClassVar[str] = "number"
     type: Literal["number"] = "number"
     scaling: Literal["robust", "standard", "none"] = "robust"
     decimal: Literal["auto", ".", ","] = "auto"
+    missing: tuple[float, ...] = ()
 
     def build(self, name: str) -> NumberProcessor:
         """The preprocessing of the column of that name, not yet fitted."""
@@ -71,9 +74,11 @@ class NumberProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> NumberColumn:
         requirements = NumberRequirements.of(requirements)
-        evidence = NotationEvidence.of((item for item, _ in cells.items(_NUM_SAMPLED)), self.config.decimal)
+        sample = (item for item, _ in cells.items(_NUM_SAMPLED))
+        evidence = NotationEvidence.of(sample, self.config.decimal, self.config.missing)
         self.notation, reading = evidence.notation, evidence.describe()
-        self.warnings = tuple(evidence.warnings(f"set data.columns.{self.name}.decimal to '.' or ','"))
+        setting = f"data.columns.{self.name}"
+        self.warnings = tuple(evidence.warnings(f"set {setting}.decimal to '.' or ','", f"{setting}.missing"))
         if reading:
             _log.info("column %r: numbers, %s", self.name, reading)
         result = cells.read(self.name, "numbers", lambda cell, _: self.notation.read(cell), _NUM_SAMPLED)
@@ -100,6 +105,11 @@ class NumberProcessor(ColumnProcessor):
         if not abs(scaled) < 3e38:
             raise DecodeError(f"found {short(value)}, which is too far from the training values to be scaled")
         return np.array([scaled], dtype=np.float32)
+
+    def is_missing(self, cell: object) -> bool:
+        if isinstance(cell, str) and self.notation.is_missing(cell):
+            return True
+        return self.notation.reads_none(cell) if self.notation.missing else cell is None
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
         number, notation = float(value), self.notation

@@ -39,7 +39,7 @@ class NumberSpec(ValueSpec):
         rest += f"; {odd:,} of {num_cells:,} looked at are no numbers and will be missing" if odd else ""
         mark = profile.decimal_mark
         if mark is not None:
-            rest += f"; decimal mark {mark!r}, as in the other columns"
+            rest += f"; decimal mark {mark!r}, as in the other columns, or as semicolons between the fields say"
         settings = {} if mark is None else {"decimal": mark}
         if not is_whole and profile.code is None:
             evidence = f"from {low} to {high}, {profile.counts()}{rest}"
@@ -48,6 +48,9 @@ class NumberSpec(ValueSpec):
         hint = "; if they are codes without an order, its type is category" if few else ""
         evidence = f"integers from {low} to {high}, {profile.counts()}{rest}{hint}"
         return Claim(confidence=0.6, evidence=evidence, settings=settings)
+
+    def is_missing(self, text: str) -> bool:
+        return Notation().is_missing(text)
 
     def default_encoder(self, size: ModelSize | None) -> Mapping[str, object]:
         return {"type": "number_mlp"}

@@ -18,6 +18,7 @@ from polysense.config.limits import PositiveInt
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
+from polysense.data.values.sentinels import Sentinels, is_any_of
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.series.decode import Series, read_series
 from polysense.modalities.series.record import SeriesColumn
@@ -37,6 +38,8 @@ class SeriesColumnConfig(ColumnConfig):
             uses all of them. A file's clock (time, timestamp) is none.
         scaling: How each channel's values are brought to a common scale. robust by median and interquartile range,
             standard by mean and standard deviation, none leaves them as they are.
+        missing: Numbers that stand for a step that was not measured, such as -999. Nothing is taken for one unasked;
+            what may be one is warned of.
         center_each: Whether each series' own mean is taken away first, so that only what changes within it counts.
         max_steps: Longer series are cut to this many steps. auto is 4 times as many as 95% of the training series have,
             and 4096 at least, so that one long series can't slow a whole batch down; null cuts nothing.
@@ -46,6 +49,7 @@ class SeriesColumnConfig(ColumnConfig):
     type: Literal["series"] = "series"
     channels: tuple[str, ...] | None = None
     scaling: Literal["robust", "standard", "none"] = "robust"
+    missing: tuple[float, ...] = ()
     center_each: bool = False
     max_steps: PositiveInt | Literal["auto"] | None = "auto"
 
@@ -87,11 +91,16 @@ class SeriesProcessor(ColumnProcessor):
         if not parts:
             raise ColumnError(f"column {self.name!r}: no training series has the channels {', '.join(names)}")
         steps = np.concatenate(parts)
-        centers, scales = [], []
-        for channel in steps.T:
-            center, scale = _statistics(channel[~np.isnan(channel)], self.config.scaling)
+        centers, scales, warnings = [], [], []
+        for name, channel in zip(names, steps.T, strict=True):
+            known = channel[~np.isnan(channel)]
+            center, scale = _statistics(known, self.config.scaling)
+            sentinels = Sentinels.of(known)
+            if sentinels.counts and not self.config.center_each:
+                warnings.append((name, sentinels.warning(len(known), f"data.columns.{self.name}.missing")))
             centers.append(center)
             scales.append(scale)
+        self.warnings = tuple(f"channel {name!r}: {text}" if len(names) > 1 else text for name, text in warnings)
         limit = self.config.max_steps
         self.max_steps = length_limit([len(part) for part in parts], _FEWEST_STEPS) if limit == "auto" else limit
         rates = [one.steps_per_second for one in series if one.steps_per_second is not None]
@@ -121,6 +130,8 @@ class SeriesProcessor(ColumnProcessor):
                 f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
             )
         values = series.values[:, [known.index(name) for name in names]]
+        if self.config.missing:
+            values = np.where(is_any_of(values, self.config.missing), np.nan, values)
         if np.isnan(values).all():
             raise DecodeError(f"holds no number in the channels {', '.join(names)}")
         if self.config.center_each:

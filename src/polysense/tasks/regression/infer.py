@@ -20,7 +20,11 @@ def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | Non
     mark = evidence.decimal_mark
     settings = {} if mark is None else {"decimal": mark}
     how = f"; {evidence.numbers}" if evidence.numbers else ""
-    how += f"; decimal mark {mark!r}, as in the other columns" if mark is not None else ""
+    how += (
+        f"; decimal mark {mark!r}, as in the other columns, or as semicolons between the fields say"
+        if mark is not None
+        else ""
+    )
     if not whole:
         reason = f"numbers from {low} to {high}, {evidence.counts()}{how}"
         return TargetClaim(confidence=_CONFIDENCE, evidence=reason, settings=settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -35,6 +35,8 @@ class RegressionTargetConfig(TargetConfig):
     Attributes:
         columns: The table's columns, one output each; null if there is one, named as the target.
         decimal: The decimal mark, a point or a comma; auto takes the one that a column's training cells tell.
+        missing: Numbers that stand for a missing value, such as -999. Nothing is taken for one unasked; what may be one
+            is warned of.
         transform: What brings values to a common scale beside mean and deviation, undone in what is predicted: none;
             log, for values that spread over orders of magnitude; quantile, normal scores, for heavy tails on both
             sides; or auto, which takes log where the training values are skewed and their logarithms are not, and
@@ -47,6 +49,7 @@ class RegressionTargetConfig(TargetConfig):
     type: Literal["regression"] = "regression"
     columns: tuple[str, ...] | None = None
     decimal: Literal["auto", ".", ","] = "auto"
+    missing: tuple[float, ...] = ()
     transform: Literal["auto", "none", "log", "quantile"] = "auto"
     outliers: Literal["ignore", "keep"] = "ignore"
 
@@ -70,6 +73,7 @@ class _Column(NamedTuple):
     std: float
     range: tuple[float, float]
     scale: NumberScale
+    plausible: tuple[float, float]  # beyond lie outliers, which are not trained on
 
 
 class RegressionProcessor(TargetProcessor):
@@ -79,24 +83,19 @@ class RegressionProcessor(TargetProcessor):
     _notations: tuple[Notation, ...]  # of each column
 
     def _fit(self, table: Table, cells: list[list[object]]) -> Target:
-        read = [NotationEvidence.of(values, self.config.decimal) for values in cells]
+        read = [NotationEvidence.of(values, self.config.decimal, self.config.missing) for values in cells]
         self._notations = tuple(evidence.notation for evidence in read)
-        remedy = f"set data.targets.{self.name}.decimal to '.' or ','"
-        self.warnings = tuple(
-            f"{column!r}: {warning}" if len(self.columns) > 1 else warning
-            for column, evidence in zip(self.columns, read, strict=True)
-            for warning in evidence.warnings(remedy)
-        )
         for column, evidence in zip(self.columns, read, strict=True):
             if evidence.describe():
                 _log.info("target column %r: numbers, %s", column, evidence.describe())
         fitted: list[_Column] = []
+        warnings: list[tuple[str, str]] = []
         known = np.zeros(len(table), dtype=bool)
-        for column, notation, values in zip(self.columns, self._notations, cells, strict=True):
+        for column, evidence, values in zip(self.columns, read, cells, strict=True):
             numbers, failed = {}, []
             for i, cell in enumerate(values):
                 try:
-                    number = _number(cell, notation)
+                    number = _number(cell, evidence.notation)
                     if number is not None:
                         numbers[i] = number
                         known[i] = True
@@ -108,6 +107,9 @@ class RegressionProcessor(TargetProcessor):
                     f"{failed[0] if failed else 'give some'}"
                 )
             fitted.append(self._fit_column(table, column, numbers))
+            warnings += [(column, warning) for warning in self._warnings(table, column, evidence, numbers, fitted[-1])]
+        several = len(self.columns) > 1
+        self.warnings = tuple(f"{column!r}: {warning}" if several else warning for column, warning in warnings)
         return RegressionTarget(
             name=self.name,
             columns=self.columns,
@@ -120,7 +122,7 @@ class RegressionProcessor(TargetProcessor):
         )
 
     def _fit_column(self, table: Table, column: str, numbers: Mapping[int, float]) -> _Column:
-        """What one column's training values tell, by row; warns of outliers."""
+        """What one column's training values tell, by row."""
         where, values = f"{table.name}, target column {column!r}", np.array(list(numbers.values()))
         bounds = plausible_range(values) if self.config.outliers == "ignore" else None
         plausible = values if bounds is None else values[(values >= bounds[0]) & (values <= bounds[1])]
@@ -135,27 +137,33 @@ class RegressionProcessor(TargetProcessor):
         transform = choose_transform(values, bounds) if chosen == "auto" else chosen
         if transform != "none":
             _log.info("target column %r: %s transform of its values%s", column, transform, _why(chosen, transform))
-        if len(plausible) < len(values):
-            rows = [i for i, number in numbers.items() if not plausible.min() <= number <= plausible.max()]
-            prefix = f"{column!r}: " if len(self.columns) > 1 else ""
-            self.warnings += (prefix + self._outliers(table, column, rows, numbers, plausible),)
         low, high = (float(edge) for edge in np.quantile(plausible, (0.05, 0.95)))
-        return _Column(mean, spread, (low, high), fit_scale(values, transform, bounds))
+        within = float(plausible.min()), float(plausible.max())
+        return _Column(mean, spread, (low, high), fit_scale(values, transform, bounds), within)
 
-    def _outliers(
-        self, table: Table, column: str, rows: Sequence[int], numbers: Mapping[int, float], plausible: np.ndarray
-    ) -> str:
-        """Which values are outlying, where, and what is done about it."""
+    def _warnings(
+        self, table: Table, column: str, evidence: NotationEvidence, numbers: Mapping[int, float], fitted: _Column
+    ) -> list[str]:
+        """What may be read otherwise than it was meant, and which values are outlying, where, and what is done."""
+        setting = f"data.targets.{self.name}"
+        low, high = fitted.plausible
+        rows = [i for i, number in numbers.items() if not low <= number <= high]
+        marks = evidence.sentinels
+        are_marks = bool(rows) and {numbers[i] for i in rows} == set(marks.counts)  # and then told of once
+        decimal = f"set {setting}.decimal to '.' or ','"
+        warnings = evidence.warnings(decimal, None if are_marks else f"{setting}.missing")
+        if not rows:
+            return warnings
         listed = ", ".join(f"{numbers[i]:g} ({table.source(i, column)})" for i in rows[:_LISTED])
         more = f", and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
-        same = len(rows) > _LISTED and len({numbers[i] for i in rows}) == 1
-        code = "; if the number stands for a missing value, empty those cells" if same else ""
         lie, are = ("lies", "is") if len(rows) == 1 else ("lie", "are")
-        return (
-            f"{len(rows)} of {len(numbers)} training values {lie} far outside the others, which reach from "
-            f"{plausible.min():g} to {plausible.max():g}, and {are} not trained on: "
-            f"{listed}{more}{code}. Mend the cells, or set data.targets.{self.name}.outliers=keep if they are right"
-        )
+        mark = f"; if it stands for a missing value, {marks.remedy(f'{setting}.missing')}; "
+        remedy = mark if are_marks else ". Mend the cells, or "
+        return [
+            *warnings,
+            f"{len(rows)} of {len(numbers)} training values {lie} far outside the others, which reach from {low:g} to "
+            f"{high:g}, and {are} not trained on: {listed}{more}{remedy}set {setting}.outliers=keep if they are right",
+        ]
 
     def held_out_warnings(self, train: Table, held_out: Table) -> tuple[str, ...]:
         if self.config.outliers != "ignore":
