@@ -65,7 +65,7 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "as_bundle", "load"]
 
-FORMAT = 8
+FORMAT = 9
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"

@@ -221,6 +221,7 @@ def test_with_weights_fitted_afterwards_training_is_that_of_the_fusion() -> None
         name = name.replace("objectives.0.heads.0.", "heads.0.experts.").replace(
             "heads.0.readout", "heads.0.experts.3.readout"
         )
+        name = name.replace("heads.0.temperature", "heads.0.experts.3.temperature")
         weights[name] = value
     missing, unexpected = late.load_state_dict(weights, strict=False)
     assert unexpected == []

@@ -327,5 +327,12 @@ class EnsembleHead(Head[Experts]):
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         return dict.fromkeys(self.loss_weights, self.heads()[-1].count(truth)["loss"])
 
+    @property
+    def calibrates(self) -> bool:
+        return self.heads()[-1].calibrates
+
+    def calibrate(self, output: Experts, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
+        return self.heads()[-1].calibrate(output.combined, truth, weights)
+
     def arrays(self, output: Experts) -> dict[str, Tensor]:
         return self.heads()[-1].arrays(output.combined)

@@ -326,6 +326,24 @@ class Head(BaseHead, Generic[O]):
         """By default the arrays of what is read."""
         return self.arrays(self.read(fused, context))
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether `calibrate` is to be called once everything is trained."""
+        return False
+
+    def calibrate(self, output: O, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
+        """Fits how sure a prediction says that it is, on rows that were not trained on; it changes no best guess.
+
+        Args:
+            output: What `read` gave for the rows, in evaluation mode.
+            truth: Of the same rows.
+            weights: Of the rows.
+
+        Returns:
+            What was fitted, for the log; None where the rows are too few.
+        """
+        raise AssertionError(f"{type(self).__name__} calibrates nothing")
+
     def combine(self, outputs: Sequence[O], weights: Float[Tensor, "batch experts"], space: Space) -> O:
         """Several experts' outputs as one, for heads that a column alone can have.
 

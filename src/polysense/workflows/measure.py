@@ -296,6 +296,7 @@ def _report(
             **rows,
             "parameters": f"{run.bundle.info['parameters']:,}",
             **_imputed(run.bundle.info.get("impute")),
+            **{f"calibration of {name}": said for name, said in run.bundle.info.get("calibration", {}).items()},
             **{f"encoder of {name}": why for name, why in run.bundle.info.get("encoders", {}).items()},
             "training": f"{run.training.seconds:,.0f} s, {run.training.samples_per_second:,.0f} samples/s",
             **({"left out for lack of time": "; ".join(run.left_out)} if run.left_out else {}),

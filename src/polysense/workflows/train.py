@@ -36,6 +36,7 @@ from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
 from polysense.training.time_plan import Deadline, TimeLimit
 from polysense.training.trainer import Trainer, default_callbacks
+from polysense.workflows.calibration import calibrate
 from polysense.workflows.estimator_fitting import fit_experts
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.head_fitting import fit_heads, selection_metrics
@@ -265,6 +266,9 @@ def train_model(
     with loader:
         result = trainer.fit(resume=resume)
     fit_experts(model, recipe, data.train, validation_set, distributed)
+    calibrated: dict[str, str] = {}
+    if validation_set is not None:
+        calibrated = calibrate(model, validation_set, prediction=recipe.prediction)
     info = {
         "rows": {name: len(table) for name, table in tables.items()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -272,6 +276,8 @@ def train_model(
         "samples_per_second": result.samples_per_second,
         "best_epoch": result.best_epoch,
     }
+    if calibrated:
+        info["calibration"] = calibrated
     if started:
         info["init_from"] = started
     if imputed is not None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from row_statistics import compute, statistics_of
 
-from polysense.tasks.classification.metrics import classification_metrics, confusion_matrix
+from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
 
 METRICS = importlib.import_module("torchmetrics.functional.classification")
 
@@ -174,3 +174,38 @@ def test_the_fixtures_scores(classification, real_data):
         "ece": 0.056562120030318096,
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+
+
+def _calibrated(rows: int, seed: int, sharpened: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(rows, 3))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (rng.random((rows, 1)) > shares.cumsum(axis=1)).sum(axis=1).clip(max=2)
+    shown = shares**sharpened / (shares**sharpened).sum(axis=1, keepdims=True)
+    return shown.astype(np.float32), truth
+
+
+def test_the_debiased_calibration_error_is_about_0_where_probabilities_are_true() -> None:
+    plain, debiased, holding = [], [], 0
+    for seed in range(40):
+        probabilities, truth = _calibrated(500, seed)
+        scorer = ClassificationScorer(probabilities.argmax(axis=1), probabilities, truth, 3)
+        own = scorer(np.ones((1, 500)))
+        weights = np.random.default_rng(seed).multinomial(500, np.full(500, 1 / 500), size=200).astype(np.float64)
+        resampled = scorer(weights, rankings=False)["ece_debiased"]
+        holding += np.quantile(resampled, 0.025) <= 0.02
+        plain.append(own["ece"][0])
+        debiased.append(own["ece_debiased"][0])
+    assert np.mean(plain) > 0.04  # chance alone
+    assert np.median(debiased) < 0.02
+    assert holding >= 38
+
+
+def test_the_debiased_calibration_error_sees_overconfidence() -> None:
+    probabilities, truth = _calibrated(2_000, 0, sharpened=3.0)
+    scorer = ClassificationScorer(probabilities.argmax(axis=1), probabilities, truth, 3)
+    weights = np.random.default_rng(0).multinomial(2_000, np.full(2_000, 1 / 2_000), size=200).astype(np.float64)
+    own, resampled = scorer(np.ones((1, 2_000))), scorer(weights, rankings=False)["ece_debiased"]
+    assert np.quantile(resampled, 0.025) > 0.1
+    assert own["ece_debiased"][0] == pytest.approx(np.median(resampled), rel=0.1)
+    assert scorer(np.full((1, 2_000), 1.0))["ece_debiased"][0] >= own["ece"][0] - 0.02

@@ -24,7 +24,8 @@ def target(*columns: str) -> Target:
 def scores(predicted: np.ndarray, truth: np.ndarray, *columns: str) -> dict[str, float]:
     prediction = {"values": torch.tensor(predicted, dtype=torch.float32)}
     found = compute(target(*columns), prediction, truth.astype(np.float32), np.ones(len(truth), dtype=bool))
-    return {name: float(values[0]) for name, values in found.items()}
+    # There are no intervals here, so no coverage.
+    return {name: float(values[0]) for name, values in found.items() if not name.startswith("coverage")}
 
 
 def example(num_rows: int, num_columns: int, offset: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -110,8 +111,8 @@ def test_a_prediction_that_is_not_finite_makes_the_scores_undefined():
 
 def test_every_metric_is_described():
     names = [info.name for info in metrics_of(target("a", "b"))]
-    assert names[:6] == ["r2", "mae", "rmse", "pearson", "mse_scaled", "r2/a"]
-    assert [info.name for info in metrics_of(target("a"))] == ["r2", "mae", "rmse", "pearson", "mse_scaled"]
+    assert names[:7] == ["r2", "mae", "rmse", "pearson", "mse_scaled", "coverage", "r2/a"]
+    assert [info.name for info in metrics_of(target("a"))] == ["r2", "mae", "rmse", "pearson", "mse_scaled", "coverage"]
 
 
 def test_the_scaled_error_is_of_the_transformed_values_and_leaves_outliers_out() -> None:

@@ -65,6 +65,12 @@ def classification_metrics(binary: bool) -> tuple[Metric, ...]:
             no_probabilities,
             bounds=(0.0, 1.0),
         ),
+        lower(
+            "ece_debiased",
+            f"Root mean squared gap between confidence and accuracy, in {NUM_BINS} bins, less what chance alone makes.",
+            no_probabilities,
+            bounds=(0.0, 1.0),
+        ),
     )
 
 
@@ -104,7 +110,8 @@ class ClassificationScorer(Scorer):
         bins = np.searchsorted(edges, confidence, side="right") - 1
         # |sum over a bin of (accuracy - confidence)|, added up, is the bins' gaps weighted by their share of rows.
         gap = (correct - confidence.astype(np.float64))[:, None]
-        binned = np.where(bins[:, None] == np.arange(NUM_BINS + 1), gap, 0.0)
+        self._bins = (bins[:, None] == np.arange(NUM_BINS + 1)).astype(np.float64)
+        binned, self._squares = self._bins * gap, self._bins * gap**2
         self._per_row = np.column_stack([log_loss, brier, binned])
 
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
@@ -132,14 +139,34 @@ class ClassificationScorer(Scorer):
             results |= {"precision": precision[:, 1] + empty, "recall": recall[:, 1] + empty, "f1": f1[:, 1] + empty}
         nothing = np.full(len(weights), np.nan)
         if self._per_row is None:
-            return results | dict.fromkeys(("auroc", "average_precision", "log_loss", "brier", "ece"), nothing)
+            return results | dict.fromkeys(
+                ("auroc", "average_precision", "log_loss", "brier", "ece", "ece_debiased"), nothing
+            )
         if rankings:
             results["auroc"], results["average_precision"] = self._rankings(weights)
         sums = weights @ self._per_row
         results["log_loss"] = ratio(sums[:, 0], total)
         results["brier"] = ratio(sums[:, 1], total)
         results["ece"] = ratio(np.abs(sums[:, 2:]).sum(axis=1), total)
+        results["ece_debiased"] = self._debiased(weights, sums[:, 2:])
         return results
+
+    def _debiased(self, weights: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+        """The root of the squared gaps less the variance that chance gives them; 0 where that is more.
+
+        Source: Kumar, Liang, Ma, "Verified Uncertainty Calibration", NeurIPS 2019, definition 5.1. There a bin's mean
+        has the variance s^2 / (n - 1); of weighted rows it is s^2 * sum(w^2) / (sum(w)^2 - sum(w^2)), which is the same
+        for weights of 1 and twice as much for a bootstrap resample, whose gaps hold the chance of both draws.
+        """
+        inside, squares = weights @ self._bins, weights @ self._squares
+        of_weights = (weights**2) @ self._bins
+        mean = ratio(gaps, inside, 0.0)
+        variance = np.maximum(ratio(squares, inside, 0.0) - mean**2, 0.0)
+        noise = variance * ratio(of_weights, inside**2 - of_weights, 0.0)
+        alone = inside**2 - of_weights <= 0  # one row says nothing of its own variance
+        squared = np.where(alone, 0.0, mean**2 - noise)
+        result: np.ndarray = np.sqrt(np.maximum(ratio((inside * squared).sum(axis=1), inside.sum(axis=1)), 0.0))
+        return result
 
 
 def confusion_matrix(statistics: Statistics, num_classes: int) -> np.ndarray:

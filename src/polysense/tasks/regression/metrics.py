@@ -17,7 +17,7 @@ from polysense.tasks.regression.scale import NumberScale
 
 __all__ = ["RegressionScorer", "regression_metrics"]
 
-_NAMES = ("r2", "mae", "rmse", "pearson", "mse_scaled")
+_NAMES = ("r2", "mae", "rmse", "pearson", "mse_scaled", "coverage")
 # A resample's spread below this share of the data's own second moment is rounding, not spread.
 _TOLERANCE = 1e-12
 
@@ -54,6 +54,11 @@ def regression_metrics(columns: Sequence[str]) -> tuple[Metric, ...]:
                 f"outliers: what is trained on.{mean}",
                 "every known value is an outlier",
             ),
+            higher(
+                f"coverage{suffix}",
+                f"Share of the values inside the predicted intervals; the level that was asked for is right.{mean}",
+                "no intervals are predicted",
+            ),
         ]
     return tuple(results)
 
@@ -62,7 +67,12 @@ class RegressionScorer(Scorer):
     """All metrics of a regression."""
 
     def __init__(
-        self, predicted: np.ndarray, truth: np.ndarray, columns: Sequence[str], scales: Sequence[NumberScale] = ()
+        self,
+        predicted: np.ndarray,
+        truth: np.ndarray,
+        columns: Sequence[str],
+        scales: Sequence[NumberScale] = (),
+        intervals: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """Prepares what does not depend on the resample.
 
@@ -71,10 +81,16 @@ class RegressionScorer(Scorer):
             truth: float [rows, columns], NaN = unknown.
             columns: The columns' names.
             scales: What each is scaled by; () = not at all.
+            intervals: Their lower and their upper ends, each float [rows, columns]; NaN = none.
         """
         self._columns = tuple(columns)
         self._moments = [
-            _moments(predicted[:, i], truth[:, i], scales[i] if scales else NumberScale())
+            np.column_stack(
+                [
+                    _moments(predicted[:, i], truth[:, i], scales[i] if scales else NumberScale()),
+                    _covered(truth[:, i], intervals, i),
+                ]
+            )
             for i in range(len(self._columns))
         ]
 
@@ -108,6 +124,15 @@ def _moments(predicted: np.ndarray, truth: np.ndarray, scale: NumberScale) -> np
     ])  # fmt: skip
 
 
+def _covered(truth: np.ndarray, intervals: tuple[np.ndarray, np.ndarray] | None, column: int) -> np.ndarray:
+    """Per row: has a value and an interval, and it lies inside; float64 [rows, 2]."""
+    if intervals is None:
+        return np.zeros((len(truth), 2))
+    low, high = (ends[:, column] for ends in intervals)
+    counted = ~np.isnan(truth) & ~np.isnan(low) & ~np.isnan(high)
+    return np.column_stack([counted, counted & (truth >= low) & (truth <= high)]).astype(np.float64)
+
+
 def _centered(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Values less their mean, so that sums of squares do not cancel; exactly 0 where all are the same."""
     inside = values[known].astype(np.float64)
@@ -117,15 +142,24 @@ def _centered(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _scores(weights: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """R2, MAE, RMSE, the correlation and the scaled error, [5, resamples]."""
+    """R2, MAE, RMSE, the correlation, the scaled error and the coverage, [6, resamples]."""
     # A NaN prediction is let through to every sum; numpy would warn of it.
     with np.errstate(invalid="ignore"):
-        num, absolute, squared, y, yy, p, pp, yp, plausible, scaled = (weights @ moments).T
+        num, absolute, squared, y, yy, p, pp, yp, plausible, scaled, counted, covered = (weights @ moments).T
         spread_y, spread_p = (_spread(yy, y, num, moments[:, 4]), _spread(pp, p, num, moments[:, 6]))
         r2 = 1.0 - ratio(squared, spread_y)
         covariance = yp - ratio(y * p, num)
         pearson = np.clip(ratio(covariance, np.sqrt(spread_y * spread_p)), -1.0, 1.0)
-        return np.stack([r2, ratio(absolute, num), np.sqrt(ratio(squared, num)), pearson, ratio(scaled, plausible)])
+        return np.stack(
+            [
+                r2,
+                ratio(absolute, num),
+                np.sqrt(ratio(squared, num)),
+                pearson,
+                ratio(scaled, plausible),
+                ratio(covered, counted),
+            ]
+        )
 
 
 def _spread(squares: np.ndarray, sums: np.ndarray, num: np.ndarray, per_row: np.ndarray) -> np.ndarray:

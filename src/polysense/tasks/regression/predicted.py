@@ -20,5 +20,10 @@ def predicted_columns(
     table: Table,
     geometry: Mapping[str, Geometry],
 ) -> dict[str, object]:
-    """A column for each of the target's; see `TaskSpec.decode`."""
-    return {column: outputs["values"][:, index] for index, column in enumerate(target.columns)}
+    """A column for each of the target's, and where its margin is known its interval; see `TaskSpec.decode`."""
+    columns: dict[str, object] = {}
+    for index, column in enumerate(target.columns):
+        columns[column] = outputs["values"][:, index]
+        if "low" in outputs:
+            columns[f"{column}_low"], columns[f"{column}_high"] = outputs["low"][:, index], outputs["high"][:, index]
+    return columns

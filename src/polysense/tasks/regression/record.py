@@ -20,6 +20,7 @@ class RegressionTarget(Target):
         ranges: Per target column, their 5% and 95% quantiles.
         units: Per target column, the unit or currency of its cells and of what is predicted; "" if they have none.
         scales: Per target column, the units that a head computes in; () = mean and standard deviation.
+        interval: The share of rows whose value is to lie in the predicted interval; 0 = none is predicted.
     """
 
     task: str = "regression"
@@ -28,6 +29,7 @@ class RegressionTarget(Target):
     ranges: tuple[tuple[float, float], ...] = ()
     units: tuple[str, ...] = ()
     scales: tuple[NumberScale, ...] = ()
+    interval: float = 0.0
 
     def column_scales(self) -> tuple[NumberScale, ...]:
         """Each column's scale."""

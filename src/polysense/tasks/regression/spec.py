@@ -52,6 +52,7 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
     infer = "polysense.tasks.regression.infer:claim"
     proper_score = "mse_scaled"
     contribution = _Contribution()
+    report_section = "polysense.tasks.regression.report_section:report_sections"
 
     def nothing(self, target: RegressionTarget, num_rows: int) -> np.ndarray:
         return np.full((num_rows, len(target.columns)), np.nan, dtype=np.float32)
@@ -62,13 +63,17 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
             headline="r2",
             selection="r2",
             finer="mae",
-            reported=("r2", "mae", "rmse", "pearson"),
+            reported=("r2", "mae", "rmse", "pearson", "coverage"),
         )
 
     def scorer(self, target: RegressionTarget, statistics: Statistics) -> Scorer:
         rows = np.flatnonzero(statistics["present"])
         return RegressionScorer(
-            statistics["predicted"][rows], statistics["truth"][rows], target.columns, target.column_scales()
+            statistics["predicted"][rows],
+            statistics["truth"][rows],
+            target.columns,
+            target.column_scales(),
+            (statistics["low"][rows], statistics["high"][rows]) if "low" in statistics else None,
         )
 
     def baselines(self, target: RegressionTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
@@ -76,24 +81,37 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
         means = self.prior(target)["values"]
 
         def mean(statistics: Statistics) -> Statistics:
-            return {**statistics, "predicted": np.broadcast_to(means, (len(statistics["present"]), len(means)))}
+            return {
+                **_without_intervals(statistics),
+                "predicted": np.broadcast_to(means, (len(statistics["present"]), len(means))),
+            }
 
         return {"mean baseline": mean}
 
     def prior(self, target: RegressionTarget) -> Arrays:
-        """The training means."""
-        return {"values": np.array(target.mean or (0.0,) * len(target.columns), dtype=np.float32)}
+        """The training means, and the range of the middle 90% of the training values."""
+        ranges = np.array(target.ranges or ((np.nan, np.nan),) * len(target.columns), dtype=np.float32)
+        means = np.array(target.mean or (0.0,) * len(target.columns), dtype=np.float32)
+        return {"values": means, "low": ranges[:, 0], "high": ranges[:, 1]}
 
     def average(self, target: RegressionTarget, experts: Sequence[Statistics], weights: np.ndarray) -> Statistics:
         """The weighted mean of the experts' numbers."""
         stacked = np.stack([expert["predicted"] for expert in experts], axis=1)
-        return {**experts[0], "predicted": np.einsum("re,rec->rc", weights, stacked).astype(np.float32)}
+        return {
+            **_without_intervals(experts[0]),
+            "predicted": np.einsum("re,rec->rc", weights, stacked).astype(np.float32),
+        }
 
     def spelled(self, target: RegressionTarget, value: np.ndarray) -> str:
         """Each number with its column's name, where there are several."""
         if len(value) == 1:
             return super().spelled(target, value)
         return ", ".join(f"{name} {number:.4g}" for name, number in zip(target.columns, value.tolist(), strict=True))
+
+
+def _without_intervals(statistics: Statistics) -> Statistics:
+    """What a model's intervals say is not true of another prediction."""
+    return {name: array for name, array in statistics.items() if name not in ("low", "high")}
 
 
 SPEC = RegressionSpec()

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from polysense.config.limits import FractionBelowOne
 from polysense.core.logs import get_logger
 from polysense.core.schema import Target
 from polysense.data.media.media import short
@@ -43,6 +44,8 @@ class RegressionTargetConfig(TargetConfig):
             quantile where more than 1% lie far out even so.
         outliers: What is done with single training values that lie far outside all others, such as a mistyped 1e9.
             ignore: they are reported, and neither the scale nor the loss counts them; keep: they count as all do.
+        interval: The share of rows whose value is to lie in the interval that stands beside a prediction (TARGET_low,
+            TARGET_high), by split conformal prediction on the validation rows; 0 predicts none.
     """
 
     task: ClassVar[str] = "regression"
@@ -52,6 +55,7 @@ class RegressionTargetConfig(TargetConfig):
     missing: tuple[float, ...] = ()
     transform: Literal["auto", "none", "log", "quantile"] = "auto"
     outliers: Literal["ignore", "keep"] = "ignore"
+    interval: FractionBelowOne = 0.9
 
     def __post_init__(self) -> None:
         if self.columns is not None and (not self.columns or len(set(self.columns)) < len(self.columns)):
@@ -119,6 +123,7 @@ class RegressionProcessor(TargetProcessor):
             ranges=tuple(column.range for column in fitted),
             units=tuple(notation.unit for notation in self._notations),
             scales=tuple(column.scale for column in fitted),
+            interval=self.config.interval,
         )
 
     def _fit_column(self, table: Table, column: str, numbers: Mapping[int, float]) -> _Column:

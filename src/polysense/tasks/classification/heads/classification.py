@@ -18,6 +18,7 @@ from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.estimators.base import ScoreKind
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
+from polysense.nn.temperature import fit_temperature
 from polysense.tasks.classification.record import ClassificationTarget
 
 __all__ = ["ClassificationHead", "ClassificationHeadConfig"]
@@ -68,10 +69,12 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
 
     class_weights: Tensor
 
+    temperature: Tensor
     target: ClassificationTarget
 
     def __init__(self, config: ClassificationHeadConfig, target: ClassificationTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
+        self.register_buffer("temperature", torch.ones(()))
         self.label_smoothing = config.label_smoothing
         self.readout = readout(width, config.hidden, config.dropout, len(target.classes))
         weights = torch.tensor(class_weights(config.class_weights, target))
@@ -95,8 +98,27 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
     def _counts(self, truth: ValueTruth) -> Float[Tensor, " batch"]:
         return truth.present * self.class_weights[truth.values]
 
+    @property
+    def calibrates(self) -> bool:
+        return True
+
+    def calibrate(self, output: Logits, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
+        """Fits the temperature."""
+        assert isinstance(truth, ValueTruth)
+        counted = (truth.present * weights).double()
+        logits = output.values.double()
+
+        def loss(temperature: float) -> Tensor:
+            return (F.cross_entropy(logits / temperature, truth.values, reduction="none") * counted).sum()
+
+        if not float(counted.sum()):
+            return None
+        temperature = fit_temperature(loss)
+        self.temperature.fill_(temperature)
+        return f"temperature {temperature:.2f}"
+
     def arrays(self, output: Logits) -> dict[str, Tensor]:
-        probabilities = output.values.float().softmax(dim=-1)
+        probabilities = (output.values.float() / self.temperature).softmax(dim=-1)
         return {"values": probabilities.argmax(dim=-1), "probabilities": probabilities}
 
     @property

@@ -16,6 +16,7 @@ from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.estimators.base import ScoreKind
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
+from polysense.nn.temperature import fit_temperature
 from polysense.tasks.multilabel.record import MultilabelTarget
 
 __all__ = ["MultilabelHead", "MultilabelHeadConfig"]
@@ -44,10 +45,12 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
 
     positive_weight: Tensor
 
+    temperature: Tensor
     target: MultilabelTarget
 
     def __init__(self, config: MultilabelHeadConfig, target: MultilabelTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
+        self.register_buffer("temperature", torch.ones(()))
         self.threshold = config.threshold
         self.readout = readout(width, config.hidden, config.dropout, len(target.classes))
         # A module, so that prediction rounds its probabilities alike at every position (`nn.layers.elementwise`).
@@ -71,8 +74,28 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         return {"loss": truth.present.float()}
 
+    @property
+    def calibrates(self) -> bool:
+        return True
+
+    def calibrate(self, output: Logits, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
+        """Fits the temperature."""
+        assert isinstance(truth, ValueTruth)
+        counted = (truth.present * weights).double()
+        logits, values = output.values.double(), truth.values.double()
+
+        def loss(temperature: float) -> Tensor:
+            each = F.binary_cross_entropy_with_logits(logits / temperature, values, reduction="none")
+            return (each.mean(dim=1) * counted).sum()
+
+        if not float(counted.sum()):
+            return None
+        temperature = fit_temperature(loss)
+        self.temperature.fill_(temperature)
+        return f"temperature {temperature:.2f}"
+
     def arrays(self, output: Logits) -> dict[str, Tensor]:
-        probabilities = self.sigmoid(output.values.float())
+        probabilities = self.sigmoid(output.values.float() / self.temperature)
         return {"values": probabilities >= self.threshold, "probabilities": probabilities}
 
     @property

@@ -6,6 +6,7 @@ has none. What is predicted is back in the table's units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -20,6 +21,7 @@ from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.estimators.base import ScoreKind
 from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, safe, weighted
+from polysense.tasks.regression.conformal import conformal_margin
 from polysense.tasks.regression.heads.scaling import Scaling
 from polysense.tasks.regression.record import RegressionTarget
 
@@ -47,6 +49,7 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
 
     score_kind: ClassVar[ScoreKind | None] = "numbers"
 
+    margin: Tensor
     target: RegressionTarget
 
     def __init__(self, config: RegressionHeadConfig, target: RegressionTarget, width: int) -> None:
@@ -54,6 +57,7 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
         self.kind = config.loss
         self.readout = readout(width, config.hidden, config.dropout, len(target.columns))
         self.scaling = Scaling(target.column_scales())
+        self.register_buffer("margin", torch.full((len(target.columns),), torch.nan))
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Logits:
         return Logits(self.readout(fused.pooled))
@@ -82,7 +86,35 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
         return self.scaling.standardized(safe(truth.values, known)).double().masked_fill(~known, torch.nan)
 
     def arrays(self, output: Logits) -> dict[str, Tensor]:
-        return {"values": self.scaling.restored(output.values.float())}
+        scaled = output.values.float()
+        arrays = {"values": self.scaling.restored(scaled)}
+        if bool(self.margin.isfinite().any()):
+            arrays |= {
+                "low": self.scaling.restored(scaled - self.margin),
+                "high": self.scaling.restored(scaled + self.margin),
+            }
+        return arrays
+
+    @property
+    def calibrates(self) -> bool:
+        return self.target.interval > 0
+
+    def calibrate(self, output: Logits, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
+        """Fits each column's margin; every row counts once, whatever it weighs."""
+        assert isinstance(truth, ValueTruth)
+        known = truth.values.isfinite() & (truth.present & (weights > 0))[:, None]
+        values = safe(truth.values, known)
+        residuals = (output.values.float() - self.scaling.standardized(values)).abs()
+        everything = torch.full_like(residuals, 1e30)
+        inside = (values >= self.scaling.restored(-everything)) & (values <= self.scaling.restored(everything))
+        distances = residuals.masked_fill(~inside, torch.inf).double().cpu().numpy()
+        level, rows = self.target.interval, known.cpu().numpy()
+        margins = [conformal_margin(distances[rows[:, i], i], level) for i in range(rows.shape[1])]
+        self.margin.copy_(torch.tensor(margins))
+        if not any(map(math.isfinite, margins)):
+            return None
+        listed = ", ".join(f"{margin:.2f}" for margin in margins)
+        return f"{100 * level:g}% intervals of {listed} standard deviations to both sides"
 
     def combine(self, outputs: Sequence[Logits], weights: Float[Tensor, "batch experts"], space: Space) -> Logits:
         stacked = torch.stack([output.values for output in outputs], dim=1)

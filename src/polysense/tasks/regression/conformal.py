@@ -1,0 +1,48 @@
+"""Split conformal intervals: how far a prediction may be off, from rows that were not trained on.
+
+Source: Lei, G'Sell, Rinaldo, Tibshirani, Wasserman, "Distribution-Free Predictive Inference for Regression", JASA 2018,
+section 2.2. The margin is the k-th smallest residual of n rows, k = ceil((n + 1) * level). A new row that is drawn as
+these were lies inside with a probability of at least the level, whatever the model and the distribution. Residuals are
+of the scaled number, so that intervals of a logarithm are wide where numbers are large.
+
+Two things bend the promise a little: validation rows chose the epoch too, and rows of a group (a person, a day) are not
+drawn one by one. How many test rows lie inside is a metric (`coverage`) and stands in the report.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+__all__ = ["binomial_interval", "conformal_margin"]
+
+_ROUNDING = 1e-5
+"""Of a margin: what float32 loses on the way to the table's units."""
+
+
+def conformal_margin(residuals: np.ndarray, level: float) -> float:
+    """The margin that holds a new row with the probability `level`.
+
+    Args:
+        residuals: float64 [rows], absolute; infinite where no margin reaches the value.
+        level: Above 0 and below 1.
+
+    Returns:
+        NaN where there are too few rows (fewer than level / (1 - level)), or where it would have to be infinite.
+    """
+    rank = math.ceil((len(residuals) + 1) * level - 1e-9)
+    if not 0 < rank <= len(residuals):
+        return math.nan
+    margin = float(np.sort(residuals)[rank - 1])
+    return margin * (1 + _ROUNDING) + _ROUNDING if math.isfinite(margin) else math.nan
+
+
+def binomial_interval(hits: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a share (Clopper, Pearson, 1934)."""
+    from scipy.special import betaincinv
+
+    tail = (1 - confidence) / 2
+    low = 0.0 if hits == 0 else float(betaincinv(hits, total - hits + 1, tail))
+    high = 1.0 if hits == total else float(betaincinv(hits + 1, total - hits, 1 - tail))
+    return low, high
