@@ -258,23 +258,24 @@ def sliced_whisper(folder: Path, positions: int) -> Any:
 def test_whisper_equals_transformers_own_encoder_on_the_clips_own_frames(length: int, tmp_path: Path) -> None:
     encoder = PretrainedConfig(path=str(save_whisper(tmp_path)), layers="last").build(AUDIO, 8).eval()
     clip, positions = clips(1, length), -(-length // 320)  # one in 20 ms
+    heard = min(positions + 50, 1500)  # a second of silence follows the clip, where there is room
     extractor = transformers.AutoFeatureExtractor.from_pretrained(str(tmp_path))
     inputs = extractor(clip[0, 0].float().numpy() / 32768, sampling_rate=16000, return_tensors="pt")
     with torch.no_grad():
-        model = sliced_whisper(tmp_path, positions)
-        hidden = model(inputs.input_features[..., : 2 * positions]).last_hidden_state
+        model = sliced_whisper(tmp_path, heard)
+        hidden = model(inputs.input_features[..., : 2 * heard]).last_hidden_state[:, :positions]
         expected = encoder.projection(encoder.norms[0](hidden))
     tokens = encode(encoder, clip, length)
     assert tokens.mask.sum() == positions == tokens.values.shape[1]
     torch.testing.assert_close(tokens.values, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_short_clip_costs_what_it_lasts(tmp_path: Path) -> None:
+def test_a_short_clip_costs_what_it_lasts_and_a_second_of_silence(tmp_path: Path) -> None:
     encoder = PretrainedConfig(path=str(save_whisper(tmp_path)), layers="last").build(AUDIO, 8).eval()
     widths = []
     encoder.network.layer_norm.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[:2]))
     encode(encoder, clips(3, 32000), 32000, 8000, 0)
-    assert [tuple(shape) for shape in widths] == [(1, 100), (1, 25), (1, 1)]
+    assert [tuple(shape) for shape in widths] == [(1, 150), (1, 75), (1, 51)]
 
 
 def test_tuned_clips_of_one_length_are_run_together(tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def test_tuned_clips_of_one_length_are_run_together(tmp_path: Path) -> None:
     widths = []
     encoder.network.layer_norm.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[:2]))
     tokens = encode(encoder, clips(4, 32000), 32000, 8000, 32000, 7999)
-    assert sorted(tuple(shape) for shape in widths) == [(2, 25), (2, 100)]
+    assert sorted(tuple(shape) for shape in widths) == [(2, 75), (2, 150)]
     assert tokens.mask.sum(dim=1).tolist() == [100, 25, 100, 25]
 
 

@@ -4,8 +4,8 @@ Two kinds. Models that read the waveform (wav2vec2, HuBERT, WavLM, ...) take any
 its square, so a long recording is run in stretches whose frames follow one another exactly as in one piece. Models that
 read a spectrogram take a fixed stretch (Whisper 30 s, AST about 10 s), which their own feature extractor fills up with
 silence, and silently cuts what is longer. Here a longer recording is run over consecutive stretches, and a shorter one
-at its own length, with the first of the model's positions: a clip of one second costs a thirtieth, and silence enters
-no mean.
+at its own length, with the first of the model's positions: a clip of one second costs a fifteenth (Whisper is let
+hear a second of silence after it), and silence enters no mean.
 
 Two traps for a batch of unequal lengths, both seen to change a row's result by its batch mates:
 
@@ -46,6 +46,7 @@ __all__ = [
 
 _PADDED_EXACTLY = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 _WAVEFORM = (*_PADDED_EXACTLY, "data2vec-audio", "sew", "sew-d")
+_SECONDS_OF_SILENCE = 1  # after a clip
 _SPECTROGRAM = ("whisper", "audio-spectrogram-transformer")
 
 
@@ -216,9 +217,9 @@ def encode_spectrograms(
     """Hidden states of a model that reads fixed stretches at most, and which of them are valid.
 
     A clip is run at its own length: what is encoded is the extractor's spectrogram of the clip, cut to the clip's own
-    frames, with the model's first positions. So a clip costs what it lasts, and equals transformers' own encoder whose
-    table of positions is cut likewise. A clip that is longer than a stretch is run in consecutive ones, of which only
-    the last is cut. Of a present clip at least one token stays.
+    frames (of Whisper a second more), with the model's first positions. So a clip costs what it lasts, and equals
+    transformers' own encoder whose table of positions is cut likewise. A clip that is longer than a stretch is run in
+    consecutive ones, of which only the last is cut. Of a present clip at least one token stays.
 
     Args:
         backbone: The model, after `keep_rows_apart`; of Whisper the encoder.
@@ -338,7 +339,11 @@ class _Stretched(ABC):
 
 
 class _Whisper(_Stretched):
-    """Whisper's encoder, run block by block: its own `forward` takes 30 s and nothing else."""
+    """Whisper's encoder, run block by block: its own `forward` takes 30 s and nothing else.
+
+    It never saw a clip that was cut off: silence follows in its training. So a clip is heard with a second of it, whose
+    positions are not handed on. Spoken digits of 0.4 s, a voice that was never heard: .95 without, .985 with it.
+    """
 
     is_sequence = True
 
@@ -347,6 +352,7 @@ class _Whisper(_Stretched):
         self.step = self.longest = int(extractor.n_samples)
         self.num_positions = int(backbone.config.max_source_positions)
         self.frames = backbone.conv1.stride[0] * backbone.conv2.stride[0]  # of the spectrogram, for each position
+        self.silence = int(extractor.sampling_rate) * _SECONDS_OF_SILENCE * self.num_positions // self.step
 
     def positions(self, lengths: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         return -(-lengths * self.num_positions // self.step)
@@ -358,9 +364,12 @@ class _Whisper(_Stretched):
 
     def layers(self, clips: list[np.ndarray], positions: int) -> tuple[Tensor, ...]:
         network = self.backbone
-        features = self.features(clips, padding="longest")[..., : positions * self.frames]
+        heard = min(positions + self.silence, self.num_positions)
+        most = self.samples(heard)
+        followed = [np.pad(clip, (0, max(most - len(clip), 0))) for clip in clips]
+        features = self.features(followed, padding="longest")[..., : heard * self.frames]
         x = F.gelu(network.conv2(F.gelu(network.conv1(features)))).transpose(1, 2)
-        x = x + network.embed_positions.weight[:positions]
+        x = x + network.embed_positions.weight[:heard]
         x = F.dropout(x, p=network.dropout, training=network.training)
         every = [x]
         for block in network.layers:
@@ -368,7 +377,7 @@ class _Whisper(_Stretched):
             x = x[0] if isinstance(x, tuple) else x
             every.append(x)
         every[-1] = network.layer_norm(x)
-        return tuple(every)
+        return tuple(layer[:, :positions] for layer in every)
 
 
 class _Ast(_Stretched):
