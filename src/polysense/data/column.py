@@ -175,6 +175,8 @@ class ColumnProcessor(FittedColumn):
         cells: Sequence[object],
         sources: Sequence[SourceInfo],
         root: Path,
+        *,
+        most_cells: int = NUM_FOR_FEATURES,
     ) -> None:
         """Learns how feature vectors are made of the cells; what is learned before from the same configs stays.
 
@@ -183,6 +185,7 @@ class ColumnProcessor(FittedColumn):
             cells: As in `fit`.
             sources: As in `fit`.
             root: As in `fit`.
+            most_cells: Cells that they are learned from, at most.
 
         Raises:
             ConfigError: One of them can't be made of such a column.
@@ -192,14 +195,14 @@ class ColumnProcessor(FittedColumn):
             self.features = None
             if configs:
                 present = [i for i, cell in enumerate(cells) if cell is not None]
-                limit = _NUM_MEDIA if self.is_media else NUM_FOR_FEATURES
+                limit = min(most_cells, _NUM_MEDIA) if self.is_media else most_cells
                 examples = []
                 for i in sampled(present, limit):
                     with contextlib.suppress(DecodeError):  # it is listed when its row is read
                         examples.append((self._read(cells[i]), self.transform(cells[i], sources[i], root)))
                 self.num_truncated = 0
                 features = CellFeatures(configs, self.column)
-                features.fit(PresentCells(cells, present, self._read), examples)
+                features.fit(PresentCells(cells, present, self._read, most_cells), examples)
                 self.features = features
         num_features = 0 if self.features is None else self.features.num_features
         self._column = dataclasses.replace(self.column, num_features=num_features)

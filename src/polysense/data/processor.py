@@ -26,6 +26,7 @@ from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.tables.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
+from polysense.data.training_cells import NUM_FOR_FEATURES
 from polysense.data.values.notation import Notation, NotationEvidence
 from polysense.errors import BundleError, ColumnError, DecodeError, TableError
 
@@ -82,6 +83,7 @@ class Processor:
         fitted_columns: Mapping[str, ColumnProcessor] | None = None,
         fitted_targets: Mapping[str, TargetProcessor] | None = None,
         imputer: CellImputer | None = None,
+        most_for_features: int = NUM_FOR_FEATURES,
     ) -> Processor:
         """Learns all preprocessing from the training rows.
 
@@ -94,6 +96,7 @@ class Processor:
                 comes from another model was trained with.
             fitted_targets: Likewise targets.
             imputer: What imputes missing cells first; what is learned is learned from the imputed table.
+            most_for_features: Cells of a column that its feature vectors are learned from, at most.
 
         Raises:
             TableError: The table lacks a column.
@@ -129,7 +132,10 @@ class Processor:
         for name, column in config.columns.items():
             source = column.source(name)
             sources = _PerRow(len(table), partial(table.source, column=source))
-            columns[name].fit_features(config.features.get(name, ()), _cells(table, source), sources, table.root)
+            extractors = config.features.get(name, ())
+            columns[name].fit_features(
+                extractors, _cells(table, source), sources, table.root, most_cells=most_for_features
+            )
         for name, target in targets.items():
             if target.over is not None and name not in fitted_targets:
                 target.fit(table)

@@ -48,9 +48,10 @@ class PresentCells(Iterable[object]):
     cells: Sequence[object]
     present: Sequence[int]
     read: Callable[[object], object]
+    limit: int = NUM_FOR_FEATURES
 
     def __iter__(self) -> Iterator[object]:
-        return (self.read(self.cells[i]) for i in sampled(self.present, NUM_FOR_FEATURES))
+        return (self.read(self.cells[i]) for i in sampled(self.present, self.limit))
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,19 @@ class TrainingCells:
 
     def items(self, limit: int | None = None) -> Iterator[tuple[Any, SourceInfo]]:
         """The items of the cells that are there, lists unfolded; of `limit` cells at most, spread at random."""
+        for position, item in self._positioned(limit):
+            yield item, self.sources[position]
+
+    def values(self, limit: int | None = None) -> Iterator[Any]:
+        """Likewise without their sources, each of which is made when it is asked for."""
+        return (item for _, item in self._positioned(limit))
+
+    def _positioned(self, limit: int | None) -> Iterator[tuple[int, Any]]:
         for position in self.present if limit is None else sampled(self.present, limit):
             cell = self.cells[position]
             for item in cell[: self.most_items] if isinstance(cell, list) else (cell,):
                 if item is not None:
-                    yield item, self.sources[position]
+                    yield position, item
 
     def read(
         self,

@@ -29,6 +29,7 @@ __all__ = ["check"]
 
 _MOST_ROWS, _FEWEST_ROWS = 2_000, 30
 _MOST_CELLS = 60_000  # tried one by one: of a wide table fewer rows are
+_FOR_FEATURES = 32  # cells of a column; what they would be learned from in training changes nothing that is said here
 _RARE = 5
 
 
@@ -85,7 +86,7 @@ def check(
         tables = split_tables(config, table, prepared.recipe.training.seed)
         splits = {name: len(part) for name, part in tables.items()}
         warnings += shared_persons(config, table, tables)
-        processor, _, _ = fit_processor(prepared.recipe, tables)
+        processor, _, _ = fit_processor(prepared.recipe, tables, most_for_features=_FOR_FEATURES)
         warnings += processor.warnings
         for name, column in processor.columns.items():
             marked[name] = _num_marked(table.cells(column.source), column)

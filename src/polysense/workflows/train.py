@@ -27,6 +27,7 @@ from polysense.data.batches.token_counts import RowLengths, count_tokens, row_le
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import path_from
 from polysense.data.tables.sources import Table
+from polysense.data.training_cells import NUM_FOR_FEATURES
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
@@ -123,8 +124,16 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
     )
 
 
-def fit_processor(recipe: Recipe, tables: Mapping[str, Table]) -> tuple[Processor, Start | None, Imputing | None]:
-    """Fits preprocessing on the training rows; and what comes with it from a trained model, and from an imputer."""
+def fit_processor(
+    recipe: Recipe, tables: Mapping[str, Table], *, most_for_features: int = NUM_FOR_FEATURES
+) -> tuple[Processor, Start | None, Imputing | None]:
+    """Fits preprocessing on the training rows; and what comes with it from a trained model, and from an imputer.
+
+    Args:
+        recipe: What to do.
+        tables: "train", and perhaps others.
+        most_for_features: Cells of a column that its feature vectors are learned from; few where no model is trained.
+    """
     imputing = plan_imputer(recipe, tables)
     start = plan_start(recipe, tables["train"])
     processor = Processor.fit(
@@ -135,6 +144,7 @@ def fit_processor(recipe: Recipe, tables: Mapping[str, Table]) -> tuple[Processo
         {} if start is None else start.columns,
         {} if start is None else start.targets,
         None if imputing is None else imputing.imputer,
+        most_for_features,
     )
     return processor, start, imputing
 

@@ -74,15 +74,16 @@ class NumberProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> NumberColumn:
         requirements = NumberRequirements.of(requirements)
-        sample = (item for item, _ in cells.items(_NUM_SAMPLED))
-        evidence = NotationEvidence.of(sample, self.config.decimal, self.config.missing)
+        evidence = NotationEvidence.of(cells.values(_NUM_SAMPLED), self.config.decimal, self.config.missing)
         self.notation, reading = evidence.notation, evidence.describe()
         setting = f"data.columns.{self.name}"
         self.warnings = tuple(evidence.warnings(f"set {setting}.decimal to '.' or ','", f"{setting}.missing"))
         if reading:
             _log.info("column %r: numbers, %s", self.name, reading)
-        result = cells.read(self.name, "numbers", lambda cell, _: self.notation.read(cell), _NUM_SAMPLED)
-        values = np.array([number for number in result if number is not None])
+        values = np.array(evidence.values)
+        if not evidence.values or evidence.is_doubtful:
+            result = cells.read(self.name, "numbers", lambda cell, _: self.notation.read(cell), _NUM_SAMPLED)
+            values = np.array([number for number in result if number is not None])
         center, scale = _statistics(values, self.config.scaling)
         edges = None
         if requirements.num_quantiles is not None:
