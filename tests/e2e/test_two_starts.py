@@ -74,8 +74,9 @@ def test_a_comparison_whose_process_is_killed_leaves_none_at_work_and_goes_on(tm
             time.sleep(0.05)
     assert subprocess.run(command(folder), stdout=subprocess.DEVNULL, check=False).returncode == 0
     straight, resumed = (read_json(tmp_path / name / "c" / "comparison.json", dict) for name in ("straight", "killed"))
-    for one, other in zip(straight["entries"], resumed["entries"], strict=True):
-        assert (one["name"], one["values"]) == (other["name"], other["values"])
+    assert len(straight["rows"]) == 6
+    for one, other in zip(straight["rows"], resumed["rows"], strict=True):
+        assert (one["name"], one["rank"], one["measures"]) == (other["name"], other["rank"], other["measures"])
 
 
 def is_at_work(process: str) -> bool:
