@@ -106,7 +106,7 @@ def rows(num: int, seed: int, task: str = "classification") -> Batch:
 
 def fit(model: MultimodalModel, batch: Batch) -> dict[str, OutOfFold]:
     head = head_of(model)
-    inner: Any = head.heads()[-1]
+    inner: Any = head.inner
     truth = batch.truths["label"]
     targets = inner.learned_values(truth).numpy()
     folds = folds_of(targets, inner.score_kind, None, 4, 0)

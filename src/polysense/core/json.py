@@ -17,12 +17,14 @@ from pathlib import Path, PurePath
 from typing import Any, TypeAlias, TypeVar
 
 from polysense.core.files import write_text
+from polysense.errors import BundleError
 
 __all__ = [
     "JsonValue",
     "json_object",
     "json_text",
     "parse_json",
+    "read_fields",
     "read_json",
     "to_json",
     "write_json",
@@ -89,6 +91,23 @@ def read_json(path: Path, kind: type[T]) -> T:
         ValueError: It is no JSON, or of another type.
     """
     return parse_json(path.read_text(encoding="utf-8"), kind)
+
+
+def read_fields(path: Path, *names: str) -> list[object]:
+    """The values of some keys of a small file that a bundle holds.
+
+    Args:
+        path: A JSON object's file.
+        names: Its keys.
+
+    Raises:
+        BundleError: It can't be read, or lacks one of them.
+    """
+    try:
+        plain = read_json(path, dict)
+        return [plain[name] for name in names]
+    except (OSError, ValueError, KeyError) as error:
+        raise BundleError(f"{path}: can't be read ({type(error).__name__}: {error}); copy the bundle again") from None
 
 
 def parse_json(text: str, kind: type[T], *, constants: bool = False) -> T:

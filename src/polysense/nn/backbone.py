@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from polysense.core.json import read_json, write_json
+from polysense.core.json import read_fields, write_json
 from polysense.core.schema import Column
 from polysense.core.tokens import Features, Tokens
 from polysense.errors import BundleError, ConfigError
@@ -96,16 +96,11 @@ class BackboneShape:
         Raises:
             BundleError: The file is broken.
         """
-        try:
-            plain = read_json(path, dict)
-            hidden, num_layers = plain["hidden"], plain["num_layers"]
-        except (OSError, ValueError, KeyError) as error:
-            raise BundleError(
-                f"{path}: can't be read ({type(error).__name__}: {error}); copy the bundle again"
-            ) from None
-        if not all(type(number) is int and 0 < number < _MOST for number in (hidden, num_layers)):
+        hidden, num_layers = read_fields(path, "hidden", "num_layers")
+        sizes = [number for number in (hidden, num_layers) if type(number) is int and 0 < number < _MOST]
+        if len(sizes) < 2:
             raise BundleError(f"{path}: found hidden {hidden!r} and num_layers {num_layers!r}; copy the bundle again")
-        return cls(hidden=hidden, num_layers=num_layers)
+        return cls(hidden=sizes[0], num_layers=sizes[1])
 
     def write(self, path: Path) -> None:
         """As JSON."""

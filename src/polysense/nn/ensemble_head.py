@@ -165,7 +165,7 @@ class EnsembleHead(Head[Experts]):
                         f"{', '.join(self.inputs)})"
                     )
         if config.estimators:
-            if self.heads()[-1].score_kind is None:
+            if self.inner.score_kind is None:
                 raise ConfigError(
                     f"estimators: the head {config.head.type!r} takes no scores of estimators (`output_of`), so they "
                     "can't be experts beside it; leave them out"
@@ -174,7 +174,7 @@ class EnsembleHead(Head[Experts]):
             self.reads_features = tuple(column for column in self.inputs if column in requested)
 
     def connect_features(self, sizes: Mapping[str, int]) -> None:
-        head, names = self.heads()[-1], []
+        head, names = self.inner, []
         assert head.score_kind is not None
         for name, config in self._config.estimators.items():
             own = {column: sizes[column] for column in config.columns or self.inputs if sizes.get(column, 0)}
@@ -198,7 +198,7 @@ class EnsembleHead(Head[Experts]):
 
     @property
     def inner(self) -> Head[object]:
-        """The head that all experts are."""
+        """The head that all experts are: the joint one, or the last column's."""
         return self.heads()[-1]
 
     @property
@@ -251,9 +251,9 @@ class EnsembleHead(Head[Experts]):
             present = torch.cat([present, there.any(dim=1, keepdim=True)], dim=1)
         if self._learns_with_joint and self.training:
             return Experts(outputs[-1], tuple(outputs), present)
-        for output, there in self._estimated(fused):
+        for output, estimated in self._estimated(fused):
             outputs.append(output)
-            present = torch.cat([present, there[:, None]], dim=1)
+            present = torch.cat([present, estimated[:, None]], dim=1)
         weights = self._weights(fused, present)
         # Experts that learn apart are combined without a gradient: their combination teaches nobody.
         each = [map_tensors(torch.detach, output) for output in outputs] if self._config.trains_apart else outputs
@@ -261,7 +261,7 @@ class EnsembleHead(Head[Experts]):
 
     def _estimated(self, fused: Fused) -> Iterator[tuple[object, Bool[Tensor, " batch"]]]:
         """The estimators' outputs, and the rows that have them: none before they are fitted."""
-        head = self.heads()[-1]
+        head = self.inner
         for estimator in self.named_estimators().values():
             there = torch.stack([fused.columns[name].present for name in estimator.columns], dim=1)
             if not estimator.is_fitted:
@@ -281,7 +281,7 @@ class EnsembleHead(Head[Experts]):
         self, outputs: Sequence[object], weights: Float[Tensor, "batch experts"], fused: Fused, context: RowContext
     ) -> object:
         """The experts' outputs as one. A row without any expert is read from the learned summary of nothing."""
-        head = self.heads()[-1]
+        head = self.inner
         combined = head.combine(outputs, weights, self._config.space)
         some = weights.sum(dim=1) > 0
         nothing = outputs[len(self.columns)] if self._config.joint else head(fused, context)
@@ -325,14 +325,14 @@ class EnsembleHead(Head[Experts]):
         return head.loss(output, truth)["loss"].total
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
-        return dict.fromkeys(self.loss_weights, self.heads()[-1].count(truth)["loss"])
+        return dict.fromkeys(self.loss_weights, self.inner.count(truth)["loss"])
 
     @property
     def calibrates(self) -> bool:
-        return self.heads()[-1].calibrates
+        return self.inner.calibrates
 
     def calibrate(self, output: Experts, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
-        return self.heads()[-1].calibrate(output.combined, truth, weights)
+        return self.inner.calibrate(output.combined, truth, weights)
 
     def arrays(self, output: Experts) -> dict[str, Tensor]:
-        return self.heads()[-1].arrays(output.combined)
+        return self.inner.arrays(output.combined)

@@ -121,7 +121,7 @@ def _weighed_estimators(head: EnsembleHead, out_of_fold: OutOfFold | None) -> tu
     names = head.estimator_names
     if not names or out_of_fold is None:
         return torch.zeros(len(names), dtype=torch.float64), 0
-    inner: Head[object] = head.heads()[-1]
+    inner: Head[object] = head.inner
     device = head.fitted.device
     scores = [torch.from_numpy(out_of_fold.scores[name]).to(device) for name in names]
     present = torch.stack([each.isfinite().all(dim=1) for each in scores], dim=1)
@@ -147,7 +147,7 @@ def _weighed_experts(
     sparse: bool,
 ) -> Float[Tensor, " experts"]:
     """The weights of the networks, and of all estimators in their own proportions."""
-    inner: Head[object] = head.heads()[-1]
+    inner: Head[object] = head.inner
     if not stacked.any():
         networks = experts.each[: len(prior)], experts.present[:, : len(prior)]
         fitted = _fitted(inner, *networks, truth, weights, prior, head, sparse=sparse)

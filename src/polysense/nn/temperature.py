@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 __all__ = ["fit_temperature"]
@@ -19,16 +20,27 @@ _DEVIATION = 0.5
 _FARTHEST = 3.0  # of the logarithm: a factor of 20
 
 
-def fit_temperature(loss: Callable[[float], Tensor]) -> float:
-    """The temperature where the loss is least.
+def fit_temperature(
+    loss: Callable[[Float[Tensor, "rows outputs"]], Float[Tensor, " rows"]],
+    logits: Float[Tensor, "rows outputs"],
+    weights: Float[Tensor, " rows"],
+) -> float | None:
+    """The temperature where the loss is least; None where no row counts.
 
     Args:
-        loss: The summed loss of all rows, in nats, with the logits divided by a number.
+        loss: Of logits each row's loss, in nats.
+        logits: Of rows that were not trained on.
+        weights: How much each row counts; 0 where the truth is unknown.
     """
     from scipy.optimize import minimize_scalar
 
+    logits, weights = logits.double(), weights.double()
+    if not float(weights.sum()):
+        return None
+
     def objective(logarithm: float) -> float:
         with torch.no_grad():
-            return float(loss(math.exp(logarithm))) + 0.5 * (logarithm / _DEVIATION) ** 2
+            total = (loss(logits / math.exp(logarithm)) * weights).sum()
+        return float(total) + 0.5 * (logarithm / _DEVIATION) ** 2
 
     return math.exp(float(minimize_scalar(objective, bounds=(-_FARTHEST, _FARTHEST), method="bounded").x))

@@ -169,7 +169,7 @@ def _collected(
             if head.excludes not in vectors:
                 vectors[head.excludes] = _vectors(model, moved, name)
             features, present = vectors[head.excludes]
-            inner, truth = head.heads()[-1], head.truth(moved)
+            inner, truth = head.inner, head.truth(moved)
             if truth is None:
                 continue
             weights = moved.weights * (inner.count(truth)["loss"] if inner.score_kind == "choice" else truth.present)
@@ -208,7 +208,7 @@ def _vectors(model: MultimodalModel, batch: Batch, target: str) -> tuple[dict[st
 
 def _fitted(head: EnsembleHead, collected: _Collected, groups: list[object] | None, seed: int) -> OutOfFold:
     """Fits a head's estimators; gives their out-of-fold scores."""
-    inner = head.heads()[-1]
+    inner = head.inner
     assert inner.score_kind is not None
     folds = folds_of(collected.targets, inner.score_kind, groups, NUM_FOLDS, int(fold(seed, "folds")) % 2**32)
     if len(np.unique(folds)) < 2:  # one group: better folds of rows than none

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.json import read_json, write_json
+from polysense.core.json import read_fields, write_json
 from polysense.core.tokens import Tokens
 from polysense.errors import BundleError
 
@@ -60,16 +60,12 @@ class Pooling:
         Raises:
             BundleError: The file is broken.
         """
-        try:
-            plain = read_json(path, dict)
-            parts, unit = plain["parts"], plain["unit"]
-        except (OSError, ValueError, KeyError) as error:
-            raise BundleError(
-                f"{path}: can't be read ({type(error).__name__}: {error}); copy the bundle again"
-            ) from None
+        parts, unit = read_fields(path, "parts", "unit")
         known = isinstance(parts, list) and 0 < len(parts) <= len(PARTS) and all(part in PARTS for part in parts)
-        if not known or not isinstance(unit, bool):
-            raise BundleError(f"{path}: found {str(plain)[:200]}, which is no pooling; copy the bundle again")
+        if not isinstance(parts, list) or not known or not isinstance(unit, bool):
+            raise BundleError(
+                f"{path}: found parts {str(parts)[:200]} and unit {unit!r}, which is no pooling; copy the bundle again"
+            )
         return cls(parts=tuple(parts), unit=unit)
 
 

@@ -29,13 +29,13 @@ def conformal_margin(residuals: np.ndarray, level: float) -> float:
         level: Above 0 and below 1.
 
     Returns:
-        NaN where there are too few rows (fewer than level / (1 - level)), or where it would have to be infinite.
+        Infinite where there are too few rows, fewer than level / (1 - level), or where no finite one is enough.
     """
     rank = math.ceil((len(residuals) + 1) * level - 1e-9)
     if not 0 < rank <= len(residuals):
-        return math.nan
+        return math.inf
     margin = float(np.sort(residuals)[rank - 1])
-    return margin * (1 + _ROUNDING) + _ROUNDING if math.isfinite(margin) else math.nan
+    return margin * (1 + _ROUNDING) + _ROUNDING
 
 
 def binomial_interval(hits: int, total: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -105,15 +105,13 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
     def calibrate(self, output: Logits, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
         """Fits the temperature."""
         assert isinstance(truth, ValueTruth)
-        counted = (truth.present * weights).double()
-        logits = output.values.double()
-
-        def loss(temperature: float) -> Tensor:
-            return (F.cross_entropy(logits / temperature, truth.values, reduction="none") * counted).sum()
-
-        if not float(counted.sum()):
+        temperature = fit_temperature(
+            lambda logits: F.cross_entropy(logits, truth.values, reduction="none"),
+            output.values,
+            truth.present * weights,
+        )
+        if temperature is None:
             return None
-        temperature = fit_temperature(loss)
         self.temperature.fill_(temperature)
         return f"temperature {temperature:.2f}"
 

@@ -81,16 +81,14 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
     def calibrate(self, output: Logits, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
         """Fits the temperature."""
         assert isinstance(truth, ValueTruth)
-        counted = (truth.present * weights).double()
-        logits, values = output.values.double(), truth.values.double()
-
-        def loss(temperature: float) -> Tensor:
-            each = F.binary_cross_entropy_with_logits(logits / temperature, values, reduction="none")
-            return (each.mean(dim=1) * counted).sum()
-
-        if not float(counted.sum()):
+        values = truth.values.double()
+        temperature = fit_temperature(
+            lambda logits: F.binary_cross_entropy_with_logits(logits, values, reduction="none").mean(dim=1),
+            output.values,
+            truth.present * weights,
+        )
+        if temperature is None:
             return None
-        temperature = fit_temperature(loss)
         self.temperature.fill_(temperature)
         return f"temperature {temperature:.2f}"
 

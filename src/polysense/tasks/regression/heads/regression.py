@@ -57,7 +57,7 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
         self.kind = config.loss
         self.readout = readout(width, config.hidden, config.dropout, len(target.columns))
         self.scaling = Scaling(target.column_scales())
-        self.register_buffer("margin", torch.full((len(target.columns),), torch.nan))
+        self.register_buffer("margin", torch.full((len(target.columns),), torch.inf))
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Logits:
         return Logits(self.readout(fused.pooled))
@@ -88,11 +88,10 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
     def arrays(self, output: Logits) -> dict[str, Tensor]:
         scaled = output.values.float()
         arrays = {"values": self.scaling.restored(scaled)}
-        if bool(self.margin.isfinite().any()):
-            arrays |= {
-                "low": self.scaling.restored(scaled - self.margin),
-                "high": self.scaling.restored(scaled + self.margin),
-            }
+        is_known = self.margin.isfinite()
+        if bool(is_known.any()):
+            for name, bound in (("low", scaled - self.margin), ("high", scaled + self.margin)):
+                arrays[name] = torch.where(is_known, self.scaling.restored(bound), torch.nan)
         return arrays
 
     @property
