@@ -45,7 +45,12 @@ class RegressionHeadConfig(HeadConfig):
 
 
 class RegressionHead(Head[Logits], config=RegressionHeadConfig):
-    """Standardized numbers from the fused summary; a row may lack some of several targets (NaN)."""
+    """Standardized numbers from the fused summary; a row may lack some of several targets (NaN).
+
+    Attributes:
+        margin: [targets], half of the interval's width in standard deviations; 0 where none is fitted, or none is
+            finite.
+    """
 
     score_kind: ClassVar[ScoreKind | None] = "numbers"
 
@@ -57,7 +62,7 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
         self.kind = config.loss
         self.readout = readout(width, config.hidden, config.dropout, len(target.columns))
         self.scaling = Scaling(target.column_scales())
-        self.register_buffer("margin", torch.full((len(target.columns),), torch.inf))
+        self.register_buffer("margin", torch.zeros(len(target.columns)))
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> Logits:
         return Logits(self.readout(fused.pooled))
@@ -88,7 +93,7 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
     def arrays(self, output: Logits) -> dict[str, Tensor]:
         scaled = output.values.float()
         arrays = {"values": self.scaling.restored(scaled)}
-        is_known = self.margin.isfinite()
+        is_known = self.margin > 0
         if bool(is_known.any()):
             for name, bound in (("low", scaled - self.margin), ("high", scaled + self.margin)):
                 arrays[name] = torch.where(is_known, self.scaling.restored(bound), torch.nan)
@@ -109,7 +114,7 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
         distances = residuals.masked_fill(~inside, torch.inf).double().cpu().numpy()
         level, rows = self.target.interval, known.cpu().numpy()
         margins = [conformal_margin(distances[rows[:, i], i], level) for i in range(rows.shape[1])]
-        self.margin.copy_(torch.tensor(margins))
+        self.margin.copy_(torch.tensor(margins).nan_to_num(posinf=0.0))
         if not any(map(math.isfinite, margins)):
             return None
         listed = ", ".join(f"{margin:.2f}" for margin in margins)
