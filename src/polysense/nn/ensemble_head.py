@@ -133,9 +133,11 @@ class EnsembleHead(Head[Experts]):
         experts: A head for each of these, then the joint one.
         estimators: In the config's order, those that read any feature.
         fitted: The weights that `fit_ensemble_weights` found, with weights: validation.
+        stays: Whether it came from another model and nothing of it is trained; then nothing of it is fitted either.
     """
 
     fitted: Tensor
+    stays: bool = False
 
     def __init__(self, config: EnsembleHeadConfig, target: Target, width: int) -> None:
         super().__init__(target, config.loss_weight)
@@ -203,8 +205,9 @@ class EnsembleHead(Head[Experts]):
 
     @property
     def fits_weights(self) -> bool:
-        """Whether the weights are to be fitted on validation rows once everything is trained."""
-        return self._config.weights == "validation"
+        """Whether estimators and weights are to be fitted once everything is trained."""
+        stays = self.stays and all(estimator.is_fitted for estimator in self.named_estimators().values())
+        return self._config.weights == "validation" and not stays
 
     @property
     def expert_names(self) -> tuple[str, ...]:

@@ -67,6 +67,7 @@ FAMILIES = (
     FamilyInfo("encoders", "model.encoders.COLUMN", "Turn a column's cells into tokens."),
     FamilyInfo("fusions", "model.fusion", "Join the columns' tokens."),
     FamilyInfo("heads", "model.heads.TARGET", "Read a target from what was fused."),
+    FamilyInfo("estimators", "model.heads.TARGET.estimators.NAME", "Simple models of features, fitted after training."),
     FamilyInfo("objectives", "model.objectives.NAME", "Additional losses, in training only."),
     FamilyInfo("decodings", "model.heads.TARGET.decoding", "Choose the tokens of a text."),
     FamilyInfo("columns", "data.columns.COLUMN", "Say how an input column is read."),

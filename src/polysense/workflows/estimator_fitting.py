@@ -113,7 +113,7 @@ def fit_estimators(
     heads = {
         name: head
         for name, head in model.by_target().items()
-        if isinstance(head, EnsembleHead) and head.named_estimators()
+        if isinstance(head, EnsembleHead) and head.fits_weights and head.named_estimators()
     }
     if not heads:
         return {}

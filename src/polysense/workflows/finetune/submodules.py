@@ -3,19 +3,24 @@
 A part is an encoder (`encoders.COLUMN`), the fusion (`fusion`) or a head (`heads.TARGET`) with all that belongs to it:
 a column's learned stand-in for an absent cell goes with its encoder, the columns' own heads of a target with its head.
 Its tensors are named from the part on, so that a part is the same wherever it stands in a model.
+
+Estimators belong to their head, but their sizes are those of the rows that they were fitted on: they move only if the
+features that they read do, and are fitted anew otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from polysense.nn.ensemble_head import EnsembleHead
+from polysense.nn.estimators.base import Estimator
 from polysense.nn.model import MultimodalModel
 from polysense.nn.objectives.unimodal import UnimodalHeads
 
-__all__ = ["freeze", "mismatch", "part_tensors", "scale_learning_rate", "transfer"]
+__all__ = ["estimators_of", "freeze", "mismatch", "part_tensors", "scale_learning_rate", "transfer"]
 
 
 def part_tensors(model: MultimodalModel, part: str) -> dict[str, Tensor]:
@@ -25,8 +30,8 @@ def part_tensors(model: MultimodalModel, part: str) -> dict[str, Tensor]:
 
 
 def mismatch(model: MultimodalModel, part: str, source: MultimodalModel, source_part: str) -> str | None:
-    """Why the tensors of one model's part can't be another's; None if each fits."""
-    own, theirs = part_tensors(model, part), part_tensors(source, source_part)
+    """Why the tensors of one model's part can't be another's; None if each fits. Estimators are not asked."""
+    own, theirs = _trained_tensors(model, part), _trained_tensors(source, source_part)
     if not own and not theirs:
         return "it has no weights"
     for name in [*own, *theirs]:
@@ -40,16 +45,45 @@ def mismatch(model: MultimodalModel, part: str, source: MultimodalModel, source_
 
 
 @torch.no_grad()
-def transfer(model: MultimodalModel, part: str, source: MultimodalModel, source_part: str) -> tuple[int, int]:
+def transfer(
+    model: MultimodalModel, part: str, source: MultimodalModel, source_part: str, moved_columns: Collection[str] = ()
+) -> tuple[int, int]:
     """Copies a part's tensors, which fit (`mismatch`).
+
+    Args:
+        model: What they are copied into.
+        part: Of it.
+        source: The trained model.
+        source_part: Of it.
+        moved_columns: Input columns whose encoder moves, and with it how feature vectors are made of their cells.
 
     Returns:
         How many tensors they are, and how many numbers in all.
     """
-    own, theirs = part_tensors(model, part), part_tensors(source, source_part)
+    own, theirs = _trained_tensors(model, part), _trained_tensors(source, source_part)
     for name, tensor in own.items():
         tensor.copy_(theirs[name])
-    return len(own), sum(tensor.numel() for tensor in own.values())
+    tensors = [*own.values()]
+    estimators, known = estimators_of(model, part), estimators_of(source, source_part)
+    for name, estimator in estimators.items():
+        if set(estimator.columns) <= set(moved_columns):
+            estimator.load_state_dict(known[name].state_dict())
+            tensors += estimator.state_dict().values()
+    return len(tensors), sum(tensor.numel() for tensor in tensors)
+
+
+def estimators_of(model: MultimodalModel, part: str) -> Mapping[str, Estimator]:
+    """The estimators of a part by name; only an ensemble head has any."""
+    kind, _, name = part.partition(".")
+    head = model.by_target()[name] if kind == "heads" else None
+    return head.named_estimators() if isinstance(head, EnsembleHead) else {}
+
+
+def _trained_tensors(model: MultimodalModel, part: str) -> dict[str, Tensor]:
+    tensors = part_tensors(model, part)
+    if not estimators_of(model, part):
+        return tensors
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("estimators.")}
 
 
 def freeze(model: MultimodalModel, parts: Sequence[str]) -> None:

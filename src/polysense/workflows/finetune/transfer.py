@@ -27,6 +27,7 @@ from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import CheckpointError, ConfigError
 from polysense.nn.auto_encoder import AutoEncoderConfig
+from polysense.nn.ensemble_head import EnsembleHead
 from polysense.nn.model import MultimodalModel
 from polysense.recipe import InitFromConfig, Recipe
 from polysense.workflows.finetune.compatibility import Compatibility
@@ -89,8 +90,13 @@ class Start:
                     f"init_from: {here} can't be initialized from {there} of {self.config.bundle}: {reason}"
                 )
         moved = []
+        columns = {
+            here.removeprefix("encoders.")
+            for here, there in self.transfers.items()
+            if here == there and here.startswith("encoders.")
+        }
         for here, there in self.transfers.items():
-            tensors, numbers = transfer(model, here, source, there)
+            tensors, numbers = transfer(model, here, source, there, columns)
             moved.append({"part": here, "from": there, "tensors": tensors, "numbers": numbers})
             name = "" if here == there else f" ({there} there)"
             frozen = ", frozen" if here in self.frozen else ""
@@ -147,6 +153,10 @@ def begin(model: MultimodalModel, recipe: Recipe, start: Start | None, folder: P
                 f"{json_text(to_dict(init_from))}; resume it as it was, or start a new run"
             )
     freeze(model, report["frozen"])
+    for name, head in model.by_target().items():
+        part = f"heads.{name}"
+        if isinstance(head, EnsembleHead) and part in {moved["part"] for moved in report["moved"]}:
+            head.stays = part in report["frozen"] or recipe.training.epochs == 0
     scale_learning_rate(model, [moved["part"] for moved in report["moved"]], report["learning_rate_scale"])
     return {key: value for key, value in report.items() if key != "config"}
 
