@@ -204,8 +204,8 @@ class NotationEvidence:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether some cells are not read as the numbers that they look like, or as none."""
-        return bool(self.rest or self.bounds or self.others or self.unclear)
+        """Whether some cells are neither numbers nor missing as they are read."""
+        return len(self.values) + self.num_marks < self.num_cells
 
     @property
     def is_numeric(self) -> bool:
@@ -304,14 +304,15 @@ class NotationEvidence:
                 texts.append("")
         notation, settled = _style(typed, spellings, decimal)
         # Most columns have bare numbers, of which nothing more is to be learned: a third of the time of all others.
-        is_bare = not any(spelled.unit or spelled.letter or spelled.bound or spelled.mark for _, spelled in spellings)
+        is_bare = not any(spelled.unit or spelled.letter or spelled.bound for _, spelled in spellings)
         notation, others = (notation, frozenset[str]()) if is_bare else _units(notation, len(typed), spellings)
         num_cells = len(typed) + len(texts) + sum(marks.values()) + len(bounds) + len(spellings)
         absent = _absent(texts, num_cells)
         values, bare, unclear, rest = list(typed), False, [], len(texts) - sum(absent.values())
         units: Counter[str] = Counter()
         if is_bare and not missing:
-            numbers = [spelled.comma if spelled.point is None else spelled.point for _, spelled in spellings]
+            unclear = [text for text, spelled in spellings if spelled.mark]
+            numbers = [notation.value(spelled) for _, spelled in spellings]
             values += [number for number in numbers if number is not None and math.isfinite(number)]
         for text, spelled in () if is_bare and not missing else spellings:
             unit = notation.unit_of(spelled)
