@@ -165,6 +165,37 @@ def test_every_head(rows: Cells, folder: Path, needs: Mapping[str, dict[str, Any
     assert_alone(bundle, rows, folder, ["text", "audio"])
 
 
+def _texts(bundle: Bundle, rows: Cells, folder: Path) -> dict[int, tuple[object, ...]]:
+    """What an evaluation knows of each row: how likely its own text is, what was generated and how likely that is."""
+    dataset = bundle.dataset(rows, root=folder, with_targets=True)
+    evaluation = evaluate_model(bundle.model, dataset, generate=True)
+    statistics = evaluation.statistics["y"]
+    known = [name for name in ("likelihood", "predicted", "score") if name in statistics]
+    assert "likelihood" in known
+    assert evaluation.rows.tolist() == list(range(len(rows)))
+    return {i: tuple(repr(statistics[name][i]) for name in known) for i in range(len(rows))}
+
+
+@pytest.mark.parametrize("name", [name for name in HEADS if "generation" in members("head")[name].tasks])
+def test_how_likely_a_given_text_is_depends_on_its_row_alone(
+    rows: Cells, folder: Path, needs: Mapping[str, dict[str, Any]], name: str
+) -> None:
+    written = {"column": "audio"} if name.startswith("ctc") else {}
+    columns = {"text": column("text"), "audio": column("audio")}
+    # Texts of very different lengths: a batch is padded to its longest.
+    cells = [{**row, "caption": " ".join([row["caption"]] * (1 + 3 * (i % 4 == 2)))} for i, row in enumerate(rows)]
+    bundle = random_bundle(
+        cells, folder, columns, {"y": target("generation", column="caption")}, cheap(columns),
+        {"y": members("head")[name](**needs.get(name, {}), **written)}, fusion=members("fusion")["transformer"](),
+    )  # fmt: skip
+    reference = _texts(bundle, cells, folder)
+    order = random.Random(2).sample(range(ROWS), ROWS - 7)
+    result = _texts(bundle, [cells[i] for i in order], folder)
+    assert [result[k] for k in range(len(order))] == [reference[i] for i in order]
+    for i in order[:3]:
+        assert _texts(bundle, [cells[i]], folder)[0] == reference[i]
+
+
 @pytest.fixture(scope="module")
 def whole(rows: Cells, folder: Path) -> tuple[Bundle, list[str]]:
     bundle = mixed(rows, folder, "transformer", tuple(CHEAP))
