@@ -14,9 +14,25 @@ from polysense.core.geometry import Geometry
 from polysense.core.pytree import map_tensors, pytree_node, static
 from polysense.core.sample import Unreadable
 
-__all__ = ["Batch", "ColumnBatch", "Truth", "ValueTruth"]
+__all__ = ["Batch", "ColumnBatch", "StoredItems", "Truth", "ValueTruth"]
 
 AnyTruth = TypeVar("AnyTruth", bound="Truth")
+
+
+@pytree_node
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredItems:
+    """What a frozen backbone gave for items before.
+
+    Attributes:
+        layers: By depth, padded with zeros; each layer has a width of its own.
+        counts: Valid tokens of each item; 0 = nothing is stored of it, and its values are in the batch.
+        shelf: The network that they come from, see `data.feature_store`.
+    """
+
+    layers: tuple[Float[Tensor, "batch items tokens _width"], ...]
+    counts: Int[Tensor, "batch items"]
+    shelf: str = field(default="", metadata=static())
 
 
 @pytree_node
@@ -35,6 +51,8 @@ class ColumnBatch:
         sizes: [batch, 2], (height, width) of the original; 0 where it is absent. None where items have no places.
         features: [batch, features], the feature vector of the whole cell, see `Column.num_features`; whatever it holds
             in a row without the column must not reach a result. None where nobody reads it.
+        stored: What the column's frozen backbone gave for items before; `values` are padding where it has them. None
+            where nothing is stored.
     """
 
     values: Shaped[Tensor, "batch items ..."]
@@ -43,6 +61,7 @@ class ColumnBatch:
     geometry: Float[Tensor, "batch 3 3"] | None = None
     sizes: Int[Tensor, "batch 2"] | None = None
     features: Float[Tensor, "batch features"] | None = None
+    stored: StoredItems | None = None
 
     @property
     def present(self) -> Bool[Tensor, " batch"]:
@@ -69,7 +88,7 @@ class ColumnBatch:
 
     def absent(self) -> ColumnBatch:
         """The column without any item: nothing is left of it, not even how many items a cell has."""
-        return replace(self, values=self.values[:, :0], lengths=self.lengths[:, :0])
+        return replace(self, values=self.values[:, :0], lengths=self.lengths[:, :0], stored=None)
 
 
 @pytree_node

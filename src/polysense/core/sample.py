@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polysense.core.geometry import Placement
+from polysense.core.stored import StoredCell
 
 __all__ = ["Sample", "SourceInfo", "Unreadable"]
 
@@ -57,6 +58,8 @@ class Sample:
         values: Per column a list of items: int32 [tokens] (text), uint8 [channels, height, width] (image), int16
             [samples] (audio), float32 [1] (number), int64 [hashes]
             (category), float32 [features] (date). An absent column is simply not there.
+        stored: Per column whose frozen backbone ran over this cell before what it gave; its items are then not among
+            `values`, for nobody decoded them.
         features: Per column that has a feature vector, float32 [features] of its cell; an absent column is not there.
             None where nobody asked for them.
         placements: Per column of images where a cell's items lie, unless each lies in a way of its own.
@@ -73,6 +76,7 @@ class Sample:
 
     row: int
     values: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    stored: dict[str, StoredCell] = field(default_factory=dict)
     features: dict[str, np.ndarray] | None = None
     placements: dict[str, Placement] = field(default_factory=dict)
     targets: dict[str, np.ndarray] = field(default_factory=dict)
@@ -80,3 +84,8 @@ class Sample:
     trained: dict[str, np.ndarray] = field(default_factory=dict)
     weight: float = 1.0
     unreadable: tuple[Unreadable, ...] = ()
+
+    def item_lengths(self, column: str) -> list[int]:
+        """The lengths of a cell's items; what has no length may count as anything."""
+        cell = self.stored.get(column)
+        return list(map(len, self.values.get(column, ()))) if cell is None else [item.length for item in cell.items]

@@ -6,6 +6,7 @@ row. A column that a table lacks is missing in all its rows, one that the model 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
+from polysense.data.stored_column import StoredColumn
 from polysense.data.tables.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
 from polysense.data.training_cells import NUM_FOR_FEATURES
@@ -194,7 +196,9 @@ class Processor:
             return self.imputer.fill(table)
         return table if table.imputations is None else replace(table, imputations=None)
 
-    def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
+    def transform(
+        self, table: Table, i: int, *, with_targets: bool, stored: Mapping[str, StoredColumn] | None = None
+    ) -> Sample:
         """Prepares one row.
 
         Args:
@@ -202,6 +206,7 @@ class Processor:
                 left alone.
             i: Position in the table.
             with_targets: Whether to read targets and the weight too.
+            stored: Per column what its frozen backbone gave for cells before; such a cell is not decoded.
 
         Returns:
             The row; `row` is `i`. What can't be read is missing and listed in `unreadable`, for any content of any
@@ -217,6 +222,13 @@ class Processor:
             cell = table.cell(i, source)
             if cell is None:
                 continue
+            if stored is not None and name in stored:
+                kept, placement = stored[name].read(cell, table.root)
+                if kept is not None:
+                    sample.stored[name] = kept
+                    if placement is not None:
+                        sample.placements[name] = placement
+                    continue
             try:
                 items, placement = column.placed(cell, table.source(i, source), table.root)
             except DecodeError as error:
@@ -241,11 +253,16 @@ class Processor:
             table: The same table.
             i: The same position.
         """
-        sample.features = {
-            name: self.columns[name].extract(table.cell(i, self.columns[name].source), items)
-            for name, items in sample.values.items()
-            if self.columns[name].features is not None
-        }
+        sample.features = {}
+        for name, column in self.columns.items():
+            if column.features is None or not (name in sample.values or name in sample.stored):
+                continue
+            cell = table.cell(i, column.source)
+            items = sample.values.get(name)
+            with contextlib.suppress(DecodeError):  # it was read before: the file has gone since
+                items = column.transform(cell, table.source(i, column.source), table.root) if items is None else items
+            if items:
+                sample.features[name] = column.extract(cell, items)
 
     def _read_prompts(
         self, sample: Sample, table: Table, i: int, unreadable: list[Unreadable], with_targets: bool

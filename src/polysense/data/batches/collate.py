@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from polysense.core.batch import Batch, ColumnBatch, Truth
+from polysense.core.batch import Batch, ColumnBatch, StoredItems, Truth
 from polysense.core.registry import modality, named, task
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Column, Schema, Target
@@ -64,9 +64,16 @@ def collate(
     for column in schema:
         cells = [sample.values.get(column.name, ()) for sample in samples]
         # One item even where no row has the column: training then sees few shapes, and compile one graph.
-        size = _needed(cells, column) if shape is None else shape[column.name]
-        absent = shape is not None and not any(map(len, cells))
+        lengths = [sample.item_lengths(column.name) for sample in samples]
+        size = _needed(lengths, column) if shape is None else shape[column.name]
+        stored = _stored(samples, column.name, num_rows, size[0])
+        absent = (shape is not None or stored is not None) and not any(map(len, cells))
         columns[column.name] = (_absent if absent else partial(_pad, cells))(column, num_rows, *size)
+        if stored is not None:
+            for row, sample in enumerate(samples):
+                if column.name in sample.stored:
+                    columns[column.name].lengths[row, : len(lengths[row])] = torch.tensor(lengths[row])
+            columns[column.name] = replace(columns[column.name], stored=stored)
         if column.num_features and any(sample.features is not None for sample in samples):
             features = _features(samples, column, num_rows)
             columns[column.name] = replace(columns[column.name], features=torch.from_numpy(features))
@@ -105,13 +112,13 @@ def collate(
     )
 
 
-def _needed(cells: Sequence[Sequence[np.ndarray]], column: Column) -> tuple[int, int]:
+def _needed(lengths: Sequence[Sequence[int]], column: Column) -> tuple[int, int]:
     """(items, length) of the largest cell, the length rounded up."""
-    items = max(1, *map(len, cells))
+    items = max(1, *map(len, lengths))
     multiple = modality(column.modality).length_multiple
     if multiple is None:
         return items, 1
-    longest = round_up(max((len(item) for cell in cells for item in cell), default=0), multiple)
+    longest = round_up(max((length for cell in lengths for length in cell), default=0), multiple)
     return items, longest if column.longest is None else min(longest, column.longest)
 
 
@@ -141,6 +148,25 @@ def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, i
     return ColumnBatch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths))
 
 
+def _stored(samples: Sequence[Sample], name: str, num_rows: int, num_items: int) -> StoredItems | None:
+    """What the column's frozen backbone gave before; None where that is nothing."""
+    cells = {row: sample.stored[name] for row, sample in enumerate(samples) if name in sample.stored}
+    if not cells:
+        return None
+    shelves = {cell.shelf for cell in cells.values()}
+    assert len(shelves) == 1, f"column {name!r}: features of {len(shelves)} networks in one batch"
+    widths = [layer.shape[1] for layer in next(iter(cells.values())).items[0].layers]
+    most = max(len(item.layers[0]) for cell in cells.values() for item in cell.items)
+    layers = [np.zeros((num_rows, num_items, most, width), dtype=np.float32) for width in widths]
+    counts = np.zeros((num_rows, num_items), dtype=np.int64)
+    for row, cell in cells.items():
+        for index, item in enumerate(cell.items):
+            counts[row, index] = len(item.layers[0])
+            for layer, values in zip(layers, item.layers, strict=True):
+                layer[row, index, : len(values)] = values
+    return StoredItems(tuple(map(torch.from_numpy, layers)), torch.from_numpy(counts), shelves.pop())
+
+
 def _features(samples: Sequence[Sample], column: Column, num_rows: int) -> np.ndarray:
     """The cells' feature vectors, float32 [rows, features]; zeros where a row has none."""
     features = np.zeros((num_rows, column.num_features), dtype=np.float32)
@@ -159,7 +185,7 @@ def _placed(samples: Sequence[Sample], name: str, column: ColumnBatch) -> Column
         placement = sample.placements.get(name)
         if placement is not None:
             matrices[row], sizes[row] = placement.matrix, placement.size
-        elif sample.values.get(name):
+        elif sample.item_lengths(name):
             matrices[row] = np.nan
     return replace(column, geometry=torch.from_numpy(matrices), sizes=torch.from_numpy(sizes))
 

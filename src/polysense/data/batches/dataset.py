@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ from polysense.core.logs import get_logger
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.batches.collate import FILLER
+from polysense.data.stored_column import StoredColumn
 from polysense.data.tables.sources import Table
 
 __all__ = ["RowProcessor", "TableDataset", "choose_workers", "free_memory", "row_number"]
@@ -50,7 +51,9 @@ class RowProcessor(Protocol):
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where something does."""
 
-    def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
+    def transform(
+        self, table: Table, i: int, *, with_targets: bool, stored: Mapping[str, StoredColumn] | None = None
+    ) -> Sample:
         """The sample at a position of a prepared table; a cell that can't be read is absent in it."""
 
     def add_features(self, sample: Sample, table: Table, i: int) -> None:
@@ -68,6 +71,8 @@ class TableDataset:
             time. Training epochs of a network that reads none do not pay for them.
         cache_bytes: Memory for samples that are kept; may be set before the first sample is read. In worker processes
             each takes its share.
+        stored: Per column what its frozen backbone gave for cells before, which samples then have in place of items;
+            see `use_stored`.
     """
 
     def __init__(
@@ -78,12 +83,14 @@ class TableDataset:
         with_targets: bool = True,
         with_features: bool = True,
         cache_bytes: int = 0,
+        stored: Mapping[str, StoredColumn] | None = None,
     ) -> None:
         self.table = processor.prepared(table)  # here, and not in the processes that decode
         self.processor = processor
         self.with_targets = with_targets
         self.with_features = with_features
         self.cache_bytes = cache_bytes
+        self.stored: Mapping[str, StoredColumn] = stored or {}
         self._cache: dict[int, Sample] = {}
         self._cached_bytes = 0
 
@@ -91,6 +98,12 @@ class TableDataset:
     def schema(self) -> Schema:
         """The columns and targets that samples have."""
         return self.processor.schema
+
+    def use_stored(self, stored: Mapping[str, StoredColumn]) -> None:
+        """Takes features from there from now on; samples that were kept are forgotten. None: decodes all cells."""
+        if dict(stored) != dict(self.stored):
+            self.stored = dict(stored)
+            self._cache, self._cached_bytes = {}, 0
 
     @property
     def cached_bytes(self) -> int:
@@ -107,7 +120,9 @@ class TableDataset:
         sample = self._cache.get(index)
         if sample is None or (sample.features is None and self._makes_features):
             if sample is None:
-                sample = self.processor.transform(self.table, index, with_targets=self.with_targets)
+                sample = self.processor.transform(
+                    self.table, index, with_targets=self.with_targets, stored=self.stored
+                )
                 sample.row = index
             else:
                 self._forget(index)
@@ -121,6 +136,7 @@ class TableDataset:
         return Sample(
             row=sample.row,
             values={name: list(items) for name, items in sample.values.items()},
+            stored=dict(sample.stored),
             features=dict(sample.features) if self.with_features and sample.features is not None else None,
             placements=dict(sample.placements),
             targets=dict(sample.targets),

@@ -42,10 +42,10 @@ class LengthBucket:
         exponent = _SHORTEST
         items = []
         for column in schema:
-            cell = sample.values.get(column.name, ())
+            cell = sample.item_lengths(column.name)
             items.append(column.max_items if len(cell) <= column.max_items else 1 << (len(cell) - 1).bit_length())
             if modality(column.modality).length_multiple is not None:
-                longest = max(map(len, cell), default=0)
+                longest = max(cell, default=0)
                 assert column.longest is None or longest <= column.longest, f"{column.name!r}: {longest} were not cut"
                 while _padded_length(column, exponent) < longest:
                     exponent += 1
