@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +17,8 @@ import pytest
 
 # No test depends on the models that a developer's cache holds; a test of the search takes this back.
 os.environ["POLYSENSE_PRETRAINED"] = "off"
+# Nor on the features that its cache holds; the folder goes with the process.
+os.environ["POLYSENSE_CACHE"] = tempfile.mkdtemp(prefix="polysense-cache-")
 
 if os.environ.get("POLYSENSE_TYPECHECK", "1") != "0":
     # Before anything of polysense is imported: every annotated shape and type is checked on every call.
@@ -74,6 +78,10 @@ def pytest_configure(config: pytest.Config) -> None:
         for category in _DEPRECATIONS:
             config.addinivalue_line("filterwarnings", f"always::{category}")
         config.pluginmanager.register(Deprecations(), "deprecations")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["POLYSENSE_CACHE"], ignore_errors=True)
 
 
 class Deprecations:

@@ -46,6 +46,7 @@ from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import absolute_paths, relative_paths
+from polysense.data.stored_column import StoredColumn
 from polysense.data.tables.beside import kept_columns
 from polysense.data.tables.predictions import Predictions, predictions_frame
 from polysense.data.tables.sources import Table, read_table
@@ -94,6 +95,7 @@ class Bundle:
         folder: Where it was loaded from or saved to.
         card: The model card, README.md, as Markdown; "" for none.
         prediction: In which blocks rows are computed.
+        stored: Per column what its frozen backbone gave for cells before, which tables' samples take; not saved.
     """
 
     processor: Processor
@@ -104,6 +106,7 @@ class Bundle:
     folder: Path | None = None
     card: str = ""
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
+    stored: Mapping[str, StoredColumn] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema:
@@ -258,6 +261,7 @@ class Bundle:
         bundle, table = self.with_decoding(decoding), _table(source, root)
         kept = kept_columns(table, keep)  # before the work is done
         dataset = bundle.dataset(table)
+        dataset.use_stored(self.stored)
         self.processor.require_any(dataset.table)
         return bundle.predict_dataset(dataset, batch_size=batch_size, kept=kept, progress=progress)
 

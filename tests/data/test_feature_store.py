@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polysense.core.geometry import Placement
 from polysense.core.lock import locked
-from polysense.data.feature_store import FeatureShelf, FeatureStore, StoredItem, item_key
+from polysense.core.stored import StoredItem
+from polysense.data.feature_store import CellRecord, FeatureShelf, FeatureStore, item_key
 
 
 def item(seed: int, tokens: tuple[int, int] = (3, 2)) -> StoredItem:
@@ -20,7 +26,7 @@ def item(seed: int, tokens: tuple[int, int] = (3, 2)) -> StoredItem:
 
 
 def filled(store: FeatureStore, keys: list[bytes], name: str = "net") -> FeatureShelf:
-    with store.writing(name, (4, 4), 0) as shelf:
+    with store.writing(name, (4, 4)) as shelf:
         for seed, key in enumerate(keys):
             if key not in shelf:
                 shelf.add(key, item(seed))
@@ -44,7 +50,7 @@ def test_what_was_added_comes_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[tuple[int, int]]
 ) -> None:
     store = FeatureStore(tmp_path_factory.mktemp("store"))
-    with store.writing("net", (4, 4), 0) as shelf:
+    with store.writing("net", (4, 4)) as shelf:
         for seed, size in enumerate(sizes):
             shelf.add(item_key(np.array(seed)), item(seed, size))
             assert same(shelf.get(item_key(np.array(seed))), item(seed, size))
@@ -75,7 +81,7 @@ def test_a_kill_in_the_middle_of_writing_loses_the_last_item_alone(tmp_path: Pat
     path.write_bytes(path.read_bytes()[:-lost])
     again = FeatureShelf(shelf.folder, (4, 4))
     assert [same(again.get(key, verify=True), item(seed)) for seed, key in enumerate(KEYS)] == [True, True, False]
-    with store.writing("net", (4, 4), 0) as again:
+    with store.writing("net", (4, 4)) as again:
         assert again.get(KEYS[2], verify=True) is None
         again.add(KEYS[2], item(2))
     assert [same(again.get(key, verify=True), item(seed)) for seed, key in enumerate(KEYS)] == [True] * 3
@@ -110,23 +116,84 @@ def test_another_networks_shelf_is_not_read(tmp_path: Path) -> None:
 def test_the_oldest_shelves_make_room(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, max_bytes=1500)
     for name in ("first", "second"):
-        filled(store, KEYS, name)
+        os.utime(filled(store, KEYS, name).folder / "shelf.json", (100 + len(name), 100 + len(name)))
     filled(store, KEYS, "first")  # used again
-    with store.writing("third", (4, 4), 600) as shelf:
+    with store.writing("third", (4, 4)) as shelf:
+        assert not store.make_room("third", 1500)
+        assert sorted(path.name for path in store.folder.iterdir()) == ["first", "second", "third"]
+        assert store.make_room("third", 700)
         shelf.add(KEYS[0], item(0))
     assert sorted(path.name for path in store.folder.iterdir()) == ["first", "third"]
-    assert store.has_room(1500)
-    assert not store.has_room(1501)
+    sizes = [path.stat().st_size for path in store.folder.rglob("*") if path.is_file()]
+    assert sum(sizes) <= 1500
+    store.kept.add("first")
+    assert not store.make_room("third", 1000)
 
 
-def test_two_writers_keep_out_of_each_others_way(tmp_path: Path) -> None:
+def test_a_shelf_that_is_written_to_makes_no_room(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, max_bytes=1000)
+    filled(store, KEYS, "first")
+    with locked(store.folder / "first"):
+        assert not store.make_room("second", 700)
+    assert len(FeatureShelf(store.folder / "first", (4, 4))) == 3
+    assert store.make_room("second", 700)
+
+
+def test_another_writer_is_waited_for_and_one_that_stands_still_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = FeatureStore(tmp_path)
     filled(store, KEYS[:1])
-    with locked(store.folder / "net"), store.writing("net", (4, 4), 0) as shelf:
+    monkeypatch.setattr("polysense.data.feature_store._PATIENCE", 0.0)
+    with locked(store.folder / "net"), store.writing("net", (4, 4)) as shelf:
         assert shelf.folder != store.folder / "net"
         shelf.add(KEYS[1], item(1))
     assert same(shelf.get(KEYS[1]), item(1))
     assert len(FeatureShelf(store.folder / "net", (4, 4))) == 1
+    monkeypatch.setattr("polysense.data.feature_store._PATIENCE", 60.0)
+    entered = threading.Event()
+
+    def write() -> None:
+        with store.writing("net", (4, 4)) as shelf:
+            entered.set()
+            time.sleep(0.3)
+            shelf.add(KEYS[2], item(2))
+
+    other = threading.Thread(target=write)
+    other.start()
+    entered.wait()
+    with store.writing("net", (4, 4)) as shelf:
+        assert shelf.folder == store.folder / "net"
+        assert same(shelf.get(KEYS[2]), item(2))
+    other.join()
+
+
+def test_a_cell_is_known_by_its_items_and_a_broken_line_is_not_there(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    placed = CellRecord((KEYS[0], KEYS[1]), Placement(np.array([[0.1, 0, 2], [0, 1 / 3, 4], [0, 0, 1]]), (7, 5)))
+    with store.writing("net", (4, 4)) as shelf:
+        shelf.add_cell(b"a" * 16, placed)
+        shelf.add_cell(b"b" * 16, CellRecord((KEYS[2],), None))
+    path = shelf.folder / "cells.jsonl"
+    again = FeatureShelf(shelf.folder, (4, 4)).cell(b"a" * 16)
+    assert again is not None
+    assert again.placement is not None
+    assert again.items == placed.items
+    assert again.placement.same(placed.placement)
+    path.write_bytes(path.read_bytes()[:-4])
+    assert FeatureShelf(shelf.folder, (4, 4)).cell(b"b" * 16) is None
+    with store.writing("net", (4, 4)) as shelf:
+        shelf.add_cell(b"c" * 16, CellRecord((KEYS[2],), None))
+    again = FeatureShelf(shelf.folder, (4, 4))
+    assert [again.cell(letter * 16) is not None for letter in (b"a", b"b", b"c")] == [True, False, True]
+    path.write_bytes(path.read_bytes().replace(b"0.1", b"0.2"))
+    assert FeatureShelf(shelf.folder, (4, 4)).cell(b"a" * 16) is None
+
+
+def test_a_shelf_that_has_gone_gives_nothing(tmp_path: Path) -> None:
+    shelf = FeatureShelf(filled(FeatureStore(tmp_path), KEYS).folder, (4, 4))
+    shutil.rmtree(shelf.folder)
+    assert shelf.get(KEYS[0]) is None
 
 
 def test_the_folder_is_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

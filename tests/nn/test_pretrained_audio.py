@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.tokens import Tokens
@@ -229,8 +230,10 @@ def test_the_last_second_of_65_is_heard(save: Any, tmp_path: Path) -> None:
     assert torch.equal(tokens.mask, other.mask)
     different = ((tokens.values - other.values).abs().amax(dim=2) > 1e-4)[0]
     assert different[tokens.mask[0]].any()
-    if save is save_ast:  # seven stretches, each with all of its tokens
-        assert different.view(7, -1).any(dim=1).tolist() == [False] * 6 + [True]
+    if save is save_ast:  # seven stretches, six of them with all of their tokens
+        stretch = 2 + 2 * 101
+        assert 6 * stretch < len(different) <= 7 * stretch
+        assert different.nonzero().min() >= 6 * stretch
     else:  # three, the last of which ends with the clip
         assert len(different) == 65 * 50
         assert different.nonzero().min() >= 60 * 50
@@ -275,7 +278,7 @@ def test_a_short_clip_costs_what_it_lasts_and_a_second_of_silence(tmp_path: Path
     widths = []
     encoder.network.layer_norm.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[:2]))
     encode(encoder, clips(3, 32000), 32000, 8000, 0)
-    assert [tuple(shape) for shape in widths] == [(1, 150), (1, 75), (1, 51)]
+    assert [tuple(shape) for shape in widths] == [(1, 150), (1, 75)]
 
 
 def test_tuned_clips_of_one_length_are_run_together(tmp_path: Path) -> None:
@@ -309,12 +312,11 @@ def test_ast_equals_transformers_own_on_the_clips_own_patches(tmp_path: Path) ->
     assert tokens.mask.all()
     assert tokens.values.shape[1] == 2 + 2 * 10  # two class tokens, then two bands
     torch.testing.assert_close(tokens.values, expected, rtol=1e-4, atol=1e-4)
-    # Beside a longer clip the same tokens lie among those of a whole stretch.
-    padded = encode(encoder, clips(2, 320_000), 320_000, 16000)
-    times = padded.mask[1].view(2, 204)
-    assert times[0, :2].all()
-    assert times[0, 2:].view(2, 101).nonzero()[:, 1].tolist() == list(range(10)) * 2
-    assert not times[1].any()
+    # Beside a longer clip they are the same.
+    padded = encode(encoder, torch.cat([F.pad(clip, (0, 304_000)), clips(1, 320_000)]), 16000, 320_000)
+    assert padded.mask.sum(dim=1).tolist() == [22, 204 + 200]
+    assert padded.mask[0, :22].all()
+    torch.testing.assert_close(padded.values[0, :22], expected[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-base", "wav2vec2-large", "whisper", "ast"])

@@ -106,6 +106,18 @@ def test_an_override_of_the_scratch_encoder_chooses_it(table: Path, models: Path
     assert typed.encoders == {}
 
 
+def test_a_column_whose_encoder_is_frozen_is_augmented_on_request_only(table: Path, models: Path) -> None:
+    def augmented(*overrides: str) -> list[str]:
+        named = pretrained_override(models)
+        return [*prepare(table, target="label", columns=KINDS, overrides=[*named, *overrides]).recipe.data.transforms]
+
+    assert augmented() == []
+    assert augmented("data.store=off") == ["note"]
+    assert augmented("model.encoders.note.tune=full") == ["note"]
+    assert augmented("data.transforms.note.probability=0.2") == ["note"]
+    assert [*prepare(table, target="label", columns=KINDS).recipe.data.transforms] == ["note"]
+
+
 def test_variants_may_differ_in_it(table: Path, models: Path) -> None:
     prepared = prepare(table, target="label", columns=KINDS)
     variants = make_variants(prepared.recipe, [("pretrained", ["off", str(models)])], prepared.vary)

@@ -25,13 +25,13 @@ class StoredItems:
     """What a frozen backbone gave for items before.
 
     Attributes:
-        layers: By depth, padded with zeros; each layer has a width of its own.
-        counts: Valid tokens of each item; 0 = nothing is stored of it, and its values are in the batch.
+        layers: [batch, items, tokens, width] by depth, padded with zeros; each layer has a width of its own.
+        counts: [batch, items], valid tokens of each item; 0 = nothing is stored of it, and its values are in the batch.
         shelf: The network that they come from, see `data.feature_store`.
     """
 
-    layers: tuple[Float[Tensor, "batch items tokens _width"], ...]
-    counts: Int[Tensor, "batch items"]
+    layers: tuple[Float[Tensor, "*items tokens _width"], ...]
+    counts: Int[Tensor, "*items"]
     shelf: str = field(default="", metadata=static())
 
 

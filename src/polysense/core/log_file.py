@@ -11,7 +11,32 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["LogFile"]
+__all__ = ["LogFile", "appended_lines", "appended_records"]
+
+
+def appended_records(path: Path, size: int) -> BinaryIO:
+    """A file to append records of a fixed size to; what a killed process left of half a record is cut off.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    file = path.open("ab")
+    file.truncate(file.tell() // size * size)
+    return file
+
+
+def appended_lines(path: Path) -> BinaryIO:
+    """A file to append lines to; what a killed process left of half a line is ended, and is for the reader to pass by.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    file = path.open("ab+")
+    if file.tell():
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+    return file
 
 
 class LogFile:

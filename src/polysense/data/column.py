@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import hashlib
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +26,9 @@ import numpy as np
 from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
 from polysense.config.limits import PositiveInt
+from polysense.core.checksum import folder_checksums
 from polysense.core.geometry import Placement
+from polysense.core.json import json_text
 from polysense.core.logs import get_logger
 from polysense.core.modality_spec import FittedColumn
 from polysense.core.record import read_record
@@ -55,6 +59,8 @@ __all__ = [
 ]
 
 _NUM_MEDIA = 200  # cells that the scale of features is taken from where they are files, which are slow to read
+# Facts that say nothing of how a cell is read.
+_NAMES = ("name", "column", "source", "num_features", "typical_length", "max_items")
 _FEWEST_ITEMS = 32  # of a list, that are always read
 
 _log = get_logger("polysense.data.columns")
@@ -308,6 +314,21 @@ class ColumnProcessor(FittedColumn):
             "has_features": self._save_features(folder),
             **self._state(folder),
         }
+
+    def fingerprint(self) -> bytes:
+        """A hash of all that decides which items a cell becomes: the same for two columns that read cells alike,
+        whatever they are called."""
+        facts = {
+            "config": {key: value for key, value in to_dict(self.config).items() if key not in _NAMES},
+            "column": {key: value for key, value in to_dict(self.column).items() if key not in _NAMES},
+            "most_items": self.most_items,
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            facts |= {"state": self._state(Path(folder))}
+            hashed = hashlib.blake2b(json_text(facts, sort_keys=True).encode(), digest_size=16)
+            for path, checksum in folder_checksums(Path(folder)).items():
+                hashed.update(f"{path} {checksum}".encode())
+        return hashed.digest()
 
     def _save_features(self, folder: Path) -> bool:
         if self.features is not None:

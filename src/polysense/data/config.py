@@ -47,6 +47,10 @@ class DataConfig(Config):
         modality_dropout: Probability that a present cell is masked in training, so that the model learns to do without
             it; 0 to 1.
         cache: Whether decoded cells are cached in memory. auto: if they fit; memory: always; none: never.
+        store: Whether what a frozen pretrained encoder gives for a cell is computed once and kept, on disk and for all
+            runs. auto: for columns that are not augmented; off: computed in every epoch. Predictions are the same to
+            the last bit. $POLYSENSE_CACHE names another folder than ~/.cache/polysense, $POLYSENSE_CACHE_BYTES the
+            most bytes in it (by default 20 GiB).
         num_workers: Processes that decode ahead of the training; 0 decodes in the training process. auto decides from
             the cost of decoding and the cores.
     """
@@ -67,6 +71,7 @@ class DataConfig(Config):
     features: dict[str, tuple[FeatureConfig, ...]] = field(default_factory=dict)
     modality_dropout: FractionBelowOne = 0.1
     cache: Literal["auto", "none", "memory"] = "auto"
+    store: Literal["auto", "off"] = "auto"
     num_workers: NonNegativeInt | Literal["auto"] = "auto"
 
     @property

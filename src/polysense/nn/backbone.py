@@ -17,11 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from polysense.core.batch import StoredItems
 from polysense.core.json import read_fields, write_json
 from polysense.core.schema import Column
 from polysense.core.tokens import Features, Tokens
 from polysense.errors import BundleError, ConfigError
 from polysense.nn.encoder import Draws, Encoder, Items, Lengths
+from polysense.nn.item_features import ItemFeatures, item_features
 from polysense.nn.layers.batchnorm import over_present
 from polysense.nn.layers.pooling import MEAN_AND_DEVIATION, Pooling
 
@@ -124,9 +126,12 @@ class BackboneEncoder(Encoder):
             it. Features may then be kept, by the item's content, and `project` trained on them.
         chosen: The layers that are handed on, by number from 0.
         pooling: What each of these layers becomes in the feature vector of an item that a frozen network gives.
+        shelf: The name that its features are stored under (`data.feature_store`), where some are; "": none are.
     """
 
-    FORWARD_METHODS: ClassVar[tuple[str, ...]] = (*Encoder.FORWARD_METHODS, "backbone", "project")
+    FORWARD_METHODS: ClassVar[tuple[str, ...]] = (*Encoder.FORWARD_METHODS, "backbone", "item_features", "project")
+
+    shelf: str = ""
 
     pooling: Pooling = MEAN_AND_DEVIATION
 
@@ -143,6 +148,7 @@ class BackboneEncoder(Encoder):
         super().__init__(column, width)
         self.network: Any = network
         self.shape = shape
+        self._rooms: dict[tuple[tuple[int, ...], torch.device], tuple[int, tuple[int, ...]]] = {}
         self.frozen = tune == "frozen"
         self.pretrained = pretrained
         open_blocks(network, tune)
@@ -160,8 +166,88 @@ class BackboneEncoder(Encoder):
 
     def backbone(self, values: Items, lengths: Lengths) -> Features:
         """What the network gives for single items, at the `chosen` layers."""
+        if self._keeps_items_apart:
+            return self._gathered(values, lengths, [each.layers for each in self.item_features(values, lengths)])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return Features(self.run(values, lengths))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the layers that are handed on."""
+        return (self.shape.hidden,) * len(self.chosen)
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether what `backbone` gives for an item may be computed once and kept."""
+        return self.frozen and not self.gives_pyramid
+
+    @property
+    def _keeps_items_apart(self) -> bool:
+        """Whether each item's features are those that would be kept.
+
+        They are not where a graph is traced, nor where a gradient is asked for at prediction, to explain one. With
+        reduced precision a frozen network in training runs as fast as it can.
+        """
+        return (
+            self.keeps_features
+            and (self.training or not torch.is_grad_enabled())
+            and not torch.is_autocast_enabled(self.projection.weight.device.type)
+            and not torch.compiler.is_compiling()
+        )
+
+    def item_features(self, values: Items, lengths: Lengths) -> list[ItemFeatures]:
+        """What the frozen network gives for each item that is there, a function of the item alone to the last bit."""
+        present = lengths > 0
+        if not bool(present.any()):
+            return []
+        with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
+            return item_features(self.run, values[present], lengths[present])
+
+    def encode_stored(self, values: Items, lengths: Lengths, stored: StoredItems) -> Tokens:
+        assert stored.shelf == self.shelf, (
+            f"column {self.column.name!r}: features of the network {stored.shelf}, expected {self.shelf or 'none'}"
+        )
+        missing = (lengths > 0) & (stored.counts == 0)
+        computed = self.item_features(values, lengths * missing)
+        live = iter(computed)
+        counts = stored.counts.tolist()
+        items = [
+            tuple(layer[row, : counts[row]] for layer in stored.layers) if counts[row] else next(live).layers
+            for row in (lengths > 0).nonzero().flatten().tolist()
+        ]
+        return self.tokens_of(self._gathered(values, lengths, items))
+
+    def _gathered(self, values: Items, lengths: Lengths, items: Sequence[Sequence[Tensor]]) -> Features:
+        """The features of those items that are there side by side, among rows of zeros."""
+        rows = (lengths > 0).nonzero().flatten().tolist()
+        longest = max((len(item[0]) for item in items), default=1)
+        grid: tuple[int, ...] = ()
+        if values.dim() > 2 or not self.training or torch.is_inference_mode_enabled():
+            # What has two axes has a length, as in `item_features`. At prediction the shape of what is fused may not
+            # depend on the rows beside it.
+            room, grid = self._room(values, lengths, items)
+            longest = max(longest, room)
+        counts = [0] * len(values)
+        layers = [values.new_zeros(len(values), longest, width, dtype=torch.float32) for width in self.widths]
+        for row, item in zip(rows, items, strict=True):
+            counts[row] = len(item[0])
+            for layer, features in zip(layers, item, strict=True):
+                layer[row, : len(features)] = features
+        mask = torch.arange(longest, device=values.device) < torch.tensor(counts, device=values.device)[:, None]
+        return Features(tuple(Tokens(layer, mask, grid or (longest,)) for layer in layers))
+
+    def _room(self, values: Items, lengths: Lengths, items: Sequence[Sequence[Tensor]]) -> tuple[int, tuple[int, ...]]:
+        """Tokens of an item that fills the shape that these have, and the grid in which they lie; () for a sequence."""
+        key = (tuple(values.shape[1:]), values.device)
+        if key not in self._rooms and values.dim() == 2 and values.shape[1] in (sizes := lengths[lengths > 0].tolist()):
+            self._rooms[key] = len(items[sizes.index(values.shape[1])][0]), ()
+        if key not in self._rooms:
+            blank = torch.zeros_like(values[:1]) if len(values) else values.new_zeros(1, *values.shape[1:])
+            size = values.shape[1] if values.dim() == 2 else 1
+            lengths = torch.full((1,), size, dtype=torch.int64, device=values.device)
+            one = self.item_features(blank, lengths)[0]
+            self._rooms[key] = len(one.layers[0]), one.grid
+        return self._rooms[key]
 
     def project(self, features: Features) -> Tokens:
         """Tokens of items, from what `backbone` gave."""

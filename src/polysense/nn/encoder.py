@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
@@ -20,8 +21,9 @@ from torch import Tensor, nn
 
 from polysense.config.base import Configured, Family
 from polysense.core import registry
-from polysense.core.batch import ColumnBatch
+from polysense.core.batch import ColumnBatch, StoredItems
 from polysense.core.item_groups import ItemGroup, blocks_of_items, groups_of_items
+from polysense.core.pytree import map_tensors
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import PyramidLevel, Tokens
 from polysense.errors import ConfigError
@@ -96,6 +98,11 @@ class EncoderConfig(Family, family="encoder", homes=_HOMES):
             raise ConfigError(f"the encoder {self.type!r} can't be built: no class names its config")
         encoder: Encoder = self.builds(self, column, width)
         return encoder
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether what it gives for an item comes from a network that never changes."""
+        return vars(self).get("tune") == "frozen"
 
     def requirements(self, column_name: str, modality: str) -> Requirements:
         """What this encoder asks of the column's preprocessing; only a pretrained one asks for anything."""
@@ -175,6 +182,16 @@ class Encoder(nn.Module, Configured, ABC):
     @abstractmethod
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
         """Encodes single items. An item of length 0 is absent: its mask must be all False, its values may be junk."""
+
+    def encode_stored(self, values: Items, lengths: Lengths, stored: StoredItems) -> Tokens:
+        """As `encode_items`, of single items whose features are known; what is not is in `values`.
+
+        Args:
+            values: Items.
+            lengths: 0 = absent.
+            stored: Without the axis of the cells: counts [items], layers [items, tokens, width].
+        """
+        raise AssertionError(f"{type(self).__name__} has no frozen backbone, and got stored features")
 
     @property
     def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
@@ -313,9 +330,10 @@ class Encoder(nn.Module, Configured, ABC):
     def _encode_all(self, column: ColumnBatch) -> Tokens:
         """As `encode_items` of all items, of which only those that are there are paid for, in groups by length."""
         values, lengths, draws = column.values.flatten(0, 1), column.lengths.flatten(), draws_of(column)
+        stored = None if column.stored is None else map_tensors(lambda each: each.flatten(0, 1), column.stored)
         groups = self._groups(column)
         if not groups:
-            return self.encode_items(values, lengths, draws)
+            return self._encode_run(values, lengths, draws, stored)
         parts = []
         for group in groups:
             index = group.items
@@ -324,9 +342,14 @@ class Encoder(nn.Module, Configured, ABC):
             own = values[index] if self._multiple is None else values[index, : group.length]
             present = lengths[index]
             present[len(group.items) :] = 0
-            parts.append(self.encode_items(own, present, None if draws is None else draws[index]))
+            parts.append(self._encode_run(own, present, *map_tensors(itemgetter(index), (draws, stored))))
         like = None if self.training or self._multiple is None else self._shape_of_items(column)
         return _scattered(groups, parts, len(lengths), like)
+
+    def _encode_run(self, values: Items, lengths: Lengths, draws: Draws, stored: StoredItems | None) -> Tokens:
+        if stored is not None:
+            return self.encode_stored(values, lengths, stored)
+        return self.encode_items(values, lengths, draws)
 
     def _groups(self, column: ColumnBatch) -> list[ItemGroup]:
         """How the present items are encoded; none where all items are in one run, absent ones too.

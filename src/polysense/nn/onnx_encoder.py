@@ -77,6 +77,10 @@ class OnnxConfig(EncoderConfig):
         every = registry.modalities().items()
         return frozenset(name for name, spec in every if not isinstance(spec.onnx, Unsupported))
 
+    @property
+    def is_frozen(self) -> bool:
+        return True
+
     def build(self, column: Column, width: int, resources: Path | None = None) -> OnnxEncoder:
         self.check(column)
         path = Path(self.path).expanduser() if resources is None else resources / MODEL
@@ -157,7 +161,7 @@ class OnnxEncoder(BackboneEncoder):
         outputs = [_laid(output, self.config.pooling)[0] for output in self._outputs(cut)]
         num_tokens = max([1, *map(len, outputs)])
         grid: tuple[int, ...] = ()
-        if items.ndim > 2 or torch.is_inference_mode_enabled():
+        if items.ndim > 2 or (torch.is_inference_mode_enabled() and len(items) > 1):
             # How many tokens a row has must not depend on the rows beside it.
             num_tokens, grid = self._layout(items.shape[1:], items.dtype)
         result = np.zeros((len(items), num_tokens, self.shape.hidden), dtype=np.float32)

@@ -43,6 +43,7 @@ from polysense.workflows.finetune.transfer import without_parts
 from polysense.workflows.representation.neighbors import write_space_pages
 from polysense.workflows.representation.reconstructions import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.run import Run
+from polysense.workflows.stored_features import store_for_bundle
 from polysense.workflows.train import train_model
 
 __all__ = ["SHUFFLED", "evaluate_bundle", "measure", "only_column"]
@@ -74,6 +75,7 @@ def evaluate_bundle(
     """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are."""
     bundle.model.eval()
     dataset = TableDataset(table, bundle.processor)
+    store_for_bundle(bundle, [dataset])
     batches = bundle.batches(dataset, progress=progress)
     return evaluate_model(bundle.model, dataset, batches=batches, bootstrap=bootstrap, seed=seed)
 
@@ -234,13 +236,15 @@ def _contributions(run: Run, table: Table) -> Any:
     bundle = run.bundle
     device = bundle.device
     chosen = table.select(contribution_rows(len(table), max_rows=config.contribution_rows, seed=seed))
+    dataset = TableDataset(chosen, bundle.processor)
+    store_for_bundle(bundle, [dataset])
 
     def predict(batch: Batch, subsets: list[frozenset[str]]) -> list[dict[str, Prediction]]:
         return bundle.model.predict(batch.to(device), subsets, write=False)
 
     return contributions(
         predict,
-        bundle.batches(TableDataset(chosen, bundle.processor)),
+        bundle.batches(dataset),
         _contributed(bundle.schema),
         bundle.schema.columns,
         bootstrap=config.bootstrap,

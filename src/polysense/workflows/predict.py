@@ -10,6 +10,7 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.data.tables.predictions import Predictions
 from polysense.data.tables.sources import read_table
 from polysense.nn.decoding.options import DecodingOptions
+from polysense.workflows.stored_features import stored_of
 from polysense.workflows.table_split import part_of
 
 __all__ = ["predict", "stream"]
@@ -49,6 +50,8 @@ def predict(
     loaded = as_bundle(bundle).with_blocks(block_size=block_size, exact=exact)
     if split is not None:
         source, root = part_of(loaded, read_table(source, root=root), split), None
+    if isinstance(bundle, (str, Path)):  # what is loaded anew, for a whole table; nothing is added to the store
+        loaded.stored = stored_of(loaded)
     kept = [keep] if isinstance(keep, str) else keep
     return loaded.predict(source, root=root, decoding=decoding, keep=kept, progress=progress)
 

@@ -176,7 +176,20 @@ def _completed(recipe: Recipe, table: Table, overrides: Sequence[str]) -> tuple[
     if start is not None:
         recipe = like_bundle(dataclasses.replace(recipe, init_from=start), inferred=True)
     recipe, more = choose_encoders(recipe.with_overrides(list(overrides)), table)
+    recipe = _unvaried_where_frozen(recipe, overrides)
     return recipe, still_true({**choices, **more}, recipe)
+
+
+def _unvaried_where_frozen(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe without augmentation of columns whose encoders are frozen, where nobody asked for it: what a frozen
+    network gives for a cell that stays as it is needs to be computed once only, see `workflows.stored_features`."""
+    asked = apply_overrides({}, overrides).get("data")
+    if recipe.data.store == "off" or (isinstance(asked, dict) and "transforms" in asked):
+        return recipe
+    frozen = {name for name, encoder in recipe.model.encoders.items() if encoder.is_frozen}
+    frozen -= {vars(target).get("over") for target in recipe.data.targets.values()}
+    transforms = {name: each for name, each in recipe.data.transforms.items() if name not in frozen}
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, transforms=transforms))
 
 
 def prepare_recipe(recipe: Recipe, data: Any = None, *, name: str) -> Prepared:

@@ -46,12 +46,11 @@ _BEGUN = (
 # Keys that change nothing of what is trained, or that a run is resumed for. Tables are compared by their cells,
 # `pretrained` by the encoders that it led to.
 _FREE = (
-    "data.table", "data.validation", "data.test", "data.root", "data.cache", "data.num_workers", "training.epochs",
-    "training.time", "training.early_stopping", "training.device", "training.num_threads", "training.log_every",
-    "training.tensorboard",
-    "training.checkpoint_every_steps", "training.checkpoint_every_minutes", "evaluation.bootstrap",
-    "evaluation.contribution", "evaluation.contribution_rows", "evaluation.baselines", "evaluation.report",
-    "pretrained",
+    "data.table", "data.validation", "data.test", "data.root", "data.cache", "data.store", "data.num_workers",
+    "training.epochs", "training.time", "training.early_stopping", "training.device", "training.num_threads",
+    "training.log_every", "training.tensorboard", "training.checkpoint_every_steps",
+    "training.checkpoint_every_minutes", "evaluation.bootstrap", "evaluation.contribution",
+    "evaluation.contribution_rows", "evaluation.baselines", "evaluation.report", "pretrained",
 )  # fmt: skip
 
 _log = get_logger("polysense.workflows")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.allocator import keep_freed_memory
 from polysense.core.batch import Batch
+from polysense.core.device import resolve_device
 from polysense.core.files import replacing_folder
 from polysense.core.logs import get_logger
 from polysense.core.random import permutation
@@ -50,6 +52,7 @@ from polysense.workflows.imputation.plan import (
     rows_sketched,
 )
 from polysense.workflows.plan import rows_afterwards
+from polysense.workflows.stored_features import store_features
 from polysense.workflows.validation import Validation
 
 __all__ = ["FittedData", "fit_data", "fit_processor", "train_model"]
@@ -201,13 +204,24 @@ def train_model(
     model = recipe.model.build(schema)
     fit_heads(model, data.train, config.seed, prediction=recipe.prediction)
     started = begin(model, recipe, data.start, folder, write=distributed.is_main)
+    rows = [data.train] if validation_set is None else [data.train, validation_set]
+    store_features(
+        model,
+        recipe.model.encoders,
+        rows,
+        mode=_store_mode(recipe, distributed),
+        augmented=recipe.data.transforms,
+        device=resolve_device(config.device, distributed.local_rank),
+        progress=progress,
+    )
+    num_workers = _read_settings(recipe, data.train) if data.train.stored else data.num_workers
 
     loader = TrainLoader(
         data.train,
         schema,
         config.batch_size,
         config.seed,
-        num_workers=data.num_workers,
+        num_workers=num_workers,
         rank=distributed.rank,
         world_size=distributed.world_size,
         pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
@@ -300,6 +314,11 @@ def train_model(
     return bundle, result, [cell for _, cell in sorted(loader.unreadable.items())]
 
 
+def _store_mode(recipe: Recipe, distributed: Distributed) -> Literal["auto", "off"]:
+    """Where a graph is compiled it has one shape; several processes would compute the same features."""
+    return "off" if recipe.training.compile or distributed.world_size > 1 else recipe.data.store
+
+
 def _measured(data: FittedData, config: TrainingConfig) -> dict[str, Iterable[Batch]]:
     """Rows on which the columns' losses are measured: the validation split, and as many training rows."""
     schema, train = data.processor.schema, data.train
@@ -307,7 +326,7 @@ def _measured(data: FittedData, config: TrainingConfig) -> dict[str, Iterable[Ba
         return {}
     num_rows = min(len(train), max(len(data.validation), _MEASURED_ROWS))
     chosen = np.sort(permutation(len(train), config.seed, "measured")[:num_rows])
-    part = TableDataset(train.table.select(chosen), data.processor, cache_bytes=train.cache_bytes)
+    part = TableDataset(train.table.select(chosen), data.processor, cache_bytes=train.cache_bytes, stored=train.stored)
     return {"train": PredictLoader(part, schema), "validation": PredictLoader(data.validation, schema)}
 
 

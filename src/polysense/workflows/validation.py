@@ -59,7 +59,7 @@ class Validation:
             chosen = np.sort(permutation(len(dataset), seed, "written")[:num_rows])
             if len(chosen) < len(dataset):
                 table, processor = dataset.table.select(chosen), fitted_processor(dataset)
-                self._part = TableDataset(table, processor, cache_bytes=dataset.cache_bytes)
+                self._part = TableDataset(table, processor, cache_bytes=dataset.cache_bytes, stored=dataset.stored)
         listed = dataset if self._part is None else self._part
         self.samples = SampleLog(listed, num_samples=num_samples, folder=folder, seed=seed, resume=resume)
 

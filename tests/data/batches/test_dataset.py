@@ -30,7 +30,7 @@ class Counting:
     def prepared(self, table: Table) -> Table:
         return table
 
-    def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
+    def transform(self, table: Table, i: int, *, with_targets: bool, stored: object = None) -> Sample:
         self.calls.append(i)
         cell = table.cell(i, "number")
         targets = {"label": np.array(i % 2, dtype=np.int64)} if with_targets else {}

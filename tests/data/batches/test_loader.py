@@ -47,7 +47,7 @@ class FromNumbers:
     def prepared(self, table: Table) -> Table:
         return table
 
-    def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
+    def transform(self, table: Table, i: int, *, with_targets: bool, stored: object = None) -> Sample:
         number = table.cell(i, "photo")
         sample = Sample(row=i)
         if number is None:
@@ -167,7 +167,7 @@ class TestTraining:
             def prepared(self, table: Table) -> Table:
                 return table
 
-            def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
+            def transform(self, table: Table, i: int, *, with_targets: bool, stored: object = None) -> Sample:
                 if i == 40:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return Sample(row=i, values={"voice": [np.ones(1 + sent, dtype=np.int16)]})
@@ -184,7 +184,7 @@ class TestTraining:
             def prepared(self, table: Table) -> Table:
                 return table
 
-            def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
+            def transform(self, table: Table, i: int, *, with_targets: bool, stored: object = None) -> Sample:
                 raise RuntimeError("a bug")
 
         broken = TableDataset(dataset([1, 2, 3]).table, Broken())
@@ -237,7 +237,7 @@ class TestPrediction:
             def prepared(self, table: Table) -> Table:
                 return table
 
-            def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
+            def transform(self, table: Table, i: int, *, with_targets: bool, stored: object = None) -> Sample:
                 return Sample(row=i, values={"voice": [np.ones(1600 * (8 if i == 1 else 1), dtype=np.int16)]})
 
         batches = list(PredictLoader(TableDataset(dataset([1, 2, 3]).table, Long()), SCHEMA))

@@ -23,7 +23,7 @@ class Untouched:
     def prepared(self, table: Table) -> Table:
         return table
 
-    def transform(self, table: Table, i: int, *, with_targets: bool) -> Sample:
+    def transform(self, table: Table, i: int, *, with_targets: bool, stored: object = None) -> Sample:
         raise AssertionError
 
     def add_features(self, sample: Sample, table: Table, i: int) -> None:

@@ -164,7 +164,9 @@ def _stored(samples: Sequence[Sample], name: str, num_rows: int, num_items: int)
             counts[row, index] = len(item.layers[0])
             for layer, values in zip(layers, item.layers, strict=True):
                 layer[row, index, : len(values)] = values
-    return StoredItems(tuple(map(torch.from_numpy, layers)), torch.from_numpy(counts), shelves.pop())
+    return StoredItems(
+        layers=tuple(map(torch.from_numpy, layers)), counts=torch.from_numpy(counts), shelf=shelves.pop()
+    )
 
 
 def _features(samples: Sequence[Sample], column: Column, num_rows: int) -> np.ndarray:

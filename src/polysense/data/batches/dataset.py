@@ -101,9 +101,9 @@ class TableDataset:
 
     def use_stored(self, stored: Mapping[str, StoredColumn]) -> None:
         """Takes features from there from now on; samples that were kept are forgotten. None: decodes all cells."""
-        if dict(stored) != dict(self.stored):
-            self.stored = dict(stored)
+        if {name: column.name for name, column in stored.items()} != {n: c.name for n, c in self.stored.items()}:
             self._cache, self._cached_bytes = {}, 0
+        self.stored = dict(stored)
 
     @property
     def cached_bytes(self) -> int:
@@ -120,9 +120,7 @@ class TableDataset:
         sample = self._cache.get(index)
         if sample is None or (sample.features is None and self._makes_features):
             if sample is None:
-                sample = self.processor.transform(
-                    self.table, index, with_targets=self.with_targets, stored=self.stored
-                )
+                sample = self.processor.transform(self.table, index, with_targets=self.with_targets, stored=self.stored)
                 sample.row = index
             else:
                 self._forget(index)

@@ -35,6 +35,7 @@ from polysense.recipe import Recipe
 from polysense.training.state import has_checkpoint
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import model_mark
+from polysense.workflows.stored_features import store_for_bundle
 from polysense.workflows.train import FittedData, fit_data, train_model
 
 __all__ = ["HELD_OUT", "Trial", "TrialRunner", "fingerprint", "read_predictions", "read_result"]
@@ -210,6 +211,7 @@ class TrialRunner:
 
     def _evaluate(self, bundle: Bundle, split: str, trial: Trial) -> Evaluation:
         bundle.model.eval()
+        store_for_bundle(bundle, [self._held_out[split]])
         return evaluate_model(
             bundle.model,
             self._held_out[split],

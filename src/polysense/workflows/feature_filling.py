@@ -1,0 +1,201 @@
+"""Filling of a network's shelf: the cells of some tables that are not in it go through the network, a few at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from polysense.core.logs import get_logger
+from polysense.core.stored import StoredItem
+from polysense.data.column import ColumnProcessor
+from polysense.data.feature_store import CellRecord, FeatureStore, item_key
+from polysense.data.stored_column import StoredColumn
+from polysense.data.tables.sources import Table
+from polysense.errors import DecodeError
+from polysense.nn.backbone import BackboneEncoder
+
+__all__ = ["fill_shelf"]
+
+_log = get_logger("polysense.workflows")
+
+_AT_ONCE = {"cpu": 8}  # items; a process that is killed computes no more than these again
+_AT_ONCE_ELSEWHERE = 64
+_REDRAWS_PER_SECOND = 2
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+def fill_shelf(
+    store: FeatureStore,
+    name: str,
+    encoder: BackboneEncoder,
+    processor: ColumnProcessor,
+    tables: Sequence[Table],
+    *,
+    progress: bool,
+) -> StoredColumn | None:
+    """The column with the features of all cells of some tables; cells that can't be read are left out.
+
+    Args:
+        store: Where features lie.
+        name: The shelf.
+        encoder: Whose network runs.
+        processor: Of the column.
+        tables: Prepared; one that lacks the column has no cells.
+        progress: Whether to show how many cells are done.
+
+    Returns:
+        None where there is no room for them.
+
+    Raises:
+        OSError: They can't be written.
+    """
+    with store.writing(name, encoder.widths) as shelf:
+        column = StoredColumn.of(processor, shelf)
+        filling = _Filling(store, column, encoder, processor)
+        there = [table for table in tables if table.has(processor.source)]
+        with _shown(f"{processor.name}: features", progress) as show:
+            done, total = 0, sum(map(len, there))
+            for table in there:
+                for i in range(len(table)):
+                    if filling.is_full:
+                        return None
+                    filling.take(table, i, total - done)
+                    done += 1
+                    show(done, total)
+            filling.run(0)
+    filling.tell()
+    return None if filling.is_full else column
+
+
+class _Filling:
+    def __init__(
+        self, store: FeatureStore, column: StoredColumn, encoder: BackboneEncoder, processor: ColumnProcessor
+    ) -> None:
+        self._store, self._column, self._encoder, self._processor = store, column, encoder, processor
+        self._device = encoder.projection.weight.device
+        self._at_once = _AT_ONCE.get(self._device.type, _AT_ONCE_ELSEWHERE)
+        self._waiting: dict[bytes, np.ndarray] = {}
+        self._cells: list[tuple[bytes, CellRecord]] = []
+        self._known: set[bytes] = set()
+        self._start = time.perf_counter()
+        self._num_new = self._num_damaged = self._num_bytes = self._room = 0
+        self.is_full = False
+
+    def take(self, table: Table, i: int, num_left: int) -> None:
+        """Sees to it that the features of a cell are there."""
+        cell = table.cell(i, self._processor.source)
+        key = None if cell is None else self._column.key(cell, table.root)
+        if key is None or key in self._known:
+            return
+        shelf, processor = self._column.shelf, self._processor
+        record = shelf.cell(key)
+        if record is not None and all(self._has(item) for item in record.items):
+            self._known.add(key)
+            return
+        try:
+            items, placement = processor.placed(cell, table.source(i, processor.source), table.root)
+        except DecodeError:  # it is listed when its row is read
+            return
+        if not items:
+            return
+        keys = tuple(map(item_key, items))
+        self._known.add(key)
+        self._num_new += 1
+        self._cells.append((key, CellRecord(keys, placement)))
+        self._waiting.update({k: item for k, item in zip(keys, items, strict=True) if not self._has(k)})
+        if len(self._waiting) >= self._at_once:
+            self.run(num_left)
+
+    def _has(self, item: bytes) -> bool:
+        shelf = self._column.shelf
+        if item not in shelf:
+            return False
+        there = shelf.get(item, verify=True) is not None
+        self._num_damaged += not there
+        return there
+
+    def run(self, num_left: int) -> None:
+        """Computes what waits; so many cells may follow."""
+        shelf, keys = self._column.shelf, list(self._waiting)
+        while keys and not self.is_full:
+            part, keys = keys[: self._at_once], keys[self._at_once :]
+            for key, item in zip(part, self._features([self._waiting[key] for key in part]), strict=True):
+                if self._num_bytes + item.num_bytes > self._room:
+                    # Of a cell as of those before it; a tenth more, for some are longer.
+                    more = item.num_bytes * (len(keys) + len(part) + num_left)
+                    if self._num_bytes:
+                        more = int(1.1 * self._num_bytes / max(1, self._num_new) * (num_left + 1)) + item.num_bytes
+                    if not self._store.make_room(shelf.name, more):
+                        self._say_full(more)
+                        return
+                    self._room = self._num_bytes + more
+                shelf.add(key, item)
+                self._num_bytes += item.num_bytes
+        for key, record in self._cells:
+            shelf.add_cell(key, record)
+        self._waiting, self._cells = {}, []
+
+    def _features(self, items: Sequence[np.ndarray]) -> list[StoredItem]:
+        lengths = [len(item) if item.ndim == 1 else 1 for item in items]
+        values = np.zeros((len(items), *(np.max([item.shape for item in items], axis=0))), dtype=items[0].dtype)
+        for row, item in enumerate(items):
+            values[row][tuple(map(slice, item.shape))] = item
+        results = self._encoder.item_features(
+            torch.from_numpy(values).to(self._device), torch.tensor(lengths, device=self._device)
+        )
+        layers = [tuple(layer.cpu().numpy() for layer in result.layers) for result in results]
+        return [StoredItem(each, length) for each, length in zip(layers, lengths, strict=True)]
+
+    def _say_full(self, more: int) -> None:
+        self.is_full = True
+        _log.warning(
+            "column %r: its features would take %.1f GiB more than there is room for in %s (bound: %.1f GiB, set by "
+            "POLYSENSE_CACHE_BYTES): they are not stored, and computed whenever they are needed",
+            self._processor.name, more / 2**30, self._store.folder, self._store.max_bytes / 2**30,
+        )  # fmt: skip
+
+    def tell(self) -> None:
+        """Says how many cells were there and how many are new, and how long that took."""
+        if self.is_full or not self._known:
+            return
+        damaged = f"; {self._num_damaged} damaged items were computed again" if self._num_damaged else ""
+        _log.info(
+            "column %r: frozen features of %d different cells: %d stored before, %d new (%.0f MiB), in %.1f s%s; in %s",
+            self._processor.name, len(self._known), len(self._known) - self._num_new, self._num_new,
+            self._num_bytes / 2**20, time.perf_counter() - self._start, damaged, self._column.shelf.folder,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _shown(what: str, progress: bool) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many cells are done: a bar on a terminal, a line now and then elsewhere."""
+    if progress and sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn(what), BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("cells")
+        console = Console(file=sys.stderr)
+        with Progress(
+            *columns,
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=_REDRAWS_PER_SECOND,
+            transient=True,
+        ) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    updated_at = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal updated_at
+        if progress and time.monotonic() - updated_at >= _SECONDS_BETWEEN_LINES:
+            updated_at = time.monotonic()
+            _log.info("%s of %d of %d cells", what, done, total)
+
+    yield show
