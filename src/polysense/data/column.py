@@ -35,6 +35,7 @@ from polysense.core.record import read_record
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
+from polysense.core.source_checksum import source_checksum
 from polysense.data.features import CellFeatures, FeatureConfig
 from polysense.data.training_cells import (
     NUM_FOR_FEATURES,
@@ -322,6 +323,7 @@ class ColumnProcessor(FittedColumn):
             "config": {key: value for key, value in to_dict(self.config).items() if key not in _NAMES},
             "column": {key: value for key, value in to_dict(self.column).items() if key not in _NAMES},
             "most_items": self.most_items,
+            "code": source_checksum(),
         }
         with tempfile.TemporaryDirectory() as folder:
             facts |= {"state": self._state(Path(folder))}

@@ -1,7 +1,7 @@
 """Fingerprint of a frozen network: equal for two encoders that give the same features for the same items, bit for bit.
 
 It is a hash of the weights, of what is saved beside them, of the settings that decide what the network computes, of
-the versions that compute it and of the device; not of where the weights lie or of what the column is called. It may
+the code that computes it and of the device; not of where the weights lie or of what the column is called. It may
 tell two apart that are the same (another version of a library): then features are computed once more, and never wrong.
 """
 
@@ -21,14 +21,14 @@ from torch import Tensor
 
 from polysense.config.codec import to_dict
 from polysense.core.json import json_text
+from polysense.core.packages import packages_of
 from polysense.core.schema import Column
-from polysense.core.version import VERSION
+from polysense.core.source_checksum import source_checksum
 from polysense.nn.backbone import BackboneEncoder
 from polysense.nn.encoder import EncoderConfig
 
 __all__ = ["network_fingerprint"]
 
-_CODE = 1  # raised when the same versions of the libraries give other features
 _PACKAGES = ("torch", "transformers", "timm", "onnxruntime", "numpy")
 # Where the weights come from and what is done with the features; the layers that are read are known by number.
 _HARMLESS = frozenset({"path", "revision", "learning_rate_scale", "items", "tune", "layers"})
@@ -45,7 +45,7 @@ def network_fingerprint(encoder: BackboneEncoder, config: EncoderConfig) -> str:
     own = [field.name for field in fields(encoder.column)]
     common = {field.name for field in fields(Column)}
     facts = {
-        "code": [_CODE, VERSION, *_versions()],
+        "code": [source_checksum(), *_versions(), *map(list, packages_of([encoder]).items())],
         "class": f"{type(encoder).__module__}.{type(encoder).__qualname__}",
         "config": {key: value for key, value in to_dict(config).items() if key not in _HARMLESS},
         "layers": list(encoder.chosen),
