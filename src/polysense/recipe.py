@@ -32,6 +32,9 @@ class EvaluationConfig(Config):
         contribution_rows: Rows that this is measured on, at most.
         baselines: Whether to also train a unimodal model of each column, and to evaluate their ensemble, with the same
             settings. It takes about as long as the training itself.
+        simple_baselines: Whether to compare the model with simple ones on its columns' feature vectors: a linear one of
+            each column, boosted trees of numbers, categories and dates, all columns together, and their average.
+        simple_baseline_rows: Training rows that these are fitted on, at most.
         report: Whether to write report.html.
         generated_rows: For generation targets: the maximum number of validation rows whose texts are generated after
             each epoch; teacher-forced metrics use all rows. 0 generates none before the end of training.
@@ -43,6 +46,8 @@ class EvaluationConfig(Config):
     contribution: bool = True
     contribution_rows: PositiveInt = 2000
     baselines: bool = False
+    simple_baselines: bool = True
+    simple_baseline_rows: PositiveInt = 20_000
     report: bool = True
     generated_rows: NonNegativeInt = 64
     samples: NonNegativeInt = 4

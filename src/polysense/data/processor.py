@@ -25,6 +25,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
+from polysense.data.features import FeatureConfig
 from polysense.data.stored_column import StoredColumn
 from polysense.data.tables.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
@@ -150,6 +151,22 @@ class Processor:
         for warning in processor.weight_warnings:
             _log.warning("weight %r: %s", config.weight, warning)
         return processor
+
+    def with_features(self, configs: Mapping[str, Sequence[FeatureConfig]], table: Table) -> Processor:
+        """The same preprocessing with other feature vectors; this one's own columns are changed, so load it anew.
+
+        Args:
+            configs: Per column what its vectors consist of; columns that are not named have none.
+            table: The training rows that they are learned from, `prepared`.
+
+        Raises:
+            ColumnError: No cell of a column that was tried can be read.
+        """
+        for name, column in self.columns.items():
+            if table.has(column.source):
+                sources = _PerRow(len(table), partial(table.source, column=column.source))
+                column.fit_features(configs.get(name, ()), _cells(table, column.source), sources, table.root)
+        return Processor(self.columns, self.targets, self.weight, self._weight_notation, self.imputer)
 
     @property
     def warnings(self) -> list[str]:

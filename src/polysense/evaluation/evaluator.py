@@ -26,7 +26,7 @@ from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.evaluation.metrics.base import MAX_RANKED
 from polysense.evaluation.target_metrics import metrics_of
 
-__all__ = ["Evaluation", "Predict", "PredictMasked", "batch_statistics", "evaluate", "score"]
+__all__ = ["Evaluation", "Predict", "PredictMasked", "TargetScorer", "batch_statistics", "evaluate", "score"]
 
 Predict = Callable[[Batch], Mapping[str, Prediction]]
 """A batch to its predictions by target; it sees to the device and to gradients being off."""
@@ -243,7 +243,7 @@ def score(
                 metrics[target.name], refusal if refusal is not None else "no row has this target"
             )
             continue
-        score_rows = _Scorer(target, own)
+        score_rows = TargetScorer(target, own)
         values = score_rows(np.ones((1, len(counted))))
         resampled: dict[str, list[np.ndarray]] = {}
         if bootstrap:
@@ -274,8 +274,13 @@ def score(
     )
 
 
-class _Scorer(Scorer):
-    """A target's own metrics and the added ones."""
+class TargetScorer(Scorer):
+    """A target's own metrics and the added ones.
+
+    Args:
+        target: What was predicted.
+        statistics: Of all evaluated rows.
+    """
 
     def __init__(self, target: Target, statistics: Statistics) -> None:
         self._target = target

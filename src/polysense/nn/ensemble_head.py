@@ -194,6 +194,11 @@ class EnsembleHead(Head[Experts]):
         return ColumnLosses(names[experts[-1] if self._config.joint else "loss"], own)
 
     @property
+    def estimator_configs(self) -> Mapping[str, EstimatorConfig]:
+        """The estimators' settings by name."""
+        return self._config.estimators
+
+    @property
     def space(self) -> Space:
         """What is combined."""
         return self._config.space

@@ -10,7 +10,7 @@ from polysense.core.role import Role
 from polysense.data.features import FeatureConfig
 from polysense.data.roles.profile import ColumnGuess
 
-__all__ = ["default_features"]
+__all__ = ["default_features", "features_of"]
 
 
 def default_features(guesses: Sequence[ColumnGuess], num_rows: int) -> dict[str, tuple[FeatureConfig, ...]]:
@@ -20,10 +20,14 @@ def default_features(guesses: Sequence[ColumnGuess], num_rows: int) -> dict[str,
         guesses: What each column is.
         num_rows: Rows of the table.
     """
+    inputs = [(g.name, g.modality) for g in guesses if g.role is Role.INPUT and g.modality is not None]
+    return features_of(inputs, num_rows)
+
+
+def features_of(inputs: Sequence[tuple[str, str]], num_rows: int) -> dict[str, tuple[FeatureConfig, ...]]:
+    """Likewise of columns whose modalities are known."""
     features = {}
-    for guess in guesses:
-        if guess.role is Role.INPUT and guess.modality is not None:
-            where = f"data.features.{guess.name}"
-            plain = registry.modality(guess.modality).default_features(num_rows)
-            features[guess.name] = tuple(from_dict(FeatureConfig, dict(each), where=where) for each in plain)
+    for name, kind in inputs:
+        plain = registry.modality(kind).default_features(num_rows)
+        features[name] = tuple(from_dict(FeatureConfig, dict(each), where=f"data.features.{name}") for each in plain)
     return {name: configs for name, configs in features.items() if configs}

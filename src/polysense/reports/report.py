@@ -25,6 +25,7 @@ from polysense.evaluation.baselines import CONSTANT, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict
 from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.simple_baselines import BaselineScore, TargetBaselines
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, reported_metrics
 from polysense.reports import charts
 from polysense.reports.environment import render, render_section
@@ -51,6 +52,8 @@ class Report:
         num_columns: Its input columns.
         split: The rows that it was evaluated on: "test", "validation" or a table's name.
         comparisons: The baselines on the same rows: the most frequent class, models of one column each, their ensemble.
+        simple_baselines: By target the model beside simple ones.
+        fusion_weights: By target what the experts of an ensemble count, in words.
         contributions: What each column contributed.
         history: The records of log.jsonl.
         missing: {column: {split: share of rows in which it is absent}}.
@@ -67,6 +70,8 @@ class Report:
     num_columns: int
     split: str = "test"
     comparisons: Mapping[str, Evaluation] = field(default_factory=dict)
+    simple_baselines: Mapping[str, TargetBaselines] = field(default_factory=dict)
+    fusion_weights: Mapping[str, str] = field(default_factory=dict)
     contributions: Contributions | None = None
     history: Sequence[Mapping[str, Any]] = ()
     missing: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -90,6 +95,8 @@ def render_report(report: Report) -> str:
     sections: list[ReportSection] = []
     for target in evaluation.targets:
         sections.append(_results(report, target))
+        if target.name in report.simple_baselines or target.name in report.fusion_weights:
+            sections.append(_simple(report, target))
         if report.contributions is not None:
             sections += [
                 _importance(contribution, report.contributions)
@@ -144,6 +151,13 @@ class _Headline(NamedTuple):
         return math.isfinite(self.value.value)
 
 
+class _SimpleRow(NamedTuple):
+    """A simple model, its value drawn."""
+
+    score: BaselineScore
+    bar: Markup
+
+
 class _ScoreRow(NamedTuple):
     """A line of the results: a model's name, its headline metric drawn, and each metric or why it is undefined."""
 
@@ -181,6 +195,37 @@ def _results(report: Report, target: Target) -> ReportSection:
             "scale": f"{_metric_name(primary)}, {axis_end(low)} to {axis_end(high)}",
             "metrics": [(info, _metric_name(info)) for info in infos],
             "rows": rows,
+        },
+    )
+
+
+def _simple(report: Report, target: Target) -> ReportSection:
+    """The model beside simple ones, and what its experts count."""
+    compared, rows = report.simple_baselines.get(target.name), list[_SimpleRow]()
+    low, high, metric = 0.0, 1.0, ""
+    if compared is not None:
+        metric = _metric_name(compared.metric)
+        low, high = charts.domain(
+            [compared.model, *(score.value for score in compared.scores)], high=compared.metric.bounds[1]
+        )
+        low = max(low, -1.0)  # as in the results
+        for score in compared.scores:
+            label = f"{score.model.name}: {score.value.value:.3f}"
+            rows.append(_SimpleRow(score, charts.interval_bar(score.value, (low, high), label=label)))
+    weights = report.fusion_weights.get(target.name, "")
+    return ReportSection(
+        template="simple_baselines.html.j2",
+        values={
+            "target": target.name,
+            "compared": compared,
+            "metric": metric,
+            "arrow": "↑" if compared is None or compared.metric.higher_is_better else "↓",
+            "scale": f"{metric}, {axis_end(low)} to {axis_end(high)}",
+            "model": model_name(report.num_columns),
+            "split": report.split,
+            "confidence": report.evaluation.confidence,
+            "rows": rows,
+            "weights": weights[:1].upper() + weights[1:],
         },
     )
 

@@ -31,6 +31,7 @@ _NAME_WIDTH = 24
 def report_text(report: Report) -> str:
     """The report's tables as plain text: metrics beside the baselines' and, where measured, the columns' importance."""
     parts: list[RenderableType] = [metrics_table(report, target) for target in report.evaluation.targets]
+    parts += [escape(each.sentence()) for each in report.simple_baselines.values()]
     if report.contributions is not None:
         parts += map(importance_table, report.contributions.targets)
         parts.append(escape(report.contributions.summary_sentence()))

@@ -37,6 +37,7 @@ from polysense.reports.report import Report, render_report
 from polysense.reports.terminal import report_text
 from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline
+from polysense.workflows.baseline_scores import score_simple_baselines
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
@@ -98,7 +99,9 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
             heads={target: head.for_column(name) for target, head in recipe.model.heads.items()},
         ),
         init_from=without_parts(recipe, [name]),
-        evaluation=dataclasses.replace(recipe.evaluation, baselines=False, contribution=False, samples=0),
+        evaluation=dataclasses.replace(
+            recipe.evaluation, baselines=False, simple_baselines=False, contribution=False, samples=0
+        ),
     )
 
 
@@ -166,6 +169,18 @@ def measure(
             num_rows=config.samples,
             seed=seed,
         )
+    for name in evaluations if config.simple_baselines else ():
+        if fits(per_row * len(tables[name]), f"simple baselines on the {name} rows"):
+            run.simple_baselines[name] = score_simple_baselines(
+                run.bundle,
+                run.recipe,
+                run.folder,
+                tables[name],
+                evaluations[name],
+                bootstrap=config.bootstrap,
+                seed=seed,
+                chose=name == "validation",
+            )
     cells = {name: list(result.unreadable) for name, result in evaluations.items()}
     if config.report and evaluated_split is not None:
         write_space_pages(
@@ -269,7 +284,8 @@ def _write(
     run: Run, tables: Mapping[str, Table], unreadable: Mapping[str, Sequence[Unreadable]], evaluated_split: str | None
 ) -> None:
     folder = run.folder
-    write_json(folder / "metrics.json", run.metrics)
+    simple = run.simple_baselines_json
+    write_json(folder / "metrics.json", {**run.metrics, **({"simple_baselines": simple} if simple else {})})
     if run.baselines:
         write_json(folder / "baselines.json", run.as_json()["baselines"])
     if run.contributions is not None:
@@ -293,6 +309,8 @@ def _report(
         num_columns=len(run.bundle.schema.columns),
         split=split,
         comparisons=run.baselines[split],
+        simple_baselines=run.simple_baselines.get(split, {}),
+        fusion_weights=run.bundle.info.get("fusion_weights", {}),
         contributions=run.contributions if split == run.contribution_split else None,
         history=[parse_json(line, dict) for line in lines],
         missing=_missing(run, tables),

@@ -10,6 +10,7 @@ from polysense.data.tables.sources import Table
 from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
+from polysense.workflows.score_statistics import takes_scores
 
 __all__ = ["plan_lines", "rows_afterwards"]
 
@@ -42,6 +43,8 @@ def plan_lines(recipe: Recipe, tables: Mapping[str, Table]) -> list[str]:
     rows = len(tables.get("train", ()))
     steps = -(-rows // training.batch_size)
     more = "; then each column alone, as baselines" if recipe.evaluation.baselines else ""
+    if recipe.evaluation.simple_baselines and any(map(takes_scores, model.heads.values())):
+        more += "; then simple models of the columns' feature vectors, to compare with"
     if training.seconds is None:
         time = "how long that takes is said after the first steps"
     else:
@@ -67,6 +70,11 @@ def rows_afterwards(recipe: Recipe, tables: Mapping[str, Table]) -> int:
     held_out = [len(tables[name]) for name in ("validation", "test") if name in tables]
     fits_weights = any(isinstance(head, EnsembleHeadConfig) for head in recipe.model.heads.values())
     rows = 2 * sum(held_out) + (len(tables["validation"]) if fits_weights and "validation" in tables else 0)
+    scored = any(map(takes_scores, recipe.model.heads.values())) and recipe.evaluation.simple_baselines
+    if scored or any(isinstance(h, EnsembleHeadConfig) and h.estimators for h in recipe.model.heads.values()):
+        rows += min(len(tables.get("train", ())), recipe.evaluation.simple_baseline_rows)
+    if scored:
+        rows += sum(held_out)
     if recipe.evaluation.contribution and held_out and len(recipe.data.columns) > 1:
         rows += _NUM_PREDICTED_FOR_CONTRIBUTION * min(recipe.evaluation.contribution_rows, held_out[-1])
     return rows

@@ -12,6 +12,7 @@ from polysense.core.json import json_text
 from polysense.evaluation.baselines import baselines_json
 from polysense.evaluation.contribution_result import Contributions
 from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.simple_baselines import TargetBaselines
 from polysense.recipe import Recipe
 from polysense.training.run import TrainResult
 
@@ -29,6 +30,7 @@ class Run:
         training: How the training went.
         evaluations: Per split what was measured.
         baselines: Per split and baseline likewise: "constant", and where asked for each column alone, their ensemble.
+        simple_baselines: Per split and target the model beside simple ones, where that was asked for.
         contributions: What each column contributed, if measured.
         contribution_split: On which split.
         left_out: What did not fit into the time that the run was given.
@@ -41,6 +43,7 @@ class Run:
     training: TrainResult
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, Evaluation]] = field(default_factory=dict)
+    simple_baselines: dict[str, Mapping[str, TargetBaselines]] = field(default_factory=dict)
     contributions: Contributions | None = None
     contribution_split: str | None = None
     left_out: Sequence[str] = ()
@@ -50,6 +53,15 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """split > head > metric > {value, low, high}, as in metrics.json."""
         return {split: evaluation.as_metrics_json() for split, evaluation in self.evaluations.items()}
+
+    @property
+    def simple_baselines_json(self) -> dict[str, Any]:
+        """split > head > {metric, best, outcome, sentence, baselines, ...}, as in metrics.json."""
+        return {
+            split: {name: each.as_json() for name, each in by_target.items()}
+            for split, by_target in self.simple_baselines.items()
+            if by_target
+        }
 
     def summary(self) -> str:
         """The summary for people."""
@@ -61,6 +73,7 @@ class Run:
             "folder": str(self.folder),
             "metrics": self.metrics,
             "baselines": {split: baselines_json(baselines) for split, baselines in self.baselines.items()},
+            "simple_baselines": self.simple_baselines_json,
             "contributions": None if self.contributions is None else self.contributions.as_json(),
             "left_out": list(self.left_out),
             "training": {name: fact for name, fact in vars(self.training).items() if name != "history"},

@@ -50,7 +50,8 @@ _FREE = (
     "training.epochs", "training.time", "training.early_stopping", "training.device", "training.num_threads",
     "training.log_every", "training.tensorboard", "training.checkpoint_every_steps",
     "training.checkpoint_every_minutes", "evaluation.bootstrap", "evaluation.contribution",
-    "evaluation.contribution_rows", "evaluation.baselines", "evaluation.report", "pretrained",
+    "evaluation.contribution_rows", "evaluation.baselines", "evaluation.report",
+    "evaluation.simple_baselines", "evaluation.simple_baseline_rows", "pretrained",
 )  # fmt: skip
 
 _log = get_logger("polysense.workflows")

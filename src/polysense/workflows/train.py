@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,7 @@ from polysense.evaluation.target_metrics import metrics_of
 from polysense.recipe import Recipe
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.callbacks.tensorboard import TensorBoard
+from polysense.training.callbacks.text_log import logged_afterwards
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
@@ -52,6 +54,7 @@ from polysense.workflows.imputation.plan import (
     rows_sketched,
 )
 from polysense.workflows.plan import rows_afterwards
+from polysense.workflows.simple_baselines import expected_seconds, fit_simple_baselines
 from polysense.workflows.stored_features import store_features
 from polysense.workflows.validation import Validation
 
@@ -63,6 +66,8 @@ _log = get_logger("polysense.workflows")
 _MEASURED_ROWS = 512
 # Of intervals, pages and files, whatever the rows; at most a tenth of a run's time is kept for them.
 _SECONDS_AFTERWARDS = 4.0
+# Of a run's time that is kept for simple models; those of a report are left out where it is not enough.
+_MOST_FOR_ESTIMATORS = 0.3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -283,16 +288,20 @@ def train_model(
             deadline=deadline,
             name="training" if name is None else name,
             rows_afterwards=rows_afterwards(recipe, tables),
-            fixed_seconds=min(_SECONDS_AFTERWARDS, 0.1 * deadline.seconds),
+            fixed_seconds=min(_SECONDS_AFTERWARDS, 0.1 * deadline.seconds)
+            + min(expected_seconds(model, recipe, len(data.train)), _MOST_FOR_ESTIMATORS * deadline.seconds),
             validation_rows=0 if validation_set is None else len(validation_set),
         ),
     )
     with loader:
         result = trainer.fit(resume=resume)
-    fit_experts(model, recipe, data.train, validation_set, distributed)
     calibrated: dict[str, str] = {}
-    if validation_set is not None:
-        calibrated = calibrate(model, validation_set, prediction=recipe.prediction)
+    with logged_afterwards(folder / "train.log") if distributed.is_main else nullcontext():
+        experts = fit_experts(model, recipe, data.train, validation_set, distributed)
+        if recipe.evaluation.simple_baselines and save and distributed.is_main:
+            fit_simple_baselines(model, recipe, data.train, folder, experts, deadline)
+        if validation_set is not None:
+            calibrated = calibrate(model, validation_set, prediction=recipe.prediction)
     info = {
         "rows": {name: len(table) for name, table in tables.items()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -300,6 +309,8 @@ def train_model(
         "samples_per_second": result.samples_per_second,
         "best_epoch": result.best_epoch,
     }
+    if experts.weights:
+        info["fusion_weights"] = {target: str(weights) for target, weights in experts.weights.items()}
     if calibrated:
         info["calibration"] = calibrated
     if started:

@@ -41,6 +41,10 @@ class BoostingEstimatorConfig(EstimatorConfig):
     learning_rate: PositiveFloat = 0.1
     max_leaves: PositiveInt = 8
 
+    def seconds(self, rows: int, inputs: int, outputs: int) -> float:
+        """See `EstimatorConfig`: six fits, measured at 300 to 2,000 rows of 8 to 60 inputs."""
+        return 6 * self.max_iterations * outputs * (1e-3 + 2e-7 * rows * inputs)
+
 
 class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
     """The baseline, and the sum of the trees of each output.

@@ -6,6 +6,8 @@ It is the log of the run that was not stopped: what is said of a resumption itse
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ from polysense.training.callbacks.progress import epoch_line
 from polysense.training.meter import Record
 from polysense.training.run import Run, TrainResult
 
-__all__ = ["RESUME_LOGGER", "TextLog"]
+__all__ = ["RESUME_LOGGER", "TextLog", "logged_afterwards"]
 
 RESUME_LOGGER = "polysense.training.resume"
 """The logger of messages that a run would not give if it had not been stopped."""
+
+_FINISHED = "finished after"
 
 _LOG = get_logger("polysense.training")
 _RESUME_LOG = get_logger(RESUME_LOGGER)
@@ -33,8 +37,7 @@ class TextLog(Callback):
 
     def __init__(self, path: Path) -> None:
         self._file = LogFile(path)
-        self._handler: _Handler | None = None
-        self._level = logging.NOTSET
+        self._listener: _Listener | None = None
 
     def state(self) -> JsonValue:
         """How many lines it has."""
@@ -55,13 +58,7 @@ class TextLog(Callback):
         if run.resumed and not run.finished:
             _RESUME_LOG.info("resumed at epoch %d, step %d: %s", run.epoch + 1, run.step, what)
         self._file.open(resumed=run.resumed)
-        self._handler = _Handler(self._file)
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        root = logging.getLogger("polysense")
-        self._level = root.level
-        root.addHandler(self._handler)
-        if root.getEffectiveLevel() > logging.INFO:
-            root.setLevel(logging.INFO)
+        self._listener = _Listener(self._file)
         if not run.resumed and not run.finished:
             _LOG.info("started: %s", what)
 
@@ -76,11 +73,11 @@ class TextLog(Callback):
 
     def on_end(self, run: Run, result: TrainResult) -> None:
         """How it ended."""
-        if not result.steps or self._handler is None:
+        if not result.steps or self._listener is None:
             return
         why = f" ({result.stop_reason})" if result.stop_reason else ""
         _LOG.info(
-            "finished after %d epochs%s, %d steps, %.1f s, %.0f samples/s; best %s %s after epoch %s",
+            f"{_FINISHED} %d epochs%s, %d steps, %.1f s, %.0f samples/s; best %s %s after epoch %s",
             result.epochs, why, result.steps, result.seconds, result.samples_per_second,
             result.monitor, result.best_value, result.best_epoch,
         )  # fmt: skip
@@ -89,12 +86,53 @@ class TextLog(Callback):
 
     def close(self) -> None:
         """Stops listening."""
-        if self._handler is not None:
-            root = logging.getLogger("polysense")
-            root.removeHandler(self._handler)
-            root.setLevel(self._level)
-            self._handler = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         self._file.close()
+
+
+@contextmanager
+def logged_afterwards(path: Path) -> Iterator[None]:
+    """Appends what is said after the training to its log, in place of what an earlier process said of the same.
+
+    Args:
+        path: train.log; one that does not say that training finished is left alone.
+    """
+    file = LogFile(path)
+    lines = file.tail()
+    ends = [i for i, line in enumerate(lines) if f" {_LOG.name}: {_FINISHED}" in line]
+    if not ends:
+        yield
+        return
+    file.num_lines = ends[-1] + 1
+    while file.num_lines < len(lines) and f" {_LOG.name}: " in lines[file.num_lines]:
+        file.num_lines += 1
+    file.open(resumed=True)
+    listener = _Listener(file)
+    try:
+        yield
+    finally:
+        listener.close()
+        file.close()
+
+
+class _Listener:
+    """Hands what the loggers say, from INFO on, to a log file until it is closed."""
+
+    def __init__(self, file: LogFile) -> None:
+        self._handler = _Handler(file)
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._root = logging.getLogger("polysense")
+        self._level = self._root.level
+        self._root.addHandler(self._handler)
+        if self._root.getEffectiveLevel() > logging.INFO:
+            self._root.setLevel(logging.INFO)
+
+    def close(self) -> None:
+        """Stops listening."""
+        self._root.removeHandler(self._handler)
+        self._root.setLevel(self._level)
 
 
 class _Handler(logging.Handler):

@@ -78,7 +78,7 @@ class Trial:
             recipe,
             training=dataclasses.replace(recipe.training, seed=seed, tensorboard=False),
             evaluation=dataclasses.replace(
-                recipe.evaluation, baselines=False, contribution=False, report=False, samples=0
+                recipe.evaluation, baselines=False, simple_baselines=False, contribution=False, report=False, samples=0
             ),
         )
         plain = to_dict(own)
