@@ -42,7 +42,8 @@ def test_the_run_folder_holds_what_the_documentation_says(run: polysense.Run) ->
 
 def test_metrics_are_split_head_metric_value_low_high(run: polysense.Run) -> None:
     metrics = json.loads((run.folder / "metrics.json").read_text())
-    assert set(metrics) == {"validation", "test"}
+    assert set(metrics) == {"validation", "test", "simple_baselines"}
+    assert set(metrics["simple_baselines"]) == {"validation", "test"}
     accuracy = metrics["test"]["label"]["accuracy"]
     assert set(accuracy) == {"value", "low", "high"}
     assert 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 1

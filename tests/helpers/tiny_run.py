@@ -18,6 +18,7 @@ TINY = (
     "data.num_workers=0",
     "evaluation.bootstrap=10",
     "evaluation.baselines=true",
+    "evaluation.simple_baselines=false",
     "evaluation.samples=2",
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polysense.presets.estimators import default_estimators
+from polysense.presets.estimators import default_baselines, default_estimators
 
 
 def columns_of(inputs: list[tuple[str, str]], features: list[str]) -> dict[str, tuple[str, ...] | None]:
@@ -29,3 +29,29 @@ def test_no_two_are_the_same() -> None:
         "forest all": None,
     }
     assert columns_of([("photo", "image")], []) == {}
+
+
+def test_a_report_has_one_of_each_number_too_but_not_of_many() -> None:
+    inputs = [("photo", "image"), ("age", "number"), ("city", "category")]
+    models = default_baselines(inputs, ["photo", "age", "city"])
+    assert dict(models.joint) == default_estimators(inputs, ["photo", "age", "city"])
+    assert {name: each.columns for name, each in models.single.items()} == {
+        "linear age": ("age",),
+        "linear city": ("city",),
+    }
+    assert models.left_out == ()
+    many = [(f"n{i}", "number") for i in range(13)]
+    models = default_baselines([*many, ("note", "text")], [name for name, _ in many])
+    assert models.single == {}
+    assert models.left_out == (
+        "note: has no features",
+        "each of the 13 numbers, categories and dates alone: more than 12",
+    )
+
+
+def test_columns_that_are_called_like_several_are_no_others() -> None:
+    inputs = [("all", "text"), ("tabular", "image"), ("a", "number"), ("b", "number")]
+    found = default_estimators(inputs, ["all", "tabular", "a", "b"])
+    assert [each.columns for each in found.values()] == [
+        ("all",), ("tabular",), ("a", "b"), ("a", "b"), None, None,
+    ]  # fmt: skip

@@ -121,6 +121,12 @@ class TargetBaselines:
             Outcome.WORSE: f"the model is worse than {which}",
             Outcome.NO_CLAIM: f"no claim can be made beside {which}",
         }[best.outcome]
+        if self.num_rows < FEWEST_ROWS:
+            rows = "row" if self.num_rows == 1 else "rows"
+            return (
+                f"{self.target}: on {self.num_rows} {rows} nothing can be said beside simple baselines; {FEWEST_ROWS} "
+                "are needed."
+            )
         low, high = best.difference.low, best.difference.high
         bounds = f" (95% CI {low:+.3f} to {high:+.3f}, paired)" if best.difference.has_bounds else ""
         caveat = " These rows also chose the model's epoch and weights, which favors it." if self.chose else ""

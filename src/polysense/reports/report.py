@@ -203,12 +203,15 @@ def _simple(report: Report, target: Target) -> ReportSection:
     """The model beside simple ones, and what its experts count."""
     compared, rows = report.simple_baselines.get(target.name), list[_SimpleRow]()
     low, high, metric = 0.0, 1.0, ""
+    own_bar = Markup()
     if compared is not None:
         metric = _metric_name(compared.metric)
         low, high = charts.domain(
             [compared.model, *(score.value for score in compared.scores)], high=compared.metric.bounds[1]
         )
         low = max(low, -1.0)  # as in the results
+        label = f"{model_name(report.num_columns)}: {compared.model.value:.3f}"
+        own_bar = charts.interval_bar(compared.model, (low, high), kind="model", label=label)
         for score in compared.scores:
             label = f"{score.model.name}: {score.value.value:.3f}"
             rows.append(_SimpleRow(score, charts.interval_bar(score.value, (low, high), label=label)))
@@ -220,6 +223,7 @@ def _simple(report: Report, target: Target) -> ReportSection:
             "compared": compared,
             "metric": metric,
             "arrow": "↑" if compared is None or compared.metric.higher_is_better else "↓",
+            "own_bar": own_bar,
             "scale": f"{metric}, {axis_end(low)} to {axis_end(high)}",
             "model": model_name(report.num_columns),
             "split": report.split,

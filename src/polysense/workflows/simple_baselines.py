@@ -269,6 +269,9 @@ def _fit_target(
                 sampled.append(f"{label} on {num_rows:,}")
             estimator = config.build({c: sizes[c] for c in own_columns}, head.score_kind, head.num_scores)
             scores = estimator.fit(_fit_rows(rows, own_columns, folds, num_rows, seed, label))
+            if not estimator.is_fitted:
+                left_out.append(f"{label}: no training row that has the target has it")
+                continue
             tensors |= {f"{prefix}{index}/{key}": value for key, value in estimator.state_dict().items()}
         score = out_of_fold_score(head, scores, rows.truth)
         if label not in models.experts:

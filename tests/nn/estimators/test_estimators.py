@@ -304,6 +304,26 @@ def test_trees_that_lead_nowhere_are_refused(name: str, buffer: str, change: int
         build(name, "choice", **fast(name)).load_state_dict(state)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["linear", "boosting", "forest"])
+@pytest.mark.parametrize("num", [0, 1, 2, 5])
+def test_columns_that_few_rows_have_in_one_fold(name: str, kind: ScoreKind, num: int) -> None:
+    data = rows(1, num=30, kind=kind, outputs=OUTPUTS[kind])
+    chosen = np.flatnonzero(data.folds == 2)[:num]
+    present = np.zeros((30, 2), dtype=bool)
+    present[chosen, 0] = True
+    few = FitRows(
+        features=data.features, present=present, targets=data.targets, weights=data.weights, folds=data.folds, seed=1
+    )
+    estimator = build(name, kind, **fast(name))
+    found = np.isfinite(estimator.fit(few)).all(axis=1)
+    assert estimator.is_fitted is (num > 0)
+    # The score of one row alone would be that of an estimator which has seen it, or none.
+    assert np.flatnonzero(found).tolist() == (chosen.tolist() if num > 1 else [])
+    if num:
+        assert estimator(*tensors(few)).isfinite().all()
+
+
 def test_folds_keep_groups_whole_and_classes_even() -> None:
     targets = np.repeat(np.arange(3.0), 40)[:, None]
     folds = folds_of(targets, "choice", None, 5, 0)

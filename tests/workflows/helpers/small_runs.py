@@ -9,6 +9,7 @@ SMALL = [
     "training.tensorboard=false",
     "evaluation.bootstrap=0",
     "evaluation.report=false",
+    "evaluation.simple_baselines=false",
     "evaluation.contribution=false",
     "evaluation.samples=0",
     "data.transforms={}",

@@ -70,6 +70,9 @@ class EstimatorConfig(Family, family="estimator", homes=("nn.estimators.*",)):
         return 0.2 + 1e-6 * rows * min(rows, inputs) * outputs
 
 
+_FOLDS_OF_FEW = 5
+
+
 class Estimator(nn.Module, Configured, ABC):
     """Scores of rows from their columns' feature vectors.
 
@@ -153,7 +156,8 @@ class Estimator(nn.Module, Configured, ABC):
             rows: The training rows.
 
         Returns:
-            Scores of each row by an estimator that was fitted without its fold; NaN in rows without a column.
+            Scores of each row by an estimator that was fitted without its fold; NaN in rows without a column, and where
+            there is one row only. Where no row has a column it stays unfitted.
         """
         known = [
             np.where(rows.present[:, i : i + 1], np.asarray(rows.features[name], dtype=np.float64), np.nan)
@@ -170,18 +174,25 @@ class Estimator(nn.Module, Configured, ABC):
         if (share := _MOST_INPUTS / max(usable.sum() * self.num_inputs, 1)) < 1:
             usable &= np.random.default_rng(rows.seed).random(len(usable)) < share
         out_of_fold = np.full((len(design), self.num_outputs), np.nan)
+        if not usable.any():  # there is nothing to compute
+            return out_of_fold
+        folds = rows.folds[usable]
+        if len(np.unique(folds)) < 2:  # of a column that few rows have: better folds of rows than none
+            folds = np.arange(len(folds)) % _FOLDS_OF_FEW
         ends = np.cumsum([0, *self.sizes.values()]).tolist()
         examples = Examples(
             design=design[usable],
             targets=rows.targets[usable],
             weights=rows.weights[usable] / rows.weights[usable].mean(),
-            folds=rows.folds[usable],
+            folds=folds,
             blocks=tuple(slice(start, end) for start, end in itertools.pairwise(ends)),
             kind=self.kind,
             num_outputs=self.num_outputs,
             seed=rows.seed,
         )
-        out_of_fold[usable] = self.fit_examples(examples)
+        scores = self.fit_examples(examples)
+        if len(examples) > 1:  # else no row was judged by an estimator that had not seen it
+            out_of_fold[usable] = scores
         return out_of_fold
 
     @abstractmethod

@@ -131,6 +131,9 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
             if len(np.unique(targets)) < 2:
                 parts.append(_Constant(examples.kind, targets))
                 continue
+            design = examples.design[known]
+            # scikit-learn can't bin a column of which it sees no value; of one value it makes no split.
+            design = np.where(np.isnan(design).all(axis=0), 0.0, design)
             parts.append(
                 kind(
                     max_iter=iterations,
@@ -140,7 +143,7 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
                     l2_regularization=1.0,
                     early_stopping=False,
                     random_state=examples.seed % 2**32,
-                ).fit(examples.design[known], targets, sample_weight=examples.weights[known])
+                ).fit(design, targets, sample_weight=examples.weights[known])
             )
         return parts
 

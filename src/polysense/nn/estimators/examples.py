@@ -71,8 +71,9 @@ class Examples:
         return len(self.design)
 
     def splits(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Per fold the positions that are fitted on, and those that are judged."""
-        for fold in np.unique(self.folds):
+        """Per fold the positions that are fitted on, and those that are judged; none where one fold is all there is."""
+        folds = np.unique(self.folds)
+        for fold in folds if len(folds) > 1 else ():
             yield np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
 
 
