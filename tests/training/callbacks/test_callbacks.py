@@ -22,7 +22,7 @@ from polysense.training.callbacks.checkpointing import Checkpointing
 from polysense.training.callbacks.jsonl import JsonlLog
 from polysense.training.callbacks.progress import ProgressBar, duration
 from polysense.training.callbacks.tensorboard import TensorBoard
-from polysense.training.callbacks.text_log import TextLog
+from polysense.training.callbacks.text_log import TextLog, logged_afterwards
 from polysense.training.config import TrainingConfig
 from polysense.training.meter import Record
 from polysense.training.monitor import Monitor
@@ -163,11 +163,28 @@ def test_files_are_closed_after_an_error(make_trainer: Make, tmp_path: Path) -> 
 
         return run
 
-    log = TextLog(tmp_path / "train.log")
+    log, before = TextLog(tmp_path / "train.log"), list(logging.getLogger("polysense").handlers)
     with pytest.raises(ZeroDivisionError):
         make_trainer(validate=fail, callbacks=[log, JsonlLog(tmp_path / "log.jsonl")]).fit()
-    assert log._handler is None
-    assert not [h for h in logging.getLogger("polysense").handlers if isinstance(h, logging.FileHandler)]
+    assert logging.getLogger("polysense").handlers == before
+
+
+def test_what_is_said_after_the_training_is_in_its_log_once(make_trainer: Make, tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    with logged_afterwards(path):  # nothing was trained
+        logging.getLogger("polysense.workflows").info("too early")
+    assert not path.exists()
+    make_trainer(epochs=1, validate=validate, callbacks=[TextLog(path)]).fit()
+    trained = messages(path)
+    level, handlers = logging.getLogger("polysense").level, list(logging.getLogger("polysense").handlers)
+    for _ in range(2):  # the second time as a finished run is resumed
+        with pytest.raises(ZeroDivisionError), logged_afterwards(path):
+            logging.getLogger("polysense.workflows").info("a weight of 0.3")
+            raise ZeroDivisionError
+    assert messages(path)[: len(trained)] == trained
+    assert [line for line in messages(path)[len(trained) :] if "a weight of 0.3" not in line] == []
+    assert len(messages(path)) == len(trained) + 1
+    assert (logging.getLogger("polysense").level, logging.getLogger("polysense").handlers) == (level, handlers)
 
 
 def test_tensorboard_gets_the_curves(make_trainer: Make, tmp_path: Path) -> None:
