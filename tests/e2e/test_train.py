@@ -102,8 +102,11 @@ print(json.dumps({{"labels": predictions.frame["label"].to_list(), "loaded": loa
 
 @pytest.mark.parametrize(
     ("settings", "accepted"),
-    [(["model.heads.label.estimators={}"], set()), ([], {"sklearn", "scipy.stats", "pandas"})],
-    ids=["networks alone", "with estimators"],
+    [
+        (["model.heads.label.estimators={}", "evaluation.simple_baselines=false"], set()),
+        ([], {"sklearn", "scipy.stats", "pandas"}),
+    ],
+    ids=["networks alone", "with simple models"],
 )
 def test_a_whole_training_loads_nothing_heavy(
     settings: list[str], accepted: set[str], table: Path, tmp_path: Path

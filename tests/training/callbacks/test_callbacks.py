@@ -177,10 +177,15 @@ def test_what_is_said_after_the_training_is_in_its_log_once(make_trainer: Make, 
     make_trainer(epochs=1, validate=validate, callbacks=[TextLog(path)]).fit()
     trained = messages(path)
     level, handlers = logging.getLogger("polysense").level, list(logging.getLogger("polysense").handlers)
-    for _ in range(2):  # the second time as a finished run is resumed
-        with pytest.raises(ZeroDivisionError), logged_afterwards(path):
+
+    def fail() -> None:
+        with logged_afterwards(path):
             logging.getLogger("polysense.workflows").info("a weight of 0.3")
             raise ZeroDivisionError
+
+    for _ in range(2):  # the second time as a finished run is resumed
+        with pytest.raises(ZeroDivisionError):
+            fail()
     assert messages(path)[: len(trained)] == trained
     assert [line for line in messages(path)[len(trained) :] if "a weight of 0.3" not in line] == []
     assert len(messages(path)) == len(trained) + 1
