@@ -33,6 +33,7 @@ from polysense.recipe import Recipe
 from polysense.workflows.feature_rows import FeatureReader, FeatureSource
 from polysense.workflows.score_statistics import plain_head, score_statistics
 from polysense.workflows.simple_baselines import ESTIMATORS, FILE, FOLDER, FORMAT, PROCESSOR
+from polysense.workflows.stored_features import store_for_bundle
 
 __all__ = ["score_simple_baselines"]
 
@@ -95,7 +96,10 @@ def score_simple_baselines(
         source = FeatureSource(
             schema=processor.schema, prediction=bundle.prediction, model=None if own else bundle.model
         )
-        for name, scores in _scored(source, TableDataset(table, processor), part).items():
+        dataset = TableDataset(table, processor)
+        if not own:
+            store_for_bundle(bundle, [dataset])
+        for name, scores in _scored(source, dataset, part).items():
             each, target = part[name], _target(evaluation, name)
             assert np.array_equal(scores.rows, evaluation.rows), "the simple models read other rows than the model"
             statistics: dict[str, Statistics] = {
