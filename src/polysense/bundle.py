@@ -30,7 +30,7 @@ from polysense.core.batch import Batch
 from polysense.core.checksum import file_checksum, folder_checksums, with_own_checksum
 from polysense.core.device import resolve_device
 from polysense.core.error_text import first_line
-from polysense.core.files import move_entries, replacing_folder, write_text
+from polysense.core.files import move_entries, named_path, replacing_folder, write_text
 from polysense.core.json import json_object, write_json
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.offline import offline
@@ -130,10 +130,14 @@ class Bundle:
         one: a process that is killed meanwhile leaves no bundle.
 
         Raises:
+            ConfigError: The folder's name is empty.
             OSError: It can't be written; an older bundle is still there.
         """
-        folder = Path(folder)
-        foreign = folder.is_dir() and not {path.name for path in folder.iterdir()} <= _ENTRIES
+        folder = named_path(folder, "the bundle's folder")
+        # Nor is the folder that a process works in exchanged for another: it would go on in the one that is removed.
+        foreign = folder.is_dir() and (
+            folder.samefile(Path.cwd()) or not {path.name for path in folder.iterdir()} <= _ENTRIES
+        )
         with replacing_folder(folder / ".saving" if foreign else folder) as part:
             self.write(part, folder)
         if foreign:
@@ -403,11 +407,11 @@ def load(path: Path | str, *, device: str = "auto") -> Bundle:
 
     Raises:
         BundleError: There is no bundle, it is broken, or another version of polysense wrote it.
-        ConfigError: This machine has no such device.
+        ConfigError: This machine has no such device, or the path is empty.
     """
     keep_freed_memory()
     place = resolve_device(device)
-    folder = Path(path)
+    folder = named_path(path, "the bundle")
     if not (folder / _MANIFEST).exists() and (folder / "bundle" / _MANIFEST).exists():
         folder = folder / "bundle"
     if not (folder / _MANIFEST).exists():

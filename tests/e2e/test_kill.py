@@ -6,6 +6,7 @@ moments are slow tests: `POLYSENSE_KILLS=100 pytest -m slow tests/e2e/test_kill.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -19,9 +20,11 @@ from typing import Any
 import pytest
 from run_processes import run_process, timeless
 from tiny_run import TINY, write_rows
-from write_points import contents, snapshots_of, stopped_clocks
+from write_points import contents, kind_of_point, one_of_each_kind, snapshots_of, stopped_clocks
 
 import polysense
+from polysense.data.demo.table import make_demo
+from polysense.workflows import demo as demos
 
 
 def train(table: Path, folder: Path, *, resume: bool = False, **options: Any) -> polysense.Run:
@@ -31,6 +34,7 @@ def train(table: Path, folder: Path, *, resume: bool = False, **options: Any) ->
 
 
 KILLS = int(os.environ.get("POLYSENSE_KILLS", "3"))
+FEW = 4  # of a comparison, of whose kinds of points those of its trainings are tested above
 CHECKPOINTS = ("last.safetensors", "previous.safetensors")
 
 
@@ -40,12 +44,21 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
+def damaged(folder: Path, place: Path) -> Path | None:
+    """A copy in which the last checkpoint is damaged; None where there is none before it."""
+    if not all((folder / "checkpoints" / file).is_file() for file in CHECKPOINTS):
+        return None
+    copy = Path(shutil.copytree(folder, place))
+    flip_a_bit(copy / "checkpoints" / CHECKPOINTS[0])
+    return copy
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("all_points", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_killed_at_any_write_point_is_resumed_to_the_same_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, every: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, all_points: bool
 ) -> None:
-    """Of the baselines' points, which are those of the run again, `every` takes one in so many.
+    """In the suite one point of each kind, all of them as slow; see `kind_of_point`.
 
     At some points the last checkpoint is damaged too: the run goes on from the one before it, to the same files.
     """
@@ -58,21 +71,72 @@ def test_a_run_killed_at_any_write_point_is_resumed_to_the_same_files(
         # Of less the instrument would be broken, not the run better.
         assert min(snapshots.points[kind] for kind in ("open", "write", "rename", "fsync", "mkdir")) >= 40
         assert len(snapshots.copies) >= 200
-        for number, (name, folder) in enumerate(snapshots.copies):
-            if "baselines/" in name and number % every:
-                continue
-            if number % (3 * every) == 1 and all((folder / "checkpoints" / file).is_file() for file in CHECKPOINTS):
-                damaged = Path(shutil.copytree(folder, tmp_path / "damaged" / str(number) / "run"))
-                flip_a_bit(damaged / "checkpoints" / CHECKPOINTS[0])
+        points = snapshots.copies if all_points else one_of_each_kind(snapshots.copies)
+        events = {(event, place) for event, place in map(kind_of_point, (name for name, _ in points))}
+        assert events >= {(event, place) for event in ("open", "half", "fsync") for place in ("file", "folder")}
+        assert events >= {("half", "checkpoint"), ("rename", "checkpoint"), ("write", "log"), ("half", "log")}
+        for number, (name, folder) in enumerate(points):
+            few = num_damaged < 1 or (all_points and number % 24 == 1)
+            copy = damaged(folder, tmp_path / "damaged" / str(number) / "run") if few else None
+            if copy is not None:
                 with caplog.at_level(logging.WARNING, logger="polysense"):
-                    train(table, damaged, resume=True)
+                    train(table, copy, resume=True)
                 assert "resuming from the checkpoint before it" in caplog.text
-                assert contents(damaged) == expected, f"{name}, damaged"
+                assert contents(copy) == expected, f"{name}, damaged"
                 num_damaged += 1
                 caplog.clear()
             train(table, folder, resume=True)
             assert contents(folder) == expected, name
-        assert num_damaged >= 3
+        assert num_damaged >= (3 if all_points else 1)
+
+
+def compare(table: Path, folder: Path) -> object:
+    return polysense.compare(
+        table, ["model.fusion.type=concat,gated"], target="label", output=folder, preset="fast", seeds=2, keep=True,
+        overrides=[setting for setting in TINY if "estimators" not in setting],
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("all_points", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_comparison_killed_at_any_write_point_goes_on_to_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_points: bool
+) -> None:
+    """Six trainings (two variants and a column alone, of two seeds each), their models, and the comparison's files."""
+    table = write_rows(tmp_path / "data.csv")
+    with stopped_clocks(monkeypatch):
+        with snapshots_of(tmp_path / "straight" / "0" / "compared", tmp_path / "killed", monkeypatch) as snapshots:
+            compare(table, snapshots.folder)
+        expected = without_folder(snapshots.folder)
+        assert len(snapshots.copies) >= 200
+        for name, folder in snapshots.copies if all_points else one_of_each_kind(snapshots.copies)[::FEW]:
+            compare(table, folder)
+            assert without_folder(folder) == expected, name
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("all_points", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_demo_killed_at_any_write_point_goes_on_to_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_points: bool
+) -> None:
+    """Its own files are the table, which is made first, and summary.json, which is written last; the rest is a run."""
+    monkeypatch.setattr(demos, "make_demo", functools.partial(make_demo, num_rows=60))
+    with stopped_clocks(monkeypatch):
+        with snapshots_of(tmp_path / "straight" / "0" / "demo", tmp_path / "killed", monkeypatch) as snapshots:
+            polysense.demo(snapshots.folder, epochs=1, progress=False)
+        expected = without_folder(snapshots.folder)
+        own = [(name, folder) for name, folder in snapshots.copies if "data/" in name]
+        last = snapshots.copies[-2:]
+        points = [own[len(own) // 3], snapshots.copies[len(own) + 40], *last[:1]]
+        for name, folder in snapshots.copies if all_points else points:
+            polysense.demo(folder, epochs=1, progress=False)
+            assert without_folder(folder) == expected, name
+
+
+def without_folder(folder: Path) -> dict[str, bytes]:
+    """`contents`, without the name that the folder has: copies lie elsewhere."""
+    files = contents(folder)
+    return {name: content.replace(str(folder).encode(), b"FOLDER") for name, content in files.items()}
 
 
 # By name: settings, and others with which it is resumed.

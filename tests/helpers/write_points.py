@@ -23,7 +23,7 @@ import pytest
 
 from polysense.core.log_file import LogFile
 
-__all__ = ["Snapshots", "contents", "snapshots_of", "stopped_clocks"]
+__all__ = ["Snapshots", "contents", "kind_of_point", "one_of_each_kind", "snapshots_of", "stopped_clocks"]
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -137,6 +137,40 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             _active.note(event.removeprefix("os.").removeprefix("shutil."), path)
     elif event == "ctypes.dlsym" and arguments[1] == "renameat2":
         _active.note("exchange", _active.folder)
+
+
+def kind_of_point(name: str) -> tuple[str, str]:
+    """What happens at a point, and to what: there is one piece of code for each, however many files it writes.
+
+    Returns:
+        The event and the place: a single "file" that is written beside its place and renamed, a "folder" that is made
+        whole and swapped in, a "checkpoint", a "log" that grows, or what is made and brought to the disk "around" them.
+        Of what a run trains beside its model (its baselines) the event is "any": it is the run again, in a folder
+        of its own.
+    """
+    event, _, path = name.partition(" ")
+    path = _PART.sub("PART", path)
+    own = re.sub(r"^(baselines|unimodal|variants)/.*?\d+/|^data/", "", path)
+    parts = own.split("/")
+    if "checkpoints" in parts:
+        place = "checkpoint"
+    elif parts[-1].endswith((".jsonl", ".log")):
+        place = "log"
+    elif "PART" in parts[:-1]:
+        place = "folder"
+    else:
+        place = "file" if parts[-1] == "PART" else "around"
+    return ("any", f"{path.partition('/')[0]}: {place}") if own != path else (event, place)
+
+
+def one_of_each_kind(copies: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """A point of each kind, of some kinds in the middle and of others late, where less is left to be done."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, (name, _) in enumerate(copies):
+        groups.setdefault(kind_of_point(name), []).append(number)
+    share = [0.4 + 0.6 * (index + 0.5) / len(groups) for index in range(len(groups))]
+    numbers = [numbers[int(part * len(numbers))] for numbers, part in zip(groups.values(), share, strict=True)]
+    return [copies[number] for number in sorted(numbers)]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from small_world import World
 
-sys.path[:0] = [str(Path(__file__).parent / "helpers"), str(Path(__file__).parents[1] / "evaluation" / "helpers")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation" / "helpers"))
 
 
 @pytest.fixture

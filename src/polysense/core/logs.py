@@ -7,11 +7,15 @@ handlers of their own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from polysense.escaping import visible
 
-__all__ = ["get_logger", "warn_of_each"]
+__all__ = ["collected_remarks", "get_logger", "remark", "warn_of_each"]
+
+_remarks: ContextVar[list[str] | None] = ContextVar("remarks", default=None)
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -27,6 +31,31 @@ def warn_of_each(log: logging.Logger, warnings: Iterable[str]) -> tuple[str, ...
     for warning in logged:
         log.warning("%s", warning)
     return logged
+
+
+def remark(log: logging.Logger, message: str, *args: object) -> None:
+    """Logs a warning on how data is read, which `collected_remarks` keeps, whatever is logged.
+
+    Args:
+        log: Where it is logged.
+        message: With places for the arguments, as `logging` has them.
+        args: The arguments.
+    """
+    log.warning(message, *args)
+    remarks = _remarks.get()
+    if remarks is not None:
+        remarks.append(message % args)
+
+
+@contextmanager
+def collected_remarks() -> Iterator[list[str]]:
+    """Within it, a list of what `remark` is called with: deep in a reader nobody knows who will show it."""
+    remarks: list[str] = []
+    token = _remarks.set(remarks)
+    try:
+        yield remarks
+    finally:
+        _remarks.reset(token)
 
 
 def _escape(record: logging.LogRecord) -> bool:

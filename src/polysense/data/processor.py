@@ -125,6 +125,8 @@ class Processor:
         for name, target in targets.items():  # first: they are quick, and wrong more often
             if target.over is None and name not in fitted_targets:
                 target.fit(table, target_requirements.get(name), inputs)
+                for warning in target.warnings:
+                    _log.warning("target %r: %s", name, warning)
         for name, column in config.columns.items():
             source = column.source(name)
             if name in fitted_columns:

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from polysense.config.base import Family
-from polysense.core.logs import get_logger
+from polysense.core.logs import get_logger, remark
 from polysense.core.random import fold
 from polysense.core.spelling import did_you_mean
 from polysense.data.tables.sources import Table
@@ -190,7 +190,7 @@ class GroupSplitConfig(RandomSplitConfig):
                 message = (
                     "%s: %s got %d rows where %.0f were asked for: groups stay whole, the largest of %d has %d rows"
                 )
-                logger.warning(message, where, SPLITS[part], got, requested, len(index), sizes.max())
+                remark(logger, message, where, SPLITS[part], got, requested, len(index), sizes.max())
         return chosen[groups]
 
 
@@ -282,7 +282,7 @@ class ColumnSplitConfig(SplitConfig):
         unused = {value: count for value, count in counts.items() if named.get(value, -1) < 0}
         if unused:
             listed = ", ".join(f"{value!r} ({count:,})" for value, count in list(unused.items())[:8])
-            logger.warning("%s: %d rows are in no split: %s", where, sum(unused.values()), listed)
+            remark(logger, "%s: %d rows are in no split: %s", where, sum(unused.values()), listed)
         if self.fraction and not (parts == 1).any():
             train = np.flatnonzero(parts == 0)
             if self.group is not None:
@@ -326,8 +326,12 @@ def _apportion(classes: np.ndarray, keys: np.ndarray, validation: float, test: f
     sizes = np.diff(starts, append=num_rows)
     seats = _seats(sizes, keys[order][starts], fractions, requested)
     if len(sizes) > 1 and any(seats[part].sum() < 0.5 * requested[part] for part in fractions):
-        logger.warning(
-            "%s: %d classes in %d rows are too many to stratify by: split at random", where, len(sizes), num_rows
+        remark(
+            logger,
+            "%s: %d classes in %d rows are too many to stratify by: split at random",
+            where,
+            len(sizes),
+            num_rows,
         )
         return _apportion(np.zeros_like(classes), keys, validation, test, where)
     parts = np.zeros(num_rows, dtype=np.int8)

@@ -14,7 +14,6 @@ import numpy as np
 
 from polysense.config.base import Family
 from polysense.config.codec import from_dict, to_dict
-from polysense.core.logs import get_logger
 from polysense.core.record import read_record
 from polysense.core.registry import task
 from polysense.core.schema import Requirements, Target
@@ -25,8 +24,6 @@ from polysense.data.tables.sources import Table
 from polysense.errors import BundleError
 
 __all__ = ["ColumnTargetConfig", "TargetConfig", "TargetProcessor"]
-
-_log = get_logger("polysense.data.targets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +126,6 @@ class TargetProcessor(ABC):
         for column in self.columns:
             table.require(column, "target column")
         self._target = self._fit(table, [table.cells(column, literal=True) for column in self.columns])
-        for warning in self.warnings:
-            _log.warning("target %r: %s", self.name, warning)
         return self._target
 
     def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:  # noqa: B027 (most need no column)

@@ -24,11 +24,10 @@ __all__ = ["column_losses", "loss_counts", "loss_rows", "loss_weights"]
 
 def loss_weights(heads: Mapping[str, BaseHead], objectives: Mapping[str, Objective]) -> dict[str, float]:
     """Each loss's weight in the sum, the targets' first."""
-    weights = {
-        name: head.loss_weight * head.loss_weights[loss]
-        for head in heads.values()
-        for loss, name in head.loss_names.items()
-    }
+    weights: dict[str, float] = {}
+    for head in heads.values():
+        own = head.loss_weights  # once: an ensemble's holds one for each column
+        weights |= {name: head.loss_weight * own[loss] for loss, name in head.loss_names.items()}
     for name, objective in objectives.items():
         weights |= {f"{name}/{loss}": weight for loss, weight in objective.weights.items()}
     return weights

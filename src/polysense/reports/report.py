@@ -30,11 +30,14 @@ from polysense.evaluation.target_metrics import headline_metric, metrics_of, rep
 from polysense.reports import charts
 from polysense.reports.environment import render, render_section
 from polysense.reports.numerals import axis_end
+from polysense.reports.reading import Reading
 
 __all__ = ["Report", "model_name", "render_report"]
 
 _MAX_SUBSETS = 32
 _MAX_UNREADABLE = 20
+_MAX_REMARKS = 50
+_MAX_COLUMNS = 200
 _KNOWN = {
     "auroc": "AUROC", "r2": "R²", "mae": "MAE", "rmse": "RMSE", "ece": "ECE",
     "iou": "IoU", "mean_iou": "mean IoU", "dice": "Dice", "mean_dice": "mean Dice",
@@ -63,6 +66,7 @@ class Report:
         pages: Other pages beside this one, and what they show.
         dataset: The evaluated rows, with targets, for tasks that show some.
         unreadable: Cells that could not be read, by split; of the evaluated rows alone where none is named.
+        reading: How the table is read.
     """
 
     title: str
@@ -81,6 +85,7 @@ class Report:
     pages: Mapping[str, str] = field(default_factory=dict)
     dataset: TableDataset | None = None
     unreadable: Mapping[str, Sequence[Unreadable]] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def unreadable_cells(self) -> list[tuple[str, Unreadable]]:
@@ -115,6 +120,8 @@ def render_report(report: Report) -> str:
         sections=[render_section(section) for section in sections],
         training=_training(report),
         missing=_missing(report),
+        remarks=report.reading.remarks[:_MAX_REMARKS],
+        readings=report.reading.columns[:_MAX_COLUMNS],
         unreadable=report.unreadable_cells[:_MAX_UNREADABLE],
         num_unreadable=len(report.unreadable_cells),
         unreadable_by_column=Counter(cell.source.column for _, cell in report.unreadable_cells),

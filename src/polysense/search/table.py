@@ -21,6 +21,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from polysense.core.error_text import first_line
+from polysense.core.files import named_path
 from polysense.core.json import parse_json
 from polysense.errors import DependencyError, SearchError
 
@@ -306,7 +307,7 @@ def _resolved(location: Path | str) -> str:
             f"{location}: an index needs LanceDB, which is not installed: pip install 'polysense[search]'"
         )
     if _is_local(location):
-        return str(Path(location).expanduser().absolute())
+        return str(named_path(location, "the index").expanduser().absolute())
     if not str(location).partition("://")[2].strip("/"):
         raise SearchError(f"{location}: names no bucket; expected s3://BUCKET/INDEX, gs://... or az://...")
     return str(location).rstrip("/")

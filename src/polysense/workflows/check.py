@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from polysense.core import registry
+from polysense.core.logs import collected_remarks
 from polysense.core.role import Role
 from polysense.core.sample import Unreadable
 from polysense.data.column import ColumnProcessor
-from polysense.data.config import DataConfig
 from polysense.data.roles.infer import ColumnGuess, infer
-from polysense.data.roles.profile import quote
-from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
 from polysense.data.tables.sources import Table, read_table
-from polysense.data.target import TargetConfig
 from polysense.errors import PolysenseError
 from polysense.reports.check import Check
 from polysense.workflows.prepare import allows_outside, is_recipe, prepare, split_tables
+from polysense.workflows.reading import class_counts, column_readings, column_remarks, processor_remarks, recipe_guesses
 from polysense.workflows.shared_persons import shared_persons
 from polysense.workflows.train import fit_processor
 
@@ -30,7 +27,6 @@ __all__ = ["check"]
 _MOST_ROWS, _FEWEST_ROWS = 2_000, 30
 _MOST_CELLS = 60_000  # tried one by one: of a wide table fewer rows are
 _FOR_FEATURES = 32  # cells of a column; what they would be learned from in training changes nothing that is said here
-_RARE = 5
 
 
 def check(
@@ -62,19 +58,19 @@ def check(
             num_rows=len(table),
             columns=_columns(table, guesses),
             cautions=_cautions(guesses),
-            warnings=(*_of_columns(guesses), advice),
+            warnings=(*table.remarks, *column_remarks(guesses), advice),
         )
     prepared = prepare(source, target=target, task=task, overrides=overrides, columns=columns, logs=False)
     table, config = prepared.table, prepared.recipe.data
-    guesses = prepared.guesses or _of_recipe(table, config)
+    guesses = prepared.guesses or recipe_guesses(table, config)
     problems: list[str] = []
-    warnings = _of_columns(guesses)
+    warnings = [*table.remarks, *column_remarks(guesses)]
     marked: dict[str, int] = {}
     classes = {}
     for name, requested in config.targets.items():
         if registry.task(requested.task).has_classes:
             try:
-                classes[name], more = _classes(table, name, requested)
+                classes[name], more = class_counts(table, name, requested)
             except PolysenseError as error:
                 problems.append(str(error))
             else:
@@ -83,11 +79,13 @@ def check(
     unreadable: list[Unreadable] = []
     tried = 0
     try:
-        tables = split_tables(config, table, prepared.recipe.training.seed)
+        with collected_remarks() as of_split:
+            tables = split_tables(config, table, prepared.recipe.training.seed)
+        warnings += of_split
         splits = {name: len(part) for name, part in tables.items()}
         warnings += shared_persons(config, table, tables)
         processor, _, _ = fit_processor(prepared.recipe, tables, most_for_features=_FOR_FEATURES)
-        warnings += processor.warnings
+        warnings += processor_remarks(processor, tables)
         for name, column in processor.columns.items():
             marked[name] = _num_marked(table.cells(column.source), column)
         prepared.recipe.model.build(processor.schema)
@@ -114,72 +112,6 @@ def check(
     )
 
 
-def _classes(table: Table, name: str, requested: TargetConfig) -> tuple[dict[str, int], list[str]]:
-    """A target's classes with their rows, as training reads them, and what is to be said of them."""
-    fitted = requested.build(name).fit(table)
-    counts = dict(zip(fitted.classes, fitted.class_counts, strict=True))
-    rare = sorted(label for label, count in counts.items() if count < _RARE)
-    warnings = []
-    if rare:
-        warnings.append(
-            f"{name}: {len(rare)} of {len(counts)} classes have fewer than {_RARE} rows "
-            f"({', '.join(map(quote, rare[:5]))}{' ...' if len(rare) > 5 else ''})"
-        )
-    without = len(table) - sum(counts.values())
-    if without:
-        warnings.append(f"{name}: has no class in {without:,} rows, which can't train or score")
-    return counts, warnings
-
-
-def _of_recipe(table: Table, config: DataConfig) -> list[ColumnGuess]:
-    """What a recipe takes each column for, with what the cells say of it.
-
-    A column that gives a target away is told of by its reason, whether the recipe reads it or not.
-    """
-    tasks = {
-        column: requested.task
-        for name, requested in config.targets.items()
-        if not requested.reads_inputs
-        for column in requested.sources(name)
-        if table.has(column)
-    }
-    result = infer(table, list(tasks), overrides={name: str(task) for name, task in tasks.items()}, logs=False)
-    readers: dict[str, list[str]] = {}
-    for name, column in config.columns.items():
-        readers.setdefault(column.source(name), []).append(name)
-    roles = {config.weight: Role.WEIGHT}
-    if isinstance(config.split, GroupSplitConfig):
-        roles[config.split.column] = Role.GROUP
-    if isinstance(config.split, ColumnSplitConfig):
-        roles |= {config.split.group: Role.GROUP, config.split.column: Role.SPLIT}
-    guesses = []
-    for guess in result:
-        for name in readers.get(guess.name, ()):
-            modality = config.columns[name].modality
-            agreed = guess.role is Role.INPUT and guess.modality == modality
-            reason = guess.reason if agreed else f"{modality}: as the recipe says (found {guess.reason})"
-            source = None if name == guess.name else guess.name
-            guesses.append(replace(guess, name=name, role=Role.INPUT, modality=modality, column=source, reason=reason))
-        if guess.name in roles:
-            role = roles[guess.name]
-            guesses.append(replace(guess, role=role, modality=None, reason=f"{role}: as the recipe says"))
-        elif guess.role is Role.TARGET:
-            guesses.append(guess)
-        elif guess.name not in readers:
-            reason = "the recipe does not use it"
-            guesses.append(replace(guess, role=Role.IGNORED, modality=None, reason=reason, warnings=()))
-    return guesses
-
-
-def _cautions(guesses: Sequence[ColumnGuess]) -> dict[str, tuple[str, ...]]:
-    """The warnings of each column that has some."""
-    return {guess.name: guess.warnings for guess in guesses if guess.warnings}
-
-
-def _of_columns(guesses: Sequence[ColumnGuess]) -> list[str]:
-    return [f"{guess.name}: {warning}" for guess in guesses for warning in guess.warnings]
-
-
 def _num_marked(cells: Sequence[object], column: ColumnProcessor) -> int:
     """The cells that reading takes for missing; equal texts are read once."""
     texts = Counter(cell for cell in cells if isinstance(cell, str))
@@ -187,21 +119,26 @@ def _num_marked(cells: Sequence[object], column: ColumnProcessor) -> int:
     return marked + sum(not isinstance(cell, str) and column.is_missing(cell) for cell in cells)
 
 
+def _cautions(guesses: Sequence[ColumnGuess]) -> dict[str, tuple[str, ...]]:
+    """The warnings of each column that has some."""
+    return {guess.name: guess.warnings for guess in guesses if guess.warnings}
+
+
 def _columns(
     table: Table, guesses: Sequence[ColumnGuess], marked: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
     """What each column is, and the share of its cells that is missing: as reading has it where it is read."""
     results = []
-    for guess in guesses:
-        kind = guess.task if guess.role is Role.TARGET else guess.modality
+    for guess, reading in zip(guesses, column_readings(guesses), strict=True):
         is_read = guess.role is Role.INPUT and marked is not None and guess.name in marked
+        num_missing = marked[guess.name] if is_read and marked else guess.num_missing
         results.append(
             {
-                "name": guess.name,
-                "role": str(guess.role),
-                "type": None if kind is None else str(kind),
-                "missing": (marked[guess.name] if is_read and marked else guess.num_missing) / max(len(table), 1),
-                "reason": guess.reason,
+                "name": reading.name,
+                "role": reading.role,
+                "type": reading.type,
+                "missing": num_missing / max(len(table), 1),
+                "reason": reading.reason,
             }
         )
     return results

@@ -16,7 +16,7 @@ from polysense.core.duration import parse_duration
 from polysense.core.files import named_path
 from polysense.core.json import json_text
 from polysense.core.lock import require_unlocked
-from polysense.core.logs import get_logger, warn_of_each
+from polysense.core.logs import collected_remarks, get_logger, warn_of_each
 from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError, PolysenseError, TrainingInterrupted
 from polysense.escaping import visible
@@ -35,6 +35,7 @@ from polysense.workflows.prepare import (
     pretrained_override,
     split_tables,
 )
+from polysense.workflows.reading import reading_before_fit
 from polysense.workflows.run import Run
 from polysense.workflows.run_folder import RECORD, RunFolder, RunRecord
 from polysense.workflows.shared_persons import shared_persons
@@ -230,7 +231,8 @@ def _run(
     distributed = Distributed.from_environment(use_cuda=use_cuda)
     with ExitStack() as stack:
         stack.callback(distributed.close)
-        tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
+        with collected_remarks() as of_split:
+            tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
         warnings = shared_persons(recipe.data, prepared.table, tables)
         if distributed.is_main:
             warn_of_each(_log, warnings)
@@ -251,6 +253,7 @@ def _run(
             resume_hint=hint,
             # The baselines, which are trained as long, get the rest.
             deadline=deadline.part(0.5) if deadline is not None and recipe.evaluation.baselines else deadline,
+            reading=lambda: reading_before_fit(prepared.table, recipe.data, prepared.guesses, [*of_split, *warnings]),
         )
         run = Run(folder=folder.path, recipe=recipe, bundle=bundle, training=training)
         if distributed.is_main:

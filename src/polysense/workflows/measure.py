@@ -41,6 +41,7 @@ from polysense.workflows.baseline_scores import score_simple_baselines
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
+from polysense.workflows.reading import kept_reading
 from polysense.workflows.representation.neighbors import write_space_pages
 from polysense.workflows.representation.reconstructions import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.run import Run
@@ -328,6 +329,7 @@ def _report(
         pages={file: words for file, words in _PAGES.items() if (run.folder / file).exists()},
         dataset=TableDataset(tables[split], run.bundle.processor, with_targets=True),
         unreadable=unreadable,
+        reading=kept_reading(run.folder),
     )
 
 

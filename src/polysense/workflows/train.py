@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from polysense.core.allocator import keep_freed_memory
 from polysense.core.batch import Batch
 from polysense.core.device import resolve_device
 from polysense.core.files import replacing_folder
-from polysense.core.logs import get_logger
+from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
 from polysense.data.augmentation.augment import augment
@@ -33,6 +33,7 @@ from polysense.data.tables.sources import Table
 from polysense.data.training_cells import NUM_FOR_FEATURES
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.recipe import Recipe
+from polysense.reports.reading import Reading
 from polysense.training.callbacks.progress import ProgressBar
 from polysense.training.callbacks.tensorboard import TensorBoard
 from polysense.training.callbacks.text_log import logged_afterwards
@@ -54,6 +55,7 @@ from polysense.workflows.imputation.plan import (
     rows_sketched,
 )
 from polysense.workflows.plan import rows_afterwards
+from polysense.workflows.reading import keep_reading, processor_remarks
 from polysense.workflows.simple_baselines import expected_seconds, fit_simple_baselines
 from polysense.workflows.stored_features import store_features
 from polysense.workflows.validation import Validation
@@ -81,6 +83,7 @@ class FittedData:
         num_workers: Processes that decode ahead of the training.
         start: The trained parts that the preprocessing came with in part; None where there are none.
         imputing: What imputes missing cells first; None where nothing does.
+        remarks: What is to be said of how cells are read; empty where fitted preprocessing was read.
     """
 
     processor: Processor
@@ -89,6 +92,7 @@ class FittedData:
     num_workers: int
     start: Start | None = None
     imputing: Imputing | None = None
+    remarks: Sequence[str] = ()
 
     @cached_property
     def lengths(self) -> RowLengths:
@@ -105,15 +109,15 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         folder: Of a run that began with fitted preprocessing, which is read.
     """
     start: Start | None = None
+    remarks: list[str] = []
     if folder is not None:
         imputing = imputing_again(recipe, folder)
         processor = Processor.load(folder / "bundle" / "processor", None if imputing is None else imputing.imputer)
     else:
         processor, start, imputing = fit_processor(recipe, tables)
-        for name in ("validation", "test"):
-            for target in processor.targets.values() if name in tables else ():
-                for warning in target.held_out_warnings(tables["train"], tables[name]):
-                    _log.warning("target %r, %s rows: %s", target.name, name, warning)
+        remarks = processor_remarks(processor, tables)
+        # Those of the training rows are logged as they are fitted.
+        warn_of_each(_log, remarks[len(processor.warnings) :])
     # Features are made only where an encoder or a head reads them.
     encoders, heads = recipe.model.encoders.values(), recipe.model.heads.values()
     with_features = any(encoder.reads_features for encoder in encoders) or any(head.reads_features for head in heads)
@@ -129,6 +133,7 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         num_workers=num_workers,
         start=start,
         imputing=imputing,
+        remarks=remarks,
     )
 
 
@@ -170,6 +175,7 @@ def train_model(
     resume_hint: str | None = None,
     deadline: Deadline | None = None,
     name: str | None = None,
+    reading: Callable[[], Reading] = Reading,
 ) -> tuple[Bundle, TrainResult, list[Unreadable]]:
     """Fits preprocessing, builds and trains the model, saves the bundle.
 
@@ -185,6 +191,8 @@ def train_model(
         resume_hint: What a user must do to resume, for the message after Ctrl-C; None for `Trainer`'s.
         deadline: When the run must be over, its evaluation too; None: `training.time` from now on, where it is set.
         name: Which model that is, for what is left out; None: the run's.
+        reading: What is known of how the table is read; asked for once, when the preprocessing has been fitted, and
+            kept in the folder with what fitting adds.
 
     Returns:
         The bundle, how the training went, and the training rows' unreadable cells.
@@ -199,6 +207,8 @@ def train_model(
         data = fit_data(recipe, tables, folder if known else None)
         if save and not known and distributed.is_main:
             keep_imputer(data.imputing, folder)
+            before = reading()
+            keep_reading(folder, replace(before, remarks=(*before.remarks, *data.remarks)))
             with replacing_folder(fitted) as part:
                 data.processor.save(part)
     processor, validation_set = data.processor, data.validation

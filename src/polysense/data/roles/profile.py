@@ -292,7 +292,7 @@ class ColumnProfile(Profile):
     def is_index(self) -> bool:
         if self.num_numbers < _MAJORITY * len(self.cells):
             return False
-        if is_named_index(self.name, self.table.names.index(self.name)):
+        if is_named_index(self.name, self.table.positions[self.name]):
             return self.range_of_numbers()[2]
         return self.num_distinct() == self.num_present >= 10 and (
             bool(self.words & (_ID_NAMES | INDEX_NAMES)) or numbers_rows(self._numbers(), self.name)
@@ -347,6 +347,10 @@ class ColumnProfile(Profile):
 
     def range_of_numbers(self) -> tuple[str, str, bool]:
         """Of the cells looked at if some are spelled oddly."""
+        return self._range_of_numbers
+
+    @cached_property
+    def _range_of_numbers(self) -> tuple[str, str, bool]:
         notation, series = self.notation.notation, self.series.drop_nulls()
         is_plain = series.dtype != pl.String or (not notation.groups and notation.decimal != "," and not notation.unit)
         numbers = series.cast(pl.Float64, strict=False) if is_plain else None
@@ -411,11 +415,16 @@ def cleaned(table: Table, name: str, literal: bool) -> pl.Series:
     """A column with its missing cells null, for counting: texts trimmed, structures of inputs by position."""
     series = table.frame.get_column(name)
     if series.dtype == pl.String:
-        text = series.str.strip_chars()
-        if (text.str.len_bytes() != text.str.len_chars()).any():
-            text = text.str.normalize("NFC")  # the same word typed on a Mac is the same value
         missing = ["", *SHEET_ERRORS] if literal else [*MISSING, *(["[]"] if name in table.spelled else [])]
-        return text.set(text.is_in(missing), None)
+        column = pl.col(name)
+        # One query for it all: of a short column each costs more than its cells do.
+        text = column.str.strip_chars()
+        text = pl.when(text.is_in(missing)).then(None).otherwise(text)
+        odd = (column.str.len_bytes() != column.str.len_chars()).any()
+        result = series.to_frame().select(text.alias("text"), odd.alias("odd"))
+        if len(result) and result["odd"][0]:
+            return result["text"].str.normalize("NFC").alias(name)  # the same word typed on a Mac is the same value
+        return result["text"].alias(name)
     if series.dtype.is_float():
         return series.fill_nan(None)
     if series.dtype.is_nested() and not literal:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from polysense.core.logs import get_logger
+from polysense.core.logs import get_logger, remark
 from polysense.data.tables.limits import CELL_BYTES, TableBudget
 from polysense.errors import TableError
 
@@ -172,10 +172,10 @@ def _detect(path: Path) -> Encoding:
         return Encoding("utf-8-sig")
     if _is_damaged(path):
         message = "%s holds bytes that are no UTF-8 (first in line %d): read as U+FFFD, the sign for what can't be read"
-        logger.warning(message, path, foreign)
+        remark(logger, message, path.name, foreign)
         return Encoding("utf-8-sig", _REPAIR)
     message = "%s is not UTF-8 (line %d): read as Windows-1252; save it as UTF-8 if letters look wrong"
-    logger.warning(message, path, foreign)
+    remark(logger, message, path.name, foreign)
     return Encoding("cp1252")
 
 
@@ -235,9 +235,9 @@ def check_names(names: list[str], where: str) -> list[str]:
             unnamed.append((position, name))
         checked.append(name)
     for position, name in unnamed[:_MAX_NAMED]:
-        logger.warning("%s: column %d has no name, it is called %r", where, position, name)
+        remark(logger, "%s: column %d has no name, it is called %r", where, position, name)
     if len(unnamed) > _MAX_NAMED:
-        logger.warning("%s: %d more columns have no name either", where, len(unnamed) - _MAX_NAMED)
+        remark(logger, "%s: %d more columns have no name either", where, len(unnamed) - _MAX_NAMED)
     twice = sorted(name for name, count in Counter(checked).items() if count > 1)
     if twice:
         more = f" and {len(twice) - _MAX_NAMED:,} more" if len(twice) > _MAX_NAMED else ""
@@ -268,7 +268,7 @@ def read_delimited(path: Path, tabs: bool = False) -> tuple[pl.DataFrame, str]:
             if delimiter != "\t":
                 raise TableError(str(error)) from None
             # Many text corpora are tab-separated with quotation marks that mean themselves.
-            logger.warning("%s; read again with quotation marks as plain characters", error)
+            remark(logger, "%s; read again with quotation marks as plain characters", error)
             return _read(path, encoding, delimiter, offset, csv.QUOTE_NONE), delimiter
     finally:
         csv.field_size_limit(previous)

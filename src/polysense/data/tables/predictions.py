@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars
 
-from polysense.core.files import replacing_folder, write_bytes
+from polysense.core.files import named_path, replacing_folder, write_bytes
 from polysense.core.json import write_json_lines
 from polysense.core.output_names import output_columns
 from polysense.core.sample import Unreadable
@@ -83,7 +83,7 @@ class Predictions:
         Raises:
             TableError: The ending is none of these, or a file can't be written.
         """
-        path = Path(path)
+        path = named_path(path)
         with frame_file(path, (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")) as part:
             frame = self.with_files(path.with_name(path.name + ".files"))
             if path.suffix.lower() in (".csv", ".tsv"):  # which have no lists: one of labels is a JSON text there

@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 
 from polysense.core.error_text import first_line
+from polysense.core.logs import collected_remarks
 from polysense.core.sample import SourceInfo
 from polysense.core.unicode_text import mended
 from polysense.data.media.file_names import existing
@@ -67,6 +68,7 @@ class Table:
         spelled: The columns in which a text may spell a list (`["a.png", "b.png"]`): those of delimited files.
         imputations: What stands in for missing cells; None as the table came.
         delimiter: What separates the fields of the file that it was read from; None of other sources.
+        remarks: What is to be said of how it was read, such as a column without a name.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Table:
     spelled: frozenset[str] = frozenset()
     imputations: Imputations | None = None
     delimiter: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -87,12 +90,12 @@ class Table:
 
     def has(self, column: str) -> bool:
         """Whether there is a column of that name."""
-        return column in self._known
+        return column in self.positions
 
     @functools.cached_property
-    def _known(self) -> frozenset[str]:
-        """The columns' names, to be looked up for every cell: polars makes a list of them each time."""
-        return frozenset(self.frame.columns)
+    def positions(self) -> Mapping[str, int]:
+        """Where each column stands, to be looked up for every cell: polars makes a list of the names each time."""
+        return {name: i for i, name in enumerate(self.frame.columns)}
 
     def require(self, column: str, purpose: str = "column") -> None:
         """Checks that a column is there.
@@ -190,8 +193,9 @@ def _folder(root: Path | str) -> Path:
 
 def normalized(raw: Table) -> Table:
     """A table of `read_raw` with cells that all read as plain Python."""
-    frame, spelled = normalize(raw.frame, raw.name)
-    return replace(raw, frame=frame, spelled=raw.spelled | spelled)
+    with collected_remarks() as remarks:
+        frame, spelled = normalize(raw.frame, raw.name)
+    return replace(raw, frame=frame, spelled=raw.spelled | spelled, remarks=(*raw.remarks, *remarks))
 
 
 def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = None) -> Table:
@@ -199,14 +203,15 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
 
     Arguments and errors as of `read_table`; the source is no Table.
     """
-    if isinstance(source, (str, Path)):
-        path = Path(source).expanduser() if str(source).startswith("~") else Path(source)
-        raw, folder, label = _read_file(path), path.absolute().parent, path.name
-    else:
-        label = name or "table"
-        raw, folder = _read_object(source, label), Path.cwd()
-    names = dict(zip(raw.frame.columns, check_names(raw.frame.columns, label), strict=True))
-    frame = raw.frame.select(pl.col(old).alias(new) for old, new in names.items())
+    with collected_remarks() as remarks:
+        if isinstance(source, (str, Path)):
+            path = Path(source).expanduser() if str(source).startswith("~") else Path(source)
+            raw, folder, label = _read_file(path), path.absolute().parent, path.name
+        else:
+            label = name or "table"
+            raw, folder = _read_object(source, label), Path.cwd()
+        names = dict(zip(raw.frame.columns, check_names(raw.frame.columns, label), strict=True))
+        frame = raw.frame.select(pl.col(old).alias(new) for old, new in names.items())
     return Table(
         name=name or label,
         frame=frame,
@@ -214,6 +219,7 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
         rows=np.arange(len(frame), dtype=np.int64),
         spelled=frozenset(names[column] for column in raw.spelled),
         delimiter=raw.delimiter,
+        remarks=tuple(remarks),
     )
 
 

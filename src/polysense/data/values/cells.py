@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from polysense.core.logs import get_logger
+from polysense.core.logs import get_logger, remark
 from polysense.core.unicode_text import mended
 from polysense.data.tables.limits import MAX_DEPTH
 from polysense.errors import TableError
@@ -242,7 +242,8 @@ def _mended_cells(name: str, plain: list[Any], where: str) -> list[Any]:
             rows.append(row)
             value = _mended(value)
         results.append(value)
-    logger.warning(
+    remark(
+        logger,
         "%s, row %d, column %r: the text holds half a character (a lone surrogate, as of an emoji that was cut), which "
         "became U+FFFD%s",
         where,

@@ -19,7 +19,7 @@ import numpy as np
 import polars
 
 from polysense.bundle import Bundle, as_bundle
-from polysense.core.files import write_bytes
+from polysense.core.files import named_path, write_bytes
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
@@ -94,7 +94,7 @@ class Imputed:
         """
         if self.is_report:
             raise ConfigError("nothing was imputed, since only a report was asked for; there is nothing to write")
-        path = Path(path)
+        path = named_path(path)
         self.imputed.at(path.absolute().parent, self.root).write(path, csv_safe=csv_safe)
 
     def as_json(self) -> dict[str, Any]:

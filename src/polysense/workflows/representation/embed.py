@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.batch import Batch
+from polysense.core.files import named_path
 from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
@@ -68,7 +69,7 @@ class Embeddings:
         Raises:
             TableError: The ending is none of these, or the file can't be written.
         """
-        path = Path(path)
+        path = named_path(path)
         with frame_file(path, (".parquet", ".npz")) as part:
             if path.suffix.lower() == ".parquet":
                 self._frame().write_parquet(part)

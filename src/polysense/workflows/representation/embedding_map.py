@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from polysense.bundle import Bundle, as_bundle
-from polysense.core.files import write_text
+from polysense.core.files import named_path, write_text
 from polysense.core.json import json_object
 from polysense.core.random import permutation
 from polysense.core.registry import modality, task
@@ -114,6 +114,7 @@ def map_rows(
         raise ConfigError(f"method: found {method!r}, expected one of {', '.join(MAP_METHODS)}")
     if max_rows < 2:
         raise ConfigError(f"max_rows: expected at least 2, found {max_rows}")
+    page = named_path(output)
     loaded = as_bundle(bundle)
     requested = choose_features(loaded, "auto", columns)
     table = read_table(source, root=root)
@@ -133,7 +134,7 @@ def map_rows(
         loaded,
         chosen,
         vectors,
-        Path(output),
+        page,
         columns=requested.columns,
         color=color,
         method=method,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polysense.bundle import Bundle, as_bundle
-from polysense.core.files import write_text
+from polysense.core.files import named_path, write_text
 from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
@@ -69,7 +69,7 @@ class Shots:
         Raises:
             TableError: A file can't be written.
         """
-        path = Path(path)
+        path = named_path(path)
         files = [path] if path.suffix.lower() in (".html", ".json") else [path / "fewshot.html", path / "fewshot.json"]
         for file in files:
             if file.suffix.lower() == ".html":

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from polysense.bundle import Bundle, as_bundle
-from polysense.core.files import relative_path
+from polysense.core.files import named_path, relative_path
 from polysense.core.json import json_object
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
@@ -104,12 +104,12 @@ def index_table(
     Raises:
         UserError: The bundle, the table or the index can't be read, or they do not belong together.
     """
+    folder = local_folder(location)
     loaded = as_bundle(bundle)
     table = read_table(source, root=root)
     if column is not None and column not in loaded.schema.names:
         raise SearchError(f"the model has no input column {column!r}; there are: {', '.join(loaded.schema.names)}")
     names = _row_ids(table, ids)
-    folder = local_folder(location)
     metadata = _metadata(table, loaded, folder)
     index: VectorIndex | None = None
     if add or update:
@@ -242,7 +242,7 @@ def _from(folder: Path | None, path: Path) -> str:
 
 def local_folder(location: Path | str) -> Path | None:
     """The folder that an index is; None for one on object storage."""
-    return None if "://" in str(location) else Path(location).expanduser().absolute()
+    return None if "://" in str(location) else named_path(location, "the index").expanduser().absolute()
 
 
 def _numbers(series: pl.Series) -> pl.Series:

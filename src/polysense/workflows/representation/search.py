@@ -12,6 +12,7 @@ import polars as pl
 from rich.cells import cell_len
 
 from polysense.bundle import Bundle, as_bundle
+from polysense.core.files import named_path
 from polysense.errors import BundleError, SearchError
 from polysense.escaping import joined, visible
 from polysense.reports.contact_sheet import Tile, contact_sheet
@@ -80,7 +81,7 @@ class SearchResult:
             cells = [cell for name, cell in row.items() if name not in self.media and cell not in (None, row_id)]
             words = " ".join(map(str, cells))
             tiles.append(Tile(caption=f"{score:.3f}  {row_id}  {words}", image=file, text=words))
-        contact_sheet(Path(path), queries, tiles)
+        contact_sheet(named_path(path), queries, tiles)
 
 
 def search(

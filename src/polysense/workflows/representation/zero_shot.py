@@ -12,6 +12,7 @@ import numpy as np
 import polars
 
 from polysense.bundle import Bundle, as_bundle
+from polysense.core.files import named_path
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
 from polysense.data.tables.frame_file import frame_file, write_frame
@@ -52,8 +53,9 @@ class ZeroShot:
         Raises:
             TableError: The ending is none of these, or the file can't be written.
         """
-        with frame_file(Path(path), (".csv", ".parquet")) as part:
-            write_frame(self.frame, part, Path(path).suffix, csv_safe=csv_safe)
+        path = named_path(path)
+        with frame_file(path, (".csv", ".parquet")) as part:
+            write_frame(self.frame, part, path.suffix, csv_safe=csv_safe)
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
