@@ -12,7 +12,7 @@ import torch
 
 transformers: Any = importlib.import_module("transformers")
 
-__all__ = ["save_bert", "save_timm", "save_vit", "save_whisper", "write_tokenizer"]
+__all__ = ["save_bert", "save_recognizer", "save_timm", "save_vit", "save_whisper", "write_tokenizer"]
 
 _WORDS = ("the", "cat", "sat", "on", "mat", "and", "it", "was", "not", "amused", "to", "be", "or")
 
@@ -108,3 +108,29 @@ def save_whisper(folder: Path) -> None:
     transformers.WhisperForConditionalGeneration(settings).save_pretrained(folder)
     transformers.WhisperFeatureExtractor(feature_size=20, chunk_length=1, n_fft=400).save_pretrained(folder)
     write_tokenizer(folder)
+
+
+def save_recognizer(folder: Path, *, languages: Sequence[str] = ()) -> None:
+    """A Whisper of one layer with a tokenizer of bytes that is laid out as published ones are: texts' tokens, the end,
+    then control tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    control = ["<|startoftranscript|>", *(f"<|{name}|>" for name in languages), "<|transcribe|>", "<|notimestamps|>"]
+    wrapper = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
+    wrapper.add_special_tokens({"additional_special_tokens": control})
+    save_whisper(folder)
+    settings = transformers.AutoConfig.from_pretrained(folder)
+    settings.vocab_size, settings.max_target_positions = len(wrapper), 40
+    settings.pad_token_id = settings.eos_token_id = wrapper.eos_token_id
+    settings.bos_token_id = settings.decoder_start_token_id = wrapper.convert_tokens_to_ids(control[0])
+    torch.manual_seed(0)
+    transformers.WhisperForConditionalGeneration(settings).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink(missing_ok=True)
+    wrapper.save_pretrained(folder)
+    path = folder / "generation_config.json"
+    generation = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**generation, "is_multilingual": bool(languages)}))

@@ -32,6 +32,7 @@ from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
 from polysense.nn.decoding.base import DecodingConfig
 from polysense.nn.decoding.incremental import IncrementalDecoder
+from polysense.nn.encoder import EncoderConfig
 from polysense.nn.estimators.base import ScoreKind
 
 __all__ = ["BaseHead", "Head", "HeadConfig", "Logits", "Space", "readout", "safe", "weighted"]
@@ -91,6 +92,12 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
         """What this head asks of the target's preprocessing; only a pretrained one asks for anything."""
         del target_name
         return Requirements()
+
+    def resolve(self, encoders: Mapping[str, EncoderConfig]) -> tuple[HeadConfig, str]:
+        """The head that this one stands for beside these encoders, and why; itself for no reason, unless it is one that
+        is settled when a training starts."""
+        del encoders
+        return self, ""
 
     @property
     def strategy(self) -> DecodingConfig | None:

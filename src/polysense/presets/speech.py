@@ -10,7 +10,7 @@ from polysense.data.roles.profile import ColumnGuess
 from polysense.modalities.audio.encoders.conformer import ConformerConfig
 from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.recipe import Recipe
-from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHeadConfig
+from polysense.tasks.generation.heads.recognizer import RecognizerHeadConfig
 from polysense.tasks.generation.target import GenerationTargetConfig
 
 __all__ = ["for_speech"]
@@ -24,7 +24,8 @@ _SAYING = ("audio", "text", "image", "video")
 def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, num_training: int) -> Recipe:
     """The recipe, changed where a target is a text and an audio clip alone can tell it; else as it is.
 
-    Beside the clip there may be numbers, categories and dates (a speaker, a place).
+    Beside the clip there may be numbers, categories and dates (a speaker, a place). Where a pretrained recognizer is at
+    hand, its decoder writes; else the following.
 
     A Conformer, for it has 25 tokens a second where the convolutions have 12, fewer than letters are spoken;
     characters, since a vocabulary of subwords takes more transcripts to learn than most tables hold; a CTC beside the
@@ -45,7 +46,7 @@ def for_speech(recipe: Recipe, guesses: Sequence[ColumnGuess], num_layers: int, 
         target = targets[name]
         assert isinstance(target, GenerationTargetConfig)
         targets[name] = replace(target, tokens="characters", max_tokens=None)
-        heads[name] = CTCAttentionHeadConfig(language_model=5)
+        heads[name] = RecognizerHeadConfig()
     encoders = {
         **recipe.model.encoders,
         media[0].name: AutoEncoderConfig(scratch=ConformerConfig(num_layers=num_layers)),

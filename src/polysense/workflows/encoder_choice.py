@@ -1,4 +1,5 @@
-"""The choice of encoders: each `encoder: auto` of a recipe made the one that it stands for on this machine, and why.
+"""The choice of encoders: each `encoder: auto` of a recipe made the one that it stands for on this machine, and why;
+then of the heads that depend on it.
 
 A recipe that nobody wrote has `auto` in every column that may have a backbone. Keys of encoders that a user overrides
 (`model.encoders.photo.channels=32`) are those of the encoder that is chosen; if only the one trained from scratch has
@@ -20,6 +21,7 @@ from polysense.data.recipe_paths import PRETRAINED_WORDS
 from polysense.data.tables.sources import Table
 from polysense.nn.auto_encoder import AutoEncoderConfig, Circumstances
 from polysense.nn.encoder import EncoderConfig
+from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
 
 __all__ = ["choose_encoders", "log_choices", "still_true", "with_early"]
@@ -28,11 +30,11 @@ _LOOKED_AT = 500  # cells, for the language of texts
 
 _log = get_logger("polysense.workflows")
 
-Choices = Mapping[str, tuple[EncoderConfig, str]]
+Choices = Mapping[str, tuple[EncoderConfig | HeadConfig, str]]
 
 
 def choose_encoders(recipe: Recipe, table: Table, overrides: Sequence[str] = ()) -> tuple[Recipe, Choices]:
-    """The recipe with each `encoder: auto` made the one that it stands for here.
+    """The recipe with each `encoder: auto`, and each head that depends on one, made what it stands for here.
 
     Args:
         recipe: With overrides applied, or without.
@@ -40,13 +42,14 @@ def choose_encoders(recipe: Recipe, table: Table, overrides: Sequence[str] = ())
         overrides: Those that are still to be applied.
 
     Returns:
-        The recipe; and per column that had `auto` its encoder and the reason.
+        The recipe; and per column and target for which something was chosen what it is, and the reason.
     """
     config = recipe.training
     on_gpu = config.device in ("auto", "cuda") and torch.cuda.is_available()
     here = Circumstances(pretrained=recipe.pretrained, num_rows=len(table), on_gpu=on_gpu)
-    touched = _touched(overrides)
-    choices: dict[str, tuple[EncoderConfig, str]] = {}
+    touched = _touched(overrides, "encoders")
+    choices: dict[str, tuple[EncoderConfig | HeadConfig, str]] = {}
+    encoders = dict(recipe.model.encoders)
     for name, encoder in recipe.model.encoders.items():
         if isinstance(encoder, AutoEncoderConfig):
             column = recipe.data.columns[name]
@@ -60,8 +63,19 @@ def choose_encoders(recipe: Recipe, table: Table, overrides: Sequence[str] = ())
                 chosen, _ = encoder.resolve(column.modality, cells, scratch)
                 why = f"{chosen.type}, trained from scratch: an override names its {', '.join(sorted(keys))}"
             choices[name] = chosen, why
-    encoders = {**recipe.model.encoders, **{name: chosen for name, (chosen, _) in choices.items()}}
-    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoders=encoders)), choices
+            encoders[name] = chosen
+    heads = dict(recipe.model.heads)
+    touched = _touched(overrides, "heads")
+    for name, head in recipe.model.heads.items():
+        resolved, why = head.resolve(encoders)
+        if keys := {key for key in touched.get(name, ()) if key not in _keys(resolved)}:
+            resolved, _ = head.resolve({})
+            why = f"{resolved.type}, trained from scratch: an override names its {', '.join(sorted(keys))}"
+        if resolved != head:
+            choices[name] = resolved, why
+            heads[name] = resolved
+    model = dataclasses.replace(recipe.model, encoders=encoders, heads=heads)
+    return dataclasses.replace(recipe, model=model), choices
 
 
 def with_early(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
@@ -72,7 +86,8 @@ def with_early(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 def still_true(choices: Choices, recipe: Recipe) -> dict[str, str]:
     """The reasons of the choices that a complete recipe has."""
-    return {name: why for name, (chosen, why) in choices.items() if recipe.model.encoders.get(name) == chosen}
+    current = {**recipe.model.encoders, **recipe.model.heads}
+    return {name: why for name, (chosen, why) in choices.items() if current.get(name) == chosen}
 
 
 def log_choices(reasons: Mapping[str, str], recipe: Recipe) -> None:
@@ -85,13 +100,13 @@ def log_choices(reasons: Mapping[str, str], recipe: Recipe) -> None:
         _log.warning("no column uses a model of %s%s", recipe.pretrained, listed)
 
 
-def _touched(overrides: Sequence[str]) -> dict[str, set[str]]:
-    """Per column the keys of its encoder that overrides set."""
+def _touched(overrides: Sequence[str], part: str) -> dict[str, set[str]]:
+    """Per column the keys of its encoder, or per target those of its head, that overrides set."""
     model = apply_overrides({}, overrides).get("model")
-    encoders = model.get("encoders") if isinstance(model, dict) else None
-    each: Mapping[str, Any] = encoders if isinstance(encoders, dict) else {}
+    parts = model.get(part) if isinstance(model, dict) else None
+    each: Mapping[str, Any] = parts if isinstance(parts, dict) else {}
     return {name: set(keys) for name, keys in each.items() if isinstance(keys, dict) and "type" not in keys}
 
 
-def _keys(config: EncoderConfig) -> set[str]:
+def _keys(config: EncoderConfig | HeadConfig) -> set[str]:
     return {field.name for field in dataclasses.fields(config)}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from polysense.errors import ConfigError, DependencyError, WeightsError
 from polysense.nn.pretrained_files import from_pretrained, from_settings
 
-__all__ = ["CausalLM", "Tuning", "add_lora", "open_config", "open_model", "without_lora"]
+__all__ = ["CausalLM", "Tuning", "add_lora", "cache_name", "open_config", "open_model", "without_lora"]
 
 # What transformers calls the keys and values of the past: the first since 5.24, the second before.
 _CACHE_NAMES = ("cache", "past_key_values")
@@ -137,6 +137,22 @@ def without_lora(model: nn.Module) -> Iterator[None]:
             scale.update(values)
 
 
+def cache_name(model: Any) -> str:
+    """What a model's forward calls the keys and values of the past.
+
+    Raises:
+        ConfigError: It takes none.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    name = next((name for name in _CACHE_NAMES if name in parameters), None)
+    if name is None:
+        raise ConfigError(
+            f"{type(model).__name__}: its forward takes none of {', '.join(_CACHE_NAMES)}; expected a language model "
+            "with a key-value cache (GPT-2, Llama, Qwen, ...); give another path"
+        )
+    return name
+
+
 @dataclass(eq=False)
 class CausalLM:
     """Calls a model on embeddings.
@@ -148,15 +164,8 @@ class CausalLM:
     model: Any
 
     def __post_init__(self) -> None:
-        parameters = inspect.signature(self.model.forward).parameters
-        self._keeps = "logits_to_keep" in parameters
-        names = [name for name in _CACHE_NAMES if name in parameters]
-        if not names:
-            raise ConfigError(
-                f"{type(self.model).__name__}: its forward takes none of {', '.join(_CACHE_NAMES)}; expected a "
-                "language model with a key-value cache (GPT-2, Llama, Qwen, ...); give another path"
-            )
-        self._cache_name = names[0]
+        self._keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        self._cache_name = cache_name(self.model)
 
     @property
     def settings(self) -> Any:

@@ -42,6 +42,7 @@ __all__ = [
     "is_waveform",
     "keep_rows_apart",
     "layers_of_blank",
+    "samples_per_position",
 ]
 
 _PADDED_EXACTLY = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
@@ -106,6 +107,16 @@ def _receptive_field(settings: Any) -> tuple[int, int]:
         samples += (kernel - 1) * stride
         stride *= step
     return samples, stride
+
+
+def samples_per_position(backbone: Any, extractor: Any) -> int:
+    """Samples from one position of a model's states to the next; of patches, from one time to the next."""
+    settings = backbone.config
+    if is_waveform(settings):
+        return _receptive_field(settings)[1] * int(getattr(settings, "squeeze_factor", 1))
+    if _is_ast(settings):
+        return int(settings.time_stride) * int(extractor.sampling_rate) // 100
+    return int(extractor.n_samples) // int(settings.max_source_positions)
 
 
 def encode_waveforms(

@@ -11,6 +11,7 @@ leaves parameters without a gradient where several processes wait for one.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from polysense.core.schema import Column
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import Features, PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioRequirements
 from polysense.nn.backbone import Layers
@@ -30,6 +31,7 @@ from polysense.nn.layers.pretrained_audio import (
     is_waveform,
     keep_rows_apart,
     layers_of_blank,
+    samples_per_position,
 )
 from polysense.nn.pretrained import Pretrained, PretrainedConfig
 from polysense.nn.pretrained_files import from_pretrained
@@ -89,3 +91,15 @@ class PretrainedAudio(Pretrained):
             joined, mask = encode_spectrograms(self.network, self.extractor, values, lengths, chosen, exact=exact)
         layers = torch.split(joined, self.shape.hidden, dim=2)
         return tuple(Tokens(layer, mask, (mask.shape[1],)) for layer in layers)
+
+    def tokens_of(self, features: Features) -> Tokens:
+        tokens = super().tokens_of(features)
+        return replace(tokens, pyramid=(features.layers[-1],)) if self.gives_pyramid else tokens
+
+    @property
+    def pyramid_levels(self) -> tuple[PyramidLevel, ...]:
+        """The states of the last layer, as the network gives them; none where that is not handed on."""
+        if self.chosen[-1] != self.shape.num_layers - 1:
+            return ()
+        stride = samples_per_position(self.network, self.extractor)
+        return (PyramidLevel(stride=(stride,), width=self.shape.hidden),)
