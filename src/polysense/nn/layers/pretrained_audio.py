@@ -38,6 +38,7 @@ __all__ = [
     "ClipNorm",
     "encode_spectrograms",
     "encode_waveforms",
+    "filled_up",
     "is_audio",
     "is_waveform",
     "keep_rows_apart",
@@ -117,6 +118,26 @@ def samples_per_position(backbone: Any, extractor: Any) -> int:
     if _is_ast(settings):
         return int(settings.time_stride) * int(extractor.sampling_rate) // 100
     return int(extractor.n_samples) // int(settings.max_source_positions)
+
+
+def filled_up(
+    backbone: Any, extractor: Any, values: Int[Tensor, "clips samples"], lengths: Int[Tensor, " clips"]
+) -> tuple[Int[Tensor, "clips padded"], Int[Tensor, " clips"]]:
+    """Clips with silence up to whole stretches of a model of spectrograms, as its own feature extractor hands them on.
+
+    Args:
+        backbone: A model of spectrograms.
+        extractor: Its feature extractor.
+        values: int16.
+        lengths: Samples; 0 = absent, and stays so.
+    """
+    settings = backbone.config
+    hop = int(extractor.sampling_rate) // 100
+    whole = int(extractor.max_length) * hop if _is_ast(settings) else int(extractor.n_samples)
+    room = -(-max(values.shape[1], 1) // whole) * whole
+    valid = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
+    filled = F.pad(values.masked_fill(~valid, 0), (0, room - values.shape[1]))
+    return filled, -(-lengths // whole) * whole
 
 
 def encode_waveforms(

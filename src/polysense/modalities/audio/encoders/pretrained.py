@@ -27,6 +27,7 @@ from polysense.nn.backbone import Layers
 from polysense.nn.layers.pretrained_audio import (
     encode_spectrograms,
     encode_waveforms,
+    filled_up,
     is_audio,
     is_waveform,
     keep_rows_apart,
@@ -88,6 +89,8 @@ class PretrainedAudio(Pretrained):
             seconds = self.config.max_seconds
             joined, mask = encode_waveforms(self.network, self.extractor, values, lengths, seconds, chosen, exact=exact)
         else:
+            if self.config.padding == "full":
+                values, lengths = filled_up(self.network, self.extractor, values, lengths)
             joined, mask = encode_spectrograms(self.network, self.extractor, values, lengths, chosen, exact=exact)
         layers = torch.split(joined, self.shape.hidden, dim=2)
         return tuple(Tokens(layer, mask, (mask.shape[1],)) for layer in layers)
