@@ -30,7 +30,7 @@ from polysense.config.base import members
 from polysense.config.codec import parse_yaml
 from polysense.recipe import load_recipe
 from polysense.workflows.comparison.sweep import make_variants, parse_over
-from polysense.workflows.prepare import prepare, split_tables
+from polysense.workflows.prepare import prepare, pretrained_override, split_tables
 
 PAGES = ("README.md", "docs/guide.md", "docs/pretrained.md", "docs/results.md")
 BLOCKS = {page: read_blocks(page) for page in PAGES}
@@ -99,6 +99,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stag
     def settle(source: Any, *, overrides: Any = (), output: Any = None, **options: Any) -> Any:
         if output is not None:
             return small_fit(source, overrides=overrides, output=output, **options)
+        overrides = [*pretrained_override(options.pop("pretrained", None)), *overrides]
         options = {name: value for name, value in options.items() if name in signature(prepare).parameters}
         prepared = prepare(source, overrides=overrides, **options)
         split_tables(prepared.recipe.data, prepared.table, 0)

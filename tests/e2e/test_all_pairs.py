@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from every_kind import LARGE, READS, ROWS, TARGETS, features_of, lies_in, needs_of, settings_of, write_rows
+from every_kind import CHOICES, LARGE, READS, ROWS, TARGETS, features_of, lies_in, needs_of, settings_of, write_rows
 
 import polysense
 from polysense.bundle import Bundle
@@ -42,10 +42,14 @@ GROUP = 4
 ANSWER = "answer"
 """The text target in the tokens of a pretrained language model, for the head that is one."""
 
-# `auto` is a choice among the others, made before a model is built.
-ENCODERS = [name for name in members("encoder") if name != "auto"]
+ENCODERS = [name for name in members("encoder") if name not in CHOICES]
 FUSIONS = list(members("fusion"))
-HEADS = [name for name, config in members("head").items() if config.tasks]  # type: ignore[attr-defined]
+OWN_ENCODER = "pretrained_decoder"  # it can't read another; see test_independent_rows
+HEADS = [
+    name
+    for name, config in members("head").items()
+    if config.tasks and name not in CHOICES | {OWN_ENCODER}  # type: ignore[attr-defined]
+]
 """Those that serve a task; an ensemble is made of them."""
 
 

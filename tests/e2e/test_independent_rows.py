@@ -13,7 +13,7 @@ from typing import Any
 import polars
 import pytest
 import torch
-from every_kind import LARGE, READS, TARGETS, needs_of, settings_of
+from every_kind import CHOICES, LARGE, READS, TARGETS, needs_of, settings_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from independent_rows import Cells, bits, mixed_rows, random_bundle, without_column
@@ -26,7 +26,7 @@ from polysense.data.target import TargetConfig
 from polysense.workflows.evaluating import evaluate_model
 
 ROWS = 24
-ENCODERS = [name for name in members("encoder") if name != "auto"]
+ENCODERS = [name for name in members("encoder") if name not in CHOICES]
 SMALL_IMAGES = ("image_cnn", {"channels": 8, "stages": 2})
 CHEAP: dict[str, tuple[str, dict[str, Any]]] = {
     "text": ("embedding_bag", {}), "image": SMALL_IMAGES, "images": SMALL_IMAGES, "video": SMALL_IMAGES,
@@ -139,8 +139,18 @@ def test_lists_of_texts(rows: Cells, folder: Path, name: str, order: str) -> Non
     assert_alone(bundle, rows, folder, ["texts"])
 
 
-HEADS = [name for name, config in members("head").items() if config.tasks]  # type: ignore[attr-defined]
+HEADS = [
+    name
+    for name, config in members("head").items()
+    if config.tasks and name not in CHOICES  # type: ignore[attr-defined]
+]
 OVER = {"tagging": "text", "segmentation": "image"}
+
+
+def encoders_of(name: str, columns: Iterable[str], needs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Cheap ones, but for a head that reads its own encoder."""
+    own = {"audio": members("encoder")["pretrained"](path=needs[name]["path"])} if name == "pretrained_decoder" else {}
+    return {**cheap(columns), **own}
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -159,7 +169,8 @@ def test_every_head(rows: Cells, folder: Path, needs: Mapping[str, dict[str, Any
     named = {**needs.get(name, {}), **written}
     columns = {"text": column("text"), "image": column("image"), "audio": column("audio")}
     bundle = random_bundle(
-        rows, folder, columns, {"y": target(kind, **options)}, cheap(columns), {"y": config(**named)},
+        rows, folder, columns, {"y": target(kind, **options)}, encoders_of(name, columns, needs),
+        {"y": config(**named)},
         fusion=members("fusion")["transformer"](),
     )  # fmt: skip
     assert_alone(bundle, rows, folder, ["text", "audio"])
@@ -185,7 +196,7 @@ def test_how_likely_a_given_text_is_depends_on_its_row_alone(
     # Texts of very different lengths: a batch is padded to its longest.
     cells = [{**row, "caption": " ".join([row["caption"]] * (1 + 3 * (i % 4 == 2)))} for i, row in enumerate(rows)]
     bundle = random_bundle(
-        cells, folder, columns, {"y": target("generation", column="caption")}, cheap(columns),
+        cells, folder, columns, {"y": target("generation", column="caption")}, encoders_of(name, columns, needs),
         {"y": members("head")[name](**needs.get(name, {}), **written)}, fusion=members("fusion")["transformer"](),
     )  # fmt: skip
     reference = _texts(bundle, cells, folder)

@@ -27,7 +27,10 @@ rows[3]["position"], rows[4]["position"], rows[5]["position"] = "nonsense", None
 run = polysense.fit(
     rows, target="ahead", output=folder / "run", progress=False,
     # Not the ensemble, which rightly leaves out a column that says nothing of the target.
-    overrides=["model.width=16", "model.heads.ahead={type: classification}", "training.epochs=1", "training.tensorboard=false", "evaluation.bootstrap=0"],
+    overrides=[
+        "model.width=16", "model.heads.ahead={type: classification}", "training.epochs=1", "training.tensorboard=false",
+        "evaluation.bootstrap=0",
+    ],
 )
 (folder / "predicted.json").write_text(run.bundle.predict(rows).frame.write_json())
 print(json.dumps([[cell.source.column, cell.source.row, cell.reason] for cell in run.bundle.predict(rows).unreadable]))

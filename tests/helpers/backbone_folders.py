@@ -115,7 +115,9 @@ def save_recognizer(folder: Path, *, languages: Sequence[str] = ()) -> None:
     then control tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    tokenizer = Tokenizer(
+        models.BPE({token: i for i, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, [])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     control = ["<|startoftranscript|>", *(f"<|{name}|>" for name in languages), "<|transcribe|>", "<|notimestamps|>"]
@@ -123,7 +125,7 @@ def save_recognizer(folder: Path, *, languages: Sequence[str] = ()) -> None:
     wrapper.add_special_tokens({"additional_special_tokens": control})
     save_whisper(folder)
     settings = transformers.AutoConfig.from_pretrained(folder)
-    settings.vocab_size, settings.max_target_positions = len(wrapper), 40
+    settings.vocab_size, settings.max_target_positions = len(wrapper), 100
     settings.pad_token_id = settings.eos_token_id = wrapper.eos_token_id
     settings.bos_token_id = settings.decoder_start_token_id = wrapper.convert_tokens_to_ids(control[0])
     torch.manual_seed(0)

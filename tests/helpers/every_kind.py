@@ -17,13 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from backbone_folders import save_recognizer
 from PIL import Image
 
 from polysense.config.codec import from_dict
 from polysense.core.registry import modalities, modality, tasks
 from polysense.data.features import FeatureConfig
 
-__all__ = ["LARGE", "READS", "ROWS", "TARGETS", "features_of", "lies_in", "needs_of", "settings_of", "write_rows"]
+__all__ = [
+    "CHOICES",
+    "LARGE",
+    "READS",
+    "ROWS",
+    "TARGETS",
+    "features_of",
+    "lies_in",
+    "needs_of",
+    "settings_of",
+    "write_rows",
+]
 
 ROWS = 6
 """Rows that hold something; one more holds nothing."""
@@ -44,6 +56,9 @@ LARGE = ("resnet18", "resnet34", "resnet50", "vgg", "convnext")
 
 READS = {"pretrained": ("image", "video"), "onnx": ("image", "video")}
 """The modalities of the model that `needs_of` has for an encoder, where it is not of all that the encoder reads."""
+
+CHOICES = frozenset({"auto", "recognizer"})
+"""Encoders and heads that stand for others, one of which is chosen before a model is built."""
 
 TESTS = Path(__file__).parents[1]
 WORDS = ("red apple", "green pear", "blue plum", "left unsaid")
@@ -163,6 +178,7 @@ def needs_of(root: Path, language_model: Callable[[str], Path]) -> Mapping[str, 
     }
     (root / "vit" / "preprocessor_config.json").write_text(json.dumps(preprocessing))
     save_onnx(root / "network.onnx")
+    save_recognizer(root / "recognizer")
     lines = [f"{word} {' '.join(['0.5'] * 5)}" for word in ("red", "apple", "lay")]
     (root / "vectors.txt").write_text("\n".join(lines))
     return {
@@ -176,4 +192,5 @@ def needs_of(root: Path, language_model: Callable[[str], Path]) -> Mapping[str, 
         "vit": {"num_layers": 1},
         # Heads.
         "language_model": {"path": str(language_model("gpt2")), "connector": "perceiver", "latents": 2},
+        "pretrained_decoder": {"path": str(root / "recognizer")},
     }

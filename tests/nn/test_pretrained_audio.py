@@ -412,3 +412,39 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         PretrainedConfig(path="somewhere", weights="random")
     with pytest.raises(ConfigError, match="leaves nothing to hear"):
         PretrainedConfig(path="somewhere", max_seconds=0.0)
+
+
+def test_padding_full_is_what_transformers_hands_on(tmp_path: Path) -> None:
+    config = PretrainedConfig(path=str(save_whisper(tmp_path)), layers="last", padding="full")
+    encoder = config.build(AUDIO, 8).eval()
+    encoder.give_pyramid()
+    clip = clips(1, 16000)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(str(tmp_path))
+    inputs = extractor(clip[0, 0].float().numpy() / 32768, sampling_rate=16000, return_tensors="pt")
+    whole = transformers.AutoModel.from_pretrained(str(tmp_path)).encoder.eval()
+    with torch.no_grad():
+        expected = whole(inputs.input_features).last_hidden_state
+    (states,) = encode(encoder, clip, 16000).pyramid
+    assert states.mask.sum() == 1500
+    torch.testing.assert_close(states.values, expected, rtol=1e-4, atol=1e-4)
+    # What lies beyond a clip's end is not heard, and an absent clip stays absent.
+    spoiled = clip.clone()
+    spoiled[..., 8000:] = 77
+    quiet = clip.clone()
+    quiet[..., 8000:] = 0
+    torch.testing.assert_close(
+        encode(encoder, spoiled, 8000).pyramid[0].values, encode(encoder, quiet, 16000).pyramid[0].values
+    )
+    assert not encode(encoder, clip, 0).mask.any()
+
+
+def test_the_states_are_the_last_layers_alone(tmp_path: Path) -> None:
+    encoder = PretrainedConfig(path=str(save_whisper(tmp_path)), layers=(0,)).build(AUDIO, 8)
+    with pytest.raises(ConfigError, match="a head reads this column's feature maps"):
+        encoder.give_pyramid()
+    weighted = PretrainedConfig(path=str(save_whisper(tmp_path))).build(AUDIO, 8).eval()
+    last = PretrainedConfig(path=str(tmp_path), layers="last").build(AUDIO, 8).eval()
+    for one in (weighted, last):
+        assert [(level.stride, level.width, level.grid) for level in one.give_pyramid()] == [((320,), 16, None)]
+    clip = clips(1, 16000)
+    assert torch.equal(encode(weighted, clip, 16000).pyramid[0].values, encode(last, clip, 16000).pyramid[0].values)

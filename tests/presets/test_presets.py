@@ -15,6 +15,7 @@ from polysense.presets import PRESETS, SMALL_TABLE, recipe_for
 from polysense.recipe import Recipe
 from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHeadConfig
 from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.generation.heads.recognizer import RecognizerHeadConfig
 from polysense.tasks.generation.target import GenerationTargetConfig
 
 
@@ -107,8 +108,10 @@ def test_a_recording_and_its_text_are_speech_recognition() -> None:
     speaker = guess("speaker", Role.INPUT, "category")
     for inputs in ([speech], [speech, speaker]):
         recipe = recipe_for([*inputs, said], 1000)
-        assert isinstance(recipe.model.heads["said"], CTCAttentionHeadConfig)
-        assert recipe.model.heads["said"].language_model == 5
+        head = recipe.model.heads["said"]
+        assert isinstance(head, RecognizerHeadConfig), "a pretrained recognizer where one is at hand"
+        assert isinstance(head.scratch, CTCAttentionHeadConfig)
+        assert head.scratch.language_model == 5
         assert isinstance(from_scratch(recipe, "speech"), ConformerConfig)
         target = recipe.data.targets["said"]
         assert isinstance(target, GenerationTargetConfig)

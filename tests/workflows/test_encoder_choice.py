@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import wave
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
-from backbone_folders import save_bert
+from backbone_folders import save_bert, save_recognizer
 
 import polysense
 from polysense.errors import ConfigError, WeightsError
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.nn.pretrained import PretrainedConfig
+from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.generation.heads.pretrained_decoder import PretrainedDecoderHeadConfig
+from polysense.tasks.generation.heads.recognizer import RecognizerHeadConfig
 from polysense.workflows.comparison.sweep import make_variants
 from polysense.workflows.prepare import prepare, pretrained_override
 
@@ -141,3 +147,50 @@ def test_what_names_no_folder_is_refused_before_the_table_is_read(table: Path, t
     for named in ("Auto", "none", tmp_path / "nowhere"):
         with pytest.raises(WeightsError, match="no such folder; pretrained is auto, download or off, or a folder"):
             polysense.fit("no_table.csv", target="label", pretrained=named)
+
+
+def test_a_recognizer_at_hand_writes_the_transcripts(tmp_path: Path) -> None:
+    save_recognizer(tmp_path / "models" / "recognizer")
+    rows = []
+    for index in range(16):
+        samples = (3000 * np.random.default_rng(index).standard_normal(4000)).astype("<i2")
+        with wave.open(str(tmp_path / f"{index}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16000)
+            file.writeframes(samples.tobytes())
+        rows.append({"sound": f"{index}.wav", "said": f"the {'red' if index % 2 else 'blue'} one is number {index}"})
+    table = tmp_path / "rows.json"
+    table.write_text(json.dumps(rows))
+    columns = {"sound": "audio", "said": "generation"}
+    scratch = prepare(table, target="said", columns={"sound": "audio"}, overrides=["pretrained=off"])
+    assert scratch.recipe.model.heads["said"].type == "ctc_attention"
+    assert scratch.encoders["said"] == (
+        "ctc_attention, trained from scratch: no input column has a recognizer's encoder"
+    )
+    folder = tmp_path / "models"
+    prepared = prepare(table, target="said", columns=columns, overrides=pretrained_override(folder))
+    assert prepared.recipe.model.heads["said"] == PretrainedDecoderHeadConfig(
+        path=str(folder / "recognizer"), column="sound"
+    )
+    assert prepared.encoders["said"] == f"the decoder of {folder / 'recognizer'}, whose encoder column 'sound' has"
+    # An override of what only the one from scratch has is a vote for that one.
+    voted = [*pretrained_override(folder), "model.heads.said.ctc_weight=0.5"]
+    assert prepare(table, target="said", columns=columns, overrides=voted).recipe.model.heads["said"].ctc_weight == 0.5  # type: ignore[attr-defined]
+    run = polysense.fit(
+        table,
+        target="said",
+        columns=columns,
+        pretrained=folder,
+        output=tmp_path / "run",
+        progress=False,
+        overrides=["training.epochs=0", "evaluation.bootstrap=0", "model.encoders.sound.padding=full"],
+    )
+    written = run.bundle.predict(rows, root=tmp_path).frame
+    assert written["said"].dtype == pl.String
+    again = polysense.load(tmp_path / "run").predict(rows, root=tmp_path).frame
+    assert again.equals(written)
+    with pytest.raises(ConfigError, match="`recognizer` stands for another head"):
+        RecognizerHeadConfig().requirements("said")
+    with pytest.raises(ConfigError, match="scratch: classification writes no text"):
+        RecognizerHeadConfig(scratch=ClassificationHeadConfig())

@@ -53,10 +53,10 @@ class PretrainedConfig(EncoderConfig):
             middle ones whose voice it is, the last ones the words. auto is weighted for audio, last for all else.
         max_seconds: Longest segment that a waveform model (wav2vec2-like) processes at once; longer clips are split
             into consecutive segments, since the cost of attention is quadratic in the length.
-        padding: What a model of spectrograms of a fixed length (Whisper: 30 s) hears after a shorter clip. own: a second
-            of silence, which is not handed on, at the cost of the clip's own length. full: silence up to the model's
-            length, as in its own training, handed on with the clip; what a recognizer's decoder needs that is not
-            trained.
+        padding: What a model of spectrograms of a fixed length (Whisper: 30 s) hears after a shorter clip. own: a
+            second of silence, which is not handed on, at the cost of the clip's own length. full: silence up to the
+            model's length, as in its own training, handed on with the clip; what a recognizer's decoder needs that is
+            not trained.
     """
 
     framework: ClassVar[str] = "transformers"

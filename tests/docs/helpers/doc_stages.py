@@ -17,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import soundfile
+from backbone_folders import save_recognizer
 from PIL import Image
 
 import polysense
@@ -143,7 +144,8 @@ def captions(folder: Path) -> None:
 
 
 def speech(folder: Path) -> None:
-    """speech.csv: recordings and transcripts."""
+    """speech.csv: recordings and transcripts; and a folder with a recognizer."""
+    save_recognizer(folder / "weights" / "recognizer")
     rows = []
     for i in range(NUM_ROWS):
         _sound(folder / f"wav/{i}.wav", i % 3, seconds=0.8 + 0.05 * (i % 5))
@@ -208,7 +210,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "Speech recognition and handwriting": Stage(
         make=speech,
-        names={"TABLE": "speech.csv", "RUN": "trained"},
+        names={"TABLE": "speech.csv", "RUN": "trained", "DIR": "weights"},
         train={"table": "speech.csv", "target": "transcript", "columns": {"transcript": "generation"}},
     ),
     "Joint embedding space": _ANIMALS,

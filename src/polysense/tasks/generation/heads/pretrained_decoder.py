@@ -256,9 +256,7 @@ class _IncrementalDecoder(IncrementalDecoder):
                 self._ids = new = torch.cat([self._ids, new], dim=1)
         self._begun = True
         last = new.shape[1] - 1
-        logits, self._cache = self._decoder(
-            new, self._states, self._mask, last, self._cache, use_cache=self._use_cache
-        )
+        logits, self._cache = self._decoder(new, self._states, self._mask, last, self._cache, use_cache=self._use_cache)
         unknown = len(self._never) - logits.shape[2]
         logits = F.pad(logits[:, 0].float(), (0, unknown), value=-math.inf)
         return (logits + self._never).log_softmax(dim=-1)
