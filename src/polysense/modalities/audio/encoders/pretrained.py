@@ -95,6 +95,11 @@ class PretrainedAudio(Pretrained):
         layers = torch.split(joined, self.shape.hidden, dim=2)
         return tuple(Tokens(layer, mask, (mask.shape[1],)) for layer in layers)
 
+    @property
+    def keeps_features(self) -> bool:
+        """Also where a head reads the states: these are features of the last layer."""
+        return self.frozen
+
     def tokens_of(self, features: Features) -> Tokens:
         tokens = super().tokens_of(features)
         return replace(tokens, pyramid=(features.layers[-1],)) if self.gives_pyramid else tokens
