@@ -31,6 +31,7 @@ from polysense.data.processor import Processor
 from polysense.data.recipe_paths import path_from
 from polysense.data.tables.sources import Table
 from polysense.data.training_cells import NUM_FOR_FEATURES
+from polysense.nn.unread_features import without_unread_features
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.recipe import Recipe
 from polysense.reports.reading import Reading
@@ -303,7 +304,7 @@ def train_model(
             validation_rows=0 if validation_set is None else len(validation_set),
         ),
     )
-    with loader:
+    with loader, without_unread_features(model):
         result = trainer.fit(resume=resume)
     calibrated: dict[str, str] = {}
     with logged_afterwards(folder / "train.log") if distributed.is_main else nullcontext():

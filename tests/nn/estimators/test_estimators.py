@@ -23,6 +23,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from polysense.config.base import members
+from polysense.nn.estimators import boosting
 from polysense.nn.estimators.base import Estimator, EstimatorConfig, ScoreKind
 from polysense.nn.estimators.boosting import BoostingEstimator
 from polysense.nn.estimators.examples import FitRows, folds_of, row_losses
@@ -128,6 +129,28 @@ def test_boosting_gives_scikit_learns_decisions_with_missing_inputs(seed: int, o
     np.testing.assert_allclose(result, decision, atol=1e-6)
     probabilities = torch.from_numpy(raw).softmax(dim=1).numpy()
     np.testing.assert_allclose(probabilities, model.predict_proba(inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_boosting_has_as_many_trees_as_cross_validation_says_and_grows_few_beyond(kind: ScoreKind) -> None:
+    data = rows(3, num=120, kind=kind, outputs=OUTPUTS[kind])
+    estimator = build("boosting", kind, max_iterations=150)
+    assert isinstance(estimator, BoostingEstimator)
+    out_of_fold = estimator.fit(data)
+    (count,) = estimator.chosen.values()
+    usable = data.present.any(axis=1)
+    losses, scores = {}, {}
+    for iterations in range(10, 151, 10):
+        fixed = build("boosting", kind, max_iterations=iterations)
+        assert isinstance(fixed, BoostingEstimator)
+        # One count alone is tried where the first is the last.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(boosting, "_STEPS", iterations)
+            scores[iterations] = fixed.fit(data)
+        losses[iterations] = row_losses(scores[iterations][usable], data.targets[usable], kind).mean()
+    assert count == min(losses, key=lambda each: losses[each])
+    assert count < 150
+    np.testing.assert_array_equal(out_of_fold, scores[count])
 
 
 @settings(max_examples=15, deadline=None)

@@ -6,7 +6,7 @@ stands outliers. How many trees it takes is chosen by cross-validation: early st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -24,6 +24,9 @@ __all__ = ["BoostingEstimator", "BoostingEstimatorConfig"]
 
 _STEPS = 10
 """Iterations between those that are tried."""
+
+_PATIENCE = 3
+"""Steps without a lower loss after which no more are tried: where trees have begun to overfit, more of them go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +79,22 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
             raise ValueError(f"found {len(self.roots)} trees for {self.num_outputs} outputs")
 
     def fit_examples(self, examples: Examples) -> Float[np.ndarray, "rows outputs"]:
-        counts = sorted({*range(_STEPS, self._config.max_iterations + 1, _STEPS), self._config.max_iterations})
-        staged = np.zeros((len(counts), len(examples), self.num_outputs))
-        for train, test in examples.splits():
-            parts = self._fitted(examples, train, counts[-1])
-            staged[:, test] = _staged(parts, examples.design[test], counts, examples)
-        losses = [mean_loss(scores, examples) for scores in staged]
-        best = int(np.argmin(losses))
-        parts = self._fitted(examples, np.arange(len(examples)), counts[best])
-        self.take(parts, counts[best])
-        self.chosen = {"iterations": counts[best]}
-        kept: np.ndarray = staged[best]
+        most, folds = self._config.max_iterations, list(examples.splits())
+        grown: list[list[Any]] = [[] for _ in folds]
+        best, kept, loss, waited = 0, np.zeros((len(examples), self.num_outputs)), np.inf, 0
+        # All folds grow together, so that no tree is grown that their common loss has no use for.
+        for count in sorted({*range(_STEPS, most + 1, _STEPS), most}):
+            scores = np.zeros_like(kept)
+            for i, (train, test) in enumerate(folds):
+                grown[i] = self._fitted(examples, train, count, grown[i])
+                scores[test] = _scores(grown[i], examples.design[test], examples)
+            lower, waited = mean_loss(scores, examples), waited + 1
+            if not best or lower < loss:
+                best, kept, loss, waited = count, scores, lower, 0
+            if waited == _PATIENCE:
+                break
+        self.take(self._fitted(examples, np.arange(len(examples)), best), best)
+        self.chosen = {"iterations": best}
         return kept
 
     def take(self, parts: list[Any], iterations: int) -> None:
@@ -118,8 +126,15 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
                         trees[iteration][output] = _nodes(nodes, times)
         self.put_trees([tree for level in trees for tree in level], baseline=baseline)
 
-    def _fitted(self, examples: Examples, rows: np.ndarray, iterations: int) -> list[Any]:
-        """scikit-learn's estimators, fitted on some rows."""
+    def _fitted(self, examples: Examples, rows: np.ndarray, iterations: int, before: Sequence[Any] = ()) -> list[Any]:
+        """scikit-learn's estimators, fitted on some rows.
+
+        Args:
+            examples: All rows.
+            rows: Positions of those.
+            iterations: That they have in the end.
+            before: The same ones after fewer iterations, which go on.
+        """
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         kind = HistGradientBoostingRegressor if examples.kind == "numbers" else HistGradientBoostingClassifier
@@ -134,17 +149,21 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
             design = examples.design[known]
             # scikit-learn can't bin a column of which it sees no value; of one value it makes no split.
             design = np.where(np.isnan(design).all(axis=0), 0.0, design)
-            parts.append(
-                kind(
-                    max_iter=iterations,
+            part = (
+                before[column]
+                if before
+                else kind(
+                    warm_start=True,
                     learning_rate=self._config.learning_rate,
                     max_leaf_nodes=max(self._config.max_leaves, 2),
                     min_samples_leaf=int(np.clip(len(known) // 20, 2, 20)),
                     l2_regularization=1.0,
                     early_stopping=False,
                     random_state=examples.seed % 2**32,
-                ).fit(design, targets, sample_weight=examples.weights[known])
+                )
             )
+            part.set_params(max_iter=iterations)
+            parts.append(part.fit(design, targets, sample_weight=examples.weights[known]))
         return parts
 
 
@@ -166,9 +185,9 @@ class _Constant:
             baseline[index] = (1 if self.value else -1) * np.log(self.num + 1) if self.num else 0.0
 
 
-def _staged(parts: list[Any], design: np.ndarray, counts: list[int], examples: Examples) -> np.ndarray:
-    """Scores [counts, rows, outputs] after so many iterations."""
-    result = np.zeros((len(counts), len(design), examples.num_outputs))
+def _scores(parts: list[Any], design: np.ndarray, examples: Examples) -> np.ndarray:
+    """Scores [rows, outputs]."""
+    result = np.zeros((len(design), examples.num_outputs))
     for index, part in enumerate(parts):
         if isinstance(part, _Constant):
             baseline = np.zeros(examples.num_outputs)
@@ -176,19 +195,15 @@ def _staged(parts: list[Any], design: np.ndarray, counts: list[int], examples: E
             if examples.kind == "choice":
                 result[:] = baseline
             else:
-                result[:, :, index] = baseline[index]
-            continue
-        stages = part.staged_predict if examples.kind == "numbers" else part.staged_decision_function
-        for iteration, scores in enumerate(stages(design), start=1):
-            if iteration not in counts:
-                continue
-            here = result[counts.index(iteration)]
-            if examples.kind != "choice":
-                here[:, index] = scores.reshape(-1)
-                continue
-            here[:] = MISSING_CLASS
-            classes = part.classes_.astype(np.int64)
-            here[:, classes] = scores[:, None] * [-0.5, 0.5] if scores.ndim == 1 else scores
+                result[:, index] = baseline[index]
+        elif examples.kind == "numbers":
+            result[:, index] = part.predict(design)
+        elif examples.kind == "labels":
+            result[:, index] = part.decision_function(design)
+        else:
+            scores = part.decision_function(design)
+            result[:] = MISSING_CLASS
+            result[:, part.classes_.astype(np.int64)] = scores[:, None] * [-0.5, 0.5] if scores.ndim == 1 else scores
     return result
 
 
