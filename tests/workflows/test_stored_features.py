@@ -211,6 +211,39 @@ def test_training_goes_on_after_a_kill_while_features_are_computed(
     assert num_resumed < sum(calls)
 
 
+def test_a_resumed_run_that_began_with_another_models_network_reads_that_networks_features(fit: Fit) -> None:
+    first = fit("first", "model.encoders.note.tune=full", "training.epochs=1")
+
+    def resumed(name: str, *overrides: str) -> polysense.Run:
+        start = f"init_from={{bundle: {first.folder / 'bundle'}, parts: [encoders.note]}}"
+        fit(name, start, "training.epochs=1", *overrides)
+        return fit(name, start, "training.epochs=2", *overrides, resume=True)
+
+    assert alike(resumed("stored"), resumed("live", "data.store=off"))
+
+
+def test_heads_that_are_fitted_on_features_take_them_from_the_store(
+    made: Path, tmp_path: Path, cache: Path, calls: list[int]
+) -> None:
+    def fitted(name: str, *overrides: str) -> polysense.Run:
+        return polysense.fit(
+            made / "table.jsonl", task="retrieval", target=["note", "speech"], output=tmp_path / name, progress=False,
+            columns={"note": "text", "speech": "audio", "photos": "ignored", "label": "ignored"},
+            overrides=[
+                *(each for each in TINY if "estimators" not in each), "training.batch_size=6", "data.transforms={}",
+                "evaluation.baselines=false", "data.split={type: fraction, validation: 0.3, test: 0.2}", *overrides,
+                f"model.encoders.note={{type: pretrained, path: {made / 'bert'}}}",
+                f"model.encoders.speech={{type: pretrained, path: {made / 'whisper'}}}",
+            ],
+        )  # fmt: skip
+
+    stored = fitted("stored")
+    assert len(list(cache.iterdir())) == 2
+    # Each cell once, and blank items, whose shape is asked for.
+    assert sum(calls) < 2 * _NUM_ROWS + 12
+    assert alike(stored, fitted("live", "data.store=off"))
+
+
 def test_damaged_features_are_computed_again_and_that_is_said(
     fit: Fit, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

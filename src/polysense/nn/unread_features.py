@@ -20,7 +20,7 @@ def without_unread_features(model: MultimodalModel) -> Iterator[None]:
     """Within it encoders give no features that only estimators read which are not fitted yet."""
     read = {
         column
-        for head in model.heads
+        for head in model.by_target().values()
         if not isinstance(head, EnsembleHead) or any(each.is_fitted for each in head.named_estimators().values())
         for column in head.reads_features
     }

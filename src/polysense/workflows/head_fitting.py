@@ -59,7 +59,9 @@ def _sample(dataset: TableDataset, seed: int) -> TableDataset:
     if len(chosen) == len(dataset):
         return dataset
     table = dataset.table.select(chosen)
-    return TableDataset(table, dataset.processor, with_targets=False, with_features=dataset.with_features)
+    return TableDataset(
+        table, dataset.processor, with_targets=False, with_features=dataset.with_features, stored=dataset.stored
+    )
 
 
 @torch.no_grad()

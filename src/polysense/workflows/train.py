@@ -31,8 +31,8 @@ from polysense.data.processor import Processor
 from polysense.data.recipe_paths import path_from
 from polysense.data.tables.sources import Table
 from polysense.data.training_cells import NUM_FOR_FEATURES
-from polysense.nn.unread_features import without_unread_features
 from polysense.evaluation.target_metrics import metrics_of
+from polysense.nn.unread_features import without_unread_features
 from polysense.recipe import Recipe
 from polysense.reports.reading import Reading
 from polysense.training.callbacks.progress import ProgressBar
@@ -218,18 +218,26 @@ def train_model(
     config = recipe.training
     torch.manual_seed(config.seed)
     model = recipe.model.build(schema)
+    rows = [data.train] if validation_set is None else [data.train, validation_set]
+
+    def take_stored() -> None:
+        store_features(
+            model,
+            recipe.model.encoders,
+            rows,
+            mode=_store_mode(recipe, distributed, data.start),
+            augmented=recipe.data.transforms,
+            device=resolve_device(config.device, distributed.local_rank),
+            progress=progress,
+        )
+
+    # What heads are fitted on is read from the store too; unless another model's networks are yet to come.
+    if data.start is None:
+        take_stored()
     fit_heads(model, data.train, config.seed, prediction=recipe.prediction)
     started = begin(model, recipe, data.start, folder, write=distributed.is_main)
-    rows = [data.train] if validation_set is None else [data.train, validation_set]
-    store_features(
-        model,
-        recipe.model.encoders,
-        rows,
-        mode=_store_mode(recipe, distributed),
-        augmented=recipe.data.transforms,
-        device=resolve_device(config.device, distributed.local_rank),
-        progress=progress,
-    )
+    if data.start is not None:
+        take_stored()
     num_workers = _read_settings(recipe, data.train) if data.train.stored else data.num_workers
 
     loader = TrainLoader(
@@ -336,9 +344,11 @@ def train_model(
     return bundle, result, [cell for _, cell in sorted(loader.unreadable.items())]
 
 
-def _store_mode(recipe: Recipe, distributed: Distributed) -> Literal["auto", "off"]:
-    """Where a graph is compiled it has one shape; several processes would compute the same features."""
-    return "off" if recipe.training.compile or distributed.world_size > 1 else recipe.data.store
+def _store_mode(recipe: Recipe, distributed: Distributed, start: Start | None) -> Literal["auto", "off"]:
+    """Where a graph is compiled it has one shape; several processes would compute the same features; and a resumed run
+    that began with another model's networks has them only once its checkpoint is read."""
+    is_resumed_transfer = recipe.init_from is not None and start is None
+    return "off" if recipe.training.compile or distributed.world_size > 1 or is_resumed_transfer else recipe.data.store
 
 
 def _measured(data: FittedData, config: TrainingConfig) -> dict[str, Iterable[Batch]]:
