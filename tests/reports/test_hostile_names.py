@@ -24,6 +24,7 @@ from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Entry, Kind, Measure, compare_entries
 from polysense.evaluation.evaluator import Evaluation, score
 from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, Score
+from polysense.evaluation.simple_baselines import SimpleModel, TargetBaselines, compare_with_simple
 from polysense.modalities.number.record import NumberColumn
 from polysense.reports import environment
 from polysense.reports.comparison import render_comparison
@@ -89,6 +90,17 @@ def evaluation() -> Evaluation:
     return replace(found, unreadable=(Unreadable(source=source, reason=HOSTILE),) * 30)
 
 
+def simple_baselines(found: Evaluation) -> dict[str, TargetBaselines]:
+    few = targets()[0]
+    models = [SimpleModel(name=HOSTILE, columns=(HOSTILE,) * repeats, weight=weight) for repeats, weight in
+              ((1, 0.0), (7, None))]  # fmt: skip
+    statistics = {HOSTILE: found.statistics[few.name]}
+    compared = compare_with_simple(
+        found, few, models, statistics, bootstrap=5, notes=[HOSTILE], left_out=[HOSTILE], chose=True
+    )
+    return {few.name: compared}
+
+
 def report() -> str:
     found = evaluation()
     return render_report(
@@ -98,6 +110,8 @@ def report() -> str:
             num_columns=2,
             split=HOSTILE,
             comparisons={HOSTILE: found, "constant": constant_baseline(found, bootstrap=0)},
+            simple_baselines=simple_baselines(found),
+            fusion_weights={targets()[0].name: HOSTILE},
             history=[{"epoch": 1, "loss": 1.0, "validation": {f"{HOSTILE}/accuracy": 0.5}}],
             missing={HOSTILE: {HOSTILE: 0.5}},
             facts={HOSTILE: HOSTILE},
@@ -246,6 +260,7 @@ def model_card() -> str:
             num_rows={"train": 5},
             evaluations={"validation": found},
             baselines={"validation": {"constant": found}},
+            simple_baselines={"validation": [HOSTILE]},
             contributions=HOSTILE,
             contribution_split="validation",
             init_from={"bundle": f"/a/{HOSTILE.replace('/', '')}", "moved": [part], "frozen": [HOSTILE],

@@ -87,6 +87,9 @@ def test_every_column_boosting_everything_and_the_average_are_there(run: polysen
         assert each["difference"]["value"] == pytest.approx(own["value"] - each["value"])
         assert each["low"] <= each["value"] <= each["high"]
     assert found["num_rows"] == run.evaluations["test"].num_counted("label")
+    card = (run.folder / "bundle" / "README.md").read_text()
+    assert "the best of " in card
+    assert "simple baselines" in card
     assert found["sentence"] in " ".join(run.summary().split())
     weights = {each["name"]: each["weight"] for each in found["baselines"]}
     assert weights["linear all"] is not None

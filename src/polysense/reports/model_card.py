@@ -6,7 +6,7 @@ Markdown and for HTML, since Markdown may hold both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class ModelCard:
         num_rows: Rows of each split.
         evaluations: Per split.
         baselines: Per split and baseline, on the same rows.
+        simple_baselines: Per split, whether the model is better than simple ones, in sentences.
         contributions: The columns' importance in a sentence; None where it was not measured.
         contribution_split: The rows that it was measured on.
         init_from: The report on the model that this one initializes from, or None.
@@ -50,6 +51,7 @@ class ModelCard:
     num_rows: Mapping[str, int]
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, Evaluation]] = field(default_factory=dict)
+    simple_baselines: Mapping[str, Sequence[str]] = field(default_factory=dict)
     contributions: str | None = None
     contribution_split: str | None = None
     init_from: Mapping[str, Any] | None = None

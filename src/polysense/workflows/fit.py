@@ -328,6 +328,10 @@ def _model_card(run: Run, tables: Mapping[str, Table]) -> str:
             num_rows={name: len(table) for name, table in tables.items()},
             evaluations=run.evaluations,
             baselines=run.baselines,
+            simple_baselines={
+                split: [each.sentence() for each in by_target.values()]
+                for split, by_target in run.simple_baselines.items()
+            },
             contributions=None if run.contributions is None else run.contributions.summary_sentence(),
             contribution_split=run.contribution_split,
             init_from=info.get("init_from"),
