@@ -178,6 +178,7 @@ def test_a_recognizer_at_hand_writes_the_transcripts(
         path=str(folder / "recognizer"), column="sound"
     )
     assert prepared.encoders["said"] == f"the decoder of {folder / 'recognizer'}, whose encoder column 'sound' has"
+    assert (prepared.recipe.training.epochs, scratch.recipe.training.epochs) == (200, 600), "in steps of 8 rows"
     # An override of what only the one from scratch has is a vote for that one.
     voted = [*pretrained_override(folder), "model.heads.said.ctc_weight=0.5"]
     assert prepare(table, target="said", columns=columns, overrides=voted).recipe.model.heads["said"].ctc_weight == 0.5  # type: ignore[attr-defined]

@@ -60,6 +60,8 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
     """Whether its loss compares the rows of a batch with one another."""
     reads_features: ClassVar[bool] = False
     """Whether its head reads feature vectors in training too, so that they are made for every batch."""
+    steps_to_adapt: ClassVar[int | None] = None
+    """After how many optimizer steps one that came with weights has learned what a table teaches; None: it has none."""
     type: str
     loss_weight: NonNegativeFloat = 1.0
     hidden: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 _LOOKED_AT_FILES = 2_000  # of which a few are opened
+_FEWEST_EPOCHS = 3  # however many rows there are
 
 _log = get_logger("polysense.workflows")
 
@@ -172,12 +174,24 @@ def _num_training(table: Table, guesses: Sequence[ColumnGuess], *, has_validatio
 def _completed(recipe: Recipe, table: Table, overrides: Sequence[str]) -> tuple[Recipe, dict[str, str]]:
     """An inferred recipe with its encoders chosen and overrides applied; and why each encoder is what it is."""
     recipe, choices = choose_encoders(with_early(recipe, overrides), table, overrides)
+    recipe = _shorter_where_adapted(recipe, len(table))
     start = recipe.with_overrides(list(overrides)).init_from
     if start is not None:
         recipe = like_bundle(dataclasses.replace(recipe, init_from=start), inferred=True)
     recipe, more = choose_encoders(recipe.with_overrides(list(overrides)), table)
     recipe = _unvaried_where_frozen(recipe, overrides)
     return recipe, still_true({**choices, **more}, recipe)
+
+
+def _shorter_where_adapted(recipe: Recipe, num_rows: int) -> Recipe:
+    """The recipe with the epochs that its heads need, where all of these came with weights."""
+    needed = [head.steps_to_adapt for head in recipe.model.heads.values()]
+    if not needed or None in needed:
+        return recipe
+    training = recipe.training
+    steps = max(steps for steps in needed if steps is not None)
+    epochs = max(math.ceil(steps / math.ceil(max(num_rows, 1) / training.batch_size)), _FEWEST_EPOCHS)
+    return dataclasses.replace(recipe, training=dataclasses.replace(training, epochs=min(training.epochs, epochs)))
 
 
 def _unvaried_where_frozen(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
