@@ -150,7 +150,7 @@ def kind_of_point(name: str) -> tuple[str, str]:
     """
     event, _, path = name.partition(" ")
     path = _PART.sub("PART", path)
-    own = re.sub(r"^(baselines|unimodal|variants)/.*?\d+/|^data/", "", path)
+    own = re.sub(r"^baselines/.*?\d+/", "", path)
     parts = own.split("/")
     if "checkpoints" in parts:
         place = "checkpoint"

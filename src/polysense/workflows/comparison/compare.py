@@ -48,6 +48,7 @@ from polysense.workflows.comparison.trial import (
     fingerprint,
     read_predictions,
     read_result,
+    remove_checkpoints,
 )
 from polysense.workflows.finetune.transfer import check_classes
 from polysense.workflows.measure import only_column
@@ -307,6 +308,7 @@ def _train(
     for trial in list(todo):
         result = read_result(trial, with_model=keep)
         if result is not None:
+            remove_checkpoints(trial)  # of one that was killed once its result was there
             owners[trial.folder].results[trial.seed] = result
             todo.remove(trial)
     num_variants = sum(plan.kind is Kind.VARIANT for plan in plans)

@@ -38,7 +38,7 @@ from polysense.workflows.finetune.transfer import model_mark
 from polysense.workflows.stored_features import store_for_bundle
 from polysense.workflows.train import FittedData, fit_data, train_model
 
-__all__ = ["HELD_OUT", "Trial", "TrialRunner", "fingerprint", "read_predictions", "read_result"]
+__all__ = ["HELD_OUT", "Trial", "TrialRunner", "fingerprint", "read_predictions", "read_result", "remove_checkpoints"]
 
 HELD_OUT = ("validation", "test")
 
@@ -126,6 +126,11 @@ def read_result(trial: Trial, *, with_model: bool = False) -> dict[str, Any] | N
     return result if complete and (not with_model or (trial.folder / "bundle" / "bundle.json").is_file()) else None
 
 
+def remove_checkpoints(trial: Trial) -> None:
+    """A finished training needs none."""
+    shutil.rmtree(trial.folder / "checkpoints", ignore_errors=True)
+
+
 def read_predictions(
     trial: Trial, split: str, targets: Sequence[Target]
 ) -> tuple[np.ndarray, Mapping[str, Statistics]]:
@@ -186,7 +191,7 @@ class TrialRunner:
             "metrics": {split: evaluation.as_metrics_json() for split, evaluation in evaluations.items()},
         }
         write_json(folder / "result.json", record)  # last: it says that the rest is there
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        remove_checkpoints(trial)
         return record
 
     def _fitted(self, recipe: Recipe) -> FittedData:
