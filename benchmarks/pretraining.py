@@ -86,7 +86,7 @@ def train(
             *(["init_from=null"] if side == SIDES[0] else []),
         ]
     )
-    from polysense.workflows.measure import evaluate_bundle
+    from polysense.workflows.scoring import evaluate_bundle
     from polysense.workflows.train import train_model
 
     if (folder / "checkpoints").exists():

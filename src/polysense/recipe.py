@@ -40,6 +40,9 @@ class EvaluationConfig(Config):
             each epoch; teacher-forced metrics use all rows. 0 generates none before the end of training.
         samples: Number of validation rows to show after each epoch with their inputs, targets and predictions, in
             samples.html, samples.jsonl and TensorBoard; texts in train.log too.
+        folds: Out-of-fold evaluation, for small tables: so many models are trained, each without one part of the rows,
+            and every row is judged by the model that did not see it; then one more is trained on all rows, and
+            delivered. A test that is given (a split column, a table) stays untouched. 0 evaluates on the split alone.
     """
 
     bootstrap: Annotated[int, Limit(0, 100_000)] = 1000
@@ -51,6 +54,12 @@ class EvaluationConfig(Config):
     report: bool = True
     generated_rows: NonNegativeInt = 64
     samples: NonNegativeInt = 4
+    folds: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.folds == 1:
+            raise ConfigError("folds: one fold leaves no rows to train on; expected 2 or more, or 0 for none")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,3 +70,16 @@ def test_json_has_null_for_what_is_undefined():
     assert Interval(0.5).as_json() == {"value": 0.5, "low": None, "high": None}
     assert Interval(math.nan).as_json() == {"value": None, "low": None, "high": None}
     assert Interval(0.5, 0.4, 0.6).as_json() == {"value": 0.5, "low": 0.4, "high": 0.6}
+
+
+def test_clusters_are_drawn_whole_and_widen_the_interval() -> None:
+    clusters = np.repeat(np.arange(12), 5)
+    weights = drawn(60, 400, 0, clusters=clusters)
+    assert weights.shape == (400, 60)
+    assert (weights.reshape(400, 12, 5) == weights.reshape(400, 12, 5)[:, :, :1]).all()
+    assert (weights[:, ::5].sum(axis=1) == 12).all()
+    assert np.array_equal(drawn(60, 400, 0, clusters=clusters, part=120), weights)
+    rows = np.random.default_rng(0).standard_normal(12)[clusters]  # alike within a cluster
+    spread = [(each @ rows / each.sum(axis=1)).std() for each in (weights, drawn(60, 400, 0))]
+    assert spread[0] > 1.8 * spread[1]
+    assert spread[0] == pytest.approx(rows.std() / np.sqrt(12), rel=0.15)

@@ -150,7 +150,7 @@ def test_the_weight_is_where_the_signal_is(task: str, space: Any) -> None:
     assert weights["linear signal"] == max(weights.values())
     assert weights["linear signal"] > 0.6 * sum(weights.values())
     assert weights["linear noise"] == weights["signal"] == weights["noise"] == 0.0
-    assert (result.num_validation, result.num_training) == (40, 200)
+    assert (result.num_held_out, result.num_training) == (40, 200)
     assert "linear noise" in str(result).partition("did not help")[2]
 
 
@@ -162,7 +162,7 @@ def test_without_validation_rows_estimators_are_weighed_out_of_fold() -> None:
     assert weights["all columns"] == 0.5
     assert weights["linear signal"] > 0.3
     assert weights["linear noise"] == 0.0
-    assert result.num_validation == 0
+    assert result.num_held_out == 0
 
 
 def test_until_they_are_fitted_they_have_no_weight() -> None:

@@ -12,8 +12,8 @@ import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -32,6 +32,7 @@ __all__ = [
     "GroupSplitConfig",
     "RandomSplitConfig",
     "SplitConfig",
+    "groups_of",
     "split",
     "split_name",
 ]
@@ -70,6 +71,25 @@ class SplitConfig(Family, family="split"):
     @abstractmethod
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
         """The split of each row: int8 [rows], a position in SPLITS, or -1 for none."""
+
+    names_test: ClassVar[bool] = True
+    """Whether the rows that it tests on are named by the table; else they are drawn, and others would do as well."""
+
+    def within(self, parts: np.ndarray) -> SplitConfig:
+        """How the training rows of a fold are split once more, into those that train and those that choose.
+
+        Args:
+            parts: What `assign` gave for the whole table.
+        """
+        raise ConfigError(f"data.split: {self.type!r} does not say how the rows of a fold are split; take another one")
+
+    def without_validation(self, table: Table) -> SplitConfig:
+        """The same split with the validation rows among those that train; a test stays where the table names it.
+
+        Args:
+            table: The whole table.
+        """
+        raise ConfigError(f"data.split: {self.type!r} does not say how to train on all rows; take another one")
 
 
 def split(
@@ -122,9 +142,17 @@ class RandomSplitConfig(SplitConfig):
     validation: float = 0.15
     test: float = 0.15
 
+    names_test: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_fractions(self.validation, self.test)
+
+    def within(self, parts: np.ndarray) -> RandomSplitConfig:
+        return replace(self, test=0.0)
+
+    def without_validation(self, table: Table) -> RandomSplitConfig:
+        return replace(self, validation=0.0, test=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,14 +188,7 @@ class GroupSplitConfig(RandomSplitConfig):
         return self.column
 
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
-        table.require(self.column, "group column")
-        cells = table.cells(self.column)
-        names = [
-            ("group", _spell(cell)) if cell is not None else ("row", str(row))
-            for cell, row in zip(cells, table.rows, strict=True)
-        ]
-        index: dict[tuple[str, str], int] = {}
-        groups = np.array([index.setdefault(name, len(index)) for name in names], dtype=np.int64)
+        index, groups = _groups(table, self.column)
         sizes = np.bincount(groups, minlength=len(index))
         held_out_fractions = {1: self.validation, 2: self.test}
         parts = 1 + sum(fraction > 0 for fraction in held_out_fractions.values())
@@ -191,7 +212,28 @@ class GroupSplitConfig(RandomSplitConfig):
                     "%s: %s got %d rows where %.0f were asked for: groups stay whole, the largest of %d has %d rows"
                 )
                 remark(logger, message, where, SPLITS[part], got, requested, len(index), sizes.max())
-        return chosen[groups]
+        parts_of_rows: np.ndarray = chosen[groups]
+        return parts_of_rows
+
+
+def groups_of(table: Table, column: str) -> np.ndarray:
+    """The number of each row's group, int64 [rows], from 0; a row with no group there is one of its own.
+
+    Raises:
+        TableError: There is no such column.
+    """
+    return _groups(table, column)[1]
+
+
+def _groups(table: Table, column: str) -> tuple[dict[tuple[str, str], int], np.ndarray]:
+    """The groups' names with their numbers, and each row's."""
+    table.require(column, "group column")
+    names = [
+        ("group", _spell(cell)) if cell is not None else ("row", str(row))
+        for cell, row in zip(table.cells(column), table.rows, strict=True)
+    ]
+    index: dict[tuple[str, str], int] = {}
+    return index, np.array([index.setdefault(name, len(index)) for name in names], dtype=np.int64)
 
 
 def _fill(free: Sequence[int], sizes: np.ndarray, requested: float, keep: int) -> list[int]:
@@ -246,6 +288,19 @@ class ColumnSplitConfig(SplitConfig):
         twice = sorted({value for value in spelled if spelled.count(value) > 1})
         if twice:
             raise ConfigError(f"the split column's value {twice[0]!r} stands for two parts; expected each value once")
+
+    def within(self, parts: np.ndarray) -> RandomSplitConfig:
+        """As many rows choose as the table names; where it names none, `fraction` of them."""
+        num_train, num_validation = (int((parts == part).sum()) for part in (0, 1))
+        share = num_validation / max(num_train + num_validation, 1)
+        if self.group is not None:
+            return GroupSplitConfig(column=self.group, validation=share, test=0.0)
+        return FractionSplitConfig(validation=share, test=0.0, stratify=self.stratify)
+
+    def without_validation(self, table: Table) -> ColumnSplitConfig:
+        spelled = dict.fromkeys(_spell(cell) for cell in table.cells(self.column) if cell is not None)
+        trained = tuple(value for value in spelled if self.part_of(value) in ("train", "validation"))
+        return replace(self, train=trained, validation=(), fraction=0.0)
 
     def part_of(self, value: object) -> str | None:
         """The split that a cell of the column names, None if it names none."""

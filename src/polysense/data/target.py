@@ -21,7 +21,7 @@ from polysense.core.task_spec import TargetReader
 from polysense.data.column import ColumnProcessor
 from polysense.data.prompt import Prompt
 from polysense.data.tables.sources import Table
-from polysense.errors import BundleError
+from polysense.errors import BundleError, ConfigError
 
 __all__ = ["ColumnTargetConfig", "TargetConfig", "TargetProcessor"]
 
@@ -54,6 +54,18 @@ class TargetConfig(Family, ABC, family="target", homes=("tasks.*.*target",)):
     def sources(self, name: str) -> tuple[str, ...]:
         """The table's columns that the target of that name is read from."""
         return (name,)
+
+    def with_classes(self, classes: tuple[str, ...]) -> TargetConfig:
+        """The config with the classes that a target was fitted with, where they were left to the training rows.
+
+        So several models that are fitted on different rows of a table have the same classes, in one order.
+        """
+        if classes:
+            raise ConfigError(
+                f"evaluation.folds: a target of type {self.type!r} does not say how its classes are fixed over folds "
+                "(`TargetConfig.with_classes`); score it on a split"
+            )
+        return self
 
     @abstractmethod
     def build(self, name: str) -> TargetProcessor:

@@ -111,4 +111,5 @@ def _scored(
         bootstrap=bootstrap,
         confidence=like.confidence,
         seed=seed,
+        clusters=like.clusters,
     )

@@ -1,9 +1,10 @@
-"""Intervals by the percentile bootstrap over rows.
+"""Intervals by the percentile bootstrap over rows, or over groups of rows.
 
 A resample is kept as how often each row was drawn, not as a list of rows, so a metric is a weighted sum (see
 `metrics`). The resamples come in parts of about 2 MB, so memory does not grow with their number; where the parts are
 cut does not change a draw. The interval says how much the value depends on which rows were tested. It does not cover
-what another training seed would have changed.
+what another training seed would have changed. Rows of one group (a speaker, a patient) are alike: where clusters are
+given, whole groups are drawn, and the interval says how much the value depends on which groups were tested.
 """
 
 from __future__ import annotations
@@ -41,19 +42,28 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def multiplicities(num_rows: int, num_resamples: int, seed: int, *, part: int = _PART) -> Iterator[np.ndarray]:
+def multiplicities(
+    num_rows: int, num_resamples: int, seed: int, *, clusters: np.ndarray | None = None, part: int = _PART
+) -> Iterator[np.ndarray]:
     """Draws resamples: as many rows as there are, with replacement.
 
     Args:
         num_rows: Rows to draw from.
         num_resamples: Resamples in all.
         seed: The draws are a pure function of (seed, rows, resamples).
+        clusters: int64 [rows], the group of each row: then as many groups as there are are drawn, all rows of one
+            together, and a resample may have more or fewer rows. None: each row is on its own.
         part: Most weights in one array.
 
     Yields:
         float64 [resamples of this part, rows]: how often each row was drawn.
     """
     if not num_rows:
+        return
+    if clusters is not None:
+        names, members = np.unique(clusters, return_inverse=True)
+        for drawn in multiplicities(len(names), num_resamples, seed, part=max(1, part * len(names) // num_rows)):
+            yield drawn[:, members]
         return
     draws = generator(seed, "bootstrap")
     step = max(1, part // num_rows)

@@ -62,6 +62,7 @@ def contributions(
     seed: int = 0,
     max_subsets: int = 128,
     num_available: int | None = None,
+    clusters: np.ndarray | None = None,
 ) -> Contributions:
     """Measures every column's contribution to every target.
 
@@ -76,6 +77,8 @@ def contributions(
         seed: Of the resamples and, above 6 columns, of the orders.
         max_subsets: About how many subsets to try above 6 columns; up to 6 all of them are (64 at most).
         num_available: Rows that the batches were chosen from; as many as there are by default.
+        clusters: int64, by a row's number in the batches its group, by which resamples are drawn; None: rows are on
+            their own.
     """
     plan = coalitions([column.name for column in columns], max_subsets=max_subsets, seed=seed)
     ways = {target.name: _way(target) for target in targets}
@@ -85,6 +88,7 @@ def contributions(
     values: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     truths: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     presences: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
+    groups: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     num_observed = 0
     for batch in batches:
         num_observed += int((batch.rows >= 0).sum())
@@ -104,12 +108,15 @@ def contributions(
             truths[target.name].append(every[0].get("truth", counted[counted]))
             presence = batch.presence([column.name for column in columns])[batch.rows >= 0]
             presences[target.name].append(presence.cpu().numpy()[counted])
+            numbers = batch.rows[batch.rows >= 0].cpu().numpy()[counted]
+            groups[target.name].append(numbers if clusters is None else clusters[numbers])
     results = []
     for target in targets:
         measured = _measured(target, values[target.name], truths[target.name], len(plan.subsets))
         present = [np.zeros((0, len(columns)), dtype=bool), *presences[target.name]]
         num_present = np.concatenate(present).sum(axis=0).tolist()
-        results.append(_contributions(target, columns, plan, measured, num_present, bootstrap, confidence, seed))
+        own = None if clusters is None else np.concatenate([np.zeros(0, dtype=np.int64), *groups[target.name]])
+        results.append(_contributions(target, columns, plan, measured, num_present, bootstrap, confidence, seed, own))
     return Contributions(
         targets=tuple(results),
         num_available=num_observed if num_available is None else num_available,
@@ -146,6 +153,7 @@ def _contributions(
     bootstrap: int,
     confidence: float,
     seed: int,
+    clusters: np.ndarray | None,
 ) -> TargetContributions:
     """Turns rows' values into intervals and verdicts."""
     measures = _way(target).measures
@@ -156,7 +164,7 @@ def _contributions(
         # The same draws for every measure: they are a pure function of the seed.
         parts = [
             weights @ measured[i] / weights.sum(axis=1, keepdims=True)
-            for weights in multiplicities(num_rows, bootstrap, seed)
+            for weights in multiplicities(num_rows, bootstrap, seed, clusters=clusters)
         ]
         resampled[measure] = np.concatenate([np.zeros((0, len(plan.subsets))), *parts])
     index = {subset: i for i, subset in enumerate(plan.subsets)}

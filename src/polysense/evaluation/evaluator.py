@@ -26,7 +26,7 @@ from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.evaluation.metrics.base import MAX_RANKED
 from polysense.evaluation.target_metrics import metrics_of
 
-__all__ = ["Evaluation", "Predict", "PredictMasked", "TargetScorer", "batch_statistics", "evaluate", "score"]
+__all__ = ["Evaluation", "Predict", "PredictMasked", "TargetScorer", "batch_statistics", "evaluate", "merged", "score"]
 
 Predict = Callable[[Batch], Mapping[str, Prediction]]
 """A batch to its predictions by target; it sees to the device and to gradients being off."""
@@ -48,6 +48,7 @@ class Evaluation:
         unreadable: Cells that became missing.
         confidence: Of the intervals.
         num_resamples: Of the bootstrap; 0 = values only.
+        clusters: int64 [rows], the group of each row, by which the bootstrap resamples; None: rows are on their own.
     """
 
     targets: tuple[Target, ...]
@@ -58,6 +59,7 @@ class Evaluation:
     unreadable: tuple[Unreadable, ...] = ()
     confidence: float = 0.95
     num_resamples: int = 0
+    clusters: np.ndarray | None = None
 
     @property
     def num_rows(self) -> int:
@@ -193,6 +195,21 @@ def batch_statistics(
     return task(target.task).row_statistics(target, outputs, truth, rows)
 
 
+def _aligned(parts: Sequence[Statistics]) -> list[Statistics]:
+    """The parts with the same arrays each: what one model does not say, such as an interval, is NaN there."""
+    floats = {name: values for part in parts for name, values in part.items() if values.dtype.kind == "f"}
+    return [
+        {
+            **{
+                name: np.full((len(part["present"]), *like.shape[1:]), np.nan, dtype=like.dtype)
+                for name, like in floats.items()
+            },
+            **part,
+        }
+        for part in parts
+    ]
+
+
 def _ordered(parts: Sequence[Statistics], order: np.ndarray) -> Statistics:
     """The batches' statistics as one, in the table's order."""
     if not parts:
@@ -218,6 +235,7 @@ def score(
     bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    clusters: np.ndarray | None = None,
 ) -> Evaluation:
     """Scores row statistics that are there already.
 
@@ -230,6 +248,7 @@ def score(
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
         seed: Of the resamples.
+        clusters: int64 [rows], the group of each row, by which resamples are drawn; None: rows are on their own.
     """
     metrics: dict[str, dict[str, Interval]] = {}
     undefined: dict[str, dict[str, str]] = {}
@@ -248,7 +267,8 @@ def score(
         resampled: dict[str, list[np.ndarray]] = {}
         if bootstrap:
             rankings = score_rows.num_scores <= MAX_RANKED
-            for weights in multiplicities(len(counted), bootstrap, seed):
+            own_clusters = None if clusters is None else clusters[counted]
+            for weights in multiplicities(len(counted), bootstrap, seed, clusters=own_clusters):
                 for name, one in score_rows(weights, rankings=rankings).items():
                     resampled.setdefault(name, []).append(one)
         metrics[target.name] = {
@@ -271,6 +291,53 @@ def score(
         unreadable=unreadable,
         confidence=confidence,
         num_resamples=bootstrap,
+        clusters=clusters,
+    )
+
+
+def merged(
+    evaluations: Sequence[Evaluation],
+    positions: Sequence[np.ndarray],
+    targets: Sequence[Target],
+    *,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    clusters: np.ndarray | None = None,
+) -> Evaluation:
+    """Several models' evaluations of different rows of one table, scored as a whole.
+
+    A metric over all rows is no mean of the parts' metrics: a ranking, an R2 or a bootstrap is of the rows.
+
+    Args:
+        evaluations: Of each part; their targets have the same classes.
+        positions: Of each part int64 [rows], where its rows are in the whole table; disjoint.
+        targets: Of the whole.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        confidence: Of the intervals.
+        seed: Of the resamples.
+        clusters: int64 [rows of the whole table], the group of each row; None: rows are on their own.
+    """
+    rows = np.concatenate([where[part.rows] for part, where in zip(evaluations, positions, strict=True)])
+    order = np.argsort(rows, kind="stable")
+    rows = rows[order]
+    assert (np.diff(rows) > 0).all(), "a row is in several parts; it would count several times"
+    for target in targets:
+        sizes = {len(part.classes) for each in evaluations for part in each.targets if part.name == target.name}
+        assert sizes == {len(target.classes)}, f"{target.name}: the parts have other classes than the whole"
+    cells = sorted((cell for part in evaluations for cell in part.unreadable), key=lambda cell: cell.source.row)
+    return score(
+        targets,
+        rows,
+        {
+            target.name: _ordered(_aligned([part.statistics[target.name] for part in evaluations]), order)
+            for target in targets
+        },
+        unreadable=tuple(cells),
+        bootstrap=bootstrap,
+        confidence=confidence,
+        seed=seed,
+        clusters=None if clusters is None else clusters[rows],
     )
 
 

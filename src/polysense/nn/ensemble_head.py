@@ -299,6 +299,26 @@ class EnsembleHead(Head[Experts]):
         )
         return map_tensors(lambda _: next(chosen), combined)
 
+    def translated(self, output: Experts, other: Head[Experts]) -> Experts:
+        """The other head's experts under this one's weights, where these are fitted; else as they were combined."""
+        assert isinstance(other, EnsembleHead)
+        inner, others = self.inner, other.inner
+        if self._config.weights != "validation":
+            each = tuple(inner.translated(one, others) for one in output.each)
+            return Experts(inner.translated(output.combined, others), each, output.present)
+        theirs = {name: index for index, name in enumerate(other.weight_names)}
+        like = inner.translated(output.each[0], others)
+        outputs, present = [], []
+        for name in self.weight_names:
+            index = theirs.get(name)  # an estimator of a column that has no features in the other's training rows
+            outputs.append(map_tensors(torch.zeros_like, like) if index is None else output.each[index])
+            present.append(output.present[:, 0] & False if index is None else output.present[:, index])
+            if index is not None:
+                outputs[-1] = inner.translated(outputs[-1], others)
+        there = torch.stack(present, dim=1)
+        weights = (there * self.fitted.to(there.device)).float()
+        return Experts(inner.combine(outputs, weights, self._config.space), tuple(outputs), there)
+
     def heads(self) -> list[Head[object]]:
         """The experts."""
         return [head for head in self.experts if isinstance(head, Head)]

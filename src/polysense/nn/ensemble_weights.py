@@ -49,20 +49,22 @@ class EnsembleWeights:
 
     Attributes:
         weights: Per expert, all at least 0.
-        num_validation: Validation rows that they were fitted on.
+        num_held_out: Rows that no expert was trained on, on which they were fitted.
         num_training: Training rows on whose out-of-fold scores estimators were weighed.
+        kind: Which rows the first are.
     """
 
     weights: Mapping[str, float]
-    num_validation: int
+    num_held_out: int
     num_training: int
+    kind: str = "validation"
 
     def __str__(self) -> str:
         used = sorted(((weight, name) for name, weight in self.weights.items() if weight > 0), reverse=True)
         unused = [name for name, weight in self.weights.items() if weight == 0]
         rows = [
             f"{num:,} {kind} rows"
-            for num, kind in ((self.num_validation, "validation"), (self.num_training, "out-of-fold training"))
+            for num, kind in ((self.num_held_out, self.kind), (self.num_training, "out-of-fold training"))
             if num
         ]
         listed = ", ".join(f"{name} {weight:.2f}" for weight, name in used)
@@ -76,6 +78,7 @@ def fit_ensemble_weights(
     out_of_fold: Mapping[str, OutOfFold] | None = None,
     *,
     sparse: bool = True,
+    kind: str = "validation",
 ) -> dict[str, EnsembleWeights]:
     """Fits the weights of every ensemble head that asks for it (`weights: validation`), and puts them in.
 
@@ -84,6 +87,7 @@ def fit_ensemble_weights(
         rows: Validation rows, as this model reads them; None where there are none.
         out_of_fold: Per target the estimators' scores of training rows.
         sparse: Whether experts are dropped that are not worth their weight, which takes many times as long.
+        kind: Which rows `rows` are, for the log.
 
     Returns:
         Per target the experts' weights; of heads for which there are any rows.
@@ -102,16 +106,17 @@ def fit_ensemble_weights(
         if not parts:
             # Nothing says how good the networks are: they and the estimators count alike.
             share = 0.5 if stacked.any() else 0.0
-            fitted, num_validation = torch.cat([prior[:num] * (1 - share), stacked * share]), 0
+            fitted, num_held_out = torch.cat([prior[:num] * (1 - share), stacked * share]), 0
         else:
             experts, truth, weights = concatenate(parts)
-            num_validation = int((truth.present & (weights > 0)).sum())
+            num_held_out = int((truth.present & (weights > 0)).sum())
             fitted = _weighed_experts(head, experts, truth, weights, prior[:num], stacked, sparse=sparse)
         head.fitted.copy_(fitted.to(head.fitted))
         results[name] = EnsembleWeights(
             weights=dict(zip(head.weight_names, fitted.tolist(), strict=True)),
-            num_validation=num_validation,
+            num_held_out=num_held_out,
             num_training=num_training,
+            kind=kind,
         )
     return results
 

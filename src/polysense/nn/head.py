@@ -353,6 +353,16 @@ class Head(BaseHead, Generic[O]):
         """
         raise AssertionError(f"{type(self).__name__} calibrates nothing")
 
+    def translated(self, output: O, other: Head[O]) -> O:
+        """What another model's head of the same target gave, in this head's terms.
+
+        Args:
+            output: Of that head, for any rows.
+            other: That head; of the same kind and classes, though fitted on other rows.
+        """
+        del other
+        return output
+
     def combine(self, outputs: Sequence[O], weights: Float[Tensor, "batch experts"], space: Space) -> O:
         """Several experts' outputs as one, for heads that a column alone can have.
 

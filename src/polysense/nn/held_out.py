@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,7 +18,10 @@ from polysense.core.batch import Batch, Truth
 from polysense.nn.ensemble_head import EnsembleHead, Experts
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["HeldOut", "read_held_out"]
+__all__ = ["HeldOut", "Outputs", "experts_of", "read_held_out"]
+
+Outputs: TypeAlias = Mapping[str, list[tuple[object, Truth, Tensor]]]
+"""Per target, part by part, what its head gave for rows that were not trained on, their truth and their weights."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,6 +37,16 @@ class HeldOut:
 
     losses: Mapping[str, float]
     experts: Mapping[str, list[tuple[Experts, Truth, Tensor]]]
+
+
+def experts_of(outputs: Outputs) -> dict[str, list[tuple[Experts, Truth, Tensor]]]:
+    """Those of ensemble heads."""
+    results = {}
+    for name, parts in outputs.items():
+        own = [(output, truth, weights) for output, truth, weights in parts if isinstance(output, Experts)]
+        if len(own) == len(parts):
+            results[name] = own
+    return results
 
 
 @torch.no_grad()

@@ -41,6 +41,7 @@ class ModelCard:
         contribution_split: The rows that it was measured on.
         init_from: The report on the model that this one initializes from, or None.
         impute: The report on the imputer, or None.
+        out_of_fold: What the score of the out-of-fold rows is of, or "".
         encoder_reasons: Per column whose encoder was chosen for the machine of the training, why this one.
     """
 
@@ -56,6 +57,7 @@ class ModelCard:
     contribution_split: str | None = None
     init_from: Mapping[str, Any] | None = None
     impute: Mapping[str, Any] | None = None
+    out_of_fold: str = ""
     encoder_reasons: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -53,7 +53,8 @@ class Report:
         title: Of the run.
         evaluation: Of the trained model.
         num_columns: Its input columns.
-        split: The rows that it was evaluated on: "test", "validation" or a table's name.
+        split: The rows that it was evaluated on: "test", "validation", "out-of-fold" or a table's name.
+        scored: What was scored on them, where it is not the trained model.
         comparisons: The baselines on the same rows: the most frequent class, models of one column each, their ensemble.
         simple_baselines: By target the model beside simple ones.
         fusion_weights: By target what the experts of an ensemble count, in words.
@@ -73,6 +74,7 @@ class Report:
     evaluation: Evaluation
     num_columns: int
     split: str = "test"
+    scored: str = ""
     comparisons: Mapping[str, Evaluation] = field(default_factory=dict)
     simple_baselines: Mapping[str, TargetBaselines] = field(default_factory=dict)
     fusion_weights: Mapping[str, str] = field(default_factory=dict)

@@ -14,9 +14,10 @@ from polysense.core.pytree import concatenate
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
+from polysense.nn.held_out import Outputs
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "calibrate_on"]
 
 _log = get_logger("polysense.workflows")
 
@@ -49,15 +50,27 @@ def calibrate(model: MultimodalModel, dataset: TableDataset, *, prediction: Pred
             assert truth is not None
             parts[name].append((outputs[name], truth, moved.weights * (moved.rows >= 0)))
     dataset.with_features = before
+    return calibrate_on(model, parts)
+
+
+@torch.no_grad()
+def calibrate_on(model: MultimodalModel, rows: Outputs, kind: str = "validation") -> dict[str, str]:
+    """The same on outputs that are there already.
+
+    Args:
+        model: In evaluation mode, trained.
+        rows: What its heads, or those of models of other rows, gave for rows that were not trained on.
+        kind: Which rows these are, for the log.
+    """
     results = {}
-    for name, head in heads.items():
-        if not parts[name]:
+    for name, head in model.by_target().items():
+        if not head.calibrates or not rows.get(name):
             continue
-        output, truth, weights = concatenate(parts[name])
+        output, truth, weights = concatenate(rows[name])
         said = head.calibrate(output, truth, weights)
         if said is None:
-            _log.info("%s: too few validation rows to calibrate", name)
+            _log.info("%s: too few %s rows to calibrate", name, kind)
         else:
             results[name] = said
-            _log.info("%s: calibrated on %d validation rows: %s", name, int((weights > 0).sum()), said)
+            _log.info("%s: calibrated on %d %s rows: %s", name, int((weights > 0).sum()), kind, said)
     return results

@@ -17,6 +17,7 @@ from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import PolysenseError
 from polysense.reports.check import Check
+from polysense.workflows.folds.plan import plan_folds
 from polysense.workflows.prepare import allows_outside, is_recipe, prepare, split_tables
 from polysense.workflows.reading import class_counts, column_readings, column_remarks, processor_remarks, recipe_guesses
 from polysense.workflows.shared_persons import shared_persons
@@ -80,7 +81,12 @@ def check(
     tried = 0
     try:
         with collected_remarks() as of_split:
-            tables = split_tables(config, table, prepared.recipe.training.seed)
+            if prepared.recipe.evaluation.folds:
+                folds = plan_folds(prepared.recipe, table)
+                warnings.append(f"evaluation.folds: {folds.sentence()}")
+                tables = folds.tables(0)
+            else:
+                tables = split_tables(config, table, prepared.recipe.training.seed)
         warnings += of_split
         splits = {name: len(part) for name, part in tables.items()}
         warnings += shared_persons(config, table, tables)

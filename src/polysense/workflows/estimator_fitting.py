@@ -21,7 +21,7 @@ from polysense.data.batches.loader import PredictLoader
 from polysense.nn.ensemble_head import EnsembleHead
 from polysense.nn.ensemble_weights import EnsembleWeights, fit_ensemble_weights
 from polysense.nn.estimators.examples import FitRows, OutOfFold
-from polysense.nn.held_out import read_held_out
+from polysense.nn.held_out import HeldOut, Outputs, experts_of, read_held_out
 from polysense.nn.model import MultimodalModel
 from polysense.recipe import Recipe
 from polysense.training.distributed import Distributed
@@ -58,6 +58,7 @@ def fit_experts(
     train: TableDataset,
     validation: TableDataset | None,
     distributed: Distributed,
+    judged: Outputs | None = None,
 ) -> FittedExperts:
     """Fits the estimators of every ensemble head and then its weights, if a head asks for that.
 
@@ -67,6 +68,7 @@ def fit_experts(
         train: The training rows.
         validation: The validation rows, if there are any.
         distributed: This process among its peers.
+        judged: What models that did not see them say of rows, in the place of validation rows.
     """
     heads = [head for head in model.heads if isinstance(head, EnsembleHead) and head.fits_weights]
     if not heads:
@@ -83,13 +85,15 @@ def fit_experts(
         train,
         distributed,
     )
-    held_out = None
-    if validation is not None:
+    held_out, kind = None, "validation" if judged is None else "out-of-fold"
+    if judged is not None:
+        held_out = HeldOut(losses={}, experts=experts_of(judged))
+    elif validation is not None:
         batches = PredictLoader(validation, model.schema, prediction=recipe.prediction)
         held_out = read_held_out(model, batches, losses=False)
     elif not out_of_fold:
         _log.warning("there are no validation rows to fit the fusion weights on: they stay as they were")
-    weights = fit_ensemble_weights(model, held_out, out_of_fold)
+    weights = fit_ensemble_weights(model, held_out, out_of_fold, kind=kind)
     for target, fitted in weights.items():
         _log.info("%s: %s", target, fitted)
     for dataset, with_features in zip(datasets, before, strict=True):

@@ -19,7 +19,7 @@ from polysense.reports.report import Report
 from polysense.reports.terminal import report_text
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import within
-from polysense.workflows.measure import SHUFFLED, evaluate_bundle
+from polysense.workflows.scoring import SHUFFLED, evaluate_bundle
 from polysense.workflows.table_split import part_of
 
 __all__ = ["Scores", "evaluate"]

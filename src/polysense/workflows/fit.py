@@ -18,12 +18,18 @@ from polysense.core.json import json_text
 from polysense.core.lock import require_unlocked
 from polysense.core.logs import collected_remarks, get_logger, warn_of_each
 from polysense.data.tables.sources import Table
-from polysense.errors import CheckpointError, PolysenseError, TrainingInterrupted
+from polysense.errors import CheckpointError, ConfigError, PolysenseError, TrainingInterrupted
 from polysense.escaping import visible
 from polysense.recipe import Recipe
 from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.training.distributed import Distributed
+from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline
+from polysense.workflows.folds.judged_rows import JudgedRows
+from polysense.workflows.folds.models import train_folds
+from polysense.workflows.folds.plan import FoldPlan, plan_folds
+from polysense.workflows.folds.refit import refit_recipe
+from polysense.workflows.folds.scores import score_folds
 from polysense.workflows.measure import measure
 from polysense.workflows.plan import plan_lines
 from polysense.workflows.prepare import (
@@ -66,6 +72,7 @@ def fit(
     init_from: str | Path | None = None,
     pretrained: str | Path | None = None,
     time: str | float | None = None,
+    folds: int | None = None,
 ) -> Run:
     """Trains a model, measures it and saves it.
 
@@ -93,6 +100,8 @@ def fit(
             the override `pretrained=...`.
         time: The time that all of it may take, such as "10m" (a number is seconds): as many epochs and as much of the
             evaluation as fit are done, and what was left out is listed; short for the override `training.time=...`.
+        folds: Out-of-fold evaluation: so many models are trained so that each row is judged by one that did not see it,
+            and one more on all rows, which is delivered; short for the override `evaluation.folds=...`.
 
     Raises:
         UserError: Something that the caller can mend; the message says what and where.
@@ -103,6 +112,8 @@ def fit(
     if time is not None:
         parse_duration(time, "time")
         overrides = [f"training.time={json_text(time)}", *overrides]
+    if folds is not None:
+        overrides = [f"evaluation.folds={folds}", *overrides]
     if init_from is not None:
         overrides = [f"init_from.bundle={json_text(str(init_from))}", *overrides]
     folder = None if output is None else named_path(output)
@@ -231,28 +242,50 @@ def _run(
     distributed = Distributed.from_environment(use_cuda=use_cuda)
     with ExitStack() as stack:
         stack.callback(distributed.close)
+        plan = None
+        apart: Mapping[str, Table | None]
         with collected_remarks() as of_split:
-            tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
-        warnings = shared_persons(recipe.data, prepared.table, tables)
+            if recipe.evaluation.folds:
+                if distributed.world_size > 1:
+                    raise ConfigError("evaluation.folds: folds are trained by one process; start without torchrun")
+                plan = plan_folds(recipe, prepared.table)
+                tables, apart = plan.own_tables, {"validation": plan.validation, "test": plan.test}
+            else:
+                tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
+                apart = tables
+        if plan is None:
+            warnings = shared_persons(recipe.data, prepared.table, tables)
+        else:
+            warnings = _shared_persons(plan, recipe, prepared.table)
+        of_split = list(dict.fromkeys(of_split))
         if distributed.is_main:
             warn_of_each(_log, warnings)
-            for line in plan_lines(recipe, tables):
+            for line in plan_lines(recipe, tables if plan is None else plan.tables(0)):
                 _log.info("%s", line)
+            if plan is not None:
+                _log.info("plan: %s", plan.sentence())
+        given = {name: part for name, part in apart.items() if part is not None}
         resuming = _on_main(
             distributed,
-            lambda: _open(folder, prepared, tables, stack, resume=resume, accept_changes=accept_changes),
+            lambda: _open(folder, prepared, given, stack, resume=resume, accept_changes=accept_changes),
         )
         hint = _resume_hint(folder.path, recipe)
+        # The baselines, which are trained as long, get the rest.
+        until = deadline.part(0.5) if deadline is not None and recipe.evaluation.baselines else deadline
+        models = None
+        if plan is not None:
+            models = train_folds(recipe, plan, folder.path, progress=progress, resume_hint=hint, deadline=until)
         bundle, training, unreadable = train_model(
-            recipe,
+            recipe if plan is None or models is None else refit_recipe(recipe, plan, models),
             tables,
             folder.path,
-            resume=resuming,
+            resume=resuming and has_checkpoint(folder.path),
             progress=progress,
             distributed=distributed,
             resume_hint=hint,
-            # The baselines, which are trained as long, get the rest.
-            deadline=deadline.part(0.5) if deadline is not None and recipe.evaluation.baselines else deadline,
+            # Half of what is left is enough: what follows is the scores of all rows.
+            deadline=until if until is None or plan is None else until.part(0.5),
+            judged=None if models is None else JudgedRows(models),
             reading=lambda: reading_before_fit(prepared.table, recipe.data, prepared.guesses, [*of_split, *warnings]),
         )
         run = Run(folder=folder.path, recipe=recipe, bundle=bundle, training=training)
@@ -261,7 +294,19 @@ def _run(
             if record is not None and record.encoders:
                 bundle.info["encoders"] = dict(record.encoders)
             try:
-                measure(run, tables, unreadable, progress=progress, resume_hint=hint, deadline=deadline)
+                scores = None
+                if models is not None:
+                    scores = score_folds(
+                        models,
+                        bundle.schema,
+                        recipe.evaluation,
+                        seed=recipe.training.seed,
+                        progress=progress,
+                        resume_hint=hint,
+                        deadline=deadline,
+                    )
+                    bundle.info["folds"] = scores.as_json()
+                measure(run, tables, unreadable, progress=progress, resume_hint=hint, deadline=deadline, folds=scores)
             except KeyboardInterrupt:
                 raise TrainingInterrupted(f"stopped while measuring; the trained model is saved. {hint}") from None
             bundle.card = _model_card(run, tables)
@@ -269,6 +314,15 @@ def _run(
             bundle.save(folder.path / "bundle")
         distributed.barrier()
     return run
+
+
+def _shared_persons(plan: FoldPlan, recipe: Recipe, table: Table) -> list[str]:
+    """What is to be said of persons that are in several parts of a fold; once, since folds are alike."""
+    results: list[str] = []
+    for fold in range(plan.num_folds):
+        warnings = shared_persons(recipe.data, table, plan.tables(fold))
+        results = results or warnings
+    return results
 
 
 def _open(
@@ -336,6 +390,7 @@ def _model_card(run: Run, tables: Mapping[str, Table]) -> str:
             contribution_split=run.contribution_split,
             init_from=info.get("init_from"),
             impute=info.get("impute"),
+            out_of_fold="" if run.folds is None else run.folds["scored"],
             encoder_reasons=info.get("encoders", {}),
         )
     )

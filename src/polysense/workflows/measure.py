@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.files import write_text
 from polysense.core.json import parse_json, write_json, write_json_lines
@@ -18,44 +16,26 @@ from polysense.core.logs import get_logger
 from polysense.core.prediction import Prediction
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
-from polysense.core.schema import Schema, Target
-from polysense.core.unsupported import Unsupported
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
 from polysense.escaping import joined
-from polysense.evaluation.baselines import (
-    CONSTANT,
-    UNIMODAL_ENSEMBLE,
-    constant_baseline,
-    ensemble_baseline,
-    unimodal_name,
-)
 from polysense.evaluation.contribution import contribution_rows, contributions
-from polysense.evaluation.evaluator import Evaluation
-from polysense.recipe import Recipe
 from polysense.reports.report import Report, render_report
 from polysense.reports.terminal import report_text
-from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline
 from polysense.workflows.baseline_scores import score_simple_baselines
-from polysense.workflows.blind_control import shuffled_inputs
-from polysense.workflows.evaluating import evaluate_model
-from polysense.workflows.finetune.transfer import without_parts
+from polysense.workflows.folds.scores import OUT_OF_FOLD, FoldScores
 from polysense.workflows.reading import kept_reading
 from polysense.workflows.representation.neighbors import write_space_pages
 from polysense.workflows.representation.reconstructions import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.run import Run
+from polysense.workflows.scoring import SHUFFLED, add_unimodal, contributed_targets, evaluate_bundle, simple_baselines
 from polysense.workflows.stored_features import store_for_bundle
-from polysense.workflows.train import train_model
 
-__all__ = ["SHUFFLED", "evaluate_bundle", "measure", "only_column"]
-
-SHUFFLED = "shuffled inputs"
-"""The blind control: the same model with every row's media taken from another row."""
+__all__ = ["measure"]
 
 _log = get_logger("polysense.workflows")
 
-_LEAST_SECONDS = 5.0  # that a baseline's training is worth being started for
 _MOST_SUBSETS = 64  # of the columns; see `evaluation.contribution`
 _COST_OF_SUBSET = 0.1  # of a row's, which is encoded once
 
@@ -66,46 +46,6 @@ _PAGES = {
 }
 
 
-def evaluate_bundle(
-    bundle: Bundle,
-    table: Table,
-    *,
-    bootstrap: int,
-    seed: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are."""
-    bundle.model.eval()
-    dataset = TableDataset(table, bundle.processor)
-    store_for_bundle(bundle, [dataset])
-    batches = bundle.batches(dataset, progress=progress)
-    return evaluate_model(bundle.model, dataset, batches=batches, bootstrap=bootstrap, seed=seed)
-
-
-def only_column(recipe: Recipe, name: str) -> Recipe:
-    """The recipe with one input column, all else equal."""
-    return dataclasses.replace(
-        recipe,
-        data=dataclasses.replace(
-            recipe.data,
-            columns={name: recipe.data.columns[name]},
-            transforms={key: value for key, value in recipe.data.transforms.items() if key == name},
-            features={key: value for key, value in recipe.data.features.items() if key == name},
-            modality_dropout=0.0,
-            impute=None,  # it would have nothing to fill the column from
-        ),
-        model=dataclasses.replace(
-            recipe.model,
-            encoders={name: recipe.model.encoders[name]},
-            heads={target: head.for_column(name) for target, head in recipe.model.heads.items()},
-        ),
-        init_from=without_parts(recipe, [name]),
-        evaluation=dataclasses.replace(
-            recipe.evaluation, baselines=False, simple_baselines=False, contribution=False, samples=0
-        ),
-    )
-
-
 def measure(
     run: Run,
     tables: Mapping[str, Table],
@@ -114,6 +54,7 @@ def measure(
     progress: bool,
     resume_hint: str,
     deadline: Deadline | None = None,
+    folds: FoldScores | None = None,
 ) -> None:
     """Fills in the run's evaluations, baselines and contributions, and writes its files.
 
@@ -124,43 +65,64 @@ def measure(
         progress: Whether to show progress of the baselines' trainings.
         resume_hint: What a user must do to resume the run, for the message after Ctrl-C.
         deadline: When the run must be over; what does not fit is left out. None: everything is measured.
+        folds: What the folds' models say of the training rows.
     """
     started = time.monotonic()
-    config, seed = run.recipe.evaluation, run.recipe.training.seed
+    config, seed, schema = run.recipe.evaluation, run.recipe.training.seed, run.bundle.schema
     held_out = [name for name in ("validation", "test") if name in tables]
     evaluations = {
         name: evaluate_bundle(run.bundle, tables[name], bootstrap=config.bootstrap, seed=seed) for name in held_out
     }
     num_rows = sum(len(tables[name]) for name in held_out)
     per_row = (time.monotonic() - started) / max(1, num_rows)
+    if folds is not None:
+        per_row = max(per_row, folds.seconds_per_row)
 
     def fits(seconds: float, what: str) -> bool:
         return deadline is None or deadline.allows(seconds, what)
 
-    baselines: dict[str, dict[str, Evaluation]] = {
-        name: {CONSTANT: constant_baseline(result, bootstrap=config.bootstrap, seed=seed)}
+    def has_time(rows: int) -> bool:
+        return fits(per_row * rows, f"the held-out rows with {SHUFFLED}")
+
+    baselines = {
+        name: simple_baselines(run.bundle, tables[name], result, bootstrap=config.bootstrap, seed=seed, fits=has_time)
         for name, result in evaluations.items()
     }
-    for name in evaluations:
-        blind = shuffled_inputs(tables[name], run.bundle.schema, seed)
-        if blind is not None and fits(per_row * len(blind), f"the {name} rows with {SHUFFLED}"):
-            baselines[name][SHUFFLED] = evaluate_bundle(run.bundle, blind, bootstrap=config.bootstrap, seed=seed)
-    contributed = _contributed(run.bundle.schema)
-    if config.baselines and evaluations and len(contributed) < len(run.bundle.schema.targets):
+    contributed = contributed_targets(schema)
+    if config.baselines and evaluations and len(contributed) < len(schema.targets):
         _log.warning("no model of each column alone is trained: a target here is the columns themselves")
-    elif config.baselines and evaluations:
-        _add_unimodal(
-            run, tables, evaluations, baselines, progress=progress, resume_hint=resume_hint, deadline=deadline
+    elif config.baselines and evaluations and folds is None:
+        add_unimodal(
+            run.recipe,
+            schema,
+            run.folder,
+            tables,
+            baselines,
+            bootstrap=config.bootstrap,
+            progress=progress,
+            resume_hint=resume_hint,
+            deadline=deadline,
         )
+    if folds is not None:
+        evaluations = {OUT_OF_FOLD: folds.evaluation, **evaluations}
+        baselines = {OUT_OF_FOLD: dict(folds.baselines), **baselines}
+        tables = {**tables, OUT_OF_FOLD: tables["train"]}
+        run.folds = folds.as_json()
     run.evaluations, run.baselines = evaluations, baselines
-    evaluated_split = held_out[-1] if held_out else None
-    several = len(run.bundle.schema.columns) > 1 and bool(contributed)
+    evaluated_split = held_out[-1] if held_out else None if folds is None else OUT_OF_FOLD
+    several = len(schema.columns) > 1 and bool(contributed)
     rows = 0 if evaluated_split is None else min(len(tables[evaluated_split]), config.contribution_rows)
-    subsets = min(2 ** len(run.bundle.schema.columns), _MOST_SUBSETS)
+    subsets = min(2 ** len(schema.columns), _MOST_SUBSETS)
     cost = rows * per_row * (1 + _COST_OF_SUBSET * subsets)
     if config.contribution and evaluated_split is not None and several and fits(cost, "what each column contributes"):
-        run.contributions, run.contribution_split = _contributions(run, tables[evaluated_split]), evaluated_split
-    if config.report and config.samples and evaluated_split is not None:
+        run.contributions = (
+            folds.contributions()
+            if folds is not None and evaluated_split == OUT_OF_FOLD
+            else _contributions(run, tables[evaluated_split])
+        )
+        run.contribution_split = evaluated_split
+    pages = config.report and evaluated_split is not None and evaluated_split != OUT_OF_FOLD
+    if pages and config.samples and evaluated_split is not None:
         write_reconstructions(
             run.bundle,
             tables[evaluated_split],
@@ -170,7 +132,7 @@ def measure(
             num_rows=config.samples,
             seed=seed,
         )
-    for name in evaluations if config.simple_baselines else ():
+    for name in held_out if config.simple_baselines else ():
         if fits(per_row * len(tables[name]), f"simple baselines on the {name} rows"):
             run.simple_baselines[name] = score_simple_baselines(
                 run.bundle,
@@ -183,68 +145,19 @@ def measure(
                 chose=name == "validation",
             )
     cells = {name: list(result.unreadable) for name, result in evaluations.items()}
-    if config.report and evaluated_split is not None:
+    if pages and evaluated_split is not None:
         write_space_pages(
             run.bundle, tables[evaluated_split], evaluations[evaluated_split], run.folder, evaluated_split, seed
         )
     run.left_out = [] if deadline is None else list(deadline.left_out)
     for what in run.left_out:
         _log.warning("left out for lack of time: %s", what)
-    _write(run, tables, {"train": list(unreadable), **cells}, evaluated_split)
-
-
-def _add_unimodal(
-    run: Run,
-    tables: Mapping[str, Table],
-    evaluations: Mapping[str, Evaluation],
-    baselines: Mapping[str, dict[str, Evaluation]],
-    *,
-    progress: bool,
-    resume_hint: str,
-    deadline: Deadline | None,
-) -> None:
-    unimodal: dict[str, list[Evaluation]] = {name: [] for name in evaluations}
-    over = {task(target.task).lies_in(target) for target in run.bundle.schema.targets} - {None}
-    for index, column in enumerate(run.recipe.data.columns):
-        if over - {column}:
-            _log.info(
-                "no baseline of the column %r alone: segments lie in %s", column, ", ".join(sorted(map(str, over)))
-            )
-            continue
-        part = None
-        if deadline is not None:
-            if not deadline.allows(_LEAST_SECONDS, f"a model of the column {column!r} alone"):
-                continue
-            part = deadline.part(1 / (len(run.recipe.data.columns) - index + 1))
-        _log.info("baseline: training on the column %r alone", column)
-        recipe = only_column(run.recipe, column)
-        folder = run.folder / "baselines" / str(index)
-        bundle, _, _ = train_model(
-            recipe,
-            tables,
-            folder,
-            resume=has_checkpoint(folder),
-            progress=progress,
-            resume_hint=resume_hint,
-            deadline=part,
-            name=f"the model of the column {column!r} alone",
-        )
-        for name in evaluations:
-            result = evaluate_bundle(
-                bundle, tables[name], bootstrap=recipe.evaluation.bootstrap, seed=recipe.training.seed
-            )
-            baselines[name][unimodal_name(column)] = result
-            unimodal[name].append(result)
-    for name, parts in unimodal.items():
-        if len(parts) > 1:
-            baselines[name][UNIMODAL_ENSEMBLE] = ensemble_baseline(
-                parts, bootstrap=run.recipe.evaluation.bootstrap, seed=run.recipe.training.seed
-            )
-
-
-def _contributed(schema: Schema) -> list[Target]:
-    """The targets whose tasks say what a column contributes to them."""
-    return [target for target in schema.targets if not isinstance(task(target.task).contribution, Unsupported)]
+    # Every training row is judged out of fold, and its cells are listed once.
+    trained = {} if folds is not None else {"train": list(unreadable)}
+    _write(run, tables, {**trained, **cells}, evaluated_split)
+    if folds is not None:
+        write_json(run.folder / "folds.json", folds.as_json())
+        folds.predictions.write(run.folder / "out_of_fold.csv")
 
 
 def _contributions(run: Run, table: Table) -> Any:
@@ -261,7 +174,7 @@ def _contributions(run: Run, table: Table) -> Any:
     return contributions(
         predict,
         bundle.batches(dataset),
-        _contributed(bundle.schema),
+        contributed_targets(bundle.schema),
         bundle.schema.columns,
         bootstrap=config.bootstrap,
         seed=seed,
@@ -301,22 +214,25 @@ def _write(
 def _report(
     run: Run, tables: Mapping[str, Table], split: str, unreadable: Mapping[str, Sequence[Unreadable]]
 ) -> Report:
-    rows = {f"{name} rows": f"{len(table):,}" for name, table in tables.items()}
+    of_run = {name: table for name, table in tables.items() if name != OUT_OF_FOLD}
+    rows = {f"{name} rows": f"{len(table):,}" for name, table in of_run.items()}
     log = run.folder / "log.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return Report(
         title=run.folder.name,
         evaluation=run.evaluations[split],
         num_columns=len(run.bundle.schema.columns),
-        split=split,
+        split=split.replace("_", "-"),
+        scored="" if run.folds is None or split != OUT_OF_FOLD else str(run.folds["scored"]),
         comparisons=run.baselines[split],
         simple_baselines=run.simple_baselines.get(split, {}),
         fusion_weights=run.bundle.info.get("fusion_weights", {}),
         contributions=run.contributions if split == run.contribution_split else None,
         history=[parse_json(line, dict) for line in lines],
-        missing=_missing(run, tables),
+        missing=_missing(run, of_run),
         facts={
             **rows,
+            **({} if run.folds is None else {"out-of-fold score": str(run.folds["scored"])}),
             "parameters": f"{run.bundle.info['parameters']:,}",
             **_imputed(run.bundle.info.get("impute")),
             **{f"calibration of {name}": said for name, said in run.bundle.info.get("calibration", {}).items()},
@@ -356,6 +272,10 @@ def _text(
         )
     if run.left_out:
         parts.append(f"Left out for lack of time: {'; '.join(run.left_out)}")
+    if run.folds is not None:
+        parts.append(
+            f"out of fold: {run.folds['scored']}; each row's prediction is in {run.folder / 'out_of_fold.csv'}"
+        )
     lines = [f"run:      {run.folder}"]
     if run.recipe.evaluation.report and evaluated_split is not None:
         lines.append(f"report:   {run.folder / 'report.html'}")

@@ -36,6 +36,7 @@ from polysense.workflows.finetune.transfer import like_bundle
 __all__ = [
     "Prepared",
     "allows_outside",
+    "class_labels",
     "file_stem",
     "is_recipe",
     "prepare",
@@ -278,6 +279,16 @@ def file_stem(source: str) -> str:
     return re.sub(r"[^\w.-]+", "_", Path(source).stem)[:60] or "table"
 
 
+def class_labels(config: DataConfig, table: Table) -> list[object] | None:
+    """The cells of the first target where they are classes, to stratify by; else None."""
+    first = next(iter(config.targets.items()), None)
+    if first is None or not registry_task(first[1].task).has_classes:
+        return None
+    (column,) = first[1].sources(first[0])
+    table.require(column, "target column")
+    return table.cells(column, literal=True)
+
+
 def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table]:
     """The tables to train on, validate on and test on; the last two may be missing.
 
@@ -291,12 +302,7 @@ def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table
             validation=0.0 if config.validation else strategy.validation,
             test=0.0 if config.test else strategy.test,
         )
-    labels = None
-    first = next(iter(config.targets.items()), None)
-    if first is not None and registry_task(first[1].task).has_classes:
-        (column,) = first[1].sources(first[0])
-        table.require(column, "target column")
-        labels = table.cells(column, literal=True)
+    labels = class_labels(config, table)
     tables = {name: table.select(rows) for name, rows in split(table, strategy, labels=labels, seed=seed).items()}
     for name, path in (("validation", config.validation), ("test", config.test)):
         if path is not None:

@@ -33,6 +33,7 @@ class Run:
         simple_baselines: Per split and target the model beside simple ones, where that was asked for.
         contributions: What each column contributed, if measured.
         contribution_split: On which split.
+        folds: What the scores out of fold are of, and each fold's own; None where there are no folds.
         left_out: What did not fit into the time that the run was given.
         text: The summary for people.
     """
@@ -46,6 +47,7 @@ class Run:
     simple_baselines: dict[str, Mapping[str, TargetBaselines]] = field(default_factory=dict)
     contributions: Contributions | None = None
     contribution_split: str | None = None
+    folds: Mapping[str, Any] | None = None
     left_out: Sequence[str] = ()
     text: str = ""
 
@@ -75,6 +77,7 @@ class Run:
             "baselines": {split: baselines_json(baselines) for split, baselines in self.baselines.items()},
             "simple_baselines": self.simple_baselines_json,
             "contributions": None if self.contributions is None else self.contributions.as_json(),
+            **({} if self.folds is None else {"folds": self.folds}),
             "left_out": list(self.left_out),
             "training": {name: fact for name, fact in vars(self.training).items() if name != "history"},
         }

@@ -40,8 +40,8 @@ _RECIPE = "recipe.yaml"
 _FORMAT = 2
 # What a start may leave before its first checkpoint; a folder may hold other files, which are not ours to remove.
 _BEGUN = (
-    "bundle", "checkpoints", "baselines", "tensorboard", "log.jsonl", "train.log", "samples.html", "samples.jsonl",
-    "impute.json", "init_from.json", "reading.json",
+    "bundle", "checkpoints", "baselines", "folds", "tensorboard", "log.jsonl", "train.log", "samples.html",
+    "samples.jsonl", "impute.json", "init_from.json", "folds.json", "reading.json",
 )  # fmt: skip
 # Keys that change nothing of what is trained, or that a run is resumed for. Tables are compared by their cells,
 # `pretrained` by the encoders that it led to.
@@ -125,8 +125,8 @@ class RunFolder:
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is something of a training that would be lost."""
-        return has_checkpoint(self.path) or (self.path / "bundle" / "bundle.json").exists()
+        """Whether there is something of a training that would be lost; of one of the folds' too."""
+        return any(has_checkpoint(path) or _has_model(path) for path in (self.path, *self.path.glob("folds/*")))
 
     def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
         """The recipe of the run: recipe.yaml, or run.json's where a kill came before that file.
@@ -235,7 +235,7 @@ class RunFolder:
         Raises:
             CheckpointError: Something has changed, or the checkpoint is gone.
         """
-        if not has_checkpoint(self.path):
+        if _has_model(self.path) and not has_checkpoint(self.path):
             raise CheckpointError(
                 f"{self.path}: holds a trained model and no checkpoint to resume from "
                 f"({checkpoint_path(self.path)} is gone); start a new run in another folder"
@@ -249,7 +249,8 @@ class RunFolder:
             )
         if changes:
             _log.warning("resuming with changes, so not as if the run had never stopped: %s", "; ".join(changes))
-            shutil.rmtree(self.path / "baselines", ignore_errors=True)  # of what was before
+            for name in ("baselines", "folds"):  # of what was before
+                shutil.rmtree(self.path / name, ignore_errors=True)
         if changes or record.recipe != now.recipe or not (self.path / _RECIPE).exists():
             self._write(replace(now, encoders={**record.encoders, **now.encoders}), recipe)
 
@@ -272,6 +273,10 @@ class RunFolder:
         for path in list(self.path.iterdir()):
             if path.name not in retained:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _has_model(folder: Path) -> bool:
+    return (folder / "bundle" / "bundle.json").exists()
 
 
 def _is_free(key: str) -> bool:

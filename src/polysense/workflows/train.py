@@ -33,6 +33,8 @@ from polysense.data.tables.sources import Table
 from polysense.data.training_cells import NUM_FOR_FEATURES
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.nn.unread_features import without_unread_features
+from polysense.nn.held_out import Outputs
+from polysense.nn.model import MultimodalModel
 from polysense.recipe import Recipe
 from polysense.reports.reading import Reading
 from polysense.training.callbacks.progress import ProgressBar
@@ -43,7 +45,7 @@ from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
 from polysense.training.time_plan import Deadline, TimeLimit
 from polysense.training.trainer import Trainer, default_callbacks
-from polysense.workflows.calibration import calibrate
+from polysense.workflows.calibration import calibrate, calibrate_on
 from polysense.workflows.estimator_fitting import fit_experts
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.head_fitting import fit_heads, selection_metrics
@@ -177,6 +179,7 @@ def train_model(
     deadline: Deadline | None = None,
     name: str | None = None,
     reading: Callable[[], Reading] = Reading,
+    judged: Callable[[MultimodalModel], Outputs] | None = None,
 ) -> tuple[Bundle, TrainResult, list[Unreadable]]:
     """Fits preprocessing, builds and trains the model, saves the bundle.
 
@@ -194,6 +197,8 @@ def train_model(
         name: Which model that is, for what is left out; None: the run's.
         reading: What is known of how the table is read; asked for once, when the preprocessing has been fitted, and
             kept in the folder with what fitting adds.
+        judged: What models of other rows say of the training rows, in a model's terms; it fits expert weights and
+            calibration where there are no validation rows.
 
     Returns:
         The bundle, how the training went, and the training rows' unreadable cells.
@@ -316,10 +321,13 @@ def train_model(
         result = trainer.fit(resume=resume)
     calibrated: dict[str, str] = {}
     with logged_afterwards(folder / "train.log") if distributed.is_main else nullcontext():
-        experts = fit_experts(model, recipe, data.train, validation_set, distributed)
+        outputs = None if judged is None else judged(model)
+        experts = fit_experts(model, recipe, data.train, validation_set, distributed, outputs)
         if recipe.evaluation.simple_baselines and save and distributed.is_main:
             fit_simple_baselines(model, recipe, data.train, folder, experts, deadline)
-        if validation_set is not None:
+        if judged is not None:
+            calibrated = calibrate_on(model, judged(model), "out-of-fold")
+        elif validation_set is not None:
             calibrated = calibrate(model, validation_set, prediction=recipe.prediction)
     info = {
         "rows": {name: len(table) for name, table in tables.items()},

@@ -27,9 +27,9 @@ from polysense.data.tables.sources import Table, read_table
 from polysense.errors import CheckpointError
 from polysense.recipe import Recipe, load_recipe
 from polysense.workflows.imputation.plan import plan_imputer
-from polysense.workflows.measure import only_column
 from polysense.workflows.prepare import prepare, split_tables
 from polysense.workflows.representation.fingerprint import fingerprint
+from polysense.workflows.scoring import only_column
 from polysense.workflows.train import train_model
 
 SMALL = [*SMALL_RUN, "model.fusion=concat"]

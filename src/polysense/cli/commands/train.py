@@ -66,6 +66,15 @@ def train(
             "are done, and what was left out is listed.",
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            metavar="NUMBER",
+            help="Out-of-fold evaluation of a small table: so many models, each row judged by one that did not see it, "
+            "and one more on all rows, which is delivered. 5 is usual.",
+        ),
+    ] = None,
     column: Columns = None,
     validation: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to validate on.")] = None,
     test: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table to test on.")] = None,
@@ -116,6 +125,7 @@ def train(
             columns=columns,
             pretrained=pretrained,
             time=time,
+            folds=folds,
             init_from=init_from,
         )
     console.write(run.as_json() if as_json else run.summary())

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from polysense.core.batch import Truth
+from polysense.core.stratified_folds import stratified_folds
 
 __all__ = ["MISSING_CLASS", "Examples", "FitRows", "OutOfFold", "folds_of", "mean_loss", "row_losses"]
 
@@ -117,30 +118,12 @@ def folds_of(
         classes = order * 10 // max(num, 1)
     else:
         classes = np.zeros(num, dtype=np.int64)
-    shuffled = generator.permutation(num)
-    result = np.zeros(num, dtype=np.int64)
     if groups is None or all(group is None for group in groups):
-        ordered = shuffled[np.argsort(classes[shuffled], kind="stable")]
-        result[ordered] = np.arange(num) % min(num_folds, max(num, 1))
-        return result
+        return stratified_folds(classes, None, num_folds, generator)
     index: dict[object, int] = {}
     names = [("row", i) if group is None else ("group", group) for i, group in enumerate(groups)]
-    ids = np.array([index.setdefault(name, len(index)) for name in names])
-    _, classes = np.unique(classes, return_inverse=True)
-    counts = np.zeros((len(index), classes.max(initial=0) + 1))
-    np.add.at(counts, (ids, classes), 1)
-    total = counts.sum(axis=0)
-    k = min(num_folds, len(index))
-    filled = np.zeros((k, counts.shape[1]))
-    fold_of = np.zeros(len(index), dtype=np.int64)
-    random = generator.permutation(len(index))
-    # The largest first, each to the fold where the shares of classes stay the most even.
-    for group in sorted(range(len(index)), key=lambda g: (-counts[g].sum(), random[g])):
-        costs = ((2 * filled + counts[group]) * counts[group] / total).sum(axis=1)
-        fold_of[group] = int(np.argmin(costs + 1e-9 * filled.sum(axis=1)))
-        filled[fold_of[group]] += counts[group]
-    of_rows: np.ndarray = fold_of[ids]
-    return of_rows
+    ids = np.array([index.setdefault(name, len(index)) for name in names], dtype=np.int64)
+    return stratified_folds(classes, ids, num_folds, generator)
 
 
 def row_losses(

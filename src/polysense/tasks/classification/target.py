@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -35,6 +35,9 @@ class ClassificationTargetConfig(ColumnTargetConfig):
     def __post_init__(self) -> None:
         if self.classes is not None and len(self.classes) < 2:
             raise ValueError("classes: expected at least two, or null")
+
+    def with_classes(self, classes: tuple[str, ...]) -> ClassificationTargetConfig:
+        return self if self.classes is not None else replace(self, classes=classes)
 
     def build(self, name: str) -> ClassificationProcessor:
         """The preprocessing of the target of that name, not yet fitted."""

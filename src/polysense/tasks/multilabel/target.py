@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -42,6 +42,9 @@ class MultilabelTargetConfig(ColumnTargetConfig):
             raise ValueError("delimiter: expected at least one character, or null")
         if self.classes is not None and not self.classes:
             raise ValueError("classes: expected at least one, or null")
+
+    def with_classes(self, classes: tuple[str, ...]) -> MultilabelTargetConfig:
+        return self if self.classes is not None else replace(self, classes=classes)
 
     def build(self, name: str) -> MultilabelProcessor:
         """The preprocessing of the target of that name, not yet fitted."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -81,6 +81,9 @@ class SegmentationTargetConfig(TargetConfig):
     def sources(self, name: str) -> tuple[str, ...]:
         """The table's column that the target of that name is read from."""
         return (self.column or name,)
+
+    def with_classes(self, classes: tuple[str, ...]) -> SegmentationTargetConfig:
+        return self if self.classes is not None else replace(self, classes=classes)
 
     def build(self, name: str) -> SegmentationProcessor:
         """The preprocessing of the target of that name, not yet fitted."""

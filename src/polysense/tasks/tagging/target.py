@@ -12,7 +12,7 @@ Segments may touch, not overlap: each step has one class at most.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -64,6 +64,9 @@ class TaggingTargetConfig(ColumnTargetConfig):
     def __post_init__(self) -> None:
         if self.classes is not None and not self.classes:
             raise ValueError("classes: expected at least one, or null")
+
+    def with_classes(self, classes: tuple[str, ...]) -> TaggingTargetConfig:
+        return self if self.classes is not None else replace(self, classes=classes)
 
     def build(self, name: str) -> TaggingProcessor:
         """The preprocessing of the target of that name, not yet fitted."""

@@ -51,8 +51,8 @@ from polysense.workflows.comparison.trial import (
     remove_checkpoints,
 )
 from polysense.workflows.finetune.transfer import check_classes
-from polysense.workflows.measure import only_column
 from polysense.workflows.prepare import Prepared, file_stem, prepare, pretrained_override, split_tables
+from polysense.workflows.scoring import only_column
 from polysense.workflows.shared_persons import shared_persons
 
 __all__ = ["Compared", "compare"]
@@ -160,6 +160,11 @@ def compare(
         data=data,
     )  # fmt: skip
     variants = make_variants(prepared.recipe, options, prepared.vary)
+    if prepared.recipe.evaluation.folds:
+        raise ConfigError(
+            f"evaluation.folds is {prepared.recipe.evaluation.folds}: a comparison trains every variant on one split "
+            "of the rows, and has no folds; give evaluation.folds=0"
+        )
     tables = split_tables(prepared.recipe.data, prepared.table, prepared.recipe.training.seed)
     warn_of_each(_log, shared_persons(prepared.recipe.data, prepared.table, tables))
     evaluated_split = _evaluated_split(tables, split, prepared)

@@ -78,7 +78,13 @@ class Trial:
             recipe,
             training=dataclasses.replace(recipe.training, seed=seed, tensorboard=False),
             evaluation=dataclasses.replace(
-                recipe.evaluation, baselines=False, simple_baselines=False, contribution=False, report=False, samples=0
+                recipe.evaluation,
+                baselines=False,
+                simple_baselines=False,
+                contribution=False,
+                report=False,
+                samples=0,
+                folds=0,
             ),
         )
         plain = to_dict(own)

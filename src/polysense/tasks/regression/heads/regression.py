@@ -78,6 +78,10 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
         assert isinstance(truth, ValueTruth)
         return {"loss": self._known(truth).sum(dim=1).float()}
 
+    def translated(self, output: Logits, other: Head[Logits]) -> Logits:
+        assert isinstance(other, RegressionHead)
+        return Logits(self.scaling.standardized(other.scaling.to(output.values.device).restored(output.values.float())))
+
     @property
     def num_scores(self) -> int:
         return len(self.target.columns)
