@@ -22,11 +22,12 @@ from polysense.errors import CheckpointError, ConfigError, PolysenseError, Train
 from polysense.escaping import visible
 from polysense.recipe import Recipe
 from polysense.reports.model_card import ModelCard, render_model_card
+from polysense.reports.reading import Reading
 from polysense.training.distributed import Distributed
 from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline
 from polysense.workflows.folds.judged_rows import JudgedRows
-from polysense.workflows.folds.models import train_folds
+from polysense.workflows.folds.models import FOLDS, train_folds
 from polysense.workflows.folds.plan import FoldPlan, plan_folds
 from polysense.workflows.folds.refit import refit_recipe
 from polysense.workflows.folds.scores import score_folds
@@ -41,7 +42,7 @@ from polysense.workflows.prepare import (
     pretrained_override,
     split_tables,
 )
-from polysense.workflows.reading import reading_before_fit
+from polysense.workflows.reading import READING, keep_reading, kept_reading, reading_before_fit
 from polysense.workflows.run import Run
 from polysense.workflows.run_folder import RECORD, RunFolder, RunRecord
 from polysense.workflows.shared_persons import shared_persons
@@ -272,8 +273,16 @@ def _run(
         hint = _resume_hint(folder.path, recipe)
         # The baselines, which are trained as long, get the rest.
         until = deadline.part(0.5) if deadline is not None and recipe.evaluation.baselines else deadline
+
+        def reading() -> Reading:
+            return reading_before_fit(prepared.table, recipe.data, prepared.guesses, [*of_split, *warnings])
+
         models = None
         if plan is not None:
+            # A run that is resumed by its folder's name has no guesses: what they were is kept before the folds train.
+            if not (folder.path / FOLDS / READING).exists():
+                (folder.path / FOLDS).mkdir(exist_ok=True)
+                keep_reading(folder.path / FOLDS, reading())
             models = train_folds(recipe, plan, folder.path, progress=progress, resume_hint=hint, deadline=until)
         bundle, training, unreadable = train_model(
             recipe if plan is None or models is None else refit_recipe(recipe, plan, models),
@@ -286,7 +295,7 @@ def _run(
             # Half of what is left is enough: what follows is the scores of all rows.
             deadline=until if until is None or plan is None else until.part(0.5),
             judged=None if models is None else JudgedRows(models),
-            reading=lambda: reading_before_fit(prepared.table, recipe.data, prepared.guesses, [*of_split, *warnings]),
+            reading=reading if models is None else lambda: kept_reading(folder.path / FOLDS),
         )
         run = Run(folder=folder.path, recipe=recipe, bundle=bundle, training=training)
         if distributed.is_main:

@@ -32,9 +32,9 @@ from polysense.data.recipe_paths import path_from
 from polysense.data.tables.sources import Table
 from polysense.data.training_cells import NUM_FOR_FEATURES
 from polysense.evaluation.target_metrics import metrics_of
-from polysense.nn.unread_features import without_unread_features
 from polysense.nn.held_out import Outputs
 from polysense.nn.model import MultimodalModel
+from polysense.nn.unread_features import without_unread_features
 from polysense.recipe import Recipe
 from polysense.reports.reading import Reading
 from polysense.training.callbacks.progress import ProgressBar
