@@ -178,17 +178,26 @@ def test_what_is_said_after_the_training_is_in_its_log_once(make_trainer: Make, 
     trained = messages(path)
     level, handlers = logging.getLogger("polysense").level, list(logging.getLogger("polysense").handlers)
 
-    def fail() -> None:
+    def fail(weight: float, seconds: float) -> None:
         with logged_afterwards(path):
-            logging.getLogger("polysense.workflows").info("a weight of 0.3")
+            logging.getLogger("polysense.workflows").info("fitted in %.1f s", seconds)
+            logging.getLogger("polysense.workflows").info("a weight of %.1f", weight)
             raise ZeroDivisionError
 
-    for _ in range(2):  # the second time as a finished run is resumed
-        with pytest.raises(ZeroDivisionError):
-            fail()
+    with pytest.raises(ZeroDivisionError):
+        fail(0.3, 2.5)
+    finished = path.read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        fail(0.3, 1.0)  # as a finished run is resumed
+    assert path.read_bytes() == finished, "what is said again keeps its times"
+    with pytest.raises(ZeroDivisionError):
+        fail(0.4, 1.0)
+    assert "fitted in 2.5 s" in path.read_text()
     assert messages(path)[: len(trained)] == trained
-    assert [line for line in messages(path)[len(trained) :] if "a weight of 0.3" not in line] == []
-    assert len(messages(path)) == len(trained) + 1
+    assert [line.rpartition(": ")[2] for line in messages(path)[len(trained) :]] == [
+        "fitted in ",
+        "a weight of 0.4",
+    ]
     assert (logging.getLogger("polysense").level, logging.getLogger("polysense").handlers) == (level, handlers)
 
 

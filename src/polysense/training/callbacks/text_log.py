@@ -6,7 +6,8 @@ It is the log of the run that was not stopped: what is said of a resumption itse
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ class TextLog(Callback):
 def logged_afterwards(path: Path) -> Iterator[None]:
     """Appends what is said after the training to its log, in place of what an earlier process said of the same.
 
+    What is said again, times aside, keeps the time at which it was said first: a finished run's log stays as it is.
+
     Args:
         path: train.log; one that does not say that training finished is left alone.
     """
@@ -108,8 +111,9 @@ def logged_afterwards(path: Path) -> Iterator[None]:
     file.num_lines = ends[-1] + 1
     while file.num_lines < len(lines) and f" {_LOG.name}: " in lines[file.num_lines]:
         file.num_lines += 1
+    earlier = lines[file.num_lines :]
     file.open(resumed=True)
-    listener = _Listener(file)
+    listener = _Listener(file, earlier)
     try:
         yield
     finally:
@@ -120,8 +124,8 @@ def logged_afterwards(path: Path) -> Iterator[None]:
 class _Listener:
     """Hands what the loggers say, from INFO on, to a log file until it is closed."""
 
-    def __init__(self, file: LogFile) -> None:
-        self._handler = _Handler(file)
+    def __init__(self, file: LogFile, earlier: Sequence[str] = ()) -> None:
+        self._handler = _Handler(file, earlier)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._root = logging.getLogger("polysense")
         self._level = self._root.level
@@ -136,12 +140,24 @@ class _Listener:
 
 
 class _Handler(logging.Handler):
-    """Writes to a log file; a full disk ends the run, which can be resumed."""
+    """Writes to a log file; a full disk ends the run, which can be resumed.
 
-    def __init__(self, file: LogFile) -> None:
+    Args:
+        file: The log.
+        earlier: Lines that an earlier process wrote in place of what comes now.
+    """
+
+    def __init__(self, file: LogFile, earlier: Sequence[str]) -> None:
         super().__init__()
-        self._file = file
+        self._file, self._earlier = file, list(earlier)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name != RESUME_LOGGER:
-            self._file.write(self.format(record))
+        if record.name == RESUME_LOGGER:
+            return
+        line, before = self.format(record), self._earlier.pop(0) if self._earlier else ""
+        self._file.write(before if _without_times(before) == _without_times(line) else line)
+
+
+def _without_times(line: str) -> str:
+    """A line without when it was said and how long anything took."""
+    return re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} |\b[\d.,]+ s\b", "", line)
