@@ -19,6 +19,7 @@ FakeApi = Any
 def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     line = "train t.csv training.epochs=3 --target a -t b -o out --preset fast --validation v.csv --test w.csv --resume"
     more = ["data.columns[a b].type=text", "-c", "a=b=image", "--baselines", "--pretrained", "models", "--time", "10m"]
+    more += ["--folds", "5"]
     assert main([*line.split(), *more]) == 0
     assert api.calls == [
         (
@@ -39,6 +40,7 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
                 "init_from": None,
                 "pretrained": "models",
                 "time": "10m",
+                "folds": 5,
             },
         )
     ]
@@ -64,6 +66,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
         "init_from": None,
         "pretrained": None,
         "time": None,
+        "folds": None,
     }
 
 
