@@ -31,6 +31,7 @@ from polysense.modalities.text.column import TextColumnConfig
 from polysense.tasks.classification.target import ClassificationTargetConfig
 from polysense.tasks.multilabel.target import MultilabelTargetConfig
 from polysense.tasks.regression.target import RegressionTargetConfig
+from polysense.tasks.tagging.target import TaggingTargetConfig
 
 CONFIG = DataConfig(
     columns={
@@ -303,3 +304,17 @@ def test_a_real_table_is_read_wholly(real_data: Callable[[str], Path]) -> None:
     assert all(len(sample.values) == 3 and not sample.unreadable for sample in samples)
     pixels = np.stack([sample.values["image_deg"][0] for sample in samples]) / 255
     assert abs(pixels.mean() - processor.schema.column("image_deg").mean[0]) < 1e-9
+
+
+def test_what_is_odd_about_a_targets_cells_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    config = DataConfig(
+        columns={"note": TextColumnConfig()},
+        targets={"y": ClassificationTargetConfig(), "parts": TaggingTargetConfig(over="note")},
+    )
+    spans = [[[0, 3, apart if i % 2 else composed]] for i in range(NUM)]
+    labels = [apart if i == 1 else composed if i % 2 else "bar" for i in range(NUM)]
+    with caplog.at_level(logging.WARNING):
+        Processor.fit(table(note=["one two three"] * NUM, y=labels, parts=spans), config)
+    for name in ("y", "parts"):
+        assert caplog.text.count(f"target '{name}': ") == 1

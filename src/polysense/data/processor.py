@@ -125,8 +125,7 @@ class Processor:
         for name, target in targets.items():  # first: they are quick, and wrong more often
             if target.over is None and name not in fitted_targets:
                 target.fit(table, target_requirements.get(name), inputs)
-                for warning in target.warnings:
-                    _log.warning("target %r: %s", name, warning)
+                _log_warnings(target)
         for name, column in config.columns.items():
             source = column.source(name)
             if name in fitted_columns:
@@ -144,6 +143,7 @@ class Processor:
         for name, target in targets.items():
             if target.over is not None and name not in fitted_targets:
                 target.fit(table)
+                _log_warnings(target)
         if config.weight is None:
             return Processor(columns, targets, imputer=imputer)
         table.require(config.weight, "weight column")
@@ -365,6 +365,11 @@ class Processor:
             raise BundleError(f"{path}: is broken: {error}") from error
         by_name = {column.name: column for column in columns}
         return Processor(by_name, {target.name: target for target in targets}, weight, notation, imputer)
+
+
+def _log_warnings(target: TargetProcessor) -> None:
+    for warning in target.warnings:
+        _log.warning("target %r: %s", target.name, warning)
 
 
 def _listed(names: Sequence[str]) -> str:

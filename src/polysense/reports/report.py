@@ -212,7 +212,7 @@ def _simple(report: Report, target: Target) -> ReportSection:
     """The model beside simple ones, and what its experts count."""
     compared, rows = report.simple_baselines.get(target.name), list[_SimpleRow]()
     low, high, metric = 0.0, 1.0, ""
-    own_bar = Markup()
+    own_bar = Markup("")
     if compared is not None:
         metric = _metric_name(compared.metric)
         low, high = charts.domain(
