@@ -217,6 +217,9 @@ def test_one_column_alone_keeps_its_estimators() -> None:
         head=ClassificationHeadConfig(), weights="validation", joint=True, estimators=ESTIMATORS
     ).for_column("noise")
     assert list(head.estimators) == ["linear noise", "boosting", "forest"]
+    twice = {"linear noise": LinearEstimatorConfig(columns=("noise",)), "linear all": LinearEstimatorConfig()}
+    head = EnsembleHeadConfig(head=ClassificationHeadConfig(), weights="validation", estimators=twice)
+    assert head.for_column("noise").estimators == {"linear noise": LinearEstimatorConfig(columns=("noise",))}
 
 
 def test_what_can_not_be_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

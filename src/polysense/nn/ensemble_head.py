@@ -98,12 +98,12 @@ class EnsembleHeadConfig(HeadConfig):
         return EnsembleHead(self, target, width)
 
     def for_column(self, column: str) -> EnsembleHeadConfig:
-        """Of the estimators those that read the column."""
-        kept = {
-            name: replace(estimator, columns=None if estimator.columns is None else (column,))
-            for name, estimator in self.estimators.items()
-            if estimator.columns is None or column in estimator.columns
-        }
+        """Of the estimators those that read the column, each once: of one column alone all columns are the same."""
+        kept: dict[str, EstimatorConfig] = {}
+        for name, estimator in self.estimators.items():
+            own = replace(estimator, columns=(column,))
+            if (estimator.columns is None or column in estimator.columns) and own not in kept.values():
+                kept[name] = own
         return replace(self, head=self.head.for_column(column), estimators=kept)
 
 
