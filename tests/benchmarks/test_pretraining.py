@@ -81,6 +81,7 @@ def test_it_runs_and_prints_both_sides(
         "2",
     ]
     arguments += ["--steps", "4", "-o", str(tmp_path / "out"), "--preset", "fast", "--set", *small]
+    arguments += ["evaluation.simple_baselines=false", "data.features={}", "model.heads.label.estimators={}"]
     assert benchmark.main(arguments) == 0
     listed = capsys.readouterr().out
     assert "Moved: encoders.x, encoders.y, fusion" in listed

@@ -32,6 +32,7 @@ SMALL = (
     "training.batch_size=16",
     "training.tensorboard=false",
     "evaluation.bootstrap=10",
+    "evaluation.simple_baselines=false",
     "evaluation.contribution_rows=16",
     "evaluation.generated_rows=2",
     "evaluation.samples=1",
