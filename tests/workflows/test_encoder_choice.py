@@ -177,7 +177,7 @@ def test_a_recognizer_at_hand_writes_the_transcripts(
     assert prepared.recipe.model.heads["said"] == PretrainedDecoderHeadConfig(
         path=str(folder / "recognizer"), column="sound"
     )
-    assert prepared.encoders["said"] == f"the decoder of {folder / 'recognizer'}, whose encoder column 'sound' has"
+    assert prepared.encoders["said"] == "the decoder of recognizer, whose encoder column 'sound' has"
     assert (prepared.recipe.training.epochs, scratch.recipe.training.epochs) == (200, 600), "in steps of 8 rows"
     # An override of what only the one from scratch has is a vote for that one.
     voted = [*pretrained_override(folder), "model.heads.said.ctc_weight=0.5"]
@@ -197,6 +197,9 @@ def test_a_recognizer_at_hand_writes_the_transcripts(
     # The decoder's states come from the store of features or from the network: the same bits.
     stored = written("stored")
     assert any("'sound': frozen features of" in message for message in caplog.messages)
+    page = (tmp_path / "stored" / "report.html").read_text()
+    assert "head of said" in page
+    assert "encoder of said" not in page
     assert written("live", "data.store=off").equals(stored)
     with pytest.raises(ConfigError, match="`recognizer` stands for another head"):
         RecognizerHeadConfig().requirements("said")

@@ -236,7 +236,10 @@ def _report(
             "parameters": f"{run.bundle.info['parameters']:,}",
             **_imputed(run.bundle.info.get("impute")),
             **{f"calibration of {name}": said for name, said in run.bundle.info.get("calibration", {}).items()},
-            **{f"encoder of {name}": why for name, why in run.bundle.info.get("encoders", {}).items()},
+            **{
+                f"{'encoder' if name in run.recipe.model.encoders else 'head'} of {name}": why
+                for name, why in run.bundle.info.get("encoders", {}).items()
+            },
             "training": f"{run.training.seconds:,.0f} s, {run.training.samples_per_second:,.0f} samples/s",
             **({"left out for lack of time": "; ".join(run.left_out)} if run.left_out else {}),
         },

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from polysense.core.schema import Requirements, Target
@@ -57,7 +58,10 @@ class RecognizerHeadConfig(HeadConfig):
             else:
                 chosen.append(config)
         if len(chosen) == 1:
-            return chosen[0], f"the decoder of {chosen[0].path}, whose encoder column {chosen[0].column!r} has"
+            # A folder by its name alone: the reason stands in files that go to other machines.
+            return chosen[
+                0
+            ], f"the decoder of {Path(chosen[0].path).name}, whose encoder column {chosen[0].column!r} has"
         if chosen:
             why.append(f"{len(chosen)} columns have one; name the head pretrained_decoder and its column")
         return self.scratch, f"{self.scratch.type}, trained from scratch: {why[-1]}"
