@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from defaults_scripts.judge import markdown, resampled_metrics
+from defaults_scripts.judge import calibration, markdown, resampled_metrics
 from defaults_scripts.tables import TABLES, JudgedTable, write_table
 
 SIDES = ("script", "frozen", "command", "command+weights")
@@ -155,6 +155,9 @@ def report(output: Path) -> str:
     for side, other in COMPARISONS:
         if any(side in sides and other in sides for sides in results.values()):
             parts.append(f"### {side} against {other}\n\n{markdown(results, output, side, other)}")
+    for side in ("command", "command+weights"):
+        if table := calibration(results, output, side):
+            parts.append(f"### Calibration of {side}\n\n{table}")
     return "\n\n".join(parts)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.stats import binom
 
 from defaults_scripts.tables import GROUP, SPLIT, TEST
 from polysense.core.metric import Scorer
@@ -23,9 +24,13 @@ from polysense.evaluation.significance import holm
 from polysense.tasks.classification.metrics import ClassificationScorer
 from polysense.tasks.regression.metrics import RegressionScorer
 
-__all__ = ["Difference", "Judged", "difference", "markdown", "resampled_metrics", "row_weights"]
+__all__ = ["Difference", "Judged", "calibration", "difference", "markdown", "resampled_metrics", "row_weights"]
 
 NUM_RESAMPLES = 4000
+_COVERED = 0.9
+_SMALL = 2000
+_CALIBRATED, _FEWEST_ROWS = 0.02, 500
+"""The debiased ECE that a calibrated model may have, and the test rows below which nobody can tell."""
 _FEWEST_GROUPS = 20
 
 
@@ -132,8 +137,8 @@ def markdown(results: Mapping[str, Mapping[str, Mapping[str, Any]]], output: Pat
     corrected = holm([one.p for one in differences])
     lines = [
         f"| table (training, test rows) | metric | {command} | {other} | difference, paired 95% | p (Holm) "
-        "| seconds | GiB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| seconds | of processor | GiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, one, p in zip(names, differences, corrected, strict=True):
         sides = results[name]
@@ -145,9 +150,55 @@ def markdown(results: Mapping[str, Mapping[str, Mapping[str, Any]]], output: Pat
             f"| {_shown(judged[name, command].interval(metric))} | {_shown(judged[name, other].interval(metric))} "
             f"| {_shown(one.value, '+')} | {p:.3f}{verdict} "
             f"| {sides[command]['seconds']:.0f} / {sides[other]['seconds']:.0f} "
+            f"| {sides[command]['processor']:.0f} / {sides[other]['processor']:.0f} "
             f"| {sides[command]['peak'] / 2**30:.1f} / {sides[other]['peak'] / 2**30:.1f} |"
         )
+    small = [name for name in names if results[name][command]["rows"] < _SMALL]
+    if small:
+        wall, processor = (
+            np.median([results[name][command][cost] for name in small]) for cost in ("seconds", "processor")
+        )
+        lines.append(
+            f"\nMedian of the {len(small)} tables under {_SMALL:,} rows: {wall:.0f} s by the clock, {processor:.0f} s "
+            "of processor time."
+        )
     return "\n".join(lines)
+
+
+def calibration(results: Mapping[str, Mapping[str, Mapping[str, Any]]], output: Path, side: str) -> str:
+    """How far the probabilities and the prediction intervals of one side hold on the test rows.
+
+    Classes: the debiased ECE that the run reports, judged where there are 500 test rows or more: its interval has to
+    hold .02 or less. Numbers: the share of rows within the interval of 90%, beside where the binomial distribution of
+    that many rows has 95% of such shares.
+
+    Args:
+        results: Per table and side what was recorded.
+        output: The folder of results, with the runs in it.
+        side: `command` or `command+weights`.
+
+    Returns:
+        The table; nothing where no run can be judged.
+    """
+    lines = []
+    for name, sides in results.items():
+        path = output / "runs" / f"{name}.{side}" / "metrics.json"
+        if side not in sides or not path.exists():
+            continue
+        rows = int(sides[side]["test_rows"])
+        (metrics,) = json.loads(path.read_text(encoding="utf-8"))["test"].values()
+        if "coverage" in metrics:
+            low, high = (float(binom.ppf(share, rows, _COVERED)) / rows for share in (0.025, 0.975))
+            value = metrics["coverage"]["value"]
+            holds = f"{'yes' if low <= value <= high else '**no**'} ({low:.3f} to {high:.3f})"
+            lines.append(f"| {name} | {rows:,} | coverage of 90% | {value:.3f} | {holds} |")
+        elif "ece_debiased" in metrics and rows >= _FEWEST_ROWS:
+            one = metrics["ece_debiased"]
+            holds = "yes" if one["low"] <= _CALIBRATED else "**no**"
+            value = f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+            lines.append(f"| {name} | {rows:,} | debiased ECE | {value} | {holds} |")
+    header = ["| table | test rows | quantity | value | holds |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*header, *lines]) if lines else ""
 
 
 def _shown(one: Interval, sign: str = "") -> str:

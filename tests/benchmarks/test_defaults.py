@@ -255,7 +255,8 @@ def test_what_is_done_is_not_run_again_and_what_failed_is(
     assert row.startswith("| made (120, 60) | accuracy | 0.250")
     assert "-0.250" in row
     assert "**worse**" in row
-    assert "| 2 / 2 | 1.0 / 1.0 |" in row
+    assert "| 2 / 2 | 1 / 1 | 1.0 / 1.0 |" in row
+    assert "Median of the 1 tables under 2,000 rows: 2 s by the clock, 1 s of processor time." in out
     defaults.main([*arguments, "--pretrained", str(tmp_path / "w")])
     assert calls[3:] == ["frozen", "command+weights"]
     out = capsys.readouterr().out
@@ -299,3 +300,24 @@ def test_both_sides_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     results = defaults.read_results(tmp_path / "out")
     assert set(results["made"]) == {"script", "command"}, (tmp_path / "out" / "results.jsonl").read_text("utf-8")
     assert results["made"]["script"]["values"]["accuracy"] > 0.8
+
+
+def test_calibration_is_judged_by_what_the_rows_can_tell(tmp_path: Path) -> None:
+    results = {}
+    for name, rows, metrics in (
+        ("close", 600, {"ece_debiased": {"value": 0.03, "low": 0.01, "high": 0.05}}),
+        ("far", 600, {"ece_debiased": {"value": 0.05, "low": 0.03, "high": 0.07}}),
+        ("few rows", 499, {"ece_debiased": {"value": 0.05, "low": 0.03, "high": 0.07}}),
+        ("prices", 100, {"coverage": {"value": 0.84}}),
+        ("narrow", 100, {"coverage": {"value": 0.83}}),
+    ):
+        run = tmp_path / "runs" / f"{name}.command"
+        run.mkdir(parents=True)
+        (run / "metrics.json").write_text(json.dumps({"test": {"y": metrics}}))
+        results[name] = {"command": {"test_rows": rows}}
+    results["no run"] = {"command": {"test_rows": 600}}
+    lines = judge.calibration(results, tmp_path, "command").splitlines()[2:]
+    # of 100 draws with probability .9, 95% are 84 to 95
+    assert [line.split(" | ")[0].strip("| ") for line in lines] == ["close", "far", "prices", "narrow"]
+    assert ["**no**" in line for line in lines] == [False, True, False, True]
+    assert lines[2].endswith("yes (0.840 to 0.950) |")
