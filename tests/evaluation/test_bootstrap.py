@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.bootstrap import Interval, interval, multiplicities, simultaneous
 
 
 def drawn(*args, **kwargs) -> np.ndarray:
@@ -83,3 +83,28 @@ def test_clusters_are_drawn_whole_and_widen_the_interval() -> None:
     spread = [(each @ rows / each.sum(axis=1)).std() for each in (weights, drawn(60, 400, 0))]
     assert spread[0] > 1.8 * spread[1]
     assert spread[0] == pytest.approx(rows.std() / np.sqrt(12), rel=0.15)
+
+
+def test_simultaneous_intervals_all_hold_at_once_and_single_ones_do_not() -> None:
+    """Eight means of 60 draws each: all are held in 95% of 400 tables, where single intervals hold all in 67%."""
+    draws = np.random.default_rng(0)
+    held = {"simultaneous": 0, "single": 0}
+    for seed in range(400):
+        rows = draws.normal(size=(60, 8))
+        resampled = np.concatenate([weights @ rows / 60 for weights in multiplicities(60, 300, seed)])
+        values = rows.mean(axis=0)
+        together = simultaneous(values, resampled, 0.95)
+        single = [interval(float(values[i]), resampled[:, i], 0.95) for i in range(8)]
+        held["simultaneous"] += all(each.low <= 0 <= each.high for each in together)
+        held["single"] += all(each.low <= 0 <= each.high for each in single)
+    assert 0.92 <= held["simultaneous"] / 400 <= 0.98
+    assert held["single"] / 400 < 0.75
+
+
+def test_simultaneous_intervals_of_what_never_moves_and_of_what_is_undefined() -> None:
+    resampled = np.random.default_rng(0).normal(size=(500, 3)) * [1.0, 0.0, 1.0]
+    moving, still, undefined = simultaneous(np.array([0.0, 0.0, np.nan]), resampled, 0.95)
+    assert moving.high == pytest.approx(1.96, abs=0.2)
+    assert (still.low, still.high) == (0.0, 0.0)
+    assert not undefined.has_bounds
+    assert not any(each.has_bounds for each in simultaneous(np.zeros(2), np.zeros((0, 2)), 0.95))

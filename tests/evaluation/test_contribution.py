@@ -9,9 +9,12 @@ import torch
 
 from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.evaluation.baselines import constant_baseline
+from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Verdict
 from polysense.evaluation.evaluator import evaluate
+from polysense.evaluation.simple_baselines import BaselineScore, Outcome, SimpleModel, TargetBaselines
+from polysense.evaluation.target_metrics import headline_metric
 from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.text.record import TextColumn
 from polysense.tasks.classification.record import ClassificationTarget
@@ -49,14 +52,14 @@ def test_verdicts_and_the_sentence_name_what_helps_and_what_does_not(found):
     label = by_name(found.targets[0])
     assert label["strong"].verdict is Verdict.HELPS
     assert label["weak"].verdict is Verdict.HELPS
-    assert label["noise"].verdict is Verdict.NONE
+    assert label["noise"].verdict is Verdict.NO_HELP
     assert label["strong"].shapley["accuracy"].value > label["weak"].shapley["accuracy"].value
     # Alone, a column that says nothing gives equal probabilities; beside others it changes nothing at all.
     assert label["noise"].drop["log_loss"].value == label["noise"].drop["log_loss"].high == 0.0
     sentence = found.targets[0].sentence()
-    assert sentence.startswith("label: strong (image) helps most (+")
+    assert sentence.startswith("label: strong (image) helps most (−")
     assert "then weak (text)" in sentence
-    assert sentence.endswith("noise (number) shows no measurable help.")
+    assert sentence.endswith("noise (number) is no help.")
     assert found.summary_sentence() == f"{sentence} {found.targets[1].sentence()}"
 
 
@@ -74,11 +77,11 @@ def test_a_regression_is_measured_by_r2(found):
     price = by_name(found.targets[1])
     assert found.targets[1].measures == ("r2",)
     assert price["strong"].verdict is Verdict.HELPS
-    assert price["weak"].verdict is price["noise"].verdict is Verdict.NONE
+    assert price["weak"].verdict is price["noise"].verdict is Verdict.NO_HELP
     assert price["weak"].shapley["r2"].value == pytest.approx(0.0, abs=1e-9)
 
 
-def toy(rule, bits, truth):
+def toy(rule, bits, truth, **options):
     """Contributions to a rule: {column present: its values} -> the probability of "yes" per row."""
     target = ClassificationTarget(name="y", columns=("y",), classes=("no", "yes"), class_counts=(1, 1))
     columns = [CategoryColumn(name=name, num_categories=3) for name in bits]
@@ -102,7 +105,7 @@ def toy(rule, bits, truth):
             )
         },
     )
-    return contributions(subsets, [batch], [target], columns, bootstrap=300).targets[0]
+    return contributions(subsets, [batch], [target], columns, **{"bootstrap": 300, **options}).targets[0]
 
 
 def random_bits(*names, num_rows=400):
@@ -118,7 +121,7 @@ def test_xor_splits_equally_and_is_said_to_help_only_together():
         assert columns["dummy"].shapley[measure].value == pytest.approx(0.0, abs=1e-7)
     assert columns["a"].verdict is columns["b"].verdict is Verdict.HELPS
     assert columns["a"].note == "helps only together with others"
-    assert columns["dummy"].verdict is Verdict.NONE
+    assert columns["dummy"].verdict is Verdict.NO_HELP
     assert columns["dummy"].note == ""
 
 
@@ -128,7 +131,9 @@ def test_equal_columns_share_and_stand_in_for_each_other():
     columns = by_name(found)
     assert columns["x"].shapley["accuracy"].value == pytest.approx(columns["y"].shapley["accuracy"].value)
     assert columns["x"].drop["accuracy"].value == 0.0
-    assert columns["x"].verdict is columns["y"].verdict is Verdict.HELPS
+    assert columns["x"].verdict is columns["y"].verdict is Verdict.REDUNDANT
+    assert "no column is missed as long as the others are there" in found.sentence()
+    assert "x (category) and y (category) are redundant" in found.sentence()
     assert columns["x"].stands_in_for == ("y",)
     assert columns["y"].stands_in_for == ("x",)
     assert "adds nothing measurable to y" in columns["x"].note
@@ -166,9 +171,11 @@ def test_the_log_loss_alone_does_not_speak_for_a_column_that_is_not_missed():
     bits = random_bits("good", "loud")
     found = toy(lambda v: v.get("good", 0.02 if "loud" in v else 0.5), bits, bits["good"])
     loud = by_name(found)["loud"]
-    assert loud.shapley["log_loss"].high < 0
+    assert loud.gain_of_only_this["log_loss"].high < 0
+    # Who has but this column is told to say nothing, so it takes no share from the other.
+    assert loud.shapley["log_loss"].value == 0.0
     assert loud.drop["log_loss"].value == 0.0
-    assert loud.verdict is Verdict.NONE
+    assert loud.verdict is Verdict.NO_HELP
 
 
 def test_more_than_six_columns_are_sampled_and_say_so():
@@ -179,7 +186,7 @@ def test_more_than_six_columns_are_sampled_and_say_so():
     gain = found.full["accuracy"].value - found.nothing["accuracy"].value
     assert columns["c0"].shapley["accuracy"].value == pytest.approx(gain)
     assert columns["c0"].verdict is Verdict.HELPS
-    assert {columns[name].verdict for name in bits if name != "c0"} == {Verdict.NONE}
+    assert {columns[name].verdict for name in bits if name != "c0"} == {Verdict.NO_HELP}
 
 
 def test_sampling_noise_widens_the_interval():
@@ -249,8 +256,72 @@ def test_the_rows_measured_are_a_sample_that_the_seed_decides():
     np.testing.assert_array_equal(contribution_rows(7), np.arange(7))
 
 
-@pytest.mark.parametrize(("num_rows", "verdict"), [(9, Verdict.NONE), (40, Verdict.HELPS)])
+@pytest.mark.parametrize(("num_rows", "verdict"), [(9, Verdict.INCONCLUSIVE), (40, Verdict.HELPS)])
 def test_of_a_handful_of_rows_nothing_is_said_to_help(num_rows, verdict):
     bits = random_bits("a", num_rows=num_rows)
     found = toy(lambda seen: seen.get("a", 0.5), bits, bits["a"])
     assert found.columns[0].verdict is verdict
+
+
+def test_on_noise_nothing_is_claimed_in_all_but_a_few_tables():
+    """Five columns that move a third of the predictions at random, and say nothing of the answer."""
+    claims = 0
+    for seed in range(100):
+        draws = np.random.default_rng(seed)
+        bits = {f"c{i}": draws.integers(0, 6, 200) for i in range(5)}
+        rule = lambda v: np.mod(sum((x > 4 for x in v.values()), np.zeros(200, dtype=int)), 2)  # noqa: E731
+        found = toy(rule, bits, draws.integers(0, 2, 200), bootstrap=400)
+        claims += any(column.verdict in (Verdict.HELPS, Verdict.HURTS) for column in found.columns)
+    assert claims <= 10  # 5 are expected, and more than 10 in 1 of 100
+
+
+def test_of_many_columns_those_that_matter_are_named_though_small_subsets_mislead():
+    """The model was never shown few columns: from less than both signals it answers by a column of noise, wrongly."""
+    bits = random_bits(*(f"c{i}" for i in range(8)), num_rows=600)
+    truth = bits["c0"] ^ bits["c1"]
+    often_wrong = np.where(np.random.default_rng(5).random(600) < 0.7, 1 - truth, truth)
+
+    def rule(v):
+        if {"c0", "c1"} <= set(v):
+            return v["c0"] ^ v["c1"]
+        return 0.5 if "c2" in v else often_wrong
+
+    found = toy(rule, bits, truth)
+    assert {column.name for column in found.columns if column.verdict is Verdict.HELPS} == {"c0", "c1"}
+    assert by_name(found)["c2"].verdict is Verdict.NO_HELP
+    # Without the floor c2 would be credited with what the model gets wrong where it is missing.
+    assert abs(by_name(found)["c2"].shapley["accuracy"].value) < 0.02
+
+
+def test_a_column_with_a_small_uncertain_effect_is_inconclusive_and_says_how_many_rows_would_tell():
+    bits = random_bits("good", "maybe", num_rows=300)
+    wrong = np.arange(300) % 3 == 0
+    mended = wrong & (np.arange(300) % 60 == 0)  # 5 rows of 300 are right because of it, and 2 wrong
+    broken = np.arange(300) % 150 == 1
+
+    def rule(v):
+        answer = np.where(wrong, 1 - v["good"], v["good"]) if "good" in v else np.full(300, 0.5)
+        return np.where(mended | broken, 1 - answer, answer) if {"good", "maybe"} <= set(v) else answer
+
+    maybe = by_name(toy(rule, bits, bits["good"]))["maybe"]
+    assert maybe.drop["accuracy"].value == pytest.approx(3 / 300)
+    assert maybe.verdict is Verdict.INCONCLUSIVE
+    drop = maybe.drop["accuracy"]
+    assert maybe.rows_to_tell == pytest.approx(300 * ((drop.high - drop.value) / drop.value) ** 2, rel=0.1)
+    assert maybe.note == f"about {maybe.rows_to_tell:,} rows would tell"
+
+
+def test_what_a_model_gains_that_was_trained_on_a_column_alone_makes_it_redundant():
+    """This model does not use the copy at all; another does very well with it."""
+    bits = random_bits("x")
+    both = {"x": bits["x"], "copy": bits["x"]}
+    target = ClassificationTarget(name="y", columns=("y",), classes=("no", "yes"), class_counts=(1, 1))
+    model, value = SimpleModel(name="linear copy", columns=("copy",)), Interval(0.97, 0.95, 0.99)
+    score = BaselineScore(model=model, value=value, difference=Interval(0.0), outcome=Outcome.NONE)
+    metric = headline_metric(target)
+    alone = {"y": TargetBaselines(target="y", metric=metric, model=Interval(1.0), num_rows=400, scores=(score,))}
+    copies = [
+        by_name(toy(lambda v: v.get("x", 0.5), both, bits["x"], trained_alone=each))["copy"] for each in (None, alone)
+    ]
+    assert [copy.verdict for copy in copies] == [Verdict.NO_HELP, Verdict.REDUNDANT]
+    assert copies[1].trained_alone == Interval(0.97, 0.95, 0.99)

@@ -62,9 +62,9 @@ def test_the_page_says_what_was_measured(report):
     assert "accuracy, 0 to 1" in words, "an axis has no decimals to no purpose"
     assert report.contributions.targets[0].sentence() in words
     for expected in (
-        "labels only", "12,345", "no measurable help", "ends in the middle", "25.0%", "9,999", "epoch 3", "R²",
-        "label: Results", "label: Confusion matrix", "label: Column importance (Shapley values)", "price: Results",
-        "Δ accuracy (pp)", "only this column", "all but this column", "drop when removed", "higher is better",
+        "labels only", "12,345", "is no help", "ends in the middle", "25.0%", "9,999", "epoch 3", "R²",
+        "label: Results", "label: Confusion matrix", "label: Column importance", "price: Results",
+        "drop when removed (pp)", "Shapley value (pp)", "only this column", "all but this column", "drop when removed", "higher is better",
         "All metrics of price", "8 subsets of the columns",
     ):  # fmt: skip
         assert expected in words, expected
@@ -126,7 +126,7 @@ def test_the_terminal_tables_fit_80_characters(report, world):
     listed = console.file.getvalue()
     assert number(report.evaluation.value("label", "log_loss")) in listed
     assert number(report.comparisons["labels only"].value("label", "accuracy")) in listed
-    for expected in ("no measurable", "Fused model", "95% CI low", "95% CI high", "only this"):
+    for expected in ("no help", "helps", "Fused model", "95% CI low", "95% CI high", "only this"):
         assert expected in listed
     assert "…" not in listed
 

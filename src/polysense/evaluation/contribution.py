@@ -1,22 +1,27 @@
 """What each column contributed to a model's predictions.
 
-The model predicts every row from subsets of its columns, the others masked out, absent as in a missing cell. A column's
-contribution is its Shapley value: of the score that people read (accuracy, per-row F1, R2) and of the log loss, which
-also sees a probability move that changes no decision. Both are means over rows, so their intervals come from resampling
-rows, all subsets together: differences are paired.
+The model predicts every row from subsets of its columns, the others masked out, absent as in a missing cell. Three
+things are read from that: what is lost when one column is removed, which the verdict speaks of; what the column gives
+alone; and its Shapley value, the fair share of all that the columns give together. Each is of the score that people
+read (accuracy, per-row F1, R2) and of the log loss, which also sees a probability move that changes no decision. All
+are means over rows, so their intervals come from resampling rows, all subsets together: differences are paired. The
+intervals of one quantity hold for all columns at once, so that one of twenty columns of noise does not help by chance.
 
 What is measured is the task's to say (`TaskSpec.contribution`).
 
-Two choices to know of. With no column at all the prediction is the training labels' shares (or mean), not what the
+Three choices to know of. With no column at all the prediction is the training labels' shares (or mean), not what the
 model says of an empty row, which it may have seen rarely: else every column would earn the model's embarrassment there.
-And what is measured is this model's use of a column: a model that never saw missing cells in training is out of its
-depth on subsets, and its contributions are then less sure than their intervals say.
+In Shapley values no other subset counts as worse than that one: of many columns a model has seen few small subsets, and
+what it makes of them would be put down to the columns that are missing from them. And what is measured is this model's
+use of a column; `trained_alone` says what another model makes of it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -27,18 +32,22 @@ from polysense.core.prediction import Prediction
 from polysense.core.random import permutation
 from polysense.core.registry import task
 from polysense.core.schema import Column, Target
-from polysense.core.task_spec import Contribution
+from polysense.core.task_spec import Contribution, Measure
 from polysense.core.unsupported import Unsupported
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.bootstrap import Interval, interval, multiplicities, simultaneous
 from polysense.evaluation.contribution_result import (
     FEWEST_ROWS,
     ColumnContribution,
     Contributions,
     TargetContributions,
     Verdict,
+    bounds,
+    rows_to_tell,
+    verdict_of,
 )
 from polysense.evaluation.evaluator import batch_statistics
 from polysense.evaluation.shapley import Coalitions, coalitions
+from polysense.evaluation.simple_baselines import TargetBaselines
 
 __all__ = ["contribution_rows", "contributions"]
 
@@ -63,6 +72,7 @@ def contributions(
     max_subsets: int = 128,
     num_available: int | None = None,
     clusters: np.ndarray | None = None,
+    trained_alone: Mapping[str, TargetBaselines] | None = None,
 ) -> Contributions:
     """Measures every column's contribution to every target.
 
@@ -79,6 +89,8 @@ def contributions(
         num_available: Rows that the batches were chosen from; as many as there are by default.
         clusters: int64, by a row's number in the batches its group, by which resamples are drawn; None: rows are on
             their own.
+        trained_alone: By target simple models, some of them of one column alone; they are shown where they are scored
+            by what contributions are measured by.
     """
     plan = coalitions([column.name for column in columns], max_subsets=max_subsets, seed=seed)
     ways = {target.name: _way(target) for target in targets}
@@ -116,7 +128,11 @@ def contributions(
         present = [np.zeros((0, len(columns)), dtype=bool), *presences[target.name]]
         num_present = np.concatenate(present).sum(axis=0).tolist()
         own = None if clusters is None else np.concatenate([np.zeros(0, dtype=np.int64), *groups[target.name]])
-        results.append(_contributions(target, columns, plan, measured, num_present, bootstrap, confidence, seed, own))
+        simple = (trained_alone or {}).get(target.name)
+        alone = {} if simple is None or simple.metric.name != ways[target.name].measures[0] else simple.alone()
+        results.append(
+            _contributions(target, columns, plan, measured, num_present, bootstrap, confidence, seed, own, alone)
+        )
     return Contributions(
         targets=tuple(results),
         num_available=num_observed if num_available is None else num_available,
@@ -154,75 +170,126 @@ def _contributions(
     confidence: float,
     seed: int,
     clusters: np.ndarray | None,
+    alone: Mapping[str, Interval],
 ) -> TargetContributions:
     """Turns rows' values into intervals and verdicts."""
     measures = _way(target).measures
     num_rows = measured.shape[1]
-    means, resampled = {}, {}
-    for i, measure in enumerate(measures):
-        means[measure] = measured[i].mean(axis=0) if num_rows else np.full(len(plan.subsets), np.nan)
-        # The same draws for every measure: they are a pure function of the seed.
-        parts = [
-            weights @ measured[i] / weights.sum(axis=1, keepdims=True)
-            for weights in multiplicities(num_rows, bootstrap, seed, clusters=clusters)
-        ]
-        resampled[measure] = np.concatenate([np.zeros((0, len(plan.subsets))), *parts])
-    index = {subset: i for i, subset in enumerate(plan.subsets)}
-
-    def of(combination: np.ndarray) -> dict[str, Interval]:
-        return {
-            measure: interval(float(means[measure] @ combination), resampled[measure] @ combination, confidence)
-            for measure in measures
-        }
-
-    def value(subset: frozenset[str]) -> np.ndarray:
-        unit: np.ndarray = np.eye(len(plan.subsets))[index[subset]]
-        return unit
-
+    means = np.full((len(measures), len(plan.subsets)), np.nan)
+    drawn = [np.zeros((0, len(measures), len(plan.subsets)))]
+    if num_rows:
+        means = measured.mean(axis=1)
+        for weights in multiplicities(num_rows, bootstrap, seed, clusters=clusters):
+            shares = weights / weights.sum(axis=1, keepdims=True)
+            drawn.append(np.stack([shares @ each for each in measured], axis=1))
+    values = _Values(measures, {subset: i for i, subset in enumerate(plan.subsets)}, means, np.concatenate(drawn))
     everything, nothing = frozenset(column.name for column in columns), frozenset[str]()
+    names = [column.name for column in columns]
+    units = {name: (values.unit({name}), values.unit(everything - {name})) for name in names}
+    full, none = values.unit(everything), values.unit(nothing)
+    only = [units[name][0] for name in names]
+    rest = [units[name][1] for name in names]
+    drops = values.together([full - each for each in rest], confidence)
+    gains = values.together([each - none for each in only], confidence)
+    floored = values.floored(everything, nothing)
+    shares = floored.together(list(plan.coefficients.mean(axis=0)), confidence)
     results = []
     for m, column in enumerate(columns):
-        only_this, rest = frozenset({column.name}), everything - {column.name}
-        shapley = of(plan.coefficients[:, m].mean(axis=0))
+        shapley = shares[m]
         if not plan.exact:
-            samples = {measure: plan.coefficients[:, m] @ means[measure] for measure in measures}
-            shapley = {measure: _widened(shapley[measure], samples[measure], confidence) for measure in measures}
-        gain_of_only_this, drop = of(value(only_this) - value(nothing)), of(value(everything) - value(rest))
+            samples = floored.means @ plan.coefficients[:, m].T
+            shapley = {
+                measure: _widened(shapley[measure], samples[i], confidence) for i, measure in enumerate(measures)
+            }
+        others = everything - {column.name}
         stands_in_for: list[str] = []
-        if gain_of_only_this[measures[0]].low > 0 and not drop[measures[0]].low > 0:
-            for other in sorted(rest):
-                if rest - {other} in index:
-                    gain = of(value(everything - {other}) - value(rest - {other}))[measures[0]]
-                    if gain.low > 0:
+        if gains[m][measures[0]].low > 0 and not drops[m][measures[0]].low > 0:
+            for other in sorted(others):
+                if others - {other} in values.index:
+                    gain = values.of(values.unit(everything - {other}) - values.unit(others - {other}), confidence)
+                    if gain[measures[0]].low > 0:
                         stands_in_for.append(other)
+        trained = alone.get(column.name)
+        worth = trained is not None and trained.low > bounds(values.of(none, confidence)[measures[0]])[1]
+        verdict, by = verdict_of(measures, drops[m], gains[m], num_rows, is_of_value_alone=worth)
+        inconclusive = verdict is Verdict.INCONCLUSIVE and num_rows >= FEWEST_ROWS
         results.append(
             ColumnContribution(
                 name=column.name,
                 modality=column.modality,
                 num_present=num_present[m],
+                drop=drops[m],
                 shapley=shapley,
-                only_this=of(value(only_this)),
-                gain_of_only_this=gain_of_only_this,
-                all_but_this=of(value(rest)),
-                drop=drop,
-                verdict=_verdict([(shapley[measure], drop[measure]) for measure in measures])
-                if num_rows >= FEWEST_ROWS
-                else Verdict.NONE,
+                only_this=values.of(only[m], confidence),
+                gain_of_only_this=gains[m],
+                all_but_this=values.of(rest[m], confidence),
+                trained_alone=trained,
+                verdict=verdict,
+                by=by,
                 stands_in_for=tuple(stands_in_for),
+                rows_to_tell=rows_to_tell(drops[m][measures[0]], num_rows) if inconclusive else None,
             )
         )
     order = {column.name: i for i, column in enumerate(columns)}
-    named = [(tuple(sorted(subset, key=order.__getitem__)), of(value(subset))) for subset in plan.subsets]
+    named = [
+        (tuple(sorted(subset, key=order.__getitem__)), values.of(values.unit(subset), confidence))
+        for subset in plan.subsets
+    ]
     return TargetContributions(
         target=target.name,
         measures=measures,
         num_rows=num_rows,
         exact=plan.exact,
-        nothing=of(value(nothing)),
-        full=of(value(everything)),
+        nothing=values.of(none, confidence),
+        full=values.of(full, confidence),
         columns=tuple(results),
         subsets=tuple(sorted(named, key=lambda entry: (len(entry[0]), [order[name] for name in entry[0]]))),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """v of every subset, over all rows and in every resample.
+
+    Attributes:
+        measures: What v is measured by.
+        index: Of the subsets.
+        means: float64 [measures, subsets].
+        resampled: float64 [resamples, measures, subsets].
+    """
+
+    measures: Sequence[Measure]
+    index: Mapping[frozenset[str], int]
+    means: np.ndarray
+    resampled: np.ndarray
+
+    def unit(self, subset: AbstractSet[str]) -> np.ndarray:
+        """The combination that is v of one subset; float64 [subsets]."""
+        combination = np.zeros(len(self.index))
+        combination[self.index[frozenset(subset)]] = 1.0
+        return combination
+
+    def of(self, combination: np.ndarray, confidence: float) -> dict[str, Interval]:
+        """By measure a combination of subsets' values, with its own interval."""
+        means, resampled = self.means @ combination, self.resampled @ combination
+        return {each: interval(float(means[i]), resampled[:, i], confidence) for i, each in enumerate(self.measures)}
+
+    def together(self, combinations: Sequence[np.ndarray], confidence: float) -> list[dict[str, Interval]]:
+        """By measure several combinations, with intervals that hold all at once, over measures as well."""
+        every = np.array(combinations).reshape(-1, len(self.index)).T
+        means, resampled = self.means @ every, self.resampled @ every
+        flat = simultaneous(means.ravel(), resampled.reshape(len(resampled), means.size), confidence)
+        by_measure = [flat[i * every.shape[1] : (i + 1) * every.shape[1]] for i in range(len(self.measures))]
+        return [{measure: by_measure[i][k] for i, measure in enumerate(self.measures)} for k in range(every.shape[1])]
+
+    def floored(self, everything: frozenset[str], nothing: frozenset[str]) -> _Values:
+        """With no proper subset worse than none: who has but these columns had better say nothing."""
+        proper = [i for subset, i in self.index.items() if subset and subset != everything]
+        none = self.index[nothing]
+        means, resampled = self.means.copy(), self.resampled.copy()
+        means[:, proper] = np.maximum(means[:, proper], means[:, [none]])
+        resampled[:, :, proper] = np.maximum(resampled[:, :, proper], resampled[:, :, [none]])
+        return _Values(self.measures, self.index, means, resampled)
 
 
 def _widened(estimate: Interval, samples: np.ndarray, confidence: float) -> Interval:
@@ -232,23 +299,3 @@ def _widened(estimate: Interval, samples: np.ndarray, confidence: float) -> Inte
     error = float(samples.std(ddof=1)) / math.sqrt(len(samples)) * NormalDist().inv_cdf((1 + confidence) / 2)
     low, high = math.hypot(estimate.value - estimate.low, error), math.hypot(estimate.high - estimate.value, error)
     return Interval(estimate.value, estimate.value - low, estimate.value + high)
-
-
-def _verdict(effects: Sequence[tuple[Interval, Interval]]) -> Verdict:
-    """Judges a column by (Shapley value, loss by removal) in the score, then in the log loss; see Verdict."""
-    (share, drop), *finer = effects
-    if _sign(share) > 0:
-        return Verdict.HELPS if _sign(drop) >= 0 else Verdict.NONE
-    if _sign(share) < 0:
-        return Verdict.HURTS if drop.value < 0 else Verdict.NONE
-    for fine_share, fine_drop in finer:
-        sign = _sign(fine_share)
-        if sign and _sign(fine_drop) == sign and _sign(drop) != -sign:
-            return Verdict.HELPS if sign > 0 else Verdict.HURTS
-    return Verdict.NONE
-
-
-def _sign(effect: Interval) -> int:
-    """1 or -1 where the interval (without one, the value) lies on one side of 0, else 0."""
-    low, high = (effect.low, effect.high) if effect.has_bounds else (effect.value, effect.value)
-    return int(low > 0) - int(high < 0)

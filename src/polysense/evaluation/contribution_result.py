@@ -11,24 +11,48 @@ from polysense.core.json import json_object
 from polysense.core.task_spec import Measure
 from polysense.evaluation.bootstrap import Interval
 
-__all__ = ["FEWEST_ROWS", "ColumnContribution", "Contributions", "TargetContributions", "Verdict", "amount"]
+__all__ = [
+    "FEWEST_ROWS",
+    "MARGIN",
+    "ColumnContribution",
+    "Contributions",
+    "TargetContributions",
+    "Verdict",
+    "amount",
+    "bounds",
+    "rows_to_tell",
+    "verdict_of",
+]
 
 FEWEST_ROWS = 10
 """A bootstrap of fewer knows too few values: of 2 rows its interval misses the truth every other time."""
 
+MARGIN = 0.01
+"""What is too small to matter: a percentage point of a share, .01 of R2."""
+
+_SHARE_OF_WORTH = 0.25
+_MOST_ROWS_TO_TELL = 1_000_000
+
 
 class Verdict(StrEnum):
-    """Whether a column helps, as far as the rows measured can tell.
+    """What a column is worth to the model, as far as the rows measured can tell.
 
-    It helps if its Shapley value of the score has an interval above 0, unless the model is clearly better without it.
-    It hurts if that interval is below 0 and the model is better without it: else the advice to drop it would be wrong.
-    Where the score can't tell, the log loss may, which is finer; but there what is lost by removal must agree with an
-    interval of its own, since probabilities on small subsets say more of how the model was trained than of the column.
-    On fewer than 10 rows nothing is called measurable.
+    It is read from the drop: the score with all columns less the score with all but this one, and its interval, which
+    holds for all columns at once.
+
+    - helps: the interval lies above 0; or it holds 0 and that of the log loss, which also sees a probability move that
+      changes no decision, lies above 0.
+    - hurts: the interval lies below 0.
+    - redundant: the interval holds 0, the column alone is better than none, and what is lost without it is at most a
+      quarter of that, or a percentage point, whichever is more, by the intervals' ends: others say the same.
+    - no help: the interval lies within a percentage point (of R2 .01) of 0.
+    - inconclusive: the interval holds 0 and more; or there are fewer than 10 rows.
     """
 
     HELPS = "helps"
-    NONE = "no measurable help"
+    REDUNDANT = "redundant"
+    NO_HELP = "no help"
+    INCONCLUSIVE = "inconclusive"
     HURTS = "hurts"
 
 
@@ -40,38 +64,111 @@ class ColumnContribution:
         name: The column.
         modality: What its cells are.
         num_present: Rows of those measured in which the column is there.
+        drop: v of all columns less v of all the others, paired; the verdict is read from it.
         shapley: Its share of v(all) - v(none).
-        only_this: v of the column alone.
-        gain_of_only_this: v of the column alone less v of none, paired.
+        only_this: v of the column, the others masked.
+        gain_of_only_this: v of the column less v of none, paired.
         all_but_this: v of all the other columns.
-        drop: v of all columns less v of all the others, paired.
-        verdict: Whether it helps.
+        trained_alone: The score of the best model that was trained on this column and no other; None where there is
+            none.
+        verdict: What it is worth.
+        by: The measure that the verdict was read from.
         stands_in_for: Columns beside which it adds nothing measurable, but which it replaces in part where they are
             missing.
+        rows_to_tell: About how many rows like these would tell; None where they do, or a million would not.
     """
 
     name: str
     modality: str
     num_present: int
+    drop: Mapping[str, Interval]
     shapley: Mapping[str, Interval]
     only_this: Mapping[str, Interval]
     gain_of_only_this: Mapping[str, Interval]
     all_but_this: Mapping[str, Interval]
-    drop: Mapping[str, Interval]
+    trained_alone: Interval | None
     verdict: Verdict
+    by: Measure
     stands_in_for: tuple[str, ...] = ()
+    rows_to_tell: int | None = None
 
     @property
     def note(self) -> str:
         """What the verdict leaves out, in a few words; empty if nothing."""
-        measure = next(iter(self.shapley))
+        measure = next(iter(self.drop))
         if not self.num_present:
             return "absent in every row measured"
+        if self.by != measure:
+            drop = self.drop[self.by]
+            between = f", {amount(self.by, drop.low)} to {amount(self.by, drop.high)}" if drop.has_bounds else ""
+            return f"by its drop of the {self.by.label} ({amount(self.by, drop.value)}{between})"
         if self.stands_in_for:
             return f"adds nothing measurable to {_listing(self.stands_in_for)}, but replaces it where missing"
-        if self.drop[measure].low > 0 and not self.gain_of_only_this[measure].low > 0:
+        if self.verdict is Verdict.HELPS and not self.gain_of_only_this[measure].low > 0:
             return "helps only together with others"
+        if self.verdict is Verdict.INCONCLUSIVE and self.rows_to_tell is not None:
+            return f"about {self.rows_to_tell:,} rows would tell"
         return ""
+
+
+def verdict_of(
+    measures: Sequence[Measure],
+    drop: Mapping[str, Interval],
+    alone: Mapping[str, Interval],
+    num_rows: int,
+    *,
+    is_of_value_alone: bool = False,
+) -> tuple[Verdict, Measure]:
+    """A column's verdict, and the measure that it is read from; see `Verdict`.
+
+    Args:
+        measures: The score, then what is finer.
+        drop: By measure what is lost without the column.
+        alone: By measure what the column alone adds to none.
+        num_rows: Rows measured.
+        is_of_value_alone: Whether a model that was trained on this column alone is better than none.
+    """
+    score = measures[0]
+    if num_rows < FEWEST_ROWS:
+        return Verdict.INCONCLUSIVE, score
+    low, high = bounds(drop[score])
+    if low > 0:
+        return Verdict.HELPS, score
+    if high < 0:
+        return Verdict.HURTS, score
+    for measure in measures[1:]:
+        if bounds(drop[measure])[0] > 0:
+            return Verdict.HELPS, measure
+    worth, _ = bounds(alone[score])
+    if (worth > 0 or is_of_value_alone) and high <= max(MARGIN, _SHARE_OF_WORTH * worth):
+        return Verdict.REDUNDANT, score
+    if low >= -MARGIN and high <= MARGIN:
+        return Verdict.NO_HELP, score
+    return Verdict.INCONCLUSIVE, score
+
+
+def rows_to_tell(drop: Interval, num_rows: int) -> int | None:
+    """About how many rows narrow an interval that holds 0 until it does not, or lies within the margin.
+
+    The width falls with the root of the rows; the value is taken to stay.
+
+    Args:
+        drop: Inconclusive.
+        num_rows: Rows that it was measured on.
+    """
+    if not drop.has_bounds or not num_rows:
+        return None
+    width = max(drop.high - drop.value, drop.value - drop.low)
+    # Half of the margin is left for the value where this one has to shrink into it.
+    needed = num_rows * (width / max(abs(drop.value), MARGIN / 2)) ** 2
+    digits = 10 ** max(0, len(str(int(needed))) - 2)
+    rounded = int(-(-needed // digits) * digits)
+    return rounded if num_rows < rounded <= _MOST_ROWS_TO_TELL else None
+
+
+def bounds(effect: Interval) -> tuple[float, float]:
+    """Of an interval; where there is none the value is both."""
+    return (effect.low, effect.high) if effect.has_bounds else (effect.value, effect.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +197,15 @@ class TargetContributions:
 
     @property
     def ranked(self) -> tuple[ColumnContribution, ...]:
-        """The columns by their share of the score, the largest first."""
-        return tuple(sorted(self.columns, key=lambda column: -column.shapley[self.measures[0]].value))
+        """The columns by their verdicts, and among equals by what is lost without them, the largest first."""
+        order = {verdict: i for i, verdict in enumerate(Verdict)}
+        score = self.measures[0]
+
+        def key(column: ColumnContribution) -> tuple[int, float, float]:
+            worth = column.gain_of_only_this if column.verdict is Verdict.REDUNDANT else column.drop
+            return order[column.verdict], -worth[score].value, -column.drop[column.by].value
+
+        return tuple(sorted(self.columns, key=key))
 
     def as_json(self) -> dict[str, Any]:
         """For contribution.json."""
@@ -117,28 +221,31 @@ class TargetContributions:
         """Which columns help and which do not, for a reader in a hurry."""
         if not self.num_rows:
             return f"{self.target}: no row has this target, so nothing can be said of the columns."
-        measure = self.measures[0]
-        helping = [column for column in self.ranked if column.verdict is Verdict.HELPS]
-        parts = []
-        if helping:
-            best = helping[0]
-            share = best.shapley[measure]
-            between = f", {amount(measure, share.low)} to {amount(measure, share.high)}" if share.has_bounds else ""
-            part = f"{_named(best)} helps most ({amount(measure, share.value)} {measure.in_sentence}{between})"
-            others = [f"{_named(other)} ({amount(measure, other.shapley[measure].value)})" for other in helping[1:]]
-            parts.append(part + (f", then {_listing(others)}" if others else ""))
-        elif self.num_rows < FEWEST_ROWS:
-            parts.append(
-                f"{self.num_rows} rows are too few to measure what a column contributes; {FEWEST_ROWS} are needed"
+        if self.num_rows < FEWEST_ROWS:
+            return (
+                f"{self.target}: {self.num_rows} rows are too few to measure what a column contributes; {FEWEST_ROWS} "
+                "are needed."
             )
+        of = {verdict: [column for column in self.ranked if column.verdict is verdict] for verdict in Verdict}
+        parts = []
+        if helping := of[Verdict.HELPS]:
+            best, *others = helping
+            most = " most" if others else ""
+            part = f"{_named(best)} helps{most} ({_lost(best)}{_between(best)})"
+            then = [f"{_named(other)} ({_lost(other)})" for other in others]
+            parts.append(part + (f", then {_listing(then)}" if then else ""))
+        elif of[Verdict.REDUNDANT]:
+            parts.append("no column is missed as long as the others are there")
         else:
             parts.append("no column shows measurable help")
-        idle = [_named(column) for column in self.ranked if column.verdict is Verdict.NONE]
-        hurting = [_named(column) for column in self.ranked if column.verdict is Verdict.HURTS]
-        if idle and helping:
-            parts.append(f"{_listing(idle)} {'shows' if len(idle) == 1 else 'show'} no measurable help")
-        if hurting:
-            parts.append(f"{_listing(hurting)} {'hurts' if len(hurting) == 1 else 'hurt'}")
+        for verdict, one, many in (
+            (Verdict.REDUNDANT, "is redundant", "are redundant"),
+            (Verdict.NO_HELP, "is no help", "are no help"),
+            (Verdict.INCONCLUSIVE, "is inconclusive", "are inconclusive"),
+            (Verdict.HURTS, "hurts", "hurt"),
+        ):
+            if columns := of[verdict]:
+                parts.append(f"{_listing([_named(each) for each in columns])} {one if len(columns) == 1 else many}")
         return f"{self.target}: {'; '.join(parts)}."
 
 
@@ -177,6 +284,15 @@ def amount(measure: Measure, value: float) -> str:
     listed = f"{100 * value:+.1f}" if measure.unit == "pp" else f"{value:+.3f}"
     # What rounds to zero has no sign worth reading.
     return listed[1:] if not listed.strip("+-0.") else listed.replace("-", "−")
+
+
+def _lost(column: ColumnContribution) -> str:
+    return f"{amount(column.by, -column.drop[column.by].value)} {column.by.in_sentence} without it"
+
+
+def _between(column: ColumnContribution) -> str:
+    drop = column.drop[column.by]
+    return f", {amount(column.by, -drop.high)} to {amount(column.by, -drop.low)}" if drop.has_bounds else ""
 
 
 def _named(column: ColumnContribution) -> str:

@@ -109,6 +109,18 @@ class TargetBaselines:
         known = [score for score in self.scores if math.isfinite(score.value.value)]
         return max(known, key=lambda score: sign * score.value.value, default=None)
 
+    def alone(self) -> dict[str, Interval]:
+        """By column the value of the best of those that read it and nothing else."""
+        sign = 1.0 if self.metric.higher_is_better else -1.0
+        best: dict[str, Interval] = {}
+        for score in self.scores:
+            if len(score.model.columns) != 1 or not score.value.has_bounds:
+                continue
+            (column,), value = score.model.columns, score.value
+            if column not in best or sign * value.value > sign * best[column].value:
+                best[column] = value
+        return best
+
     def sentence(self) -> str:
         """Whether the model is better than the best of them, in plain words."""
         best, name = self.best, self.metric.name.replace("_", " ")

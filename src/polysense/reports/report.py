@@ -42,7 +42,13 @@ _KNOWN = {
     "auroc": "AUROC", "r2": "R²", "mae": "MAE", "rmse": "RMSE", "ece": "ECE",
     "iou": "IoU", "mean_iou": "mean IoU", "dice": "Dice", "mean_dice": "mean Dice",
 }  # fmt: skip
-_BADGES = {Verdict.HELPS: ("good", "✓"), Verdict.NONE: ("none", "–"), Verdict.HURTS: ("bad", "✗")}
+_BADGES = {
+    Verdict.HELPS: ("good", "✓"),
+    Verdict.REDUNDANT: ("none", "="),
+    Verdict.NO_HELP: ("none", "–"),
+    Verdict.INCONCLUSIVE: ("none", "?"),
+    Verdict.HURTS: ("bad", "✗"),
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -244,9 +250,9 @@ def _simple(report: Report, target: Target) -> ReportSection:
 
 
 def _importance(contribution: TargetContributions, contributions: Contributions) -> ReportSection:
-    """Every column's Shapley value, and every subset's score."""
+    """What is lost without each column, what it gives alone and its share, and every subset's score."""
     measure = contribution.measures[0]
-    scale = charts.domain([column.shapley[measure] for column in contribution.ranked])
+    scale = charts.domain([column.drop[measure] for column in contribution.ranked])
     ranked = sorted(contribution.subsets, key=lambda entry: -entry[1][measure].value)[:_MAX_SUBSETS]
     low, _ = charts.domain([values[measure] for _, values in ranked])
     return ReportSection(
@@ -258,6 +264,8 @@ def _importance(contribution: TargetContributions, contributions: Contributions)
             "finer": contribution.measures[1:],
             "scale": scale,
             "badges": _BADGES,
+            "trained_alone": any(column.trained_alone is not None for column in contribution.columns),
+            "confidence": contributions.confidence,
             "subsets": [(names, values[measure]) for names, values in ranked],
             "subset_scale": (max(low, -1.0), 1.0),
         },

@@ -88,27 +88,28 @@ def metrics_table(report: Report, target: Target) -> Table:
 
 
 def importance_table(contribution: TargetContributions) -> Table:
-    """Each column's Shapley value, the largest first."""
+    """What is lost without each column and what it gives alone, by verdict."""
     measure = contribution.measures[0]
     rows = f"({contribution.num_rows:,} rows)"
-    table = titled_table(f"{contribution.target}: column importance, Shapley values {rows}")
+    table = titled_table(f"{contribution.target}: column importance {rows}")
     table.add_column("column", max_width=30)
-    table.add_column("", min_width=13)
+    table.add_column("", min_width=12)
     # Heads break where they have to for 80 characters; no value does.
-    for head in (measure.gain.replace(" (", "\n("), "95% CI", "only this\ncolumn", "all but\nthis\ncolumn"):
+    unit = f"\n({measure.unit})" if measure.unit else ""
+    for head in (f"drop when\nremoved{unit}", "95% CI", f"Shapley\nvalue{unit}", "only this\ncolumn"):
         table.add_column(head, justify="right", no_wrap=True)
     styles = {"helps": "green", "hurts": "red"}
     for column in contribution.ranked:
-        share = column.shapley[measure]
+        drop, share = column.drop[measure], column.shapley[measure]
         style = styles.get(column.verdict.value, "dim")
-        bounds = f"{amount(measure, share.low)} to {amount(measure, share.high)}" if share.has_bounds else "–"
+        between = f"{amount(measure, drop.low)} to {amount(measure, drop.high)}" if drop.has_bounds else "–"
         table.add_row(
             f"{escape(column.name)} [dim]{escape(column.modality)}[/dim]",
             f"[{style}]{column.verdict.value}[/{style}]",
+            amount(measure, drop.value) if math.isfinite(drop.value) else "–",
+            between,
             amount(measure, share.value) if math.isfinite(share.value) else "–",
-            bounds,
             number(column.only_this[measure].value),
-            number(column.all_but_this[measure].value),
         )
     return table
 

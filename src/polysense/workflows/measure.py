@@ -110,6 +110,18 @@ def measure(
         run.folds = folds.as_json()
     run.evaluations, run.baselines = evaluations, baselines
     evaluated_split = held_out[-1] if held_out else None if folds is None else OUT_OF_FOLD
+    for name in held_out if config.simple_baselines else ():
+        if fits(per_row * len(tables[name]), f"simple baselines on the {name} rows"):
+            run.simple_baselines[name] = score_simple_baselines(
+                run.bundle,
+                run.recipe,
+                run.folder,
+                tables[name],
+                evaluations[name],
+                bootstrap=config.bootstrap,
+                seed=seed,
+                chose=name == "validation",
+            )
     several = len(schema.columns) > 1 and bool(contributed)
     rows = 0 if evaluated_split is None else min(len(tables[evaluated_split]), config.contribution_rows)
     subsets = min(2 ** len(schema.columns), _MOST_SUBSETS)
@@ -118,7 +130,7 @@ def measure(
         run.contributions = (
             folds.contributions()
             if folds is not None and evaluated_split == OUT_OF_FOLD
-            else _contributions(run, tables[evaluated_split])
+            else _contributions(run, tables[evaluated_split], evaluated_split)
         )
         run.contribution_split = evaluated_split
     pages = config.report and evaluated_split is not None and evaluated_split != OUT_OF_FOLD
@@ -132,18 +144,6 @@ def measure(
             num_rows=config.samples,
             seed=seed,
         )
-    for name in held_out if config.simple_baselines else ():
-        if fits(per_row * len(tables[name]), f"simple baselines on the {name} rows"):
-            run.simple_baselines[name] = score_simple_baselines(
-                run.bundle,
-                run.recipe,
-                run.folder,
-                tables[name],
-                evaluations[name],
-                bootstrap=config.bootstrap,
-                seed=seed,
-                chose=name == "validation",
-            )
     cells = {name: list(result.unreadable) for name, result in evaluations.items()}
     if pages and evaluated_split is not None:
         write_space_pages(
@@ -160,7 +160,7 @@ def measure(
         folds.predictions.write(run.folder / "out_of_fold.csv")
 
 
-def _contributions(run: Run, table: Table) -> Any:
+def _contributions(run: Run, table: Table, split: str) -> Any:
     config, seed = run.recipe.evaluation, run.recipe.training.seed
     bundle = run.bundle
     device = bundle.device
@@ -179,6 +179,7 @@ def _contributions(run: Run, table: Table) -> Any:
         bootstrap=config.bootstrap,
         seed=seed,
         num_available=len(table),
+        trained_alone=run.simple_baselines.get(split),
     )
 
 
