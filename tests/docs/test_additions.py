@@ -118,7 +118,7 @@ def test_a_task_is_added_step_by_step(tmp_path: Path) -> None:
     assert 0 < deviance < 0.5 * baseline
     report = (tmp_path / "trained" / "report.html").read_text(encoding="utf-8")
     assert "mean baseline" in report
-    assert "Δ deviance" in report
+    assert "drop of the deviance when removed" in report
 
 
 def _json(folder: Path, name: str) -> Any:

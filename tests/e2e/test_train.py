@@ -56,7 +56,7 @@ def test_every_unreadable_cell_is_listed_with_file_and_reason(run: polysense.Run
     assert all(cell["file"] and cell["reason"] and cell["table"] == "data.csv" for cell in cells)
 
 
-def test_it_learns_and_says_which_column_helps(run: polysense.Run) -> None:
+def test_it_learns_and_says_what_each_column_contributes(run: polysense.Run) -> None:
     longer = polysense.fit(
         run.recipe.data.table,
         target="label",
@@ -72,8 +72,8 @@ def test_it_learns_and_says_which_column_helps(run: polysense.Run) -> None:
         progress=False,
     )
     assert longer.metrics["test"]["label"]["accuracy"]["value"] >= 0.7
-    assert "helps most" in longer.summary()
     contribution = json.loads((longer.folder / "contribution.json").read_text())
+    assert contribution["summary"] in " ".join(longer.summary().split())
     assert set(contribution["targets"]["label"]["columns"]) == set(longer.bundle.schema.names)
 
 

@@ -318,11 +318,6 @@ class Measure(str):
         return Measure, (str(self), self.label, self.unit)
 
     @property
-    def gain(self) -> str:
-        """The head of a column of gains."""
-        return f"Δ {self.label} ({self.unit})" if self.unit else f"Δ {self.label}"
-
-    @property
     def in_sentence(self) -> str:
         """What stands behind a gain's number."""
         return " ".join(filter(None, (self.unit, "of" if self.unit not in ("", "pp") else "", self.label)))
