@@ -17,6 +17,7 @@ from torch import Tensor
 
 from polysense.config.limits import PositiveFloat, PositiveInt
 from polysense.nn.estimators.base import EstimatorConfig
+from polysense.nn.estimators.bins import Bins
 from polysense.nn.estimators.examples import MISSING_CLASS, Examples, mean_loss
 from polysense.nn.estimators.trees import Nodes, TreeEstimator
 
@@ -80,29 +81,33 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
 
     def fit_examples(self, examples: Examples) -> Float[np.ndarray, "rows outputs"]:
         most, folds = self._config.max_iterations, list(examples.splits())
+        every = np.arange(len(examples))
+        bins = [_bins(examples, train) for train, _ in folds]
         grown: list[list[Any]] = [[] for _ in folds]
         best, kept, loss, waited = 0, np.zeros((len(examples), self.num_outputs)), np.inf, 0
         # All folds grow together, so that no tree is grown that their common loss has no use for.
         for count in sorted({*range(_STEPS, most + 1, _STEPS), most}):
             scores = np.zeros_like(kept)
             for i, (train, test) in enumerate(folds):
-                grown[i] = self._fitted(examples, train, count, grown[i])
-                scores[test] = _scores(grown[i], examples.design[test], examples)
+                grown[i] = self._fitted(examples, train, count, bins[i], grown[i])
+                scores[test] = _scores(grown[i], examples.design[test], examples, bins[i])
             lower, waited = mean_loss(scores, examples), waited + 1
             if not best or lower < loss:
                 best, kept, loss, waited = count, scores, lower, 0
             if waited == _PATIENCE:
                 break
-        self.take(self._fitted(examples, np.arange(len(examples)), best), best)
+        own = _bins(examples, every)
+        self.take(self._fitted(examples, every, best, own), best, own)
         self.chosen = {"iterations": best}
         return kept
 
-    def take(self, parts: list[Any], iterations: int) -> None:
+    def take(self, parts: list[Any], iterations: int, bins: Sequence[Bins] = ()) -> None:
         """Puts in scikit-learn's fitted estimators.
 
         Args:
             parts: One for all classes, or one for each output; a number where it is constant.
             iterations: Of each of them.
+            bins: Of each of them, whose numbers they read; none where they read the inputs themselves.
         """
         outputs, baseline = self.num_outputs, np.zeros(self.num_outputs)
         trees = [[Nodes.constant(np.zeros(1)) for _ in range(outputs)] for _ in range(iterations)]
@@ -123,16 +128,24 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
                     baseline[output] = times * start[position]
                     for iteration in range(iterations):
                         nodes = part._predictors[iteration][position].nodes
-                        trees[iteration][output] = _nodes(nodes, times)
+                        trees[iteration][output] = _nodes(nodes, times, bins[index] if bins else None)
         self.put_trees([tree for level in trees for tree in level], baseline=baseline)
 
-    def _fitted(self, examples: Examples, rows: np.ndarray, iterations: int, before: Sequence[Any] = ()) -> list[Any]:
+    def _fitted(
+        self,
+        examples: Examples,
+        rows: np.ndarray,
+        iterations: int,
+        bins: Sequence[Bins],
+        before: Sequence[Any] = (),
+    ) -> list[Any]:
         """scikit-learn's estimators, fitted on some rows.
 
         Args:
             examples: All rows.
             rows: Positions of those.
             iterations: That they have in the end.
+            bins: Of each output's rows.
             before: The same ones after fewer iterations, which go on.
         """
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -140,13 +153,12 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
         kind = HistGradientBoostingRegressor if examples.kind == "numbers" else HistGradientBoostingClassifier
         parts: list[Any] = []
         for column in range(examples.targets.shape[1]):
-            targets = examples.targets[rows, column]
-            known = rows[np.isfinite(targets)]
-            targets = targets[np.isfinite(targets)]
+            known = _known(examples, rows, column)
+            targets = examples.targets[known, column]
             if len(np.unique(targets)) < 2:
                 parts.append(_Constant(examples.kind, targets))
                 continue
-            design = examples.design[known]
+            design = bins[column].encoded(examples.design[known])
             # scikit-learn can't bin a column of which it sees no value; of one value it makes no split.
             design = np.where(np.isnan(design).all(axis=0), 0.0, design)
             part = (
@@ -163,8 +175,26 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
                 )
             )
             part.set_params(max_iter=iterations)
-            parts.append(part.fit(design, targets, sample_weight=examples.weights[known]))
+            parts.append(part.fit(design, targets, sample_weight=_weights(examples, known)))
         return parts
+
+
+def _known(examples: Examples, rows: np.ndarray, column: int) -> np.ndarray:
+    """Of some rows those that have an output's target."""
+    known: np.ndarray = rows[np.isfinite(examples.targets[rows, column])]
+    return known
+
+
+def _weights(examples: Examples, rows: np.ndarray) -> np.ndarray | None:
+    """How much rows count; None where all count alike, which changes no tree and spares scikit-learn work."""
+    weights = examples.weights[rows]
+    return None if len(weights) == 0 or np.ptp(weights) == 0 else weights
+
+
+def _bins(examples: Examples, rows: np.ndarray) -> list[Bins]:
+    """The bins of each output's rows."""
+    known = [_known(examples, rows, column) for column in range(examples.targets.shape[1])]
+    return [Bins.of(examples.design[own], _weights(examples, own)) for own in known]
 
 
 class _Constant:
@@ -185,10 +215,11 @@ class _Constant:
             baseline[index] = (1 if self.value else -1) * np.log(self.num + 1) if self.num else 0.0
 
 
-def _scores(parts: list[Any], design: np.ndarray, examples: Examples) -> np.ndarray:
+def _scores(parts: list[Any], inputs: np.ndarray, examples: Examples, bins: Sequence[Bins]) -> np.ndarray:
     """Scores [rows, outputs]."""
-    result = np.zeros((len(design), examples.num_outputs))
-    for index, part in enumerate(parts):
+    result = np.zeros((len(inputs), examples.num_outputs))
+    for index, (part, own) in enumerate(zip(parts, bins, strict=True)):
+        design = own.encoded(inputs)
         if isinstance(part, _Constant):
             baseline = np.zeros(examples.num_outputs)
             part.put(baseline, index)
@@ -207,13 +238,13 @@ def _scores(parts: list[Any], design: np.ndarray, examples: Examples) -> np.ndar
     return result
 
 
-def _nodes(nodes: np.ndarray, times: float) -> Nodes:
-    """One of scikit-learn's trees."""
+def _nodes(nodes: np.ndarray, times: float, bins: Bins | None) -> Nodes:
+    """One of scikit-learn's trees, with thresholds of the inputs."""
     own = np.arange(len(nodes))
     is_leaf = nodes["is_leaf"].astype(bool)
     return Nodes(
         feature=nodes["feature_idx"].astype(np.int64),
-        threshold=nodes["num_threshold"],
+        threshold=nodes["num_threshold"] if bins is None else bins.thresholds(nodes),
         left=np.where(is_leaf, own, nodes["left"].astype(np.int64)),
         right=np.where(is_leaf, own, nodes["right"].astype(np.int64)),
         value=times * nodes["value"][:, None],
