@@ -267,10 +267,38 @@ class EnsembleHead(Head[Experts]):
         each = [map_tensors(torch.detach, output) for output in outputs] if self._config.trains_apart else outputs
         return Experts(self.combined(each, weights, fused, context), tuple(outputs), present)
 
-    def _estimated(self, fused: Fused) -> Iterator[tuple[object, Bool[Tensor, " batch"]]]:
-        """The estimators' outputs, and the rows that have them: none before they are fitted."""
+    def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
+        """As what is read, but experts of weight 0 are left out: with 30 columns that is most of the work."""
+        if self._config.weights != "validation" or torch.compiler.is_compiling():
+            return super().predict(fused, context)
+        used, heads = (self.fitted > 0).tolist(), self.heads()
+        outputs, there = list[object](), list[Tensor]()
+        for index, name in enumerate(self.columns):
+            if used[index]:
+                outputs.append(heads[index](fused.unimodal(name), context))
+                there.append(fused.columns[name].present)
+        any_column = torch.stack([fused.columns[name].present for name in self.inputs], dim=1).any(dim=1)
+        # A row of which no expert that counts says anything is read by the joint one, or from nothing.
+        nothing = heads[-1](fused, context)
+        if self._config.joint and used[len(self.columns)]:
+            outputs.append(nothing)
+            there.append(any_column)
+        estimators = zip(used[len(heads) :], self.named_estimators().values(), strict=True)
+        for output, estimated in self._estimated(fused, [each for counts, each in estimators if counts]):
+            outputs.append(output)
+            there.append(estimated)
+        if not outputs:
+            return self.inner.arrays(nothing)
+        weights = torch.stack(there, dim=1) * self.fitted[self.fitted > 0]
+        combined = self.inner.combine(outputs, weights, self._config.space)
+        return self.inner.arrays(_instead(combined, nothing, weights.sum(dim=1) > 0))
+
+    def _estimated(
+        self, fused: Fused, estimators: Sequence[Estimator] | None = None
+    ) -> Iterator[tuple[object, Bool[Tensor, " batch"]]]:
+        """The estimators' outputs, by default of all, and the rows that have them: none before they are fitted."""
         head = self.inner
-        for estimator in self.named_estimators().values():
+        for estimator in self.named_estimators().values() if estimators is None else estimators:
             there = torch.stack([fused.columns[name].present for name in estimator.columns], dim=1)
             if not estimator.is_fitted:
                 scores = fused.pooled.new_zeros(len(there), estimator.num_outputs, dtype=torch.float32)
@@ -291,13 +319,8 @@ class EnsembleHead(Head[Experts]):
         """The experts' outputs as one. A row without any expert is read from the learned summary of nothing."""
         head = self.inner
         combined = head.combine(outputs, weights, self._config.space)
-        some = weights.sum(dim=1) > 0
         nothing = outputs[len(self.columns)] if self._config.joint else head(fused, context)
-        pairs = zip(tensors(combined), tensors(nothing), strict=True)
-        chosen = iter(
-            [torch.where(some.view(-1, *[1] * (one.dim() - 1)), one, other.to(one.dtype)) for one, other in pairs]
-        )
-        return map_tensors(lambda _: next(chosen), combined)
+        return _instead(combined, nothing, weights.sum(dim=1) > 0)
 
     def translated(self, output: Experts, other: Head[Experts]) -> Experts:
         """The other head's experts under this one's weights, where these are fitted; else as they were combined."""
@@ -364,3 +387,12 @@ class EnsembleHead(Head[Experts]):
 
     def arrays(self, output: Experts) -> dict[str, Tensor]:
         return self.inner.arrays(output.combined)
+
+
+def _instead(combined: object, nothing: object, some: Bool[Tensor, " batch"]) -> object:
+    """The rows that any expert speaks of, and the others as they are read without."""
+    pairs = zip(tensors(combined), tensors(nothing), strict=True)
+    chosen = iter(
+        [torch.where(some.view(-1, *[1] * (one.dim() - 1)), one, other.to(one.dtype)) for one, other in pairs]
+    )
+    return map_tensors(lambda _: next(chosen), combined)

@@ -7,7 +7,7 @@ differs stands here: there is no dropout, no augmentation, no masking, and the w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from polysense.core.batch import Batch, Truth
+from polysense.core.tokens import Tokens
 from polysense.nn.ensemble_head import EnsembleHead, Experts
 from polysense.nn.model import MultimodalModel
 
@@ -50,13 +51,20 @@ def experts_of(outputs: Outputs) -> dict[str, list[tuple[Experts, Truth, Tensor]
 
 
 @torch.no_grad()
-def read_held_out(model: MultimodalModel, batches: Iterable[Batch], *, losses: bool = True) -> HeldOut:
+def read_held_out(
+    model: MultimodalModel,
+    batches: Iterable[Batch],
+    *,
+    losses: bool = True,
+    encoded: Callable[[Batch], Mapping[str, Tokens]] | None = None,
+) -> HeldOut:
     """Reads held-out rows.
 
     Args:
         model: In evaluation mode.
         batches: Rows with targets.
         losses: Whether the losses are computed; else there are none.
+        encoded: What the model's `encode` gives for a batch on the model's device, where somebody keeps it.
     """
     heads = {
         name: head for name, head in model.by_target().items() if isinstance(head, EnsembleHead) and head.fits_weights
@@ -67,7 +75,8 @@ def read_held_out(model: MultimodalModel, batches: Iterable[Batch], *, losses: b
     for batch in batches:
         moved = batch.to(device)
         real = moved.rows >= 0  # fillers weigh nothing
-        read = model.losses(moved) if losses else model(moved, only=tuple(heads))
+        tokens = None if encoded is None else encoded(moved)
+        read = model.losses(moved, tokens) if losses else model(moved, only=tuple(heads))
         for name, loss in read.losses.items():
             sums[name].append(torch.stack([(loss.total * real).sum(), (loss.count * real).sum()]).double().cpu())
         for name, head in heads.items():

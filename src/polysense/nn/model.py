@@ -73,9 +73,14 @@ class MultimodalModel(nn.Module):
         losses = loss_rows(state, self.by_objective(), deferred) if self.training and only is None else {}
         return ModelOutput(state.outputs, losses)
 
-    def losses(self, batch: Batch) -> ModelOutput:
-        """Outputs and every loss, whatever the mode: in evaluation mode without dropout and corruption."""
-        state = self._run(batch, None)
+    def losses(self, batch: Batch, tokens: Mapping[str, Tokens] | None = None) -> ModelOutput:
+        """Outputs and every loss, whatever the mode: in evaluation mode without dropout and corruption.
+
+        Args:
+            batch: The rows.
+            tokens: What `encode` gives for them, where that is known.
+        """
+        state = self._run(batch, None, tokens)
         return ModelOutput(state.outputs, loss_rows(state, self.by_objective()))
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
@@ -94,13 +99,16 @@ class MultimodalModel(nn.Module):
         """What each loss is divided by, without a forward."""
         return loss_counts(batch, self.by_target(), self.by_objective())
 
-    def _run(self, batch: Batch, only: Collection[str] | None) -> TrainingState:
+    def _run(
+        self, batch: Batch, only: Collection[str] | None, tokens: Mapping[str, Tokens] | None = None
+    ) -> TrainingState:
         heads = {name: head for name, head in self.by_target().items() if only is None or name in only}
         truths = {name: truth for name, head in heads.items() if (truth := head.truth(batch)) is not None}
         parts: list[BaseHead | Objective] = [*self.by_target().values(), *self.by_objective().values()]
         for part in parts if self.training else ():
             batch = part.corrupt(batch)
-        views = self._views(tokens := self.encode(batch), batch)
+        tokens = self.encode(batch) if tokens is None else tokens
+        views = self._views(tokens, batch)
 
         def read(name: str, view: Fused) -> object:
             return heads[name](view, self.context(batch, name), truths.get(name))
@@ -114,7 +122,12 @@ class MultimodalModel(nn.Module):
 
     @prediction
     def predict(
-        self, batch: Batch, subsets: Sequence[Collection[str]] | None = None, *, write: bool = True
+        self,
+        batch: Batch,
+        subsets: Sequence[Collection[str]] | None = None,
+        *,
+        write: bool = True,
+        tokens: Mapping[str, Tokens] | None = None,
     ) -> list[dict[str, Prediction]]:
         """Predictions per target, from each subset of the columns as if there were no others; of nothing, the prior.
 
@@ -122,8 +135,9 @@ class MultimodalModel(nn.Module):
             batch: Where it has truths, the predictions say how well these are explained.
             subsets: Of column names, encoded once; None is one of all columns.
             write: Whether what is costly, texts and reconstructed columns, is predicted.
+            tokens: What `encode` gives for the batch, where that is known.
         """
-        tokens, predictions = self.encode(batch), list[dict[str, Prediction]]()
+        tokens, predictions = self.encode(batch) if tokens is None else tokens, list[dict[str, Prediction]]()
         for subset in [tuple(tokens)] if subsets is None else subsets:
             remaining = {n: t if n in subset else t.masked(torch.zeros_like(t.mask[:, 0])) for n, t in tokens.items()}
             views, empty = self._views(remaining, batch), ~batch.presence(tuple(subset)).any(dim=1)

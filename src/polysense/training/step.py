@@ -18,7 +18,6 @@ from dataclasses import KW_ONLY, dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 
 from polysense.core.batch import Batch
 from polysense.core.device import autocast
@@ -187,11 +186,15 @@ class Step:
 
     def _sync(self, *, last: bool) -> AbstractContextManager[object]:
         """Gradients are exchanged with the last piece only."""
+        if self.distributed.world_size == 1:
+            return nullcontext()
+        from torch.distributed.fsdp import FSDPModule  # whose import takes a second, and it is for many processes alone
+
         forward: object = self.forward
         if isinstance(forward, FSDPModule):
             forward.set_requires_gradient_sync(last)
             return nullcontext()
-        if last or self.distributed.world_size == 1:
+        if last:
             return nullcontext()
         assert isinstance(self.forward, nn.parallel.DistributedDataParallel)
         context: AbstractContextManager[object] = self.forward.no_sync()

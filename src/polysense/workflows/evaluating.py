@@ -9,6 +9,7 @@ import torch
 from polysense.core.batch import Batch
 from polysense.core.prediction import Prediction
 from polysense.core.task_spec import TargetReader
+from polysense.core.tokens import Tokens
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
@@ -27,6 +28,7 @@ def evaluate_model(
     generate: bool = True,
     batches: Iterable[Batch] | None = None,
     prediction: PredictionConfig | None = None,
+    encoded: Callable[[Batch], Mapping[str, Tokens]] | None = None,
     bootstrap: int = 0,
     seed: int = 0,
 ) -> Evaluation:
@@ -38,19 +40,23 @@ def evaluate_model(
         generate: Whether what is generated step by step is; else only its likelihood is judged.
         batches: Those of the data set, by default.
         prediction: In which blocks these are computed.
+        encoded: What the model's `encode` gives for a batch on the model's device, where somebody keeps it.
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the resamples.
     """
     device = next(model.parameters()).device
     names = frozenset(model.schema.names)
 
+    def predict(batch: Batch, subsets: list[frozenset[str]] | None = None) -> list[dict[str, Prediction]]:
+        moved = batch.to(device)
+        return model.predict(moved, subsets, write=generate, tokens=None if encoded is None else encoded(moved))
+
     def masked(batch: Batch, groups: Sequence[tuple[str, ...]]) -> list[dict[str, Prediction]]:
-        subsets = [names - set(group) for group in groups]
         with torch.inference_mode():
-            return model.predict(batch.to(device), subsets, write=generate)
+            return predict(batch, [names - set(group) for group in groups])
 
     return evaluate(
-        lambda batch: model.predict(batch.to(device), write=generate)[0],
+        lambda batch: predict(batch)[0],
         PredictLoader(dataset, model.schema, prediction=prediction) if batches is None else batches,
         model.schema.targets,
         masked=masked,

@@ -66,8 +66,11 @@ class FeatureSource:
             yield batch.to(device)
 
     def vectors(self, batch: Batch, reader: FeatureReader) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Per column float32 [rows, size], and which rows have it; of the reader's columns."""
-        if self.model is not None:
+        """Per column float32 [rows, size], and which rows have it; of the reader's columns.
+
+        Where no network has a part in them, none is computed for them.
+        """
+        if self.model is not None and self._needs_networks(self.model, reader):
             fused = self.model.fused(batch, reader.head.target.name).columns
             known = {name: fused[name].features for name in reader.columns}
             features = {name: vectors for name, vectors in known.items() if vectors is not None}
@@ -77,9 +80,14 @@ class FeatureSource:
             column = batch.columns[name]
             present[name], made = column.present, column.features
             if made is None:
-                made = torch.zeros(len(batch.rows), self.schema.column(name).num_features)
+                made = torch.zeros(len(batch.rows), self.schema.column(name).num_features, device=column.present.device)
             features[name] = made.masked_fill(~column.present[:, None], 0.0)
         return features, present
+
+    @staticmethod
+    def _needs_networks(model: MultimodalModel, reader: FeatureReader) -> bool:
+        encoders = model.column_encoders
+        return any(encoders[name].num_item_features or name in reader.excludes for name in reader.columns)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -269,6 +269,7 @@ def train_model(
             folder=folder,
             seed=config.seed,
             prediction=recipe.prediction,
+            fillers=config.compile,
             resume=resume,
         )
         samples = validation.samples

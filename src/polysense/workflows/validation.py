@@ -1,16 +1,24 @@
 """Validate a model in training: every row's statistics, and of some rows what takes many passes to generate.
 
 Ensemble weights are fitted first, so that what is judged is the ensemble as it would be delivered after this epoch.
+That takes two passes, over losses and over predictions; what encoders give is kept from the first to the second, and
+small batches from one epoch to the next. The rows are always the same, so no rows fill their blocks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from polysense.core.batch import Batch
+from polysense.core.pytree import tensors
 from polysense.core.random import permutation
 from polysense.core.registry import task
+from polysense.core.tokens import Tokens
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
@@ -24,6 +32,55 @@ from polysense.workflows.evaluating import evaluate_model, fitted_processor
 __all__ = ["Validation"]
 
 
+_MOST_BYTES = 2**28
+"""Of batches that are kept, and of tokens: 256 MB each."""
+
+
+class _Encoded:
+    """The batches of the rows, and what the model's encoders give for them while that is not forgotten."""
+
+    def __init__(self, model: MultimodalModel, loader: PredictLoader) -> None:
+        self._model, self._loader = model, loader
+        self._batches: list[Batch] | None = None
+        self._tokens: dict[int, tuple[Tensor, Mapping[str, Tokens]]] = {}
+        self._size = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._batches is not None:
+            yield from self._batches
+            return
+        device = next(self._model.parameters()).device
+        batches, size = list[Batch](), 0
+        for batch in self._loader:
+            moved = batch.to(device)
+            size += _bytes(moved)
+            if size <= _MOST_BYTES:
+                batches.append(moved)
+            yield moved
+        if size <= _MOST_BYTES:
+            self._batches = batches
+
+    def tokens(self, batch: Batch) -> Mapping[str, Tokens]:
+        """What `encode` gives for one of the batches."""
+        known = self._tokens.get(id(batch.rows))
+        if known is not None and known[0] is batch.rows:
+            return known[1]
+        with torch.no_grad():
+            tokens = self._model.encode(batch)
+        self._size += _bytes(tokens)
+        if self._size <= _MOST_BYTES:
+            self._tokens[id(batch.rows)] = batch.rows, tokens
+        return tokens
+
+    def forget(self) -> None:
+        """To be called before the weights change."""
+        self._tokens, self._size = {}, 0
+
+
+def _bytes(tree: object) -> int:
+    return sum(each.nbytes for each in tensors(tree))
+
+
 class Validation:
     """The metrics after each epoch.
 
@@ -35,6 +92,7 @@ class Validation:
         folder: The run's.
         seed: Of the choice of rows.
         prediction: In which blocks rows are computed.
+        fillers: Whether blocks have one shape, which a compiled graph needs.
         resume: Whether the run is resumed.
 
     Attributes:
@@ -51,9 +109,11 @@ class Validation:
         folder: Path,
         seed: int,
         prediction: PredictionConfig,
+        fillers: bool = False,
         resume: bool = False,
     ) -> None:
         self._model, self._dataset, self._prediction = model, dataset, prediction
+        self._rows = _Encoded(model, PredictLoader(dataset, model.schema, prediction=prediction, fillers=fillers))
         self._part: TableDataset | None = None
         if generates(model.schema):
             chosen = np.sort(permutation(len(dataset), seed, "written")[:num_rows])
@@ -67,7 +127,10 @@ class Validation:
         """The metrics by target/metric, after an epoch, from 1; `loss` is what training adds up, of the same losses."""
         part = self._part
         losses = self._held_out()
-        evaluation = evaluate_model(self._model, self._dataset, generate=part is None, prediction=self._prediction)
+        evaluation = evaluate_model(
+            self._model, self._dataset, generate=part is None, batches=self._rows, encoded=self._rows.tokens
+        )
+        self._rows.forget()
         metrics = evaluation.as_flat() | losses
         if part is not None and len(part):
             evaluation = evaluate_model(self._model, part, prediction=self._prediction)
@@ -87,8 +150,9 @@ class Validation:
         none.
         """
         model = self._model
-        batches = PredictLoader(self._dataset, model.schema, prediction=self._prediction)
-        held_out = read_held_out(model, batches, losses=not model.contrasting())
+        # A loss that compares rows encodes what it compares, and `only` reads heads alone.
+        losses = not model.contrasting()
+        held_out = read_held_out(model, self._rows, losses=losses, encoded=self._rows.tokens if losses else None)
         fit_ensemble_weights(model, held_out, sparse=False)
         known = {name: loss for name, loss in held_out.losses.items() if model.loss_weights.get(name, 0.0) > 0}
         if not known:

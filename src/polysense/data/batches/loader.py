@@ -173,6 +173,8 @@ class PredictLoader(_Loader):
         progress: Called with the rows that are done and the rows there are; what was given before is done when more is
             asked for.
         prediction: The blocks; a bundle has its own. By default blocks of 32 rows, and exact.
+        fillers: Whether rows fill a block that is not full; without them a row's last bits depend on what rows there
+            are, which is all the same where these are always the same ones.
     """
 
     def __init__(
@@ -184,8 +186,10 @@ class PredictLoader(_Loader):
         progress: Callable[[int, int], None] | None = None,
         *,
         prediction: PredictionConfig | None = None,
+        fillers: bool = True,
     ) -> None:
         assert batch_size > 0, f"batch_size must be positive, is {batch_size}"
+        self._fillers = fillers
         self._dataset = dataset
         self._schema = schema
         self._batch_size, self._progress = batch_size, progress
@@ -258,5 +262,5 @@ class PredictLoader(_Loader):
             with_targets=self._dataset.with_targets,
             shape=level.shape(self._schema),
             prompts=level.prompts(self._schema),
-            num_rows=self._rows_at(level),
+            num_rows=self._rows_at(level) if self._fillers else len(samples),
         )
