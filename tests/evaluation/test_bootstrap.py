@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities, simultaneous
+from polysense.core.metric import higher, lower
+from polysense.evaluation.bootstrap import Interval, interval, metric_interval, multiplicities, simultaneous
 
 
 def drawn(*args, **kwargs) -> np.ndarray:
@@ -108,3 +109,29 @@ def test_simultaneous_intervals_of_what_never_moves_and_of_what_is_undefined() -
     assert (still.low, still.high) == (0.0, 0.0)
     assert not undefined.has_bounds
     assert not any(each.has_bounds for each in simultaneous(np.zeros(2), np.zeros((0, 2)), 0.95))
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "low", "high"), [(40, 40, 0.9119, 1.0), (39, 40, 0.8684, 0.9994), (0, 12, 0.0, 0.2646)]
+)
+def test_a_share_of_rows_has_the_exact_interval(hits: int, total: int, low: float, high: float) -> None:
+    right = np.arange(total) < hits
+    resampled = np.concatenate([weights @ right / total for weights in multiplicities(total, 200, 0)])
+    metric = higher("accuracy", "", is_share=True)
+    one = metric_interval(metric, hits / total, resampled, 0.95, total, None)
+    assert (one.low, one.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    plain = metric_interval(metric, hits / total, np.zeros(0), 0.95, total, None)
+    assert not plain.has_bounds, "no interval was asked for"
+
+
+def test_what_no_resample_moves_from_its_end_is_as_unsure_as_a_share_of_as_many_groups() -> None:
+    still, clusters = np.ones(300), np.repeat(np.arange(10), 4)
+    f1, share = higher("f1", ""), higher("accuracy", "", is_share=True)
+    assert metric_interval(f1, 1.0, still, 0.95, 40, None).low == pytest.approx(0.9119, abs=1e-4)
+    for metric in (f1, share):  # 10 groups, all of them right
+        assert metric_interval(metric, 1.0, still, 0.95, 40, clusters).low == pytest.approx(0.6915, abs=1e-4)
+    correlation = higher("pearson", "", bounds=(-1.0, 1.0))
+    assert metric_interval(correlation, -1.0, -still, 0.95, 40, None).high == pytest.approx(-0.8238, abs=1e-4)
+    moving = np.linspace(0.9, 1.0, 300)
+    assert metric_interval(f1, 1.0, moving, 0.95, 40, None) == interval(1.0, moving, 0.95)
+    assert metric_interval(lower("log_loss", ""), 0.0, np.zeros(300), 0.95, 40, None) == Interval(0.0, 0.0, 0.0)

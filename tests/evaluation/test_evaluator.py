@@ -10,6 +10,7 @@ import torch
 from row_statistics import statistics_of
 
 from polysense.core.batch import Batch
+from polysense.core.binomial import binomial_interval
 from polysense.evaluation.evaluator import evaluate, score
 from polysense.tasks.classification.record import ClassificationTarget
 
@@ -20,10 +21,7 @@ def test_the_values_are_those_of_the_rows_that_have_the_target(world):
     right = (predicted.argmax(axis=1) == world.labels)[world.has_label]
     accuracy = found.metrics["label"]["accuracy"]
     assert accuracy.value == pytest.approx(right.mean())
-    # The normal approximation; 200 resamples leave some noise.
-    half = 1.96 * math.sqrt(right.mean() * (1 - right.mean()) / len(right))
-    assert accuracy.low == pytest.approx(right.mean() - half, abs=0.5 * half)
-    assert accuracy.high == pytest.approx(right.mean() + half, abs=0.5 * half)
+    assert (accuracy.low, accuracy.high) == binomial_interval(int(right.sum()), len(right))
     assert found.num_rows == 120
     assert found.num_counted("label") == int(world.has_label.sum())
     assert found.num_counted("price") == 120
@@ -100,12 +98,13 @@ def test_a_callable_may_give_labels_only(world):
     assert "probabilities" in found.undefined["label"]["log_loss"]
 
 
-def test_the_interval_of_a_perfect_score_is_the_score(world):
+def test_a_perfect_score_of_120_rows_is_no_certainty(world):
     perfect = {"values": torch.tensor(world.labels), "probabilities": torch.eye(3)[world.labels]}
     statistics = {"label": statistics_of(world.label, perfect, world.labels)}
     found = score([world.label], np.arange(120), statistics, bootstrap=100)
     one = found.metrics["label"]["accuracy"]
-    assert (one.low, one.value, one.high) == (1.0, 1.0, 1.0)
+    assert (one.low, one.value, one.high) == (pytest.approx(0.9697, abs=1e-4), 1.0, 1.0)
+    assert found.metrics["label"]["f1_macro"].low == one.low
     assert found.value("label", "log_loss") == 0.0
 
 

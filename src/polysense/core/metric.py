@@ -35,6 +35,7 @@ class Metric:
         description: One plain sentence.
         undefined_when: When there is no value (null in JSON), besides "no row has this target".
         reference: The implementation that the tests compare it with; "" where there is none.
+        is_share: Whether it is the share of the rows that are right, each of which is or is not.
         is_headline: Whether it is the one that is named first.
         is_selection: Whether the best checkpoint is selected by it, when nobody has said.
         is_finer: Whether comparisons show it beside the one that selects, because it sees smaller differences.
@@ -47,6 +48,7 @@ class Metric:
     description: str
     undefined_when: str = ""
     reference: str = ""
+    is_share: bool = False
     is_headline: bool = False
     is_selection: bool = False
     is_finer: bool = False
@@ -54,11 +56,21 @@ class Metric:
 
 
 def higher(
-    name: str, description: str, undefined_when: str = "", *, bounds: tuple[float, float] = (0.0, 1.0)
+    name: str,
+    description: str,
+    undefined_when: str = "",
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    is_share: bool = False,
 ) -> Metric:
-    """A metric of which higher is better, by default a share."""
+    """A metric of which higher is better, by default between 0 and 1."""
     return Metric(
-        name=name, higher_is_better=True, bounds=bounds, description=description, undefined_when=undefined_when
+        name=name,
+        higher_is_better=True,
+        bounds=bounds,
+        description=description,
+        undefined_when=undefined_when,
+        is_share=is_share,
     )
 
 

@@ -1,4 +1,4 @@
-"""Intervals by the percentile bootstrap over rows, or over groups of rows.
+"""Intervals by the percentile bootstrap over rows, or over groups of rows; shares of rows have exact ones.
 
 A resample is kept as how often each row was drawn, not as a list of rows, so a metric is a weighted sum (see
 `metrics`). The resamples come in parts of about 2 MB, so memory does not grow with their number; where the parts are
@@ -15,10 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polysense.core.binomial import binomial_interval
 from polysense.core.json import json_object
+from polysense.core.metric import Metric
 from polysense.core.random import generator
 
-__all__ = ["Interval", "interval", "mean_over_rows", "multiplicities", "simultaneous"]
+__all__ = ["Interval", "interval", "mean_over_rows", "metric_interval", "multiplicities", "simultaneous"]
 
 # Weights in one part, 2 MB in float64: the sorted copy and the sums of a ranking then stay in a core's cache.
 _PART = 2**18
@@ -92,6 +94,37 @@ def interval(value: float, resampled: np.ndarray, confidence: float) -> Interval
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(value, min(float(low), value), max(float(high), value))
+
+
+def metric_interval(
+    metric: Metric, value: float, resampled: np.ndarray, confidence: float, num_rows: int, clusters: np.ndarray | None
+) -> Interval:
+    """The interval of a metric, which stays honest where the bootstrap sees too little.
+
+    A share of rows that are on their own has the exact interval of Clopper and Pearson. Of any other metric that no
+    resample moves from its best or worst value, no row is known that would: it ends where a share would, of as many
+    rows, or groups, all of which are right.
+
+    Args:
+        metric: Which one.
+        value: Over all rows.
+        resampled: float64 [resamples], NaN where undefined.
+        confidence: In (0, 1).
+        num_rows: That were scored.
+        clusters: int64 [rows], their groups; None: rows are on their own.
+    """
+    own = interval(value, resampled, confidence)
+    lowest, highest = metric.bounds
+    if not own.has_bounds or not math.isfinite(highest - lowest):
+        return own
+    hits = round(value * num_rows)
+    if metric.is_share and clusters is None and math.isclose(hits, value * num_rows, abs_tol=1e-6):
+        return Interval(value, *binomial_interval(hits, num_rows, confidence))
+    if own.low < own.high or value not in (lowest, highest):
+        return own
+    num_units = num_rows if clusters is None else len(np.unique(clusters))
+    reach = (highest - lowest) * binomial_interval(0, num_units, confidence)[1]
+    return Interval(value, highest - reach, value) if value == highest else Interval(value, value, lowest + reach)
 
 
 def simultaneous(values: np.ndarray, resampled: np.ndarray, confidence: float) -> list[Interval]:

@@ -22,7 +22,7 @@ from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.core.task_spec import BatchRows, TargetReader
 from polysense.core.unsupported import Unsupported
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.bootstrap import Interval, metric_interval, multiplicities
 from polysense.evaluation.metrics.base import MAX_RANKED
 from polysense.evaluation.target_metrics import metrics_of
 
@@ -272,8 +272,13 @@ def score(
                 for name, one in score_rows(weights, rankings=rankings).items():
                     resampled.setdefault(name, []).append(one)
         metrics[target.name] = {
-            info.name: interval(
-                float(values[info.name][0]), np.concatenate([np.zeros(0), *resampled.get(info.name, ())]), confidence
+            info.name: metric_interval(
+                info,
+                float(values[info.name][0]),
+                np.concatenate([np.zeros(0), *resampled.get(info.name, ())]),
+                confidence,
+                len(counted),
+                None if clusters is None else clusters[counted],
             )
             for info in infos
         }

@@ -17,7 +17,7 @@ import numpy as np
 from polysense.core.json import json_object
 from polysense.core.metric import Metric, Statistics
 from polysense.core.schema import Target
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.bootstrap import Interval, interval, metric_interval, multiplicities
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.evaluator import Evaluation, TargetScorer
 from polysense.evaluation.target_metrics import headline_metric
@@ -190,6 +190,7 @@ def compare_with_simple(
     """
     metric, own = headline_metric(target), evaluation.statistics[target.name]
     counted = int(np.count_nonzero(own["present"]))
+    clusters = None if evaluation.clusters is None else evaluation.clusters[own["present"]]
     values = {name: np.full(1, np.nan) for name in ("", *statistics)}
     resampled: dict[str, list[np.ndarray]] = {name: [np.zeros(0)] for name in values}
     if counted:
@@ -202,13 +203,13 @@ def compare_with_simple(
             np.isnan(one.get(metric.name, np.full(1, np.nan))[0]) != np.isnan(values[name][0])
             for name, one in plain.items()
         )
-        for weights in multiplicities(counted, bootstrap, seed):
+        for weights in multiplicities(counted, bootstrap, seed, clusters=clusters):
             for name, score in scorers.items():
                 resampled[name].append(score(weights, rankings=rankings)[metric.name])
     every = {name: np.concatenate(parts) for name, parts in resampled.items()}
 
     def measured(name: str) -> Interval:
-        return interval(float(values[name][0]), every[name], evaluation.confidence)
+        return metric_interval(metric, float(values[name][0]), every[name], evaluation.confidence, counted, clusters)
 
     scores = []
     for model in models:

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binom
 
 from polysense.core.batch import ValueTruth
+from polysense.core.binomial import binomial_interval
 from polysense.nn.head import Logits
-from polysense.tasks.regression.conformal import binomial_interval, conformal_margin
+from polysense.tasks.regression.conformal import conformal_margin
 from polysense.tasks.regression.heads.regression import RegressionHead, RegressionHeadConfig
 from polysense.tasks.regression.record import RegressionTarget
 from polysense.tasks.regression.scale import fit_scale
@@ -45,13 +45,6 @@ def test_too_few_rows_promise_nothing() -> None:
     assert conformal_margin(np.arange(9.0), 0.9) == pytest.approx(8.0, rel=1e-4)
     assert conformal_margin(np.zeros(0), 0.5) == math.inf
     assert conformal_margin(np.array([1.0] * 8 + [math.inf] * 12), 0.9) == math.inf
-
-
-@pytest.mark.parametrize(("hits", "total"), [(0, 10), (10, 10), (7, 10), (450, 500)])
-def test_the_binomial_interval_is_exact(hits: int, total: int) -> None:
-    low, high = binomial_interval(hits, total)
-    assert low == 0.0 if hits == 0 else binom.sf(hits - 1, total, low) == pytest.approx(0.025)
-    assert high == 1.0 if hits == total else binom.cdf(hits, total, high) == pytest.approx(0.025)
 
 
 @pytest.mark.parametrize("transform", ["none", "log", "quantile"])

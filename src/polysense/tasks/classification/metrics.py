@@ -37,15 +37,21 @@ def classification_metrics(binary: bool) -> tuple[Metric, ...]:
     against = "the positive (second) class" if binary else "each class against the rest, mean over the classes"
     squared = "positive class's probability." if binary else "probabilities, summed over the classes."
     return (
-        higher("accuracy", "Share of the rows whose most probable class is the right one."),
+        higher("accuracy", "Share of the rows whose most probable class is the right one.", is_share=True),
         higher("balanced_accuracy", "Mean over the classes of the share of their rows that are recognized."),
         higher("f1_macro", "Mean of the classes' F1; every class counts the same."),
         higher("f1_weighted", "Mean of the classes' F1, weighted by their rows."),
         higher("precision_macro", "Mean over the classes of the share of their predictions that are right."),
         higher("recall_macro", "Mean over the classes that occur or are predicted of the share that is recognized."),
-        higher("f1_micro", "F1 over all rows together; the accuracy, where a row has one class."),
-        higher("precision_micro", "Precision over all rows together; the accuracy, where a row has one class."),
-        higher("recall_micro", "Recall over all rows together; the accuracy, where a row has one class."),
+        higher("f1_micro", "F1 over all rows together; the accuracy, where a row has one class.", is_share=True),
+        higher(
+            "precision_micro",
+            "Precision over all rows together; the accuracy, where a row has one class.",
+            is_share=True,
+        ),
+        higher(
+            "recall_micro", "Recall over all rows together; the accuracy, where a row has one class.", is_share=True
+        ),
         *(positive if binary else ()),
         higher(
             "auroc",

@@ -27,7 +27,7 @@ def multilabel_metrics() -> tuple[Metric, ...]:
         higher("recall_micro", "Of all labels that rows have, the share that is found."),
         higher("precision_macro", "Mean over the labels of the share of their predictions that are right."),
         higher("recall_macro", "Mean over the labels of the share of their rows that are found."),
-        higher("exact_match", "Share of the rows whose labels are all right."),
+        higher("exact_match", "Share of the rows whose labels are all right.", is_share=True),
         higher("label_accuracy", "Share of all yes-or-no answers that are right; high where labels are rare."),
         higher(
             "auroc",

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-__all__ = ["binomial_interval", "conformal_margin"]
+__all__ = ["conformal_margin"]
 
 _ROUNDING = 1e-5
 """Of a margin: what float32 loses on the way to the table's units."""
@@ -36,13 +36,3 @@ def conformal_margin(residuals: np.ndarray, level: float) -> float:
         return math.inf
     margin = float(np.sort(residuals)[rank - 1])
     return margin * (1 + _ROUNDING) + _ROUNDING
-
-
-def binomial_interval(hits: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a share (Clopper, Pearson, 1934)."""
-    from scipy.special import betaincinv
-
-    tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else float(betaincinv(hits, total - hits + 1, tail))
-    high = 1.0 if hits == total else float(betaincinv(hits + 1, total - hits, 1 - tail))
-    return low, high

@@ -58,6 +58,7 @@ def regression_metrics(columns: Sequence[str]) -> tuple[Metric, ...]:
                 f"coverage{suffix}",
                 f"Share of the values inside the predicted intervals; the level that was asked for is right.{mean}",
                 "no intervals are predicted",
+                is_share=True,
             ),
         ]
     return tuple(results)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from polysense.core.binomial import binomial_interval
 from polysense.core.report_section import ReportSection
 from polysense.data.batches.dataset import TableDataset
 from polysense.evaluation.evaluator import Evaluation
-from polysense.tasks.regression.conformal import binomial_interval
 from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["report_sections"]

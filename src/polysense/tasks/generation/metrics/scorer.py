@@ -64,7 +64,11 @@ def generation_metrics() -> tuple[Metric, ...]:
             bounds=percent,
         ),
         higher("rouge_l", "ROUGE-L: longest sequence of words shared with the references, in order."),
-        higher("exact_match", "Share of the rows whose text is a reference, but for case, punctuation and articles."),
+        higher(
+            "exact_match",
+            "Share of the rows whose text is a reference, but for case, punctuation and articles.",
+            is_share=True,
+        ),
         higher("vqa_accuracy", "An answer that 3 of 10 people gave is right; with fewer than 10, one that any gave."),
         higher("token_f1", "Mean over the rows of the F1 of the words shared with the best reference (SQuAD)."),
         lower("wer", "Word error rate: edits over the references' words; says little where a script has no spaces."),
